@@ -1,0 +1,1 @@
+"""ecindex: a live, exact, revisable e-commerce index."""

@@ -1,0 +1,1 @@
+"""The live page; reads Redis like any downstream service."""

@@ -1,0 +1,1 @@
+"""The two stateful steps, synchronous and framework-free."""

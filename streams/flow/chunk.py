@@ -1,0 +1,53 @@
+"""A chunk: what the transport hands to level 1 and level 2, one contiguous stretch of a partition.
+
+One object per fetch instead of one per record: a Faust message per record costs more than
+everything level 1 does with it (../FAUST measurements: 10k against 228k events/s a core).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class SourcePartition(NamedTuple):
+    """(topic, partition) of an input: the unit of exactness."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive records of one source partition.
+
+    ``offsets`` is None when the records are ``first_offset, first_offset + 1, ..``; otherwise one
+    offset a record (the log has gaps: transaction markers, compaction). ``last_offset`` may lie
+    beyond the last record's own offset when a gap ends the fetch; it is what the chunk covers.
+    ``starts_fetch`` tells that the fetch which brought this chunk began at ``fetch_offset``: a gap
+    before the first record is then known to be a gap of the log, not a loss (exactness rule 2).
+    """
+
+    sp: SourcePartition
+    first_offset: int
+    last_offset: int
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    timestamps_ms: Sequence[int]
+    """A record each: the batch's maxTimestamp under LogAppendTime, else the record's own."""
+    offsets: Sequence[int] | None = None
+    fetch_offset: int | None = None
+    """Where the fetch that brought this chunk began, when this is its first chunk; else None."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def offset_at(self, position: int) -> int:
+        """Offset of the record at ``position`` within the chunk."""
+        if self.offsets is None:
+            return self.first_offset + position
+        return self.offsets[position]

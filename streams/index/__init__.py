@@ -1,0 +1,1 @@
+"""Arithmetic: values in, values out. Never does any IO, never reads a clock."""

@@ -1,0 +1,1 @@
+"""Where index values go: Redis, Prometheus, Kafka."""

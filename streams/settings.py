@@ -1,0 +1,1 @@
+"""The one frozen, typed settings object; the only reader of the environment."""

@@ -1,0 +1,1 @@
+"""Vendor payloads to events, pure."""
