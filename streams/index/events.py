@@ -1,0 +1,261 @@
+"""Bytes of a record -> event or Rejected. Every limit of the input contract is checked here.
+
+The common case must cost less than two microseconds: msgspec checks types and bounds in C, and what
+it cannot check (duplicate keys, control characters) is excluded for a whole chunk by counting
+bytes; only a record that the count cannot clear is looked at twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+from streams.index.instants import parse_instant
+
+RECORD_BYTES_MAX = 256 * 1024
+LINES_MAX = 500
+ID_BYTES_MAX = 128
+SUM_MAX = 2**63 - 1
+DETAIL_CHARACTERS_MAX = 300
+
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_BYTES_MAX)]
+_Instant = Annotated[str, msgspec.Meta(min_length=17, max_length=40)]
+_Minor = Annotated[int, msgspec.Meta(ge=0, le=SUM_MAX)]
+_Quantity = Annotated[int, msgspec.Meta(gt=0, le=SUM_MAX)]
+
+
+class Line(msgspec.Struct, gc=False):
+    """One line of an order. ``unit_price_minor`` in minor units of the order's currency."""
+
+    sku: _Id
+    category: str
+    quantity: _Quantity
+    unit_price_minor: _Minor
+
+
+class OrderEvent(msgspec.Struct, gc=False):
+    """A record of the orders topic, decoded; times still as text."""
+
+    event_id: _Id
+    type: Literal["order.placed", "order.cancelled", "order.refunded"]
+    occurred_at: _Instant
+    market: str
+    order_id: _Id
+    currency: str
+    lines: Annotated[list[Line], msgspec.Meta(max_length=LINES_MAX)]
+    placed_at: _Instant | None = None
+    payment_method: str | None = None
+    shopper_id: _Id | None = None
+    new_shopper: bool | None = None
+    seller_id: _Id | None = None
+    region: str | None = None
+    channel: str | None = None
+
+
+class PaymentEvent(msgspec.Struct, gc=False):
+    """A record of the payments topic, decoded; times still as text."""
+
+    event_id: _Id
+    type: Literal["payment.captured", "payment.failed", "payment.refunded"]
+    occurred_at: _Instant
+    market: str
+    order_id: _Id
+    method: str
+    amount_minor: _Minor
+    currency: str
+    placed_at: _Instant | None = None
+    provider: str | None = None
+
+
+class Rejected(NamedTuple):
+    """Why a record is a dead letter. ``reason`` is one of REASONS, ``detail`` says what was found."""
+
+    reason: str
+    detail: str
+
+
+REASONS = (
+    "empty", "too_large", "invalid_utf8", "invalid_json", "duplicate_key", "too_deep", "schema",
+    "unknown_type", "control_character", "id_too_long", "invalid_time", "unknown_market",
+    "wrong_currency", "placed_after_occurred", "placed_at_missing", "overflow", "ahead",
+    "pane_limit",
+)  # fmt: skip
+"""Every reason a dead letter can carry."""
+
+_decode_order = msgspec.json.Decoder(OrderEvent).decode
+_decode_payment = msgspec.json.Decoder(PaymentEvent).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+def decode_orders(values: Sequence[bytes | None]) -> list[OrderEvent | Rejected]:
+    """Events of the records, in order; a record that breaks the contract becomes a Rejected."""
+    return _decode_all(values, _decode_order, _order_quotes, order_ids)
+
+
+def decode_payments(values: Sequence[bytes | None]) -> list[PaymentEvent | Rejected]:
+    """Events of the records, in order; a record that breaks the contract becomes a Rejected."""
+    return _decode_all(values, _decode_payment, _payment_quotes, payment_ids)
+
+
+def _order_quotes(event: OrderEvent) -> int:
+    """Quotation marks in the JSON of this event when it has no key beside those decoded.
+
+    Each key and each string value has two. More in the record means a duplicate key, an unknown
+    field or an escape: the slow path tells which.
+    """
+    quotes = 26 + 12 * len(event.lines)
+    if event.placed_at is not None:
+        quotes += 4
+    if event.payment_method is not None:
+        quotes += 4
+    if event.shopper_id is not None:
+        quotes += 4
+    if event.new_shopper is not None:
+        quotes += 2
+    if event.seller_id is not None:
+        quotes += 4
+    if event.region is not None:
+        quotes += 4
+    if event.channel is not None:
+        quotes += 4
+    return quotes
+
+
+def _payment_quotes(event: PaymentEvent) -> int:
+    return 30 + 4 * ((event.placed_at is not None) + (event.provider is not None))
+
+
+def order_ids(event: OrderEvent) -> list[str | None]:
+    """Every field of an order event that the contract calls an id."""
+    return [
+        event.event_id,
+        event.order_id,
+        event.shopper_id,
+        event.seller_id,
+        *(line.sku for line in event.lines),
+    ]
+
+
+def payment_ids(event: PaymentEvent) -> list[str | None]:
+    """Every field of a payment event that the contract calls an id."""
+    return [event.event_id, event.order_id]
+
+
+def _decode_all(
+    values: Sequence[bytes | None],
+    decode: Callable[[bytes], Any],
+    quotes_of: Callable[[Any], int],
+    ids_of: Callable[[Any], list[str | None]],
+) -> list[Any]:
+    try:
+        joined = b"".join(values)  # type: ignore[arg-type]
+        plain = joined.isascii() and b"\\" not in joined and b"\x7f" not in joined
+        if plain and max(map(len, values), default=0) <= RECORD_BYTES_MAX:  # type: ignore[arg-type]
+            events = list(map(decode, values))  # type: ignore[arg-type]
+            if joined.count(b'"') == sum(map(quotes_of, events)):
+                return events
+    except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass  # one of them is bad: find out which, one by one
+    return [_decode_one(value, decode, quotes_of, ids_of) for value in values]
+
+
+def _decode_one(
+    value: bytes | None,
+    decode: Callable[[bytes], Any],
+    quotes_of: Callable[[Any], int],
+    ids_of: Callable[[Any], list[str | None]],
+) -> Any:
+    if not value:
+        return Rejected("empty", "expected a JSON object, found no value")
+    if len(value) > RECORD_BYTES_MAX:
+        return Rejected("too_large", f"{len(value)} bytes, at most {RECORD_BYTES_MAX}")
+    try:
+        event = decode(value)
+    except msgspec.ValidationError as error:
+        reason = "unknown_type" if "`$.type`" in str(error) else "schema"
+        return Rejected(reason, str(error)[:DETAIL_CHARACTERS_MAX])
+    except RecursionError:
+        return Rejected("too_deep", "nested deeper than the decoder allows")
+    except UnicodeDecodeError as error:
+        return Rejected("invalid_utf8", str(error.reason))
+    except msgspec.DecodeError as error:
+        reason = "invalid_json" if _is_utf8(value) else "invalid_utf8"
+        return Rejected(reason, str(error)[:DETAIL_CHARACTERS_MAX])
+    if b"\\" in value or not value.isascii() or b"\x7f" in value:
+        rejected = _check_ids(ids_of(event))
+        if rejected is not None:
+            return rejected
+    if value.count(b'"') != quotes_of(event) and _has_duplicate_key(value):
+        return Rejected("duplicate_key", "an object names one key twice")
+    return event
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _check_ids(ids: list[str | None]) -> Rejected | None:
+    for text in ids:
+        if text is None:
+            continue
+        if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):  # noqa: PLR2004
+            return Rejected("control_character", "an id holds a control character")
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            return Rejected("invalid_utf8", "an id holds a lone surrogate")
+        if size > ID_BYTES_MAX:
+            return Rejected("id_too_long", f"an id of {size} bytes, at most {ID_BYTES_MAX}")
+    return None
+
+
+def _has_duplicate_key(value: bytes) -> bool:
+    if b"\\" not in value:
+        # Unknown fields are legal and common: decode them generically and count again. Without a
+        # backslash each quotation mark delimits a key or a string, so equal counts prove that no
+        # key was given twice; this is five times cheaper than the hook below.
+        try:
+            if value.count(b'"') == 2 * _count_strings(_decode_any(value)):
+                return False
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    try:
+        json.loads(value, object_pairs_hook=_refuse_duplicates)
+    except _DuplicateKeyError:
+        return True
+    except (ValueError, RecursionError):
+        return False  # not what this function decides; the event itself decoded
+    return False
+
+
+def _count_strings(value: Any) -> int:
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_strings, value.values()))
+    if isinstance(value, list):
+        return sum(map(_count_strings, value))
+    return 0
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _DuplicateKeyError
+    return found
+
+
+def instant_ms(text: str) -> int | None:
+    """UTC epoch ms of an RFC 3339 text, or None when it is not one."""
+    return parse_instant(text)

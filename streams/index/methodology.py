@@ -1,0 +1,212 @@
+"""The methodology: what decides event -> slot and event -> member, as one immutable object.
+
+Its hash binds an edition. Two workers that hold the same hash map every event alike; that is what
+lets a zombie and its heir write the same rows (exactness rules 1 and 2.6).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+ROW_FORMAT = 1
+"""Raised whenever partials.Layout changes: it decides what a column of a stored row means."""
+
+OTHER = "other"
+_NOT_SLUG = re.compile(r"[\W_]+")
+
+
+class MethodologyError(ValueError):
+    """methodology.toml is wrong; the text names the setting and who must act (the operator)."""
+
+
+def slug(text: str) -> str:
+    """Member name of a raw label: casefolded, apostrophes dropped, other runs of non-alphanumerics `_`.
+
+    >>> slug("Men's Fashion"), slug("Mobiles & Tablets"), slug(" Easypay_MA ")
+    ('mens_fashion', 'mobiles_tablets', 'easypay_ma')
+    """
+    plain = text.casefold().replace("'", "").replace("\u2019", "")
+    return _NOT_SLUG.sub("_", plain).strip("_")
+
+
+class _Method(msgspec.Struct, forbid_unknown_fields=True):
+    digital: bool
+    aliases: list[str] = []
+
+
+class _Channel(msgspec.Struct, forbid_unknown_fields=True):
+    aliases: list[str] = []
+
+
+class _Market(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    currency: str
+    time_zone: str
+    categories: str
+    regions: list[str] = []
+    members_max: int = 64
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    edition: int
+    methods: dict[str, _Method]
+    channels: dict[str, _Channel]
+    category_sets: dict[str, list[str]]
+    markets: dict[str, _Market]
+    pane_ms: int = 5_000
+    grace_ms: int = 120_000
+    ahead_ms: int = 300_000
+    out_of_order_ms: int = 2_000
+    day_grace_days: int = 35
+    open_panes_max: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One market: its currency, zone and the members of each dimension (`other` is always last)."""
+
+    code: str
+    name: str
+    currency: str
+    time_zone: str
+    categories: tuple[str, ...]
+    methods: tuple[str, ...]
+    regions: tuple[str, ...]
+    channels: tuple[str, ...]
+    digital: frozenset[str]
+    method_aliases: dict[str, str]
+    channel_aliases: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Methodology:
+    """Everything that decides where an event counts. Times in milliseconds."""
+
+    edition: int
+    pane_ms: int
+    grace_ms: int
+    ahead_ms: int
+    out_of_order_ms: int
+    day_grace_ms: int
+    open_panes_max: int
+    markets: dict[str, Market]
+    content_hash: str = field(default="")
+
+    @property
+    def step_ms(self) -> int:
+        """Step of the short windows: one pane."""
+        return self.pane_ms
+
+
+def parse(text: str) -> Methodology:
+    """Methodology of a TOML text; MethodologyError names what is wrong."""
+    try:
+        raw = tomllib.loads(text)
+        file = msgspec.convert(raw, _File)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise MethodologyError(f"methodology.toml: {error}; the operator must mend it") from error
+    _check_numbers(file)
+    markets = {code: _market(code, spec, file) for code, spec in sorted(file.markets.items())}
+    return Methodology(
+        edition=file.edition,
+        pane_ms=file.pane_ms,
+        grace_ms=file.grace_ms,
+        ahead_ms=file.ahead_ms,
+        out_of_order_ms=file.out_of_order_ms,
+        day_grace_ms=file.day_grace_days * 86_400_000,
+        open_panes_max=file.open_panes_max,
+        markets=markets,
+        content_hash=_hash(raw, markets),
+    )
+
+
+def _check_numbers(file: _File) -> None:
+    minute_ms = 60_000
+    rules = (
+        ("edition", file.edition >= 1, "at least 1"),
+        ("pane_ms", file.pane_ms >= 1 and minute_ms % file.pane_ms == 0, "a divisor of 60000"),
+        ("grace_ms", file.grace_ms >= file.pane_ms, "at least one pane"),
+        ("ahead_ms", file.ahead_ms >= 0, "0 or more"),
+        ("out_of_order_ms", 0 <= file.out_of_order_ms <= file.grace_ms, "between 0 and grace_ms"),
+        ("day_grace_days", 1 <= file.day_grace_days <= 400, "between 1 and 400"),  # noqa: PLR2004
+        ("open_panes_max", file.open_panes_max >= 1, "at least 1"),
+        ("markets", 1 <= len(file.markets) <= 50, "between 1 and 50 markets"),  # noqa: PLR2004
+    )
+    for name, holds, expected in rules:
+        if not holds:
+            raise MethodologyError(
+                f"methodology.toml: {name} must be {expected}; the operator must mend it"
+            )
+
+
+def _market(code: str, spec: _Market, file: _File) -> Market:
+    where = f"methodology.toml: markets.{code}"
+    try:
+        ZoneInfo(spec.time_zone)
+    except (KeyError, ValueError, OSError) as error:
+        raise MethodologyError(f"{where}.time_zone: {spec.time_zone!r} is not known") from error
+    if spec.categories not in file.category_sets:
+        raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
+    if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - the design's hard cap
+        raise MethodologyError(f"{where}.members_max must be between 1 and 500")
+    return Market(
+        code=code,
+        name=spec.name,
+        currency=spec.currency,
+        time_zone=spec.time_zone,
+        categories=_members(f"{where}.categories", file.category_sets[spec.categories], spec),
+        methods=_members("methodology.toml: methods", list(file.methods), spec),
+        regions=_members(f"{where}.regions", spec.regions, spec),
+        channels=_members("methodology.toml: channels", list(file.channels), spec),
+        digital=frozenset(name for name, method in file.methods.items() if method.digital),
+        method_aliases=_aliases("methods", file.methods),
+        channel_aliases=_aliases("channels", file.channels),
+    )
+
+
+def _members(where: str, names: list[str], spec: _Market) -> tuple[str, ...]:
+    for name in names:
+        if name != slug(name) or name in ("all", OTHER):
+            raise MethodologyError(f"{where}: {name!r} is not a member slug (try {slug(name)!r})")
+    if len(set(names)) != len(names):
+        raise MethodologyError(f"{where}: a member is listed twice")
+    # Beyond the cap a member is `other`; the order of the list decides, so it is part of the hash.
+    return (*names[: spec.members_max], OTHER)
+
+
+def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for member, spec in specs.items():
+        for alias in spec.aliases:
+            if aliases.setdefault(slug(alias), member) != member or slug(alias) in specs:
+                raise MethodologyError(
+                    f"methodology.toml: {where}: alias {alias!r} names two members"
+                )
+    return aliases
+
+
+def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
+    digest = hashlib.sha256()
+    digest.update(msgspec.json.encode([ROW_FORMAT, raw], order="deterministic"))
+    # A new time zone database can move the end of a local day: it decides event -> day as well.
+    for zone in sorted({market.time_zone for market in markets.values()}):
+        digest.update(_zone_fingerprint(zone))
+    return digest.hexdigest()
+
+
+def _zone_fingerprint(zone: str) -> bytes:
+    info = ZoneInfo(zone)
+    noon = datetime(2010, 1, 1, 12, tzinfo=UTC)
+    offsets = [
+        int((noon + timedelta(days=day)).astimezone(info).utcoffset().total_seconds())  # type: ignore[union-attr]
+        for day in range(30 * 366)
+    ]
+    return msgspec.json.encode([zone, offsets])

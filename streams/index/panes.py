@@ -1,0 +1,108 @@
+"""Slot arithmetic: which pane, minute, hour and local day an instant falls in.
+
+Panes, minutes and hours are epoch aligned, ``[start, end)``. A day is a local day of the market, as
+a number of days since 1970-01-01 in the market's zone; it starts at the first instant that has that
+local date (on a day that begins with a gap of daylight saving, 01:00).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_QUARTER_MS = (
+    900_000  # every zone of the time zone database changes on a quarter of an hour since 1972
+)
+_CACHED_QUARTERS_MAX = 40_000
+_DAY_MIN, _DAY_MAX = -719_000, 2_932_000  # what datetime can hold, with a margin of some days
+
+
+class LocalDays:
+    """Local day numbers of one zone; remembers what it computed, within a bound."""
+
+    __slots__ = ("_cache", "_zone")
+
+    def __init__(self, zone: str) -> None:
+        self._zone = ZoneInfo(zone)
+        self._cache: dict[int, int] = {}
+
+    def day_of(self, instant_ms: int) -> int:
+        """Number of the local day (days since 1970-01-01) that holds ``instant_ms``."""
+        quarter = instant_ms // _QUARTER_MS
+        day = self._cache.get(quarter)
+        if day is None:
+            if len(self._cache) >= _CACHED_QUARTERS_MAX:
+                self._cache.clear()
+            day = self._cache[quarter] = self._compute(quarter * _QUARTER_MS)
+        return day
+
+    def _compute(self, instant_ms: int) -> int:
+        guess = instant_ms // DAY_MS
+        if not _DAY_MIN < guess < _DAY_MAX:
+            return guess  # beyond the calendar; such an event is too late or ahead anyway
+        utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
+        return utc.astimezone(self._zone).date().toordinal() - _EPOCH_ORDINAL
+
+    def start_ms(self, day: int) -> int:
+        """First instant of the local day, UTC epoch ms."""
+        return _day_start(self._zone.key, day)
+
+    def end_ms(self, day: int) -> int:
+        """First instant after the local day."""
+        return _day_start(self._zone.key, day + 1)
+
+
+@lru_cache(maxsize=20_000)
+def _day_start(zone: str, day: int) -> int:
+    if not _DAY_MIN < day < _DAY_MAX:
+        return day * DAY_MS
+    info = ZoneInfo(zone)
+    # The offset lies within +-26 h of UTC: walk quarters from before the earliest possible start.
+    instant = (day * DAY_MS - 26 * HOUR_MS) // _QUARTER_MS * _QUARTER_MS
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+
+    def local(at_ms: int) -> int:
+        moment = epoch + timedelta(milliseconds=at_ms)
+        return moment.astimezone(info).date().toordinal() - _EPOCH_ORDINAL
+
+    low, high = 0, 4 * 60
+    # local() never decreases over quarters within this range except inside a fold at midnight,
+    # where the first quarter that shows the day is wanted: bisect, then step back over a fold.
+    while low < high:
+        middle = (low + high) // 2
+        if local(instant + middle * _QUARTER_MS) >= day:
+            high = middle
+        else:
+            low = middle + 1
+    while low > 0 and any(
+        local(instant + (low - back) * _QUARTER_MS) >= day for back in range(1, min(low, 8) + 1)
+    ):
+        low -= 1
+    while local(instant + low * _QUARTER_MS) < day:
+        low += 1
+    return instant + low * _QUARTER_MS
+
+
+def day_name(day: int) -> str:
+    """``YYYY-MM-DD`` of a local day number."""
+    return date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
+
+
+def day_number(name: str) -> int:
+    """Local day number of ``YYYY-MM-DD``."""
+    return date.fromisoformat(name).toordinal() - _EPOCH_ORDINAL
+
+
+def rfc3339(instant_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, as the contracts print times.
+
+    >>> rfc3339(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ms % 1000:03d}Z"

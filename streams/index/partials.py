@@ -1,0 +1,160 @@
+"""Rows: what a partial holds. One flat list of integers per slot, its columns fixed by the edition.
+
+A row of the live book (by ``occurred_at``) and a row of the day book (by ``placed_at``) are plain
+sums, so that merging is addition: in any order, any grouping. Flat lists because the fold adds into
+them for every event; ``Layout`` says what each column means and is part of the methodology's hash
+(``ROW_FORMAT``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streams.index.methodology import OTHER, Market, slug
+
+# Columns of a live row, before the blocks of its dimensions.
+ORDERS, UNITS, SALES = 0, 1, 2
+PAYMENTS, AMOUNT, FAILED, PAYMENT_REFUNDS, REFUND_AMOUNT = 3, 4, 5, 6, 7
+CANCELLED, REFUNDED = 8, 9
+SHOPPER_ORDERS, NEW_KNOWN, NEW_SHOPPERS = 10, 11, 12
+OTHER_CATEGORY, OTHER_METHOD, OTHER_REGION, OTHER_CHANNEL = 13, 14, 15, 16
+CHOSEN = 17  # placed orders that name a payment method
+LIVE_TOTALS = 24  # room to grow without moving the blocks
+
+CATEGORY_WIDTH = 3  # orders, units, sales
+METHOD_WIDTH = 5  # chosen orders, their sales, captured payments, their amount, failed payments
+CHOSEN_AT, CHOSEN_SALES_AT, CAPTURED_AT, AMOUNT_AT, FAILED_AT = 0, 1, 2, 3, 4
+REGION_WIDTH = 3
+CHANNEL_WIDTH = 3
+
+# Columns of a day row: the three ledgers' parts, then payments, then the blocks.
+PLACED_AT, CANCELLED_AT, REFUNDED_AT = 0, 3, 6  # each: orders, units, sales
+DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 9, 10, 11, 12, 13
+UNPLACED_PAYMENTS, UNPLACED_AMOUNT = 14, 15  # captured, but without placed_at: on their own day
+DAY_TOTALS = 24
+DAY_CATEGORY_WIDTH = 9
+DAY_METHOD_WIDTH = 14  # nine as a category's by chosen method, then the five of payments
+DAY_METHOD_PAYMENTS_AT = 9
+
+Row = list[int]
+_CACHED_LABELS_MAX = 20_000
+_LABEL_CHARACTERS_MAX = 128
+_WIDE = 2**63
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where the columns of one dimension lie: ``base + width * member index + offset``."""
+
+    base: int
+    width: int
+    members: tuple[str, ...]
+
+    @property
+    def end(self) -> int:
+        """First column after the block."""
+        return self.base + self.width * len(self.members)
+
+    def at(self, member: str) -> int:
+        """First column of a member."""
+        return self.base + self.width * self.members.index(member)
+
+
+class Labels:
+    """Raw label -> first column of its member, remembered; unknown labels are `other`.
+
+    ``live`` and ``day`` columns are returned together since each event adds to both books. The
+    third number is 1 when the label was not known, so that unknown labels can be counted.
+    """
+
+    __slots__ = ("_aliases", "_cache", "_day", "_live", "_members")
+
+    def __init__(self, live: Block, day: Block | None, aliases: dict[str, str]) -> None:
+        self._live = live
+        self._day = day
+        self._aliases = aliases
+        self._members = {name: index for index, name in enumerate(live.members)}
+        self._cache: dict[str | None, tuple[int, int, int]] = {None: self._find(OTHER)}
+
+    def get(self, label: str | None) -> tuple[int, int, int]:
+        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label."""
+        found = self._cache.get(label)
+        return found if found is not None else self._learn(label or "")
+
+    def _learn(self, label: str) -> tuple[int, int, int]:
+        found = self._find(slug(label))
+        if len(label) <= _LABEL_CHARACTERS_MAX:
+            if len(self._cache) >= _CACHED_LABELS_MAX:
+                # A producer that invents labels must not fill the memory; None stays.
+                self._cache = {None: self._find(OTHER)}
+            self._cache[label] = found
+        return found
+
+    def _find(self, name: str) -> tuple[int, int, int]:
+        member = self._aliases.get(name, name)
+        index = self._members.get(member)
+        unknown = 0
+        if index is None:
+            index = len(self._live.members) - 1
+            unknown = 1
+        day = -1 if self._day is None else self._day.base + self._day.width * index
+        return self._live.base + self._live.width * index, day, unknown
+
+
+class Layout:
+    """Columns of one market's rows. ``live_width`` and ``day_width`` are their lengths."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.category = Block(LIVE_TOTALS, CATEGORY_WIDTH, market.categories)
+        self.method = Block(self.category.end, METHOD_WIDTH, market.methods)
+        self.region = Block(self.method.end, REGION_WIDTH, market.regions)
+        self.channel = Block(self.region.end, CHANNEL_WIDTH, market.channels)
+        self.live_width = self.channel.end
+        self.day_category = Block(DAY_TOTALS, DAY_CATEGORY_WIDTH, market.categories)
+        self.day_method = Block(self.day_category.end, DAY_METHOD_WIDTH, market.methods)
+        self.day_width = self.day_method.end
+
+    def labels(self) -> tuple[Labels, Labels, Labels, Labels]:
+        """Look-ups for (category, payment method, region, channel)."""
+        return (
+            Labels(self.category, self.day_category, {}),
+            Labels(self.method, self.day_method, self.market.method_aliases),
+            Labels(self.region, None, {}),
+            Labels(self.channel, None, self.market.channel_aliases),
+        )
+
+
+def add_into(total: Row, row: Row) -> None:
+    """Add a row to a total of the same width, in place."""
+    total[:] = map(int.__add__, total, row)
+
+
+def sum_rows(rows: Iterable[Row], width: int) -> Row:
+    """Column sums; a row of zeros when there are none."""
+    columns = list(zip(*rows, strict=True))
+    return list(map(sum, columns)) if columns else [0] * width
+
+
+def to_wire(row: Row) -> list[int | str]:
+    """Sparse form: column, value, column, value, .. of what is not zero.
+
+    A sum beyond 64 bits (a few events of the largest legal amount suffice) goes as decimal text:
+    no wire format of ours holds a wider integer and none may wrap.
+    """
+    sparse: list[int | str] = []
+    for column, value in enumerate(row):
+        if value:
+            sparse.append(column)
+            sparse.append(value if -_WIDE <= value < _WIDE else str(value))
+    return sparse
+
+
+def from_wire(sparse: list[int | str], width: int) -> Row:
+    """Row of the sparse form; columns the layout does not have are refused."""
+    row = [0] * width
+    pairs = iter(sparse)
+    for column, value in zip(pairs, pairs, strict=True):
+        row[int(column)] = int(value)
+    return row

@@ -1,0 +1,115 @@
+"""What is published: a value, what it is measured against, what it contains, how final it is.
+
+The names here are the contract (docs/contract.md): others read them from Redis, Kafka and
+Prometheus. A ratio is ONE division of two integers, so that two readers who divide agree to the
+last digit.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION = 1
+
+WINDOWS_MS: dict[str, int] = {
+    "1m": 60_000,
+    "5m": 300_000,
+    "1h": 3_600_000,
+    "24h": 86_400_000,
+}
+"""Length of each live window; 1m and 5m advance by a pane, 1h and 24h by a minute."""
+MINUTE_STEP_WINDOWS = frozenset({"1h", "24h"})
+DAY_WINDOW = "day"
+
+COVERED_MIN = 0.5
+"""A window less covered than this has no value: it would read as a drop that did not happen."""
+
+Identity = tuple[str, str, str, str]
+"""(index, dimension, member, window) within a market; a day value adds its date."""
+
+
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """One index value (contract 5.3). ``as_of`` is RFC 3339; the window ends there, exclusively.
+
+    ``value`` is None when status is not ``ok`` (``warming`` values may still carry one).
+    ``observed`` is the integer counted, where the index has one; ``n`` the orders or payments
+    behind it. ``expected``, ``lower``, ``upper`` and ``vintage`` come with the methodology issue.
+    """
+
+    market: str
+    index: str
+    dimension: str
+    member: str
+    window: str
+    as_of: str
+    value: int | float | None
+    unit: str
+    observed: int | None
+    covered: float
+    n: int
+    status: str
+    phase: str
+    revision: int
+    edition: int
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    vintage: str | None = None
+    day: str | None = None
+    v: int = VERSION
+
+    @property
+    def field(self) -> str:
+        """Redis hash field: ``index:dimension:member:window``."""
+        return f"{self.index}:{self.dimension}:{self.member}:{self.window}"
+
+    @property
+    def key(self) -> str:
+        """Key in ``ecindex.values``: market|index|dimension|member|window, then a day's date."""
+        base = f"{self.market}|{self.index}|{self.dimension}|{self.member}|{self.window}"
+        return base if self.day is None else f"{base}|{self.day}"
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One market's current values, as the Redis string ``:snapshot`` holds them."""
+
+    market: str
+    as_of: str
+    published_at: str
+    edition: int
+    phase: str
+    values: list[Value]
+
+
+class Fence(msgspec.Struct, frozen=True, order=True):
+    """Version of a publication; compared in this order. A lower one never replaces a higher one."""
+
+    edition: int
+    as_of_ms: int
+    applied: int
+    """Offset in ``ecindex.partials`` that the publication includes."""
+
+
+def ratio(numerator: int, denominator: int) -> float | None:
+    """One IEEE division; None when there is nothing below the line."""
+    return numerator / denominator if denominator else None
+
+
+def decimal(value: float) -> str:
+    """Plain decimal text without an exponent, shortest that reads back the same.
+
+    >>> decimal(12), decimal(0.5), decimal(1e-07), decimal(1e22)
+    ('12', '0.5', '0.0000001', '10000000000000000000000')
+    """
+    text = repr(value)
+    if "e" not in text:
+        return text.removesuffix(".0")
+    mantissa, exponent = text.split("e")
+    sign = "-" if mantissa.startswith("-") else ""
+    digits = mantissa.lstrip("-").replace(".", "")
+    point = len(mantissa.lstrip("-").split(".")[0]) + int(exponent)
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}".rstrip("0") if digits.strip("0") else "0"
+    return (
+        sign + digits.ljust(point, "0")[:point] + ("." + digits[point:] if digits[point:] else "")
+    )
