@@ -71,7 +71,7 @@ class PaymentEvent(msgspec.Struct, gc=False):
 
 
 class Rejected(NamedTuple):
-    """Why a record is a dead letter. ``reason`` is one of REASONS, ``detail`` says what was found."""
+    """Why a record is a dead letter: one of REASONS, and what was found."""
 
     reason: str
     detail: str
@@ -162,7 +162,7 @@ def _decode_all(
     return [_decode_one(value, decode, quotes_of, ids_of) for value in values]
 
 
-def _decode_one(
+def _decode_one(  # noqa: PLR0911 - one return per reason
     value: bytes | None,
     decode: Callable[[bytes], Any],
     quotes_of: Callable[[Any], int],

@@ -28,7 +28,7 @@ class MethodologyError(ValueError):
 
 
 def slug(text: str) -> str:
-    """Member name of a raw label: casefolded, apostrophes dropped, other runs of non-alphanumerics `_`.
+    """Member of a raw label: casefolded, no apostrophes, other runs of non-alphanumerics `_`.
 
     >>> slug("Men's Fashion"), slug("Mobiles & Tablets"), slug(" Easypay_MA ")
     ('mens_fashion', 'mobiles_tablets', 'easypay_ma')

@@ -1,0 +1,54 @@
+"""What level 2 hands to the publishers: one market's values at one version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.index.values import Fence, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A value that changed at an ``as_of`` (or a day's value after the day ended), and why."""
+
+    value: Value
+    previous: int | float | None
+    cause: str
+    """late | cancel | refund | definition"""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """An hour or a day that became final. ``values`` are those of that slot alone."""
+
+    kind: str
+    """hour | day"""
+    start_ms: int
+    end_ms: int
+    values: list[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One market's state after a step.
+
+    ``values`` holds every current window value, ``changed`` those of them that differ from the
+    previous publication, ``days`` the day values that changed. The journal gets ``journal_changed``
+    (what changed since its last record of this market) once a minute of ``as_of``.
+    """
+
+    market: str
+    fence: Fence
+    as_of_ms: int
+    """The larger of the topics' ``as_of``; never goes back."""
+    phase: str
+    values: list[Value]
+    changed: list[Value]
+    days: list[Value]
+    revisions: list[Revision] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
+    journal_changed: list[Value] | None = None
+    """None: no journal record due at this step."""
+    fence_record: dict[str, Any] = field(default_factory=dict)
+    """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""
