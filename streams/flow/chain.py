@@ -1,8 +1,8 @@
 """The checkpoint chain: one atomic record a flush, recovered as the complete chain that knows most.
 
-Each flush of a source partition is ONE record (exactness rule 3): the rows of the slots touched and
-the ids added since the record before, so that ids can never be durable without their rows or the
-reverse. A chain of records, linked by ``previous``, is the whole state. Keys carry the writer's
+Each flush of a source partition is ONE record (exactness rule 3): the rows of the slots touched
+and the ids added since the record before, so that ids can never be durable without their rows or
+the reverse. A chain of records, linked by ``previous``, is the whole state. Keys carry the writer's
 nonce: a zombie's late record can then never replace its heir's (sequence V3), it only adds a branch.
 """
 
@@ -20,8 +20,8 @@ from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
 from streams.index.partials import Row, from_wire, to_wire
 
 CHAIN_LENGTH = 128
-"""Records a chain may hold before its oldest are retired. At one flush a second this is longer than
-grace, so that the ids of a retired record belong to closed panes and nothing is written twice."""
+"""Records a chain may hold before its oldest are retired. At one flush a second this is longer
+than grace, so that the ids of a retired record belong to closed panes: nothing is written twice."""
 LENGTH_MAX_FACTOR = 4
 """Beyond this many times the length the oldest record is retired however much of it is still live."""
 RETIRED_PER_FLUSH = 2
@@ -67,7 +67,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """A record to write, and what may be done once it and all partials before it are acknowledged."""
+    """A record to write; its deletions wait until it and all partials before it are acknowledged."""
 
     key: bytes
     value: bytes

@@ -274,7 +274,7 @@ class SourceFold:
         self.held_ids += 1
         return int(day is None)
 
-    def _fold_payments(self, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901 - as above
+    def _fold_payments(self, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - as above
         accepted = late = duplicates = day_closed = 0
         admission = self._admission
         for position, event in enumerate(decode_payments(chunk.values[start:stop]), start):
@@ -407,7 +407,7 @@ class SourceFold:
         slot.flags = _BOTH
 
     def take_touched(self, flag: int) -> dict[SlotKey, Pane | Day]:
-        """Slots touched since the last call with this flag (CHECKPOINT or PARTIAL); forgets them."""
+        """Slots touched since the last call with this flag; forgets them."""
         for state in self.markets.values():
             self._book(state)
         touched = self._touched[flag]
@@ -418,14 +418,16 @@ class SourceFold:
             self._new_ids = 0
         return touched
 
-    def take_touched_panes(self) -> dict[SlotKey, Pane | Day]:
-        """Like ``take_touched(PARTIAL)``, panes only: day rows go with the checkpoint."""
+    def take_touched_live(self) -> dict[SlotKey, Pane | Day]:
+        """Like ``take_touched(PARTIAL)``, but of the days only those that have closed."""
         touched = self._touched[PARTIAL]
-        panes = {key: slot for key, slot in touched.items() if key.book == LIVE}
-        for key, slot in panes.items():
+        taken = {
+            key: slot for key, slot in touched.items() if key.book == LIVE or not self.is_open(key)
+        }
+        for key, slot in taken.items():
             del touched[key]
             slot.flags &= ~PARTIAL
-        return panes
+        return taken
 
     @property
     def pending_slots(self) -> int:

@@ -98,10 +98,9 @@ class MarketState:
     """Everything one source partition keeps of one market."""
 
     __slots__ = (
-        "category_of", "channel_of", "code", "currency", "day_grace_ms", "days", "grace_ms", "labels", "layout",
-        "local_days", "method_of", "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "region_of",
-        "unbooked", "warm_panes",
-        "watermark_ms",
+        "category_of", "channel_of", "code", "currency", "day_grace_ms", "days", "grace_ms",
+        "labels", "layout", "local_days", "method_of", "next_close_ms", "out_of_order_ms",
+        "pane_ms", "panes", "region_of", "unbooked", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
