@@ -25,7 +25,7 @@ class CaughtUp:
         self._pending: deque[tuple[int, int]] = deque()
 
     def on_response(self, log_end: int, at_ms: int, expected: int | None) -> None:
-        """A fetch response from the leader showed ``log_end`` at ``at_ms``."""
+        """Take in a fetch response: the leader showed ``log_end`` at ``at_ms``."""
         self.log_end = log_end
         pending = self._pending
         if pending and (pending[-1][0] == log_end or len(pending) >= _PENDING_MAX):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def offset_after(through_offset: int) -> int:
-    """The next offset to read when everything up to ``through_offset`` is included.
+    """Return the next offset to read when everything up to ``through_offset`` is included.
 
     The only ``+ 1`` between a state's ``through_offset`` and a position or committed offset.
     """
@@ -28,7 +28,7 @@ def offset_after(through_offset: int) -> int:
 
 
 def trim(chunk: Chunk, start: int) -> Chunk:
-    """The part of ``chunk`` that covers ``start`` and what follows it."""
+    """Cut ``chunk`` down to ``start`` and what follows it."""
     if chunk.offsets is None:
         skipped = start - chunk.first_offset
     else:
@@ -92,12 +92,12 @@ class Guard:
         return sp in self._lanes
 
     def expected(self, sp: SourcePartition) -> int | None:
-        """The next offset ``sp`` accepts; None when closed or the beginning is not yet known."""
+        """Return the next offset ``sp`` accepts; None when closed, or its beginning is unknown."""
         lane = self._lanes.get(sp)
         return None if lane is None else lane.expected
 
     def accept(self, chunk: Chunk) -> Chunk | None:
-        """The part of ``chunk`` to fold now, or None. Does not move the expectation."""
+        """Return the part of ``chunk`` to fold now, or None; the expectation stays."""
         lane = self._lanes.get(chunk.sp)
         if lane is None or lane.expected is None:
             self.dropped_records += len(chunk)
@@ -121,7 +121,7 @@ class Guard:
         return trim(chunk, expected)
 
     def advance(self, sp: SourcePartition, through_offset: int) -> int:
-        """The fold included everything up to ``through_offset``; returns the next offset."""
+        """Expect what follows ``through_offset``, which the fold included; return that offset."""
         lane = self._lanes[sp]
         reached = offset_after(through_offset)
         assert lane.expected is not None, f"{sp}: advanced before its beginning was known"

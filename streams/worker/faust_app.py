@@ -12,21 +12,16 @@ from typing import TYPE_CHECKING, Any
 import faust
 from faust.app.base import BootStrategy
 from mode import CrashingSupervisor, get_logger
-from yarl import URL
 
 from streams.clock import monotonic_ms, now_ms
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.worker.consumer import Listeners
+from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
 from streams.worker.recovery import LoudTableManager
 from streams.worker.stops import Presence, StopSwitch
 from streams.worker.tables import PartitionTable
-from streams.worker.transport import (
-    ChunkTransport,
-    FetchSettings,
-    Listeners,
-    chunk_topic,
-    require_compiled_streams,
-)
+from streams.worker.transport import ChunkTransport, chunk_topic, require_compiled_streams
 from streams.worker.watchdog import Watchdog, WatchdogSettings
 
 if TYPE_CHECKING:
@@ -107,11 +102,11 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         self._hooks.on_revoked(sps)
 
     async def on_recovered(self, sps: SourcePartitions) -> None:
-        """Called by recovery when the tables are complete."""
+        """Let the flow half build its states; recovery calls it when the tables are complete."""
         await self._hooks.on_recovered(sps)
 
     def on_ready(self) -> None:
-        """Called by recovery when the sources are resumed."""
+        """Note that the sources are resumed; recovery calls it last."""
         self.watchdog.on_ready()
 
     def chunk_agent(
@@ -193,7 +188,7 @@ def create_faust_app(
         web_enabled=False,
         worker_redirect_stdouts=False,
         # Faust's maps of who owns what are keyed by it: two workers of one host must differ.
-        canonical_url=URL(f"http://{worker}.invalid:1"),
+        canonical_url=f"http://{worker}.invalid:1",
         datadir=settings.datadir / worker,  # a shared one is a shared lock
     )
     app.intake = Intake(chunk_topics, monotonic=monotonic)

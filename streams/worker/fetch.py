@@ -33,7 +33,7 @@ class _Part:
     def chunks(
         self, sp: SourcePartition, fetch_offset: int, next_offset: int, limit: int
     ) -> Iterator[Chunk]:
-        """The columns as chunks that together cover ``fetch_offset`` up to ``next_offset``."""
+        """Cut the columns into chunks that cover ``fetch_offset`` up to ``next_offset``."""
         count = len(self.offsets)
         covered_from: int | None = fetch_offset
         if count == 0:
@@ -83,7 +83,7 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
         records._records = None
 
     def __next__(self) -> Chunk:
-        """The next chunk; the first call decodes the whole fetch."""
+        """Return the next chunk; the first call decodes the whole fetch."""
         if self._chunks is None:
             self._chunks = self._decode()
         return next(self._chunks)

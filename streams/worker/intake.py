@@ -32,7 +32,7 @@ class Positions(Protocol):
     """Where the recovered state goes on; asked once per partition after each recovery."""
 
     def next_offset(self, sp: SourcePartition) -> int | None:
-        """The first offset not in the state, or None to read from the beginning of the log."""
+        """Return the first offset not in the state; None: read from the beginning of the log."""
         ...
 
 
@@ -83,7 +83,7 @@ class Intake:
         return self._guard.dropped_records
 
     def accept(self, chunk: Chunk) -> Chunk | None:
-        """The part of ``chunk`` that follows the state, or None when there is none.
+        """Return the part of ``chunk`` that follows the state, or None when there is none.
 
         A chunk may come back without records: a stretch of the log that holds none (transaction
         markers, compaction). Fold it like any other; its ``last_offset`` is progress.
@@ -93,13 +93,13 @@ class Intake:
         return self._guard.accept(chunk)
 
     def advance(self, sp: SourcePartition, through_offset: int) -> None:
-        """The state now includes everything up to ``through_offset``."""
+        """Note that the state now includes everything up to ``through_offset``."""
         expected = self._guard.advance(sp, through_offset)
         with self._lock:
             self._caught_up[sp].on_progress(expected)
 
     def mark_done(self, sp: SourcePartition, through_offset: int) -> None:
-        """An acknowledged checkpoint includes ``through_offset``: commit it for lag monitors.
+        """Have what an acknowledged checkpoint includes committed, for lag monitors.
 
         Advisory: recovery never reads it. Nothing is committed for a partition we lost.
         """
@@ -118,11 +118,11 @@ class Intake:
             return None if state is None else state.at_ms
 
     def position(self, sp: SourcePartition) -> int | None:
-        """The next offset to fold; None when not ours or its beginning is not yet known."""
+        """Return the next offset to fold; None when not ours, or its beginning is unknown."""
         return self._guard.expected(sp)
 
     def log_end(self, sp: SourcePartition) -> int | None:
-        """The log end as of the last fetch response (the offset the next record will get)."""
+        """Return the log end as of the last fetch response (what the next record will get)."""
         with self._lock:
             state = self._caught_up.get(sp)
             return None if state is None else state.log_end
@@ -160,11 +160,11 @@ class Intake:
             self._caught_up[sp] = CaughtUp()
 
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
-        """The log of ``sp`` begins at ``earliest``."""
+        """Tell that the log of ``sp`` begins at ``earliest``."""
         self._guard.begin_at(sp, earliest)
 
     def close(self, sps: Iterable[SourcePartition]) -> None:
-        """These partitions are no longer ours; what is queued of them is dropped."""
+        """Let go of these partitions; what is queued of them is dropped."""
         for sp in sps:
             self._guard.close(sp)
             self._paused.discard(sp)
@@ -181,7 +181,7 @@ class Intake:
         return self._guard.is_open(sp)
 
     def on_response(self, sp: SourcePartition, log_end: int, at_ms: int) -> None:
-        """A fetch response from the leader; called by the consumer's thread."""
+        """Take in a fetch response from the leader; the consumer's thread calls it."""
         with self._lock:
             state = self._caught_up.get(sp)
             if state is not None:

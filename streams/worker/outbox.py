@@ -33,7 +33,7 @@ _RETRY_S = 0.1
 _MONITOR_S = 0.25
 
 
-class OutboxStopped(KafkaError):  # type: ignore[misc]
+class OutboxStopped(KafkaError):  # type: ignore[misc]  # noqa: N818 - a state, as in Faust's own
     """The outbox sends nothing more; says why."""
 
 
@@ -152,7 +152,7 @@ class Outbox:
 
     # -- for the flow half
 
-    def put(
+    def put(  # noqa: PLR0917 - a record has as many parts
         self,
         topic: str,
         partition: int,

@@ -112,6 +112,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
 class LoudTableManager(TableManager):  # type: ignore[misc]
     """Faust's table manager with `LoudRecovery`."""
 
+    _recovery: Recovery | None
+
     @property
     def recovery(self) -> Recovery:
         """The recovery service, made on first use."""

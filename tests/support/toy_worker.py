@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.clock import monotonic_ms
+from streams.worker.consumer_thread import FetchSettings
 from streams.worker.faust_app import AppSettings, Hooks, create_faust_app
 from streams.worker.outbox import Outbox, OutboxSettings, OutboxStopped
 from streams.worker.runner import Worker, run
 from streams.worker.stops import StopSwitch
-from streams.worker.transport import FetchSettings
 from streams.worker.watchdog import WatchdogSettings
 
 if TYPE_CHECKING:
