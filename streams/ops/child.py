@@ -30,6 +30,8 @@ TAIL_LINES = 20
 TAIL_BYTES_MAX = 64 * 1024
 KILL_WAIT_S = 10.0
 LEFTOVER_WAIT_S = 10.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""There on Linux only; names the boot that the start ticks of /proc count from."""
 
 # Runs between fork and the real program, as a fresh interpreter: a Python ``preexec_fn`` in a
 # process with threads can deadlock. The pid stays the same through exec, and so does the death
@@ -57,9 +59,11 @@ class _Spawn(NamedTuple):
 
 
 class _Spawner:
-    """The one thread that forks. The death signal fires when the forking THREAD ends, not the
-    process; a start from a pool thread would kill its children when the pool closes. This thread
-    is a daemon without an end, so it ends when the process does."""
+    """The one thread that forks.
+
+    The death signal fires when the forking THREAD ends, not the process: a start from a pool
+    thread would kill its children when the pool closes. This one ends with the process only.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[_Spawn] = queue.SimpleQueue()
@@ -221,7 +225,7 @@ class ChildProcess:
             self._paused = False
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
-        """The last lines it wrote since its last start."""
+        """Return the last lines it wrote since its last start."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open("rb") as log:
@@ -248,20 +252,22 @@ class ChildProcess:
 
 
 def start_stamp(pid: int) -> str | None:
-    """What tells this process from a later one with the same pid; None if there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if sys.platform == "linux":
+    """Tell this process from a later one with the same pid; None if it is gone or a zombie."""
+    if not BOOT_ID.exists():
         try:
-            # Field 2 is the name in parentheses and may hold anything; field 22 is the start tick.
-            ticks = stat.read_text().rpartition(")")[2].split()[19]
-        except (FileNotFoundError, ProcessLookupError):
+            process = psutil.Process(pid)
+            gone = process.status() == psutil.STATUS_ZOMBIE
+            return None if gone else f"{process.create_time():.2f}"
+        except psutil.NoSuchProcess:
             return None
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{ticks}"
     try:
-        return f"{psutil.Process(pid).create_time():.2f}"
-    except psutil.NoSuchProcess:
+        # Field 2 is the name in parentheses and may hold anything; 3 is the state, 22 the start.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    state, ticks = fields[0], fields[19]
+    # Ticks since boot, unlike a wall-clock time, do not move when somebody sets the clock.
+    return None if state in "ZX" else f"{BOOT_ID.read_text().strip()}/{ticks}"
 
 
 def _write_pid_file(path: Path, pid: int) -> None:
@@ -288,7 +294,7 @@ def end_leftover(pid_file: Path) -> bool:
     if leftover:
         os.kill(pid, signal.SIGKILL)
         deadline_ms = clock.monotonic_ms() + int(LEFTOVER_WAIT_S * 1000)
-        while start_stamp(pid) == started and not _is_zombie(pid):
+        while start_stamp(pid) == started:
             if clock.monotonic_ms() > deadline_ms:
                 raise StackError(
                     f"{pid_file}: pid {pid}, left by a crashed run, is still there "
@@ -297,10 +303,3 @@ def end_leftover(pid_file: Path) -> bool:
             threading.Event().wait(0.02)
     pid_file.unlink(missing_ok=True)
     return leftover
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True

@@ -54,7 +54,7 @@ def choose(count: int) -> tuple[int, ...]:
 
 
 def remembered(path: Path, count: int) -> tuple[int, ...] | None:
-    """The ports an earlier run in this directory had, if all of them are free again."""
+    """Read the ports an earlier run in this directory had, if all of them are free again."""
     try:
         ports = tuple(int(port) for port in json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):

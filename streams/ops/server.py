@@ -65,7 +65,7 @@ class Server(abc.ABC):
 
     @abc.abstractmethod
     def _make_child(self) -> ChildProcess:
-        """The process for the present ports; writes configuration files as needed."""
+        """Make the process for the present ports; write configuration files as needed."""
 
     @abc.abstractmethod
     def _answers(self) -> bool:
