@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from streams.ops.kafka_jars import default_cache_dir, rich_progress
+from streams.ops.kafka_jars import default_cache_dir
 from streams.ops.local_stack import LocalStack
+from streams.ops.progress import rich_progress
 
 _names = itertools.count()
 
