@@ -113,10 +113,11 @@ class Server(abc.ABC):
                 break
             self._ports = ports.choose(self.port_count)
             self._launch()
+        found = f"none within {self.ready_deadline_s:.0f} s" if self.running else "that it ended"
         raise StackError(
-            f"{self.name}: expected an answer on {ports.LOOPBACK}:{self.ports[0]} within "
-            f"{self.ready_deadline_s:.0f} s, found none. If its log names another process or a "
-            f"full disk, mend that; else report it with the log. {self.child.last_words()}"
+            f"{self.name}: expected an answer on {ports.LOOPBACK}:{self.ports[0]}, found {found}; "
+            "mend what its log names (a port, a disk, a setting) or report it with the log. "
+            f"{self.child.last_words()}"
         )
 
     def _wait_answer(self) -> bool:

@@ -39,7 +39,7 @@ def stack(tmp_path_factory, cache_dir):
 def unique(request):
     """Make a topic, group or prefix name that no other test of the session has."""
 
-    def name(stem: str = "t") -> str:
+    def name(stem: str = "t"):
         return f"{stem}-{request.node.name.split('[')[0]}-{next(_names)}".replace("_", "-")
 
     return name
