@@ -17,6 +17,11 @@ from streams.ops import child
 from streams.ops.child import ChildProcess, StackError, end_leftover, start_stamp
 
 SLEEP = (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)")
+TALK = (
+    sys.executable,
+    "-c",
+    "import itertools, time\nfor n in itertools.count(): print(n, flush=True); time.sleep(0.01)",
+)
 DEAF = (
     sys.executable,
     "-c",
@@ -123,13 +128,19 @@ def test_the_environment_is_the_one_given(make):
 
 
 def test_it_outlives_the_thread_that_started_it(make):
+    """The kernel's death signal is bound to the forking thread, so that must not be this one."""
     started = []
-    thread = threading.Thread(target=lambda: started.append(make(SLEEP)))
+
+    def start():
+        started.append(make(TALK))
+        until(lambda: started[0].log_tail())
+
+    thread = threading.Thread(target=start)
     thread.start()
     thread.join()
     (process,) = started
-    until(lambda: "up" in process.log_tail())
-    # Had the death signal been bound to that thread, it would have come before this output did.
+    said = int(process.log_tail(1))
+    until(lambda: not process.running or int(process.log_tail(1)) > said + 20)
     assert process.running
 
 
@@ -138,7 +149,9 @@ def test_it_dies_with_a_parent_that_was_killed(tmp_path):
         "import sys, time, pathlib\n"
         "from streams.ops.child import ChildProcess\n"
         f"c = ChildProcess('c', {SLEEP!r}, pathlib.Path(sys.argv[1]))\n"
-        "c.start(); print(c.pid, flush=True); time.sleep(600)\n"
+        "c.start()\n"
+        "while 'up' not in c.log_tail(): time.sleep(0.01)\n"
+        "print(c.pid, flush=True); time.sleep(600)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "c.log")], stdout=subprocess.PIPE, text=True
