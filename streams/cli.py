@@ -1,15 +1,130 @@
-"""Command line: arguments only; each command calls into streams.ops."""
+"""Command line: arguments only; each command calls into streams.ops.
+
+Exit codes: 0 ok, 1 something is wrong, 2 usage or settings.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
 import typer
 
+from streams.ops import topics as topic_ops
+from streams.ops.errors import OperationError
+from streams.settings import Settings, SettingsError, load_settings
+
+WRONG, USAGE = 1, 2
+
+Bootstrap = Annotated[
+    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka; comma separated.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: the last line is JSON.")]
+Inputs = Annotated[
+    int | None,
+    typer.Option("--inputs", min=1, metavar="N", help="Also orders and payments, N partitions."),
+]
+ArrivalOption = Annotated[
+    topic_ops.Arrival | None,
+    typer.Option(
+        "--arrival",
+        help="Whose clock stamps the inputs; producer where old data is imported.",
+    ),
+]
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
+app.add_typer(topics_app, name="topics")
 
 
 @app.callback()
 def root() -> None:
     """ecindex: a live, exact, revisable e-commerce index."""
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what a command may fail with into a message on stderr and an exit code."""
+    try:
+        yield
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from error
+    except OperationError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(WRONG) from error
+
+
+def settings_of(config: Path | None, **overrides: Any) -> Settings:
+    """Settings of file, environment and the options given; `a__b` stands for `a.b`."""
+    return load_settings(
+        config, {name.replace("__", "."): value for name, value in overrides.items()}
+    )
+
+
+def echo_json(value: Any) -> None:
+    """Print one line of JSON."""
+    typer.echo(msgspec.json.encode(value).decode())
+
+
+@topics_app.command("create")
+def topics_create(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    arrival: ArrivalOption = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Create the topics that are missing; change nothing that exists."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        wanted = topic_ops.wanted_topics(settings, inputs=inputs, arrival=arrival)
+        replicas = settings.topics.replication_factor
+        report = asyncio.run(
+            topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
+        )
+    if as_json:
+        echo_json(report)
+    else:
+        typer.echo("".join(f"created {name}\n" for name in report.created), nl=False)
+        _show_differences(report.differences)
+    raise typer.Exit(WRONG if report.differences else 0)
+
+
+@topics_app.command("check")
+def topics_check(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    arrival: ArrivalOption = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List how topics differ from what is wanted, each with the command that mends it."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        wanted = topic_ops.wanted_topics(settings, inputs=inputs, arrival=arrival)
+        differences = asyncio.run(topic_ops.check_topics(settings.kafka, wanted))
+    if as_json:
+        echo_json({"differences": differences})
+    else:
+        _show_differences(differences)
+    raise typer.Exit(WRONG if differences else 0)
+
+
+def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
+    for difference in differences:
+        typer.echo(str(difference))
+    if not differences:
+        typer.echo("topics are as wanted")
 
 
 def main() -> None:
