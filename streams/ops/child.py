@@ -174,6 +174,7 @@ class ChildProcess:
             )
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         if self._pid_file is not None:
+            self._pid_file.parent.mkdir(parents=True, exist_ok=True)
             end_leftover(self._pid_file)
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._paused = False

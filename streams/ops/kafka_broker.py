@@ -18,7 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from streams.ops import ports
-from streams.ops.child import ChildProcess, StackError
+from streams.ops.child import StackError
 from streams.ops.server import Server
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 JAVA_MAJOR_MIN = 17
 FORMAT_TIMEOUT_S = 120
+PROPERTIES = "server.properties"
+DATA = "data"
 JVM_FLAGS = (
     # A small broker that starts fast: 1.9 s and 200 MB instead of 3 s and 400 MB.
     "-XX:+UseSerialGC",
@@ -121,17 +123,17 @@ class KafkaBroker(Server):
 
     def __init__(
         self,
-        directory: Path,
-        log_path: Path,
+        home: Path,
         jars: JarCache,
         *,
         java: str | None = None,
+        settings: Mapping[str, str | int] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__("kafka", directory, log_path)
+        super().__init__("kafka", home, env)
         self._jars = jars
         self._java = java
-        self._env = env
+        self._settings = settings or {}
         self._command: list[str] = []
 
     @property
@@ -139,22 +141,14 @@ class KafkaBroker(Server):
         """For clients: host:port."""
         return f"{ports.LOOPBACK}:{self.ports[0]}"
 
-    @property
-    def _data(self) -> Path:
-        return self.directory / "data"
-
-    def _make_child(self) -> ChildProcess:
+    def _prepare(self) -> list[str]:
         if not self._command:
             class_path = os.pathsep.join(str(jar) for jar in self._jars.jars())
             self._command = [self._java or find_java(), *JVM_FLAGS, "-cp", class_path]
-        properties = self.directory / "server.properties"
-        properties.write_text(self._properties())
-        if not (self._data / "meta.properties").exists():
-            self._format(properties)
-        argv = [*self._command, "kafka.Kafka", str(properties)]
-        return ChildProcess(
-            self.name, argv, self.log_path, env=self._env, pid_file=self.directory / "kafka.pid"
-        )
+        (self.directory / PROPERTIES).write_text(self._properties())
+        if not (self.directory / DATA / "meta.properties").exists():
+            self._format()
+        return [*self._command, "kafka.Kafka", PROPERTIES]
 
     def _properties(self) -> str:
         clients, controller = (f"{ports.LOOPBACK}:{port}" for port in self.ports)
@@ -162,32 +156,35 @@ class KafkaBroker(Server):
             "controller.quorum.voters": f"1@{controller}",
             "listeners": f"PLAINTEXT://{clients},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{clients}",
-            "log.dirs": str(self._data).replace("\\", "\\\\"),
+            "log.dirs": DATA,
+            **self._settings,
         }
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
-    def _format(self, properties: Path) -> None:
+    def _format(self) -> None:
         """Give the empty data directory its identity and feature levels.
 
         Kafka's own tool does it once a version; later directories get a copy of its feature levels
         and ids of their own, which spares each start a JVM (0.7 s).
         """
         features = self._jars.directory / f"bootstrap-{self._jars.fingerprint}.checkpoint"
-        self._data.mkdir(parents=True, exist_ok=True)
+        data = self.directory / DATA
+        data.mkdir(exist_ok=True)
         if features.exists():
-            shutil.copyfile(features, self._data / "bootstrap.checkpoint")
+            shutil.copyfile(features, data / "bootstrap.checkpoint")
             identity = (
                 f"version=1\ncluster.id={_kafka_id()}\nnode.id=1\ndirectory.id={_kafka_id()}\n"
             )
-            draft = self._data / "meta.properties.draft"
+            draft = data / "meta.properties.draft"
             draft.write_text(identity)
-            draft.replace(self._data / "meta.properties")
+            draft.replace(data / "meta.properties")
             return
         argv = [*self._command, "kafka.tools.StorageTool", "format"]
-        argv += ["--cluster-id", _kafka_id(), "--config", str(properties)]
+        argv += ["--cluster-id", _kafka_id(), "--config", PROPERTIES]
         done = subprocess.run(  # noqa: S603 - our own argv
             argv,
             env=self._env,
+            cwd=self.directory,
             capture_output=True,
             text=True,
             timeout=FORMAT_TIMEOUT_S,
@@ -195,12 +192,12 @@ class KafkaBroker(Server):
         )
         if done.returncode != 0:
             raise StackError(
-                f"kafka: expected its storage tool to format {self._data}, found exit code "
+                f"kafka: expected its storage tool to format {data}, found exit code "
                 f"{done.returncode}:\n{(done.stderr + done.stdout).strip()[-2000:]}\n"
                 "delete the directory if it holds nothing you need, else mend it by hand"
             )
         draft = features.with_suffix(f".{os.getpid()}")
-        shutil.copyfile(self._data / "bootstrap.checkpoint", draft)
+        shutil.copyfile(data / "bootstrap.checkpoint", draft)
         draft.replace(features)
 
     def _answers(self) -> bool:

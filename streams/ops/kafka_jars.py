@@ -18,10 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
 from streams.ops.child import StackError
+from streams.ops.progress import ProgressFunction, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,42 +32,13 @@ MB = 1_000_000
 DOWNLOADS_AT_ONCE = 6
 ATTEMPTS = 3
 HASHES_AT_ONCE = 4
-
-
-class ProgressFunction(Protocol):
-    """Told what is being done; ``total_mb`` is 0 when there is nothing to count."""
-
-    def __call__(self, text: str, done_mb: float, total_mb: float) -> None:
-        """Show it; called from several threads, never concurrently."""
-
-
-def no_progress(text: str, done_mb: float, total_mb: float) -> None:
-    """Show nothing."""
-
-
-@contextlib.contextmanager
-def rich_progress() -> Iterator[ProgressFunction]:
-    """Draw a progress bar on stderr that appears with the first message and not before."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[mb]}"))
-    with contextlib.ExitStack() as stack:
-        shown: list[tuple[Progress, TaskID]] = []
-
-        def show(text: str, done_mb: float, total_mb: float) -> None:
-            if not shown:
-                bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True))
-                shown.append((stack.enter_context(bar), bar.add_task(text, mb="")))
-            bar, task = shown[0]
-            mb = f"{done_mb:.0f} of {total_mb:.0f} MB" if total_mb else ""
-            bar.update(task, description=text, completed=done_mb, total=total_mb or None, mb=mb)
-
-        yield show
+STAGING = ".fetching-"
 
 
 def default_cache_dir(environment: Mapping[str, str]) -> Path:
     """``$XDG_CACHE_HOME/ecindex``, else ``~/.cache/ecindex``; the caller reads the environment."""
-    base = environment.get("XDG_CACHE_HOME", "")
-    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "ecindex"
+    base = Path(environment.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "ecindex"
 
 
 class Pin(NamedTuple):
@@ -103,10 +72,10 @@ def read_pins(path: Path = PINS) -> tuple[Pin, ...]:
 
 
 class Download(Protocol):
-    """Brings one coordinate's jar into a directory and tells how many bytes came at a time."""
+    """Brings one coordinate's jar into a directory."""
 
     def __call__(self, coordinate: str, into: Path, received: Callable[[int], None]) -> Path:
-        """Path of the file; any OSError or RuntimeError counts as a failed attempt."""
+        """Return the file's path; an OSError or RuntimeError counts as a failed attempt."""
 
 
 @dataclass
@@ -122,7 +91,7 @@ class JarCache:
     """How much this object fetched; 0 when everything was cached."""
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+        self._counting = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
@@ -132,35 +101,39 @@ class JarCache:
 
     def jars(self) -> list[Path]:
         """Paths of all jars, each verified now; downloads what is missing or wrong."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        wanted = self._unverified()
-        if wanted:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"{self.directory}: expected to keep Kafka's jars there, found: {error}; make it "
+                "writable or choose another place with XDG_CACHE_HOME"
+            ) from error
+        if self._to_fetch():
             with self._alone():
-                # Another process may have fetched them while we waited.
-                self._fetch(self._unverified())
+                # Anew: another process may have fetched them while we waited.
+                wanted = self._to_fetch(tell=True)
+                if wanted:
+                    self._fetch(wanted)
         return [self.directory / pin.file_name for pin in self.pins]
 
-    def _unverified(self) -> list[Pin]:
+    def _to_fetch(self, *, tell: bool = False) -> list[Pin]:
         with ThreadPoolExecutor(HASHES_AT_ONCE) as pool:
-            found = list(pool.map(self._found, self.pins))
-        wanted = []
-        for pin, sha256 in zip(self.pins, found, strict=True):
-            if sha256 is None:
-                wanted.append(pin)
-            elif sha256 != pin.sha256:
-                self.progress(
-                    f"{self.directory / pin.file_name} is corrupt: expected sha256 {pin.sha256}, "
-                    f"found {sha256}; fetching it again",
-                    0,
-                    0,
-                )
-                wanted.append(pin)
-        return wanted
+            found = list(pool.map(self._sha256, self.pins))
+        if tell:
+            for pin, sha256 in zip(self.pins, found, strict=True):
+                if sha256 not in (None, pin.sha256):
+                    path = self.directory / pin.file_name
+                    self.progress(
+                        f"{path} is corrupt: expected sha256 {pin.sha256}, found {sha256}; "
+                        "fetching it again",
+                        0,
+                        0,
+                    )
+        return [pin for pin, sha256 in zip(self.pins, found, strict=True) if sha256 != pin.sha256]
 
-    def _found(self, pin: Pin) -> str | None:
+    def _sha256(self, pin: Pin) -> str | None:
         try:
-            with (self.directory / pin.file_name).open("rb") as jar:
-                return hashlib.file_digest(jar, "sha256").hexdigest()
+            return _sha256(self.directory / pin.file_name)
         except FileNotFoundError:
             return None
 
@@ -173,55 +146,61 @@ class JarCache:
             except BlockingIOError:
                 self.progress("waiting for another process that is downloading Kafka", 0, 0)
                 fcntl.flock(lock, fcntl.LOCK_EX)
+            for left_by_a_crash in self.directory.glob(f"{STAGING}*"):
+                shutil.rmtree(left_by_a_crash, ignore_errors=True)
             yield
 
     def _fetch(self, wanted: Sequence[Pin]) -> None:
-        if not wanted:
-            return
         total_mb = sum(pin.size for pin in wanted) / MB
         text = f"downloading Apache Kafka {KAFKA_VERSION} ({len(wanted)} jars, {total_mb:.0f} MB)"
         self.progress(text, 0, total_mb)
 
         def received(size: int) -> None:
-            with self._lock:
+            with self._counting:
                 self.downloaded_bytes += size
                 self.progress(text, min(self.downloaded_bytes / MB, total_mb), total_mb)
 
         with (
-            tempfile.TemporaryDirectory(dir=self.directory, prefix=".fetching-") as staging,
+            tempfile.TemporaryDirectory(dir=self.directory, prefix=STAGING) as staging,
             ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool,
         ):
-            for fetched in [
-                pool.submit(self._fetch_one, pin, Path(staging), received) for pin in wanted
-            ]:
-                fetched.result()
-        self.progress(f"Apache Kafka {KAFKA_VERSION} is in {self.directory}", total_mb, total_mb)
+            jobs = [pool.submit(self._fetch_one, pin, Path(staging), received) for pin in wanted]
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        self.progress(f"Apache Kafka {KAFKA_VERSION} is in {self.directory}", 0, 0)
 
     def _fetch_one(self, pin: Pin, staging: Path, received: Callable[[int], None]) -> None:
-        target = self.directory / pin.file_name
         download = self.download or _jgo_download
-        for attempt in range(1, ATTEMPTS + 1):
-            into = staging / f"{pin.file_name}.{attempt}"
+        failure: Exception | None = None
+        for attempt in range(ATTEMPTS):
             try:
-                fetched = download(pin.coordinate, into, received)
-                break
+                fetched = download(pin.coordinate, staging / f"{attempt}-{pin.file_name}", received)
+                sha256, size = _sha256(fetched), fetched.stat().st_size
+                if sha256 == pin.sha256:
+                    fetched.replace(self.directory / pin.file_name)
+                    return
             except (OSError, RuntimeError) as error:
-                shutil.rmtree(into, ignore_errors=True)
-                if attempt == ATTEMPTS:
-                    raise StackError(
-                        f"expected to download {pin.coordinate} ({pin.size} bytes) from the Maven "
-                        f"repositories jgo is configured with, failed {ATTEMPTS} times, last: "
-                        f"{error}; check the network or jgo's configuration file, then run again"
-                    ) from error
-        with fetched.open("rb") as jar:
-            sha256 = hashlib.file_digest(jar, "sha256").hexdigest()
-        if sha256 != pin.sha256:
-            raise StackError(
-                f"{pin.coordinate}: expected sha256 {pin.sha256} (pinned in {PINS.name}), "
-                f"downloaded {sha256} ({fetched.stat().st_size} bytes, expected {pin.size}); "
-                "not used. The repository or a proxy on the way serves another file; ask its owner"
-            )
-        fetched.replace(target)
+                failure = error
+            else:
+                failure = ValueError(
+                    f"found sha256 {sha256} ({size} bytes), so a broken transfer, or a proxy or "
+                    "repository that serves another file"
+                )
+        raise StackError(
+            f"expected {pin.coordinate} with sha256 {pin.sha256} ({pin.size} bytes, pinned in "
+            f"{PINS.name}) from the Maven repositories jgo is configured with; {ATTEMPTS} attempts "
+            f"failed, the last one: {failure}. Check the network and jgo's configuration file, "
+            "then run again; what was fetched is kept"
+        ) from failure
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _jgo_download(coordinate: str, into: Path, received: Callable[[int], None]) -> Path:

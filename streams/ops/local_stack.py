@@ -8,19 +8,19 @@ forked by a thread that lives as long as the process, so any thread may start th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from typing import IO, TYPE_CHECKING, Self
 
-from streams.ops.child import ChildProcess, StackError
+from streams.ops.child import ChildProcess, StackError, end_leftover
 from streams.ops.kafka_broker import KafkaBroker
 from streams.ops.kafka_jars import (
     KAFKA_VERSION,
     JarCache,
-    ProgressFunction,
     default_cache_dir,
-    no_progress,
 )
+from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class LocalStack:
     """Kafka and Redis (either, both) under ``directory``, which a later run may reuse.
 
     ``cache_dir`` holds the downloaded jars (default ``~/.cache/ecindex``), ``env`` is what the
-    children get (None: ours), ``progress`` is told about downloads.
+    children get (None: ours), ``progress`` is told about downloads, ``java`` overrides the search
+    for one, ``kafka_settings`` go on top of :data:`streams.ops.kafka_broker.SETTINGS`.
     """
 
     def __init__(
@@ -46,26 +47,21 @@ class LocalStack:
         progress: ProgressFunction = no_progress,
         env: Mapping[str, str] | None = None,
         java: str | None = None,
+        kafka_settings: Mapping[str, str | int] | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.logs = self.directory / "logs"
+        self._pids = self.directory / "pids"
         self._env = env
-        self._progress = progress
         self._jars = JarCache(
             (cache_dir or default_cache_dir({})) / f"kafka-{KAFKA_VERSION}", progress=progress
         )
         self._kafka = (
-            KafkaBroker(
-                self.directory / "kafka", self.logs / "kafka.log", self._jars, java=java, env=env
-            )
+            KafkaBroker(self.directory, self._jars, java=java, settings=kafka_settings, env=env)
             if with_kafka
             else None
         )
-        self._redis = (
-            RedisServer(self.directory / "redis", self.logs / "redis.log", env=env)
-            if with_redis
-            else None
-        )
+        self._redis = RedisServer(self.directory, env=env) if with_redis else None
         self._children: list[ChildProcess] = []
         self._lock: IO[str] | None = None
 
@@ -101,6 +97,8 @@ class LocalStack:
     def start(self) -> None:
         """Start everything at once and return when each part answers its protocol."""
         self._claim_directory()
+        for pid_file in sorted(self._pids.glob("*.pid")):
+            end_leftover(pid_file)
         parts = [part for part in (self._redis, self._kafka) if part is not None]
         try:
             for part in parts:
@@ -113,15 +111,16 @@ class LocalStack:
 
     def stop(self) -> None:
         """End everything in order: spawned children, Kafka, Redis. Safe to call twice."""
-        for child in reversed(self._children):
-            child.terminate()
-        self._children.clear()
-        for part in (self._kafka, self._redis):
-            if part is not None:
-                part.stop()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        with contextlib.ExitStack() as steps:  # each is taken even if one before it failed
+            if self._lock is not None:
+                steps.callback(self._lock.close)
+                self._lock = None
+            for part in (self._redis, self._kafka):
+                if part is not None:
+                    steps.callback(part.stop)
+            for child in self._children:
+                steps.callback(child.terminate)
+            self._children.clear()
 
     def spawn(
         self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None
@@ -132,7 +131,7 @@ class LocalStack:
             argv,
             self.logs / f"{name}.log",
             env=self._env if env is None else env,
-            pid_file=self.directory / f"{name}.pid",
+            pid_file=self._pids / f"{name}.pid",
         )
         child.start()
         self._children.append(child)

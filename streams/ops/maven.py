@@ -27,14 +27,22 @@ def _context(repo_cache: Path, resolver: PythonResolver) -> MavenContext:
 
 def download_jar(coordinate: str, into: Path, received: Callable[[int], None]) -> Path:
     """Fetch one jar below ``into`` (an empty directory of the caller's); the path it has there."""
+    counted = 0
+
+    def count(size: int) -> None:
+        nonlocal counted
+        counted += size
+        received(size)
 
     @contextlib.contextmanager
     def on_file(_name: str, _size: int) -> Iterator[Callable[[int], None]]:
-        yield received
+        yield count
 
     group, artifact, version = coordinate.split(":")
     context = _context(into, PythonResolver(progress_callback=on_file))
-    return Path(context.project(group, artifact).at_version(version).artifact().resolve())
+    jar = Path(context.project(group, artifact).at_version(version).artifact().resolve())
+    received(jar.stat().st_size - counted)  # jgo tells nothing when the server gave no length
+    return jar
 
 
 def pin_lines(coordinates: Sequence[str]) -> list[str]:

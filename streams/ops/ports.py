@@ -7,6 +7,8 @@ import secrets
 import socket
 from typing import TYPE_CHECKING
 
+import psutil
+
 from streams.ops.child import StackError
 
 if TYPE_CHECKING:
@@ -31,11 +33,17 @@ def is_free(port: int) -> bool:
         return True
 
 
-def is_open(port: int) -> bool:
-    """Whether something accepts connections there."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((LOOPBACK, port)) == 0
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process listens there; an answer alone could be another stack's server."""
+    try:
+        sockets = psutil.Process(pid).net_connections("tcp4")
+    except psutil.NoSuchProcess:
+        return False
+    return any(
+        entry.status == psutil.CONN_LISTEN and entry.laddr.port == port
+        for entry in sockets
+        if entry.laddr
+    )
 
 
 def choose(count: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streams.ops import ports
-from streams.ops.child import ChildProcess, StackError
+from streams.ops.child import StackError
 from streams.ops.server import Server
 
 if TYPE_CHECKING:
@@ -58,29 +58,20 @@ class RedisServer(Server):
     port_count = 1
 
     def __init__(
-        self,
-        directory: Path,
-        log_path: Path,
-        *,
-        persist: bool = False,
-        env: Mapping[str, str] | None = None,
+        self, home: Path, *, persist: bool = False, env: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__("redis", directory, log_path)
+        super().__init__("redis", home, env)
         self._persist = persist
-        self._env = env
 
     @property
     def url(self) -> str:
         """For clients: database 0 of this server."""
         return f"redis://{ports.LOOPBACK}:{self.ports[0]}/0"
 
-    def _make_child(self) -> ChildProcess:
+    def _prepare(self) -> list[str]:
         argv = [find_redis(), "--bind", ports.LOOPBACK, "--port", str(self.ports[0])]
-        argv += ["--dir", str(self.directory), "--daemonize", "no", "--save", ""]
-        argv += ["--appendonly", "yes" if self._persist else "no"]
-        return ChildProcess(
-            self.name, argv, self.log_path, env=self._env, pid_file=self.directory / "redis.pid"
-        )
+        argv += ["--daemonize", "no", "--save", ""]
+        return [*argv, "--appendonly", "yes" if self._persist else "no"]
 
     def _answers(self) -> bool:
         try:

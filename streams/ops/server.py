@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from streams import clock
 from streams.ops import ports
-from streams.ops.child import StackError
+from streams.ops.child import ChildProcess, StackError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from streams.ops.child import ChildProcess
 
 CLASH_RETRIES = 3
 POLL_S = 0.02
@@ -31,10 +30,12 @@ class Server(abc.ABC):
     ready_deadline_s: ClassVar[float] = 60.0
     stop_deadline_s: ClassVar[float] = 15.0
 
-    def __init__(self, name: str, directory: Path, log_path: Path) -> None:
+    def __init__(self, name: str, home: Path, env: Mapping[str, str] | None) -> None:
         self.name = name
-        self.directory = directory
-        self.log_path = log_path
+        self.directory = home / name
+        self.log_path = home / "logs" / f"{name}.log"
+        self._pid_file = home / "pids" / f"{name}.pid"
+        self._env = env
         self._ports: tuple[int, ...] | None = None
         self._child: ChildProcess | None = None
         self._was_ready = False
@@ -64,8 +65,8 @@ class Server(abc.ABC):
         return self._child is not None and self._child.running
 
     @abc.abstractmethod
-    def _make_child(self) -> ChildProcess:
-        """Make the process for the present ports; write configuration files as needed."""
+    def _prepare(self) -> list[str]:
+        """Write what the program needs, for the present ports; its command line."""
 
     @abc.abstractmethod
     def _answers(self) -> bool:
@@ -90,7 +91,15 @@ class Server(abc.ABC):
 
     def _launch(self) -> None:
         ports.remember(self._ports_file, self.ports)
-        self._child = self._make_child()
+        # Relative paths in the command line and files: no path of the user's needs escaping.
+        self._child = ChildProcess(
+            self.name,
+            self._prepare(),
+            self.log_path,
+            env=self._env,
+            cwd=self.directory,
+            pid_file=self._pid_file,
+        )
         self._child.start()
 
     def wait_ready(self) -> None:
@@ -104,18 +113,19 @@ class Server(abc.ABC):
                 break
             self._ports = ports.choose(self.port_count)
             self._launch()
+        found = f"none within {self.ready_deadline_s:.0f} s" if self.running else "that it ended"
         raise StackError(
-            f"{self.name}: expected an answer on {ports.LOOPBACK}:{self.ports[0]} within "
-            f"{self.ready_deadline_s:.0f} s, found none. If its log names another process or a "
-            f"full disk, mend that; else report it with the log. {self.child.last_words()}"
+            f"{self.name}: expected an answer on {ports.LOOPBACK}:{self.ports[0]}, found {found}; "
+            "mend what its log names (a port, a disk, a setting) or report it with the log. "
+            f"{self.child.last_words()}"
         )
 
     def _wait_answer(self) -> bool:
         deadline_ms = clock.monotonic_ms() + int(self.ready_deadline_s * 1000)
         pause = threading.Event()
         while self.child.running and clock.monotonic_ms() < deadline_ms:
-            if ports.is_open(self.ports[0]) and self._answers():
-                return self.child.running  # else it was somebody else who answered
+            if ports.listens(self.pid, self.ports[0]) and self._answers():
+                return True
             pause.wait(POLL_S)
         return False
 
@@ -146,4 +156,4 @@ class Server(abc.ABC):
 
     @property
     def _ports_file(self) -> Path:
-        return self.directory / f"{self.name}.ports"
+        return self.directory / "ports.json"

@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from streams.ops.kafka_jars import default_cache_dir, rich_progress
+from streams.ops.kafka_jars import default_cache_dir
 from streams.ops.local_stack import LocalStack
+from streams.ops.progress import rich_progress
 
 _names = itertools.count()
 
@@ -38,7 +39,7 @@ def stack(tmp_path_factory, cache_dir):
 def unique(request):
     """Make a topic, group or prefix name that no other test of the session has."""
 
-    def name(stem: str = "t") -> str:
+    def name(stem: str = "t"):
         return f"{stem}-{request.node.name.split('[')[0]}-{next(_names)}".replace("_", "-")
 
     return name

@@ -1,0 +1,43 @@
+"""The few things every test with a broker does: make a topic, write values, read them back."""
+
+from __future__ import annotations
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
+
+
+async def create_topic(bootstrap, topic, partitions=1, **configs):
+    """Make a topic; configs as keyword arguments with underscores for dots."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [
+                NewTopic(
+                    topic,
+                    num_partitions=partitions,
+                    replication_factor=1,
+                    topic_configs={
+                        name.replace("_", "."): str(value) for name, value in configs.items()
+                    },
+                )
+            ]
+        )
+    finally:
+        await admin.close()
+
+
+async def produce(bootstrap, topic, values, partition=0):
+    """Write values, each acknowledged, to one partition."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, partition=partition)
+
+
+async def consume(bootstrap, topic, count, partition=0):
+    """Read the first ``count`` values of one partition, without a group."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(topic, partition)])
+    async with consumer:
+        return [(await consumer.getone()).value for _ in range(count)]
