@@ -102,10 +102,13 @@ class MarketsRunner:
         parts = self._parts
         began_ms = monotonic_ms()
         topics = journal.Topics(parts.settings.topics.values, parts.settings.topics.journal)
-        records = journal.records(publication, topics)
+        records = [
+            *journal.journal_records(publication, topics.journal),
+            *journal.value_records(publication, topics.values),
+        ]
         await self._acknowledged(records)
         fence = self.compiled.fence_batch(publication)
-        in_values = journal.fence_record(publication, topics, self.compiled.nonce)
+        in_values = journal.fence_record(publication, self.compiled.nonce, topics.values)
         await asyncio.gather(self._write(fence), self._acknowledged([in_values]))
         if self.closed:
             return
@@ -125,10 +128,7 @@ class MarketsRunner:
         partition = self.sp.partition
         outbox, now_ms = self._parts.outbox, self._parts.clock()
         await asyncio.gather(
-            *(
-                outbox.put(r.topic, partition, r.key, r.value, r.headers, now_ms)
-                for r in records
-            )
+            *(outbox.put(r.topic, partition, r.key, r.value, r.headers, now_ms) for r in records)
         )
 
     # -- the table -------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ class Outbox:
 
     # -- for the flow half
 
-    def put(  # noqa: PLR0917 - a record has as many parts
+    def put(
         self,
         topic: str,
         partition: int,

@@ -78,9 +78,7 @@ class Toys:
         ) as producer:
             began = time.monotonic()
             for number in range(first, first + count):
-                await producer.send(
-                    self.topic, b"%d" % number, partition=number % self.partitions
-                )
+                await producer.send(self.topic, b"%d" % number, partition=number % self.partitions)
                 if per_s and number % 100 == 0:
                     due = began + (number - first) / per_s
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
