@@ -20,8 +20,10 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.app.base import App, BootStrategy
 from faust.serializers.schemas import Schema
 from faust.streams import Stream
-from faust.tables import TableManager, base as table_base, recovery
-from faust.transport import conductor, consumer as faust_consumer
+from faust.tables import TableManager, recovery
+from faust.tables import base as table_base
+from faust.transport import conductor
+from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from support.batches import log_append_time, record_batch
