@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from support.publications import publication, value
 
-from streams.index.values import decimal
+from streams.index.values import Fence, decimal
 from streams.ops.local_stack import LocalStack
 from streams.publish.journal import decode_value, encode_value
 from streams.publish.keys import market_keys
@@ -57,9 +58,9 @@ def test_the_fence_orders_versions_as_integers(redis_url, first, second, same_ed
         async with Redis.from_url(redis_url, decode_responses=True) as client:
             await client.flushall()
             outcomes = []
-            for edition, as_of_ms, applied in (first, second):
+            for version in (first, second):
                 store = RedisStore(redis_url, metrics)
-                made = publication(edition=edition, as_of_ms=as_of_ms % 2**45, applied=applied)
+                made = dataclasses.replace(publication(), fence=Fence(*version))
                 outcomes.append(await store.publish(made, 0))
                 await store.close()
             fence = await client.hgetall(market_keys("PK").fence)
