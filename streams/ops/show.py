@@ -38,9 +38,9 @@ def watch(
     stop: threading.Event,
     interval_s: float = 1.0,
 ) -> None:
-    """Show what ``read`` returns each ``interval_s`` until ``stop`` is set; a KeyboardInterrupt is the caller's.
+    """Show what ``read`` returns each ``interval_s`` until ``stop`` is set.
 
-    A Redis that is away is shown as such, in red, and read again.
+    A KeyboardInterrupt is the caller's to catch. A Redis that is away is shown as such, in red, and read again.
     """
     with Live(console=console, auto_refresh=False) as live:
         while not stop.is_set():
