@@ -40,7 +40,8 @@ def watch(
 ) -> None:
     """Show what ``read`` returns each ``interval_s`` until ``stop`` is set.
 
-    A KeyboardInterrupt is the caller's to catch. A Redis that is away is shown as such, in red, and read again.
+    A KeyboardInterrupt is the caller's to catch. A Redis that is away is shown as such, in red,
+    and read again.
     """
     with Live(console=console, auto_refresh=False) as live:
         while not stop.is_set():
