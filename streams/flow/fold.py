@@ -164,6 +164,8 @@ class SourceFold:
             elif pane.seen(event_hash):
                 duplicates += 1
                 continue
+            elif pane.ids is not None:
+                pane.ids.add(event_hash)  # ``seen`` has built the set just now
             pane.order.append(event_hash)
             if pane.flags != _BOTH:
                 self._touch_pane(state, pane)
