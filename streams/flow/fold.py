@@ -255,14 +255,17 @@ class SourceFold:
             folded.outcomes[DUPLICATE] += 1
             return 0
         day_number = state.local_days.day_of(placed_ms)
-        day = state.days.get(day_number) or state.open_day(day_number)
         if self._volume > SUM_MAX:
             self._book(state)
             units, sales = order_sums(event)
-            day_row = [0] * 9 if day is None else day.row
+            held = state.days.get(day_number)
+            day_row = [0] * 9 if held is None else held.row
             if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
                 self._bury(chunk, position, _OVERFLOW, folded)
+                self._volume -= units + sales
+                state.drop_empty(pane)
                 return 0
+        day = state.days.get(day_number) or state.open_day(day_number)
         self._remember(state, pane, event_hash)
         add_order(pane.row, event, state)
         if event.type == "order.placed":
@@ -316,10 +319,11 @@ class SourceFold:
                 duplicates += 1
                 continue
             day_number = pane.day if placed_ms is None else state.local_days.day_of(placed_ms)
-            day = state.days.get(day_number) or state.open_day(day_number)
-            if _payment_overflows(pane.row, day, event.amount_minor):
+            if _payment_overflows(pane.row, state.days.get(day_number), event.amount_minor):
                 self._bury(chunk, position, _OVERFLOW, folded)
+                state.drop_empty(pane)
                 continue
+            day = state.days.get(day_number) or state.open_day(day_number)
             self._remember(state, pane, event_hash)
             add_payment(pane.row, None if day is None else day.row, event, state)
             if day is None:

@@ -136,6 +136,12 @@ class MarketState:
             self.warm_panes.pop(0).cool()
         return pane
 
+    def drop_empty(self, pane: Pane) -> None:
+        """Undo ``open_pane`` when its first event was refused: what is refused leaves no trace."""
+        if not pane.order:
+            del self.panes[pane.start_ms]
+            self.warm_panes.remove(pane)
+
     def open_day(self, day: int) -> Day | None:
         """Create the day's row, or None when the day is closed for this source partition."""
         if self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms:
