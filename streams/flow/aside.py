@@ -52,7 +52,6 @@ def _aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAside:
 
 
 OVERFLOW = Rejected("overflow", "a sum would pass 63 bits")
-DUPLICATE_KEY = Rejected("duplicate_key", "an object names one key twice")
 
 
 def refused(

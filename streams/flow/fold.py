@@ -98,16 +98,21 @@ class SourceFold:
         """
         for pane in state.unbooked.values():
             settle(pane, state)
-            day = state.days.get(pane.day) or state.open_day(pane.day)
-            assert day is not None, "a pane within grace lies in a day within day grace"
-            row, booked, day_row = pane.row, pane.booked, day.row
+            row, booked = pane.row, pane.booked
             if row == booked:
                 continue
-            for column, day_column in state.layout.placed_columns:
-                added = row[column] - booked[column]
-                if added:
-                    day_row[day_column] += added
+            added = [
+                (day_column, row[column] - booked[column])
+                for column, day_column in state.layout.placed_columns
+                if row[column] != booked[column]
+            ]
             pane.booked = row[:]
+            if not added:
+                continue  # cancellations and refunds: they went to their orders' days at once
+            # Not ``open_day``: the arrival that closes the day may be what calls for the booking.
+            day = state.days.get(pane.day) or state.new_day(pane.day)
+            for day_column, value in added:
+                day.row[day_column] += value
             self.touch_day(state, day)
         # The hot path enters a pane here only when it sets the pane's flags; one that has both
         # flags still will not be entered again and must stay.

@@ -14,7 +14,6 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.admission import DUPLICATE
 from streams.flow.aside import (
-    DUPLICATE_KEY,
     OVERFLOW,
     Folded,
     ahead,
@@ -31,8 +30,8 @@ from streams.index.events import (
     OrderEvent,
     Rejected,
     decode_orders_unproven,
-    has_duplicate_key,
     learn_shape,
+    recheck_order,
 )
 from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
 from streams.index.partials import Row
@@ -87,9 +86,11 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             occurred_ms = parse_instant(text)
         if quotes is not None:
             expected = (shape_of(profile) or learn_shape(profile)) + 12 * len(lines)
-            if quotes[position - start] != expected and has_duplicate_key(values[position - start]):
-                folded.bury(chunk, position, DUPLICATE_KEY)
-                continue
+            if quotes[position - start] != expected:
+                rejected = recheck_order(values[position - start])
+                if rejected is not None:
+                    folded.bury(chunk, position, rejected)
+                    continue
         if state is None or occurred_ms is None or event.currency != state.currency:
             folded.bury(chunk, position, refused(event, state, occurred_ms))
             continue
@@ -118,7 +119,12 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             continue
         event_hash = digest(event.event_id.encode(), ID_SEED)
         ids = pane.ids
-        if (event_hash in ids) if ids is not None else pane.seen(event_hash):
+        if ids is None:
+            if pane.seen(event_hash):
+                duplicates += 1
+                continue
+            ids = pane.ids  # ``seen`` may have built the set just now
+        elif event_hash in ids:
             duplicates += 1
             continue
         cells = pane.category_cells
@@ -150,8 +156,9 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
         if volume > SUM_MAX:
             # So large that sums must be looked at one by one: take it back, go the careful way.
             _take_back(pane.category_cells, event)
-            fold.volume = volume
+            fold.volume = volume - units - sales
             day_closed += _fold_unusual(fold, chunk, position, event, state, occurred_ms, folded)
+            volume = fold.volume
             continue
         if ids is not None:
             ids.add(event_hash)
@@ -216,15 +223,17 @@ def _fold_unusual(
         folded.outcomes[DUPLICATE] += 1
         return 0
     day_number = state.local_days.day_of(placed_ms)
-    day = state.days.get(day_number) or state.open_day(day_number)
     units, sales = order_sums(event)
-    fold.volume += units + sales
-    if fold.volume > SUM_MAX:
+    if fold.volume + units + sales > SUM_MAX:
         fold.book(state)
-        day_row = [0] * 9 if day is None else day.row
+        held = state.days.get(day_number)
+        day_row = [0] * 9 if held is None else held.row
         if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
             folded.bury(chunk, position, OVERFLOW)
+            state.drop_empty(pane)
             return 0
+    fold.volume += units + sales
+    day = state.days.get(day_number) or state.open_day(day_number)
     fold.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
     if event.type == "order.placed":

@@ -74,10 +74,11 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     if pane.seen(event_hash):
         return "duplicate", 0
     day_number = pane.day if placed_ms is None else state.local_days.day_of(placed_ms)
-    day = state.days.get(day_number) or state.open_day(day_number)
-    if _overflows(pane.row, day, event.amount_minor):
+    if _overflows(pane.row, state.days.get(day_number), event.amount_minor):
         folded.bury(chunk, position, OVERFLOW)
+        state.drop_empty(pane)
         return "", 0
+    day = state.days.get(day_number) or state.open_day(day_number)
     fold.remember(state, pane, event_hash)
     add_payment(pane.row, None if day is None else day.row, event, state)
     if day is not None:

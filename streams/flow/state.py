@@ -150,11 +150,21 @@ class MarketState:
         cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
         return cell
 
+    def drop_empty(self, pane: Pane) -> None:
+        """Undo ``open_pane`` when its first event was refused: what is refused leaves no trace."""
+        if not pane.order:
+            del self.panes[pane.start_ms]
+            self.warm_panes.remove(pane)
+
     def open_day(self, day: int) -> Day | None:
         """Create the day's row, or None when the day is closed for this source partition."""
-        end_ms = self.local_days.end_ms(day)
-        if end_ms + self.day_grace_ms <= self.watermark_ms:
+        if self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms:
             return None
+        return self.new_day(day)
+
+    def new_day(self, day: int) -> Day:
+        """Create the day's row; the caller knows that the day was open for what goes into it."""
+        end_ms = self.local_days.end_ms(day)
         found = self.days[day] = Day(day, self.layout.day_width, end_ms)
         self.next_close_ms = min(self.next_close_ms, end_ms + self.day_grace_ms)
         return found

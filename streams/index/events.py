@@ -8,6 +8,7 @@ bytes; only a record that the count cannot clear is looked at twice.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -22,6 +23,10 @@ ID_BYTES_MAX = 128
 SUM_MAX = 2**63 - 1
 DETAIL_CHARACTERS_MAX = 300
 _QUOTE = ord('"')
+DEPTH_MAX = 64
+"""Nesting of a record, its own object included. Far below the interpreter's recursion limit, which
+counts the caller's frames too: what a record is must not depend on who asks."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_BYTES_MAX)]
 _Instant = Annotated[str, msgspec.Meta(min_length=17, max_length=40)]
@@ -121,6 +126,15 @@ def decode_orders_unproven(
     return events, np.add.reduceat(marks, starts, dtype=np.uint32).tolist()
 
 
+def recheck_order(value: bytes | None) -> Rejected | None:
+    """Look twice at a record whose quotation marks its event does not account for.
+
+    It has an unknown field, an escape, or a key given twice; None when it is legal.
+    """
+    found = _decode_one(value, _decode_order, _order_quotes, order_ids)
+    return found if isinstance(found, Rejected) else None
+
+
 def decode_payments(values: Sequence[bytes | None]) -> list[PaymentEvent | Rejected]:
     """Events of the records, in order; a record that breaks the contract becomes a Rejected."""
     return _decode_all(values, _decode_payment, _payment_quotes, payment_ids)
@@ -135,7 +149,7 @@ def learn_shape(profile: tuple[Any, ...]) -> int:
     """Quotation marks in an order's JSON when it has no key beside those decoded, lines apart.
 
     Each key and each string value has two (a line has four keys and two strings: 12). More in the
-    record means a duplicate key, an unknown field or an escape: ``has_duplicate_key`` tells which.
+    record means a duplicate key, an unknown field or an escape: ``recheck_order`` tells which.
     ``profile``: (payment_method, region, channel, new_shopper, and whether shopper_id, seller_id,
     placed_at are absent).
     """
@@ -213,33 +227,37 @@ def _decode_one(  # noqa: PLR0911 - one return per reason
         return Rejected("empty", "expected a JSON object, found no value")
     if len(value) > RECORD_BYTES_MAX:
         return Rejected("too_large", f"{len(value)} bytes, at most {RECORD_BYTES_MAX}")
+    if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
+        return Rejected("too_deep", f"nested deeper than {DEPTH_MAX}")
     try:
+        value.decode()  # the decoder looks only into what it keeps
         event = decode(value)
+    except UnicodeDecodeError as error:
+        return Rejected("invalid_utf8", f"{error.reason} at byte {error.start}")
     except msgspec.ValidationError as error:
         reason = "unknown_type" if "`$.type`" in str(error) else "schema"
         return Rejected(reason, str(error)[:DETAIL_CHARACTERS_MAX])
-    except RecursionError:
-        return Rejected("too_deep", "nested deeper than the decoder allows")
-    except UnicodeDecodeError as error:
-        return Rejected("invalid_utf8", str(error.reason))
     except msgspec.DecodeError as error:
-        reason = "invalid_json" if _is_utf8(value) else "invalid_utf8"
-        return Rejected(reason, str(error)[:DETAIL_CHARACTERS_MAX])
+        return Rejected("invalid_json", str(error)[:DETAIL_CHARACTERS_MAX])
     if b"\\" in value or not value.isascii() or b"\x7f" in value:
         rejected = _check_ids(ids_of(event))
         if rejected is not None:
             return rejected
-    if value.count(b'"') != quotes_of(event) and has_duplicate_key(value):
+    if value.count(b'"') != quotes_of(event) and _has_duplicate_key(value):
         return Rejected("duplicate_key", "an object names one key twice")
     return event
 
 
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _depth(value: bytes) -> int:
+    """How deep the brackets outside of strings nest; of what is not JSON, some bound."""
+    depth = deepest = 0
+    for character in _STRING.sub(b"", value):
+        if character in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in b"]}":
+            depth -= 1
+    return deepest
 
 
 def _check_ids(ids: list[str | None]) -> Rejected | None:
@@ -257,9 +275,7 @@ def _check_ids(ids: list[str | None]) -> Rejected | None:
     return None
 
 
-def has_duplicate_key(value: bytes | None) -> bool:
-    """Whether an object in the record names a key twice; the record has decoded as an event."""
-    assert value is not None, "it has decoded"
+def _has_duplicate_key(value: bytes) -> bool:
     if b"\\" not in value:
         # Unknown fields are legal and common: decode them generically and count again. Without a
         # backslash each quotation mark delimits a key or a string, so equal counts prove that no
@@ -267,14 +283,13 @@ def has_duplicate_key(value: bytes | None) -> bool:
         try:
             if value.count(b'"') == 2 * _count_strings(_decode_any(value)):
                 return False
-        except (msgspec.DecodeError, RecursionError):
-            pass
+        except msgspec.DecodeError:
+            pass  # a number beyond any float, in a field that nobody reads
     try:
-        json.loads(value, object_pairs_hook=_refuse_duplicates)
+        # Numbers stay text: one of 5,000 digits is legal in a field that nobody reads.
+        json.loads(value, object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
     except _DuplicateKeyError:
         return True
-    except (ValueError, RecursionError):
-        return False  # not what this function decides; the event itself decoded
     return False
 
 
