@@ -141,7 +141,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         done = self._intake.take_done()
         if not done or self._thread.thread_loop.is_closed():
             return False
-        return bool(await self._thread.on_loop(self._thread.commit_done(done)))
+        if await self._thread.on_loop(self._thread.commit_done(done)):
+            return True
+        self._intake.give_back(done)
+        return False
 
     # -- intake.Reader
 

@@ -94,7 +94,17 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _beat(self) -> None:
         while not self.should_stop:
             self._presence.beat()
+            self._check_background_tasks()
             await self.sleep(_BEAT_S)
+
+    def _check_background_tasks(self) -> None:
+        # aiokafka's own getmany asks these two, Faust's way around it does not: a fetcher or a
+        # coordinator that died went unseen, and the worker waited for records for ever.
+        consumer = self._ensure_consumer()
+        consumer._coordinator.check_errors()
+        if consumer._fetcher.error_future.done() and not consumer._closed:
+            consumer._fetcher.error_future.result()
+            raise Fatal(ExitCode.CRASHED, "aiokafka's fetcher has ended")
 
     async def _on_fetch(
         self, fetcher: Any, proceed: Any, assignment: Any, node_id: int, request: Any

@@ -130,14 +130,15 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             supervisor_strategy=CrashingSupervisor,
         )(run)
 
-    def partition_table(self, name: str, *, partitions: int) -> PartitionTable:
-        """Add a table whose changelog is recovered per partition.
+    def partition_table(self, name: str, *, source: str, partitions: int) -> PartitionTable:
+        """Add a table whose changelog is recovered per partition of ``source``.
 
-        ``partitions`` equals its source topic's count: Faust assigns topics with equal counts
-        together, so the changelog partition comes to whoever gets the source partition.
+        ``partitions`` is the count of both: Faust assigns topics with equal counts together, so the
+        changelog partition comes to whoever gets the source partition.
         """
+        assert source in self.intake.chunk_topics, f"{source} is not a chunk topic of this app"
         table: PartitionTable = self.tables.add(
-            PartitionTable(self, name=name, partitions=partitions)
+            PartitionTable(self, name=name, source=source, partitions=partitions)
         )
         return table
 
@@ -178,6 +179,8 @@ def create_faust_app(
         stream_buffer_maxsize=1024,
         stream_recovery_delay=0.0,  # it only delays every failover
         stream_wait_empty=False,  # no chunk is acknowledged, so there is nothing to wait for
+        # How long a topic that was repartitioned or came back goes unnoticed; 5 min by default.
+        consumer_metadata_max_age_ms=30_000,
         # -- tables
         store="memory://",
         table_standby_replicas=0,  # the default of 1 reads every changelog twice

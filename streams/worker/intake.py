@@ -23,7 +23,7 @@ from streams.worker.caught_up import CaughtUp
 from streams.worker.contiguity import Guard, offset_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from streams.flow.chunk import Chunk, SourcePartition
 
@@ -156,6 +156,10 @@ class Intake:
     def open(self, sp: SourcePartition, next_offset: int | None) -> None:
         """``sp`` is ours and its state is recovered."""
         self._guard.open(sp, next_offset)
+        if next_offset is not None:
+            # Recovered is acknowledged. Without this an idle partition whose last commit was lost
+            # in a crash would show its lag for ever.
+            self._done[sp] = next_offset
         with self._lock:
             self._caught_up[sp] = CaughtUp()
 
@@ -191,6 +195,12 @@ class Intake:
         """Next offsets to commit, each handed out once."""
         done, self._done = self._done, {}
         return done
+
+    def give_back(self, done: Mapping[SourcePartition, int]) -> None:
+        """Take back what could not be committed, for the next time."""
+        for sp, offset in done.items():
+            if sp in self._caught_up:
+                self._done.setdefault(sp, offset)
 
     def _on_gap(self, sp: SourcePartition) -> None:
         if self._reader is not None:

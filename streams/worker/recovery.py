@@ -91,6 +91,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             for tp in assigned
             if tp.topic in intake.chunk_topics
         )
+        self._check_topics()
+        self._check_tables(sps, assigned)
         await app.on_recovered(sps)
         if app.consumer_generation_id != generation_id or self.signal_recovery_start.is_set():
             raise RebalanceAgain
@@ -104,6 +106,25 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             except IllegalStateError as error:
                 raise RebalanceAgain from error
         return True
+
+    def _check_topics(self) -> None:
+        consumer = self.app.consumer._thread._ensure_consumer()
+        for topic in sorted(self.app.intake.chunk_topics):
+            if not consumer.partitions_for_topic(topic):
+                # Faust goes on without it ("ignoring missing topic"), idle and seemingly well.
+                raise Fatal(ExitCode.LOG_CHANGED, f"topic {topic} is gone from the cluster")
+
+    def _check_tables(self, sps: frozenset[SourcePartition], assigned: Any) -> None:
+        for table in self.tables.values():
+            if not isinstance(table, PartitionTable):
+                continue
+            changelog = table.changelog_topic_name
+            for sp in sps:
+                if sp.topic == table.source and (changelog, sp.partition) not in assigned:
+                    reason = (
+                        f"{sp} is ours but {changelog}-{sp.partition} is not: its state is lost"
+                    )
+                    raise Fatal(ExitCode.USAGE, reason)
 
     def _on_ready(self) -> None:
         self.app.on_ready()

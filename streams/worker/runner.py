@@ -133,10 +133,11 @@ async def _start_outbox(worker: Worker) -> None:
         # Faust never assigns a topic that did not exist when it started, and says nothing.
         raise Fatal(ExitCode.USAGE, f"cannot start: {error!r}") from error
     for table in worker.app.tables.values():
-        found = counts[table.changelog_topic_name]
-        if found != table.partitions:
-            reason = f"{table.changelog_topic_name} has {found} partitions, not {table.partitions}"
-            raise Fatal(ExitCode.USAGE, reason)
+        for topic in (table.changelog_topic_name, table.source):
+            if counts[topic] != table.partitions:
+                # Unequal counts are not assigned together: a state without its records.
+                reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
+                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; they must be equal")
     await worker.on_started()
 
 

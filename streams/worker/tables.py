@@ -26,7 +26,9 @@ def changelog_topic(app_id: str, table_name: str) -> str:
 class PartitionTable(faust.Table):  # type: ignore[misc]
     """Recovered changelog records, by partition."""
 
-    def __init__(self, app: faust.App, *, name: str, partitions: int) -> None:
+    def __init__(self, app: faust.App, *, name: str, source: str, partitions: int) -> None:
+        self.source = source
+        """The chunk topic whose partitions this table's records are about."""
         super().__init__(app, name=name, partitions=partitions, key_type=bytes, value_type=bytes)
         self._recovered: dict[int, dict[bytes, bytes]] = {}
         self.applied_records = 0
