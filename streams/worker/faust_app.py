@@ -19,7 +19,7 @@ from streams.worker.consumer import Listeners
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
 from streams.worker.recovery import LoudTableManager
-from streams.worker.stops import Presence, StopSwitch
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 from streams.worker.tables import PartitionTable
 from streams.worker.transport import ChunkTransport, chunk_topic, require_compiled_streams
 from streams.worker.watchdog import Watchdog, WatchdogSettings
@@ -27,6 +27,8 @@ from streams.worker.watchdog import Watchdog, WatchdogSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from streams.worker.outbox import Outbox
 
 logger = get_logger(__name__)
 
@@ -77,6 +79,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     presence: Presence
     switch: StopSwitch
     watchdog: Watchdog
+    outbox: Outbox | None = None
+    """Set by the runner; recovery waits for what it still has under way."""
     _fetch: FetchSettings
     _hooks: Hooks
     _clock: Callable[[], int]
@@ -87,7 +91,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             self,
             intake=self.intake,
             fetch=self._fetch,
-            listeners=Listeners(self._on_assigned, self._on_revoked),
+            listeners=Listeners(self._on_assigned, self._on_revoked, self._drain),
             presence=self.presence,
             switch=self.switch,
             clock=self._clock,
@@ -100,6 +104,14 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     def _on_revoked(self, sps: SourcePartitions) -> None:
         self.watchdog.on_recovery_started()
         self._hooks.on_revoked(sps)
+
+    async def _drain(self, deadline_s: float) -> bool:
+        return self.outbox is None or await self.outbox.drain(deadline_s)
+
+    async def drain_outbox(self) -> None:
+        """Wait until all that was put is acknowledged; recovery calls it first."""
+        if not await self._drain(self.conf.broker_request_timeout):
+            raise Fatal(ExitCode.RECOVERY_STUCK, "recovery: earlier records were not acknowledged")
 
     async def on_recovered(self, sps: SourcePartitions) -> None:
         """Let the flow half build its states; recovery calls it when the tables are complete."""
@@ -175,8 +187,8 @@ def create_faust_app(
         # -- reading
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=settings.fetch.partition_bytes,
-        # Bounds the changelog queue; chunk topics have their own bound.
-        stream_buffer_maxsize=1024,
+        # Bounds the changelog queue, which holds chunks too; chunk topics have their own bound.
+        stream_buffer_maxsize=settings.fetch.queue_chunks,
         stream_recovery_delay=0.0,  # it only delays every failover
         stream_wait_empty=False,  # no chunk is acknowledged, so there is nothing to wait for
         # How long a topic that was repartitioned or came back goes unnoticed; 5 min by default.
@@ -192,7 +204,7 @@ def create_faust_app(
         worker_redirect_stdouts=False,
         # Faust's maps of who owns what are keyed by it: two workers of one host must differ.
         canonical_url=f"http://{worker}.invalid:1",
-        datadir=settings.datadir / worker,  # a shared one is a shared lock
+        datadir=settings.datadir,  # two empty folders: nothing is stored
     )
     app.intake = Intake(chunk_topics, monotonic=monotonic)
     app.positions = positions

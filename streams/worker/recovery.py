@@ -38,10 +38,19 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         with the state, since another owner may have held the partition in between.
         """
         self.active_offsets.clear()
+        self._forget_tables()
+        await super().on_rebalance(*args, **kwargs)
+
+    def _forget_tables(self) -> None:
         for table in self.tables.values():
             if isinstance(table, PartitionTable):
                 table.forget()
-        await super().on_rebalance(*args, **kwargs)
+
+    async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None:
+        # What we wrote for our last assignment must be in the changelogs before their ends are
+        # taken, or a state is rebuilt without its own latest record, which then lands behind it.
+        await self.app.drain_outbox()
+        await super()._build_highwaters(*args, **kwargs)
 
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 - Faust's signature
         work = asyncio.ensure_future(coro)
@@ -98,6 +107,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             raise RebalanceAgain
         for sp in sps:
             intake.open(sp, app.positions.next_offset(sp))
+        self._forget_tables()
         if assigned:
             # Faust resumes the sources and seeks them afterwards: without this seek it would read
             # from the committed offset in between.
@@ -118,6 +128,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         for table in self.tables.values():
             if not isinstance(table, PartitionTable):
                 continue
+            if table.hole is not None:
+                raise Fatal(ExitCode.RECOVERY_STUCK, f"recovery left a hole: {table.hole}")
             changelog = table.changelog_topic_name
             for sp in sps:
                 if sp.topic == table.source and (changelog, sp.partition) not in assigned:

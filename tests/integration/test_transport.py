@@ -232,13 +232,15 @@ async def test_records_that_are_never_acknowledged_end_the_worker(own):
     child = own.start("one", "--ack-limit-ms", "3000")
     await own.produce(4000)
     await own.assert_exact()
-    await own.produce(4000, per_s=4000)
+    producing = asyncio.create_task(own.produce(20_000, per_s=4000))
+    await asyncio.sleep(2)  # in the midst of it something is always under way
     own.stack.kafka.pause()
     try:
         assert await asyncio.to_thread(child.wait, 30) == ExitCode.SEND_FAILED
     finally:
         own.stack.kafka.resume()
     own.start("one")
+    await producing
     await own.assert_exact()
 
 
