@@ -155,15 +155,19 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
                 self._intake.begin_at(SourcePartition(tp.topic, tp.partition), offset)
         return found
 
-    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - Faust's signature
-        """Commit what `mark_done` told, in place of what streams acknowledged."""
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
+        """Commit what `mark_done` told; other topics as Faust has it.
+
+        Chunk topics acknowledge nothing, so Faust's own accounting knows none of them.
+        """
+        committed = bool(await super().force_commit(topics, start_new_transaction))
         done = self._intake.take_done()
         if not done or self._thread.thread_loop.is_closed():
-            return False
+            return committed
         if await self._thread.on_loop(self._thread.commit_done(done)):
             return True
         self._intake.give_back(done)
-        return False
+        return committed
 
     # -- intake.Reader
 

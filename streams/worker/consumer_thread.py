@@ -103,10 +103,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # aiokafka's own getmany asks these two, Faust's way around it does not: a fetcher or a
         # coordinator that died went unseen, and the worker waited for records for ever.
         consumer = self._ensure_consumer()
-        consumer._coordinator.check_errors()
-        if consumer._fetcher.error_future.done() and not consumer._closed:
-            consumer._fetcher.error_future.result()
-            raise Fatal(ExitCode.CRASHED, "aiokafka's fetcher has ended")
+        try:
+            consumer._coordinator.check_errors()
+        except KafkaError as error:
+            self._switch.trip(Fatal(ExitCode.CRASHED, f"group membership has ended: {error!r}"))
+        fetching = consumer._fetcher.error_future
+        if fetching.done() and not consumer._closed:
+            cause = None if fetching.cancelled() else fetching.exception()
+            self._switch.trip(Fatal(ExitCode.CRASHED, f"fetching has ended: {cause!r}"))
 
     async def _on_fetch(
         self, fetcher: Any, proceed: Any, assignment: Any, node_id: int, request: Any

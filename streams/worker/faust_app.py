@@ -58,7 +58,9 @@ class AppSettings:
     datadir: Path
     session_timeout_s: float = 10.0
     rebalance_timeout_s: float = 30.0
-    request_timeout_s: float = 90.0
+    request_timeout_s: float = 40.0
+    """Above the rebalance timeout, which a join may take. No longer: a half-open connection is
+    noticed after it, and a recovery call that takes longer ends the process."""
     fetch: FetchSettings = field(default_factory=FetchSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
 
@@ -119,6 +121,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
 
     def on_ready(self) -> None:
         """Note that the sources are resumed; recovery calls it last."""
+        self.intake.on_ready()
         self.watchdog.on_ready()
 
     def chunk_agent(

@@ -132,7 +132,10 @@ class Intake:
         return sp in self._paused
 
     def pause(self, sp: SourcePartition) -> None:
-        """Halt one source partition; the others go on. Lasts until `resume` or a rebalance."""
+        """Halt one source partition; the others go on. Lasts until `resume` or a rebalance.
+
+        Also from within ``on_recovered``, for a state that cannot be built.
+        """
         self._paused.add(sp)
         if self._reader is not None:
             self._reader.hold(sp)
@@ -166,6 +169,12 @@ class Intake:
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
         """Tell that the log of ``sp`` begins at ``earliest``."""
         self._guard.begin_at(sp, earliest)
+
+    def on_ready(self) -> None:
+        """Hold back again what was paused while its state was built: Faust resumed all."""
+        if self._reader is not None:
+            for sp in self._paused:
+                self._reader.hold(sp)
 
     def close(self, sps: Iterable[SourcePartition]) -> None:
         """Let go of these partitions; what is queued of them is dropped."""

@@ -119,3 +119,12 @@ def test_a_hole_is_read_again(intake, reader):
     assert intake.accept(chunk(5, 6)) is None
     assert reader.asked == [("reseek", SP)]
     assert intake.dropped_records == 2
+
+
+def test_a_partition_paused_while_its_state_was_built_stays_so(intake, reader):
+    intake.close([SP])
+    intake.pause(SP)
+    intake.open(SP, 0)
+    intake.on_ready()
+    assert reader.asked == [("hold", SP), ("hold", SP)]
+    assert intake.accept(chunk(0, 3)) is None
