@@ -133,7 +133,7 @@ def test_it_outlives_the_thread_that_started_it(make):
 
     def start():
         started.append(make(TALK))
-        until(lambda: started[0].log_tail())
+        until(started[0].log_tail)
 
     thread = threading.Thread(target=start)
     thread.start()
