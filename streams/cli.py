@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from streams.ops import topics as topic_ops
+from streams.ops import worker_process
 from streams.ops.errors import OperationError
 from streams.ops.simulate_options import Season, ShopOptions
 from streams.ops.simulate_profile import load_profile
@@ -25,6 +26,9 @@ WRONG, USAGE = 1, 2
 
 Bootstrap = Annotated[
     str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka; comma separated.")
+]
+RedisUrl = Annotated[
+    str | None, typer.Option("--redis", metavar="URL", help="redis://host:port/db")
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")
@@ -45,6 +49,8 @@ ArrivalOption = Annotated[
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
 app.add_typer(topics_app, name="topics")
+bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback()
@@ -89,11 +95,7 @@ def topics_create(
     """Create the topics that are missing; change nothing that exists."""
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        wanted = topic_ops.wanted_topics(settings, inputs=inputs, arrival=arrival)
-        replicas = settings.topics.replication_factor
-        report = asyncio.run(
-            topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
-        )
+        report = asyncio.run(_create_topics(settings, inputs, arrival))
     if as_json:
         echo_json(report)
     else:
@@ -114,13 +116,70 @@ def topics_check(
     """List how topics differ from what is wanted, each with the command that mends it."""
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        wanted = topic_ops.wanted_topics(settings, inputs=inputs, arrival=arrival)
-        differences = asyncio.run(topic_ops.check_topics(settings.kafka, wanted))
+        differences = asyncio.run(_check_topics(settings, inputs, arrival))
     if as_json:
         echo_json({"differences": differences})
     else:
         _show_differences(differences)
     raise typer.Exit(WRONG if differences else 0)
+
+
+async def _create_topics(
+    settings: Settings, inputs: int | None, arrival: topic_ops.Arrival | None
+) -> topic_ops.Report:
+    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    replicas = settings.topics.replication_factor
+    return await topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
+
+
+async def _check_topics(
+    settings: Settings, inputs: int | None, arrival: topic_ops.Arrival | None
+) -> list[topic_ops.Difference]:
+    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    return await topic_ops.check_topics(settings.kafka, wanted)
+
+
+@app.command()
+def worker(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", metavar="PORT", help="0: any free port.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run one worker of the consumer group until SIGTERM; start as many as you like."""
+    with reported():
+        settings = settings_of(
+            config,
+            kafka__bootstrap_servers=bootstrap,
+            redis__url=redis,
+            metrics__port=metrics_port,
+        )
+        code = worker_process.run_worker(settings, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@bench_app.command("fold")
+def bench_fold(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Order events a second and core through the whole worker path."""
+    from streams.ops.bench.fold import FoldBench, run_fold  # noqa: PLC0415 - needs the extra `local`
+
+    with reported():
+        result = run_fold(
+            FoldBench(count=count, runs=runs), lambda text: typer.echo(text, err=True)
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
 def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MINUTE_MS = 60_000
 _CACHE_MAX = 100_000
-_PREFIX = 17  # "2026-11-24T09:54:", as long as seconds and offset follow
+PREFIX = 17  # "2026-11-24T09:54:", as long as seconds and offset follow
 
-_minutes: dict[str, int] = {}
-_rests: dict[str, int] = {}
+MINUTES: Final[dict[str, int]] = {}
+RESTS: Final[dict[str, int]] = {}
 
 
 def parse_instant(text: str) -> int | None:
@@ -24,9 +26,9 @@ def parse_instant(text: str) -> int | None:
     valid text once, and the halves of valid texts combine, so a second look is two dict lookups
     instead of a date computation. Both caches are bounded and hold pure functions of their keys.
     """
-    minute = _minutes.get(text[:_PREFIX])
+    minute = MINUTES.get(text[:PREFIX])
     if minute is not None:
-        rest = _rests.get(text[_PREFIX:])
+        rest = RESTS.get(text[PREFIX:])
         if rest is not None:
             return minute + rest
     return _parse(text)
@@ -37,7 +39,7 @@ def _parse(text: str) -> int | None:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
         return None
-    if moment.tzinfo is None or len(text) <= _PREFIX or text[10] not in "Tt ":
+    if moment.tzinfo is None or len(text) <= PREFIX or text[10] not in "Tt ":
         return None
     try:
         instant = (moment - _EPOCH) // _MILLISECOND
@@ -45,10 +47,12 @@ def _parse(text: str) -> int | None:
         return None
     whole_minute = moment.replace(second=0, microsecond=0, tzinfo=UTC)
     minute = (whole_minute - _EPOCH) // _MILLISECOND
-    if len(_minutes) >= _CACHE_MAX:
-        _minutes.clear()
-    if len(_rests) >= _CACHE_MAX:
-        _rests.clear()
-    _minutes[text[:_PREFIX]] = minute
-    _rests[text[_PREFIX:]] = instant - minute
+    if moment.minute != int(text[14:16]):
+        minute -= _MINUTE_MS  # rounded up into the next minute, but remembered under its own text
+    if len(MINUTES) >= _CACHE_MAX:
+        MINUTES.clear()
+    if len(RESTS) >= _CACHE_MAX:
+        RESTS.clear()
+    MINUTES[text[:PREFIX]] = minute
+    RESTS[text[PREFIX:]] = instant - minute
     return instant

@@ -133,7 +133,7 @@ def _check_numbers(file: _File) -> None:
     rules = (
         ("edition", file.edition >= 1, "at least 1"),
         ("pane_ms", file.pane_ms >= 1 and minute_ms % file.pane_ms == 0, "a divisor of 60000"),
-        ("grace_ms", file.grace_ms >= file.pane_ms, "at least one pane"),
+        ("grace_ms", file.pane_ms <= file.grace_ms <= 86_400_000, "from one pane to one day"),  # noqa: PLR2004
         ("ahead_ms", file.ahead_ms >= 0, "0 or more"),
         ("out_of_order_ms", 0 <= file.out_of_order_ms <= file.grace_ms, "between 0 and grace_ms"),
         ("day_grace_days", 1 <= file.day_grace_days <= 400, "between 1 and 400"),  # noqa: PLR2004

@@ -8,7 +8,7 @@ them for every event; ``Layout`` says what each column means and is part of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from streams.index.methodology import OTHER, Market, slug
@@ -23,8 +23,8 @@ CHOSEN = 17  # placed orders that name a payment method
 LIVE_TOTALS = 24  # room to grow without moving the blocks
 
 CATEGORY_WIDTH = 3  # orders, units, sales
-METHOD_WIDTH = 5  # chosen orders, their sales, captured payments, their amount, failed payments
-CHOSEN_AT, CHOSEN_SALES_AT, CAPTURED_AT, AMOUNT_AT, FAILED_AT = 0, 1, 2, 3, 4
+METHOD_WIDTH = 6  # orders that chose it, their units and sales; captured payments, amount; failed
+CHOSEN_AT, CHOSEN_UNITS_AT, CHOSEN_SALES_AT, CAPTURED_AT, AMOUNT_AT, FAILED_AT = range(6)
 REGION_WIDTH = 3
 CHANNEL_WIDTH = 3
 
@@ -68,28 +68,30 @@ class Labels:
     third number is 1 when the label was not known, so that unknown labels can be counted.
     """
 
-    __slots__ = ("_aliases", "_cache", "_day", "_live", "_members")
+    __slots__ = ("_aliases", "_day", "_live", "_members", "cache")
 
     def __init__(self, live: Block, day: Block | None, aliases: dict[str, str]) -> None:
         self._live = live
         self._day = day
         self._aliases = aliases
         self._members = {name: index for index, name in enumerate(live.members)}
-        self._cache: dict[str | None, tuple[int, int, int]] = {None: self._find(OTHER)}
+        self.cache: dict[str | None, tuple[int, int, int]] = {None: self._find(OTHER)}
+        """The hot path asks this dict first, and ``learn`` only for what it does not hold."""
+
+    def learn(self, label: str | None) -> tuple[int, int, int]:
+        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label."""
+        found = self._find(slug(label)) if label is not None else self._find(OTHER)
+        if label is not None and len(label) <= _LABEL_CHARACTERS_MAX:
+            if len(self.cache) >= _CACHED_LABELS_MAX:
+                # A producer that invents labels must not fill the memory.
+                self.cache.clear()
+                self.cache[None] = self._find(OTHER)
+            self.cache[label] = found
+        return found
 
     def get(self, label: str | None) -> tuple[int, int, int]:
-        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label."""
-        found = self._cache.get(label)
-        return found if found is not None else self._learn(label or "")
-
-    def _learn(self, label: str) -> tuple[int, int, int]:
-        found = self._find(slug(label))
-        if len(label) <= _LABEL_CHARACTERS_MAX:
-            if len(self._cache) >= _CACHED_LABELS_MAX:
-                # A producer that invents labels must not fill the memory; None stays.
-                self._cache = {None: self._find(OTHER)}
-            self._cache[label] = found
-        return found
+        """``learn``, from memory where possible."""
+        return self.cache.get(label) or self.learn(label)
 
     def _find(self, name: str) -> tuple[int, int, int]:
         member = self._aliases.get(name, name)
@@ -115,6 +117,24 @@ class Layout:
         self.day_category = Block(DAY_TOTALS, DAY_CATEGORY_WIDTH, market.categories)
         self.day_method = Block(self.day_category.end, DAY_METHOD_WIDTH, market.methods)
         self.day_width = self.day_method.end
+        self.placed_columns = tuple(self._placed_columns())
+        """(live column, day column) of everything a placed order adds to both books."""
+
+    def _placed_columns(self) -> Iterator[tuple[int, int]]:
+        for offset in (0, 1, 2):
+            yield offset, PLACED_AT + offset
+        for index in range(len(self.market.categories)):
+            for offset in (0, 1, 2):
+                yield (
+                    self.category.base + CATEGORY_WIDTH * index + offset,
+                    self.day_category.base + DAY_CATEGORY_WIDTH * index + offset,
+                )
+        for index in range(len(self.market.methods)):
+            for offset in (0, 1, 2):
+                yield (
+                    self.method.base + METHOD_WIDTH * index + offset,
+                    self.day_method.base + DAY_METHOD_WIDTH * index + offset,
+                )
 
     def labels(self) -> tuple[Labels, Labels, Labels, Labels]:
         """Look-ups for (category, payment method, region, channel)."""

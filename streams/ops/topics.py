@@ -19,7 +19,8 @@ from aiokafka.errors import KafkaError
 
 from streams import clock
 from streams.ops.errors import OperationError
-from streams.settings import KafkaSettings, Settings, TopicSettings
+from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
+from streams.worker import names
 
 Arrival = Literal["broker", "producer"]
 """Whose clock stamps the inputs: the broker's (LogAppendTime) or the producer's (CreateTime)."""
@@ -169,6 +170,26 @@ def _inputs(
 
 def _timestamp_type(arrival: Arrival) -> str:
     return "LogAppendTime" if arrival == "broker" else "CreateTime"
+
+
+async def plan_topics(
+    settings: Settings, *, inputs: int | None = None, arrival: Arrival | None = None
+) -> list[WantedTopic]:
+    """Every topic wanted, the tables' changelogs included: those follow the inputs' partitions.
+
+    Inputs that exist keep their count; without them and without ``inputs`` no changelog can be
+    planned. Raises TopicsError when the broker cannot be asked.
+    """
+    async with _admin(settings.kafka) as admin:
+        counts = await _partition_counts(admin)
+    topics = settings.topics
+    found = {topic: counts.get(topic, inputs) for topic in (topics.orders, topics.payments)}
+    known = {topic: count for topic, count in found.items() if count is not None}
+    logs: list[Changelog] = []
+    if len(known) == len(found):
+        edition = load_methodology(settings).edition
+        logs = [Changelog(*each) for each in names.changelogs(settings, edition, known).items()]
+    return wanted_topics(settings, inputs=inputs, arrival=arrival, changelogs=logs)
 
 
 async def create_topics(

@@ -1,0 +1,53 @@
+"""Admission: does an event count, and how. Decided from the log prefix alone, never from a clock.
+
+The order of the checks is part of the exactness rules: what is refused must leave no trace (an id
+remembered for an event that was refused would make its corrected repetition a duplicate), and the
+arrival watermark moves before lateness is judged, the event included.
+"""
+
+from __future__ import annotations
+
+from streams.flow.state import MarketState, Pane
+from streams.index.methodology import Methodology
+
+ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD = (
+    "accepted",
+    "late",
+    "too_late",
+    "duplicate",
+    "day_closed",
+    "dead",
+)
+OUTCOMES = (ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD)
+"""What becomes of a record. ``day_closed`` counts in the live book only; its day took no part."""
+
+
+class Admission:
+    """The rules of one methodology, as plain numbers for the hot path."""
+
+    __slots__ = ("ahead_ms", "grace_ms", "out_of_order_ms", "pane_ms", "panes_max")
+
+    def __init__(self, methodology: Methodology) -> None:
+        self.pane_ms = methodology.pane_ms
+        self.grace_ms = methodology.grace_ms
+        self.ahead_ms = methodology.ahead_ms
+        self.out_of_order_ms = methodology.out_of_order_ms
+        self.panes_max = methodology.open_panes_max
+
+    def verdict(self, state: MarketState, occurred_ms: int, arrived_ms: int) -> str:
+        """``ahead``, ``too_late``, ``late`` or ``accepted``; the watermark was moved already."""
+        if occurred_ms > arrived_ms + self.ahead_ms:
+            return "ahead"
+        lateness_ms = state.watermark_ms - occurred_ms
+        if lateness_ms > self.grace_ms:
+            return TOO_LATE
+        pane_end_ms = occurred_ms - occurred_ms % self.pane_ms + self.pane_ms
+        return LATE if pane_end_ms + self.out_of_order_ms <= state.watermark_ms else ACCEPTED
+
+    def pane(self, state: MarketState, occurred_ms: int) -> Pane | None:
+        """Open pane of the instant; None when one more would pass the limit."""
+        start_ms = occurred_ms - occurred_ms % self.pane_ms
+        pane = state.panes.get(start_ms)
+        if pane is None and len(state.panes) < self.panes_max:
+            pane = state.open_pane(start_ms)
+        return pane

@@ -1,0 +1,330 @@
+"""The checkpoint chain: one atomic record a flush, recovered as the complete chain that knows most.
+
+Each flush of a source partition is ONE record (exactness rule 3): the rows of the slots touched
+and the ids added since the record before, so that ids can never be durable without their rows or
+the reverse. A chain of records, linked by ``previous``, is the whole state. Keys carry the writer's
+nonce: a zombie's late record can then never replace its heir's (sequence V3), it only adds a branch.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.fold import SourceFold
+from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
+from streams.index.partials import Row, from_wire, to_wire
+
+CHAIN_LENGTH = 128
+"""Records a chain may hold before its oldest are retired. At one flush a second this is longer
+than grace, so that the ids of a retired record belong to closed panes: nothing is written twice."""
+LENGTH_MAX_FACTOR = 4
+"""Beyond this many times the length the oldest record is retired however much of it is still live."""
+RETIRED_PER_FLUSH = 2
+RECORD_BYTES_MAX = 900 * 1024
+_ROW_BYTES_GUESS = 400
+
+
+class RecoveryError(RuntimeError):
+    """The checkpoint table holds no state that this worker may go on from; says who must act."""
+
+
+class CheckpointRecord(msgspec.Struct, omit_defaults=True):
+    """One flush. ``rows``: [market, book, slot, sparse row]; ``ids``: [market, pane, packed]."""
+
+    edition: int
+    content_hash: str
+    topic_id: str
+    partitions: int
+    seq: int
+    previous: str | None
+    n: int
+    through: int
+    watermarks: dict[str, int]
+    rows: list[tuple[str, str, int, list[int | str]]]
+    ids: list[tuple[str, int, bytes]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
+
+Ranges = list[tuple[int, int]]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One record of the own chain: which slots it holds and which stretch of their ids."""
+
+    key: str
+    seq: int
+    size: int
+    slots: dict[SlotKey, Ranges] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A record to write; its deletions wait until it and all partials before it are acknowledged."""
+
+    key: bytes
+    value: bytes
+    through: int
+    delete_keys: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredRow:
+    """A slot's row found in the chain; closed ones are sent again as well (sequence V2)."""
+
+    key: SlotKey
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What binds a checkpoint to one incarnation of a topic and one methodology."""
+
+    edition: int
+    content_hash: str
+    topic_id: str
+    partitions: int
+
+
+class Chain:
+    """The chain of one source partition as its owner extends it."""
+
+    def __init__(
+        self, fold: SourceFold, identity: Identity, nonce: str, *, length: int = CHAIN_LENGTH
+    ) -> None:
+        self.fold = fold
+        self.identity = identity
+        self.nonce = nonce
+        self._length = length
+        self._length_max = length * LENGTH_MAX_FACTOR
+        self._entries: deque[Entry] = deque()
+        self._latest: dict[SlotKey, int] = {}
+        self._foreign: dict[str, int] = {}
+        self._seq = 0
+        self._flushed_through = -1
+        self._row_bytes = _ROW_BYTES_GUESS
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @property
+    def pending_bytes(self) -> int:
+        """About how large the next record will be."""
+        return self.fold.pending_slots * self._row_bytes + 8 * self.fold.pending_ids
+
+    @property
+    def due(self) -> bool:
+        """Whether there is anything to flush."""
+        return self.fold.through != self._flushed_through or self.overlong
+
+    @property
+    def overlong(self) -> bool:
+        """Whether records must be retired even without new events."""
+        return len(self._entries) > self._length_max
+
+    @property
+    def entries(self) -> int:
+        """Records in the chain."""
+        return len(self._entries)
+
+    def flush(self) -> Flush:
+        """Build the next record: what was touched, and what of the oldest records still lives."""
+        rows: dict[SlotKey, list[int | str]] = {}
+        slots: dict[SlotKey, Ranges] = {}
+        touched = self.fold.take_touched(CHECKPOINT)
+        size = 0
+        for key, slot in touched.items():
+            rows[key] = to_wire(slot.row)
+            slots[key] = []
+            size += 3 * len(rows[key]) + 40
+            if isinstance(slot, Pane) and slot.saved < len(slot.order):
+                slots[key].append((slot.saved, len(slot.order)))
+                size += 8 * (len(slot.order) - slot.saved)
+                slot.saved = len(slot.order)
+        if touched:
+            self._row_bytes = max(64, size // len(touched))
+        retired = self._retire(rows, slots, size)
+        self._seq += 1
+        key_text = self._key(self._seq)
+        identity = self.identity
+        record = CheckpointRecord(
+            edition=identity.edition,
+            content_hash=identity.content_hash,
+            topic_id=identity.topic_id,
+            partitions=identity.partitions,
+            seq=self._seq,
+            previous=self._entries[-1].key if self._entries else None,
+            n=len(self._entries) + 1,
+            through=self.fold.through,
+            watermarks=self.fold.watermarks(),
+            rows=[(*key, row) for key, row in rows.items()],
+            ids=self._ids(slots),
+        )
+        value = _encode(record)
+        self._entries.append(Entry(key_text, self._seq, len(value), slots))
+        for key in rows:
+            self._latest[key] = self._seq
+        self._flushed_through = self.fold.through
+        return Flush(key_text.encode(), value, self.fold.through, self._deletes(retired))
+
+    def _ids(self, slots: dict[SlotKey, Ranges]) -> list[tuple[str, int, bytes]]:
+        found = []
+        for key, ranges in slots.items():
+            slot = self.fold.slot(key)
+            if ranges and isinstance(slot, Pane):
+                packed = b"".join(slot.order[start:stop].tobytes() for start, stop in ranges)
+                found.append((key.market, key.slot, packed))
+        return found
+
+    def _retire(
+        self, rows: dict[SlotKey, list[int | str]], slots: dict[SlotKey, Ranges], size: int
+    ) -> list[Entry]:
+        retired: list[Entry] = []
+        while len(self._entries) >= self._length and len(retired) < RETIRED_PER_FLUSH:
+            oldest = self._entries[0]
+            live = {key: ranges for key, ranges in oldest.slots.items() if self.fold.is_open(key)}
+            carried = sum(
+                8 * sum(stop - start for start, stop in ranges)
+                + (
+                    self._row_bytes
+                    if self._latest.get(key) == oldest.seq and key not in rows
+                    else 0
+                )
+                for key, ranges in live.items()
+            )
+            must = len(self._entries) > self._length_max
+            if size + carried > RECORD_BYTES_MAX or (2 * carried > oldest.size and not must):
+                # Carrying what is mostly alive would write it again and again at high rates; the
+                # chain grows instead, by what the dedupe window holds and no more.
+                break
+            size += carried
+            self._carry(oldest, live, rows, slots)
+            retired.append(self._entries.popleft())
+            for key in oldest.slots:
+                if self._latest.get(key) == oldest.seq:
+                    del self._latest[key]
+        return retired
+
+    def _carry(
+        self,
+        oldest: Entry,
+        live: dict[SlotKey, Ranges],
+        rows: dict[SlotKey, list[int | str]],
+        slots: dict[SlotKey, Ranges],
+    ) -> None:
+        for key, ranges in live.items():
+            if self._latest.get(key) == oldest.seq and key not in rows:
+                slot = self.fold.slot(key)
+                assert slot is not None
+                rows[key] = to_wire(slot.row)
+                slots.setdefault(key, [])
+            if ranges:
+                # Older ids first: a recovered pane then has them in the order of the log.
+                slots[key] = ranges + slots.get(key, [])
+
+    def _deletes(self, retired: list[Entry]) -> list[bytes]:
+        oldest_seq = self._entries[0].seq
+        gone = [entry.key for entry in retired]
+        gone += [key for key, seq in self._foreign.items() if seq < oldest_seq]
+        for key in gone:
+            self._foreign.pop(key, None)
+        return [key.encode() for key in gone]
+
+    def _key(self, seq: int) -> str:
+        return f"{self.fold.sp.topic}|{self.fold.sp.partition}|{self.nonce}|{seq}"
+
+    # -- recovery --------------------------------------------------------------------------------
+
+    def recover(self, records: dict[bytes, bytes]) -> list[RecoveredRow]:
+        """Take over the complete chain with the largest ``through``.
+
+        Returns every row of that chain, of closed slots too: they are sent again before the first
+        mark. Raises RecoveryError when the records belong to another topic or methodology.
+        """
+        decoded = {key.decode(): _decode(value) for key, value in records.items()}
+        self._seq = max((record.seq for record in decoded.values()), default=0)
+        path = _best_chain(decoded)
+        if path:
+            self._check_identity(decoded[path[-1]])
+        elif decoded:
+            raise RecoveryError(
+                f"checkpoints of {self.fold.sp}: {len(decoded)} records but no complete chain; "
+                "the changelog topic lost records: the operator must restore it or reset this "
+                "partition by deleting its changelog records"
+            )
+        self._foreign = {key: rec.seq for key, rec in decoded.items() if key not in set(path)}
+        return self._restore([(key, decoded[key], len(records[key.encode()])) for key in path])
+
+    def _check_identity(self, record: CheckpointRecord) -> None:
+        sp, own = self.fold.sp, self.identity
+        if record.content_hash != own.content_hash or record.edition != own.edition:
+            raise RecoveryError(
+                f"methodology.toml: edition {own.edition} was hashed {record.content_hash[:12]} in "
+                f"the checkpoints of {sp}, this worker's file hashes {own.content_hash[:12]}; "
+                "restore the file or raise `edition`"
+            )
+        if (record.topic_id, record.partitions) != (own.topic_id, own.partitions):
+            raise RecoveryError(
+                f"topic {sp.topic}: checkpoints belong to id {record.topic_id} with "
+                f"{record.partitions} partitions, the broker has id {own.topic_id} with "
+                f"{own.partitions}; run `ecindex topics migrate {sp.topic}`"
+            )
+
+    def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
+        fold = self.fold
+        newest: dict[SlotKey, Row] = {}
+        if not path:
+            return []
+        head = path[-1][1]
+        fold.through = self._flushed_through = head.through
+        for market, watermark_ms in head.watermarks.items():
+            fold.markets[market].watermark_ms = watermark_ms
+        for _, record, _ in path:
+            for market, book, slot, sparse in record.rows:
+                layout = fold.markets[market].layout
+                width = layout.live_width if book == LIVE else layout.day_width
+                newest[SlotKey(market, book, slot)] = from_wire(sparse, width)
+        for key, row in newest.items():
+            fold.restore_slot(key, row)
+        for key_text, record, size in path:
+            entry = Entry(key_text, record.seq, size)
+            for market, book, slot, _ in record.rows:
+                key = SlotKey(market, book, slot)
+                entry.slots[key] = []
+                self._latest[key] = record.seq
+            for market, slot, packed in record.ids:
+                key = SlotKey(market, LIVE, slot)
+                stretch = fold.restore_ids(key, array("Q", packed))
+                if stretch is not None:
+                    entry.slots.setdefault(key, []).append(stretch)
+            self._entries.append(entry)
+        return [RecoveredRow(key, row) for key, row in newest.items()]
+
+
+def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:
+    """Keys, oldest first, of the complete chain that reaches furthest; empty when there is none."""
+    best: list[str] = []
+    order = sorted(records, key=lambda key: (records[key].through, records[key].seq, key))
+    for head in reversed(order):
+        path = [head]
+        while len(path) < records[head].n:
+            previous = records[path[-1]].previous
+            if previous is None or previous not in records:
+                break
+            path.append(previous)
+        if len(path) == records[head].n:
+            best = path[::-1]
+            break
+    return best
+
+
+def source_of(key: bytes) -> SourcePartition:
+    """Source partition named in a checkpoint key."""
+    topic, partition, _, _ = key.decode().split("|")
+    return SourcePartition(topic, int(partition))

@@ -1,0 +1,187 @@
+"""Level 2: one partition of ``ecindex.partials`` -> its markets' values.
+
+``PartitionCompile`` applies rows and marks in the order of the log, keeps what must last as table
+records, and says what to publish. Like level 1 it sends nothing itself and reads no clock: ``now``
+enters for pacing and for the age of nothing but the journal's cadence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.market import FenceRecord, MarketCompile
+from streams.flow.merged import DAY_KIND, Merged, decode_merged, encode_merged, restore
+from streams.flow.progress import better_mark
+from streams.flow.publication import Publication
+from streams.flow.wire import (
+    MarkKey,
+    MarkRecord,
+    decode_mark,
+    decode_partial,
+    parse_key,
+    partition_of,
+)
+from streams.index.methodology import Methodology
+from streams.index.partials import from_wire
+
+FENCE_KIND = "f"
+_encode_fence = msgspec.msgpack.Encoder().encode
+_decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
+
+
+@dataclass(slots=True)
+class TableBatch:
+    """Table records to write; when all are acknowledged, what may be deleted.
+
+    ``tombstones``: keys in ``ecindex.partials`` whose rows the written records contain.
+    ``deletes``: table keys of other writers that the written records replace.
+    """
+
+    writes: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    tombstones: list[bytes] = field(default_factory=list)
+    deletes: list[bytes] = field(default_factory=list)
+
+
+class PartitionCompile:
+    """Level-2 state of one partials partition."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        methodology: Methodology,
+        sps: Mapping[str, Sequence[SourcePartition]],
+        nonce: str,
+    ) -> None:
+        self.partition = partition
+        self.methodology = methodology
+        self.nonce = nonce
+        self.through = -1
+        self.marks: dict[SourcePartition, MarkRecord] = {}
+        self.markets = {
+            code: MarketCompile(market, methodology, sps)
+            for code, market in methodology.markets.items()
+            if partition_of(code, partitions) == partition
+        }
+        self.foreign_records = 0
+        """Records under another edition or of markets this partition does not hold; skipped."""
+        self._table_keys: dict[str, set[str]] = {}
+
+    # -- table -----------------------------------------------------------------------------------
+
+    def recover(self, records: Mapping[bytes, bytes]) -> None:
+        """Take over merged slots and fence records of the table; the larger ``applied`` wins."""
+        best: dict[tuple[str, str, int], tuple[int, bytes]] = {}
+        for key, value in records.items():
+            kind, code, *rest = key.decode().split("|")
+            base = key.decode().rpartition("|")[0]
+            self._table_keys.setdefault(base, set()).add(key.decode())
+            market = self.markets.get(code)
+            if market is None:
+                continue
+            if kind == FENCE_KIND:
+                market.take_fence(_decode_fence(value))
+                continue
+            applied = decode_merged(value).applied
+            slot = (code, kind, int(rest[0]))
+            if slot not in best or applied > best[slot][0]:
+                best[slot] = (applied, value)
+        for (code, kind, start), (_, value) in best.items():
+            ledger = self.markets[code].ledger
+            layout = ledger.layout
+            width = layout.day_width if kind == DAY_KIND else layout.live_width
+            ledger.merged[kind, start] = restore(decode_merged(value), width)
+        for market in self.markets.values():
+            market.recovered()
+
+    def table_batch(self) -> TableBatch:
+        """Merged slots changed since the last batch, and what they make garbage."""
+        batch = TableBatch()
+        for code, market in self.markets.items():
+            for (kind, start), merged in market.ledger.merged.items():
+                if not merged.written:
+                    self._write(batch, f"{kind}|{code}|{start}", self._encode(merged))
+            for kind, start in market.take_expired():
+                for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
+                    batch.writes.append((key.encode(), None))
+            batch.tombstones += market.ledger.garbage
+            market.ledger.garbage = []
+        return batch
+
+    def fence_batch(self, publication: Publication) -> TableBatch:
+        """Fence record of a publication: to be sent after its journal was acknowledged.
+
+        Acknowledged before the journal it would tell a new owner that closings were journaled which
+        a crash has lost.
+        """
+        batch = TableBatch()
+        record = msgspec.convert(publication.fence_record, FenceRecord)
+        self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
+        return batch
+
+    def replayed(self) -> None:
+        """All that was in the log at the assignment is applied: from here on changes are news."""
+        for market in self.markets.values():
+            market.ledger.changed_panes.clear()
+
+    def _encode(self, merged: Merged) -> bytes:
+        merged.written = True
+        merged.applied = self.through
+        return encode_merged(merged.record(self.through))
+
+    def _write(self, batch: TableBatch, base: str, value: bytes) -> None:
+        own = f"{base}|{self.nonce}"
+        batch.writes.append((own.encode(), value))
+        known = self._table_keys.get(base, set())
+        batch.deletes += [key.encode() for key in known if key != own]
+        self._table_keys[base] = {own}
+
+    # -- the log ---------------------------------------------------------------------------------
+
+    def apply(self, chunk: Chunk) -> None:
+        """Apply the records of a chunk, in order."""
+        for key, value in zip(chunk.keys, chunk.values, strict=True):
+            if value is None or key is None:
+                continue  # a tombstone: the row is in a merged slot already
+            parsed = parse_key(key)
+            if isinstance(parsed, MarkKey):
+                self._apply_mark(parsed.sp, decode_mark(value))
+                continue
+            market = self.markets.get(parsed.slot.market)
+            record = decode_partial(value)
+            if market is None or record.edition != self.methodology.edition:
+                self.foreign_records += 1
+                continue
+            layout = market.ledger.layout
+            width = layout.live_width if parsed.slot.book == "live" else layout.day_width
+            market.ledger.apply(
+                parsed.slot, parsed.sp, record.through, from_wire(record.row, width), key
+            )
+            mark = self.marks.get(parsed.sp)
+            if mark is not None and mark.through >= record.through:
+                # Compaction can leave a row behind the mark that closed its slot.
+                market.fold_closed(parsed.sp, mark)
+        self.through = chunk.last_offset
+
+    def _apply_mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
+        if mark.edition != self.methodology.edition:
+            self.foreign_records += 1
+            return
+        old = self.marks.get(sp)
+        best = better_mark(old, mark)
+        if best is old:
+            return
+        self.marks[sp] = best
+        for market in self.markets.values():
+            market.marked(sp, best)
+
+    # -- publishing ------------------------------------------------------------------------------
+
+    def step(self, now_ms: int) -> list[Publication]:
+        """Publications that are due: ``as_of`` moved on, or a value changed at its ``as_of``."""
+        found = (market.step(self.marks, self.through, now_ms) for market in self.markets.values())
+        return [publication for publication in found if publication is not None]

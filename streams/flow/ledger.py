@@ -1,0 +1,267 @@
+"""A market's rows at level 2: open rows per source partition, and the merged slots.
+
+Values read merged + open rows. A row moves from open to merged when ITS source partition closed the
+slot, whatever the others do; the sum does not change by that, so cached sums stay valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.merged import (
+    DAY_KIND,
+    DAYS_KEPT,
+    HOUR,
+    HOURS_KEPT_MS,
+    MINUTE,
+    MINUTES_KEPT_MS,
+    PANES_KEPT_MS,
+    Merged,
+)
+from streams.flow.state import LIVE, NEVER_MS, SlotKey
+from streams.index.methodology import Market, Methodology
+from streams.index.panes import HOUR_MS, MINUTE_MS, LocalDays
+from streams.index.partials import Layout, Row, add_into, sum_rows
+
+SlotId = tuple[str, int]
+"""(kind, start ms or day number) of a merged slot."""
+
+
+class OpenRow:
+    """The best known row of one source partition for a slot it may still add to."""
+
+    __slots__ = ("keys", "row", "through")
+
+    def __init__(self, through: int, row: Row, key: bytes) -> None:
+        self.through = through
+        self.row = row
+        self.keys = {key}
+
+
+class Ledger:
+    """All rows of one market."""
+
+    def __init__(self, market: Market, methodology: Methodology) -> None:
+        self.layout = Layout(market)
+        self.local_days = LocalDays(market.time_zone)
+        self._pane_ms = methodology.pane_ms
+        self._grace_ms = methodology.grace_ms
+        self._day_grace_ms = methodology.day_grace_ms
+        self.merged: dict[SlotId, Merged] = {}
+        self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
+        self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
+        self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
+        self._pane_sums: dict[int, Row] = {}
+        self._minute_sums: dict[int, Row] = {}
+        self.garbage: list[bytes] = []
+        """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
+        self.expired_rows = 0
+        """Rows that came for minutes and hours no longer kept; their days still count them."""
+        self.horizon_ms = NEVER_MS
+        self.changed_panes: set[int] = set()
+        self.changed_days: set[int] = set()
+        self.first_ms: dict[str, int] = {}
+        """Per input topic: start of the first pane with a row, where the log begins to cover."""
+
+    # -- rows arrive -----------------------------------------------------------------------------
+
+    def apply(self, slot: SlotKey, sp: SourcePartition, through: int, row: Row, key: bytes) -> None:
+        """Take a row as level 1 sent it; keeps the larger ``through`` over all writers."""
+        if self._is_merged(slot, sp):
+            self.garbage.append(key)
+            return
+        live = slot.book == LIVE
+        rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
+        known = rows.get(sp)
+        if known is None:
+            rows[sp] = OpenRow(through, row, key)
+            self._by_sp.setdefault(sp, set()).add(slot)
+        else:
+            known.keys.add(key)
+            if through <= known.through:
+                return
+            known.through = through
+            if known.row == row:
+                return
+            known.row = row
+        if live:
+            self._pane_sums.pop(slot.slot, None)
+            self._minute_sums.pop(slot.slot - slot.slot % MINUTE_MS, None)
+            self.changed_panes.add(slot.slot)
+            if slot.slot < self.first_ms.get(sp.topic, 2**62):
+                self.first_ms[sp.topic] = slot.slot
+        else:
+            self.changed_days.add(slot.slot)
+
+    def _is_merged(self, slot: SlotKey, sp: SourcePartition) -> bool:
+        if slot.book != LIVE:
+            return self._contains((DAY_KIND, slot.slot), sp, 0)
+        hour = slot.slot - slot.slot % HOUR_MS
+        minute = slot.slot - slot.slot % MINUTE_MS
+        if slot.slot < self.horizon_ms - HOURS_KEPT_MS:
+            self.expired_rows += 1
+            return True
+        in_hour = self._contains((HOUR, hour), sp, (slot.slot - hour) // self._pane_ms)
+        if slot.slot < self.horizon_ms - MINUTES_KEPT_MS:
+            return in_hour
+        return in_hour and self._contains(
+            (MINUTE, minute), sp, (slot.slot - minute) // self._pane_ms
+        )
+
+    def _contains(self, slot_id: SlotId, sp: SourcePartition, bit: int) -> bool:
+        merged = self.merged.get(slot_id)
+        return merged is not None and merged.contains(str(sp), bit)
+
+    # -- rows are folded -------------------------------------------------------------------------
+
+    def fold_closed(self, sp: SourcePartition, watermark_ms: int) -> None:
+        """Fold the rows of slots that this source partition's watermark has closed."""
+        slots = self._by_sp.get(sp)
+        if not slots:
+            return
+        for slot in sorted(slot for slot in slots if self._is_closed(slot, watermark_ms)):
+            slots.discard(slot)
+            rows = (self._open_panes if slot.book == LIVE else self._open_days)[slot.slot]
+            open_row = rows.pop(sp)
+            self.garbage.extend(open_row.keys)
+            if slot.book == LIVE:
+                if not rows:
+                    del self._open_panes[slot.slot]
+                self._fold_pane(slot.slot, sp, open_row.row)
+            else:
+                if not rows:
+                    del self._open_days[slot.slot]
+                self._slot((DAY_KIND, slot.slot)).fold(str(sp), 0, open_row.row, None)
+
+    def _is_closed(self, slot: SlotKey, watermark_ms: int) -> bool:
+        if slot.book == LIVE:
+            return slot.slot + self._pane_ms + self._grace_ms <= watermark_ms
+        return self.local_days.end_ms(slot.slot) + self._day_grace_ms <= watermark_ms
+
+    def _fold_pane(self, start_ms: int, sp: SourcePartition, row: Row) -> None:
+        name = str(sp)
+        for kind, length_ms in ((MINUTE, MINUTE_MS), (HOUR, HOUR_MS)):
+            slot_start = start_ms - start_ms % length_ms
+            if kind == MINUTE and start_ms < self.horizon_ms - MINUTES_KEPT_MS:
+                continue
+            merged = self._slot((kind, slot_start))
+            bit = (start_ms - slot_start) // self._pane_ms
+            # A takeover replays a row that reached the minute's record but not the hour's.
+            if not merged.contains(name, bit):
+                keep_pane = kind == MINUTE and start_ms >= self.horizon_ms - PANES_KEPT_MS
+                merged.fold(name, bit, row, start_ms if keep_pane else None)
+
+    def _slot(self, slot_id: SlotId) -> Merged:
+        merged = self.merged.get(slot_id)
+        if merged is None:
+            day = slot_id[0] == DAY_KIND
+            width = self.layout.day_width if day else self.layout.live_width
+            merged = self.merged[slot_id] = Merged(width)
+        return merged
+
+    # -- sums are read ---------------------------------------------------------------------------
+
+    def pane_sum(self, start_ms: int) -> Row:
+        """Row of one recent pane over all source partitions."""
+        cached = self._pane_sums.get(start_ms)
+        if cached is None:
+            cached = [0] * self.layout.live_width
+            merged = self.merged.get((MINUTE, start_ms - start_ms % MINUTE_MS))
+            if merged is not None and start_ms in merged.panes:
+                add_into(cached, merged.panes[start_ms])
+            bit = start_ms % MINUTE_MS // self._pane_ms
+            for sp, open_row in self._open_panes.get(start_ms, {}).items():
+                if merged is None or not merged.contains(str(sp), bit):
+                    add_into(cached, open_row.row)
+            self._pane_sums[start_ms] = cached
+        return cached
+
+    def minute_sum(self, start_ms: int) -> Row | None:
+        """Row of one minute over all source partitions; None when nothing happened in it."""
+        cached = self._minute_sums.get(start_ms)
+        if cached is None:
+            cached = self._total((MINUTE, start_ms), MINUTE_MS)
+            if cached is not None:
+                self._minute_sums[start_ms] = cached
+        return cached
+
+    def hour_sum(self, start_ms: int) -> Row | None:
+        """Row of one hour; None when nothing happened in it."""
+        return self._total((HOUR, start_ms), HOUR_MS)
+
+    def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
+        merged = self.merged.get(slot_id)
+        start_ms = slot_id[1]
+        rows = [merged.row] if merged is not None else []
+        for bit, pane in enumerate(range(start_ms, start_ms + length_ms, self._pane_ms)):
+            for sp, open_row in self._open_panes.get(pane, {}).items():
+                if merged is None or not merged.contains(str(sp), bit):
+                    rows.append(open_row.row)
+        return sum_rows(rows, self.layout.live_width) if rows else None
+
+    def window_sum(self, start_ms: int, end_ms: int) -> Row:
+        """Row of ``[start, end)``, both on pane boundaries; whole minutes are taken as such."""
+        rows: list[Row] = []
+        at = start_ms
+        while at < end_ms:
+            if at % MINUTE_MS == 0 and at + MINUTE_MS <= end_ms:
+                minute = self.minute_sum(at)
+                if minute is not None:
+                    rows.append(minute)
+                at += MINUTE_MS
+            else:
+                rows.append(self.pane_sum(at))
+                at += self._pane_ms
+        return sum_rows(rows, self.layout.live_width)
+
+    def day_sum(self, day: int) -> Row | None:
+        """Row of a local day; None when nothing is known of it."""
+        merged = self.merged.get((DAY_KIND, day))
+        rows = [merged.row] if merged is not None else []
+        for sp, open_row in self._open_days.get(day, {}).items():
+            if merged is None or not merged.contains(str(sp), 0):
+                rows.append(open_row.row)
+        return sum_rows(rows, self.layout.day_width) if rows else None
+
+    def hours(self) -> set[int]:
+        """Starts of the hours that have rows."""
+        merged = {start for kind, start in self.merged if kind == HOUR}
+        return merged | {start - start % HOUR_MS for start in self._open_panes}
+
+    def days(self) -> set[int]:
+        """Numbers of the days that have rows."""
+        return {day for kind, day in self.merged if kind == DAY_KIND} | set(self._open_days)
+
+    @property
+    def open_rows(self) -> int:
+        """Rows not merged yet."""
+        return sum(map(len, self._open_panes.values())) + sum(map(len, self._open_days.values()))
+
+    # -- bounds ----------------------------------------------------------------------------------
+
+    def expire(self, horizon_ms: int) -> Iterator[SlotId]:
+        """Drop what lies behind the retention of each kind; yields the slots dropped."""
+        if horizon_ms <= self.horizon_ms:
+            return
+        self.horizon_ms = horizon_ms
+        last_day = self.local_days.day_of(horizon_ms)
+        limits = {
+            MINUTE: horizon_ms - MINUTES_KEPT_MS,
+            HOUR: horizon_ms - HOURS_KEPT_MS,
+            DAY_KIND: last_day - DAYS_KEPT,
+        }
+        gone = [slot_id for slot_id in self.merged if slot_id[1] < limits[slot_id[0]]]
+        for slot_id in gone:
+            del self.merged[slot_id]
+            yield slot_id
+        panes_limit = horizon_ms - PANES_KEPT_MS
+        for (kind, start), merged in self.merged.items():
+            if kind == MINUTE and start < panes_limit and merged.panes:
+                merged.panes.clear()
+        for sums, limit in (
+            (self._pane_sums, panes_limit),
+            (self._minute_sums, limits[MINUTE]),
+        ):
+            for start in [start for start in sums if start < limit]:
+                del sums[start]

@@ -1,0 +1,447 @@
+"""Level 2 of one market: ``as_of``, windows, closings and revisions -> publications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.ledger import Ledger, SlotId
+from streams.flow.merged import DAY_KIND
+from streams.flow.progress import makes_live, topic_progress
+from streams.flow.publication import Closing, Publication, Revision
+from streams.flow.state import NEVER_MS
+from streams.flow.wire import MarkRecord
+from streams.index.indices import ORDERS_BASIS, Entry, day_entries, live_entries
+from streams.index.methodology import Market, Methodology
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
+from streams.index.partials import Row
+from streams.index.values import (
+    COVERED_MIN,
+    DAY_WINDOW,
+    MINUTE_STEP_WINDOWS,
+    WINDOWS_MS,
+    Fence,
+    Value,
+)
+
+JOURNAL_IDLE_MS = 5_000
+"""When ``as_of`` stands still (an import ended), changes are journaled after this long."""
+EMPTY_HOURS_MAX = 48
+_WIDEST_WINDOW_MS = DAY_MS
+
+
+class FenceRecord(msgspec.Struct, omit_defaults=True):
+    """What a new owner must not fall behind: one a market and writer (exactness rule 7)."""
+
+    edition: int
+    applied: int
+    live: bool
+    as_of: dict[str, int]
+    first: dict[str, int]
+    hours_until: int
+    days_until: int
+    horizon: int
+    journaled: int = NEVER_MS
+
+
+class MarketCompile:
+    """One market of a partials partition."""
+
+    def __init__(
+        self,
+        market: Market,
+        methodology: Methodology,
+        sps: Mapping[str, Sequence[SourcePartition]],
+    ) -> None:
+        self.market = market
+        self.methodology = methodology
+        self.ledger = Ledger(market, methodology)
+        self.live = False
+        self.as_of_ms: dict[str, int] = {}
+        """Per basis (orders, payments); never goes back."""
+        self.revised_after_final = 0
+        self._sps = sps
+        self._final_ms = NEVER_MS
+        self._hours_until = NEVER_MS
+        self._days_until = NEVER_MS
+        self._floor_applied = -1
+        self._published: dict[str, Value] = {}
+        self._minute_values: dict[str, list[Value]] = {}
+        self._minute_ends: dict[str, list[int]] = {}
+        self._days_published: dict[str, Value] = {}
+        self._journal_pending: dict[str, Value] = {}
+        self._journaled_ms = NEVER_MS
+        self._journaled_at_ms = NEVER_MS
+        self._expired: list[SlotId] = []
+        self._closings_checked = NEVER_MS
+
+    # -- recovery --------------------------------------------------------------------------------
+
+    def take_fence(self, fence: FenceRecord) -> None:
+        """Raise the floor to a fence record; the maximum over all of them counts."""
+        self.live = self.live or fence.live
+        for topic, as_of_ms in fence.as_of.items():
+            self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
+        for topic, first_ms in fence.first.items():
+            held = self.ledger.first_ms
+            held[topic] = min(first_ms, held.get(topic, first_ms))
+        self._hours_until = max(self._hours_until, fence.hours_until)
+        self._days_until = max(self._days_until, fence.days_until)
+        self._floor_applied = max(self._floor_applied, fence.applied)
+        self._journaled_ms = max(self._journaled_ms, fence.journaled)
+        self.ledger.horizon_ms = max(self.ledger.horizon_ms, fence.horizon)
+
+    def recovered(self) -> None:
+        """Mark the days merged since the last acknowledged publication: it may not hold them."""
+        self.ledger.changed_days |= {
+            day
+            for (kind, day), merged in self.ledger.merged.items()
+            if kind == DAY_KIND and merged.applied > self._floor_applied
+        }
+
+    def fence_record(self, applied: int) -> FenceRecord:
+        """Floor for the next owner."""
+        return FenceRecord(
+            edition=self.methodology.edition,
+            applied=max(applied, self._floor_applied),
+            live=self.live,
+            as_of=dict(self.as_of_ms),
+            first=dict(self.ledger.first_ms),
+            hours_until=self._hours_until,
+            days_until=self._days_until,
+            horizon=self.ledger.horizon_ms,
+            journaled=self._journaled_ms,
+        )
+
+    def take_expired(self) -> list[SlotId]:
+        """Merged slots dropped by retention since the last call."""
+        expired, self._expired = self._expired, []
+        return expired
+
+    # -- marks -----------------------------------------------------------------------------------
+
+    def marked(self, sp: SourcePartition, mark: MarkRecord) -> None:
+        """Take note of a source partition's progress."""
+        if not self.live and makes_live(mark, self.market.code):
+            self.live = True
+        self.fold_closed(sp, mark)
+
+    def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
+        """Fold what this source partition's watermark has closed."""
+        watermark_ms = mark.watermarks.get(self.market.code)
+        if watermark_ms is not None:
+            self.ledger.fold_closed(sp, watermark_ms)
+
+    # -- stepping --------------------------------------------------------------------------------
+
+    def step(
+        self, marks: Mapping[SourcePartition, MarkRecord], applied: int, now_ms: int
+    ) -> Publication | None:
+        """Publication of the present state, or None when nothing is new."""
+        moved = self._advance(marks)
+        if not self.as_of_ms:
+            return None
+        revised = any(pane < self._as_of_of_any() for pane in self.ledger.changed_panes)
+        days_changed = bool(self.ledger.changed_days)
+        journal_due = self._journal_due(now_ms)
+        if not (moved or revised or days_changed or journal_due):
+            return None
+        self._expire()
+        after_final = self._count_after_final()
+        values = self._values()
+        changed, revisions = self._differences(values)
+        days = self._days(revisions)
+        closings = self._closings()
+        days += [value for closing in closings if closing.kind == "day" for value in closing.values]
+        self.ledger.changed_panes.clear()
+        for value in (*changed, *days):
+            self._journal_pending[value.key] = value
+        journal = self._take_journal(now_ms)
+        self.revised_after_final += after_final
+        as_of_ms = max(self.as_of_ms.values())
+        self._floor_applied = max(applied, self._floor_applied)
+        return Publication(
+            market=self.market.code,
+            fence=Fence(self.methodology.edition, as_of_ms, self._floor_applied),
+            as_of_ms=as_of_ms,
+            phase="live",
+            values=values,
+            changed=changed,
+            days=days,
+            revisions=revisions,
+            closings=closings,
+            journal_changed=journal,
+            fence_record=msgspec.to_builtins(self.fence_record(applied)),
+        )
+
+    def _as_of_of_any(self) -> int:
+        return max(self.as_of_ms.values())
+
+    def _advance(self, marks: Mapping[SourcePartition, MarkRecord]) -> bool:
+        moved = False
+        step_ms = self.methodology.step_ms
+        finals: list[int] = []
+        for topic, sps in self._sps.items():
+            progress = topic_progress(self.market.code, sps, marks, live=self.live)
+            if progress is None:
+                if topic in self.as_of_ms:
+                    finals.append(NEVER_MS)
+                continue
+            finals.append(progress)
+            as_of_ms = (progress - self.methodology.out_of_order_ms) // step_ms * step_ms
+            if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
+                self.as_of_ms[topic] = as_of_ms
+                moved = True
+        self._final_ms = max(self._final_ms, min(finals, default=NEVER_MS))
+        return moved
+
+    def _expire(self) -> None:
+        horizon_ms = min(self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        self._expired.extend(self.ledger.expire(horizon_ms))
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def _topics(self) -> tuple[str, str]:
+        """(orders topic, payments topic): the order in which they were configured."""
+        orders, payments = self._sps
+        return orders, payments
+
+    def _values(self) -> list[Value]:
+        values: list[Value] = []
+        for window, length_ms in WINDOWS_MS.items():
+            step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self.methodology.step_ms
+            ends = [
+                self.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms for topic in self._topics()
+            ]
+            if (
+                window in MINUTE_STEP_WINDOWS
+                and self._minute_ends.get(window) == ends
+                and not any(self._touches(end, length_ms) for end in ends)
+            ):
+                values += self._minute_values[window]
+                continue
+            found = self._window(window, length_ms, ends[0], ends[1])
+            if window in MINUTE_STEP_WINDOWS:
+                self._minute_values[window] = found
+                self._minute_ends[window] = ends
+            values += found
+        return values
+
+    def _touches(self, end_ms: int, length_ms: int) -> bool:
+        return any(end_ms - length_ms <= pane < end_ms for pane in self.ledger.changed_panes)
+
+    def _window(
+        self, window: str, length_ms: int, orders_end_ms: int, payments_end_ms: int
+    ) -> list[Value]:
+        orders = self._row(orders_end_ms, length_ms)
+        payments = (
+            orders if payments_end_ms == orders_end_ms else self._row(payments_end_ms, length_ms)
+        )
+        topics = self._topics()
+        ends = (orders_end_ms, payments_end_ms)
+        covers = [
+            self._covered(topic, end, length_ms) for topic, end in zip(topics, ends, strict=True)
+        ]
+        texts = [rfc3339(end) if end > NEVER_MS // 2 else "" for end in ends]
+        values = []
+        for entry in live_entries(self.ledger.layout, orders, payments):
+            which = 0 if entry.basis == ORDERS_BASIS else 1
+            if texts[which]:
+                values.append(self._value(entry, window, texts[which], covers[which], "live"))
+        return values
+
+    def _row(self, end_ms: int, length_ms: int) -> Row:
+        if end_ms <= NEVER_MS // 2:
+            return [0] * self.ledger.layout.live_width
+        return self.ledger.window_sum(end_ms - length_ms, end_ms)
+
+    def _covered(self, topic: str, end_ms: int, length_ms: int) -> float:
+        first_ms = self.ledger.first_ms.get(topic)
+        if first_ms is None or end_ms <= NEVER_MS // 2:
+            return 0.0
+        return max(0, min(length_ms, end_ms - first_ms)) / length_ms
+
+    def _value(
+        self,
+        entry: Entry,
+        window: str,
+        as_of: str,
+        covered: float,
+        phase: str,
+        *,
+        revision: int = 0,
+        day: str | None = None,
+    ) -> Value:
+        status, value = "ok", entry.value
+        if covered < COVERED_MIN and day is None:
+            status, value = "filling", None
+        elif value is None:
+            status = "no_data"
+        return Value(
+            market=self.market.code,
+            index=entry.name,
+            dimension=entry.dimension,
+            member=entry.member,
+            window=window,
+            as_of=as_of,
+            value=value,
+            unit=entry.unit,
+            observed=entry.observed,
+            covered=covered,
+            n=entry.n,
+            status=status,
+            phase=phase,
+            revision=revision,
+            edition=self.methodology.edition,
+            day=day,
+        )
+
+    def _differences(self, values: list[Value]) -> tuple[list[Value], list[Revision]]:
+        changed: list[Value] = []
+        revisions: list[Revision] = []
+        for position, computed in enumerate(values):
+            value = computed
+            old = self._published.get(value.field)
+            if old is value:
+                continue
+            if old is not None and old.as_of == value.as_of:
+                if (old.value, old.observed, old.n) == (value.value, value.observed, value.n):
+                    values[position] = old
+                    continue
+                value = msgspec.structs.replace(computed, revision=old.revision + 1)
+                values[position] = value
+                revisions.append(Revision(value, old.value, "late"))
+            if old is None or _differs(old, value):
+                changed.append(value)
+            self._published[value.field] = value
+        return changed, revisions
+
+    # -- days ------------------------------------------------------------------------------------
+
+    def _days(self, revisions: list[Revision]) -> list[Value]:
+        found: list[Value] = []
+        as_of_ms = self._as_of_of_any()
+        for day in sorted(self.ledger.changed_days):
+            row = self.ledger.day_sum(day)
+            if row is None:
+                continue
+            ended = self.ledger.local_days.end_ms(day) <= as_of_ms
+            final = day < self._days_until
+            for value in self._day_values(day, row, "final" if final else "live"):
+                old = self._days_published.get(value.key)
+                if old is not None and not _differs(old, value):
+                    continue
+                current = value
+                if ended and old is not None:
+                    current = msgspec.structs.replace(value, revision=old.revision + 1)
+                    revisions.append(Revision(current, old.value, "late"))
+                self._days_published[value.key] = current
+                found.append(current)
+        self.ledger.changed_days.clear()
+        self._forget_old_days()
+        return found
+
+    def _forget_old_days(self) -> None:
+        oldest = day_name(self.ledger.local_days.day_of(self._as_of_of_any()) - 64)
+        if len(self._days_published) > 40_000:  # noqa: PLR2004 - about two months of a wide market
+            self._days_published = {
+                key: value
+                for key, value in self._days_published.items()
+                if (value.day or "") >= oldest
+            }
+
+    def _day_values(self, day: int, row: Row, phase: str) -> list[Value]:
+        local_days = self.ledger.local_days
+        start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
+        as_of_ms = self._as_of_of_any()
+        covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
+        as_of = rfc3339(min(as_of_ms, end_ms))
+        return [
+            self._value(entry, DAY_WINDOW, as_of, covered, phase, day=day_name(day))
+            for entry in day_entries(self.ledger.layout, row)
+        ]
+
+    # -- closings and the journal ----------------------------------------------------------------
+
+    def _closings(self) -> list[Closing]:
+        closings: list[Closing] = []
+        minute = self._final_ms // MINUTE_MS
+        if minute == self._closings_checked or self._final_ms == NEVER_MS:
+            return closings
+        self._closings_checked = minute
+        hours_limit = (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
+        if hours_limit > self._hours_until:
+            closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
+            self._hours_until = hours_limit
+        days_limit = self.ledger.local_days.day_of(self._final_ms - self.methodology.day_grace_ms)
+        if days_limit > self._days_until:
+            for day in sorted(self.ledger.days()):
+                if self._days_until <= day < days_limit:
+                    closings.append(self._day_closing(day))
+            self._days_until = days_limit
+        return closings
+
+    def _hours_to_close(self, limit_ms: int) -> list[int]:
+        hours = {hour for hour in self.ledger.hours() if self._hours_until <= hour < limit_ms}
+        if self.live and self._hours_until > NEVER_MS:
+            # In a live market an hour without an order is a finding, not a gap.
+            first = max(self._hours_until, limit_ms - EMPTY_HOURS_MAX * HOUR_MS)
+            hours |= set(range(first, limit_ms, HOUR_MS))
+        return sorted(hours)
+
+    def _hour_closing(self, start_ms: int) -> Closing:
+        row = self.ledger.hour_sum(start_ms) or [0] * self.ledger.layout.live_width
+        end_ms = start_ms + HOUR_MS
+        covers = {topic: self._covered(topic, end_ms, HOUR_MS) for topic in self._topics()}
+        orders, payments = self._topics()
+        values = [
+            self._value(
+                entry,
+                "1h",
+                rfc3339(end_ms),
+                covers[orders if entry.basis == ORDERS_BASIS else payments],
+                "final",
+            )
+            for entry in live_entries(self.ledger.layout, row, row)
+        ]
+        return Closing("hour", start_ms, end_ms, values)
+
+    def _day_closing(self, day: int) -> Closing:
+        row = self.ledger.day_sum(day) or [0] * self.ledger.layout.day_width
+        values = self._day_values(day, row, "final")
+        for value in values:
+            self._days_published.pop(value.key, None)
+        local_days = self.ledger.local_days
+        return Closing("day", local_days.start_ms(day), local_days.end_ms(day), values)
+
+    def _count_after_final(self) -> int:
+        """Changes to what was final already: 0 while the inputs keep their arrival times."""
+        hours = sum(pane - pane % HOUR_MS < self._hours_until for pane in self.ledger.changed_panes)
+        return hours + sum(day < self._days_until for day in self.ledger.changed_days)
+
+    def _journal_due(self, now_ms: int) -> bool:
+        if not self._journal_pending:
+            return False
+        minute_ms = self._as_of_of_any() // MINUTE_MS * MINUTE_MS
+        return minute_ms > self._journaled_ms or now_ms - self._journaled_at_ms >= JOURNAL_IDLE_MS
+
+    def _take_journal(self, now_ms: int) -> list[Value] | None:
+        if not self._journal_due(now_ms):
+            return None
+        self._journaled_ms = self._as_of_of_any() // MINUTE_MS * MINUTE_MS
+        self._journaled_at_ms = now_ms
+        values, self._journal_pending = list(self._journal_pending.values()), {}
+        return values
+
+
+def _differs(old: Value, new: Value) -> bool:
+    return (
+        old.value != new.value
+        or old.observed != new.observed
+        or old.n != new.n
+        or old.status != new.status
+        or old.covered != new.covered
+        or old.phase != new.phase
+    )

@@ -1,0 +1,143 @@
+"""Level 1 of one source partition as its owner runs it: fold, partials, marks, checkpoints.
+
+Everything is a list of ``Send``: what to write where, in which order. The worker writes it to Kafka,
+the model of tests/model to a fake log; the order is decided here, once:
+
+- ``recover`` returns the rows of the whole chain: acknowledged before the first flush, sent before
+  the first mark (sequence V2);
+- ``partials`` returns the rows touched, then the marks that cover them, same partition;
+- ``flush`` is called when late and dead-letter records were acknowledged (sequence V1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from streams.flow.aside import Folded
+from streams.flow.chain import Chain, Flush, Identity
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.fold import SourceFold
+from streams.flow.state import PARTIAL, SlotKey
+from streams.flow.wire import (
+    MarkRecord,
+    PartialRecord,
+    encode_partial,
+    mark_key,
+    partial_key,
+    partition_of,
+)
+from streams.index.methodology import Methodology
+from streams.index.partials import Row, to_wire
+
+REJECTS_LOOKED_AT = 10_000
+REJECTS_MIN = 1_000
+REJECTS_SHARE_MAX = 0.5
+
+
+class Send(NamedTuple):
+    """One record for ``ecindex.partials``."""
+
+    partition: int
+    key: bytes
+    value: bytes
+
+
+class SourceLevel:
+    """Level 1 of one source partition."""
+
+    def __init__(
+        self,
+        sp: SourcePartition,
+        methodology: Methodology,
+        identity: Identity,
+        nonce: str,
+        partials_partitions: int,
+        *,
+        payments: bool,
+    ) -> None:
+        self.sp = sp
+        self.nonce = nonce
+        self.fold = SourceFold(sp, methodology, payments=payments)
+        self.chain = Chain(self.fold, identity, nonce)
+        self._edition = methodology.edition
+        self._partition_of = {
+            market: partition_of(market, partials_partitions) for market in methodology.markets
+        }
+        self._mark_partitions = sorted(set(self._partition_of.values()))
+        self._recent: deque[tuple[int, int]] = deque()
+        self._recent_records = self._recent_dead = 0
+
+    @property
+    def through(self) -> int:
+        """Last offset included."""
+        return self.fold.through
+
+    def recover(self, records: dict[bytes, bytes]) -> list[Send]:
+        """Rebuild from the checkpoint table's records of this partition; rows to send again."""
+        return [self._send(found.key, found.row) for found in self.chain.recover(records)]
+
+    def take(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
+        """Fold part of a chunk."""
+        folded = self.fold.fold(chunk, start, stop)
+        records = (len(chunk) if stop is None else min(stop, len(chunk))) - start
+        self._recent.append((records, len(folded.dead)))
+        self._recent_records += records
+        self._recent_dead += len(folded.dead)
+        while self._recent_records - self._recent[0][0] >= REJECTS_LOOKED_AT:
+            oldest_records, oldest_dead = self._recent.popleft()
+            self._recent_records -= oldest_records
+            self._recent_dead -= oldest_dead
+        return folded
+
+    @property
+    def rejects_too_many(self) -> bool:
+        """Whether half of the last 10,000 records were dead letters: something upstream is wrong."""
+        dead = self._recent_dead
+        return dead >= REJECTS_MIN and dead > REJECTS_SHARE_MAX * self._recent_records
+
+    def forgive_rejects(self) -> None:
+        """Begin the count of rejects anew (``dead-letters release``)."""
+        self._recent.clear()
+        self._recent_records = self._recent_dead = 0
+
+    def partials(self) -> list[Send]:
+        """Rows of the panes touched since the last call, and of touched days that have closed.
+
+        Day rows otherwise go with the checkpoint, but a mark whose watermark closes a day must
+        find the day's row sent.
+        """
+        slots = self.fold.take_touched_live()
+        return [self._send(key, slot.row) for key, slot in slots.items()]
+
+    def day_partials(self) -> list[Send]:
+        """Rows of the days touched since the last call."""
+        slots = self.fold.take_touched(PARTIAL)
+        return [self._send(key, slot.row) for key, slot in slots.items()]
+
+    def marks(self, now_ms: int, caught_up_at: int | None) -> list[Send]:
+        """Progress records, one a partials partition; to be sent after the partials they cover."""
+        watermarks = self.fold.watermarks()
+        key = mark_key(self.sp, self.nonce)
+        found = []
+        for partition in self._mark_partitions:
+            own = {
+                market: watermark_ms
+                for market, watermark_ms in watermarks.items()
+                if self._partition_of[market] == partition
+            }
+            mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms)
+            found.append(Send(partition, key, encode_partial(mark)))
+        return found
+
+    def flush(self) -> Flush:
+        """Build the next checkpoint record."""
+        return self.chain.flush()
+
+    def _send(self, key: SlotKey, row: Row) -> Send:
+        record = PartialRecord(self._edition, self.through, to_wire(row))
+        return Send(
+            self._partition_of[key.market],
+            partial_key(key, self.sp, self.nonce),
+            encode_partial(record),
+        )

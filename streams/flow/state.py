@@ -1,0 +1,196 @@
+"""What level 1 keeps of one (source partition, market): open panes with their ids, open days.
+
+All of it is a pure function of (edition, source partition, log prefix); nothing here knows a clock.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import NamedTuple
+
+from streams.index.methodology import Market, Methodology
+from streams.index.panes import LocalDays
+from streams.index.partials import Layout, Row
+
+LIVE, DAY = "live", "day"
+
+NEVER_MS = -(2**62)
+"""Watermark of a market that the log prefix has not seen."""
+_FOREVER_MS = 2**62
+
+CHECKPOINT, PARTIAL = 1, 2
+"""Flags of a slot: touched since the last checkpoint / since its last partial."""
+
+Profile = tuple[str | None, str | None, str | None, bool | None, bool, bool, bool]
+"""An order without its lines: payment method, region, channel, new shopper, and whether shopper,
+seller and placed_at are absent."""
+
+_WARM_PANES_MAX = 8
+_COLD_HITS_MAX = 64
+
+
+class SlotKey(NamedTuple):
+    """One slot of one market: a pane of the live book (its start, ms) or a day (its number)."""
+
+    market: str
+    book: str
+    slot: int
+
+
+class Pane:
+    """An open pane: its row and the ids counted in it, in the order of the log."""
+
+    __slots__ = (
+        "booked", "category_cells", "cold_hits", "day", "flags", "ids", "late_from_ms", "order",
+        "profile_cells", "row", "saved", "start_ms",
+    )  # fmt: skip
+
+    def __init__(self, start_ms: int, width: int) -> None:
+        self.start_ms = start_ms
+        self.row: Row = [0] * width
+        self.booked: Row = self.row[:]
+        """What of ``row`` the day book has already, or must not get from here."""
+        self.day = 0
+        self.late_from_ms = 0
+        self.order = array("Q")
+        self.ids: set[int] | None = set()
+        self.saved = 0
+        """How many of ``order`` are in a checkpoint record already."""
+        self.flags = 0
+        self.cold_hits = 0
+        self.category_cells: dict[str, list[int]] = {}
+        """What ``row`` has not got yet: raw category -> [orders, units, sales, column]."""
+        self.profile_cells: dict[Profile, list[int]] = {}
+        """The same by the rest of what an order says: profile -> [orders, units, sales]."""
+
+    def profile_cell(self, profile: Profile) -> list[int]:
+        """A new cell of the profile."""
+        cell = self.profile_cells[profile] = [0, 0, 0]
+        return cell
+
+    def seen(self, event_hash: int) -> bool:
+        """Whether the id was counted in this pane; of a cold pane the packed array is scanned."""
+        if self.ids is not None:
+            return event_hash in self.ids
+        self.cold_hits += 1
+        if self.cold_hits > _COLD_HITS_MAX:
+            self.warm()
+            return event_hash in self.order_set()
+        return event_hash in self.order
+
+    def order_set(self) -> set[int]:
+        """Return the ids as a set, built when missing."""
+        if self.ids is None:
+            self.ids = set(self.order)
+        return self.ids
+
+    def warm(self) -> None:
+        """Keep a set of the ids again: this pane is asked often."""
+        self.order_set()
+        self.cold_hits = 0
+
+    def cool(self) -> None:
+        """Keep the packed array alone: 8 bytes an id instead of about 70."""
+        self.ids = None
+        self.cold_hits = 0
+
+
+class Day:
+    """An open day of the day book."""
+
+    __slots__ = ("day", "end_ms", "flags", "row")
+
+    def __init__(self, day: int, width: int, end_ms: int) -> None:
+        self.day = day
+        self.row: Row = [0] * width
+        self.flags = 0
+        self.end_ms = end_ms
+
+
+class MarketState:
+    """Everything one source partition keeps of one market."""
+
+    __slots__ = (
+        "code", "currency", "day_grace_ms", "days", "grace_ms", "labels", "layout", "local_days",
+        "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "unbooked", "warm_panes",
+        "watermark_ms",
+    )  # fmt: skip
+
+    def __init__(self, market: Market, methodology: Methodology) -> None:
+        self.code = market.code
+        self.currency = market.currency
+        self.layout = Layout(market)
+        self.labels = self.layout.labels()
+        self.local_days = LocalDays(market.time_zone)
+        self.pane_ms = methodology.pane_ms
+        self.grace_ms = methodology.grace_ms
+        self.day_grace_ms = methodology.day_grace_ms
+        self.out_of_order_ms = methodology.out_of_order_ms
+        self.watermark_ms = NEVER_MS
+        self.panes: dict[int, Pane] = {}
+        self.days: dict[int, Day] = {}
+        self.next_close_ms = _FOREVER_MS
+        self.warm_panes: list[Pane] = []
+        self.unbooked: dict[int, Pane] = {}
+        """Panes whose row holds placed orders that the day book has not got yet."""
+
+    def open_pane(self, start_ms: int) -> Pane:
+        """Create the pane; the caller checked the limit."""
+        pane = self.panes[start_ms] = Pane(start_ms, self.layout.live_width)
+        pane.day = self.local_days.day_of(start_ms)
+        pane.late_from_ms = start_ms + self.pane_ms + self.out_of_order_ms
+        self.next_close_ms = min(self.next_close_ms, start_ms + self.pane_ms + self.grace_ms)
+        self.warm_panes.append(pane)
+        if len(self.warm_panes) > _WARM_PANES_MAX:
+            self.warm_panes.pop(0).cool()
+        return pane
+
+    def category_cell(self, pane: Pane, label: str) -> list[int]:
+        """A new cell of the raw category label in the pane."""
+        cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
+        return cell
+
+    def drop_empty(self, pane: Pane) -> None:
+        """Undo ``open_pane`` when its first event was refused: what is refused leaves no trace."""
+        if not pane.order:
+            del self.panes[pane.start_ms]
+            self.warm_panes.remove(pane)
+
+    def open_day(self, day: int) -> Day | None:
+        """Create the day's row, or None when the day is closed for this source partition."""
+        if self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms:
+            return None
+        return self.new_day(day)
+
+    def new_day(self, day: int) -> Day:
+        """Create the day's row; the caller knows that the day was open for what goes into it."""
+        end_ms = self.local_days.end_ms(day)
+        found = self.days[day] = Day(day, self.layout.day_width, end_ms)
+        self.next_close_ms = min(self.next_close_ms, end_ms + self.day_grace_ms)
+        return found
+
+    def close(self) -> tuple[list[Pane], list[Day]]:
+        """Remove and return the slots that the watermark has closed: they can never grow again."""
+        watermark = self.watermark_ms
+        pane_margin = self.pane_ms + self.grace_ms
+        panes = [pane for pane in self.panes.values() if pane.start_ms + pane_margin <= watermark]
+        for pane in panes:
+            del self.panes[pane.start_ms]
+        days = [day for day in self.days.values() if day.end_ms + self.day_grace_ms <= watermark]
+        for day in days:
+            del self.days[day.day]
+        if panes:
+            self.warm_panes = [pane for pane in self.warm_panes if pane.start_ms in self.panes]
+        self.next_close_ms = min(
+            min((start + pane_margin for start in self.panes), default=_FOREVER_MS),
+            min(
+                (day.end_ms + self.day_grace_ms for day in self.days.values()), default=_FOREVER_MS
+            ),
+        )
+        return panes, days
+
+    def is_closed(self, key: SlotKey) -> bool:
+        """Whether the watermark has closed the slot."""
+        if key.book == LIVE:
+            return key.slot + self.pane_ms + self.grace_ms <= self.watermark_ms
+        return self.local_days.end_ms(key.slot) + self.day_grace_ms <= self.watermark_ms

@@ -1,0 +1,148 @@
+"""Rows of a window or a day -> the always-there index values, one entry each.
+
+Counts are integers of the row; shares and baskets are one division of two of them. Which columns
+make which index is said here once; docs/methodology.md explains each with its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from streams.index import partials as col
+from streams.index.partials import Block, Layout, Row
+from streams.index.values import ratio
+
+ORDERS_BASIS, PAYMENTS_BASIS = "orders", "payments"
+"""The input topic an entry is counted from: each has its own as_of."""
+
+MARKET, CATEGORY, METHOD, REGION, CHANNEL = (
+    "market",
+    "category",
+    "payment_method",
+    "region",
+    "channel",
+)
+ALL = "all"
+
+
+class Entry(NamedTuple):
+    """One index value before it knows its window, version and coverage."""
+
+    name: str
+    dimension: str
+    member: str
+    unit: str
+    value: int | float | None
+    observed: int | None
+    n: int
+    basis: str
+
+
+def live_entries(layout: Layout, orders: Row, payments: Row) -> Iterator[Entry]:
+    """Every index of a live window. ``orders`` and ``payments``: the window's row by each as_of."""
+    count = orders[col.ORDERS]
+    yield from _three(MARKET, ALL, orders, col.ORDERS)
+    yield _mean("basket_sales", "minor", orders[col.SALES], count)
+    yield _mean("basket_units", "ratio", orders[col.UNITS], count)
+    yield from _members(CATEGORY, layout.category, orders)
+    for member, at in _columns(layout.category):
+        yield _share("category_share_by_orders", CATEGORY, member, orders[at], count, count)
+        yield _share(
+            "category_share_by_sales", CATEGORY, member, orders[at + 2], orders[col.SALES], count
+        )
+    yield from _members(METHOD, layout.method, orders)
+    chosen = orders[col.CHOSEN]
+    for member, at in _columns(layout.method):
+        yield _share("payment_chosen_share", METHOD, member, orders[at], chosen, chosen)
+    yield from _members(REGION, layout.region, orders)
+    yield from _members(CHANNEL, layout.channel, orders)
+    yield from _payment_entries(layout, payments)
+
+
+def _payment_entries(layout: Layout, row: Row) -> Iterator[Entry]:
+    captured, amount, failed = row[col.PAYMENTS], row[col.AMOUNT], row[col.FAILED]
+    yield _count("payments", MARKET, ALL, "count", captured, captured, PAYMENTS_BASIS)
+    yield _count("amount", MARKET, ALL, "minor", amount, captured, PAYMENTS_BASIS)
+    yield _failure(MARKET, ALL, failed, captured)
+    digital = 0
+    for member, at in _columns(layout.method):
+        own, own_amount = row[at + col.CAPTURED_AT], row[at + col.AMOUNT_AT]
+        yield _count("payments", METHOD, member, "count", own, own, PAYMENTS_BASIS)
+        yield _count("amount", METHOD, member, "minor", own_amount, own, PAYMENTS_BASIS)
+        yield _share(
+            "payment_share_by_count", METHOD, member, own, captured, captured, PAYMENTS_BASIS
+        )
+        yield _share(
+            "payment_share_by_amount", METHOD, member, own_amount, amount, captured, PAYMENTS_BASIS
+        )
+        yield _failure(METHOD, member, row[at + col.FAILED_AT], own)
+        if member in layout.market.digital:
+            digital += own
+    yield _share("digital_share", MARKET, ALL, digital, captured, captured, PAYMENTS_BASIS)
+
+
+def day_entries(layout: Layout, row: Row) -> Iterator[Entry]:
+    """Gross values of a local day by ``placed_at``; members with nothing are left out."""
+    yield from _three(MARKET, ALL, row, col.PLACED_AT)
+    captured, amount = row[col.DAY_PAYMENTS], row[col.DAY_AMOUNT]
+    yield _count("payments", MARKET, ALL, "count", captured, captured, PAYMENTS_BASIS)
+    yield _count("amount", MARKET, ALL, "minor", amount, captured, PAYMENTS_BASIS)
+    for member, at in _columns(layout.day_category):
+        if any(row[at : at + 3]):
+            yield from _three(CATEGORY, member, row, at)
+    for member, at in _columns(layout.day_method):
+        if any(row[at : at + 3]):
+            yield from _three(METHOD, member, row, at)
+        paid = at + col.DAY_METHOD_PAYMENTS_AT
+        if row[paid]:
+            yield _count("payments", METHOD, member, "count", row[paid], row[paid], PAYMENTS_BASIS)
+            yield _count(
+                "amount", METHOD, member, "minor", row[paid + 1], row[paid], PAYMENTS_BASIS
+            )
+
+
+def _columns(block: Block) -> Iterator[tuple[str, int]]:
+    return zip(block.members, range(block.base, block.end, block.width), strict=True)
+
+
+def _members(dimension: str, block: Block, row: Row) -> Iterator[Entry]:
+    for member, at in _columns(block):
+        yield from _three(dimension, member, row, at)
+
+
+def _three(dimension: str, member: str, row: Row, at: int) -> Iterator[Entry]:
+    count = row[at]
+    yield Entry("orders", dimension, member, "count", count, count, count, ORDERS_BASIS)
+    yield Entry("units", dimension, member, "count", row[at + 1], row[at + 1], count, ORDERS_BASIS)
+    yield Entry("sales", dimension, member, "minor", row[at + 2], row[at + 2], count, ORDERS_BASIS)
+
+
+def _count(
+    index: str, dimension: str, member: str, unit: str, value: int, n: int, basis: str
+) -> Entry:
+    return Entry(index, dimension, member, unit, value, value, n, basis)
+
+
+def _share(
+    index: str,
+    dimension: str,
+    member: str,
+    part: int,
+    whole: int,
+    n: int,
+    basis: str = ORDERS_BASIS,
+) -> Entry:
+    return Entry(index, dimension, member, "ratio", ratio(part, whole), part, n, basis)
+
+
+def _mean(index: str, unit: str, total: int, count: int) -> Entry:
+    return Entry(index, MARKET, ALL, unit, ratio(total, count), total, count, ORDERS_BASIS)
+
+
+def _failure(dimension: str, member: str, failed: int, captured: int) -> Entry:
+    tried = failed + captured
+    value = ratio(failed, tried)
+    return Entry(
+        "payment_failure_ratio", dimension, member, "ratio", value, failed, tried, PAYMENTS_BASIS
+    )

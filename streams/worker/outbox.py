@@ -1,0 +1,344 @@
+"""The one producer: idempotent, ordered per partition, and fail-stop.
+
+Every record a worker writes goes through here. `put` is synchronous, so that a fold and what it
+writes are one step; batches of one (topic, partition) are sent one after another, so that order
+holds whatever is retried. A record that is refused for good, or not acknowledged within the limit,
+ends the process: no later record may be written, because a later checkpoint would claim to include
+what the lost record said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.produce import ProduceRequest
+from mode import get_logger
+
+from streams.clock import monotonic_ms
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
+
+logger = get_logger(__name__)
+
+Headers = Sequence[tuple[str, bytes]]
+
+_RECORD_OVERHEAD = 64
+"""Bytes a record takes beside key, value and headers, at most, for the memory bound."""
+_RETRY_S = 0.1
+_MONITOR_S = 0.25
+
+
+class OutboxStopped(KafkaError):  # type: ignore[misc]  # noqa: N818 - a state, as in Faust's own
+    """The outbox sends nothing more; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxSettings:
+    """How records are batched, bounded and given up on."""
+
+    compression: str | None = "lz4"
+    linger_ms: int = 5
+    batch_bytes: int = 256 * 1024
+    record_bytes: int = 1_000_000
+    """Largest record; below the topics' max.message.bytes, so that it fails here, by name."""
+    pending_bytes: int = 32 * 1024 * 1024
+    ack_limit_ms: int = 120_000
+    """Longer than a broker's restart or election; shorter than anyone waits for a number."""
+    request_timeout_ms: int = 15_000
+
+
+@dataclass(slots=True)
+class _Batch:
+    builder: Any
+    created_ms: int
+    size: int = 0
+    futures: list[asyncio.Future[int]] = field(default_factory=list)
+    first_key: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one (topic, partition), oldest first; the last batch may still grow."""
+
+    topic: str
+    partition: int
+    batches: deque[_Batch] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    pump: asyncio.Task[None] | None = None
+
+
+class Outbox:
+    """Writes records; see the module. All methods are for the main loop."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        switch: StopSwitch,
+        presence: Presence,
+        client_id: str = "ecindex-outbox",
+        settings: OutboxSettings | None = None,
+        clock: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._client_id = client_id
+        self._settings = settings or OutboxSettings()
+        self._switch = switch
+        self._presence = presence
+        self._clock = clock
+        self._producer: Any = None
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._pending_bytes = 0
+        self._changed = asyncio.Event()
+        self._monitor: asyncio.Task[None] | None = None
+        self._dead: Fatal | None = None
+        self._draining = False
+
+    # -- life
+
+    async def start(self) -> None:
+        """Connect and get a producer id."""
+        settings = self._settings
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            compression_type=settings.compression,
+            linger_ms=0,  # the lanes linger
+            max_batch_size=settings.batch_bytes,
+            max_request_size=settings.record_bytes,
+            request_timeout_ms=settings.request_timeout_ms,
+        )
+        # A partition without a leader fails batches older than their time to live even when the
+        # producer is idempotent, and leaves a hole in its sequence numbers. A broker back after
+        # 100 s answers "no leader" for a moment: the batch must outlive that.
+        producer._message_accumulator._batch_ttl = settings.ack_limit_ms / 1000
+        # The last gate before the network, for retries too: a batch that was in flight when the
+        # process was suspended must not be sent again by the zombie.
+        send = producer.client.send
+
+        async def gated(node_id: int, request: Any, **kwargs: Any) -> Any:
+            if isinstance(request, ProduceRequest):
+                self._refuse_if_dead()
+            return await send(node_id, request, **kwargs)
+
+        producer.client.send = gated
+        await producer.start()
+        self._producer = producer
+        self._switch.listen(self._on_stop)
+        self._monitor = asyncio.get_running_loop().create_task(self._watch_age())
+
+    async def partitions(self, topic: str) -> int:
+        """Count a topic's partitions; raises UnknownTopicOrPartitionError when there is none."""
+        return len(await self._producer.partitions_for(topic))
+
+    async def close(self) -> None:
+        """Stop; what is not sent by now is not sent."""
+        tasks = [lane.pump for lane in self._lanes.values() if lane.pump is not None]
+        if self._monitor is not None:
+            tasks.append(self._monitor)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._fail_pending(OutboxStopped("the outbox was closed"))
+        if self._producer is not None:
+            await self._producer.stop()
+
+    # -- for the flow half
+
+    def put(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        timestamp_ms: int | None = None,
+    ) -> asyncio.Future[int]:
+        """Queue a record; the future resolves to its offset once it is acknowledged.
+
+        -1 stands for an offset the broker confirmed and no longer knows. Raises OutboxStopped when
+        nothing may be written any more.
+        """
+        self._refuse_if_dead()
+        size = len(key or b"") + len(value or b"") + _RECORD_OVERHEAD
+        size += sum(len(name) + len(content) + 10 for name, content in headers)
+        if size > self._settings.record_bytes:
+            reason = (
+                f"{topic}-{partition}: record {key!r} of {size} bytes is larger than the limit of "
+                f"{self._settings.record_bytes}"
+            )
+            self._stop(Fatal(ExitCode.SEND_FAILED, reason))
+            raise OutboxStopped(reason)
+        lane = self._lane(topic, partition)
+        batch = lane.batches[-1] if lane.batches else None
+        if batch is None or not self._append(batch, key, value, headers, timestamp_ms):
+            batch = _Batch(self._producer.create_batch(), self._clock(), first_key=key)
+            appended = self._append(batch, key, value, headers, timestamp_ms)
+            assert appended, "an empty batch takes any record"
+            lane.batches.append(batch)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        batch.futures.append(future)
+        batch.size += size
+        self._pending_bytes += size
+        lane.filled.set()
+        return future
+
+    async def room(self) -> None:
+        """Wait until less than the byte limit is unacknowledged; raises when stopped."""
+        self._refuse_if_dead()
+        while self._pending_bytes >= self._settings.pending_bytes:
+            self._changed.clear()
+            await self._changed.wait()
+            self._refuse_if_dead()
+
+    async def drain(self, deadline_s: float) -> bool:
+        """Wait until everything is acknowledged; False when the deadline came first."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(deadline_s):
+                while self._pending_bytes and self._dead is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._draining = False
+        return self._dead is None
+
+    def oldest_unacked_age_ms(self) -> int:
+        """How long the oldest unacknowledged record waits; 0 when there is none."""
+        created = [lane.batches[0].created_ms for lane in self._lanes.values() if lane.batches]
+        return self._clock() - min(created) if created else 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes not yet acknowledged."""
+        return self._pending_bytes
+
+    # -- inside
+
+    def _append(
+        self,
+        batch: _Batch,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers,
+        timestamp_ms: int | None,
+    ) -> bool:
+        metadata = batch.builder.append(
+            timestamp=timestamp_ms, key=key, value=value, headers=list(headers)
+        )
+        return metadata is not None
+
+    def _lane(self, topic: str, partition: int) -> _Lane:
+        lane = self._lanes.get((topic, partition))
+        if lane is None:
+            assert partition >= 0, (topic, partition)
+            lane = self._lanes[topic, partition] = _Lane(topic, partition)
+            lane.pump = asyncio.get_running_loop().create_task(self._pump(lane))
+            lane.pump.add_done_callback(self._on_pump_done)
+        return lane
+
+    def _on_pump_done(self, pump: asyncio.Task[None]) -> None:
+        if not pump.cancelled() and (error := pump.exception()) is not None:
+            self._stop(Fatal(ExitCode.CRASHED, f"the outbox crashed: {error!r}"))
+
+    async def _pump(self, lane: _Lane) -> None:
+        linger_s = self._settings.linger_ms / 1000
+        while True:
+            await lane.filled.wait()
+            batch = lane.batches[0]
+            if linger_s and len(lane.batches) == 1 and not self._draining:
+                await asyncio.sleep(linger_s)
+            batch.builder.close()
+            try:
+                base_offset = await self._send(lane, batch)
+            except KafkaError as error:
+                self._on_send_error(lane, batch, error)
+                return
+            lane.batches.popleft()
+            if not lane.batches:
+                lane.filled.clear()
+            self._pending_bytes -= batch.size
+            self._changed.set()
+            for position, future in enumerate(batch.futures):
+                if not future.done():
+                    future.set_result(base_offset + position if base_offset >= 0 else -1)
+
+    async def _send(self, lane: _Lane, batch: _Batch) -> int:
+        while True:
+            self._refuse_if_dead()
+            try:
+                known = await self._producer.partitions_for(lane.topic)
+                if lane.partition not in known:
+                    raise OutboxStopped(f"no such partition; the topic has {sorted(known)}")
+                delivery = await self._producer.send_batch(
+                    batch.builder, lane.topic, partition=lane.partition
+                )
+            except KafkaError as error:
+                # Nothing is handed over yet (no metadata, say), so trying again cannot reorder.
+                if not error.retriable:
+                    raise
+                await asyncio.sleep(_RETRY_S)
+                continue
+            # From here on aiokafka retries by itself; what it gives up on is lost, and the
+            # partition's sequence numbers have a hole: final, retriable or not.
+            metadata = await delivery
+            return int(metadata.offset)
+
+    async def _watch_age(self) -> None:
+        while True:
+            await asyncio.sleep(_MONITOR_S)
+            if self.oldest_unacked_age_ms() > self._settings.ack_limit_ms:
+                lane = min(
+                    (lane for lane in self._lanes.values() if lane.batches),
+                    key=lambda lane: lane.batches[0].created_ms,
+                )
+                error = KafkaError(f"not acknowledged for {self.oldest_unacked_age_ms()} ms")
+                self._on_send_error(lane, lane.batches[0], error)
+                return
+
+    def _on_send_error(self, lane: _Lane, batch: _Batch, error: BaseException) -> None:
+        reason = (
+            f"{lane.topic}-{lane.partition}: {len(batch.futures)} records from key "
+            f"{batch.first_key!r} on were not written: {error!r}"
+        )
+        self._stop(Fatal(ExitCode.SEND_FAILED, reason))
+
+    def _refuse_if_dead(self) -> None:
+        away_ms = self._presence.away_ms()
+        if away_ms is not None:
+            reason = f"the process was away for {away_ms} ms; its partitions may be another's"
+            self._stop(Fatal(ExitCode.AWAY, reason))
+        stopped = self._dead or self._switch.reason
+        if stopped is not None:
+            raise OutboxStopped(stopped.reason)
+
+    def _stop(self, reason: Fatal) -> None:
+        if self._dead is None:
+            self._dead = reason
+            self._switch.trip(reason)
+            self._fail_pending(OutboxStopped(reason.reason))
+
+    def _on_stop(self, reason: Fatal) -> None:
+        # May come from another thread. The gate reads the switch itself; this is only so that
+        # whoever waits for room or an acknowledgement wakes up.
+        if self._dead is None:
+            self._dead = reason
+        self._producer._loop.call_soon_threadsafe(self._fail_pending, OutboxStopped(reason.reason))
+
+    def _fail_pending(self, error: OutboxStopped) -> None:
+        for lane in self._lanes.values():
+            for batch in lane.batches:
+                for future in batch.futures:
+                    if not future.done():
+                        future.set_exception(error)
+                        future.exception()  # nobody need await it: the process is ending
+        self._changed.set()
