@@ -190,7 +190,7 @@ def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
 
 
 @app.command("simulate")
-def simulate(  # noqa: PLR0917 - one parameter an option
+def simulate(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     rate: Annotated[

@@ -31,9 +31,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was sent. ``behind_ms_max``: how late events were at worst, in the live part."""
+    """What was sent. ``start_ms``: when history ended; ``behind_ms_max``: how late it ever was."""
 
     seed: int
+    start_ms: int
     events: int
     by_type: dict[str, int]
     by_market: dict[str, int]
@@ -43,7 +44,7 @@ class Summary:
     behind_ms_max: int
 
 
-async def simulate(  # noqa: PLR0917 - the six things a run is made of
+async def simulate(
     settings: Settings,
     profile: Profile,
     options: ShopOptions,
@@ -63,7 +64,8 @@ async def simulate(  # noqa: PLR0917 - the six things a run is made of
     begun_ms = clock.monotonic_ms()
     async with event_sender(settings) as sender:
         behind_ms = await _send_all(floor, span, sender, stopping, progress)
-    return _summary(options.seed, sender.sent, clock.monotonic_ms() - begun_ms, behind_ms)
+    took_ms = clock.monotonic_ms() - begun_ms
+    return _summary(options.seed, span.start_ms, sender.sent, took_ms, behind_ms)
 
 
 async def _send_all(
@@ -103,9 +105,10 @@ async def _pause(stopping: asyncio.Event, duration_ms: int) -> None:
         return
 
 
-def _summary(seed: int, sent: Sent, took_ms: int, behind_ms: int) -> Summary:
+def _summary(seed: int, start_ms: int, sent: Sent, took_ms: int, behind_ms: int) -> Summary:
     return Summary(
         seed=seed,
+        start_ms=start_ms,
         events=sent.events,
         by_type=dict(sorted(sent.by_type.items())),
         by_market=dict(sorted(sent.by_market.items())),
