@@ -148,12 +148,12 @@ class MarketCompile:
         journal_due = self._journal_due(now_ms)
         if not (moved or revised or days_changed or journal_due):
             return None
-        self._expire()
         after_final = self._count_after_final()
         values = self._values()
         changed, revisions = self._differences(values)
         days = self._days(revisions)
         closings = self._closings()
+        self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
         days += [value for closing in closings if closing.kind == "day" for value in closing.values]
         self.ledger.changed_panes.clear()
         for value in (*changed, *days):

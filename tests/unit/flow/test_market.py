@@ -1,0 +1,39 @@
+"""Level 2 of one market: as_of, closings, revisions, what a new owner may rely on."""
+
+from streams.index.panes import DAY_MS, HOUR_MS
+from tests.support.events import T0
+from tests.support.flow_harness import Flow, order, payment
+
+ORDERS, PAYMENTS = "orders", "payments"
+
+
+def closings(flow: Flow, kind: str, market: str = "PK") -> dict[int, object]:
+    return {
+        closing.start_ms: closing
+        for publication in flow.history
+        if publication.market == market
+        for closing in publication.closings
+        if closing.kind == kind
+    }
+
+
+def everywhere(flow: Flow, at_ms: int, name: str, market: str = "PK", currency: str = "PKR") -> None:
+    """One event in every source partition, arriving when it occurred."""
+    flow.now_ms = max(flow.now_ms, at_ms)
+    for topic, sps in flow.sps.items():
+        build = order if topic == ORDERS else payment
+        for sp in sps:
+            flow.produce(sp, build(name, at_ms, market=market, currency=currency), at_ms)
+
+
+def test_an_hour_is_closed_even_when_as_of_leaps_over_its_retention():
+    flow = Flow(partitions=1)
+    everywhere(flow, T0, "first")
+    flow.run(caught_up=False)
+    everywhere(flow, T0 + 100 * DAY_MS, "far")
+    flow.run(caught_up=False)
+    everywhere(flow, T0 + 100 * DAY_MS + HOUR_MS, "later")
+    flow.run(caught_up=False)
+    assert T0 in closings(flow, "hour")
+    values = {value.field: value.value for value in closings(flow, "hour")[T0].values}
+    assert values["orders:market:all:1h"] == 1
