@@ -307,12 +307,15 @@ class MarketCompile:
             if old is value:
                 continue
             if old is not None and old.as_of == value.as_of:
-                if (old.value, old.observed, old.n) == (value.value, value.observed, value.n):
+                if not _differs(old, value):
                     values[position] = old
                     continue
-                value = msgspec.structs.replace(computed, revision=old.revision + 1)
+                same = (old.value, old.observed, old.n) == (value.value, value.observed, value.n)
+                revision = old.revision if same else old.revision + 1
+                value = msgspec.structs.replace(computed, revision=revision)
                 values[position] = value
-                revisions.append(Revision(value, old.value, "late"))
+                if not same:
+                    revisions.append(Revision(value, old.value, "late"))
             if old is None or _differs(old, value):
                 changed.append(value)
             self._published[value.field] = value

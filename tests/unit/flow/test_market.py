@@ -17,7 +17,9 @@ def closings(flow: Flow, kind: str, market: str = "PK") -> dict[int, object]:
     }
 
 
-def everywhere(flow: Flow, at_ms: int, name: str, market: str = "PK", currency: str = "PKR") -> None:
+def everywhere(
+    flow: Flow, at_ms: int, name: str, market: str = "PK", currency: str = "PKR"
+) -> None:
     """One event in every source partition, arriving when it occurred."""
     flow.now_ms = max(flow.now_ms, at_ms)
     for topic, sps in flow.sps.items():
@@ -37,3 +39,21 @@ def test_an_hour_is_closed_even_when_as_of_leaps_over_its_retention():
     assert T0 in closings(flow, "hour")
     values = {value.field: value.value for value in closings(flow, "hour")[T0].values}
     assert values["orders:market:all:1h"] == 1
+
+
+def test_coverage_that_grows_at_the_same_as_of_is_published():
+    # The first row of a market comes from one partition, an earlier one from another partition.
+    flow = Flow(partitions=1)
+    flow.now_ms = T0 + 600_000
+    (orders,) = flow.sps[ORDERS]
+    flow.produce(orders, order("a", T0 + 590_000), T0 + 600_000)
+    flow.run(caught_up=False)
+    assert flow.value("PK", "payment_chosen_share:payment_method:cod:1m").status == "filling"
+    flow.produce(
+        orders,
+        order("c", T0 + 480_000, kind="order.cancelled", placed_at="2026-09-20T00:00:00Z"),
+        T0 + 600_000,
+    )
+    flow.run(caught_up=False)
+    value = flow.value("PK", "payment_chosen_share:payment_method:cod:1m")
+    assert (value.covered, value.status, value.revision) == (1.0, "no_data", 0)
