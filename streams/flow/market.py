@@ -182,23 +182,23 @@ class MarketCompile:
     def _advance(self, marks: Mapping[SourcePartition, MarkRecord]) -> bool:
         moved = False
         step_ms = self.methodology.step_ms
-        finals: list[int] = []
+        known_ms: list[int] = []
         for topic, sps in self._sps.items():
             progress = topic_progress(self.market.code, sps, marks, live=self.live)
-            if progress is None:
-                if topic in self.as_of_ms:
-                    finals.append(NEVER_MS)
+            # A topic that has not seen the market holds what is final as well: its first rows may
+            # be on their way (an import whose orders are read before its payments).
+            known_ms.append(NEVER_MS if progress.until_ms is None else progress.until_ms)
+            if progress.until_ms is None or not progress.seen:
                 continue
-            finals.append(progress)
-            as_of_ms = (progress - self.methodology.out_of_order_ms) // step_ms * step_ms
+            as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
-        self._final_ms = max(self._final_ms, min(finals, default=NEVER_MS))
+        self._final_ms = max(self._final_ms, min(known_ms))
         return moved
 
     def _expire(self) -> None:
-        horizon_ms = min(self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        horizon_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         self._expired.extend(self.ledger.expire(horizon_ms))
 
     # -- values ----------------------------------------------------------------------------------

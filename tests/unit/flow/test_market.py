@@ -57,3 +57,25 @@ def test_coverage_that_grows_at_the_same_as_of_is_published():
     flow.run(caught_up=False)
     value = flow.value("PK", "payment_chosen_share:payment_method:cod:1m")
     assert (value.covered, value.status, value.revision) == (1.0, "no_data", 0)
+
+
+def test_nothing_is_final_before_the_other_topic_has_a_mark():
+    # Orders of a day are folded before the owner of the payments partition has begun.
+    flow = Flow(partitions=1)
+    (orders,), (payments,) = flow.sps[ORDERS], flow.sps[PAYMENTS]
+    flow.produce(payments, payment("p", T0), T0)
+    for hour in range(3):
+        flow.produce(orders, order(f"o{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.now_ms = T0 + 2 * HOUR_MS
+    flow.fold(orders)
+    flow.send_partials(orders)
+    flow.flush(orders)
+    for partition in flow.compiles:
+        flow.apply(partition)
+        flow.step(partition)
+    assert closings(flow, "hour") == {}
+    assert flow.value("PK", "orders:market:all:1m").observed == 0
+    flow.run()
+    values = {value.field: value.value for value in closings(flow, "hour")[T0].values}
+    assert values["payments:market:all:1h"] == 1
+    assert all(level.revised_after_final == 0 for level in flow.compiles[2].markets.values())
