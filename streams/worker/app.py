@@ -103,6 +103,7 @@ class IndexWorker:
         self.server = MetricsServer(
             self.metrics.registry,
             self._why_not_ready,
+            before_scrape=self._before_scrape,
             host=settings.metrics.host,
             port=settings.metrics.port,
         )
@@ -269,6 +270,13 @@ class IndexWorker:
         error = task.exception()
         if error is not None and not isinstance(error, OutboxStopped):
             self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
+
+    def _before_scrape(self) -> None:
+        # Thawed after a suspension, this process answers the scrapes that waited before anything
+        # else runs; its markets are another's by then, and shown there.
+        if self.switch.reason is not None or self.app.presence.away_ms() is not None:
+            for market in self.methodology.markets:
+                self.metrics.drop_market(market)
 
     def _why_not_ready(self) -> str | None:
         if self.switch.reason is not None:

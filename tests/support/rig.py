@@ -515,39 +515,41 @@ class Rig:
 
     async def check_values_topic(self, batch):
         """The newest value of each key equals Redis' (hence the batch), days too."""
+        redis = await self.read_redis()
         topic = self.settings.topics.values
         records, _ = await read_all(
             self.bootstrap, topic, self.settings.topics.partials_partitions
         )
+        fences = {
+            market: tuple(int(found["fence"][name]) for name in ("edition", "as_of_ms", "applied"))
+            for market, found in redis.items()
+        }
         newest = {}
         for lines in records.values():
             for record in lines:
                 headers = dict(record.headers)
                 version = tuple(int(headers[name]) for name in ("edition", "as_of", "applied"))
                 key = record.key.decode()
+                if version > fences[key.partition("|")[0]]:
+                    continue  # published since Redis was read
                 if key not in newest or version >= newest[key][0]:
                     newest[key] = (version, record.value)
-        redis = await self.read_redis()
         problems = []
         for key, (version, content) in newest.items():
             market, kind, *_ = key.split("|")
             if kind == "fence":
                 continue
             value = json.loads(content)
-            fence = redis[market]["fence"]
-            if version > tuple(int(fence[name]) for name in ("edition", "as_of_ms", "applied")):
-                continue  # published since Redis was read
+            name = f"{value['index']}:{value['dimension']}:{value['member']}"
             if value.get("day"):
-                name = f"{value['index']}:{value['dimension']}:{value['member']}:{value['day']}"
-                held = redis[market]["days"].get(name)
+                held = redis[market]["days"].get(f"{name}:{value['day']}")
             else:
-                name = f"{value['index']}:{value['dimension']}:{value['member']}:{value['window']}"
-                held = redis[market]["hash"].get(name)
+                held = redis[market]["hash"].get(f"{name}:{value['window']}")
             number = value["value"]
             if (held is None) != (number is None) or (
                 number is not None and float(held) != float(number)
             ):
-                problems.append(f"{key}: topic {number} at {version}, Redis {held} at {fence}")
+                problems.append(f"{key}: {number} at {version}, Redis {held} at {fences[market]}")
         present = {key for key in newest if "|fence|" not in key}
         if not present:
             problems.append("ecindex.values is empty")
