@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from streams.worker.stops import ExitCode, Fatal
 
@@ -131,7 +131,9 @@ async def _start_outbox(worker: Worker) -> None:
         }
     except KafkaError as error:
         # Faust never assigns a topic that did not exist when it started, and says nothing.
-        raise Fatal(ExitCode.USAGE, f"cannot start: {error!r}") from error
+        missing = isinstance(error, UnknownTopicOrPartitionError)
+        code = ExitCode.USAGE if missing else ExitCode.UNREACHABLE
+        raise Fatal(code, f"cannot start: {error!r}") from error
     for table in worker.app.tables.values():
         found = counts[table.changelog_topic_name]
         if found != table.partitions:

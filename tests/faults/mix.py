@@ -7,8 +7,9 @@ import random
 import time
 from dataclasses import dataclass
 
-from support.rig import MetricsWatch, RedisWatch, Rig, ValuesWatch, now_ms
+from support.rig import Rig, now_ms, until
 from support.shop import shop
+from support.watchers import MetricsWatch, RedisWatch, ValuesWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,7 @@ class Mix:
         await what()
 
     async def _victim(self):
-        while not (running := self.rig.running_workers()):
-            await asyncio.sleep(0.05)
-        return self.dice.choice(running)
+        return self.dice.choice(await until(self.rig.running_workers, 120, "a worker to break"))
 
     async def _kill(self):
         worker = await self._victim()

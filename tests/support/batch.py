@@ -273,6 +273,9 @@ def _payment(event, members):
         return live, day
     if kind == "captured":
         return live, Counter(
-            {("unplaced_payments", "market", "all"): 1, ("unplaced_amount", "market", "all"): amount}
+            {
+                ("unplaced_payments", "market", "all"): 1,
+                ("unplaced_amount", "market", "all"): amount,
+            }
         )
     return live, Counter()
