@@ -293,6 +293,18 @@ class Rig(Oracle):
         self.produced_at = time.monotonic()
         self.note(f"produced {len(made)}")
 
+    async def send(self, topic, partition, value, key=None, timestamp_ms=None, **options):
+        """Produce one record as it is; its offset."""
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, max_request_size=8_000_000, **options
+        ) as producer:
+            sent = await producer.send_and_wait(
+                self.topic[topic], value, key, partition, timestamp_ms or now_ms()
+            )
+        self.produced[topic, partition] += 1
+        self.produced_at = time.monotonic()
+        return sent.offset
+
     def report(self):
         lines = ["what happened:", *self.events]
         for worker in self.workers:

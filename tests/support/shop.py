@@ -50,10 +50,14 @@ def shop(
     span_ms: int,
     backlog: float = 0.1,
     backlog_ms: int = 65 * 60_000,
+    first: int = 0,
     partitions: int = 4,
     markets: tuple[str, ...] = tuple(CURRENCIES),
 ) -> list[Made]:
-    """``count`` records, the first ``backlog`` share of them due before ``start_ms``."""
+    """``count`` records, the first ``backlog`` share of them due before ``start_ms``.
+
+    ``first``: number of the first event, for lists that share a log.
+    """
     dice = random.Random(seed)
     before = int(count * backlog)
     made: list[Made] = []
@@ -78,7 +82,7 @@ def shop(
             occurred_ms = due_ms - dice.randrange(200_000, 400_000)
         broken = kind > 1 - BROKEN
         make = _order if topic == ORDERS else _payment
-        event = make(dice, number, market, occurred_ms)
+        event = make(dice, first + number, market, occurred_ms)
         if broken:
             event["currency"] = "XXX"
         key = event["order_id"].encode()

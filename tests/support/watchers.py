@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass, field
 
@@ -23,9 +22,10 @@ class _Watcher:
         return self
 
     async def stop(self):
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        # More than once: a client library may take a cancellation for a time-out of its own.
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1)
 
     def wrong(self, text):
         self.violations.append(f"{time.monotonic() - self.rig.began:7.2f} {text}")

@@ -40,7 +40,19 @@ def no_redis_fence():
     )
 
 
-PATCHES = {each.__name__: each for each in (no_contiguity, no_redis_fence)}
+def stuck_fold():
+    """The first chunk is never done with."""
+    import asyncio
+
+    from streams.worker import level1
+
+    async def take(self, chunk):
+        await asyncio.Event().wait()
+
+    level1.SourceRunner.take = take
+
+
+PATCHES = {each.__name__: each for each in (no_contiguity, no_redis_fence, stuck_fold)}
 
 
 def main() -> None:
