@@ -24,13 +24,15 @@ class Bench:
     def __init__(self, rig):
         self.rig = rig
         self.bursts = 0
+        self.joined = 0
 
     async def whole(self):
         """Two workers that are ready, whatever the test before left behind."""
         rig = self.rig
         rig.workers = [worker for worker in rig.workers if not worker._leaving]
         while len(rig.workers) < 2:
-            rig.worker(f"w{len(rig.workers)}-{self.bursts}")
+            self.joined += 1
+            rig.worker(f"w{self.joined}")
         await rig.ready()
 
     async def burst(self, fault=None, *, events=1_500, span_s=5.0, backlog=0.1):
