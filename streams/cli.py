@@ -17,6 +17,9 @@ import typer
 from streams.ops import topics as topic_ops
 from streams.ops import worker_process
 from streams.ops.errors import OperationError
+from streams.ops.simulate_options import Season, ShopOptions
+from streams.ops.simulate_profile import load_profile
+from streams.ops.simulate_run import Planted, simulate_command
 from streams.settings import Settings, SettingsError, load_settings
 
 WRONG, USAGE = 1, 2
@@ -46,6 +49,8 @@ ArrivalOption = Annotated[
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
 app.add_typer(topics_app, name="topics")
+bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback()
@@ -157,11 +162,111 @@ def worker(
     raise typer.Exit(code)
 
 
+@bench_app.command("fold")
+def bench_fold(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Order events a second and core through the whole worker path."""
+    from streams.ops.bench.fold import FoldBench, run_fold  # noqa: PLC0415 - needs the extra `local`
+
+    with reported():
+        result = run_fold(
+            FoldBench(count=count, runs=runs), lambda text: typer.echo(text, err=True)
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
+
+
 def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
     if not differences:
         typer.echo("topics are as wanted")
+
+
+@app.command("simulate")
+def simulate(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
+    ] = 50.0,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Then stop.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    backfill: Annotated[
+        float,
+        typer.Option("--backfill", min=0, metavar="SECONDS", help="First send this much history."),
+    ] = 0.0,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
+    ] = None,
+    season: Annotated[
+        Season, typer.Option("--season", help="Same at any time, by the hour, also by the month.")
+    ] = "week",
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shift",
+            metavar="MARKET:CATEGORY:FACTOR:AFTER_S[:DURATION_S]",
+            help="Plant a change of demand; category `all` is the whole market.",
+        ),
+    ] = None,
+    outage: Annotated[
+        list[str] | None,
+        typer.Option("--outage", metavar="MARKET:AFTER_S:DURATION_S", help="Plant silence."),
+    ] = None,
+    duplicates: Annotated[
+        float, typer.Option("--duplicates", help="Share of events sent twice.")
+    ] = 0.0,
+    out_of_order: Annotated[
+        float, typer.Option("--out-of-order", help="Share of events sent late.")
+    ] = 0.0,
+    out_of_order_max: Annotated[
+        float, typer.Option("--out-of-order-max", metavar="SECONDS", help="How late at most.")
+    ] = 10.0,
+    lag_scale: Annotated[
+        float,
+        typer.Option("--lag-scale", help="Shrinks the delays of cancels, deliveries, refunds."),
+    ] = 1.0,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="Instead of simulator.toml.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
+    with reported():
+        summary = asyncio.run(
+            simulate_command(
+                settings_of(config, kafka__bootstrap_servers=bootstrap),
+                load_profile(profile),
+                ShopOptions(
+                    seed=seed,
+                    rate_per_s=rate,
+                    markets=tuple(markets.split(",")) if markets else (),
+                    season=season,
+                    duplicates=duplicates,
+                    out_of_order=out_of_order,
+                    out_of_order_max_s=out_of_order_max,
+                    lag_scale=lag_scale,
+                ),
+                Planted(tuple(shift or ()), tuple(outage or ())),
+                backfill_s=backfill,
+                for_s=for_s,
+            )
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
 
 
 def main() -> None:
