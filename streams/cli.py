@@ -1,6 +1,9 @@
 """Command line: arguments only; each command calls into streams.ops.
 
 Exit codes: 0 ok, 1 something is wrong, 2 usage or settings.
+
+A command imports what it runs when it runs: Faust and its kin take two seconds to import, which
+`--help` need not pay and `demo` pays in its workers, while Kafka starts.
 """
 
 from __future__ import annotations
@@ -9,15 +12,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 import typer
 
-from streams.ops import topics as topic_ops
-from streams.ops import worker_process
-from streams.ops.errors import OperationError
-from streams.settings import Settings, SettingsError, load_settings
+if TYPE_CHECKING:
+    from streams.ops.topics import Difference, Report
+    from streams.settings import Settings
 
 WRONG, USAGE = 1, 2
 
@@ -35,8 +36,8 @@ Inputs = Annotated[
     int | None,
     typer.Option("--inputs", min=1, metavar="N", help="Also orders and payments, N partitions."),
 ]
-ArrivalOption = Annotated[
-    topic_ops.Arrival | None,
+Arrival = Annotated[
+    Literal["broker", "producer"] | None,
     typer.Option(
         "--arrival",
         help="Whose clock stamps the inputs; producer where old data is imported.",
@@ -56,6 +57,9 @@ def root() -> None:
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn what a command may fail with into a message on stderr and an exit code."""
+    from streams.ops.errors import OperationError
+    from streams.settings import SettingsError
+
     try:
         yield
     except SettingsError as error:
@@ -68,6 +72,8 @@ def reported() -> Iterator[None]:
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
     """Settings of file, environment and the options given; `a__b` stands for `a.b`."""
+    from streams.settings import load_settings
+
     return load_settings(
         config, {name.replace("__", "."): value for name, value in overrides.items()}
     )
@@ -75,6 +81,8 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
 def echo_json(value: Any) -> None:
     """Print one line of JSON."""
+    import msgspec
+
     typer.echo(msgspec.json.encode(value).decode())
 
 
@@ -83,7 +91,7 @@ def topics_create(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     inputs: Inputs = None,
-    arrival: ArrivalOption = None,
+    arrival: Arrival = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +112,7 @@ def topics_check(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     inputs: Inputs = None,
-    arrival: ArrivalOption = None,
+    arrival: Arrival = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -119,17 +127,19 @@ def topics_check(
     raise typer.Exit(WRONG if differences else 0)
 
 
-async def _create_topics(
-    settings: Settings, inputs: int | None, arrival: topic_ops.Arrival | None
-) -> topic_ops.Report:
+async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
+    from streams.ops import topics as topic_ops
+
     wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
     replicas = settings.topics.replication_factor
     return await topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
 
 
 async def _check_topics(
-    settings: Settings, inputs: int | None, arrival: topic_ops.Arrival | None
-) -> list[topic_ops.Difference]:
+    settings: Settings, inputs: int | None, arrival: Arrival
+) -> list[Difference]:
+    from streams.ops import topics as topic_ops
+
     wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
     return await topic_ops.check_topics(settings.kafka, wanted)
 
@@ -142,10 +152,18 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option("--metrics-port", metavar="PORT", help="0: any free port.")
     ] = None,
+    wait_for_topics: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-topics", min=0, metavar="SECONDS", help="How long topics may be missing."
+        ),
+    ] = 0.0,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Run one worker of the consumer group until SIGTERM; start as many as you like."""
+    from streams.ops import worker_process
+
     with reported():
         settings = settings_of(
             config,
@@ -153,11 +171,13 @@ def worker(
             redis__url=redis,
             metrics__port=metrics_port,
         )
-        code = worker_process.run_worker(settings, as_json=as_json)
+        code = worker_process.run_worker(
+            settings, as_json=as_json, wait_for_topics_s=wait_for_topics
+        )
     raise typer.Exit(code)
 
 
-def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
+def _show_differences(differences: Sequence[Difference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
     if not differences:
@@ -167,3 +187,7 @@ def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
     app()
+
+
+if __name__ == "__main__":
+    main()

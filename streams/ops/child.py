@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 from streams import clock
+from streams.ops.errors import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-class StackError(RuntimeError):
+class StackError(OperationError):
     """A local part did not do what it must; the message says what, where and who must act."""
 
 
@@ -195,13 +196,17 @@ class ChildProcess:
 
     def terminate(self, deadline_s: float = 10.0) -> int | None:
         """Ask it to end (SIGTERM), and SIGKILL it after ``deadline_s``; safe to call twice."""
+        self.ask_to_end()
+        if self.running and self.wait(deadline_s) is None:
+            self.kill()
+        self._forget()
+        return self.returncode
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM and do not wait; does nothing when it does not run."""
         if self.running:
             self._signal(signal.SIGTERM)
             self.resume()  # a frozen process takes its signal only when thawed
-            if self.wait(deadline_s) is None:
-                self.kill()
-        self._forget()
-        return self.returncode
 
     def kill(self) -> int | None:
         """End it at once (SIGKILL), as a crash would, and wait until it is gone."""
