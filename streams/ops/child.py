@@ -199,7 +199,7 @@ class ChildProcess:
         self.ask_to_end()
         if self.running and self.wait(deadline_s) is None:
             self.kill()
-        self._forget()
+        self.forget()
         return self.returncode
 
     def ask_to_end(self) -> None:
@@ -216,7 +216,7 @@ class ChildProcess:
                 f"{self.name}: pid {self.pid} is still there {KILL_WAIT_S:.0f} s after SIGKILL; "
                 "it hangs in the kernel (a dead disk or network mount?)"
             )
-        self._forget()
+        self.forget()
         return self.returncode
 
     def pause(self) -> None:
@@ -251,7 +251,8 @@ class ChildProcess:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """It has ended: the pid file must not name a process that may be somebody else's."""
         self._paused = False
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)
