@@ -140,6 +140,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
         self._paused = False
+        self._asked = False
 
     @property
     def pid(self) -> int:
@@ -178,7 +179,7 @@ class ChildProcess:
             self._pid_file.parent.mkdir(parents=True, exist_ok=True)
             end_leftover(self._pid_file)
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self._paused = False
+        self._paused = self._asked = False
         self._process = _spawner.spawn(
             [program, *self.argv[1:]], self._env, self._cwd, self.log_path
         )
@@ -194,19 +195,20 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             return None
 
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, once: a second one means 'at once' to some programs. Does not wait."""
+        if self.running and not self._asked:
+            self._asked = True
+            self._signal(signal.SIGTERM)
+            self.resume()  # a frozen process takes its signal only when thawed
+
     def terminate(self, deadline_s: float = 10.0) -> int | None:
-        """Ask it to end (SIGTERM), and SIGKILL it after ``deadline_s``; safe to call twice."""
+        """Ask it to end, and SIGKILL it after ``deadline_s``; safe to call twice."""
         self.ask_to_end()
         if self.running and self.wait(deadline_s) is None:
             self.kill()
-        self.forget()
+        self._forget()
         return self.returncode
-
-    def ask_to_end(self) -> None:
-        """Send SIGTERM and do not wait; does nothing when it does not run."""
-        if self.running:
-            self._signal(signal.SIGTERM)
-            self.resume()  # a frozen process takes its signal only when thawed
 
     def kill(self) -> int | None:
         """End it at once (SIGKILL), as a crash would, and wait until it is gone."""
@@ -216,7 +218,7 @@ class ChildProcess:
                 f"{self.name}: pid {self.pid} is still there {KILL_WAIT_S:.0f} s after SIGKILL; "
                 "it hangs in the kernel (a dead disk or network mount?)"
             )
-        self.forget()
+        self._forget()
         return self.returncode
 
     def pause(self) -> None:
@@ -251,8 +253,7 @@ class ChildProcess:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def forget(self) -> None:
-        """It has ended: the pid file must not name a process that may be somebody else's."""
+    def _forget(self) -> None:
         self._paused = False
         if self._pid_file is not None:
             self._pid_file.unlink(missing_ok=True)

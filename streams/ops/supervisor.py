@@ -129,9 +129,7 @@ def stop_all(
         process.ask_to_end()
     killed: list[ChildProcess] = []
     for process in processes:
-        process.wait(max(0.0, (deadline_ms - clock()) / 1000))
-        if process.running:
-            process.kill()
+        if process.wait(max(0.0, (deadline_ms - clock()) / 1000)) is None and process.running:
             killed.append(process)
-        process.forget()
+        process.terminate(deadline_s=0.0)
     return killed

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FATAL_GRACE_S = 3.0
 """To leave the group, so that the partitions move at once and not after a session timeout."""
 
@@ -97,9 +98,14 @@ async def serve(
         _exit_later(_FATAL_GRACE_S, reason.code, exit_now)
         loop.call_soon_threadsafe(ended.set)
 
+    def on_signal(*_: object) -> None:
+        # Not loop.add_signal_handler: that runs on the loop, and a fold that never returns would
+        # keep even the deadline from starting.
+        _exit_later(drain_deadline_s, ExitCode.DRAIN_TIMEOUT, exit_now)
+        loop.call_soon_threadsafe(ended.set)
+
     switch.listen(on_fatal)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     starting: asyncio.Task[None] | None = None
     try:
         await _start_outbox(worker)
@@ -109,11 +115,10 @@ async def serve(
     except Fatal as reason:
         switch.trip(reason)
     if switch.reason is None:
-        _exit_later(drain_deadline_s, ExitCode.DRAIN_TIMEOUT, exit_now)
         await _drain(worker, drain_deadline_s)
     code = await _stop(worker, starting)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     return code
 
 

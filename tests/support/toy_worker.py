@@ -98,6 +98,10 @@ class Toy:
         self.say("recovered", {str(sp): self.states[sp].through for sp in sps})
 
     async def fold(self, chunk: Chunk) -> None:
+        if self.args.stuck:
+            await asyncio.to_thread(lambda: None)
+            while True:  # a fold that never returns; the loop never runs again
+                sum(range(1000))
         if self.args.slow_ms:
             self.largest_queue = max(self.largest_queue, self.queue_size())
             await asyncio.sleep(self.args.slow_ms / 1000)
@@ -114,7 +118,9 @@ class Toy:
             self.flush(part.sp)
 
     def queue_size(self) -> int:
-        return sum(stream.channel.queue.qsize() for stream in self.app._streams())
+        return sum(
+            topic.queue.qsize() for topic in self.app.topics if self.args.topic in topic.topics
+        )
 
     def flush(self, sp: SourcePartition) -> None:
         state = self.states[sp]
@@ -145,6 +151,7 @@ class Toy:
         while True:
             await asyncio.sleep(0.1)
             intake = self.app.intake
+            self.pause_or_resume()
             try:
                 await self.flush_all()
             except OutboxStopped as error:
@@ -164,6 +171,14 @@ class Toy:
                 | {"unacked": self.outbox.oldest_unacked_age_ms(), "queue": self.largest_queue},
             )
 
+    def pause_or_resume(self) -> None:
+        wanted = (Path(self.args.dir) / "pause").exists()
+        for sp in self.app.intake.owned:
+            if wanted and not self.app.intake.is_paused(sp):
+                self.app.intake.pause(sp)
+            elif not wanted:
+                self.app.intake.resume(sp)
+
     def say(self, what: str, content: object) -> None:
         line = json.dumps({"at": monotonic_ms(), "what": what, "content": content})
         with (Path(self.args.dir) / "status.jsonl").open("a") as out:
@@ -180,6 +195,7 @@ def main() -> int:
     parser.add_argument("--session", type=float, default=6.0)
     parser.add_argument("--public", action="store_true")
     parser.add_argument("--slow-ms", type=float, default=0)
+    parser.add_argument("--stuck", action="store_true")
     parser.add_argument("--flush-each", action="store_true")
     parser.add_argument("--chunk-records", type=int, default=4000)
     parser.add_argument("--no-progress-ms", type=int, default=30_000)
