@@ -199,6 +199,51 @@ def bench_fold(
         typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
+@app.command()
+def up(
+    config: ConfigFile = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")] = 1,
+    inputs: Annotated[
+        int,
+        typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input."),
+    ] = 8,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
+    from streams.ops.progress import rich_progress
+    from streams.ops.up import LocalIndex, UpOptions
+    from streams.ops.up import up as run_up
+
+    def on_ready(index: LocalIndex) -> None:
+        if as_json:
+            echo_json(index.addresses)
+        else:
+            typer.echo(index.summary())
+
+    with reported(), rich_progress() as progress:
+        asyncio.run(
+            run_up(
+                settings_of(config),
+                UpOptions(directory, workers, inputs),
+                on_ready=on_ready,
+                tell=_tell,
+                progress=progress,
+            )
+        )
+
+
+def _tell(text: str) -> None:
+    """What a person should know while a command runs."""
+    typer.echo(text, err=True)
+
+
 def _show_differences(differences: Sequence[Difference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
