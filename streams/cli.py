@@ -239,6 +239,34 @@ def up(
         )
 
 
+@app.command("show")
+def show_markets(
+    market: Annotated[
+        str | None, typer.Argument(metavar="[MARKET]", help="Default: all that are published.")
+    ] = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the current values as Redis has them; exits with 1 unless every market is live."""
+    from rich.console import Console
+
+    from streams.ops import show_command
+
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people, --json for machines; choose one")
+    markets = None if market is None else [market]
+    with reported():
+        settings = settings_of(config, redis__url=redis)
+        if watch:
+            show_command.show_until_stopped(settings, markets, Console())
+            return
+        live = show_command.show_once(settings, markets, Console(), as_json=as_json)
+    raise typer.Exit(0 if live else WRONG)
+
+
 def _tell(text: str) -> None:
     """What a person should know while a command runs."""
     typer.echo(text, err=True)
