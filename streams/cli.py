@@ -9,6 +9,7 @@ A command imports what it runs when it runs: Faust and its kin take two seconds 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,12 @@ Arrival = Annotated[
         help="Whose clock stamps the inputs; producer where old data is imported.",
     ),
 ]
+
+Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")]
+InputPartitions = Annotated[
+    int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
+]
+DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
@@ -208,11 +215,8 @@ def up(
             "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")] = 1,
-    inputs: Annotated[
-        int,
-        typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input."),
-    ] = 8,
+    workers: Workers = 1,
+    inputs: InputPartitions = 8,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -237,6 +241,54 @@ def up(
                 progress=progress,
             )
         )
+
+
+@app.command("demo")
+def run_demo(
+    config: ConfigFile = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
+    ] = 50.0,
+    workers: Workers = 1,
+    inputs: InputPartitions = 8,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", file_okay=False, help="Keep all data there."),
+    ] = None,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all simulated.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show it all on this machine: Kafka, Redis, workers, simulated shops, a planted shift."""
+    from rich.console import Console
+
+    from streams.ops.demo import demo
+    from streams.ops.demo_plan import DemoOptions
+    from streams.ops.progress import rich_progress
+    from streams.ops.up import UpOptions
+
+    options = DemoOptions(rate, _listed(markets), seed, _seconds("--for", duration))
+    console = Console(stderr=as_json)
+    with reported(), rich_progress() as progress:
+        snapshots = asyncio.run(
+            demo(
+                settings_of(config),
+                UpOptions(keep, workers, inputs),
+                options,
+                console=console,
+                tell=_tell,
+                progress=progress,
+            )
+        )
+    if as_json:
+        typer.echo(snapshots)
 
 
 @app.command("show")
@@ -265,6 +317,27 @@ def show_markets(
             return
         live = show_command.show_once(settings, markets, Console(), as_json=as_json)
     raise typer.Exit(0 if live else WRONG)
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    """Seconds of `90s`, `5m`, `1h` or a plain number."""
+    if text is None:
+        return None
+    unit = DURATION_UNITS_S.get(text[-1:])
+    try:
+        seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise typer.BadParameter(
+            f"{text!r}; expected a duration as 90s, 5m or 1h", param_hint=option
+        )
+    return seconds
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Parts of `PK,BD`."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def _tell(text: str) -> None:

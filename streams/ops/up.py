@@ -178,12 +178,19 @@ class LocalIndex:
             self._stop_workers()
             self._launch_workers()
 
-    async def create_topics(self) -> None:
-        """Create the topics that are missing, stamped by the producer so that history can come."""
+    async def create_topics(self, *, only_inputs: bool = False) -> None:
+        """Create the topics that are missing, stamped by the producer so that history can come.
+
+        Workers wait until all are there: history that is sent when only the inputs are is in the
+        log before anyone reads.
+        """
         from streams.ops import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
+        if only_inputs:
+            inputs = (settings.topics.orders, settings.topics.payments)
+            wanted = [topic for topic in wanted if topic.name in inputs]
         report = await topics.create_topics(settings.kafka, wanted, replication_factor=1)
         for difference in report.differences:
             self._tell(f"warning: {difference}")
