@@ -352,6 +352,91 @@ def _show_differences(differences: Sequence[Difference]) -> None:
         typer.echo("topics are as wanted")
 
 
+@app.command("simulate")
+def simulate(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
+    ] = 50.0,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Then stop.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    backfill: Annotated[
+        float,
+        typer.Option("--backfill", min=0, metavar="SECONDS", help="First send this much history."),
+    ] = 0.0,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
+    ] = None,
+    season: Annotated[
+        Literal["flat", "week", "year"],
+        typer.Option("--season", help="Same at any time, by the hour, also by the month."),
+    ] = "week",
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shift",
+            metavar="MARKET:CATEGORY:FACTOR:AFTER_S[:DURATION_S]",
+            help="Plant a change of demand; category `all` is the whole market.",
+        ),
+    ] = None,
+    outage: Annotated[
+        list[str] | None,
+        typer.Option("--outage", metavar="MARKET:AFTER_S:DURATION_S", help="Plant silence."),
+    ] = None,
+    duplicates: Annotated[
+        float, typer.Option("--duplicates", help="Share of events sent twice.")
+    ] = 0.0,
+    out_of_order: Annotated[
+        float, typer.Option("--out-of-order", help="Share of events sent late.")
+    ] = 0.0,
+    out_of_order_max: Annotated[
+        float, typer.Option("--out-of-order-max", metavar="SECONDS", help="How late at most.")
+    ] = 10.0,
+    lag_scale: Annotated[
+        float,
+        typer.Option("--lag-scale", help="Shrinks the delays of cancels, deliveries, refunds."),
+    ] = 1.0,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="Instead of simulator.toml.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
+    from streams.ops.simulate_options import ShopOptions
+    from streams.ops.simulate_profile import load_profile
+    from streams.ops.simulate_run import Planted, simulate_command
+
+    with reported():
+        summary = asyncio.run(
+            simulate_command(
+                settings_of(config, kafka__bootstrap_servers=bootstrap),
+                load_profile(profile),
+                ShopOptions(
+                    seed=seed,
+                    rate_per_s=rate,
+                    markets=_listed(markets),
+                    season=season,
+                    duplicates=duplicates,
+                    out_of_order=out_of_order,
+                    out_of_order_max_s=out_of_order_max,
+                    lag_scale=lag_scale,
+                ),
+                Planted(tuple(shift or ()), tuple(outage or ())),
+                backfill_s=backfill,
+                for_s=for_s,
+            )
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+
+
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
     app()

@@ -12,7 +12,7 @@ import inspect
 import faust
 import pytest
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.consumer import fetcher
+from aiokafka.consumer import fetcher, group_coordinator
 from aiokafka.consumer.subscription_state import Assignment, TopicPartitionState
 from aiokafka.producer import message_accumulator, sender
 from aiokafka.protocol.fetch import FetchRequest
@@ -20,8 +20,10 @@ from aiokafka.record.memory_records import MemoryRecords
 from faust.app.base import App, BootStrategy
 from faust.serializers.schemas import Schema
 from faust.streams import Stream
-from faust.tables import TableManager, base as table_base, recovery
-from faust.transport import conductor, consumer as faust_consumer
+from faust.tables import TableManager, recovery
+from faust.tables import base as table_base
+from faust.transport import conductor
+from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from support.batches import log_append_time, record_batch
@@ -30,7 +32,14 @@ from streams.flow.chunk import Chunk
 from streams.worker.fetch import ChunkRecords, chunk_records
 
 SIGNATURES = [
-    (fetcher.PartitionRecords, "__init__", "tp records aborted_transactions fetch_offset key_deserializer value_deserializer check_crcs isolation_level"),
+    (
+        fetcher.PartitionRecords,
+        "__init__",
+        (
+            "tp records aborted_transactions fetch_offset key_deserializer value_deserializer "
+            "check_crcs isolation_level"
+        ),
+    ),
     (fetcher.FetchResult, "__init__", "tp assignment partition_records backoff"),
     (fetcher.FetchResult, "getall", "max_records"),
     (fetcher.Fetcher, "_proc_fetch_request", "assignment node_id request"),
@@ -39,12 +48,18 @@ SIGNATURES = [
     (AIOKafkaConsumer, "beginning_offsets", "partitions"),
     (AIOKafkaConsumer, "end_offsets", "partitions"),
     (AIOKafkaConsumer, "last_poll_timestamp", "partition"),
+    (group_coordinator.GroupCoordinator, "check_errors", ""),
     (AIOKafkaProducer, "create_batch", ""),
     (AIOKafkaProducer, "send_batch", "batch topic partition"),
     (AIOKafkaProducer, "partitions_for", "topic"),
     (message_accumulator.BatchBuilder, "append", "timestamp key value headers"),
     (driver.AIOKafkaConsumerThread, "_create_worker_consumer", "transport"),
-    (driver.AIOKafkaConsumerThread, "_fetch_records", "consumer active_partitions timeout max_records"),
+    (
+        driver.AIOKafkaConsumerThread,
+        "_fetch_records",
+        "consumer active_partitions timeout max_records",
+    ),
+    (driver.AIOKafkaConsumerThread, "_seek_wait", "consumer partitions"),
     (driver.AIOKafkaConsumerThread, "_ensure_consumer", ""),
     (driver.AIOKafkaConsumerThread, "seek_to_committed", ""),
     (driver.AIOKafkaConsumerThread, "__post_init__", ""),
@@ -66,10 +81,11 @@ SIGNATURES = [
     (recovery.Recovery, "on_recovery_completed", "generation_id"),
     (recovery.Recovery, "on_rebalance", "assigned revoked newly_assigned generation_id"),
     (recovery.Recovery, "need_recovery", ""),
+    (recovery.Recovery, "_build_highwaters", "consumer tps destination title"),
     (recovery.Recovery, "_set_recovery_ended", ""),
     (table_base.Collection, "apply_changelog_batch", "batch"),
     (table_base.Collection, "_changelog_topic_name", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -81,23 +97,43 @@ def test_a_seam_has_the_signature_we_override_or_call(owner, name, parameters):
 
 
 CALLS = [
-    (fetcher.Fetcher._fetch_requests_routine, "self._proc_fetch_request(", "looked up on the instance"),
+    (
+        fetcher.Fetcher._fetch_requests_routine,
+        "self._proc_fetch_request(",
+        "looked up on the instance",
+    ),
     (fetcher.Fetcher._proc_fetch_request, "self._records[tp] = FetchResult(", "result we convert"),
     (fetcher.Fetcher._proc_fetch_request, "PartitionRecords(", "records we take over"),
     (AIOKafkaConsumer.start, "fetch_min_bytes=self._fetch_min_bytes", "set before start"),
     (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms", "set before start"),
-    (AIOKafkaConsumer.start, "max_partition_fetch_bytes=self._max_partition_fetch_bytes", "set before start"),
+    (AIOKafkaConsumer.start, "max_partition_fetch_bytes=self._max_partition", "set before start"),
     (sender.SendProduceReqHandler.do, "self._client.send(node_id, request)", "gated by the outbox"),
-    (message_accumulator.MessageAccumulator._append_batch, "self._batch_ttl", "longer than a broker's absence"),
-    (faust_consumer.Consumer._drain_messages, "self._read_offset.__getitem__", "blind to chunk topics"),
-    (faust_consumer.Consumer._drain_messages, "self._read_offset.__setitem__", "blind to chunk topics"),
-    (faust_consumer.Consumer.perform_seek, "await self.seek_to_committed()", "the single seek path"),
+    (
+        message_accumulator.MessageAccumulator._append_batch,
+        "self._batch_ttl",
+        "longer than a broker's absence",
+    ),
+    (
+        faust_consumer.Consumer._drain_messages,
+        "self._read_offset.__getitem__",
+        "blind to chunk topics",
+    ),
+    (
+        faust_consumer.Consumer._drain_messages,
+        "self._read_offset.__setitem__",
+        "blind to chunk topics",
+    ),
+    (
+        faust_consumer.Consumer.perform_seek,
+        "await self.seek_to_committed()",
+        "the single seek path",
+    ),
     (faust_consumer.Consumer.getmany, "self._to_message", "one message a chunk"),
     (recovery.Recovery.on_recovery_completed, "consumer.perform_seek()", "positions before flow"),
     (recovery.Recovery._resume_streams, "consumer.perform_seek()", "positions before flow"),
     (App._on_partitions_revoked, "self.flow_control.clear", "queued chunks are dropped"),
     (driver.Transport.create_consumer, "self.Consumer(", "our consumer class is used"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -295,6 +331,15 @@ async def test_a_producer_has_the_parts_the_outbox_touches():
         assert producer.client.send
     finally:
         producer._closed = True
+
+
+def test_the_two_background_tasks_of_a_consumer_can_be_asked_for_their_end():
+    """Faust never asks, so a dead one went unseen: no fetch or no heartbeat, for ever."""
+    assert isinstance(fetcher.Fetcher.error_future, property)
+    assert "_coordination_task" in inspect.getsource(
+        group_coordinator.GroupCoordinator.check_errors
+    )
+    assert "check_errors" not in inspect.getsource(driver)
 
 
 def test_a_tp_is_a_topic_and_a_partition():

@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from support.kafka import alter_topic, delete_records
+from support.kafka import alter_topic, create_topic, delete_records, delete_topic
 from support.toys import Toys, read_all
 
 from streams.ops.local_stack import LocalStack
@@ -232,13 +232,15 @@ async def test_records_that_are_never_acknowledged_end_the_worker(own):
     child = own.start("one", "--ack-limit-ms", "3000")
     await own.produce(4000)
     await own.assert_exact()
-    await own.produce(4000, per_s=4000)
+    producing = asyncio.create_task(own.produce(20_000, per_s=4000))
+    await asyncio.sleep(2)  # in the midst of it something is always under way
     own.stack.kafka.pause()
     try:
         assert await asyncio.to_thread(child.wait, 30) == ExitCode.SEND_FAILED
     finally:
         own.stack.kafka.resume()
     own.start("one")
+    await producing
     await own.assert_exact()
 
 
@@ -260,3 +262,62 @@ async def test_a_broker_that_is_away_costs_nothing(own, away_s):
         if child.returncode is not None:
             own.start(worker)
     await own.assert_exact()
+
+
+async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_recovery(own):
+    """As shipped, recovery is dead from here on and the worker heartbeats for ever."""
+    await own.produce(4000)
+    child = own.start("one", "--request-timeout", "6", "--hold-assigned-s", "1.5")
+    await until(lambda: own.said("one", "assigned"))
+    own.stack.kafka.pause()
+    try:
+        code = await asyncio.to_thread(child.wait, 30)
+    finally:
+        own.stack.kafka.resume()
+    assert code == ExitCode.RECOVERY_STUCK
+    own.start("one")
+    await own.assert_exact()
+
+
+async def test_an_exception_in_a_fold_ends_the_worker_and_loses_nothing(toys):
+    await toys.create()
+    child = toys.start("one", "--crash-at", "2001")
+    await toys.produce(4000, per_s=8000)
+    assert await asyncio.to_thread(child.wait, 20) == ExitCode.CRASHED
+    assert "planted at 2001" in child.log_tail(200)
+    toys.start("one")
+    await toys.assert_exact()
+
+
+async def test_a_spare_takes_over(stack, unique, tmp_path):
+    toys = Toys(stack, unique("toy"), tmp_path, partitions=2)
+    await toys.create()
+    for worker in ("one", "two", "three"):
+        toys.start(worker)
+        await until(lambda worker=worker: toys.said(worker, "recovered"))
+    await toys.produce(4000)
+    await toys.assert_exact()
+    for worker in ("one", "two"):
+        toys.children[worker].kill()
+    await toys.produce(4000)
+    await toys.assert_exact()
+    toys.children["three"].kill()
+
+
+async def test_a_topic_deleted_under_a_worker_halts_it_and_a_new_one_is_not_taken_for_it(toys):
+    await toys.create()
+    child = toys.start("one")
+    await toys.produce(4000)
+    await toys.assert_exact()
+    await delete_topic(toys.stack.bootstrap, toys.topic)
+    assert await asyncio.to_thread(child.wait, 60) == ExitCode.LOG_CHANGED
+    await create_topic(toys.stack.bootstrap, toys.topic, toys.partitions)
+    await toys.produce(400)
+    child = toys.start("one")
+    assert await asyncio.to_thread(child.wait, 30) == ExitCode.LOG_CHANGED
+    assert "but the log holds 0 to 100" in child.log_tail(100)
+
+
+async def test_a_missing_topic_is_said_at_start(toys):
+    child = toys.start("one", "--request-timeout", "6")
+    assert await asyncio.to_thread(child.wait, 40) == ExitCode.USAGE

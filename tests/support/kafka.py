@@ -64,3 +64,13 @@ async def delete_records(bootstrap, topic, partition, before_offset):
         )
     finally:
         await admin.close()
+
+
+async def delete_topic(bootstrap, topic):
+    """Delete a topic, with whoever reads it still there."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,16 +59,16 @@ class Toy:
                 bootstrap=args.bootstrap,
                 datadir=Path(args.dir),
                 session_timeout_s=args.session,
-                request_timeout_s=max(20.0, args.session),
+                request_timeout_s=args.request_timeout,
                 fetch=FetchSettings(raw=not args.public, chunk_records=args.chunk_records),
                 watchdog=WatchdogSettings(no_progress_ms=args.no_progress_ms),
             ),
             chunk_topics=frozenset({args.topic}),
             positions=self,
-            hooks=Hooks(self.on_revoked, self.on_recovered),
+            hooks=Hooks(self.on_revoked, self.on_recovered, self.on_assigned),
             switch=switch,
         )
-        self.table = self.app.partition_table(TABLE, partitions=args.partitions)
+        self.table = self.app.partition_table(TABLE, source=args.topic, partitions=args.partitions)
         self.agent = self.app.chunk_agent(args.topic, self.fold, name="toy-fold")
         self.outbox = Outbox(
             args.bootstrap,
@@ -83,6 +84,10 @@ class Toy:
     def next_offset(self, sp: SourcePartition) -> int | None:
         through = self.states[sp].through
         return None if through < 0 else through + 1
+
+    def on_assigned(self, sps: frozenset[SourcePartition]) -> None:
+        self.say("assigned", sorted(map(str, sps)))
+        time.sleep(self.args.hold_assigned_s)
 
     def on_revoked(self, sps: frozenset[SourcePartition]) -> None:
         self.states.clear()
@@ -110,6 +115,8 @@ class Toy:
         if part is None:
             return
         state = self.states[part.sp]
+        if self.args.crash_at and b"%d" % self.args.crash_at in part.values:
+            raise ValueError(f"planted at {self.args.crash_at}")
         state.n += len(part)
         state.total += sum(int(value or 0) for value in part.values)
         state.through = part.last_offset
@@ -193,6 +200,9 @@ def main() -> int:
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--dir", required=True)
     parser.add_argument("--session", type=float, default=6.0)
+    parser.add_argument("--request-timeout", type=float, default=20.0)
+    parser.add_argument("--hold-assigned-s", type=float, default=0)
+    parser.add_argument("--crash-at", type=int, default=0)
     parser.add_argument("--public", action="store_true")
     parser.add_argument("--slow-ms", type=float, default=0)
     parser.add_argument("--stuck", action="store_true")
