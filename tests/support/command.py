@@ -12,7 +12,7 @@ import psutil
 from streams.settings import environment_without_settings
 
 ENVIRONMENT = environment_without_settings()
-DEADLINE_S = 180
+DEADLINE_S = 300
 """When a test gives up; no promise about how long anything takes."""
 
 
