@@ -1,9 +1,13 @@
-"""Where log lines go: stderr, ours and the libraries' in one format; stdout is for results."""
+"""Where log lines go: stderr or a file, ours and the libraries' in one format.
+
+Stdout is for results.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 import structlog
 
@@ -13,9 +17,13 @@ LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
 """Their `info` tells of each request; it is shown at our `debug`."""
 
 
-def configure_logs(settings: LogSettings) -> None:
-    """Send everything that is logged in this process to stderr, as the settings say."""
-    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
+    """Send everything that is logged in this process to stderr, or to a file, as the settings say.
+
+    A command that draws on the terminal wants a file.
+    """
+    on_terminal = file is None and sys.stderr.isatty()
+    as_json = settings.format == "json" or (settings.format == "auto" and not on_terminal)
     level = getattr(logging, settings.level.upper())
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
@@ -26,7 +34,7 @@ def configure_logs(settings: LogSettings) -> None:
     final: list[structlog.typing.Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=on_terminal)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -34,7 +42,7 @@ def configure_logs(settings: LogSettings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -24,6 +24,7 @@ from streams.ops import ports
 from streams.ops.child import ChildProcess
 from streams.ops.errors import OperationError
 from streams.ops.local_stack import LocalStack
+from streams.ops.logs import configure_logs
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.server import Server
 from streams.ops.supervisor import Supervisor, stop_all
@@ -274,6 +275,8 @@ async def local_index(
     """A LocalIndex, not yet launched, that is stopped at the end, and its directory removed."""
     directory = options.directory or Path(tempfile.mkdtemp(prefix="ecindex-"))
     index = LocalIndex(directory, settings, options, tell=tell, progress=progress)
+    index.logs.mkdir(parents=True, exist_ok=True)
+    configure_logs(settings.log, index.logs / "main.log")
     try:
         yield index
     finally:
