@@ -16,7 +16,9 @@ import typer
 
 from streams.ops import topics as topic_ops
 from streams.ops import worker_process
+from streams.ops.audit.run import WAIT_MS, audit
 from streams.ops.errors import OperationError
+from streams.ops.progress import rich_progress
 from streams.settings import Settings, SettingsError, load_settings
 
 WRONG, USAGE = 1, 2
@@ -155,6 +157,33 @@ def worker(
         )
         code = worker_process.run_worker(settings, as_json=as_json)
     raise typer.Exit(code)
+
+
+@app.command("audit")
+def audit_command(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    market: Annotated[
+        list[str] | None, typer.Option("--market", metavar="CODE", help="Only this; repeatable.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", help="For the workers to reach the log's end."),
+    ] = WAIT_MS / 1000,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute everything from the log and compare it, to the last digit."""
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
+        work = audit(settings, markets=market or (), wait_ms=int(wait * 1000), progress=progress)
+        report = asyncio.run(work)
+    if as_json:
+        echo_json(report.as_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if report.equal else WRONG)
 
 
 def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
