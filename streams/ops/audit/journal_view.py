@@ -51,6 +51,25 @@ class _Journaled(NamedTuple):
     where: str
 
 
+_Pair = tuple[str, object, object]
+
+
+def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_Pair]:
+    """(what, expected, found) of a value in a closing."""
+    if expected is None:
+        return [("value", None, found.value)]
+    pairs: list[_Pair] = [
+        ("observed", expected.observed, found.observed),
+        ("n", expected.n, found.n),
+        ("phase", "final", found.phase),
+        ("unit", expected.unit, found.unit),
+    ]
+    # How much of an hour was covered depends on what was known when it closed.
+    if found.status != "filling" or kind == "day":
+        pairs.append(("value", expected.value, found.value))
+    return pairs
+
+
 class FinalSums:
     """Sums of hours and days over all source partitions, from the whole log."""
 
@@ -97,6 +116,7 @@ class JournalLog:
         self._minutes: dict[str, Fence] = {}
         """Per market: version of its last record of changed values."""
         self._closed: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._wrong: dict[str, tuple[list[_Pair], str]] = {}
 
     def apply(self, stored: Stored) -> None:
         """Take the next record in."""
@@ -148,21 +168,13 @@ class JournalLog:
             key = f"{value.key} closing {record.start}"
             expected = wanted.get((value.index, value.dimension, value.member))
             self._report.judge(JOURNAL)
-            if expected is None:
-                self._report.differs(JOURNAL, key, "value", None, value.value, where)
-                continue
-            pairs: list[tuple[str, object, object]] = [
-                ("observed", expected.observed, value.observed),
-                ("n", expected.n, value.n),
-                ("phase", "final", value.phase),
-            ]
-            if value.status != "filling":
-                pairs.append(("value", expected.value, value.value))
-            elif record.kind == "day":
-                pairs.append(("status", "ok", value.status))
-            for name, left, right in pairs:
-                if left != right or type(left) is not type(right):
-                    self._report.differs(JOURNAL, key, name, left, right, where)
+            pairs = _closing_pairs(expected, value, record.kind)
+            differing = [pair for pair in pairs if pair[1] != pair[2]]
+            # What changed after it was final is closed again: the last closing counts.
+            if differing:
+                self._wrong[key] = (differing, where)
+            else:
+                self._wrong.pop(key, None)
 
     def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
         key = (stored.key or b"").decode(errors="replace")
@@ -173,6 +185,9 @@ class JournalLog:
 
         ``cut_markets``: those whose journal has lost its beginning.
         """
+        for key, (pairs, where) in self._wrong.items():
+            for name, expected, found in pairs:
+                self._report.differs(JOURNAL, key, name, expected, found, where)
         for code, market in self._published.items():
             self._judge_last(code, market, cut=code in cut_markets)
             if market.fence is not None and code in self._methodology.markets:

@@ -16,6 +16,7 @@ from streams.settings import KafkaSettings
 
 STALL_LIMIT_MS = 60_000
 _POLL_MS = 500
+_FETCH_WAIT_MS = 10
 _FETCH_BYTES = 4 * 1024 * 1024
 _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 
@@ -119,6 +120,8 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
         enable_auto_commit=False,
         auto_offset_reset="none",
         max_partition_fetch_bytes=_FETCH_BYTES,
+        # A fetch that waits at the end of one partition holds up the first fetch of the next.
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
         request_timeout_ms=min(kafka.request_timeout_ms, 40_000),
     )
     try:
