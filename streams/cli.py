@@ -48,6 +48,8 @@ ArrivalOption = Annotated[
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
 app.add_typer(topics_app, name="topics")
+bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback()
@@ -184,6 +186,26 @@ def audit_command(
     else:
         typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.equal else WRONG)
+
+
+@bench_app.command("fold")
+def bench_fold(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Order events a second and core through the whole worker path."""
+    from streams.ops.bench.fold import FoldBench, run_fold  # noqa: PLC0415 - needs the extra `local`
+
+    with reported():
+        result = run_fold(
+            FoldBench(count=count, runs=runs), lambda text: typer.echo(text, err=True)
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
 def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from streams.flow.aside import Folded
 from streams.flow.chain import Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.fold import Folded, SourceFold
+from streams.flow.fold import SourceFold
 from streams.flow.state import PARTIAL, SlotKey
 from streams.flow.wire import (
     MarkRecord,

@@ -9,6 +9,7 @@ import msgspec
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MINUTE_MS = 60_000
 _CACHE_MAX = 100_000
 PREFIX = 17  # "2026-11-24T09:54:", as long as seconds and offset follow
 
@@ -46,6 +47,8 @@ def _parse(text: str) -> int | None:
         return None
     whole_minute = moment.replace(second=0, microsecond=0, tzinfo=UTC)
     minute = (whole_minute - _EPOCH) // _MILLISECOND
+    if moment.minute != int(text[14:16]):
+        minute -= _MINUTE_MS  # rounded up into the next minute, but remembered under its own text
     if len(MINUTES) >= _CACHE_MAX:
         MINUTES.clear()
     if len(RESTS) >= _CACHE_MAX:

@@ -15,9 +15,8 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_QUARTER_MS = (
-    900_000  # every zone of the time zone database changes on a quarter of an hour since 1972
-)
+_QUARTER_MS = 900_000
+"""Since 1972 every local day of the time zone database starts on a quarter of an hour."""
 _CACHED_QUARTERS_MAX = 40_000
 _DAY_MIN, _DAY_MAX = -719_000, 2_932_000  # what datetime can hold, with a margin of some days
 
@@ -46,7 +45,10 @@ class LocalDays:
         if not _DAY_MIN < guess < _DAY_MAX:
             return guess  # beyond the calendar; such an event is too late or ahead anyway
         utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
-        return utc.astimezone(self._zone).date().toordinal() - _EPOCH_ORDINAL
+        day = utc.astimezone(self._zone).date().toordinal() - _EPOCH_ORDINAL
+        # Where clocks went back just after midnight (St. John's at 00:01, until 2011) the old date
+        # shows for another hour: the new day has begun and stays.
+        return day + 1 if instant_ms >= self.end_ms(day) else day
 
     def start_ms(self, day: int) -> int:
         """First instant of the local day, UTC epoch ms."""

@@ -139,6 +139,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
         self._paused = False
+        self._asked = False
 
     @property
     def pid(self) -> int:
@@ -177,7 +178,7 @@ class ChildProcess:
             self._pid_file.parent.mkdir(parents=True, exist_ok=True)
             end_leftover(self._pid_file)
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        self._paused = False
+        self._paused = self._asked = False
         self._process = _spawner.spawn(
             [program, *self.argv[1:]], self._env, self._cwd, self.log_path
         )
@@ -193,13 +194,18 @@ class ChildProcess:
         except subprocess.TimeoutExpired:
             return None
 
-    def terminate(self, deadline_s: float = 10.0) -> int | None:
-        """Ask it to end (SIGTERM), and SIGKILL it after ``deadline_s``; safe to call twice."""
-        if self.running:
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, once: a second one means 'at once' to some programs. Does not wait."""
+        if self.running and not self._asked:
+            self._asked = True
             self._signal(signal.SIGTERM)
             self.resume()  # a frozen process takes its signal only when thawed
-            if self.wait(deadline_s) is None:
-                self.kill()
+
+    def terminate(self, deadline_s: float = 10.0) -> int | None:
+        """Ask it to end, and SIGKILL it after ``deadline_s``; safe to call twice."""
+        self.ask_to_end()
+        if self.running and self.wait(deadline_s) is None:
+            self.kill()
         self._forget()
         return self.returncode
 

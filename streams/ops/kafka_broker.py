@@ -31,7 +31,8 @@ FORMAT_TIMEOUT_S = 120
 PROPERTIES = "server.properties"
 DATA = "data"
 JVM_FLAGS = (
-    # A small broker that starts fast: 1.9 s and 200 MB instead of 3 s and 400 MB.
+    # A small broker on a small machine: no collector or compiler threads to feed. (An AOT cache on
+    # JDK 25 would start it in 0.75 s instead of 1.9, but costs 6 s at the first stop and 64 MB.)
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Xmx256m",

@@ -119,6 +119,7 @@ class LocalStack:
                 if part is not None:
                     steps.callback(part.stop)
             for child in self._children:
+                child.ask_to_end()  # all at once, so that they drain side by side
                 steps.callback(child.terminate)
             self._children.clear()
 

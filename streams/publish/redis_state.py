@@ -16,7 +16,8 @@ from streams.flow.publication import Publication, Revision
 from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
-from streams.publish.ranking import ALL, rank_members
+from streams.publish.ranking import ALL
+from streams.publish.snapshot import Entry, Header, encode_snapshot, entry_of
 
 DAYS_KEPT = 35
 HISTORY_MS = 26 * 3_600_000
@@ -45,37 +46,6 @@ class Call(NamedTuple):
     fence: Fence
 
 
-class _Entry(NamedTuple):
-    """A value, encoded once for as long as it does not change."""
-
-    value: Value
-    text: str | None
-    encoded: bytes
-
-    def differs(self, other: _Entry) -> bool:
-        """Whether a reader of the hash would notice; ``as_of`` alone does not count."""
-        mine, theirs = self.value, other.value
-        return (
-            self.text != other.text
-            or mine.status != theirs.status
-            or mine.revision != theirs.revision
-        )
-
-    def change(self, field: str) -> bytes:
-        """Element of the JSON array of a ``:changes`` entry."""
-        return b'{"field":%b,"value":%b,"status":%b,"revision":%d}' % (
-            _encode_json(field),
-            b"null" if self.text is None else self.text.encode(),
-            _encode_json(self.value.status),
-            self.value.revision,
-        )
-
-
-def _entry(value: Value) -> _Entry:
-    text = None if value.value is None else decimal(value.value)
-    return _Entry(value, text, _encode_json(value))
-
-
 class MarketState:
     """One market of one owner, from taking it over to losing it."""
 
@@ -88,10 +58,10 @@ class MarketState:
         self._limits = limits
         self._phase = ""
         self._as_of_ms = 0
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._days: dict[str, dict[str, str | None]] = {}
         self._history: dict[int, dict[str, int | float | None]] = {}
-        self._acknowledged: dict[str, _Entry] | None = None
+        self._acknowledged: dict[str, Entry] | None = None
         self._base: Fence | None = None
         self._days_unsent: dict[str, str | None] = {}
         self._history_unsent: set[int] = set()
@@ -114,11 +84,13 @@ class MarketState:
         self._phase = publication.phase
         self._as_of_ms = publication.as_of_ms
         known = self._entries
-        entries: dict[str, _Entry] = {}
+        entries: dict[str, Entry] = {}
         for value in publication.values:
             field = value.field
             entry = known.get(field)
-            entries[field] = entry if entry is not None and entry.value is value else _entry(value)
+            entries[field] = (
+                entry if entry is not None and entry.value is value else entry_of(value)
+            )
         self._entries = entries
         self._take_days(publication.days)
         self._take_history(publication.revisions)
@@ -155,7 +127,7 @@ class MarketState:
                 "required": self._required,
                 "expire_ms": str(self._limits.expire_ms),
                 "published_at": published_at,
-                "published_at_offset": str(len(self._head(""))),
+                "published_at_offset": str(self._header("").published_at_offset),
             }
         )
         return Call(packed, b"", b"", self._base)
@@ -195,9 +167,14 @@ class MarketState:
             }
         )
         joined = b"[%b]" % b",".join(changes) if changes else b""
-        return Call(packed, self._snapshot(published_at), joined, self.fence)
+        snapshot, self.left_out = encode_snapshot(
+            self._header(published_at),
+            list(self._entries.values()),
+            self._limits.snapshot_bytes_max,
+        )
+        return Call(packed, snapshot, joined, self.fence)
 
-    def _differences(self, before: dict[str, _Entry]) -> tuple[list[str], list[str], list[bytes]]:
+    def _differences(self, before: dict[str, Entry]) -> tuple[list[str], list[str], list[bytes]]:
         """(pairs to set, fields to remove, changes to tell) against an earlier state."""
         pairs: list[str] = []
         gone: list[str] = []
@@ -222,29 +199,10 @@ class MarketState:
             )
         return pairs, gone, changes
 
-    def _head(self, published_at: str) -> bytes:
-        """Start of the snapshot, up to and with ``published_at``; a beat overwrites that alone."""
-        as_of = rfc3339(self._as_of_ms)
-        return b'{"market":%b,"as_of":"%b","published_at":"%b' % (
-            _encode_json(self.market),
-            as_of.encode(),
-            published_at.encode(),
-        )
-
-    def _snapshot(self, published_at: str) -> bytes:
+    def _header(self, published_at: str) -> Header:
         assert self.fence is not None
-        head = b'%b","edition":%d,"phase":%b,"values":[' % (
-            self._head(published_at),
-            self.fence.edition,
-            _encode_json(self._phase),
-        )
-        room = self._limits.snapshot_bytes_max - len(head) - len(b'],"left_out":1000000}')
-        entries = list(self._entries.values())
-        size = sum(len(entry.encoded) + 1 for entry in entries)
-        kept = entries if size <= room else _largest(entries, room)
-        self.left_out = len(entries) - len(kept)
-        end = b'],"left_out":%d}' % self.left_out if self.left_out else b"]}"
-        return head + b",".join([entry.encoded for entry in kept]) + end
+        as_of = rfc3339(self._as_of_ms)
+        return Header(self.market, as_of, published_at, self.fence.edition, self._phase)
 
     def _take_days(self, values: list[Value]) -> None:
         for value in values:
@@ -326,22 +284,3 @@ def _is_headline(value: Value) -> bool:
         and value.window == _HEADLINE_WINDOW
         and value.day is None
     )
-
-
-def _largest(entries: list[_Entry], room: int) -> list[_Entry]:
-    """Values of the largest members, as many whole ranks as fit, in the order given."""
-    ranks = rank_members(entry.value for entry in entries)
-
-    def rank(entry: _Entry) -> int:
-        return ranks.get((entry.value.dimension, entry.value.member), -1)
-
-    sizes: dict[int, int] = {}
-    for entry in entries:
-        sizes[rank(entry)] = sizes.get(rank(entry), 0) + len(entry.encoded) + 1
-    limit = -2
-    for level in sorted(sizes):
-        room -= sizes[level]
-        if room < 0:
-            break
-        limit = level
-    return [entry for entry in entries if rank(entry) <= limit]

@@ -24,6 +24,7 @@ import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 
 from streams import clock
 from streams.flow.publication import Publication
@@ -277,5 +278,7 @@ def _client(url: str, timeout_s: float) -> Redis:
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=retry,
+        # A hosted service's notices of its maintenance; other servers answer with an error.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)

@@ -56,6 +56,7 @@ class ValuesReader:
         self._values: dict[str, tuple[Fence, Value | None]] = {}
         self._fences: dict[str, dict[str, FenceContent]] = {}
         self._floors: dict[str, Fence] = {}
+        self._as_of_floors: dict[str, int] = {}
         self._writers = 0
 
     def apply(
@@ -82,6 +83,10 @@ class ValuesReader:
         """The highest version that any writer published of ``market``; None: nobody ever did."""
         return self._floors.get(market)
 
+    def as_of_floor_ms(self, market: str) -> int | None:
+        """The latest ``as_of`` that any writer of any edition published; never to be gone below."""
+        return self._as_of_floors.get(market)
+
     def fences(self, market: str) -> dict[str, FenceContent]:
         """Fence record of each writer of ``market`` whose record stands (a copy)."""
         return dict(self._fences.get(market, {}))
@@ -92,6 +97,8 @@ class ValuesReader:
         floor = self._floors.get(market)
         if floor is None or version > floor:
             self._floors[market] = version
+        as_of_ms = self._as_of_floors.get(market, version.as_of_ms)
+        self._as_of_floors[market] = max(as_of_ms, version.as_of_ms)
         writers = self._fences.setdefault(market, {})
         known = writers.get(writer)
         if known is not None and version < known.version:

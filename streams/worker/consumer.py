@@ -18,11 +18,14 @@ from streams.worker.consumer_thread import ChunkConsumerThread
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from streams.worker.intake import Intake
 
 logger = get_logger(__name__)
+
+
+_HANDOVER_S = 2.0
 
 
 class Listeners(NamedTuple):
@@ -30,6 +33,7 @@ class Listeners(NamedTuple):
 
     on_assigned: Callable[[frozenset[SourcePartition]], None]
     on_revoked: Callable[[frozenset[SourcePartition]], None]
+    drain: Callable[[float], Awaitable[bool]]
 
 
 class _ReadOffsets(dict[TP, int | None]):
@@ -120,13 +124,28 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         """Drop state first, with no await before it: the next owner may be waiting for us."""
         sps = self._owned(revoked)
         self._intake.close(self._intake.owned | sps)
-        self._listeners.on_revoked(sps)
+        await self._tell(self._listeners.on_revoked, sps)
+        # What is under way lands before the next owner reads the changelog, if it lands soon; if
+        # not, it is a late write like a zombie's, and the next owner's state allows for those.
+        await self._listeners.drain(_HANDOVER_S)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         """Tell what is ours now; recovery follows."""
-        self._listeners.on_assigned(self._owned(assigned))
+        await self._tell(self._listeners.on_assigned, self._owned(assigned))
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _tell(
+        self,
+        listener: Callable[[frozenset[SourcePartition]], None],
+        sps: frozenset[SourcePartition],
+    ) -> None:
+        try:
+            listener(sps)
+        except Exception as error:
+            # aiokafka logs what a rebalance listener raises, and goes on with the rebalance.
+            await self.crash(error)
+            raise
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek to where the states go on; the one path of recovery, resume and a stopped flow."""
@@ -136,12 +155,19 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
                 self._intake.begin_at(SourcePartition(tp.topic, tp.partition), offset)
         return found
 
-    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - Faust's signature
-        """Commit what `mark_done` told, in place of what streams acknowledged."""
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
+        """Commit what `mark_done` told; other topics as Faust has it.
+
+        Chunk topics acknowledge nothing, so Faust's own accounting knows none of them.
+        """
+        committed = bool(await super().force_commit(topics, start_new_transaction))
         done = self._intake.take_done()
         if not done or self._thread.thread_loop.is_closed():
-            return False
-        return bool(await self._thread.on_loop(self._thread.commit_done(done)))
+            return committed
+        if await self._thread.on_loop(self._thread.commit_done(done)):
+            return True
+        self._intake.give_back(done)
+        return committed
 
     # -- intake.Reader
 

@@ -19,7 +19,7 @@ from streams.worker.consumer import Listeners
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
 from streams.worker.recovery import LoudTableManager
-from streams.worker.stops import Presence, StopSwitch
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 from streams.worker.tables import PartitionTable
 from streams.worker.transport import ChunkTransport, chunk_topic, require_compiled_streams
 from streams.worker.watchdog import Watchdog, WatchdogSettings
@@ -27,6 +27,8 @@ from streams.worker.watchdog import Watchdog, WatchdogSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from streams.worker.outbox import Outbox
 
 logger = get_logger(__name__)
 
@@ -56,7 +58,9 @@ class AppSettings:
     datadir: Path
     session_timeout_s: float = 10.0
     rebalance_timeout_s: float = 30.0
-    request_timeout_s: float = 90.0
+    request_timeout_s: float = 40.0
+    """Above the rebalance timeout, which a join may take. No longer: a half-open connection is
+    noticed after it, and a recovery call that takes longer ends the process."""
     fetch: FetchSettings = field(default_factory=FetchSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
 
@@ -77,6 +81,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     presence: Presence
     switch: StopSwitch
     watchdog: Watchdog
+    outbox: Outbox | None = None
+    """Set by the runner; recovery waits for what it still has under way."""
     _fetch: FetchSettings
     _hooks: Hooks
     _clock: Callable[[], int]
@@ -87,7 +93,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             self,
             intake=self.intake,
             fetch=self._fetch,
-            listeners=Listeners(self._on_assigned, self._on_revoked),
+            listeners=Listeners(self._on_assigned, self._on_revoked, self._drain),
             presence=self.presence,
             switch=self.switch,
             clock=self._clock,
@@ -101,12 +107,21 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         self.watchdog.on_recovery_started()
         self._hooks.on_revoked(sps)
 
+    async def _drain(self, deadline_s: float) -> bool:
+        return self.outbox is None or await self.outbox.drain(deadline_s)
+
+    async def drain_outbox(self) -> None:
+        """Wait until all that was put is acknowledged; recovery calls it first."""
+        if not await self._drain(self.conf.broker_request_timeout):
+            raise Fatal(ExitCode.RECOVERY_STUCK, "recovery: earlier records were not acknowledged")
+
     async def on_recovered(self, sps: SourcePartitions) -> None:
         """Let the flow half build its states; recovery calls it when the tables are complete."""
         await self._hooks.on_recovered(sps)
 
     def on_ready(self) -> None:
         """Note that the sources are resumed; recovery calls it last."""
+        self.intake.on_ready()
         self.watchdog.on_ready()
 
     def chunk_agent(
@@ -130,14 +145,15 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             supervisor_strategy=CrashingSupervisor,
         )(run)
 
-    def partition_table(self, name: str, *, partitions: int) -> PartitionTable:
-        """Add a table whose changelog is recovered per partition.
+    def partition_table(self, name: str, *, source: str, partitions: int) -> PartitionTable:
+        """Add a table whose changelog is recovered per partition of ``source``.
 
-        ``partitions`` equals its source topic's count: Faust assigns topics with equal counts
-        together, so the changelog partition comes to whoever gets the source partition.
+        ``partitions`` is the count of both: Faust assigns topics with equal counts together, so the
+        changelog partition comes to whoever gets the source partition.
         """
+        assert source in self.intake.chunk_topics, f"{source} is not a chunk topic of this app"
         table: PartitionTable = self.tables.add(
-            PartitionTable(self, name=name, partitions=partitions)
+            PartitionTable(self, name=name, source=source, partitions=partitions)
         )
         return table
 
@@ -174,10 +190,12 @@ def create_faust_app(
         # -- reading
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=settings.fetch.partition_bytes,
-        # Bounds the changelog queue; chunk topics have their own bound.
-        stream_buffer_maxsize=1024,
+        # Bounds the changelog queue, which holds chunks too; chunk topics have their own bound.
+        stream_buffer_maxsize=settings.fetch.queue_chunks,
         stream_recovery_delay=0.0,  # it only delays every failover
         stream_wait_empty=False,  # no chunk is acknowledged, so there is nothing to wait for
+        # How long a topic that was repartitioned or came back goes unnoticed; 5 min by default.
+        consumer_metadata_max_age_ms=30_000,
         # -- tables
         store="memory://",
         table_standby_replicas=0,  # the default of 1 reads every changelog twice
@@ -189,7 +207,7 @@ def create_faust_app(
         worker_redirect_stdouts=False,
         # Faust's maps of who owns what are keyed by it: two workers of one host must differ.
         canonical_url=f"http://{worker}.invalid:1",
-        datadir=settings.datadir / worker,  # a shared one is a shared lock
+        datadir=settings.datadir,  # two empty folders: nothing is stored
     )
     app.intake = Intake(chunk_topics, monotonic=monotonic)
     app.positions = positions

@@ -23,7 +23,7 @@ from streams.worker.caught_up import CaughtUp
 from streams.worker.contiguity import Guard, offset_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from streams.flow.chunk import Chunk, SourcePartition
 
@@ -132,7 +132,10 @@ class Intake:
         return sp in self._paused
 
     def pause(self, sp: SourcePartition) -> None:
-        """Halt one source partition; the others go on. Lasts until `resume` or a rebalance."""
+        """Halt one source partition; the others go on. Lasts until `resume` or a rebalance.
+
+        Also from within ``on_recovered``, for a state that cannot be built.
+        """
         self._paused.add(sp)
         if self._reader is not None:
             self._reader.hold(sp)
@@ -156,12 +159,22 @@ class Intake:
     def open(self, sp: SourcePartition, next_offset: int | None) -> None:
         """``sp`` is ours and its state is recovered."""
         self._guard.open(sp, next_offset)
+        if next_offset is not None:
+            # Recovered is acknowledged. Without this an idle partition whose last commit was lost
+            # in a crash would show its lag for ever.
+            self._done[sp] = next_offset
         with self._lock:
             self._caught_up[sp] = CaughtUp()
 
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
         """Tell that the log of ``sp`` begins at ``earliest``."""
         self._guard.begin_at(sp, earliest)
+
+    def on_ready(self) -> None:
+        """Hold back again what was paused while its state was built: Faust resumed all."""
+        if self._reader is not None:
+            for sp in self._paused:
+                self._reader.hold(sp)
 
     def close(self, sps: Iterable[SourcePartition]) -> None:
         """Let go of these partitions; what is queued of them is dropped."""
@@ -191,6 +204,12 @@ class Intake:
         """Next offsets to commit, each handed out once."""
         done, self._done = self._done, {}
         return done
+
+    def give_back(self, done: Mapping[SourcePartition, int]) -> None:
+        """Take back what could not be committed, for the next time."""
+        for sp, offset in done.items():
+            if sp in self._caught_up:
+                self._done.setdefault(sp, offset)
 
     def _on_gap(self, sp: SourcePartition) -> None:
         if self._reader is not None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import structlog
 
 from streams.clock import monotonic_ms
+from streams.flow.aside import Folded, SetAside
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.fold import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
 from streams.index.methodology import Methodology
 from streams.publish.metrics import Metrics

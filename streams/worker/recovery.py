@@ -38,10 +38,19 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         with the state, since another owner may have held the partition in between.
         """
         self.active_offsets.clear()
+        self._forget_tables()
+        await super().on_rebalance(*args, **kwargs)
+
+    def _forget_tables(self) -> None:
         for table in self.tables.values():
             if isinstance(table, PartitionTable):
                 table.forget()
-        await super().on_rebalance(*args, **kwargs)
+
+    async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None:
+        # What we wrote for our last assignment must be in the changelogs before their ends are
+        # taken, or a state is rebuilt without its own latest record, which then lands behind it.
+        await self.app.drain_outbox()
+        await super()._build_highwaters(*args, **kwargs)
 
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 - Faust's signature
         work = asyncio.ensure_future(coro)
@@ -91,11 +100,14 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             for tp in assigned
             if tp.topic in intake.chunk_topics
         )
+        self._check_topics()
+        self._check_tables(sps, assigned)
         await app.on_recovered(sps)
         if app.consumer_generation_id != generation_id or self.signal_recovery_start.is_set():
             raise RebalanceAgain
         for sp in sps:
             intake.open(sp, app.positions.next_offset(sp))
+        self._forget_tables()
         if assigned:
             # Faust resumes the sources and seeks them afterwards: without this seek it would read
             # from the committed offset in between.
@@ -104,6 +116,27 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             except IllegalStateError as error:
                 raise RebalanceAgain from error
         return True
+
+    def _check_topics(self) -> None:
+        consumer = self.app.consumer._thread._ensure_consumer()
+        for topic in sorted(self.app.intake.chunk_topics):
+            if not consumer.partitions_for_topic(topic):
+                # Faust goes on without it ("ignoring missing topic"), idle and seemingly well.
+                raise Fatal(ExitCode.LOG_CHANGED, f"topic {topic} is gone from the cluster")
+
+    def _check_tables(self, sps: frozenset[SourcePartition], assigned: Any) -> None:
+        for table in self.tables.values():
+            if not isinstance(table, PartitionTable):
+                continue
+            if table.hole is not None:
+                raise Fatal(ExitCode.RECOVERY_STUCK, f"recovery left a hole: {table.hole}")
+            changelog = table.changelog_topic_name
+            for sp in sps:
+                if sp.topic == table.source and (changelog, sp.partition) not in assigned:
+                    reason = (
+                        f"{sp} is ours but {changelog}-{sp.partition} is not: its state is lost"
+                    )
+                    raise Fatal(ExitCode.USAGE, reason)
 
     def _on_ready(self) -> None:
         self.app.on_ready()

@@ -16,18 +16,19 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from streams.worker.stops import ExitCode, Fatal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from streams.worker.faust_app import ChunkApp
     from streams.worker.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FATAL_GRACE_S = 3.0
 """To leave the group, so that the partitions move at once and not after a session timeout."""
 
@@ -89,17 +90,23 @@ async def serve(
     """Run a worker in the present loop until SIGTERM, SIGINT or a fatal reason."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
+    timers: list[threading.Timer] = []
     app, switch = worker.app, worker.app.switch
 
     def on_fatal(reason: Fatal) -> None:
         logger.critical("Ending: %s (%s)", reason.reason, reason.code.name)
         # Whatever the loops do or do not do: the process ends.
-        _exit_later(_FATAL_GRACE_S, reason.code, exit_now)
+        timers.append(_exit_later(_FATAL_GRACE_S, reason.code, exit_now))
+        loop.call_soon_threadsafe(ended.set)
+
+    def on_signal(*_: object) -> None:
+        # Not loop.add_signal_handler: that runs on the loop, and a fold that never returns would
+        # keep even the deadline from starting.
+        timers.append(_exit_later(drain_deadline_s, ExitCode.DRAIN_TIMEOUT, exit_now))
         loop.call_soon_threadsafe(ended.set)
 
     switch.listen(on_fatal)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     starting: asyncio.Task[None] | None = None
     try:
         await _start_outbox(worker)
@@ -109,29 +116,34 @@ async def serve(
     except Fatal as reason:
         switch.trip(reason)
     if switch.reason is None:
-        _exit_later(drain_deadline_s, ExitCode.DRAIN_TIMEOUT, exit_now)
-        await _drain(worker, drain_deadline_s)
-    code = await _stop(worker, starting)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
-    return code
+        await _unless_it_fails(worker, _drain(worker, drain_deadline_s))
+    await _unless_it_fails(worker, _stop(worker, starting))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if switch.reason is None:
+        for timer in timers:
+            timer.cancel()
+    return int(switch.reason.code if switch.reason else ExitCode.OK)
 
 
 async def _start_outbox(worker: Worker) -> None:
+    worker.app.outbox = worker.outbox
+    topics = worker.app.intake.chunk_topics | worker.app.tables.changelog_topics
     try:
         await worker.outbox.start()
-        counts = {
-            topic: await worker.outbox.partitions(topic)
-            for topic in worker.app.intake.chunk_topics | set(worker.app.tables.changelog_topics)
-        }
-    except KafkaError as error:
+        counts = {topic: await worker.outbox.partitions(topic) for topic in topics}
+    except UnknownTopicOrPartitionError as error:
         # Faust never assigns a topic that did not exist when it started, and says nothing.
-        raise Fatal(ExitCode.USAGE, f"cannot start: {error!r}") from error
+        wanted = ", ".join(sorted(topics))
+        raise Fatal(ExitCode.USAGE, f"one of these topics is missing: {wanted}") from error
+    except KafkaError as error:
+        raise Fatal(ExitCode.NO_BROKER, f"cannot start: {error!r}") from error
     for table in worker.app.tables.values():
-        found = counts[table.changelog_topic_name]
-        if found != table.partitions:
-            reason = f"{table.changelog_topic_name} has {found} partitions, not {table.partitions}"
-            raise Fatal(ExitCode.USAGE, reason)
+        for topic in (table.changelog_topic_name, table.source):
+            if counts[topic] != table.partitions:
+                # Unequal counts are not assigned together: a state without its records.
+                reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
+                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; they must be equal")
     await worker.on_started()
 
 
@@ -163,7 +175,15 @@ async def _drain(worker: Worker, deadline_s: float) -> None:
         await worker.app._consumer.commit()
 
 
-async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> int:
+async def _unless_it_fails(worker: Worker, work: Coroutine[Any, Any, None]) -> None:
+    """Go on with the end whatever happens; a failure on the way is a crash, the reason stands."""
+    ended = await asyncio.gather(work, return_exceptions=True)
+    if (error := ended[0]) is not None:
+        logger.error("While ending: %r", error, exc_info=error)
+        worker.app.switch.trip(Fatal(ExitCode.CRASHED, f"while ending: {error!r}"))
+
+
+async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> None:
     app = worker.app
     app.watchdog.stop()
     owned = app.intake.owned
@@ -173,10 +193,9 @@ async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> int:
     if starting is not None:
         starting.cancel()
     await worker.outbox.close()
-    return int(app.switch.reason.code if app.switch.reason else ExitCode.OK)
 
 
-def _exit_later(delay_s: float, code: int, exit_now: Callable[[int], Any]) -> None:
+def _exit_later(delay_s: float, code: int, exit_now: Callable[[int], Any]) -> threading.Timer:
     def exit_process() -> None:
         logging.shutdown()
         exit_now(int(code))
@@ -184,3 +203,4 @@ def _exit_later(delay_s: float, code: int, exit_now: Callable[[int], Any]) -> No
     timer = threading.Timer(delay_s, exit_process)
     timer.daemon = True
     timer.start()
+    return timer

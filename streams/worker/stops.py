@@ -36,6 +36,8 @@ class ExitCode(enum.IntEnum):
     """The log no longer holds the next offset (retention, recreated topic); needs a person."""
     DRAIN_TIMEOUT = 15
     """A stop was asked for and the drain outlasted its deadline."""
+    NO_BROKER = 16
+    """Kafka could not be reached at the start; try again, with backoff."""
 
 
 class Fatal(Exception):  # noqa: N818 - a reason to stop, not an error to handle

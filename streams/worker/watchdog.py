@@ -90,11 +90,18 @@ class Watchdog:
             self._seen.pop(sp, None)
         for sp in owned:
             position, log_end = self._intake.position(sp), self._intake.log_end(sp)
-            idle = log_end is not None and position is not None and position >= log_end
+            idle = log_end is not None and position is not None and position == log_end
             before, since = self._seen.get(sp, (None, now))
             if idle or position != before or self._intake.is_paused(sp) or sp not in self._seen:
                 self._seen[sp] = (position, now)
             elif now - since > self._settings.no_progress_ms:
+                if log_end is not None and position is not None and position > log_end:
+                    # Briefly so after a leader election; for good when the topic was recreated,
+                    # and then every new record is dropped as one that was folded already.
+                    reason = (
+                        f"{sp}: the state goes on at offset {position}, the log ends at {log_end}"
+                    )
+                    return Fatal(ExitCode.LOG_CHANGED, reason)
                 return Fatal(
                     ExitCode.NO_PROGRESS,
                     f"{sp}: no progress for {now - since} ms at offset {position} of {log_end}",

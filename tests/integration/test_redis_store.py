@@ -307,6 +307,25 @@ async def test_a_delta_is_not_put_upon_another_publishers_state(make_store, clie
     ) == ["1", "1"]
 
 
+async def test_an_heir_leaves_nothing_of_what_it_does_not_publish(make_store, client, keys):
+    filling = value(member="toys", number=None, status="filling")
+    await make_store().publish(publication([value(), filling], applied=1), NOW_MS)
+    await make_store().publish(publication([value("sales")], applied=2), NOW_MS)
+    fields = {field for field in await client.hkeys(keys.values) if not field.startswith("@")}
+    assert fields == {"sales:category:books:1m"}
+
+
+async def test_a_refusal_tells_what_stands_there(make_store):
+    await make_store().publish(publication(applied=2), NOW_MS)
+    zombie = make_store()
+    with capture_logs() as logs:
+        await zombie.publish(publication(applied=1), NOW_MS)
+        await zombie.heartbeat(NOW_MS)
+    (line,) = logs
+    assert line["event"] == "redis_refused_older_version"
+    assert line["found"] == ("1", str(AS_OF_MS), "2")
+
+
 async def test_everything_is_rewritten_every_30_s(make_store, client, keys):
     watch = Watch()
     store = make_store(monotonic_ms=watch)

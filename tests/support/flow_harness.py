@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streams.flow.aside import Folded
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
-from streams.flow.fold import Folded
 from streams.flow.publication import Publication
 from streams.flow.source import SourceLevel
 from streams.index.methodology import Methodology, parse

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
 
@@ -41,3 +42,35 @@ async def consume(bootstrap, topic, count, partition=0):
     consumer.assign([TopicPartition(topic, partition)])
     async with consumer:
         return [(await consumer.getone()).value for _ in range(count)]
+
+
+async def alter_topic(bootstrap, topic, configs):
+    """Change a topic's configuration, while others use it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+    finally:
+        await admin.close()
+
+
+async def delete_records(bootstrap, topic, partition, before_offset):
+    """Cut the beginning of a partition's log, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {TopicPartition(topic, partition): RecordsToDelete(before_offset)}
+        )
+    finally:
+        await admin.close()
+
+
+async def delete_topic(bootstrap, topic):
+    """Delete a topic, with whoever reads it still there."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()

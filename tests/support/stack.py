@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 
@@ -21,17 +22,19 @@ def cache_dir():
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory, cache_dir):
+def stack(request, tmp_path_factory, cache_dir):
     """``stack.bootstrap`` and ``stack.redis_url`` of servers that every test of the session uses.
 
     Whoever wants to kill or freeze a server starts a LocalStack of their own.
     """
-    with (
-        rich_progress() as progress,
-        LocalStack(
-            tmp_path_factory.mktemp("stack"), cache_dir=cache_dir, progress=progress
-        ) as local,
-    ):
+    directory = tmp_path_factory.mktemp("stack")
+    with contextlib.ExitStack() as parts:
+        # Past pytest's capture: a first run downloads for some seconds and must say so.
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled(), rich_progress() as progress:
+            local = parts.enter_context(
+                LocalStack(directory, cache_dir=cache_dir, progress=progress)
+            )
         yield local
 
 

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,16 +59,16 @@ class Toy:
                 bootstrap=args.bootstrap,
                 datadir=Path(args.dir),
                 session_timeout_s=args.session,
-                request_timeout_s=max(20.0, args.session),
+                request_timeout_s=args.request_timeout,
                 fetch=FetchSettings(raw=not args.public, chunk_records=args.chunk_records),
                 watchdog=WatchdogSettings(no_progress_ms=args.no_progress_ms),
             ),
             chunk_topics=frozenset({args.topic}),
             positions=self,
-            hooks=Hooks(self.on_revoked, self.on_recovered),
+            hooks=Hooks(self.on_revoked, self.on_recovered, self.on_assigned),
             switch=switch,
         )
-        self.table = self.app.partition_table(TABLE, partitions=args.partitions)
+        self.table = self.app.partition_table(TABLE, source=args.topic, partitions=args.partitions)
         self.agent = self.app.chunk_agent(args.topic, self.fold, name="toy-fold")
         self.outbox = Outbox(
             args.bootstrap,
@@ -84,6 +85,10 @@ class Toy:
         through = self.states[sp].through
         return None if through < 0 else through + 1
 
+    def on_assigned(self, sps: frozenset[SourcePartition]) -> None:
+        self.say("assigned", sorted(map(str, sps)))
+        time.sleep(self.args.hold_assigned_s)
+
     def on_revoked(self, sps: frozenset[SourcePartition]) -> None:
         self.states.clear()
 
@@ -98,6 +103,10 @@ class Toy:
         self.say("recovered", {str(sp): self.states[sp].through for sp in sps})
 
     async def fold(self, chunk: Chunk) -> None:
+        if self.args.stuck:
+            await asyncio.to_thread(lambda: None)
+            while True:  # a fold that never returns; the loop never runs again
+                sum(range(1000))
         if self.args.slow_ms:
             self.largest_queue = max(self.largest_queue, self.queue_size())
             await asyncio.sleep(self.args.slow_ms / 1000)
@@ -106,6 +115,8 @@ class Toy:
         if part is None:
             return
         state = self.states[part.sp]
+        if self.args.crash_at and b"%d" % self.args.crash_at in part.values:
+            raise ValueError(f"planted at {self.args.crash_at}")
         state.n += len(part)
         state.total += sum(int(value or 0) for value in part.values)
         state.through = part.last_offset
@@ -114,7 +125,9 @@ class Toy:
             self.flush(part.sp)
 
     def queue_size(self) -> int:
-        return sum(stream.channel.queue.qsize() for stream in self.app._streams())
+        return sum(
+            topic.queue.qsize() for topic in self.app.topics if self.args.topic in topic.topics
+        )
 
     def flush(self, sp: SourcePartition) -> None:
         state = self.states[sp]
@@ -145,6 +158,7 @@ class Toy:
         while True:
             await asyncio.sleep(0.1)
             intake = self.app.intake
+            self.pause_or_resume()
             try:
                 await self.flush_all()
             except OutboxStopped as error:
@@ -164,6 +178,14 @@ class Toy:
                 | {"unacked": self.outbox.oldest_unacked_age_ms(), "queue": self.largest_queue},
             )
 
+    def pause_or_resume(self) -> None:
+        wanted = (Path(self.args.dir) / "pause").exists()
+        for sp in self.app.intake.owned:
+            if wanted and not self.app.intake.is_paused(sp):
+                self.app.intake.pause(sp)
+            elif not wanted:
+                self.app.intake.resume(sp)
+
     def say(self, what: str, content: object) -> None:
         line = json.dumps({"at": monotonic_ms(), "what": what, "content": content})
         with (Path(self.args.dir) / "status.jsonl").open("a") as out:
@@ -178,8 +200,12 @@ def main() -> int:
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--dir", required=True)
     parser.add_argument("--session", type=float, default=6.0)
+    parser.add_argument("--request-timeout", type=float, default=20.0)
+    parser.add_argument("--hold-assigned-s", type=float, default=0)
+    parser.add_argument("--crash-at", type=int, default=0)
     parser.add_argument("--public", action="store_true")
     parser.add_argument("--slow-ms", type=float, default=0)
+    parser.add_argument("--stuck", action="store_true")
     parser.add_argument("--flush-each", action="store_true")
     parser.add_argument("--chunk-records", type=int, default=4000)
     parser.add_argument("--no-progress-ms", type=int, default=30_000)

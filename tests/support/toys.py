@@ -84,6 +84,33 @@ class Toys:
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
             await producer.flush()
 
+    async def produce_in_transaction(self, number, *, count, commit):
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.stack.bootstrap, transactional_id=f"{self.name}-{number}"
+        )
+        async with producer:
+            await producer.begin_transaction()
+            for value in range(count):
+                await producer.send(self.topic, b"%d" % value, partition=value % self.partitions)
+            await (producer.commit_transaction() if commit else producer.abort_transaction())
+
+    async def produce_keyed(self, first, *, keys, count):
+        async with AIOKafkaProducer(bootstrap_servers=self.stack.bootstrap) as producer:
+            for partition in range(self.partitions):
+                for value in range(first, first + count):
+                    await producer.send(
+                        self.topic, b"%d" % value, key=b"%d" % (value % keys), partition=partition
+                    )
+            await producer.flush()
+
+    async def produce_compressed(self, partition, codec, *, count):
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.stack.bootstrap, compression_type=codec, linger_ms=5
+        ) as producer:
+            for value in range(count):
+                await producer.send(self.topic, b"%d" % value, partition=partition)
+            await producer.flush()
+
     async def states(self):
         records, _ = await read_all(self.stack.bootstrap, self.changelog, self.partitions)
         states = {}

@@ -1,0 +1,248 @@
+"""Level 1 equals the batch recomputation of its log prefix, however it is cut and wherever it dies."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.flow import state as state_module
+from streams.flow.chain import Identity
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.fold import SourceFold
+from streams.flow.rows import add_order, add_order_to_day, add_payment
+from streams.flow.source import SourceLevel
+from streams.flow.state import CHECKPOINT, DAY, LIVE, MarketState
+from streams.flow.wire import decode_mark, decode_partial, parse_key
+from streams.index.events import decode_orders, decode_payments
+from streams.index.partials import from_wire
+from tests.support.by_name import named, without_zeros
+from tests.support.events import encoded, order_events, payment_events, source_logs, tuned
+from tests.support.flow_harness import METHODOLOGY
+from tests.support.reference import Rules, SourceReference, contributions
+
+IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
+
+
+@pytest.fixture(autouse=True)
+def _small_memories(monkeypatch):
+    """Panes cool and warm, label and instant memories overflow, within a few events."""
+    monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
+    monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 1)
+    monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)
+    monkeypatch.setattr("streams.index.instants._CACHE_MAX", 8)
+
+
+def source(payments: bool) -> SourcePartition:
+    return SourcePartition("payments" if payments else "orders", 0)
+
+
+def chunk_of(log, sp, start, stop) -> Chunk:
+    part = log[start:stop]
+    return Chunk(
+        sp, start, stop - 1, [None] * len(part), [v for v, _ in part], [ts for _, ts in part]
+    )
+
+
+def reference_of(log, payments, methodology=METHODOLOGY) -> SourceReference:
+    reference = SourceReference(Rules.of(methodology), payments)
+    for offset, (value, timestamp_ms) in enumerate(log):
+        reference.add(offset, value, timestamp_ms)
+    return reference
+
+
+def rows_of(fold: SourceFold) -> dict:
+    """Open slots by name, both books level."""
+    fold.take_touched(CHECKPOINT)
+    found = {}
+    for code, state in fold.markets.items():
+        for start, pane in state.panes.items():
+            found[code, LIVE, start] = named(state.layout, LIVE, pane.row)
+        for number, day in state.days.items():
+            found[code, DAY, number] = named(state.layout, DAY, day.row)
+    return {key: row for key, row in found.items() if row}
+
+
+def check_against(fold: SourceFold, reference: SourceReference) -> None:
+    through = fold.through
+    assert fold.watermarks() == reference.watermarks_at(through)
+    for key, row in rows_of(fold).items():
+        assert row == without_zeros(reference.row(*key, through)), key
+    open_now = {
+        key
+        for key in reference.slots()
+        if without_zeros(reference.row(*key, through))
+        and not fold.markets[key[0]].is_closed(_slot(key))
+    }
+    assert open_now == set(rows_of(fold))
+
+
+def _slot(key):
+    from streams.flow.state import SlotKey
+
+    return SlotKey(*key)
+
+
+@pytest.mark.parametrize("payments", [False, True])
+@given(data=st.data())
+def test_any_chunking_equals_the_reference(payments, data):
+    log = data.draw(source_logs(payments=payments))
+    methodology = tuned(open_panes_max=data.draw(st.sampled_from([2, 128])))
+    reference = reference_of(log, payments, methodology)
+    fold = SourceFold(source(payments), methodology, payments=payments)
+    late, dead = {}, {}
+    while fold.through + 1 < len(log):
+        start = fold.through + 1
+        stop = data.draw(st.integers(start + 1, len(log)))
+        chunk = chunk_of(log, fold.sp, start, stop)
+        cut = data.draw(st.integers(1, len(chunk)))
+        for part in ((0, cut), (cut, len(chunk))):
+            if part[0] == part[1]:
+                continue
+            folded = fold.fold(chunk, *part)
+            late |= {aside.offset: aside for aside in folded.late}
+            dead |= {aside.offset: aside.reason for aside in folded.dead}
+        if data.draw(st.booleans()):
+            fold.take_touched_live()
+        check_against(fold, reference)
+    assert set(late) == reference.with_outcome("too_late", len(log))
+    assert dead == reference.reasons
+    held = sum(len(pane.order) for state in fold.markets.values() for pane in state.panes.values())
+    assert fold.held_ids == held
+    assert fold.pending_ids >= 0
+
+
+@pytest.mark.parametrize("payments", [False, True])
+@given(data=st.data())
+def test_outcomes_are_counted_once_a_record(payments, data):
+    log = data.draw(source_logs(payments=payments))
+    reference = reference_of(log, payments)
+    fold = SourceFold(source(payments), METHODOLOGY, payments=payments)
+    if not log:
+        return
+    outcomes = fold.fold(chunk_of(log, fold.sp, 0, len(log))).outcomes
+    for outcome in ("accepted", "late", "duplicate", "too_late", "dead"):
+        assert outcomes[outcome] == len(reference.with_outcome(outcome, len(log))), outcome
+    closed = sum(event.day_book is None for event in reference.counted)
+    assert outcomes["day_closed"] == closed
+
+
+@pytest.mark.parametrize("payments", [False, True])
+@settings(deadline=None)
+@given(data=st.data())
+def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments, data):
+    log = data.draw(source_logs(payments=payments))
+    methodology = tuned(open_panes_max=data.draw(st.sampled_from([2, 128])))
+    reference = reference_of(log, payments, methodology)
+    sp = source(payments)
+    table: dict[bytes, bytes] = {}
+    partials: dict = {}
+
+    def owner(number: int) -> SourceLevel:
+        level = SourceLevel(sp, methodology, IDENTITY, f"w{number}", 3, payments=payments)
+        take(level.recover(dict(table)))
+        return level
+
+    def take(sends) -> None:
+        for send in sends:
+            parsed = parse_key(send.key)
+            record = decode_partial(send.value)
+            layout = level_layouts[parsed.slot.market]
+            width = layout.live_width if parsed.slot.book == LIVE else layout.day_width
+            row = named(layout, parsed.slot.book, from_wire(record.row, width))
+            expected = without_zeros(reference.row(*parsed.slot, record.through))
+            assert row == expected, (parsed.slot, record.through)
+            held = partials.get(parsed.slot, (-1, None))
+            if record.through >= held[0]:
+                partials[parsed.slot] = (record.through, row)
+
+    level_layouts = {
+        code: state.layout
+        for code, state in SourceFold(sp, methodology, payments=payments).markets.items()
+    }
+    nonce = 0
+    level = owner(nonce)
+    steps = data.draw(st.lists(st.sampled_from("fffpcx"), max_size=25))
+    for step in [*steps, "F"]:
+        start = level.through + 1
+        if step in "fF" and start < len(log):
+            stop = len(log) if step == "F" else data.draw(st.integers(start + 1, len(log)))
+            level.take(chunk_of(log, sp, start, stop))
+        elif step == "p":
+            take(level.partials())
+            for send in level.marks(0, None):
+                mark = decode_mark(send.value)
+                held = reference.watermarks_at(mark.through)
+                assert all(held[code] == value for code, value in mark.watermarks.items())
+        elif step == "c":
+            take([*level.partials(), *level.day_partials()])
+            if level.chain.due:
+                flush = level.flush()
+                table[flush.key] = flush.value
+                for key in flush.delete_keys:
+                    table.pop(key, None)
+        elif step == "x":
+            nonce += 1
+            level = owner(nonce)
+    take([*level.partials(), *level.day_partials()])
+    for slot in reference.slots():
+        expected = without_zeros(reference.row(*slot, len(log)))
+        if expected:
+            assert partials[_slot(slot)][1] == expected
+
+
+@given(order_events())
+def test_the_rows_of_one_order_are_what_the_contract_says(event):
+    if event["market"] == "XX":
+        return
+    state = MarketState(METHODOLOGY.markets[event["market"]], METHODOLOGY)
+    rules = Rules.of(METHODOLOGY).markets[event["market"]]
+    (decoded,) = decode_orders([encoded(event)])
+    live, day = [0] * state.layout.live_width, [0] * state.layout.day_width
+    add_order(live, decoded, state)
+    add_order_to_day(day, decoded, state)
+    expected_live, expected_day = contributions(event, rules)
+    assert named(state.layout, LIVE, live) == without_zeros(expected_live)
+    assert named(state.layout, DAY, day) == without_zeros(expected_day)
+
+
+@given(payment_events())
+def test_the_rows_of_one_payment_are_what_the_contract_says(event):
+    if event["market"] == "XX":
+        return
+    state = MarketState(METHODOLOGY.markets[event["market"]], METHODOLOGY)
+    rules = Rules.of(METHODOLOGY).markets[event["market"]]
+    (decoded,) = decode_payments([encoded(event)])
+    live, day = [0] * state.layout.live_width, [0] * state.layout.day_width
+    add_payment(live, day, decoded, state)
+    expected_live, expected_day = contributions(event, rules)
+    assert named(state.layout, LIVE, live) == without_zeros(expected_live)
+    assert named(state.layout, DAY, day) == without_zeros(expected_day)
+
+
+@given(st.lists(order_events(), max_size=12))
+def test_the_hot_path_equals_the_definitions(events):
+    """One pane, everything admitted: the fold's row is the sum of ``rows.add_order``."""
+    for number, event in enumerate(events):
+        event.update(market="PK", currency="PKR", event_id=f"e{number}", type="order.placed")
+        event["occurred_at"] = "2026-11-24T09:54:05Z"
+        event.pop("placed_at", None)
+        for line in event["lines"]:
+            line["unit_price_minor"] %= 2**20
+            line["quantity"] %= 2**10
+            line["quantity"] += 1
+    fold = SourceFold(source(False), METHODOLOGY, payments=False)
+    state = fold.markets["PK"]
+    arrival = 1_795_514_045_000
+    log = [(encoded(event), arrival) for event in events]
+    expected = [0] * state.layout.live_width
+    expected_day = [0] * state.layout.day_width
+    for decoded in decode_orders([value for value, _ in log]):
+        add_order(expected, decoded, state)
+        add_order_to_day(expected_day, decoded, state)
+    if not log:
+        return
+    fold.fold(chunk_of(log, fold.sp, 0, len(log)))
+    fold.take_touched(CHECKPOINT)
+    (pane,) = state.panes.values()
+    (day,) = state.days.values()
+    assert pane.row == expected
+    assert day.row == expected_day

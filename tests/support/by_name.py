@@ -1,0 +1,88 @@
+"""Rows of streams/ as counters by name, so that they can be held against the reference."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from streams.index import partials as col
+from streams.index.partials import Layout, Row
+
+_LIVE = {
+    ("orders",): col.ORDERS,
+    ("units",): col.UNITS,
+    ("sales",): col.SALES,
+    ("payments",): col.PAYMENTS,
+    ("amount",): col.AMOUNT,
+    ("failed",): col.FAILED,
+    ("payment_refunds",): col.PAYMENT_REFUNDS,
+    ("refund_amount",): col.REFUND_AMOUNT,
+    ("cancelled",): col.CANCELLED,
+    ("refunded",): col.REFUNDED,
+    ("shopper_orders",): col.SHOPPER_ORDERS,
+    ("new_known",): col.NEW_KNOWN,
+    ("new_shoppers",): col.NEW_SHOPPERS,
+    ("unknown", "category"): col.OTHER_CATEGORY,
+    ("unknown", "payment_method"): col.OTHER_METHOD,
+    ("unknown", "region"): col.OTHER_REGION,
+    ("unknown", "channel"): col.OTHER_CHANNEL,
+    ("chosen",): col.CHOSEN,
+}
+_LEDGERS = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
+_PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
+
+
+def live_names(layout: Layout) -> dict[int, tuple]:
+    """Column of a live row -> its name."""
+    names = {column: name for name, column in _LIVE.items()}
+    for dimension, block in (
+        ("category", layout.category),
+        ("payment_method", layout.method),
+        ("region", layout.region),
+        ("channel", layout.channel),
+    ):
+        for member in block.members:
+            at = block.at(member)
+            for offset, index in enumerate(("orders", "units", "sales")):
+                names[at + offset] = (index, dimension, member)
+            if dimension == "payment_method":
+                names[at + col.CAPTURED_AT] = ("payments", dimension, member)
+                names[at + col.AMOUNT_AT] = ("amount", dimension, member)
+                names[at + col.FAILED_AT] = ("failed", dimension, member)
+    return names
+
+
+def day_names(layout: Layout) -> dict[int, tuple]:
+    """Column of a day row -> its name."""
+    names: dict[int, tuple] = {
+        col.UNPLACED_PAYMENTS: ("unplaced_payments",),
+        col.UNPLACED_AMOUNT: ("unplaced_amount",),
+    }
+    for offset, name in enumerate(_PAYMENTS):
+        names[col.DAY_PAYMENTS + offset] = (name,)
+    for dimension, block in (
+        ("category", layout.day_category),
+        ("payment_method", layout.day_method),
+    ):
+        for member in block.members:
+            at = block.at(member)
+            for ledger, base in _LEDGERS.items():
+                for offset, index in enumerate(("orders", "units", "sales")):
+                    names[at + base + offset] = (f"{ledger}{index}", dimension, member)
+            if dimension == "payment_method":
+                for offset, name in enumerate(_PAYMENTS):
+                    names[at + col.DAY_METHOD_PAYMENTS_AT + offset] = (name, dimension, member)
+    for ledger, base in _LEDGERS.items():
+        for offset, index in enumerate(("orders", "units", "sales")):
+            names[base + offset] = (f"{ledger}{index}",)
+    return names
+
+
+def named(layout: Layout, book: str, row: Row) -> Counter:
+    """What is not zero in a row, by name."""
+    names = live_names(layout) if book == "live" else day_names(layout)
+    assert len(row) == (layout.live_width if book == "live" else layout.day_width)
+    return Counter({names[column]: value for column, value in enumerate(row) if value})
+
+
+def without_zeros(counts: Counter) -> Counter:
+    return Counter({name: value for name, value in counts.items() if value})

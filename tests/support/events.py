@@ -1,0 +1,118 @@
+"""Hypothesis strategies and plain builders for events that collide: few ids, few panes, few days."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import strategies as st
+
+from streams.index.methodology import Methodology
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from tests.support.flow_harness import METHODOLOGY
+
+T0 = 1_790_000_000_000 // DAY_MS * DAY_MS
+CURRENCY = {code: market.currency for code, market in METHODOLOGY.markets.items()}
+PANE = METHODOLOGY.pane_ms
+HUGE = 2**62
+
+
+def tuned(**changes) -> Methodology:
+    """The default methodology with some numbers changed."""
+    names = METHODOLOGY.__dataclass_fields__
+    return Methodology(**{name: changes.get(name, getattr(METHODOLOGY, name)) for name in names})
+
+
+moments = st.one_of(
+    st.integers(0, 3 * PANE),
+    st.integers(0, 4 * MINUTE_MS),
+    st.integers(-2 * HOUR_MS, 2 * HOUR_MS),
+    st.sampled_from([PANE - 1, PANE, DAY_MS, -DAY_MS, 36 * DAY_MS, 90 * DAY_MS]),
+).map(lambda offset: T0 + offset)
+labels = st.sampled_from(
+    ["books", "Books", "Men's Fashion", "mens_fashion", "never heard of", "other", ""]
+)
+methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
+amounts = st.one_of(st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31]))
+lines = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sku": st.just("s"),
+            "category": labels,
+            "quantity": st.one_of(st.integers(1, 3), st.just(2**31)),
+            "unit_price_minor": amounts,
+        }
+    ),
+    max_size=3,
+)
+markets = st.sampled_from(["PK", "PK", "BR", "XX"])
+
+
+@st.composite
+def order_events(draw) -> dict:
+    market = draw(markets)
+    occurred_ms = draw(moments)
+    event = {
+        "event_id": draw(st.sampled_from("abcdefgh")),
+        "type": draw(st.sampled_from(["order.placed"] * 4 + ["order.cancelled", "order.refunded"])),
+        "occurred_at": rfc3339(occurred_ms),
+        "market": market,
+        "order_id": "o",
+        "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
+        "lines": draw(lines),
+    }
+    optional = {
+        "placed_at": st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1]).map(
+            lambda back: rfc3339(occurred_ms - back)
+        ),
+        "payment_method": methods,
+        "region": st.sampled_from(["punjab", "sp", "nowhere"]),
+        "channel": st.sampled_from(["web", "iOS", "fax"]),
+        "shopper_id": st.just("someone"),
+        "new_shopper": st.booleans(),
+    }
+    for name, strategy in optional.items():
+        if draw(st.booleans()):
+            event[name] = draw(strategy)
+    return event
+
+
+@st.composite
+def payment_events(draw) -> dict:
+    market = draw(markets)
+    occurred_ms = draw(moments)
+    event = {
+        "event_id": draw(st.sampled_from("abcdefgh")),
+        "type": draw(
+            st.sampled_from(["payment.captured"] * 3 + ["payment.failed", "payment.refunded"])
+        ),
+        "occurred_at": rfc3339(occurred_ms),
+        "market": market,
+        "order_id": "o",
+        "method": draw(methods),
+        "amount_minor": draw(amounts),
+        "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
+    }
+    if draw(st.booleans()):
+        back = draw(st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1]))
+        event["placed_at"] = rfc3339(occurred_ms - back)
+    return event
+
+
+def encoded(event: dict) -> bytes:
+    return json.dumps(event).encode()
+
+
+@st.composite
+def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes, int]]:
+    """(value, arrival timestamp) of the records of one partition."""
+    events = draw(st.lists(payment_events() if payments else order_events(), max_size=max_size))
+    ordered = draw(st.booleans())
+    arrivals = [draw(moments) for _ in events]
+    if ordered:
+        arrivals.sort()
+    poison = st.sampled_from([b"{", b"null", b"\xff"])
+    log = []
+    for event, arrival in zip(events, arrivals, strict=True):
+        value = draw(poison) if draw(st.integers(0, 19)) == 0 else encoded(event)
+        log.append((value, arrival))
+    return log

@@ -1,0 +1,105 @@
+"""Level 1's fold: admission, both books, ids, closing - and nothing but the log prefix decides."""
+
+import json
+
+import pytest
+
+from streams.flow import state as state_module
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.fold import SourceFold
+from streams.flow.state import DAY, LIVE, SlotKey
+from streams.index.events import SUM_MAX
+from streams.index.panes import DAY_MS
+from tests.support.flow_harness import METHODOLOGY, order, payment
+
+T0 = 1_790_000_000_000 // DAY_MS * DAY_MS  # a midnight UTC; 05:00 in Karachi
+SP = SourcePartition("orders", 0)
+PANE = METHODOLOGY.pane_ms
+
+
+def fold_all(events, arrivals, *, payments=False, fold=None, methodology=METHODOLOGY):
+    fold = fold or SourceFold(SP, methodology, payments=payments)
+    values = [json.dumps(event).encode() if isinstance(event, dict) else event for event in events]
+    chunk = Chunk(
+        SP, fold.through + 1, fold.through + len(values), [b"k"] * len(values), values, arrivals
+    )
+    return fold, fold.fold(chunk)
+
+
+def orders_in(fold: SourceFold, pane_start: int, market: str = "PK") -> int:
+    fold.book(fold.markets[market])
+    return fold.markets[market].panes[pane_start].row[0]
+
+
+def test_a_duplicate_in_a_cold_pane_is_still_one_after_the_pane_was_warmed(monkeypatch):
+    # A pane that is asked often gets its set of ids back while an event is being looked up: that
+    # event's own id must be in it.
+    monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
+    monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 2)
+    events = [order("first", T0), order("other", T0 + PANE)]  # the second pane cools the first
+    events += [order(f"e{number}", T0) for number in range(5)]
+    events += [order(f"e{number}", T0) for number in range(5)]
+    fold, folded = fold_all(events, [T0 + PANE] * len(events))
+    assert folded.outcomes["duplicate"] == 5
+    assert orders_in(fold, T0) == 6
+    assert fold.held_ids == 7
+
+
+def test_orders_of_a_pane_are_booked_even_when_the_next_arrival_closes_their_day():
+    # The pane was opened by a cancellation of an order of another day, so that its own day had no
+    # row yet when the watermark jumped past day grace (a quiet market, an import with a gap).
+    placed = "2026-09-20T12:00:00Z"
+    events = [
+        order("c", T0, kind="order.cancelled", placed_at=placed),
+        order("o1", T0),
+        order("o2", T0 + 1),
+        order("far", T0 + 60 * DAY_MS),
+    ]
+    fold, folded = fold_all(events, [T0, T0, T0 + 1, T0 + 60 * DAY_MS])
+    assert folded.dead == []
+    day = fold.markets["PK"].local_days.day_of(T0)
+    rows = {key: slot.row for key, slot in fold.take_touched_live().items()}
+    assert rows[SlotKey("PK", DAY, day)][:3] == [2, 2, 200]
+    assert rows[SlotKey("PK", LIVE, T0)][0] == 2
+
+
+def small(**changes):
+    return METHODOLOGY.__class__(
+        **{
+            name: changes.get(name, getattr(METHODOLOGY, name))
+            for name in METHODOLOGY.__dataclass_fields__
+        }
+    )
+
+
+HUGE = [("books", 2**31, 2**31)]  # 2^62 of sales
+
+
+@pytest.mark.parametrize("payments", [False, True])
+def test_an_event_refused_for_overflow_leaves_no_pane_open(payments):
+    # An open pane counts against the limit; after a recovery it would not be there (it was never
+    # touched), and the same next event would be accepted instead of dead.
+    methodology = small(open_panes_max=2)
+    if payments:
+        first = [payment("p1", T0, amount=SUM_MAX)]
+        refused = payment("p2", T0 + PANE, amount=SUM_MAX)
+        second = payment("p3", T0 + 2 * PANE, amount=0)
+        third = payment("p4", T0 + 3 * PANE, amount=0)
+    else:
+        first = [order("o1", T0, lines=HUGE)]
+        refused = order("o2", T0 + PANE, lines=HUGE * 2)
+        second, third = order("o3", T0 + 2 * PANE), order("o4", T0 + 3 * PANE)
+    fold, folded = fold_all(
+        [*first, refused, second, third],
+        [T0] * 4,
+        payments=payments,
+        methodology=methodology,
+    )
+    assert [dead.reason for dead in folded.dead] == ["overflow", "pane_limit"]
+    assert sorted(fold.markets["PK"].panes) == [T0, T0 + 2 * PANE]
+
+
+def test_one_event_too_large_does_not_slow_down_all_that_follow():
+    fold, folded = fold_all([order("o1", T0, lines=HUGE * 3)], [T0])
+    assert [dead.reason for dead in folded.dead] == ["overflow"]
+    assert fold.volume == 0

@@ -1,0 +1,74 @@
+"""RFC 3339 -> epoch ms: equal to datetime whatever was parsed before."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from streams.index.instants import MINUTES, RESTS, parse_instant
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def by_datetime(text: str) -> int:
+    return (datetime.fromisoformat(text) - EPOCH) // timedelta(milliseconds=1)
+
+
+@pytest.fixture(autouse=True)
+def empty_caches():
+    MINUTES.clear()
+    RESTS.clear()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-24T09:54:05Z",
+        "2026-11-24t09:54:05z",
+        "2026-11-24 09:54:05.123456Z",
+        "2026-11-24T09:54:05+05:45",
+        "2026-11-24T00:00:00.999-11:30",
+        "0001-01-01T00:00:00+05:00",
+        "9999-12-31T23:59:59.999999-05:00",
+        "1969-12-31T23:59:59.999Z",
+    ],
+)
+def test_an_instant_is_what_datetime_says(text):
+    assert parse_instant(text) == by_datetime(text.upper())
+    assert parse_instant(text) == by_datetime(text.upper()), "from the caches too"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-11-24T09:54:05",
+        "2026-11-24T09:54Z",
+        "2026-11-24T09:54+05:00",
+        "2026-11-24T09:54:60Z",
+        "2026-13-24T09:54:05Z",
+        "2026-11-24T24:00:00Z",
+        "2026-11-24T09:54:05+25:00",
+        "1795514070000",
+        "\u0662026-11-24T09:54:05Z",
+    ],
+)
+def test_what_is_not_an_instant_with_offset_is_none(text):
+    assert parse_instant(text) is None
+
+
+def test_a_second_that_rounds_up_into_the_next_minute_does_not_move_that_minute():
+    # The decoder rounds seven digits to microseconds: 59.9999999 is the next minute's 00.
+    assert parse_instant("2026-11-24T08:00:30Z") == by_datetime("2026-11-24T08:00:30Z")
+    rounded = parse_instant("2026-11-24T09:54:59.9999999Z")
+    assert rounded == by_datetime("2026-11-24T09:55:00Z")
+    assert parse_instant("2026-11-24T09:54:30Z") == by_datetime("2026-11-24T09:54:30Z")
+    assert parse_instant("2026-11-24T09:54:59.9999999Z") == rounded
+    assert parse_instant("2026-11-24T08:00:59.9999999Z") == by_datetime("2026-11-24T08:01:00Z")
+
+
+def test_the_caches_are_bounded(monkeypatch):
+    monkeypatch.setattr("streams.index.instants._CACHE_MAX", 3)
+    for second in range(10):
+        assert parse_instant(f"2026-11-24T09:{second:02d}:{second:02d}Z") is not None
+    assert len(MINUTES) <= 3
+    assert len(RESTS) <= 3
