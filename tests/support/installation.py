@@ -51,7 +51,7 @@ class Installation:
             f"ECINDEX_{name.replace('.', '__').upper()}": str(value)
             for name, value in self.overrides.items()
         }
-        return {**os.environ, **own}
+        return {**os.environ, **own}  # noqa: TID251 - the children's environment
 
     async def create_topics(self):
         settings = self.settings
