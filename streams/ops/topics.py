@@ -138,6 +138,18 @@ def wanted_topics(
     ]
 
 
+async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
+    """Raise TopicsError unless `orders` and `payments` exist, stamped as the events need it.
+
+    ``producer_time``: the events carry times of the past; stamped by the broker on arrival every
+    one of them would be too late.
+    """
+    wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
+    differences = await check_topics(settings.kafka, wanted)
+    if differences:
+        raise TopicsError("; ".join(map(str, differences)))
+
+
 def _inputs(
     topics: TopicSettings, inputs: int | None, arrival: Arrival | None
 ) -> list[WantedTopic]:

@@ -81,12 +81,12 @@ class IndexWorker:
         self._group = names.app_id(edition, topics.prefix)
         self._checkpoints: dict[str, PartitionTable] = {
             topic: self.app.partition_table(
-                names.checkpoint_table(topic), partitions=self._partitions[topic]
+                names.checkpoint_table(topic), source=topic, partitions=self._partitions[topic]
             )
             for topic in (topics.orders, topics.payments)
         }
         self._merged = self.app.partition_table(
-            names.MERGED_TABLE, partitions=topics.partials_partitions
+            names.MERGED_TABLE, source=topics.partials, partitions=topics.partials_partitions
         )
         for topic in (topics.orders, topics.payments):
             self.app.chunk_agent(topic, self._fold, name=f"{self._group}-fold-{topic}")
