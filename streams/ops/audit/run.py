@@ -38,7 +38,7 @@ from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.topics import existing_partitions
 from streams.settings import Settings, load_methodology
 from streams.worker import names
-from streams.worker.tables import changelog_topic
+from streams.worker.names import changelog_topic
 
 WAIT_MS = 60_000
 

@@ -20,7 +20,7 @@ from streams.ops.audit.redis_view import MarketRedis, RedisReader
 from streams.ops.audit.report import PROGRESS, REDIS, VALUES, Report
 from streams.settings import Settings
 from streams.worker import names
-from streams.worker.tables import changelog_topic
+from streams.worker.names import changelog_topic
 
 _QUIET_MS = 3_000
 """A publisher that has published nothing new for this long has nothing to publish."""
