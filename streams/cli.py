@@ -186,6 +186,36 @@ def worker(
     raise typer.Exit(code)
 
 
+@app.command("audit")
+def audit_command(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    market: Annotated[
+        list[str] | None, typer.Option("--market", metavar="CODE", help="Only this; repeatable.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", help="For the workers to reach the log's end."),
+    ] = 60.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute everything from the log and compare it, to the last digit."""
+    from streams.ops.audit.run import audit
+    from streams.ops.progress import rich_progress
+
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
+        work = audit(settings, markets=market or (), wait_ms=int(wait * 1000), progress=progress)
+        report = asyncio.run(work)
+    if as_json:
+        echo_json(report.as_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if report.equal else WRONG)
+
+
 @bench_app.command("fold")
 def bench_fold(
     count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
