@@ -84,13 +84,20 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             occurred_ms: int | None = minute + rest
         else:
             occurred_ms = parse_instant(text)
-        if quotes is not None:
-            expected = (shape_of(profile) or learn_shape(profile)) + 12 * len(lines)
-            if quotes[position - start] != expected:
-                rejected = recheck_order(values[position - start])
-                if rejected is not None:
-                    folded.bury(chunk, position, rejected)
-                    continue
+        pane = None
+        if state is not None and occurred_ms is not None:
+            pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
+        if pane is None:
+            profile_cell = None
+            shape = shape_of(profile) or learn_shape(profile)
+        else:
+            profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
+            shape = profile_cell[3]
+        if quotes is not None and quotes[position - start] != shape + 12 * len(lines):
+            rejected = recheck_order(values[position - start])
+            if rejected is not None:
+                folded.bury(chunk, position, rejected)
+                continue
         if state is None or occurred_ms is None or event.currency != state.currency:
             folded.bury(chunk, position, refused(event, state, occurred_ms))
             continue
@@ -100,15 +107,16 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             state.watermark_ms = watermark_ms = arrived_ms
             if watermark_ms >= state.next_close_ms:
                 fold.close(state)
+                pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
         if occurred_ms > arrived_ms + ahead_ms:
             folded.bury(chunk, position, ahead(occurred_ms, arrived_ms))
             continue
         if watermark_ms - occurred_ms > grace_ms:
             folded.too_late(chunk, position, watermark_ms - occurred_ms)
             continue
-        pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
         if (
             pane is None
+            or profile_cell is None
             or event.type != "order.placed"
             or event.placed_at is not None
             or volume > SUM_MAX
@@ -165,10 +173,9 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
         pane.order.append(event_hash)
         if pane.flags != _BOTH:
             fold.touch_pane(state, pane)
-        cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
-        cell[0] += 1
-        cell[1] += units
-        cell[2] += sales
+        profile_cell[0] += 1
+        profile_cell[1] += units
+        profile_cell[2] += sales
         if pane.late_from_ms <= watermark_ms:
             late += 1
         else:

@@ -124,7 +124,9 @@ def settle(pane: Pane, state: MarketState) -> None:
         _add_cell(row, at, orders, units, sales)
         row[col.OTHER_CATEGORY] += orders * category.get(label)[2]
     pane.category_cells.clear()
-    for profile, (orders, units, sales) in pane.profile_cells.items():
+    for profile, (orders, units, sales, _) in pane.profile_cells.items():
+        if not orders:
+            continue  # of a record that was refused after all
         chosen, region_label, channel_label, new_shopper, anonymous, *_ = profile
         _add_cell(row, col.ORDERS, orders, units, sales)
         if chosen is not None:

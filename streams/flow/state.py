@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
+from streams.index.events import learn_shape
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.index.partials import Layout, Row
@@ -61,11 +62,11 @@ class Pane:
         self.category_cells: dict[str, list[int]] = {}
         """What ``row`` has not got yet: raw category -> [orders, units, sales, column]."""
         self.profile_cells: dict[Profile, list[int]] = {}
-        """The same by the rest of what an order says: profile -> [orders, units, sales]."""
+        """The same by the rest of what an order says: profile -> [orders, units, sales, shape]."""
 
     def profile_cell(self, profile: Profile) -> list[int]:
         """A new cell of the profile."""
-        cell = self.profile_cells[profile] = [0, 0, 0]
+        cell = self.profile_cells[profile] = [0, 0, 0, learn_shape(profile)]
         return cell
 
     def seen(self, event_hash: int) -> bool:

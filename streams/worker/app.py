@@ -60,6 +60,7 @@ class IndexWorker:
         self._markets: dict[int, MarketsRunner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
+        self._revocations = 0
         topics = settings.topics
         self._sps = {
             topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
@@ -81,12 +82,12 @@ class IndexWorker:
         self._group = names.app_id(edition, topics.prefix)
         self._checkpoints: dict[str, PartitionTable] = {
             topic: self.app.partition_table(
-                names.checkpoint_table(topic), partitions=self._partitions[topic]
+                names.checkpoint_table(topic), source=topic, partitions=self._partitions[topic]
             )
             for topic in (topics.orders, topics.payments)
         }
         self._merged = self.app.partition_table(
-            names.MERGED_TABLE, partitions=topics.partials_partitions
+            names.MERGED_TABLE, source=topics.partials, partitions=topics.partials_partitions
         )
         for topic in (topics.orders, topics.payments):
             self.app.chunk_agent(topic, self._fold, name=f"{self._group}-fold-{topic}")
@@ -103,6 +104,7 @@ class IndexWorker:
         self.server = MetricsServer(
             self.metrics.registry,
             self._why_not_ready,
+            before_scrape=self._before_scrape,
             host=settings.metrics.host,
             port=settings.metrics.port,
         )
@@ -164,6 +166,7 @@ class IndexWorker:
         # Every rebalance takes everything away first (Faust's consumer is an eager one), and what
         # comes back is rebuilt from the changelogs: another may have owned it in between.
         self._ready = False
+        self._revocations += 1
         for runner in self._runners():
             runner.close()
         for sp in self._sources:
@@ -174,6 +177,7 @@ class IndexWorker:
     async def _on_recovered(self, sps: frozenset[SourcePartition]) -> None:
         self._on_revoked(sps)
         self.metrics.rebalances.inc()
+        revocations = self._revocations
         nonce = secrets.token_hex(6)
         partials = self.settings.topics.partials
         try:
@@ -183,6 +187,8 @@ class IndexWorker:
                 else:
                     self._own_source(sp, nonce)
                 await asyncio.sleep(0)  # heartbeats of a large recovery
+                if self._revocations != revocations:
+                    return  # lost again meanwhile; what was built here is closed with it
         except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
         for runner in self._runners():
@@ -269,6 +275,13 @@ class IndexWorker:
         error = task.exception()
         if error is not None and not isinstance(error, OutboxStopped):
             self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
+
+    def _before_scrape(self) -> None:
+        # Thawed after a suspension, this process answers the scrapes that waited before anything
+        # else runs; its markets are another's by then, and shown there.
+        if self.switch.reason is not None or self.app.presence.away_ms() is not None:
+            for market in self.methodology.markets:
+                self.metrics.drop_market(market)
 
     def _why_not_ready(self) -> str | None:
         if self.switch.reason is not None:
