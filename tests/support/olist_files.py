@@ -6,6 +6,11 @@ import csv
 from datetime import datetime, timedelta
 from pathlib import Path
 
+ORDER_COLUMNS = (
+    "order_id,customer_id,order_status,order_purchase_timestamp,order_approved_at,"
+    "order_delivered_carrier_date,order_delivered_customer_date"
+)
+
 
 def write_olist(directory: Path, orders: int) -> None:
     """``orders`` orders, one an hour from 2018-01-01, each of two items and one payment."""
@@ -13,15 +18,11 @@ def write_olist(directory: Path, orders: int) -> None:
     bought = [str(start + timedelta(hours=n)) for n in range(orders)]
     approved = [str(start + timedelta(hours=n, minutes=10)) for n in range(orders)]
     ids = range(orders)
+    statuses = ["canceled" if n % 10 == 9 else "delivered" for n in ids]
     tables = {
         "orders": (
-            "order_id,customer_id,order_status,order_purchase_timestamp,order_approved_at,"
-            "order_delivered_carrier_date,order_delivered_customer_date",
-            [
-                (f"o{n}", f"c{n}", "canceled" if n % 10 == 9 else "delivered", bought[n])
-                + (approved[n], "", "")
-                for n in ids
-            ],
+            ORDER_COLUMNS,
+            [(f"o{n}", f"c{n}", statuses[n], bought[n], approved[n], "", "") for n in ids],
         ),
         "customers": (
             "customer_id,customer_unique_id,customer_state",
