@@ -100,7 +100,18 @@ class ShopOptions:
         if problems:
             raise SettingsError(problems)
         markets = tuple(sorted(set(self.markets) or known))
-        return replace(self, markets=markets)
+        # 60 and 60.0 are the same simulation and must name their orders alike.
+        numbers = {
+            name: float(getattr(self, name))
+            for name in (
+                "rate_per_s",
+                "duplicates",
+                "out_of_order",
+                "out_of_order_max_s",
+                "lag_scale",
+            )
+        }
+        return replace(self, markets=markets, **numbers)  # type: ignore[arg-type] # all floats
 
 
 def parse_shift(text: str, origin_ms: int) -> Shift:

@@ -32,9 +32,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was sent. ``behind_ms_max``: how late events were at worst, in the live part."""
+    """What was sent. ``start_ms``: when history ended; ``behind_ms_max``: how late it ever was."""
 
     seed: int
+    start_ms: int
     events: int
     by_type: dict[str, int]
     by_market: dict[str, int]
@@ -69,41 +70,29 @@ async def simulate(
     await require_inputs(settings, producer_time=span.backfill_ms > 0)
     begun_ms = clock.monotonic_ms()
     async with event_sender(settings) as sender:
-        if span.backfill_ms:
-            await _send_history(floor, span, sender, stopping, progress)
-            await sender.flush()
-        await on_history()
-        behind_ms = await _send_live(floor, span, sender, stopping, progress)
-    return _summary(options.seed, sender.sent, clock.monotonic_ms() - begun_ms, behind_ms)
+        behind_ms = await _send_all(floor, span, sender, stopping, progress, on_history)
+    took_ms = clock.monotonic_ms() - begun_ms
+    return _summary(options.seed, span.start_ms, sender.sent, took_ms, behind_ms)
 
 
-async def _send_history(
+async def _send_all(
     floor: Shopfloor,
     span: Span,
     sender: EventSender,
     stopping: asyncio.Event,
     progress: SendProgress,
-) -> None:
-    sent_until = span.start_ms - span.backfill_ms
-    while not stopping.is_set() and sent_until < span.start_ms:
-        # A block at a time: a long backlog is neither held in memory nor uninterruptible.
-        until = min(span.start_ms, sent_until + floor.block_ms)
-        await _send_between(floor, sent_until, until, sender, progress)
-        sent_until = until
-
-
-async def _send_live(
-    floor: Shopfloor,
-    span: Span,
-    sender: EventSender,
-    stopping: asyncio.Event,
-    progress: SendProgress,
+    on_history: Callable[[], Awaitable[None]],
 ) -> int:
     end_ms = None if span.for_ms is None else span.start_ms + span.for_ms
-    sent_until = span.start_ms
+    sent_until = span.start_ms - span.backfill_ms
     behind_ms_max = 0
     caught_up = span.backfill_ms == 0
+    in_history = True
     while not stopping.is_set() and (end_ms is None or sent_until < end_ms):
+        if in_history and sent_until >= span.start_ms:
+            in_history = False
+            await sender.flush()
+            await on_history()
         now_ms = clock.now_ms()
         due_ms = now_ms if end_ms is None else min(now_ms, end_ms)
         if due_ms <= sent_until:
@@ -113,18 +102,15 @@ async def _send_live(
             caught_up = True
         if caught_up:
             behind_ms_max = max(behind_ms_max, due_ms - sent_until)
+        # A block at a time: a long backlog is neither held in memory nor uninterruptible.
         until = min(due_ms, sent_until + floor.block_ms)
-        await _send_between(floor, sent_until, until, sender, progress)
+        if in_history:
+            until = min(until, span.start_ms)
+        for event in floor.events_between(sent_until, until):
+            await sender.send(event)
         sent_until = until
+        progress.show(sender.sent.events, f"until {rfc3339(sent_until)}")
     return behind_ms_max
-
-
-async def _send_between(
-    floor: Shopfloor, start_ms: int, until_ms: int, sender: EventSender, progress: SendProgress
-) -> None:
-    for event in floor.events_between(start_ms, until_ms):
-        await sender.send(event)
-    progress.show(sender.sent.events, f"until {rfc3339(until_ms)}")
 
 
 async def _pause(stopping: asyncio.Event, duration_ms: int) -> None:
@@ -134,9 +120,10 @@ async def _pause(stopping: asyncio.Event, duration_ms: int) -> None:
         return
 
 
-def _summary(seed: int, sent: Sent, took_ms: int, behind_ms: int) -> Summary:
+def _summary(seed: int, start_ms: int, sent: Sent, took_ms: int, behind_ms: int) -> Summary:
     return Summary(
         seed=seed,
+        start_ms=start_ms,
         events=sent.events,
         by_type=dict(sorted(sent.by_type.items())),
         by_market=dict(sorted(sent.by_market.items())),

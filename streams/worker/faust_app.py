@@ -107,6 +107,14 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         self.watchdog.on_recovery_started()
         self._hooks.on_revoked(sps)
 
+    @property
+    def may_publish(self) -> bool:
+        """Tell whether this process may still write anywhere; the outbox asks for itself.
+
+        For what does not go through the outbox (Redis): False once the process was away or ends.
+        """
+        return self.switch.reason is None and self.presence.away_ms() is None
+
     async def _drain(self, deadline_s: float) -> bool:
         return self.outbox is None or await self.outbox.drain(deadline_s)
 

@@ -10,10 +10,8 @@ what the lost record said.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -21,11 +19,13 @@ from aiokafka.protocol.produce import ProduceRequest
 from mode import get_logger
 
 from streams.clock import monotonic_ms
+from streams.worker.lane import Batch, Lane
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
-logger = get_logger(__name__)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-Headers = Sequence[tuple[str, bytes]]
+logger = get_logger(__name__)
 
 _RECORD_OVERHEAD = 64
 """Bytes a record takes beside key, value and headers, at most, for the memory bound."""
@@ -52,26 +52,6 @@ class OutboxSettings:
     request_timeout_ms: int = 15_000
 
 
-@dataclass(slots=True)
-class _Batch:
-    builder: Any
-    created_ms: int
-    size: int = 0
-    futures: list[asyncio.Future[int]] = field(default_factory=list)
-    first_key: bytes | None = None
-
-
-@dataclass(slots=True)
-class _Lane:
-    """What waits for one (topic, partition), oldest first; the last batch may still grow."""
-
-    topic: str
-    partition: int
-    batches: deque[_Batch] = field(default_factory=deque)
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
-    pump: asyncio.Task[None] | None = None
-
-
 class Outbox:
     """Writes records; see the module. All methods are for the main loop."""
 
@@ -92,12 +72,11 @@ class Outbox:
         self._presence = presence
         self._clock = clock
         self._producer: Any = None
-        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._lanes: dict[tuple[str, int], Lane] = {}
         self._pending_bytes = 0
         self._changed = asyncio.Event()
-        self._monitor: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._dead: Fatal | None = None
-        self._draining = False
 
     # -- life
 
@@ -132,7 +111,7 @@ class Outbox:
         await producer.start()
         self._producer = producer
         self._switch.listen(self._on_stop)
-        self._monitor = asyncio.get_running_loop().create_task(self._watch_age())
+        self._tasks.append(asyncio.get_running_loop().create_task(self._watch_age()))
 
     async def partitions(self, topic: str) -> int:
         """Count a topic's partitions; raises UnknownTopicOrPartitionError when there is none."""
@@ -140,12 +119,9 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop; what is not sent by now is not sent."""
-        tasks = [lane.pump for lane in self._lanes.values() if lane.pump is not None]
-        if self._monitor is not None:
-            tasks.append(self._monitor)
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fail_pending(OutboxStopped("the outbox was closed"))
         if self._producer is not None:
             await self._producer.stop()
@@ -158,7 +134,7 @@ class Outbox:
         partition: int,
         key: bytes | None,
         value: bytes | None,
-        headers: Headers = (),
+        headers: Sequence[tuple[str, bytes]] = (),
         timestamp_ms: int | None = None,
     ) -> asyncio.Future[int]:
         """Queue a record; the future resolves to its offset once it is acknowledged.
@@ -176,19 +152,9 @@ class Outbox:
             )
             self._stop(Fatal(ExitCode.SEND_FAILED, reason))
             raise OutboxStopped(reason)
-        lane = self._lane(topic, partition)
-        batch = lane.batches[-1] if lane.batches else None
-        if batch is None or not self._append(batch, key, value, headers, timestamp_ms):
-            batch = _Batch(self._producer.create_batch(), self._clock(), first_key=key)
-            appended = self._append(batch, key, value, headers, timestamp_ms)
-            assert appended, "an empty batch takes any record"
-            lane.batches.append(batch)
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        batch.futures.append(future)
-        batch.size += size
+        record = {"timestamp": timestamp_ms, "key": key, "value": value, "headers": list(headers)}
         self._pending_bytes += size
-        lane.filled.set()
-        return future
+        return self._lane(topic, partition).append(record, size, self._clock())
 
     async def room(self) -> None:
         """Wait until less than the byte limit is unacknowledged; raises when stopped."""
@@ -200,7 +166,8 @@ class Outbox:
 
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything is acknowledged; False when the deadline came first."""
-        self._draining = True
+        for lane in self._lanes.values():
+            lane.hurry = True
         try:
             async with asyncio.timeout(deadline_s):
                 while self._pending_bytes and self._dead is None:
@@ -209,13 +176,14 @@ class Outbox:
         except TimeoutError:
             return False
         finally:
-            self._draining = False
+            for lane in self._lanes.values():
+                lane.hurry = False
         return self._dead is None
 
     def oldest_unacked_age_ms(self) -> int:
         """How long the oldest unacknowledged record waits; 0 when there is none."""
-        created = [lane.batches[0].created_ms for lane in self._lanes.values() if lane.batches]
-        return self._clock() - min(created) if created else 0
+        found = self._oldest()
+        return 0 if found is None else self._clock() - found[1].created_ms
 
     @property
     def pending_bytes(self) -> int:
@@ -224,55 +192,45 @@ class Outbox:
 
     # -- inside
 
-    def _append(
-        self,
-        batch: _Batch,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers,
-        timestamp_ms: int | None,
-    ) -> bool:
-        metadata = batch.builder.append(
-            timestamp=timestamp_ms, key=key, value=value, headers=list(headers)
-        )
-        return metadata is not None
+    def _oldest(self) -> tuple[Lane, Batch] | None:
+        waiting = [
+            (lane, batch) for lane in self._lanes.values() if (batch := lane.oldest) is not None
+        ]
+        return min(waiting, key=lambda found: found[1].created_ms, default=None)
 
-    def _lane(self, topic: str, partition: int) -> _Lane:
+    def _lane(self, topic: str, partition: int) -> Lane:
         lane = self._lanes.get((topic, partition))
         if lane is None:
             assert partition >= 0, (topic, partition)
-            lane = self._lanes[topic, partition] = _Lane(topic, partition)
-            lane.pump = asyncio.get_running_loop().create_task(self._pump(lane))
-            lane.pump.add_done_callback(self._on_pump_done)
+            lane = self._lanes[topic, partition] = Lane(
+                topic,
+                partition,
+                new_builder=self._producer.create_batch,
+                send=self._send,
+                on_acknowledged=self._on_acknowledged,
+                linger_s=self._settings.linger_ms / 1000,
+            )
+            pump = asyncio.get_running_loop().create_task(lane.run())
+            pump.add_done_callback(self._on_pump_done)
+            self._tasks.append(pump)
         return lane
+
+    def _on_acknowledged(self, batch: Batch) -> None:
+        self._pending_bytes -= batch.size
+        self._changed.set()
 
     def _on_pump_done(self, pump: asyncio.Task[None]) -> None:
         if not pump.cancelled() and (error := pump.exception()) is not None:
             self._stop(Fatal(ExitCode.CRASHED, f"the outbox crashed: {error!r}"))
 
-    async def _pump(self, lane: _Lane) -> None:
-        linger_s = self._settings.linger_ms / 1000
-        while True:
-            await lane.filled.wait()
-            batch = lane.batches[0]
-            if linger_s and len(lane.batches) == 1 and not self._draining:
-                await asyncio.sleep(linger_s)
-            batch.builder.close()
-            try:
-                base_offset = await self._send(lane, batch)
-            except KafkaError as error:
-                self._on_send_error(lane, batch, error)
-                return
-            lane.batches.popleft()
-            if not lane.batches:
-                lane.filled.clear()
-            self._pending_bytes -= batch.size
-            self._changed.set()
-            for position, future in enumerate(batch.futures):
-                if not future.done():
-                    future.set_result(base_offset + position if base_offset >= 0 else -1)
+    async def _send(self, lane: Lane, batch: Batch) -> int:
+        try:
+            return await self._deliver(lane, batch)
+        except KafkaError as error:
+            self._on_send_error(lane, batch, error)
+            raise
 
-    async def _send(self, lane: _Lane, batch: _Batch) -> int:
+    async def _deliver(self, lane: Lane, batch: Batch) -> int:
         while True:
             self._refuse_if_dead()
             try:
@@ -296,16 +254,12 @@ class Outbox:
     async def _watch_age(self) -> None:
         while True:
             await asyncio.sleep(_MONITOR_S)
-            if self.oldest_unacked_age_ms() > self._settings.ack_limit_ms:
-                lane = min(
-                    (lane for lane in self._lanes.values() if lane.batches),
-                    key=lambda lane: lane.batches[0].created_ms,
-                )
-                error = KafkaError(f"not acknowledged for {self.oldest_unacked_age_ms()} ms")
-                self._on_send_error(lane, lane.batches[0], error)
+            found, age_ms = self._oldest(), self.oldest_unacked_age_ms()
+            if found is not None and age_ms > self._settings.ack_limit_ms:
+                self._on_send_error(*found, KafkaError(f"not acknowledged for {age_ms} ms"))
                 return
 
-    def _on_send_error(self, lane: _Lane, batch: _Batch, error: BaseException) -> None:
+    def _on_send_error(self, lane: Lane, batch: Batch, error: BaseException) -> None:
         reason = (
             f"{lane.topic}-{lane.partition}: {len(batch.futures)} records from key "
             f"{batch.first_key!r} on were not written: {error!r}"
@@ -336,9 +290,5 @@ class Outbox:
 
     def _fail_pending(self, error: OutboxStopped) -> None:
         for lane in self._lanes.values():
-            for batch in lane.batches:
-                for future in batch.futures:
-                    if not future.done():
-                        future.set_exception(error)
-                        future.exception()  # nobody need await it: the process is ending
+            lane.fail(error)
         self._changed.set()

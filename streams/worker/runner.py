@@ -76,7 +76,12 @@ def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
     tune_process()
 
     async def main() -> int:
-        return await serve(create(), drain_deadline_s=drain_deadline_s)
+        try:
+            worker = create()
+        except Fatal as reason:
+            logger.critical("Not started: %s (%s)", reason.reason, reason.code.name)
+            return int(reason.code)
+        return await serve(worker, drain_deadline_s=drain_deadline_s)
 
     return asyncio.run(main())
 

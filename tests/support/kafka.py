@@ -74,3 +74,24 @@ async def delete_topic(bootstrap, topic):
         await admin.delete_topics([topic])
     finally:
         await admin.close()
+
+
+async def committed(bootstrap, group, topic):
+    """What a group has committed for a topic, by partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic}
+
+
+async def commit(bootstrap, group, topic, offsets):
+    """Set a group's committed offsets; it must have no members."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
+    )
+    consumer.assign([TopicPartition(topic, partition) for partition in offsets])
+    async with consumer:
+        await consumer.commit({TopicPartition(topic, p): offset for p, offset in offsets.items()})

@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streams.clock import monotonic_ms
 from streams.worker.consumer_thread import FetchSettings
@@ -49,6 +49,7 @@ class Toy:
         self.args = args
         self.states: dict[SourcePartition, Sum] = {}
         self.largest_queue = 0
+        self.plain = 0
 
     def create(self) -> Worker:
         args = self.args
@@ -70,6 +71,9 @@ class Toy:
         )
         self.table = self.app.partition_table(TABLE, source=args.topic, partitions=args.partitions)
         self.agent = self.app.chunk_agent(args.topic, self.fold, name="toy-fold")
+        if args.plain_topic:
+            plain = self.app.topic(args.plain_topic, value_serializer="raw")
+            self.app.agent(plain, name="toy-plain")(self.count)
         self.outbox = Outbox(
             args.bootstrap,
             switch=switch,
@@ -124,6 +128,10 @@ class Toy:
         if self.args.flush_each:
             self.flush(part.sp)
 
+    async def count(self, stream: Any) -> None:
+        async for _ in stream:
+            self.plain += 1
+
     def queue_size(self) -> int:
         return sum(
             topic.queue.qsize() for topic in self.app.topics if self.args.topic in topic.topics
@@ -175,7 +183,11 @@ class Toy:
                     }
                     for sp in intake.owned
                 }
-                | {"unacked": self.outbox.oldest_unacked_age_ms(), "queue": self.largest_queue},
+                | {
+                    "unacked": self.outbox.oldest_unacked_age_ms(),
+                    "queue": self.largest_queue,
+                    "plain": self.plain,
+                },
             )
 
     def pause_or_resume(self) -> None:
@@ -203,6 +215,7 @@ def main() -> int:
     parser.add_argument("--request-timeout", type=float, default=20.0)
     parser.add_argument("--hold-assigned-s", type=float, default=0)
     parser.add_argument("--crash-at", type=int, default=0)
+    parser.add_argument("--plain-topic")
     parser.add_argument("--public", action="store_true")
     parser.add_argument("--slow-ms", type=float, default=0)
     parser.add_argument("--stuck", action="store_true")

@@ -189,6 +189,11 @@ def test_ids_are_unique_and_differ_between_simulations(hour):
         assert not {e.key for e in others} & {e.key for e in hour}
 
 
+def test_a_whole_number_and_its_float_are_the_same_simulation():
+    one, other = shop(rate_per_s=40), shop(rate_per_s=40.0)
+    assert one.events_between(NOON, NOON + 500) == other.events_between(NOON, NOON + 500)
+
+
 def test_duplicates_are_the_same_bytes_within_half_a_minute():
     events = shop(rate_per_s=40, duplicates=0.1).events_between(NOON, NOON + 20 * MINUTE)
     seen = defaultdict(list)
