@@ -124,9 +124,9 @@ class PartitionCompile:
         return batch
 
     def replayed(self) -> None:
-        """All that was in the log at the assignment is applied: from here on changes are news."""
+        """All that was in the log at the assignment is applied: what it says may be published."""
         for market in self.markets.values():
-            market.ledger.changed_panes.clear()
+            market.replayed()
 
     def _encode(self, merged: Merged) -> bytes:
         merged.written = True
@@ -144,7 +144,7 @@ class PartitionCompile:
 
     def apply(self, chunk: Chunk) -> None:
         """Apply the records of a chunk, in order."""
-        for key, value in zip(chunk.keys, chunk.values, strict=True):
+        for position, (key, value) in enumerate(zip(chunk.keys, chunk.values, strict=True)):
             if value is None or key is None:
                 continue  # a tombstone: the row is in a merged slot already
             parsed = parse_key(key)
@@ -158,9 +158,9 @@ class PartitionCompile:
                 continue
             layout = market.ledger.layout
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
-            market.ledger.apply(
-                parsed.slot, parsed.sp, record.through, from_wire(record.row, width), key
-            )
+            row = from_wire(record.row, width)
+            news = chunk.offset_at(position) > market.floor_applied
+            market.ledger.apply(parsed.slot, parsed.sp, record.through, row, key, news=news)
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:
                 # Compaction can leave a row behind the mark that closed its slot.

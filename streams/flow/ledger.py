@@ -19,7 +19,7 @@ from streams.flow.merged import (
     PANES_KEPT_MS,
     Merged,
 )
-from streams.flow.state import LIVE, NEVER_MS, SlotKey
+from streams.flow.state import FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, LocalDays
 from streams.index.partials import Layout, Row, add_into, sum_rows
@@ -66,8 +66,20 @@ class Ledger:
 
     # -- rows arrive -----------------------------------------------------------------------------
 
-    def apply(self, slot: SlotKey, sp: SourcePartition, through: int, row: Row, key: bytes) -> None:
-        """Take a row as level 1 sent it; keeps the larger ``through`` over all writers."""
+    def apply(
+        self,
+        slot: SlotKey,
+        sp: SourcePartition,
+        through: int,
+        row: Row,
+        key: bytes,
+        *,
+        news: bool = True,
+    ) -> None:
+        """Take a row as level 1 sent it; keeps the larger ``through`` over all writers.
+
+        ``news``: no acknowledged publication contains this record; the slot counts as changed.
+        """
         if self._is_merged(slot, sp):
             self.garbage.append(key)
             return
@@ -88,11 +100,23 @@ class Ledger:
         if live:
             self._pane_sums.pop(slot.slot, None)
             self._minute_sums.pop(slot.slot - slot.slot % MINUTE_MS, None)
-            self.changed_panes.add(slot.slot)
-            if slot.slot < self.first_ms.get(sp.topic, 2**62):
-                self.first_ms[sp.topic] = slot.slot
-        else:
+            if news:
+                self.changed_panes.add(slot.slot)
+            self._begins(sp.topic, slot.slot)
+        elif news:
             self.changed_days.add(slot.slot)
+
+    def _begins(self, topic: str, pane_ms: int) -> None:
+        if pane_ms < self.first_ms.get(topic, FOREVER_MS):
+            self.first_ms[topic] = pane_ms
+
+    def recover_first(self) -> None:
+        """Where the log begins to cover, from the merged hours: no fence record may hold it yet."""
+        for (kind, start_ms), merged in self.merged.items():
+            if kind == HOUR:
+                for name, bits in merged.folded.items():
+                    first = (bits & -bits).bit_length() - 1
+                    self._begins(name.rpartition("-")[0], start_ms + first * self._pane_ms)
 
     def _is_merged(self, slot: SlotKey, sp: SourcePartition) -> bool:
         if slot.book != LIVE:
@@ -228,6 +252,10 @@ class Ledger:
         """Starts of the hours that have rows."""
         merged = {start for kind, start in self.merged if kind == HOUR}
         return merged | {start - start % HOUR_MS for start in self._open_panes}
+
+    def open_days(self) -> set[int]:
+        """Numbers of the days that have rows not merged yet."""
+        return set(self._open_days)
 
     def days(self) -> set[int]:
         """Numbers of the days that have rows."""
