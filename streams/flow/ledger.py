@@ -53,7 +53,7 @@ class Ledger:
         self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
         self._pane_sums: dict[int, Row] = {}
-        self._minute_sums: dict[int, Row] = {}
+        self._minute_sums: dict[int, Row | None] = {}
         self.garbage: list[bytes] = []
         """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
         self.expired_rows = 0
@@ -203,12 +203,10 @@ class Ledger:
 
     def minute_sum(self, start_ms: int) -> Row | None:
         """Row of one minute over all source partitions; None when nothing happened in it."""
-        cached = self._minute_sums.get(start_ms)
-        if cached is None:
-            cached = self._total((MINUTE, start_ms), MINUTE_MS)
-            if cached is not None:
-                self._minute_sums[start_ms] = cached
-        return cached
+        if start_ms not in self._minute_sums:
+            # Empty ones are remembered too: of the 1,440 of a day most are, in a small market.
+            self._minute_sums[start_ms] = self._total((MINUTE, start_ms), MINUTE_MS)
+        return self._minute_sums[start_ms]
 
     def hour_sum(self, start_ms: int) -> Row | None:
         """Row of one hour; None when nothing happened in it."""
@@ -287,9 +285,7 @@ class Ledger:
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
                 merged.panes.clear()
-        for sums, limit in (
-            (self._pane_sums, panes_limit),
-            (self._minute_sums, limits[MINUTE]),
-        ):
-            for start in [start for start in sums if start < limit]:
-                del sums[start]
+        for start in [start for start in self._pane_sums if start < panes_limit]:
+            del self._pane_sums[start]
+        for start in [start for start in self._minute_sums if start < limits[MINUTE]]:
+            del self._minute_sums[start]

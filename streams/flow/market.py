@@ -434,13 +434,14 @@ class MarketCompile:
     def _hour_closing(self, start_ms: int) -> Closing:
         row = self.ledger.hour_sum(start_ms) or [0] * self.ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
+        as_of = rfc3339(end_ms)
         covers = {topic: self._covered(topic, end_ms, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
         values = [
             self._value(
                 entry,
                 "1h",
-                rfc3339(end_ms),
+                as_of,
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
                 revision=self._final_revisions.get((HOUR, start_ms), 0),
