@@ -61,6 +61,8 @@ class MarketCompile:
         self.live = False
         self.as_of_ms: dict[str, int] = {}
         """Per basis (orders, payments); never goes back."""
+        self._reach_ms: dict[str, int] = {}
+        """``as_of`` of an older edition, below which this one does not publish."""
         self.revised_after_final = 0
         self._sps = sps
         self._final_ms = NEVER_MS
@@ -86,8 +88,16 @@ class MarketCompile:
     # -- recovery --------------------------------------------------------------------------------
 
     def take_fence(self, fence: FenceRecord) -> None:
-        """Raise the floor to a fence record; the maximum over all of them counts."""
+        """Raise the floor to a fence record; the maximum over all of them counts.
+
+        Of another edition only ``as_of`` does, and as something to reach: the new edition's rows are
+        its own, and until they reach as far the older edition goes on publishing.
+        """
         self.live = self.live or fence.live
+        if fence.edition != self.methodology.edition:
+            for topic, as_of_ms in fence.as_of.items():
+                self._reach_ms[topic] = max(as_of_ms, self._reach_ms.get(topic, NEVER_MS))
+            return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
         for topic, first_ms in fence.first.items():
@@ -207,6 +217,8 @@ class MarketCompile:
             if progress.until_ms is None or not progress.seen:
                 continue
             as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
+            if as_of_ms < self._reach_ms.get(topic, NEVER_MS):
+                continue
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
