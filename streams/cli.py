@@ -1,26 +1,25 @@
 """Command line: arguments only; each command calls into streams.ops.
 
 Exit codes: 0 ok, 1 something is wrong, 2 usage or settings.
+
+A command imports what it runs when it runs: Faust and its kin take two seconds to import, which
+`--help` need not pay and `demo` pays in its workers, while Kafka starts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 import typer
 
-from streams.ops import topics as topic_ops
-from streams.ops import worker_process
-from streams.ops.errors import OperationError
-from streams.ops.simulate_options import Season, ShopOptions
-from streams.ops.simulate_profile import load_profile
-from streams.ops.simulate_run import Planted, simulate_command
-from streams.settings import Settings, SettingsError, load_settings
+if TYPE_CHECKING:
+    from streams.ops.topics import Difference, Report
+    from streams.settings import Settings
 
 WRONG, USAGE = 1, 2
 
@@ -38,13 +37,19 @@ Inputs = Annotated[
     int | None,
     typer.Option("--inputs", min=1, metavar="N", help="Also orders and payments, N partitions."),
 ]
-ArrivalOption = Annotated[
-    topic_ops.Arrival | None,
+Arrival = Annotated[
+    Literal["broker", "producer"] | None,
     typer.Option(
         "--arrival",
         help="Whose clock stamps the inputs; producer where old data is imported.",
     ),
 ]
+
+Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")]
+InputPartitions = Annotated[
+    int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
+]
+DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
@@ -61,6 +66,9 @@ def root() -> None:
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn what a command may fail with into a message on stderr and an exit code."""
+    from streams.ops.errors import OperationError
+    from streams.settings import SettingsError
+
     try:
         yield
     except SettingsError as error:
@@ -73,6 +81,8 @@ def reported() -> Iterator[None]:
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
     """Settings of file, environment and the options given; `a__b` stands for `a.b`."""
+    from streams.settings import load_settings
+
     return load_settings(
         config, {name.replace("__", "."): value for name, value in overrides.items()}
     )
@@ -80,6 +90,8 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
 
 def echo_json(value: Any) -> None:
     """Print one line of JSON."""
+    import msgspec
+
     typer.echo(msgspec.json.encode(value).decode())
 
 
@@ -88,7 +100,7 @@ def topics_create(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     inputs: Inputs = None,
-    arrival: ArrivalOption = None,
+    arrival: Arrival = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +121,7 @@ def topics_check(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     inputs: Inputs = None,
-    arrival: ArrivalOption = None,
+    arrival: Arrival = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -124,17 +136,19 @@ def topics_check(
     raise typer.Exit(WRONG if differences else 0)
 
 
-async def _create_topics(
-    settings: Settings, inputs: int | None, arrival: topic_ops.Arrival | None
-) -> topic_ops.Report:
+async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
+    from streams.ops import topics as topic_ops
+
     wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
     replicas = settings.topics.replication_factor
     return await topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
 
 
 async def _check_topics(
-    settings: Settings, inputs: int | None, arrival: topic_ops.Arrival | None
-) -> list[topic_ops.Difference]:
+    settings: Settings, inputs: int | None, arrival: Arrival
+) -> list[Difference]:
+    from streams.ops import topics as topic_ops
+
     wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
     return await topic_ops.check_topics(settings.kafka, wanted)
 
@@ -147,10 +161,18 @@ def worker(
     metrics_port: Annotated[
         int | None, typer.Option("--metrics-port", metavar="PORT", help="0: any free port.")
     ] = None,
+    wait_for_topics: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-topics", min=0, metavar="SECONDS", help="How long topics may be missing."
+        ),
+    ] = 0.0,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Run one worker of the consumer group until SIGTERM; start as many as you like."""
+    from streams.ops import worker_process
+
     with reported():
         settings = settings_of(
             config,
@@ -158,8 +180,40 @@ def worker(
             redis__url=redis,
             metrics__port=metrics_port,
         )
-        code = worker_process.run_worker(settings, as_json=as_json)
+        code = worker_process.run_worker(
+            settings, as_json=as_json, wait_for_topics_s=wait_for_topics
+        )
     raise typer.Exit(code)
+
+
+@app.command("audit")
+def audit_command(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    market: Annotated[
+        list[str] | None, typer.Option("--market", metavar="CODE", help="Only this; repeatable.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", help="For the workers to reach the log's end."),
+    ] = 60.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute everything from the log and compare it, to the last digit."""
+    from streams.ops.audit.run import audit
+    from streams.ops.progress import rich_progress
+
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
+        work = audit(settings, markets=market or (), wait_ms=int(wait * 1000), progress=progress)
+        report = asyncio.run(work)
+    if as_json:
+        echo_json(report.as_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if report.equal else WRONG)
 
 
 @bench_app.command("fold")
@@ -170,7 +224,7 @@ def bench_fold(
     as_json: AsJson = False,
 ) -> None:
     """Order events a second and core through the whole worker path."""
-    from streams.ops.bench.fold import FoldBench, run_fold  # noqa: PLC0415 - needs the extra `local`
+    from streams.ops.bench.fold import FoldBench, run_fold
 
     with reported():
         result = run_fold(
@@ -182,7 +236,146 @@ def bench_fold(
         typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
-def _show_differences(differences: Sequence[topic_ops.Difference]) -> None:
+@app.command()
+def up(
+    config: ConfigFile = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
+        ),
+    ] = None,
+    workers: Workers = 1,
+    inputs: InputPartitions = 8,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
+    from streams.ops.progress import rich_progress
+    from streams.ops.up import LocalIndex, UpOptions
+    from streams.ops.up import up as run_up
+
+    def on_ready(index: LocalIndex) -> None:
+        if as_json:
+            echo_json(index.addresses)
+        else:
+            typer.echo(index.summary())
+
+    with reported(), rich_progress() as progress:
+        asyncio.run(
+            run_up(
+                settings_of(config),
+                UpOptions(directory, workers, inputs),
+                on_ready=on_ready,
+                tell=_tell,
+                progress=progress,
+            )
+        )
+
+
+@app.command("demo")
+def run_demo(
+    config: ConfigFile = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
+    ] = 50.0,
+    workers: Workers = 1,
+    inputs: InputPartitions = 8,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", file_okay=False, help="Keep all data there."),
+    ] = None,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all simulated.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show it all on this machine: Kafka, Redis, workers, simulated shops, a planted shift."""
+    from rich.console import Console
+
+    from streams.ops.demo import demo
+    from streams.ops.demo_plan import DemoOptions
+    from streams.ops.progress import rich_progress
+    from streams.ops.up import UpOptions
+
+    options = DemoOptions(rate, _listed(markets), seed, _seconds("--for", duration))
+    console = Console(stderr=as_json)
+    with reported(), rich_progress() as progress:
+        snapshots = asyncio.run(
+            demo(
+                settings_of(config),
+                UpOptions(keep, workers, inputs),
+                options,
+                console=console,
+                tell=_tell,
+                progress=progress,
+            )
+        )
+    if as_json:
+        typer.echo(snapshots)
+
+
+@app.command("show")
+def show_markets(
+    market: Annotated[
+        str | None, typer.Argument(metavar="[MARKET]", help="Default: all that are published.")
+    ] = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the current values as Redis has them; exits with 1 unless every market is live."""
+    from rich.console import Console
+
+    from streams.ops import show_command
+
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people, --json for machines; choose one")
+    markets = None if market is None else [market]
+    with reported():
+        settings = settings_of(config, redis__url=redis)
+        if watch:
+            show_command.show_until_stopped(settings, markets, Console())
+            return
+        live = show_command.show_once(settings, markets, Console(), as_json=as_json)
+    raise typer.Exit(0 if live else WRONG)
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    """Seconds of `90s`, `5m`, `1h` or a plain number."""
+    if text is None:
+        return None
+    unit = DURATION_UNITS_S.get(text[-1:])
+    try:
+        seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise typer.BadParameter(
+            f"{text!r}; expected a duration as 90s, 5m or 1h", param_hint=option
+        )
+    return seconds
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Parts of `PK,BD`."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _tell(text: str) -> None:
+    """What a person should know while a command runs."""
+    typer.echo(text, err=True)
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
     if not differences:
@@ -208,7 +401,8 @@ def simulate(
         str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
     ] = None,
     season: Annotated[
-        Season, typer.Option("--season", help="Same at any time, by the hour, also by the month.")
+        Literal["flat", "week", "year"],
+        typer.Option("--season", help="Same at any time, by the hour, also by the month."),
     ] = "week",
     shift: Annotated[
         list[str] | None,
@@ -242,6 +436,10 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
+    from streams.ops.simulate_options import ShopOptions
+    from streams.ops.simulate_profile import load_profile
+    from streams.ops.simulate_run import Planted, simulate_command
+
     with reported():
         summary = asyncio.run(
             simulate_command(
@@ -250,7 +448,7 @@ def simulate(
                 ShopOptions(
                     seed=seed,
                     rate_per_s=rate,
-                    markets=tuple(markets.split(",")) if markets else (),
+                    markets=_listed(markets),
                     season=season,
                     duplicates=duplicates,
                     out_of_order=out_of_order,
@@ -269,6 +467,47 @@ def simulate(
         typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
 
 
+@app.command("import")
+def import_source(
+    source: Annotated[
+        Literal["olist", "online-retail", "csv"],
+        typer.Argument(help="What the files are; csv: columns named as in the contract."),
+    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    pause_after: Annotated[
+        float, typer.Option("--pause-after", metavar="FRACTION", help="0..1 of the events.")
+    ] = 0.5,
+    pause_s: Annotated[
+        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="Pause there this long.")
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send a data set's events with their own times, in event-time order."""
+    from streams.ops.importer import import_command
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        summary = asyncio.run(
+            import_command(settings, source, directory, pause_after=pause_after, pause_s=pause_s)
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+        typer.echo(f"occurred {summary.first_occurred_at} .. {summary.last_occurred_at}")
+        for title, counts in (("left out", summary.skipped), ("filled in", summary.filled)):
+            typer.echo("".join(f"{title}: {n:,} {why}\n" for why, n in counts.items()), nl=False)
+    raise typer.Exit(0 if summary.complete else WRONG)
+
+
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psutil
 
 from streams import clock
+from streams.ops.errors import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-class StackError(RuntimeError):
+class StackError(OperationError):
     """A local part did not do what it must; the message says what, where and who must act."""
 
 

@@ -14,9 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
-
 from streams.ops import ports
 from streams.ops.child import StackError
 from streams.ops.server import Server
@@ -220,6 +217,10 @@ def _kafka_id() -> str:
 
 async def _has_broker(bootstrap: str) -> bool:
     """Whether ApiVersions and Metadata are answered and the broker has registered itself."""
+    # Imported while the JVM starts: before the fork it would only delay it.
+    from aiokafka.client import AIOKafkaClient  # noqa: PLC0415
+    from aiokafka.errors import KafkaError  # noqa: PLC0415
+
     client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
     try:
         await client.bootstrap()

@@ -94,16 +94,34 @@ class LocalStack:
         """What this start fetched from the network; 0 when all was cached."""
         return self._jars.downloaded_bytes
 
+    @property
+    def _parts(self) -> list[RedisServer | KafkaBroker]:
+        return [part for part in (self._redis, self._kafka) if part is not None]
+
     def start(self) -> None:
         """Start everything at once and return when each part answers its protocol."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Fork everything; the addresses are known from here on, and clients may start to wait.
+
+        They can still change in :meth:`wait_ready`, should another process take a port just now.
+        """
         self._claim_directory()
         for pid_file in sorted(self._pids.glob("*.pid")):
             end_leftover(pid_file)
-        parts = [part for part in (self._redis, self._kafka) if part is not None]
         try:
-            for part in parts:
+            for part in self._parts:
                 part.launch()
-            for part in parts:
+        except BaseException:
+            self.stop()
+            raise
+
+    def wait_ready(self) -> None:
+        """Return when each part answers its protocol."""
+        try:
+            for part in self._parts:
                 part.wait_ready()
         except BaseException:
             self.stop()

@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +51,14 @@ class _Lines:
 
 class _Bars:
     def __init__(self, console: Console, stack: contextlib.ExitStack) -> None:
+        # Here, because most starts download nothing.
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         self._stack = stack
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),

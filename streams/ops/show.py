@@ -62,14 +62,19 @@ class _Values:
     def get(self, index: str, dimension: str, member: str, window: str) -> Value | None:
         return self._by_field.get(f"{index}:{dimension}:{member}:{window}")
 
-    def members(self, dimension: str, window: str) -> list[str]:
-        """Members of a dimension, largest in ``window`` first."""
-        sizes: dict[str, int] = {}
-        for value in self._by_field.values():
-            if value.dimension == dimension and value.member != ALL:
-                n = value.n if value.window == window else 0
-                sizes[value.member] = max(n, sizes.get(value.member, 0))
-        return sorted(sizes, key=lambda member: (-sizes[member], member))
+    def members(self, dimension: str, by: str, window: str) -> list[str]:
+        """Members of a dimension, largest of index ``by`` in ``window`` first."""
+        members = {
+            value.member
+            for value in self._by_field.values()
+            if value.dimension == dimension and value.member != ALL
+        }
+
+        def rank(member: str) -> tuple[float, str]:
+            value = self.get(by, dimension, member, window)
+            return -(value.value or 0) if value is not None else 0, member
+
+        return sorted(members, key=rank)
 
     def longest_ok(self) -> str:
         """The longest of the shown windows that the log covers; shares are taken from it."""
@@ -120,7 +125,7 @@ def _categories(values: _Values, currency: str, window: str) -> Table:
             table.add_column(f"{name} {each}", justify="right")
     for by in ("orders", "sales"):
         table.add_column(f"% of {by} {window}", justify="right")
-    members = values.members("category", window)
+    members = values.members("category", "orders", window)
     for member in members[:_ROWS_MAX]:
         cells = [_cell(values.get("orders", "category", member, each)) for each in _WINDOWS]
         cells += [
@@ -145,7 +150,7 @@ def _payments(values: _Values, window: str) -> Table:
     table.add_column("payment method")
     for name in columns:
         table.add_column(name, justify="right")
-    for member in values.members("payment_method", window):
+    for member in values.members("payment_method", "payment_chosen_share", window):
         found = (values.get(index, "payment_method", member, window) for index in columns.values())
         table.add_row(member, *map(_cell, found))
     return table

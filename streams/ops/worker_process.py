@@ -12,31 +12,30 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import monotonic_ms
 from streams.ops.errors import OperationError
+from streams.ops.logs import configure_logs
 from streams.settings import Settings, load_methodology
 from streams.worker import names
 from streams.worker.app import IndexWorker
 from streams.worker.runner import run
 
 BROKER_PATIENCE_MS = 60_000
-_RETRY_S = 1.0
+_RETRY_S = 0.25
+_TOPICS_RETRY_S = 0.1
 
 _log = structlog.get_logger(__name__)
 
 
-def run_worker(settings: Settings, *, as_json: bool = False) -> int:
-    """Run one worker; its exit code (streams.worker.stops.ExitCode)."""
+def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: float = 0.0) -> int:
+    """Run one worker; its exit code (streams.worker.stops.ExitCode).
+
+    ``wait_for_topics_s``: how long topics may be missing before that is an error. A worker that is
+    started together with the broker has imported everything by the time the topics are created.
+    """
+    configure_logs(settings.log)
     methodology = load_methodology(settings)
-    counts = asyncio.run(_partition_counts(settings))
+    counts = asyncio.run(_partition_counts(settings, methodology.edition, wait_for_topics_s))
     topics = settings.topics
-    inputs = {topic: counts.get(topic, 0) for topic in (topics.orders, topics.payments)}
-    missing = [topic for topic, count in inputs.items() if not count]
-    own = names.changelogs(settings, methodology.edition, inputs)
-    missing += [name for name in (*own, topics.partials, topics.values) if name not in counts]
-    if missing:
-        raise OperationError(
-            f"topics that do not exist: {', '.join(missing)}; run `ecindex topics create` "
-            "(with --inputs N where orders and payments are yours to create)"
-        )
+    inputs = {topic: counts[topic] for topic in (topics.orders, topics.payments)}
     found = counts[topics.partials]
     if found != topics.partials_partitions:
         raise OperationError(
@@ -55,23 +54,53 @@ def run_worker(settings: Settings, *, as_json: bool = False) -> int:
     return run(worker.create)
 
 
-async def _partition_counts(settings: Settings) -> dict[str, int]:
-    """Partitions of every topic; waits for a broker that is not up yet."""
-    deadline_ms = monotonic_ms() + BROKER_PATIENCE_MS
+async def _partition_counts(settings: Settings, edition: int, wait_s: float) -> dict[str, int]:
+    """Partitions of every topic, once those that a worker needs are there.
+
+    Waits for a broker that is not up yet. Raises OperationError.
+    """
+    patience_ms = BROKER_PATIENCE_MS + int(wait_s * 1000)
+    deadline_ms = monotonic_ms() + patience_ms
+    told = False
     while True:
         admin = AIOKafkaAdminClient(**settings.kafka.client_options())
         try:
             await admin.start()
-            described = await admin.describe_topics()
+            return await _await_topics(admin, settings, edition, wait_s)
         except KafkaError as error:
             if monotonic_ms() > deadline_ms:
                 raise OperationError(
                     f"Kafka at {settings.kafka.bootstrap_servers} (kafka.bootstrap_servers): "
-                    f"no answer in {BROKER_PATIENCE_MS // 1000} s: {error}"
+                    f"no answer in {patience_ms // 1000} s: {error}"
                 ) from error
-            _log.warning("broker_not_reachable", error=str(error))
+            if not told:
+                _log.warning("broker_not_reachable", error=str(error), patience_ms=patience_ms)
+                told = True
             await asyncio.sleep(_RETRY_S)
-        else:
-            return {topic["topic"]: len(topic["partitions"]) for topic in described}
         finally:
             await admin.close()
+
+
+async def _await_topics(
+    admin: AIOKafkaAdminClient, settings: Settings, edition: int, wait_s: float
+) -> dict[str, int]:
+    deadline_ms = monotonic_ms() + int(wait_s * 1000)
+    while True:
+        described = await admin.describe_topics()
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+        missing = _missing(settings, edition, counts)
+        if not missing:
+            return counts
+        if monotonic_ms() >= deadline_ms:
+            raise OperationError(
+                f"topics that do not exist: {', '.join(missing)}; run `ecindex topics create` "
+                "(with --inputs N where orders and payments are yours to create)"
+            )
+        await asyncio.sleep(_TOPICS_RETRY_S)
+
+
+def _missing(settings: Settings, edition: int, counts: dict[str, int]) -> list[str]:
+    topics = settings.topics
+    inputs = {topic: counts.get(topic, 0) for topic in (topics.orders, topics.payments)}
+    needed = [*inputs, *names.changelogs(settings, edition, inputs), topics.partials, topics.values]
+    return [name for name in needed if not counts.get(name)]

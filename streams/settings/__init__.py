@@ -28,6 +28,7 @@ from streams.settings.model import (
     TopicSettings,
     default_config,
 )
+from streams.settings.writing import as_toml, environment_without_settings, local_settings
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -42,8 +43,11 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TopicSettings",
+    "as_toml",
     "default_config",
     "describe",
+    "environment_without_settings",
     "load_methodology",
     "load_settings",
+    "local_settings",
 ]

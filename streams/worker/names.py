@@ -1,13 +1,13 @@
 """Names that carry the edition: the consumer group, its tables, their changelog topics.
 
 Another edition maps events to other slots and members. It runs beside the old one until it has
-caught up, so nothing of it may share a name.
+caught up, so nothing of it may share a name. Nothing of Faust is imported here: whoever creates or
+checks topics need not wait for it.
 """
 
 from __future__ import annotations
 
 from streams.settings import Settings
-from streams.worker.tables import changelog_topic
 
 MERGED_TABLE = "merged"
 
@@ -20,6 +20,11 @@ def app_id(edition: int, prefix: str = "ecindex") -> str:
 def checkpoint_table(topic: str) -> str:
     """Table of an input topic's checkpoints."""
     return f"checkpoint-{topic}"
+
+
+def changelog_topic(app_id: str, table_name: str) -> str:
+    """Name the topic that holds a table's records, as Faust does (also for creating it)."""
+    return f"{app_id}-{table_name}-changelog"
 
 
 def changelogs(settings: Settings, edition: int, partitions: dict[str, int]) -> dict[str, int]:

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def changelog_topic(app_id: str, table_name: str) -> str:
-    """Name the topic that holds a table's records (also for creating it)."""
-    return f"{app_id}-{table_name}-changelog"
-
-
 class PartitionTable(faust.Table):  # type: ignore[misc]
     """Recovered changelog records, by partition."""
 

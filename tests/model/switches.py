@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 import msgspec
 
-from streams.flow import chain, compile as compile_module, fold, ledger, market, merged, progress
-from streams.flow import source
+from streams.flow import chain, fold, ledger, market, merged, progress, source
+from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
 from streams.flow.state import NEVER_MS, SlotKey
 from streams.index.panes import HOUR_MS

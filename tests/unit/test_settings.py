@@ -13,10 +13,13 @@ from pydantic import ValidationError
 from streams.settings import (
     Settings,
     SettingsError,
+    as_toml,
     default_config,
     describe,
+    environment_without_settings,
     load_methodology,
     load_settings,
+    local_settings,
 )
 
 
@@ -207,3 +210,51 @@ def test_the_shipped_file_shows_every_setting_with_its_default():
         assert missing <= unset
         assert values[section] == {name: found[name] for name in values[section]}
     assert values.keys() == defaults.keys()
+
+
+class TestHandedToAnotherProcess:
+    """`up` and `demo` resolve the settings once, for workers that must not ask elsewhere."""
+
+    def test_a_written_file_says_the_same(self, config, tmp_path):
+        given = {
+            "kafka.fetch_max_wait_ms": 30,
+            "topics.orders": "of-cli",
+            "topics.replication_factor": 2,
+            "data_dir": tmp_path / 'a "quoted" \u00fc dir',
+            "intervals.stale_after_s": 61,
+        }
+        settings = load_settings(config(""), given)
+        read_back = load_settings(config(as_toml(settings)))
+        assert read_back.model_dump() == settings.model_dump()
+
+    def test_no_secret_is_written(self, config):
+        settings = load_settings(config(""), {"redis.password": "tell nobody"})
+        assert "tell nobody" not in as_toml(settings)
+
+    def test_local_servers_get_no_credentials_and_no_other_address(self, config, monkeypatch):
+        monkeypatch.setenv("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "production:9092")
+        monkeypatch.setenv("ECINDEX_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+        monkeypatch.setenv("ECINDEX_KAFKA__SASL_USERNAME", "me")
+        monkeypatch.setenv("ECINDEX_KAFKA__SASL_PASSWORD", "tell nobody")
+        monkeypatch.setenv("ECINDEX_REDIS__PASSWORD", "tell nobody")
+        monkeypatch.setenv("ECINDEX_INTERVALS__STALE_AFTER_S", "61")
+        local = local_settings(
+            load_settings(config("")),
+            bootstrap="127.0.0.1:1",
+            redis_url="redis://127.0.0.1:2/0",
+            data_dir=Path("/somewhere"),
+        )
+        assert local.kafka.client_options() == {
+            "bootstrap_servers": "127.0.0.1:1",
+            "security_protocol": "PLAINTEXT",
+        }
+        assert local.redis.password is None
+        assert local.intervals.stale_after_s == 61
+
+    def test_their_environment_says_nothing_of_ours(self, monkeypatch):
+        monkeypatch.setenv("ECINDEX_CONFIG", "mine.toml")
+        monkeypatch.setenv("ECINDEX_REDIS__URL", "redis://production:6379/0")
+        monkeypatch.setenv("LANG_OF_TEST", "C")
+        environment = environment_without_settings()
+        assert not [name for name in environment if name.startswith("ECINDEX_")]
+        assert environment["LANG_OF_TEST"] == "C"
