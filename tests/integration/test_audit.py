@@ -44,7 +44,7 @@ async def history(installed, producer, minutes=6, rate=4):
         lag_ms = rng.choice([0, 0, 0, 0, 0, 3_000, 30_000, 115_000, 130_000, -100_000, -400_000])
         market, currency = rng.choice([("PK", "PKR"), ("BD", "BDT"), ("PK", "BDT"), ("XX", "PKR")])
         event = order(
-            f"e{number % (minutes * 55 * rate)}",
+            f"e{number}",
             at_ms - lag_ms,
             market=market,
             currency=currency,
@@ -66,8 +66,9 @@ async def history(installed, producer, minutes=6, rate=4):
         if number % 7 == 0:
             paid["placed_at"] = event["placed_at"] = event["occurred_at"]
             event["type"] = rng.choice(["order.cancelled", "order.refunded"])
-        await installed.send(producer, "orders", event, at_ms=at_ms)
-        await installed.send(producer, "payments", paid, at_ms=at_ms)
+        for _ in range(2 if number % 50 == 0 else 1):
+            await installed.send(producer, "orders", event, at_ms=at_ms)
+            await installed.send(producer, "payments", paid, at_ms=at_ms)
     await installed.send(producer, "orders", b"{", at_ms=begin_ms)
     await producer.flush()
 
@@ -172,7 +173,7 @@ async def redis_fields_are_judged(installed):
     base = f"{installed.name}:v1:{{PK}}"
     try:
         day = next(iter(await client.hgetall(f"{base}:days"))).decode()
-        for key, field in ((f"{base}:values", "orders:market:all:1h"), (f"{base}:days", day)):
+        for key, field in ((f"{base}:values", "orders:market:all:5m"), (f"{base}:days", day)):
             await client.hset(key, field, "123456789")
             code, out, _ = await installed.command("audit", "--json")
             found = msgspec.json.decode(out.splitlines()[-1])
