@@ -186,6 +186,36 @@ def worker(
     raise typer.Exit(code)
 
 
+@app.command("audit")
+def audit_command(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    market: Annotated[
+        list[str] | None, typer.Option("--market", metavar="CODE", help="Only this; repeatable.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", help="For the workers to reach the log's end."),
+    ] = 60.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute everything from the log and compare it, to the last digit."""
+    from streams.ops.audit.run import audit
+    from streams.ops.progress import rich_progress
+
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
+        work = audit(settings, markets=market or (), wait_ms=int(wait * 1000), progress=progress)
+        report = asyncio.run(work)
+    if as_json:
+        echo_json(report.as_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if report.equal else WRONG)
+
+
 @bench_app.command("fold")
 def bench_fold(
     count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
@@ -435,6 +465,43 @@ def simulate(
     else:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
         typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+
+
+@app.command("import")
+def import_source(
+    source: Annotated[
+        Literal["olist", "online-retail", "csv"],
+        typer.Argument(help="What the files are; csv: columns named as in the contract."),
+    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    pause_after: Annotated[
+        float, typer.Option("--pause-after", metavar="FRACTION", help="0..1 of the events.")
+    ] = 0.5,
+    pause_s: Annotated[
+        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="Pause there this long.")
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send a data set's events with their own times, in event-time order."""
+    from streams.ops.importer import import_command
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        summary = asyncio.run(
+            import_command(settings, source, directory, pause_after=pause_after, pause_s=pause_s)
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+        typer.echo(f"occurred {summary.first_occurred_at} .. {summary.last_occurred_at}")
+        for title, counts in (("left out", summary.skipped), ("filled in", summary.filled)):
+            typer.echo("".join(f"{title}: {n:,} {why}\n" for why, n in counts.items()), nl=False)
+    raise typer.Exit(0 if summary.complete else WRONG)
 
 
 def main() -> None:

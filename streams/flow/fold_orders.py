@@ -106,8 +106,11 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
         if arrived_ms > watermark_ms:
             state.watermark_ms = watermark_ms = arrived_ms
             if watermark_ms >= state.next_close_ms:
+                # Closing may take the pane away, and books what is in the cells of all others.
                 fold.close(state)
                 pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
+                if pane is not None:
+                    profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
         if occurred_ms > arrived_ms + ahead_ms:
             folded.bury(chunk, position, ahead(occurred_ms, arrived_ms))
             continue

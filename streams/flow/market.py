@@ -148,12 +148,12 @@ class MarketCompile:
         journal_due = self._journal_due(now_ms)
         if not (moved or revised or days_changed or journal_due):
             return None
-        self._expire()
         after_final = self._count_after_final()
         values = self._values()
         changed, revisions = self._differences(values)
         days = self._days(revisions)
         closings = self._closings()
+        self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
         days += [value for closing in closings if closing.kind == "day" for value in closing.values]
         self.ledger.changed_panes.clear()
         for value in (*changed, *days):
@@ -182,23 +182,23 @@ class MarketCompile:
     def _advance(self, marks: Mapping[SourcePartition, MarkRecord]) -> bool:
         moved = False
         step_ms = self.methodology.step_ms
-        finals: list[int] = []
+        known_ms: list[int] = []
         for topic, sps in self._sps.items():
             progress = topic_progress(self.market.code, sps, marks, live=self.live)
-            if progress is None:
-                if topic in self.as_of_ms:
-                    finals.append(NEVER_MS)
+            # A topic that has not seen the market holds what is final as well: its first rows may
+            # be on their way (an import whose orders are read before its payments).
+            known_ms.append(NEVER_MS if progress.until_ms is None else progress.until_ms)
+            if progress.until_ms is None or not progress.seen:
                 continue
-            finals.append(progress)
-            as_of_ms = (progress - self.methodology.out_of_order_ms) // step_ms * step_ms
+            as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
-        self._final_ms = max(self._final_ms, min(finals, default=NEVER_MS))
+        self._final_ms = max(self._final_ms, min(known_ms))
         return moved
 
     def _expire(self) -> None:
-        horizon_ms = min(self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        horizon_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         self._expired.extend(self.ledger.expire(horizon_ms))
 
     # -- values ----------------------------------------------------------------------------------
@@ -307,12 +307,15 @@ class MarketCompile:
             if old is value:
                 continue
             if old is not None and old.as_of == value.as_of:
-                if (old.value, old.observed, old.n) == (value.value, value.observed, value.n):
+                if not _differs(old, value):
                     values[position] = old
                     continue
-                value = msgspec.structs.replace(computed, revision=old.revision + 1)
+                same = (old.value, old.observed, old.n) == (value.value, value.observed, value.n)
+                revision = old.revision if same else old.revision + 1
+                value = msgspec.structs.replace(computed, revision=revision)
                 values[position] = value
-                revisions.append(Revision(value, old.value, "late"))
+                if not same:
+                    revisions.append(Revision(value, old.value, "late"))
             if old is None or _differs(old, value):
                 changed.append(value)
             self._published[value.field] = value

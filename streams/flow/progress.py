@@ -7,6 +7,7 @@ when it was written, moves ``as_of``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.state import NEVER_MS
@@ -33,37 +34,41 @@ def makes_live(mark: MarkRecord, market: str) -> bool:
     return watermark_ms is not None and watermark_ms >= mark.sent_at - LIVE_WITHIN_MS
 
 
+class Progress(NamedTuple):
+    """How far a topic's log is known for a market."""
+
+    until_ms: int | None
+    """Event time; None: some source partition holds it open."""
+    seen: bool
+    """Whether any source partition has seen the market."""
+
+
 def topic_progress(
     market: str,
     sps: Iterable[SourcePartition],
     marks: Mapping[SourcePartition, MarkRecord],
     *,
     live: bool,
-) -> int | None:
-    """Event time (ms) up to which the topic's log is known for the market; None: not known.
+) -> Progress:
+    """Event time (ms) up to which the topic's log is known for the market.
 
-    In a live market a source partition without a mark holds everything. In one that is not live a
-    partition that has not seen the market is left out once it was caught up: before that it may
-    hold the market's records unread, and leaving it out would let as_of run past them (an import
-    of two years whose first partition is folded before the second is begun).
+    A source partition without a mark holds everything: it may have the market's records unread, of
+    any age. One that has not seen the market vouches for the time at which it was caught up, in a
+    market that is not live too: beyond it, it may have records unread (a market that began during
+    an outage of that partition's owner). For an import of old data that time lies far ahead and
+    holds nothing. docs/decisions/0100.
     """
     lowest: int | None = None
-    seen = False
+    known, seen = True, False
     for sp in sps:
         mark = marks.get(sp)
         if mark is None:
-            return None
-        watermark_ms = mark.watermarks.get(market, NEVER_MS)
-        seen = seen or watermark_ms != NEVER_MS
-        if live:
-            progress = max(watermark_ms, mark.caught_up_at or NEVER_MS)
-            if progress == NEVER_MS:
-                return None
-        elif watermark_ms == NEVER_MS:
-            if mark.caught_up_at is None:
-                return None
+            known = False
             continue
-        else:
-            progress = watermark_ms
-        lowest = progress if lowest is None else min(lowest, progress)
-    return lowest if seen else None
+        progress_ms = watermark_ms = mark.watermarks.get(market, NEVER_MS)
+        if live or watermark_ms == NEVER_MS:
+            progress_ms = max(watermark_ms, mark.caught_up_at or NEVER_MS)
+        seen = seen or watermark_ms != NEVER_MS
+        known = known and progress_ms != NEVER_MS
+        lowest = progress_ms if lowest is None else min(lowest, progress_ms)
+    return Progress(lowest if known else None, seen)

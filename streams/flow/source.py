@@ -15,7 +15,7 @@ from collections import deque
 from typing import NamedTuple
 
 from streams.flow.aside import Folded
-from streams.flow.chain import Chain, Flush, Identity
+from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.state import PARTIAL, SlotKey
@@ -55,11 +55,12 @@ class SourceLevel:
         partials_partitions: int,
         *,
         payments: bool,
+        chain_length: int = CHAIN_LENGTH,
     ) -> None:
         self.sp = sp
         self.nonce = nonce
         self.fold = SourceFold(sp, methodology, payments=payments)
-        self.chain = Chain(self.fold, identity, nonce)
+        self.chain = Chain(self.fold, identity, nonce, length=chain_length)
         self._edition = methodology.edition
         self._partition_of = {
             market: partition_of(market, partials_partitions) for market in methodology.markets

@@ -70,29 +70,42 @@ async def simulate(
     await require_inputs(settings, producer_time=span.backfill_ms > 0)
     begun_ms = clock.monotonic_ms()
     async with event_sender(settings) as sender:
-        behind_ms = await _send_all(floor, span, sender, stopping, progress, on_history)
+        if span.backfill_ms:
+            await _send_history(floor, span, sender, stopping, progress)
+            await sender.flush()
+        await on_history()
+        behind_ms = await _send_live(floor, span, sender, stopping, progress)
     took_ms = clock.monotonic_ms() - begun_ms
     return _summary(options.seed, span.start_ms, sender.sent, took_ms, behind_ms)
 
 
-async def _send_all(
+async def _send_history(
     floor: Shopfloor,
     span: Span,
     sender: EventSender,
     stopping: asyncio.Event,
     progress: SendProgress,
-    on_history: Callable[[], Awaitable[None]],
+) -> None:
+    sent_until = span.start_ms - span.backfill_ms
+    while not stopping.is_set() and sent_until < span.start_ms:
+        # A block at a time: a long backlog is neither held in memory nor uninterruptible.
+        until = min(span.start_ms, sent_until + floor.block_ms)
+        await _send_between(floor, sent_until, until, sender, progress)
+        sent_until = until
+
+
+async def _send_live(
+    floor: Shopfloor,
+    span: Span,
+    sender: EventSender,
+    stopping: asyncio.Event,
+    progress: SendProgress,
 ) -> int:
     end_ms = None if span.for_ms is None else span.start_ms + span.for_ms
-    sent_until = span.start_ms - span.backfill_ms
+    sent_until = span.start_ms
     behind_ms_max = 0
     caught_up = span.backfill_ms == 0
-    in_history = True
     while not stopping.is_set() and (end_ms is None or sent_until < end_ms):
-        if in_history and sent_until >= span.start_ms:
-            in_history = False
-            await sender.flush()
-            await on_history()
         now_ms = clock.now_ms()
         due_ms = now_ms if end_ms is None else min(now_ms, end_ms)
         if due_ms <= sent_until:
@@ -102,15 +115,18 @@ async def _send_all(
             caught_up = True
         if caught_up:
             behind_ms_max = max(behind_ms_max, due_ms - sent_until)
-        # A block at a time: a long backlog is neither held in memory nor uninterruptible.
         until = min(due_ms, sent_until + floor.block_ms)
-        if in_history:
-            until = min(until, span.start_ms)
-        for event in floor.events_between(sent_until, until):
-            await sender.send(event)
+        await _send_between(floor, sent_until, until, sender, progress)
         sent_until = until
-        progress.show(sender.sent.events, f"until {rfc3339(sent_until)}")
     return behind_ms_max
+
+
+async def _send_between(
+    floor: Shopfloor, start_ms: int, until_ms: int, sender: EventSender, progress: SendProgress
+) -> None:
+    for event in floor.events_between(start_ms, until_ms):
+        await sender.send(event)
+    progress.show(sender.sent.events, f"until {rfc3339(until_ms)}")
 
 
 async def _pause(stopping: asyncio.Event, duration_ms: int) -> None:

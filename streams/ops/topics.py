@@ -192,6 +192,12 @@ async def plan_topics(
     return wanted_topics(settings, inputs=inputs, arrival=arrival, changelogs=logs)
 
 
+async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:
+    """Partition count of every topic there is. Raises TopicsError."""
+    async with _admin(kafka) as admin:
+        return await _partition_counts(admin)
+
+
 async def create_topics(
     kafka: KafkaSettings, wanted: Iterable[WantedTopic], *, replication_factor: int | None = None
 ) -> Report:

@@ -12,17 +12,23 @@ LOOPBACK = "127.0.0.1"
 
 
 class MetricsServer:
-    """Serves one registry. ``ready`` returns None when ready, else the reason why not."""
+    """Serves one registry. ``ready`` returns None when ready, else the reason why not.
+
+    ``before_scrape`` is called before each answer of /metrics: whoever finds there that the process
+    no longer owns what it shows can take it away.
+    """
 
     def __init__(
         self,
         registry: CollectorRegistry,
         ready: Callable[[], str | None],
         *,
+        before_scrape: Callable[[], None] = lambda: None,
         host: str = LOOPBACK,
         port: int = 0,
     ) -> None:
         self._registry = registry
+        self._before_scrape = before_scrape
         self._ready = ready
         self._host = host
         self._port = port
@@ -56,6 +62,7 @@ class MetricsServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         # Prometheus asks for OpenMetrics; curl and older scrapers get the plain text format.
+        self._before_scrape()
         encode, content_type = choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
 

@@ -60,6 +60,7 @@ class IndexWorker:
         self._markets: dict[int, MarketsRunner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
+        self._revocations = 0
         topics = settings.topics
         self._sps = {
             topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
@@ -103,6 +104,7 @@ class IndexWorker:
         self.server = MetricsServer(
             self.metrics.registry,
             self._why_not_ready,
+            before_scrape=self._before_scrape,
             host=settings.metrics.host,
             port=settings.metrics.port,
         )
@@ -110,7 +112,13 @@ class IndexWorker:
             settings, self.methodology, self.outbox, self.app.intake, self.metrics, self._clock
         )
         self._level2 = Level2Parts(
-            settings, self.outbox, self.app.intake, self.metrics, self.store, self._clock
+            settings,
+            self.outbox,
+            self.app.intake,
+            self.metrics,
+            self.store,
+            self._clock,
+            lambda: self.app.may_publish,
         )
         return Worker(self.app, self.outbox, self._drain, self._started)
 
@@ -164,6 +172,7 @@ class IndexWorker:
         # Every rebalance takes everything away first (Faust's consumer is an eager one), and what
         # comes back is rebuilt from the changelogs: another may have owned it in between.
         self._ready = False
+        self._revocations += 1
         for runner in self._runners():
             runner.close()
         for sp in self._sources:
@@ -174,6 +183,7 @@ class IndexWorker:
     async def _on_recovered(self, sps: frozenset[SourcePartition]) -> None:
         self._on_revoked(sps)
         self.metrics.rebalances.inc()
+        revocations = self._revocations
         nonce = secrets.token_hex(6)
         partials = self.settings.topics.partials
         try:
@@ -183,6 +193,8 @@ class IndexWorker:
                 else:
                     self._own_source(sp, nonce)
                 await asyncio.sleep(0)  # heartbeats of a large recovery
+                if self._revocations != revocations:
+                    return  # lost again meanwhile; what was built here is closed with it
         except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
         for runner in self._runners():
@@ -236,7 +248,8 @@ class IndexWorker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            await self.store.heartbeat(self._clock())
+            if self.app.may_publish:
+                await self.store.heartbeat(self._clock())
             self._observe()
 
     def _observe(self) -> None:
@@ -269,6 +282,13 @@ class IndexWorker:
         error = task.exception()
         if error is not None and not isinstance(error, OutboxStopped):
             self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
+
+    def _before_scrape(self) -> None:
+        # Thawed after a suspension, this process answers the scrapes that waited before anything
+        # else runs; its markets are another's by then, and shown there.
+        if not self.app.may_publish:
+            for market in self.methodology.markets:
+                self.metrics.drop_market(market)
 
     def _why_not_ready(self) -> str | None:
         if self.switch.reason is not None:

@@ -72,8 +72,10 @@ class SourceRunner:
         self._aside: list[asyncio.Future[int]] = []
         self._rows: list[asyncio.Future[int]] = []
         self._full = asyncio.Event()
+        """Flush now: the coming record is full, or the process is stopping."""
         self._room = asyncio.Event()
         self._room.set()
+        self._draining = False
         self._task: asyncio.Task[None] | None = None
         self._marked: tuple[int, int | None] = (-2, None)
         self._marked_at_ms = 0
@@ -99,11 +101,15 @@ class SourceRunner:
             self._task.cancel()
 
     async def drain(self) -> None:
-        """Flush what is folded; the process is stopping."""
+        """Flush what is folded and send its last mark; the process is stopping.
+
+        The task that sends does it, in its order. Cancelled in the middle of a flush it would
+        forget which late and dead-letter records must land before the next checkpoint (V1).
+        """
+        self._draining = True
+        self._full.set()
         if self._task is not None:
-            self._task.cancel()
-        if not self.closed:
-            await self._flush()
+            await asyncio.wait({self._task})
 
     # -- folding ---------------------------------------------------------------------------------
 
@@ -111,7 +117,10 @@ class SourceRunner:
         """Fold a chunk that the guard accepted, flushing on the way when a record is full."""
         limit = self._parts.settings.intervals.checkpoint_bytes
         start = 0
-        while not self.closed:
+        while True:
+            await self._room.wait()
+            if self.closed:
+                return
             stop = min(start + SLICE_RECORDS, len(chunk))
             folded = self.level.take(chunk, start, stop)
             self._set_aside(folded)
@@ -121,7 +130,6 @@ class SourceRunner:
             if self.level.chain.pending_bytes >= limit:
                 self._room.clear()
                 self._full.set()
-                await self._room.wait()
             if self.level.rejects_too_many:
                 self.halt("rejects", "half of the last records are dead letters")
                 return
@@ -162,7 +170,7 @@ class SourceRunner:
                 self._aside.append(self._put_aside(topic, record))
 
     def _put_aside(self, topic: str, record: SetAside) -> asyncio.Future[int]:
-        headers = (
+        headers: tuple[tuple[str, bytes], ...] = (
             ("reason", record.reason.encode()),
             ("detail", record.detail.encode(errors="replace")),
             ("source_topic", self.sp.topic.encode()),
@@ -170,9 +178,25 @@ class SourceRunner:
             ("source_offset", str(record.offset).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
         )
+        key, value = record.key or b"", record.value or b""
+        if len(key) + len(value) > ASIDE_BYTES_MAX:
+            # The whole of it would not be taken, and a worker that cannot set a record aside can
+            # never go on. The source topic still holds it, at the offset named.
+            headers += (
+                ("original_key_bytes", str(len(key)).encode()),
+                ("original_value_bytes", str(len(value)).encode()),
+            )
+            key = key[:ASIDE_KEY_BYTES_MAX]
+            value = value[: ASIDE_BYTES_MAX - len(key)]
         partition = self.sp.partition % ASIDE_PARTITIONS
-        now_ms = self._parts.clock()
-        return self._parts.outbox.put(topic, partition, record.key, record.value, headers, now_ms)
+        return self._parts.outbox.put(
+            topic,
+            partition,
+            None if record.key is None else key,
+            None if record.value is None else value,
+            headers,
+            self._parts.clock(),
+        )
 
     # -- sending ---------------------------------------------------------------------------------
 
@@ -190,6 +214,8 @@ class SourceRunner:
             since_ms = monotonic_ms() - self._flushed_at_ms
             if self._full.is_set() or since_ms >= intervals.checkpoint_ms:
                 await self._flush()
+            if self._draining:
+                return
 
     def _send_partials(self) -> None:
         """Rows touched, then the marks that cover them; no await in between."""
@@ -208,10 +234,11 @@ class SourceRunner:
         level = self.level
         self._flushed_at_ms = began_ms = monotonic_ms()
         if level.chain.due:
-            while self._aside:
-                # More may be set aside while we wait; all of this prefix must be there first (V1).
-                waiting, self._aside = self._aside, []
-                await asyncio.gather(*waiting)
+            # All that this prefix set aside must be there first (V1). No folding meanwhile: more
+            # would be set aside each time, and a source with many rejects would never be flushed.
+            self._room.clear()
+            aside, self._aside = self._aside, []
+            await asyncio.gather(*aside)
             if self.closed:
                 return
             self._rows += [self._put(send) for send in (*level.partials(), *level.day_partials())]
@@ -239,4 +266,7 @@ class SourceRunner:
 
 ASIDE_PARTITIONS = 4
 """Partitions of the late and dead-letter topics (ops/topics.py creates them so)."""
+ASIDE_BYTES_MAX = 512 * 1024
+"""Key and value of a late or dead record beyond this are cut; the contract allows half of it."""
+ASIDE_KEY_BYTES_MAX = 4 * 1024
 MARK_EVERY_MS = 1_000

@@ -80,8 +80,13 @@ class Watchdog:
             )
         now = self._clock()
         since = self._recovering_since
-        if since is not None and now - since > self._settings.recovery_ms:
-            return Fatal(ExitCode.RECOVERY_STUCK, f"recovery has not ended in {now - since} ms")
+        if since is not None:
+            # Nothing is read yet, and a seek may wait as long as the broker is away.
+            self._seen.clear()
+            if now - since > self._settings.recovery_ms:
+                reason = f"recovery has not ended in {now - since} ms"
+                return Fatal(ExitCode.RECOVERY_STUCK, reason)
+            return None
         return self._check_progress(now)
 
     def _check_progress(self, now: int) -> Fatal | None:

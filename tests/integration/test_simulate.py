@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
+from support.kafka import read_all
 
 from streams import clock
 from streams.index.events import Rejected, decode_orders, decode_payments
@@ -46,18 +45,7 @@ def settings(stack, unique):
 
 
 async def records_of(settings, topic):
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers)
-    async with consumer:
-        await consumer._client.set_topics([topic])
-        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(partitions)
-        found = []
-        while len(found) < sum(ends.values()):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found += records
-        return found
+    return await read_all(settings.kafka.bootstrap_servers, topic)
 
 
 async def first_record(settings, ended):

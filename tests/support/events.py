@@ -105,6 +105,8 @@ def encoded(event: dict) -> bytes:
 @st.composite
 def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes, int]]:
     """(value, arrival timestamp) of the records of one partition."""
+    if draw(st.booleans()):
+        return draw(calm_logs(payments=payments, max_size=2 * max_size))
     events = draw(st.lists(payment_events() if payments else order_events(), max_size=max_size))
     ordered = draw(st.booleans())
     arrivals = [draw(moments) for _ in events]
@@ -115,4 +117,35 @@ def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes
     for event, arrival in zip(events, arrivals, strict=True):
         value = draw(poison) if draw(st.integers(0, 19)) == 0 else encoded(event)
         log.append((value, arrival))
+    return log
+
+
+@st.composite
+def calm_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes, int]]:
+    """Legal events of one market in few panes: ids collide, panes cool and warm, books are level.
+
+    Now and then arrival jumps so far that panes or days close between two of them.
+    """
+    log = []
+    now_ms = T0
+    size = draw(st.integers(0, max_size))
+    for _ in range(size):
+        now_ms += draw(st.sampled_from([0, 0, 0, 0, PANE, MINUTE_MS, DAY_MS, 60 * DAY_MS]))
+        event = {
+            "event_id": draw(st.sampled_from("abcd")),
+            "type": "payment.captured" if payments else "order.placed",
+            "occurred_at": rfc3339(now_ms - draw(st.integers(0, 3)) * PANE),
+            "market": "PK",
+            "order_id": "o",
+            "currency": "PKR",
+        }
+        if payments:
+            event |= {"method": "cod", "amount_minor": 7}
+        else:
+            event["lines"] = [
+                {"sku": "s", "category": "books", "quantity": 2, "unit_price_minor": 3}
+            ]
+        if draw(st.integers(0, 9)) == 0:
+            event["placed_at"] = rfc3339(now_ms - 3 * DAY_MS)
+        log.append((encoded(event), now_ms))
     return log

@@ -103,3 +103,19 @@ def test_one_event_too_large_does_not_slow_down_all_that_follow():
     fold, folded = fold_all([order("o1", T0, lines=HUGE * 3)], [T0])
     assert [dead.reason for dead in folded.dead] == ["overflow"]
     assert fold.volume == 0
+
+
+def test_an_order_whose_arrival_closes_another_pane_is_counted():
+    # Closing books every pane of the market, which empties their cells: the order in hand must go
+    # into a cell that is still there. Otherwise one order a market and pane is lost.
+    close = PANE + METHODOLOGY.grace_ms
+    events = [
+        order("closed", T0, payment_method="cod"),
+        order("first", T0 + close - PANE, payment_method="cod"),
+        order("second", T0 + close - PANE + 1, payment_method="cod"),
+        order("closing", T0 + close - PANE + 2, payment_method="cod"),
+    ]
+    fold, folded = fold_all(events, [T0, T0 + close - 2, T0 + close - 1, T0 + close])
+    assert folded.outcomes["accepted"] == 4
+    assert list(fold.markets["PK"].panes) == [T0 + close - PANE]
+    assert orders_in(fold, T0 + close - PANE) == 3

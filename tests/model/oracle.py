@@ -1,0 +1,506 @@
+"""What must hold at every effect and at the end: properties P1-P8 of EXACTNESS.md."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from streams.flow import chain as chain_module
+from streams.flow.chunk import SourcePartition
+from streams.flow.publication import Closing, Publication
+from streams.flow.state import DAY, LIVE, SlotKey
+from streams.flow.wire import MarkKey, decode_mark, decode_partial, parse_key
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_number, rfc3339
+from streams.index.partials import Layout, Row, from_wire
+from tests.model.kafka import Log, Record
+from tests.support.by_name import day_names, live_names
+from tests.support.reference import (
+    PAYMENT_INDICES,
+    WINDOWS,
+    Counted,
+    Rules,
+    SourceReference,
+    day_end_ms,
+    day_values,
+    live_values,
+)
+
+if TYPE_CHECKING:
+    from tests.model.workers import Level2
+    from tests.model.world import World
+
+HOURS_KEPT_MS = 9 * 7 * DAY_MS
+MINUTES_KEPT_MS = 25 * HOUR_MS
+LIVE_WITHIN_MS = HOUR_MS
+
+
+class Violation(AssertionError):
+    """A property is broken; ``rule`` says which."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(f"{rule}: {text}")
+        self.rule = rule
+
+
+@dataclass
+class Mark:
+    through: int
+    watermarks: dict[str, int]
+    caught_up_at: int | None
+    sent_at: int
+
+
+@dataclass
+class View:
+    """What the log of one partials partition says up to some offset."""
+
+    offset: int = -1
+    rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
+    """Largest ``through`` of a row."""
+    first: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(market, topic) -> first pane with a row."""
+    marks: dict[SourcePartition, Mark] = field(default_factory=dict)
+    live: set[str] = field(default_factory=set)
+    best: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(market, topic) -> largest progress at any offset so far."""
+
+
+class Oracle:
+    """Sees every effect; raises Violation."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rules = Rules.of(world.methodology)
+        self.references = {
+            sp: SourceReference(self.rules, sp.topic == "payments")
+            for topic in world.sps_by_topic
+            for sp in world.sps_by_topic[topic]
+        }
+        self.layouts = {code: Layout(market) for code, market in world.methodology.markets.items()}
+        self._names = {
+            (code, book): (live_names if book == LIVE else day_names)(layout)
+            for code, layout in self.layouts.items()
+            for book in (LIVE, DAY)
+        }
+        self.asides: dict[str, dict[SourcePartition, set[int]]] = {
+            "late": {sp: set() for sp in world.sps},
+            "dead": {sp: set() for sp in world.sps},
+        }
+        self._entries: dict[str, list[tuple]] = {}
+        self._views: dict[str, View] = {}
+        self._decoded: dict[bytes, object] = {}
+        self._publications: list[Publication] = []
+        self._through: dict[int, int] = {}
+        self._redis_last: dict[str, tuple[int, int]] = {}
+        self.closings: dict[tuple[str, str, int], Closing] = {}
+        self.journaled: dict[str, object] = {}
+        self.publications = 0
+
+    # -- sources -----------------------------------------------------------------------------
+
+    def source_appended(self, sp: SourcePartition, record: Record) -> str:
+        return self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+
+    def _named(self, market: str, book: str, row: Row) -> dict[tuple, int]:
+        names = self._names[market, book]
+        return {names[column]: value for column, value in enumerate(row) if value}
+
+    def _expected(self, sp: SourcePartition, slot: SlotKey, through: int) -> dict[tuple, int]:
+        row = self.references[sp].row(*slot, through)
+        return {name: value for name, value in row.items() if value}
+
+    # -- level 1 -----------------------------------------------------------------------------
+
+    def late_landed(self, log: Log, record: Record) -> None:
+        self._aside_landed("late", "too_late", log, record)
+
+    def dead_landed(self, log: Log, record: Record) -> None:
+        self._aside_landed("dead", "dead", log, record)
+        sp = self._sp_of(log)
+        expected = self.references[sp].reasons[int(record.key or b"")]
+        if record.value != expected.encode():
+            raise Violation("P7", f"{sp} {record.key!r} dead for {record.value!r}, not {expected}")
+
+    def _aside_landed(self, kind: str, outcome: str, log: Log, record: Record) -> None:
+        sp, offset = self._sp_of(log), int(record.key or b"")
+        found = self.references[sp].outcomes[offset]
+        if found != outcome:
+            raise Violation("P7", f"{sp} {offset} was put into {kind}, but it is {found}")
+        self.asides[kind][sp].add(offset)
+
+    def _sp_of(self, log: Log) -> SourcePartition:
+        _, topic, partition = log.name.split("-")
+        return SourcePartition(topic, int(partition))
+
+    def checkpoint_landed(self, log: Log, record: Record) -> None:
+        sp = self._sp_of(log)
+        if record.value is not None and not (record.key or b"").endswith(b"-ids"):
+            decoded = chain_module._decode(record.value)
+            self._check_asides(sp, decoded.through)
+            for market, book, slot, sparse in decoded.rows:
+                self._check_row(sp, SlotKey(market, book, slot), sparse, decoded.through)
+        table = {key: value for key, value in log.table().items() if not key.endswith(b"-ids")}
+        if table and not chain_module._best_chain(
+            {k.decode(): self._decode(v) for k, v in table.items()}
+        ):
+            raise Violation("P5", f"{sp}: no complete chain among {sorted(table)}")
+
+    def _decode(self, value: bytes) -> object:
+        found = self._decoded.get(value)
+        if found is None:
+            found = self._decoded[value] = chain_module._decode(value)
+        return found
+
+    def _check_asides(self, sp: SourcePartition, through: int) -> None:
+        reference = self.references[sp]
+        for kind, outcome in (("late", "too_late"), ("dead", "dead")):
+            missing = reference.with_outcome(outcome, through) - self.asides[kind][sp]
+            if missing:
+                raise Violation(
+                    "P7", f"{sp}: checkpoint through {through} without {kind} {sorted(missing)}"
+                )
+
+    def _check_row(self, sp: SourcePartition, slot: SlotKey, sparse: list, through: int) -> None:
+        layout = self.layouts[slot.market]
+        width = layout.live_width if slot.book == LIVE else layout.day_width
+        row = self._named(slot.market, slot.book, from_wire(sparse, width))
+        expected = self._expected(sp, slot, through)
+        if row != expected:
+            raise Violation("P1", f"{sp} {slot} through {through}: {row}, expected {expected}")
+
+    def partial_landed(self, log: Log, record: Record) -> None:
+        entries = self._entries.setdefault(log.name, [])
+        if record.value is None or record.key is None:
+            return
+        parsed = parse_key(record.key)
+        if isinstance(parsed, MarkKey):
+            mark = decode_mark(record.value)
+            entries.append((record.offset, parsed.sp, None, mark))
+            held = self.references[parsed.sp].watermarks_at(mark.through)
+            for market, watermark_ms in mark.watermarks.items():
+                if held.get(market) != watermark_ms:
+                    raise Violation("P1", f"mark of {parsed.sp} through {mark.through}: {market}")
+            return
+        partial = decode_partial(record.value)
+        entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
+        self._check_row(parsed.sp, parsed.slot, partial.row, partial.through)
+
+    # -- level 2 -----------------------------------------------------------------------------
+
+    def view(self, partition: int, applied: int) -> View:
+        """The log of the partition up to ``applied``; kept, as ``applied`` rises mostly."""
+        name = f"partials-{partition}"
+        view = self._views.get(name)
+        if view is None or view.offset > applied:
+            view = View()
+        self._views[name] = view
+        entries = self._entries.get(name, [])
+        at = bisect_right(entries, view.offset, key=lambda entry: entry[0])
+        while at < len(entries) and entries[at][0] <= applied:
+            self._extend(view, *entries[at][1:])
+            at += 1
+        view.offset = applied
+        return view
+
+    def _extend(self, view: View, sp: SourcePartition, slot: SlotKey | None, what: object) -> None:
+        if slot is not None:
+            assert isinstance(what, int)
+            view.rows[sp, slot] = max(what, view.rows.get((sp, slot), -1))
+            if slot.book == LIVE:
+                key = (slot.market, sp.topic)
+                view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
+            return
+        old = view.marks.get(sp)
+        new = what
+        if old is not None and (
+            new.through < old.through
+            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
+        ):
+            return
+        view.marks[sp] = new  # type: ignore[assignment]
+        for market, watermark_ms in new.watermarks.items():
+            if watermark_ms >= new.sent_at - LIVE_WITHIN_MS:
+                view.live.add(market)
+        for market in self.rules.markets:
+            for topic in self.world.sps_by_topic:
+                progress_ms = self.progress(view, market, topic)
+                if progress_ms is not None:
+                    held = view.best.get((market, topic), progress_ms)
+                    view.best[market, topic] = max(progress_ms, held)
+
+    def progress(self, view: View, market: str, topic: str) -> int | None:
+        """Event time up to which the topic is known for the market."""
+        lowest: list[int] = []
+        seen = False
+        for sp in self.world.sps_by_topic[topic]:
+            mark = view.marks.get(sp)
+            if mark is None:
+                return None
+            watermark_ms = mark.watermarks.get(market)
+            seen = seen or watermark_ms is not None
+            known = [watermark_ms]
+            if market in view.live or watermark_ms is None:
+                known.append(mark.caught_up_at)
+            stated = [at_ms for at_ms in known if at_ms is not None]
+            if not stated:
+                return None
+            lowest.append(max(stated))
+        return min(lowest) if seen else None
+
+    def published(self, worker: Level2, publication: Publication) -> None:
+        """A publication was computed: each value equals the batch over what the log says."""
+        assert worker.compiled is not None
+        self.publications += 1
+        applied = worker.compiled.through
+        self._through[id(publication)] = applied
+        self._publications.append(publication)  # keeps its id
+        market = publication.market
+        view = self.view(worker.partition, applied)
+        floor = worker.as_of_floor.get(market)
+        if floor is not None and publication.as_of_ms < floor:
+            raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
+        as_of = publication.fence_record["as_of"]
+        self._check_as_of(view, market, as_of)
+        rows = self._live_rows(view, market)
+        self._check_windows(view, publication, as_of, rows)
+        self._check_days(view, publication)
+        self._check_closings(publication, rows)
+        if self.final_is_final and worker.compiled.markets[market].revised_after_final:
+            raise Violation("P8", f"{market}: a final value was revised")
+
+    @property
+    def final_is_final(self) -> bool:
+        """LogAppendTime, and no clock ahead of the broker's: what is final cannot change."""
+        return not (self.world.config.fast_clocks or self.world.config.import_market)
+
+    def _check_as_of(self, view: View, market: str, as_of: dict[str, int]) -> None:
+        pane_ms, trails_ms = self.rules.pane_ms, self.rules.out_of_order_ms
+        for topic in self.world.sps_by_topic:
+            now = self.progress(view, market, topic)
+            best = view.best.get((market, topic))
+            found = as_of.get(topic)
+            least = None if now is None else (now - trails_ms) // pane_ms * pane_ms
+            most = None if best is None else (best - trails_ms) // pane_ms * pane_ms
+            if (found is None) != (most is None) and (found is not None or least is not None):
+                raise Violation("P4", f"{market} {topic}: as_of {found}, expected {most}")
+            if found is not None and not ((least is None or least <= found) and found <= most):  # type: ignore[operator]
+                raise Violation("P4", f"{market} {topic}: as_of {found} not in {least}..{most}")
+
+    def _live_rows(self, view: View, market: str) -> list[Counted]:
+        """Events of the market that the rows and marks of the log hold."""
+        found = []
+        for sp, reference in self.references.items():
+            mark = view.marks.get(sp)
+            through = -1 if mark is None else mark.through
+            for event in reference.counted:
+                if event.market != market:
+                    continue
+                slot = SlotKey(market, LIVE, event.pane)
+                if event.offset <= through or event.offset <= view.rows.get((sp, slot), -1):
+                    found.append(event)
+        return found
+
+    def _sum(self, events: list[Counted], start_ms: int, end_ms: int) -> Counter:
+        total: Counter = Counter()
+        for event in events:
+            if start_ms <= event.occurred_ms < end_ms:
+                for name, value in event.live.items():
+                    total[name] += value
+        return total
+
+    def _check_windows(
+        self, view: View, publication: Publication, as_of: dict[str, int], events: list[Counted]
+    ) -> None:
+        market = self.rules.markets[publication.market]
+        by_field = {value.field: value for value in publication.values}
+        checked = 0
+        for window, length_ms in WINDOWS.items():
+            step_ms = MINUTE_MS if window in ("1h", "24h") else self.rules.pane_ms
+            known: dict[int, dict] = {}
+            for topic, of_topic in as_of.items():
+                end_ms = of_topic // step_ms * step_ms
+                if end_ms not in known:
+                    row = self._sum(events, end_ms - length_ms, end_ms)
+                    known[end_ms] = live_values(row, market)
+                first = view.first.get((market.code, topic))
+                covered = 0.0
+                if first is not None:
+                    covered = max(0, min(length_ms, end_ms - first)) / length_ms
+                text = rfc3339(end_ms)
+                for name, (value, observed, n) in known[end_ms].items():
+                    if (name.split(":")[0] in PAYMENT_INDICES) != (topic == "payments"):
+                        continue
+                    checked += 1
+                    got = by_field.get(f"{name}:{window}")
+                    status = "filling" if covered < 0.5 else "no_data" if value is None else "ok"
+                    wanted = (None if covered < 0.5 else value, observed, n, covered, text, status)
+                    if got is None or wanted != (
+                        got.value,
+                        got.observed,
+                        got.n,
+                        got.covered,
+                        got.as_of,
+                        got.status,
+                    ):
+                        raise Violation("P1", f"{market.code} {name}:{window}: {got}, not {wanted}")
+        if checked != len(by_field):
+            raise Violation("P1", f"{market.code}: {len(by_field)} values, expected {checked}")
+
+    def _day_row(self, view: View, market: str, day: int) -> Counter:
+        total: Counter = Counter()
+        slot = SlotKey(market, DAY, day)
+        for sp, reference in self.references.items():
+            total.update(reference.row(*slot, view.rows.get((sp, slot), -1)))
+        return total
+
+    def _check_days(self, view: View, publication: Publication) -> None:
+        market = self.rules.markets[publication.market]
+        cache: dict[int, dict] = {}
+        for value in publication.days:
+            day = day_number(value.day or "")
+            if day not in cache:
+                cache[day] = day_values(self._day_row(view, market.code, day), market)
+            wanted = cache[day].get(f"{value.index}:{value.dimension}:{value.member}", (0, 0, 0))
+            if (value.value, value.observed, value.n) != wanted:
+                raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
+
+    def _check_closings(self, publication: Publication, events: list[Counted]) -> None:
+        market = self.rules.markets[publication.market]
+        for closing in publication.closings:
+            if closing.kind != "hour":
+                continue  # a day closing is among ``days``
+            row = self._sum(events, closing.start_ms, closing.end_ms)
+            self._compare_closing(market, closing, live_values(row, market))
+
+    def _compare_closing(self, market: object, closing: Closing, expected: dict) -> None:
+        for value in closing.values:
+            name = f"{value.index}:{value.dimension}:{value.member}"
+            wanted = expected.get(name, (0, 0, 0))
+            got = (value.value, value.observed, value.n)
+            if value.status == "filling":
+                wanted = (None, *wanted[1:])
+            if got != wanted:
+                raise Violation(
+                    "P8", f"{value.market} {closing.kind} {value.key}: {got} not {wanted}"
+                )
+
+    # -- Redis and the journal ---------------------------------------------------------------
+
+    def redis_took(self, worker: Level2, publication: Publication) -> None:
+        """P3: never an older value after a newer one; the truth is what was applied, not a claim."""
+        version = (publication.as_of_ms, self._through[id(publication)])
+        last = self._redis_last.get(publication.market)
+        if last is not None and version < last:
+            raise Violation("P3", f"{publication.market}: Redis took {version} after {last}")
+        self._redis_last[publication.market] = version
+
+    def journal_number(self, publication: Publication) -> int:
+        self._publications.append(publication)
+        return len(self._publications) - 1
+
+    def journal_landed(self, _: Log, record: Record) -> None:
+        publication = self._publications[int(record.value or b"")]
+        for closing in publication.closings:
+            self.closings[publication.market, closing.kind, closing.start_ms] = closing
+
+    # -- at rest -----------------------------------------------------------------------------
+
+    def compare(self, when: str) -> None:
+        """Level 1 has folded everything, level 2 holds exactly the batch recomputation."""
+        from tests.model.workers import Level1, Level2
+
+        for worker in self.world.owners:
+            if isinstance(worker, Level1):
+                end = self.world.sources[worker.sp].end - 1
+                if worker.level is None or worker.level.through != end:
+                    raise Violation("P0", f"{when}: {self.world.name(worker)} has not folded all")
+                self._check_asides(worker.sp, end)
+            elif isinstance(worker, Level2):
+                self._compare_level2(worker, when)
+
+    def _compare_level2(self, worker: Level2, when: str) -> None:
+        assert worker.compiled is not None
+        for code, market in worker.compiled.markets.items():
+            ledger = market.ledger
+            horizon_ms = ledger.horizon_ms
+            hours: dict[int, Counter] = {}
+            minutes: dict[int, Counter] = {}
+            days: dict[int, Counter] = {}
+            for reference in self.references.values():
+                for event in reference.counted:
+                    if event.market != code:
+                        continue
+                    hour = event.pane // HOUR_MS * HOUR_MS
+                    minute = event.pane // MINUTE_MS * MINUTE_MS
+                    if hour >= horizon_ms - HOURS_KEPT_MS:
+                        hours.setdefault(hour, Counter()).update(event.live)
+                    if minute >= horizon_ms - MINUTES_KEPT_MS:
+                        minutes.setdefault(minute, Counter()).update(event.live)
+                    if event.day_book is not None:
+                        days.setdefault(event.day, Counter()).update(event.day_book)
+            for kind, expected, read, book in (
+                ("hour", hours, ledger.hour_sum, LIVE),
+                ("minute", minutes, ledger.minute_sum, LIVE),
+                ("day", days, ledger.day_sum, DAY),
+            ):
+                for start, counts in expected.items():
+                    row = read(start)
+                    got = {} if row is None else self._named(code, book, row)
+                    wanted = {name: value for name, value in counts.items() if value}
+                    if got != wanted:
+                        raise Violation(
+                            "P2", f"{when}: {code} {kind} {start}: {got}, expected {wanted}"
+                        )
+
+    def compare_closings(self) -> None:
+        """P8: every hour and day that has events was closed, and as the whole log has it."""
+        for code, market in self.rules.markets.items():
+            events = [
+                event
+                for reference in self.references.values()
+                for event in reference.counted
+                if event.market == code
+            ]
+            limit_ms = self.world.now_ms - 5 * DAY_MS
+            hours = {event.pane // HOUR_MS * HOUR_MS for event in events}
+            days = {event.day for event in events if event.day_book is not None}
+            for hour in sorted(hour for hour in hours if hour < limit_ms):
+                closing = self.closings.get((code, "hour", hour))
+                if closing is None:
+                    raise Violation("P8", f"{code}: hour {rfc3339(hour)} was never closed")
+                if self.final_is_final:
+                    row = self._sum(events, hour, hour + HOUR_MS)
+                    self._compare_closing(market, closing, live_values(row, market))
+            closed_days = {
+                day_number(closing.values[0].day or ""): closing
+                for (of, kind, _), closing in self.closings.items()
+                if kind == "day" and of == code and closing.values
+            }
+            for day in sorted(day for day in days if day_end_ms(market.zone, day) < limit_ms):
+                closing = closed_days.get(day)
+                if closing is None:
+                    raise Violation("P8", f"{code}: day {day} was never closed")
+                if self.final_is_final:
+                    row = Counter()
+                    for reference in self.references.values():
+                        row.update(reference.row(code, DAY, day, 2**60))
+                    self._compare_closing(market, closing, day_values(row, market))
+
+    def check_bounded(self) -> None:
+        """P5: the checkpoint table holds a chain and little more."""
+        for sp, log in self.world.checkpoints.items():
+            limit = self.world.config.chain_length * 4 + 2 + self.foreign_allowance
+            if len(log.table()) > limit:
+                raise Violation("P5", f"{sp}: {len(log.table())} records, at most {limit}")
+
+    @property
+    def foreign_allowance(self) -> int:
+        """Records of zombies that landed after their heir's recovery and are not yet known."""
+        return 12
+
+
+_ = msgspec

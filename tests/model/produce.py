@@ -1,0 +1,73 @@
+"""Events that hit the edges: few ids, few panes, grace and ahead to the millisecond, old days."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+from streams.flow.chunk import SourcePartition
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+
+if TYPE_CHECKING:
+    from tests.model.world import World
+
+PANE, GRACE, AHEAD = 30_000, 60_000, 60_000
+IMPORT_BACK_MS = 1_000 * DAY_MS
+_OFFSETS = (
+    *(0, 0, 0, -1_000, -1_000, -PANE, -PANE, -2 * PANE, -GRACE, -GRACE),
+    *(-GRACE - 1, -GRACE - PANE, 5_000, PANE, AHEAD, AHEAD + 1),
+)
+_IMPORT_STEPS = (0, 0, 1_000, PANE, PANE, 2 * PANE, GRACE + PANE, HOUR_MS, DAY_MS, 2 * DAY_MS)
+_POISON = (b"{", b"\xff", None, b"{}", b"[]")
+
+
+def event_for(
+    world: World, sp: SourcePartition, choice: int, *, market: str = "", plain: bool = False
+) -> tuple[bytes | None, int, str]:
+    """(bytes, timestamp, description); what it is depends on the choice and the world's clock."""
+    picks = random.Random(choice)
+    if not plain and picks.random() < 0.04:
+        return picks.choice(_POISON), world.now_ms, "poison"
+    market = market or picks.choice(("AA", "AA", "BB"))
+    arrived_ms = world.now_ms
+    if not plain and world.config.import_market and market == "BB":
+        # Of each import the records come about in order; the partitions drift apart.
+        drift = world.import_ms.setdefault(sp, arrived_ms - IMPORT_BACK_MS)
+        world.import_ms[sp] = arrived_ms = drift + picks.choice(_IMPORT_STEPS)
+    offset = 0 if plain else picks.choice(_OFFSETS)
+    occurred_ms = arrived_ms + offset
+    if not plain and picks.random() < 0.2:
+        occurred_ms = occurred_ms // PANE * PANE - picks.choice((0, 1))
+    currency = market[0] * 3
+    if not plain and picks.random() < 0.03:
+        currency, market = picks.choice((("XXX", market), (currency, "XX")))
+    event_id = f"final-{market}-{world.now_ms}" if plain else picks.choice("abcdefgh")
+    event = {
+        "event_id": event_id,
+        "occurred_at": rfc3339(occurred_ms),
+        "market": market,
+        "order_id": "o",
+        "currency": currency,
+    }
+    if sp.topic == "payments":
+        kinds = ("payment.captured",) * 3 + ("payment.failed", "payment.refunded")
+        event |= {
+            "type": "payment.captured" if plain else picks.choice(kinds),
+            "method": picks.choice(("cod", "card")),
+            "amount_minor": picks.choice((1, 2, 4, 8)),
+        }
+    else:
+        kinds = ("order.placed",) * 4 + ("order.cancelled", "order.refunded")
+        line = {"sku": "s", "category": picks.choice(("books", "x")), "quantity": 1}
+        event |= {
+            "type": "order.placed" if plain else picks.choice(kinds),
+            "lines": [line | {"unit_price_minor": picks.choice((1, 2, 4, 8))}],
+        }
+        if picks.random() < 0.5:
+            event["payment_method"] = "card"
+    if event["type"] in ("order.cancelled", "order.refunded") or picks.random() < 0.3:
+        back = picks.choice((0, 1_000, MINUTE_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, -1))
+        event["placed_at"] = rfc3339(occurred_ms - back)
+    text = f"{event['type']} {event_id} of {market}, {offset:+} ms"
+    return json.dumps(event).encode(), arrived_ms, text

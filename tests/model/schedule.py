@@ -1,0 +1,136 @@
+"""Schedules: drawn from a seed, run, shrunk to what matters, printed as a script."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.model.oracle import Violation
+from tests.model.switches import Switch, patched
+from tests.model.world import Action, Config, World
+
+TICKS = (
+    *(1, 1_000, 5_000, 10_000, 10_000, 30_000, 30_000, 30_000, 60_000, 60_000, 90_000, 120_000),
+    *(10 * MINUTE_MS, HOUR_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 70 * DAY_MS),
+)
+SKEWS = (0, -1_000, -30_000, -HOUR_MS, HOUR_MS, 90_000, DAY_MS)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    config: Config
+    actions: tuple[Action, ...]
+
+
+def draw(seed: int) -> Schedule:
+    """Schedule of a seed: weighted towards crashes and pauses close to sends."""
+    picks = random.Random(seed)
+    config = Config(
+        partitions=picks.choice((1, 1, 2)),
+        partials_partitions=picks.choice((1, 1, 2)),
+        chain_length=picks.choice((1, 2, 3, 3, 4)),
+        import_market=picks.random() < 0.3,
+        few_panes=picks.random() < 0.2,
+        fast_clocks=picks.random() < 0.3,
+    )
+    # Each schedule has a temper of its own: some never pause, some never let time pass.
+    weights = {
+        "produce": 22,
+        "tick": picks.choice((2, 8, 8, 16)),
+        "go": 44,
+        "land": picks.choice((0, 8, 8)),
+        "crash": picks.choice((0, 3, 8)),
+        "pause": picks.choice((0, 0, 3, 8)),
+        "zgo": picks.choice((6, 20)),
+        "zland": picks.choice((0, 4)),
+        "zkill": 1,
+        "compact": picks.choice((0, 1, 4)),
+        "skew": picks.choice((0, 0, 2)),
+        "reset": picks.choice((0, 0, 2)),
+        "marker": picks.choice((0, 0, 1)),
+        "rest": picks.choice((0, 0, 1, 3)),
+    }
+    names, shares = list(weights), list(weights.values())
+    ticks = TICKS[: picks.choice((9, 12, 15, len(TICKS)))]
+    count = picks.choice((20, 40, 60, 90))
+    drawn = picks.choices(names, shares, k=count)
+    return Schedule(config, tuple(_action(name, picks, ticks) for name in drawn))
+
+
+def _action(name: str, picks: random.Random, ticks: tuple[int, ...]) -> Action:
+    index = picks.randrange(12)
+    choice = picks.randrange(1_000_000)
+    if name == "tick":
+        return (name, picks.choice(ticks))
+    if name in ("go", "zgo"):
+        effects = picks.choice((1, 1, 2, 3, 5, 8, 16))
+        flags = picks.choice((0, 1, 2, 3, 3, 4, 5, 6, 7, 7, 7, 7))
+        return (name, index, effects, picks.choice((1, 2, 5)), flags)
+    if name == "skew":
+        return (name, index, picks.choice(SKEWS))
+    if name == "compact":
+        return (name, choice)
+    if name == "rest":
+        return (name,)
+    if name in ("pause", "marker"):
+        return (name, index)
+    return (name, index, choice)
+
+
+def run(schedule: Schedule, switch: Switch | None = None) -> Violation | None:
+    """Violation that the schedule leads to, None when every property held."""
+    with patched(switch) as off:
+        try:
+            world = World(schedule.config, off)
+            for action in schedule.actions:
+                world.do(action)
+            world.finish()
+        except Violation as violation:
+            return violation
+        except Exception as error:
+            # A crash of the code under test is a violation as well: a worker would end and, the
+            # same state recovered, end again.
+            return Violation("crash", f"{type(error).__name__}: {error}")
+    return None
+
+
+def shrink(schedule: Schedule, switch: Switch | None = None, budget: int = 4_000) -> Schedule:
+    """Delta debugging: drop actions while some violation remains."""
+    actions = list(schedule.actions)
+    tries = 0
+
+    def fails(candidate: list[Action]) -> bool:
+        nonlocal tries
+        tries += 1
+        return run(Schedule(schedule.config, tuple(candidate)), switch) is not None
+
+    size = max(1, len(actions) // 2)
+    while tries < budget:
+        at, dropped = 0, False
+        while at < len(actions) and tries < budget:
+            candidate = actions[:at] + actions[at + size :]
+            if fails(candidate):
+                actions, dropped = candidate, True
+            else:
+                at += size
+        if size > 1:
+            size //= 2
+        elif not dropped:
+            break
+    return Schedule(schedule.config, tuple(actions))
+
+
+def script(schedule: Schedule, switch: Switch | None = None) -> str:
+    """The schedule as a script, with what each action did."""
+    lines = [f"config = {schedule.config}"]
+    with patched(switch) as off:
+        world = World(schedule.config, off)
+        try:
+            for action in schedule.actions:
+                lines.append(f"{action!r},")
+                lines.append(f"    # {world.do(action)}")
+            world.finish()
+        except Exception as error:  # noqa: BLE001 - printed, that is what a script is for
+            lines.append(f"=> {type(error).__name__}: {error}")
+    return "\n".join(lines)

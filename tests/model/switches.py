@@ -1,0 +1,234 @@
+"""The rules of exactness, each of which can be switched off: the model must then fail.
+
+A switch either changes the glue (the order of effects) or patches the function of streams/ that holds
+the rule. ``patched`` undoes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from unittest.mock import patch
+
+import msgspec
+
+from streams.flow import chain, fold, ledger, market, merged, progress, source
+from streams.flow import compile as compile_module
+from streams.flow.chunk import Chunk
+from streams.flow.state import NEVER_MS, SlotKey
+from streams.index.panes import HOUR_MS
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One rule off. ``glue`` names a flag that the glue reads, ``patches`` replace code."""
+
+    name: str
+    rule: str
+    glue: str | None = None
+    patches: Callable[[], list] = field(default=list)
+
+
+def _chain_by_seq(records: dict) -> list[str]:
+    """The head's n records by number, whoever wrote them."""
+    by_seq: dict[int, str] = {}
+    for key in sorted(records, key=lambda key: records[key].through):
+        by_seq[records[key].seq] = key
+    for head in sorted(records, key=lambda key: -records[key].through):
+        record = records[head]
+        wanted = range(record.seq - record.n + 1, record.seq)
+        if all(seq in by_seq for seq in wanted):
+            return [by_seq[seq] for seq in wanted] + [head]
+    return []
+
+
+def _delete_all_foreign(self, retired) -> list[bytes]:
+    gone = [entry.key for entry in retired] + list(self._foreign)
+    self._foreign.clear()
+    return [key.encode() for key in gone]
+
+
+def _contains_any(self, sp: str, bit: int) -> bool:
+    return any(bits >> bit & 1 for bits in self.folded.values())
+
+
+def _shared_watermarks(original):
+    def fold_with_first_timestamp(self, chunk, start=0, stop=None):
+        first = chunk.timestamps_ms[0] if len(chunk) else 0
+        flat = msgspec.structs.replace if False else None  # noqa: F841 - dataclass, see below
+        same = Chunk(
+            chunk.sp,
+            chunk.first_offset,
+            chunk.last_offset,
+            chunk.keys,
+            chunk.values,
+            [first] * len(chunk),
+            chunk.offsets,
+            chunk.fetch_offset,
+        )
+        return original(self, same, start, stop)
+
+    return fold_with_first_timestamp
+
+
+def _one_watermark_for_all(original):
+    def fold_with_shared_watermark(self, chunk, start=0, stop=None):
+        stop = len(chunk) if stop is None else min(stop, len(chunk))
+        folded = None
+        for position in range(start, stop):
+            part = original(self, chunk, position, position + 1)
+            if folded is None:
+                folded = part
+            else:
+                folded.outcomes.update(part.outcomes)
+                folded.late += part.late
+                folded.dead += part.dead
+            highest = max(state.watermark_ms for state in self.markets.values())
+            for state in self.markets.values():
+                if state.watermark_ms < highest:
+                    state.watermark_ms = highest
+                    self._close(state)
+        if folded is None:
+            return original(self, chunk, start, stop)
+        if stop == len(chunk):
+            self.through = chunk.last_offset
+        return folded
+
+    return fold_with_shared_watermark
+
+
+def _last_row_wins(original):
+    def apply(self, slot: SlotKey, sp, through, row, key):
+        rows = (self._open_panes if slot.book == "live" else self._open_days).get(slot.slot, {})
+        if sp in rows:
+            rows[sp].through = -1
+        original(self, slot, sp, through, row, key)
+
+    return apply
+
+
+def _own_clock_is_progress(original):
+    def step(self, marks, applied, now_ms):
+        self._final_ms = max(self._final_ms, now_ms) if self.live else self._final_ms
+        return original(self, marks, applied, now_ms)
+
+    return step
+
+
+def _no_floor(self, fence) -> None:
+    self.live = self.live or fence.live
+
+
+def _unseen_left_out(market_code, sps, marks, *, live):
+    found = [marks[sp].watermarks.get(market_code, NEVER_MS) for sp in sps if sp in marks]
+    seen = [progress_ms for progress_ms in found if progress_ms != NEVER_MS]
+    return min(seen, default=None)
+
+
+def _no_key(self, seq: int) -> str:
+    return f"{self.fold.sp.topic}|{self.fold.sp.partition}||{seq}"
+
+
+def _partial_key_of_slot(slot, sp, writer: str) -> bytes:
+    return f"{slot.market}|{slot.book}|{slot.slot}|{sp}|".encode()
+
+
+def _write_shared(self, batch, base: str, value: bytes) -> None:
+    batch.writes.append((f"{base}|".encode(), value))
+
+
+SWITCHES = [
+    Switch("contiguity guard off", "rule 2", glue="no_guard"),
+    Switch(
+        "previous not checked",
+        "rule 3, V3",
+        patches=lambda: [patch.object(chain, "_best_chain", _chain_by_seq)],
+    ),
+    Switch(
+        "writer left out of checkpoint keys",
+        "rule 3, V3",
+        patches=lambda: [patch.object(chain.Chain, "_key", _no_key)],
+    ),
+    Switch(
+        "writer left out of partial keys",
+        "rule 5, V4 and V12",
+        patches=lambda: [patch.object(source, "partial_key", _partial_key_of_slot)],
+    ),
+    Switch("late acknowledged after the checkpoint", "rule 3, V1", glue="late_after"),
+    Switch("no rows sent again at recovery", "rule 5, V2", glue="no_resend"),
+    Switch("first flush before the rows were acknowledged", "rule 5, V2", glue="flush_early"),
+    Switch(
+        "foreign records deleted at once",
+        "rule 3, V5",
+        patches=lambda: [patch.object(chain.Chain, "_deletes", _delete_all_foreign)],
+    ),
+    Switch("retired records deleted before the flush", "rule 3, V5", glue="delete_early"),
+    Switch(
+        "merged slot does not name source partitions",
+        "rule 6, V6 and V7",
+        patches=lambda: [patch.object(merged.Merged, "contains", _contains_any)],
+    ),
+    Switch("tombstones before the merged record", "rule 6, V6", glue="tombstone_early"),
+    Switch(
+        "level 2's clock decides what is final",
+        "rule 1 and V8",
+        patches=lambda: [
+            patch.object(
+                market.MarketCompile, "step", _own_clock_is_progress(market.MarketCompile.step)
+            )
+        ],
+    ),
+    Switch("fence record after Redis", "rule 7, V9", glue="fence_late"),
+    Switch(
+        "a new owner takes no floor",
+        "rule 7, V9",
+        patches=lambda: [patch.object(market.MarketCompile, "take_fence", _no_floor)],
+    ),
+    Switch(
+        "arrival of a chunk from its first record",
+        "vocabulary, V10",
+        patches=lambda: [
+            patch.object(fold.SourceFold, "fold", _shared_watermarks(fold.SourceFold.fold))
+        ],
+    ),
+    Switch(
+        "one watermark for all markets",
+        "vocabulary, V10",
+        patches=lambda: [
+            patch.object(fold.SourceFold, "fold", _one_watermark_for_all(fold.SourceFold.fold))
+        ],
+    ),
+    Switch("Redis fence off", "rule 7", glue="no_redis_fence"),
+    Switch("ids in a record of their own", "rule 3", glue="ids_apart"),
+    Switch("mark before the rows it covers", "rule 5", glue="mark_first"),
+    Switch(
+        "the last row wins, not the larger through",
+        "rule 5, V4",
+        patches=lambda: [patch.object(ledger.Ledger, "apply", _last_row_wins(ledger.Ledger.apply))],
+    ),
+    Switch(
+        "table keys without the writer",
+        "rule 6",
+        patches=lambda: [patch.object(compile_module.PartitionCompile, "_write", _write_shared)],
+    ),
+    Switch(
+        "as_of from those that have seen the market",
+        "vocabulary: as_of",
+        patches=lambda: [patch.object(market, "topic_progress", _unseen_left_out)],
+    ),
+    Switch("published before the replay has ended", "rule 6", glue="publish_early"),
+]
+
+BY_NAME = {switch.name: switch for switch in SWITCHES}
+
+_ = (progress, HOUR_MS)
+
+
+@contextmanager
+def patched(switch: Switch | None) -> Iterator[frozenset[str]]:
+    """Flags for the glue while the switch's patches are in force."""
+    with ExitStack() as stack:
+        for change in switch.patches() if switch is not None else ():
+            stack.enter_context(change)
+        yield frozenset([switch.glue]) if switch is not None and switch.glue else frozenset()

@@ -1,0 +1,322 @@
+"""The world of one schedule: logs, workers, Redis, and what each action does to them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.publication import Publication
+from streams.index.methodology import Methodology, parse
+from streams.index.panes import DAY_MS
+from tests.model.kafka import Log, Record
+from tests.model.oracle import Oracle, Violation
+from tests.model.produce import event_for
+from tests.model.workers import Level1, Level2, Worker
+
+METHODOLOGY = parse(
+    """
+edition = 1
+pane_ms = 30000
+grace_ms = 60000
+ahead_ms = 60000
+out_of_order_ms = 10000
+day_grace_days = 1
+methods = { cod = { digital = false }, card = { digital = true } }
+channels = { web = {} }
+category_sets = { one = ["books"] }
+[markets.AA]
+name = "A"
+currency = "AAA"
+time_zone = "UTC"
+categories = "one"
+[markets.BB]
+name = "B"
+currency = "BBB"
+time_zone = "Asia/Kathmandu"
+categories = "one"
+"""
+)
+FEW_PANES = Methodology(
+    **{
+        name: 3 if name == "open_panes_max" else getattr(METHODOLOGY, name)
+        for name in METHODOLOGY.__dataclass_fields__
+    }
+)
+T0 = 1_790_000_000_000 // DAY_MS * DAY_MS
+
+Action = tuple
+"""(name, arguments..), all plain values, so that a schedule prints as a script."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Shape of one world; part of the schedule."""
+
+    partitions: int = 1
+    partials_partitions: int = 1
+    chain_length: int = 3
+    import_market: bool = False
+    """CreateTime for market BB: records carry their event's time, years ago."""
+    few_panes: bool = False
+    payments: bool = True
+    fast_clocks: bool = False
+    """Level-1 clocks may run ahead of the broker's: what is final may then change, counted."""
+
+
+@dataclass
+class Redis:
+    """One fenced publication a market."""
+
+    oracle: Oracle
+    fences: dict[str, object] = field(default_factory=dict)
+    as_of: dict[str, int] = field(default_factory=dict)
+
+    def publish(self, worker: Level2, publication: Publication, *, fenced: bool) -> bool:
+        market = publication.market
+        held = self.fences.get(market)
+        if fenced and held is not None and publication.fence < held:  # type: ignore[operator]
+            return False
+        self.oracle.redis_took(worker, publication)
+        self.fences[market] = publication.fence
+        self.as_of[market] = max(publication.as_of_ms, self.as_of.get(market, publication.as_of_ms))
+        return True
+
+
+class World:
+    """Everything that exists in one schedule."""
+
+    def __init__(self, config: Config, off: frozenset[str] = frozenset()) -> None:
+        self.config = config
+        self.off = off
+        self.now_ms = T0
+        self.methodology = FEW_PANES if config.few_panes else METHODOLOGY
+        topics = ("orders", "payments")
+        self.sps_by_topic = {
+            topic: [SourcePartition(topic, number) for number in range(config.partitions)]
+            for topic in topics
+        }
+        self.sps = [sp for sps in self.sps_by_topic.values() for sp in sps]
+        self.oracle = oracle = Oracle(self)
+        self.sources = {sp: Log(str(sp)) for sp in self.sps}
+        self.late = {sp: Log(f"late-{sp}", oracle.late_landed) for sp in self.sps}
+        self.dead = {sp: Log(f"dead-{sp}", oracle.dead_landed) for sp in self.sps}
+        self.checkpoints = {
+            sp: Log(f"checkpoint-{sp}", oracle.checkpoint_landed) for sp in self.sps
+        }
+        numbers = range(config.partials_partitions)
+        self.partials = [Log(f"partials-{number}", oracle.partial_landed) for number in numbers]
+        self.tables = [Log(f"table-{number}") for number in numbers]
+        self.journal = Log("journal", oracle.journal_landed)
+        self.values = Log("values")
+        self.committed = dict.fromkeys(self.sps, 0)
+        self.redis = Redis(oracle)
+        self.owners: list[Worker] = []
+        self.zombies: list[Worker] = []
+        self._nonces = 0
+        self._produced = 0
+        self.import_ms: dict[SourcePartition, int] = {}
+        for sp in self.sps:
+            self.owners.append(self._level1(sp))
+        for number in numbers:
+            self.owners.append(self._level2(number))
+
+    # -- workers -----------------------------------------------------------------------------
+
+    def _nonce(self) -> str:
+        self._nonces += 1
+        return f"w{self._nonces}"
+
+    def _level1(self, sp: SourcePartition) -> Level1:
+        return Level1(self, self._nonce(), sp=sp)
+
+    def _level2(self, partition: int) -> Level2:
+        return Level2(self, self._nonce(), partition=partition)
+
+    def heir(self, worker: Worker) -> Worker:
+        return (
+            self._level1(worker.sp)
+            if isinstance(worker, Level1)
+            else self._level2(worker.partition)
+        )
+
+    def name(self, worker: Worker) -> str:
+        role = str(worker.sp) if isinstance(worker, Level1) else f"level2-{worker.partition}"
+        return f"{role}@{worker.nonce}"
+
+    def _owner(self, index: int) -> Worker:
+        return self.owners[index % len(self.owners)]
+
+    # -- actions -----------------------------------------------------------------------------
+
+    def do(self, action: Action) -> str:
+        """Carry out one action; returns what happened, for the script."""
+        return getattr(self, f"_do_{action[0]}")(*action[1:])
+
+    def _do_produce(self, index: int, choice: int) -> str:
+        sp = self.sps[index % len(self.sps)]
+        self._produced += 1
+        value, timestamp_ms, text = event_for(self, sp, choice)
+        record = self.sources[sp].append(None, value, timestamp_ms)
+        outcome = self.oracle.source_appended(sp, record)
+        return f"{sp} {record.offset}: {text} -> {outcome}"
+
+    def _do_marker(self, index: int) -> str:
+        sp = self.sps[index % len(self.sps)]
+        self.sources[sp].marker()
+        return f"{sp}: a transaction marker"
+
+    def _do_tick(self, length_ms: int) -> str:
+        self.now_ms += length_ms
+        return f"now +{length_ms} ms"
+
+    def _do_skew(self, index: int, skew_ms: int) -> str:
+        worker = self._owner(index)
+        if isinstance(worker, Level1) and not self.config.fast_clocks:
+            skew_ms = -abs(skew_ms)
+        worker.skew_ms = skew_ms
+        return f"clock of {self.name(worker)} is off by {skew_ms} ms"
+
+    def _do_go(self, index: int, effects: int, size: int, flags: int) -> str:
+        return self._run(self._owner(index), effects, size, flags)
+
+    def _do_zgo(self, index: int, effects: int, size: int, flags: int) -> str:
+        if not self.zombies:
+            return ""
+        return self._run(self.zombies[index % len(self.zombies)], effects, size, flags)
+
+    def _run(self, worker: Worker, effects: int, size: int, flags: int) -> str:
+        worker.size = size
+        worker.wants_flush, worker.wants_partials = bool(flags & 1), bool(flags & 2)
+        lands = bool(flags & 4)
+        done = []
+        for _ in range(effects):
+            if not worker.step(lands=lands):
+                done.append("waits")
+                break
+            done.append(worker.done)
+        return f"{self.name(worker)}: " + "; ".join(done)
+
+    def _do_land(self, index: int, choice: int) -> str:
+        worker = self._owner(index)
+        return f"{self.name(worker)}: {worker.producer.land_some(choice)}"
+
+    def _do_zland(self, index: int, choice: int) -> str:
+        if not self.zombies:
+            return ""
+        worker = self.zombies[index % len(self.zombies)]
+        return f"{self.name(worker)}: {worker.producer.land_some(choice)}"
+
+    def _do_crash(self, index: int, choice: int) -> str:
+        at = index % len(self.owners)
+        worker = self.owners[at]
+        worker.die(choice)
+        self.owners[at] = self.heir(worker)
+        return f"{self.name(worker)} is killed, {self.owners[at].nonce} takes over"
+
+    def _do_pause(self, index: int) -> str:
+        at = index % len(self.owners)
+        worker = self.owners[at]
+        if len(self.zombies) < 3:
+            self.zombies.append(worker)
+        else:
+            worker.die(0)
+        self.owners[at] = self.heir(worker)
+        return f"{self.name(worker)} is paused, {self.owners[at].nonce} takes over"
+
+    def _do_zkill(self, index: int, choice: int) -> str:
+        if not self.zombies:
+            return ""
+        worker = self.zombies.pop(index % len(self.zombies))
+        worker.die(choice)
+        return f"zombie {self.name(worker)} is killed"
+
+    def _do_reset(self, index: int, choice: int) -> str:
+        """The consumer's position is not where the state is: a rebalance, a stale buffer."""
+        worker = self._owner(index)
+        if not isinstance(worker, Level1) or worker.level is None:
+            return ""
+        end = self.sources[worker.sp].end
+        worker.position = random.Random(choice).randint(0, end)
+        return f"{self.name(worker)}: position {worker.position}, state {worker.level.through}"
+
+    def _do_compact(self, choice: int) -> str:
+        picks = random.Random(choice)
+        tombstones = picks.random() < 0.5
+        for number, log in enumerate(self.partials):
+            bounds = [
+                worker.read_bound
+                for worker in (*self.owners, *self.zombies)
+                if isinstance(worker, Level2) and worker.partition == number
+            ]
+            log.compact(min(bounds, default=log.end), tombstones=tombstones)
+        for log in (*self.checkpoints.values(), *self.tables):
+            log.compact(log.end, tombstones=tombstones)
+        return "compaction" + (", tombstones too" if tombstones else "")
+
+    def _do_rest(self) -> str:
+        self.settle()
+        return "all at rest"
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def settle(self, worker_kinds: tuple = (Level1, Level2)) -> None:
+        """Owners run until there is nothing left to do."""
+        for kind in worker_kinds:
+            for worker in self.owners:
+                if not isinstance(worker, kind):
+                    continue
+                worker.size, worker.rests = 1_000, 0
+                worker.wants_flush = worker.wants_partials = True
+                for _ in range(400):
+                    worker.step(lands=True)
+                    if worker.rests >= 2:  # the first turn may have begun before there was work
+                        break
+                else:
+                    raise Violation("P0", f"{self.name(worker)} never comes to rest")
+                worker.producer.land_all()
+
+    def replace_all(self) -> None:
+        """Every process ends at rest, everything that can be compacted is, heirs take over."""
+        for at, worker in enumerate(self.owners):
+            worker.producer.land_all()
+            worker.die(0)
+            self.owners[at] = worker
+        for log in (*self.partials, *self.checkpoints.values(), *self.tables):
+            log.compact(log.end, tombstones=True)
+        self.owners = [self.heir(worker) for worker in self.owners]
+
+    def finish(self) -> None:
+        """Rest, compare; new owners on compacted topics, compare; close everything, compare."""
+        for worker in self.zombies:
+            worker.die(1)
+        self.zombies.clear()
+        for worker in self.owners:
+            worker.skew_ms = 0
+        self.settle()
+        self.oracle.compare("at rest")
+        self.replace_all()
+        self.settle()
+        self.oracle.compare("after a takeover of everything")
+        self._close_everything()
+        self.now_ms += 10_000
+        self.settle()
+        self.oracle.compare("when all is closed")
+        self.oracle.compare_closings()
+        self.replace_all()
+        self.settle()
+        self.oracle.compare("after the last takeover")
+        self.oracle.check_bounded()
+
+    def _close_everything(self) -> None:
+        """An event of every market in every partition, far later: all slots before it close."""
+        self.now_ms += 40 * DAY_MS
+        for sp in self.sps:
+            for market in self.methodology.markets:
+                value, _, _ = event_for(self, sp, 0, market=market, plain=True)
+                record = self.sources[sp].append(None, value, self.now_ms)
+                self.oracle.source_appended(sp, record)
+
+
+def record_of(log: Log, offset: int) -> Record:
+    return next(record for record in log.history if record.offset == offset)

@@ -1,0 +1,70 @@
+"""``ecindex`` as a child of the tests, with parts of it broken on purpose.
+
+``--patch NAME`` (any number, first) names a function here that patches the code under test before
+the command line runs. Negative controls: an oracle that cannot fail proves nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def no_contiguity():
+    """Every chunk is accepted as it comes: exactness rule 2 taken out."""
+    from streams.worker import contiguity
+
+    def accept(self, chunk):
+        lane = self._lanes.get(chunk.sp)
+        if lane is None:
+            return None
+        lane.expected = lane.expected or 0
+        return chunk
+
+    def advance(self, sp, through_offset):
+        lane = self._lanes[sp]
+        lane.expected = through_offset + 1
+        return lane.expected
+
+    contiguity.Guard.accept = accept
+    contiguity.Guard.advance = advance
+
+
+def no_redis_fence():
+    """The Lua script writes whatever it gets: exactness rule 7 taken out."""
+    from streams.publish import redis_store
+
+    fenced = "if order > 0 then return answer('refused') end"
+    assert fenced in redis_store.SCRIPT
+    redis_store.RedisStore.__init__.__kwdefaults__["script"] = redis_store.SCRIPT.replace(
+        fenced, ""
+    )
+
+
+def stuck_fold():
+    """The first chunk is never done with."""
+    import asyncio
+
+    from streams.worker import level1
+
+    async def take(self, chunk):
+        await asyncio.Event().wait()
+
+    level1.SourceRunner.take = take
+
+
+PATCHES = {each.__name__: each for each in (no_contiguity, no_redis_fence, stuck_fold)}
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    while arguments[0] == "--patch":
+        PATCHES[arguments[1]]()
+        arguments = arguments[2:]
+    sys.argv = ["ecindex", *arguments]
+    from streams.cli import main as ecindex
+
+    ecindex()
+
+
+if __name__ == "__main__":
+    main()
