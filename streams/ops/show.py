@@ -76,13 +76,11 @@ class _Values:
 
         return sorted(members, key=rank)
 
-    def longest_ok(self) -> str:
-        """The longest of the shown windows that the log covers; shares are taken from it."""
-        for window in reversed(_WINDOWS):
-            value = self.get("orders", "market", ALL, window)
-            if value is not None and value.status == "ok":
-                return window
-        return _WINDOWS[0]
+    def windows(self) -> list[str]:
+        """The shown windows that the log covers; columns of dashes would hide the numbers."""
+        found = [(window, self.get("orders", "market", ALL, window)) for window in _WINDOWS]
+        covered = [window for window, value in found if value is not None and value.status == "ok"]
+        return covered or [_WINDOWS[0]]
 
 
 def _market(view: MarketView, currency: str) -> RenderableType:
@@ -90,13 +88,14 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         text = Text(f"{view.market}: absent, nothing is published", style="bold red")
         return Panel(text, border_style="red")
     values = _Values(view.snapshot)
-    window = values.longest_ok()
+    windows = values.windows()
+    longest = windows[-1]
     parts: list[RenderableType] = [
         _headline(view, view.snapshot, values, currency),
         Text(),
-        _categories(values, currency, window),
+        _categories(values, currency, windows),
         Text(),
-        _payments(values, window),
+        _payments(values, longest),
         *_not_ok(view.snapshot),
     ]
     border = "red" if view.state is State.STALE else "green"
@@ -117,19 +116,20 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
     return text
 
 
-def _categories(values: _Values, currency: str, window: str) -> Table:
+def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:
+    window = windows[-1]
     table = Table(box=None, pad_edge=False)
     table.add_column("category")
     for name in ("orders", f"sales {currency}"):
-        for each in _WINDOWS:
+        for each in windows:
             table.add_column(f"{name} {each}", justify="right")
     for by in ("orders", "sales"):
         table.add_column(f"% of {by} {window}", justify="right")
     members = values.members("category", "orders", window)
     for member in members[:_ROWS_MAX]:
-        cells = [_cell(values.get("orders", "category", member, each)) for each in _WINDOWS]
+        cells = [_cell(values.get("orders", "category", member, each)) for each in windows]
         cells += [
-            _cell(values.get("sales", "category", member, each), currency) for each in _WINDOWS
+            _cell(values.get("sales", "category", member, each), currency) for each in windows
         ]
         for by in ("orders", "sales"):
             cells.append(_cell(values.get(f"category_share_by_{by}", "category", member, window)))
