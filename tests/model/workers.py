@@ -141,7 +141,8 @@ class Level1(Worker):
             self.caught_up_at = self.clock()
         yield None
         if self.wants_partials or self.wants_flush:
-            rows, marks = level.partials(), level.marks(self.clock(), self.caught_up_at)
+            rows = level.partials(self.caught_up_at)
+            marks = level.marks(self.clock(), self.caught_up_at)
             order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
             self.unacked += [self._partial(send) for send in order]
             self.done = f"sent {len(rows)} rows and marks through {level.through}"
