@@ -467,6 +467,43 @@ def simulate(
         typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
 
 
+@app.command("import")
+def import_source(
+    source: Annotated[
+        Literal["olist", "online-retail", "csv"],
+        typer.Argument(help="What the files are; csv: columns named as in the contract."),
+    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    pause_after: Annotated[
+        float, typer.Option("--pause-after", metavar="FRACTION", help="0..1 of the events.")
+    ] = 0.5,
+    pause_s: Annotated[
+        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="Pause there this long.")
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send a data set's events with their own times, in event-time order."""
+    from streams.ops.importer import import_command
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        summary = asyncio.run(
+            import_command(settings, source, directory, pause_after=pause_after, pause_s=pause_s)
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+        typer.echo(f"occurred {summary.first_occurred_at} .. {summary.last_occurred_at}")
+        for title, counts in (("left out", summary.skipped), ("filled in", summary.filled)):
+            typer.echo("".join(f"{title}: {n:,} {why}\n" for why, n in counts.items()), nl=False)
+    raise typer.Exit(0 if summary.complete else WRONG)
+
+
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
     app()

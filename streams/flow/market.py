@@ -8,7 +8,7 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger, SlotId
-from streams.flow.merged import DAY_KIND
+from streams.flow.merged import DAY_KIND, HOUR
 from streams.flow.progress import makes_live, topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
@@ -61,27 +61,43 @@ class MarketCompile:
         self.live = False
         self.as_of_ms: dict[str, int] = {}
         """Per basis (orders, payments); never goes back."""
+        self._reach_ms: dict[str, int] = {}
+        """``as_of`` of an older edition, below which this one does not publish."""
         self.revised_after_final = 0
         self._sps = sps
         self._final_ms = NEVER_MS
         self._hours_until = NEVER_MS
         self._days_until = NEVER_MS
-        self._floor_applied = -1
+        self.floor_applied = -1
+        """Partials offset that the last publication contains, an earlier owner's included."""
+        self._must_publish = False
+        self._days_due: set[int] = set()
+        """Days whose values this owner has not published yet, though nothing changed in them."""
+        self._closings_due: set[SlotId] = set()
+        """Final hours and days that an earlier owner may have changed without closing them again."""
+        self._final_revisions: dict[SlotId, int] = {}
         self._published: dict[str, Value] = {}
         self._minute_values: dict[str, list[Value]] = {}
-        self._minute_ends: dict[str, list[int]] = {}
+        self._minutes_made_of: dict[str, tuple[list[int], list[int | None]]] = {}
         self._days_published: dict[str, Value] = {}
         self._journal_pending: dict[str, Value] = {}
         self._journaled_ms = NEVER_MS
         self._journaled_at_ms = NEVER_MS
         self._expired: list[SlotId] = []
-        self._closings_checked = NEVER_MS
 
     # -- recovery --------------------------------------------------------------------------------
 
     def take_fence(self, fence: FenceRecord) -> None:
-        """Raise the floor to a fence record; the maximum over all of them counts."""
+        """Raise the floor to a fence record; the maximum over all of them counts.
+
+        Of another edition only ``as_of`` does, and as something to reach: the new edition's rows are
+        its own, and until they reach as far the older edition goes on publishing.
+        """
         self.live = self.live or fence.live
+        if fence.edition != self.methodology.edition:
+            for topic, as_of_ms in fence.as_of.items():
+                self._reach_ms[topic] = max(as_of_ms, self._reach_ms.get(topic, NEVER_MS))
+            return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
         for topic, first_ms in fence.first.items():
@@ -89,23 +105,32 @@ class MarketCompile:
             held[topic] = min(first_ms, held.get(topic, first_ms))
         self._hours_until = max(self._hours_until, fence.hours_until)
         self._days_until = max(self._days_until, fence.days_until)
-        self._floor_applied = max(self._floor_applied, fence.applied)
+        self.floor_applied = max(self.floor_applied, fence.applied)
         self._journaled_ms = max(self._journaled_ms, fence.journaled)
         self.ledger.horizon_ms = max(self.ledger.horizon_ms, fence.horizon)
 
     def recovered(self) -> None:
-        """Mark the days merged since the last acknowledged publication: it may not hold them."""
-        self.ledger.changed_days |= {
-            day
-            for (kind, day), merged in self.ledger.merged.items()
-            if kind == DAY_KIND and merged.applied > self._floor_applied
-        }
+        """Find what was merged after the last acknowledged publication: it may not contain it."""
+        for (kind, start), merged in self.ledger.merged.items():
+            if merged.applied <= self.floor_applied:
+                continue
+            if kind == DAY_KIND:
+                self._days_due.add(start)
+            until = {DAY_KIND: self._days_until, HOUR: self._hours_until}.get(kind, NEVER_MS)
+            if start < until:
+                self._closings_due.add((kind, start))
+        self.ledger.recover_first()
+
+    def replayed(self) -> None:
+        """Everything is to be published once: nobody else keeps this market's values alive."""
+        self._days_due |= self.ledger.open_days()
+        self._must_publish = True
 
     def fence_record(self, applied: int) -> FenceRecord:
         """Floor for the next owner."""
         return FenceRecord(
             edition=self.methodology.edition,
-            applied=max(applied, self._floor_applied),
+            applied=max(applied, self.floor_applied),
             live=self.live,
             as_of=dict(self.as_of_ms),
             first=dict(self.ledger.first_ms),
@@ -144,27 +169,28 @@ class MarketCompile:
         if not self.as_of_ms:
             return None
         revised = any(pane < self._as_of_of_any() for pane in self.ledger.changed_panes)
-        days_changed = bool(self.ledger.changed_days)
+        days_changed = bool(self.ledger.changed_days or self._days_due)
         journal_due = self._journal_due(now_ms)
-        if not (moved or revised or days_changed or journal_due):
+        if not (moved or revised or days_changed or journal_due or self._must_publish):
             return None
-        after_final = self._count_after_final()
+        self._must_publish = False
+        after_final = self._changed_after_final()
         values = self._values()
         changed, revisions = self._differences(values)
         days = self._days(revisions)
-        closings = self._closings()
+        closings = self._closings_again(after_final) + self._closings()
         self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
         days += [value for closing in closings if closing.kind == "day" for value in closing.values]
         self.ledger.changed_panes.clear()
         for value in (*changed, *days):
             self._journal_pending[value.key] = value
         journal = self._take_journal(now_ms)
-        self.revised_after_final += after_final
+        self.revised_after_final += len(after_final)
         as_of_ms = max(self.as_of_ms.values())
-        self._floor_applied = max(applied, self._floor_applied)
+        self.floor_applied = max(applied, self.floor_applied)
         return Publication(
             market=self.market.code,
-            fence=Fence(self.methodology.edition, as_of_ms, self._floor_applied),
+            fence=Fence(self.methodology.edition, as_of_ms, self.floor_applied),
             as_of_ms=as_of_ms,
             phase="live",
             values=values,
@@ -191,6 +217,8 @@ class MarketCompile:
             if progress.until_ms is None or not progress.seen:
                 continue
             as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
+            if as_of_ms < self._reach_ms.get(topic, NEVER_MS):
+                continue
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
@@ -199,7 +227,9 @@ class MarketCompile:
 
     def _expire(self) -> None:
         horizon_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
-        self._expired.extend(self.ledger.expire(horizon_ms))
+        for slot_id in self.ledger.expire(horizon_ms):
+            self._expired.append(slot_id)
+            self._final_revisions.pop(slot_id, None)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -215,9 +245,10 @@ class MarketCompile:
             ends = [
                 self.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms for topic in self._topics()
             ]
+            made_of = (ends, [self.ledger.first_ms.get(topic) for topic in self._topics()])
             if (
                 window in MINUTE_STEP_WINDOWS
-                and self._minute_ends.get(window) == ends
+                and self._minutes_made_of.get(window) == made_of
                 and not any(self._touches(end, length_ms) for end in ends)
             ):
                 values += self._minute_values[window]
@@ -225,7 +256,7 @@ class MarketCompile:
             found = self._window(window, length_ms, ends[0], ends[1])
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
-                self._minute_ends[window] = ends
+                self._minutes_made_of[window] = made_of
             values += found
         return values
 
@@ -326,7 +357,7 @@ class MarketCompile:
     def _days(self, revisions: list[Revision]) -> list[Value]:
         found: list[Value] = []
         as_of_ms = self._as_of_of_any()
-        for day in sorted(self.ledger.changed_days):
+        for day in sorted(self.ledger.changed_days | self._days_due):
             row = self.ledger.day_sum(day)
             if row is None:
                 continue
@@ -343,6 +374,7 @@ class MarketCompile:
                 self._days_published[value.key] = current
                 found.append(current)
         self.ledger.changed_days.clear()
+        self._days_due.clear()
         self._forget_old_days()
         return found
 
@@ -361,19 +393,36 @@ class MarketCompile:
         as_of_ms = self._as_of_of_any()
         covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
         as_of = rfc3339(min(as_of_ms, end_ms))
+        revision = self._final_revisions.get((DAY_KIND, day), 0)
+        name = day_name(day)
         return [
-            self._value(entry, DAY_WINDOW, as_of, covered, phase, day=day_name(day))
+            self._value(entry, DAY_WINDOW, as_of, covered, phase, revision=revision, day=name)
             for entry in day_entries(self.ledger.layout, row)
         ]
 
     # -- closings and the journal ----------------------------------------------------------------
 
+    def _changed_after_final(self) -> set[SlotId]:
+        """Hours and days that were final and changed: none while inputs keep their arrival times."""
+        hours = {pane - pane % HOUR_MS for pane in self.ledger.changed_panes}
+        changed: set[SlotId] = {(HOUR, start) for start in hours if start < self._hours_until}
+        changed |= {(DAY_KIND, day) for day in self.ledger.changed_days if day < self._days_until}
+        for slot_id in changed:
+            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
+        return changed
+
+    def _closings_again(self, changed: set[SlotId]) -> list[Closing]:
+        """Close again what changed after it was final: the journal's last word on it is right."""
+        due, self._closings_due = changed | self._closings_due, set()
+        return [
+            self._hour_closing(start) if kind == HOUR else self._day_closing(start)
+            for kind, start in sorted(due)
+        ]
+
     def _closings(self) -> list[Closing]:
         closings: list[Closing] = []
-        minute = self._final_ms // MINUTE_MS
-        if minute == self._closings_checked or self._final_ms == NEVER_MS:
+        if self._final_ms == NEVER_MS:
             return closings
-        self._closings_checked = minute
         hours_limit = (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
         if hours_limit > self._hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
@@ -397,15 +446,17 @@ class MarketCompile:
     def _hour_closing(self, start_ms: int) -> Closing:
         row = self.ledger.hour_sum(start_ms) or [0] * self.ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
+        as_of = rfc3339(end_ms)
         covers = {topic: self._covered(topic, end_ms, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
         values = [
             self._value(
                 entry,
                 "1h",
-                rfc3339(end_ms),
+                as_of,
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
+                revision=self._final_revisions.get((HOUR, start_ms), 0),
             )
             for entry in live_entries(self.ledger.layout, row, row)
         ]
@@ -418,11 +469,6 @@ class MarketCompile:
             self._days_published.pop(value.key, None)
         local_days = self.ledger.local_days
         return Closing("day", local_days.start_ms(day), local_days.end_ms(day), values)
-
-    def _count_after_final(self) -> int:
-        """Changes to what was final already: 0 while the inputs keep their arrival times."""
-        hours = sum(pane - pane % HOUR_MS < self._hours_until for pane in self.ledger.changed_panes)
-        return hours + sum(day < self._days_until for day in self.ledger.changed_days)
 
     def _journal_due(self, now_ms: int) -> bool:
         if not self._journal_pending:

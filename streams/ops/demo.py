@@ -14,8 +14,9 @@ from rich.console import Console
 from streams import clock
 from streams.ops.demo_plan import DemoOptions
 from streams.ops.progress import ProgressFunction
+from streams.ops.signals import stop_signals
 from streams.ops.simulate_profile import load_profile
-from streams.ops.up import LocalIndex, UpOptions, local_index, race, stop_signal
+from streams.ops.up import LocalIndex, UpOptions, local_index, race
 from streams.settings import Settings, load_methodology
 
 
@@ -35,21 +36,21 @@ async def demo(
     """
     methodology, profile = load_methodology(settings), load_profile()
     options.shops(profile)  # a wrong one is named before anything is downloaded
-    stopped = stop_signal()
 
     def say(text: str) -> None:
         tell(f"[{_since_start_s():5.1f} s] {text}")
 
-    async with local_index(settings, up, tell=tell, progress=progress) as index:
-        await race(stopped.wait(), index.watch(), _start(index, say))
-        if stopped.is_set():
-            return "[]"
-        from streams.ops.demo_show import DemoShow  # noqa: PLC0415 - imported while Kafka started
+    with stop_signals() as stopped:
+        async with local_index(settings, up, tell=tell, progress=progress) as index:
+            await race(stopped.wait(), index.watch(), _start(index, say))
+            if stopped.is_set():
+                return "[]"
+            from streams.ops.demo_show import DemoShow  # noqa: PLC0415 - imported while Kafka started
 
-        show = DemoShow(index, methodology, profile, options, console, tell=tell, say=say)
-        await race(index.watch(), show.run(stopped))
-        tell("stopping")
-    return show.snapshots()
+            show = DemoShow(index, methodology, profile, options, console, tell=tell, say=say)
+            await race(index.watch(), show.run(stopped))
+            tell("stopping")
+        return show.snapshots()
 
 
 async def _start(index: LocalIndex, say: Callable[[str], None]) -> None:

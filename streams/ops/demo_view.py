@@ -65,7 +65,7 @@ class Screen:
             table.add_column(name)
         shift = self._plan.shift
         heads = ("orders/min", "sales/min", "payments/min", "digital", f"{shift.category}/min")
-        for name in (*heads, "usual"):
+        for name in (*heads, "mean of 5 min"):
             table.add_column(name, justify="right")
         for view in views:
             style = None if view.state is State.LIVE else "red"
@@ -91,11 +91,11 @@ class Screen:
     def _line(self, view: MarketView) -> str:
         if view.snapshot is None:
             return f"{view.market} {view.state}"
-        as_of, orders, sales, payments, _digital, member, usual = self._cells(view)
+        as_of, orders, sales, payments, _digital, member, mean = self._cells(view)
         return (
             f"{view.market} {view.state} as of {as_of}: {orders} orders, {sales}, {payments} "
             f"payments in 1 min; {self._plan.shift.category} {member} in the last minute, "
-            f"{usual} a minute over five"
+            f"{mean} a minute over five"
         )
 
 

@@ -62,22 +62,25 @@ class _Values:
     def get(self, index: str, dimension: str, member: str, window: str) -> Value | None:
         return self._by_field.get(f"{index}:{dimension}:{member}:{window}")
 
-    def members(self, dimension: str, window: str) -> list[str]:
-        """Members of a dimension, largest in ``window`` first."""
-        sizes: dict[str, int] = {}
-        for value in self._by_field.values():
-            if value.dimension == dimension and value.member != ALL:
-                n = value.n if value.window == window else 0
-                sizes[value.member] = max(n, sizes.get(value.member, 0))
-        return sorted(sizes, key=lambda member: (-sizes[member], member))
+    def members(self, dimension: str, by: str, window: str) -> list[str]:
+        """Members of a dimension, largest of index ``by`` in ``window`` first."""
+        members = {
+            value.member
+            for value in self._by_field.values()
+            if value.dimension == dimension and value.member != ALL
+        }
 
-    def longest_ok(self) -> str:
-        """The longest of the shown windows that the log covers; shares are taken from it."""
-        for window in reversed(_WINDOWS):
-            value = self.get("orders", "market", ALL, window)
-            if value is not None and value.status == "ok":
-                return window
-        return _WINDOWS[0]
+        def rank(member: str) -> tuple[float, str]:
+            value = self.get(by, dimension, member, window)
+            return -(value.value or 0) if value is not None else 0, member
+
+        return sorted(members, key=rank)
+
+    def windows(self) -> list[str]:
+        """The shown windows that the log covers; columns of dashes would hide the numbers."""
+        found = [(window, self.get("orders", "market", ALL, window)) for window in _WINDOWS]
+        covered = [window for window, value in found if value is not None and value.status == "ok"]
+        return covered or [_WINDOWS[0]]
 
 
 def _market(view: MarketView, currency: str) -> RenderableType:
@@ -85,13 +88,14 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         text = Text(f"{view.market}: absent, nothing is published", style="bold red")
         return Panel(text, border_style="red")
     values = _Values(view.snapshot)
-    window = values.longest_ok()
+    windows = values.windows()
+    longest = windows[-1]
     parts: list[RenderableType] = [
         _headline(view, view.snapshot, values, currency),
         Text(),
-        _categories(values, currency, window),
+        _categories(values, currency, windows),
         Text(),
-        _payments(values, window),
+        _payments(values, longest),
         *_not_ok(view.snapshot),
     ]
     border = "red" if view.state is State.STALE else "green"
@@ -112,19 +116,20 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
     return text
 
 
-def _categories(values: _Values, currency: str, window: str) -> Table:
+def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:
+    window = windows[-1]
     table = Table(box=None, pad_edge=False)
     table.add_column("category")
     for name in ("orders", f"sales {currency}"):
-        for each in _WINDOWS:
+        for each in windows:
             table.add_column(f"{name} {each}", justify="right")
     for by in ("orders", "sales"):
         table.add_column(f"% of {by} {window}", justify="right")
-    members = values.members("category", window)
+    members = values.members("category", "orders", window)
     for member in members[:_ROWS_MAX]:
-        cells = [_cell(values.get("orders", "category", member, each)) for each in _WINDOWS]
+        cells = [_cell(values.get("orders", "category", member, each)) for each in windows]
         cells += [
-            _cell(values.get("sales", "category", member, each), currency) for each in _WINDOWS
+            _cell(values.get("sales", "category", member, each), currency) for each in windows
         ]
         for by in ("orders", "sales"):
             cells.append(_cell(values.get(f"category_share_by_{by}", "category", member, window)))
@@ -145,7 +150,7 @@ def _payments(values: _Values, window: str) -> Table:
     table.add_column("payment method")
     for name in columns:
         table.add_column(name, justify="right")
-    for member in values.members("payment_method", window):
+    for member in values.members("payment_method", "payment_chosen_share", window):
         found = (values.get(index, "payment_method", member, window) for index in columns.values())
         table.add_row(member, *map(_cell, found))
     return table

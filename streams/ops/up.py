@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -27,6 +26,7 @@ from streams.ops.local_stack import LocalStack
 from streams.ops.logs import configure_logs
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.server import Server
+from streams.ops.signals import stop_signals
 from streams.ops.supervisor import Supervisor, stop_all
 from streams.settings import (
     Settings,
@@ -295,27 +295,18 @@ async def up(
 ) -> None:
     """``ecindex up``: run until SIGTERM or SIGINT. Raises OperationError, SettingsError."""
     load_methodology(settings)  # a wrong one is named before anything is downloaded
-    stopped = stop_signal()
-    async with local_index(settings, options, tell=tell, progress=progress) as index:
+    with stop_signals() as stopped:
+        async with local_index(settings, options, tell=tell, progress=progress) as index:
 
-        async def serve() -> None:
-            await index.launch()
-            await index.await_servers()
-            await index.create_topics()
-            await index.await_ready()
-            on_ready(index)
-            await stopped.wait()
+            async def serve() -> None:
+                await index.launch()
+                await index.await_servers()
+                await index.create_topics()
+                await index.await_ready()
+                on_ready(index)
+                await stopped.wait()
 
-        await race(stopped.wait(), index.watch(), serve())
-
-
-def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set, from now on."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    return stopped
+            await race(stopped.wait(), index.watch(), serve())
 
 
 async def race(*works: Coroutine[Any, Any, Any]) -> None:

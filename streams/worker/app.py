@@ -112,7 +112,13 @@ class IndexWorker:
             settings, self.methodology, self.outbox, self.app.intake, self.metrics, self._clock
         )
         self._level2 = Level2Parts(
-            settings, self.outbox, self.app.intake, self.metrics, self.store, self._clock
+            settings,
+            self.outbox,
+            self.app.intake,
+            self.metrics,
+            self.store,
+            self._clock,
+            lambda: self.app.may_publish,
         )
         return Worker(self.app, self.outbox, self._drain, self._started)
 
@@ -242,7 +248,8 @@ class IndexWorker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            await self.store.heartbeat(self._clock())
+            if self.app.may_publish:
+                await self.store.heartbeat(self._clock())
             self._observe()
 
     def _observe(self) -> None:
@@ -279,7 +286,7 @@ class IndexWorker:
     def _before_scrape(self) -> None:
         # Thawed after a suspension, this process answers the scrapes that waited before anything
         # else runs; its markets are another's by then, and shown there.
-        if self.switch.reason is not None or self.app.presence.away_ms() is not None:
+        if not self.app.may_publish:
             for market in self.methodology.markets:
                 self.metrics.drop_market(market)
 

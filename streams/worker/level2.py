@@ -19,7 +19,7 @@ from streams.flow.compile import PartitionCompile, TableBatch
 from streams.flow.publication import Publication
 from streams.publish import journal
 from streams.publish.metrics import Metrics
-from streams.publish.redis_store import RedisStore
+from streams.publish.redis_store import Outcome, RedisStore
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
@@ -40,6 +40,8 @@ class Level2Parts:
     metrics: Metrics
     store: RedisStore
     clock: Callable[[], int]
+    may_publish: Callable[[], bool]
+    """False once the process was away or is ending: what it knows may be outdated."""
 
 
 class MarketsRunner:
@@ -110,12 +112,12 @@ class MarketsRunner:
         fence = self.compiled.fence_batch(publication)
         in_values = journal.fence_record(publication, self.compiled.nonce, topics.values)
         await asyncio.gather(self._write(fence), self._acknowledged([in_values]))
-        if self.closed:
+        if self.closed or not parts.may_publish():
             return
         self._delete(fence)
         now_ms = parts.clock()
-        await parts.store.publish(publication, now_ms)
-        if self.closed:
+        outcome = await parts.store.publish(publication, now_ms)
+        if self.closed or outcome is Outcome.REFUSED or not parts.may_publish():
             return
         parts.metrics.index.show(publication)
         parts.metrics.publish_duration.observe((monotonic_ms() - began_ms) / 1000)

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import DeleteGroupsRequest_v1
+from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import TopicPartition
 from support.oracle import CheckpointTail
 from support.rig import until
@@ -75,7 +75,7 @@ async def _delete_group(rig):
     await admin.start()
     try:
         node = await admin.find_coordinator(rig.group)
-        answer = await admin._client.send(node, DeleteGroupsRequest_v1([rig.group]))
+        answer = await admin._client.send(node, DeleteGroupsRequest([rig.group]))
         assert [code for _, code in answer.results] == [0]
     finally:
         await admin.close()

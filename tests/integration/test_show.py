@@ -62,6 +62,23 @@ def printed(console):
     return console.file.getvalue()
 
 
+async def test_the_largest_members_come_first(client, console, publish):
+    """By what is shown of them: `n` of a share is the market's, the same for all."""
+    values = [value("orders", "market", "all", "1m", 30)]
+    for member, orders in (("apples", 3), ("books", 20), ("cars", 7)):
+        share = orders / 30
+        values.append(value("orders", member=member, number=orders))
+        values.append(value("category_share_by_orders", member=member, number=share, n=30))
+        values.append(
+            value("payment_chosen_share", "payment_method", f"by_{member}", number=share, n=30)
+        )
+    await publish(values)
+    show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    text = printed(console)
+    assert text.index("books") < text.index("cars") < text.index("apples")
+    assert text.index("by_books") < text.index("by_cars") < text.index("by_apples")
+
+
 async def test_a_live_market_is_shown_in_major_units(client, console, publish):
     values = [
         value("orders", "market", "all", "1m", 1234),

@@ -236,11 +236,13 @@ async def test_a_log_cut_below_the_state_halts_with_the_offsets(toys):
 
 
 async def test_records_that_are_never_acknowledged_end_the_worker(own):
-    child = own.start("one", "--ack-limit-ms", "3000")
-    await own.produce(4000)
+    # Slow, so that there is more to fold, and to write, when the broker no longer answers.
+    slow = ("--slow-ms", "200", "--chunk-records", "100")
+    child = own.start("one", "--ack-limit-ms", "3000", *slow)
+    await own.produce(40)
     await own.assert_exact()
-    producing = asyncio.create_task(own.produce(20_000, per_s=4000))
-    await asyncio.sleep(2)  # in the midst of it something is always under way
+    producing = asyncio.create_task(own.produce(20_000))
+    await until(lambda: own.said("one")[-1]["queue"] > 4)
     own.stack.kafka.pause()
     try:
         assert await asyncio.to_thread(child.wait, 30) == ExitCode.SEND_FAILED

@@ -44,6 +44,21 @@ async def consume(bootstrap, topic, count, partition=0):
         return [(await consumer.getone()).value for _ in range(count)]
 
 
+async def read_all(bootstrap, topic):
+    """Every record of a topic as it is now, without a group; by partition, in offset order."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        await consumer._client.set_topics([topic])
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(partitions)
+        found = []
+        while len(found) < sum(ends.values()):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+
+
 async def alter_topic(bootstrap, topic, configs):
     """Change a topic's configuration, while others use it."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)

@@ -8,7 +8,8 @@ import faust
 import pytest
 
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.worker.tables import PartitionTable, changelog_topic
+from streams.worker.names import changelog_topic
+from streams.worker.tables import PartitionTable
 
 APP = faust.App("ec-e1", broker="kafka://127.0.0.1:1", autodiscover=False)
 NAME = "ec-e1-checkpoints-changelog"
