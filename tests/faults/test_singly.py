@@ -245,11 +245,16 @@ async def test_a_worker_with_a_stuck_fold_ends_by_its_deadline(bench):
     stuck = rig.worker("stuck", "stuck_fold")
     await rig.ready(stuck)
     await bench.burst(events=100, span_s=1)
+    await until(lambda: _is_silent(rig), 30, "the fold to be stuck")
     code, seconds = await stuck.leave(25)
     assert code == ExitCode.DRAIN_TIMEOUT
     assert seconds < 20
     await bench.whole()
     await bench.judge()
+
+
+async def _is_silent(rig):
+    return not await rig.scrape()
 
 
 async def test_a_stop_while_recovering_ends_in_order(bench):
