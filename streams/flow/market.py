@@ -8,7 +8,13 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger, SlotId
-from streams.flow.merged import DAY_KIND, HOUR
+from streams.flow.merged import (
+    DAY_KIND,
+    HOUR,
+    HOURS_KEPT_MS,
+    MINUTES_KEPT_MS,
+    PANES_KEPT_MS,
+)
 from streams.flow.progress import makes_live, topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
@@ -26,6 +32,8 @@ from streams.index.values import (
     Value,
 )
 
+Span = tuple[int, int]
+"""[start, end) of a window, ms."""
 JOURNAL_IDLE_MS = 5_000
 """When ``as_of`` stands still (an import ended), changes are journaled after this long."""
 EMPTY_HOURS_MAX = 48
@@ -78,7 +86,7 @@ class MarketCompile:
         self._final_revisions: dict[SlotId, int] = {}
         self._published: dict[str, Value] = {}
         self._minute_values: dict[str, list[Value]] = {}
-        self._minutes_made_of: dict[str, tuple[list[int], list[int | None]]] = {}
+        self._minutes_made_of: dict[str, tuple[list[Span], list[int | None]]] = {}
         self._days_published: dict[str, Value] = {}
         self._journal_pending: dict[str, Value] = {}
         self._journaled_ms = NEVER_MS
@@ -175,11 +183,12 @@ class MarketCompile:
             return None
         self._must_publish = False
         after_final = self._changed_after_final()
-        values = self._values()
-        changed, revisions = self._differences(values)
+        revisions: list[Revision] = []
         days = self._days(revisions)
         closings = self._closings_again(after_final) + self._closings()
         self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
+        values = self._values()
+        changed = self._differences(values, revisions)
         days += [value for closing in closings if closing.kind == "day" for value in closing.values]
         self.ledger.changed_panes.clear()
         for value in (*changed, *days):
@@ -209,11 +218,13 @@ class MarketCompile:
         moved = False
         step_ms = self.methodology.step_ms
         known_ms: list[int] = []
+        seen = False
         for topic, sps in self._sps.items():
             progress = topic_progress(self.market.code, sps, marks, live=self.live)
             # A topic that has not seen the market holds what is final as well: its first rows may
             # be on their way (an import whose orders are read before its payments).
             known_ms.append(NEVER_MS if progress.until_ms is None else progress.until_ms)
+            seen = seen or progress.seen
             if progress.until_ms is None or not progress.seen:
                 continue
             as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
@@ -222,7 +233,8 @@ class MarketCompile:
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
-        self._final_ms = max(self._final_ms, min(known_ms))
+        if seen:  # before, nobody knows whether the market's records will be of today or of 2017
+            self._final_ms = max(self._final_ms, min(known_ms))
         return moved
 
     def _expire(self) -> None:
@@ -245,54 +257,55 @@ class MarketCompile:
             ends = [
                 self.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms for topic in self._topics()
             ]
-            made_of = (ends, [self.ledger.first_ms.get(topic) for topic in self._topics()])
+            kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
+            spans = [self._span(end, length_ms, kept_ms) for end in ends]
+            made_of = (spans, [self.ledger.first_ms.get(topic) for topic in self._topics()])
             if (
                 window in MINUTE_STEP_WINDOWS
                 and self._minutes_made_of.get(window) == made_of
-                and not any(self._touches(end, length_ms) for end in ends)
+                and not any(self._touches(*span) for span in spans)
             ):
                 values += self._minute_values[window]
                 continue
-            found = self._window(window, length_ms, ends[0], ends[1])
+            found = self._window(window, length_ms, spans)
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
                 self._minutes_made_of[window] = made_of
             values += found
         return values
 
-    def _touches(self, end_ms: int, length_ms: int) -> bool:
-        return any(end_ms - length_ms <= pane < end_ms for pane in self.ledger.changed_panes)
+    def _span(self, end_ms: int, length_ms: int, kept_ms: int) -> Span:
+        """[start, end) of a window, as far back as rows are kept.
 
-    def _window(
-        self, window: str, length_ms: int, orders_end_ms: int, payments_end_ms: int
-    ) -> list[Value]:
-        orders = self._row(orders_end_ms, length_ms)
-        payments = (
-            orders if payments_end_ms == orders_end_ms else self._row(payments_end_ms, length_ms)
-        )
-        topics = self._topics()
-        ends = (orders_end_ms, payments_end_ms)
+        Retention cuts a window only when a topic's ``as_of`` begins far behind the other's: an
+        import whose payments are read after its orders.
+        """
+        if end_ms <= NEVER_MS // 2:
+            return NEVER_MS, NEVER_MS
+        return max(end_ms - length_ms, min(self.ledger.horizon_ms - kept_ms, end_ms)), end_ms
+
+    def _touches(self, start_ms: int, end_ms: int) -> bool:
+        return any(start_ms <= pane < end_ms for pane in self.ledger.changed_panes)
+
+    def _window(self, window: str, length_ms: int, spans: list[Span]) -> list[Value]:
+        rows = [self.ledger.window_sum(*span) for span in spans[:1]]
+        rows.append(rows[0] if spans[0] == spans[1] else self.ledger.window_sum(*spans[1]))
         covers = [
-            self._covered(topic, end, length_ms) for topic, end in zip(topics, ends, strict=True)
+            self._covered(topic, span, length_ms)
+            for topic, span in zip(self._topics(), spans, strict=True)
         ]
-        texts = [rfc3339(end) if end > NEVER_MS // 2 else "" for end in ends]
+        texts = [rfc3339(end_ms) if end_ms != NEVER_MS else "" for _, end_ms in spans]
         values = []
-        for entry in live_entries(self.ledger.layout, orders, payments):
+        for entry in live_entries(self.ledger.layout, *rows):
             which = 0 if entry.basis == ORDERS_BASIS else 1
             if texts[which]:
                 values.append(self._value(entry, window, texts[which], covers[which], "live"))
         return values
 
-    def _row(self, end_ms: int, length_ms: int) -> Row:
-        if end_ms <= NEVER_MS // 2:
-            return [0] * self.ledger.layout.live_width
-        return self.ledger.window_sum(end_ms - length_ms, end_ms)
-
-    def _covered(self, topic: str, end_ms: int, length_ms: int) -> float:
-        first_ms = self.ledger.first_ms.get(topic)
-        if first_ms is None or end_ms <= NEVER_MS // 2:
-            return 0.0
-        return max(0, min(length_ms, end_ms - first_ms)) / length_ms
+    def _covered(self, topic: str, span: Span, length_ms: int) -> float:
+        start_ms, end_ms = span
+        start_ms = max(start_ms, self.ledger.first_ms.get(topic, end_ms))
+        return max(0, end_ms - start_ms) / length_ms
 
     def _value(
         self,
@@ -329,9 +342,8 @@ class MarketCompile:
             day=day,
         )
 
-    def _differences(self, values: list[Value]) -> tuple[list[Value], list[Revision]]:
+    def _differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
         changed: list[Value] = []
-        revisions: list[Revision] = []
         for position, computed in enumerate(values):
             value = computed
             old = self._published.get(value.field)
@@ -350,7 +362,7 @@ class MarketCompile:
             if old is None or _differs(old, value):
                 changed.append(value)
             self._published[value.field] = value
-        return changed, revisions
+        return changed
 
     # -- days ------------------------------------------------------------------------------------
 
@@ -447,7 +459,8 @@ class MarketCompile:
         row = self.ledger.hour_sum(start_ms) or [0] * self.ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
         as_of = rfc3339(end_ms)
-        covers = {topic: self._covered(topic, end_ms, HOUR_MS) for topic in self._topics()}
+        span = self._span(end_ms, HOUR_MS, HOURS_KEPT_MS)
+        covers = {topic: self._covered(topic, span, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
         values = [
             self._value(

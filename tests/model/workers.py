@@ -119,7 +119,7 @@ class Level1(Worker):
             payments=sp.topic == "payments",
             chain_length=world.config.chain_length,
         )
-        rows = level.recover(table)
+        rows = level.recover(join_ids(table))
         sent = [] if self.off("no_resend") else [self._partial(send) for send in rows]
         self.level = level
         self.position = world.committed[sp] if self.off("no_guard") else level.through + 1
@@ -221,6 +221,19 @@ def split_ids(value: bytes) -> tuple[bytes, bytes]:
     return msgspec.msgpack.encode(record), msgspec.msgpack.encode(ids)
 
 
+def join_ids(table: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Undo ``split_ids`` as far as both records are there."""
+    joined = {}
+    for key, value in table.items():
+        ids = table.get(key + b"-ids")
+        if ids is not None:
+            record = msgspec.msgpack.decode(value) | {"ids": msgspec.msgpack.decode(ids)}
+            joined[key] = msgspec.msgpack.encode(record)
+        elif not key.endswith(b"-ids"):
+            joined[key] = value
+    return joined
+
+
 @dataclass
 class Level2(Worker):
     """Owner of one partition of ``ecindex.partials``."""
@@ -251,7 +264,7 @@ class Level2(Worker):
         )
         compiled.recover(table)
         self.compiled = compiled
-        while compiled.through + 1 < highwater and not self.off("publish_early"):
+        while compiled.through + 1 < highwater:
             self._apply(compiled, highwater - compiled.through - 1)
             yield None
         compiled.replayed()

@@ -180,3 +180,40 @@ def test_a_takeover_is_not_a_change_of_what_is_final():
     flow.step(partition)
     assert flow.compiles[partition].markets["PK"].revised_after_final == 0
     assert T0 in closings(flow, "hour")
+
+
+def test_a_market_nobody_has_seen_makes_nothing_final():
+    # All are caught up today, then an import of a market begins years ago.
+    flow = Flow(partitions=1)
+    flow.now_ms = T0 + 900 * DAY_MS
+    (orders,), (payments,) = flow.sps[ORDERS], flow.sps[PAYMENTS]
+    flow.run()
+    for hour in range(3):
+        at_ms = T0 + hour * HOUR_MS
+        flow.produce(orders, order(f"o{hour}", at_ms), at_ms)
+        flow.produce(payments, payment(f"p{hour}", at_ms), at_ms)
+        flow.run()
+    assert sorted(closings(flow, "hour")) == [T0]
+    assert flow.compiles[partition_of_pk(flow)].markets["PK"].revised_after_final == 0
+
+
+def test_windows_reach_back_no_further_than_rows_are_kept():
+    # The orders of four days are imported before the first payment is read, the partition of which
+    # was caught up: its minutes are not kept, and its windows must not read as "nothing was paid".
+    flow = Flow(partitions=1)
+    flow.now_ms = T0 + 900 * DAY_MS
+    (orders,), (payments,) = flow.sps[ORDERS], flow.sps[PAYMENTS]
+    for hour in range(96):
+        flow.produce(orders, order(f"o{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.run()
+    for hour in range(48):
+        flow.produce(payments, payment(f"p{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.run()
+    value = flow.value("PK", "payments:market:all:24h")
+    assert (value.status, value.value, value.covered) == ("filling", None, 0.0)
+    assert flow.value("PK", "orders:market:all:24h").value == 24
+    for hour in range(48, 96):
+        flow.produce(payments, payment(f"p{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.run()
+    value = flow.value("PK", "payments:market:all:24h")
+    assert (value.status, value.value, value.covered) == ("ok", 24, 1.0)
