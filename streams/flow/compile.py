@@ -61,6 +61,8 @@ class PartitionCompile:
         self.methodology = methodology
         self.nonce = nonce
         self.through = -1
+        self.replay_through = -1
+        """Largest partials offset that a table record contains: below it nothing is published."""
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.markets = {
             code: MarketCompile(market, methodology, sps)
@@ -85,8 +87,10 @@ class PartitionCompile:
                 continue
             if kind == FENCE_KIND:
                 market.take_fence(_decode_fence(value))
+                self.replay_through = max(self.replay_through, market.floor_applied)
                 continue
             applied = decode_merged(value).applied
+            self.replay_through = max(self.replay_through, applied)
             slot = (code, kind, int(rest[0]))
             if slot not in best or applied > best[slot][0]:
                 best[slot] = (applied, value)
@@ -124,14 +128,15 @@ class PartitionCompile:
         return batch
 
     def replayed(self) -> None:
-        """All that was in the log at the assignment is applied: from here on changes are news."""
+        """All that was in the log at the assignment is applied: what it says may be published."""
         for market in self.markets.values():
-            market.ledger.changed_panes.clear()
+            market.replayed()
 
     def _encode(self, merged: Merged) -> bytes:
         merged.written = True
-        merged.applied = self.through
-        return encode_merged(merged.record(self.through))
+        # Never less than what it was restored from contains.
+        merged.applied = max(merged.applied, self.through)
+        return encode_merged(merged.record(merged.applied))
 
     def _write(self, batch: TableBatch, base: str, value: bytes) -> None:
         own = f"{base}|{self.nonce}"
@@ -144,7 +149,7 @@ class PartitionCompile:
 
     def apply(self, chunk: Chunk) -> None:
         """Apply the records of a chunk, in order."""
-        for key, value in zip(chunk.keys, chunk.values, strict=True):
+        for position, (key, value) in enumerate(zip(chunk.keys, chunk.values, strict=True)):
             if value is None or key is None:
                 continue  # a tombstone: the row is in a merged slot already
             parsed = parse_key(key)
@@ -158,9 +163,9 @@ class PartitionCompile:
                 continue
             layout = market.ledger.layout
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
-            market.ledger.apply(
-                parsed.slot, parsed.sp, record.through, from_wire(record.row, width), key
-            )
+            row = from_wire(record.row, width)
+            news = chunk.offset_at(position) > market.floor_applied
+            market.ledger.apply(parsed.slot, parsed.sp, record.through, row, key, news=news)
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:
                 # Compaction can leave a row behind the mark that closed its slot.
@@ -182,6 +187,12 @@ class PartitionCompile:
     # -- publishing ------------------------------------------------------------------------------
 
     def step(self, now_ms: int) -> list[Publication]:
-        """Publications that are due: ``as_of`` moved on, or a value changed at its ``as_of``."""
+        """Publications that are due: ``as_of`` moved on, or a value changed at its ``as_of``.
+
+        None before everything is applied that the table contains: a paused owner may have written
+        on after this one read the highwater, and its version must not get this one's older rows.
+        """
+        if self.through < self.replay_through:
+            return []
         found = (market.step(self.marks, self.through, now_ms) for market in self.markets.values())
         return [publication for publication in found if publication is not None]

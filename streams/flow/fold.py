@@ -162,15 +162,35 @@ class SourceFold:
             self._new_ids = 0
         return touched
 
-    def take_touched_live(self) -> dict[SlotKey, Pane | Day]:
-        """Like ``take_touched(PARTIAL)``, but of the days only those that have closed."""
-        for state in self.markets.values():
-            for pane in state.unbooked.values():
-                settle(pane, state)
+    def take_touched_live(self, covered_ms: int | None = None) -> dict[SlotKey, Pane | Day]:
+        """Touched since their last partial: panes, and of the days those that have closed.
+
+        With ``covered_ms`` (when the source partition was caught up) only panes that ``as_of`` may
+        reach by a mark of now: the rest can wait, since nobody reads a pane before it is complete.
+        """
         touched = self._touched[PARTIAL]
-        taken = {
-            key: slot for key, slot in touched.items() if key.book == LIVE or not self.is_open(key)
-        }
+        taken = {key: slot for key, slot in touched.items() if self._is_due(key, slot, covered_ms)}
+        for key, slot in taken.items():
+            if isinstance(slot, Pane):
+                settle(slot, self.markets[key.market])
+            del touched[key]
+            slot.flags &= ~PARTIAL
+        return taken
+
+    def _is_due(self, key: SlotKey, slot: Pane | Day, covered_ms: int | None) -> bool:
+        if not isinstance(slot, Pane):
+            return not self.is_open(key)
+        if covered_ms is None:
+            return True
+        # From here on an event of the pane is late, which says that as_of can have passed it.
+        return slot.late_from_ms <= max(covered_ms, self.markets[key.market].watermark_ms)
+
+    def take_touched_days(self) -> dict[SlotKey, Pane | Day]:
+        """Days touched since their last partial."""
+        for state in self.markets.values():
+            self.book(state)
+        touched = self._touched[PARTIAL]
+        taken = {key: slot for key, slot in touched.items() if key.book == DAY}
         for key, slot in taken.items():
             del touched[key]
             slot.flags &= ~PARTIAL

@@ -19,7 +19,7 @@ from streams.flow.merged import (
     PANES_KEPT_MS,
     Merged,
 )
-from streams.flow.state import LIVE, NEVER_MS, SlotKey
+from streams.flow.state import FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, LocalDays
 from streams.index.partials import Layout, Row, add_into, sum_rows
@@ -53,7 +53,7 @@ class Ledger:
         self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
         self._pane_sums: dict[int, Row] = {}
-        self._minute_sums: dict[int, Row] = {}
+        self._minute_sums: dict[int, Row | None] = {}
         self.garbage: list[bytes] = []
         """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
         self.expired_rows = 0
@@ -66,8 +66,20 @@ class Ledger:
 
     # -- rows arrive -----------------------------------------------------------------------------
 
-    def apply(self, slot: SlotKey, sp: SourcePartition, through: int, row: Row, key: bytes) -> None:
-        """Take a row as level 1 sent it; keeps the larger ``through`` over all writers."""
+    def apply(
+        self,
+        slot: SlotKey,
+        sp: SourcePartition,
+        through: int,
+        row: Row,
+        key: bytes,
+        *,
+        news: bool = True,
+    ) -> None:
+        """Take a row as level 1 sent it; keeps the larger ``through`` over all writers.
+
+        ``news``: no acknowledged publication contains this record; the slot counts as changed.
+        """
         if self._is_merged(slot, sp):
             self.garbage.append(key)
             return
@@ -88,11 +100,23 @@ class Ledger:
         if live:
             self._pane_sums.pop(slot.slot, None)
             self._minute_sums.pop(slot.slot - slot.slot % MINUTE_MS, None)
-            self.changed_panes.add(slot.slot)
-            if slot.slot < self.first_ms.get(sp.topic, 2**62):
-                self.first_ms[sp.topic] = slot.slot
-        else:
+            if news:
+                self.changed_panes.add(slot.slot)
+            self._begins(sp.topic, slot.slot)
+        elif news:
             self.changed_days.add(slot.slot)
+
+    def _begins(self, topic: str, pane_ms: int) -> None:
+        if pane_ms < self.first_ms.get(topic, FOREVER_MS):
+            self.first_ms[topic] = pane_ms
+
+    def recover_first(self) -> None:
+        """Where the log begins to cover, from the merged hours: no fence record may hold it yet."""
+        for (kind, start_ms), merged in self.merged.items():
+            if kind == HOUR:
+                for name, bits in merged.folded.items():
+                    first = (bits & -bits).bit_length() - 1
+                    self._begins(name.rpartition("-")[0], start_ms + first * self._pane_ms)
 
     def _is_merged(self, slot: SlotKey, sp: SourcePartition) -> bool:
         if slot.book != LIVE:
@@ -179,12 +203,10 @@ class Ledger:
 
     def minute_sum(self, start_ms: int) -> Row | None:
         """Row of one minute over all source partitions; None when nothing happened in it."""
-        cached = self._minute_sums.get(start_ms)
-        if cached is None:
-            cached = self._total((MINUTE, start_ms), MINUTE_MS)
-            if cached is not None:
-                self._minute_sums[start_ms] = cached
-        return cached
+        if start_ms not in self._minute_sums:
+            # Empty ones are remembered too: of the 1,440 of a day most are, in a small market.
+            self._minute_sums[start_ms] = self._total((MINUTE, start_ms), MINUTE_MS)
+        return self._minute_sums[start_ms]
 
     def hour_sum(self, start_ms: int) -> Row | None:
         """Row of one hour; None when nothing happened in it."""
@@ -229,6 +251,10 @@ class Ledger:
         merged = {start for kind, start in self.merged if kind == HOUR}
         return merged | {start - start % HOUR_MS for start in self._open_panes}
 
+    def open_days(self) -> set[int]:
+        """Numbers of the days that have rows not merged yet."""
+        return set(self._open_days)
+
     def days(self) -> set[int]:
         """Numbers of the days that have rows."""
         return {day for kind, day in self.merged if kind == DAY_KIND} | set(self._open_days)
@@ -259,9 +285,7 @@ class Ledger:
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
                 merged.panes.clear()
-        for sums, limit in (
-            (self._pane_sums, panes_limit),
-            (self._minute_sums, limits[MINUTE]),
-        ):
-            for start in [start for start in sums if start < limit]:
-                del sums[start]
+        for start in [start for start in self._pane_sums if start < panes_limit]:
+            del self._pane_sums[start]
+        for start in [start for start in self._minute_sums if start < limits[MINUTE]]:
+            del self._minute_sums[start]

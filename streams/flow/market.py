@@ -8,7 +8,13 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger, SlotId
-from streams.flow.merged import DAY_KIND
+from streams.flow.merged import (
+    DAY_KIND,
+    HOUR,
+    HOURS_KEPT_MS,
+    MINUTES_KEPT_MS,
+    PANES_KEPT_MS,
+)
 from streams.flow.progress import makes_live, topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
@@ -26,6 +32,8 @@ from streams.index.values import (
     Value,
 )
 
+Span = tuple[int, int]
+"""[start, end) of a window, ms."""
 JOURNAL_IDLE_MS = 5_000
 """When ``as_of`` stands still (an import ended), changes are journaled after this long."""
 EMPTY_HOURS_MAX = 48
@@ -61,27 +69,43 @@ class MarketCompile:
         self.live = False
         self.as_of_ms: dict[str, int] = {}
         """Per basis (orders, payments); never goes back."""
+        self._reach_ms: dict[str, int] = {}
+        """``as_of`` of an older edition, below which this one does not publish."""
         self.revised_after_final = 0
         self._sps = sps
         self._final_ms = NEVER_MS
         self._hours_until = NEVER_MS
         self._days_until = NEVER_MS
-        self._floor_applied = -1
+        self.floor_applied = -1
+        """Partials offset that the last publication contains, an earlier owner's included."""
+        self._must_publish = False
+        self._days_due: set[int] = set()
+        """Days whose values this owner has not published yet, though nothing changed in them."""
+        self._closings_due: set[SlotId] = set()
+        """Final hours and days that an earlier owner may have changed without closing them again."""
+        self._final_revisions: dict[SlotId, int] = {}
         self._published: dict[str, Value] = {}
         self._minute_values: dict[str, list[Value]] = {}
-        self._minute_ends: dict[str, list[int]] = {}
+        self._minutes_made_of: dict[str, tuple[list[Span], list[int | None]]] = {}
         self._days_published: dict[str, Value] = {}
         self._journal_pending: dict[str, Value] = {}
         self._journaled_ms = NEVER_MS
         self._journaled_at_ms = NEVER_MS
         self._expired: list[SlotId] = []
-        self._closings_checked = NEVER_MS
 
     # -- recovery --------------------------------------------------------------------------------
 
     def take_fence(self, fence: FenceRecord) -> None:
-        """Raise the floor to a fence record; the maximum over all of them counts."""
+        """Raise the floor to a fence record; the maximum over all of them counts.
+
+        Of another edition only ``as_of`` does, and as something to reach: the new edition's rows are
+        its own, and until they reach as far the older edition goes on publishing.
+        """
         self.live = self.live or fence.live
+        if fence.edition != self.methodology.edition:
+            for topic, as_of_ms in fence.as_of.items():
+                self._reach_ms[topic] = max(as_of_ms, self._reach_ms.get(topic, NEVER_MS))
+            return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
         for topic, first_ms in fence.first.items():
@@ -89,23 +113,32 @@ class MarketCompile:
             held[topic] = min(first_ms, held.get(topic, first_ms))
         self._hours_until = max(self._hours_until, fence.hours_until)
         self._days_until = max(self._days_until, fence.days_until)
-        self._floor_applied = max(self._floor_applied, fence.applied)
+        self.floor_applied = max(self.floor_applied, fence.applied)
         self._journaled_ms = max(self._journaled_ms, fence.journaled)
         self.ledger.horizon_ms = max(self.ledger.horizon_ms, fence.horizon)
 
     def recovered(self) -> None:
-        """Mark the days merged since the last acknowledged publication: it may not hold them."""
-        self.ledger.changed_days |= {
-            day
-            for (kind, day), merged in self.ledger.merged.items()
-            if kind == DAY_KIND and merged.applied > self._floor_applied
-        }
+        """Find what was merged after the last acknowledged publication: it may not contain it."""
+        for (kind, start), merged in self.ledger.merged.items():
+            if merged.applied <= self.floor_applied:
+                continue
+            if kind == DAY_KIND:
+                self._days_due.add(start)
+            until = {DAY_KIND: self._days_until, HOUR: self._hours_until}.get(kind, NEVER_MS)
+            if start < until:
+                self._closings_due.add((kind, start))
+        self.ledger.recover_first()
+
+    def replayed(self) -> None:
+        """Everything is to be published once: nobody else keeps this market's values alive."""
+        self._days_due |= self.ledger.open_days()
+        self._must_publish = True
 
     def fence_record(self, applied: int) -> FenceRecord:
         """Floor for the next owner."""
         return FenceRecord(
             edition=self.methodology.edition,
-            applied=max(applied, self._floor_applied),
+            applied=max(applied, self.floor_applied),
             live=self.live,
             as_of=dict(self.as_of_ms),
             first=dict(self.ledger.first_ms),
@@ -144,27 +177,29 @@ class MarketCompile:
         if not self.as_of_ms:
             return None
         revised = any(pane < self._as_of_of_any() for pane in self.ledger.changed_panes)
-        days_changed = bool(self.ledger.changed_days)
+        days_changed = bool(self.ledger.changed_days or self._days_due)
         journal_due = self._journal_due(now_ms)
-        if not (moved or revised or days_changed or journal_due):
+        if not (moved or revised or days_changed or journal_due or self._must_publish):
             return None
-        after_final = self._count_after_final()
-        values = self._values()
-        changed, revisions = self._differences(values)
+        self._must_publish = False
+        after_final = self._changed_after_final()
+        revisions: list[Revision] = []
         days = self._days(revisions)
-        closings = self._closings()
+        closings = self._closings_again(after_final) + self._closings()
         self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
+        values = self._values()
+        changed = self._differences(values, revisions)
         days += [value for closing in closings if closing.kind == "day" for value in closing.values]
         self.ledger.changed_panes.clear()
         for value in (*changed, *days):
             self._journal_pending[value.key] = value
         journal = self._take_journal(now_ms)
-        self.revised_after_final += after_final
+        self.revised_after_final += len(after_final)
         as_of_ms = max(self.as_of_ms.values())
-        self._floor_applied = max(applied, self._floor_applied)
+        self.floor_applied = max(applied, self.floor_applied)
         return Publication(
             market=self.market.code,
-            fence=Fence(self.methodology.edition, as_of_ms, self._floor_applied),
+            fence=Fence(self.methodology.edition, as_of_ms, self.floor_applied),
             as_of_ms=as_of_ms,
             phase="live",
             values=values,
@@ -183,23 +218,30 @@ class MarketCompile:
         moved = False
         step_ms = self.methodology.step_ms
         known_ms: list[int] = []
+        seen = False
         for topic, sps in self._sps.items():
             progress = topic_progress(self.market.code, sps, marks, live=self.live)
             # A topic that has not seen the market holds what is final as well: its first rows may
             # be on their way (an import whose orders are read before its payments).
             known_ms.append(NEVER_MS if progress.until_ms is None else progress.until_ms)
+            seen = seen or progress.seen
             if progress.until_ms is None or not progress.seen:
                 continue
             as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
+            if as_of_ms < self._reach_ms.get(topic, NEVER_MS):
+                continue
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
-        self._final_ms = max(self._final_ms, min(known_ms))
+        if seen:  # before, nobody knows whether the market's records will be of today or of 2017
+            self._final_ms = max(self._final_ms, min(known_ms))
         return moved
 
     def _expire(self) -> None:
         horizon_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
-        self._expired.extend(self.ledger.expire(horizon_ms))
+        for slot_id in self.ledger.expire(horizon_ms):
+            self._expired.append(slot_id)
+            self._final_revisions.pop(slot_id, None)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -215,53 +257,55 @@ class MarketCompile:
             ends = [
                 self.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms for topic in self._topics()
             ]
+            kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
+            spans = [self._span(end, length_ms, kept_ms) for end in ends]
+            made_of = (spans, [self.ledger.first_ms.get(topic) for topic in self._topics()])
             if (
                 window in MINUTE_STEP_WINDOWS
-                and self._minute_ends.get(window) == ends
-                and not any(self._touches(end, length_ms) for end in ends)
+                and self._minutes_made_of.get(window) == made_of
+                and not any(self._touches(*span) for span in spans)
             ):
                 values += self._minute_values[window]
                 continue
-            found = self._window(window, length_ms, ends[0], ends[1])
+            found = self._window(window, length_ms, spans)
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
-                self._minute_ends[window] = ends
+                self._minutes_made_of[window] = made_of
             values += found
         return values
 
-    def _touches(self, end_ms: int, length_ms: int) -> bool:
-        return any(end_ms - length_ms <= pane < end_ms for pane in self.ledger.changed_panes)
+    def _span(self, end_ms: int, length_ms: int, kept_ms: int) -> Span:
+        """[start, end) of a window, as far back as rows are kept.
 
-    def _window(
-        self, window: str, length_ms: int, orders_end_ms: int, payments_end_ms: int
-    ) -> list[Value]:
-        orders = self._row(orders_end_ms, length_ms)
-        payments = (
-            orders if payments_end_ms == orders_end_ms else self._row(payments_end_ms, length_ms)
-        )
-        topics = self._topics()
-        ends = (orders_end_ms, payments_end_ms)
+        Retention cuts a window only when a topic's ``as_of`` begins far behind the other's: an
+        import whose payments are read after its orders.
+        """
+        if end_ms <= NEVER_MS // 2:
+            return NEVER_MS, NEVER_MS
+        return max(end_ms - length_ms, min(self.ledger.horizon_ms - kept_ms, end_ms)), end_ms
+
+    def _touches(self, start_ms: int, end_ms: int) -> bool:
+        return any(start_ms <= pane < end_ms for pane in self.ledger.changed_panes)
+
+    def _window(self, window: str, length_ms: int, spans: list[Span]) -> list[Value]:
+        rows = [self.ledger.window_sum(*span) for span in spans[:1]]
+        rows.append(rows[0] if spans[0] == spans[1] else self.ledger.window_sum(*spans[1]))
         covers = [
-            self._covered(topic, end, length_ms) for topic, end in zip(topics, ends, strict=True)
+            self._covered(topic, span, length_ms)
+            for topic, span in zip(self._topics(), spans, strict=True)
         ]
-        texts = [rfc3339(end) if end > NEVER_MS // 2 else "" for end in ends]
+        texts = [rfc3339(end_ms) if end_ms != NEVER_MS else "" for _, end_ms in spans]
         values = []
-        for entry in live_entries(self.ledger.layout, orders, payments):
+        for entry in live_entries(self.ledger.layout, *rows):
             which = 0 if entry.basis == ORDERS_BASIS else 1
             if texts[which]:
                 values.append(self._value(entry, window, texts[which], covers[which], "live"))
         return values
 
-    def _row(self, end_ms: int, length_ms: int) -> Row:
-        if end_ms <= NEVER_MS // 2:
-            return [0] * self.ledger.layout.live_width
-        return self.ledger.window_sum(end_ms - length_ms, end_ms)
-
-    def _covered(self, topic: str, end_ms: int, length_ms: int) -> float:
-        first_ms = self.ledger.first_ms.get(topic)
-        if first_ms is None or end_ms <= NEVER_MS // 2:
-            return 0.0
-        return max(0, min(length_ms, end_ms - first_ms)) / length_ms
+    def _covered(self, topic: str, span: Span, length_ms: int) -> float:
+        start_ms, end_ms = span
+        start_ms = max(start_ms, self.ledger.first_ms.get(topic, end_ms))
+        return max(0, end_ms - start_ms) / length_ms
 
     def _value(
         self,
@@ -298,9 +342,8 @@ class MarketCompile:
             day=day,
         )
 
-    def _differences(self, values: list[Value]) -> tuple[list[Value], list[Revision]]:
+    def _differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
         changed: list[Value] = []
-        revisions: list[Revision] = []
         for position, computed in enumerate(values):
             value = computed
             old = self._published.get(value.field)
@@ -319,14 +362,14 @@ class MarketCompile:
             if old is None or _differs(old, value):
                 changed.append(value)
             self._published[value.field] = value
-        return changed, revisions
+        return changed
 
     # -- days ------------------------------------------------------------------------------------
 
     def _days(self, revisions: list[Revision]) -> list[Value]:
         found: list[Value] = []
         as_of_ms = self._as_of_of_any()
-        for day in sorted(self.ledger.changed_days):
+        for day in sorted(self.ledger.changed_days | self._days_due):
             row = self.ledger.day_sum(day)
             if row is None:
                 continue
@@ -343,6 +386,7 @@ class MarketCompile:
                 self._days_published[value.key] = current
                 found.append(current)
         self.ledger.changed_days.clear()
+        self._days_due.clear()
         self._forget_old_days()
         return found
 
@@ -361,19 +405,36 @@ class MarketCompile:
         as_of_ms = self._as_of_of_any()
         covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
         as_of = rfc3339(min(as_of_ms, end_ms))
+        revision = self._final_revisions.get((DAY_KIND, day), 0)
+        name = day_name(day)
         return [
-            self._value(entry, DAY_WINDOW, as_of, covered, phase, day=day_name(day))
+            self._value(entry, DAY_WINDOW, as_of, covered, phase, revision=revision, day=name)
             for entry in day_entries(self.ledger.layout, row)
         ]
 
     # -- closings and the journal ----------------------------------------------------------------
 
+    def _changed_after_final(self) -> set[SlotId]:
+        """Hours and days that were final and changed: none while inputs keep their arrival times."""
+        hours = {pane - pane % HOUR_MS for pane in self.ledger.changed_panes}
+        changed: set[SlotId] = {(HOUR, start) for start in hours if start < self._hours_until}
+        changed |= {(DAY_KIND, day) for day in self.ledger.changed_days if day < self._days_until}
+        for slot_id in changed:
+            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
+        return changed
+
+    def _closings_again(self, changed: set[SlotId]) -> list[Closing]:
+        """Close again what changed after it was final: the journal's last word on it is right."""
+        due, self._closings_due = changed | self._closings_due, set()
+        return [
+            self._hour_closing(start) if kind == HOUR else self._day_closing(start)
+            for kind, start in sorted(due)
+        ]
+
     def _closings(self) -> list[Closing]:
         closings: list[Closing] = []
-        minute = self._final_ms // MINUTE_MS
-        if minute == self._closings_checked or self._final_ms == NEVER_MS:
+        if self._final_ms == NEVER_MS:
             return closings
-        self._closings_checked = minute
         hours_limit = (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
         if hours_limit > self._hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
@@ -397,15 +458,18 @@ class MarketCompile:
     def _hour_closing(self, start_ms: int) -> Closing:
         row = self.ledger.hour_sum(start_ms) or [0] * self.ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
-        covers = {topic: self._covered(topic, end_ms, HOUR_MS) for topic in self._topics()}
+        as_of = rfc3339(end_ms)
+        span = self._span(end_ms, HOUR_MS, HOURS_KEPT_MS)
+        covers = {topic: self._covered(topic, span, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
         values = [
             self._value(
                 entry,
                 "1h",
-                rfc3339(end_ms),
+                as_of,
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
+                revision=self._final_revisions.get((HOUR, start_ms), 0),
             )
             for entry in live_entries(self.ledger.layout, row, row)
         ]
@@ -418,11 +482,6 @@ class MarketCompile:
             self._days_published.pop(value.key, None)
         local_days = self.ledger.local_days
         return Closing("day", local_days.start_ms(day), local_days.end_ms(day), values)
-
-    def _count_after_final(self) -> int:
-        """Changes to what was final already: 0 while the inputs keep their arrival times."""
-        hours = sum(pane - pane % HOUR_MS < self._hours_until for pane in self.ledger.changed_panes)
-        return hours + sum(day < self._days_until for day in self.ledger.changed_days)
 
     def _journal_due(self, now_ms: int) -> bool:
         if not self._journal_pending:

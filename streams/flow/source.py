@@ -18,7 +18,7 @@ from streams.flow.aside import Folded
 from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
-from streams.flow.state import PARTIAL, SlotKey
+from streams.flow.state import NEVER_MS, SlotKey
 from streams.flow.wire import (
     MarkRecord,
     PartialRecord,
@@ -102,18 +102,25 @@ class SourceLevel:
         self._recent.clear()
         self._recent_records = self._recent_dead = 0
 
-    def partials(self) -> list[Send]:
-        """Rows of the panes touched since the last call, and of touched days that have closed.
+    def partials(self, caught_up_at: int | None = None) -> list[Send]:
+        """Rows touched since the last call that a mark with this ``caught_up_at`` has to cover.
 
-        Day rows otherwise go with the checkpoint, but a mark whose watermark closes a day must
-        find the day's row sent.
+        Panes that ``as_of`` cannot reach by that mark wait: a row is then sent once or twice, not
+        with every event of its five seconds. Day rows otherwise go with the checkpoint, but a mark
+        whose watermark closes a day must find the day's row sent.
         """
-        slots = self.fold.take_touched_live()
+        covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
+        slots = self.fold.take_touched_live(covered_ms)
+        return [self._send(key, slot.row) for key, slot in slots.items()]
+
+    def all_partials(self) -> list[Send]:
+        """Every row touched and not sent since, of panes and days."""
+        slots = self.fold.take_touched_live() | self.fold.take_touched_days()
         return [self._send(key, slot.row) for key, slot in slots.items()]
 
     def day_partials(self) -> list[Send]:
         """Rows of the days touched since the last call."""
-        slots = self.fold.take_touched(PARTIAL)
+        slots = self.fold.take_touched_days()
         return [self._send(key, slot.row) for key, slot in slots.items()]
 
     def marks(self, now_ms: int, caught_up_at: int | None) -> list[Send]:

@@ -17,7 +17,7 @@ LIVE, DAY = "live", "day"
 
 NEVER_MS = -(2**62)
 """Watermark of a market that the log prefix has not seen."""
-_FOREVER_MS = 2**62
+FOREVER_MS = 2**62
 
 CHECKPOINT, PARTIAL = 1, 2
 """Flags of a slot: touched since the last checkpoint / since its last partial."""
@@ -130,7 +130,7 @@ class MarketState:
         self.watermark_ms = NEVER_MS
         self.panes: dict[int, Pane] = {}
         self.days: dict[int, Day] = {}
-        self.next_close_ms = _FOREVER_MS
+        self.next_close_ms = FOREVER_MS
         self.warm_panes: list[Pane] = []
         self.unbooked: dict[int, Pane] = {}
         """Panes whose row holds placed orders that the day book has not got yet."""
@@ -183,10 +183,8 @@ class MarketState:
         if panes:
             self.warm_panes = [pane for pane in self.warm_panes if pane.start_ms in self.panes]
         self.next_close_ms = min(
-            min((start + pane_margin for start in self.panes), default=_FOREVER_MS),
-            min(
-                (day.end_ms + self.day_grace_ms for day in self.days.values()), default=_FOREVER_MS
-            ),
+            min((start + pane_margin for start in self.panes), default=FOREVER_MS),
+            min((day.end_ms + self.day_grace_ms for day in self.days.values()), default=FOREVER_MS),
         )
         return panes, days
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from streams.sources.outgoing import Outgoing, head
 
 GIVE_UP_MS = 300_000
 """A broker that took nothing for this long is not coming back by itself."""
+CLOSE_S = 5
+"""To part from a broker that no longer answers; nothing is waiting for it any more."""
 LINGER_MS = 5
 BATCH_BYTES = 256 * 1024
 YIELD_EVERY = 200
@@ -91,7 +93,11 @@ class EventSender:
 
     async def flush(self) -> None:
         """Return once everything sent is acknowledged. Raises ProduceError."""
-        await self._producer.flush()
+        try:
+            async with asyncio.timeout(GIVE_UP_MS / 1_000):
+                await self._producer.flush()
+        except TimeoutError as error:
+            raise ProduceError(f"the broker acknowledged nothing for {GIVE_UP_MS} ms") from error
         await asyncio.sleep(0)  # the callbacks of the last acknowledgements
         self._raise_failure()
 
@@ -131,4 +137,6 @@ async def event_sender(settings: Settings) -> AsyncIterator[EventSender]:
         yield sender
         await sender.flush()
     finally:
-        await producer.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await producer.stop()

@@ -60,7 +60,6 @@ class IndexWorker:
         self._markets: dict[int, MarketsRunner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
-        self._revocations = 0
         topics = settings.topics
         self._sps = {
             topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
@@ -172,7 +171,6 @@ class IndexWorker:
         # Every rebalance takes everything away first (Faust's consumer is an eager one), and what
         # comes back is rebuilt from the changelogs: another may have owned it in between.
         self._ready = False
-        self._revocations += 1
         for runner in self._runners():
             runner.close()
         for sp in self._sources:
@@ -183,7 +181,7 @@ class IndexWorker:
     async def _on_recovered(self, sps: frozenset[SourcePartition]) -> None:
         self._on_revoked(sps)
         self.metrics.rebalances.inc()
-        revocations = self._revocations
+        closings = self.app.intake.closings
         nonce = secrets.token_hex(6)
         partials = self.settings.topics.partials
         try:
@@ -193,8 +191,8 @@ class IndexWorker:
                 else:
                     self._own_source(sp, nonce)
                 await asyncio.sleep(0)  # heartbeats of a large recovery
-                if self._revocations != revocations:
-                    return  # lost again meanwhile; what was built here is closed with it
+                if self.app.intake.closings != closings:
+                    return  # lost again meanwhile, and what was built is closed already
         except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
         for runner in self._runners():

@@ -69,6 +69,8 @@ class Intake:
         self._paused: set[SourcePartition] = set()
         self._done: dict[SourcePartition, int] = {}
         self._stopped = False
+        self.closings = 0
+        """How often partitions were taken away: whoever awaits something compares it."""
 
     # -- for the flow half
 
@@ -178,6 +180,7 @@ class Intake:
 
     def close(self, sps: Iterable[SourcePartition]) -> None:
         """Let go of these partitions; what is queued of them is dropped."""
+        self.closings += 1
         for sp in sps:
             self._guard.close(sp)
             self._paused.discard(sp)

@@ -220,8 +220,8 @@ class SourceRunner:
     def _send_partials(self) -> None:
         """Rows touched, then the marks that cover them; no await in between."""
         level = self.level
-        self._rows += [self._put(send) for send in level.partials()]
         caught_up_at = self._parts.intake.caught_up_at(self.sp)
+        self._rows += [self._put(send) for send in level.partials(caught_up_at)]
         state = (level.through, caught_up_at)
         now = monotonic_ms()
         if state == self._marked and now - self._marked_at_ms < MARK_EVERY_MS:

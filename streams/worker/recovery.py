@@ -102,8 +102,14 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         )
         self._check_topics()
         self._check_tables(sps, assigned)
+        closings = intake.closings
         await app.on_recovered(sps)
-        if app.consumer_generation_id != generation_id or self.signal_recovery_start.is_set():
+        # The generation changes when partitions are assigned, not when they are revoked before it.
+        if (
+            intake.closings != closings
+            or app.consumer_generation_id != generation_id
+            or self.signal_recovery_start.is_set()
+        ):
             raise RebalanceAgain
         for sp in sps:
             intake.open(sp, app.positions.next_offset(sp))
@@ -115,6 +121,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
                 await app.consumer.perform_seek()
             except IllegalStateError as error:
                 raise RebalanceAgain from error
+        if intake.closings != closings:
+            raise RebalanceAgain
         return True
 
     def _check_topics(self) -> None:

@@ -152,3 +152,29 @@ async def test_a_simulator_that_was_stopped_sends_what_was_due_meanwhile(setting
     expected = Shopfloor(PROFILE, OPTIONS, start).events_between(start, start + 4_000)
     assert summary["events"] == len(expected)
     await assert_log_holds(settings, expected)
+
+
+async def test_a_second_signal_ends_it_although_the_broker_is_gone(tmp_path, cache_dir, unique):
+    with LocalStack(tmp_path, cache_dir=cache_dir, with_redis=False) as local:
+        settings = settings_for(local.bootstrap, unique)
+        await create_topics(settings.kafka, wanted_topics(settings, inputs=1, arrival="producer"))
+        environment = {
+            "PATH": str(Path(sys.executable).parent),
+            "ECINDEX_TOPICS__ORDERS": settings.topics.orders,
+            "ECINDEX_TOPICS__PAYMENTS": settings.topics.payments,
+        }
+        argv = ["simulate", "--bootstrap", local.bootstrap, "--rate", "60", "--season", "flat"]
+        process = await asyncio.create_subprocess_exec(
+            "ecindex", *argv, env=environment, stderr=subprocess.PIPE
+        )
+        await first_record(settings, lambda: process.returncode is not None)
+        local.kafka.pause()
+        await asyncio.sleep(1)  # some events that will never be acknowledged
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(1)
+        assert process.returncode is None, "the first one waits for acknowledgements"
+        process.send_signal(signal.SIGTERM)
+        _, message = await process.communicate()
+        assert process.returncode == 1
+        assert b"second signal" in message
+        local.kafka.resume()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 HOURS_KEPT_MS = 9 * 7 * DAY_MS
 MINUTES_KEPT_MS = 25 * HOUR_MS
+PANES_KEPT_MS = 8 * MINUTE_MS
 LIVE_WITHIN_MS = HOUR_MS
 
 
@@ -266,7 +267,8 @@ class Oracle:
         as_of = publication.fence_record["as_of"]
         self._check_as_of(view, market, as_of)
         rows = self._live_rows(view, market)
-        self._check_windows(view, publication, as_of, rows)
+        horizon_ms = worker.compiled.markets[market].ledger.horizon_ms
+        self._check_windows(view, publication, as_of, rows, horizon_ms)
         self._check_days(view, publication)
         self._check_closings(publication, rows)
         if self.final_is_final and worker.compiled.markets[market].revised_after_final:
@@ -313,22 +315,31 @@ class Oracle:
         return total
 
     def _check_windows(
-        self, view: View, publication: Publication, as_of: dict[str, int], events: list[Counted]
+        self,
+        view: View,
+        publication: Publication,
+        as_of: dict[str, int],
+        events: list[Counted],
+        horizon_ms: int,
     ) -> None:
         market = self.rules.markets[publication.market]
         by_field = {value.field: value for value in publication.values}
         checked = 0
         for window, length_ms in WINDOWS.items():
-            step_ms = MINUTE_MS if window in ("1h", "24h") else self.rules.pane_ms
+            by_minute = window in ("1h", "24h")
+            step_ms = MINUTE_MS if by_minute else self.rules.pane_ms
+            kept_ms = MINUTES_KEPT_MS if by_minute else PANES_KEPT_MS
             known: dict[int, dict] = {}
             for topic, of_topic in as_of.items():
                 end_ms = of_topic // step_ms * step_ms
                 if end_ms not in known:
-                    row = self._sum(events, end_ms - length_ms, end_ms)
+                    start_ms = max(end_ms - length_ms, horizon_ms - kept_ms)
+                    row = self._sum(events, start_ms, end_ms)
                     known[end_ms] = live_values(row, market)
                 first = view.first.get((market.code, topic))
                 covered = 0.0
                 if first is not None:
+                    first = max(first, horizon_ms - kept_ms)
                     covered = max(0, min(length_ms, end_ms - first)) / length_ms
                 text = rfc3339(end_ms)
                 for name, (value, observed, n) in known[end_ms].items():

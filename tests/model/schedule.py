@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
@@ -24,25 +25,29 @@ class Schedule:
 
 
 def draw(seed: int) -> Schedule:
-    """Schedule of a seed: weighted towards crashes and pauses close to sends."""
+    """Schedule of a seed: weighted towards crashes and pauses close to sends.
+
+    Each has a temper of its own. Some dwell on one source partition and its zombies, some on level 2,
+    some let time leap, some never pause anybody: a mixture finds more than any one of them.
+    """
     picks = random.Random(seed)
+    temper = picks.choice(("any", "any", "any", "level1", "level2", "level2"))
     config = Config(
-        partitions=picks.choice((1, 1, 2)),
-        partials_partitions=picks.choice((1, 1, 2)),
+        partitions=1 if temper != "any" else picks.choice((1, 2)),
+        partials_partitions=1 if temper != "any" else picks.choice((1, 2)),
         chain_length=picks.choice((1, 2, 3, 3, 4)),
         import_market=picks.random() < 0.3,
         few_panes=picks.random() < 0.2,
         fast_clocks=picks.random() < 0.3,
     )
-    # Each schedule has a temper of its own: some never pause, some never let time pass.
     weights = {
         "produce": 22,
         "tick": picks.choice((2, 8, 8, 16)),
         "go": 44,
         "land": picks.choice((0, 8, 8)),
         "crash": picks.choice((0, 3, 8)),
-        "pause": picks.choice((0, 0, 3, 8)),
-        "zgo": picks.choice((6, 20)),
+        "pause": picks.choice((0, 0, 3, 8)) if temper == "any" else picks.choice((3, 6)),
+        "zgo": picks.choice((6, 20)) if temper == "any" else picks.choice((15, 30)),
         "zland": picks.choice((0, 4)),
         "zkill": 1,
         "compact": picks.choice((0, 1, 4)),
@@ -51,15 +56,24 @@ def draw(seed: int) -> Schedule:
         "marker": picks.choice((0, 0, 1)),
         "rest": picks.choice((0, 0, 1, 3)),
     }
+    # Owners are source partitions first, then partials partitions: with one of each kind that is
+    # orders, payments, level 2.
+    indices = {"any": range(12), "level1": (0, 0, 0, 0, 1, 2), "level2": (0, 1, 2, 2, 2)}[temper]
     names, shares = list(weights), list(weights.values())
     ticks = TICKS[: picks.choice((9, 12, 15, len(TICKS)))]
     count = picks.choice((20, 40, 60, 90))
     drawn = picks.choices(names, shares, k=count)
-    return Schedule(config, tuple(_action(name, picks, ticks) for name in drawn))
+    return Schedule(config, tuple(_action(name, picks, ticks, indices) for name in drawn))
 
 
-def _action(name: str, picks: random.Random, ticks: tuple[int, ...]) -> Action:
-    index = picks.randrange(12)
+def _action(
+    name: str, picks: random.Random, ticks: tuple[int, ...], indices: Sequence[int]
+) -> Action:
+    index = picks.choice(indices)
+    if name.startswith("z"):
+        index = picks.randrange(3)
+    if name == "produce":
+        index = picks.randrange(4)
     choice = picks.randrange(1_000_000)
     if name == "tick":
         return (name, picks.choice(ticks))

@@ -11,13 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
-import msgspec
-
 from streams.flow import chain, fold, ledger, market, merged, progress, source
 from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
 from streams.flow.state import NEVER_MS, SlotKey
-from streams.index.panes import HOUR_MS
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Switch:
 def _chain_by_seq(records: dict) -> list[str]:
     """The head's n records by number, whoever wrote them."""
     by_seq: dict[int, str] = {}
-    for key in sorted(records, key=lambda key: records[key].through):
+    for key in sorted(records, key=lambda key: -records[key].through):
         by_seq[records[key].seq] = key
     for head in sorted(records, key=lambda key: -records[key].through):
         record = records[head]
@@ -56,7 +53,6 @@ def _contains_any(self, sp: str, bit: int) -> bool:
 def _shared_watermarks(original):
     def fold_with_first_timestamp(self, chunk, start=0, stop=None):
         first = chunk.timestamps_ms[0] if len(chunk) else 0
-        flat = msgspec.structs.replace if False else None  # noqa: F841 - dataclass, see below
         same = Chunk(
             chunk.sp,
             chunk.first_offset,
@@ -99,11 +95,11 @@ def _one_watermark_for_all(original):
 
 
 def _last_row_wins(original):
-    def apply(self, slot: SlotKey, sp, through, row, key):
+    def apply(self, slot: SlotKey, sp, through, row, key, *, news=True):
         rows = (self._open_panes if slot.book == "live" else self._open_days).get(slot.slot, {})
         if sp in rows:
             rows[sp].through = -1
-        original(self, slot, sp, through, row, key)
+        original(self, slot, sp, through, row, key, news=news)
 
     return apply
 
@@ -123,7 +119,7 @@ def _no_floor(self, fence) -> None:
 def _unseen_left_out(market_code, sps, marks, *, live):
     found = [marks[sp].watermarks.get(market_code, NEVER_MS) for sp in sps if sp in marks]
     seen = [progress_ms for progress_ms in found if progress_ms != NEVER_MS]
-    return min(seen, default=None)
+    return progress.Progress(min(seen, default=NEVER_MS), bool(seen))
 
 
 def _no_key(self, seq: int) -> str:
@@ -132,6 +128,23 @@ def _no_key(self, seq: int) -> str:
 
 def _partial_key_of_slot(slot, sp, writer: str) -> bytes:
     return f"{slot.market}|{slot.book}|{slot.slot}|{sp}|".encode()
+
+
+def _forget_replay(original):
+    def recover(self, records):
+        original(self, records)
+        self.replay_through = -1
+
+    return recover
+
+
+def _final_of_seen(original):
+    def advance(self, marks):
+        moved = original(self, marks)
+        self._final_ms = max([self._final_ms, *self.as_of_ms.values()])
+        return moved
+
+    return advance
 
 
 def _write_shared(self, batch, base: str, value: bytes) -> None:
@@ -217,12 +230,29 @@ SWITCHES = [
         "vocabulary: as_of",
         patches=lambda: [patch.object(market, "topic_progress", _unseen_left_out)],
     ),
-    Switch("published before the replay has ended", "rule 6", glue="publish_early"),
+    Switch(
+        "published below what the table contains",
+        "rule 7",
+        patches=lambda: [
+            patch.object(
+                compile_module.PartitionCompile,
+                "recover",
+                _forget_replay(compile_module.PartitionCompile.recover),
+            )
+        ],
+    ),
+    Switch(
+        "unseen partitions of a topic take no part in what is final",
+        "decision 0100",
+        patches=lambda: [
+            patch.object(
+                market.MarketCompile, "_advance", _final_of_seen(market.MarketCompile._advance)
+            )
+        ],
+    ),
 ]
 
 BY_NAME = {switch.name: switch for switch in SWITCHES}
-
-_ = (progress, HOUR_MS)
 
 
 @contextmanager

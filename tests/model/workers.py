@@ -119,7 +119,7 @@ class Level1(Worker):
             payments=sp.topic == "payments",
             chain_length=world.config.chain_length,
         )
-        rows = level.recover(table)
+        rows = level.recover(join_ids(table))
         sent = [] if self.off("no_resend") else [self._partial(send) for send in rows]
         self.level = level
         self.position = world.committed[sp] if self.off("no_guard") else level.through + 1
@@ -141,7 +141,8 @@ class Level1(Worker):
             self.caught_up_at = self.clock()
         yield None
         if self.wants_partials or self.wants_flush:
-            rows, marks = level.partials(), level.marks(self.clock(), self.caught_up_at)
+            rows = level.partials(self.caught_up_at)
+            marks = level.marks(self.clock(), self.caught_up_at)
             order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
             self.unacked += [self._partial(send) for send in order]
             self.done = f"sent {len(rows)} rows and marks through {level.through}"
@@ -152,7 +153,8 @@ class Level1(Worker):
                 self.done = "waits for late and dead records"
                 yield self.asides
             yield from self._flush(level)
-        self.rests = 0 if flushed or start is not None else self.rests + 1
+        busy = flushed or start is not None or level.through != log.end - 1
+        self.rests = 0 if busy else self.rests + 1
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
@@ -197,13 +199,13 @@ class Level1(Worker):
 
     def _accepted(self, level: SourceLevel, records: list[Record], last: int) -> int | None:
         """Position of the first record to fold; None: nothing, or the consumer was sent back."""
-        if last < self.position:
-            return None
         if self.off("no_guard"):
-            return 0
+            return 0 if last >= self.position else None
         wanted = level.through + 1
-        if self.position > wanted or last < wanted:
+        if self.position > wanted or self.position <= last < wanted:
             self.position = wanted
+            return None
+        if last < self.position:
             return None
         return sum(record.offset < wanted for record in records)
 
@@ -217,6 +219,19 @@ def split_ids(value: bytes) -> tuple[bytes, bytes]:
     ids = record["ids"]
     record["ids"] = []
     return msgspec.msgpack.encode(record), msgspec.msgpack.encode(ids)
+
+
+def join_ids(table: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Undo ``split_ids`` as far as both records are there."""
+    joined = {}
+    for key, value in table.items():
+        ids = table.get(key + b"-ids")
+        if ids is not None:
+            record = msgspec.msgpack.decode(value) | {"ids": msgspec.msgpack.decode(ids)}
+            joined[key] = msgspec.msgpack.encode(record)
+        elif not key.endswith(b"-ids"):
+            joined[key] = value
+    return joined
 
 
 @dataclass
@@ -249,7 +264,7 @@ class Level2(Worker):
         )
         compiled.recover(table)
         self.compiled = compiled
-        while compiled.through + 1 < highwater and not self.off("publish_early"):
+        while compiled.through + 1 < highwater:
             self._apply(compiled, highwater - compiled.through - 1)
             yield None
         compiled.replayed()

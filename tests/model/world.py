@@ -276,15 +276,21 @@ class World:
                     raise Violation("P0", f"{self.name(worker)} never comes to rest")
                 worker.producer.land_all()
 
-    def replace_all(self) -> None:
-        """Every process ends at rest, everything that can be compacted is, heirs take over."""
-        for at, worker in enumerate(self.owners):
+    def replace(self, kinds: tuple) -> None:
+        """Processes end at rest, everything that can be compacted is, heirs take over."""
+        for worker in self.owners:
             worker.producer.land_all()
-            worker.die(0)
-            self.owners[at] = worker
         for log in (*self.partials, *self.checkpoints.values(), *self.tables):
             log.compact(log.end, tombstones=True)
-        self.owners = [self.heir(worker) for worker in self.owners]
+        for at, worker in enumerate(self.owners):
+            if isinstance(worker, kinds):
+                worker.die(0)
+                self.owners[at] = self.heir(worker)
+
+    def _complete_panes(self) -> None:
+        """Let the newest pane end: level 1 keeps a row back while ``as_of`` cannot reach its pane."""
+        rules = self.methodology
+        self.now_ms += 10_000 + rules.ahead_ms + rules.pane_ms + rules.out_of_order_ms
 
     def finish(self) -> None:
         """Rest, compare; new owners on compacted topics, compare; close everything, compare."""
@@ -293,17 +299,21 @@ class World:
         self.zombies.clear()
         for worker in self.owners:
             worker.skew_ms = 0
+        self._complete_panes()
         self.settle()
         self.oracle.compare("at rest")
-        self.replace_all()
+        self.replace((Level2,))  # level 1 sends nothing again
+        self.settle()
+        self.oracle.compare("after a takeover of level 2")
+        self.replace((Level1, Level2))
         self.settle()
         self.oracle.compare("after a takeover of everything")
         self._close_everything()
-        self.now_ms += 10_000
+        self._complete_panes()
         self.settle()
         self.oracle.compare("when all is closed")
         self.oracle.compare_closings()
-        self.replace_all()
+        self.replace((Level1, Level2))
         self.settle()
         self.oracle.compare("after the last takeover")
         self.oracle.check_bounded()

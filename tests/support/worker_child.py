@@ -41,18 +41,33 @@ def no_redis_fence():
 
 
 def stuck_fold():
-    """The first chunk is never done with."""
-    import asyncio
+    """The first chunk is never done with, and nothing else runs on the loop."""
+    import time
 
     from streams.worker import level1
 
     async def take(self, chunk):
-        await asyncio.Event().wait()
+        while True:
+            time.sleep(1)  # noqa: ASYNC251 - that is the fault
 
     level1.SourceRunner.take = take
 
 
-PATCHES = {each.__name__: each for each in (no_contiguity, no_redis_fence, stuck_fold)}
+def dead_letters_hang():
+    """A dead letter is neither written nor refused."""
+    import asyncio
+
+    from streams.worker import level1
+
+    def put_aside(self, topic, record):
+        return asyncio.get_running_loop().create_future()
+
+    level1.SourceRunner._put_aside = put_aside
+
+
+PATCHES = {
+    each.__name__: each for each in (no_contiguity, no_redis_fence, stuck_fold, dead_letters_hang)
+}
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ class FoldBench:
     count: int = 1_200_000
     partitions: int = 8
     runs: int = 5
-    event_rate: int = 1_000
+    event_rate: int = 10_000
     cache_dir: Path | None = None
 
 

@@ -79,3 +79,141 @@ def test_nothing_is_final_before_the_other_topic_has_a_mark():
     values = {value.field: value.value for value in closings(flow, "hour")[T0].values}
     assert values["payments:market:all:1h"] == 1
     assert all(level.revised_after_final == 0 for level in flow.compiles[2].markets.values())
+
+
+def test_a_wider_window_is_published_when_the_log_begins_earlier_than_known():
+    # Windows that advance by a minute are kept between steps; where the log begins is part of them.
+    flow = Flow(partitions=2)
+    flow.now_ms = T0 + HOUR_MS
+    first, second = flow.sps[ORDERS]
+    flow.produce(first, order("now", T0 + HOUR_MS), T0 + HOUR_MS)
+    flow.run()
+    assert flow.value("PK", "orders:market:all:1h").status == "filling"
+    # Records older than the window, read from the second partition only now.
+    flow.produce(second, order("old", T0 - HOUR_MS), T0 - HOUR_MS)
+    flow.run()
+    value = flow.value("PK", "orders:market:all:1h")
+    assert (value.covered, value.status, value.value) == (1.0, "ok", 0)
+
+
+def test_where_the_log_begins_survives_a_takeover_before_the_first_fence_record():
+    flow = Flow(partitions=1)
+    (orders,) = flow.sps[ORDERS]
+    flow.now_ms = T0
+    flow.produce(orders, order("a", T0), T0)
+    flow.produce(orders, order("b", T0 + HOUR_MS), T0 + HOUR_MS)
+    flow.fold(orders)
+    flow.send_partials(orders)
+    partition = next(p for p, compiled in flow.compiles.items() if "PK" in compiled.markets)
+    flow.apply(partition)
+    flow._write_table(partition, flow.compiles[partition].table_batch())  # merged, tombstoned
+    assert flow.published == {}
+    flow.start_compile(partition)
+    assert flow.compiles[partition].markets["PK"].ledger.first_ms == {ORDERS: T0}
+
+
+def test_what_changes_after_it_was_final_is_counted_and_closed_again():
+    # Only possible when arrival times went wrong: a partition read long after its mark said otherwise.
+    flow = Flow(partitions=2)
+    first, second = flow.sps[ORDERS]
+    everywhere(flow, T0, "start")
+    flow.run()
+    flow.now_ms = T0 + 40 * DAY_MS
+    everywhere(flow, flow.now_ms, "far")
+    flow.produce(second, order("x", T0 + 1), T0)  # its own watermark lies far ahead: too late
+    flow.run()
+    assert flow.outcomes["too_late"] == 1
+    market = flow.compiles[partition_of_pk(flow)].markets["PK"]
+    assert market.revised_after_final == 0
+    assert closings(flow, "hour")[T0].values[0].observed == 2
+    # The mark of one partition had been caught up by a clock that ran a day ahead.
+    flow.now_ms += DAY_MS
+    flow.run()
+    flow.now_ms -= DAY_MS - HOUR_MS
+    flow.produce(first, order("y", flow.now_ms - 60_000), flow.now_ms)
+    flow.run()
+    assert market.revised_after_final == 1
+    hour = (flow.now_ms - 60_000) // HOUR_MS * HOUR_MS
+    again = closings(flow, "hour")[hour].values[0]
+    assert (again.observed, again.revision, again.phase) == (3, 1, "final")
+
+
+def partition_of_pk(flow: Flow) -> int:
+    return next(p for p, compiled in flow.compiles.items() if "PK" in compiled.markets)
+
+
+def test_a_new_owner_publishes_what_came_after_the_last_publication_as_a_revision():
+    flow = Flow(partitions=1)
+    (orders,) = flow.sps[ORDERS]
+    partition = partition_of_pk(flow)
+    flow.now_ms = T0 + HOUR_MS
+    for at_ms in range(T0, T0 + HOUR_MS, 300_000):
+        flow.produce(orders, order(f"o{at_ms}", at_ms), at_ms)
+    flow.run()
+    published = len(flow.history)
+    flow.produce(orders, order("late", T0 + HOUR_MS - 305_000), T0 + HOUR_MS - 300_000)
+    flow.fold(orders)
+    flow.send_partials(orders)
+    flow.start_compile(partition)  # the old owner is killed before it applied the row
+    market = flow.compiles[partition].markets["PK"]
+    assert len(market.ledger.changed_panes) == 1
+    flow.step(partition)
+    assert len(flow.history) == published + 1
+    assert flow.value("PK", "orders:market:all:1h").observed == 13
+
+
+def test_a_takeover_is_not_a_change_of_what_is_final():
+    # Days merged after the last publication used to be counted as changed after they were final.
+    flow = Flow(partitions=1)
+    everywhere(flow, T0, "a")
+    flow.run()
+    everywhere(flow, T0 + 50 * DAY_MS, "b")
+    flow.run()
+    partition = partition_of_pk(flow)
+    for merged in flow.compiles[partition].markets["PK"].ledger.merged.values():
+        merged.written = False
+    flow.compiles[partition].through += 1_000  # marks that changed nothing
+    flow._write_table(partition, flow.compiles[partition].table_batch())
+    flow.start_compile(partition)
+    flow.partials[partition].records.extend([flow.partials[partition].records[-1]] * 1_100)
+    flow.apply(partition)
+    flow.step(partition)
+    assert flow.compiles[partition].markets["PK"].revised_after_final == 0
+    assert T0 in closings(flow, "hour")
+
+
+def test_a_market_nobody_has_seen_makes_nothing_final():
+    # All are caught up today, then an import of a market begins years ago.
+    flow = Flow(partitions=1)
+    flow.now_ms = T0 + 900 * DAY_MS
+    (orders,), (payments,) = flow.sps[ORDERS], flow.sps[PAYMENTS]
+    flow.run()
+    for hour in range(3):
+        at_ms = T0 + hour * HOUR_MS
+        flow.produce(orders, order(f"o{hour}", at_ms), at_ms)
+        flow.produce(payments, payment(f"p{hour}", at_ms), at_ms)
+        flow.run()
+    assert sorted(closings(flow, "hour")) == [T0]
+    assert flow.compiles[partition_of_pk(flow)].markets["PK"].revised_after_final == 0
+
+
+def test_windows_reach_back_no_further_than_rows_are_kept():
+    # The orders of four days are imported before the first payment is read, the partition of which
+    # was caught up: its minutes are not kept, and its windows must not read as "nothing was paid".
+    flow = Flow(partitions=1)
+    flow.now_ms = T0 + 900 * DAY_MS
+    (orders,), (payments,) = flow.sps[ORDERS], flow.sps[PAYMENTS]
+    for hour in range(96):
+        flow.produce(orders, order(f"o{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.run()
+    for hour in range(48):
+        flow.produce(payments, payment(f"p{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.run()
+    value = flow.value("PK", "payments:market:all:24h")
+    assert (value.status, value.value, value.covered) == ("filling", None, 0.0)
+    assert flow.value("PK", "orders:market:all:24h").value == 24
+    for hour in range(48, 96):
+        flow.produce(payments, payment(f"p{hour}", T0 + hour * HOUR_MS), T0 + hour * HOUR_MS)
+    flow.run()
+    value = flow.value("PK", "payments:market:all:24h")
+    assert (value.status, value.value, value.covered) == ("ok", 24, 1.0)

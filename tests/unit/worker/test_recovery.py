@@ -8,6 +8,8 @@ import faust
 import pytest
 from faust.tables.recovery import RebalanceAgain, ServiceStopped
 
+from streams.flow.chunk import SourcePartition
+from streams.worker.intake import Intake
 from streams.worker.recovery import LoudRecovery
 from streams.worker.stops import ExitCode, Fatal
 
@@ -66,3 +68,40 @@ async def test_half_recovered_tables_are_never_opened(recovery):
     recovery.need_recovery = lambda: True
     with pytest.raises(RebalanceAgain):
         await recovery.on_recovery_completed(1)
+
+
+class Assigned:
+    """A consumer that owns one partition for as long as it lives."""
+
+    class _thread:  # noqa: N801 - Faust's name
+        @staticmethod
+        def _ensure_consumer():
+            return Assigned
+
+    @staticmethod
+    def assignment():
+        return {SourcePartition("orders", 0)}
+
+    @staticmethod
+    def partitions_for_topic(topic):
+        return {0}
+
+
+async def test_a_revocation_while_the_states_are_built_opens_nothing(recovery):
+    """Revoked, not yet assigned anew: the generation is still the same.
+
+    The states were dropped by the revocation, so the partitions were opened without any, from the
+    beginning of their logs, and some of them were not even ours any more.
+    """
+    app = recovery.app
+    app.intake = Intake({"orders"})
+    app.consumer = Assigned()
+    app.consumer_generation_id = 7
+
+    async def on_recovered(sps):
+        app.intake.close(sps)
+
+    app.on_recovered = on_recovered
+    with pytest.raises(RebalanceAgain):
+        await recovery._open_sources(7)
+    assert not app.intake.owned

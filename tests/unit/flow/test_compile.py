@@ -1,0 +1,76 @@
+"""Level 2 of a partition: tables, takeovers, zombies, what may be published when."""
+
+from streams.flow.compile import PartitionCompile
+from streams.flow.wire import partition_of
+from streams.index.panes import HOUR_MS
+from tests.support.events import T0, tuned
+from tests.support.flow_harness import Flow, order
+
+ORDERS = "orders"
+
+
+def pk_partition(flow: Flow) -> int:
+    return partition_of("PK", flow.partials_partitions)
+
+
+def fold_and_send(flow: Flow, *events: tuple[dict, int]) -> None:
+    (orders,) = flow.sps[ORDERS]
+    for event, arrived_ms in events:
+        flow.produce(orders, event, arrived_ms)
+    flow.fold(orders)
+    flow.send_partials(orders)
+
+
+def own(flow: Flow) -> PartitionCompile:
+    return flow.compiles[pk_partition(flow)]
+
+
+def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
+    # A paused owner goes on: it applies and publishes beyond the highwater that its heir read before
+    # it read the table. The heir must not publish older rows under that version.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    highwater = len(flow.partials[partition].records)
+    zombie = own(flow)
+    fold_and_send(flow, (order("b", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    (newer,) = (p for p in flow.step(partition) if p.market == "PK")
+    assert newer.fence.applied == zombie.through
+
+    heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    heir.recover(dict(flow.tables[partition]))
+    heir.apply(flow.partials[partition].chunk(("p", partition), 0, highwater))
+    heir.replayed()
+    assert heir.step(flow.now_ms) == []
+    heir.apply(flow.partials[partition].chunk(("p", partition), highwater))
+    (publication,) = (p for p in heir.step(flow.now_ms) if p.market == "PK")
+    assert publication.fence == newer.fence
+    assert [v.value for v in publication.values] == [v.value for v in newer.values]
+
+
+def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS), T0 + HOUR_MS))
+    flow.apply(partition)
+    flow.step(partition)
+    fences = {k: v for k, v in flow.tables[partition].items() if k.startswith(b"f|")}
+    assert fences
+
+    newer = Flow(tuned(edition=2), partitions=1)
+    newer.tables[partition] = fences
+    newer.start_compile(partition)
+    newer.now_ms = T0
+    fold_and_send(newer, (order("a", T0), T0))
+    newer.apply(partition)
+    assert newer.step(partition) == []
+    newer.now_ms = T0 + 2 * HOUR_MS
+    fold_and_send(newer, (order("b", T0 + 2 * HOUR_MS), T0 + 2 * HOUR_MS))
+    newer.apply(partition)
+    (publication,) = newer.step(partition)
+    assert publication.fence.edition == 2
+    assert publication.fence > flow.published["PK"].fence
+    assert publication.fence.applied == newer.compiles[partition].through
