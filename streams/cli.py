@@ -45,7 +45,6 @@ Arrival = Annotated[
     ),
 ]
 
-Workers = Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")]
 InputPartitions = Annotated[
     int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
 ]
@@ -245,7 +244,10 @@ def up(
             "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
         ),
     ] = None,
-    workers: Workers = 1,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis, topics."),
+    ] = 1,
     inputs: InputPartitions = 8,
     *,
     as_json: AsJson = False,
@@ -283,7 +285,7 @@ def run_demo(
     rate: Annotated[
         float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
     ] = 50.0,
-    workers: Workers = 1,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")] = 1,
     inputs: InputPartitions = 8,
     keep: Annotated[
         Path | None,

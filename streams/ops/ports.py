@@ -50,11 +50,11 @@ def choose(count: int) -> tuple[int, ...]:
     """Ports free at this moment, at random so that two stacks started at once rarely meet."""
     chosen: list[int] = []
     for _ in range(ATTEMPTS):
+        if len(chosen) == count:
+            return tuple(chosen)
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
         if port not in chosen and is_free(port):
             chosen.append(port)
-            if len(chosen) == count:
-                return tuple(chosen)
     raise StackError(
         f"expected {count} free loopback ports between {FIRST_PORT} and {LAST_PORT}, found "
         f"{len(chosen)} in {ATTEMPTS} tries; is loopback networking allowed here?"
