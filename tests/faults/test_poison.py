@@ -50,6 +50,8 @@ def raw(event, old, new):
     return encoded.replace(old, new)
 
 
+MARKET = b'"market": "PK"'
+NESTED = b"[" * 100_000 + b"]" * 100_000
 PRICE = b'"unit_price_minor": 100'
 
 
@@ -59,9 +61,9 @@ def poison():
         "NaN": (raw(good(), PRICE, b'"unit_price_minor": NaN'), "invalid_json"),
         "Infinity": (raw(good(), PRICE, b'"unit_price_minor": Infinity'), "invalid_json"),
         "1e400": (raw(good(), PRICE, b'"unit_price_minor": 1e400'), None),
-        "duplicate key": (raw(good(), b'"market": "PK"', b'"market": "PK", "market": "BD"'), "duplicate_key"),
+        "duplicate key": (raw(good(), MARKET, MARKET + b', "market": "BD"'), "duplicate_key"),
         "100k [": (b"[" * 100_000, None),
-        "100k [ in an unknown field": (raw(good(), b'"market"', b'"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "market"'), None),
+        "100k [ in an unknown field": (raw(good(), MARKET, MARKET + b', "x": ' + NESTED), None),
         "null": (None, "empty"),
         "null literal": (b"null", "schema"),
         "empty": (b"", "empty"),
@@ -80,7 +82,7 @@ def poison():
         "invalid UTF-8": (raw(good(), b"poison", b"poi\xff\xfeson"), "invalid_utf8"),
         "id with a newline": (text(good(event_id="a\nb")), "control_character"),
         "id too long": (text(good(event_id="x" * 200)), None),
-        "placed after it occurred": (text(good(placed_at=instant(now_ms() + 60_000))), "placed_after_occurred"),
+        "placed after it": (text(good(placed_at=instant(now_ms() + 60_000))), "placed_after_occurred"),
         "cancelled without placed_at": (text(good(type="order.cancelled")), "placed_at_missing"),
         "an array": (b"[1, 2]", "schema"),
     }  # fmt: skip
@@ -93,13 +95,16 @@ async def test_poison_is_set_aside_and_nothing_else_happens(bench):
     expected = {}
     for number, (name, (value, reason)) in enumerate(poison().items()):
         partition = number % rig.inputs
-        key = b"k" if number % 2 else None
+        key = b"k" if number % 2 or value is None else None
         offset = await rig.send("orders", partition, value, key)
         expected[partition, offset] = (name, value, key, reason)
+        if reason != "too_late":
+            rig.poison.add(("orders", partition, offset))
     bomb = b" " * 200_000_000
     offset = await rig.send("orders", 1, bomb, compression_type="gzip", max_batch_size=210_000_000)
     expected[1, offset] = ("bomb", bomb, None, "too_large")
-    await bench.burst(events=1_000, span_s=3)
+    rig.poison.add(("orders", 1, offset))
+    await bench.burst(events=1_000, span_s=3, backlog=0)
     await rig.caught_up()
     found = await _set_aside(rig)
     for place, (name, value, key, reason) in expected.items():

@@ -24,7 +24,7 @@ class Oracle:
 
     async def log(self):
         """{(topic, partition): [(offset, value, timestamp)]} of the inputs, and the batch of it."""
-        batch = Batch()
+        batch = Batch(self.poison)
         for topic, own in self.topic.items():
             records, _ = await read_all(self.bootstrap, own, self.inputs)
             for partition, found in records.items():

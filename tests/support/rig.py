@@ -164,6 +164,8 @@ class Rig(Oracle):
         self.watchers: list = []
         self.produced: dict[tuple[str, int], int] = defaultdict(int)
         self.last_fault_at = self.produced_at = 0.0
+        self.poison: set[tuple[str, int, int]] = set()
+        """(topic, partition, offset) of records that a test knows to break the contract."""
         self.events: list[str] = []
 
     async def __aenter__(self):
@@ -245,6 +247,10 @@ class Rig(Oracle):
         changed = {name.replace("_", "."): str(value) for name, value in changes.items()}
         await alter_topic(self.bootstrap, topic, {**own, **changed})
 
+    async def alter_input(self, topic, **changes):
+        """The same for an input, by its plain name."""
+        await self.alter(self.topic[topic], **changes)
+
     @property
     def checkpoint_topics(self):
         return {
@@ -296,7 +302,7 @@ class Rig(Oracle):
     async def send(self, topic, partition, value, key=None, timestamp_ms=None, **options):
         """Produce one record as it is; its offset."""
         async with AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap, max_request_size=8_000_000, **options
+            bootstrap_servers=self.bootstrap, max_request_size=210_000_000, **options
         ) as producer:
             sent = await producer.send_and_wait(
                 self.topic[topic], value, key, partition, timestamp_ms or now_ms()

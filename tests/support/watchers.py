@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import aiohttp
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from support.rig import Rig
@@ -122,21 +125,37 @@ class ValuesWatch(_Watcher):
         self.high[market] = max(version, high)
 
 
+class Scrape(NamedTuple):
+    """One answer of one worker."""
+
+    asked: float
+    answered: float
+    url: str
+    as_of: dict[str, float]
+    """Of each market shown."""
+
+
 class MetricsWatch(_Watcher):
-    """Scrapes every worker: a market on one worker at a time, its as_of never lower than shown."""
+    """Scrapes every worker: a market on one worker at a time, its as_of never lower than shown.
+
+    Like Prometheus it gives up after 10 s. A scrape shows the state of some moment between its
+    question and its answer, so only scrapes that do not overlap are compared.
+    """
+
+    TIMEOUT_S = 10.0
+    AT_ONCE_S = 1.0
+    """Two workers that show a market in turn within this did not hand it over in between."""
 
     def __init__(self, rig, every_s=0.1):
         super().__init__(rig)
-        self.as_of: dict[str, float] = {}
         self.scrapes = 0
         self.moves = 0
         self._every_s = every_s
-        self._owner: dict[str, str] = {}
+        self._seen: dict[str, list[tuple[float, float, str, float]]] = defaultdict(list)
 
     async def _run(self):
-        import aiohttp
-
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        timeout = aiohttp.ClientTimeout(total=self.TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
             pending: dict[str, asyncio.Task] = {}
             while True:
                 await asyncio.sleep(self._every_s)
@@ -145,18 +164,17 @@ class MetricsWatch(_Watcher):
                     if url is not None and url not in pending:
                         pending[url] = asyncio.create_task(self._scrape(session, url))
                 for url in [url for url, task in pending.items() if task.done()]:
-                    self._compare(url, pending.pop(url).result())
+                    scrape = pending.pop(url).result()
+                    if scrape is not None:
+                        self._compare(scrape)
 
     async def _scrape(self, session, url):
-        """(market -> as_of, when it was asked, when it was answered); {} when it was not."""
-        import aiohttp
-
         asked = time.monotonic()
         try:
             async with session.get(url) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError):
-            return {}, asked, time.monotonic()
+            return None
         self.scrapes += 1
         head = "ecindex_index_as_of_timestamp_seconds{"
         found = {}
@@ -164,21 +182,20 @@ class MetricsWatch(_Watcher):
             if line.startswith(head):
                 labels, number = line.removeprefix(head).split("} ")
                 found[labels.split('"')[1]] = float(number)
-        return found, asked, time.monotonic()
+        return Scrape(asked, time.monotonic(), url, found)
 
-    def _compare(self, url, scraped):
-        found, asked, answered = scraped
-        for market, as_of in found.items():
-            owner, shown, seen_at = self._owner_of(market)
-            if as_of < shown:
-                self.wrong(f"{market}: {url} shows as_of {as_of} after {owner} showed {shown}")
-            if owner not in (None, url):
+    def _compare(self, scrape):
+        for market, as_of in scrape.as_of.items():
+            seen = self._seen[market]
+            for _, answered, url, shown in seen:
+                if answered <= scrape.asked and as_of < shown:
+                    self.wrong(f"{market}: {scrape.url} shows {as_of} after {url} showed {shown}")
+            if seen and seen[-1][2] != scrape.url:
                 self.moves += 1
-                if asked < seen_at:
-                    self.wrong(f"{market}: on {url} and on {owner} at once")
-            self.as_of[market] = max(as_of, shown)
-            self._owner[market] = (url, answered)
-
-    def _owner_of(self, market):
-        owner, seen_at = self._owner.get(market, (None, 0.0))
-        return owner, self.as_of.get(market, 0.0), seen_at
+                if any(
+                    url == scrape.url and scrape.asked - self.AT_ONCE_S < asked
+                    for asked, _, url, _ in seen
+                ):
+                    self.wrong(f"{market}: on {scrape.url} and on {seen[-1][2]} at once")
+            seen.append((scrape.asked, scrape.answered, scrape.url, as_of))
+            del seen[:-400]
