@@ -17,7 +17,6 @@ from support.toys import read_all
 from streams.clock import now_ms
 from streams.flow.chain import CheckpointRecord
 from streams.flow.merged import MergedRecord
-from streams.ops.audit import settle
 
 pytestmark = pytest.mark.stack
 
@@ -25,9 +24,8 @@ CATEGORIES = ["Books", "Computing", "Men's Fashion", "never heard of"]
 
 
 @pytest.fixture
-async def installed(stack, unique, tmp_path, monkeypatch):
-    """Topics and one worker; the audit does not wait for an idle publisher longer than it must."""
-    monkeypatch.setattr(settle, "_QUIET_MS", 1_500)
+async def installed(stack, unique, tmp_path):
+    """Topics and one worker."""
     found = Installation(stack, unique("a"), tmp_path)
     found.overrides["intervals.stale_after_s"] = 600
     await found.create_topics()

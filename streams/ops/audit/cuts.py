@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.state import DAY, LIVE, SlotKey
+from streams.flow.state import DAY, SlotKey
 from streams.flow.wire import (
     MarkKey,
     MarkRecord,
@@ -26,11 +26,12 @@ from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
 from streams.ops.audit.reading import Stored
-from streams.ops.audit.report import PARTIALS, PROGRESS, Report
-from streams.ops.audit.slots import Calendar, slot_name
+from streams.ops.audit.report import PARTIALS, Report
+from streams.ops.audit.slots import Calendar
 from streams.ops.audit.sums import Sums, add_sums
 
 _SWEEP_ROWS = 2_000
+_PANES_MAX = 4_000
 
 
 @dataclass(slots=True)
@@ -51,8 +52,6 @@ class Cut:
     days: dict[int, Sums] = field(default_factory=dict)
     first_ms: dict[str, int] = field(default_factory=dict)
     """Per topic: start of the first pane known."""
-    taken: bool = False
-    """Whether the log of the partials was read up to ``applied``."""
 
     def ends_ms(self, topic: str, window: str) -> int | None:
         """End of a window of what is counted from ``topic``; None before it has an as_of."""
@@ -93,6 +92,30 @@ class Row:
     where: str
 
 
+@dataclass(slots=True)
+class MarketChanges:
+    """Where in the log of the partials a market's rows changed last."""
+
+    days: int = -1
+    panes: dict[int, int] = field(default_factory=dict)
+
+    def note(self, slot: SlotKey, offset: int) -> None:
+        """A row changed."""
+        if slot.book == DAY:
+            self.days = offset
+            return
+        self.panes[slot.slot] = offset
+        if len(self.panes) > _PANES_MAX:
+            newest = sorted(self.panes)[_PANES_MAX // 2 :]
+            self.panes = {start: self.panes[start] for start in newest}
+
+    def shown_until(self, as_of_ms: int) -> int:
+        """Last offset that a publication at ``as_of_ms`` must include."""
+        return max(
+            [self.days, *(offset for start, offset in self.panes.items() if start < as_of_ms)]
+        )
+
+
 class PartialsLog:
     """One partition of ``ecindex.partials``, read once in order, with cuts taken on the way."""
 
@@ -101,21 +124,16 @@ class PartialsLog:
         methodology: Methodology,
         calendar: Calendar,
         cuts: Iterable[Cut],
-        *,
-        published_until: int,
         report: Report,
     ) -> None:
-        """``published_until``: rows below this offset must have been published by now."""
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.rows: dict[tuple[SourcePartition, SlotKey], Row] = {}
         self.other_editions = 0
+        self.changes: dict[str, MarketChanges] = {}
         self._edition = methodology.edition
         self._calendar = calendar
         self._waiting = sorted(cuts, key=lambda cut: cut.applied)
-        self._newest: dict[str, Cut] = {}
-        self._published_until = published_until
         self._report = report
-        self._overdue: set[str] = set()
         self._sweep_at = _SWEEP_ROWS
 
     def apply(self, stored: Stored) -> None:
@@ -141,8 +159,9 @@ class PartialsLog:
         known = self.rows.get((key.sp, key.slot))
         if known is not None and record.through <= known.through:
             return
-        if stored.offset < self._published_until and (known is None or known.sparse != record.row):
-            self._check_published(key.sp, key.slot, stored)
+        if known is None or known.sparse != record.row:
+            changes = self.changes.setdefault(key.slot.market, MarketChanges())
+            changes.note(key.slot, stored.offset)
         self.rows[key.sp, key.slot] = Row(record.through, record.row, stored.where)
         if len(self.rows) > self._sweep_at:
             self._sweep()
@@ -162,16 +181,12 @@ class PartialsLog:
             self.marks[sp] = mark
 
     def _take(self, cut: Cut) -> None:
-        cut.taken = True
         cut.marks = dict(self.marks)
         cut.rows = {
             (sp, slot): row.through
             for (sp, slot), row in self.rows.items()
             if slot.market == cut.market and not cut.closed(sp, slot, self._calendar)
         }
-        newest = self._newest.get(cut.market)
-        if newest is None or newest.applied < cut.applied:
-            self._newest[cut.market] = cut
 
     def _sweep(self) -> None:
         """Forget rows of closed slots: level 2 has them merged."""
@@ -181,22 +196,3 @@ class PartialsLog:
             if not is_closed(self.marks.get(sp), slot, self._calendar)
         }
         self._sweep_at = max(_SWEEP_ROWS, 2 * len(self.rows))
-
-    def _check_published(self, sp: SourcePartition, slot: SlotKey, stored: Stored) -> None:
-        """Note a row that the newest publication should have included."""
-        cut = self._newest.get(slot.market)
-        if cut is None or slot.market in self._overdue:
-            return
-        if is_closed(self.marks.get(sp), slot, self._calendar):
-            return  # a recovery sends closed rows again
-        if slot.book == LIVE and slot.slot >= max(cut.as_of_ms.values()):
-            return
-        self._overdue.add(slot.market)
-        self._report.differs(
-            PROGRESS,
-            f"{sp} {slot_name(slot)}",
-            "published",
-            f"a publication that includes {stored.where}",
-            f"the last includes offset {cut.applied}",
-            stored.where,
-        )

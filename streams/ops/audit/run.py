@@ -132,7 +132,7 @@ class _Auditor:
         )  # fmt: skip
         pairs = self._make_cuts(settled)
         await self._read_merged()
-        await self._read_partials(settled)
+        await self._read_partials()
         await settled.catch_up_checkpoints(self._logs)
         asides = await self._read_asides()
         batches = await self._replay(settled)
@@ -181,7 +181,7 @@ class _Auditor:
                     self._merged.apply(stored)
         self._merged.finish()
 
-    async def _read_partials(self, settled: Settled) -> None:
+    async def _read_partials(self) -> None:
         topic = self._settings.topics.partials
         count = self._counts[topic]
         for tp, extent in (await self._extents(topic)).items():
@@ -191,13 +191,7 @@ class _Auditor:
                 if partition_of(code, count) == tp.partition
                 for cut in cuts
             ]
-            log = PartialsLog(
-                self._methodology,
-                self._calendar,
-                cuts,
-                published_until=settled.partials_ends[tp.partition],
-                report=self._report,
-            )
+            log = PartialsLog(self._methodology, self._calendar, cuts, self._report)
             async for batch in self._read(tp, extent):
                 for stored in batch:
                     log.apply(stored)

@@ -10,20 +10,21 @@ from aiokafka.structs import TopicPartition
 
 from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
-from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
 from streams.index.values import Fence
 from streams.ops.audit.checkpoints import Chain, CheckpointLog
+from streams.ops.audit.cuts import MarketChanges, PartialsLog
 from streams.ops.audit.published import MarketValues, ValuesLog
 from streams.ops.audit.reading import Extent, Logs, Stored
 from streams.ops.audit.redis_view import MarketRedis, RedisReader
 from streams.ops.audit.report import PROGRESS, REDIS, VALUES, Report
+from streams.ops.audit.slots import Calendar
 from streams.settings import Settings
 from streams.worker import names
 from streams.worker.names import changelog_topic
 
-_QUIET_MS = 3_000
-"""A publisher that has published nothing new for this long has nothing to publish."""
+_REDIS_BEHIND_MS = 3_000
+"""Redis is written right after the fence record."""
 _POLL_S = 0.25
 
 
@@ -52,8 +53,6 @@ class Settled:
     checkpoints: dict[SourcePartition, tuple[CheckpointLog, Tail]]
     values: dict[str, MarketValues] = field(default_factory=dict)
     redis: dict[str, MarketRedis] = field(default_factory=dict)
-    partials_ends: dict[int, int] = field(default_factory=dict)
-    """Per partition: rows before this had their time to be published."""
 
     async def catch_up_checkpoints(self, logs: Logs) -> None:
         """Read the checkpoints on to their present end."""
@@ -79,10 +78,8 @@ async def settle(
     deadline_ms = monotonic_ms() + wait_ms
     settled = Settled(_checkpoints(settings, methodology, counts, report))
     await _await_level1(settings, counts, logs, settled, report, deadline_ms)
-    partials = settings.topics.partials
-    ends = await logs.extents([(partials, counts[partials])])
-    settled.partials_ends = {tp.partition: extent.end for tp, extent in ends.items()}
-    values = await _await_level2(settings, counts, logs, settled, markets, deadline_ms, report)
+    changes = await _changes(settings, methodology, counts, logs)
+    values = await _await_level2(settings, counts, logs, changes, markets, deadline_ms, report)
     settled.values = {code: values.markets[code] for code in markets if code in values.markets}
     for code in markets:
         market = settled.values.get(code)
@@ -143,11 +140,31 @@ async def _await_level1(
         )
 
 
+async def _changes(
+    settings: Settings,
+    methodology: Methodology,
+    counts: dict[str, int],
+    logs: Logs,
+) -> dict[str, MarketChanges]:
+    """Where each market's rows changed last: what a publication has to include by now."""
+    topic = settings.topics.partials
+    calendar = Calendar(methodology)
+    changes: dict[str, MarketChanges] = {}
+    for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
+        # What is wrong with its records is found when it is read again.
+        log = PartialsLog(methodology, calendar, (), Report())
+        async for batch in logs.read(tp, extent):
+            for stored in batch:
+                log.apply(stored)
+        changes |= log.changes
+    return changes
+
+
 async def _await_level2(
     settings: Settings,
     counts: dict[str, int],
     logs: Logs,
-    settled: Settled,
+    changes: dict[str, MarketChanges],
     markets: Sequence[str],
     deadline_ms: int,
     report: Report,
@@ -155,33 +172,49 @@ async def _await_level2(
     topic = settings.topics.values
     values = ValuesLog(report)
     tails = [Tail(TopicPartition(topic, number), values.apply) for number in range(counts[topic])]
-    partitions = counts[settings.topics.partials]
-    versions: dict[str, Fence | None] = {}
-    changed_ms = monotonic_ms()
     while True:
         for tail in tails:
             await tail.catch_up(logs)
-        now_ms = monotonic_ms()
-        seen = {code: market.version for code, market in values.markets.items()}
-        if seen != versions:
-            versions, changed_ms = seen, now_ms
-        published = all(
-            market.fence is not None
-            and market.fence.applied >= settled.partials_ends[partition_of(code, partitions)] - 1
-            for code, market in values.markets.items()
-            if code in markets
-        )
-        unfinished = any(market.unfinished for market in values.markets.values())
-        quiet = now_ms - changed_ms >= _QUIET_MS
-        if (not unfinished and (quiet or (published and values.markets))) or now_ms > deadline_ms:
+        behind = [
+            code
+            for code, change in changes.items()
+            if code in markets and not _includes(values.markets.get(code), change)
+        ]
+        unfinished = any(values.markets[code].unfinished for code in values.markets)
+        if not behind and not unfinished:
             return values
+        if monotonic_ms() > deadline_ms:
+            break
         await asyncio.sleep(_POLL_S)
+    for code in behind:
+        _report_behind(report, code, values.markets.get(code), changes[code], topic)
+    return values
+
+
+def _report_behind(
+    report: Report, code: str, market: MarketValues | None, change: MarketChanges, topic: str
+) -> None:
+    fence = None if market is None else market.fence
+    if fence is None:
+        report.differs(PROGRESS, code, "published", "a publication", None, topic)
+        return
+    until = change.shown_until(max(fence.as_of.values(), default=0))
+    expected = f"a publication that includes offset {until} of the partials"
+    report.differs(PROGRESS, code, "published", expected, f"up to {fence.applied}", topic)
+
+
+def _includes(market: MarketValues | None, change: MarketChanges) -> bool:
+    """Whether the newest publication holds the last row that it should show."""
+    fence = None if market is None else market.fence
+    if fence is None:
+        return False
+    return fence.applied >= change.shown_until(max(fence.as_of.values(), default=0))
 
 
 async def _await_redis(
     redis: RedisReader, code: str, version: Fence, report: Report
 ) -> MarketRedis | None:
-    deadline_ms = monotonic_ms() + _QUIET_MS
+    deadline_ms = monotonic_ms() + _REDIS_BEHIND_MS
     while True:
         held = await redis.read(code)
         if held is not None:
