@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from streams.flow.progress import makes_live, topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import MarkRecord
-from streams.index.indices import ORDERS_BASIS, Entry, day_entries, live_entries
+from streams.index.indices import MARKET, ORDERS_BASIS, Entry, day_entries, live_entries
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Row
@@ -96,7 +96,7 @@ class MarketCompile:
     # -- recovery --------------------------------------------------------------------------------
 
     def take_fence(self, fence: FenceRecord) -> None:
-        """Raise the floor to a fence record; the maximum over all of them counts.
+        """Raise the floor to a fence record; of ``as_of`` the maximum over all of them counts.
 
         Of another edition only ``as_of`` does, and as something to reach: the new edition's rows are
         its own, and until they reach as far the older edition goes on publishing.
@@ -111,11 +111,14 @@ class MarketCompile:
         for topic, first_ms in fence.first.items():
             held = self.ledger.first_ms
             held[topic] = min(first_ms, held.get(topic, first_ms))
-        self._hours_until = max(self._hours_until, fence.hours_until)
-        self._days_until = max(self._days_until, fence.days_until)
-        self.floor_applied = max(self.floor_applied, fence.applied)
-        self._journaled_ms = max(self._journaled_ms, fence.journaled)
-        self.ledger.horizon_ms = max(self.ledger.horizon_ms, fence.horizon)
+        if fence.applied > self.floor_applied:
+            # Of whoever had applied most: a paused owner that saw less of the log may have taken
+            # for final what the other knew to be open.
+            self.floor_applied = fence.applied
+            self._hours_until = fence.hours_until
+            self._days_until = fence.days_until
+            self._journaled_ms = fence.journaled
+            self.ledger.horizon_ms = fence.horizon
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication: it may not contain it."""
@@ -471,7 +474,7 @@ class MarketCompile:
                 "final",
                 revision=self._final_revisions.get((HOUR, start_ms), 0),
             )
-            for entry in live_entries(self.ledger.layout, row, row)
+            for entry in _with_something(live_entries(self.ledger.layout, row, row))
         ]
         return Closing("hour", start_ms, end_ms, values)
 
@@ -496,6 +499,17 @@ class MarketCompile:
         self._journaled_at_ms = now_ms
         values, self._journal_pending = list(self._journal_pending.values()), {}
         return values
+
+
+def _with_something(entries: Iterable[Entry]) -> list[Entry]:
+    """Without members of which nothing was counted: of a wide market's quiet hour that is most."""
+    found = list(entries)
+    members = {(each.dimension, each.member) for each in found if each.observed}
+    return [
+        each
+        for each in found
+        if each.dimension == MARKET or (each.dimension, each.member) in members
+    ]
 
 
 def _differs(old: Value, new: Value) -> bool:

@@ -74,7 +74,9 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         # Faust takes any offset above the last one. A state with a hole in it is worse than none.
         begin = chunk.first_offset if chunk.fetch_offset is None else chunk.fetch_offset
         through = self._through.get(chunk.sp.partition)
-        whole = chunk.fetch_offset is not None if through is None else begin <= offset_after(through)
+        whole = (
+            chunk.fetch_offset is not None if through is None else begin <= offset_after(through)
+        )
         if not whole and self.hole is None:
             self.hole = f"{chunk.sp}: offsets {through} to {begin} were not read"
         self._through[chunk.sp.partition] = chunk.last_offset

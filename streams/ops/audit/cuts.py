@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.state import DAY, SlotKey
+from streams.flow.merged import MINUTES_KEPT_MS, PANES_KEPT_MS
+from streams.flow.state import DAY, NEVER_MS, SlotKey
 from streams.flow.wire import (
     MarkKey,
     MarkRecord,
@@ -44,6 +45,8 @@ class Cut:
     as_of_ms: dict[str, int]
     """Per input topic."""
     step_ms: int
+    horizon_ms: int = NEVER_MS
+    """Rows are kept for a while before this; a window that reaches further back is cut."""
     marks: dict[SourcePartition, MarkRecord] = field(default_factory=dict)
     rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
     """Of slots not closed: how far their row reached."""
@@ -61,6 +64,15 @@ class Cut:
         step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self.step_ms
         return as_of_ms // step_ms * step_ms
 
+    def span_ms(self, topic: str, window: str) -> tuple[int, int] | None:
+        """[start, end) of a window, as far back as rows are kept."""
+        end_ms = self.ends_ms(topic, window)
+        if end_ms is None:
+            return None
+        kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
+        start_ms = max(end_ms - WINDOWS_MS[window], min(self.horizon_ms - kept_ms, end_ms))
+        return start_ms, end_ms
+
     def closed(self, sp: SourcePartition, slot: SlotKey, calendar: Calendar) -> bool:
         """Whether the publication knew the slot's last row of this source partition."""
         return is_closed(self.marks.get(sp), slot, calendar)
@@ -71,9 +83,9 @@ class Cut:
             add_sums(self.days.setdefault(slot.slot, {}), sums)
             return
         self.first_ms[sp.topic] = min(slot.slot, self.first_ms.get(sp.topic, slot.slot))
-        for window, length_ms in WINDOWS_MS.items():
-            end_ms = self.ends_ms(sp.topic, window)
-            if end_ms is not None and end_ms - length_ms <= slot.slot < end_ms:
+        for window in WINDOWS_MS:
+            span = self.span_ms(sp.topic, window)
+            if span is not None and span[0] <= slot.slot < span[1]:
                 add_sums(self.windows.setdefault((sp.topic, window), {}), sums)
 
 

@@ -52,6 +52,8 @@ class _Journaled(NamedTuple):
 
 
 _Pair = tuple[str, object, object]
+Name = tuple[str, str, str]
+"""(index, dimension, member)."""
 
 
 def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_Pair]:
@@ -77,9 +79,9 @@ class FinalSums:
         self.hours: dict[tuple[str, int], Sums] = {}
         self.days: dict[tuple[str, int], Sums] = {}
         self._methodology = methodology
-        self._values: dict[tuple[str, str, int], dict[tuple[str, str, str], Expected]] = {}
+        self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
 
-    def values(self, market: str, kind: str, slot: int) -> dict[tuple[str, str, str], Expected]:
+    def values(self, market: str, kind: str, slot: int) -> dict[Name, Expected]:
         """Expected values of an hour (start) or a day (number), by (index, dimension, member)."""
         known = self._values.get((market, kind, slot))
         if known is None:
@@ -117,6 +119,7 @@ class JournalLog:
         """Per market: version of its last record of changed values."""
         self._closed: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._wrong: dict[str, tuple[list[_Pair], str]] = {}
+        self._named: dict[tuple[str, str, int], set[Name]] = {}
 
     def apply(self, stored: Stored) -> None:
         """Take the next record in."""
@@ -171,10 +174,32 @@ class JournalLog:
             pairs = _closing_pairs(expected, value, record.kind)
             differing = [pair for pair in pairs if pair[1] != pair[2]]
             # What changed after it was final is closed again: the last closing counts.
-            if differing:
-                self._wrong[key] = (differing, where)
-            else:
-                self._wrong.pop(key, None)
+            self._judge_again(key, differing, where)
+        self._judge_members(record, slot, wanted, where)
+
+    def _judge_members(
+        self, record: _Record, slot: int, wanted: dict[Name, Expected], where: str
+    ) -> None:
+        """Once its last part came, a closing must have named every member with something in it."""
+        key = (record.market, record.kind, slot)
+        named = self._named.pop(key, set()) if record.part > 1 else set()
+        named |= {(value.index, value.dimension, value.member) for value in record.values}
+        if record.part < record.parts:
+            self._named[key] = named
+            return
+        left_out = [
+            (f"{name} {member}", each.value, None)
+            for (name, dimension, member), each in wanted.items()
+            if each.observed and (name, dimension, member) not in named
+        ]
+        closing = f"{record.market} {record.kind} closing {record.start}"
+        self._judge_again(closing, left_out, where)
+
+    def _judge_again(self, key: str, differing: list[_Pair], where: str) -> None:
+        if differing:
+            self._wrong[key] = (differing, where)
+        else:
+            self._wrong.pop(key, None)
 
     def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
         key = (stored.key or b"").decode(errors="replace")

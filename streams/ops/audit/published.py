@@ -167,14 +167,14 @@ class Expectations:
             sums = [cut.windows.get((topic, window), {}) for topic in self._topics]
             for expected in window_values(market, *sums):
                 topic = self._topics[0 if expected.basis == ORDERS else 1]
-                end_ms = cut.ends_ms(topic, window)
-                if end_ms is None:
+                span = cut.span_ms(topic, window)
+                if span is None:
                     continue
-                covered: float | None
-                covered = covered_share(cut.first_ms.get(topic), end_ms, length_ms)
-                if covered < 1 and self._blind:
-                    covered = None
-                yield ExpectedValue(expected, window, end_ms, covered)
+                start_ms, end_ms = span
+                first_ms = max(start_ms, cut.first_ms.get(topic, end_ms))
+                covered = max(0, end_ms - first_ms) / length_ms
+                told = covered >= 1 or not self._blind
+                yield ExpectedValue(expected, window, end_ms, covered if told else None)
 
     def blind_window(self, each: ExpectedValue) -> bool:
         """Whether the log cannot tell this window any more."""
@@ -206,13 +206,6 @@ class Expectations:
         end_ms = local_days.end_ms(day_number(day))
         until_ms = min(as_of_ms, end_ms)
         return until_ms, max(0, until_ms - start_ms) / (end_ms - start_ms)
-
-
-def covered_share(first_ms: int | None, end_ms: int, length_ms: int) -> float:
-    """Share of a window that lies behind the first pane known."""
-    if first_ms is None:
-        return 0.0
-    return max(0, min(length_ms, end_ms - first_ms)) / length_ms
 
 
 def compare(

@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
 from streams.flow.merged import PANES_KEPT_MS
-from streams.flow.state import DAY, SlotKey
+from streams.flow.state import DAY, NEVER_MS, SlotKey
 from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS
@@ -149,7 +149,7 @@ class _Auditor:
             published, held = settled.values.get(code), settled.redis.get(code)
             cuts: list[Cut] = []
             first = None if published is None else self._values_cut(code, published)
-            second = None if held is None else self._redis_cut(held)
+            second = None if held is None else self._redis_cut(held, first)
             if first is not None and second is not None and _same(first, second):
                 second = first
             cuts = [cut for cut in (first, second) if cut is not None]
@@ -165,14 +165,15 @@ class _Auditor:
             self._report.skip(VALUES, f"published under edition {fence.edition}", code)
             return None
         step_ms = self._methodology.step_ms
-        return Cut(code, fence.edition, fence.applied, dict(fence.as_of), step_ms)
+        return Cut(code, fence.edition, fence.applied, dict(fence.as_of), step_ms, fence.horizon)
 
-    def _redis_cut(self, held: MarketRedis) -> Cut | None:
+    def _redis_cut(self, held: MarketRedis, published: Cut | None) -> Cut | None:
         if held.edition != self._methodology.edition:
             self._report.skip(REDIS, f"published under edition {held.edition}", held.market)
             return None
         step_ms = self._methodology.step_ms
-        return Cut(held.market, held.edition, held.applied, dict(held.as_of), step_ms)
+        horizon_ms = NEVER_MS if published is None else published.horizon_ms
+        return Cut(held.market, held.edition, held.applied, dict(held.as_of), step_ms, horizon_ms)
 
     async def _read_merged(self) -> None:
         for tp, extent in (await self._extents(self._merged_changelog)).items():
