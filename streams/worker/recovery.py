@@ -155,6 +155,15 @@ class LoudTableManager(TableManager):  # type: ignore[misc]
 
     _recovery: Recovery | None
 
+    async def on_start(self) -> None:
+        """Start without Faust's second of waiting for modules that add tables late: we have none.
+
+        Every failover would pay for it.
+        """
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()
+
     @property
     def recovery(self) -> Recovery:
         """The recovery service, made on first use."""
