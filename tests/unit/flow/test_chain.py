@@ -136,7 +136,7 @@ def test_no_complete_chain_is_an_error_that_says_who_must_act():
         owner.fold((order(f"e{number}", T0), T0))
         owner.flush()
     del owner.table[b"orders|3|w1|1"]
-    with pytest.raises(RecoveryError, match="no complete chain.*operator"):
+    with pytest.raises(RecoveryError, match=r"no complete chain.*operator"):
         Owner(owner.table, "w2")
 
 
