@@ -25,7 +25,17 @@ from streams.flow.admission import (
 )
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.rows import add_order, add_order_to_day, add_payment, order_sums
-from streams.flow.state import CHECKPOINT, DAY, LIVE, PARTIAL, Day, MarketState, Pane, SlotKey
+from streams.flow.state import (
+    CHECKPOINT,
+    DAY,
+    FOREVER_MS,
+    LIVE,
+    PARTIAL,
+    Day,
+    MarketState,
+    Pane,
+    SlotKey,
+)
 from streams.index import partials as col
 from streams.index.events import (
     SUM_MAX,
@@ -439,6 +449,17 @@ class SourceFold:
             del touched[key]
             slot.flags &= ~PARTIAL
         return taken
+
+    def pending_days_close_ms(self) -> int:
+        """When the first of the days closes whose row was not sent since it changed."""
+        for state in self.markets.values():
+            self._book(state)
+        closes = (
+            slot.end_ms + self.methodology.day_grace_ms
+            for slot in self._touched[PARTIAL].values()
+            if isinstance(slot, Day)
+        )
+        return min(closes, default=FOREVER_MS)
 
     @property
     def pending_slots(self) -> int:

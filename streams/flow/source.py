@@ -116,7 +116,13 @@ class SourceLevel:
         return [self._send(key, slot.row) for key, slot in slots.items()]
 
     def marks(self, now_ms: int, caught_up_at: int | None) -> list[Send]:
-        """Progress records, one a partials partition; to be sent after the partials they cover."""
+        """Progress records, one a partials partition; to be sent after the partials they cover.
+
+        Rows of days go with the checkpoint only: a mark does not say that it was caught up past the
+        close of a day whose row still waits, or level 2 would close that day without it.
+        """
+        if caught_up_at is not None:
+            caught_up_at = min(caught_up_at, self.fold.pending_days_close_ms() - 1)
         watermarks = self.fold.watermarks()
         key = mark_key(self.sp, self.nonce)
         found = []
