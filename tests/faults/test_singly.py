@@ -18,7 +18,7 @@ from support.toys import read_all
 
 from streams.worker.stops import ExitCode
 
-pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.chaos, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)

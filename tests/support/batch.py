@@ -95,7 +95,7 @@ class Batch:
             self.through[sp] = offset
             self.outcomes[topic][self._one(sp, offset, value, timestamp_ms)] += 1
 
-    def _one(self, sp, offset, value, timestamp_ms):  # noqa: PLR0911 - one return an outcome
+    def _one(self, sp, offset, value, timestamp_ms):
         place = (*sp, offset)
         if place in self.poison:
             self.dead.add(place)

@@ -187,7 +187,7 @@ class JournalLog:
         if record.part < record.parts:
             self._named[key] = named
             return
-        left_out = [
+        left_out: list[_Pair] = [
             (f"{name} {member}", each.value, None)
             for (name, dimension, member), each in wanted.items()
             if each.observed and (name, dimension, member) not in named
