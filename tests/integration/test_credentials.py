@@ -65,7 +65,7 @@ def test_a_worker_publishes_through_both(guarded):
     assert code == 0, err
     with Command("worker", "--json", env=guarded) as worker:
         worker.line()
-        shop = ("simulate", "--markets", "PK", "--for", "20", "--backfill", "120", "--json")
+        shop = ("simulate", "--markets", "PK", "--for", "8", "--backfill", "120", "--json")
         code, _out, err = run(*shop, env=guarded)
         assert code == 0, err
 
@@ -74,12 +74,9 @@ def test_a_worker_publishes_through_both(guarded):
             return out and json.loads(out)[0]["snapshot"]
 
         assert until(published)["market"] == "PK"
+        code, _out, err = run("show", env=guarded | {"ECINDEX_REDIS__PASSWORD": "wrong"})
+        assert code == 1
+        assert "redis.url" in err
         code, out, err = worker.end(signal.SIGTERM)
         assert (code, out) == (0, ""), err
         assert PASSWORD not in err
-
-
-def test_without_the_password_nobody_gets_in(guarded):
-    code, _out, err = run("show", env=guarded | {"ECINDEX_REDIS__PASSWORD": "wrong"})
-    assert code == 1
-    assert "redis.url" in err

@@ -9,7 +9,6 @@ import socket
 import time
 import urllib.request
 
-import psutil
 import pytest
 from redis import Redis
 from support.command import Command, until
@@ -47,11 +46,15 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
         assert not list((tmp_path / "pids").iterdir())
 
 
-async def test_a_later_run_in_the_same_directory_goes_on_with_the_log(tmp_path):
+async def test_a_directory_has_one_user_and_a_later_one_goes_on_with_its_log(tmp_path):
     arguments = ("up", "--dir", tmp_path, "--inputs", "2", "--json")
     with Command(*arguments) as command:
         first = command.line()
         await produce(first["bootstrap"], "orders", [b"kept"])
+        with Command(*arguments) as other:
+            code, out, err = other.finish()
+        assert (code, out) == (1, "")
+        assert str(tmp_path) in err
         assert command.end(signal.SIGINT)[0] == 0
     with Command(*arguments) as command:
         second = command.line()
@@ -91,13 +94,14 @@ def _answers(url):
     return True
 
 
-def test_a_stop_before_it_is_ready_is_a_clean_stop_too(tmp_path):
-    with Command("up", "--dir", tmp_path, "--json") as command:
-        until(lambda: list((tmp_path / "pids").glob("kafka.pid")))
+def test_a_stop_before_it_is_ready_leaves_no_child_and_no_temporary_directory(tmp_path):
+    with Command("up", "--json", env={"TMPDIR": str(tmp_path)}) as command:
+        until(lambda: list(tmp_path.glob("ecindex-*/pids/worker-0.pid")))
         children = command.children()
         code, out, err = command.end(signal.SIGTERM)
         assert (code, out) == (0, ""), err
         assert not [child for child in children if child.is_running()]
+        assert not list(tmp_path.glob("ecindex-*"))
 
 
 def test_a_wrong_setting_is_named_before_anything_starts(tmp_path):
@@ -110,25 +114,6 @@ def test_a_wrong_setting_is_named_before_anything_starts(tmp_path):
     assert (code, out) == (2, "")
     assert "methodology" in err
     assert "environment ECINDEX_METHODOLOGY" in err
-
-
-def test_a_directory_in_use_is_refused_and_named(tmp_path):
-    with Command("up", "--dir", tmp_path, "--inputs", "1", "--json") as command:
-        command.line()
-        with Command("up", "--dir", tmp_path, "--json") as other:
-            code, out, err = other.finish()
-        assert (code, out) == (1, "")
-        assert str(tmp_path) in err
-        assert psutil.pid_exists(command.process.pid)
-        assert command.end(signal.SIGTERM)[0] == 0
-
-
-def test_a_temporary_directory_is_removed(tmp_path):
-    with Command("up", "--inputs", "1", "--json", env={"TMPDIR": str(tmp_path)}) as command:
-        command.line()
-        assert list(tmp_path.glob("ecindex-*"))
-        assert command.end(signal.SIGTERM)[0] == 0
-    assert not list(tmp_path.glob("ecindex-*"))
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):
