@@ -58,6 +58,13 @@ class RedisReader:
         self._url = redis.url
         self._report = report
 
+    async def ping(self) -> None:
+        """Raises OperationError when Redis does not answer."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+
     async def read(self, market: str) -> MarketRedis | None:
         """Read one market; None when nothing of it is in Redis. Raises OperationError."""
         keys = market_keys(market, self._prefix)
