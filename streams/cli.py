@@ -46,6 +46,18 @@ Arrival = Annotated[
     ),
 ]
 
+WorkerUrls = Annotated[
+    list[str] | None,
+    typer.Option("--worker", metavar="URL", help="A worker's metrics address; repeatable."),
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only of this.")]
+SourceTopic = Annotated[
+    str | None, typer.Option("--topic", metavar="TOPIC", help="Only of this input.")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")]
 InputPartitions = Annotated[
     int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
 ]
