@@ -19,6 +19,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.index.panes import rfc3339
 from streams.ops.audit.reading import Extent, Logs, Stored, open_logs
+from streams.ops.audit.set_aside import REPLAYED_AS
 from streams.ops.errors import OperationError
 from streams.ops.topics import existing_partitions
 from streams.settings import Settings
@@ -27,8 +28,6 @@ LIMIT = 50
 SEEN_MAX = 2_000_000
 """Source offsets remembered to drop repeats; beyond it a repeat may be listed again."""
 PREVIEW_BYTES = 200
-REPLAYED_AS = "replayed_as"
-"""Header of a marker in the dead-letter topic: where the copy of a letter lies."""
 REPLAY_OF = "ecindex_replay_of"
 """Header of the copy: where the original lies."""
 
@@ -252,7 +251,9 @@ async def replay(
                 original[1],
                 key=original[0],
                 partition=partition,
-                timestamp_ms=letter.source_timestamp_ms,
+                # Where producers stamp records, the copy arrives when the original did; but what
+                # was ahead of its arrival then would be so for ever.
+                timestamp_ms=None if letter.reason == "ahead" else letter.source_timestamp_ms,
                 headers=[(REPLAY_OF, str(source).encode())],
             )
             copy = Source(sent.topic, sent.partition, sent.offset)
