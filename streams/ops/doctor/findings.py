@@ -64,10 +64,9 @@ class Diagnosis:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people: settings that differ from their defaults, then what was found."""
+        """For people: what is set and by what, then what was found."""
         for each in self.settings:
-            if each.origin != "default":
-                yield f"setting {each.setting} = {each.value} ({each.origin})"
+            yield f"{each.setting} = {each.value} ({each.origin})"
         for finding in self.findings:
             yield finding.line()
         counts = {level: sum(each.level is level for each in self.findings) for level in Level}
