@@ -32,6 +32,8 @@ NEW_EDITION = (
 )
 """What mends a topic that was made anew, repartitioned, or cut behind the state."""
 _ROW_BYTES_GUESS = 400
+_SLOT_BYTES = 40
+"""What a row takes in a record beside its sparse form: market, book, slot."""
 
 
 class RecoveryError(RuntimeError):
@@ -110,7 +112,8 @@ class Chain:
         self._length = length
         self._length_max = length * LENGTH_MAX_FACTOR
         self._entries: deque[Entry] = deque()
-        self._latest: dict[SlotKey, int] = {}
+        self._latest: dict[SlotKey, tuple[int, int]] = {}
+        """(seq, bytes) of the last record of the chain that holds the slot's row."""
         self._foreign: dict[str, int] = {}
         self._seq = 0
         self._flushed_through = -1
@@ -144,17 +147,20 @@ class Chain:
         slots: dict[SlotKey, Ranges] = {}
         touched = self.fold.take_touched(CHECKPOINT)
         size = 0
+        sizes: dict[SlotKey, int] = {}
         for key, slot in touched.items():
             rows[key] = to_wire(slot.row)
             slots[key] = []
-            size += 3 * len(rows[key]) + 40
+            # Measured, not guessed: a record that the broker refuses ends the worker, and its heir.
+            sizes[key] = len(_encode(rows[key])) + _SLOT_BYTES
+            size += sizes[key]
             if isinstance(slot, Pane) and slot.saved < len(slot.order):
                 slots[key].append((slot.saved, len(slot.order)))
                 size += 8 * (len(slot.order) - slot.saved)
                 slot.saved = len(slot.order)
         if touched:
-            self._row_bytes = max(64, size // len(touched))
-        retired = self._retire(rows, slots, size)
+            self._row_bytes = max(64, sum(sizes.values()) // len(touched))
+        retired = self._retire(rows, slots, sizes, size)
         self._seq += 1
         key_text = self._key(self._seq)
         identity = self.identity
@@ -174,7 +180,7 @@ class Chain:
         value = _encode(record)
         self._entries.append(Entry(key_text, self._seq, len(value), slots))
         for key in rows:
-            self._latest[key] = self._seq
+            self._latest[key] = (self._seq, sizes[key])
         self._flushed_through = self.fold.through
         return Flush(key_text.encode(), value, self.fold.through, self._deletes(retired))
 
@@ -188,50 +194,46 @@ class Chain:
         return found
 
     def _retire(
-        self, rows: dict[SlotKey, list[int | str]], slots: dict[SlotKey, Ranges], size: int
+        self,
+        rows: dict[SlotKey, list[int | str]],
+        slots: dict[SlotKey, Ranges],
+        sizes: dict[SlotKey, int],
+        size: int,
     ) -> list[Entry]:
         retired: list[Entry] = []
         while len(self._entries) >= self._length and len(retired) < RETIRED_PER_FLUSH:
             oldest = self._entries[0]
             live = {key: ranges for key, ranges in oldest.slots.items() if self.fold.is_open(key)}
-            carried = sum(
-                8 * sum(stop - start for start, stop in ranges)
-                + (
-                    self._row_bytes
-                    if self._latest.get(key) == oldest.seq and key not in rows
-                    else 0
-                )
-                for key, ranges in live.items()
+            alone = {key for key in live if self._is_latest(key, oldest) and key not in rows}
+            carried = sum(self._latest[key][1] for key in alone) + sum(
+                8 * (stop - start) for ranges in live.values() for start, stop in ranges
             )
-            must = len(self._entries) > self._length_max
-            if size + carried > RECORD_BYTES_MAX or (2 * carried > oldest.size and not must):
+            must = len(self._entries) >= self._length_max
+            if (rows or retired) and size + carried > RECORD_BYTES_MAX:
+                break
+            if 2 * carried > oldest.size and not must:
                 # Carrying what is mostly alive would write it again and again at high rates; the
                 # chain grows instead, by what the dedupe window holds and no more.
                 break
             size += carried
-            self._carry(oldest, live, rows, slots)
-            retired.append(self._entries.popleft())
-            for key in oldest.slots:
-                if self._latest.get(key) == oldest.seq:
-                    del self._latest[key]
-        return retired
-
-    def _carry(
-        self,
-        oldest: Entry,
-        live: dict[SlotKey, Ranges],
-        rows: dict[SlotKey, list[int | str]],
-        slots: dict[SlotKey, Ranges],
-    ) -> None:
-        for key, ranges in live.items():
-            if self._latest.get(key) == oldest.seq and key not in rows:
+            for key in alone:
                 slot = self.fold.slot(key)
                 assert slot is not None
                 rows[key] = to_wire(slot.row)
-                slots.setdefault(key, [])
-            if ranges:
-                # Older ids first: a recovered pane then has them in the order of the log.
-                slots[key] = ranges + slots.get(key, [])
+                sizes[key] = self._latest[key][1]
+            for key, ranges in live.items():
+                # Older ids first: a recovered pane then has them about in the order of the log.
+                if key in rows or ranges:
+                    slots[key] = ranges + slots.get(key, [])
+            for key in oldest.slots:
+                if self._is_latest(key, oldest):
+                    del self._latest[key]
+            retired.append(self._entries.popleft())
+        return retired
+
+    def _is_latest(self, key: SlotKey, entry: Entry) -> bool:
+        latest = self._latest.get(key)
+        return latest is not None and latest[0] == entry.seq
 
     def _deletes(self, retired: list[Entry]) -> list[bytes]:
         oldest_seq = self._entries[0].seq
@@ -301,10 +303,10 @@ class Chain:
             fold.restore_slot(key, row)
         for key_text, record, size in path:
             entry = Entry(key_text, record.seq, size)
-            for market, book, slot, _ in record.rows:
+            for market, book, slot, sparse in record.rows:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []
-                self._latest[key] = record.seq
+                self._latest[key] = (record.seq, len(_encode(sparse)) + _SLOT_BYTES)
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
                 stretch = fold.restore_ids(key, array("Q", packed))

@@ -53,7 +53,10 @@ class Ledger:
         self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
         self._pane_sums: dict[int, Row] = {}
-        self._minute_sums: dict[int, Row | None] = {}
+        self._minute_sums: dict[int, Row] = {}
+        self._hour_sums: dict[int, Row] = {}
+        self._opened: set[SlotId] = set()
+        """Minutes and hours in which a row was open once: most of a small market's have none."""
         self.garbage: list[bytes] = []
         """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
         self.expired_rows = 0
@@ -98,8 +101,11 @@ class Ledger:
                 return
             known.row = row
         if live:
+            minute_ms = slot.slot - slot.slot % MINUTE_MS
             self._pane_sums.pop(slot.slot, None)
-            self._minute_sums.pop(slot.slot - slot.slot % MINUTE_MS, None)
+            self._minute_sums.pop(minute_ms, None)
+            self._hour_sums.pop(slot.slot - slot.slot % HOUR_MS, None)
+            self._opened |= {(MINUTE, minute_ms), (HOUR, slot.slot - slot.slot % HOUR_MS)}
             if news:
                 self.changed_panes.add(slot.slot)
             self._begins(sp.topic, slot.slot)
@@ -203,31 +209,47 @@ class Ledger:
 
     def minute_sum(self, start_ms: int) -> Row | None:
         """Row of one minute over all source partitions; None when nothing happened in it."""
-        if start_ms not in self._minute_sums:
-            # Empty ones are remembered too: of the 1,440 of a day most are, in a small market.
-            self._minute_sums[start_ms] = self._total((MINUTE, start_ms), MINUTE_MS)
-        return self._minute_sums[start_ms]
+        cached = self._minute_sums.get(start_ms)
+        if cached is None:
+            cached = self._total((MINUTE, start_ms), MINUTE_MS)
+            if cached is not None:
+                self._minute_sums[start_ms] = cached
+        return cached
 
     def hour_sum(self, start_ms: int) -> Row | None:
         """Row of one hour; None when nothing happened in it."""
-        return self._total((HOUR, start_ms), HOUR_MS)
+        cached = self._hour_sums.get(start_ms)
+        if cached is None:
+            cached = self._total((HOUR, start_ms), HOUR_MS)
+            if cached is not None:
+                self._hour_sums[start_ms] = cached
+        return cached
 
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)
         start_ms = slot_id[1]
         rows = [merged.row] if merged is not None else []
-        for bit, pane in enumerate(range(start_ms, start_ms + length_ms, self._pane_ms)):
+        panes = range(start_ms, start_ms + length_ms, self._pane_ms)
+        for bit, pane in enumerate(panes) if slot_id in self._opened else ():
             for sp, open_row in self._open_panes.get(pane, {}).items():
                 if merged is None or not merged.contains(str(sp), bit):
                     rows.append(open_row.row)
         return sum_rows(rows, self.layout.live_width) if rows else None
 
     def window_sum(self, start_ms: int, end_ms: int) -> Row:
-        """Row of ``[start, end)``, both on pane boundaries; whole minutes are taken as such."""
+        """Row of ``[start, end)``, both on pane boundaries; whole hours and minutes as such.
+
+        A day is 24 rows to add so, and not 1,440: a late event makes it anew at every step.
+        """
         rows: list[Row] = []
         at = start_ms
         while at < end_ms:
-            if at % MINUTE_MS == 0 and at + MINUTE_MS <= end_ms:
+            if at % HOUR_MS == 0 and at + HOUR_MS <= end_ms:
+                hour = self.hour_sum(at)
+                if hour is not None:
+                    rows.append(hour)
+                at += HOUR_MS
+            elif at % MINUTE_MS == 0 and at + MINUTE_MS <= end_ms:
                 minute = self.minute_sum(at)
                 if minute is not None:
                     rows.append(minute)
@@ -285,7 +307,11 @@ class Ledger:
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
                 merged.panes.clear()
-        for start in [start for start in self._pane_sums if start < panes_limit]:
-            del self._pane_sums[start]
-        for start in [start for start in self._minute_sums if start < limits[MINUTE]]:
-            del self._minute_sums[start]
+        self._opened = {slot_id for slot_id in self._opened if slot_id[1] >= limits[slot_id[0]]}
+        for sums, limit in (
+            (self._pane_sums, panes_limit),
+            (self._minute_sums, limits[MINUTE]),
+            (self._hour_sums, limits[MINUTE]),  # no window reaches further back
+        ):
+            for start in [start for start in sums if start < limit]:
+                del sums[start]

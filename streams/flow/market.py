@@ -96,7 +96,7 @@ class MarketCompile:
     # -- recovery --------------------------------------------------------------------------------
 
     def take_fence(self, fence: FenceRecord) -> None:
-        """Raise the floor to a fence record; the maximum over all of them counts.
+        """Raise the floor to a fence record; of ``as_of`` the maximum over all of them counts.
 
         Of another edition only ``as_of`` does, and as something to reach: the new edition's rows are
         its own, and until they reach as far the older edition goes on publishing.
@@ -111,11 +111,14 @@ class MarketCompile:
         for topic, first_ms in fence.first.items():
             held = self.ledger.first_ms
             held[topic] = min(first_ms, held.get(topic, first_ms))
-        self._hours_until = max(self._hours_until, fence.hours_until)
-        self._days_until = max(self._days_until, fence.days_until)
-        self.floor_applied = max(self.floor_applied, fence.applied)
-        self._journaled_ms = max(self._journaled_ms, fence.journaled)
-        self.ledger.horizon_ms = max(self.ledger.horizon_ms, fence.horizon)
+        if fence.applied > self.floor_applied:
+            # Of whoever had applied most: a paused owner that saw less of the log may have taken
+            # for final what the other knew to be open.
+            self.floor_applied = fence.applied
+            self._hours_until = fence.hours_until
+            self._days_until = fence.days_until
+            self._journaled_ms = fence.journaled
+            self.ledger.horizon_ms = fence.horizon
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication: it may not contain it."""

@@ -62,6 +62,9 @@ class SourceLevel:
         self.fold = SourceFold(sp, methodology, payments=payments)
         self.chain = Chain(self.fold, identity, nonce, length=chain_length)
         self._edition = methodology.edition
+        self._out_of_order_ms = methodology.out_of_order_ms
+        self._step_ms = methodology.step_ms
+        self._marked_steps: dict[int, list[int | None]] = {}
         self._partition_of = {
             market: partition_of(market, partials_partitions) for market in methodology.markets
         }
@@ -123,8 +126,16 @@ class SourceLevel:
         slots = self.fold.take_touched_days()
         return [self._send(key, slot.row) for key, slot in slots.items()]
 
-    def marks(self, now_ms: int, caught_up_at: int | None) -> list[Send]:
-        """Progress records, one a partials partition; to be sent after the partials they cover."""
+    def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
+        """Progress records, one a partials partition; to be sent after the partials they cover.
+
+        With ``every`` False only where ``as_of`` could take a step that the last mark did not let
+        it take: the others say nothing that cannot wait. Rows of days go with the checkpoint only:
+        a mark does not say that it was caught up past the close of a day whose row still waits, or
+        level 2 would close that day without it.
+        """
+        if caught_up_at is not None:
+            caught_up_at = min(caught_up_at, self.fold.pending_days_close_ms() - 1)
         watermarks = self.fold.watermarks()
         key = mark_key(self.sp, self.nonce)
         found = []
@@ -134,9 +145,18 @@ class SourceLevel:
                 for market, watermark_ms in watermarks.items()
                 if self._partition_of[market] == partition
             }
+            steps = [self._step(caught_up_at), *map(self._step, own.values())]
+            if not every and steps == self._marked_steps.get(partition):
+                continue
+            self._marked_steps[partition] = steps
             mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms)
             found.append(Send(partition, key, encode_partial(mark)))
         return found
+
+    def _step(self, progress_ms: int | None) -> int | None:
+        if progress_ms is None:
+            return None
+        return (progress_ms - self._out_of_order_ms) // self._step_ms
 
     def flush(self) -> Flush:
         """Build the next checkpoint record."""

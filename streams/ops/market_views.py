@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, cast
 
@@ -41,9 +41,14 @@ class MarketView(NamedTuple):
     published_age_ms: int | None
 
 
-def connect(url: str) -> Redis:
-    """Client whose calls end within seconds."""
-    return Redis.from_url(url, socket_timeout=READ_TIMEOUT_S, socket_connect_timeout=READ_TIMEOUT_S)
+def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
+    """Client whose calls end within seconds; ``auth``: username and password."""
+    return Redis.from_url(
+        url,
+        **(auth or {}),
+        socket_timeout=READ_TIMEOUT_S,
+        socket_connect_timeout=READ_TIMEOUT_S,
+    )
 
 
 def read_markets(

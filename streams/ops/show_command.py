@@ -62,7 +62,7 @@ def _currencies(settings: Settings) -> dict[str, str]:
 @contextlib.contextmanager
 def _client(settings: Settings) -> Iterator[Redis]:
     try:
-        with connect(settings.redis.url) as client:
+        with connect(settings.redis.url, settings.redis.auth_options()) as client:
             yield client
     except (redis.exceptions.RedisError, msgspec.DecodeError) as error:
         raise OperationError(f"Redis at {settings.redis.url} (redis.url): {error}") from error

@@ -249,6 +249,14 @@ class LocalIndex:
             await asyncio.gather(asyncio.wrap_future(self._launching), return_exceptions=True)
         await asyncio.to_thread(self._stop)
 
+    def kill(self) -> None:
+        """End everything as a crash would, while ``stop`` may be waiting in its thread."""
+        for process in self._workers:
+            process.kill()
+        for server in (self._stack.kafka, self._stack.redis):
+            if server.running:
+                server.kill()
+
     def _stop(self) -> None:
         self._stop_workers()
         self._stack.stop()
@@ -280,9 +288,14 @@ async def local_index(
     try:
         yield index
     finally:
-        await index.stop()
-        if options.directory is None:
-            shutil.rmtree(directory, ignore_errors=True)
+        try:
+            await index.stop()
+        except asyncio.CancelledError:  # a second signal: at once
+            index.kill()
+            raise
+        finally:
+            if options.directory is None:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 async def up(

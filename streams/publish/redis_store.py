@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from importlib import resources
 from typing import Any, cast
@@ -80,11 +80,12 @@ class RedisStore:
         call_timeout_s: float = CALL_TIMEOUT_S,
         retry_after_ms: int = RETRY_AFTER_MS,
         limits: Limits | None = None,
+        auth: Mapping[str, str | None] | None = None,
         script: str = SCRIPT,
         monotonic_ms: Callable[[], int] = clock.monotonic_ms,
     ) -> None:
         """``script`` is for the test that proves the fence by taking it out."""
-        self._redis = _client(url, call_timeout_s)
+        self._redis = _client(url, auth or {}, call_timeout_s)
         self._metrics = metrics
         self._prefix = prefix
         self._limits = (limits or Limits())._replace(expire_ms=stale_after_ms)
@@ -267,12 +268,13 @@ class _Complaint:
         return True
 
 
-def _client(url: str, timeout_s: float) -> Redis:
+def _client(url: str, auth: Mapping[str, str | None], timeout_s: float) -> Redis:
     # One immediate retry on a connection that a restarted server had closed; the whole call is
     # bounded by the caller's time-out either way.
     retry = Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,))
     pool = BlockingConnectionPool.from_url(
         url,
+        **auth,
         max_connections=_CONNECTIONS_MAX,
         timeout=timeout_s,
         socket_timeout=timeout_s,

@@ -93,10 +93,11 @@ class KafkaSettings(_Section):
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments of every aiokafka client. Raises OSError when a TLS file is bad."""
-        options: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap_servers,
-            "security_protocol": self.security_protocol,
-        }
+        return {"bootstrap_servers": self.bootstrap_servers, **self.auth_options()}
+
+    def auth_options(self) -> dict[str, Any]:
+        """Of those, the ones by which a client is let in."""
+        options: dict[str, Any] = {"security_protocol": self.security_protocol}
         if self.security_protocol.startswith("SASL") and self.sasl_password is not None:
             options["sasl_mechanism"] = self.sasl_mechanism
             options["sasl_plain_username"] = self.sasl_username
@@ -171,6 +172,11 @@ class RedisSettings(_Section):
     username: str | None = None
     password: SecretStr | None = None
     prefix: str = Field(default="ecindex", pattern=r"^[a-zA-Z0-9._:-]{1,100}$")
+
+    def auth_options(self) -> dict[str, str | None]:
+        """Keyword arguments by which every Redis client is let in."""
+        password = None if self.password is None else self.password.get_secret_value()
+        return {"username": self.username, "password": password}
 
     @field_validator("url")
     @classmethod

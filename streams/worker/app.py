@@ -100,13 +100,17 @@ class IndexWorker:
             self.app.chunk_agent(topic, self._fold, name=f"{self._group}-fold-{topic}")
         self.app.chunk_agent(topics.partials, self._compile, name=f"{self._group}-compile")
         self.outbox = Outbox(
-            settings.kafka.bootstrap_servers, switch=self.switch, presence=self.app.presence
+            settings.kafka.bootstrap_servers,
+            switch=self.switch,
+            presence=self.app.presence,
+            auth=settings.kafka.auth_options(),
         )
         self.store = RedisStore(
             settings.redis.url,
             self.metrics,
             prefix=f"{settings.redis.prefix}:v1",
             stale_after_ms=settings.intervals.stale_after_s * 1000,
+            auth=settings.redis.auth_options(),
         )
         self.server = MetricsServer(
             self.metrics.registry,
@@ -138,6 +142,7 @@ class IndexWorker:
             AppSettings(
                 app_id=names.app_id(self.methodology.edition, topics.prefix),
                 bootstrap=kafka.bootstrap_servers,
+                auth=kafka.auth_options(),
                 datadir=datadir,
                 session_timeout_s=kafka.session_timeout_ms / 1000,
                 request_timeout_s=kafka.request_timeout_ms / 1000,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 from faust.app.base import BootStrategy
+from faust.auth import SASLCredentials, SSLCredentials
 from mode import CrashingSupervisor, get_logger
 
 from streams.clock import monotonic_ms, now_ms
@@ -25,7 +26,7 @@ from streams.worker.transport import ChunkTransport, chunk_topic, require_compil
 from streams.worker.watchdog import Watchdog, WatchdogSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from streams.worker.outbox import Outbox
@@ -56,6 +57,8 @@ class AppSettings:
     app_id: str
     bootstrap: str
     datadir: Path
+    auth: Mapping[str, Any] = field(default_factory=dict)
+    """By what the broker lets clients in: aiokafka's keyword arguments."""
     session_timeout_s: float = 10.0
     rebalance_timeout_s: float = 30.0
     request_timeout_s: float = 40.0
@@ -183,6 +186,7 @@ def create_faust_app(
     app = ChunkApp(
         settings.app_id,
         broker=f"kafka://{settings.bootstrap}",
+        broker_credentials=_credentials(settings.auth),
         autodiscover=False,
         # Exactness is ours (positions in the state); Faust's exactly_once crashes two workers.
         processing_guarantee="at_least_once",
@@ -233,3 +237,16 @@ def create_faust_app(
     app._hooks = hooks
     app._clock = clock
     return app
+
+
+def _credentials(auth: Mapping[str, Any]) -> Any:
+    """The same for Faust, which has classes for it; None without any."""
+    context = auth.get("ssl_context")
+    if "sasl_mechanism" in auth:
+        return SASLCredentials(
+            username=auth["sasl_plain_username"],
+            password=auth["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=auth["sasl_mechanism"],
+        )
+    return None if context is None else SSLCredentials(context)

@@ -79,7 +79,6 @@ class SourceRunner:
         self._room.set()
         self._draining = False
         self._task: asyncio.Task[None] | None = None
-        self._marked: tuple[int, int | None] = (-2, None)
         self._marked_at_ms = 0
         self._flushed_at_ms = monotonic_ms()
 
@@ -226,12 +225,11 @@ class SourceRunner:
         level = self.level
         caught_up_at = self._parts.intake.caught_up_at(self.sp)
         self._rows += [self._put(send) for send in level.partials(caught_up_at)]
-        state = (level.through, caught_up_at)
         now = monotonic_ms()
-        if state == self._marked and now - self._marked_at_ms < MARK_EVERY_MS:
-            return
-        self._marked, self._marked_at_ms = state, now
-        for send in level.marks(self._parts.clock(), caught_up_at):
+        every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
+        if every:
+            self._marked_at_ms = now
+        for send in level.marks(self._parts.clock(), caught_up_at, every=every):
             self._put(send)
 
     async def _flush(self) -> None:

@@ -23,7 +23,7 @@ from streams.worker.lane import Batch, Lane
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 logger = get_logger(__name__)
 
@@ -62,11 +62,13 @@ class Outbox:
         switch: StopSwitch,
         presence: Presence,
         client_id: str = "ecindex-outbox",
+        auth: Mapping[str, Any] | None = None,
         settings: OutboxSettings | None = None,
         clock: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
+        self._auth = auth or {}
         self._settings = settings or OutboxSettings()
         self._switch = switch
         self._presence = presence
@@ -85,6 +87,7 @@ class Outbox:
         settings = self._settings
         producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
+            **self._auth,
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,

@@ -46,6 +46,7 @@ class Bench:
             first=self.bursts * 1_000_000,
             start_ms=start_ms,
             span_ms=int(span_s * 1000),
+            partitions=rig.inputs,
             backlog=backlog if self.bursts == 1 else 0,
         )
         producing = asyncio.create_task(rig.produce(made, begin_ms=start_ms))

@@ -11,13 +11,14 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import TopicPartition
+from faults.conftest import Bench
 from support.oracle import CheckpointTail
-from support.rig import until
+from support.rig import Rig, until
 from support.toys import read_all
 
 from streams.worker.stops import ExitCode
 
-pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.chaos, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
@@ -268,3 +269,23 @@ async def test_a_stop_while_recovering_ends_in_order(bench):
     await bench.whole()
     await bench.burst(events=400, span_s=1)
     await bench.judge()
+
+
+async def test_a_spare_without_partitions_takes_over_from_a_killed_owner(tmp_path, bench, unique):
+    """One partition of everything: the second worker has none, and must not leave the group."""
+    spare = Bench(Rig(tmp_path, stack=bench.rig.stack, name=unique("spare"), inputs=1, partials=1))
+    async with spare.rig as rig:
+        owner = rig.worker("owner")
+        await rig.ready()
+        rig.worker("spare")
+        await rig.ready()
+        await spare.burst(events=300, span_s=8)
+        await rig.caught_up()
+        rig.fault("kill -9 the owner for good")
+        owner._leaving = True
+        await asyncio.to_thread(owner.child.kill)
+        await spare.burst(events=300, span_s=2)
+        rig.workers.remove(owner)
+        await spare.judge()
+        owned = [line for line in rig.workers[0].log().splitlines() if "partitions_owned" in line]
+        assert '"sources": 0' in owned[0] or "sources=0" in owned[0]

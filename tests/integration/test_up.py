@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import time
 import urllib.request
 
 import psutil
@@ -128,3 +129,17 @@ def test_a_temporary_directory_is_removed(tmp_path):
         assert list(tmp_path.glob("ecindex-*"))
         assert command.end(signal.SIGTERM)[0] == 0
     assert not list(tmp_path.glob("ecindex-*"))
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path):
+    with Command("up", "--dir", tmp_path, "--inputs", "1", "--json") as command:
+        command.line()
+        children = command.children()
+        # Frozen, it would be waited for until the deadline.
+        os.kill(pid_of(tmp_path, "worker-0"), signal.SIGSTOP)
+        command.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        code, _out, err = command.end(signal.SIGTERM)
+        assert code == 1
+        assert "second signal" in err
+        assert not [child for child in children if child.is_running()]

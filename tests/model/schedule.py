@@ -145,6 +145,6 @@ def script(schedule: Schedule, switch: Switch | None = None) -> str:
                 lines.append(f"{action!r},")
                 lines.append(f"    # {world.do(action)}")
             world.finish()
-        except Exception as error:  # noqa: BLE001 - printed, that is what a script is for
+        except Exception as error:
             lines.append(f"=> {type(error).__name__}: {error}")
     return "\n".join(lines)

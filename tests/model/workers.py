@@ -180,8 +180,8 @@ class Level1(Worker):
             self._delete(flush.delete_keys)
         if self.off("ids_apart"):
             rows, ids = split_ids(flush.value)
-            self.unacked.append(self.put(table, flush.key + b"-ids", ids))
             self.unacked.append(self.put(table, flush.key, rows))
+            self.unacked.append(self.put(table, flush.key + b"-ids", ids))
         else:
             self.unacked.append(self.put(table, flush.key, flush.value))
         self.done = f"flush {flush.key.decode()} through {flush.through}, {len(days)} days"

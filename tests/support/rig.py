@@ -267,7 +267,7 @@ class Rig(Oracle):
             acks="all",
             enable_idempotence=True,
             linger_ms=5,
-            request_timeout_ms=15_000,
+            request_timeout_ms=120_000,  # also how long a full buffer waits for an absent broker
             max_request_size=8_000_000,
         ) as producer:
             # A broker that is away for longer than the request timeout must not lose records.

@@ -65,8 +65,57 @@ def dead_letters_hang():
     level1.SourceRunner._put_aside = put_aside
 
 
+def lost_chunks():
+    """One chunk in ten is lost between the fetch and the fold, as a cleared queue loses it."""
+    import itertools
+
+    from streams.worker import app
+
+    numbers = itertools.count(1)
+    fold = app.IndexWorker._fold
+
+    async def lossy(self, chunk):
+        if next(numbers) % 10:
+            await fold(self, chunk)
+
+    app.IndexWorker._fold = lossy
+
+
+def believes_commits():
+    """Goes on from the group's committed offsets, as consumers do."""
+    from streams.worker import consumer_thread
+
+    async def seek_open(self, tps):
+        consumer = self._ensure_consumer()
+        begins = await consumer.beginning_offsets(tps)
+        found = {}
+        for tp in tps:
+            found[tp] = await consumer.committed(tp) or begins[tp]
+            consumer.seek(tp, found[tp])
+            self._next_fetch[tp] = found[tp]
+        return found
+
+    consumer_thread.ChunkConsumerThread._seek_open = seek_open
+
+
+def never_away():
+    """A process that was suspended does not notice."""
+    from streams.worker import stops
+
+    stops.Presence.away_ms = lambda _self: None
+
+
 PATCHES = {
-    each.__name__: each for each in (no_contiguity, no_redis_fence, stuck_fold, dead_letters_hang)
+    each.__name__: each
+    for each in (
+        no_contiguity,
+        no_redis_fence,
+        stuck_fold,
+        dead_letters_hang,
+        lost_chunks,
+        believes_commits,
+        never_away,
+    )
 }
 
 

@@ -1,0 +1,164 @@
+"""The checkpoint chain: bounded, always recoverable, never larger than a record may be."""
+
+import json
+
+import pytest
+
+from streams.flow import chain as module
+from streams.flow.chain import Chain, Identity, RecoveryError, source_of
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.fold import SourceFold
+from streams.index.panes import DAY_MS
+from tests.support.events import PANE, T0
+from tests.support.flow_harness import METHODOLOGY, order
+
+SP = SourcePartition("orders", 3)
+IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 8)
+
+
+class Owner:
+    """A chain with its table."""
+
+    def __init__(self, table: dict[bytes, bytes], nonce: str = "w1", length: int = 3) -> None:
+        self.table = table
+        self.chain = Chain(
+            SourceFold(SP, METHODOLOGY, payments=False), IDENTITY, nonce, length=length
+        )
+        self.recovered = self.chain.recover(dict(table))
+
+    def fold(self, *events: tuple[dict, int]) -> None:
+        values = [json.dumps(event).encode() for event, _ in events]
+        first = self.chain.fold.through + 1
+        arrivals = [arrived_ms for _, arrived_ms in events]
+        last = first + len(values) - 1
+        self.chain.fold.fold(Chunk(SP, first, last, [None] * len(values), values, arrivals))
+
+    def flush(self, *, deletes: bool = True) -> module.Flush:
+        flush = self.chain.flush()
+        self.table[flush.key] = flush.value
+        if deletes:
+            for key in flush.delete_keys:
+                self.table.pop(key, None)
+        return flush
+
+
+def test_an_empty_table_is_the_beginning():
+    owner = Owner({})
+    assert owner.recovered == []
+    assert owner.chain.fold.through == -1
+    assert not owner.chain.due
+    assert owner.chain.pending_bytes == 0
+
+
+def test_a_chain_comes_to_rest_when_everything_in_it_is_alive():
+    # One record retired and one written for ever, without any new event.
+    owner = Owner({}, length=1)
+    for number in range(20):
+        events = [order(f"e{number}-{at}", T0 + at % 3 * PANE) for at in range(60)]
+        owner.fold(*((event, T0) for event in events))
+        owner.flush()
+    for _ in range(20):
+        if not owner.chain.due:
+            break
+        owner.flush()
+    assert not owner.chain.due
+    assert len(owner.table) == owner.chain.entries <= 4
+    heir = Owner(dict(owner.table), "w2", length=1)
+    assert heir.chain.fold.through == 1199
+    assert heir.chain.fold.held_ids == 1200
+
+
+def test_a_chain_shrinks_when_its_panes_have_closed():
+    owner = Owner({}, length=3)
+    for number in range(10):
+        owner.fold((order(f"e{number}", T0), T0))
+        owner.flush()
+    for number in range(10):
+        owner.fold((order(f"f{number}", T0 + DAY_MS), T0 + DAY_MS))
+        owner.flush()
+    # The days of each record live on, but no chain is longer than four times its length.
+    assert len(owner.table) <= 12
+    for number in range(10):
+        at_ms = T0 + (40 + number) * DAY_MS
+        owner.fold((order("g", at_ms), at_ms))
+        owner.flush()
+    assert len(owner.table) <= 12
+    assert not any(key.endswith(b"|1") for key in owner.table)
+
+
+@pytest.mark.parametrize("quantity", [1, 2**31, 2**52])
+def test_no_record_is_larger_than_a_record_may_be(monkeypatch, quantity):
+    # However wide the sums: an estimate that a producer can beat would end the worker, again and again.
+    monkeypatch.setattr(module, "RECORD_BYTES_MAX", 12_000)
+    owner = Owner({}, length=2)
+    number = 0
+    for flushes in range(60):
+        for _ in range(500):
+            if owner.chain.pending_bytes >= 6_000:
+                break
+            lines = [("books", quantity, 1), ("computing", quantity % 7 + 1, quantity // 9 + 1)]
+            at_ms = T0 + (number % 20) * PANE
+            owner.fold(
+                (order(f"{number}", at_ms, lines=lines[: 1 + number % 2], region="punjab"), T0)
+            )
+            number += 1
+        flush = owner.flush()
+        assert len(flush.value) <= 12_000, flushes
+    assert Owner(dict(owner.table), "w2").chain.fold.through == number - 1
+
+
+def test_foreign_records_go_once_the_own_chain_has_left_them_behind():
+    table: dict[bytes, bytes] = {}
+    first = Owner(table, "w1")
+    first.fold((order("a", T0), T0))
+    first.flush()
+    heir = Owner(table, "w2")
+    first.fold((order("b", T0), T0))
+    first.flush()  # the zombie's branch: w1|2
+    later = Owner(table, "w3")
+    assert later.chain.fold.through == 1, "the branch that knows more"
+    heir.fold((order("b", T0), T0), (order("c", T0), T0))
+    heir.flush()  # w2|2, unknown to w3
+    for number in range(12):
+        later.fold((order(f"d{number}", T0 + DAY_MS * number), T0 + DAY_MS * number))
+        later.flush()
+    assert b"orders|3|w2|2" in table
+    last = Owner(table, "w4")
+    for number in range(12, 24):
+        last.fold((order(f"d{number}", T0 + DAY_MS * number), T0 + DAY_MS * number))
+        last.flush()
+    assert not any(b"|w1|" in key or b"|w2|" in key for key in table)
+
+
+def test_no_complete_chain_is_an_error_that_says_who_must_act():
+    owner = Owner({})
+    for number in range(2):
+        owner.fold((order(f"e{number}", T0), T0))
+        owner.flush()
+    del owner.table[b"orders|3|w1|1"]
+    with pytest.raises(RecoveryError, match=r"no complete chain.*operator"):
+        Owner(owner.table, "w2")
+
+
+@pytest.mark.parametrize(
+    ("identity", "says"),
+    [
+        (Identity(1, "other", "topic-id", 8), "restore the file or raise `edition`"),
+        (Identity(2, METHODOLOGY.content_hash, "topic-id", 8), "restore the file or raise"),
+        (Identity(1, METHODOLOGY.content_hash, "new-id", 8), "raise `edition`"),
+        (Identity(1, METHODOLOGY.content_hash, "topic-id", 9), "raise `edition`"),
+    ],
+)
+def test_checkpoints_of_another_topic_or_methodology_are_refused(identity, says):
+    owner = Owner({})
+    owner.fold((order("a", T0), T0))
+    owner.flush()
+    chain = Chain(SourceFold(SP, METHODOLOGY, payments=False), identity, "w2")
+    with pytest.raises(RecoveryError, match=says):
+        chain.recover(owner.table)
+
+
+def test_a_key_names_its_source_partition():
+    owner = Owner({})
+    owner.fold((order("a", T0), T0))
+    assert source_of(owner.flush().key) == SP
