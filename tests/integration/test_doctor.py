@@ -34,6 +34,13 @@ async def test_without_a_broker_it_says_so_and_fails(bare):
     assert "bootstrap_servers" in by_level["wrong"]["broker"]["mend"]
 
 
+async def test_secrets_are_masked(bare):
+    bare.overrides["redis.password"] = "open-sesame"
+    _, out, err = await bare.command("doctor", check=1)
+    assert "redis.password = ******** (environment ECINDEX_REDIS__PASSWORD)" in out
+    assert "open-sesame" not in out + err
+
+
 async def test_missing_topics_are_named_with_what_creates_them(bare):
     _, by_level = await doctor(bare, code=1)
     assert "ecindex topics create" in by_level["wrong"]["topics"]["mend"]
