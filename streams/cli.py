@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from streams.ops.dead_letters import Selection
     from streams.ops.topics import Difference, Report
     from streams.ops.up import LocalIndex
     from streams.settings import Settings
@@ -48,6 +49,18 @@ Arrival = Annotated[
     ),
 ]
 
+WorkerUrls = Annotated[
+    list[str] | None,
+    typer.Option("--worker", metavar="URL", help="A worker's metrics address; repeatable."),
+]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only of this.")]
+SourceTopic = Annotated[
+    str | None, typer.Option("--topic", metavar="TOPIC", help="Only of this input.")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")]
 InputPartitions = Annotated[
     int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
 ]
@@ -59,6 +72,10 @@ topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their conf
 app.add_typer(topics_app, name="topics")
 bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
 app.add_typer(bench_app, name="bench")
+letters_app = typer.Typer(no_args_is_help=True, help="Records that break the contract.")
+app.add_typer(letters_app, name="dead-letters")
+late_app = typer.Typer(no_args_is_help=True, help="Events that came later than grace.")
+app.add_typer(late_app, name="late")
 
 
 @app.callback()
@@ -222,6 +239,143 @@ def audit_command(
     else:
         typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.equal else WRONG)
+
+
+@app.command("doctor")
+def doctor(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    worker: WorkerUrls = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with this installation, and the command that mends it."""
+    from streams.ops.doctor.run import diagnose
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
+        diagnosis = asyncio.run(diagnose(settings, worker or ()))
+    if as_json:
+        echo_json(diagnosis.as_json())
+    else:
+        typer.echo("\n".join(diagnosis.lines()))
+    raise typer.Exit(WRONG if diagnosis.wrong else 0)
+
+
+@letters_app.command("list")
+def dead_letters_list(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    since: Since = None,
+    reason: Reason = None,
+    topic: SourceTopic = None,
+    limit: Limit = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Records that break the contract, the newest last."""
+    _list_letters("dead_letters", bootstrap, config, (since, reason, topic, limit), as_json=as_json)
+
+
+@late_app.command("list")
+def late_list(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    since: Since = None,
+    topic: SourceTopic = None,
+    limit: Limit = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Events that came later than grace, the newest last."""
+    _list_letters("late", bootstrap, config, (since, None, topic, limit), as_json=as_json)
+
+
+@letters_app.command("replay")
+def dead_letters_replay(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    since: Since = None,
+    reason: Reason = None,
+    topic: SourceTopic = None,
+    limit: Limit = 50,
+    *,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also those whose copy became a dead letter.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters to their topics once more, as they were."""
+    from streams.ops.dead_letters import list_letters, replay, replayable
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        selection = _selection(since, reason, topic, limit)
+        found = asyncio.run(list_letters(settings, settings.topics.dead_letters, selection))
+        letters = replayable(found.letters, again=again)
+        if letters and not yes:
+            typer.echo("\n".join(letter.line() for letter in letters), err=True)
+            typer.confirm(f"send these {len(letters)} again?", abort=True, err=True)
+        done = asyncio.run(replay(settings, letters))
+    if as_json:
+        echo_json({"sent": done.sent, "left_out": done.left_out})
+    else:
+        typer.echo(f"sent {done.sent}; what is older than grace will be too late")
+        typer.echo("".join(f"left out {n}: {why}\n" for why, n in done.left_out.items()), nl=False)
+    raise typer.Exit(WRONG if done.left_out else 0)
+
+
+@letters_app.command("release")
+def dead_letters_release(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
+    worker: WorkerUrls = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Let a halted source partition go on, at whichever of the workers given owns it."""
+    from streams.ops.workers_http import release
+
+    with reported():
+        owner = asyncio.run(release(worker or (), topic, partition))
+    if as_json:
+        echo_json({"released": f"{topic}-{partition}", "worker": owner})
+    else:
+        typer.echo(f"{topic}-{partition} goes on at {owner}")
+
+
+def _list_letters(
+    which: str,
+    bootstrap: str | None,
+    config: Path | None,
+    chosen: tuple[str | None, str | None, str | None, int],
+    *,
+    as_json: bool,
+) -> None:
+    from streams.ops.dead_letters import list_letters
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        topic = getattr(settings.topics, which)
+        listing = asyncio.run(list_letters(settings, topic, _selection(*chosen)))
+    if as_json:
+        echo_json(listing.as_json())
+    else:
+        typer.echo("\n".join(listing.lines()))
+
+
+def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
+    from streams.index.instants import parse_instant
+    from streams.ops.dead_letters import Selection
+    from streams.settings import Problem, SettingsError
+
+    since_ms = None if since is None else parse_instant(since)
+    if since is not None and since_ms is None:
+        expected = "an instant as 2026-11-24T09:54:00Z"
+        raise SettingsError([Problem("--since", repr(since), "command line", expected)])
+    return Selection(since_ms, reason, topic, limit)
 
 
 @bench_app.command("fold")

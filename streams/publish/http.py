@@ -1,14 +1,64 @@
-"""/metrics, /livez and /readyz of a worker, on one address and port."""
+"""/metrics, /livez, /readyz and /partitions of a worker, on one address and port.
+
+``POST /partitions/{topic}/{partition}/release`` is the one thing that changes anything. Whoever is
+on this machine may do it, as they may end the process: it is answered to loopback peers only, and
+only with a header that a web page of another origin cannot send.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Protocol
 
+import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 LOOPBACK = "127.0.0.1"
+RELEASE_HEADER = "X-Ecindex-Release"
+"""A header of our own makes browsers ask first, and nobody answers them."""
+
+
+class Released(StrEnum):
+    """What became of a request to release a source partition."""
+
+    RELEASED = "released"
+    NOT_HALTED = "not_halted"
+    NOT_OWNED = "not_owned"
+    """Another worker has it, or none."""
+
+
+class PartitionState(msgspec.Struct, frozen=True):
+    """A source partition of this worker. ``halted``: why it takes no more records."""
+
+    topic: str
+    partition: int
+    through: int
+    log_end: int | None
+    halted: str | None
+
+
+class Partitions(Protocol):
+    """The source partitions that a worker owns."""
+
+    def states(self) -> list[PartitionState]:
+        """Each of them."""
+        ...
+
+    def release(self, topic: str, partition: int) -> Released:
+        """Go on with a halted one."""
+        ...
+
+
+_RELEASE_STATUS = {
+    Released.RELEASED: HTTPStatus.OK,
+    Released.NOT_HALTED: HTTPStatus.CONFLICT,
+    Released.NOT_OWNED: HTTPStatus.NOT_FOUND,
+}
 
 
 class MetricsServer:
@@ -24,12 +74,14 @@ class MetricsServer:
         ready: Callable[[], str | None],
         *,
         before_scrape: Callable[[], None] = lambda: None,
+        partitions: Partitions | None = None,
         host: str = LOOPBACK,
         port: int = 0,
     ) -> None:
         self._registry = registry
         self._before_scrape = before_scrape
         self._ready = ready
+        self._partitions = partitions
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -43,6 +95,9 @@ class MetricsServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
+        if self._partitions is not None:
+            app.router.add_get("/partitions", self._states)
+            app.router.add_post("/partitions/{topic}/{partition}/release", self._release)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
@@ -75,3 +130,26 @@ class MetricsServer:
         if reason is None:
             return web.Response(text="ok\n")
         return web.Response(status=503, text=f"{reason}\n")
+
+    async def _states(self, _request: web.Request) -> web.Response:
+        assert self._partitions is not None
+        body = msgspec.json.encode(self._partitions.states())
+        return web.Response(body=body, content_type="application/json")
+
+    async def _release(self, request: web.Request) -> web.Response:
+        assert self._partitions is not None
+        if not _is_loopback(request.remote) or RELEASE_HEADER not in request.headers:
+            text = f"from this machine only, with a header {RELEASE_HEADER}\n"
+            return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
+        topic, partition = request.match_info["topic"], request.match_info["partition"]
+        if not (partition.isascii() and partition.isdecimal()):
+            return web.Response(status=HTTPStatus.NOT_FOUND, text="no such partition\n")
+        outcome = self._partitions.release(topic, int(partition))
+        return web.Response(status=_RELEASE_STATUS[outcome], text=f"{outcome}\n")
+
+
+def _is_loopback(peer: str | None) -> bool:
+    try:
+        return peer is not None and ipaddress.ip_address(peer).is_loopback
+    except ValueError:
+        return False

@@ -15,11 +15,11 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams.clock import now_ms
-from streams.flow.chain import NEW_EDITION, Identity, RecoveryError
+from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.index.methodology import Methodology
-from streams.publish.http import MetricsServer
+from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import RedisStore
 from streams.settings import Settings
@@ -33,7 +33,7 @@ from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch
 from streams.worker.tables import PartitionTable
-from streams.worker.topic_ids import UNKNOWN, log_ends
+from streams.worker.topic_ids import UNKNOWN, check_log_ends
 
 HEARTBEAT_S = 1.0
 
@@ -116,6 +116,7 @@ class IndexWorker:
             self.metrics.registry,
             self._why_not_ready,
             before_scrape=self._before_scrape,
+            partitions=self,
             host=settings.metrics.host,
             port=settings.metrics.port,
         )
@@ -217,12 +218,7 @@ class IndexWorker:
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
 
     async def _check_log_ends(self) -> None:
-        """Refuse to start over a log that ends before what the state includes.
-
-        Topic ids do not show it: the log of the same topic may have lost its end (a replica that
-        was behind became leader), and of the partials no id is kept. Once, at start-up: later it is
-        the transport that finds out.
-        """
+        """Refuse to start over a log that ends before the state; later the transport finds out."""
         if self._log_ends_checked:
             return
         partials = self.settings.topics.partials
@@ -230,17 +226,10 @@ class IndexWorker:
         for partition, runner in self._markets.items():
             floors = [market.floor_applied for market in runner.compiled.markets.values()]
             throughs[SourcePartition(partials, partition)] = max(floors, default=-1)
-        counts = {**self._partitions, partials: self.settings.topics.partials_partitions}
         try:
-            ends = await log_ends(self.settings.kafka, counts)
+            await check_log_ends(self.settings.kafka, throughs)
         except KafkaError as error:
             raise Fatal(ExitCode.NO_BROKER, f"cannot ask where the logs end: {error!r}") from error
-        for sp, through in throughs.items():
-            if offset_after(through) > ends[sp]:
-                raise RecoveryError(
-                    f"{sp}: the state includes offset {through}, the log ends at {ends[sp]}; "
-                    f"{NEW_EDITION}"
-                )
         self._log_ends_checked = True
 
     def _runners(self) -> list[SourceRunner | MarketsRunner]:
@@ -272,6 +261,32 @@ class IndexWorker:
         self._markets[sp.partition] = MarketsRunner(
             self._level2, sp, compiled, self._merged.changelog_topic_name
         )
+
+    # -- what the metrics server shows and does ---------------------------------------------------
+
+    def states(self) -> list[PartitionState]:
+        """State of each source partition owned."""
+        return [
+            PartitionState(
+                sp.topic,
+                sp.partition,
+                runner.level.through,
+                self.app.intake.log_end(sp),
+                runner.halted,
+            )
+            for sp, runner in sorted(self._sources.items())
+        ]
+
+    def release(self, topic: str, partition: int) -> Released:
+        """Go on with a halted source partition."""
+        runner = self._sources.get(SourcePartition(topic, partition))
+        if runner is None:
+            return Released.NOT_OWNED
+        if runner.halted is None:
+            return Released.NOT_HALTED
+        runner.release()
+        _log.info("partition_released", topic=topic, partition=partition)
+        return Released.RELEASED
 
     # -- life ------------------------------------------------------------------------------------
 

@@ -58,6 +58,8 @@ class SourceRunner:
         topics = parts.settings.topics
         self.sp = sp
         self.closed = False
+        self.halted: str | None = None
+        """Why nothing more is folded, until ``release``."""
         self.level = SourceLevel(
             sp,
             parts.methodology,
@@ -137,6 +139,7 @@ class SourceRunner:
 
     def halt(self, reason: str, detail: str) -> None:
         """Stop this source partition; the others go on (exactness rule 8)."""
+        self.halted = f"{reason}: {detail}"
         self._parts.intake.pause(self.sp)
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(1)
         _log.error(
@@ -151,6 +154,7 @@ class SourceRunner:
 
     def release(self) -> None:
         """Go on after ``halt``."""
+        self.halted = None
         self.level.forgive_rejects()
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(0)
         self._parts.intake.resume(self.sp)

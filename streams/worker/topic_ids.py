@@ -1,4 +1,4 @@
-"""Which incarnation of a topic this is: its id, its partition count, where its logs end.
+"""Which incarnation of a topic this is: its id, its partition count, whether its logs reach the state.
 
 A topic that was deleted and made anew has the same name and begins at offset 0 again; checkpoints
 of the old one must not be gone on from (exactness rule 9). The broker tells topics apart by id, in
@@ -8,7 +8,7 @@ is spelled out here. tests/contract holds the seam.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,8 +29,10 @@ from aiokafka.protocol.types import (
 )
 from aiokafka.structs import TopicPartition
 
+from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import SourcePartition
 from streams.settings import KafkaSettings
+from streams.worker.contiguity import offset_after
 
 _UUID_BYTES = 16
 UNKNOWN = ""
@@ -160,13 +162,18 @@ async def topic_identities(
     return identities
 
 
-async def log_ends(kafka: KafkaSettings, partitions: dict[str, int]) -> dict[SourcePartition, int]:
-    """Where the log of each partition ends now. Raises KafkaError."""
-    tps = [
-        TopicPartition(topic, number)
-        for topic, count in partitions.items()
-        for number in range(count)
-    ]
+async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition, int]) -> None:
+    """Refuse a state that includes more than its log holds. Raises RecoveryError, KafkaError.
+
+    Topic ids do not show it: the log of the same topic may have lost its end (a replica that was
+    behind became leader), and of the partials no id is kept.
+    """
+    tps = [TopicPartition(sp.topic, sp.partition) for sp in throughs]
     async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
         ends = await consumer.end_offsets(tps)
-    return {SourcePartition(tp.topic, tp.partition): end for tp, end in ends.items()}
+    for sp, through in throughs.items():
+        end = ends[TopicPartition(sp.topic, sp.partition)]
+        if offset_after(through) > end:
+            raise RecoveryError(
+                f"{sp}: the state includes offset {through}, the log ends at {end}; {NEW_EDITION}"
+            )

@@ -12,6 +12,7 @@ import redis.asyncio
 from aiokafka import AIOKafkaProducer
 from support.flow_harness import order, payment
 from support.installation import Installation
+from support.kafka import delete_records
 from support.toys import read_all
 
 from streams.clock import now_ms
@@ -241,3 +242,21 @@ async def test_a_log_that_nobody_folds_is_a_difference_that_says_who_must_act(in
     assert [each.stage for each in report.differences] == ["progress"]
     assert "doctor" in report.differences[0].act
     assert time.monotonic() - began < 60
+
+
+async def test_what_a_cut_log_cannot_tell_is_said_and_the_rest_is_judged(installed):
+    async with installed.producer() as producer:
+        await history(installed, producer, minutes=4)
+        before = await installed.audit()
+        assert before.equal, "\n".join(before.lines())
+        topics = installed.settings.topics
+        for topic in (topics.orders, topics.payments):
+            for partition in range(installed.inputs):
+                await delete_records(installed.stack.bootstrap, topic, partition, 20)
+        report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    reasons = {each.reason for each in report.not_judged}
+    assert "the beginning of the log is gone" in reasons
+    assert report.judged["values"] < before.judged["values"]
+    assert report.sources[f"{topics.orders}-0"]["begin"] == 20
+    assert any("the beginning of the log is gone" in line for line in report.lines())

@@ -82,6 +82,22 @@ async def test_a_topic_made_anew_is_not_the_one_that_was_folded(stopped):
             await stopped.send(producer, "orders", order(f"new{number}", now_ms()), at_ms=now_ms())
         await producer.flush()
     assert before[topic].topic_id in await refused(stopped)
+    await another_edition_goes_on(stopped)
+
+
+async def another_edition_goes_on(installed):
+    """What the message advises, done."""
+    text = installed.settings.methodology.read_text().replace("edition = 1\n", "edition = 2\n")
+    raised = installed.directory / "methodology.toml"
+    raised.write_text(text)
+    installed.overrides["methodology"] = raised
+    created = (await installed.create_topics()).created
+    assert {name.split("-e2-")[0] for name in created} == {installed.name}
+    child = installed.start_worker()
+    report = await installed.audit(markets=["PK"])
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged["values"] > 100
+    assert child.running
 
 
 async def test_partitions_that_were_added_are_refused(stopped):

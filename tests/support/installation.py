@@ -67,6 +67,13 @@ class Installation:
         self.workers.append(child)
         return child
 
+    def metrics_of(self, child):
+        """Address of a worker's server, once it has printed it."""
+        for line in child.log_tail(10_000).splitlines():
+            if line.startswith('{"metrics"') and "event" not in line:
+                return json.loads(line)["metrics"]
+        return None
+
     async def command(self, *arguments, check=None):
         """Run ``ecindex``; (exit code, output, errors)."""
         process = await asyncio.create_subprocess_exec(

@@ -27,40 +27,16 @@ from streams.index.events import (
 )
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
+from streams.ops.audit.asking import Ask, PrefixState
 from streams.ops.audit.sums import EventSums, Sums, totals
 
 ASIDES_MAX = 2_000_000
-FOREVER_MS = 2**62
 TOO_LATE = "too_late"
 _LEDGERS = ("placed", "cancelled", "refunded")
 
 Event = OrderEvent | PaymentEvent
 Sink = Callable[[SourcePartition, SlotKey, Sums, bool], None]
 """(source partition, slot, its sums, whether it is closed): each slot once."""
-
-
-@dataclass(slots=True)
-class Ask:
-    """What to keep of the replay of one source partition."""
-
-    state_at: int | None = None
-    """Offset at which the whole state is wanted (the checkpoint's ``through``)."""
-    rows_at: dict[int, set[SlotKey]] = field(default_factory=dict)
-    """Offset -> slots whose row is wanted as of that offset, included."""
-    keep: set[SlotKey] = field(default_factory=set)
-    """Slots wanted with the state although they may be closed by then."""
-
-
-@dataclass(slots=True)
-class PrefixState:
-    """The state after some offset: what a checkpoint must hold."""
-
-    watermarks: dict[str, int]
-    rows: dict[SlotKey, Sums]
-    """Of every open slot, and of closed ones that were asked for."""
-    open: frozenset[SlotKey]
-    ids: dict[SlotKey, array[int]]
-    """Hashed ids of each open pane, sorted."""
 
 
 @dataclass(slots=True)
@@ -81,19 +57,6 @@ class _Market:
         self.panes: dict[int, _Pane] = {}
         self.days: dict[int, Sums] = {}
         self.next_close_ms: int | None = None
-
-
-def blind_before(begins_at: int, first_ms: int | None, methodology: Methodology) -> int:
-    """Slots that begin before this cannot be recomputed: the beginning of the log is gone.
-
-    What was cut off arrived before the first record left (``first_ms``), up to grace of disorder; it
-    happened at most ``ahead`` later than it arrived.
-    """
-    if begins_at == 0:
-        return NEVER_MS
-    if first_ms is None:
-        return FOREVER_MS
-    return first_ms + methodology.ahead_ms + methodology.grace_ms
 
 
 class SourceBatch:
@@ -118,15 +81,18 @@ class SourceBatch:
         self.state: PrefixState | None = None
         self.rows: dict[tuple[int, SlotKey], Sums] = {}
         """Answers to ``rows_at``; a slot without an event has none."""
+        self.watermarks_at: dict[int, dict[str, int]] = {}
+        """Answers to ``watermarks_at``."""
         self.through = -1
         self.blind_before_ms = blind_before_ms
         self._methodology = methodology
         self._payments = payments
         self._sink = sink
         self._ask = ask or Ask()
-        self._stops = sorted(
-            {*self._ask.rows_at, *(() if self._ask.state_at is None else (self._ask.state_at,))}
-        )
+        stops = {*self._ask.rows_at, *self._ask.watermarks_at}
+        if self._ask.state_at is not None:
+            stops.add(self._ask.state_at)
+        self._stops = sorted(stops)
         self._wanted = self._ask.keep.union(*self._ask.rows_at.values())
         self._kept: dict[SlotKey, Sums] = {}
         self._markets = {code: _Market(each) for code, each in methodology.markets.items()}
@@ -311,6 +277,8 @@ class SourceBatch:
             sums = self._row(slot)
             if sums is not None:
                 self.rows[offset, slot] = dict(sums)
+        if offset in self._ask.watermarks_at:
+            self.watermarks_at[offset] = self.watermarks()
         if offset == self._ask.state_at:
             self.state = self._state()
 

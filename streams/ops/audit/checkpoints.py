@@ -13,7 +13,8 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.partials import Layout
-from streams.ops.audit.batch import Ask, PrefixState, SourceBatch
+from streams.ops.audit.asking import Ask, PrefixState
+from streams.ops.audit.batch import SourceBatch
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import CHECKPOINT, Report
 from streams.ops.audit.slots import GONE, Blind, slot_name

@@ -143,6 +143,9 @@ class JournalLog:
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, stored.where)
+        else:
+            reason = "revisions: they say what was published before, which nothing keeps"
+            self._report.skip(JOURNAL, reason, stored.where, max(1, len(record.revisions)))
 
     def _minute(self, record: _Record, version: Fence, where: str) -> None:
         last = self._minutes.get(record.market)

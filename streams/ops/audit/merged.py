@@ -70,6 +70,8 @@ class MergedLog:
         for key, stored in self._records.items():
             kind, _, rest = key.decode(errors="replace").partition("|")
             if kind == _FENCE:
+                reason = "floors for the next owner: versions, not sums"
+                self._report.skip(MERGED, reason, stored.where)
                 continue
             try:
                 market, start, _writer = rest.split("|")

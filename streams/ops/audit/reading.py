@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -126,6 +127,8 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
     )
     try:
         await consumer.start()
+        # Stopped before its tasks ran once, aiokafka 0.14 lets their cancellation out of stop().
+        await asyncio.sleep(0)
         yield Logs(consumer)
     except KafkaError as error:
         raise OperationError(

@@ -58,6 +58,13 @@ class RedisReader:
         self._url = redis.url
         self._report = report
 
+    async def ping(self) -> None:
+        """Raises OperationError when Redis does not answer."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+
     async def read(self, market: str) -> MarketRedis | None:
         """Read one market; None when nothing of it is in Redis. Raises OperationError."""
         keys = market_keys(market, self._prefix)
@@ -130,6 +137,8 @@ class RedisJudge:
         self._judge_hash(held, windows)
         self._judge_snapshot(held, held.snapshot, windows)
         self._judge_days(held, cut)
+        for key in (held.keys.changes, held.keys.history):
+            self._report.skip(REDIS, "what changed, and sparklines: for display, bounded", key)
 
     def _judge_hash(self, held: MarketRedis, windows: list[ExpectedValue]) -> None:
         left = dict(held.values)

@@ -22,18 +22,21 @@ CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, REDIS, ASIDE, PROGRESS = (
 STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, REDIS, ASIDE, PROGRESS)
 """What is compared, in the order of the data's way: the first that differs is where it began."""
 
+_REFOLD = (
+    "keep the topics and report this table; another edition (raise `edition` in methodology.toml, "
+    "`ecindex topics create`, restart) folds everything anew from the log"
+)
 ACTS = {
-    CHECKPOINT: "the operator: level 1 holds what the log does not say; keep the topics, stop the "
-    "workers, report this table; resetting the partition: docs/runbook.md",
+    CHECKPOINT: f"the operator: level 1 holds what the log does not say; {_REFOLD}",
     PARTIALS: "the operator: restart the worker that owns the source partition: it sends every open "
-    "row again; report this table if it comes back",
-    MERGED: "the operator: level 2 holds what the log does not say; keep the topics, stop the "
-    "workers, report this table; resetting the market: docs/runbook.md",
+    f"row again; if this comes back, {_REFOLD}",
+    MERGED: f"the operator: level 2 holds what the log does not say; {_REFOLD}",
     VALUES: "the operator: restart the worker that owns the market: a new owner publishes every "
-    "current value again; a closed day needs docs/runbook.md",
-    JOURNAL: "the analyst: trust the recomputation; the operator: find who wrote to the journal",
-    REDIS: "the operator: nothing is lost, Redis is rebuilt from Kafka within 30 s while its owner "
-    "runs; if it stays, restart the worker that owns the market",
+    f"value that is open again; for a closed day {_REFOLD}",
+    JOURNAL: "the analyst: trust the recomputation, which is printed here; the operator: find who "
+    "else writes to the journal",
+    REDIS: "the operator: nothing is lost, Redis is rewritten within 30 s while its owner runs; if "
+    "it stays, restart the worker that owns the market",
     ASIDE: "the operator: a record was neither counted nor set aside, or both; keep the topics and "
     "report this table",
     PROGRESS: "the operator: look at `ecindex doctor`: a worker is missing, halted or behind",

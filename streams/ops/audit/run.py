@@ -15,24 +15,22 @@ from aiokafka.structs import TopicPartition
 from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
 from streams.flow.merged import PANES_KEPT_MS
-from streams.flow.state import DAY, NEVER_MS, SlotKey
+from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
-from streams.index.panes import HOUR_MS
-from streams.index.partials import Layout
-from streams.ops.audit.batch import Ask, SourceBatch, blind_before
-from streams.ops.audit.checkpoints import Chain, judge_chain
-from streams.ops.audit.cuts import Cut, PartialsLog, Row
-from streams.ops.audit.journal_view import FinalSums, JournalLog
+from streams.ops.audit.batch import SourceBatch
+from streams.ops.audit.cuts import Cut, PartialsLog
+from streams.ops.audit.journal_view import JournalLog
+from streams.ops.audit.judge_values import ValuesJudge
 from streams.ops.audit.merged import MergedLog
-from streams.ops.audit.published import Expectations, MarketValues, ValuesJudge
+from streams.ops.audit.published import Expectations, MarketValues
 from streams.ops.audit.reading import Extent, Logs, Stored, open_logs
 from streams.ops.audit.redis_view import MarketRedis, RedisJudge, RedisReader
-from streams.ops.audit.report import CHECKPOINT, PARTIALS, REDIS, VALUES, Report
+from streams.ops.audit.replay import Replay
+from streams.ops.audit.report import REDIS, VALUES, Report
 from streams.ops.audit.set_aside import AsideLog
 from streams.ops.audit.settle import Settled, settle
-from streams.ops.audit.slots import GONE, Blind, Calendar, slot_name
-from streams.ops.audit.sums import Columns, Sums, add_sums, differing
+from streams.ops.audit.slots import Blind, Calendar
 from streams.ops.errors import OperationError
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.topics import existing_partitions
@@ -96,15 +94,15 @@ class _Auditor:
         self._progress = progress
         self._calendar = Calendar(methodology)
         self._blind = Blind(self._calendar)
-        self._columns = {
-            code: Columns(Layout(market)) for code, market in methodology.markets.items()
-        }
         self._merged = MergedLog(methodology, report)
-        self._finals = FinalSums(methodology)
         self._cuts: dict[str, list[Cut]] = defaultdict(list)
         self._partials: list[PartialsLog] = []
         topics = settings.topics
         self._inputs = (topics.orders, topics.payments)
+        self._replay = Replay(
+            methodology, topics.payments, self._calendar, self._blind, self._cuts,
+            self._partials, self._merged, report,
+        )  # fmt: skip
         group = names.app_id(methodology.edition, topics.prefix)
         self._merged_changelog = changelog_topic(group, names.MERGED_TABLE)
         self._check_topics()
@@ -135,7 +133,7 @@ class _Auditor:
         await self._read_partials()
         await settled.catch_up_checkpoints(self._logs)
         asides = await self._read_asides()
-        batches = await self._replay(settled)
+        batches = await self._run_replay(settled)
         self._judge(settled, pairs)
         asides[0].judge(batches, asides[1])
         await self._read_journal(settled)
@@ -213,7 +211,7 @@ class _Auditor:
     async def _read_journal(self, settled: Settled) -> None:
         topic = self._settings.topics.journal
         log = JournalLog(
-            self._methodology, settled.values, self._finals, self._calendar, self._blind,
+            self._methodology, settled.values, self._replay.finals, self._calendar, self._blind,
             self._report,
         )  # fmt: skip
         cut: set[str] = set()
@@ -228,107 +226,26 @@ class _Auditor:
 
     # -- what the log says -----------------------------------------------------------------------
 
-    async def _replay(self, settled: Settled) -> dict[SourcePartition, SourceBatch]:
+    async def _run_replay(self, settled: Settled) -> dict[SourcePartition, SourceBatch]:
         batches: dict[SourcePartition, SourceBatch] = {}
         for topic in self._inputs:
             for tp, extent in (await self._extents(topic)).items():
                 sp = SourcePartition(tp.topic, tp.partition)
                 chain = settled.chain(sp)
-                batch = await self._replay_one(sp, tp, extent, self._ask(sp, chain))
-                self._after_replay(batch, chain, extent)
+                batch: SourceBatch | None = None
+                async for records in self._read(tp, extent):
+                    if batch is None:
+                        batch = self._replay.start(sp, chain, extent, records[0])
+                    batch.feed(
+                        [each.offset for each in records],
+                        [each.value for each in records],
+                        [each.timestamp_ms for each in records],
+                    )
+                if batch is None:
+                    batch = self._replay.start(sp, chain, extent, None)
+                self._replay.finish(batch, chain, extent)
                 batches[sp] = batch
         return batches
-
-    def _ask(self, sp: SourcePartition, chain: Chain) -> Ask:
-        ask = chain.ask()
-        for cuts in self._cuts.values():
-            for cut in cuts:
-                for (source, slot), through in cut.rows.items():
-                    if source == sp:
-                        ask.rows_at.setdefault(through, set()).add(slot)
-        for log in self._partials:
-            for (source, slot), row in log.rows.items():
-                if source == sp:
-                    ask.rows_at.setdefault(row.through, set()).add(slot)
-        return ask
-
-    async def _replay_one(
-        self, sp: SourcePartition, tp: TopicPartition, extent: Extent, ask: Ask
-    ) -> SourceBatch:
-        def start(first_ms: int | None) -> SourceBatch:
-            before_ms = blind_before(extent.begin, first_ms, self._methodology)
-            self._blind.add(sp, before_ms)
-            return SourceBatch(
-                sp,
-                self._methodology,
-                payments=sp.topic == self._settings.topics.payments,
-                sink=self._take_slot,
-                ask=ask,
-                blind_before_ms=before_ms,
-            )
-
-        batch: SourceBatch | None = None
-        arrival = "none"
-        async for records in self._read(tp, extent):
-            if batch is None:
-                batch = start(records[0].timestamp_ms)
-                arrival = records[0].arrival
-            batch.feed(
-                [each.offset for each in records],
-                [each.value for each in records],
-                [each.timestamp_ms for each in records],
-            )
-        if batch is None:
-            batch = start(None)
-        batch.finish()
-        self._report.sources[str(sp)] = {
-            "begin": extent.begin,
-            "end": extent.end,
-            "arrival": arrival,
-            "outcomes": dict(batch.outcomes),
-        }
-        return batch
-
-    def _take_slot(self, sp: SourcePartition, slot: SlotKey, sums: Sums, closed: bool) -> None:  # noqa: FBT001 - the sink's signature
-        if closed:
-            self._merged.add(sp, slot, sums, self._blind)
-            for cut in self._cuts.get(slot.market, ()):
-                if cut.closed(sp, slot, self._calendar):
-                    cut.add(sp, slot, sums)
-        if slot.book == DAY:
-            add_sums(self._finals.days.setdefault((slot.market, slot.slot), {}), sums)
-        else:
-            hour = slot.slot - slot.slot % HOUR_MS
-            add_sums(self._finals.hours.setdefault((slot.market, hour), {}), sums)
-
-    def _after_replay(self, batch: SourceBatch, chain: Chain, extent: Extent) -> None:
-        sp, report = batch.sp, self._report
-        report.sources[str(sp)]["through"] = chain.through
-        if chain.through >= extent.end:
-            report.differs(
-                CHECKPOINT, str(sp), "through", f"below the log's end {extent.end}",
-                chain.through, chain.where,
-            )  # fmt: skip
-        judge_chain(sp, chain, batch, self._blind, report)
-        for cut in (cut for cuts in self._cuts.values() for cut in cuts):
-            for (source, slot), through in cut.rows.items():
-                sums = batch.rows.get((through, slot)) if source == sp else None
-                if sums is not None:
-                    cut.add(sp, slot, sums)
-        for log in self._partials:
-            for (source, slot), row in log.rows.items():
-                if source == sp:
-                    self._judge_row(batch, slot, row)
-
-    def _judge_row(self, batch: SourceBatch, slot: SlotKey, row: Row) -> None:
-        key = f"{batch.sp} {slot_name(slot)}"
-        if self._blind.of(batch.sp, slot):
-            self._report.skip(PARTIALS, GONE, key)
-            return
-        self._report.judge(PARTIALS)
-        found = self._columns[slot.market].read(row.sparse, day=slot.book == DAY)
-        for difference in differing(batch.rows.get((row.through, slot), {}), found):
-            self._report.differs(PARTIALS, key, *difference, row.where)
 
     # -- comparing -------------------------------------------------------------------------------
 

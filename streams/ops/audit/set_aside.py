@@ -11,6 +11,9 @@ from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import ASIDE, Report
 from streams.ops.audit.slots import GONE
 
+REPLAYED_AS = "replayed_as"
+"""Header of a marker in the dead-letter topic: where the copy of a letter lies."""
+
 
 class AsideLog:
     """Records of ``ecindex.late`` and ``ecindex.dead-letters``; repeats by source offset count once."""
@@ -19,11 +22,12 @@ class AsideLog:
         self._report = report
         self._found: dict[SourcePartition, dict[int, set[str]]] = defaultdict(dict)
         self._count = 0
-        self.replays = 0
 
     def apply(self, stored: Stored) -> None:
         """Take the next record of either topic in."""
         headers = dict(stored.headers)
+        if REPLAYED_AS in headers:
+            return  # says that a letter was sent again; the copy is a record of the log itself
         try:
             sp = SourcePartition(headers["source_topic"].decode(), int(headers["source_partition"]))
             offset, reason = int(headers["source_offset"]), headers["reason"].decode()

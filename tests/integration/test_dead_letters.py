@@ -1,0 +1,135 @@
+"""Dead letters listed, sent again, and a halted partition released, through the command line."""
+
+from __future__ import annotations
+
+import aiohttp
+import msgspec
+import pytest
+from support.flow_harness import order, payment
+from support.installation import Installation
+
+from streams.clock import now_ms
+from streams.publish.http import RELEASE_HEADER
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def installed(stack, unique, tmp_path):
+    found = Installation(stack, unique("d"), tmp_path, inputs=2)
+    await found.create_topics()
+    found.start_worker()
+    yield found
+    found.stop()
+
+
+async def asked(installed, *arguments, code=0):
+    _, out, _ = await installed.command(*arguments, "--json", check=code)
+    return msgspec.json.decode(out.splitlines()[-1])
+
+
+async def worker_url(installed):
+    async def printed():
+        return installed.metrics_of(installed.workers[-1])
+
+    return await installed.until(printed)
+
+
+async def test_letters_are_listed_and_sent_again_and_counted_once(installed):
+    at_ms = now_ms()
+    async with installed.producer() as producer:
+        await installed.send(producer, "orders", order("good", at_ms), at_ms=at_ms, partition=0)
+        bad = [b"{", order("zz", at_ms, market="ZZ"), order("cur", at_ms, currency="EUR")]
+        for event in bad:
+            await installed.send(producer, "orders", event, at_ms=at_ms, partition=0)
+        old = payment("old", at_ms - 300_000)
+        await installed.send(producer, "payments", payment("p", at_ms), at_ms=at_ms, partition=1)
+        await installed.send(producer, "payments", old, at_ms=at_ms, partition=1)
+        await producer.flush()
+    assert (await installed.audit()).equal
+    listed = await asked(installed, "dead-letters", "list")
+    reasons = {"invalid_json": 1, "unknown_market": 1, "wrong_currency": 1}
+    assert listed["by_reason"] == reasons
+    orders = installed.settings.topics.orders
+    assert {each["source"] for each in listed["letters"]} == {f"{orders}-0@{n}" for n in (1, 2, 3)}
+    late = await asked(installed, "late", "list")
+    assert (late["total"], late["letters"][0]["reason"]) == (1, "too_late")
+    one = await asked(installed, "dead-letters", "list", "--reason", "unknown_market")
+    assert '"market": "ZZ"' in one["letters"][0]["value"]
+
+    # The market is still unknown: the copy is a dead letter as well, and still the same letter.
+    await installed.command("dead-letters", "replay", check=1)  # asked, and nobody answers
+    chosen = ("--reason", "unknown_market", "--yes")
+    assert (await asked(installed, "dead-letters", "replay", *chosen))["sent"] == 1
+    assert (await installed.audit()).equal
+
+    async def dead_again():
+        found = await asked(installed, "dead-letters", "list")
+        (letter,) = [each for each in found["letters"] if each["reason"] == "unknown_market"]
+        return letter["again"] and (found["by_reason"], letter)
+
+    by_reason, letter = await installed.until(dead_again)
+    assert by_reason == reasons
+    assert letter["replayed_as"] == f"{orders}-0@4"
+    assert (await asked(installed, "dead-letters", "replay", *chosen))["sent"] == 0
+    assert (await asked(installed, "dead-letters", "replay", "--again", *chosen))["sent"] == 1
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+
+
+async def test_a_letter_whose_cause_is_gone_is_counted_when_it_is_sent_again(installed):
+    ahead_ms = now_ms() + 303_000
+    async with installed.producer() as producer:
+        event = order("ahead", ahead_ms)
+        await installed.send(producer, "orders", event, at_ms=now_ms(), partition=0)
+        await producer.flush()
+    assert (await installed.audit()).equal
+
+    async def no_longer_ahead():
+        return now_ms() + 299_000 > ahead_ms
+
+    await installed.until(no_longer_ahead)
+    assert (await asked(installed, "dead-letters", "replay", "--yes"))["sent"] == 1
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    outcomes = report.sources[f"{installed.settings.topics.orders}-0"]["outcomes"]
+    assert outcomes == {"ahead": 1, "accepted": 1}
+
+
+async def test_a_partition_halted_by_rejects_goes_on_when_it_is_released(installed):
+    topic = installed.settings.topics.orders
+    async with installed.producer() as producer:
+        for _ in range(1_100):
+            await installed.send(producer, "orders", b"{", at_ms=now_ms(), partition=0)
+        await producer.flush()
+        url = await worker_url(installed)
+
+        async def halted():
+            found = await asked(installed, "doctor", "--worker", url, code=1)
+            return [each for each in found["findings"] if each["check"] == "halted"]
+
+        (finding,) = await installed.until(halted)
+        command = f"ecindex dead-letters release {topic} 0 --worker {url.rpartition('/')[0]}"
+        assert finding["mend"].endswith(command)
+        assert finding["where"].startswith(f"{topic}-0@")
+        await installed.send(producer, "orders", order("o", now_ms()), at_ms=now_ms(), partition=0)
+        await installed.send(producer, "orders", order("b", now_ms()), at_ms=now_ms(), partition=1)
+        await producer.flush()
+    report = await installed.audit(wait_ms=3_000)
+    # It holds as_of of its market as well.
+    assert {(each.stage, each.key) for each in report.differences} >= {("progress", f"{topic}-0")}
+    assert {each.stage for each in report.differences} == {"progress"}
+
+    async with aiohttp.ClientSession() as session:
+        release = f"{url.rpartition('/')[0]}/partitions/{topic}/0/release"
+        async with session.post(release) as response:
+            assert response.status == 403  # a page in a browser can send no more than this
+        async with session.post(release.replace("/0/", "/x/"), headers={RELEASE_HEADER: "1"}) as no:
+            assert no.status == 404
+    await installed.command("dead-letters", "release", topic, "1", "--worker", url, check=1)
+    done = await asked(installed, "dead-letters", "release", topic, "0", "--worker", url)
+    assert done["released"] == f"{topic}-0"
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    found = await asked(installed, "doctor", "--worker", url)
+    assert not [each for each in found["findings"] if each["check"] == "halted"]
