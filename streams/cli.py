@@ -19,9 +19,12 @@ import typer
 
 if TYPE_CHECKING:
     from streams.ops.topics import Difference, Report
+    from streams.ops.up import LocalIndex
     from streams.settings import Settings
 
 WRONG, USAGE = 1, 2
+LOCAL_EXTRA = ("jgo", "psutil")
+"""Packages of the extra `local`, which a production machine does without."""
 
 Bootstrap = Annotated[
     str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka; comma separated.")
@@ -50,7 +53,8 @@ InputPartitions = Annotated[
 ]
 DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+# A pretty traceback is for the author of a script; what a bug prints here goes into a log.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
 app.add_typer(topics_app, name="topics")
 bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
@@ -75,6 +79,11 @@ def reported() -> Iterator[None]:
         raise typer.Exit(USAGE) from error
     except OperationError as error:
         typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(WRONG) from error
+    except ModuleNotFoundError as error:
+        if error.name not in LOCAL_EXTRA:
+            raise
+        typer.echo(f"error: {error}; install the extra: pip install 'ecindex[local]'", err=True)
         raise typer.Exit(WRONG) from error
 
 
@@ -223,9 +232,9 @@ def bench_fold(
     as_json: AsJson = False,
 ) -> None:
     """Order events a second and core through the whole worker path."""
-    from streams.ops.bench.fold import FoldBench, run_fold
-
     with reported():
+        from streams.ops.bench.fold import FoldBench, run_fold
+
         result = run_fold(
             FoldBench(count=count, runs=runs), lambda text: typer.echo(text, err=True)
         )
@@ -254,8 +263,6 @@ def up(
 ) -> None:
     """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
     from streams.ops.progress import rich_progress
-    from streams.ops.up import LocalIndex, UpOptions
-    from streams.ops.up import up as run_up
 
     def on_ready(index: LocalIndex) -> None:
         if as_json:
@@ -263,16 +270,14 @@ def up(
         else:
             typer.echo(index.summary())
 
-    with reported(), rich_progress() as progress:
-        asyncio.run(
-            run_up(
-                settings_of(config),
-                UpOptions(directory, workers, inputs),
-                on_ready=on_ready,
-                tell=_tell,
-                progress=progress,
+    with reported():
+        from streams.ops import up as local
+
+        settings, options = settings_of(config), local.UpOptions(directory, workers, inputs)
+        with rich_progress() as progress:
+            asyncio.run(
+                local.up(settings, options, on_ready=on_ready, tell=_tell, progress=progress)
             )
-        )
 
 
 @app.command("demo")
@@ -301,24 +306,21 @@ def run_demo(
     """Show it all on this machine: Kafka, Redis, workers, simulated shops, a planted shift."""
     from rich.console import Console
 
-    from streams.ops.demo import demo
-    from streams.ops.demo_plan import DemoOptions
     from streams.ops.progress import rich_progress
-    from streams.ops.up import UpOptions
 
-    options = DemoOptions(rate, _listed(markets), seed, _seconds("--for", duration))
-    console = Console(stderr=as_json)
-    with reported(), rich_progress() as progress:
-        snapshots = asyncio.run(
-            demo(
-                settings_of(config),
-                UpOptions(keep, workers, inputs),
-                options,
-                console=console,
-                tell=_tell,
-                progress=progress,
+    for_s, shown = _seconds("--for", duration), _listed(markets)
+    with reported():
+        from streams.ops.demo import demo
+        from streams.ops.demo_plan import DemoOptions
+        from streams.ops.up import UpOptions
+
+        options = DemoOptions(rate, shown, seed, for_s)
+        work = UpOptions(keep, workers, inputs)
+        settings, console = settings_of(config), Console(stderr=as_json)
+        with rich_progress() as progress:
+            snapshots = asyncio.run(
+                demo(settings, work, options, console=console, tell=_tell, progress=progress)
             )
-        )
     if as_json:
         typer.echo(snapshots)
 

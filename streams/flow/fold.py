@@ -23,7 +23,17 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold_orders import fold_orders
 from streams.flow.fold_payments import fold_payments
 from streams.flow.rows import settle
-from streams.flow.state import CHECKPOINT, DAY, LIVE, PARTIAL, Day, MarketState, Pane, SlotKey
+from streams.flow.state import (
+    CHECKPOINT,
+    DAY,
+    FOREVER_MS,
+    LIVE,
+    PARTIAL,
+    Day,
+    MarketState,
+    Pane,
+    SlotKey,
+)
 from streams.index.methodology import Methodology
 from streams.index.partials import Row
 
@@ -195,6 +205,17 @@ class SourceFold:
             del touched[key]
             slot.flags &= ~PARTIAL
         return taken
+
+    def pending_days_close_ms(self) -> int:
+        """When the first of the days closes whose row was not sent since it changed."""
+        for state in self.markets.values():
+            self.book(state)
+        closes = (
+            slot.end_ms + self.methodology.day_grace_ms
+            for slot in self._touched[PARTIAL].values()
+            if isinstance(slot, Day)
+        )
+        return min(closes, default=FOREVER_MS)
 
     @property
     def pending_slots(self) -> int:

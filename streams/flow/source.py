@@ -130,8 +130,12 @@ class SourceLevel:
         """Progress records, one a partials partition; to be sent after the partials they cover.
 
         With ``every`` False only where ``as_of`` could take a step that the last mark did not let
-        it take: the others say nothing that cannot wait.
+        it take: the others say nothing that cannot wait. Rows of days go with the checkpoint only:
+        a mark does not say that it was caught up past the close of a day whose row still waits, or
+        level 2 would close that day without it.
         """
+        if caught_up_at is not None:
+            caught_up_at = min(caught_up_at, self.fold.pending_days_close_ms() - 1)
         watermarks = self.fold.watermarks()
         key = mark_key(self.sp, self.nonce)
         found = []

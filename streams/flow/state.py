@@ -18,6 +18,7 @@ LIVE, DAY = "live", "day"
 NEVER_MS = -(2**62)
 """Watermark of a market that the log prefix has not seen."""
 FOREVER_MS = 2**62
+"""Later than any instant."""
 
 CHECKPOINT, PARTIAL = 1, 2
 """Flags of a slot: touched since the last checkpoint / since its last partial."""

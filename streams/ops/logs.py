@@ -17,6 +17,10 @@ LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
 """Their `info` tells of each request; it is shown at our `debug`."""
 
 
+# Without the frames' variables, which can hold a password or an event.
+_traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
 def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
     """Send everything that is logged in this process to stderr, or to a file, as the settings say.
 
@@ -32,9 +36,13 @@ def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     final: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_traceback), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=on_terminal)]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=on_terminal, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

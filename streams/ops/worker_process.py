@@ -17,6 +17,7 @@ from streams.settings import Settings, load_methodology
 from streams.worker import names
 from streams.worker.app import IndexWorker
 from streams.worker.runner import run
+from streams.worker.topic_ids import topic_identities
 
 BROKER_PATIENCE_MS = 60_000
 _RETRY_S = 0.25
@@ -33,7 +34,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
     """
     configure_logs(settings.log)
     methodology = load_methodology(settings)
-    counts = asyncio.run(_partition_counts(settings, methodology.edition, wait_for_topics_s))
+    counts, ids = asyncio.run(_discover(settings, methodology.edition, wait_for_topics_s))
     topics = settings.topics
     inputs = {topic: counts[topic] for topic in (topics.orders, topics.payments)}
     found = counts[topics.partials]
@@ -50,12 +51,14 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
             sys.stdout.write(json.dumps({"metrics": url}) + "\n")
             sys.stdout.flush()
 
-    worker = IndexWorker(settings, methodology, inputs, on_listening=on_listening)
+    worker = IndexWorker(settings, methodology, inputs, topic_ids=ids, on_listening=on_listening)
     return run(worker.create)
 
 
-async def _partition_counts(settings: Settings, edition: int, wait_s: float) -> dict[str, int]:
-    """Partitions of every topic, once those that a worker needs are there.
+async def _discover(
+    settings: Settings, edition: int, wait_s: float
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Partitions of every topic, once those that a worker needs are there, and the inputs' ids.
 
     Waits for a broker that is not up yet. Raises OperationError.
     """
@@ -66,7 +69,10 @@ async def _partition_counts(settings: Settings, edition: int, wait_s: float) -> 
         admin = AIOKafkaAdminClient(**settings.kafka.client_options())
         try:
             await admin.start()
-            return await _await_topics(admin, settings, edition, wait_s)
+            counts = await _await_topics(admin, settings, edition, wait_s)
+            inputs = (settings.topics.orders, settings.topics.payments)
+            identities = await topic_identities(admin, inputs)
+            return counts, {topic: found.topic_id for topic, found in identities.items()}
         except KafkaError as error:
             if monotonic_ms() > deadline_ms:
                 raise OperationError(

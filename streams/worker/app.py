@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from streams.clock import now_ms
-from streams.flow.chain import Identity, RecoveryError
+from streams.flow.chain import NEW_EDITION, Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.index.methodology import Methodology
@@ -32,6 +33,7 @@ from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch
 from streams.worker.tables import PartitionTable
+from streams.worker.topic_ids import UNKNOWN, log_ends
 
 HEARTBEAT_S = 1.0
 
@@ -47,13 +49,19 @@ class IndexWorker:
         methodology: Methodology,
         partitions: dict[str, int],
         *,
+        topic_ids: Mapping[str, str] | None = None,
         on_listening: Callable[[int], None] = lambda _port: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        """``partitions``: how many each input topic has. ``on_listening`` gets the metrics port."""
+        """``partitions``, ``topic_ids``: of each input topic as the broker has it now.
+
+        ``on_listening`` gets the metrics port.
+        """
         self.settings = settings
         self.methodology = methodology
         self._partitions = partitions
+        self._topic_ids = topic_ids or {}
+        self._log_ends_checked = False
         self._on_listening = on_listening
         self._clock = clock
         self._sources: dict[SourcePartition, SourceRunner] = {}
@@ -198,12 +206,42 @@ class IndexWorker:
                 await asyncio.sleep(0)  # heartbeats of a large recovery
                 if self.app.intake.closings != closings:
                     return  # lost again meanwhile, and what was built is closed already
+            await self._check_log_ends()
         except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
+        if self.app.intake.closings != closings:
+            return
         for runner in self._runners():
             runner.start(self._on_task_done)
         self._ready = True
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
+
+    async def _check_log_ends(self) -> None:
+        """Refuse to start over a log that ends before what the state includes.
+
+        Topic ids do not show it: the log of the same topic may have lost its end (a replica that
+        was behind became leader), and of the partials no id is kept. Once, at start-up: later it is
+        the transport that finds out.
+        """
+        if self._log_ends_checked:
+            return
+        partials = self.settings.topics.partials
+        throughs = {sp: runner.level.through for sp, runner in self._sources.items()}
+        for partition, runner in self._markets.items():
+            floors = [market.floor_applied for market in runner.compiled.markets.values()]
+            throughs[SourcePartition(partials, partition)] = max(floors, default=-1)
+        counts = {**self._partitions, partials: self.settings.topics.partials_partitions}
+        try:
+            ends = await log_ends(self.settings.kafka, counts)
+        except KafkaError as error:
+            raise Fatal(ExitCode.NO_BROKER, f"cannot ask where the logs end: {error!r}") from error
+        for sp, through in throughs.items():
+            if offset_after(through) > ends[sp]:
+                raise RecoveryError(
+                    f"{sp}: the state includes offset {through}, the log ends at {ends[sp]}; "
+                    f"{NEW_EDITION}"
+                )
+        self._log_ends_checked = True
 
     def _runners(self) -> list[SourceRunner | MarketsRunner]:
         return [*self._sources.values(), *self._markets.values()]
@@ -213,7 +251,7 @@ class IndexWorker:
         identity = Identity(
             self.methodology.edition,
             self.methodology.content_hash,
-            topic_id="",
+            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
             partitions=self._partitions[sp.topic],
         )
         runner = SourceRunner(

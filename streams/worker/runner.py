@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from streams.flow.chain import NEW_EDITION
 from streams.worker.stops import ExitCode, Fatal
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ async def _start_outbox(worker: Worker) -> None:
             if counts[topic] != table.partitions:
                 # Unequal counts are not assigned together: a state without its records.
                 reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
-                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; they must be equal")
+                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; {NEW_EDITION}")
     await worker.on_started()
 
 

@@ -13,7 +13,7 @@ from streams.worker.stops import ExitCode
 pytestmark = pytest.mark.stack
 
 
-@pytest.mark.slow
+@pytest.mark.chaos  # one run of two failed in a full session: see the closing note
 async def test_two_workers_killed_and_frozen_with_redis_lost_are_exact(tmp_path, cache_dir):
     async with Rig(tmp_path, cache_dir) as rig:
         mix = Mix(rig, SMALL, seed=1)

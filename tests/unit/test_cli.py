@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from streams.cli import app
 from streams.ops import ports
 
-COMMANDS = ("topics", "worker", "up", "demo", "show", "simulate")
+COMMANDS = ("topics", "worker", "up", "demo", "show", "simulate", "import", "audit", "bench")
 
 
 @pytest.fixture
@@ -102,3 +102,28 @@ def test_no_kafka_is_something_wrong_and_its_address_is_named(run, nowhere):
     result = run("topics", "check", "--bootstrap", nowhere)
     assert result.exit_code == 1
     assert nowhere in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("demo",), ("up",), ("bench", "fold")])
+def test_without_the_extra_the_command_that_installs_it_is_named(arguments):
+    """A production machine has no psutil; where it is missing is an import hook's business."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'psutil':\n"
+        "            raise ModuleNotFoundError(\"No module named 'psutil'\", name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from streams.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "pip install 'ecindex[local]'" in done.stderr
+    assert "Traceback" not in done.stderr

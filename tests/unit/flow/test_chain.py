@@ -145,8 +145,8 @@ def test_no_complete_chain_is_an_error_that_says_who_must_act():
     [
         (Identity(1, "other", "topic-id", 8), "restore the file or raise `edition`"),
         (Identity(2, METHODOLOGY.content_hash, "topic-id", 8), "restore the file or raise"),
-        (Identity(1, METHODOLOGY.content_hash, "new-id", 8), "ecindex topics migrate orders"),
-        (Identity(1, METHODOLOGY.content_hash, "topic-id", 9), "ecindex topics migrate orders"),
+        (Identity(1, METHODOLOGY.content_hash, "new-id", 8), "raise `edition`"),
+        (Identity(1, METHODOLOGY.content_hash, "topic-id", 9), "raise `edition`"),
     ],
 )
 def test_checkpoints_of_another_topic_or_methodology_are_refused(identity, says):
