@@ -12,12 +12,12 @@ from support.toys import read_all
 
 from streams.worker.fetch import TOO_LARGE
 
-pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
 
 TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
-@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def _whole(bench):
     await bench.whole()
 
