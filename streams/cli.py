@@ -398,6 +398,28 @@ def bench_fold(
         typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
+@bench_app.command("chaos")
+def bench_chaos(
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the first run.")] = 1,
+    count: Annotated[int, typer.Option("--events", min=20_000, metavar="N")] = 200_000,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Kill and freeze workers, the broker and its topics under load; judge what is left."""
+    with reported():
+        from streams.ops.bench.chaos import ChaosBench, run_chaos
+
+        result = run_chaos(
+            ChaosBench(runs=runs, seed=seed, events=count), lambda text: typer.echo(text, err=True)
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"{runs - result['failed']} of {runs} mixes exact")
+    raise typer.Exit(WRONG if result["failed"] else 0)
+
+
 @app.command()
 def up(
     config: ConfigFile = None,

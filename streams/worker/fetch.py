@@ -14,9 +14,14 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.errors import CorruptRecordException
 
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.worker.unpacking import UNPACKED_BYTES_MAX, UnpackedTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+TOO_LARGE = b"<not read: its batch unpacks to more than %d bytes>" % UNPACKED_BYTES_MAX
+"""Stands for a record of such a batch. No JSON, hence a dead letter that says why."""
 
 
 class _Part:
@@ -29,6 +34,14 @@ class _Part:
         self.values: list[bytes | None] = []
         self.timestamps: list[int] = []
         self.offsets: list[int] = []
+
+    def set_aside(self, batch: Any, next_offset: int) -> None:
+        """Put a note in place of each record of a batch too large to unpack: a dead letter each."""
+        offsets = range(max(batch.base_offset, next_offset), batch.next_offset)
+        self.offsets += offsets
+        self.keys += [None] * len(offsets)
+        self.values += [TOO_LARGE] * len(offsets)
+        self.timestamps += [batch.max_timestamp] * len(offsets)
 
     def chunks(
         self, sp: SourcePartition, fetch_offset: int, next_offset: int, limit: int
@@ -97,7 +110,11 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
             if self._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {self._tp} near offset {next_offset}")
             if not batch.is_control_batch:
-                records = list(batch)
+                try:
+                    records = list(batch)
+                except UnpackedTooLargeError:
+                    part.set_aside(batch, next_offset)
+                    records = []
                 # A fetch may begin in the middle of a batch: the broker sends whole ones.
                 if records and records[0].offset < next_offset:
                     records = [record for record in records if record.offset >= next_offset]

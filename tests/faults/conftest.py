@@ -1,4 +1,4 @@
-"""One rig a module of single faults: two workers that each test breaks and finds whole again."""
+"""One rig for all single faults: two workers that each test breaks and finds whole again."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Bench:
         return batch
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def bench(tmp_path_factory, cache_dir):
     async with Rig(tmp_path_factory.mktemp("faults"), cache_dir) as rig:
         for name in ("a", "b"):

@@ -1,4 +1,7 @@
-"""One fault at a time, on a real broker and Redis with two real workers: O, P and V after each."""
+"""One fault at a time, on a real broker and Redis with two real workers: O, P and V after each.
+
+Those that take longest run with the mixes only (``pytest -m chaos``).
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ from support.toys import read_all
 
 from streams.worker.stops import ExitCode
 
-pytestmark = [pytest.mark.chaos, pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
 async def _whole(bench):
     await bench.whole()
 
 
+@pytest.mark.chaos
 async def test_workers_join_and_leave_in_order(bench):
     async def leave_and_join():
         for _ in range(3):
@@ -50,7 +54,13 @@ async def test_both_workers_killed_at_once(bench):
     await bench.judge()
 
 
-@pytest.mark.parametrize("where", ["forward", "back", "group deleted"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "forward",
+        *(pytest.param(each, marks=pytest.mark.chaos) for each in ("back", "group deleted")),
+    ],
+)
 async def test_the_committed_offset_is_advisory(bench, where):
     rig = bench.rig
     for worker in rig.workers:
@@ -82,7 +92,9 @@ async def _delete_group(rig):
         await admin.close()
 
 
-@pytest.mark.parametrize("fault", ["killed", "emptied", "frozen"])
+@pytest.mark.parametrize(
+    "fault", ["killed", "emptied", pytest.param("frozen", marks=pytest.mark.chaos)]
+)
 async def test_redis_loses_everything_and_gets_it_back(bench, fault):
     rig = bench.rig
     redis = rig.stack.redis
@@ -136,6 +148,7 @@ def _republished(watch, since):
     return watch.high.keys() <= watch.samples[-1][1].keys()
 
 
+@pytest.mark.chaos
 async def test_the_broker_is_away_while_a_worker_recovers(bench):
     rig = bench.rig
 
@@ -188,6 +201,7 @@ async def test_dead_letters_that_are_refused_hold_the_checkpoint_back(bench):
     assert place in await _set_aside(rig, dead_letters)
 
 
+@pytest.mark.chaos
 async def test_a_stop_flushes_nothing_past_a_dead_letter_that_is_not_acknowledged(bench):
     """Sequence V1 by way of SIGTERM, which used to cancel the flush that waited for it."""
     rig = bench.rig
@@ -240,6 +254,7 @@ async def test_rejects_in_every_chunk_do_not_keep_the_checkpoint_back(bench):
     await bench.judge()
 
 
+@pytest.mark.chaos
 async def test_a_worker_with_a_stuck_fold_ends_by_its_deadline(bench):
     rig = bench.rig
     await asyncio.gather(*(worker.leave() for worker in rig.workers))
@@ -271,6 +286,7 @@ async def test_a_stop_while_recovering_ends_in_order(bench):
     await bench.judge()
 
 
+@pytest.mark.chaos
 async def test_a_spare_without_partitions_takes_over_from_a_killed_owner(tmp_path, bench, unique):
     """One partition of everything: the second worker has none, and must not leave the group."""
     spare = Bench(Rig(tmp_path, stack=bench.rig.stack, name=unique("spare"), inputs=1, partials=1))

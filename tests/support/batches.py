@@ -12,7 +12,7 @@ ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH = 21, 23, 35, 17, 8
 
 def record_batch(base_offset, records, *, timestamps=None, codec=0, deltas=None, last=None):
     """A v2 batch; ``deltas`` leaves offsets out (compaction), ``last`` is its last offset."""
-    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 10_000_000)
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 2**31 - 1)
     for number, (key, value) in enumerate(records):
         delta = number if deltas is None else deltas[number]
         at = 1000 if timestamps is None else timestamps[number]

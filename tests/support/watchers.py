@@ -77,6 +77,18 @@ class RedisWatch(_Watcher):
                 last = sample
                 self.samples.append((time.monotonic(), sample))
 
+    def stalls(self):
+        """Market -> longest time in seconds for which its @as_of stood still (or was away)."""
+        longest: dict[str, float] = {}
+        since: dict[str, tuple[float, str]] = {}
+        for at, sample in self.samples:
+            for market, values in sample.items():
+                began, as_of = since.get(market, (at, values[0]))
+                if as_of != values[0] or market not in since:
+                    longest[market] = max(longest.get(market, 0.0), at - began)
+                    since[market] = (at, values[0])
+        return {market: round(seconds, 1) for market, seconds in sorted(longest.items())}
+
     def _see(self, market, fence, values, ttl_ms):
         if fence[0] is None or values[0] is None:
             self.absent += market in self.high

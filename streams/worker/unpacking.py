@@ -1,0 +1,75 @@
+"""Unpacking compressed batches within a bound.
+
+aiokafka unpacks a batch whole, however large it gets: a zstd batch that Kafka took as one megabyte
+may be thirty gigabytes, ends the worker, and ends it again after each restart. Here unpacking stops
+at a limit that no batch of legal records reaches, and the reader sets the batch aside.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import mmap
+import threading
+from typing import Any
+
+import cramjam
+from aiokafka import codec
+from aiokafka.record import default_records as pure
+from aiokafka.record._crecords import default_records as compiled
+
+UNPACKED_BYTES_MAX = 64 * 1024 * 1024
+"""More than a producer's whole buffer (32 MB by default), of which a batch is a part."""
+LZ4_RATIO_MAX = 255
+"""An lz4 block cannot get larger than this many times its size."""
+
+_NO_ROOM = "whole buffer"
+_buffers = threading.local()
+
+
+class UnpackedTooLargeError(Exception):
+    """A batch that unpacks to more than the limit."""
+
+
+def install() -> None:
+    """Have aiokafka unpack through here, in this process and for good; safe to call again."""
+    for module in (compiled, pure):
+        module.gzip_decode = gzip_decode
+        module.lz4_decode = lz4_decode
+        module.zstd_decode = zstd_decode
+
+
+def gzip_decode(payload: Any) -> bytes:
+    """Unpack gzip."""
+    with gzip.GzipFile(fileobj=io.BytesIO(payload), mode="r") as file:
+        unpacked = file.read(UNPACKED_BYTES_MAX + 1)
+    if len(unpacked) > UNPACKED_BYTES_MAX:
+        raise UnpackedTooLargeError
+    return unpacked
+
+
+def lz4_decode(payload: Any) -> bytes:
+    """Unpack lz4; the usual small batch cannot pass the limit and takes the usual way."""
+    if len(payload) * LZ4_RATIO_MAX <= UNPACKED_BYTES_MAX:
+        unpacked: bytes = codec.lz4_decode(payload)
+        return unpacked
+    return _bounded(cramjam.lz4, payload)
+
+
+def zstd_decode(payload: Any) -> bytes:
+    """Unpack zstd, whose ratio has no bound."""
+    return _bounded(cramjam.zstd, payload)
+
+
+def _bounded(algorithm: Any, payload: Any) -> bytes:
+    buffer = getattr(_buffers, "buffer", None)
+    if buffer is None:
+        # Its pages become memory only as far as a batch reaches.
+        buffer = _buffers.buffer = mmap.mmap(-1, UNPACKED_BYTES_MAX)
+    try:
+        size = algorithm.decompress_into(payload, buffer)
+    except cramjam.DecompressionError as error:
+        if _NO_ROOM in str(error):
+            raise UnpackedTooLargeError from error
+        raise
+    return bytes(buffer[:size])
