@@ -1,10 +1,64 @@
-"""Command line: arguments only; each command calls into streams.ops."""
+"""Command line: arguments only; each command calls into streams.ops.
+
+Exit codes: 0 ok, 1 something is wrong, 2 usage or settings.
+
+A command imports what it runs when it runs: Faust and its kin take two seconds to import, which
+`--help` need not pay and `demo` pays in its workers, while Kafka starts.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+if TYPE_CHECKING:
+    from streams.ops.topics import Difference, Report
+    from streams.ops.up import LocalIndex
+    from streams.settings import Settings
+
+WRONG, USAGE = 1, 2
+LOCAL_EXTRA = ("jgo", "psutil")
+"""Packages of the extra `local`, which a production machine does without."""
+
+Bootstrap = Annotated[
+    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka; comma separated.")
+]
+RedisUrl = Annotated[
+    str | None, typer.Option("--redis", metavar="URL", help="redis://host:port/db")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: the last line is JSON.")]
+Inputs = Annotated[
+    int | None,
+    typer.Option("--inputs", min=1, metavar="N", help="Also orders and payments, N partitions."),
+]
+Arrival = Annotated[
+    Literal["broker", "producer"] | None,
+    typer.Option(
+        "--arrival",
+        help="Whose clock stamps the inputs; producer where old data is imported.",
+    ),
+]
+
+InputPartitions = Annotated[
+    int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
+]
+DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+# A pretty traceback is for the author of a script; what a bug prints here goes into a log.
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
+app.add_typer(topics_app, name="topics")
+bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
+app.add_typer(bench_app, name="bench")
 
 
 @app.callback()
@@ -12,6 +66,452 @@ def root() -> None:
     """ecindex: a live, exact, revisable e-commerce index."""
 
 
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what a command may fail with into a message on stderr and an exit code."""
+    from streams.ops.errors import OperationError
+    from streams.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from error
+    except OperationError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(WRONG) from error
+    except ModuleNotFoundError as error:
+        if error.name not in LOCAL_EXTRA:
+            raise
+        typer.echo(f"error: {error}; install the extra: pip install 'ecindex[local]'", err=True)
+        raise typer.Exit(WRONG) from error
+
+
+def settings_of(config: Path | None, **overrides: Any) -> Settings:
+    """Settings of file, environment and the options given; `a__b` stands for `a.b`."""
+    from streams.settings import load_settings
+
+    return load_settings(
+        config, {name.replace("__", "."): value for name, value in overrides.items()}
+    )
+
+
+def echo_json(value: Any) -> None:
+    """Print one line of JSON."""
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value).decode())
+
+
+@topics_app.command("create")
+def topics_create(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    arrival: Arrival = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Create the topics that are missing; change nothing that exists."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        report = asyncio.run(_create_topics(settings, inputs, arrival))
+    if as_json:
+        echo_json(report)
+    else:
+        typer.echo("".join(f"created {name}\n" for name in report.created), nl=False)
+        _show_differences(report.differences)
+    raise typer.Exit(WRONG if report.differences else 0)
+
+
+@topics_app.command("check")
+def topics_check(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    arrival: Arrival = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List how topics differ from what is wanted, each with the command that mends it."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        differences = asyncio.run(_check_topics(settings, inputs, arrival))
+    if as_json:
+        echo_json({"differences": differences})
+    else:
+        _show_differences(differences)
+    raise typer.Exit(WRONG if differences else 0)
+
+
+async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
+    from streams.ops import topics as topic_ops
+
+    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    replicas = settings.topics.replication_factor
+    return await topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
+
+
+async def _check_topics(
+    settings: Settings, inputs: int | None, arrival: Arrival
+) -> list[Difference]:
+    from streams.ops import topics as topic_ops
+
+    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    return await topic_ops.check_topics(settings.kafka, wanted)
+
+
+@app.command()
+def worker(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", metavar="PORT", help="0: any free port.")
+    ] = None,
+    wait_for_topics: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-topics", min=0, metavar="SECONDS", help="How long topics may be missing."
+        ),
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run one worker of the consumer group until SIGTERM; start as many as you like."""
+    from streams.ops import worker_process
+
+    with reported():
+        settings = settings_of(
+            config,
+            kafka__bootstrap_servers=bootstrap,
+            redis__url=redis,
+            metrics__port=metrics_port,
+        )
+        code = worker_process.run_worker(
+            settings, as_json=as_json, wait_for_topics_s=wait_for_topics
+        )
+    raise typer.Exit(code)
+
+
+@app.command("audit")
+def audit_command(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    market: Annotated[
+        list[str] | None, typer.Option("--market", metavar="CODE", help="Only this; repeatable.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", metavar="SECONDS", help="For the workers to reach the log's end."),
+    ] = 60.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute everything from the log and compare it, to the last digit."""
+    from streams.ops.audit.run import audit
+    from streams.ops.progress import rich_progress
+
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
+        work = audit(settings, markets=market or (), wait_ms=int(wait * 1000), progress=progress)
+        report = asyncio.run(work)
+    if as_json:
+        echo_json(report.as_json())
+    else:
+        typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if report.equal else WRONG)
+
+
+@bench_app.command("fold")
+def bench_fold(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Order events a second and core through the whole worker path."""
+    with reported():
+        from streams.ops.bench.fold import FoldBench, run_fold
+
+        result = run_fold(
+            FoldBench(count=count, runs=runs), lambda text: typer.echo(text, err=True)
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
+
+
+@app.command()
+def up(
+    config: ConfigFile = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis, topics."),
+    ] = 1,
+    inputs: InputPartitions = 8,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
+    from streams.ops.progress import rich_progress
+
+    def on_ready(index: LocalIndex) -> None:
+        if as_json:
+            echo_json(index.addresses)
+        else:
+            typer.echo(index.summary())
+
+    with reported():
+        from streams.ops import up as local
+
+        settings, options = settings_of(config), local.UpOptions(directory, workers, inputs)
+        with rich_progress() as progress:
+            asyncio.run(
+                local.up(settings, options, on_ready=on_ready, tell=_tell, progress=progress)
+            )
+
+
+@app.command("demo")
+def run_demo(
+    config: ConfigFile = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
+    ] = 50.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")] = 1,
+    inputs: InputPartitions = 8,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", file_okay=False, help="Keep all data there."),
+    ] = None,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all simulated.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show it all on this machine: Kafka, Redis, workers, simulated shops, a planted shift."""
+    from rich.console import Console
+
+    from streams.ops.progress import rich_progress
+
+    for_s, shown = _seconds("--for", duration), _listed(markets)
+    with reported():
+        from streams.ops.demo import demo
+        from streams.ops.demo_plan import DemoOptions
+        from streams.ops.up import UpOptions
+
+        options = DemoOptions(rate, shown, seed, for_s)
+        work = UpOptions(keep, workers, inputs)
+        settings, console = settings_of(config), Console(stderr=as_json)
+        with rich_progress() as progress:
+            snapshots = asyncio.run(
+                demo(settings, work, options, console=console, tell=_tell, progress=progress)
+            )
+    if as_json:
+        typer.echo(snapshots)
+
+
+@app.command("show")
+def show_markets(
+    market: Annotated[
+        str | None, typer.Argument(metavar="[MARKET]", help="Default: all that are published.")
+    ] = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the current values as Redis has them; exits with 1 unless every market is live."""
+    from rich.console import Console
+
+    from streams.ops import show_command
+
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people, --json for machines; choose one")
+    markets = None if market is None else [market]
+    with reported():
+        settings = settings_of(config, redis__url=redis)
+        if watch:
+            show_command.show_until_stopped(settings, markets, Console())
+            return
+        live = show_command.show_once(settings, markets, Console(), as_json=as_json)
+    raise typer.Exit(0 if live else WRONG)
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    """Seconds of `90s`, `5m`, `1h` or a plain number."""
+    if text is None:
+        return None
+    unit = DURATION_UNITS_S.get(text[-1:])
+    try:
+        seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise typer.BadParameter(
+            f"{text!r}; expected a duration as 90s, 5m or 1h", param_hint=option
+        )
+    return seconds
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    """Parts of `PK,BD`."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _tell(text: str) -> None:
+    """What a person should know while a command runs."""
+    typer.echo(text, err=True)
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
+    for difference in differences:
+        typer.echo(str(difference))
+    if not differences:
+        typer.echo("topics are as wanted")
+
+
+@app.command("simulate")
+def simulate(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
+    ] = 50.0,
+    for_s: Annotated[
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Then stop.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    backfill: Annotated[
+        float,
+        typer.Option("--backfill", min=0, metavar="SECONDS", help="First send this much history."),
+    ] = 0.0,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
+    ] = None,
+    season: Annotated[
+        Literal["flat", "week", "year"],
+        typer.Option("--season", help="Same at any time, by the hour, also by the month."),
+    ] = "week",
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shift",
+            metavar="MARKET:CATEGORY:FACTOR:AFTER_S[:DURATION_S]",
+            help="Plant a change of demand; category `all` is the whole market.",
+        ),
+    ] = None,
+    outage: Annotated[
+        list[str] | None,
+        typer.Option("--outage", metavar="MARKET:AFTER_S:DURATION_S", help="Plant silence."),
+    ] = None,
+    duplicates: Annotated[
+        float, typer.Option("--duplicates", help="Share of events sent twice.")
+    ] = 0.0,
+    out_of_order: Annotated[
+        float, typer.Option("--out-of-order", help="Share of events sent late.")
+    ] = 0.0,
+    out_of_order_max: Annotated[
+        float, typer.Option("--out-of-order-max", metavar="SECONDS", help="How late at most.")
+    ] = 10.0,
+    lag_scale: Annotated[
+        float,
+        typer.Option("--lag-scale", help="Shrinks the delays of cancels, deliveries, refunds."),
+    ] = 1.0,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="Instead of simulator.toml.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
+    from streams.ops.simulate_options import ShopOptions
+    from streams.ops.simulate_profile import load_profile
+    from streams.ops.simulate_run import Planted, simulate_command
+
+    with reported():
+        summary = asyncio.run(
+            simulate_command(
+                settings_of(config, kafka__bootstrap_servers=bootstrap),
+                load_profile(profile),
+                ShopOptions(
+                    seed=seed,
+                    rate_per_s=rate,
+                    markets=_listed(markets),
+                    season=season,
+                    duplicates=duplicates,
+                    out_of_order=out_of_order,
+                    out_of_order_max_s=out_of_order_max,
+                    lag_scale=lag_scale,
+                ),
+                Planted(tuple(shift or ()), tuple(outage or ())),
+                backfill_s=backfill,
+                for_s=for_s,
+            )
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+
+
+@app.command("import")
+def import_source(
+    source: Annotated[
+        Literal["olist", "online-retail", "csv"],
+        typer.Argument(help="What the files are; csv: columns named as in the contract."),
+    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    pause_after: Annotated[
+        float, typer.Option("--pause-after", metavar="FRACTION", help="0..1 of the events.")
+    ] = 0.5,
+    pause_s: Annotated[
+        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="Pause there this long.")
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send a data set's events with their own times, in event-time order."""
+    from streams.ops.importer import import_command
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        summary = asyncio.run(
+            import_command(settings, source, directory, pause_after=pause_after, pause_s=pause_s)
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+        typer.echo(f"occurred {summary.first_occurred_at} .. {summary.last_occurred_at}")
+        for title, counts in (("left out", summary.skipped), ("filled in", summary.filled)):
+            typer.echo("".join(f"{title}: {n:,} {why}\n" for why, n in counts.items()), nl=False)
+    raise typer.Exit(0 if summary.complete else WRONG)
+
+
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
     app()
+
+
+if __name__ == "__main__":
+    main()

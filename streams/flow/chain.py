@@ -26,6 +26,11 @@ LENGTH_MAX_FACTOR = 4
 """Beyond this many times the length the oldest record is retired however much of it is still live."""
 RETIRED_PER_FLUSH = 2
 RECORD_BYTES_MAX = 900 * 1024
+NEW_EDITION = (
+    "checkpoints cannot be gone on from over another log: raise `edition` in methodology.toml, run "
+    "`ecindex topics create` and restart the workers; the new edition folds what the logs hold now"
+)
+"""What mends a topic that was made anew, repartitioned, or cut behind the state."""
 _ROW_BYTES_GUESS = 400
 _SLOT_BYTES = 40
 """What a row takes in a record beside its sparse form: market, book, slot."""
@@ -271,11 +276,13 @@ class Chain:
                 f"the checkpoints of {sp}, this worker's file hashes {own.content_hash[:12]}; "
                 "restore the file or raise `edition`"
             )
-        if (record.topic_id, record.partitions) != (own.topic_id, own.partitions):
+        # Brokers before Kafka 2.8 tell no id; a checkpoint written beside one then holds none.
+        other_id = record.topic_id != own.topic_id and record.topic_id and own.topic_id
+        if other_id or record.partitions != own.partitions:
             raise RecoveryError(
                 f"topic {sp.topic}: checkpoints belong to id {record.topic_id} with "
                 f"{record.partitions} partitions, the broker has id {own.topic_id} with "
-                f"{own.partitions}; run `ecindex topics migrate {sp.topic}`"
+                f"{own.partitions}; {NEW_EDITION}"
             )
 
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:

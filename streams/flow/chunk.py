@@ -6,9 +6,11 @@ everything level 1 does with it (../FAUST measurements: 10k against 228k events/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class SourcePartition(NamedTuple):

@@ -54,6 +54,7 @@ class Ledger:
         self._by_sp: dict[SourcePartition, set[SlotKey]] = {}
         self._pane_sums: dict[int, Row] = {}
         self._minute_sums: dict[int, Row] = {}
+        self._hour_sums: dict[int, Row] = {}
         self._opened: set[SlotId] = set()
         """Minutes and hours in which a row was open once: most of a small market's have none."""
         self.garbage: list[bytes] = []
@@ -103,6 +104,7 @@ class Ledger:
             minute_ms = slot.slot - slot.slot % MINUTE_MS
             self._pane_sums.pop(slot.slot, None)
             self._minute_sums.pop(minute_ms, None)
+            self._hour_sums.pop(slot.slot - slot.slot % HOUR_MS, None)
             self._opened |= {(MINUTE, minute_ms), (HOUR, slot.slot - slot.slot % HOUR_MS)}
             if news:
                 self.changed_panes.add(slot.slot)
@@ -216,7 +218,12 @@ class Ledger:
 
     def hour_sum(self, start_ms: int) -> Row | None:
         """Row of one hour; None when nothing happened in it."""
-        return self._total((HOUR, start_ms), HOUR_MS)
+        cached = self._hour_sums.get(start_ms)
+        if cached is None:
+            cached = self._total((HOUR, start_ms), HOUR_MS)
+            if cached is not None:
+                self._hour_sums[start_ms] = cached
+        return cached
 
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)
@@ -230,11 +237,19 @@ class Ledger:
         return sum_rows(rows, self.layout.live_width) if rows else None
 
     def window_sum(self, start_ms: int, end_ms: int) -> Row:
-        """Row of ``[start, end)``, both on pane boundaries; whole minutes are taken as such."""
+        """Row of ``[start, end)``, both on pane boundaries; whole hours and minutes as such.
+
+        A day is 24 rows to add so, and not 1,440: a late event makes it anew at every step.
+        """
         rows: list[Row] = []
         at = start_ms
         while at < end_ms:
-            if at % MINUTE_MS == 0 and at + MINUTE_MS <= end_ms:
+            if at % HOUR_MS == 0 and at + HOUR_MS <= end_ms:
+                hour = self.hour_sum(at)
+                if hour is not None:
+                    rows.append(hour)
+                at += HOUR_MS
+            elif at % MINUTE_MS == 0 and at + MINUTE_MS <= end_ms:
                 minute = self.minute_sum(at)
                 if minute is not None:
                     rows.append(minute)
@@ -296,6 +311,7 @@ class Ledger:
         for sums, limit in (
             (self._pane_sums, panes_limit),
             (self._minute_sums, limits[MINUTE]),
+            (self._hour_sums, limits[MINUTE]),  # no window reaches further back
         ):
             for start in [start for start in sums if start < limit]:
                 del sums[start]

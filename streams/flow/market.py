@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from streams.flow.progress import makes_live, topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import MarkRecord
-from streams.index.indices import ORDERS_BASIS, Entry, day_entries, live_entries
+from streams.index.indices import MARKET, ORDERS_BASIS, Entry, day_entries, live_entries
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Row
@@ -474,7 +474,7 @@ class MarketCompile:
                 "final",
                 revision=self._final_revisions.get((HOUR, start_ms), 0),
             )
-            for entry in live_entries(self.ledger.layout, row, row)
+            for entry in _with_something(live_entries(self.ledger.layout, row, row))
         ]
         return Closing("hour", start_ms, end_ms, values)
 
@@ -499,6 +499,17 @@ class MarketCompile:
         self._journaled_at_ms = now_ms
         values, self._journal_pending = list(self._journal_pending.values()), {}
         return values
+
+
+def _with_something(entries: Iterable[Entry]) -> list[Entry]:
+    """Without members of which nothing was counted: of a wide market's quiet hour that is most."""
+    found = list(entries)
+    members = {(each.dimension, each.member) for each in found if each.observed}
+    return [
+        each
+        for each in found
+        if each.dimension == MARKET or (each.dimension, each.member) in members
+    ]
 
 
 def _differs(old: Value, new: Value) -> bool:

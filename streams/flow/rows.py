@@ -1,12 +1,12 @@
 """What one event adds to the rows of its slots. The definition that the hot path of fold.py obeys.
 
-``fold._fold_orders`` repeats ``add_order`` for the most common shape of event, without calls; a
+``fold_orders`` repeats ``add_order`` for the most common shape of event, without calls; a
 property test holds the two equal.
 """
 
 from __future__ import annotations
 
-from streams.flow.state import MarketState
+from streams.flow.state import MarketState, Pane
 from streams.index import partials as col
 from streams.index.events import OrderEvent, PaymentEvent
 from streams.index.partials import Row
@@ -114,6 +114,44 @@ def add_payment(row: Row, day_row: Row | None, event: PaymentEvent, state: Marke
             day_row[col.DAY_REFUND_AMOUNT] += amount
             day_row[day_at + 3] += 1
             day_row[day_at + 4] += amount
+
+
+def settle(pane: Pane, state: MarketState) -> None:
+    """Turn the cells that the hot path added into (by raw labels) into columns of the row."""
+    row = pane.row
+    category, method, region, channel = state.labels
+    for label, (orders, units, sales, at) in pane.category_cells.items():
+        _add_cell(row, at, orders, units, sales)
+        row[col.OTHER_CATEGORY] += orders * category.get(label)[2]
+    pane.category_cells.clear()
+    for profile, (orders, units, sales, _) in pane.profile_cells.items():
+        if not orders:
+            continue  # of a record that was refused after all
+        chosen, region_label, channel_label, new_shopper, anonymous, *_ = profile
+        _add_cell(row, col.ORDERS, orders, units, sales)
+        if chosen is not None:
+            at, _, unknown = method.get(chosen)
+            row[col.CHOSEN] += orders
+            _add_cell(row, at, orders, units, sales)
+            row[col.OTHER_METHOD] += orders * unknown
+        at, _, unknown = region.get(region_label)
+        _add_cell(row, at, orders, units, sales)
+        row[col.OTHER_REGION] += orders * unknown
+        at, _, unknown = channel.get(channel_label)
+        _add_cell(row, at, orders, units, sales)
+        row[col.OTHER_CHANNEL] += orders * unknown
+        if not anonymous:
+            row[col.SHOPPER_ORDERS] += orders
+        if new_shopper is not None:
+            row[col.NEW_KNOWN] += orders
+            row[col.NEW_SHOPPERS] += orders * new_shopper
+    pane.profile_cells.clear()
+
+
+def _add_cell(row: Row, at: int, orders: int, units: int, sales: int) -> None:
+    row[at] += orders
+    row[at + 1] += units
+    row[at + 2] += sales
 
 
 def _add3(row: Row, at: int, units: int, sales: int) -> None:

@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from streams.flow.aside import Folded
 from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.fold import Folded, SourceFold
-from streams.flow.state import PARTIAL, SlotKey
+from streams.flow.fold import SourceFold
+from streams.flow.state import NEVER_MS, SlotKey
 from streams.flow.wire import (
     MarkRecord,
     PartialRecord,
@@ -61,6 +62,9 @@ class SourceLevel:
         self.fold = SourceFold(sp, methodology, payments=payments)
         self.chain = Chain(self.fold, identity, nonce, length=chain_length)
         self._edition = methodology.edition
+        self._out_of_order_ms = methodology.out_of_order_ms
+        self._step_ms = methodology.step_ms
+        self._marked_steps: dict[int, list[int | None]] = {}
         self._partition_of = {
             market: partition_of(market, partials_partitions) for market in methodology.markets
         }
@@ -101,22 +105,32 @@ class SourceLevel:
         self._recent.clear()
         self._recent_records = self._recent_dead = 0
 
-    def partials(self) -> list[Send]:
-        """Rows of the panes touched since the last call, and of touched days that have closed.
+    def partials(self, caught_up_at: int | None = None) -> list[Send]:
+        """Rows touched since the last call that a mark with this ``caught_up_at`` has to cover.
 
-        Day rows otherwise go with the checkpoint, but a mark whose watermark closes a day must
-        find the day's row sent.
+        Panes that ``as_of`` cannot reach by that mark wait: a row is then sent once or twice, not
+        with every event of its five seconds. Day rows otherwise go with the checkpoint, but a mark
+        whose watermark closes a day must find the day's row sent.
         """
-        slots = self.fold.take_touched_live()
+        covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
+        slots = self.fold.take_touched_live(covered_ms)
+        return [self._send(key, slot.row) for key, slot in slots.items()]
+
+    def all_partials(self) -> list[Send]:
+        """Every row touched and not sent since, of panes and days."""
+        slots = self.fold.take_touched_live() | self.fold.take_touched_days()
         return [self._send(key, slot.row) for key, slot in slots.items()]
 
     def day_partials(self) -> list[Send]:
         """Rows of the days touched since the last call."""
-        slots = self.fold.take_touched(PARTIAL)
+        slots = self.fold.take_touched_days()
         return [self._send(key, slot.row) for key, slot in slots.items()]
 
-    def marks(self, now_ms: int, caught_up_at: int | None) -> list[Send]:
+    def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
         """Progress records, one a partials partition; to be sent after the partials they cover.
+
+        With ``every`` False only where ``as_of`` could take a step that the last mark did not let
+        it take: the others say nothing that cannot wait.
 
         Rows of days go with the checkpoint only: a mark does not say that it was caught up past the
         close of a day whose row still waits, or level 2 would close that day without it.
@@ -132,9 +146,18 @@ class SourceLevel:
                 for market, watermark_ms in watermarks.items()
                 if self._partition_of[market] == partition
             }
+            steps = [self._step(caught_up_at), *map(self._step, own.values())]
+            if not every and steps == self._marked_steps.get(partition):
+                continue
+            self._marked_steps[partition] = steps
             mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms)
             found.append(Send(partition, key, encode_partial(mark)))
         return found
+
+    def _step(self, progress_ms: int | None) -> int | None:
+        if progress_ms is None:
+            return None
+        return (progress_ms - self._out_of_order_ms) // self._step_ms
 
     def flush(self) -> Flush:
         """Build the next checkpoint record."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
+from streams.index.events import learn_shape
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.index.partials import Layout, Row
@@ -21,6 +22,10 @@ FOREVER_MS = 2**62
 
 CHECKPOINT, PARTIAL = 1, 2
 """Flags of a slot: touched since the last checkpoint / since its last partial."""
+
+Profile = tuple[str | None, str | None, str | None, bool | None, bool, bool, bool]
+"""An order without its lines: payment method, region, channel, new shopper, and whether shopper,
+seller and placed_at are absent."""
 
 _WARM_PANES_MAX = 8
 _COLD_HITS_MAX = 64
@@ -38,8 +43,8 @@ class Pane:
     """An open pane: its row and the ids counted in it, in the order of the log."""
 
     __slots__ = (
-        "booked", "cold_hits", "day", "flags", "ids", "late_from_ms", "order", "row", "saved",
-        "start_ms",
+        "booked", "category_cells", "cold_hits", "day", "flags", "ids", "late_from_ms", "order",
+        "profile_cells", "row", "saved", "start_ms",
     )  # fmt: skip
 
     def __init__(self, start_ms: int, width: int) -> None:
@@ -55,6 +60,15 @@ class Pane:
         """How many of ``order`` are in a checkpoint record already."""
         self.flags = 0
         self.cold_hits = 0
+        self.category_cells: dict[str, list[int]] = {}
+        """What ``row`` has not got yet: raw category -> [orders, units, sales, column]."""
+        self.profile_cells: dict[Profile, list[int]] = {}
+        """The same by the rest of what an order says: profile -> [orders, units, sales, shape]."""
+
+    def profile_cell(self, profile: Profile) -> list[int]:
+        """A new cell of the profile."""
+        cell = self.profile_cells[profile] = [0, 0, 0, learn_shape(profile)]
+        return cell
 
     def seen(self, event_hash: int) -> bool:
         """Whether the id was counted in this pane; of a cold pane the packed array is scanned."""
@@ -99,9 +113,9 @@ class MarketState:
     """Everything one source partition keeps of one market."""
 
     __slots__ = (
-        "category_of", "channel_of", "code", "currency", "day_grace_ms", "days", "grace_ms",
-        "labels", "layout", "local_days", "method_of", "next_close_ms", "out_of_order_ms",
-        "pane_ms", "panes", "region_of", "unbooked", "warm_panes", "watermark_ms",
+        "code", "currency", "day_grace_ms", "days", "grace_ms", "labels", "layout", "local_days",
+        "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "unbooked", "warm_panes",
+        "watermark_ms",
     )  # fmt: skip
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
@@ -109,10 +123,6 @@ class MarketState:
         self.currency = market.currency
         self.layout = Layout(market)
         self.labels = self.layout.labels()
-        # Bound look-ups of the labels' memories, for the hot path.
-        self.category_of, self.method_of, self.region_of, self.channel_of = (
-            labels.cache.get for labels in self.labels
-        )
         self.local_days = LocalDays(market.time_zone)
         self.pane_ms = methodology.pane_ms
         self.grace_ms = methodology.grace_ms
@@ -136,6 +146,11 @@ class MarketState:
         if len(self.warm_panes) > _WARM_PANES_MAX:
             self.warm_panes.pop(0).cool()
         return pane
+
+    def category_cell(self, pane: Pane, label: str) -> list[int]:
+        """A new cell of the raw category label in the pane."""
+        cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
+        return cell
 
     def drop_empty(self, pane: Pane) -> None:
         """Undo ``open_pane`` when its first event was refused: what is refused leaves no trace."""

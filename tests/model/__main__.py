@@ -48,7 +48,8 @@ def main() -> int:
                 )
     seconds = time.monotonic() - began
     print(
-        f"{options.seeds} seeds from {options.first}: {sum(found.values())} violations {dict(found)}, {seconds:.0f} s"
+        f"{options.seeds} seeds from {options.first}: {sum(found.values())} violations "
+        f"{dict(found)}, {seconds:.0f} s"
     )
     return 1 if found else 0
 

@@ -80,6 +80,7 @@ def _action(
     if name in ("go", "zgo"):
         effects = picks.choice((1, 1, 2, 3, 5, 8, 16))
         flags = picks.choice((0, 1, 2, 3, 3, 4, 5, 6, 7, 7, 7, 7))
+        flags |= picks.choice((0, 0, 0, 8, 16, 24))  # all lanes, or one of them
         return (name, index, effects, picks.choice((1, 2, 5)), flags)
     if name == "skew":
         return (name, index, picks.choice(SKEWS))
@@ -145,6 +146,6 @@ def script(schedule: Schedule, switch: Switch | None = None) -> str:
                 lines.append(f"{action!r},")
                 lines.append(f"    # {world.do(action)}")
             world.finish()
-        except Exception as error:  # noqa: BLE001 - printed, that is what a script is for
+        except Exception as error:
             lines.append(f"=> {type(error).__name__}: {error}")
     return "\n".join(lines)

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
-from streams.flow import chain, compile as compile_module, fold, ledger, market, merged, progress
-from streams.flow import source
+from streams.flow import chain, fold, ledger, market, merged, progress, source
+from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
 from streams.flow.state import NEVER_MS, SlotKey
 
@@ -84,7 +84,7 @@ def _one_watermark_for_all(original):
             for state in self.markets.values():
                 if state.watermark_ms < highest:
                     state.watermark_ms = highest
-                    self._close(state)
+                    self.close(state)
         if folded is None:
             return original(self, chunk, start, stop)
         if stop == len(chunk):

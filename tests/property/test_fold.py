@@ -173,7 +173,7 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
                 held = reference.watermarks_at(mark.through)
                 assert all(held[code] == value for code, value in mark.watermarks.items())
         elif step == "c":
-            take([*level.partials(), *level.day_partials()])
+            take(level.all_partials())
             if level.chain.due:
                 flush = level.flush()
                 table[flush.key] = flush.value
@@ -182,7 +182,7 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
         elif step == "x":
             nonce += 1
             level = owner(nonce)
-    take([*level.partials(), *level.day_partials()])
+    take(level.all_partials())
     for slot in reference.slots():
         expected = without_zeros(reference.row(*slot, len(log)))
         if expected:

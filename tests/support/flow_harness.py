@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streams.flow.aside import Folded
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
-from streams.flow.fold import Folded
 from streams.flow.publication import Publication
 from streams.flow.source import SourceLevel
 from streams.index.methodology import Methodology, parse
@@ -138,7 +138,7 @@ class Flow:
         level = self.levels[sp]
         at_end = level.through + 1 == len(self.logs[sp].records)
         caught_up_at = self.now_ms if caught_up and at_end else None
-        for send in (*level.partials(), *level.marks(self.now_ms, caught_up_at)):
+        for send in (*level.partials(caught_up_at), *level.marks(self.now_ms, caught_up_at)):
             self.partials[send.partition].append(send.value, self.now_ms, send.key)
 
     def flush(self, sp: SourcePartition) -> None:

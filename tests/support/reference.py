@@ -482,7 +482,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:  # noqa: PLR0911
+def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
     """(event, "") or (None, reason), for a record as the contract has it."""
     if not value:
         return None, "empty"
@@ -548,7 +548,7 @@ def _check_schema(event: object, *, payments: bool) -> str:
     return "" if all(name in event for name in required) else "schema"
 
 
-def _field_is_legal(name: str, found: object, *, payments: bool) -> bool:  # noqa: PLR0911
+def _field_is_legal(name: str, found: object, *, payments: bool) -> bool:
     if name in ("event_id", "order_id"):
         return _is_id(found)
     if name == "occurred_at":

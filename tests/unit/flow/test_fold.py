@@ -27,6 +27,7 @@ def fold_all(events, arrivals, *, payments=False, fold=None, methodology=METHODO
 
 
 def orders_in(fold: SourceFold, pane_start: int, market: str = "PK") -> int:
+    fold.book(fold.markets[market])
     return fold.markets[market].panes[pane_start].row[0]
 
 
@@ -101,4 +102,20 @@ def test_an_event_refused_for_overflow_leaves_no_pane_open(payments):
 def test_one_event_too_large_does_not_slow_down_all_that_follow():
     fold, folded = fold_all([order("o1", T0, lines=HUGE * 3)], [T0])
     assert [dead.reason for dead in folded.dead] == ["overflow"]
-    assert fold._volume == 0
+    assert fold.volume == 0
+
+
+def test_an_order_whose_arrival_closes_another_pane_is_counted():
+    # Closing books every pane of the market, which empties their cells: the order in hand must go
+    # into a cell that is still there. Otherwise one order a market and pane is lost.
+    close = PANE + METHODOLOGY.grace_ms
+    events = [
+        order("closed", T0, payment_method="cod"),
+        order("first", T0 + close - PANE, payment_method="cod"),
+        order("second", T0 + close - PANE + 1, payment_method="cod"),
+        order("closing", T0 + close - PANE + 2, payment_method="cod"),
+    ]
+    fold, folded = fold_all(events, [T0, T0 + close - 2, T0 + close - 1, T0 + close])
+    assert folded.outcomes["accepted"] == 4
+    assert list(fold.markets["PK"].panes) == [T0 + close - PANE]
+    assert orders_in(fold, T0 + close - PANE) == 3

@@ -217,3 +217,24 @@ def test_windows_reach_back_no_further_than_rows_are_kept():
     flow.run()
     value = flow.value("PK", "payments:market:all:24h")
     assert (value.status, value.value, value.covered) == ("ok", 24, 1.0)
+
+
+def test_a_closing_names_only_members_with_something_in_the_hour():
+    # With every member an hour of Olist's two years is 800 values, nearly all 0: 2 GB of journal
+    # for 20,000 orders, and most of the time that their import takes.
+    flow = Flow(partitions=1)
+    for number in range(2):
+        everywhere(flow, T0 + number * (HOUR_MS + 200_000), f"e{number}")
+        flow.run(caught_up=False)
+    closed = closings(flow, "hour")[T0].values
+    members = {(value.dimension, value.member) for value in closed}
+    assert members == {
+        ("market", "all"),
+        ("category", "mobiles_tablets"),
+        ("payment_method", "cod"),
+        ("region", "other"),
+        ("channel", "other"),
+    }
+    assert {value.index for value in closed if value.dimension == "market"} >= {
+        "orders", "units", "sales", "payments", "amount", "payment_failure_ratio", "digital_share",
+    }  # fmt: skip

@@ -47,8 +47,9 @@ def slots(sends) -> list[tuple[str, str]]:
 def test_panes_go_with_partials_and_days_with_the_checkpoint():
     owner = level()
     take(owner, (order("a", T0), T0))
-    assert slots(owner.partials()) == [("PK", LIVE)]
-    assert owner.partials() == []
+    assert owner.partials(T0) == [], "nobody reads a pane before it is complete"
+    assert slots(owner.partials(T0 + 10_000)) == [("PK", LIVE)]
+    assert owner.partials(T0 + 10_000) == []
     assert slots(owner.day_partials()) == [("PK", DAY)]
     assert owner.day_partials() == []
 

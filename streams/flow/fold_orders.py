@@ -1,0 +1,266 @@
+"""Folding order events: the hot path, and the careful path for whatever is unusual.
+
+The hot path repeats ``rows.add_order`` for the common shape of event (placed now, its pane open)
+without a call a step, and adds into cells by raw labels: a row has forty columns that one order
+touches twenty of, a cell three numbers. ``rows.settle`` turns cells into columns once a flush. A
+property test holds the two paths equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_64_intdigest
+
+from streams.flow.admission import DUPLICATE
+from streams.flow.aside import (
+    OVERFLOW,
+    Folded,
+    ahead,
+    bad_placed,
+    pane_limit,
+    refused,
+)
+from streams.flow.chunk import Chunk
+from streams.flow.rows import add_order, add_order_to_day, order_sums
+from streams.flow.state import CHECKPOINT, PARTIAL, MarketState
+from streams.index.events import (
+    SHAPES,
+    SUM_MAX,
+    OrderEvent,
+    Rejected,
+    decode_orders_unproven,
+    learn_shape,
+    recheck_order,
+)
+from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
+from streams.index.partials import Row
+
+if TYPE_CHECKING:
+    from streams.flow.fold import SourceFold
+
+ID_SEED = 0x65_63_69_6E_64_65_78
+"""Key of the 64-bit hashes of event ids: fixed for ever, or a replay would not know its own ids."""
+
+_BOTH = CHECKPOINT | PARTIAL
+
+
+def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per step would cost a third of its speed
+    """Fold the order records ``start <= position < stop`` of a chunk."""
+    values = chunk.values[start:stop]
+    events, quotes = decode_orders_unproven(values)
+    timestamps = chunk.timestamps_ms
+    markets = fold.markets
+    admission = fold.admission
+    pane_ms, grace_ms, ahead_ms = admission.pane_ms, admission.grace_ms, admission.ahead_ms
+    minute_of, rest_of = MINUTES.get, RESTS.get
+    digest, shape_of = xxh3_64_intdigest, SHAPES.get
+    volume = fold.volume
+    accepted = late = duplicates = day_closed = 0
+    position = start - 1
+    for event in events:
+        position += 1
+        if event.__class__ is Rejected:
+            folded.bury(chunk, position, event)
+            continue
+        if TYPE_CHECKING:
+            assert isinstance(event, OrderEvent)
+        lines = event.lines
+        method, region, channel = event.payment_method, event.region, event.channel
+        profile = (
+            method,
+            region,
+            channel,
+            event.new_shopper,
+            event.shopper_id is None,
+            event.seller_id is None,
+            event.placed_at is None,
+        )
+        state = markets.get(event.market)
+        text = event.occurred_at
+        minute = minute_of(text[:PREFIX])
+        rest = rest_of(text[PREFIX:])
+        if minute is not None and rest is not None:
+            occurred_ms: int | None = minute + rest
+        else:
+            occurred_ms = parse_instant(text)
+        pane = None
+        if state is not None and occurred_ms is not None:
+            pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
+        if pane is None:
+            profile_cell = None
+            shape = shape_of(profile) or learn_shape(profile)
+        else:
+            profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
+            shape = profile_cell[3]
+        if quotes is not None and quotes[position - start] != shape + 12 * len(lines):
+            rejected = recheck_order(values[position - start])
+            if rejected is not None:
+                folded.bury(chunk, position, rejected)
+                continue
+        if state is None or occurred_ms is None or event.currency != state.currency:
+            folded.bury(chunk, position, refused(event, state, occurred_ms))
+            continue
+        arrived_ms = timestamps[position]
+        watermark_ms = state.watermark_ms
+        if arrived_ms > watermark_ms:
+            state.watermark_ms = watermark_ms = arrived_ms
+            if watermark_ms >= state.next_close_ms:
+                # Closing may take the pane away, and books what is in the cells of all others.
+                fold.close(state)
+                pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
+                if pane is not None:
+                    profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
+        if occurred_ms > arrived_ms + ahead_ms:
+            folded.bury(chunk, position, ahead(occurred_ms, arrived_ms))
+            continue
+        if watermark_ms - occurred_ms > grace_ms:
+            folded.too_late(chunk, position, watermark_ms - occurred_ms)
+            continue
+        if (
+            pane is None
+            or profile_cell is None
+            or event.type != "order.placed"
+            or event.placed_at is not None
+            or volume > SUM_MAX
+        ):
+            fold.volume = volume
+            day_closed += _fold_unusual(fold, chunk, position, event, state, occurred_ms, folded)
+            volume = fold.volume
+            continue
+        event_hash = digest(event.event_id.encode(), ID_SEED)
+        ids = pane.ids
+        if ids is None:
+            if pane.seen(event_hash):
+                duplicates += 1
+                continue
+            ids = pane.ids  # ``seen`` may have built the set just now
+        elif event_hash in ids:
+            duplicates += 1
+            continue
+        cells = pane.category_cells
+        units = sales = 0
+        if len(lines) == 1:
+            line = lines[0]
+            label = line.category
+            cell = cells.get(label) or state.category_cell(pane, label)
+            units = line.quantity
+            sales = units * line.unit_price_minor
+            cell[0] += 1
+            cell[1] += units
+            cell[2] += sales
+        else:
+            seen = []
+            for line in lines:
+                label = line.category
+                cell = cells.get(label) or state.category_cell(pane, label)
+                quantity = line.quantity
+                amount = quantity * line.unit_price_minor
+                units += quantity
+                sales += amount
+                cell[1] += quantity
+                cell[2] += amount
+                if cell[3] not in seen:
+                    seen.append(cell[3])
+                    cell[0] += 1
+        volume += units + sales
+        if volume > SUM_MAX:
+            # So large that sums must be looked at one by one: take it back, go the careful way.
+            _take_back(pane.category_cells, event)
+            fold.volume = volume - units - sales
+            day_closed += _fold_unusual(fold, chunk, position, event, state, occurred_ms, folded)
+            volume = fold.volume
+            continue
+        if ids is not None:
+            ids.add(event_hash)
+        pane.order.append(event_hash)
+        if pane.flags != _BOTH:
+            fold.touch_pane(state, pane)
+        profile_cell[0] += 1
+        profile_cell[1] += units
+        profile_cell[2] += sales
+        if pane.late_from_ms <= watermark_ms:
+            late += 1
+        else:
+            accepted += 1
+    fold.volume = volume
+    fold.count(folded, accepted, late, duplicates, day_closed)
+
+
+def _take_back(cells: dict[str, list[int]], event: OrderEvent) -> None:
+    """Undo what the hot path added for the lines of an event."""
+    seen = []
+    for line in event.lines:
+        cell = cells[line.category]
+        cell[1] -= line.quantity
+        cell[2] -= line.quantity * line.unit_price_minor
+        if cell[3] not in seen:
+            seen.append(cell[3])
+            cell[0] -= 1
+
+
+def _fold_unusual(
+    fold: SourceFold,
+    chunk: Chunk,
+    position: int,
+    event: OrderEvent,
+    state: MarketState,
+    occurred_ms: int,
+    folded: Folded,
+) -> int:
+    """Fold an order event that the hot path passed on; 1 when its day was closed.
+
+    First of its pane, cancelled, refunded, placed at another time than it occurred, or so large
+    that a sum must be looked at. One path with every check, in the order of admission.
+    """
+    placed_ms = occurred_ms
+    if event.placed_at is not None:
+        found = parse_instant(event.placed_at)
+        if found is None or found > occurred_ms:
+            folded.bury(chunk, position, bad_placed(found))
+            return 0
+        placed_ms = found
+    elif event.type != "order.placed":
+        missing = Rejected("placed_at_missing", f"{event.type} without placed_at")
+        folded.bury(chunk, position, missing)
+        return 0
+    pane = fold.admission.pane(state, occurred_ms)
+    if pane is None:
+        folded.bury(chunk, position, pane_limit(fold.admission.panes_max))
+        return 0
+    event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
+    if pane.seen(event_hash):
+        folded.outcomes[DUPLICATE] += 1
+        return 0
+    day_number = state.local_days.day_of(placed_ms)
+    units, sales = order_sums(event)
+    if fold.volume + units + sales > SUM_MAX:
+        fold.book(state)
+        held = state.days.get(day_number)
+        day_row = [0] * 9 if held is None else held.row
+        if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
+            folded.bury(chunk, position, OVERFLOW)
+            state.drop_empty(pane)
+            return 0
+    fold.volume += units + sales
+    day = state.days.get(day_number) or state.open_day(day_number)
+    fold.remember(state, pane, event_hash)
+    add_order(pane.row, event, state)
+    if event.type == "order.placed":
+        add_order(pane.booked, event, state)  # the day book gets this one here, not in bulk
+    if day is not None:
+        add_order_to_day(day.row, event, state)
+        fold.touch_day(state, day)
+    is_late = pane.late_from_ms <= state.watermark_ms
+    fold.count(folded, int(not is_late), int(is_late), 0, 0)
+    return int(day is None)
+
+
+def _overflows(row: Row, units: int, sales: int) -> bool:
+    """Whether the units or sales of any ledger in the first nine columns could pass 63 bits.
+
+    A live row has one ledger there; its payment columns are only larger limits than needed.
+    """
+    return max(row[2], row[5], row[8]) + sales > SUM_MAX or (
+        max(row[1], row[4], row[7]) + units > SUM_MAX
+    )

@@ -1,0 +1,170 @@
+"""Level 2's table: every merged minute, hour and day is the sum of exactly what it names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.merged import DAY_KIND, HOUR, LENGTH_MS, MINUTE, MergedRecord
+from streams.flow.state import DAY, LIVE, SlotKey
+from streams.index.methodology import Methodology
+from streams.index.panes import day_name, rfc3339
+from streams.index.partials import Layout
+from streams.ops.audit.reading import Stored
+from streams.ops.audit.report import MERGED, Report
+from streams.ops.audit.slots import GONE, Blind, slot_name
+from streams.ops.audit.sums import Columns, Sums, add_sums, differing
+
+_decode = msgspec.msgpack.Decoder(MergedRecord).decode
+_FENCE = "f"
+_KINDS = {MINUTE: "minute", HOUR: "hour", DAY_KIND: "day"}
+
+
+@dataclass(slots=True)
+class Slot:
+    """One merged record, and the sums that it must hold."""
+
+    kind: str
+    market: str
+    start: int
+    record: MergedRecord
+    folded: dict[str, int]
+    where: str
+    expected: Sums = field(default_factory=dict)
+    panes: dict[int, Sums] = field(default_factory=dict)
+    blind: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        start = day_name(self.start) if self.kind == DAY_KIND else rfc3339(self.start)
+        return f"{self.market} {_KINDS[self.kind]} {start}"
+
+
+class MergedLog:
+    """The records of the merged table's changelog, as compaction will leave them."""
+
+    def __init__(self, methodology: Methodology, report: Report) -> None:
+        self._pane_ms = methodology.pane_ms
+        self._report = report
+        self._columns = {
+            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+        }
+        self._records: dict[bytes, Stored] = {}
+        self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        if stored.key is None:
+            return
+        if stored.value is None:
+            self._records.pop(stored.key, None)
+        else:
+            self._records[stored.key] = stored
+
+    def finish(self) -> None:
+        """The end of the log: make out what each record claims to contain."""
+        for key, stored in self._records.items():
+            kind, _, rest = key.decode(errors="replace").partition("|")
+            if kind == _FENCE:
+                continue
+            try:
+                market, start, _writer = rest.split("|")
+                record = _decode(stored.value or b"")
+                slot = Slot(
+                    kind,
+                    market,
+                    int(start),
+                    record,
+                    {sp: int.from_bytes(bits, "little") for sp, bits in record.folded.items()},
+                    stored.where,
+                )
+                slot.panes = {pane: {} for pane in record.panes}
+            except (ValueError, msgspec.DecodeError) as error:
+                self._report.differs(
+                    MERGED, repr(key), "record", "a merged slot", str(error), stored.where
+                )
+                continue
+            self._slots[kind, market, slot.start].append(slot)
+        self._records = {}
+
+    def add(self, sp: SourcePartition, key: SlotKey, sums: Sums, blind: Blind) -> None:
+        """Count a closed row in, wherever a record says that it contains it."""
+        name = str(sp)
+        if key.book == DAY:
+            for slot in self._slots.get((DAY_KIND, key.market, key.slot), ()):
+                if slot.folded.get(name, 0) & 1:
+                    add_sums(slot.expected, sums)
+                    slot.folded[name] &= ~1
+                    slot.blind |= blind.of(sp, key)
+            return
+        for kind in (MINUTE, HOUR):
+            start = key.slot - key.slot % LENGTH_MS[kind]
+            bit = 1 << (key.slot - start) // self._pane_ms
+            for slot in self._slots.get((kind, key.market, start), ()):
+                if slot.folded.get(name, 0) & bit:
+                    add_sums(slot.expected, sums)
+                    slot.folded[name] &= ~bit
+                    slot.blind |= blind.of(sp, key)
+                    if key.slot in slot.panes:
+                        add_sums(slot.panes[key.slot], sums)
+
+    def judge(self, panes_from_ms: dict[str, int], blind: Blind) -> None:
+        """Compare; panes within a minute from ``panes_from_ms`` of their market on."""
+        for slots in self._slots.values():
+            for slot in slots:
+                self._judge(slot, panes_from_ms.get(slot.market), blind)
+
+    def _judge(self, slot: Slot, panes_from_ms: int | None, blind: Blind) -> None:
+        report = self._report
+        columns = self._columns.get(slot.market)
+        if columns is None:
+            report.skip(MERGED, "a market that is not in methodology.toml", slot.name)
+            return
+        day = slot.kind == DAY_KIND
+        if slot.blind or (blind and self._names_blind(slot, blind)):
+            report.skip(MERGED, GONE, slot.name)
+            return
+        report.judge(MERGED)
+        for sp, bits in slot.folded.items():
+            if bits:
+                named = self._named(slot, sp, bits)
+                report.differs(
+                    MERGED, slot.name, "contains", "only closed rows of the log", named, slot.where
+                )
+        for name, expected, found in differing(
+            slot.expected, columns.read(slot.record.row, day=day)
+        ):
+            report.differs(MERGED, slot.name, name, expected, found, slot.where)
+        for pane, row in slot.record.panes.items():
+            found_row = columns.read(row, day=False)
+            differences = list(differing(slot.panes[pane], found_row))
+            if differences and (panes_from_ms is None or pane < panes_from_ms):
+                # A source partition that folded it late did not keep the pane apart any more.
+                report.skip(MERGED, "a pane that no window reads any more", slot.name)
+                continue
+            report.judge(MERGED)
+            key = slot_name(SlotKey(slot.market, LIVE, pane))
+            for difference in differences:
+                report.differs(MERGED, key, *difference, slot.where)
+
+    def _names_blind(self, slot: Slot, blind: Blind) -> bool:
+        book = DAY if slot.kind == DAY_KIND else LIVE
+        key = SlotKey(slot.market, book, slot.start)
+        return any(blind.of(_source(sp), key) for sp in slot.folded)
+
+    def _named(self, slot: Slot, sp: str, bits: int) -> str:
+        if slot.kind == DAY_KIND:
+            return f"a row of {sp} that is not closed or has no event"
+        panes = [
+            slot.start + bit * self._pane_ms for bit in range(bits.bit_length()) if bits >> bit & 1
+        ]
+        return f"{sp} panes {', '.join(map(rfc3339, panes[:3]))}"
+
+
+def _source(text: str) -> SourcePartition:
+    topic, _, partition = text.rpartition("-")
+    return SourcePartition(topic, int(partition))

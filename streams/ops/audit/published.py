@@ -1,0 +1,333 @@
+"""``ecindex.values``: the newest published value of each key, as of the newest publication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from streams.index.methodology import Methodology
+from streams.index.panes import day_name, day_number, rfc3339
+from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Fence, Value
+from streams.ops.audit.cuts import Cut
+from streams.ops.audit.formulas import ORDERS, Expected, day_values, window_values
+from streams.ops.audit.reading import Stored
+from streams.ops.audit.report import PROGRESS, VALUES, Report
+from streams.ops.audit.slots import GONE, Blind, Calendar
+from streams.publish.journal import FENCE, decode_value, version_of
+
+_FENCE_PARTS = 3
+
+
+class FenceContent(msgspec.Struct):
+    """What the audit reads of a fence record."""
+
+    market: str
+    edition: int
+    as_of_ms: int
+    applied: int
+    as_of: dict[str, int]
+    hours_until: int
+    days_until: int
+    horizon: int
+    live: bool = False
+
+
+class Held(NamedTuple):
+    """A published value and where it lies."""
+
+    version: Fence
+    value: Value | None
+    where: str
+
+
+@dataclass(slots=True)
+class MarketValues:
+    """What one market has in ``ecindex.values``."""
+
+    fence: FenceContent | None = None
+    version: Fence | None = None
+    values: dict[str, Held] = field(default_factory=dict)
+    unfinished: dict[str, Held] = field(default_factory=dict)
+    """Newer than the newest fence record: of a publication that is under way."""
+    older_last: dict[str, Held] = field(default_factory=dict)
+    """Older than what stands, but behind it in the log: compaction keeps these."""
+
+
+class ValuesLog:
+    """Records of ``ecindex.values`` in the order of their offsets."""
+
+    def __init__(self, report: Report) -> None:
+        self.markets: dict[str, MarketValues] = {}
+        self._report = report
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        text = (stored.key or b"").decode(errors="replace")
+        market_code, *rest = text.split("|")
+        version = version_of(stored.headers)
+        if version is None:
+            self._unreadable(stored, "headers edition, as_of, applied", "none of ours")
+            return
+        market = self.markets.setdefault(market_code, MarketValues())
+        if len(rest) == _FENCE_PARTS - 1 and rest[0] == FENCE:
+            self._apply_fence(market, stored, version)
+            return
+        try:
+            value = None if stored.value is None else decode_value(stored.value)
+        except msgspec.DecodeError as error:
+            self._unreadable(stored, "a value", str(error))
+            return
+        if value is not None and value.key != text:
+            self._unreadable(stored, f"a value of {text}", f"one of {value.key}")
+            return
+        held = Held(version, value, stored.where)
+        known = market.values.get(text)
+        if market.version is None or version > market.version:
+            market.unfinished[text] = held
+        elif known is None or version >= known.version:
+            market.values[text] = held
+            market.older_last.pop(text, None)
+        else:
+            market.older_last[text] = held
+
+    def _apply_fence(self, market: MarketValues, stored: Stored, version: Fence) -> None:
+        if stored.value is None or (market.version is not None and version < market.version):
+            return
+        try:
+            content = msgspec.json.decode(stored.value, type=FenceContent)
+        except msgspec.DecodeError as error:
+            self._unreadable(stored, "a fence record", str(error))
+            return
+        market.fence, market.version = content, version
+        for key, held in list(market.unfinished.items()):
+            if held.version <= version:
+                del market.unfinished[key]
+                known = market.values.get(key)
+                if known is None or held.version >= known.version:
+                    market.values[key] = held
+                    market.older_last.pop(key, None)
+
+    def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
+        key = (stored.key or b"").decode(errors="replace")
+        self._report.differs(VALUES, key, "record", expected, found, stored.where)
+
+
+class ExpectedValue(NamedTuple):
+    """Everything about a value that the log decides."""
+
+    expected: Expected
+    window: str
+    as_of_ms: int
+    covered: float | None
+    """None: cannot be told."""
+    day: str | None = None
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``filling`` or ``no_data``."""
+        if self.day is None and self.covered is not None and self.covered < COVERED_MIN:
+            return "filling"
+        return "no_data" if self.expected.value is None else "ok"
+
+    @property
+    def value(self) -> int | float | None:
+        """The value to publish."""
+        return None if self.status == "filling" else self.expected.value
+
+    @property
+    def field(self) -> str:
+        """Field in Redis: of the values' hash, or of the days'."""
+        return ":".join((*self.expected.name, self.day or self.window))
+
+    def key(self, market: str) -> str:
+        """Key in ``ecindex.values``."""
+        base = "|".join((market, *self.expected.name, self.window))
+        return base if self.day is None else f"{base}|{self.day}"
+
+
+class Expectations:
+    """Cut -> the values it must show."""
+
+    def __init__(
+        self, methodology: Methodology, topics: tuple[str, str], calendar: Calendar, blind: Blind
+    ) -> None:
+        """``topics``: that of the orders, that of the payments."""
+        self._methodology = methodology
+        self._topics = topics
+        self._calendar = calendar
+        self._blind = blind
+
+    def windows(self, cut: Cut) -> Iterator[ExpectedValue]:
+        """Every live window value; what the log cannot tell any more is left out."""
+        market = self._methodology.markets[cut.market]
+        for window, length_ms in WINDOWS_MS.items():
+            sums = [cut.windows.get((topic, window), {}) for topic in self._topics]
+            for expected in window_values(market, *sums):
+                topic = self._topics[0 if expected.basis == ORDERS else 1]
+                span = cut.span_ms(topic, window)
+                if span is None:
+                    continue
+                start_ms, end_ms = span
+                first_ms = max(start_ms, cut.first_ms.get(topic, end_ms))
+                covered = max(0, end_ms - first_ms) / length_ms
+                told = covered >= 1 or not self._blind
+                yield ExpectedValue(expected, window, end_ms, covered if told else None)
+
+    def blind_window(self, each: ExpectedValue) -> bool:
+        """Whether the log cannot tell this window any more."""
+        if not self._blind:
+            return False
+        topic = self._topics[0 if each.expected.basis == ORDERS else 1]
+        return each.as_of_ms - WINDOWS_MS[each.window] < self._blind.before_ms(topic)
+
+    def days(self, cut: Cut) -> Iterator[ExpectedValue]:
+        """Every value of every day with a row."""
+        market = self._methodology.markets[cut.market]
+        local_days = self._calendar.local_days(cut.market)
+        for day, sums in sorted(cut.days.items()):
+            end_ms = local_days.end_ms(day)
+            for expected in day_values(market, sums):
+                yield ExpectedValue(expected, DAY_WINDOW, end_ms, None, day_name(day))
+
+    def blind_day(self, market: str, day: str) -> bool:
+        """Whether the log cannot tell this day any more."""
+        if not self._blind:
+            return False
+        start_ms = self._calendar.local_days(market).start_ms(day_number(day))
+        return start_ms < self._blind.before_ms()
+
+    def day_covered(self, market: str, day: str, as_of_ms: int) -> tuple[int, float]:
+        """(as_of, covered) of a day's value in a publication at ``as_of_ms``."""
+        local_days = self._calendar.local_days(market)
+        start_ms = local_days.start_ms(day_number(day))
+        end_ms = local_days.end_ms(day_number(day))
+        until_ms = min(as_of_ms, end_ms)
+        return until_ms, max(0, until_ms - start_ms) / (end_ms - start_ms)
+
+
+def compare(
+    report: Report, stage: str, key: str, wanted: ExpectedValue, found: Value, where: str
+) -> None:
+    """Compare what the log decides of a value."""
+    expected = wanted.expected
+    pairs: list[tuple[str, object, object]] = [
+        ("observed", expected.observed, found.observed),
+        ("n", expected.n, found.n),
+        ("unit", expected.unit, found.unit),
+    ]
+    if wanted.covered is None and wanted.day is None:
+        report.skip(stage, f"covered, status: {GONE}", key)
+        if found.status != "filling":
+            pairs.append(("value", expected.value, found.value))
+    else:
+        pairs += [("value", wanted.value, found.value), ("status", wanted.status, found.status)]
+        if wanted.covered is not None:
+            pairs.append(("covered", wanted.covered, found.covered))
+    report.judge(stage)
+    for name, left, right in pairs:
+        if left != right or type(left) is not type(right):
+            report.differs(stage, key, name, left, right, where)
+
+
+class ValuesJudge:
+    """Compares the values topic with the expectations of its newest publications."""
+
+    def __init__(self, expectations: Expectations, edition: int, report: Report) -> None:
+        self._expectations = expectations
+        self._edition = edition
+        self._report = report
+
+    def judge(self, code: str, market: MarketValues, cut: Cut) -> None:
+        """One market."""
+        left = dict(market.values)
+        for wanted in self._expectations.windows(cut):
+            self._judge_window(code, left, wanted)
+        for wanted in self._expectations.days(cut):
+            self._judge_day(code, left, wanted, market)
+        for key, held in left.items():
+            if held.value is None:
+                continue
+            if held.value.edition != self._edition:
+                reason = f"published under edition {held.value.edition}"
+                self._report.skip(VALUES, reason, key)
+            elif held.value.day and self._expectations.blind_day(code, held.value.day):
+                self._report.skip(VALUES, GONE, key)
+            else:
+                self._report.differs(VALUES, key, "record", None, held.value.value, held.where)
+        self._judge_leftovers(code, market)
+
+    def _judge_window(self, code: str, left: dict[str, Held], wanted: ExpectedValue) -> None:
+        key = wanted.key(code)
+        held = left.pop(key, None)
+        if self._expectations.blind_window(wanted):
+            self._report.skip(VALUES, GONE, key)
+            return
+        if not self._present(key, held, wanted):
+            return
+        assert held is not None and held.value is not None  # noqa: PT018 - one fact
+        compare(self._report, VALUES, key, wanted, held.value, held.where)
+        self._compare_version(key, held, "live")
+        # A record stays as long as its number does: its own as_of may be older, never newer.
+        if held.value.as_of > rfc3339(wanted.as_of_ms):
+            latest = f"at most {rfc3339(wanted.as_of_ms)}"
+            self._report.differs(VALUES, key, "as_of", latest, held.value.as_of, held.where)
+
+    def _judge_day(
+        self, code: str, left: dict[str, Held], wanted: ExpectedValue, market: MarketValues
+    ) -> None:
+        key = wanted.key(code)
+        held = left.pop(key, None)
+        assert wanted.day is not None
+        if self._expectations.blind_day(code, wanted.day):
+            self._report.skip(VALUES, GONE, key)
+            return
+        if not self._present(key, held, wanted):
+            return
+        assert held is not None and held.value is not None  # noqa: PT018 - one fact
+        until_ms, covered = self._expectations.day_covered(code, wanted.day, held.version.as_of_ms)
+        compare(self._report, VALUES, key, wanted._replace(covered=covered), held.value, held.where)
+        if held.value.as_of != rfc3339(until_ms):
+            expected = rfc3339(until_ms)
+            self._report.differs(VALUES, key, "as_of", expected, held.value.as_of, held.where)
+        assert market.fence is not None
+        final = day_number(wanted.day) < market.fence.days_until
+        self._compare_version(key, held, "final" if final else "live")
+
+    def _present(self, key: str, held: Held | None, wanted: ExpectedValue) -> bool:
+        if held is None or held.value is None:
+            self._report.judge(VALUES)
+            where = "no record" if held is None else held.where
+            self._report.differs(VALUES, key, "record", wanted.value, None, where)
+            return False
+        return True
+
+    def _compare_version(self, key: str, held: Held, phase: str) -> None:
+        assert held.value is not None
+        for name, expected, found in (
+            ("edition", self._edition, held.value.edition),
+            ("phase", phase, held.value.phase),
+        ):
+            if expected != found:
+                self._report.differs(VALUES, key, name, expected, found, held.where)
+
+    def _judge_leftovers(self, code: str, market: MarketValues) -> None:
+        for key, held in market.older_last.items():
+            stands = market.values.get(key)
+            if stands is not None and _says(stands.value) != _says(held.value):
+                self._report.differs(
+                    VALUES, key, "order", f"nothing older behind {stands.where}",
+                    "an older record, which compaction will keep", held.where,
+                )  # fmt: skip
+        if market.unfinished:
+            key, held = next(iter(market.unfinished.items()))
+            self._report.differs(
+                PROGRESS, code, "fence record", f"one for {len(market.unfinished)} newer values",
+                f"none after {key}", held.where,
+            )  # fmt: skip
+
+
+def _says(value: Value | None) -> tuple[object, ...]:
+    return () if value is None else (value.value, value.observed, value.n, value.status)

@@ -1,0 +1,68 @@
+"""``ecindex demo``: a whole index on this machine, simulated shops, and what becomes of them.
+
+Kafka comes first; what the rest needs is imported while its JVM starts. The shops' history is in
+the log before the workers read: they would show an empty minute as the first live one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psutil
+from rich.console import Console
+
+from streams import clock
+from streams.ops.demo_plan import DemoOptions
+from streams.ops.progress import ProgressFunction
+from streams.ops.signals import stop_signals
+from streams.ops.simulate_profile import load_profile
+from streams.ops.up import LocalIndex, UpOptions, local_index, race
+from streams.settings import Settings, load_methodology
+
+
+async def demo(
+    settings: Settings,
+    up: UpOptions,
+    options: DemoOptions,
+    *,
+    console: Console,
+    tell: Callable[[str], None],
+    progress: ProgressFunction,
+) -> str:
+    """Run until ``options.for_s`` is over or a signal comes.
+
+    Returns the markets' snapshots as Redis had them last, a JSON array. Raises OperationError when
+    something cannot go on, and SettingsError before anything starts.
+    """
+    methodology, profile = load_methodology(settings), load_profile()
+    options.shops(profile)  # a wrong one is named before anything is downloaded
+
+    def say(text: str) -> None:
+        tell(f"[{_since_start_s():5.1f} s] {text}")
+
+    with stop_signals() as stopped:
+        async with local_index(settings, up, tell=tell, progress=progress) as index:
+            await race(stopped.wait(), index.watch(), _start(index, say))
+            if stopped.is_set():
+                return "[]"
+            from streams.ops.demo_show import DemoShow  # noqa: PLC0415 - imported while Kafka started
+
+            show = DemoShow(index, methodology, profile, options, console, tell=tell, say=say)
+            await race(index.watch(), show.run(stopped))
+            tell("stopping")
+        return show.snapshots()
+
+
+async def _start(index: LocalIndex, say: Callable[[str], None]) -> None:
+    await index.launch()
+    say("Kafka, Redis and the workers are starting")
+    from streams.ops import demo_show  # noqa: F401, PLC0415 - numpy and Redis' client take a while
+
+    await index.await_servers()
+    say("Kafka and Redis answer")
+    await index.create_topics(only_inputs=True)
+
+
+def _since_start_s() -> float:
+    """How long ago this process was started, its imports included."""
+    return clock.now_ms() / 1000 - psutil.Process().create_time()

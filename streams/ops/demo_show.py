@@ -1,0 +1,133 @@
+"""The part of a demo that has shops and a screen; ``streams.ops.demo`` starts the servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import redis.exceptions
+from redis import Redis
+from rich.console import Console
+
+from streams import clock
+from streams.index.methodology import Methodology
+from streams.ops.demo_plan import DemoOptions, Plan, make_plan
+from streams.ops.demo_view import Screen
+from streams.ops.errors import OperationError
+from streams.ops.market_views import MarketView, State, connect, read_markets
+from streams.ops.show_command import redis_prefix
+from streams.ops.simulate_profile import Profile
+from streams.ops.simulate_run import Span, simulate
+from streams.ops.up import LocalIndex, race
+
+BACKFILL_MS = 6 * 60_000
+"""History sent first: the 1m and 5m windows are covered at once."""
+LIVE_DEADLINE_MS = 180_000
+WAITING_POLL_S = 0.1
+SHOWING_POLL_S = 1.0
+
+
+class DemoShow:
+    """Shops that are simulated into the inputs, and what a reader of Redis sees of them."""
+
+    def __init__(
+        self,
+        index: LocalIndex,
+        methodology: Methodology,
+        profile: Profile,
+        options: DemoOptions,
+        console: Console,
+        *,
+        tell: Callable[[str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._index = index
+        self._settings = index.settings
+        self._profile = profile
+        self._options = options
+        self._console = console
+        self._currencies = {code: each.currency for code, each in methodology.markets.items()}
+        self._tell = tell
+        self._say = say
+        self._views: Sequence[MarketView] = ()
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Simulate and show until the time is over or ``stopped`` is set. Raises OperationError."""
+        start_ms = clock.now_ms()
+        for_s = self._options.for_s
+        duration_ms = None if for_s is None else round(for_s * 1000)
+        plan = make_plan(self._profile, self._options.markets, start_ms, duration_ms)
+        self._tell(self._index.summary())
+        for line in plan.announcement(start_ms):
+            self._tell(f"will be planted: {line}")
+        await race(
+            self._simulate(plan, start_ms),
+            self._show(plan, duration_ms, stopped),
+        )
+
+    def snapshots(self) -> str:
+        """Return the snapshots as they stood in Redis when last read: one JSON array."""
+        encoded = [view.encoded.decode() for view in self._views if view.encoded is not None]
+        return f"[{','.join(encoded)}]"
+
+    async def _simulate(self, plan: Plan, start_ms: int) -> None:
+        options = self._options.shops(self._profile, plan)
+        await simulate(
+            self._settings,
+            self._profile,
+            options,
+            Span(start_ms, BACKFILL_MS),
+            asyncio.Event(),
+            on_history=self._open_to_workers,
+        )
+
+    async def _open_to_workers(self) -> None:
+        self._say(f"{BACKFILL_MS // 60_000} minutes of history are in the log")
+        await self._index.create_topics()
+        self._say("all topics are there")
+
+    async def _show(self, plan: Plan, duration_ms: int | None, stopped: asyncio.Event) -> None:
+        markets = self._options.shops(self._profile).markets
+        with connect(self._settings.redis.url) as client:
+            await self._await_live(client, markets, stopped)
+            end_ms = None if duration_ms is None else clock.monotonic_ms() + duration_ms
+            with Screen(self._console, plan, self._currencies) as screen:
+                while not stopped.is_set() and (end_ms is None or clock.monotonic_ms() < end_ms):
+                    screen.update(await self._read(client, markets), clock.now_ms())
+                    await _pause(stopped, SHOWING_POLL_S)
+            await self._read(client, markets)
+
+    async def _await_live(
+        self, client: Redis, markets: Sequence[str], stopped: asyncio.Event
+    ) -> None:
+        """Return when all of the markets are live."""
+        deadline_ms = clock.monotonic_ms() + LIVE_DEADLINE_MS
+        while not stopped.is_set():
+            views = await self._read(client, markets)
+            if all(view.state is State.LIVE for view in views):
+                self._say("live values in Redis")
+                return
+            if clock.monotonic_ms() > deadline_ms:
+                seen = ", ".join(f"{view.market} {view.state}" for view in views)
+                raise OperationError(
+                    f"no live values after {LIVE_DEADLINE_MS // 1000} s ({seen}); see the logs"
+                )
+            await _pause(stopped, WAITING_POLL_S)
+
+    async def _read(self, client: Redis, markets: Sequence[str]) -> Sequence[MarketView]:
+        """What Redis has; what was read last stands while Redis is away."""
+        prefix = redis_prefix(self._settings)
+        try:
+            self._views = await asyncio.to_thread(
+                read_markets, client, clock.now_ms(), markets, prefix
+            )
+        except redis.exceptions.RedisError as error:
+            self._tell(f"Redis does not answer: {error}")
+        return self._views
+
+
+async def _pause(stopped: asyncio.Event, duration_s: float) -> None:
+    try:
+        await asyncio.wait_for(stopped.wait(), duration_s)
+    except TimeoutError:
+        return

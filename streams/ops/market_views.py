@@ -1,0 +1,109 @@
+"""Markets as a reader of Redis sees them: values, age, and whether to believe them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple, cast
+
+import msgspec
+from redis import Redis
+
+from streams.index.instants import parse_instant
+from streams.index.values import Snapshot
+from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
+
+SILENT_AFTER_MS = 5_000
+"""A publisher renews ``published_at`` each second; after this long it is not there."""
+BEHIND_AFTER_MS = 30_000
+"""A live ``as_of`` is at most some 8 s old; after this long the flow is behind."""
+READ_TIMEOUT_S = 2.0
+_encode = msgspec.json.Encoder().encode
+
+
+class State(StrEnum):
+    """What a reader should make of a market."""
+
+    LIVE = "live"
+    STALE = "stale"
+    ABSENT = "absent"
+
+
+class MarketView(NamedTuple):
+    """One market as read at one moment; ages in ms, None when absent."""
+
+    market: str
+    state: State
+    snapshot: Snapshot | None
+    encoded: bytes | None
+    """The snapshot as it stands in Redis."""
+    as_of_age_ms: int | None
+    published_age_ms: int | None
+
+
+def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
+    """Client whose calls end within seconds; ``auth``: username and password."""
+    return Redis.from_url(
+        url,
+        **(auth or {}),
+        socket_timeout=READ_TIMEOUT_S,
+        socket_connect_timeout=READ_TIMEOUT_S,
+    )
+
+
+def read_markets(
+    client: Redis,
+    now_ms: int,
+    markets: Iterable[str] | None = None,
+    prefix: str = DEFAULT_PREFIX,
+) -> list[MarketView]:
+    """Views of ``markets``, by default of all that were published within the last day.
+
+    Raises redis.exceptions.RedisError when Redis does not answer, msgspec.DecodeError when a
+    snapshot is not one.
+    """
+    if markets is None:
+        members = cast("set[bytes]", client.smembers(markets_key(prefix)))
+        markets = sorted(name.decode() for name in members)
+    views = []
+    for market in markets:
+        encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
+        views.append(_view(market, encoded, now_ms))
+    return views
+
+
+def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
+    if encoded is None:
+        return MarketView(market, State.ABSENT, None, None, None, None)
+    snapshot = msgspec.json.decode(encoded, type=Snapshot)
+    as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
+    published_age_ms = now_ms - (parse_instant(snapshot.published_at) or 0)
+    stale = published_age_ms > SILENT_AFTER_MS or as_of_age_ms > BEHIND_AFTER_MS
+    return MarketView(
+        market,
+        State.STALE if stale else State.LIVE,
+        snapshot,
+        encoded,
+        as_of_age_ms,
+        published_age_ms,
+    )
+
+
+def as_json(views: Sequence[MarketView]) -> str:
+    """One line: array of {market, state, as_of_age_s, published_age_s, snapshot}."""
+    return _encode(
+        [
+            {
+                "market": view.market,
+                "state": view.state,
+                "as_of_age_s": _seconds(view.as_of_age_ms),
+                "published_age_s": _seconds(view.published_age_ms),
+                "snapshot": None if view.encoded is None else msgspec.Raw(view.encoded),
+            }
+            for view in views
+        ]
+    ).decode()
+
+
+def _seconds(age_ms: int | None) -> float | None:
+    return None if age_ms is None else age_ms / 1000

@@ -1,0 +1,360 @@
+"""A whole index on this machine: Kafka, Redis, the topics and N workers, in one directory.
+
+Everything that takes time starts at once: the workers import Faust while the broker's JVM comes up,
+and wait for the topics; they know the addresses because those are chosen before the fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from streams.clock import monotonic_ms
+from streams.ops import ports
+from streams.ops.child import ChildProcess
+from streams.ops.errors import OperationError
+from streams.ops.local_stack import LocalStack
+from streams.ops.logs import configure_logs
+from streams.ops.progress import ProgressFunction, no_progress
+from streams.ops.server import Server
+from streams.ops.signals import stop_signals
+from streams.ops.supervisor import Supervisor, stop_all
+from streams.settings import (
+    Settings,
+    as_toml,
+    environment_without_settings,
+    load_methodology,
+    local_settings,
+)
+
+DEFAULT_INPUTS = 8
+READY_DEADLINE_MS = 180_000
+TOPICS_WAIT_S = 120
+"""How long a worker waits for the topics: a first start formats the broker's directory before."""
+POLL_S = 0.1
+READYZ_TIMEOUT_S = 5.0
+SERVER_GIVEN_UP_AFTER = 5
+SETTINGS_FILE = "ecindex.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What is to run. ``directory`` None: a temporary one, removed at the end."""
+
+    directory: Path | None = None
+    workers: int = 1
+    inputs: int = DEFAULT_INPUTS
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where to look."""
+
+    bootstrap: str
+    redis: str
+    metrics: tuple[str, ...]
+    board: str | None = None
+
+
+class Interrupted(Exception):  # noqa: N818 - an order, not an error
+    """A stop was asked for while something was being downloaded."""
+
+
+class LocalIndex:
+    """The parts, their start and their end. Make one with ``local_index``."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        options: UpOptions,
+        *,
+        tell: Callable[[str], None],
+        progress: ProgressFunction = no_progress,
+    ) -> None:
+        self.directory = directory.absolute()
+        self._given = settings
+        self._options = options
+        self._tell = tell
+        self._progress = progress
+        self._stopping = False
+        self._launched = False
+        self._launching: Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stack")
+        self._stack = LocalStack(
+            self.directory, cache_dir=settings.cache_dir, progress=self._progress_unless_stopping
+        )
+        self._workers: list[ChildProcess] = []
+        self._metrics_ports: tuple[int, ...] = ()
+        self._worker_keeper = Supervisor(tell)
+        # A server is needed whoever ended it, so no exit code is a good one.
+        self._server_keeper = Supervisor(
+            tell,
+            final_codes=frozenset(),
+            asked_codes=frozenset(),
+            give_up_after=SERVER_GIVEN_UP_AFTER,
+        )
+
+    # -- where things are ------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """Settings that lead to these servers; known from ``launch`` on."""
+        return local_settings(
+            self._given,
+            bootstrap=self._stack.bootstrap,
+            redis_url=self._stack.redis_url,
+            data_dir=self.directory / "data",
+        )
+
+    @property
+    def settings_file(self) -> Path:
+        """The same as a file, for the workers and for ``ecindex show --config``."""
+        return self.directory / SETTINGS_FILE
+
+    @property
+    def logs(self) -> Path:
+        """Where every part has its log file."""
+        return self._stack.logs
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where to look; known from ``launch`` on."""
+        return Addresses(
+            self._stack.bootstrap,
+            self._stack.redis_url,
+            tuple(f"http://{ports.LOOPBACK}:{port}/metrics" for port in self._metrics_ports),
+        )
+
+    def summary(self) -> str:
+        """Where to look, for people."""
+        addresses, topics = self.addresses, self._given.topics
+        named = f"{topics.orders}, {topics.payments}, {topics.prefix}.*"
+        return "\n".join(
+            [
+                f"Kafka     {addresses.bootstrap}  topics {named}",
+                f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
+                *(f"metrics   {url}" for url in addresses.metrics),
+                f"settings  {self.settings_file}",
+                f"logs      {self.logs}",
+            ]
+        )
+
+    # -- start, in this order --------------------------------------------------------------------
+
+    async def launch(self) -> None:
+        """Fork servers and workers; a first start downloads Kafka before."""
+        self._launching = self._thread.submit(self._launch)
+        await asyncio.wrap_future(self._launching)
+        self._launched = True
+
+    def _launch(self) -> None:
+        self._stack.launch()
+        wanted = self._options.workers
+        file = self.directory / "metrics-ports.json"
+        # Kept over restarts: Prometheus finds a worker where it was.
+        self._metrics_ports = ports.remembered(file, wanted) or ports.choose(wanted)
+        ports.remember(file, self._metrics_ports)
+        self._launch_workers()
+
+    async def await_servers(self) -> None:
+        """Return when Kafka and Redis answer."""
+        await asyncio.wrap_future(self._thread.submit(self._await_servers))
+        for server in (self._stack.kafka, self._stack.redis):
+            self._server_keeper.keep(partial(_child_of, server), server.launch)
+
+    def _await_servers(self) -> None:
+        before = self.addresses
+        self._stack.wait_ready()
+        if self.addresses != before:  # somebody took a port between its choice and the start
+            self._stop_workers()
+            self._launch_workers()
+
+    async def create_topics(self, *, only_inputs: bool = False) -> None:
+        """Create the topics that are missing, stamped by the producer so that history can come.
+
+        Workers wait until all are there: history that is sent when only the inputs are is in the
+        log before anyone reads.
+        """
+        from streams.ops import topics  # noqa: PLC0415 - its imports, while the JVM comes up
+
+        settings = self.settings
+        wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
+        if only_inputs:
+            inputs = (settings.topics.orders, settings.topics.payments)
+            wanted = [topic for topic in wanted if topic.name in inputs]
+        report = await topics.create_topics(settings.kafka, wanted, replication_factor=1)
+        for difference in report.differences:
+            self._tell(f"warning: {difference}")
+
+    async def await_ready(self) -> None:
+        """Return when every worker has its partitions."""
+        deadline_ms = monotonic_ms() + READY_DEADLINE_MS
+        for process, port in zip(self._workers, self._metrics_ports, strict=True):
+            while (why := await _why_not_ready(port)) is not None:
+                if monotonic_ms() > deadline_ms:
+                    raise OperationError(
+                        f"{process.name} is not ready after {READY_DEADLINE_MS // 1000} s ({why}): "
+                        f"{process.last_words()}"
+                    )
+                await asyncio.sleep(POLL_S)
+
+    def _launch_workers(self) -> None:
+        self.settings_file.write_text(as_toml(self.settings), encoding="utf-8")
+        self._workers = []
+        self._worker_keeper = Supervisor(self._tell)
+        environment = environment_without_settings()
+        for number, port in enumerate(self._metrics_ports):
+            name = f"worker-{number}"
+            process = ChildProcess(
+                name,
+                self._worker_argv(port),
+                self.logs / f"{name}.log",
+                env=environment,
+                pid_file=self.directory / "pids" / f"{name}.pid",
+            )
+            process.start()
+            self._workers.append(process)
+            self._worker_keeper.keep(partial(_same, process), process.start)
+
+    def _worker_argv(self, metrics_port: int) -> list[str]:
+        # -P: a directory `streams` where the user happens to be is not this package.
+        argv = [sys.executable, "-P", "-m", "streams.cli", "worker"]
+        argv += ["--config", str(self.settings_file), "--metrics-port", str(metrics_port)]
+        return [*argv, "--wait-for-topics", str(TOPICS_WAIT_S)]
+
+    # -- life and end ----------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Restart what ends, for ever. Raises OperationError when something cannot go on."""
+        while True:
+            self._worker_keeper.poll()
+            self._server_keeper.poll()
+            await asyncio.sleep(POLL_S)
+
+    async def stop(self) -> None:
+        """End everything in order: workers, Kafka, Redis. May be called at any time."""
+        self._stopping = True
+        if self._launching is not None and not self._launched:
+            # What it forks after the stop would stay; a download ends at its next piece.
+            await asyncio.gather(asyncio.wrap_future(self._launching), return_exceptions=True)
+        await asyncio.to_thread(self._stop)
+
+    def kill(self) -> None:
+        """End everything as a crash would, while ``stop`` may be waiting in its thread."""
+        for process in self._workers:
+            process.kill()
+        for server in (self._stack.kafka, self._stack.redis):
+            if server.running:
+                server.kill()
+
+    def _stop(self) -> None:
+        self._stop_workers()
+        self._stack.stop()
+        self._thread.shutdown()
+
+    def _stop_workers(self) -> None:
+        for process in stop_all(self._workers):
+            self._tell(f"{process.name} did not end in time and was killed; see {process.log_path}")
+
+    def _progress_unless_stopping(self, text: str, done_mb: float, total_mb: float) -> None:
+        if self._stopping:
+            raise Interrupted
+        self._progress(text, done_mb, total_mb)
+
+
+@asynccontextmanager
+async def local_index(
+    settings: Settings,
+    options: UpOptions,
+    *,
+    tell: Callable[[str], None],
+    progress: ProgressFunction = no_progress,
+) -> AsyncIterator[LocalIndex]:
+    """A LocalIndex, not yet launched, that is stopped at the end, and its directory removed."""
+    directory = options.directory or Path(tempfile.mkdtemp(prefix="ecindex-"))
+    index = LocalIndex(directory, settings, options, tell=tell, progress=progress)
+    index.logs.mkdir(parents=True, exist_ok=True)
+    configure_logs(settings.log, index.logs / "main.log")
+    try:
+        yield index
+    finally:
+        try:
+            await index.stop()
+        except asyncio.CancelledError:  # a second signal: at once
+            index.kill()
+            raise
+        finally:
+            if options.directory is None:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+async def up(
+    settings: Settings,
+    options: UpOptions,
+    *,
+    on_ready: Callable[[LocalIndex], None],
+    tell: Callable[[str], None],
+    progress: ProgressFunction = no_progress,
+) -> None:
+    """``ecindex up``: run until SIGTERM or SIGINT. Raises OperationError, SettingsError."""
+    load_methodology(settings)  # a wrong one is named before anything is downloaded
+    with stop_signals() as stopped:
+        async with local_index(settings, options, tell=tell, progress=progress) as index:
+
+            async def serve() -> None:
+                await index.launch()
+                await index.await_servers()
+                await index.create_topics()
+                await index.await_ready()
+                on_ready(index)
+                await stopped.wait()
+
+            await race(stopped.wait(), index.watch(), serve())
+
+
+async def race(*works: Coroutine[Any, Any, Any]) -> None:
+    """Run all until the first ends, cancel the others; raises what the first raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+async def _why_not_ready(port: int) -> str | None:
+    """What /readyz of a worker says; None when it is ready."""
+    try:
+        reader, writer = await asyncio.open_connection(ports.LOOPBACK, port)
+    except OSError:
+        return "it does not listen yet"
+    try:
+        writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(4096), READYZ_TIMEOUT_S)
+    except (OSError, TimeoutError):
+        return "/readyz does not answer"
+    finally:
+        writer.close()
+    head, _, body = answer.decode(errors="replace").partition("\r\n\r\n")
+    return None if " 200 " in head.partition("\r\n")[0] else body.strip() or "no answer"
+
+
+def _child_of(server: Server) -> ChildProcess:
+    return server.child
+
+
+def _same(process: ChildProcess) -> ChildProcess:
+    return process

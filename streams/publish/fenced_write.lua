@@ -1,0 +1,105 @@
+-- The only way anything of a market gets into Redis: one atomic call that refuses older versions.
+--
+-- KEYS     fence, values, snapshot, changes, history, days, shifts (publish/keys.py)
+-- ARGV[1]  msgpack map; every number in it is decimal text, since a Lua number is a double
+-- ARGV[2]  snapshot JSON            (not for a beat)
+-- ARGV[3]  changes JSON or ''       (not for a beat)
+-- Answers {word, edition, as_of_ms, applied}: `written`, `refused` (a newer version stands there)
+-- or `rewrite` (what the caller builds upon is not there: send everything); the numbers are those
+-- found before the call.
+
+local sent = cmsgpack.unpack(ARGV[1])
+local fence, values, snapshot, changes, history, days = unpack(KEYS)
+local CHUNK = 1000 -- Lua's unpack is bounded by its C stack; even, so that pairs stay together
+
+-- A decimal integer of up to 20 digits as two numbers that a double holds exactly.
+local function halves(text)
+  local negative = string.sub(text, 1, 1) == '-'
+  local digits = negative and string.sub(text, 2) or text
+  digits = string.rep('0', 20 - #digits) .. digits
+  local high, low = tonumber(string.sub(digits, 1, 10)), tonumber(string.sub(digits, 11))
+  if negative then return -high, -low end
+  return high, low
+end
+
+local function compare(left, right)
+  for i = 1, 3 do
+    local left_high, left_low = halves(left[i])
+    local right_high, right_low = halves(right[i])
+    if left_high ~= right_high then return left_high < right_high and -1 or 1 end
+    if left_low ~= right_low then return left_low < right_low and -1 or 1 end
+  end
+  return 0
+end
+
+-- Whether every key that the caller wrote before is still there: a server that was emptied,
+-- restarted or short of memory has lost some.
+local function intact()
+  for i = 1, #KEYS do
+    if string.sub(sent.required, i, i) == '1' and redis.call('EXISTS', KEYS[i]) == 0 then
+      return false
+    end
+  end
+  return true
+end
+
+local function in_chunks(command, key, list)
+  for i = 1, #list, CHUNK do
+    redis.call(command, key, unpack(list, i, math.min(i + CHUNK - 1, #list)))
+  end
+end
+
+local function prune_days(first)
+  local limit = tonumber((string.gsub(first, '-', '')))
+  local old = {}
+  for _, field in ipairs(redis.call('HKEYS', days)) do
+    if tonumber((string.gsub(string.sub(field, -10), '-', ''))) < limit then
+      old[#old + 1] = field
+    end
+  end
+  in_chunks('HDEL', days, old)
+end
+
+local stored = redis.call('HMGET', fence, 'edition', 'as_of_ms', 'applied')
+local present = stored[1] and stored[2] and stored[3]
+local function answer(word)
+  if present then return {word, stored[1], stored[2], stored[3]} end
+  return {word, '', '', ''}
+end
+
+local order = present and compare(stored, sent.fence) or -1
+if order > 0 then return answer('refused') end
+
+if sent.mode ~= 'full' then
+  if not present or compare(stored, sent.base) ~= 0 or not intact() then
+    return answer('rewrite')
+  end
+end
+
+if sent.mode == 'beat' then
+  redis.call('HSET', values, '@published_at', sent.published_at)
+  redis.call('SETRANGE', snapshot, sent.published_at_offset, sent.published_at)
+else
+  -- First, so that a call that ends in an error cannot leave new values under an old fence.
+  redis.call('HSET', fence, 'edition', sent.fence[1], 'as_of_ms', sent.fence[2],
+    'applied', sent.fence[3])
+  if sent.mode == 'full' then redis.call('DEL', values) end
+  in_chunks('HDEL', values, sent.gone)
+  in_chunks('HSET', values, sent.values)
+  redis.call('SET', snapshot, ARGV[2])
+  if ARGV[3] ~= '' then
+    redis.call('XADD', changes, 'MAXLEN', sent.changes_max, '*', 'as_of', sent.as_of,
+      'edition', sent.fence[1], 'whole', sent.whole, 'changes', ARGV[3])
+  end
+  for i = 1, #sent.history_clear, 2 do
+    redis.call('ZREMRANGEBYSCORE', history, sent.history_clear[i], sent.history_clear[i + 1])
+  end
+  in_chunks('ZADD', history, sent.history)
+  redis.call('ZREMRANGEBYSCORE', history, '-inf', '(' .. sent.history_from)
+  in_chunks('HDEL', days, sent.days_gone)
+  in_chunks('HSET', days, sent.days)
+  if sent.days_from ~= '' then prune_days(sent.days_from) end
+end
+
+for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], sent.expire_ms) end
+return answer('written')

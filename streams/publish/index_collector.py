@@ -1,0 +1,175 @@
+"""Index series, made at scrape time from the publications that this worker owns.
+
+Nothing is set and nothing can be left behind: what ``drop`` removed is not in the next scrape, and
+what has no value is not there at all, since a 0 would read as an outage and a NaN as a gap.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.samples import Sample
+
+from streams.flow.publication import Publication
+from streams.index.values import Value
+from streams.publish.metric_table import BY_NAME, INDEX
+from streams.publish.ranking import ALL, Member, rank_members
+
+MEMBERS_MAX = 40
+SERIES_MAX = 5_000
+
+
+class _Export(NamedTuple):
+    """How an index of one dimension becomes a metric."""
+
+    metric: str
+    by: str | None = None
+    expected: bool = False
+    """Whether the value's ``expected`` is exported instead of its ``value``."""
+
+
+_EXPORTS: dict[tuple[str, str], tuple[_Export, ...]] = {
+    ("orders", "category"): (_Export("orders"),),
+    ("sales", "category"): (_Export("sales_minor"),),
+    ("category_share_by_orders", "category"): (_Export("category_share_ratio", "orders"),),
+    ("category_share_by_sales", "category"): (_Export("category_share_ratio", "sales"),),
+    ("payment_share_by_count", "payment_method"): (_Export("payment_share_ratio", "count"),),
+    ("payment_share_by_amount", "payment_method"): (_Export("payment_share_ratio", "amount"),),
+    ("payment_chosen_share", "payment_method"): (_Export("payment_share_ratio", "chosen"),),
+    ("payment_failure_ratio", "payment_method"): (_Export("payment_failure_ratio"),),
+    ("orders", "market"): (_Export("market_orders"),),
+    ("sales", "market"): (_Export("market_sales_minor"),),
+    ("payments", "market"): (_Export("market_payments"),),
+    ("demand_index_orders", "category"): (
+        _Export("demand_index"),
+        _Export("orders_expected", expected=True),
+    ),
+    ("demand_index_orders", "market"): (
+        _Export("market_demand_index"),
+        _Export("market_orders_expected", expected=True),
+    ),
+}
+_EXPORTED_NAMES = dict.fromkeys(
+    export.metric for exports in _EXPORTS.values() for export in exports
+)
+
+
+class _Series(NamedTuple):
+    rank: int
+    metric: str
+    sample: Sample
+
+
+class _Shown:
+    """One market's publication and, from the first scrape of it on, its series."""
+
+    __slots__ = ("members", "publication", "series")
+
+    def __init__(self, publication: Publication, members: frozenset[Member]) -> None:
+        self.publication = publication
+        self.members = members
+        self.series: list[_Series] | None = None
+
+
+class IndexCollector:
+    """Holds the current publication of each owned market; Prometheus' registry asks ``collect``.
+
+    To be used from one thread, that of the event loop, as the HTTP server here does.
+    """
+
+    def __init__(self, *, members_max: int = MEMBERS_MAX, series_max: int = SERIES_MAX) -> None:
+        self._members_max = members_max
+        self._series_max = series_max
+        self._shown: dict[str, _Shown] = {}
+        self._left_out = Tally[str]()
+        self._dropped_total = 0
+
+    def show(self, publication: Publication) -> None:
+        """Export this publication from now on; the caller owns its market."""
+        old = self._shown.get(publication.market)
+        members = frozenset[Member]() if old is None else old.members
+        self._shown[publication.market] = _Shown(publication, members)
+
+    def drop(self, market: str) -> None:
+        """Export nothing of ``market`` from the next scrape on."""
+        self._shown.pop(market, None)
+        del self._left_out[market]
+
+    def describe(self) -> Iterator[Metric]:
+        """The families, empty: the registry refuses a second metric of one of these names."""
+        yield from self._families().values()
+
+    def collect(self) -> Iterator[Metric]:
+        """Families with the samples of every owned market."""
+        families = self._families()
+        for market, shown in sorted(self._shown.items()):
+            if shown.series is None:
+                self._build(shown)
+            as_of_s = shown.publication.as_of_ms / 1000
+            families["index_as_of_timestamp_seconds"].add_metric([market], as_of_s)
+        for series in self._within_limit():
+            families[series.metric].samples.append(series.sample)
+        families["series_dropped_total"].add_metric([], self._dropped_total)
+        yield from families.values()
+
+    @staticmethod
+    def _families() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for spec in INDEX:
+            if not spec.planned or spec.name in _EXPORTED_NAMES:
+                families[spec.name] = GaugeMetricFamily(
+                    spec.full_name, spec.help, labels=spec.labels
+                )
+        dropped = BY_NAME["series_dropped_total"]
+        families[dropped.name] = CounterMetricFamily(dropped.full_name, dropped.help, labels=())
+        return families
+
+    def _build(self, shown: _Shown) -> None:
+        values = shown.publication.values
+        ranks = rank_members(values, shown.members)
+        shown.members = frozenset(m for m, rank in ranks.items() if rank < self._members_max)
+        shown.series = [
+            series
+            for value in values
+            for series in _series_of(value, ranks.get((value.dimension, value.member), -1))
+        ]
+
+    def _within_limit(self) -> list[_Series]:
+        """Series that are exported; counts those that come to be left out."""
+        left_out = Tally[str]()
+        kept: list[_Series] = []
+        for market, shown in self._shown.items():
+            assert shown.series is not None
+            fitting = [series for series in shown.series if series.rank < self._members_max]
+            left_out[market] = len(shown.series) - len(fitting)
+            kept += fitting
+        if len(kept) > self._series_max:
+            kept.sort(key=lambda series: series.rank)  # the largest members of every market first
+            for series in kept[self._series_max :]:
+                left_out[series.sample.labels["market"]] += 1
+            del kept[self._series_max :]
+        self._dropped_total += (left_out - self._left_out).total()
+        self._left_out = left_out
+        return kept
+
+
+def _series_of(value: Value, rank: int) -> Iterator[_Series]:
+    # A member of the market dimension other than `all`, or an `all` elsewhere, would be summed
+    # twice by whoever sums over a label.
+    if value.status != "ok" or (value.member == ALL) != (value.dimension == "market"):
+        return
+    for export in _EXPORTS.get((value.index, value.dimension), ()):
+        number = value.expected if export.expected else value.value
+        if number is None:
+            continue
+        spec = BY_NAME[export.metric]
+        labels = {"market": value.market}
+        if value.dimension != "market":
+            labels[spec.labels[1]] = value.member
+        labels["window"] = value.window
+        if export.by is not None:
+            labels["by"] = export.by
+        yield _Series(rank, export.metric, Sample(spec.full_name, labels, float(number)))

@@ -1,0 +1,178 @@
+"""Publication -> Kafka records: current values, the journal, the fence record. Pure functions.
+
+Exactness rule 7: journal and fence record are acknowledged before Redis is written, so that
+whoever takes the market over finds a floor at least as high as what readers have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streams.flow.publication import Publication
+from streams.index.panes import rfc3339
+from streams.index.values import VERSION, Fence, Value
+
+VALUES_TOPIC = "ecindex.values"
+JOURNAL_TOPIC = "ecindex.journal"
+PART_BYTES_MAX = 900_000
+"""Value bytes of a journal record; Kafka refuses records over 1 MB by default."""
+FENCE = "fence"
+_NUMBERS_BYTES = 64  # room for the part numbers and brackets
+
+_encode = msgspec.json.Encoder().encode
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Record(NamedTuple):
+    """One Kafka record, ready to be sent."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    """None: a tombstone."""
+    headers: Headers
+    market: str
+    """Decides the partition, so that one market's records keep their order."""
+
+
+class Topics(NamedTuple):
+    """Where the records go; an edition or a test may have topics of its own."""
+
+    values: str = VALUES_TOPIC
+    journal: str = JOURNAL_TOPIC
+
+
+DEFAULT_TOPICS = Topics()
+
+
+def publication_records(
+    publication: Publication, writer: str, topics: Topics = DEFAULT_TOPICS
+) -> list[Record]:
+    """Every record of a publication in the order to send them, the fence record last."""
+    return [
+        *journal_records(publication, topics.journal),
+        *value_records(publication, topics.values),
+        fence_record(publication, writer, topics.values),
+    ]
+
+
+def value_records(publication: Publication, topic: str = VALUES_TOPIC) -> list[Record]:
+    """A record a changed window value and a changed day value."""
+    headers = version_headers(publication.fence)
+    return [
+        Record(topic, value.key.encode(), encode_value(value), headers, publication.market)
+        for values in (publication.changed, publication.days)
+        for value in values
+    ]
+
+
+def fence_record(publication: Publication, writer: str, topic: str = VALUES_TOPIC) -> Record:
+    """How far this writer published the market; ``writer`` is its nonce of [A-Za-z0-9_-]."""
+    fence = publication.fence
+    content = {
+        **publication.fence_record,
+        "v": VERSION,
+        "market": publication.market,
+        "writer": writer,
+        "edition": fence.edition,
+        "as_of_ms": fence.as_of_ms,
+        "applied": fence.applied,
+    }
+    key = _fence_key(publication.market, writer)
+    return Record(topic, key, _encode(content), version_headers(fence), publication.market)
+
+
+def retired_fence(market: str, writer: str, fence: Fence, topic: str = VALUES_TOPIC) -> Record:
+    """Tombstone of a former writer's fence record.
+
+    To be sent by an owner whose own fence record, not lower than ``fence``, was acknowledged:
+    without it the topic keeps a record of every worker that ever ran.
+    """
+    return Record(topic, _fence_key(market, writer), None, version_headers(fence), market)
+
+
+def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> list[Record]:
+    """What is due for the journal: the minute, closings, revisions; none of them: no record."""
+    records: list[Record] = []
+    if publication.journal_changed is not None:
+        minute = {"values": publication.journal_changed}
+        records += _parts(publication, topic, {"kind": "minute"}, minute)
+    for closing in publication.closings:
+        about = {
+            "kind": closing.kind,
+            "start": rfc3339(closing.start_ms),
+            "end": rfc3339(closing.end_ms),
+        }
+        records += _parts(publication, topic, about, {"values": closing.values})
+    if publication.revisions:
+        revisions = [
+            {"cause": each.cause, "previous": each.previous, "value": each.value}
+            for each in publication.revisions
+        ]
+        records += _parts(publication, topic, {"kind": "revision"}, {"revisions": revisions})
+    return records
+
+
+def encode_value(value: Value) -> bytes:
+    """JSON of a value (contract 5.3), fields in the order of ``Value``; exact at any width."""
+    return _encode(value)
+
+
+def decode_value(encoded: bytes | str) -> Value:
+    """Value of its JSON; raises msgspec.DecodeError when it is none."""
+    return msgspec.json.decode(encoded, type=Value)
+
+
+def version_headers(fence: Fence) -> Headers:
+    """Headers by which a reader drops what is older: decimal ASCII."""
+    return (
+        ("edition", b"%d" % fence.edition),
+        ("as_of", b"%d" % fence.as_of_ms),
+        ("applied", b"%d" % fence.applied),
+    )
+
+
+def version_of(headers: Iterable[tuple[str, bytes]]) -> Fence | None:
+    """Version of a record; None when its headers do not tell."""
+    found = dict(headers)
+    try:
+        return Fence(int(found["edition"]), int(found["as_of"]), int(found["applied"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _fence_key(market: str, writer: str) -> bytes:
+    return f"{market}|{FENCE}|{writer}".encode()
+
+
+def _parts(
+    publication: Publication, topic: str, about: dict[str, str], content: dict[str, list[Any]]
+) -> Iterator[Record]:
+    """Records ``about`` one thing, each with as many items of its content as fit, numbered."""
+    ((name, items),) = content.items()
+    fence = publication.fence
+    head = {
+        "v": VERSION,
+        **about,
+        "market": publication.market,
+        "as_of": rfc3339(publication.as_of_ms),
+        "edition": fence.edition,
+    }
+    prefix = _encode(head)[:-1]
+    room = PART_BYTES_MAX - len(prefix) - len(name) - _NUMBERS_BYTES
+    groups: list[list[bytes]] = [[]]
+    size = 0
+    for item in map(_encode, items):
+        if groups[-1] and size + len(item) + 1 > room:
+            groups.append([])
+            size = 0
+        groups[-1].append(item)
+        size += len(item) + 1
+    for number, group in enumerate(groups, 1):
+        numbers = b',"part":%d,"parts":%d' % (number, len(groups))
+        value = b'%b%b,"%b":[%b]}' % (prefix, numbers, name.encode(), b",".join(group))
+        key = publication.market.encode()
+        yield Record(topic, key, value, version_headers(fence), publication.market)

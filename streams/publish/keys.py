@@ -1,0 +1,41 @@
+"""Names of the Redis keys (contract 5.4). One market's keys share the hash tag ``{MARKET}``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+DEFAULT_PREFIX = "ecindex:v1"
+
+
+class MarketKeys(NamedTuple):
+    """Every key of one market, in the order in which the fenced script receives them."""
+
+    fence: str
+    """HASH: edition, as_of_ms, applied of what is written; decides who may write."""
+    values: str
+    """HASH: ``index:dimension:member:window`` -> plain decimal."""
+    snapshot: str
+    """STRING: JSON of all values."""
+    changes: str
+    """STREAM: what changed at each write, bounded."""
+    history: str
+    """ZSET: one point a minute of the headline values, scored by as_of in ms."""
+    days: str
+    """HASH: ``index:dimension:member:YYYY-MM-DD`` -> plain decimal."""
+    shifts: str
+    """HASH: active shifts; absent until the methodology writes them."""
+
+
+def market_keys(market: str, prefix: str = DEFAULT_PREFIX) -> MarketKeys:
+    """Keys of ``market``.
+
+    >>> market_keys("PK").values
+    'ecindex:v1:{PK}:values'
+    """
+    tag = f"{prefix}:{{{market}}}"
+    return MarketKeys(*(f"{tag}:{name}" for name in MarketKeys._fields))
+
+
+def markets_key(prefix: str = DEFAULT_PREFIX) -> str:
+    """Key of the SET of markets that were published within the last day."""
+    return f"{prefix}:markets"

@@ -1,0 +1,138 @@
+"""Every metric, declared once: what it is called, what it counts, in which unit.
+
+The exporters, docs/contract.md and the tests read this table; nothing else names a metric.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+PREFIX = "ecindex_"
+
+
+class Kind(StrEnum):
+    """Type of a metric as Prometheus knows it."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+class Spec(NamedTuple):
+    """One metric. ``name`` is without the prefix; ``buckets`` are upper bounds of a histogram."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    unit: str
+    help: str
+    buckets: tuple[float, ...] = ()
+    planned: bool = False
+    """Part of the contract, exported from the release that brings the methodology."""
+
+    @property
+    def full_name(self) -> str:
+        """Name as it is scraped."""
+        return PREFIX + self.name
+
+
+INDEX = (
+    Spec("orders", Kind.GAUGE, ("market", "category", "window"), "orders",
+         "Placed orders with a line in the category, within the window."),
+    Spec("sales_minor", Kind.GAUGE, ("market", "category", "window"), "minor currency units",
+         "Quantity times unit price of placed orders' lines in the category, within the window."),
+    Spec("category_share_ratio", Kind.GAUGE, ("market", "category", "window", "by"), "0..1",
+         "Share of the category in the market's orders or sales (by). Shares by orders may sum "
+         "above 1, as an order can have lines in several categories."),
+    Spec("payment_share_ratio", Kind.GAUGE, ("market", "method", "window", "by"), "0..1",
+         "Share of the method in captured payments by count or amount, or in the placed orders "
+         "that chose a method (by=chosen)."),
+    Spec("payment_failure_ratio", Kind.GAUGE, ("market", "method", "window"), "0..1",
+         "Failed payments of the method by all its payments, failed and captured."),
+    Spec("market_orders", Kind.GAUGE, ("market", "window"), "orders",
+         "Placed orders of the market, within the window."),
+    Spec("market_sales_minor", Kind.GAUGE, ("market", "window"), "minor currency units",
+         "Quantity times unit price of all placed orders' lines, within the window."),
+    Spec("market_payments", Kind.GAUGE, ("market", "window"), "payments",
+         "Captured payments of the market, within the window."),
+    Spec("demand_index", Kind.GAUGE, ("market", "category", "window"), "100 = as expected",
+         "100 times observed by expected orders of the category.", planned=True),
+    Spec("orders_expected", Kind.GAUGE, ("market", "category", "window"), "orders",
+         "Orders of the category that are usual for this window.", planned=True),
+    Spec("market_demand_index", Kind.GAUGE, ("market", "window"), "100 = as expected",
+         "100 times observed by expected orders of the market.", planned=True),
+    Spec("market_orders_expected", Kind.GAUGE, ("market", "window"), "orders",
+         "Orders of the market that are usual for this window.", planned=True),
+    Spec("demand_shift_direction", Kind.GAUGE, ("market", "dimension", "member"), "-1, 0 or 1",
+         "Direction of the active demand shift; 0 without one.", planned=True),
+    Spec("demand_shift_evidence_ratio", Kind.GAUGE, ("market", "dimension", "member"),
+         "1 = page", "Evidence of a shift by what pages.", planned=True),
+    Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
+         "1 while the detector knows too little to speak.", planned=True),
+    Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
+         "End of the newest window of the market, from the worker that owns it. Its distance from "
+         "now is the age of every index metric of the market; absent: nobody owns it."),
+)  # fmt: skip
+"""What the index says. Only values of status ok are exported; anything else is absent."""
+
+SERVICE = (
+    Spec("market_info", Kind.GAUGE, ("market",), "1",
+         "1 for every market of the methodology, from every worker: what ought to be there."),
+    Spec("build_info", Kind.GAUGE, ("version", "edition", "methodology"), "1",
+         "1; labels tell the release, the edition and the start of the methodology's hash."),
+    Spec("events_total", Kind.COUNTER, ("topic", "outcome"), "events",
+         "Events read by outcome of admission: accepted, late, too_late, duplicate, ahead, .."),
+    Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
+         "Records sent to ecindex.dead-letters, by reason."),
+    Spec("revised_after_final_total", Kind.COUNTER, (), "values",
+         "Values that changed after they were final; expected never to rise under "
+         "LogAppendTime."),
+    Spec("event_to_publish_seconds", Kind.HISTOGRAM, (), "seconds",
+         "From as_of, the end of the newest pane shown, to the value standing in Redis, once a "
+         "publication. An event shows at most one pane later than this.",
+         (0.25, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 5, 6, 8, 10, 15, 30, 60, 300)),
+    Spec("consumer_lag_records", Kind.GAUGE, ("topic", "partition"), "records",
+         "Log end minus position of an owned partition."),
+    Spec("watermark_timestamp_seconds", Kind.GAUGE, ("topic", "partition"), "seconds since 1970",
+         "Arrival watermark of an owned source partition, the largest over its markets."),
+    Spec("flush_duration_seconds", Kind.HISTOGRAM, (), "seconds",
+         "From building a checkpoint to its acknowledgement by Kafka.",
+         (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)),
+    Spec("publish_duration_seconds", Kind.HISTOGRAM, (), "seconds",
+         "From handing a publication over until journal, Redis and metrics have it.",
+         (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)),
+    Spec("publish_failures_total", Kind.COUNTER, ("sink",), "calls",
+         "Publications and heartbeats that a sink (journal, redis) did not take."),
+    Spec("publish_refusals_total", Kind.COUNTER, ("sink",), "calls",
+         "Publications and heartbeats that a sink refused as older than what it holds: a few "
+         "after a takeover are the fence at work, a steady rate means two owners."),
+    Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
+         "Values of the smallest members for which the market's snapshot had no room."),
+    Spec("rebalances_total", Kind.COUNTER, (), "rebalances",
+         "Assignments of partitions that this worker went through."),
+    Spec("open_panes", Kind.GAUGE, (), "panes",
+         "Panes that can still change, over all owned partitions and markets."),
+    Spec("dedupe_ids", Kind.GAUGE, (), "ids",
+         "Event ids held to recognise duplicates."),
+    Spec("series_dropped_total", Kind.COUNTER, (), "series",
+         "Index series left out of the scrape, counted as each comes to be left out: members "
+         "beyond the 40 largest of a dimension, series beyond 5,000 a worker. Redis has them."),
+    Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
+         "1 when a source partition was halted and waits for the operator."),
+)  # fmt: skip
+"""What the service says of itself."""
+
+ALL = INDEX + SERVICE
+BY_NAME = {spec.name: spec for spec in ALL}
+
+
+def markdown_table(specs: tuple[Spec, ...]) -> str:
+    """Table of docs/contract.md."""
+    lines = ["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{spec.full_name}` | {spec.kind} | {', '.join(spec.labels) or '-'} "
+        f"| {spec.unit} | {'*planned* ' if spec.planned else ''}{spec.help} |"
+        for spec in specs
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,87 @@
+"""The metric objects of one worker, on a registry of their own; see ``metric_table`` for each.
+
+Nothing is registered globally, so that a test, or two workers in one process, can have their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from streams.publish.index_collector import IndexCollector
+from streams.publish.metric_table import BY_NAME
+
+_HASH_CHARACTERS = 12
+
+
+class Metrics:
+    """Every service metric as an attribute, and ``index``, the collector of the index series."""
+
+    def __init__(
+        self,
+        *,
+        markets: Iterable[str],
+        version: str,
+        edition: int,
+        methodology: str,
+        index: IndexCollector | None = None,
+    ) -> None:
+        """``markets`` are those of the methodology, ``methodology`` the hash of its content."""
+        # When each child was made is of no use here and would double the number of series.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self.index = index or IndexCollector()
+        self.registry.register(self.index)
+        self.events = self._counter("events_total")
+        self.dead_letters = self._counter("dead_letters_total")
+        self.revised_after_final = self._counter("revised_after_final_total")
+        self.event_to_publish = self._histogram("event_to_publish_seconds")
+        self.consumer_lag = self._gauge("consumer_lag_records")
+        self.watermark = self._gauge("watermark_timestamp_seconds")
+        self.flush_duration = self._histogram("flush_duration_seconds")
+        self.publish_duration = self._histogram("publish_duration_seconds")
+        self.publish_failures = self._counter("publish_failures_total")
+        self.publish_refusals = self._counter("publish_refusals_total")
+        self.snapshot_left_out = self._gauge("snapshot_left_out_values")
+        self.rebalances = self._counter("rebalances_total")
+        self.open_panes = self._gauge("open_panes")
+        self.dedupe_ids = self._gauge("dedupe_ids")
+        self.partition_halted = self._gauge("partition_halted")
+        for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
+            self.publish_failures.labels(sink)
+            self.publish_refusals.labels(sink)
+        info = self._gauge("market_info")
+        for market in markets:
+            info.labels(market).set(1)
+        build = self._gauge("build_info")
+        build.labels(version, str(edition), methodology[:_HASH_CHARACTERS]).set(1)
+
+    def drop_partition(self, topic: str, partition: int) -> None:
+        """Remove the gauges of a source partition that this worker lost."""
+        for gauge in (self.consumer_lag, self.watermark, self.partition_halted):
+            gauge.remove(topic, str(partition))
+
+    def drop_market(self, market: str) -> None:
+        """Remove every series of a market that this worker lost, before the next scrape."""
+        self.index.drop(market)
+        self.snapshot_left_out.remove(market)
+
+    def _counter(self, name: str) -> Counter:
+        spec = BY_NAME[name]
+        return Counter(spec.full_name, spec.help, spec.labels, registry=self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        spec = BY_NAME[name]
+        return Gauge(spec.full_name, spec.help, spec.labels, registry=self.registry)
+
+    def _histogram(self, name: str) -> Histogram:
+        spec = BY_NAME[name]
+        return Histogram(
+            spec.full_name,
+            spec.help,
+            spec.labels,
+            registry=self.registry,
+            buckets=spec.buckets,
+        )

@@ -1,0 +1,45 @@
+"""Which members matter most when not all of them fit: into a snapshot, into a scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+
+from streams.index.values import Value
+
+Member = tuple[str, str]
+"""(dimension, member) within a market."""
+
+ALL = "all"
+_INCUMBENT, _CHALLENGER = 11, 10  # a tenth more is needed to push a member out
+
+
+def rank_members(
+    values: Iterable[Value], incumbents: AbstractSet[Member] = frozenset()
+) -> dict[Member, int]:
+    """Rank of each member within its dimension, 0 for the largest; `all` has no rank.
+
+    The size of a member is the largest ``n`` among its values, which is that of its longest
+    window. Incumbents count a tenth more, so that two members of like size do not take turns in a
+    scrape; equal sizes fall back on the name, so that every worker ranks alike.
+    """
+    sizes: dict[Member, int] = {}
+    for value in values:
+        if value.member != ALL:
+            member = (value.dimension, value.member)
+            sizes[member] = max(sizes.get(member, 0), value.n)
+    order = sorted(
+        sizes,
+        key=lambda member: (
+            member[0],
+            -sizes[member] * (_INCUMBENT if member in incumbents else _CHALLENGER),
+            member not in incumbents,
+            member[1],
+        ),
+    )
+    ranks: dict[Member, int] = {}
+    seen: dict[str, int] = {}
+    for member in order:
+        ranks[member] = seen.get(member[0], 0)
+        seen[member[0]] = ranks[member] + 1
+    return ranks

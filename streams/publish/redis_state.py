@@ -1,0 +1,286 @@
+"""What one market's Redis keys should hold, and the call that gets them there. No IO here.
+
+A ``MarketState`` keeps the newest publication in encoded form and remembers what Redis
+acknowledged. ``full`` sends everything, ``delta`` what differs from the acknowledged state,
+``beat`` only that the publisher lives. The latter two name the version they build upon; the script
+answers ``rewrite`` when that is not what it finds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from streams.flow.publication import Publication, Revision
+from streams.index.instants import parse_instant
+from streams.index.panes import day_name, day_number, rfc3339
+from streams.index.values import Fence, Value, decimal
+from streams.publish.ranking import ALL
+from streams.publish.snapshot import Entry, Header, encode_snapshot, entry_of
+
+DAYS_KEPT = 35
+HISTORY_MS = 26 * 3_600_000
+HISTORY_STEP_MS = 60_000
+HEADLINES = ("orders", "sales")
+_HEADLINE_WINDOW = "1m"
+
+_encode_json = msgspec.json.Encoder().encode
+_encode_packed = msgspec.msgpack.Encoder().encode
+
+
+class Limits(NamedTuple):
+    """Bounds of what one market may take in Redis."""
+
+    snapshot_bytes_max: int = 1024 * 1024
+    changes_max: int = 120
+    expire_ms: int = 60_000
+
+
+class Call(NamedTuple):
+    """Arguments of the fenced script after its keys, and the version they write."""
+
+    packed: bytes
+    snapshot: bytes
+    changes: bytes
+    fence: Fence
+
+
+class MarketState:
+    """One market of one owner, from taking it over to losing it."""
+
+    def __init__(self, market: str, limits: Limits) -> None:
+        self.market = market
+        self.fence: Fence | None = None
+        """Version of the newest publication taken; None before the first."""
+        self.left_out = 0
+        """Values that the last snapshot had no room for."""
+        self._limits = limits
+        self._phase = ""
+        self._as_of_ms = 0
+        self._entries: dict[str, Entry] = {}
+        self._days: dict[str, dict[str, str | None]] = {}
+        self._history: dict[int, dict[str, int | float | None]] = {}
+        self._acknowledged: dict[str, Entry] | None = None
+        self._base: Fence | None = None
+        self._days_unsent: dict[str, str | None] = {}
+        self._history_unsent: set[int] = set()
+        self._required = ""
+
+    @property
+    def acknowledged(self) -> Fence | None:
+        """Version that Redis is known to hold; None: unknown, only ``full`` will do."""
+        return self._base
+
+    def take(self, publication: Publication) -> bool:
+        """Make ``publication`` the newest; False (and nothing done) if a newer one is held."""
+        if self.fence is not None and publication.fence < self.fence:
+            return False
+        if self._base is None:
+            # The next call sends everything anyway; a long outage must not pile this up.
+            self._days_unsent = {}
+            self._history_unsent = set()
+        self.fence = publication.fence
+        self._phase = publication.phase
+        self._as_of_ms = publication.as_of_ms
+        known = self._entries
+        entries: dict[str, Entry] = {}
+        for value in publication.values:
+            field = value.field
+            entry = known.get(field)
+            entries[field] = (
+                entry if entry is not None and entry.value is value else entry_of(value)
+            )
+        self._entries = entries
+        self._take_days(publication.days)
+        self._take_history(publication.revisions)
+        return True
+
+    def forget_acknowledged(self) -> None:
+        """What Redis holds is no longer known: a call failed, or it answered ``rewrite``."""
+        self._acknowledged = None
+        self._base = None
+
+    def acknowledge(self, call: Call) -> None:
+        """Redis answered ``written`` to ``call``, made of this very state."""
+        self._acknowledged = self._entries
+        self._base = call.fence
+        self._days_unsent = {}
+        self._history_unsent = set()
+
+    def full(self, published_at: str) -> Call:
+        """Everything, whatever Redis holds."""
+        return self._write("full", published_at)
+
+    def delta(self, published_at: str) -> Call:
+        """What differs from the acknowledged version."""
+        return self._write("delta", published_at)
+
+    def beat(self, published_at: str) -> Call:
+        """Only that the publisher of the acknowledged version lives at ``published_at``."""
+        assert self._base is not None
+        packed = _encode_packed(
+            {
+                "mode": "beat",
+                "fence": _texts(self._base),
+                "base": _texts(self._base),
+                "required": self._required,
+                "expire_ms": str(self._limits.expire_ms),
+                "published_at": published_at,
+                "published_at_offset": str(self._header("").published_at_offset),
+            }
+        )
+        return Call(packed, b"", b"", self._base)
+
+    def _write(self, mode: str, published_at: str) -> Call:
+        assert self.fence is not None
+        whole = mode == "full"
+        before = self._acknowledged
+        pairs, gone, changes = self._differences({} if whole else (before or {}))
+        if whole:
+            # Readers of the stream get what is new to them; all of it only when that is unknown.
+            changes = changes if before is None else self._differences(before)[2]
+        as_of = rfc3339(self._as_of_ms)
+        pairs += ["@as_of", as_of, "@published_at", published_at]
+        pairs += ["@edition", str(self.fence.edition), "@phase", self._phase]
+        days, days_gone, days_from = self._day_pairs(whole=whole)
+        points, clear = self._points(whole=whole)
+        self._require(days=bool(self._days), history=bool(self._history))
+        packed = _encode_packed(
+            {
+                "mode": mode,
+                "fence": _texts(self.fence),
+                "base": None if self._base is None else _texts(self._base),
+                "required": self._required,
+                "expire_ms": str(self._limits.expire_ms),
+                "as_of": as_of,
+                "whole": "1" if before is None else "0",
+                "values": pairs,
+                "gone": gone,
+                "changes_max": str(self._limits.changes_max),
+                "history": points,
+                "history_clear": clear,
+                "history_from": str(self._as_of_ms - HISTORY_MS),
+                "days": days,
+                "days_gone": days_gone,
+                "days_from": days_from,
+            }
+        )
+        joined = b"[%b]" % b",".join(changes) if changes else b""
+        snapshot, self.left_out = encode_snapshot(
+            self._header(published_at),
+            list(self._entries.values()),
+            self._limits.snapshot_bytes_max,
+        )
+        return Call(packed, snapshot, joined, self.fence)
+
+    def _differences(self, before: dict[str, Entry]) -> tuple[list[str], list[str], list[bytes]]:
+        """(pairs to set, fields to remove, changes to tell) against an earlier state."""
+        pairs: list[str] = []
+        gone: list[str] = []
+        changes: list[bytes] = []
+        for field, entry in self._entries.items():
+            old = before.get(field)
+            if old is entry or (old is not None and not entry.differs(old)):
+                continue
+            changes.append(entry.change(field))
+            if entry.text is not None:
+                pairs += [field, entry.text]
+            elif old is not None and old.text is not None:
+                gone.append(field)
+            if entry.value.status != "ok":
+                pairs += [f"{field}@status", entry.value.status]
+            elif old is not None and old.value.status != "ok":
+                gone.append(f"{field}@status")
+        for field in before.keys() - self._entries.keys():
+            gone += [field, f"{field}@status"]
+            changes.append(
+                b'{"field":%b,"value":null,"status":"gone","revision":0}' % _encode_json(field)
+            )
+        return pairs, gone, changes
+
+    def _header(self, published_at: str) -> Header:
+        assert self.fence is not None
+        as_of = rfc3339(self._as_of_ms)
+        return Header(self.market, as_of, published_at, self.fence.edition, self._phase)
+
+    def _take_days(self, values: list[Value]) -> None:
+        for value in values:
+            if value.day is None:
+                continue
+            field = f"{value.index}:{value.dimension}:{value.member}:{value.day}"
+            text = None if value.value is None else decimal(value.value)
+            self._days.setdefault(value.day, {})[field] = text
+            self._days_unsent[field] = text
+        if not self._days:
+            return
+        first = self._first_day()
+        for day in [day for day in self._days if day < first]:
+            for field in self._days.pop(day):
+                self._days_unsent[field] = None
+
+    def _first_day(self) -> str:
+        return day_name(day_number(max(self._days)) - DAYS_KEPT + 1)
+
+    def _day_pairs(self, *, whole: bool) -> tuple[list[str], list[str], str]:
+        """(pairs to set, fields to remove, first day to keep or '' when nothing needs pruning)."""
+        pairs: list[str] = []
+        gone: list[str] = []
+        for fields in self._days.values() if whole else (self._days_unsent,):
+            for field, text in fields.items():
+                if text is None:
+                    gone.append(field)
+                else:
+                    pairs += (field, text)
+        # Days of an owner before us are known to Redis alone: looked through when all is sent.
+        return pairs, gone, self._first_day() if whole and self._days else ""
+
+    def _take_history(self, revisions: list[Revision]) -> None:
+        for revision in revisions:
+            value = revision.value
+            at_ms = parse_instant(value.as_of) if _is_headline(value) else None
+            if at_ms in self._history:
+                self._history[at_ms] = {**self._history[at_ms], value.index: value.value}
+                self._history_unsent.add(at_ms)
+        newest = next(reversed(self._history), None)
+        if newest is None or self._as_of_ms // HISTORY_STEP_MS > newest // HISTORY_STEP_MS:
+            fields = [f"{index}:market:{ALL}:{_HEADLINE_WINDOW}" for index in HEADLINES]
+            point = {
+                index: self._entries[field].value.value
+                for index, field in zip(HEADLINES, fields, strict=True)
+                if field in self._entries
+            }
+            if point:
+                self._history[self._as_of_ms] = point
+                self._history_unsent.add(self._as_of_ms)
+        while self._history and (oldest := next(iter(self._history))) < self._as_of_ms - HISTORY_MS:
+            del self._history[oldest]
+            self._history_unsent.discard(oldest)
+
+    def _points(self, *, whole: bool) -> tuple[list[str], list[str]]:
+        """(score, member, .. to add; from, to, .. of the scores to clear before)."""
+        chosen = list(self._history) if whole else sorted(self._history_unsent)
+        points: list[str] = []
+        for at_ms in chosen:
+            point = {"as_of": rfc3339(at_ms), **self._history[at_ms]}
+            points += [str(at_ms), _encode_json(point).decode()]
+        if whole and chosen:
+            return points, [str(chosen[0]), str(chosen[-1])]
+        return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
+
+    def _require(self, *, days: bool, history: bool) -> None:
+        # In the order of MarketKeys: fence, values, snapshot, changes, history, days, shifts.
+        self._required = f"1110{'01'[history]}{'01'[days]}0"
+
+
+def _texts(fence: Fence) -> list[str]:
+    return [str(fence.edition), str(fence.as_of_ms), str(fence.applied)]
+
+
+def _is_headline(value: Value) -> bool:
+    return (
+        value.index in HEADLINES
+        and value.dimension == "market"
+        and value.window == _HEADLINE_WINDOW
+        and value.day is None
+    )

@@ -1,0 +1,106 @@
+"""Values encoded once, and the snapshot made of them: JSON of ``index.values.Snapshot``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from streams.index.values import Value, decimal
+from streams.publish.ranking import rank_members
+
+_encode_json = msgspec.json.Encoder().encode
+_LEFT_OUT_BYTES = len(b'],"left_out":1000000}')
+
+
+class Entry(NamedTuple):
+    """A value, encoded once for as long as it does not change."""
+
+    value: Value
+    text: str | None
+    encoded: bytes
+
+    def differs(self, other: Entry) -> bool:
+        """Whether a reader of the hash would notice; ``as_of`` alone does not count."""
+        mine, theirs = self.value, other.value
+        return (
+            self.text != other.text
+            or mine.status != theirs.status
+            or mine.revision != theirs.revision
+        )
+
+    def change(self, field: str) -> bytes:
+        """Element of the JSON array of a ``:changes`` entry."""
+        return b'{"field":%b,"value":%b,"status":%b,"revision":%d}' % (
+            _encode_json(field),
+            b"null" if self.text is None else self.text.encode(),
+            _encode_json(self.value.status),
+            self.value.revision,
+        )
+
+
+def entry_of(value: Value) -> Entry:
+    """Encode a value."""
+    text = None if value.value is None else decimal(value.value)
+    return Entry(value, text, _encode_json(value))
+
+
+class Header(NamedTuple):
+    """What a snapshot says before its values; times in RFC 3339."""
+
+    market: str
+    as_of: str
+    published_at: str
+    edition: int
+    phase: str
+
+    @property
+    def published_at_offset(self) -> int:
+        """Byte at which ``published_at`` begins: a heartbeat overwrites that text alone."""
+        return len(self._before_published_at())
+
+    def encode(self) -> bytes:
+        """JSON up to and with the bracket that opens the values."""
+        return b'%b%b","edition":%d,"phase":%b,"values":[' % (
+            self._before_published_at(),
+            self.published_at.encode(),
+            self.edition,
+            _encode_json(self.phase),
+        )
+
+    def _before_published_at(self) -> bytes:
+        return b'{"market":%b,"as_of":%b,"published_at":"' % (
+            _encode_json(self.market),
+            _encode_json(self.as_of),
+        )
+
+
+def encode_snapshot(header: Header, entries: Sequence[Entry], bytes_max: int) -> tuple[bytes, int]:
+    """(JSON of at most ``bytes_max``, number of values it had no room for)."""
+    head = header.encode()
+    room = bytes_max - len(head) - _LEFT_OUT_BYTES
+    size = sum(len(entry.encoded) + 1 for entry in entries)
+    kept = entries if size <= room else _largest(entries, room)
+    left_out = len(entries) - len(kept)
+    end = b'],"left_out":%d}' % left_out if left_out else b"]}"
+    return head + b",".join([entry.encoded for entry in kept]) + end, left_out
+
+
+def _largest(entries: Sequence[Entry], room: int) -> list[Entry]:
+    """Values of the largest members, as many whole ranks as fit, in the order given."""
+    ranks = rank_members(entry.value for entry in entries)
+
+    def rank(entry: Entry) -> int:
+        return ranks.get((entry.value.dimension, entry.value.member), -1)
+
+    sizes: dict[int, int] = {}
+    for entry in entries:
+        sizes[rank(entry)] = sizes.get(rank(entry), 0) + len(entry.encoded) + 1
+    limit = -2
+    for level in sorted(sizes):
+        room -= sizes[level]
+        if room < 0:
+            break
+        limit = level
+    return [entry for entry in entries if rank(entry) <= limit]

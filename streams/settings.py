@@ -1,1 +1,0 @@
-"""The one frozen, typed settings object; the only reader of the environment."""

@@ -1,0 +1,53 @@
+"""The one frozen, typed settings object; the only reader of the environment.
+
+Three sources, each stronger than the one before: a TOML file, variables ``ECINDEX_*`` (a section
+and its setting joined by two underscores: ``ECINDEX_KAFKA__BOOTSTRAP_SERVERS``), the command line.
+A wrong setting, or one nobody knows, stops start-up and is named with what was found, where it
+came from and what was expected. Values of secrets and of unknown settings are never shown.
+"""
+
+from __future__ import annotations
+
+from streams.settings.loading import (
+    CONFIG_VARIABLE,
+    Described,
+    Problem,
+    SettingsError,
+    describe,
+    load_methodology,
+    load_settings,
+)
+from streams.settings.model import (
+    IntervalSettings,
+    KafkaSettings,
+    LimitSettings,
+    LogSettings,
+    RedisSettings,
+    ServerSettings,
+    Settings,
+    TopicSettings,
+    default_config,
+)
+from streams.settings.writing import as_toml, environment_without_settings, local_settings
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "Described",
+    "IntervalSettings",
+    "KafkaSettings",
+    "LimitSettings",
+    "LogSettings",
+    "Problem",
+    "RedisSettings",
+    "ServerSettings",
+    "Settings",
+    "SettingsError",
+    "TopicSettings",
+    "as_toml",
+    "default_config",
+    "describe",
+    "environment_without_settings",
+    "load_methodology",
+    "load_settings",
+    "local_settings",
+]

@@ -1,0 +1,222 @@
+"""Merging the sources of settings, and naming what is wrong and where it came from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from streams.index import methodology
+from streams.settings.model import Settings, default_config
+
+ENV_PREFIX = "ECINDEX_"
+ENV_DELIMITER = "__"
+CONFIG_VARIABLE = "ECINDEX_CONFIG"
+"""Names the TOML file when the command line does not."""
+
+
+class Problem(NamedTuple):
+    """One wrong setting. ``found`` is None where showing it could show a secret."""
+
+    setting: str
+    found: str | None
+    origin: str
+    expected: str
+
+    def __str__(self) -> str:
+        found = "" if self.found is None else f"found {self.found} "
+        return f"{self.setting}: {found}({self.origin}); expected {self.expected}"
+
+
+class SettingsError(ValueError):
+    """Start-up must stop: at least one setting is wrong. The operator must mend each problem."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("wrong settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+class Described(NamedTuple):
+    """A setting as ``doctor`` prints it; secrets are masked."""
+
+    setting: str
+    value: str
+    origin: str
+
+
+class _Given(NamedTuple):
+    value: Any
+    origin: str
+
+
+def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of file, environment and command line, rising.
+
+    ``file`` None: the one that ECINDEX_CONFIG names, else the default ``ecindex.toml`` if there is
+    one. ``overrides`` maps dotted names (``kafka.bootstrap_servers``) to values; None means not
+    given. Relative paths in the file are relative to the file. Raises SettingsError.
+    """
+    given: dict[str, _Given] = {}
+    problems: list[Problem] = []
+    for source in (
+        _file_values(file),
+        _environment_values(),
+        _flat_given(overrides or {}, "command line"),
+    ):
+        for name, value in source:
+            found = _unknown(name, value.origin)
+            if found is None:
+                given[name] = value
+            elif found not in problems:
+                problems.append(found)
+    if problems:
+        raise SettingsError(problems)
+    try:
+        settings = Settings(**_nested(given))
+    except ValidationError as error:
+        raise SettingsError([*_explain(error, given)]) from None
+    settings._origins.update({name: value.origin for name, value in given.items()})  # noqa: SLF001
+    return settings
+
+
+def load_methodology(settings: Settings) -> methodology.Methodology:
+    """The methodology that the settings name. Raises SettingsError."""
+    path = settings.methodology
+    origin = _origin(settings, "methodology")
+    try:
+        return methodology.parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problem = Problem("methodology", str(path), origin, f"a readable file ({error})")
+        raise SettingsError([problem]) from error
+    except methodology.MethodologyError as error:
+        problem = Problem("methodology", str(path), origin, f"a valid methodology: {error}")
+        raise SettingsError([problem]) from error
+
+
+def describe(settings: Settings) -> list[Described]:
+    """Every setting with its value and where it came from; secrets are masked."""
+    return [
+        Described(name, _shown(value), _origin(settings, name)) for name, value in _leaves(settings)
+    ]
+
+
+def _origin(settings: Settings, name: str) -> str:
+    return settings._origins.get(name, "default")  # noqa: SLF001 - belongs to the loading
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, SecretStr):
+        return "********"
+    return str(value)
+
+
+def _leaves(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _known() -> dict[str, Any]:
+    return dict(_leaves(Settings()))
+
+
+def _file_values(file: Path | None) -> Iterator[tuple[str, _Given]]:
+    origin = f"file {file}"
+    if file is None:
+        named = os.environ.get(CONFIG_VARIABLE)  # noqa: TID251 - the reader of the environment
+        file = Path(named) if named else default_config("ecindex.toml")
+        origin = f"file {file}"
+        if not named and not file.exists():
+            return
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problem = Problem("config", str(file), origin, f"a readable TOML file ({error})")
+        raise SettingsError([problem]) from error
+    known = _known()
+    for name, value in _flat(values):
+        of_path = isinstance(known.get(name), Path) or name.endswith("_file")
+        if of_path and isinstance(value, str):
+            yield name, _Given(file.absolute().parent / Path(value).expanduser(), origin)
+        else:
+            yield name, _Given(value, origin)
+
+
+def _environment_values() -> Iterator[tuple[str, _Given]]:
+    known = {_variable(name): name for name in _known()}
+    for variable, value in os.environ.items():  # noqa: TID251 - the reader of the environment
+        upper = variable.upper()
+        if upper.startswith(ENV_PREFIX) and upper != CONFIG_VARIABLE and upper not in known:
+            dotted = upper.removeprefix(ENV_PREFIX).lower().replace(ENV_DELIMITER, ".")
+            yield dotted, _Given(value, f"environment {variable}")
+    source = EnvSettingsSource(
+        Settings,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        env_ignore_empty=True,
+    )
+    for name, given in _flat_given(source(), ""):
+        yield name, _Given(given.value, f"environment {_variable(name)}")
+
+
+def _variable(name: str) -> str:
+    return ENV_PREFIX + name.replace(".", ENV_DELIMITER).upper()
+
+
+def _flat_given(values: Mapping[str, Any], origin: str) -> Iterator[tuple[str, _Given]]:
+    for name, value in _flat(values):
+        if value is not None:
+            yield name, _Given(value, origin)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        elif not isinstance(value, Mapping):
+            yield f"{prefix}{name}", value
+
+
+def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in given.items():
+        section, _, leaf = name.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[leaf] = value.value
+    return nested
+
+
+def _unknown(name: str, origin: str) -> Problem | None:
+    known = _known()
+    if name in known:
+        return None
+    if any(other.startswith(f"{name}.") for other in known):
+        return Problem(name, None, origin, "a table of settings, not a value")
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"a known setting; did you mean {close[0]}?" if close else "a known setting"
+    return Problem(name, None, origin, hint)
+
+
+def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[Problem]:
+    for detail in error.errors(include_url=False):
+        name = ".".join(str(part) for part in detail["loc"])
+        value = given.get(name)
+        secret = "password" in name or "@" in str(detail["input"])
+        expected = detail["msg"].removeprefix("Value error, ")
+        expected = expected.removeprefix("Input should be ").removeprefix("String should ")
+        yield Problem(
+            name,
+            None if secret else repr(detail["input"]) if value is None else repr(value.value),
+            "default" if value is None else value.origin,
+            expected,
+        )

@@ -1,0 +1,80 @@
+"""Settings for another process: a file that says them all, an environment that says none.
+
+``up`` and ``demo`` resolve the settings once and hand them to their workers. What the user's
+environment says about a production broker must not reach a worker of a demo.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from streams.settings.loading import ENV_PREFIX
+from streams.settings.model import KafkaSettings, RedisSettings, ServerSettings, Settings
+
+_TUNING = (
+    "request_timeout_ms",
+    "session_timeout_ms",
+    "heartbeat_ms",
+    "fetch_min_bytes",
+    "fetch_max_wait_ms",
+    "fetch_max_bytes",
+)
+
+
+def local_settings(
+    settings: Settings, *, bootstrap: str, redis_url: str, data_dir: Path
+) -> Settings:
+    """The same settings for servers of our own on loopback: their addresses, no credentials."""
+    tuning = {name: getattr(settings.kafka, name) for name in _TUNING}
+    return settings.model_copy(
+        update={
+            "kafka": KafkaSettings(bootstrap_servers=bootstrap, **tuning),
+            "redis": RedisSettings(url=redis_url, prefix=settings.redis.prefix),
+            "metrics": ServerSettings(),
+            "board": ServerSettings(),
+            "data_dir": data_dir,
+            "methodology": settings.methodology.absolute(),
+        }
+    )
+
+
+def as_toml(settings: Settings) -> str:
+    """A file of these settings that load_settings reads back. Secrets are never written."""
+    lines: list[str] = []
+    sections: list[str] = []
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            sections += ["", f"[{name}]", *_lines(value)]
+        else:
+            lines.append(f"{name} = {_literal(value)}")
+    return "\n".join([*lines, *sections, ""])
+
+
+def environment_without_settings() -> dict[str, str]:
+    """The environment for a child that gets its settings from a file."""
+    return {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251 - settings read the environment
+        if not name.upper().startswith(ENV_PREFIX)
+    }
+
+
+def _lines(section: BaseModel) -> Iterator[str]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if value is not None and not isinstance(value, SecretStr):
+            yield f"{name} = {_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    """A TOML literal; JSON's strings are TOML's basic strings."""
+    if isinstance(value, Path):
+        value = str(value)
+    return json.dumps(value, ensure_ascii=False)

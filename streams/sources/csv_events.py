@@ -1,0 +1,136 @@
+"""Generic CSV, one file an input, columns named as the fields of the contract -> events.
+
+``orders.csv``: a row a line. Rows of one event repeat its other columns and its ``event_id``, in
+any place of the file; a row without ``sku`` adds no line (an order without lines is legal).
+``payments.csv``: a row a payment. Times are RFC 3339 with an offset, amounts are minor units,
+``new_shopper`` is true or false. Optional columns may be missing, optional values empty; other
+columns are ignored and named in the tally. Whatever would be a dead letter is left out here and
+counted under the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streams.index.events import Rejected, decode_orders, decode_payments, instant_ms
+from streams.sources.imports import Imported, Row, SourceError, Tally
+from streams.sources.outgoing import Input, Outgoing
+
+LINE_COLUMNS = ("sku", "category", "quantity", "unit_price_minor")
+ORDER_COLUMNS = ("event_id", "type", "occurred_at", "market", "order_id", "currency")
+ORDER_OPTIONAL = (
+    "placed_at",
+    "payment_method",
+    "shopper_id",
+    "new_shopper",
+    "seller_id",
+    "region",
+    "channel",
+)
+PAYMENT_COLUMNS = (*ORDER_COLUMNS, "method", "amount_minor")
+PAYMENT_OPTIONAL = ("placed_at", "provider")
+
+_INTEGERS = frozenset(("quantity", "unit_price_minor", "amount_minor"))
+_DIGITS_MAX = 19  # as many as 64 bits hold
+_BOOLEANS = {"true": True, "false": False}
+_encode = msgspec.json.Encoder().encode
+
+
+class _Event(NamedTuple):
+    occurred_ms: int
+    event_id: str
+    topic: Input
+    key: bytes
+    value: bytes
+
+
+def csv_events(orders: Iterable[Row] | None, payments: Iterable[Row] | None) -> Imported:
+    """Events of the two files' rows, either may be absent. Raises SourceError on missing columns."""
+    tally = Tally()
+    events: list[_Event] = []
+    if orders is not None:
+        events += _checked("orders", _orders(orders, tally), tally)
+    if payments is not None:
+        events += _checked("payments", _payments(payments, tally), tally)
+    events.sort(key=lambda event: event[:2])
+    out = (Outgoing(e.topic, e.key, e.value, e.occurred_ms) for e in events)
+    return Imported(len(events), out, tally)
+
+
+def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> Iterator[_Event]:
+    decode = decode_orders if topic == "orders" else decode_payments
+    for record in records:
+        value = _encode(record)
+        (event,) = decode([value])
+        if isinstance(event, Rejected):
+            tally.skipped[f"{topic}: {event.reason}"] += 1
+            continue
+        occurred_ms = instant_ms(event.occurred_at)
+        placed_ms = occurred_ms if event.placed_at is None else instant_ms(event.placed_at)
+        if occurred_ms is None or placed_ms is None:
+            tally.skipped[f"{topic}: invalid_time"] += 1
+        elif placed_ms > occurred_ms:
+            tally.skipped[f"{topic}: placed_after_occurred"] += 1
+        else:
+            yield _Event(occurred_ms, event.event_id, topic, event.order_id.encode(), value)
+
+
+def _orders(rows: Iterable[Row], tally: Tally) -> Iterator[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    conflicting: set[str] = set()
+    allowed = (*ORDER_COLUMNS, *LINE_COLUMNS)
+    for row in _rows("orders", rows, allowed, ORDER_OPTIONAL, tally):
+        head = _record(row, ORDER_COLUMNS, ORDER_OPTIONAL)
+        event_id = row["event_id"]
+        record = found.setdefault(event_id, head | {"lines": []})
+        if {name: value for name, value in record.items() if name != "lines"} != head:
+            conflicting.add(event_id)
+        if row["sku"]:
+            record["lines"].append(_record(row, LINE_COLUMNS, ()))
+    for event_id, record in found.items():
+        if event_id in conflicting:
+            tally.skipped["orders: rows of one event differ"] += 1
+        else:
+            yield record
+
+
+def _payments(rows: Iterable[Row], tally: Tally) -> Iterator[dict[str, Any]]:
+    for row in _rows("payments", rows, PAYMENT_COLUMNS, PAYMENT_OPTIONAL, tally):
+        yield _record(row, PAYMENT_COLUMNS, PAYMENT_OPTIONAL)
+
+
+def _rows(
+    table: str, rows: Iterable[Row], required: Iterable[str], optional: Iterable[str], tally: Tally
+) -> Iterator[Row]:
+    ignored: set[str] | None = None
+    for row in rows:
+        if ignored is None:
+            missing = set(required) - row.keys()
+            if missing:
+                raise SourceError(f"{table}: expected columns {sorted(missing)}, found {[*row]}")
+            ignored = row.keys() - {*required, *optional}
+            tally.filled.update(f"{table}: column {name} ignored" for name in sorted(ignored))
+        tally.read[table] += 1
+        yield row
+
+
+def _record(
+    row: Mapping[str, str], required: Iterable[str], optional: Iterable[str]
+) -> dict[str, Any]:
+    """Fields as JSON has them; what is not a number stays text, for the contract to refuse."""
+    record: dict[str, Any] = {name: _value(name, row[name]) for name in required}
+    for name in optional:
+        if row.get(name):
+            record[name] = _value(name, row[name])
+    return record
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _INTEGERS and text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX:
+        return int(text)
+    if name == "new_shopper":
+        return _BOOLEANS.get(text.casefold(), text)
+    return text

@@ -1,0 +1,337 @@
+"""One worker process put together: Faust app, both levels, publishers, metrics server.
+
+``discover`` asks the broker what is there, ``IndexWorker.create`` builds the parts inside the loop
+(nothing exists at import), ``run_worker`` is what ``ecindex worker`` calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from importlib import metadata
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from streams.clock import now_ms
+from streams.flow.chain import NEW_EDITION, Identity, RecoveryError
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.compile import PartitionCompile
+from streams.index.methodology import Methodology
+from streams.publish.http import MetricsServer
+from streams.publish.metrics import Metrics
+from streams.publish.redis_store import RedisStore
+from streams.settings import Settings
+from streams.worker import names
+from streams.worker.consumer_thread import FetchSettings
+from streams.worker.contiguity import offset_after
+from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_app
+from streams.worker.level1 import Level1Parts, SourceRunner
+from streams.worker.level2 import Level2Parts, MarketsRunner
+from streams.worker.outbox import Outbox, OutboxStopped
+from streams.worker.runner import Worker
+from streams.worker.stops import ExitCode, Fatal, StopSwitch
+from streams.worker.tables import PartitionTable
+from streams.worker.topic_ids import UNKNOWN, log_ends
+
+HEARTBEAT_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class IndexWorker:
+    """Both levels on one Faust app."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        methodology: Methodology,
+        partitions: dict[str, int],
+        *,
+        topic_ids: Mapping[str, str] | None = None,
+        on_listening: Callable[[int], None] = lambda _port: None,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        """``partitions``, ``topic_ids``: of each input topic as the broker has it now.
+
+        ``on_listening`` gets the metrics port.
+        """
+        self.settings = settings
+        self.methodology = methodology
+        self._partitions = partitions
+        self._topic_ids = topic_ids or {}
+        self._log_ends_checked = False
+        self._on_listening = on_listening
+        self._clock = clock
+        self._sources: dict[SourcePartition, SourceRunner] = {}
+        self._markets: dict[int, MarketsRunner] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = False
+        topics = settings.topics
+        self._sps = {
+            topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
+            for topic in (topics.orders, topics.payments)
+        }
+
+    def create(self) -> Worker:
+        """Build the parts; called inside the running loop."""
+        settings, topics = self.settings, self.settings.topics
+        self.switch = StopSwitch()
+        self.metrics = Metrics(
+            markets=self.methodology.markets,
+            version=metadata.version("ecindex"),
+            edition=self.methodology.edition,
+            methodology=self.methodology.content_hash,
+        )
+        self.app = self._faust_app()
+        edition = self.methodology.edition
+        self._group = names.app_id(edition, topics.prefix)
+        self._checkpoints: dict[str, PartitionTable] = {
+            topic: self.app.partition_table(
+                names.checkpoint_table(topic), source=topic, partitions=self._partitions[topic]
+            )
+            for topic in (topics.orders, topics.payments)
+        }
+        self._merged = self.app.partition_table(
+            names.MERGED_TABLE, source=topics.partials, partitions=topics.partials_partitions
+        )
+        for topic in (topics.orders, topics.payments):
+            self.app.chunk_agent(topic, self._fold, name=f"{self._group}-fold-{topic}")
+        self.app.chunk_agent(topics.partials, self._compile, name=f"{self._group}-compile")
+        self.outbox = Outbox(
+            settings.kafka.bootstrap_servers,
+            switch=self.switch,
+            presence=self.app.presence,
+            auth=settings.kafka.auth_options(),
+        )
+        self.store = RedisStore(
+            settings.redis.url,
+            self.metrics,
+            prefix=f"{settings.redis.prefix}:v1",
+            stale_after_ms=settings.intervals.stale_after_s * 1000,
+            auth=settings.redis.auth_options(),
+        )
+        self.server = MetricsServer(
+            self.metrics.registry,
+            self._why_not_ready,
+            before_scrape=self._before_scrape,
+            host=settings.metrics.host,
+            port=settings.metrics.port,
+        )
+        self._level1 = Level1Parts(
+            settings, self.methodology, self.outbox, self.app.intake, self.metrics, self._clock
+        )
+        self._level2 = Level2Parts(
+            settings,
+            self.outbox,
+            self.app.intake,
+            self.metrics,
+            self.store,
+            self._clock,
+            lambda: self.app.may_publish,
+        )
+        return Worker(self.app, self.outbox, self._drain, self._started)
+
+    def _faust_app(self) -> ChunkApp:
+        kafka, topics = self.settings.kafka, self.settings.topics
+        datadir = self.settings.data_dir / "workers"
+        datadir.mkdir(parents=True, exist_ok=True)  # Faust makes only the last part of its own
+        return create_faust_app(
+            AppSettings(
+                app_id=names.app_id(self.methodology.edition, topics.prefix),
+                bootstrap=kafka.bootstrap_servers,
+                auth=kafka.auth_options(),
+                datadir=datadir,
+                session_timeout_s=kafka.session_timeout_ms / 1000,
+                request_timeout_s=kafka.request_timeout_ms / 1000,
+                fetch=FetchSettings(
+                    min_bytes=kafka.fetch_min_bytes,
+                    max_wait_ms=max(1, min(kafka.fetch_max_wait_ms, 500)),
+                    partition_bytes=kafka.fetch_max_bytes,
+                ),
+            ),
+            chunk_topics=frozenset({topics.orders, topics.payments, topics.partials}),
+            positions=self,
+            hooks=Hooks(self._on_revoked, self._on_recovered),
+            switch=self.switch,
+            clock=self._clock,
+        )
+
+    # -- agents ----------------------------------------------------------------------------------
+
+    async def _fold(self, chunk: Chunk) -> None:
+        await self.outbox.room()
+        part = self.app.intake.accept(chunk)
+        if part is not None:
+            await self._sources[part.sp].take(part)
+
+    async def _compile(self, chunk: Chunk) -> None:
+        part = self.app.intake.accept(chunk)
+        if part is not None:
+            self._markets[part.sp.partition].take(part)
+
+    # -- partitions come and go ------------------------------------------------------------------
+
+    def next_offset(self, sp: SourcePartition) -> int | None:
+        """Where the recovered state goes on; partials are read from their beginning."""
+        runner = self._sources.get(sp)
+        if runner is None or runner.level.through < 0:
+            return None
+        return offset_after(runner.level.through)
+
+    def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
+        # Every rebalance takes everything away first (Faust's consumer is an eager one), and what
+        # comes back is rebuilt from the changelogs: another may have owned it in between.
+        self._ready = False
+        for runner in self._runners():
+            runner.close()
+        for sp in self._sources:
+            self.metrics.drop_partition(sp.topic, sp.partition)
+        self._sources.clear()
+        self._markets.clear()
+
+    async def _on_recovered(self, sps: frozenset[SourcePartition]) -> None:
+        self._on_revoked(sps)
+        self.metrics.rebalances.inc()
+        closings = self.app.intake.closings
+        nonce = secrets.token_hex(6)
+        partials = self.settings.topics.partials
+        try:
+            for sp in sorted(sps):
+                if sp.topic == partials:
+                    self._own_markets(sp, nonce)
+                else:
+                    self._own_source(sp, nonce)
+                await asyncio.sleep(0)  # heartbeats of a large recovery
+                if self.app.intake.closings != closings:
+                    return  # lost again meanwhile, and what was built is closed already
+            await self._check_log_ends()
+        except RecoveryError as error:
+            raise Fatal(ExitCode.USAGE, str(error)) from error
+        if self.app.intake.closings != closings:
+            return
+        for runner in self._runners():
+            runner.start(self._on_task_done)
+        self._ready = True
+        _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
+
+    async def _check_log_ends(self) -> None:
+        """Refuse to start over a log that ends before what the state includes.
+
+        Topic ids do not show it: the log of the same topic may have lost its end (a replica that
+        was behind became leader), and of the partials no id is kept. Once, at start-up: later it is
+        the transport that finds out.
+        """
+        if self._log_ends_checked:
+            return
+        partials = self.settings.topics.partials
+        throughs = {sp: runner.level.through for sp, runner in self._sources.items()}
+        for partition, runner in self._markets.items():
+            floors = [market.floor_applied for market in runner.compiled.markets.values()]
+            throughs[SourcePartition(partials, partition)] = max(floors, default=-1)
+        counts = {**self._partitions, partials: self.settings.topics.partials_partitions}
+        try:
+            ends = await log_ends(self.settings.kafka, counts)
+        except KafkaError as error:
+            raise Fatal(ExitCode.NO_BROKER, f"cannot ask where the logs end: {error!r}") from error
+        for sp, through in throughs.items():
+            if offset_after(through) > ends[sp]:
+                raise RecoveryError(
+                    f"{sp}: the state includes offset {through}, the log ends at {ends[sp]}; "
+                    f"{NEW_EDITION}"
+                )
+        self._log_ends_checked = True
+
+    def _runners(self) -> list[SourceRunner | MarketsRunner]:
+        return [*self._sources.values(), *self._markets.values()]
+
+    def _own_source(self, sp: SourcePartition, nonce: str) -> None:
+        table = self._checkpoints[sp.topic]
+        identity = Identity(
+            self.methodology.edition,
+            self.methodology.content_hash,
+            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
+            partitions=self._partitions[sp.topic],
+        )
+        runner = SourceRunner(
+            self._level1, sp, identity=identity, changelog=table.changelog_topic_name, nonce=nonce
+        )
+        runner.recover(dict(table.recovered(sp.partition)))
+        self._sources[sp] = runner
+
+    def _own_markets(self, sp: SourcePartition, nonce: str) -> None:
+        compiled = PartitionCompile(
+            sp.partition,
+            self.settings.topics.partials_partitions,
+            self.methodology,
+            self._sps,
+            nonce,
+        )
+        compiled.recover(dict(self._merged.recovered(sp.partition)))
+        self._markets[sp.partition] = MarketsRunner(
+            self._level2, sp, compiled, self._merged.changelog_topic_name
+        )
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def _started(self) -> None:
+        try:
+            port = await self.server.start()
+        except OSError as error:
+            address = f"{self.settings.metrics.host}:{self.settings.metrics.port}"
+            raise Fatal(ExitCode.USAGE, f"metrics.port: cannot bind {address}: {error}") from error
+        self._on_listening(port)
+        task = asyncio.get_running_loop().create_task(self._beat(), name="heartbeat")
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if self.app.may_publish:
+                await self.store.heartbeat(self._clock())
+            self._observe()
+
+    def _observe(self) -> None:
+        intake, metrics = self.app.intake, self.metrics
+        open_panes = held_ids = 0
+        for sp, runner in self._sources.items():
+            labels = (sp.topic, str(sp.partition))
+            position, log_end = intake.position(sp), intake.log_end(sp)
+            if position is not None and log_end is not None:
+                metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
+            watermarks = runner.level.fold.watermarks()
+            if watermarks:
+                metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)
+            open_panes += runner.level.fold.open_panes
+            held_ids += runner.level.fold.held_ids
+        metrics.open_panes.set(open_panes)
+        metrics.dedupe_ids.set(held_ids)
+        if held_ids > self.settings.limits.dedupe_ids_max and self._sources:
+            fullest = max(self._sources.values(), key=lambda runner: runner.level.fold.held_ids)
+            if not intake.is_paused(fullest.sp):
+                fullest.halt("dedupe_ids", f"{held_ids} ids held; add workers or lower the rate")
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*(runner.drain() for runner in self._sources.values()))
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, OutboxStopped):
+            self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
+
+    def _before_scrape(self) -> None:
+        # Thawed after a suspension, this process answers the scrapes that waited before anything
+        # else runs; its markets are another's by then, and shown there.
+        if not self.app.may_publish:
+            for market in self.methodology.markets:
+                self.metrics.drop_market(market)
+
+    def _why_not_ready(self) -> str | None:
+        if self.switch.reason is not None:
+            return f"ending: {self.switch.reason.reason}"
+        return None if self._ready else "recovering or waiting for partitions"

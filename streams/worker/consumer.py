@@ -1,0 +1,194 @@
+"""Faust's consumer, on the main loop, with chunk topics under our own accounting.
+
+What Faust keeps about offsets (read offsets, gaps, acknowledgements) is switched off for chunk
+topics: it drops what a re-seek reads again, and commits over lost messages and over gaps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiokafka.errors import KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+from mode import get_logger
+
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.worker.consumer_thread import ChunkConsumerThread
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from streams.worker.intake import Intake
+
+logger = get_logger(__name__)
+
+
+_HANDOVER_S = 2.0
+
+
+class Listeners(NamedTuple):
+    """Called on the main loop as partitions come and go."""
+
+    on_assigned: Callable[[frozenset[SourcePartition]], None]
+    on_revoked: Callable[[frozenset[SourcePartition]], None]
+    drain: Callable[[float], Awaitable[bool]]
+
+
+class _ReadOffsets(dict[TP, int | None]):
+    """Faust's read offsets, blind to chunk topics.
+
+    Faust drops a message below the highest offset it has read. After a re-seek that is every chunk
+    until the old position is reached again: the guard decides instead, and it alone.
+    """
+
+    def __init__(self, chunk_topics: frozenset[str]) -> None:
+        super().__init__()
+        self._chunk_topics = chunk_topics
+
+    def __missing__(self, tp: TP) -> None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        if tp.topic not in self._chunk_topics:
+            super().__setitem__(tp, offset)
+
+    def update(self, offsets: Mapping[TP, int | None]) -> None:  # type: ignore[override]
+        """Set several at once."""
+        for tp, offset in offsets.items():
+            self[tp] = offset
+
+
+class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer for chunk topics; lives on the main loop."""
+
+    _thread: ChunkConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._intake: Intake = self.transport.intake
+        self._listeners: Listeners = self.transport.listeners
+        self._chunk_topics = self._intake.chunk_topics
+        self._read_offset = _ReadOffsets(self._chunk_topics)
+        self._reseeking: dict[SourcePartition, asyncio.Task[None]] = {}
+        self._intake.bind(self)
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: Any, record: Any) -> Any:
+        if type(record) is not Chunk:
+            return super()._to_message(tp, record)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            record.last_offset,
+            0.0,  # a chunk has a timestamp a record; Faust's is not read
+            0,
+            (),
+            None,
+            record,
+            None,
+            0,
+            len(record),
+            tp if type(tp) is TP else TP(tp.topic, tp.partition),
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def highwater(self, tp: Any) -> int:
+        """Log end as of the last fetch; 0 when not known.
+
+        aiokafka asserts that the partition is assigned, and a rebalance between its thread and ours
+        made that assertion end the worker.
+        """
+        if tp.topic in self._chunk_topics:
+            return self._intake.log_end(SourcePartition(tp.topic, tp.partition)) or 0
+        return super().highwater(tp)  # type: ignore[no-any-return]
+
+    def on_buffer_full(self, tp: Any) -> None:
+        """Do not pause a chunk topic whose queue fills.
+
+        Faust's fetcher sleeps a whole second once every partition is paused, and a queue of chunks
+        is worked off in a tenth of that. The bounded queue makes the fetch wait by itself.
+        """
+        if tp.topic not in self._chunk_topics:
+            super().on_buffer_full(tp)
+
+    def _owned(self, tps: Iterable[Any]) -> frozenset[SourcePartition]:
+        return frozenset(
+            SourcePartition(tp.topic, tp.partition) for tp in tps if tp.topic in self._chunk_topics
+        )
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Drop state first, with no await before it: the next owner may be waiting for us."""
+        sps = self._owned(revoked)
+        self._intake.close(self._intake.owned | sps)
+        await self._tell(self._listeners.on_revoked, sps)
+        # What is under way lands before the next owner reads the changelog, if it lands soon; if
+        # not, it is a late write like a zombie's, and the next owner's state allows for those.
+        await self._listeners.drain(_HANDOVER_S)
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Tell what is ours now; recovery follows."""
+        await self._tell(self._listeners.on_assigned, self._owned(assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def _tell(
+        self,
+        listener: Callable[[frozenset[SourcePartition]], None],
+        sps: frozenset[SourcePartition],
+    ) -> None:
+        try:
+            listener(sps)
+        except Exception as error:
+            # aiokafka logs what a rebalance listener raises, and goes on with the rebalance.
+            await self.crash(error)
+            raise
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek to where the states go on; the one path of recovery, resume and a stopped flow."""
+        found: Mapping[TP, int] = await super().seek_to_committed()
+        for tp, offset in found.items():
+            if tp.topic in self._chunk_topics:
+                self._intake.begin_at(SourcePartition(tp.topic, tp.partition), offset)
+        return found
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
+        """Commit what `mark_done` told; other topics as Faust has it.
+
+        Chunk topics acknowledge nothing, so Faust's own accounting knows none of them.
+        """
+        committed = bool(await super().force_commit(topics, start_new_transaction))
+        done = self._intake.take_done()
+        if not done or self._thread.thread_loop.is_closed():
+            return committed
+        if await self._thread.on_loop(self._thread.commit_done(done)):
+            return True
+        self._intake.give_back(done)
+        return committed
+
+    # -- intake.Reader
+
+    def reseek(self, sp: SourcePartition) -> None:
+        """Read ``sp`` again from its guard, soon."""
+        task = self._reseeking.get(sp)
+        if task is None or task.done():
+            logger.info("Reading %s again from offset %s", sp, self._intake.position(sp))
+            self._reseeking[sp] = self.loop.create_task(self._reseek(sp))
+
+    async def _reseek(self, sp: SourcePartition) -> None:
+        try:
+            await self._thread.reseek(sp)
+        except KafkaError as error:
+            # A rebalance or an absent broker: both bring another seek, or the watchdog.
+            logger.warning("Could not seek %s: %r", sp, error)
+
+    def hold(self, sp: SourcePartition) -> None:
+        """Deliver nothing more of ``sp``."""
+        self.pause_partitions([TP(*sp)])
+
+    def unhold(self, sp: SourcePartition) -> None:
+        """Deliver ``sp`` again."""
+        self.resume_partitions([TP(*sp)])

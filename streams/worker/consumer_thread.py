@@ -1,0 +1,260 @@
+"""The thread that owns the aiokafka consumer: fetch hook, state-seek, advisory commits.
+
+The aiokafka consumer is touched only here. Calling it from the main loop races Faust's drain
+(KeyError in fetched_records, dead worker), so the main loop asks through `call_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode import Service, get_logger
+
+from streams.flow.chunk import SourcePartition
+from streams.worker.fetch import chunk_records, chunks_of
+from streams.worker.stops import ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from streams.worker.intake import Intake
+    from streams.worker.stops import Presence, StopSwitch
+
+logger = get_logger(__name__)
+
+_BEAT_S = 0.2
+_MAX_WAIT_MS = 500
+"""Progress of an idle partition must renew well within out_of_order_ms."""
+_COMMIT_LIMIT_S = 2.0
+"""A commit is advisory; one that hangs must not delay a rebalance or a stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """How chunk topics are fetched."""
+
+    min_bytes: int = 64 * 1024
+    """Small fetches cost more than what is in them: 1,000 events/s took 69 % of a core, now 10."""
+    max_wait_ms: int = 50
+    """How long the broker may wait for ``min_bytes``; also how stale `caught_up_at` can get."""
+    partition_bytes: int = 1024 * 1024
+    chunk_records: int = 4000
+    queue_chunks: int = 8
+    """Chunks that wait for an agent; beyond them the fetch waits, which is the back-pressure."""
+    raw: bool = True
+    """False: wrap aiokafka's public path instead of its PartitionRecords (a third slower)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would break a promise made elsewhere."""
+        if not 0 < self.max_wait_ms <= _MAX_WAIT_MS:
+            raise ValueError(f"fetch max_wait_ms is {self.max_wait_ms}, not in 1..{_MAX_WAIT_MS}")
+        if self.queue_chunks < 1 or self.chunk_records < 1:
+            raise ValueError("fetch queue_chunks and chunk_records must be positive")
+
+
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Owns the aiokafka consumer; every method here runs on its loop unless it says otherwise."""
+
+    def __post_init__(self) -> None:
+        """Take what is shared with the main thread."""
+        super().__post_init__()
+        self._fetch: FetchSettings = self.transport.fetch
+        self._intake: Intake = self.transport.intake
+        self._presence: Presence = self.transport.presence
+        self._switch: StopSwitch = self.transport.switch
+        self._clock: Callable[[], int] = self.transport.clock
+        self._next_fetch: dict[TopicPartition, int] = {}
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has no settings for these three; aiokafka reads them when its consumer starts.
+        consumer._fetch_min_bytes = self._fetch.min_bytes
+        consumer._fetch_max_wait_ms = self._fetch.max_wait_ms
+        consumer._max_partition_fetch_bytes = self._fetch.partition_bytes
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer and hook its fetcher before anything can be fetched."""
+        await super().on_start()
+        # Tables recover from chunks as well: a record at a time, Faust reads a tenth as fast.
+        self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
+        if self._fetch.raw:
+            fetcher = self._ensure_consumer()._fetcher
+            fetcher._proc_fetch_request = functools.partial(
+                self._on_fetch, fetcher, fetcher._proc_fetch_request
+            )
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _beat(self) -> None:
+        while not self.should_stop:
+            self._presence.beat()
+            self._check_background_tasks()
+            await self.sleep(_BEAT_S)
+
+    def _check_background_tasks(self) -> None:
+        # aiokafka's own getmany asks these two, Faust's way around it does not: a fetcher or a
+        # coordinator that died went unseen, and the worker waited for records for ever.
+        consumer = self._ensure_consumer()
+        try:
+            consumer._coordinator.check_errors()
+        except KafkaError as error:
+            self._switch.trip(Fatal(ExitCode.CRASHED, f"group membership has ended: {error!r}"))
+        fetching = consumer._fetcher.error_future
+        if fetching.done() and not consumer._closed:
+            cause = None if fetching.cancelled() else fetching.exception()
+            self._switch.trip(Fatal(ExitCode.CRASHED, f"fetching has ended: {cause!r}"))
+
+    async def _on_fetch(
+        self, fetcher: Any, proceed: Any, assignment: Any, node_id: int, request: Any
+    ) -> bool:
+        asked = [
+            (tp, assignment.state_value(tp))
+            for topic, partitions in request.topics
+            if topic in self._chunked
+            for tp in (TopicPartition(topic, partition) for partition, _, _ in partitions)
+        ]
+        stamps = [state.timestamp for _, state in asked]
+        sent_at = self._clock()
+        woken: bool = await proceed(assignment, node_id, request)
+        # The leader looked at its log no earlier than it got the request and, having waited at most
+        # max_wait for data, about no later than that. A response that lay in the socket while this
+        # process was suspended must not count as fresh.
+        seen_at = min(self._clock(), sent_at + self._fetch.max_wait_ms)
+        for (tp, state), stamp in zip(asked, stamps, strict=True):
+            # aiokafka stamps a partition's state with a new int on each response it accepts.
+            if state.timestamp is stamp:
+                continue
+            chunk_records(fetcher._records.get(tp), self._fetch.chunk_records)
+            if tp.topic in self._intake.chunk_topics and state.highwater is not None:
+                sp = SourcePartition(tp.topic, tp.partition)
+                self._intake.on_response(sp, state.highwater, seen_at)
+        return woken
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek chunk topics to their state's position (runs on the main loop)."""
+        found = await self.call_thread(self._seek_to_state)
+        return {TP(*tp): offset for tp, offset in found.items()}
+
+    async def _seek_to_state(self) -> dict[TopicPartition, int]:
+        consumer = self._ensure_consumer()
+        changelogs = self.app.tables.changelog_topics
+        ours: list[TopicPartition] = []
+        others: list[TopicPartition] = []
+        for tp in consumer.assignment():
+            if tp.topic in self._intake.chunk_topics:
+                # Not open: not recovered yet. Nothing may be read of it, so no seek either.
+                if self._intake.is_open(SourcePartition(tp.topic, tp.partition)):
+                    ours.append(tp)
+            elif tp.topic not in changelogs:
+                others.append(tp)
+        found: dict[TopicPartition, int] = await self._seek_open(ours) if ours else {}
+        if others:
+            # With no arguments aiokafka would seek every assigned partition.
+            committed = await consumer.seek_to_committed(*others)
+            found |= {tp: offset for tp, offset in committed.items() if offset is not None}
+        return found
+
+    async def _seek_open(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        consumer = self._ensure_consumer()
+        begins = await consumer.beginning_offsets(tps)
+        ends = await consumer.end_offsets(tps)
+        found: dict[TopicPartition, int] = {}
+        for tp in tps:
+            # Read now, not before the two requests: an agent may have folded on meanwhile.
+            target = self._intake.position(SourcePartition(tp.topic, tp.partition))
+            if target is None:
+                target = begins[tp]
+            if not begins[tp] <= target <= ends[tp]:
+                reason = (
+                    f"{tp.topic}-{tp.partition}: the state goes on at offset {target}, but the log "
+                    f"holds {begins[tp]} to {ends[tp]}: cut by retention, or a recreated topic"
+                )
+                self._switch.trip(Fatal(ExitCode.LOG_CHANGED, reason))
+                raise Fatal(ExitCode.LOG_CHANGED, reason)
+            consumer.seek(tp, target)
+            self._next_fetch[tp] = target
+            found[tp] = target
+        return found
+
+    async def reseek(self, sp: SourcePartition) -> None:
+        """Read ``sp`` again from its guard (runs on the main loop)."""
+        await self.call_thread(self._reseek, TopicPartition(sp.topic, sp.partition))
+
+    async def _reseek(self, tp: TopicPartition) -> None:
+        if tp in self._ensure_consumer().assignment() and self._intake.is_open(
+            SourcePartition(*tp)
+        ):
+            await self._seek_open([tp])
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        **kwargs: Any,
+    ) -> Any:
+        if self._fetch.raw:
+            return await super()._fetch_records(consumer, active_partitions, timeout, **kwargs)
+        # Short waits: this path looks at the fetch responses only when a call returns.
+        wait = min(timeout or 0.0, 0.2)
+        fetched = await super()._fetch_records(consumer, active_partitions, wait, **kwargs)
+        return await self._wrap(consumer, fetched)
+
+    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
+        # Faust's recovery seeks changelogs through here.
+        self._next_fetch |= {TopicPartition(*tp): offset for tp, offset in partitions.items()}
+        await super()._seek_wait(consumer, partitions)
+
+    async def _wrap(self, consumer: Any, fetched: Any) -> Any:
+        for tp in consumer.assignment():
+            if tp.topic not in self._chunked:
+                continue
+            if tp not in self._next_fetch:
+                fetched.pop(tp, None)  # read before its turn: nobody has sought it yet
+                continue
+            sp = SourcePartition(tp.topic, tp.partition)
+            began, reached = self._next_fetch[tp], await consumer.position(tp)
+            records = fetched.get(tp, ())
+            if reached > began:
+                first = records[0].offset if records else reached
+                if first > began and (await consumer.beginning_offsets([tp]))[tp] > began:
+                    began = first  # retention cut the log: no gap of it, so let the guard refuse
+                fetched[tp] = chunks_of(sp, records, began, reached, self._fetch.chunk_records)
+                self._next_fetch[tp] = reached
+            end, seen_at = consumer.highwater(tp), consumer.last_poll_timestamp(tp)
+            if end is not None and seen_at is not None:
+                self._intake.on_response(sp, end, seen_at)
+        return fetched
+
+    async def commit_done(self, offsets: Mapping[SourcePartition, int]) -> bool:
+        """Commit for lag monitors; False when it did not work (nothing depends on it)."""
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        wanted = {
+            TopicPartition(*sp): OffsetAndMetadata(offset, "")
+            for sp, offset in offsets.items()
+            if sp in assigned
+        }
+        if not wanted:
+            return True
+        try:
+            await asyncio.wait_for(consumer.commit(wanted), _COMMIT_LIMIT_S)
+        except (KafkaError, TimeoutError) as error:
+            logger.info("Offsets not committed (advisory): %r", error)
+            return False
+        return True
+
+    def on_loop(self, work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+        """Run ``work`` on this thread's loop, past its method queue (from the main loop).
+
+        The queue has two workers; a commit that waits for a broker would occupy one of them.
+        """
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))

@@ -1,0 +1,130 @@
+"""Exactness rule 2: per source partition, only the record after the last folded one is accepted.
+
+Kafka redelivers, Faust resumes partitions before it seeks them, a chunk can be skipped when a
+rebalance falls between queue and agent: all of these reach the guard as an offset that is not the
+expected one. The guard is told by the fold how far it got; nothing else moves the expectation.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from streams.clock import monotonic_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streams.flow.chunk import Chunk, SourcePartition
+
+
+def offset_after(through_offset: int) -> int:
+    """Return the next offset to read when everything up to ``through_offset`` is included.
+
+    The only ``+ 1`` between a state's ``through_offset`` and a position or committed offset.
+    """
+    return through_offset + 1
+
+
+def trim(chunk: Chunk, start: int) -> Chunk:
+    """Cut ``chunk`` down to ``start`` and what follows it."""
+    if chunk.offsets is None:
+        skipped = start - chunk.first_offset
+    else:
+        skipped = bisect.bisect_left(chunk.offsets, start)
+    if skipped <= 0:
+        return chunk
+    offsets = None if chunk.offsets is None else chunk.offsets[skipped:]
+    left = len(chunk) - skipped
+    return replace(
+        chunk,
+        first_offset=chunk.offset_at(skipped) if left > 0 else start,
+        keys=chunk.keys[skipped:],
+        values=chunk.values[skipped:],
+        timestamps_ms=chunk.timestamps_ms[skipped:],
+        offsets=offsets,
+        fetch_offset=start,
+    )
+
+
+@dataclass(slots=True)
+class _Lane:
+    expected: int | None
+    """None: from the beginning of the log, not yet known where that is."""
+    reseek_after_ms: int = 0
+
+
+class Guard:
+    """What each source partition accepts next."""
+
+    def __init__(
+        self,
+        on_gap: Callable[[SourcePartition], None],
+        *,
+        retry_ms: int = 2000,
+        clock: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        self._on_gap = on_gap
+        self._retry_ms = retry_ms
+        self._clock = clock
+        self._lanes: dict[SourcePartition, _Lane] = {}
+        self.dropped_records = 0
+        """Records of chunks that were not accepted; they come again."""
+
+    def open(self, sp: SourcePartition, next_offset: int | None) -> None:
+        """Start to accept ``sp`` at ``next_offset`` (None: at the beginning of its log)."""
+        assert next_offset is None or next_offset >= 0, (sp, next_offset)
+        self._lanes[sp] = _Lane(next_offset)
+
+    def begin_at(self, sp: SourcePartition, earliest: int) -> None:
+        """Tell where the log of ``sp`` begins, for one opened from the beginning."""
+        lane = self._lanes.get(sp)
+        if lane is not None and lane.expected is None:
+            lane.expected = earliest
+
+    def close(self, sp: SourcePartition) -> None:
+        """Accept nothing more of ``sp``: it is not ours, or not recovered yet."""
+        self._lanes.pop(sp, None)
+
+    def is_open(self, sp: SourcePartition) -> bool:
+        """Tell whether ``sp`` is ours and recovered."""
+        return sp in self._lanes
+
+    def expected(self, sp: SourcePartition) -> int | None:
+        """Return the next offset ``sp`` accepts; None when closed, or its beginning is unknown."""
+        lane = self._lanes.get(sp)
+        return None if lane is None else lane.expected
+
+    def accept(self, chunk: Chunk) -> Chunk | None:
+        """Return the part of ``chunk`` to fold now, or None; the expectation stays."""
+        lane = self._lanes.get(chunk.sp)
+        if lane is None or lane.expected is None:
+            self.dropped_records += len(chunk)
+            return None
+        expected = lane.expected
+        # Within one fetch the chunks cover each other's gaps, so only a fetch's first chunk can
+        # have a gap before it that is known to be one of the log.
+        covered_from = chunk.first_offset if chunk.fetch_offset is None else chunk.fetch_offset
+        if covered_from > expected:
+            self.dropped_records += len(chunk)
+            now_ms = self._clock()
+            # Chunks already queued behind the missing ones are higher too; one seek mends all.
+            if now_ms >= lane.reseek_after_ms:
+                lane.reseek_after_ms = now_ms + self._retry_ms
+                self._on_gap(chunk.sp)
+            return None
+        if chunk.last_offset < expected:
+            self.dropped_records += len(chunk)
+            return None
+        lane.reseek_after_ms = 0
+        return trim(chunk, expected)
+
+    def advance(self, sp: SourcePartition, through_offset: int) -> int:
+        """Expect what follows ``through_offset``, which the fold included; return that offset."""
+        lane = self._lanes[sp]
+        reached = offset_after(through_offset)
+        assert lane.expected is not None, f"{sp}: advanced before its beginning was known"
+        assert reached >= lane.expected, f"{sp}: through_offset went back to {through_offset}"
+        lane.expected = reached
+        return reached

@@ -1,0 +1,252 @@
+"""The Faust app, with every setting that matters and the reason for it.
+
+Nothing here happens at import: no global app, no autodiscovery, no web server.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import faust
+from faust.app.base import BootStrategy
+from faust.auth import SASLCredentials, SSLCredentials
+from mode import CrashingSupervisor, get_logger
+
+from streams.clock import monotonic_ms, now_ms
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.worker.consumer import Listeners
+from streams.worker.consumer_thread import FetchSettings
+from streams.worker.intake import Intake, Positions
+from streams.worker.recovery import LoudTableManager
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
+from streams.worker.tables import PartitionTable
+from streams.worker.transport import ChunkTransport, chunk_topic, require_compiled_streams
+from streams.worker.watchdog import Watchdog, WatchdogSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from streams.worker.outbox import Outbox
+
+logger = get_logger(__name__)
+
+SourcePartitions = frozenset[SourcePartition]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the flow half does as partitions come and go; all run on the main loop."""
+
+    on_revoked: Callable[[SourcePartitions], None]
+    """Drop the state of these partitions and stop publishing. Synchronous: the next owner starts
+    once it returns. Also called before the process leaves the group for good."""
+    on_recovered: Callable[[SourcePartitions], Awaitable[None]]
+    """The tables hold what the changelogs held; build the states of these partitions. May be
+    cancelled by the next rebalance. ``positions`` is asked for each of them right after."""
+    on_assigned: Callable[[SourcePartitions], None] = lambda _sps: None
+    """These partitions will be ours once they are recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppSettings:
+    """Where, as whom, and how patiently."""
+
+    app_id: str
+    bootstrap: str
+    datadir: Path
+    auth: Mapping[str, Any] = field(default_factory=dict)
+    """By what the broker lets clients in: aiokafka's keyword arguments."""
+    session_timeout_s: float = 10.0
+    rebalance_timeout_s: float = 30.0
+    request_timeout_s: float = 40.0
+    """Above the rebalance timeout, which a join may take. No longer: a half-open connection is
+    noticed after it, and a recovery call that takes longer ends the process."""
+    fetch: FetchSettings = field(default_factory=FetchSettings)
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+
+
+class _NoFaustProducer(BootStrategy):  # type: ignore[misc]
+    """Everything but Faust's producer: all writes go through the outbox."""
+
+    enable_kafka_producer = False
+
+
+class ChunkApp(faust.App):  # type: ignore[misc]
+    """A Faust app on the chunk transport. Make one with `create_faust_app`."""
+
+    BootStrategy = _NoFaustProducer
+
+    intake: Intake
+    positions: Positions
+    presence: Presence
+    switch: StopSwitch
+    watchdog: Watchdog
+    outbox: Outbox | None = None
+    """Set by the runner; recovery waits for what it still has under way."""
+    _fetch: FetchSettings
+    _hooks: Hooks
+    _clock: Callable[[], int]
+
+    def _new_transport(self) -> ChunkTransport:
+        return ChunkTransport(
+            self.conf.broker_consumer,
+            self,
+            intake=self.intake,
+            fetch=self._fetch,
+            listeners=Listeners(self._on_assigned, self._on_revoked, self._drain),
+            presence=self.presence,
+            switch=self.switch,
+            clock=self._clock,
+        )
+
+    def _on_assigned(self, sps: SourcePartitions) -> None:
+        self.watchdog.on_recovery_started()
+        self._hooks.on_assigned(sps)
+
+    def _on_revoked(self, sps: SourcePartitions) -> None:
+        self.watchdog.on_recovery_started()
+        self._hooks.on_revoked(sps)
+
+    @property
+    def may_publish(self) -> bool:
+        """Tell whether this process may still write anywhere; the outbox asks for itself.
+
+        For what does not go through the outbox (Redis): False once the process was away or ends.
+        """
+        return self.switch.reason is None and self.presence.away_ms() is None
+
+    async def _drain(self, deadline_s: float) -> bool:
+        return self.outbox is None or await self.outbox.drain(deadline_s)
+
+    async def drain_outbox(self) -> None:
+        """Wait until all that was put is acknowledged; recovery calls it first."""
+        if not await self._drain(self.conf.broker_request_timeout):
+            raise Fatal(ExitCode.RECOVERY_STUCK, "recovery: earlier records were not acknowledged")
+
+    async def on_recovered(self, sps: SourcePartitions) -> None:
+        """Let the flow half build its states; recovery calls it when the tables are complete."""
+        await self._hooks.on_recovered(sps)
+
+    def on_ready(self) -> None:
+        """Note that the sources are resumed; recovery calls it last."""
+        self.intake.on_ready()
+        self.watchdog.on_ready()
+
+    def chunk_agent(
+        self, topic: str, fold: Callable[[Chunk], Awaitable[None]], *, name: str
+    ) -> Any:
+        """Start ``fold`` for each chunk of ``topic``. An exception in it ends the process.
+
+        ``name`` is part of the group's state: explicit, so that moving code does not change it.
+        """
+        assert topic in self.intake.chunk_topics, f"{topic} is not a chunk topic of this app"
+
+        async def run(stream: Any) -> None:
+            async for chunk in stream:
+                await fold(chunk)
+
+        return self.agent(
+            chunk_topic(self, topic, self._fetch.queue_chunks),
+            name=name,
+            concurrency=1,  # order within a partition is the point
+            # The default restarts an agent that raised and loses the batch it had in hand.
+            supervisor_strategy=CrashingSupervisor,
+        )(run)
+
+    def partition_table(self, name: str, *, source: str, partitions: int) -> PartitionTable:
+        """Add a table whose changelog is recovered per partition of ``source``.
+
+        ``partitions`` is the count of both: Faust assigns topics with equal counts together, so the
+        changelog partition comes to whoever gets the source partition.
+        """
+        assert source in self.intake.chunk_topics, f"{source} is not a chunk topic of this app"
+        table: PartitionTable = self.tables.add(
+            PartitionTable(self, name=name, source=source, partitions=partitions)
+        )
+        return table
+
+
+def create_faust_app(
+    settings: AppSettings,
+    *,
+    chunk_topics: frozenset[str],
+    positions: Positions,
+    hooks: Hooks,
+    switch: StopSwitch | None = None,
+    presence: Presence | None = None,
+    clock: Callable[[], int] = now_ms,
+    monotonic: Callable[[], int] = monotonic_ms,
+) -> ChunkApp:
+    """Make the app; agents and tables are added by the caller before it starts."""
+    require_compiled_streams()
+    worker = uuid.uuid4().hex[:12]
+    app = ChunkApp(
+        settings.app_id,
+        broker=f"kafka://{settings.bootstrap}",
+        broker_credentials=_credentials(settings.auth),
+        autodiscover=False,
+        # Exactness is ours (positions in the state); Faust's exactly_once crashes two workers.
+        processing_guarantee="at_least_once",
+        # -- group membership
+        broker_session_timeout=settings.session_timeout_s,
+        # Three missed heartbeats, not one, before the group gives up on us.
+        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_rebalance_timeout=settings.rebalance_timeout_s,
+        broker_request_timeout=settings.request_timeout_s,
+        # A spare without partitions does not poll, leaves the group after this, and says "Ready".
+        broker_max_poll_interval=1e6,
+        broker_commit_interval=1.0,
+        # -- reading
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=settings.fetch.partition_bytes,
+        # Bounds the changelog queue, which holds chunks too; chunk topics have their own bound.
+        stream_buffer_maxsize=settings.fetch.queue_chunks,
+        stream_recovery_delay=0.0,  # it only delays every failover
+        stream_wait_empty=False,  # no chunk is acknowledged, so there is nothing to wait for
+        # How long a topic that was repartitioned or came back goes unnoticed; 5 min by default.
+        consumer_metadata_max_age_ms=30_000,
+        # -- tables
+        store="memory://",
+        table_standby_replicas=0,  # the default of 1 reads every changelog twice
+        TableManager=LoudTableManager,
+        topic_allow_declare=False,  # topics are created by `topics create`, with their configs
+        topic_disable_leader=True,  # one topic less that nobody reads
+        # -- what would open a port or capture output
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        # Faust's maps of who owns what are keyed by it: two workers of one host must differ.
+        canonical_url=f"http://{worker}.invalid:1",
+        datadir=settings.datadir,  # two empty folders: nothing is stored
+    )
+    app.intake = Intake(chunk_topics, monotonic=monotonic)
+    app.positions = positions
+    app.switch = switch or StopSwitch()
+    half_session_ms = int(settings.session_timeout_s * 500)
+    app.presence = presence or Presence(half_session_ms, monotonic)
+    app.watchdog = Watchdog(
+        app.intake,
+        switch=app.switch,
+        presence=app.presence,
+        settings=settings.watchdog,
+        clock=monotonic,
+    )
+    app._fetch = settings.fetch
+    app._hooks = hooks
+    app._clock = clock
+    return app
+
+
+def _credentials(auth: Mapping[str, Any]) -> Any:
+    """The same for Faust, which has classes for it; None without any."""
+    context = auth.get("ssl_context")
+    if "sasl_mechanism" in auth:
+        return SASLCredentials(
+            username=auth["sasl_plain_username"],
+            password=auth["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=auth["sasl_mechanism"],
+        )
+    return None if context is None else SSLCredentials(context)

@@ -1,0 +1,130 @@
+"""From one partition's fetch response to chunks, without an object per record.
+
+Two ways to the same chunks. `chunk_records` stands in for aiokafka's own PartitionRecords and reads
+the batches directly: no ConsumerRecord, no generator resumption per record, and it knows where the
+fetch began and what the batches covered. `chunks_of` wraps what aiokafka's public path returns,
+and is the fallback when a new aiokafka moves the first seam.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+
+from streams.flow.chunk import Chunk, SourcePartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class _Part:
+    """Columns of one fetch, filled batch by batch."""
+
+    __slots__ = ("keys", "offsets", "timestamps", "values")
+
+    def __init__(self) -> None:
+        self.keys: list[bytes | None] = []
+        self.values: list[bytes | None] = []
+        self.timestamps: list[int] = []
+        self.offsets: list[int] = []
+
+    def chunks(
+        self, sp: SourcePartition, fetch_offset: int, next_offset: int, limit: int
+    ) -> Iterator[Chunk]:
+        """Cut the columns into chunks that cover ``fetch_offset`` up to ``next_offset``."""
+        count = len(self.offsets)
+        covered_from: int | None = fetch_offset
+        if count == 0:
+            # A stretch without records (transaction markers, compacted batches) is progress all
+            # the same: without a chunk for it the state would never reach the log's end.
+            if next_offset > fetch_offset:
+                yield Chunk(sp, fetch_offset, next_offset - 1, (), (), (), None, fetch_offset)
+            return
+        for start in range(0, count, limit):
+            stop = min(start + limit, count)
+            # A chunk covers the gap behind it too, so that only a fetch's first chunk can begin
+            # with one (and says so with its fetch_offset).
+            end = self.offsets[stop] if stop < count else next_offset
+            first = self.offsets[start]
+            dense = self.offsets[stop - 1] - first == stop - start - 1
+            whole = start == 0 and stop == count
+            yield Chunk(
+                sp,
+                first,
+                end - 1,
+                self.keys if whole else self.keys[start:stop],
+                self.values if whole else self.values[start:stop],
+                self.timestamps if whole else self.timestamps[start:stop],
+                None if dense else self.offsets[start:stop],
+                covered_from,
+            )
+            covered_from = None
+
+
+class ChunkRecords(PartitionRecords):  # type: ignore[misc]
+    """A fetch result that iterates over chunks instead of records."""
+
+    def __init__(self, records: PartitionRecords, limit: int) -> None:
+        # Deliberately not super().__init__: it makes a generator over self, and one that is never
+        # started (a fetch dropped by a seek) keeps its megabyte of buffer alive in a cycle.
+        if records._isolation_level != READ_UNCOMMITTED:
+            raise NotImplementedError(
+                "chunks are read uncommitted: aborted batches are not skipped"
+            )
+        self._tp = records._tp
+        self._records = records._records
+        self._check_crcs = records._check_crcs
+        self._limit = limit
+        self._chunks: Iterator[Chunk] | None = None
+        self.next_fetch_offset = records.next_fetch_offset
+        records._records_iterator = None
+        records._records = None
+
+    def __next__(self) -> Chunk:
+        """Return the next chunk; the first call decodes the whole fetch."""
+        if self._chunks is None:
+            self._chunks = self._decode()
+        return next(self._chunks)
+
+    def _decode(self) -> Iterator[Chunk]:
+        fetch_offset = next_offset = self.next_fetch_offset
+        part = _Part()
+        batches, self._records = self._records, None
+        while batches.has_next():
+            batch = batches.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp} near offset {next_offset}")
+            if not batch.is_control_batch:
+                records = list(batch)
+                # A fetch may begin in the middle of a batch: the broker sends whole ones.
+                if records and records[0].offset < next_offset:
+                    records = [record for record in records if record.offset >= next_offset]
+                part.offsets += [record.offset for record in records]
+                part.keys += [record.key for record in records]
+                part.values += [record.value for record in records]
+                # Under LogAppendTime a record's timestamp is its batch's maxTimestamp already.
+                part.timestamps += [record.timestamp for record in records]
+            next_offset = max(next_offset, batch.next_offset)
+        self.next_fetch_offset = next_offset
+        sp = SourcePartition(self._tp.topic, self._tp.partition)
+        return part.chunks(sp, fetch_offset, next_offset, self._limit)
+
+
+def chunk_records(result: Any, limit: int) -> None:
+    """Make a buffered fetch result yield chunks (the raw-fetch seam)."""
+    if type(result) is FetchResult and type(result._partition_records) is PartitionRecords:
+        result._partition_records = ChunkRecords(result._partition_records, limit)
+
+
+def chunks_of(
+    sp: SourcePartition, records: Sequence[Any], fetch_offset: int, next_offset: int, limit: int
+) -> list[Chunk]:
+    """Chunks from the ConsumerRecords that a public fetch returned (the fallback)."""
+    part = _Part()
+    part.offsets = [record.offset for record in records]
+    part.keys = [record.key for record in records]
+    part.values = [record.value for record in records]
+    part.timestamps = [record.timestamp for record in records]
+    return list(part.chunks(sp, fetch_offset, next_offset, limit))

@@ -1,0 +1,219 @@
+"""What the flow half sees of the transport: accept, advance, mark_done, caught_up_at.
+
+An agent's loop, all of it without an await between `accept` and the last `outbox.put`:
+
+    async for chunk in stream:
+        await outbox.room()
+        part = intake.accept(chunk)
+        if part is None:
+            continue                      # not ours, seen already, or a hole that is being re-read
+        ...fold part, put what it writes...
+        intake.advance(part.sp, part.last_offset)
+
+and, once the checkpoint that includes it is acknowledged, ``intake.mark_done(sp, through)``.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from streams.clock import monotonic_ms
+from streams.worker.caught_up import CaughtUp
+from streams.worker.contiguity import Guard, offset_after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from streams.flow.chunk import Chunk, SourcePartition
+
+
+class Positions(Protocol):
+    """Where the recovered state goes on; asked once per partition after each recovery."""
+
+    def next_offset(self, sp: SourcePartition) -> int | None:
+        """Return the first offset not in the state; None: read from the beginning of the log."""
+        ...
+
+
+class Reader(Protocol):
+    """What the intake asks of the consumer; all three only schedule, from the main thread."""
+
+    def reseek(self, sp: SourcePartition) -> None:
+        """Read ``sp`` again from where its guard stands."""
+        ...
+
+    def hold(self, sp: SourcePartition) -> None:
+        """Deliver nothing more of ``sp``."""
+        ...
+
+    def unhold(self, sp: SourcePartition) -> None:
+        """Deliver ``sp`` again."""
+        ...
+
+
+class Intake:
+    """The chunk topics' positions: which records the state includes, and what the log holds.
+
+    Used on the main thread, but for `on_response`, which the consumer's thread calls.
+    """
+
+    def __init__(
+        self, chunk_topics: Iterable[str], *, monotonic: Callable[[], int] = monotonic_ms
+    ) -> None:
+        self.chunk_topics = frozenset(chunk_topics)
+        self._guard = Guard(self._on_gap, clock=monotonic)
+        self._reader: Reader | None = None
+        self._lock = threading.Lock()
+        self._caught_up: dict[SourcePartition, CaughtUp] = {}
+        self._paused: set[SourcePartition] = set()
+        self._done: dict[SourcePartition, int] = {}
+        self._stopped = False
+        self.closings = 0
+        """How often partitions were taken away: whoever awaits something compares it."""
+
+    # -- for the flow half
+
+    @property
+    def owned(self) -> frozenset[SourcePartition]:
+        """Source partitions that are ours and recovered."""
+        return frozenset(self._caught_up)
+
+    @property
+    def dropped_records(self) -> int:
+        """Records not accepted so far (redelivered, or read before their turn)."""
+        return self._guard.dropped_records
+
+    def accept(self, chunk: Chunk) -> Chunk | None:
+        """Return the part of ``chunk`` that follows the state, or None when there is none.
+
+        A chunk may come back without records: a stretch of the log that holds none (transaction
+        markers, compaction). Fold it like any other; its ``last_offset`` is progress.
+        """
+        if self._stopped or chunk.sp in self._paused:
+            return None
+        return self._guard.accept(chunk)
+
+    def advance(self, sp: SourcePartition, through_offset: int) -> None:
+        """Note that the state now includes everything up to ``through_offset``."""
+        expected = self._guard.advance(sp, through_offset)
+        with self._lock:
+            self._caught_up[sp].on_progress(expected)
+
+    def mark_done(self, sp: SourcePartition, through_offset: int) -> None:
+        """Have what an acknowledged checkpoint includes committed, for lag monitors.
+
+        Advisory: recovery never reads it. Nothing is committed for a partition we lost.
+        """
+        if sp in self._caught_up:
+            self._done[sp] = offset_after(through_offset)
+
+    def caught_up_at(self, sp: SourcePartition) -> int | None:
+        """Wall-clock ms of the last fetch response whose log end the state has reached.
+
+        None while paused, recovering or not ours, and before the first such response.
+        """
+        if sp in self._paused:
+            return None
+        with self._lock:
+            state = self._caught_up.get(sp)
+            return None if state is None else state.at_ms
+
+    def position(self, sp: SourcePartition) -> int | None:
+        """Return the next offset to fold; None when not ours, or its beginning is unknown."""
+        return self._guard.expected(sp)
+
+    def log_end(self, sp: SourcePartition) -> int | None:
+        """Return the log end as of the last fetch response (what the next record will get)."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            return None if state is None else state.log_end
+
+    def is_paused(self, sp: SourcePartition) -> bool:
+        """Tell whether ``sp`` is held back by `pause`."""
+        return sp in self._paused
+
+    def pause(self, sp: SourcePartition) -> None:
+        """Halt one source partition; the others go on. Lasts until `resume` or a rebalance.
+
+        Also from within ``on_recovered``, for a state that cannot be built.
+        """
+        self._paused.add(sp)
+        if self._reader is not None:
+            self._reader.hold(sp)
+
+    def resume(self, sp: SourcePartition) -> None:
+        """Go on with a paused partition, from where the state stands."""
+        if sp not in self._paused:
+            return
+        self._paused.discard(sp)
+        if self._reader is not None:
+            # What was queued meanwhile has been dropped, so the position is ahead of the state.
+            self._reader.unhold(sp)
+            self._reader.reseek(sp)
+
+    # -- for the transport half
+
+    def bind(self, reader: Reader) -> None:
+        """Tell which consumer reads for this intake."""
+        self._reader = reader
+
+    def open(self, sp: SourcePartition, next_offset: int | None) -> None:
+        """``sp`` is ours and its state is recovered."""
+        self._guard.open(sp, next_offset)
+        if next_offset is not None:
+            # Recovered is acknowledged. Without this an idle partition whose last commit was lost
+            # in a crash would show its lag for ever.
+            self._done[sp] = next_offset
+        with self._lock:
+            self._caught_up[sp] = CaughtUp()
+
+    def begin_at(self, sp: SourcePartition, earliest: int) -> None:
+        """Tell that the log of ``sp`` begins at ``earliest``."""
+        self._guard.begin_at(sp, earliest)
+
+    def on_ready(self) -> None:
+        """Hold back again what was paused while its state was built: Faust resumed all."""
+        if self._reader is not None:
+            for sp in self._paused:
+                self._reader.hold(sp)
+
+    def close(self, sps: Iterable[SourcePartition]) -> None:
+        """Let go of these partitions; what is queued of them is dropped."""
+        self.closings += 1
+        for sp in sps:
+            self._guard.close(sp)
+            self._paused.discard(sp)
+            self._done.pop(sp, None)
+            with self._lock:
+                self._caught_up.pop(sp, None)
+
+    def stop(self) -> None:
+        """Accept nothing more: the process is draining."""
+        self._stopped = True
+
+    def is_open(self, sp: SourcePartition) -> bool:
+        """Tell whether ``sp`` is ours and recovered."""
+        return self._guard.is_open(sp)
+
+    def on_response(self, sp: SourcePartition, log_end: int, at_ms: int) -> None:
+        """Take in a fetch response from the leader; the consumer's thread calls it."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            if state is not None:
+                state.on_response(log_end, at_ms, self._guard.expected(sp))
+
+    def take_done(self) -> dict[SourcePartition, int]:
+        """Next offsets to commit, each handed out once."""
+        done, self._done = self._done, {}
+        return done
+
+    def give_back(self, done: Mapping[SourcePartition, int]) -> None:
+        """Take back what could not be committed, for the next time."""
+        for sp, offset in done.items():
+            if sp in self._caught_up:
+                self._done.setdefault(sp, offset)
+
+    def _on_gap(self, sp: SourcePartition) -> None:
+        if self._reader is not None:
+            self._reader.reseek(sp)

@@ -1,0 +1,103 @@
+"""What the outbox has for one (topic, partition): batches, one under way at a time.
+
+One at a time is what keeps order whatever is retried, and what makes "nothing is sent after a
+failure" true: the next batch is handed over only when this one is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records that are written together, and who waits for them."""
+
+    builder: Any
+    created_ms: int
+    first_key: bytes | None
+    size: int = 0
+    futures: list[asyncio.Future[int]] = field(default_factory=list)
+
+    def acknowledge(self, base_offset: int) -> None:
+        """Tell each waiter its offset; -1 when the broker confirmed and no longer knows it."""
+        for position, future in enumerate(self.futures):
+            if not future.done():
+                future.set_result(base_offset + position if base_offset >= 0 else -1)
+
+    def fail(self, error: Exception) -> None:
+        """Tell each waiter that nothing is known of its record."""
+        for future in self.futures:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # nobody need await it: the process is ending
+
+
+class Lane:
+    """A queue of batches; the last one may still grow."""
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        new_builder: Callable[[], Any],
+        send: Callable[[Lane, Batch], Awaitable[int]],
+        on_acknowledged: Callable[[Batch], None],
+        linger_s: float,
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.hurry = False
+        """Do not wait for a batch to fill."""
+        self._new_builder = new_builder
+        self._send = send
+        self._on_acknowledged = on_acknowledged
+        self._linger_s = linger_s
+        self._batches: deque[Batch] = deque()
+        self._filled = asyncio.Event()
+
+    @property
+    def oldest(self) -> Batch | None:
+        """The batch that waits longest, acknowledged by nobody yet."""
+        return self._batches[0] if self._batches else None
+
+    def append(self, record: dict[str, Any], size: int, now_ms: int) -> asyncio.Future[int]:
+        """Add a record to the last batch, or to a new one when that is full or under way."""
+        batch = self._batches[-1] if self._batches else None
+        if batch is None or batch.builder.append(**record) is None:
+            batch = Batch(self._new_builder(), now_ms, record["key"])
+            appended = batch.builder.append(**record)
+            assert appended is not None, "an empty batch takes a record of any size"
+            self._batches.append(batch)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        batch.futures.append(future)
+        batch.size += size
+        self._filled.set()
+        return future
+
+    async def run(self) -> None:
+        """Send batch after batch; ends with the first error."""
+        while True:
+            await self._filled.wait()
+            batch = self._batches[0]
+            if self._linger_s and len(self._batches) == 1 and not self.hurry:
+                await asyncio.sleep(self._linger_s)
+            batch.builder.close()
+            base_offset = await self._send(self, batch)
+            self._batches.popleft()
+            if not self._batches:
+                self._filled.clear()
+            self._on_acknowledged(batch)
+            batch.acknowledge(base_offset)
+
+    def fail(self, error: Exception) -> None:
+        """Tell everyone who waits."""
+        for batch in self._batches:
+            batch.fail(error)

@@ -1,0 +1,270 @@
+"""Level 1 at work: one runner a source partition, from recovery to revocation.
+
+The order of effects is what the exactness rules ask for, and it is kept in one place:
+rows of the chain -> acknowledged -> first mark and first flush; late and dead-letter records ->
+acknowledged -> checkpoint; rows, then the mark that covers them, in one partition; checkpoint and
+rows acknowledged -> offset committed and retired records deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from streams.clock import monotonic_ms
+from streams.flow.aside import Folded, SetAside
+from streams.flow.chain import Identity
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.source import Send, SourceLevel
+from streams.index.methodology import Methodology
+from streams.publish.metrics import Metrics
+from streams.settings import Settings
+from streams.worker.intake import Intake
+from streams.worker.outbox import Outbox
+
+SLICE_RECORDS = 500
+"""Records folded between two looks at the size of the coming checkpoint."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Level1Parts:
+    """What every runner of a process shares."""
+
+    settings: Settings
+    methodology: Methodology
+    outbox: Outbox
+    intake: Intake
+    metrics: Metrics
+    clock: Callable[[], int]
+
+
+class SourceRunner:
+    """Owns one source partition."""
+
+    def __init__(
+        self,
+        parts: Level1Parts,
+        sp: SourcePartition,
+        *,
+        identity: Identity,
+        changelog: str,
+        nonce: str,
+    ) -> None:
+        topics = parts.settings.topics
+        self.sp = sp
+        self.closed = False
+        self.level = SourceLevel(
+            sp,
+            parts.methodology,
+            identity,
+            nonce,
+            topics.partials_partitions,
+            payments=sp.topic == topics.payments,
+        )
+        self._parts = parts
+        self._changelog = changelog
+        self._recovered: list[asyncio.Future[int]] = []
+        self._aside: list[asyncio.Future[int]] = []
+        self._rows: list[asyncio.Future[int]] = []
+        self._full = asyncio.Event()
+        """Flush now: the coming record is full, or the process is stopping."""
+        self._room = asyncio.Event()
+        self._room.set()
+        self._draining = False
+        self._task: asyncio.Task[None] | None = None
+        self._marked_at_ms = 0
+        self._flushed_at_ms = monotonic_ms()
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def recover(self, records: dict[bytes, bytes]) -> None:
+        """Rebuild the state and put the rows of its whole chain (sequence V2)."""
+        self._recovered = [self._put(send) for send in self.level.recover(records)]
+
+    def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
+        """Begin to send and to flush."""
+        name = f"level1-{self.sp}"
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
+        self._task.add_done_callback(on_done)
+
+    def close(self) -> None:
+        """The partition is another's: write nothing more. Synchronous."""
+        self.closed = True
+        self._room.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def drain(self) -> None:
+        """Flush what is folded and send its last mark; the process is stopping.
+
+        The task that sends does it, in its order. Cancelled in the middle of a flush it would
+        forget which late and dead-letter records must land before the next checkpoint (V1).
+        """
+        self._draining = True
+        self._full.set()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    # -- folding ---------------------------------------------------------------------------------
+
+    async def take(self, chunk: Chunk) -> None:
+        """Fold a chunk that the guard accepted, flushing on the way when a record is full."""
+        limit = self._parts.settings.intervals.checkpoint_bytes
+        start = 0
+        while True:
+            await self._room.wait()
+            if self.closed:
+                return
+            stop = min(start + SLICE_RECORDS, len(chunk))
+            folded = self.level.take(chunk, start, stop)
+            self._set_aside(folded)
+            self._parts.intake.advance(self.sp, self.level.through)
+            self._count(folded)
+            start = stop
+            if self.level.chain.pending_bytes >= limit:
+                self._room.clear()
+                self._full.set()
+            if self.level.rejects_too_many:
+                self.halt("rejects", "half of the last records are dead letters")
+                return
+            if start >= len(chunk):
+                return
+
+    def halt(self, reason: str, detail: str) -> None:
+        """Stop this source partition; the others go on (exactness rule 8)."""
+        self._parts.intake.pause(self.sp)
+        self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(1)
+        _log.error(
+            "partition_halted",
+            topic=self.sp.topic,
+            partition=self.sp.partition,
+            offset=self.level.through,
+            reason=reason,
+            detail=detail,
+            action="look at `ecindex dead-letters list`, then `ecindex dead-letters release`",
+        )
+
+    def release(self) -> None:
+        """Go on after ``halt``."""
+        self.level.forgive_rejects()
+        self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(0)
+        self._parts.intake.resume(self.sp)
+
+    def _count(self, folded: Folded) -> None:
+        metrics = self._parts.metrics
+        for outcome, count in folded.outcomes.items():
+            metrics.events.labels(self.sp.topic, outcome).inc(count)
+        for aside in folded.dead:
+            metrics.dead_letters.labels(aside.reason).inc()
+
+    def _set_aside(self, folded: Folded) -> None:
+        topics = self._parts.settings.topics
+        for topic, records in ((topics.late, folded.late), (topics.dead_letters, folded.dead)):
+            for record in records:
+                self._aside.append(self._put_aside(topic, record))
+
+    def _put_aside(self, topic: str, record: SetAside) -> asyncio.Future[int]:
+        headers: tuple[tuple[str, bytes], ...] = (
+            ("reason", record.reason.encode()),
+            ("detail", record.detail.encode(errors="replace")),
+            ("source_topic", self.sp.topic.encode()),
+            ("source_partition", str(self.sp.partition).encode()),
+            ("source_offset", str(record.offset).encode()),
+            ("source_timestamp_ms", str(record.timestamp_ms).encode()),
+        )
+        key, value = record.key or b"", record.value or b""
+        if len(key) + len(value) > ASIDE_BYTES_MAX:
+            # The whole of it would not be taken, and a worker that cannot set a record aside can
+            # never go on. The source topic still holds it, at the offset named.
+            headers += (
+                ("original_key_bytes", str(len(key)).encode()),
+                ("original_value_bytes", str(len(value)).encode()),
+            )
+            key = key[:ASIDE_KEY_BYTES_MAX]
+            value = value[: ASIDE_BYTES_MAX - len(key)]
+        partition = self.sp.partition % ASIDE_PARTITIONS
+        return self._parts.outbox.put(
+            topic,
+            partition,
+            None if record.key is None else key,
+            None if record.value is None else value,
+            headers,
+            self._parts.clock(),
+        )
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        intervals = self._parts.settings.intervals
+        await asyncio.gather(*self._recovered)
+        self._recovered.clear()
+        while not self.closed:
+            try:
+                async with asyncio.timeout(intervals.partials_ms / 1000):
+                    await self._full.wait()
+            except TimeoutError:
+                pass
+            self._send_partials()
+            since_ms = monotonic_ms() - self._flushed_at_ms
+            if self._full.is_set() or since_ms >= intervals.checkpoint_ms:
+                await self._flush()
+            if self._draining:
+                return
+
+    def _send_partials(self) -> None:
+        """Rows touched, then the marks that cover them; no await in between."""
+        level = self.level
+        caught_up_at = self._parts.intake.caught_up_at(self.sp)
+        self._rows += [self._put(send) for send in level.partials(caught_up_at)]
+        now = monotonic_ms()
+        every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
+        if every:
+            self._marked_at_ms = now
+        for send in level.marks(self._parts.clock(), caught_up_at, every=every):
+            self._put(send)
+
+    async def _flush(self) -> None:
+        level = self.level
+        self._flushed_at_ms = began_ms = monotonic_ms()
+        if level.chain.due:
+            # All that this prefix set aside must be there first (V1). No folding meanwhile: more
+            # would be set aside each time, and a source with many rejects would never be flushed.
+            self._room.clear()
+            aside, self._aside = self._aside, []
+            await asyncio.gather(*aside)
+            if self.closed:
+                return
+            self._rows += [self._put(send) for send in (*level.partials(), *level.day_partials())]
+            flush = level.flush()
+            outbox, partition = self._parts.outbox, self.sp.partition
+            written = outbox.put(self._changelog, partition, flush.key, flush.value)
+            rows, self._rows = self._rows, []
+            self._full.clear()
+            self._room.set()
+            await asyncio.gather(written, *rows)
+            if self.closed:
+                return
+            self._parts.metrics.flush_duration.observe((monotonic_ms() - began_ms) / 1000)
+            self._parts.intake.mark_done(self.sp, flush.through)
+            for key in flush.delete_keys:
+                outbox.put(self._changelog, partition, key, None)
+        else:
+            self._full.clear()
+            self._room.set()
+
+    def _put(self, send: Send) -> asyncio.Future[int]:
+        topic = self._parts.settings.topics.partials
+        return self._parts.outbox.put(topic, send.partition, send.key, send.value)
+
+
+ASIDE_PARTITIONS = 4
+"""Partitions of the late and dead-letter topics (ops/topics.py creates them so)."""
+ASIDE_BYTES_MAX = 512 * 1024
+"""Key and value of a late or dead record beyond this are cut; the contract allows half of it."""
+ASIDE_KEY_BYTES_MAX = 4 * 1024
+MARK_EVERY_MS = 1_000

@@ -1,0 +1,159 @@
+"""Level 2 at work: one runner a partials partition: apply, step, publish, keep.
+
+Publishing order is exactness rule 7: journal and values acknowledged, then the fence record, then
+Redis, then metrics. A fence record that was there before its journal would tell the next owner that
+closings were journaled which a crash has lost (sequence V9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from streams.clock import monotonic_ms
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.compile import PartitionCompile, TableBatch
+from streams.flow.publication import Publication
+from streams.publish import journal
+from streams.publish.metrics import Metrics
+from streams.publish.redis_store import Outcome, RedisStore
+from streams.settings import Settings
+from streams.worker.intake import Intake
+from streams.worker.outbox import Outbox
+
+TABLE_EVERY_MS = 1_000
+STEP_EVERY_S = 0.05
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Level2Parts:
+    """What every runner of a process shares."""
+
+    settings: Settings
+    outbox: Outbox
+    intake: Intake
+    metrics: Metrics
+    store: RedisStore
+    clock: Callable[[], int]
+    may_publish: Callable[[], bool]
+    """False once the process was away or is ending: what it knows may be outdated."""
+
+
+class MarketsRunner:
+    """Owns one partition of ``ecindex.partials`` and the markets in it."""
+
+    def __init__(
+        self, parts: Level2Parts, sp: SourcePartition, compiled: PartitionCompile, changelog: str
+    ) -> None:
+        self.sp = sp
+        self.closed = False
+        self.compiled = compiled
+        self._parts = parts
+        self._changelog = changelog
+        self._replayed = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._revised_after_final = 0
+
+    def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
+        """Begin to publish."""
+        if not self.compiled.markets:
+            return
+        loop = asyncio.get_running_loop()
+        for work, name in ((self._publishing(), "publish"), (self._keeping(), "table")):
+            task = loop.create_task(work, name=f"level2-{name}-{self.sp.partition}")
+            task.add_done_callback(on_done)
+            self._tasks.append(task)
+
+    def close(self) -> None:
+        """The markets are another's: publish nothing more. Synchronous."""
+        self.closed = True
+        for task in self._tasks:
+            task.cancel()
+        for market in self.compiled.markets:
+            self._parts.store.drop(market)
+            self._parts.metrics.drop_market(market)
+
+    def take(self, chunk: Chunk) -> None:
+        """Apply a chunk that the guard accepted."""
+        self.compiled.apply(chunk)
+        self._parts.intake.advance(self.sp, chunk.last_offset)
+
+    # -- publishing ------------------------------------------------------------------------------
+
+    async def _publishing(self) -> None:
+        """Publish what is due; nothing before the log was read to where it ended at assignment."""
+        interval_s = self._parts.settings.intervals.publish_min_interval_ms / 1000
+        while not self.closed:
+            if not self._replayed:
+                await asyncio.sleep(STEP_EVERY_S)
+                if self._parts.intake.caught_up_at(self.sp) is not None:
+                    self.compiled.replayed()
+                    self._replayed = True
+                continue
+            publications = self.compiled.step(self._parts.clock())
+            for publication in publications:
+                await self._publish(publication)
+            await asyncio.sleep(interval_s if publications else STEP_EVERY_S)
+
+    async def _publish(self, publication: Publication) -> None:
+        parts = self._parts
+        began_ms = monotonic_ms()
+        topics = journal.Topics(parts.settings.topics.values, parts.settings.topics.journal)
+        records = [
+            *journal.journal_records(publication, topics.journal),
+            *journal.value_records(publication, topics.values),
+        ]
+        await self._acknowledged(records)
+        fence = self.compiled.fence_batch(publication)
+        in_values = journal.fence_record(publication, self.compiled.nonce, topics.values)
+        await asyncio.gather(self._write(fence), self._acknowledged([in_values]))
+        if self.closed or not parts.may_publish():
+            return
+        self._delete(fence)
+        now_ms = parts.clock()
+        outcome = await parts.store.publish(publication, now_ms)
+        if self.closed or outcome is Outcome.REFUSED or not parts.may_publish():
+            return
+        parts.metrics.index.show(publication)
+        parts.metrics.publish_duration.observe((monotonic_ms() - began_ms) / 1000)
+        parts.metrics.event_to_publish.observe(max(0, now_ms - publication.as_of_ms) / 1000)
+        revised = sum(market.revised_after_final for market in self.compiled.markets.values())
+        parts.metrics.revised_after_final.inc(revised - self._revised_after_final)
+        self._revised_after_final = revised
+
+    async def _acknowledged(self, records: Iterable[journal.Record]) -> None:
+        partition = self.sp.partition
+        outbox, now_ms = self._parts.outbox, self._parts.clock()
+        await asyncio.gather(
+            *(outbox.put(r.topic, partition, r.key, r.value, r.headers, now_ms) for r in records)
+        )
+
+    # -- the table -------------------------------------------------------------------------------
+
+    async def _keeping(self) -> None:
+        while not self.closed:
+            await asyncio.sleep(TABLE_EVERY_MS / 1000)
+            if self._replayed:
+                batch = self.compiled.table_batch()
+                await self._write(batch)
+                if not self.closed:
+                    self._delete(batch)
+
+    async def _write(self, batch: TableBatch) -> None:
+        outbox, partition = self._parts.outbox, self.sp.partition
+        await asyncio.gather(
+            *(outbox.put(self._changelog, partition, key, value) for key, value in batch.writes)
+        )
+
+    def _delete(self, batch: TableBatch) -> None:
+        """What the acknowledged records contain or replace."""
+        outbox, partition = self._parts.outbox, self.sp.partition
+        for key in batch.deletes:
+            outbox.put(self._changelog, partition, key, None)
+        for key in batch.tombstones:
+            outbox.put(self._parts.settings.topics.partials, partition, key, None)

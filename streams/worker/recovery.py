@@ -1,0 +1,163 @@
+"""Faust's recovery, made to fail loudly.
+
+As shipped, any broker call slower than `broker_request_timeout` during recovery is reported as "the
+service was stopped": the recovery loop ends at debug level, and every later assignment is never
+resumed, while the worker heartbeats on. Here a late call raises, which ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import IllegalStateError
+from faust.tables import TableManager
+from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
+from mode import get_logger
+
+from streams.flow.chunk import SourcePartition
+from streams.worker.stops import ExitCode, Fatal
+from streams.worker.tables import PartitionTable
+
+if TYPE_CHECKING:
+    from streams.worker.intake import Intake
+
+logger = get_logger(__name__)
+
+OnRecovered = Callable[[frozenset[SourcePartition]], Awaitable[None]]
+
+
+class LoudRecovery(Recovery):  # type: ignore[misc]
+    """Recovery that raises on timeouts and opens source partitions only with known positions."""
+
+    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
+        """Read every changelog from its beginning.
+
+        Faust would go on from what it read for the last assignment; the content it read is dropped
+        with the state, since another owner may have held the partition in between.
+        """
+        self.active_offsets.clear()
+        self._forget_tables()
+        await super().on_rebalance(*args, **kwargs)
+
+    def _forget_tables(self) -> None:
+        for table in self.tables.values():
+            if isinstance(table, PartitionTable):
+                table.forget()
+
+    async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None:
+        # What we wrote for our last assignment must be in the changelogs before their ends are
+        # taken, or a state is rebuilt without its own latest record, which then lands behind it.
+        await self.app.drain_outbox()
+        await super()._build_highwaters(*args, **kwargs)
+
+    async def _wait(self, coro: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 - Faust's signature
+        work = asyncio.ensure_future(coro)
+        again = asyncio.ensure_future(self.signal_recovery_start.wait())
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait(
+                {work, again, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self.should_stop:
+                raise ServiceStopped
+            if work.done() and work.exception() is not None:
+                work.result()
+            if again.done():
+                raise RebalanceAgain
+            if not work.done():
+                reason = f"recovery: a broker call took longer than {timeout} s ({coro!r})"
+                raise Fatal(ExitCode.RECOVERY_STUCK, reason)
+        finally:
+            for task in (work, again, stopped):
+                task.cancel()
+
+    async def _resume_streams(self, generation_id: int = 0) -> None:
+        if await self._open_sources(generation_id):
+            await super()._resume_streams(generation_id)
+            self._on_ready()
+
+    async def on_recovery_completed(self, generation_id: int = 0) -> None:
+        """Build the states, seek to their positions, and only then let Faust resume the sources."""
+        # Faust swallows "rebalance again" while it waits for the changelogs to be read, and would
+        # go on with tables that are half recovered.
+        if self.signal_recovery_start.is_set() or self.need_recovery():
+            raise RebalanceAgain
+        self._set_recovery_ended()
+        if await self._open_sources(generation_id):
+            await super().on_recovery_completed(generation_id)
+            self._on_ready()
+
+    async def _open_sources(self, generation_id: int) -> bool:
+        app = self.app
+        if app.consumer_generation_id != generation_id:
+            return False
+        assigned = app.consumer.assignment()
+        intake: Intake = app.intake
+        sps = frozenset(
+            SourcePartition(tp.topic, tp.partition)
+            for tp in assigned
+            if tp.topic in intake.chunk_topics
+        )
+        self._check_topics()
+        self._check_tables(sps, assigned)
+        closings = intake.closings
+        await app.on_recovered(sps)
+        # The generation changes when partitions are assigned, not when they are revoked before it.
+        if (
+            intake.closings != closings
+            or app.consumer_generation_id != generation_id
+            or self.signal_recovery_start.is_set()
+        ):
+            raise RebalanceAgain
+        for sp in sps:
+            intake.open(sp, app.positions.next_offset(sp))
+        self._forget_tables()
+        if assigned:
+            # Faust resumes the sources and seeks them afterwards: without this seek it would read
+            # from the committed offset in between.
+            try:
+                await app.consumer.perform_seek()
+            except IllegalStateError as error:
+                raise RebalanceAgain from error
+        if intake.closings != closings:
+            raise RebalanceAgain
+        return True
+
+    def _check_topics(self) -> None:
+        consumer = self.app.consumer._thread._ensure_consumer()
+        for topic in sorted(self.app.intake.chunk_topics):
+            if not consumer.partitions_for_topic(topic):
+                # Faust goes on without it ("ignoring missing topic"), idle and seemingly well.
+                raise Fatal(ExitCode.LOG_CHANGED, f"topic {topic} is gone from the cluster")
+
+    def _check_tables(self, sps: frozenset[SourcePartition], assigned: Any) -> None:
+        for table in self.tables.values():
+            if not isinstance(table, PartitionTable):
+                continue
+            if table.hole is not None:
+                raise Fatal(ExitCode.RECOVERY_STUCK, f"recovery left a hole: {table.hole}")
+            changelog = table.changelog_topic_name
+            for sp in sps:
+                if sp.topic == table.source and (changelog, sp.partition) not in assigned:
+                    reason = (
+                        f"{sp} is ours but {changelog}-{sp.partition} is not: its state is lost"
+                    )
+                    raise Fatal(ExitCode.USAGE, reason)
+
+    def _on_ready(self) -> None:
+        self.app.on_ready()
+
+
+class LoudTableManager(TableManager):  # type: ignore[misc]
+    """Faust's table manager with `LoudRecovery`."""
+
+    _recovery: Recovery | None
+
+    @property
+    def recovery(self) -> Recovery:
+        """The recovery service, made on first use."""
+        if self._recovery is None:
+            self._recovery = LoudRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return self._recovery

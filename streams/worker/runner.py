@@ -1,0 +1,212 @@
+"""Runs a worker: start, wait for a reason to end, drain within a deadline, exit code.
+
+Not `faust.Worker`: its stop has no deadline (a stuck agent, or a broker that is away, keeps it for
+ever, and a second SIGTERM is ignored), and it changes directory, process title and streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from streams.flow.chain import NEW_EDITION
+from streams.worker.stops import ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from streams.worker.faust_app import ChunkApp
+    from streams.worker.outbox import Outbox
+
+logger = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_FATAL_GRACE_S = 3.0
+"""To leave the group, so that the partitions move at once and not after a session timeout."""
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The parts of one worker process."""
+
+    app: ChunkApp
+    outbox: Outbox
+    on_drain: Callable[[], Awaitable[None]] = _nothing
+    """A stop was asked for: nothing is accepted any more; flush and put what is left."""
+    on_started: Callable[[], Awaitable[None]] = _nothing
+    """Kafka is reachable and the topics exist; the app is about to start."""
+
+
+def tune_process() -> None:
+    """Process-wide settings of a worker; measured, see docs/performance.md."""
+    # A chunk is thousands of containers that live for milliseconds: the default thresholds double
+    # the cost of a fold.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
+    # Two threads (main loop, consumer) share the interpreter; 5 ms of waiting for it, the default,
+    # is longer than a chunk takes.
+    sys.setswitchinterval(0.0005)
+
+
+def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
+    """Run a worker in a new loop until it must end; returns its exit code.
+
+    ``create`` is called inside the loop.
+    """
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        pass
+    else:
+        # By policy: Faust makes its consumer thread's loop itself.
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    tune_process()
+
+    async def main() -> int:
+        try:
+            worker = create()
+        except Fatal as reason:
+            logger.critical("Not started: %s (%s)", reason.reason, reason.code.name)
+            return int(reason.code)
+        return await serve(worker, drain_deadline_s=drain_deadline_s)
+
+    return asyncio.run(main())
+
+
+async def serve(
+    worker: Worker,
+    *,
+    drain_deadline_s: float = 15.0,
+    exit_now: Callable[[int], Any] = os._exit,
+) -> int:
+    """Run a worker in the present loop until SIGTERM, SIGINT or a fatal reason."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    timers: list[threading.Timer] = []
+    app, switch = worker.app, worker.app.switch
+
+    def on_fatal(reason: Fatal) -> None:
+        logger.critical("Ending: %s (%s)", reason.reason, reason.code.name)
+        # Whatever the loops do or do not do: the process ends.
+        timers.append(_exit_later(_FATAL_GRACE_S, reason.code, exit_now))
+        loop.call_soon_threadsafe(ended.set)
+
+    def on_signal(*_: object) -> None:
+        # Not loop.add_signal_handler: that runs on the loop, and a fold that never returns would
+        # keep even the deadline from starting.
+        timers.append(_exit_later(drain_deadline_s, ExitCode.DRAIN_TIMEOUT, exit_now))
+        loop.call_soon_threadsafe(ended.set)
+
+    switch.listen(on_fatal)
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    starting: asyncio.Task[None] | None = None
+    try:
+        await _start_outbox(worker)
+        app.watchdog.start()
+        starting = loop.create_task(app.start())
+        await _wait_for_end(app, starting, ended)
+    except Fatal as reason:
+        switch.trip(reason)
+    if switch.reason is None:
+        await _unless_it_fails(worker, _drain(worker, drain_deadline_s))
+    await _unless_it_fails(worker, _stop(worker, starting))
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    if switch.reason is None:
+        for timer in timers:
+            timer.cancel()
+    return int(switch.reason.code if switch.reason else ExitCode.OK)
+
+
+async def _start_outbox(worker: Worker) -> None:
+    worker.app.outbox = worker.outbox
+    topics = worker.app.intake.chunk_topics | worker.app.tables.changelog_topics
+    try:
+        await worker.outbox.start()
+        counts = {topic: await worker.outbox.partitions(topic) for topic in topics}
+    except UnknownTopicOrPartitionError as error:
+        # Faust never assigns a topic that did not exist when it started, and says nothing.
+        wanted = ", ".join(sorted(topics))
+        raise Fatal(ExitCode.USAGE, f"one of these topics is missing: {wanted}") from error
+    except KafkaError as error:
+        raise Fatal(ExitCode.NO_BROKER, f"cannot start: {error!r}") from error
+    for table in worker.app.tables.values():
+        for topic in (table.changelog_topic_name, table.source):
+            if counts[topic] != table.partitions:
+                # Unequal counts are not assigned together: a state without its records.
+                reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
+                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; {NEW_EDITION}")
+    await worker.on_started()
+
+
+async def _wait_for_end(app: ChunkApp, starting: asyncio.Task[None], ended: asyncio.Event) -> None:
+    end = asyncio.ensure_future(ended.wait())
+    stopped = asyncio.ensure_future(app.wait_until_stopped())
+    try:
+        await asyncio.wait({end, stopped, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and not ended.is_set() and starting.exception() is None:
+            await asyncio.wait({end, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        crash = app.crash_reason or (starting.exception() if starting.done() else None)
+        if crash is not None or not ended.is_set():
+            if isinstance(crash, Fatal):
+                raise crash
+            raise Fatal(ExitCode.CRASHED, f"the app crashed: {crash!r}") from crash
+    finally:
+        end.cancel()
+        stopped.cancel()
+
+
+async def _drain(worker: Worker, deadline_s: float) -> None:
+    worker.app.intake.stop()
+    await worker.on_drain()
+    if not await worker.outbox.drain(deadline_s):
+        worker.app.switch.trip(
+            Fatal(ExitCode.DRAIN_TIMEOUT, f"records not acknowledged within {deadline_s} s")
+        )
+    elif worker.app._consumer is not None:
+        await worker.app._consumer.commit()
+
+
+async def _unless_it_fails(worker: Worker, work: Coroutine[Any, Any, None]) -> None:
+    """Go on with the end whatever happens; a failure on the way is a crash, the reason stands."""
+    ended = await asyncio.gather(work, return_exceptions=True)
+    if (error := ended[0]) is not None:
+        logger.error("While ending: %r", error, exc_info=error)
+        worker.app.switch.trip(Fatal(ExitCode.CRASHED, f"while ending: {error!r}"))
+
+
+async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> None:
+    app = worker.app
+    app.watchdog.stop()
+    owned = app.intake.owned
+    app.intake.close(owned)
+    app._hooks.on_revoked(owned)
+    await app.stop()
+    if starting is not None:
+        starting.cancel()
+    await worker.outbox.close()
+
+
+def _exit_later(delay_s: float, code: int, exit_now: Callable[[int], Any]) -> threading.Timer:
+    def exit_process() -> None:
+        logging.shutdown()
+        exit_now(int(code))
+
+    timer = threading.Timer(delay_s, exit_process)
+    timer.daemon = True
+    timer.start()
+    return timer

@@ -1,0 +1,110 @@
+"""Why a worker process ends, and the one switch that ends it.
+
+A worker that cannot go on safely must not go on at all: state is rebuilt from the log in seconds,
+while a worker that heartbeats and does nothing, or writes after it lost its partitions, is a wrong
+number or a frozen one. So every part that finds such a state trips the same switch, from whatever
+thread it runs in, and the first reason wins.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import TYPE_CHECKING
+
+from streams.clock import monotonic_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of a worker; the supervisor and the runbook tell them apart."""
+
+    OK = 0
+    CRASHED = 1
+    """An exception nobody expected: a bug."""
+    USAGE = 2
+    """Settings or topics are wrong; a restart changes nothing."""
+    SEND_FAILED = 10
+    """A record was refused for good, or not acknowledged in time."""
+    NO_PROGRESS = 11
+    RECOVERY_STUCK = 12
+    AWAY = 13
+    """The process was suspended past half a session: somebody else may own its partitions."""
+    LOG_CHANGED = 14
+    """The log no longer holds the next offset (retention, recreated topic); needs a person."""
+    DRAIN_TIMEOUT = 15
+    """A stop was asked for and the drain outlasted its deadline."""
+    NO_BROKER = 16
+    """Kafka could not be reached at the start; try again, with backoff."""
+
+
+class Fatal(Exception):  # noqa: N818 - a reason to stop, not an error to handle
+    """The reason a process ends, with what a person needs to act on it."""
+
+    def __init__(self, code: ExitCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class StopSwitch:
+    """Trips once; the first reason stands. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: Fatal | None = None
+        self._listeners: list[Callable[[Fatal], None]] = []
+
+    @property
+    def reason(self) -> Fatal | None:
+        """Why the process is ending, or None while it is not."""
+        return self._reason
+
+    def trip(self, reason: Fatal) -> None:
+        """End the process for ``reason``, unless it is ending already."""
+        with self._lock:
+            if self._reason is not None:
+                return
+            self._reason = reason
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(reason)
+
+    def listen(self, listener: Callable[[Fatal], None]) -> None:
+        """Call ``listener`` in the tripping thread; at once if it has tripped already."""
+        with self._lock:
+            self._listeners.append(listener)
+            reason = self._reason
+        if reason is not None:
+            listener(reason)
+
+
+class Presence:
+    """Notices that the whole process was away (SIGSTOP, a suspended machine).
+
+    ``beat`` is called by the thread that heartbeats to the broker, so a long computation on the
+    main loop is not mistaken for it: while that thread runs, the group membership is kept. Away,
+    once seen, stays: the first thread to run after the wake-up may well be the beating one, and a
+    beat must not wipe out the evidence before the sender looks.
+    """
+
+    def __init__(self, limit_ms: int, clock: Callable[[], int] = monotonic_ms) -> None:
+        self.limit_ms = limit_ms
+        self._clock = clock
+        self._last_beat: int | None = None
+        self._away_ms: int | None = None
+
+    def beat(self) -> None:
+        """Tell that the heartbeating thread runs."""
+        self.away_ms()
+        self._last_beat = self._clock()
+
+    def away_ms(self) -> int | None:
+        """For how long the process was away, when that was longer than the limit; else None."""
+        if self._away_ms is None and self._last_beat is not None:
+            silent_ms = self._clock() - self._last_beat
+            if silent_ms > self.limit_ms:
+                self._away_ms = silent_ms
+        return self._away_ms

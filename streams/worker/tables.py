@@ -1,0 +1,82 @@
+"""A Faust Table that recovers into plain bytes per partition.
+
+Faust gives the assignment of changelog partitions beside their source partitions, and reads the
+changelog back; both are used. Its store is not: it forgets which partition a live-written key came
+from, so a lost partition's keys survive and resurrect what another owner deleted. Nor are its
+writes: they go through Faust's producer, which drops expired batches with a warning. Live records
+are written by the outbox to `changelog_topic`, with the same key, value and partition.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import faust
+
+from streams.flow.chunk import Chunk
+from streams.worker.contiguity import offset_after
+from streams.worker.transport import RawSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class PartitionTable(faust.Table):  # type: ignore[misc]
+    """Recovered changelog records, by partition."""
+
+    def __init__(self, app: faust.App, *, name: str, source: str, partitions: int) -> None:
+        self.source = source
+        """The chunk topic whose partitions this table's records are about."""
+        # The changelog comes in chunks too, a few of which are as much memory as a thousand events.
+        # Not 1: Faust takes that for "go on reading after recovery".
+        super().__init__(
+            app, name=name, partitions=partitions, schema=RawSchema(), recovery_buffer_size=2
+        )
+        self._recovered: dict[int, dict[bytes, bytes]] = {}
+        self._through: dict[int, int] = {}
+        self.hole: str | None = None
+        """Where recovery skipped a stretch of the changelog; None when it read all."""
+
+    def recovered(self, partition: int) -> Mapping[bytes, bytes]:
+        """Return all that the changelog partition held; valid during ``on_recovered`` only."""
+        return MappingProxyType(self._recovered.get(partition, {}))
+
+    def forget(self) -> None:
+        """Drop everything: the states are built, or another owner may change it from now on."""
+        self._recovered.clear()
+        self._through.clear()
+        self.hole = None
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Take a batch of changelog events; called by Faust's recovery."""
+        name = self.changelog_topic_name
+        for event in batch:
+            message = event.message
+            # Recovery hands an event of an unknown partition to whatever table came last.
+            if message.topic != name:
+                continue
+            content = self._recovered.setdefault(message.partition, {})
+            if type(message.value) is Chunk:
+                self._check_contiguous(message.value)
+                keys, values = message.value.keys, message.value.values
+            else:
+                keys, values = (message.key,), (message.value,)
+            for key, value in zip(keys, values, strict=True):
+                if key is None:
+                    continue  # a compacted topic has none
+                if value is None:
+                    content.pop(key, None)
+                else:
+                    content[key] = value
+
+    def _check_contiguous(self, chunk: Chunk) -> None:
+        # Faust takes any offset above the last one. A state with a hole in it is worse than none.
+        begin = chunk.first_offset if chunk.fetch_offset is None else chunk.fetch_offset
+        through = self._through.get(chunk.sp.partition)
+        whole = (
+            chunk.fetch_offset is not None if through is None else begin <= offset_after(through)
+        )
+        if not whole and self.hole is None:
+            self.hole = f"{chunk.sp}: offsets {through} to {begin} were not read"
+        self._through[chunk.sp.partition] = chunk.last_offset

@@ -1,0 +1,172 @@
+"""Which incarnation of a topic this is: its id, its partition count, where its logs end.
+
+A topic that was deleted and made anew has the same name and begins at offset 0 again; checkpoints
+of the old one must not be gone on from (exactness rule 9). The broker tells topics apart by id, in
+Metadata responses from version 10 on; aiokafka 0.14 stops at 5, so the one version that is needed
+is spelled out here. tests/contract holds the seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+from aiokafka.structs import TopicPartition
+
+from streams.flow.chunk import SourcePartition
+from streams.settings import KafkaSettings
+
+_UUID_BYTES = 16
+UNKNOWN = ""
+"""Id of a topic whose broker does not tell (older than Kafka 2.8)."""
+
+
+class TopicIdentity(NamedTuple):
+    """A topic as the broker has it now."""
+
+    topic_id: str
+    partitions: int
+
+
+class _Uuid(AbstractType):  # type: ignore[misc]
+    """16 bytes."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        assert len(value) == _UUID_BYTES
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        value = data.read(_UUID_BYTES)
+        if len(value) != _UUID_BYTES:
+            raise ValueError("Buffer underrun decoding UUID")
+        return value
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequestV12(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 3
+    API_VERSION = 12
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics: list[Any] = [(bytes(_UUID_BYTES), topic, {}) for topic in topics]
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(self._topics, False, False, {})
+
+
+async def topic_identities(
+    admin: AIOKafkaAdminClient, topics: Iterable[str]
+) -> dict[str, TopicIdentity]:
+    """Identity of each topic; one that does not exist is missing. Raises KafkaError.
+
+    Asks by name and never has a topic created.
+    """
+    wanted = list(topics)
+    try:
+        response = await admin._send_request(_MetadataRequest(wanted))
+    except NotImplementedError:  # the broker speaks no such version
+        described = await admin.describe_topics()
+        return {
+            found["topic"]: TopicIdentity(UNKNOWN, len(found["partitions"]))
+            for found in described
+            if found["topic"] in wanted
+        }
+    identities: dict[str, TopicIdentity] = {}
+    for code, name, topic_id, _internal, partitions, *_ in response.topics:
+        error = for_code(code)
+        if code == 0:
+            identities[name] = TopicIdentity(str(UUID(bytes=topic_id)), len(partitions))
+        elif error.__name__ != "UnknownTopicOrPartitionError":
+            raise error(f"metadata of topic {name}")
+    return identities
+
+
+async def log_ends(kafka: KafkaSettings, partitions: dict[str, int]) -> dict[SourcePartition, int]:
+    """Where the log of each partition ends now. Raises KafkaError."""
+    tps = [
+        TopicPartition(topic, number)
+        for topic, count in partitions.items()
+        for number in range(count)
+    ]
+    async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
+        ends = await consumer.end_offsets(tps)
+    return {SourcePartition(tp.topic, tp.partition): end for tp, end in ends.items()}

@@ -1,0 +1,121 @@
+"""Ends a worker that is assigned work and does not do it.
+
+A worker that heartbeats and makes no progress keeps its partitions from every other worker, for
+ever: worse than a dead one. The watchdog runs in a thread of its own, because what it has to notice
+includes a main loop that never comes back.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from streams.clock import monotonic_ms
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streams.flow.chunk import SourcePartition
+    from streams.worker.intake import Intake
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogSettings:
+    """How long is too long."""
+
+    no_progress_ms: int = 30_000
+    recovery_ms: int = 300_000
+    interval_ms: int = 250
+
+
+class Watchdog:
+    """Checks presence, recovery and progress; trips the switch."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        switch: StopSwitch,
+        presence: Presence,
+        settings: WatchdogSettings | None = None,
+        clock: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        self._intake = intake
+        self._switch = switch
+        self._presence = presence
+        self._settings = settings or WatchdogSettings()
+        self._clock = clock
+        self._recovering_since: int | None = None
+        self._seen: dict[SourcePartition, tuple[int | None, int]] = {}
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Check from now on."""
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Check no more."""
+        self._ended.set()
+
+    def on_recovery_started(self) -> None:
+        """Partitions were taken or given; until `on_ready` nothing is folded."""
+        self._recovering_since = self._clock()
+
+    def on_ready(self) -> None:
+        """Every state is recovered and its partition resumed."""
+        self._recovering_since = None
+
+    def check(self) -> Fatal | None:
+        """Why the process must end now, or None."""
+        away_ms = self._presence.away_ms()
+        if away_ms is not None:
+            return Fatal(
+                ExitCode.AWAY,
+                f"the process was away for {away_ms} ms, longer than half a session: its "
+                "partitions may be another's, so its state is dropped",
+            )
+        now = self._clock()
+        since = self._recovering_since
+        if since is not None:
+            # Nothing is read yet, and a seek may wait as long as the broker is away.
+            self._seen.clear()
+            if now - since > self._settings.recovery_ms:
+                reason = f"recovery has not ended in {now - since} ms"
+                return Fatal(ExitCode.RECOVERY_STUCK, reason)
+            return None
+        return self._check_progress(now)
+
+    def _check_progress(self, now: int) -> Fatal | None:
+        owned = self._intake.owned
+        for sp in self._seen.keys() - owned:
+            self._seen.pop(sp, None)
+        for sp in owned:
+            position, log_end = self._intake.position(sp), self._intake.log_end(sp)
+            idle = log_end is not None and position is not None and position == log_end
+            before, since = self._seen.get(sp, (None, now))
+            if idle or position != before or self._intake.is_paused(sp) or sp not in self._seen:
+                self._seen[sp] = (position, now)
+            elif now - since > self._settings.no_progress_ms:
+                if log_end is not None and position is not None and position > log_end:
+                    # Briefly so after a leader election; for good when the topic was recreated,
+                    # and then every new record is dropped as one that was folded already.
+                    reason = (
+                        f"{sp}: the state goes on at offset {position}, the log ends at {log_end}"
+                    )
+                    return Fatal(ExitCode.LOG_CHANGED, reason)
+                return Fatal(
+                    ExitCode.NO_PROGRESS,
+                    f"{sp}: no progress for {now - since} ms at offset {position} of {log_end}",
+                )
+        return None
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._settings.interval_ms / 1000):
+            reason = self.check()
+            if reason is not None:
+                self._switch.trip(reason)
+                return

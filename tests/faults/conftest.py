@@ -1,0 +1,76 @@
+"""One rig a module of single faults: two workers that each test breaks and finds whole again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+import pytest_asyncio
+from support.rig import Rig, now_ms
+from support.shop import shop
+from support.watchers import MetricsWatch, RedisWatch, ValuesWatch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_clients():
+    """The tests' own clients log each connection that a fault refuses them, ten lines a second."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class Bench:
+    """A rig with two workers and all watchers, and bursts of events to break them in."""
+
+    def __init__(self, rig):
+        self.rig = rig
+        self.bursts = 0
+        self.joined = 0
+
+    async def whole(self):
+        """Two workers that are ready, whatever the test before left behind."""
+        rig = self.rig
+        rig.workers = [worker for worker in rig.workers if not worker._leaving]
+        while len(rig.workers) < 2:
+            self.joined += 1
+            rig.worker(f"w{self.joined}")
+        await rig.ready()
+
+    async def burst(self, fault=None, *, events=1_500, span_s=5.0, backlog=0.1):
+        """Produce for ``span_s``; ``fault`` (a coroutine function) runs from a third of it on."""
+        rig = self.rig
+        self.bursts += 1
+        start_ms = now_ms() + 300
+        made = shop(
+            events,
+            seed=self.bursts,
+            first=self.bursts * 1_000_000,
+            start_ms=start_ms,
+            span_ms=int(span_s * 1000),
+            partitions=rig.inputs,
+            backlog=backlog if self.bursts == 1 else 0,
+        )
+        producing = asyncio.create_task(rig.produce(made, begin_ms=start_ms))
+        if fault is not None:
+            await asyncio.sleep(span_s / 3)
+            await fault()
+        await producing
+
+    async def judge(self):
+        """O, P and V."""
+        rig = self.rig
+        await rig.caught_up()
+        batch = await rig.assert_exact()
+        for watcher in rig.watchers:
+            violations, watcher.violations = watcher.violations, []
+            assert not violations, "V:\n" + "\n".join(violations[:20]) + "\n" + rig.report()
+        return batch
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def bench(tmp_path_factory, cache_dir):
+    async with Rig(tmp_path_factory.mktemp("faults"), cache_dir) as rig:
+        for name in ("a", "b"):
+            rig.worker(name)
+        for watch in (RedisWatch, ValuesWatch, MetricsWatch):
+            watch(rig).start()
+        yield Bench(rig)

@@ -1,0 +1,33 @@
+"""The mix of faults over a stream of events: O, P and V hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from faults.mix import FULL, SMALL, Mix
+from support.rig import Rig
+
+from streams.worker.stops import ExitCode
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.mark.slow
+async def test_two_workers_killed_and_frozen_with_redis_lost_are_exact(tmp_path, cache_dir):
+    async with Rig(tmp_path, cache_dir) as rig:
+        mix = Mix(rig, SMALL, seed=1)
+        await mix.run()
+        await mix.judge()
+        codes = [each.code for worker in rig.workers for each in worker.exits]
+        assert codes.count(-9) == SMALL.kills
+        assert codes.count(ExitCode.AWAY) == SMALL.freezes
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+async def test_the_whole_mix_is_exact(tmp_path, cache_dir, seed):
+    async with Rig(tmp_path, cache_dir) as rig:
+        mix = Mix(rig, FULL, seed)
+        await mix.run()
+        print(json.dumps(await mix.judge()))  # noqa: T201 - a run of minutes says what it was

@@ -1,0 +1,138 @@
+"""Every kind of poison becomes a dead letter (or too late) with its reason and place; no restart."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import pytest_asyncio
+from support.rig import now_ms
+from support.shop import instant
+from support.toys import read_all
+
+pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
+
+TEN_YEARS_MS = 10 * 365 * 86_400_000
+
+
+@pytest_asyncio.fixture(loop_scope="module", autouse=True)
+async def _whole(bench):
+    await bench.whole()
+
+
+def good(**changes):
+    """A legal order of now, changed."""
+    event = {
+        "event_id": "poison",
+        "type": "order.placed",
+        "occurred_at": instant(now_ms()),
+        "market": "PK",
+        "order_id": "order-poison",
+        "currency": "PKR",
+        "lines": [{"sku": "s", "category": "Books", "quantity": 1, "unit_price_minor": 100}],
+    }
+    return {**event, **changes}
+
+
+def lines(**changes):
+    line = {"sku": "s", "category": "Books", "quantity": 1, "unit_price_minor": 100}
+    return good(lines=[{**line, **changes}])
+
+
+def text(event):
+    return json.dumps(event).encode()
+
+
+def raw(event, old, new):
+    """JSON of an event with one piece of it replaced by what json.dumps would not write."""
+    encoded = text(event)
+    assert old in encoded
+    return encoded.replace(old, new)
+
+
+MARKET = b'"market": "PK"'
+NESTED = b"[" * 100_000 + b"]" * 100_000
+PRICE = b'"unit_price_minor": 100'
+
+
+def poison():
+    """name -> (value, reason expected in the dead letter; None: too late)."""
+    return {
+        "NaN": (raw(good(), PRICE, b'"unit_price_minor": NaN'), "invalid_json"),
+        "Infinity": (raw(good(), PRICE, b'"unit_price_minor": Infinity'), "invalid_json"),
+        "1e400": (raw(good(), PRICE, b'"unit_price_minor": 1e400'), None),
+        "duplicate key": (raw(good(), MARKET, MARKET + b', "market": "BD"'), "duplicate_key"),
+        "100k [": (b"[" * 100_000, None),
+        "100k [ in an unknown field": (raw(good(), MARKET, MARKET + b', "x": ' + NESTED), None),
+        "null": (None, "empty"),
+        "null literal": (b"null", "schema"),
+        "empty": (b"", "empty"),
+        "5 MB": (text(good(note="x" * 5_000_000)), "too_large"),
+        "negative price": (text(lines(unit_price_minor=-1)), "schema"),
+        "zero quantity": (text(lines(quantity=0)), "schema"),
+        "sum overflow": (text(lines(quantity=2**40, unit_price_minor=2**40)), "overflow"),
+        "integer overflow": (text(lines(unit_price_minor=2**70)), "schema"),
+        "fraction": (text(lines(unit_price_minor=0.5)), "schema"),
+        "wrong currency": (text(good(currency="BDT")), "wrong_currency"),
+        "unknown market": (text(good(market="XX")), "unknown_market"),
+        "unknown type": (text(good(type="order.eaten")), "unknown_type"),
+        "in ten years": (text(good(occurred_at=instant(now_ms() + TEN_YEARS_MS))), "ahead"),
+        "ten years ago": (text(good(occurred_at=instant(now_ms() - TEN_YEARS_MS))), "too_late"),
+        "no time": (text(good(occurred_at="yesterday, about noon")), "invalid_time"),
+        "invalid UTF-8": (raw(good(), b"poison", b"poi\xff\xfeson"), "invalid_utf8"),
+        "id with a newline": (text(good(event_id="a\nb")), "control_character"),
+        "id too long": (text(good(event_id="x" * 200)), None),
+        "placed after it": (text(good(placed_at=instant(now_ms() + 60_000))), "placed_after_occurred"),
+        "cancelled without placed_at": (text(good(type="order.cancelled")), "placed_at_missing"),
+        "an array": (b"[1, 2]", "schema"),
+    }  # fmt: skip
+
+
+async def test_poison_is_set_aside_and_nothing_else_happens(bench):
+    rig = bench.rig
+    exits = [len(worker.exits) for worker in rig.workers]
+    await rig.alter_input("orders", max_message_bytes=8_000_000)
+    expected = {}
+    for number, (name, (value, reason)) in enumerate(poison().items()):
+        partition = number % rig.inputs
+        key = b"k" if number % 2 or value is None else None
+        offset = await rig.send("orders", partition, value, key)
+        expected[partition, offset] = (name, value, key, reason)
+        if reason != "too_late":
+            rig.poison.add(("orders", partition, offset))
+    bomb = b" " * 200_000_000
+    offset = await rig.send("orders", 1, bomb, compression_type="gzip", max_batch_size=210_000_000)
+    expected[1, offset] = ("bomb", bomb, None, "too_large")
+    rig.poison.add(("orders", 1, offset))
+    await bench.burst(events=1_000, span_s=3, backlog=0)
+    await rig.caught_up()
+    found = await _set_aside(rig)
+    for place, (name, value, key, reason) in expected.items():
+        assert place in found, f"{name} at {place} was not set aside"
+        record, headers = found[place]
+        if reason is not None:
+            assert headers["reason"] == reason, name
+        assert headers["reason"], name
+        assert record.key == key, name
+        if value is None or len(value) < 500_000:
+            assert record.value == value, name
+        else:
+            assert headers["original_value_bytes"] == str(len(value))
+            assert value.startswith(record.value)
+            assert len(record.value) > 100_000
+    assert [len(worker.exits) for worker in rig.workers] == exits
+    batch = await bench.judge()
+    assert {(p, o) for topic, p, o in batch.dead | batch.late if topic == "orders"} >= set(expected)
+
+
+async def _set_aside(rig):
+    found = {}
+    for topic in (rig.settings.topics.dead_letters, rig.settings.topics.late):
+        records, _ = await read_all(rig.bootstrap, topic, 4)
+        for each in records.values():
+            for record in each:
+                headers = {name: content.decode() for name, content in record.headers}
+                if headers["source_topic"] == rig.topic["orders"]:
+                    place = (int(headers["source_partition"]), int(headers["source_offset"]))
+                    found[place] = (record, headers)
+    return found

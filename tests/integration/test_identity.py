@@ -1,0 +1,118 @@
+"""Exactness rule 9: a worker does not go on from checkpoints over another log; it says what mends it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from support.flow_harness import order, payment
+from support.installation import Installation
+from support.kafka import delete_topic
+from support.toys import read_all
+
+from streams.clock import now_ms
+from streams.flow.chain import CheckpointRecord
+from streams.worker.stops import ExitCode
+from streams.worker.topic_ids import topic_identities
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+async def stopped(stack, unique, tmp_path):
+    """An installation that folded a few events and was stopped."""
+    installed = Installation(stack, unique("i"), tmp_path, inputs=2)
+    await installed.create_topics()
+    installed.start_worker()
+    async with installed.producer() as producer:
+        for number in range(40):
+            at_ms = now_ms()
+            await installed.send(producer, "orders", order(f"o{number}", at_ms), at_ms=at_ms)
+            await installed.send(producer, "payments", payment(f"p{number}", at_ms), at_ms=at_ms)
+        await producer.flush()
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    installed.stop()
+    return installed
+
+
+async def refused(installed):
+    """Start a worker that must end as misconfigured; its last words."""
+    child = installed.start_worker()
+    assert await asyncio.to_thread(child.wait, 60) == ExitCode.USAGE
+    words = child.log_tail(60)
+    assert "raise `edition` in methodology.toml" in words
+    return words
+
+
+async def identities(installed):
+    admin = AIOKafkaAdminClient(bootstrap_servers=installed.stack.bootstrap)
+    await admin.start()
+    try:
+        topics = installed.settings.topics
+        return await topic_identities(admin, [topics.orders, topics.payments, "no-such-topic"])
+    finally:
+        await admin.close()
+
+
+async def recreated(installed, topic):
+    await delete_topic(installed.stack.bootstrap, topic)
+
+    async def made():
+        return topic in (await installed.create_topics()).created
+
+    await installed.until(made)
+
+
+async def test_a_topic_made_anew_is_not_the_one_that_was_folded(stopped):
+    topic = stopped.settings.topics.orders
+    before = await identities(stopped)
+    await recreated(stopped, topic)
+    after = await identities(stopped)
+    assert before.keys() == after.keys() == {topic, stopped.settings.topics.payments}
+    assert before[topic].topic_id != after[topic].topic_id
+    words = await refused(stopped)
+    assert before[topic].topic_id in words
+    assert after[topic].topic_id in words
+    # As long as the old log and longer: only the id tells.
+    async with stopped.producer() as producer:
+        for number in range(200):
+            await stopped.send(producer, "orders", order(f"new{number}", now_ms()), at_ms=now_ms())
+        await producer.flush()
+    assert before[topic].topic_id in await refused(stopped)
+
+
+async def test_partitions_that_were_added_are_refused(stopped):
+    topic = stopped.settings.topics.payments
+    admin = AIOKafkaAdminClient(bootstrap_servers=stopped.stack.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_partitions({topic: NewPartitions(total_count=5)})
+    finally:
+        await admin.close()
+
+    async def grown():
+        return (await identities(stopped))[topic].partitions == 5
+
+    await stopped.until(grown)
+    assert "5" in await refused(stopped)
+
+
+async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
+    topic = f"{stopped.name}-e1-checkpoint-{stopped.name}-orders-changelog"
+    found, _ = await read_all(stopped.stack.bootstrap, topic, 2)
+    last = [record for record in found[0] if record.value is not None][-1]
+    content = msgspec.msgpack.decode(last.value, type=CheckpointRecord)
+    content.through = 1_000_000
+    async with stopped.producer() as producer:
+        value = msgspec.msgpack.encode(content)
+        await producer.send_and_wait(topic, value, key=last.key, partition=0)
+    words = await refused(stopped)
+    assert "the state includes offset 1000000, the log ends at" in words
+
+
+async def test_partials_made_anew_are_refused(stopped):
+    await recreated(stopped, stopped.settings.topics.partials)
+    assert ".partials" in await refused(stopped)

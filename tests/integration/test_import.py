@@ -1,0 +1,127 @@
+"""``ecindex import`` against a real broker, through the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.kafka import read_all
+from support.olist_files import write_olist
+from typer.testing import CliRunner
+
+from streams.cli import app
+from streams.ops.import_files import open_source
+from streams.settings import load_settings
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def settings(stack, unique, monkeypatch):
+    names = {"TOPICS__PREFIX": "ecindex", "TOPICS__ORDERS": "orders", "TOPICS__PAYMENTS": "pay"}
+    for variable, stem in names.items():
+        monkeypatch.setenv(f"ECINDEX_{variable}", unique(stem))
+    monkeypatch.setenv("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", stack.bootstrap)
+    return load_settings()
+
+
+@pytest.fixture
+def shop(tmp_path):
+    write_olist(tmp_path, orders=120)
+    return tmp_path
+
+
+def run(*argv):
+    """Run a command in this process; exit code, output, and the JSON of the last line."""
+    result = CliRunner().invoke(app, [str(part) for part in (*argv, "--json")])
+    lines = result.stdout.splitlines()
+    return result, msgspec.json.decode(lines[-1]) if lines else None
+
+
+def log_of(settings):
+    """Every record of both inputs."""
+    bootstrap = settings.kafka.bootstrap_servers
+    names = settings.topics.orders, settings.topics.payments
+    return {
+        topic: asyncio.run(read_all(bootstrap, name))
+        for topic, name in zip(("orders", "payments"), names, strict=True)
+    }
+
+
+def assert_log_holds(settings, directory):
+    log = log_of(settings)
+    expected = list(open_source("olist", directory).events)
+    for topic, records in log.items():
+        sent = Counter((e.key, e.value, e.timestamp_ms) for e in expected if e.topic == topic)
+        assert Counter((r.key, r.value, r.timestamp) for r in records) == sent
+        last = {}
+        for record in records:
+            assert record.timestamp >= last.get(record.partition, 0), "event-time order"
+            last[record.partition] = record.timestamp
+
+
+def test_olist_is_imported_with_its_own_times(settings, shop):
+    created, _ = run("topics", "create", "--inputs", 3, "--arrival", "producer")
+    assert created.exit_code == 0, created.output
+    result, summary = run("import", "olist", shop)
+    assert result.exit_code == 0, result.output
+    assert summary["by_type"] == {
+        "order.cancelled": 12,
+        "order.placed": 120,
+        "payment.captured": 120,
+    }
+    assert summary["complete"]
+    assert summary["events"] == 252
+    assert summary["skipped"] == {}
+    assert summary["filled"] == {"category: unknown": 120}
+    assert summary["first_occurred_at"] == "2018-01-01T02:00:00.000Z"
+    assert summary["last_occurred_at"] == "2018-01-06T01:10:00.000Z"
+    assert_log_holds(settings, shop)
+
+
+def test_it_pauses_where_it_is_told_to(settings, shop):
+    run("topics", "create", "--inputs", 1, "--arrival", "producer")
+    result, summary = run("import", "olist", shop, "--pause-after", 0.5, "--pause-s", 1.5)
+    assert result.exit_code == 0, result.output
+    assert summary["seconds"] > 1.4, "the pause itself"
+    assert_log_holds(settings, shop)
+
+
+def test_a_stopped_import_says_that_it_is_not_complete(settings, shop):
+    run("topics", "create", "--inputs", 1, "--arrival", "producer")
+    command = [str(Path(sys.executable).with_name("ecindex")), "import", "olist", str(shop)]
+    command += ["--pause-after", "0.25", "--pause-s", "300", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        while process.poll() is None and not log_of(settings)["orders"]:
+            pass  # the half of a quarter that comes before the pause
+        process.terminate()
+        output, _ = process.communicate()
+    summary = msgspec.json.decode(output.splitlines()[-1])
+    assert process.returncode == 1
+    assert not summary["complete"]
+    assert summary["events"] == 63
+    assert sum(map(len, log_of(settings).values())) == 63
+
+
+def test_inputs_that_the_broker_stamps_are_refused_before_anything_is_sent(settings, shop):
+    run("topics", "create", "--inputs", 1, "--arrival", "broker")
+    result, _ = run("import", "olist", shop)
+    assert result.exit_code == 1
+    assert "--add-config message.timestamp.type=CreateTime" in result.stderr
+    assert not any(log_of(settings).values())
+
+
+def test_wrong_directories_and_settings_have_their_exit_codes(settings, tmp_path):
+    result, _ = run("import", "csv", tmp_path)
+    assert result.exit_code == 1
+    assert "orders.csv" in result.stderr
+    result, _ = run("import", "olist", tmp_path, "--pause-after", 2)
+    assert result.exit_code == 2
+    assert "--pause-after" in result.stderr
+    result, _ = run("import", "magento", tmp_path)
+    assert result.exit_code == 2

@@ -1,0 +1,175 @@
+"""Two years of real orders, imported into a running stack: every day equals the tables, exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.installation import Installation
+from support.olist_days import expected_days
+from support.toys import read_all
+
+from streams.index.values import Value
+from streams.publish.values_reader import ValuesReader
+
+DATA = Path(__file__).parents[3] / "shared/data/olist"
+
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="Olist's tables are not part of the repository"),
+]
+COMPARED = {
+    ("orders", "market"), ("units", "market"), ("sales", "market"), ("orders", "category"),
+    ("units", "category"), ("sales", "category"), ("payments", "market"), ("amount", "market"),
+    ("payments", "payment_method"), ("amount", "payment_method"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return expected_days(DATA)
+
+
+async def imported(installed, *options):
+    """Import everything; the summary."""
+    _, out, _ = await installed.command("import", "olist", str(DATA), "--json", *options, check=0)
+    return msgspec.json.decode(out.splitlines()[-1])
+
+
+def by_day(values):
+    """(day, index, dimension, member) -> value of what is compared and not zero."""
+    return {
+        (value.day, value.index, value.dimension, value.member): value.value
+        for value in values
+        if value.day is not None and (value.index, value.dimension) in COMPARED and value.value
+    }
+
+
+async def in_values(installed):
+    reader = ValuesReader()
+    for record in await read_all_of(installed, installed.settings.topics.values):
+        reader.apply(record.key, record.value, record.headers)
+    return by_day(value for value in reader.values.values() if value.market == "BR")
+
+
+async def in_journal(installed):
+    """The value of each day and member as journaled last."""
+    last: dict[str, Value] = {}
+    for record in await read_all_of(installed, installed.settings.topics.journal):
+        content = msgspec.json.decode(record.value)
+        for encoded in content.get("values", ()):
+            value = msgspec.convert(encoded, Value)
+            if value.market == "BR" and value.day is not None:
+                last[value.key] = value
+    return by_day(last.values())
+
+
+async def in_redis(installed):
+    found = {}
+    for field, text in (await installed.redis_values("BR", "days")).items():
+        index, dimension, member, day = field.split(":")
+        if (index, dimension) in COMPARED and text != "0":
+            found[day, index, dimension, member] = int(text)
+    return found
+
+
+async def read_all_of(installed, topic):
+    partitions = installed.settings.topics.partials_partitions
+    records, _ = await read_all(installed.stack.bootstrap, topic, partitions)
+    return [record for found in records.values() for record in found]
+
+
+def differences(expected, found):
+    keys = sorted(expected.keys() | found.keys())
+    return [(k, expected.get(k), found.get(k)) for k in keys if expected.get(k) != found.get(k)]
+
+
+async def assert_exact(installed, expected):
+    """Values, journal, Redis and the audit all say what the tables say."""
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    last = max(day for day, *_ in expected)
+    assert not differences(expected, await in_values(installed))[:20]
+
+    async def journaled():
+        return not differences(expected, await in_journal(installed))
+
+    await installed.until(journaled)  # within seconds of the last change
+    redis_days = await in_redis(installed)
+    first = (date.fromisoformat(last) - timedelta(days=34)).isoformat()
+    kept = {key: value for key, value in expected.items() if key[0] >= first}
+    assert len({day for day, *_ in kept}) > 15
+    assert not differences(kept, redis_days)[:20]
+    code, out, _ = await installed.command("audit")
+    assert code == 0, out
+
+
+async def installation(stack, unique, tmp_path, **options):
+    installed = Installation(stack, unique("olist"), tmp_path, **options)
+    installed.overrides["intervals.stale_after_s"] = 600
+    await installed.create_topics()
+    installed.start_worker()
+    return installed
+
+
+async def test_every_day_equals_the_tables(stack, unique, tmp_path, expected):
+    installed = await installation(stack, unique, tmp_path)
+    summary = await imported(installed)
+    assert summary["by_type"]["order.placed"] == 20_000
+    await assert_exact(installed, expected)
+    installed.stop()
+
+
+@pytest.mark.long
+async def test_the_same_with_a_pause_in_the_middle(stack, unique, tmp_path, expected):
+    installed = await installation(stack, unique, tmp_path)
+    await imported(installed, "--pause-s", "10")
+    await assert_exact(installed, expected)
+    installed.stop()
+
+
+@pytest.mark.long
+async def test_the_same_with_eight_partitions_and_two_workers(stack, unique, tmp_path, expected):
+    installed = await installation(stack, unique, tmp_path, inputs=8, partials=12)
+    installed.start_worker()
+    await imported(installed)
+    await assert_exact(installed, expected)
+    installed.stop()
+
+
+@pytest.mark.long
+async def test_the_same_while_shops_of_another_market_sell_live(stack, unique, tmp_path, expected):
+    installed = await installation(stack, unique, tmp_path)
+    simulating = asyncio.create_task(
+        installed.command("simulate", "--rate", "100", "--markets", "PK", "--for", "40", "--json")
+    )
+
+    async def live():
+        return "@as_of" in await installed.redis_values("PK")
+
+    await installed.until(live)
+    await imported(installed)
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    await simulating
+    await assert_exact(installed, expected)
+    installed.stop()
+
+
+@pytest.mark.long
+async def test_the_same_with_workers_killed_on_the_way(stack, unique, tmp_path, expected):
+    installed = await installation(stack, unique, tmp_path)
+    importing = asyncio.create_task(imported(installed, "--pause-s", "5"))
+    began = time.monotonic()
+    while not importing.done() and time.monotonic() - began < 60:
+        await asyncio.sleep(2)
+        installed.workers[-1].kill()
+        installed.start_worker()
+    await importing
+    await assert_exact(installed, expected)
+    installed.stop()

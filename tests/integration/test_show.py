@@ -1,0 +1,187 @@
+"""``ecindex show`` against a real Redis that a real publisher filled."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+
+import msgspec
+import pytest
+import redis.exceptions
+from redis import Redis
+from rich.console import Console
+from support.publications import AS_OF_MS, market_values, publication, value
+
+from streams.ops.local_stack import LocalStack
+from streams.ops.market_views import State, connect, read_markets
+from streams.ops.show import render, show, watch
+from streams.publish.metrics import Metrics
+from streams.publish.redis_store import RedisStore
+
+pytestmark = pytest.mark.stack
+
+NOW_MS = AS_OF_MS + 3_000
+CURRENCIES = {"PK": "PKR", "MM": "MMK"}
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory):
+    with LocalStack(tmp_path_factory.mktemp("redis"), with_kafka=False) as local:
+        yield local.redis_url
+
+
+@pytest.fixture
+def client(redis_url):
+    with connect(redis_url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200, force_terminal=True, color_system="standard")
+
+
+@pytest.fixture
+async def publish(redis_url):
+    stores = []
+
+    async def write(values, market="PK", now_ms=NOW_MS):
+        metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
+        store = RedisStore(redis_url, metrics)
+        stores.append(store)
+        await store.publish(publication(values, market=market), now_ms)
+
+    yield write
+    for store in stores:
+        await store.close()
+
+
+def printed(console):
+    return console.file.getvalue()
+
+
+async def test_the_largest_members_come_first(client, console, publish):
+    """By what is shown of them: `n` of a share is the market's, the same for all."""
+    values = [value("orders", "market", "all", "1m", 30)]
+    for member, orders in (("apples", 3), ("books", 20), ("cars", 7)):
+        share = orders / 30
+        values.append(value("orders", member=member, number=orders))
+        values.append(value("category_share_by_orders", member=member, number=share, n=30))
+        values.append(
+            value("payment_chosen_share", "payment_method", f"by_{member}", number=share, n=30)
+        )
+    await publish(values)
+    show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    text = printed(console)
+    assert text.index("books") < text.index("cars") < text.index("apples")
+    assert text.index("by_books") < text.index("by_cars") < text.index("by_apples")
+
+
+async def test_a_live_market_is_shown_in_major_units(client, console, publish):
+    values = [
+        value("orders", "market", "all", "1m", 1234),
+        value("orders", "market", "all", "1h", 50_000),
+        value("sales", "market", "all", "1m", 123_456_789, unit="minor"),
+        value("orders", number=7),
+        value("sales", number=2**70, unit="minor"),
+        value("category_share_by_orders", window="1h", number=0.123, unit="ratio"),
+        value("payment_chosen_share", "payment_method", "cod", "1h", 0.6),
+        value("payment_share_by_count", "payment_method", "cod", "1h", 0.4),
+        value("orders", "market", "all", "24h", None, status="filling", covered=0.12),
+    ]
+    await publish(values)
+    assert show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    text = printed(console)
+    assert "1,234" in text
+    assert "1,234,567.89" in text
+    assert "PKR/min" in text
+    assert "11,805,916,207,174,113,034.24" in text
+    assert "12.3" in text
+    assert "60.0" in text
+    assert "40.0" in text
+    assert "24h: filling, 12% covered by the log" in text
+    assert "3.0 s ago" in text
+    assert "stale" not in text
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "state"),
+    [(5_000, State.LIVE), (5_001, State.STALE), (60_000, State.STALE)],
+)
+async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, state):
+    await publish(market_values("PK", ["books"]))
+    (view,) = read_markets(client, NOW_MS + later_ms)
+    assert view.state is state
+    console.print(render([view], CURRENCIES))
+    assert ("stale: published" in printed(console)) == (state is State.STALE)
+
+
+async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, publish):
+    await publish(market_values("PK", ["books"]), now_ms=AS_OF_MS + 31_000)
+    (view,) = read_markets(client, AS_OF_MS + 31_000)
+    assert view.state is State.STALE
+    assert view.published_age_ms == 0
+
+
+async def test_what_expired_is_absent_not_forgotten(client, console, publish):
+    await publish(market_values("PK", ["books"]))
+    client.delete("ecindex:v1:{PK}:snapshot")
+    assert not show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    assert "PK: absent" in printed(console)
+
+
+def test_an_empty_redis_says_so(client, console):
+    assert not show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    assert "no market was published" in printed(console)
+
+
+async def test_json_is_one_exact_line(client, console, publish):
+    await publish([value("sales", "market", "all", "1m", 2**70, unit="minor")])
+    await publish(market_values("MM", ["books"]), market="MM")
+    assert (
+        show(client, console, CURRENCIES, ["PK", "BD"], as_json_line=True, now_ms=lambda: NOW_MS)
+        is False
+    )
+    (line,) = printed(console).splitlines()
+    first, second = json.loads(line)
+    assert first["market"] == "PK"
+    assert first["state"] == "live"
+    assert (first["as_of_age_s"], first["published_age_s"]) == (3.0, 0.0)
+    assert first["snapshot"]["values"][0]["value"] == 2**70
+    assert second == {
+        "market": "BD",
+        "state": "absent",
+        "as_of_age_s": None,
+        "published_age_s": None,
+        "snapshot": None,
+    }
+
+
+async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, publish):
+    await publish(market_values("PK", ["books"]))
+    stop = threading.Event()
+    answers = iter([redis.exceptions.ConnectionError("refused"), None])
+
+    def read():
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        stop.set()
+        return read_markets(client, NOW_MS)
+
+    watch(read, CURRENCIES, console, stop, interval_s=0)
+    assert "Redis does not answer: refused" in printed(console)
+    assert "orders/min" in printed(console)
+
+
+def test_a_redis_that_is_away_is_told_to_the_caller(unique):
+    with Redis(port=1) as nobody, pytest.raises(redis.exceptions.ConnectionError):
+        read_markets(nobody, NOW_MS)
+
+
+def test_a_snapshot_that_is_none_is_told_to_the_caller(client):
+    client.set("ecindex:v1:{PK}:snapshot", "{}")
+    with pytest.raises(msgspec.DecodeError):
+        read_markets(client, NOW_MS, ["PK"])

@@ -1,0 +1,130 @@
+"""Topics on a real broker: created with exactly what is wanted, differences named with a mend."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streams.ops.topics import (
+    Changelog,
+    TopicsError,
+    check_topics,
+    create_topics,
+    wanted_topics,
+)
+from streams.settings import load_settings
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def settings(stack, unique):
+    return load_settings(
+        overrides={
+            "kafka.bootstrap_servers": stack.bootstrap,
+            "topics.prefix": unique("ecindex"),
+            "topics.orders": unique("orders"),
+            "topics.payments": unique("payments"),
+            "topics.partials_partitions": 3,
+        }
+    )
+
+
+@pytest.fixture
+async def admin(stack):
+    client = AIOKafkaAdminClient(bootstrap_servers=stack.bootstrap)
+    await client.start()
+    yield client
+    await client.close()
+
+
+async def configs_of(admin, topic):
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    return {entry[0]: entry[1] for entry in answer.resources[0][4]}
+
+
+async def test_topics_are_created_with_exactly_the_wanted_configs(settings, admin):
+    topics = settings.topics
+    log = Changelog(f"{settings.group(1)}-orders-changelog", 2)
+    wanted = wanted_topics(settings, inputs=2, arrival="producer", changelogs=[log])
+    report = await create_topics(settings.kafka, wanted)
+    assert set(report.created) == {topic.name for topic in wanted}
+    assert report.differences == ()
+
+    described = {t["topic"]: t["partitions"] for t in await admin.describe_topics()}
+    counts = {topic.name: len(described[topic.name]) for topic in wanted}
+    prefix = topics.prefix
+    assert counts == {
+        topics.orders: 2,
+        topics.payments: 2,
+        f"{prefix}.partials": 3,
+        f"{prefix}.values": 3,
+        f"{prefix}.journal": 3,
+        f"{prefix}.shifts": 1,
+        f"{prefix}.history": 1,
+        f"{prefix}.late": 4,
+        f"{prefix}.dead-letters": 4,
+        log.name: 2,
+    }
+    partials = await configs_of(admin, topics.partials)
+    assert partials["cleanup.policy"] == "compact"
+    assert partials["min.compaction.lag.ms"] == "3600000"
+    assert partials["segment.bytes"] == "16777216"
+    assert partials["segment.ms"] == "60000"
+    assert partials["min.cleanable.dirty.ratio"] == "0.1"
+    assert partials["delete.retention.ms"] == "86400000"
+    assert int(partials["max.message.bytes"]) > 1024 * 1024
+    changelog = await configs_of(admin, log.name)
+    assert changelog["compression.type"] == "lz4"
+    assert changelog["cleanup.policy"] == "compact"
+    journal = await configs_of(admin, topics.journal)
+    assert journal["cleanup.policy"] == "delete"
+    assert int(journal["retention.ms"]) == 400 * 86_400_000
+    orders = await configs_of(admin, topics.orders)
+    assert orders["message.timestamp.type"] == "CreateTime"
+    assert orders["retention.ms"] == "-1"
+
+
+async def test_creating_again_creates_nothing_and_finds_no_difference(settings):
+    wanted = wanted_topics(settings, inputs=1, arrival="broker")
+    await create_topics(settings.kafka, wanted)
+    again = await create_topics(settings.kafka, wanted)
+    assert again.created == ()
+    assert again.differences == ()
+
+
+async def test_the_inputs_are_created_only_when_asked(settings):
+    report = await create_topics(settings.kafka, wanted_topics(settings))
+    assert settings.topics.orders not in report.created
+    missing = [found for found in report.differences if found.setting == "topic"]
+    assert {found.topic for found in missing} == {settings.topics.orders, settings.topics.payments}
+    assert all("--inputs" in found.mend for found in missing)
+
+
+async def test_a_difference_is_named_with_the_command_that_mends_it(settings, admin):
+    topics = settings.topics
+    await admin.create_topics(
+        [
+            NewTopic(topics.partials, 2, 1, topic_configs={"cleanup.policy": "delete"}),
+            NewTopic(topics.orders, 5, 1),
+            NewTopic(topics.payments, 5, 1),
+        ]
+    )
+    await create_topics(settings.kafka, wanted_topics(settings))
+    found = await check_topics(settings.kafka, wanted_topics(settings, arrival="broker"))
+    by_setting = {(one.topic, one.setting): one for one in found}
+    partitions = by_setting[topics.partials, "partitions"]
+    assert (partitions.found, partitions.wanted) == ("2", "3")
+    assert "topics.partials_partitions" in partitions.mend
+    policy = by_setting[topics.partials, "cleanup.policy"]
+    assert (policy.found, policy.wanted) == ("delete", "compact")
+    assert f"--entity-name {topics.partials} --add-config cleanup.policy=compact" in policy.mend
+    assert (topics.orders, "message.timestamp.type") in by_setting
+    assert (topics.orders, "partitions") not in by_setting, "any partition count will do"
+
+
+async def test_a_broker_that_is_not_there_is_named(unique):
+    settings = load_settings(overrides={"kafka.bootstrap_servers": "127.0.0.1:1"})
+    with pytest.raises(TopicsError, match=r"127\.0\.0\.1:1"):
+        await check_topics(settings.kafka, wanted_topics(settings))

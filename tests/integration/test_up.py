@@ -1,0 +1,145 @@
+"""`ecindex up`: everything runs, comes back when it ends, and goes when it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+
+import psutil
+import pytest
+from redis import Redis
+from support.command import Command, until
+from support.kafka import consume, produce
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+def metrics(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def pid_of(directory, name):
+    return json.loads((directory / "pids" / f"{name}.pid").read_text())["pid"]
+
+
+def test_up_is_ready_serves_and_ends_clean(tmp_path):
+    with Command("up", "--dir", tmp_path, "--workers", "2", "--inputs", "4", "--json") as command:
+        where = command.line()
+        assert set(where) == {"bootstrap", "redis", "metrics", "board"}
+        assert len(where["metrics"]) == 2
+        for url in where["metrics"]:
+            assert "ecindex_build_info" in metrics(url)
+            with urllib.request.urlopen(url.replace("/metrics", "/readyz"), timeout=30) as answer:
+                assert answer.status == 200
+        with Redis.from_url(where["redis"]) as redis:
+            assert redis.ping()
+
+        children = command.children()
+        assert len(children) == 4, "Kafka, Redis, two workers"
+        code, out, err = command.end(signal.SIGTERM)
+        assert (code, out) == (0, ""), err
+        assert not [child for child in children if child.is_running()]
+        assert not list((tmp_path / "pids").iterdir())
+
+
+async def test_a_later_run_in_the_same_directory_goes_on_with_the_log(tmp_path):
+    arguments = ("up", "--dir", tmp_path, "--inputs", "2", "--json")
+    with Command(*arguments) as command:
+        first = command.line()
+        await produce(first["bootstrap"], "orders", [b"kept"])
+        assert command.end(signal.SIGINT)[0] == 0
+    with Command(*arguments) as command:
+        second = command.line()
+        assert second == first, "addresses are kept as well"
+        assert await consume(second["bootstrap"], "orders", 1) == [b"kept"]
+        assert command.end(signal.SIGTERM)[0] == 0
+
+
+def test_what_is_killed_comes_back_on_its_address(tmp_path):
+    with Command("up", "--dir", tmp_path, "--inputs", "2", "--json") as command:
+        where = command.line()
+        (url,) = where["metrics"]
+        for name in ("worker-0", "kafka", "redis"):
+            os.kill(pid_of(tmp_path, name), signal.SIGKILL)
+
+        def back():
+            try:
+                with urllib.request.urlopen(url.replace("/metrics", "/readyz"), timeout=30):
+                    return True
+            except OSError:
+                return False
+
+        until(lambda: not back())
+        until(back)
+        until(lambda: _answers(where["redis"]))
+        code, _out, err = command.end(signal.SIGTERM)
+        assert code == 0, err
+        assert "worker-0 ended (signal 9)" in err
+
+
+def _answers(url):
+    host, port = url.removeprefix("redis://").removesuffix("/0").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_stop_before_it_is_ready_is_a_clean_stop_too(tmp_path):
+    with Command("up", "--dir", tmp_path, "--json") as command:
+        until(lambda: list((tmp_path / "pids").glob("kafka.pid")))
+        children = command.children()
+        code, out, err = command.end(signal.SIGTERM)
+        assert (code, out) == (0, ""), err
+        assert not [child for child in children if child.is_running()]
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(tmp_path):
+    broken = tmp_path / "methodology.toml"
+    broken.write_text("edition = 1\n")
+    with Command(
+        "up", "--dir", tmp_path / "dir", "--json", env={"ECINDEX_METHODOLOGY": str(broken)}
+    ) as command:
+        code, out, err = command.finish()
+    assert (code, out) == (2, "")
+    assert "methodology" in err
+    assert "environment ECINDEX_METHODOLOGY" in err
+
+
+def test_a_directory_in_use_is_refused_and_named(tmp_path):
+    with Command("up", "--dir", tmp_path, "--inputs", "1", "--json") as command:
+        command.line()
+        with Command("up", "--dir", tmp_path, "--json") as other:
+            code, out, err = other.finish()
+        assert (code, out) == (1, "")
+        assert str(tmp_path) in err
+        assert psutil.pid_exists(command.process.pid)
+        assert command.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_temporary_directory_is_removed(tmp_path):
+    with Command("up", "--inputs", "1", "--json", env={"TMPDIR": str(tmp_path)}) as command:
+        command.line()
+        assert list(tmp_path.glob("ecindex-*"))
+        assert command.end(signal.SIGTERM)[0] == 0
+    assert not list(tmp_path.glob("ecindex-*"))
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path):
+    with Command("up", "--dir", tmp_path, "--inputs", "1", "--json") as command:
+        command.line()
+        children = command.children()
+        # Frozen, it would be waited for until the deadline.
+        os.kill(pid_of(tmp_path, "worker-0"), signal.SIGSTOP)
+        command.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        code, _out, err = command.end(signal.SIGTERM)
+        assert code == 1
+        assert "second signal" in err
+        assert not [child for child in children if child.is_running()]

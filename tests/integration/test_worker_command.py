@@ -1,0 +1,51 @@
+"""`ecindex worker` as a process: it waits for its topics when told to, and says what is missing."""
+
+from __future__ import annotations
+
+import signal
+import urllib.request
+
+import pytest
+from support.command import Command
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def config(stack, unique, tmp_path):
+    """Settings of an installation of this test's own, without any topic yet."""
+    file = tmp_path / "ecindex.toml"
+    file.write_text(
+        f'data_dir = "data"\n'
+        f'[kafka]\nbootstrap_servers = "{stack.bootstrap}"\n'
+        f'[redis]\nurl = "{stack.redis_url}"\nprefix = "{unique("redis")}"\n'
+        f'[topics]\norders = "{unique("orders")}"\npayments = "{unique("payments")}"\n'
+        f'prefix = "{unique("own")}"\npartials_partitions = 2\n'
+    )
+    return file
+
+
+def create_topics(config):
+    with Command("topics", "create", "--inputs", "2", "--config", config, "--json") as command:
+        code, _out, err = command.finish()
+    assert code == 0, err
+
+
+def test_a_worker_without_topics_says_which_and_how_to_make_them(config):
+    with Command("worker", "--config", config) as command:
+        code, out, err = command.finish()
+    assert (code, out) == (1, "")
+    assert "topics that do not exist: orders-" in err
+    assert "ecindex topics create" in err
+
+
+def test_a_worker_that_waits_starts_once_its_topics_are_there(config):
+    arguments = ("worker", "--config", config, "--wait-for-topics", "300", "--json")
+    with Command(*arguments) as command:
+        create_topics(config)
+        url = command.line()["metrics"]
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert b"ecindex_build_info" in answer.read()
+        code, out, err = command.end(signal.SIGTERM)
+    assert (code, out) == (0, ""), "stdout is for results; what is logged goes to stderr"
+    assert '"event": "listening"' in err

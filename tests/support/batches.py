@@ -1,0 +1,42 @@
+"""Kafka record batches as bytes, without a broker."""
+
+from __future__ import annotations
+
+import struct
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
+
+ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH = 21, 23, 35, 17, 8
+
+
+def record_batch(base_offset, records, *, timestamps=None, codec=0, deltas=None, last=None):
+    """A v2 batch; ``deltas`` leaves offsets out (compaction), ``last`` is its last offset."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 10_000_000)
+    for number, (key, value) in enumerate(records):
+        delta = number if deltas is None else deltas[number]
+        at = 1000 if timestamps is None else timestamps[number]
+        builder.append(delta, timestamp=at, key=key, value=value, headers=[])
+    batch = bytearray(builder.build())
+    struct.pack_into(">q", batch, 0, base_offset)
+    if last is not None:
+        struct.pack_into(">i", batch, LAST_DELTA, last - base_offset)
+    return resealed(batch)
+
+
+def log_append_time(batch, max_timestamp):
+    batch = bytearray(batch)
+    batch[ATTRIBUTES + 1] |= 0x08
+    struct.pack_into(">q", batch, MAX_TIMESTAMP, max_timestamp)
+    return resealed(batch)
+
+
+def control(batch):
+    batch = bytearray(batch)
+    batch[ATTRIBUTES + 1] |= 0x30
+    return resealed(batch)
+
+
+def resealed(batch):
+    struct.pack_into(">I", batch, CRC, calc_crc32c(memoryview(batch)[ATTRIBUTES:]))
+    return bytes(batch)

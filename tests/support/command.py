@@ -1,0 +1,64 @@
+"""`ecindex` as a process of its own, with the user's environment but none of their settings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import psutil
+
+from streams.settings import environment_without_settings
+
+ENVIRONMENT = environment_without_settings()
+DEADLINE_S = 300
+"""When a test gives up; no promise about how long anything takes."""
+
+
+class Command:
+    """A running `ecindex`; its children are remembered, so that none can be left unseen."""
+
+    def __init__(self, *arguments, env=None):
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "streams.cli", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT | (env or {}),
+        )
+
+    def line(self):
+        """The next line of stdout, parsed; fails with stderr when there is none."""
+        text = self.process.stdout.readline()
+        assert text, self.process.communicate(timeout=DEADLINE_S)[1]
+        return json.loads(text)
+
+    def children(self):
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def end(self, number):
+        """Send a signal; exit code, rest of stdout, stderr."""
+        self.process.send_signal(number)
+        return self.finish()
+
+    def finish(self):
+        out, err = self.process.communicate(timeout=DEADLINE_S)
+        return self.process.returncode, out, err
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def until(condition):
+    """Wait for what must come; how long it takes is the machine's business."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+    return found

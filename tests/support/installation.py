@@ -1,0 +1,122 @@
+"""A whole ecindex of its own on the session's Kafka and Redis: unique topics, group and keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import redis.asyncio
+from aiokafka import AIOKafkaProducer
+
+from streams.ops import topics as topic_ops
+from streams.ops.audit.run import audit
+from streams.settings import load_settings
+
+ECINDEX = Path(sys.executable).with_name("ecindex")
+
+
+class Installation:
+    """Topics created, workers as child processes, events produced, Redis read."""
+
+    def __init__(self, stack, name, directory, *, inputs=3, arrival="producer", partials=3):
+        self.stack = stack
+        self.name = name
+        self.directory = directory
+        self.inputs = inputs
+        self.arrival = arrival
+        self.workers = []
+        self.overrides = {
+            "kafka.bootstrap_servers": stack.bootstrap,
+            "redis.url": stack.redis_url,
+            "redis.prefix": name,
+            "topics.orders": f"{name}-orders",
+            "topics.payments": f"{name}-payments",
+            "topics.prefix": name,
+            "topics.partials_partitions": partials,
+            "data_dir": directory / "data",
+            "log.format": "json",
+        }
+
+    @property
+    def settings(self):
+        return load_settings(None, self.overrides)
+
+    @property
+    def env(self):
+        own = {
+            f"ECINDEX_{name.replace('.', '__').upper()}": str(value)
+            for name, value in self.overrides.items()
+        }
+        return {**os.environ, **own}  # noqa: TID251 - the children's environment
+
+    async def create_topics(self):
+        settings = self.settings
+        wanted = await topic_ops.plan_topics(settings, inputs=self.inputs, arrival=self.arrival)
+        return await topic_ops.create_topics(settings.kafka, wanted)
+
+    def start_worker(self):
+        child = self.stack.spawn(
+            f"{self.name}-worker-{len(self.workers)}",
+            [str(ECINDEX), "worker", "--metrics-port", "0", "--json"],
+            env=self.env,
+        )
+        self.workers.append(child)
+        return child
+
+    async def command(self, *arguments, check=None):
+        """Run ``ecindex``; (exit code, output, errors)."""
+        process = await asyncio.create_subprocess_exec(
+            str(ECINDEX), *arguments, env=self.env,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        if check is not None:
+            assert process.returncode == check, (out.decode(), err.decode())
+        return process.returncode, out.decode(), err.decode()
+
+    async def audit(self, **options):
+        return await audit(self.settings, **options)
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def producer(self):
+        return AIOKafkaProducer(
+            bootstrap_servers=self.stack.bootstrap, acks="all", enable_idempotence=True, linger_ms=5
+        )
+
+    async def send(self, producer, topic, event, *, at_ms=None, partition=None):
+        value = event if isinstance(event, bytes) else json.dumps(event).encode()
+        key = event["order_id"].encode() if isinstance(event, dict) else b"key"
+        return await producer.send(
+            f"{self.name}-{topic}", value, key=key, timestamp_ms=at_ms, partition=partition
+        )
+
+    # -- what is published -----------------------------------------------------------------------
+
+    async def redis_values(self, market, what="values"):
+        client = redis.asyncio.Redis.from_url(self.stack.redis_url)
+        try:
+            found = await client.hgetall(f"{self.name}:v1:{{{market}}}:{what}")
+        finally:
+            await client.aclose()
+        return {field.decode(): text.decode() for field, text in found.items()}
+
+    async def until(self, condition, within_s=60, every_s=0.2):
+        """Wait for an async condition; tells the workers' last lines when it does not come."""
+        deadline = time.monotonic() + within_s
+        while True:
+            found = await condition()
+            if found:
+                return found
+            assert time.monotonic() < deadline, "\n".join(
+                child.log_tail(40) for child in self.workers
+            )
+            await asyncio.sleep(every_s)
+
+    def stop(self):
+        for child in self.workers:
+            child.terminate()

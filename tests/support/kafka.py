@@ -1,0 +1,112 @@
+"""The few things every test with a broker does: make a topic, write values, read them back."""
+
+from __future__ import annotations
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import TopicPartition
+
+
+async def create_topic(bootstrap, topic, partitions=1, **configs):
+    """Make a topic; configs as keyword arguments with underscores for dots."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [
+                NewTopic(
+                    topic,
+                    num_partitions=partitions,
+                    replication_factor=1,
+                    topic_configs={
+                        name.replace("_", "."): str(value) for name, value in configs.items()
+                    },
+                )
+            ]
+        )
+    finally:
+        await admin.close()
+
+
+async def produce(bootstrap, topic, values, partition=0):
+    """Write values, each acknowledged, to one partition."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, partition=partition)
+
+
+async def consume(bootstrap, topic, count, partition=0):
+    """Read the first ``count`` values of one partition, without a group."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(topic, partition)])
+    async with consumer:
+        return [(await consumer.getone()).value for _ in range(count)]
+
+
+async def read_all(bootstrap, topic):
+    """Every record of a topic as it is now, without a group; by partition, in offset order."""
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        await consumer._client.set_topics([topic])
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(partitions)
+        found = []
+        while len(found) < sum(ends.values()):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+
+
+async def alter_topic(bootstrap, topic, configs):
+    """Change a topic's configuration, while others use it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+    finally:
+        await admin.close()
+
+
+async def delete_records(bootstrap, topic, partition, before_offset):
+    """Cut the beginning of a partition's log, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {TopicPartition(topic, partition): RecordsToDelete(before_offset)}
+        )
+    finally:
+        await admin.close()
+
+
+async def delete_topic(bootstrap, topic):
+    """Delete a topic, with whoever reads it still there."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()
+
+
+async def committed(bootstrap, group, topic):
+    """What a group has committed for a topic, by partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic}
+
+
+async def commit(bootstrap, group, topic, offsets):
+    """Set a group's committed offsets; it must have no members."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False
+    )
+    consumer.assign([TopicPartition(topic, partition) for partition in offsets])
+    async with consumer:
+        await consumer.commit({TopicPartition(topic, p): offset for p, offset in offsets.items()})

@@ -1,0 +1,100 @@
+"""What Olist's tables say of each local day, by polars alone: nothing of streams/ is used.
+
+Orders, units and sales by the day of purchase and category; payments and amounts by the day of the
+order's purchase and method. Money in cents, exact: prices are read as text.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tomllib
+from pathlib import Path
+
+import polars as pl
+
+METHODOLOGY = Path(__file__).parents[2] / "config/methodology.toml"
+
+
+def table(directory: Path, name: str) -> pl.DataFrame:
+    """A table, every column as text."""
+    packed = directory / f"{name}.csv.gz"
+    if packed.exists():
+        content = gzip.decompress(packed.read_bytes())
+    else:
+        content = (directory / f"{name}.csv").read_bytes()
+    return pl.read_csv(io.BytesIO(content.removeprefix(b"\xef\xbb\xbf")), infer_schema=False)
+
+
+def cents(column: str) -> pl.Expr:
+    """Text of an amount -> integer cents."""
+    whole = pl.col(column).str.split_exact(".", 1)
+    fraction = whole.struct.field("field_1").fill_null("").str.pad_end(2, "0")
+    return whole.struct.field("field_0").cast(pl.Int64) * 100 + fraction.cast(pl.Int64)
+
+
+def members() -> tuple[set[str], dict[str, str]]:
+    """(categories of market BR, payment label -> method)."""
+    raw = tomllib.loads(METHODOLOGY.read_text())
+    methods = {}
+    for method, spec in raw["methods"].items():
+        methods |= dict.fromkeys([method, *spec.get("aliases", [])], method)
+    return set(raw["category_sets"][raw["markets"]["BR"]["categories"]]), methods
+
+
+def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
+    """(day, index, dimension, member) -> value, of everything that is not zero."""
+    categories, methods = members()
+    orders = table(directory, "orders").select(
+        "order_id", day=pl.col("order_purchase_timestamp").str.slice(0, 10)
+    )
+    products = table(directory, "products").join(
+        table(directory, "category_translation"), on="product_category_name", how="left"
+    )
+    named = products.select(
+        "product_id",
+        category=pl.coalesce("product_category_name_english", "product_category_name").fill_null(
+            ""
+        ),
+    )
+    items = (
+        table(directory, "order_items")
+        .join(orders, on="order_id")
+        .join(named, on="product_id", how="left")
+        .with_columns(
+            sales=cents("price"),
+            member=pl.when(pl.col("category").is_in(sorted(categories)))
+            .then(pl.col("category"))
+            .otherwise(pl.lit("other")),
+        )
+    )
+    payments = (
+        table(directory, "order_payments")
+        .join(orders, on="order_id")
+        .with_columns(
+            amount=cents("payment_value"),
+            member=pl.col("payment_type").replace_strict(methods, default="other"),
+        )
+    )
+    found: dict[tuple[str, str, str, str], int] = {}
+
+    def put(index: str, dimension: str, frame: pl.DataFrame, column: str) -> None:
+        for row in frame.iter_rows(named=True):
+            found[row["day"], index, dimension, row.get("member", "all")] = row[column]
+
+    put("orders", "market", orders.group_by("day").agg(n=pl.len()), "n")
+    put("units", "market", items.group_by("day").agg(n=pl.len()), "n")
+    put("sales", "market", items.group_by("day").agg(n=pl.col("sales").sum()), "n")
+    by_category = items.group_by("day", "member").agg(
+        orders=pl.col("order_id").n_unique(), units=pl.len(), sales=pl.col("sales").sum()
+    )
+    for index in ("orders", "units", "sales"):
+        put(index, "category", by_category, index)
+    put("payments", "market", payments.group_by("day").agg(n=pl.len()), "n")
+    put("amount", "market", payments.group_by("day").agg(n=pl.col("amount").sum()), "n")
+    by_method = payments.group_by("day", "member").agg(
+        payments=pl.len(), amount=pl.col("amount").sum()
+    )
+    for index in ("payments", "amount"):
+        put(index, "payment_method", by_method, index)
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,112 @@
+"""Publications for the tests of what is published: a small market whose numbers are given."""
+
+from __future__ import annotations
+
+from streams.flow.publication import Publication
+from streams.index.panes import rfc3339
+from streams.index.values import Fence, Value
+
+AS_OF_MS = 1_700_000_000_000 // 60_000 * 60_000
+"""A full minute."""
+
+
+def value(
+    index="orders",
+    dimension="category",
+    member="books",
+    window="1m",
+    number=1,
+    *,
+    market="PK",
+    as_of_ms=AS_OF_MS,
+    status="ok",
+    n=None,
+    unit="count",
+    revision=0,
+    edition=1,
+    day=None,
+    phase="live",
+    covered=1.0,
+):
+    return Value(
+        market=market,
+        index=index,
+        dimension=dimension,
+        member=member,
+        window=window,
+        as_of=rfc3339(as_of_ms),
+        value=number,
+        unit=unit,
+        observed=number if isinstance(number, int) else None,
+        covered=covered,
+        n=(number if isinstance(number, int) else 1) if n is None else n,
+        status=status,
+        phase=phase,
+        revision=revision,
+        edition=edition,
+        day=day,
+    )
+
+
+def publication(
+    values=None,
+    *,
+    market="PK",
+    edition=1,
+    as_of_ms=AS_OF_MS,
+    applied=10,
+    days=(),
+    revisions=(),
+    closings=(),
+    changed=None,
+    journal_changed=None,
+    fence_record=None,
+    phase="live",
+):
+    values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
+    return Publication(
+        market=market,
+        fence=Fence(edition, as_of_ms, applied),
+        as_of_ms=as_of_ms,
+        phase=phase,
+        values=values,
+        changed=values if changed is None else list(changed),
+        days=list(days),
+        revisions=list(revisions),
+        closings=list(closings),
+        journal_changed=journal_changed,
+        fence_record=fence_record or {},
+    )
+
+
+def market_values(market, categories, *, as_of_ms=AS_OF_MS, base=100, methods=("cod", "card")):
+    """Values like those of a real market: every index of category, method and market."""
+    values = []
+    for window in ("1m", "5m", "1h", "24h"):
+
+        def add(index, dimension, member, number, window=window, **more):
+            values.append(
+                value(
+                    index, dimension, member, window, number,
+                    market=market, as_of_ms=as_of_ms, **more,
+                )
+            )  # fmt: skip
+
+        for index in ("orders", "units", "sales", "payments", "amount"):
+            add(index, "market", "all", base * len(categories))
+        for index in ("digital_share", "payment_failure_ratio", "basket_sales", "basket_units"):
+            add(index, "market", "all", base / 7, unit="ratio")
+        for position, category in enumerate(categories):
+            for index in ("orders", "units", "sales"):
+                add(index, "category", category, base + position)
+            for index in ("category_share_by_orders", "category_share_by_sales"):
+                add(index, "category", category, (base + position) / (base * 17), unit="ratio")
+        for position, method in enumerate(methods):
+            for index in ("payments", "amount"):
+                add(index, "payment_method", method, base + position)
+            for index in (
+                "payment_share_by_count", "payment_share_by_amount", "payment_chosen_share",
+                "payment_failure_ratio",
+            ):  # fmt: skip
+                add(index, "payment_method", method, position / 13, unit="ratio")
+    return values

@@ -1,0 +1,201 @@
+"""V: what readers see during the whole run must never go back, and must expire or read stale."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+from support.rig import Rig
+
+
+@dataclass
+class _Watcher:
+    rig: Rig
+    violations: list[str] = field(default_factory=list)
+
+    def start(self):
+        self.rig.watchers.append(self)
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def stop(self):
+        # More than once: a client library may take a cancellation for a time-out of its own.
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1)
+
+    def wrong(self, text):
+        self.violations.append(f"{time.monotonic() - self.rig.began:7.2f} {text}")
+
+
+class RedisWatch(_Watcher):
+    """Every 50 ms: versions never go down, keys always expire, values are never of the future."""
+
+    def __init__(self, rig, fields=("orders:market:all:1m",)):
+        super().__init__(rig)
+        self.high: dict[str, tuple[int, int, int]] = {}
+        self.as_of: dict[str, str] = {}
+        self.samples: list[tuple[float, dict[str, list]]] = []
+        """(monotonic, {market: [@as_of, @published_at, *fields]}), whenever something changed."""
+        self.absent = 0
+        self.polls = 0
+        self._fields = fields
+
+    async def _run(self):
+        from redis.asyncio import Redis
+        from redis.exceptions import RedisError
+
+        client = Redis.from_url(self.rig.stack.redis_url, decode_responses=True, socket_timeout=2)
+        markets = list(self.rig.methodology.markets)
+        last = None
+        while True:
+            await asyncio.sleep(0.05)
+            try:
+                async with client.pipeline(transaction=False) as pipe:
+                    for market in markets:
+                        tag = self.rig.tag(market)
+                        pipe.hmget(f"{tag}:fence", "edition", "as_of_ms", "applied")
+                        pipe.hmget(f"{tag}:values", "@as_of", "@published_at", *self._fields)
+                        pipe.pttl(f"{tag}:values")
+                    answers = await pipe.execute()
+            except (RedisError, OSError, TimeoutError):
+                continue
+            self.polls += 1
+            sample = {}
+            for market, fence, values, ttl_ms in zip(
+                markets, answers[0::3], answers[1::3], answers[2::3], strict=True
+            ):
+                if self._see(market, fence, values, ttl_ms):
+                    sample[market] = values  # noqa: PERF403 - it looks, too
+            if sample != last:
+                last = sample
+                self.samples.append((time.monotonic(), sample))
+
+    def _see(self, market, fence, values, ttl_ms):
+        if fence[0] is None or values[0] is None:
+            self.absent += market in self.high
+            return False
+        version = tuple(int(number) for number in fence)
+        if version < self.high.get(market, version):
+            self.wrong(f"{market}: fence {version} after {self.high[market]}")
+        if values[0] < self.as_of.get(market, values[0]):
+            self.wrong(f"{market}: @as_of {values[0]} after {self.as_of[market]}")
+        if not 0 < ttl_ms <= 60_000:
+            self.wrong(f"{market}: values expire in {ttl_ms} ms")
+        self.high[market] = max(version, self.high.get(market, version))
+        self.as_of[market] = max(values[0], self.as_of.get(market, values[0]))
+        return True
+
+
+class ValuesWatch(_Watcher):
+    """Consumes ``ecindex.values``: a market's versions never go down, in the order of the log."""
+
+    def __init__(self, rig):
+        super().__init__(rig)
+        self.high: dict[str, tuple[int, int, int]] = {}
+        self.records = 0
+
+    async def _run(self):
+        topic = self.rig.settings.topics.values
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.rig.bootstrap, auto_offset_reset="earliest"
+        )
+        partitions = range(self.rig.settings.topics.partials_partitions)
+        consumer.assign([TopicPartition(topic, number) for number in partitions])
+        async with consumer:
+            while True:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in records:
+                        self._see(record)
+
+    def _see(self, record):
+        self.records += 1
+        headers = dict(record.headers)
+        version = tuple(int(headers[name]) for name in ("edition", "as_of", "applied"))
+        market = record.key.split(b"|")[0].decode()
+        high = self.high.get(market, version)
+        if version < high:
+            self.wrong(f"{record.key.decode()} at {record.offset}: {version} after {high}")
+        self.high[market] = max(version, high)
+
+
+class Scrape(NamedTuple):
+    """One answer of one worker."""
+
+    asked: float
+    answered: float
+    url: str
+    as_of: dict[str, float]
+    """Of each market shown."""
+
+
+class MetricsWatch(_Watcher):
+    """Scrapes every worker: a market on one worker at a time, its as_of never lower than shown.
+
+    Like Prometheus it gives up after 10 s. A scrape shows the state of some moment between its
+    question and its answer, so only scrapes that do not overlap are compared.
+    """
+
+    TIMEOUT_S = 10.0
+    AT_ONCE_S = 1.0
+    """Two workers that show a market in turn within this did not hand it over in between."""
+
+    def __init__(self, rig, every_s=0.1):
+        super().__init__(rig)
+        self.scrapes = 0
+        self.moves = 0
+        self._every_s = every_s
+        self._seen: dict[str, list[tuple[float, float, str, float]]] = defaultdict(list)
+
+    async def _run(self):
+        timeout = aiohttp.ClientTimeout(total=self.TIMEOUT_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            pending: dict[str, asyncio.Task] = {}
+            while True:
+                await asyncio.sleep(self._every_s)
+                for worker in self.rig.workers:
+                    url = worker.metrics_url if worker.running else None
+                    if url is not None and url not in pending:
+                        pending[url] = asyncio.create_task(self._scrape(session, url))
+                for url in [url for url, task in pending.items() if task.done()]:
+                    scrape = pending.pop(url).result()
+                    if scrape is not None:
+                        self._compare(scrape)
+
+    async def _scrape(self, session, url):
+        asked = time.monotonic()
+        try:
+            async with session.get(url) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+        self.scrapes += 1
+        head = "ecindex_index_as_of_timestamp_seconds{"
+        found = {}
+        for line in text.splitlines():
+            if line.startswith(head):
+                labels, number = line.removeprefix(head).split("} ")
+                found[labels.split('"')[1]] = float(number)
+        return Scrape(asked, time.monotonic(), url, found)
+
+    def _compare(self, scrape):
+        for market, as_of in scrape.as_of.items():
+            seen = self._seen[market]
+            for _, answered, url, shown in seen:
+                if answered <= scrape.asked and as_of < shown:
+                    self.wrong(f"{market}: {scrape.url} shows {as_of} after {url} showed {shown}")
+            if seen and seen[-1][2] != scrape.url:
+                self.moves += 1
+                if any(
+                    url == scrape.url and scrape.asked - self.AT_ONCE_S < asked
+                    for asked, _, url, _ in seen
+                ):
+                    self.wrong(f"{market}: on {scrape.url} and on {seen[-1][2]} at once")
+            seen.append((scrape.asked, scrape.answered, scrape.url, as_of))
+            del seen[:-400]

@@ -1,0 +1,134 @@
+"""``ecindex`` as a child of the tests, with parts of it broken on purpose.
+
+``--patch NAME`` (any number, first) names a function here that patches the code under test before
+the command line runs. Negative controls: an oracle that cannot fail proves nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def no_contiguity():
+    """Every chunk is accepted as it comes: exactness rule 2 taken out."""
+    from streams.worker import contiguity
+
+    def accept(self, chunk):
+        lane = self._lanes.get(chunk.sp)
+        if lane is None:
+            return None
+        lane.expected = lane.expected or 0
+        return chunk
+
+    def advance(self, sp, through_offset):
+        lane = self._lanes[sp]
+        lane.expected = through_offset + 1
+        return lane.expected
+
+    contiguity.Guard.accept = accept
+    contiguity.Guard.advance = advance
+
+
+def no_redis_fence():
+    """The Lua script writes whatever it gets: exactness rule 7 taken out."""
+    from streams.publish import redis_store
+
+    fenced = "if order > 0 then return answer('refused') end"
+    assert fenced in redis_store.SCRIPT
+    redis_store.RedisStore.__init__.__kwdefaults__["script"] = redis_store.SCRIPT.replace(
+        fenced, ""
+    )
+
+
+def stuck_fold():
+    """The first chunk is never done with, and nothing else runs on the loop."""
+    import time
+
+    from streams.worker import level1
+
+    async def take(self, chunk):
+        while True:
+            time.sleep(1)  # noqa: ASYNC251 - that is the fault
+
+    level1.SourceRunner.take = take
+
+
+def dead_letters_hang():
+    """A dead letter is neither written nor refused."""
+    import asyncio
+
+    from streams.worker import level1
+
+    def put_aside(self, topic, record):
+        return asyncio.get_running_loop().create_future()
+
+    level1.SourceRunner._put_aside = put_aside
+
+
+def lost_chunks():
+    """One chunk in ten is lost between the fetch and the fold, as a cleared queue loses it."""
+    import itertools
+
+    from streams.worker import app
+
+    numbers = itertools.count(1)
+    fold = app.IndexWorker._fold
+
+    async def lossy(self, chunk):
+        if next(numbers) % 10:
+            await fold(self, chunk)
+
+    app.IndexWorker._fold = lossy
+
+
+def believes_commits():
+    """Goes on from the group's committed offsets, as consumers do."""
+    from streams.worker import consumer_thread
+
+    async def seek_open(self, tps):
+        consumer = self._ensure_consumer()
+        begins = await consumer.beginning_offsets(tps)
+        found = {}
+        for tp in tps:
+            found[tp] = await consumer.committed(tp) or begins[tp]
+            consumer.seek(tp, found[tp])
+            self._next_fetch[tp] = found[tp]
+        return found
+
+    consumer_thread.ChunkConsumerThread._seek_open = seek_open
+
+
+def never_away():
+    """A process that was suspended does not notice."""
+    from streams.worker import stops
+
+    stops.Presence.away_ms = lambda _self: None
+
+
+PATCHES = {
+    each.__name__: each
+    for each in (
+        no_contiguity,
+        no_redis_fence,
+        stuck_fold,
+        dead_letters_hang,
+        lost_chunks,
+        believes_commits,
+        never_away,
+    )
+}
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    while arguments[0] == "--patch":
+        PATCHES[arguments[1]]()
+        arguments = arguments[2:]
+    sys.argv = ["ecindex", *arguments]
+    from streams.cli import main as ecindex
+
+    ecindex()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""What a scrape shows: only what has a value, only what is owned, never more than the limits."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families
+from support.publications import AS_OF_MS, market_values, publication, value
+
+from streams.publish.index_collector import IndexCollector
+from streams.publish.metric_table import ALL, BY_NAME, INDEX, Kind
+from streams.publish.metrics import Metrics
+
+
+@pytest.fixture
+def metrics():
+    return make_metrics()
+
+
+def make_metrics(**limits):
+    return Metrics(
+        markets=["PK", "BD"],
+        version="0.1.0",
+        edition=1,
+        methodology="0123456789abcdef",
+        index=IndexCollector(**limits),
+    )
+
+
+def scrape(metrics):
+    """{name: {labels as a frozenset: value}} of a scrape in the plain text format."""
+    text = generate_latest(metrics.registry).decode()
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            series = found.setdefault(sample.name.removeprefix("ecindex_"), {})
+            labels = frozenset(sample.labels.items())
+            assert labels not in series, "a series is there once"
+            series[labels] = sample.value
+    return found
+
+
+def of(found, name, **labels):
+    return found.get(name, {}).get(frozenset(labels.items()))
+
+
+def test_each_index_becomes_its_series(metrics):
+    metrics.index.show(
+        publication(
+            [
+                value("orders", number=3),
+                value("sales", number=450, window="5m", unit="minor"),
+                value("category_share_by_orders", number=0.25, unit="ratio"),
+                value("category_share_by_sales", number=0.5, unit="ratio"),
+                value("payment_share_by_count", "payment_method", "cod", number=0.1),
+                value("payment_share_by_amount", "payment_method", "cod", number=0.2),
+                value("payment_chosen_share", "payment_method", "cod", number=0.3),
+                value("payment_failure_ratio", "payment_method", "cod", number=0.4),
+                value("orders", "market", "all", "24h", 30),
+                value("sales", "market", "all", "1h", 4500),
+                value("payments", "market", "all", "1m", 7),
+            ]
+        )
+    )
+    found = scrape(metrics)
+    category = {"market": "PK", "category": "books", "window": "1m"}
+    method = {"market": "PK", "method": "cod", "window": "1m"}
+    assert of(found, "orders", **category) == 3
+    assert of(found, "sales_minor", market="PK", category="books", window="5m") == 450
+    assert of(found, "category_share_ratio", **category, by="orders") == 0.25
+    assert of(found, "category_share_ratio", **category, by="sales") == 0.5
+    assert of(found, "payment_share_ratio", **method, by="count") == 0.1
+    assert of(found, "payment_share_ratio", **method, by="amount") == 0.2
+    assert of(found, "payment_share_ratio", **method, by="chosen") == 0.3
+    assert of(found, "payment_failure_ratio", **method) == 0.4
+    assert of(found, "market_orders", market="PK", window="24h") == 30
+    assert of(found, "market_sales_minor", market="PK", window="1h") == 4500
+    assert of(found, "market_payments", market="PK", window="1m") == 7
+    assert of(found, "index_as_of_timestamp_seconds", market="PK") == AS_OF_MS / 1000
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(None, "filling"), (None, "no_data"), (4, "warming"), (None, "ok")]
+)
+def test_what_is_not_ok_is_absent_not_zero(metrics, number, status):
+    metrics.index.show(publication([value(number=number, status=status, n=0)]))
+    assert "orders" not in scrape(metrics)
+
+
+def test_a_zero_is_a_zero(metrics):
+    metrics.index.show(publication([value("orders", "market", "all", "1m", 0)]))
+    assert of(scrape(metrics), "market_orders", market="PK", window="1m") == 0
+
+
+def test_no_all_is_summed_with_members(metrics):
+    metrics.index.show(publication([value(member="all"), value(dimension="market")]))
+    assert "orders" not in scrape(metrics)
+    assert "market_orders" not in scrape(metrics)
+
+
+def test_a_lost_market_is_gone_from_the_next_scrape(metrics):
+    for market in ("PK", "BD"):
+        metrics.index.show(publication(market=market))
+        metrics.snapshot_left_out.labels(market).set(1)
+    assert any(("market", "PK") in labels for labels in scrape(metrics)["orders"])
+    metrics.drop_market("PK")
+    left = {
+        name
+        for name, series in scrape(metrics).items()
+        for labels in series
+        if ("market", "PK") in labels
+    }
+    assert left == {"market_info"}
+    assert scrape(metrics)["orders"]
+
+
+def test_a_lost_partition_is_gone_from_the_next_scrape(metrics):
+    for gauge in (metrics.consumer_lag, metrics.watermark, metrics.partition_halted):
+        for partition in ("0", "1"):
+            gauge.labels("orders", partition).set(1)
+    metrics.drop_partition("orders", 0)
+    metrics.drop_partition("orders", 7)  # one that never had a gauge
+    found = scrape(metrics)
+    for name in ("consumer_lag_records", "watermark_timestamp_seconds", "partition_halted"):
+        assert [dict(labels)["partition"] for labels in found[name]] == ["1"]
+
+
+def test_the_largest_members_are_exported_and_the_rest_counted(metrics):
+    metrics.index.show(
+        publication([value(member=f"c{size:02}", number=size) for size in range(45)])
+    )
+    found = scrape(metrics)
+    assert {dict(labels)["category"] for labels in found["orders"]} == {
+        f"c{size:02}" for size in range(5, 45)
+    }
+    assert found["series_dropped_total"] == {frozenset(): 5}
+    assert scrape(metrics)["series_dropped_total"] == {frozenset(): 5}
+
+
+def test_members_of_like_size_do_not_take_turns():
+    metrics = make_metrics(members_max=1)
+
+    def shown(**sizes):
+        metrics.index.show(publication([value(member=m, number=n) for m, n in sizes.items()]))
+        return [dict(labels)["category"] for labels in scrape(metrics)["orders"]]
+
+    assert shown(a=100, b=99) == ["a"]
+    assert shown(a=100, b=105) == ["a"]
+    assert shown(a=100, b=111) == ["b"]
+    assert shown(a=111, b=111) == ["b"]
+
+
+def test_a_worker_exports_no_more_than_its_limit():
+    metrics = make_metrics(series_max=60)
+    for market in ("PK", "BD"):
+        metrics.index.show(
+            publication(market_values(market, [f"c{p}" for p in range(30)]), market=market)
+        )
+    found = scrape(metrics)
+    names = {spec.name for spec in INDEX} - {"index_as_of_timestamp_seconds"}
+    assert sum(len(series) for name, series in found.items() if name in names) == 60
+    assert len(found["market_orders"]) == 8, "the markets' own series come first"
+    assert scrape(metrics)["series_dropped_total"][frozenset()] > 0
+
+
+def test_every_declared_metric_is_exported_and_every_exported_one_declared(metrics):
+    exported = {
+        family.name + ("_total" if family.type == "counter" else ""): family
+        for family in metrics.registry.collect()
+    }
+    declared = {spec.full_name: spec for spec in ALL}
+    assert set(exported) <= set(declared)
+    assert {name for name in declared if name not in exported} == {
+        "ecindex_demand_shift_direction",
+        "ecindex_demand_shift_evidence_ratio",
+        "ecindex_detector_warming",
+    }
+    for name, family in exported.items():
+        assert family.documentation == declared[name].help
+        assert family.type == declared[name].kind
+
+
+def test_the_service_metrics_of_the_contract_are_there(metrics):
+    metrics.events.labels("orders", "accepted").inc(3)
+    metrics.dead_letters.labels("schema").inc()
+    metrics.event_to_publish.observe(2.4)
+    found = scrape(metrics)
+    assert of(found, "events_total", topic="orders", outcome="accepted") == 3
+    assert of(found, "dead_letters_total", reason="schema") == 1
+    assert of(found, "event_to_publish_seconds_bucket", le="2.5") == 1
+    assert of(found, "publish_failures_total", sink="redis") == 0
+    assert of(found, "market_info", market="BD") == 1
+    assert of(found, "build_info", version="0.1.0", edition="1", methodology="0123456789ab") == 1
+
+
+def test_two_workers_in_one_process_do_not_share_metrics():
+    one, other = make_metrics(), make_metrics()
+    one.rebalances.inc()
+    assert other.registry.get_sample_value("ecindex_rebalances_total") == 0
+
+
+def test_names_say_what_they_are():
+    assert len(BY_NAME) == len(ALL)
+    for spec in ALL:
+        assert re.fullmatch(r"[a-z][a-z_]*[a-z]", spec.name)
+        assert spec.name.endswith("_total") == (spec.kind is Kind.COUNTER)
+        assert bool(spec.buckets) == (spec.kind is Kind.HISTOGRAM)
+        assert list(spec.buckets) == sorted(set(spec.buckets))
+        assert spec.help.endswith(".") or ".." in spec.help
+
+
+def test_the_scrape_is_valid_openmetrics(metrics):
+    metrics.index.show(publication(market_values("PK", ["books", "toys"])))
+    text = generate_openmetrics(metrics.registry).decode()
+    names = {family.name for family in parse_openmetrics(text)}
+    assert "ecindex_category_share_ratio" in names
+    assert "_created" not in text

@@ -1,0 +1,129 @@
+"""Exit codes and what is said on the way: 0 ok, 1 something is wrong, 2 usage or settings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli import app
+from streams.ops import ports
+
+COMMANDS = ("topics", "worker", "up", "demo", "show", "simulate", "import", "audit", "bench")
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a command in this process, without the settings of whoever runs the tests."""
+    for name in ("ECINDEX_CONFIG", "ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "ECINDEX_REDIS__URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*arguments, env=None):
+        return CliRunner().invoke(app, arguments, env=env)
+
+    return invoke
+
+
+@pytest.fixture
+def nowhere():
+    """An address where nothing listens."""
+    return f"{ports.LOOPBACK}:{ports.choose(1)[0]}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(run, command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_help_imports_nothing_that_a_worker_needs():
+    """Two seconds of imports before `--help` answers, and before `demo` starts Kafka."""
+    code = (
+        "import sys, streams.cli\n"
+        "print([name for name in ('faust', 'redis', 'aiohttp', 'aiokafka', 'pydantic', 'numpy')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_setting_of_the_command_line_that_is_wrong_is_named(run):
+    result = run("topics", "check", "--bootstrap", "no-port")
+    assert result.exit_code == 2
+    assert "kafka.bootstrap_servers" in result.stderr
+    assert "'no-port'" in result.stderr
+    assert "command line" in result.stderr
+
+
+def test_a_setting_of_the_environment_that_is_wrong_is_named(run):
+    result = run("up", env={"ECINDEX_INTERVALS__STALE_AFTER_S": "soon"})
+    assert result.exit_code == 2
+    assert "intervals.stale_after_s" in result.stderr
+    assert "environment ECINDEX_INTERVALS__STALE_AFTER_S" in result.stderr
+
+
+def test_a_setting_nobody_knows_is_named_with_the_one_that_was_meant(run, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text('[redis]\nurll = "redis://127.0.0.1:1/0"\n')
+    result = run("show", "--config", str(config))
+    assert result.exit_code == 2
+    assert "redis.urll" in result.stderr
+    assert "did you mean redis.url?" in result.stderr
+
+
+def test_an_option_nobody_knows_is_usage(run):
+    assert run("up", "--wrokers", "2").exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["soon", "0s", "-5s", "inf", "5 minutes", ""])
+def test_a_duration_that_is_none_is_usage(run, text):
+    result = run("demo", "--for", text)
+    assert result.exit_code == 2
+    assert "--for" in result.stderr
+
+
+def test_watching_and_json_exclude_each_other(run):
+    result = run("show", "--watch", "--json")
+    assert result.exit_code == 2
+
+
+def test_no_redis_is_something_wrong_and_its_address_is_named(run, nowhere):
+    result = run("show", "--redis", f"redis://{nowhere}/0")
+    assert result.exit_code == 1
+    assert nowhere in result.stderr
+
+
+def test_no_kafka_is_something_wrong_and_its_address_is_named(run, nowhere):
+    result = run("topics", "check", "--bootstrap", nowhere)
+    assert result.exit_code == 1
+    assert nowhere in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [("demo",), ("up",), ("bench", "fold")])
+def test_without_the_extra_the_command_that_installs_it_is_named(arguments):
+    """A production machine has no psutil; where it is missing is an import hook's business."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'psutil':\n"
+        "            raise ModuleNotFoundError(\"No module named 'psutil'\", name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from streams.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "pip install 'ecindex[local]'" in done.stderr
+    assert "Traceback" not in done.stderr

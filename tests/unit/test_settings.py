@@ -1,0 +1,260 @@
+"""Settings: three sources, rising; whatever is wrong is named with where it came from."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from streams.settings import (
+    Settings,
+    SettingsError,
+    as_toml,
+    default_config,
+    describe,
+    environment_without_settings,
+    load_methodology,
+    load_settings,
+    local_settings,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch) -> None:
+    for name in list(os.environ):  # noqa: TID251 - a developer's own must not reach the tests
+        if name.startswith("ECINDEX_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text) -> Path:
+        path = tmp_path / "my.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def problems(file=None, overrides=None):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, overrides)
+    return caught.value.problems
+
+
+def origin(settings, name):
+    return next(found.origin for found in describe(settings) if found.setting == name)
+
+
+def test_each_source_is_stronger_than_the_one_before(config, monkeypatch):
+    file = config('[topics]\norders = "of-file"\npayments = "of-file"\nprefix = "of-file"\n')
+    monkeypatch.setenv("ECINDEX_TOPICS__PAYMENTS", "of-env")
+    monkeypatch.setenv("ECINDEX_TOPICS__PREFIX", "of-env")
+    settings = load_settings(file, {"topics.prefix": "of-cli", "redis.url": None})
+    topics = settings.topics
+    assert (topics.orders, topics.payments, topics.prefix) == ("of-file", "of-env", "of-cli")
+    assert origin(settings, "topics.orders") == f"file {file}"
+    assert origin(settings, "topics.payments") == "environment ECINDEX_TOPICS__PAYMENTS"
+    assert origin(settings, "topics.prefix") == "command line"
+    assert origin(settings, "redis.url") == "default"
+
+
+def test_the_file_that_the_environment_names_is_read(config, monkeypatch):
+    monkeypatch.setenv("ECINDEX_CONFIG", str(config("[metrics]\nport = 9_464\n")))
+    assert load_settings().metrics.port == 9_464
+
+
+def test_a_file_that_is_named_must_exist_and_be_toml(tmp_path, config):
+    assert problems(file=tmp_path / "absent.toml")[0].setting == "config"
+    assert "TOML" in str(problems(file=config("[metrics\n"))[0])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "setting", "expected"),
+    [
+        ("ECINDEX_METRICS__PORT", "http", "metrics.port", "integer"),
+        ("ECINDEX_METRICS__PORT", "70000", "metrics.port", "65535"),
+        ("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "kafka", "kafka.bootstrap_servers", "host:port"),
+        ("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "k:0", "kafka.bootstrap_servers", "host:port"),
+        ("ECINDEX_KAFKA__HEARTBEAT_MS", "2001", "kafka.heartbeat_ms", "at most a third"),
+        ("ECINDEX_INTERVALS__CHECKPOINT_BYTES", "921601", "intervals.checkpoint_bytes", "921600"),
+        ("ECINDEX_LOG__LEVEL", "loud", "log.level", "'debug', 'info'"),
+        ("ECINDEX_TOPICS__PREFIX", "a b", "topics.prefix", "pattern"),
+        ("ECINDEX_REDIS__URL", "http://x", "redis.url", "redis://"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_was_found(
+    monkeypatch, variable, value, setting, expected
+):
+    monkeypatch.setenv(variable, value)
+    (problem,) = problems()
+    assert problem.setting == setting
+    assert problem.found == repr(value)
+    assert problem.origin == f"environment {variable}"
+    assert expected in problem.expected
+
+
+def test_every_problem_is_reported_at_once(config, monkeypatch):
+    monkeypatch.setenv("ECINDEX_LOG__LEVEL", "loud")
+    file = config('[metrics]\nport = "x"\n')
+    found = problems(file=file, overrides={"limits.dedupe_ids_max": 0})
+    assert {problem.setting for problem in found} == {
+        "log.level",
+        "metrics.port",
+        "limits.dedupe_ids_max",
+    }
+
+
+def test_an_unknown_setting_stops_start_up_and_the_nearest_one_is_proposed(config, monkeypatch):
+    (problem,) = problems(file=config('[kafka]\nbootstrap_server = "a:1"\n'))
+    assert "did you mean kafka.bootstrap_servers?" in problem.expected
+    monkeypatch.setenv("ECINDEX_KAFKA__SASL_PASWORD", "hunter2")
+    (problem,) = problems()
+    assert problem.setting == "kafka.sasl_pasword"
+    assert "hunter2" not in str(problem), "what was meant may have been a secret"
+
+
+def test_a_value_where_a_table_belongs_is_an_error(config):
+    (problem,) = problems(file=config("kafka = 3\n"))
+    assert "table" in problem.expected
+
+
+def test_secrets_are_never_shown(monkeypatch):
+    monkeypatch.setenv("ECINDEX_KAFKA__SASL_PASSWORD", "hunter2")
+    monkeypatch.setenv("ECINDEX_REDIS__PASSWORD", "hunter2")
+    settings = load_settings()
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in repr(describe(settings))
+    monkeypatch.setenv("ECINDEX_REDIS__URL", "redis://:hunter2@host:6379/0")
+    (problem,) = problems()
+    assert "redis.password" in problem.expected
+    assert "hunter2" not in str(problem)
+
+
+def test_sasl_needs_a_user_and_a_password():
+    found = problems(overrides={"kafka.security_protocol": "SASL_SSL"})
+    assert [problem.setting for problem in found] == ["kafka.sasl_username", "kafka.sasl_password"]
+
+
+def test_client_options_carry_what_the_protocol_needs():
+    plain = load_settings(overrides={"kafka.bootstrap_servers": "a:1,[::1]:2"})
+    assert plain.kafka.client_options() == {
+        "bootstrap_servers": "a:1,[::1]:2",
+        "security_protocol": "PLAINTEXT",
+    }
+    secured = load_settings(
+        overrides={
+            "kafka.security_protocol": "SASL_SSL",
+            "kafka.sasl_username": "u",
+            "kafka.sasl_password": "p",
+        }
+    ).kafka.client_options()
+    assert (secured["sasl_plain_username"], secured["sasl_plain_password"]) == ("u", "p")
+    assert secured["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert secured["ssl_context"].verify_mode is ssl.CERT_REQUIRED
+    assert secured["ssl_context"].check_hostname
+
+
+def test_paths_of_the_file_are_relative_to_the_file(config):
+    file = config('methodology = "mine.toml"\n')
+    assert load_settings(file).methodology == file.parent / "mine.toml"
+
+
+def test_the_default_methodology_is_found_and_a_broken_one_is_named(tmp_path):
+    assert load_methodology(load_settings()).edition >= 1
+    path = tmp_path / "methodology.toml"
+    for content in (None, "edition = 0\n"):
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(SettingsError) as caught:
+            load_methodology(load_settings(overrides={"methodology": path}))
+        assert caught.value.problems[0].setting == "methodology"
+        assert caught.value.problems[0].found == str(path)
+
+
+def test_names_carry_the_prefix_and_the_edition():
+    settings = load_settings(overrides={"topics.prefix": "shop"})
+    assert settings.topics.partials == "shop.partials"
+    assert settings.topics.dead_letters == "shop.dead-letters"
+    assert settings.group(3) == "shop-e3"
+    assert settings.table("orders", 3) == "orders-e3"
+
+
+def test_settings_are_frozen_and_constructing_them_reads_no_environment(monkeypatch):
+    monkeypatch.setenv("ECINDEX_METRICS__PORT", "1")
+    settings = Settings()
+    assert settings.metrics.port == 0
+    with pytest.raises(ValidationError):
+        settings.metrics = settings.board
+    with pytest.raises(ValidationError):
+        settings.metrics.port = 2
+
+
+def test_the_shipped_file_shows_every_setting_with_its_default():
+    lines = default_config("ecindex.toml").read_text().splitlines()
+    shown = [line.removeprefix("# ") for line in lines if line.startswith("[") or " =" in line]
+    set_lines = [line for line in shown if not line.split("#")[0].rstrip().endswith("=")]
+    values = tomllib.loads("\n".join(set_lines))
+    unset = {line.split(" =")[0] for line in shown if line not in set_lines}
+    defaults = Settings().model_dump(mode="json")
+    for name in ("methodology", "data_dir", "cache_dir"):  # differ by machine
+        assert values.pop(name)
+        defaults.pop(name)
+    for section, found in defaults.items():
+        missing = found.keys() - values[section].keys()
+        assert all(found[name] is None for name in missing)
+        assert missing <= unset
+        assert values[section] == {name: found[name] for name in values[section]}
+    assert values.keys() == defaults.keys()
+
+
+class TestHandedToAnotherProcess:
+    """`up` and `demo` resolve the settings once, for workers that must not ask elsewhere."""
+
+    def test_a_written_file_says_the_same(self, config, tmp_path):
+        given = {
+            "kafka.fetch_max_wait_ms": 30,
+            "topics.orders": "of-cli",
+            "topics.replication_factor": 2,
+            "data_dir": tmp_path / 'a "quoted" \u00fc dir',
+            "intervals.stale_after_s": 61,
+        }
+        settings = load_settings(config(""), given)
+        read_back = load_settings(config(as_toml(settings)))
+        assert read_back.model_dump() == settings.model_dump()
+
+    def test_no_secret_is_written(self, config):
+        settings = load_settings(config(""), {"redis.password": "tell nobody"})
+        assert "tell nobody" not in as_toml(settings)
+
+    def test_local_servers_get_no_credentials_and_no_other_address(self, config, monkeypatch):
+        monkeypatch.setenv("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "production:9092")
+        monkeypatch.setenv("ECINDEX_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+        monkeypatch.setenv("ECINDEX_KAFKA__SASL_USERNAME", "me")
+        monkeypatch.setenv("ECINDEX_KAFKA__SASL_PASSWORD", "tell nobody")
+        monkeypatch.setenv("ECINDEX_REDIS__PASSWORD", "tell nobody")
+        monkeypatch.setenv("ECINDEX_INTERVALS__STALE_AFTER_S", "61")
+        local = local_settings(
+            load_settings(config("")),
+            bootstrap="127.0.0.1:1",
+            redis_url="redis://127.0.0.1:2/0",
+            data_dir=Path("/somewhere"),
+        )
+        assert local.kafka.client_options() == {
+            "bootstrap_servers": "127.0.0.1:1",
+            "security_protocol": "PLAINTEXT",
+        }
+        assert local.redis.password is None
+        assert local.intervals.stale_after_s == 61
+
+    def test_their_environment_says_nothing_of_ours(self, monkeypatch):
+        monkeypatch.setenv("ECINDEX_CONFIG", "mine.toml")
+        monkeypatch.setenv("ECINDEX_REDIS__URL", "redis://production:6379/0")
+        monkeypatch.setenv("LANG_OF_TEST", "C")
+        environment = environment_without_settings()
+        assert not [name for name in environment if name.startswith("ECINDEX_")]
+        assert environment["LANG_OF_TEST"] == "C"

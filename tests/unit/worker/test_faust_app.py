@@ -1,0 +1,118 @@
+"""The app: settings that an incident or a measurement asked for, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+from faust import streams as faust_streams
+from faust.types import TP
+from mode import CrashingSupervisor
+
+from streams.worker.consumer import _ReadOffsets
+from streams.worker.consumer_thread import FetchSettings
+from streams.worker.faust_app import AppSettings, Hooks, create_faust_app
+from streams.worker.recovery import LoudRecovery, LoudTableManager
+from streams.worker.stops import ExitCode, Fatal
+from streams.worker.transport import ChunkTransport
+
+
+class FromTheBeginning:
+    def next_offset(self, sp):
+        return None
+
+
+async def nothing(sps):
+    pass
+
+
+@pytest.fixture
+def make(tmp_path):
+    def made(**settings):
+        return create_faust_app(
+            AppSettings("ec-e1", "127.0.0.1:1", tmp_path, **settings),
+            chunk_topics=frozenset({"orders"}),
+            positions=FromTheBeginning(),
+            hooks=Hooks(lambda sps: None, nothing),
+        )
+
+    return made
+
+
+def test_the_settings_that_matter(make):
+    conf = make(session_timeout_s=8.0).conf
+    assert conf.broker_session_timeout == 8.0
+    assert conf.broker_heartbeat_interval <= 8.0 / 3
+    assert conf.broker_request_timeout > conf.broker_rebalance_timeout
+    assert conf.broker_max_poll_interval == 1e6
+    assert conf.consumer_auto_offset_reset == "earliest"
+    assert conf.table_standby_replicas == 0
+    assert conf.topic_allow_declare is False
+    assert conf.topic_disable_leader is True
+    assert conf.web_enabled is False
+    assert conf.worker_redirect_stdouts is False
+    assert str(conf.store) == "memory:"
+    assert conf.stream_recovery_delay == 0.0
+    assert conf.processing_guarantee.name == "AT_LEAST_ONCE"
+
+
+def test_two_workers_have_two_urls(make):
+    assert make().conf.canonical_url != make().conf.canonical_url
+
+
+def test_the_transport_and_the_table_manager_are_ours(make):
+    app = make()
+    assert type(app.transport) is ChunkTransport
+    assert type(app.tables) is LoudTableManager
+    assert type(app.tables.recovery) is LoudRecovery
+    assert list(app.boot_strategy.kafka_producer()) == []
+
+
+def test_half_a_session_is_the_limit_of_being_away(make):
+    assert make(session_timeout_s=8.0).presence.limit_ms == 4000
+
+
+def test_nothing_is_published_once_the_process_ends(make):
+    app = make()
+    assert app.may_publish
+    app.switch.trip(Fatal(ExitCode.NO_PROGRESS, "planted"))
+    assert not app.may_publish
+
+
+def test_an_agent_has_its_name_its_bound_and_no_second_life(make):
+    app = make(fetch=FetchSettings(queue_chunks=5))
+    agent = app.chunk_agent("orders", nothing, name="level1-orders")
+    assert agent.name.endswith("level1-orders")
+    assert agent.concurrency == 1
+    assert agent.supervisor_strategy is CrashingSupervisor
+    assert (agent.channel.maxsize, agent.channel.acks) == (5, False)
+
+
+def test_a_topic_that_is_no_chunk_topic_is_refused(make):
+    with pytest.raises(AssertionError, match="payments is not a chunk topic"):
+        make().chunk_agent("payments", nothing, name="x")
+    with pytest.raises(AssertionError, match="payments is not a chunk topic"):
+        make().partition_table("x", source="payments", partitions=1)
+
+
+def test_the_pure_python_iterator_is_refused_by_name(make, monkeypatch):
+    monkeypatch.setattr(faust_streams, "_CStreamIterator", None)
+    with pytest.raises(Fatal, match="compiled stream iterator is missing") as raised:
+        make()
+    assert raised.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("wait_ms", [0, 501])
+def test_a_wait_that_would_starve_idle_partitions_is_refused(wait_ms):
+    with pytest.raises(ValueError, match="max_wait_ms"):
+        FetchSettings(max_wait_ms=wait_ms)
+
+
+def test_read_offsets_know_nothing_of_chunk_topics():
+    """Faust drops what is below them: after a re-seek that would be every chunk."""
+    offsets = _ReadOffsets(frozenset({"orders"}))
+    offsets[TP("orders", 0)] = 500
+    offsets.update({TP("orders", 1): 500, TP("changelog", 0): 7})
+    assert offsets[TP("orders", 0)] is None
+    assert offsets[TP("orders", 1)] is None
+    assert offsets[TP("changelog", 0)] == 7
+    assert offsets[TP("changelog", 1)] is None
+    assert offsets.pop(TP("orders", 0), None) is None

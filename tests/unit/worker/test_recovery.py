@@ -1,0 +1,107 @@
+"""Recovery says why it ends: a late broker call is not "the service was stopped"."""
+
+from __future__ import annotations
+
+import asyncio
+
+import faust
+import pytest
+from faust.tables.recovery import RebalanceAgain, ServiceStopped
+
+from streams.flow.chunk import SourcePartition
+from streams.worker.intake import Intake
+from streams.worker.recovery import LoudRecovery
+from streams.worker.stops import ExitCode, Fatal
+
+
+@pytest.fixture
+async def recovery():
+    app = faust.App("seam", broker="kafka://127.0.0.1:1", autodiscover=False)
+    return LoudRecovery(app, app.tables)
+
+
+async def test_a_call_in_time_is_waited_for(recovery):
+    await recovery._wait(asyncio.sleep(0), timeout=5)
+
+
+async def test_a_late_call_raises_with_its_limit(recovery):
+    with pytest.raises(Fatal, match=r"took longer than 0\.05 s") as raised:
+        await recovery._wait(asyncio.sleep(60), timeout=0.05)
+    assert raised.value.code == ExitCode.RECOVERY_STUCK
+
+
+async def test_an_error_in_the_call_comes_out(recovery):
+    async def fail():
+        raise ValueError("planted")
+
+    with pytest.raises(ValueError, match="planted"):
+        await recovery._wait(fail())
+
+
+async def test_the_next_rebalance_interrupts_it(recovery):
+    cancelled = asyncio.Event()
+
+    async def endless():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    waiting = asyncio.create_task(recovery._wait(endless(), timeout=60))
+    await asyncio.sleep(0.01)
+    recovery.signal_recovery_start.set()
+    with pytest.raises(RebalanceAgain):
+        await waiting
+    await asyncio.wait_for(cancelled.wait(), 1)
+
+
+async def test_a_stop_interrupts_it(recovery):
+    waiting = asyncio.create_task(recovery._wait(asyncio.sleep(60)))
+    await asyncio.sleep(0.01)
+    recovery._stopped.set()
+    with pytest.raises(ServiceStopped):
+        await waiting
+
+
+async def test_half_recovered_tables_are_never_opened(recovery):
+    """Faust swallows a rebalance while it waits for changelogs, and would go on from there."""
+    recovery.need_recovery = lambda: True
+    with pytest.raises(RebalanceAgain):
+        await recovery.on_recovery_completed(1)
+
+
+class Assigned:
+    """A consumer that owns one partition for as long as it lives."""
+
+    class _thread:  # noqa: N801 - Faust's name
+        @staticmethod
+        def _ensure_consumer():
+            return Assigned
+
+    @staticmethod
+    def assignment():
+        return {SourcePartition("orders", 0)}
+
+    @staticmethod
+    def partitions_for_topic(topic):
+        return {0}
+
+
+async def test_a_revocation_while_the_states_are_built_opens_nothing(recovery):
+    """Revoked, not yet assigned anew: the generation is still the same.
+
+    The states were dropped by the revocation, so the partitions were opened without any, from the
+    beginning of their logs, and some of them were not even ours any more.
+    """
+    app = recovery.app
+    app.intake = Intake({"orders"})
+    app.consumer = Assigned()
+    app.consumer_generation_id = 7
+
+    async def on_recovered(sps):
+        app.intake.close(sps)
+
+    app.on_recovered = on_recovered
+    with pytest.raises(RebalanceAgain):
+        await recovery._open_sources(7)
+    assert not app.intake.owned

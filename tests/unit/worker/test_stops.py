@@ -1,0 +1,72 @@
+"""The switch trips once; being away is noticed whoever looks first, and not forgotten."""
+
+from __future__ import annotations
+
+import threading
+
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
+
+
+class Clock:
+    now = 0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_first_reason_stands_and_every_listener_hears_it():
+    switch, heard = StopSwitch(), []
+    switch.listen(heard.append)
+    first = Fatal(ExitCode.SEND_FAILED, "first")
+    switch.trip(first)
+    switch.trip(Fatal(ExitCode.CRASHED, "second"))
+    switch.listen(heard.append)
+    assert heard == [first, first]
+    assert switch.reason is first
+
+
+def test_many_threads_trip_it_once():
+    switch, heard = StopSwitch(), []
+    switch.listen(heard.append)
+    threads = [
+        threading.Thread(target=switch.trip, args=(Fatal(ExitCode.CRASHED, str(n)),))
+        for n in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(heard) == 1
+
+
+def test_before_the_first_beat_nobody_is_away():
+    clock = Clock()
+    presence = Presence(3000, clock)
+    clock.now = 1_000_000
+    assert presence.away_ms() is None
+
+
+def test_a_beat_within_the_limit_keeps_present():
+    clock = Clock()
+    presence = Presence(3000, clock)
+    for clock.now in range(0, 30_000, 3000):
+        presence.beat()
+        assert presence.away_ms() is None
+
+
+def test_a_beat_after_the_wake_up_does_not_wipe_out_that_we_were_away():
+    clock = Clock()
+    presence = Presence(3000, clock)
+    presence.beat()
+    clock.now = 8000
+    presence.beat()
+    presence.beat()
+    assert presence.away_ms() == 8000
+
+
+def test_the_sender_notices_before_the_first_beat():
+    clock = Clock()
+    presence = Presence(3000, clock)
+    presence.beat()
+    clock.now = 3001
+    assert presence.away_ms() == 3001
