@@ -62,12 +62,10 @@ class Stage:
         name = next(name for name in worker.producer.queues if name.startswith(log))
         worker.producer.land(name, count)
 
-    def mark(self, name: str) -> None:
-        """One quiet turn of a source partition: a mark as of now, landed."""
-        worker = self.owner(name)
-        self.go(worker, "nothing to fold")
-        self.go(worker, "sent")
-        worker.producer.land_all()
+    def rest(self, *names: str) -> None:
+        """Source partitions or level 2 run until there is nothing left to do."""
+        for name in names:
+            self.world.rest(self.owner(name))
 
     def kill(self, worker: Worker) -> Worker:
         """Nothing more of it lands; its heir."""
@@ -169,10 +167,13 @@ def test_v04_a_zombies_older_row_does_not_replace_its_heirs(off):
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
         stage.produce("orders-0", "a")
-        stage.go(worker, "sent", flush=False, lands=False)  # through 0, queued
+        stage.tick(MINUTE_MS)
+        stage.go(worker, "folded")
+        stage.go(worker, "sent 1", flush=False, lands=False)  # through 0, queued
         heir = stage.pause(worker)
-        stage.produce("orders-0", "b")
-        stage.go(heir, "sent", flush=False)
+        stage.produce("orders-0", "b", MINUTE_MS)
+        stage.go(heir, "folded")
+        stage.go(heir, "sent 1", flush=False)
         stage.land(heir, "partials")  # through 1
         stage.land(worker, "partials")  # through 0, later
         stage.compact()
@@ -215,22 +216,14 @@ def test_v05_no_branch_deletes_what_another_needs(off):
 
 def _quiet_partition(stage: Stage) -> None:
     """orders-0 goes on for ten weeks while orders-1 is quiet with an open pane."""
-    zero, one, level2 = stage.owner("orders-0"), stage.owner("orders-1"), stage.owner("level2-0")
-    for owner in (stage.owner("payments-0"), stage.owner("payments-1")):
-        stage.go(owner, "sent")
-        owner.producer.land_all()
+    stage.rest("payments-0", "payments-1")
     stage.produce("orders-0", "a")
     stage.produce("orders-1", "b")
-    stage.go(zero, "committed")
-    stage.go(one, "committed")
+    stage.rest("orders-0", "orders-1")
     for number in range(5):
         stage.tick(14 * DAY_MS)
         stage.produce("orders-0", f"c{number}")
-        stage.go(zero, "committed")
-        zero.producer.land_all()
-        stage.go(level2, "applied")
-        stage.go(level2, "nothing to apply")
-        level2.producer.land_all()
+        stage.rest("orders-0", "level2-0")
         stage.compact()
 
 
@@ -239,13 +232,10 @@ def test_v06_rows_outlive_any_silence(off):
     def script(stage: Stage) -> None:
         _quiet_partition(stage)
         level2 = stage.kill(stage.owner("level2-0"))
-        stage.go(level2, "journal")
+        stage.rest("level2-0")
         stage.produce("orders-1", "d")
         # A row that closes now, its tombstone or its merged record first:
-        one = stage.owner("orders-1")
-        stage.go(one, "committed")
-        one.producer.land_all()
-        stage.go(level2, "applied")
+        stage.rest("orders-1")
         for _ in range(30):
             level2.step(lands=True)
             if "partials-0" in level2.producer.queues:
@@ -302,7 +292,7 @@ def test_v08_level_twos_clock_makes_nothing_final(off):
         stage.world.settle()
         stage.produce("orders-0", "b")  # arrives, and the owner of the partition stalls
         stage.tick(2 * HOUR_MS)
-        stage.mark("payments-0")
+        stage.rest("payments-0")
         stage.go(level2, "applied")
         stage.go(level2, "nothing to apply")
         stage.go(worker, "committed")
@@ -318,8 +308,7 @@ def test_v09_a_new_owners_floor_is_no_lower_than_redis(off):
         stage.world.settle()
         level2 = stage.owner("level2-0")
         stage.tick(HOUR_MS)
-        for name in ("orders-0", "payments-0"):
-            stage.mark(name)
+        stage.rest("orders-0", "payments-0")
         stage.go(level2, "redis took AA")
         level2 = stage.kill(level2)
         # The partition's heir is not caught up: its mark says less, and counts as it knows more.
@@ -365,24 +354,21 @@ def test_v11_an_emptied_redis_may_take_an_older_value_from_a_paused_publisher():
     stage.world.settle()
     zombie = stage.owner("level2-0")
     stage.tick(PANE)
-    for name in ("orders-0", "payments-0"):
-        stage.mark(name)
+    stage.rest("orders-0", "payments-0")
     stage.go(zombie, "fence record of AA")  # the next thing it does is to write to Redis
-    older = zombie.compiled.through
+    older = stage.world.oracle._through[id(stage.world.oracle._publications[-1])]
     heir = stage.pause(zombie)
+    zombie.only = 1  # its publishing goes on, it applies nothing more
     stage.tick(PANE)
-    for name in ("orders-0", "payments-0"):
-        stage.mark(name)
+    stage.rest("orders-0", "payments-0")
     stage.go(heir, "redis took AA")
     newer = stage.world.redis.fences["AA"]
     stage.world.redis.fences.clear()  # FLUSHALL, or a restart without persistence
     with pytest.raises(Violation, match="P3"):
         stage.go(zombie, "redis took AA")
-    assert zombie.compiled.through == older
     stage.world.redis.fences["AA"] = newer.__class__(newer.edition, newer.as_of_ms - PANE, older)
     stage.tick(PANE)
-    for name in ("orders-0", "payments-0"):
-        stage.mark(name)
+    stage.rest("orders-0", "payments-0")
     stage.go(heir, "redis took AA")
     assert stage.world.redis.fences["AA"] > newer
 
@@ -392,11 +378,12 @@ def test_v12_a_zombies_older_day_row_does_not_replace_its_heirs(off):
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
         stage.produce("orders-0", "a")
+        stage.go(worker, "folded")
         stage.go(worker, "flush", lands=False)  # its day row, through 0, waits in the producer
         heir = stage.pause(worker)
         for name in "bc":
             stage.produce("orders-0", name)
-        stage.go(heir, "committed")  # through 2
+        stage.rest("orders-0")  # through 2
         stage.land(worker, "partials")
         stage.compact()
         stage.tick(PANE)

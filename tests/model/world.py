@@ -267,17 +267,21 @@ class World:
             for worker in self.owners:
                 if not isinstance(worker, kind):
                     continue
-                worker.size, worker.rests, worker.only = 1_000, 0, None
-                worker.wants_flush = worker.wants_partials = True
-                if isinstance(worker, Level2):
-                    worker.quiet = dict.fromkeys(worker.quiet, 0)
-                for _ in range(600):
-                    worker.step(lands=True)
-                    if worker.rests >= 2:  # the first turn may have begun before there was work
-                        break
-                else:
-                    raise Violation("P0", f"{self.name(worker)} never comes to rest")
-                worker.producer.land_all()
+                self.rest(worker)
+
+    def rest(self, worker: Worker) -> None:
+        """Let one worker run until there is nothing left to do."""
+        worker.size, worker.rests, worker.only = 1_000, 0, None
+        worker.wants_flush = worker.wants_partials = True
+        if isinstance(worker, Level2):
+            worker.quiet = dict.fromkeys(worker.quiet, 0)
+        for _ in range(600):
+            worker.step(lands=True)
+            if worker.rests >= 2:  # the first turn may have begun before there was work
+                break
+        else:
+            raise Violation("P0", f"{self.name(worker)} never comes to rest")
+        worker.producer.land_all()
 
     def replace(self, kinds: tuple) -> None:
         """Processes end at rest, everything that can be compacted is, heirs take over."""
