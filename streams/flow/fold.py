@@ -243,6 +243,10 @@ class SourceFold:
         state = self.markets[key.market]
         return key.slot in (state.panes if key.book == LIVE else state.days)
 
+    def is_unsent(self, key: SlotKey) -> bool:
+        """Whether the slot changed since its last partial."""
+        return key in self._touched[PARTIAL]
+
     def slot(self, key: SlotKey) -> Pane | Day | None:
         """Open slot of the key."""
         state = self.markets[key.market]

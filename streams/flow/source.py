@@ -64,6 +64,8 @@ class SourceLevel:
         self._edition = methodology.edition
         self._out_of_order_ms = methodology.out_of_order_ms
         self._step_ms = methodology.step_ms
+        self._unacknowledged: set[SlotKey] = set()
+        """Slots whose row was sent since the last flush was built."""
         self._marked_steps: dict[int, list[int | None]] = {}
         self._partition_of = {
             market: partition_of(market, partials_partitions) for market in methodology.markets
@@ -79,7 +81,9 @@ class SourceLevel:
 
     def recover(self, records: dict[bytes, bytes]) -> list[Send]:
         """Rebuild from the checkpoint table's records of this partition; rows to send again."""
-        return [self._send(found.key, found.row) for found in self.chain.recover(records)]
+        sends = [self._send(found.key, found.row) for found in self.chain.recover(records)]
+        self._unacknowledged.clear()  # they are acknowledged before the first flush
+        return sends
 
     def take(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold part of a chunk."""
@@ -160,10 +164,15 @@ class SourceLevel:
         return (progress_ms - self._out_of_order_ms) // self._step_ms
 
     def flush(self) -> Flush:
-        """Build the next checkpoint record."""
-        return self.chain.flush()
+        """Build the next checkpoint record.
+
+        The caller's acknowledgements: everything sent before the last flush, and that flush.
+        """
+        unacknowledged, self._unacknowledged = self._unacknowledged, set()
+        return self.chain.flush(unacknowledged)
 
     def _send(self, key: SlotKey, row: Row) -> Send:
+        self._unacknowledged.add(key)
         record = PartialRecord(self._edition, self.through, to_wire(row))
         return Send(
             self._partition_of[key.market],

@@ -151,6 +151,13 @@ def _write_shared(self, batch, base: str, value: bytes) -> None:
     batch.writes.append((f"{base}|".encode(), value))
 
 
+def _forget_unacknowledged(original):
+    def flush(self, unacknowledged=frozenset()):
+        return original(self)
+
+    return flush
+
+
 SWITCHES = [
     Switch("contiguity guard off", "rule 2", glue="no_guard"),
     Switch(
@@ -175,6 +182,13 @@ SWITCHES = [
         "foreign records deleted at once",
         "rule 3, V5",
         patches=lambda: [patch.object(chain.Chain, "_deletes", _delete_all_foreign)],
+    ),
+    Switch(
+        "records retired before their rows were acknowledged",
+        "rule 3, V2",
+        patches=lambda: [
+            patch.object(chain.Chain, "flush", _forget_unacknowledged(chain.Chain.flush))
+        ],
     ),
     Switch("retired records deleted before the flush", "rule 3, V5", glue="delete_early"),
     Switch(
