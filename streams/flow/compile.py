@@ -176,13 +176,15 @@ class PartitionCompile:
         if mark.edition != self.methodology.edition:
             self.foreign_records += 1
             return
+        for market in self.markets.values():
+            market.note_live(mark)  # an older mark shows it as well: it was so once
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:
             return
         self.marks[sp] = best
         for market in self.markets.values():
-            market.marked(sp, best)
+            market.fold_closed(sp, best)
 
     # -- publishing ------------------------------------------------------------------------------
 

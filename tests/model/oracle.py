@@ -215,17 +215,17 @@ class Oracle:
                 key = (slot.market, sp.topic)
                 view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
             return
-        old = view.marks.get(sp)
         new = what
-        if old is not None and (
-            new.through < old.through
-            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
-        ):
-            return
-        view.marks[sp] = new  # type: ignore[assignment]
         for market, watermark_ms in new.watermarks.items():
             if watermark_ms >= new.sent_at - LIVE_WITHIN_MS:
                 view.live.add(market)
+        old = view.marks.get(sp)
+        worse = old is not None and (
+            new.through < old.through
+            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
+        )
+        if not worse:
+            view.marks[sp] = new  # type: ignore[assignment]
         for market in self.rules.markets:
             for topic in self.world.sps_by_topic:
                 progress_ms = self.progress(view, market, topic)

@@ -215,6 +215,13 @@ class World:
         self.owners[at] = self.heir(worker)
         return f"{self.name(worker)} is killed, {self.owners[at].nonce} takes over"
 
+    def _do_lose(self, index: int, choice: int) -> str:
+        """The owner goes on without an acknowledgement until it can no more, then it is killed."""
+        worker = self._owner(index)
+        picks = random.Random(choice)
+        text = self._run(worker, picks.choice((4, 8, 16)), picks.choice((1, 5)), 3)
+        return f"{text}; {self._do_crash(index, choice)}"
+
     def _do_pause(self, index: int) -> str:
         at = index % len(self.owners)
         worker = self.owners[at]
