@@ -148,7 +148,7 @@ def _final_of_seen(original):
 
 
 def _write_shared(self, batch, base: str, value: bytes) -> None:
-    batch.writes.append((f"{base}|".encode(), value))
+    batch.writes.append((f"{base}|".encode(), value))  # the draft: one key for all
 
 
 def _forget_unacknowledged(original):

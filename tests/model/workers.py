@@ -290,7 +290,7 @@ class Level2(Worker):
 
     partition: int = field(kw_only=True)
     compiled: PartitionCompile | None = None
-    read_bound: int = 0
+    read_bound: int = 2**60
     """No compaction while this worker lives may reach beyond: takeovers are shorter than the lag."""
     as_of_floor: dict[str, int] = field(default_factory=dict)
     replayed: bool = False
@@ -329,7 +329,7 @@ class Level2(Worker):
         while True:
             start = compiled.through + 1
             if start < log.end:
-                records, last = log.read(start, 3 * self.size)
+                records, last = log.read(start, round(3 * self.size))
                 compiled.apply(chunk_of(sp, records, start, last, start))
                 self.done = f"applied {len(records)} through {compiled.through}"
                 self._busy()
