@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import msgspec
@@ -141,8 +142,12 @@ class Chain:
         """Records in the chain."""
         return len(self._entries)
 
-    def flush(self) -> Flush:
-        """Build the next record: what was touched, and what of the oldest records still lives."""
+    def flush(self, unacknowledged: AbstractSet[SlotKey] = frozenset()) -> Flush:
+        """Build the next record: what was touched, and what of the oldest records still lives.
+
+        ``unacknowledged``: slots whose row is on its way to level 2 only now. A record that alone
+        holds one of them, closed, is not retired yet: the row could still be lost (sequence V2).
+        """
         rows: dict[SlotKey, list[int | str]] = {}
         slots: dict[SlotKey, Ranges] = {}
         touched = self.fold.take_touched(CHECKPOINT)
@@ -160,7 +165,7 @@ class Chain:
                 slot.saved = len(slot.order)
         if touched:
             self._row_bytes = max(64, sum(sizes.values()) // len(touched))
-        retired = self._retire(rows, slots, sizes, size)
+        retired = self._retire(rows, slots, sizes, size, unacknowledged)
         self._seq += 1
         key_text = self._key(self._seq)
         identity = self.identity
@@ -199,11 +204,18 @@ class Chain:
         slots: dict[SlotKey, Ranges],
         sizes: dict[SlotKey, int],
         size: int,
+        unacknowledged: AbstractSet[SlotKey],
     ) -> list[Entry]:
         retired: list[Entry] = []
         while len(self._entries) >= self._length and len(retired) < RETIRED_PER_FLUSH:
             oldest = self._entries[0]
             live = {key: ranges for key, ranges in oldest.slots.items() if self.fold.is_open(key)}
+            if any(
+                (key in unacknowledged or self.fold.is_unsent(key)) and self._is_latest(key, oldest)
+                for key in oldest.slots
+                if key not in live and key not in rows
+            ):
+                break
             alone = {key for key in live if self._is_latest(key, oldest) and key not in rows}
             carried = sum(self._latest[key][1] for key in alone) + sum(
                 8 * (stop - start) for ranges in live.values() for start, stop in ranges

@@ -38,7 +38,7 @@ class TableBatch:
     """Table records to write; when all are acknowledged, what may be deleted.
 
     ``tombstones``: keys in ``ecindex.partials`` whose rows the written records contain.
-    ``deletes``: table keys of other writers that the written records replace.
+    ``deletes``: table keys, read or written before, that the written records replace.
     """
 
     writes: list[tuple[bytes, bytes | None]] = field(default_factory=list)
@@ -72,6 +72,7 @@ class PartitionCompile:
         self.foreign_records = 0
         """Records under another edition or of markets this partition does not hold; skipped."""
         self._table_keys: dict[str, set[str]] = {}
+        self._written = 0
 
     # -- table -----------------------------------------------------------------------------------
 
@@ -139,10 +140,12 @@ class PartitionCompile:
         return encode_merged(merged.record(merged.applied))
 
     def _write(self, batch: TableBatch, base: str, value: bytes) -> None:
-        own = f"{base}|{self.nonce}"
+        # No key is written twice: a delete then hits only content that its sender has read, and a
+        # record contains. A zombie may have written on under a key since its heir read it.
+        self._written += 1
+        own = f"{base}|{self.nonce}.{self._written}"
         batch.writes.append((own.encode(), value))
-        known = self._table_keys.get(base, set())
-        batch.deletes += [key.encode() for key in known if key != own]
+        batch.deletes += [key.encode() for key in sorted(self._table_keys.get(base, ()))]
         self._table_keys[base] = {own}
 
     # -- the log ---------------------------------------------------------------------------------
@@ -176,13 +179,15 @@ class PartitionCompile:
         if mark.edition != self.methodology.edition:
             self.foreign_records += 1
             return
+        for market in self.markets.values():
+            market.note_live(mark)  # an older mark shows it as well: it was so once
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:
             return
         self.marks[sp] = best
         for market in self.markets.values():
-            market.marked(sp, best)
+            market.fold_closed(sp, best)
 
     # -- publishing ------------------------------------------------------------------------------
 

@@ -208,14 +208,14 @@ class SourceFold:
 
     def pending_days_close_ms(self) -> int:
         """When the first of the days closes whose row was not sent since it changed."""
+        ends = [slot.end_ms for slot in self._touched[PARTIAL].values() if isinstance(slot, Day)]
         for state in self.markets.values():
-            self.book(state)
-        closes = (
-            slot.end_ms + self.methodology.day_grace_ms
-            for slot in self._touched[PARTIAL].values()
-            if isinstance(slot, Day)
-        )
-        return min(closes, default=FOREVER_MS)
+            ends += [
+                state.local_days.end_ms(pane.day)
+                for pane in state.unbooked.values()
+                if pane.profile_cells or pane.row != pane.booked
+            ]
+        return min(ends, default=FOREVER_MS) + self.methodology.day_grace_ms
 
     @property
     def pending_slots(self) -> int:
@@ -244,6 +244,10 @@ class SourceFold:
         """Whether the slot can still grow."""
         state = self.markets[key.market]
         return key.slot in (state.panes if key.book == LIVE else state.days)
+
+    def is_unsent(self, key: SlotKey) -> bool:
+        """Whether the slot changed since its last partial."""
+        return key in self._touched[PARTIAL]
 
     def slot(self, key: SlotKey) -> Pane | Day | None:
         """Open slot of the key."""

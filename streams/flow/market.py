@@ -158,11 +158,9 @@ class MarketCompile:
 
     # -- marks -----------------------------------------------------------------------------------
 
-    def marked(self, sp: SourcePartition, mark: MarkRecord) -> None:
-        """Take note of a source partition's progress."""
-        if not self.live and makes_live(mark, self.market.code):
-            self.live = True
-        self.fold_closed(sp, mark)
+    def note_live(self, mark: MarkRecord) -> None:
+        """Whether this mark shows the market's events arriving about now; once is enough."""
+        self.live = self.live or makes_live(mark, self.market.code)
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold what this source partition's watermark has closed."""

@@ -64,6 +64,8 @@ class SourceLevel:
         self._edition = methodology.edition
         self._out_of_order_ms = methodology.out_of_order_ms
         self._step_ms = methodology.step_ms
+        self._unacknowledged: set[SlotKey] = set()
+        """Slots whose row was sent since the last flush was built."""
         self._marked_steps: dict[int, list[int | None]] = {}
         self._partition_of = {
             market: partition_of(market, partials_partitions) for market in methodology.markets
@@ -79,7 +81,9 @@ class SourceLevel:
 
     def recover(self, records: dict[bytes, bytes]) -> list[Send]:
         """Rebuild from the checkpoint table's records of this partition; rows to send again."""
-        return [self._send(found.key, found.row) for found in self.chain.recover(records)]
+        sends = [self._send(found.key, found.row) for found in self.chain.recover(records)]
+        self._unacknowledged.clear()  # they are acknowledged before the first flush
+        return sends
 
     def take(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold part of a chunk."""
@@ -130,9 +134,10 @@ class SourceLevel:
         """Progress records, one a partials partition; to be sent after the partials they cover.
 
         With ``every`` False only where ``as_of`` could take a step that the last mark did not let
-        it take: the others say nothing that cannot wait. Rows of days go with the checkpoint only:
-        a mark does not say that it was caught up past the close of a day whose row still waits, or
-        level 2 would close that day without it.
+        it take: the others say nothing that cannot wait.
+
+        Rows of days go with the checkpoint only: a mark does not say that it was caught up past the
+        close of a day whose row still waits, or level 2 would close that day without it.
         """
         if caught_up_at is not None:
             caught_up_at = min(caught_up_at, self.fold.pending_days_close_ms() - 1)
@@ -159,10 +164,15 @@ class SourceLevel:
         return (progress_ms - self._out_of_order_ms) // self._step_ms
 
     def flush(self) -> Flush:
-        """Build the next checkpoint record."""
-        return self.chain.flush()
+        """Build the next checkpoint record.
+
+        The caller's acknowledgements: everything sent before the last flush, and that flush.
+        """
+        unacknowledged, self._unacknowledged = self._unacknowledged, set()
+        return self.chain.flush(unacknowledged)
 
     def _send(self, key: SlotKey, row: Row) -> Send:
+        self._unacknowledged.add(key)
         record = PartialRecord(self._edition, self.through, to_wire(row))
         return Send(
             self._partition_of[key.market],

@@ -215,17 +215,17 @@ class Oracle:
                 key = (slot.market, sp.topic)
                 view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
             return
-        old = view.marks.get(sp)
         new = what
-        if old is not None and (
-            new.through < old.through
-            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
-        ):
-            return
-        view.marks[sp] = new  # type: ignore[assignment]
         for market, watermark_ms in new.watermarks.items():
             if watermark_ms >= new.sent_at - LIVE_WITHIN_MS:
                 view.live.add(market)
+        old = view.marks.get(sp)
+        worse = old is not None and (
+            new.through < old.through
+            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
+        )
+        if not worse:
+            view.marks[sp] = new  # type: ignore[assignment]
         for market in self.rules.markets:
             for topic in self.world.sps_by_topic:
                 progress_ms = self.progress(view, market, topic)
@@ -297,14 +297,22 @@ class Oracle:
         found = []
         for sp, reference in self.references.items():
             mark = view.marks.get(sp)
-            through = -1 if mark is None else mark.through
             for event in reference.counted:
                 if event.market != market:
                     continue
                 slot = SlotKey(market, LIVE, event.pane)
-                if event.offset <= through or event.offset <= view.rows.get((sp, slot), -1):
+                if event.offset <= view.rows.get((sp, slot), -1):
                     found.append(event)
+                elif (
+                    mark is not None and event.offset <= mark.through and self._covers(mark, event)
+                ):
+                    found.append(event)  # its row must have come before the mark
         return found
+
+    def _covers(self, mark: Mark, event: Counted) -> bool:
+        """Whether the mark vouches for the event's pane: as_of may have passed it."""
+        until_ms = max(mark.watermarks.get(event.market, -1), mark.caught_up_at or -1)
+        return event.pane + self.rules.pane_ms + self.rules.out_of_order_ms <= until_ms
 
     def _sum(self, events: list[Counted], start_ms: int, end_ms: int) -> Counter:
         total: Counter = Counter()

@@ -13,7 +13,7 @@ from tests.model.world import Action, Config, World
 
 TICKS = (
     *(1, 1_000, 5_000, 10_000, 10_000, 30_000, 30_000, 30_000, 60_000, 60_000, 90_000, 120_000),
-    *(10 * MINUTE_MS, HOUR_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 70 * DAY_MS),
+    *(10 * MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 70 * DAY_MS),
 )
 SKEWS = (0, -1_000, -30_000, -HOUR_MS, HOUR_MS, 90_000, DAY_MS)
 
@@ -45,7 +45,8 @@ def draw(seed: int) -> Schedule:
         "tick": picks.choice((2, 8, 8, 16)),
         "go": 44,
         "land": picks.choice((0, 8, 8)),
-        "crash": picks.choice((0, 3, 8)),
+        "crash": picks.choice((0, 3, 5)),
+        "lose": picks.choice((0, 3, 8)),
         "pause": picks.choice((0, 0, 3, 8)) if temper == "any" else picks.choice((3, 6)),
         "zgo": picks.choice((6, 20)) if temper == "any" else picks.choice((15, 30)),
         "zland": picks.choice((0, 4)),
@@ -60,7 +61,7 @@ def draw(seed: int) -> Schedule:
     # orders, payments, level 2.
     indices = {"any": range(12), "level1": (0, 0, 0, 0, 1, 2), "level2": (0, 1, 2, 2, 2)}[temper]
     names, shares = list(weights), list(weights.values())
-    ticks = TICKS[: picks.choice((9, 12, 15, len(TICKS)))]
+    ticks = TICKS[: picks.choice((9, 12, 14, 16, len(TICKS)))]
     count = picks.choice((20, 40, 60, 90))
     drawn = picks.choices(names, shares, k=count)
     return Schedule(config, tuple(_action(name, picks, ticks, indices) for name in drawn))
@@ -80,6 +81,7 @@ def _action(
     if name in ("go", "zgo"):
         effects = picks.choice((1, 1, 2, 3, 5, 8, 16))
         flags = picks.choice((0, 1, 2, 3, 3, 4, 5, 6, 7, 7, 7, 7))
+        flags |= picks.choice((0, 0, 0, 8, 16, 24))  # all lanes, or one of them
         return (name, index, effects, picks.choice((1, 2, 5)), flags)
     if name == "skew":
         return (name, index, picks.choice(SKEWS))

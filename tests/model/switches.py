@@ -84,7 +84,7 @@ def _one_watermark_for_all(original):
             for state in self.markets.values():
                 if state.watermark_ms < highest:
                     state.watermark_ms = highest
-                    self._close(state)
+                    self.close(state)
         if folded is None:
             return original(self, chunk, start, stop)
         if stop == len(chunk):
@@ -148,7 +148,14 @@ def _final_of_seen(original):
 
 
 def _write_shared(self, batch, base: str, value: bytes) -> None:
-    batch.writes.append((f"{base}|".encode(), value))
+    batch.writes.append((f"{base}|".encode(), value))  # the draft: one key for all
+
+
+def _forget_unacknowledged(original):
+    def flush(self, unacknowledged=frozenset()):
+        return original(self)
+
+    return flush
 
 
 SWITCHES = [
@@ -175,6 +182,13 @@ SWITCHES = [
         "foreign records deleted at once",
         "rule 3, V5",
         patches=lambda: [patch.object(chain.Chain, "_deletes", _delete_all_foreign)],
+    ),
+    Switch(
+        "records retired before their rows were acknowledged",
+        "rule 3, V2",
+        patches=lambda: [
+            patch.object(chain.Chain, "flush", _forget_unacknowledged(chain.Chain.flush))
+        ],
     ),
     Switch("retired records deleted before the flush", "rule 3, V5", glue="delete_early"),
     Switch(

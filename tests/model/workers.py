@@ -1,7 +1,10 @@
-"""The glue that streams/worker will have: level 1 and level 2 as generators, one effect a step.
+"""The glue of streams/worker: level 1 and level 2 as generators, one effect a step.
 
-A generator yields after every effect, so that a crash, a pause or another worker's step can come
-between any two. ``yield [sends]`` waits until the producer was told that all of them landed.
+What runs as a task there is a lane here: level 1 folds and sends, level 2 applies, publishes and keeps
+its table, and any lane may go on while another waits. A generator yields after every effect, so that a
+crash, a pause or another worker's step can come between any two; ``yield [sends]`` waits until the
+producer was told that all of them landed. The order of effects is that of streams/worker/level1.py and
+level2.py: change one and change the other.
 """
 
 from __future__ import annotations
@@ -26,6 +29,22 @@ Effects = Iterator[list[Sent] | None]
 
 
 @dataclass
+class Lane:
+    """One task of a process."""
+
+    name: str
+    effects: Effects
+    waiting: list[Sent] = field(default_factory=list)
+
+    @property
+    def blocked(self) -> bool:
+        return not all(sent.acked for sent in self.waiting)
+
+    def step(self) -> None:
+        self.waiting = next(self.effects) or []
+
+
+@dataclass
 class Worker:
     """A process: its own clock, producer and nonce. ``size`` and the flags are the schedule's."""
 
@@ -35,19 +54,21 @@ class Worker:
     size: int = 3
     wants_flush: bool = True
     wants_partials: bool = True
-    waiting: list[Sent] | None = None
-    effects: Effects = field(init=False)
+    only: int | None = None
+    """Number of the one lane that goes on; None: all, in turn."""
+    lanes: list[Lane] = field(default_factory=list)
     producer: Producer = field(init=False)
     done: str = ""
     """What the last effect was, for the script that is printed."""
     rests: int = 0
     """Turns in a row in which there was nothing to do."""
+    _turn: int = 0
 
     def __post_init__(self) -> None:
         self.producer = Producer(lambda: self.world.now_ms)
-        self.effects = self.run()
+        self.lanes = [Lane("start", self.start())]
 
-    def run(self) -> Effects:
+    def start(self) -> Effects:
         raise NotImplementedError
 
     def clock(self) -> int:
@@ -57,21 +78,31 @@ class Worker:
         return rule in self.world.off
 
     def step(self, *, lands: bool) -> bool:
-        """One effect; False when the worker waits for acknowledgements."""
-        if self.waiting:
-            if lands:
+        """One effect; False when every lane waits for acknowledgements."""
+        lanes = self.lanes
+        if self.only is not None and len(lanes) > 1:
+            lanes = [lanes[self.only % len(lanes)]]
+        for _ in lanes:
+            self._turn += 1
+            lane = lanes[self._turn % len(lanes)]
+            if lane.blocked and lands:
                 self.producer.land_all()
-            if not all(sent.acked for sent in self.waiting):
-                return False
-        self.waiting = next(self.effects)
-        return True
+            if lane.blocked:
+                continue
+            try:
+                lane.step()
+            except StopIteration:
+                continue  # the start is done, its lanes go on from the next step
+            return True
+        return False
 
     def put(self, log: Log, key: bytes | None, value: bytes | None) -> Sent:
         return self.producer.put(log, key, value)
 
     def die(self, choice: int) -> None:
         self.producer.die(choice)
-        self.effects.close()  # type: ignore[attr-defined]
+        for lane in self.lanes:
+            lane.effects.close()  # type: ignore[attr-defined]
 
 
 def chunk_of(
@@ -99,12 +130,13 @@ class Level1(Worker):
     position: int = 0
     """Where the consumer reads next; a reset or a stale buffer may put it anywhere."""
     caught_up_at: int | None = None
-    unacked: list[Sent] = field(default_factory=list)
-    """Partials and checkpoint of this flush."""
+    log_ends: list[tuple[int, int]] = field(default_factory=list)
+    """(log end, clock) of fetch responses that are not folded up to their end yet."""
+    room: bool = True
+    rows: list[Sent] = field(default_factory=list)
     asides: list[Sent] = field(default_factory=list)
-    """Late and dead-letter records of this flush."""
 
-    def run(self) -> Effects:
+    def start(self) -> Effects:
         world, sp = self.world, self.sp
         table = world.checkpoints[sp].table()
         self.done = f"read {len(table)} checkpoint records"
@@ -124,37 +156,28 @@ class Level1(Worker):
         self.level = level
         self.position = world.committed[sp] if self.off("no_guard") else level.through + 1
         self.done = f"recovered through {level.through}, {len(sent)} rows sent again"
-        yield None if self.off("flush_early") else sent
-        while True:
-            yield from self._cycle(level)
-
-    def _cycle(self, level: SourceLevel) -> Effects:
-        world = self.world
-        log = world.sources[self.sp]
-        records, last = log.read(self.position, self.size)
-        start = self._accepted(level, records, last)
-        if start is not None:
-            self._fold(level, records, last, start)
-        else:
-            self.done = "nothing to fold"
-        if level.through == log.end - 1 and self.position == log.end:
-            self.caught_up_at = self.clock()
+        self.lanes = [
+            Lane("fold", self._folding(level)),
+            Lane("send", self._sending(level), [] if self.off("flush_early") else sent),
+        ]
         yield None
-        if self.wants_partials or self.wants_flush:
-            rows = level.partials(self.caught_up_at)
-            marks = level.marks(self.clock(), self.caught_up_at)
-            order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
-            self.unacked += [self._partial(send) for send in order]
-            self.done = f"sent {len(rows)} rows and marks through {level.through}"
+
+    # -- folding -----------------------------------------------------------------------------
+
+    def _folding(self, level: SourceLevel) -> Effects:
+        log = self.world.sources[self.sp]
+        while True:
+            records, last = log.read(self.position, self.size)
+            self.log_ends.append((log.end, self.clock()))
+            start = self._accepted(level, records, last) if self.room else None
+            if start is not None:
+                self._fold(level, records, last, start)
+            else:
+                self.done = "nothing to fold" if self.room else "no room to fold"
+            while self.log_ends and self.log_ends[0][0] <= level.through + 1:
+                at_ms = self.log_ends.pop(0)[1]
+                self.caught_up_at = max(at_ms, self.caught_up_at or at_ms)
             yield None
-        flushed = self.wants_flush and level.chain.due
-        if flushed:
-            if not self.off("late_after"):
-                self.done = "waits for late and dead records"
-                yield self.asides
-            yield from self._flush(level)
-        busy = flushed or start is not None or level.through != log.end - 1
-        self.rests = 0 if busy else self.rests + 1
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
@@ -170,33 +193,6 @@ class Level1(Worker):
         if folded.late or folded.dead:
             self.done += f" (late {len(folded.late)}, dead {len(folded.dead)})"
 
-    def _flush(self, level: SourceLevel) -> Effects:
-        table = self.world.checkpoints[self.sp]
-        days = level.day_partials()
-        self.unacked += [self._partial(send) for send in days]
-        flush = level.flush()
-        early = self.off("delete_early")
-        if early:
-            self._delete(flush.delete_keys)
-        if self.off("ids_apart"):
-            rows, ids = split_ids(flush.value)
-            self.unacked.append(self.put(table, flush.key, rows))
-            self.unacked.append(self.put(table, flush.key + b"-ids", ids))
-        else:
-            self.unacked.append(self.put(table, flush.key, flush.value))
-        self.done = f"flush {flush.key.decode()} through {flush.through}, {len(days)} days"
-        yield self.unacked
-        self.unacked, self.asides = [], []
-        self.world.committed[self.sp] = flush.through + 1
-        if not early:
-            self._delete(flush.delete_keys)
-        self.done = f"committed {flush.through + 1}, deletes {len(flush.delete_keys)}"
-        yield None
-
-    def _delete(self, keys: list[bytes]) -> None:
-        for key in keys:
-            self.put(self.world.checkpoints[self.sp], key, None)
-
     def _accepted(self, level: SourceLevel, records: list[Record], last: int) -> int | None:
         """Position of the first record to fold; None: nothing, or the consumer was sent back."""
         if self.off("no_guard"):
@@ -208,6 +204,60 @@ class Level1(Worker):
         if last < self.position:
             return None
         return sum(record.offset < wanted for record in records)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _sending(self, level: SourceLevel) -> Effects:
+        while True:
+            if self.wants_partials or self.wants_flush:
+                rows = level.partials(self.caught_up_at)
+                marks = level.marks(self.clock(), self.caught_up_at, every=self.wants_flush)
+                order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
+                self.rows += [self._partial(send) for send in order]
+                self.done = f"sent {len(rows)} rows, {len(marks)} marks through {level.through}"
+                yield None
+            flushed = self.wants_flush and level.chain.due
+            if flushed:
+                self.room = False
+                if not self.off("late_after"):
+                    asides, self.asides = self.asides, []
+                    self.done = "waits for late and dead records"
+                    yield asides
+                yield from self._flush(level)
+            end = self.world.sources[self.sp].end
+            busy = flushed or level.through != end - 1 or level.chain.due
+            self.rests = 0 if busy else self.rests + 1
+            if not (self.wants_partials or self.wants_flush or flushed):
+                self.done = "sends nothing"
+                yield None
+
+    def _flush(self, level: SourceLevel) -> Effects:
+        table = self.world.checkpoints[self.sp]
+        days = [*level.partials(), *level.day_partials()]
+        self.rows += [self._partial(send) for send in days]
+        flush = level.flush()
+        early = self.off("delete_early")
+        if early:
+            self._delete(flush.delete_keys)
+        if self.off("ids_apart"):
+            rows, ids = split_ids(flush.value)
+            self.rows.append(self.put(table, flush.key, rows))
+            self.rows.append(self.put(table, flush.key + b"-ids", ids))
+        else:
+            self.rows.append(self.put(table, flush.key, flush.value))
+        sent, self.rows = self.rows, []
+        self.room = True
+        self.done = f"flush {flush.key.decode()} through {flush.through}, {len(days)} rows"
+        yield sent
+        self.world.committed[self.sp] = flush.through + 1
+        if not early:
+            self._delete(flush.delete_keys)
+        self.done = f"committed {flush.through + 1}, deletes {len(flush.delete_keys)}"
+        yield None
+
+    def _delete(self, keys: list[bytes]) -> None:
+        for key in keys:
+            self.put(self.world.checkpoints[self.sp], key, None)
 
     def _partial(self, send: Send) -> Sent:
         return self.put(self.world.partials[send.partition], send.key, send.value)
@@ -240,15 +290,16 @@ class Level2(Worker):
 
     partition: int = field(kw_only=True)
     compiled: PartitionCompile | None = None
-    read_bound: int = 0
+    read_bound: int = 2**60
     """No compaction while this worker lives may reach beyond: takeovers are shorter than the lag."""
     as_of_floor: dict[str, int] = field(default_factory=dict)
+    replayed: bool = False
+    quiet: dict[str, int] = field(default_factory=lambda: {"publish": 0, "keep": 0})
 
-    def run(self) -> Effects:
+    def start(self) -> Effects:
         world, partition = self.world, self.partition
-        partials = world.partials[partition]
-        highwater = partials.end
-        self.read_bound = partials.end
+        highwater = world.partials[partition].end
+        self.read_bound = highwater
         self.done = f"assigned partials-{partition}, highwater {highwater}"
         yield None
         table = world.tables[partition].table()
@@ -264,35 +315,57 @@ class Level2(Worker):
         )
         compiled.recover(table)
         self.compiled = compiled
-        while compiled.through + 1 < highwater:
-            self._apply(compiled, highwater - compiled.through - 1)
-            yield None
-        compiled.replayed()
+        self.lanes = [
+            Lane("apply", self._applying(compiled, highwater)),
+            Lane("publish", self._publishing(compiled)),
+            Lane("keep", self._keeping(compiled)),
+        ]
+        self.done = "recovered"
+        yield None
+
+    def _applying(self, compiled: PartitionCompile, highwater: int) -> Effects:
+        log = self.world.partials[self.partition]
+        sp = SourcePartition("ecindex.partials", self.partition)
         while True:
-            self.read_bound = compiled.through + 1
-            busy = self._apply(compiled, 2**30)
-            publications = compiled.step(self.clock())
+            start = compiled.through + 1
+            if start < log.end:
+                records, last = log.read(start, round(3 * self.size))
+                compiled.apply(chunk_of(sp, records, start, last, start))
+                self.done = f"applied {len(records)} through {compiled.through}"
+                self._busy()
+            else:
+                self.done = "nothing to apply"
+            if compiled.through + 1 >= highwater and not self.replayed:
+                compiled.replayed()
+                self.replayed = True
+            if self.replayed:
+                self.read_bound = compiled.through + 1
+            yield None
+
+    def _busy(self) -> None:
+        self.quiet = dict.fromkeys(self.quiet, 0)
+        self.rests = 0
+
+    def _idle(self, lane: str) -> None:
+        self.quiet[lane] += 1
+        self.rests = min(self.quiet.values())
+
+    def _publishing(self, compiled: PartitionCompile) -> Effects:
+        while True:
+            publications = compiled.step(self.clock()) if self.replayed else []
             for publication in publications:
-                world.oracle.published(self, publication)
+                self.world.oracle.published(self, publication)
+            if publications:
+                self._busy()
+                self.done = f"computed {[publication.market for publication in publications]}"
+            elif self.replayed:
+                self.done = "nothing to publish"
+                self._idle("publish")
+            else:
+                self.done = "replays"
             yield None
             for publication in publications:
                 yield from self._publish(compiled, publication)
-            batch = compiled.table_batch()
-            yield from self._tables(batch)
-            busy = busy or bool(publications or batch.writes or batch.tombstones)
-            self.rests = 0 if busy else self.rests + 1
-
-    def _apply(self, compiled: PartitionCompile, limit: int) -> bool:
-        log = self.world.partials[self.partition]
-        start = compiled.through + 1
-        if start >= log.end:
-            self.done = "nothing to apply"
-            return False
-        records, last = log.read(start, min(limit, 3 * self.size))
-        sp = SourcePartition("ecindex.partials", self.partition)
-        compiled.apply(chunk_of(sp, records, start, last, start))
-        self.done = f"applied {len(records)} through {compiled.through}"
-        return True
 
     def _publish(self, compiled: PartitionCompile, publication: Publication) -> Effects:
         world, market = self.world, publication.market
@@ -322,20 +395,26 @@ class Level2(Worker):
         self.done = f"redis {verb} {publication.market} {publication.fence}"
         yield None
 
-    def _tables(self, batch: TableBatch) -> Effects:
+    def _keeping(self, compiled: PartitionCompile) -> Effects:
         partials = self.world.partials[self.partition]
-        if self.off("tombstone_early"):
-            for key in batch.tombstones:
-                self.put(partials, key, None)
-        if batch.writes:
-            self.done = f"writes {len(batch.writes)} table records"
-            yield self._writes(batch)
-        if batch.tombstones or batch.deletes:
-            if not self.off("tombstone_early"):
+        while True:
+            batch = compiled.table_batch() if self.replayed else TableBatch()
+            if self.off("tombstone_early"):
                 for key in batch.tombstones:
                     self.put(partials, key, None)
-            self._deletes(batch)
-            self.done = f"{len(batch.tombstones)} tombstones, {len(batch.deletes)} table deletes"
+            if batch.writes or batch.tombstones:
+                self._busy()
+                self.done = f"writes {len(batch.writes)} table records"
+                yield self._writes(batch)
+                if not self.off("tombstone_early"):
+                    for key in batch.tombstones:
+                        self.put(partials, key, None)
+                self._deletes(batch)
+                self.done = f"{len(batch.tombstones)} tombstones, {len(batch.deletes)} deletes"
+            else:
+                self.done = "nothing to keep"
+                if self.replayed:
+                    self._idle("keep")
             yield None
 
     def _writes(self, batch: TableBatch) -> list[Sent]:

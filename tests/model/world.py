@@ -189,6 +189,7 @@ class World:
         worker.size = size
         worker.wants_flush, worker.wants_partials = bool(flags & 1), bool(flags & 2)
         lands = bool(flags & 4)
+        worker.only = (flags >> 3) - 1 if flags >> 3 else None
         done = []
         for _ in range(effects):
             if not worker.step(lands=lands):
@@ -213,6 +214,13 @@ class World:
         worker.die(choice)
         self.owners[at] = self.heir(worker)
         return f"{self.name(worker)} is killed, {self.owners[at].nonce} takes over"
+
+    def _do_lose(self, index: int, choice: int) -> str:
+        """The owner goes on without an acknowledgement until it can no more, then it is killed."""
+        worker = self._owner(index)
+        picks = random.Random(choice)
+        text = self._run(worker, picks.choice((4, 8, 16)), picks.choice((1, 5)), 3)
+        return f"{text}; {self._do_crash(index, choice)}"
 
     def _do_pause(self, index: int) -> str:
         at = index % len(self.owners)
@@ -266,15 +274,21 @@ class World:
             for worker in self.owners:
                 if not isinstance(worker, kind):
                     continue
-                worker.size, worker.rests = 1_000, 0
-                worker.wants_flush = worker.wants_partials = True
-                for _ in range(400):
-                    worker.step(lands=True)
-                    if worker.rests >= 2:  # the first turn may have begun before there was work
-                        break
-                else:
-                    raise Violation("P0", f"{self.name(worker)} never comes to rest")
-                worker.producer.land_all()
+                self.rest(worker)
+
+    def rest(self, worker: Worker) -> None:
+        """Let one worker run until there is nothing left to do."""
+        worker.size, worker.rests, worker.only = 1_000, 0, None
+        worker.wants_flush = worker.wants_partials = True
+        if isinstance(worker, Level2):
+            worker.quiet = dict.fromkeys(worker.quiet, 0)
+        for _ in range(600):
+            worker.step(lands=True)
+            if worker.rests >= 2:  # the first turn may have begun before there was work
+                break
+        else:
+            raise Violation("P0", f"{self.name(worker)} never comes to rest")
+        worker.producer.land_all()
 
     def replace(self, kinds: tuple) -> None:
         """Processes end at rest, everything that can be compacted is, heirs take over."""

@@ -34,6 +34,8 @@ class Owner:
         self.chain.fold.fold(Chunk(SP, first, last, [None] * len(values), values, arrivals))
 
     def flush(self, *, deletes: bool = True) -> module.Flush:
+        self.chain.fold.take_touched_live()  # rows are sent, and acknowledged by the next flush
+        self.chain.fold.take_touched_days()
         flush = self.chain.flush()
         self.table[flush.key] = flush.value
         if deletes:

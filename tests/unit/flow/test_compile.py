@@ -1,7 +1,7 @@
 """Level 2 of a partition: tables, takeovers, zombies, what may be published when."""
 
 from streams.flow.compile import PartitionCompile
-from streams.flow.wire import partition_of
+from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
 from tests.support.events import T0, tuned
 from tests.support.flow_harness import Flow, order
@@ -74,3 +74,18 @@ def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
     assert publication.fence.edition == 2
     assert publication.fence > flow.published["PK"].fence
     assert publication.fence.applied == newer.compiles[partition].through
+
+
+def test_a_market_is_live_by_any_mark_not_only_by_the_best():
+    # Compaction keeps the last mark of each writer: which of them is met first must not matter.
+    old = MarkRecord(1, 5, {"PK": T0}, T0, T0)  # of now, when it was sent
+    best = MarkRecord(1, 5, {"PK": T0}, T0 + 2 * HOUR_MS, T0 + 2 * HOUR_MS)
+    for order_of_marks in ([old, best], [best, old]):
+        flow = Flow(partitions=1)
+        (orders,) = flow.sps[ORDERS]
+        partition = pk_partition(flow)
+        for number, mark in enumerate(order_of_marks):
+            key = mark_key(orders, f"w{number}")
+            flow.partials[partition].append(encode_partial(mark), mark.sent_at, key)
+        flow.apply(partition)
+        assert own(flow).markets["PK"].live

@@ -122,3 +122,26 @@ def test_too_many_rejects_are_noticed_and_forgiven(monkeypatch):
     assert not owner.rejects_too_many, "less than half of those looked at"
     take(owner, *[(b"{", T0)] * 4)
     assert owner.rejects_too_many
+
+
+def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
+    # A pane's row waits until as_of can reach it. The arrival that closes the pane sends it, with the
+    # very flush that would retire the only record holding it: if the flush lands and the row does
+    # not, an heir must find the row in the chain still.
+    owner = level(chain_length=1)
+    take(owner, (order("a", T0), T0))
+    assert owner.partials() == []
+    first = owner.flush()
+    take(owner, (order("b", T0 + 10 * MINUTE_MS), T0 + 10 * MINUTE_MS))
+    assert slots(owner.partials()) == [("PK", LIVE)]  # on its way, not acknowledged
+    second = owner.flush()
+    table = {first.key: first.value, second.key: second.value}
+    for key in second.delete_keys:
+        del table[key]
+    heir = level()
+    sent = [parse_key(send.key).slot for send in heir.recover(table)]
+    assert {slot.slot for slot in sent if slot.book == LIVE} == {T0, T0 + 10 * MINUTE_MS}
+    # By the next flush it was acknowledged, and the record may go.
+    take(owner, (order("c", T0 + 10 * MINUTE_MS), T0 + 10 * MINUTE_MS))
+    third = owner.flush()
+    assert first.key in third.delete_keys

@@ -1,0 +1,48 @@
+"""Sequences that broke this code, beyond V1-V12; each was found by the model or while it was written."""
+
+from __future__ import annotations
+
+from streams.index.panes import MINUTE_MS
+from tests.model.test_v import PANE, Stage
+
+
+def test_an_heir_does_not_delete_what_a_zombie_has_written_since():
+    """A table key that is written twice must not be deleted by somebody who knows its first content.
+
+    The zombie merges r2 under its key and tombstones r2's row. Its heir, which has not read that far,
+    merges r3 into the same hour and deletes the zombie's key, as it read it at its takeover. Both end,
+    the tombstone is compacted: r2 was in the deleted record alone.
+    """
+    stage = Stage(partitions=2)
+    stage.rest("payments-0", "payments-1")
+    stage.produce("orders-0", "r1")
+    stage.produce("orders-1", "r2")
+    stage.tick(PANE)
+    stage.produce("orders-0", "r3")
+    stage.tick(2 * MINUTE_MS)
+    stage.produce("orders-0", "x", MINUTE_MS)  # closes r1
+    stage.rest("orders-0", "orders-1", "level2-0")
+    zombie = stage.owner("level2-0")
+    heir = stage.pause(zombie)
+    stage.rest("level2-0")
+    stage.tick(MINUTE_MS)
+    stage.produce("orders-0", "y")  # closes r3
+    stage.rest("orders-0")
+    third = stage.world.partials[0].end
+    stage.produce("orders-1", "z")  # closes r2
+    stage.rest("orders-1")
+
+    zombie.only = None
+    stage.world.rest(zombie)  # merges r2 and r3, tombstones their rows
+    while heir.compiled.through + 1 < third:  # exactly up to the closing of r3
+        heir.size, heir.only = 1 / 3, 0
+        heir.step(lands=True)
+    heir.only = 2
+    for _ in range(4):
+        heir.step(lands=True)
+    heir.producer.land_all()
+    stage.kill(heir)
+    stage.world.zombies.remove(zombie)
+    zombie.die(0)
+    stage.compact()
+    stage.finish()
