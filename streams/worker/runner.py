@@ -7,6 +7,7 @@ ever, and a second SIGTERM is ignored), and it changes directory, process title 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import os
@@ -14,7 +15,7 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
@@ -63,9 +64,9 @@ def tune_process() -> None:
 
 
 def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
-    """Run a worker in a new loop until it must end; returns its exit code.
+    """Run a worker in a new loop until it must end, and end the process with its exit code.
 
-    ``create`` is called inside the loop.
+    Returns only when the worker could not be made. ``create`` is called inside the loop.
     """
     try:
         import uvloop  # noqa: PLC0415 - optional
@@ -75,6 +76,7 @@ def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
         # By policy: Faust makes its consumer thread's loop itself.
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     tune_process()
+    faulthandler.enable()  # a crash in an extension says where, not just SIGSEGV
 
     async def main() -> int:
         try:
@@ -82,9 +84,22 @@ def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
         except Fatal as reason:
             logger.critical("Not started: %s (%s)", reason.reason, reason.code.name)
             return int(reason.code)
-        return await serve(worker, drain_deadline_s=drain_deadline_s)
+        _leave(await serve(worker, drain_deadline_s=drain_deadline_s))
 
     return asyncio.run(main())
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process here: everything is drained, closed or given up by now.
+
+    Not by returning. Python takes its modules apart while threads still run (Faust's consumer with
+    a loop of its own, aiokafka's unpacking, a timer), and such a thread calls into a module that is
+    gone: one worker in some hundreds ended in SIGSEGV instead of its exit code.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def serve(

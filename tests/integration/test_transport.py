@@ -66,7 +66,7 @@ async def test_two_workers_killed_and_frozen_are_exact(toys):
     zombie.pause()
     await asyncio.sleep(10)  # longer than the session of 6 s: its partitions are the other's
     zombie.resume()
-    assert await asyncio.to_thread(zombie.wait, 10) == ExitCode.AWAY
+    assert await asyncio.to_thread(zombie.wait, 10) == ExitCode.AWAY, zombie.log_tail(60)
     toys.start("two")
     await producing
     await toys.assert_exact()
