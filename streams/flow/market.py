@@ -15,7 +15,7 @@ from streams.flow.merged import (
     MINUTES_KEPT_MS,
     PANES_KEPT_MS,
 )
-from streams.flow.progress import makes_live, topic_progress
+from streams.flow.progress import topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import MarkRecord
@@ -159,8 +159,8 @@ class MarketCompile:
     # -- marks -----------------------------------------------------------------------------------
 
     def note_live(self, mark: MarkRecord) -> None:
-        """Whether this mark shows the market's events arriving about now; once is enough."""
-        self.live = self.live or makes_live(mark, self.market.code)
+        """Whether this mark's writer has shown the market's events arriving about now, ever."""
+        self.live = self.live or self.market.code in mark.live
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold what this source partition's watermark has closed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import DAY_MS, MINUTE_MS
 from tests.model.test_v import PANE, Stage
 
 
@@ -44,5 +44,23 @@ def test_an_heir_does_not_delete_what_a_zombie_has_written_since():
     stage.kill(heir)
     stage.world.zombies.remove(zombie)
     zombie.die(0)
+    stage.compact()
+    stage.finish()
+
+
+def test_a_market_stays_live_though_nobody_read_the_mark_that_showed_it():
+    """Of a writer's marks compaction keeps the last; what an earlier one has shown must be in it.
+
+    Level 2 is away for longer than the compaction lag. The market was live by the first mark; it had
+    its last order a day ago by the one that is left. Not live, ``as_of`` would stand at that order for
+    as long as the outage lasts: a frozen index instead of a falling one.
+    """
+    stage = Stage()
+    worker = stage.owner("orders-0")
+    stage.produce("orders-0", "a")
+    stage.go(worker, "folded")
+    stage.go(worker, "sent 0 rows, 1 marks through 0")
+    stage.tick(DAY_MS)
+    stage.rest("orders-0")
     stage.compact()
     stage.finish()

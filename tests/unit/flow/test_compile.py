@@ -78,7 +78,7 @@ def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
 
 def test_a_market_is_live_by_any_mark_not_only_by_the_best():
     # Compaction keeps the last mark of each writer: which of them is met first must not matter.
-    old = MarkRecord(1, 5, {"PK": T0}, T0, T0)  # of now, when it was sent
+    old = MarkRecord(1, 5, {"PK": T0}, T0, T0, ["PK"])  # of now, when it was sent
     best = MarkRecord(1, 5, {"PK": T0}, T0 + 2 * HOUR_MS, T0 + 2 * HOUR_MS)
     for order_of_marks in ([old, best], [best, old]):
         flow = Flow(partitions=1)
