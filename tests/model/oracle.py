@@ -267,7 +267,7 @@ class Oracle:
         as_of = publication.fence_record["as_of"]
         self._check_as_of(view, market, as_of)
         rows = self._live_rows(view, market)
-        horizon_ms = worker.compiled.markets[market].ledger.horizon_ms
+        horizon_ms = publication.fence_record["horizon"]
         self._check_windows(view, publication, as_of, rows, horizon_ms)
         self._check_days(view, publication)
         self._check_closings(publication, rows)

@@ -64,3 +64,33 @@ def test_a_market_stays_live_though_nobody_read_the_mark_that_showed_it():
     stage.rest("orders-0")
     stage.compact()
     stage.finish()
+
+
+def test_what_retention_drops_was_closed_in_an_acknowledged_publication():
+    """As_of leaps over the retention of hours: the hour is closed and dropped in one step.
+
+    The journal of that step has not landed when the owner ends. The row's tombstone must not have
+    landed either, nor the merged hour be gone: the heir has to close the hour.
+    """
+    stage = Stage()
+    stage.produce("orders-0", "a")
+    stage.tick(MINUTE_MS)
+    stage.world.settle()
+    stage.tick(70 * DAY_MS)
+    stage.produce("orders-0", "b")
+    stage.rest("orders-0", "payments-0")
+    level2 = stage.owner("level2-0")
+    level2.only = 0
+    stage.go(level2, "applied")
+    stage.go(level2, "nothing to apply")
+    level2.only = 1
+    stage.go(level2, "computed", lands=False)
+    stage.go(level2, "journal", lands=False)
+    level2.only = 2
+    stage.go(level2, "writes", lands=False)
+    stage.land(level2, "table")
+    stage.go(level2, "2 tombstones", lands=False)
+    stage.land(level2, "partials")
+    stage.kill(level2)
+    stage.compact()
+    stage.finish()
