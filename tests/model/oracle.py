@@ -27,6 +27,7 @@ from tests.support.reference import (
     day_end_ms,
     day_values,
     live_values,
+    local_day,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 HOURS_KEPT_MS = 9 * 7 * DAY_MS
 MINUTES_KEPT_MS = 25 * HOUR_MS
+DAYS_KEPT = 1_200
 PANES_KEPT_MS = 8 * MINUTE_MS
 LIVE_WITHIN_MS = HOUR_MS
 
@@ -446,6 +448,7 @@ class Oracle:
         for code, market in worker.compiled.markets.items():
             ledger = market.ledger
             horizon_ms = ledger.horizon_ms
+            first_day = local_day(self.rules.markets[code].zone, max(horizon_ms, 0)) - DAYS_KEPT
             hours: dict[int, Counter] = {}
             minutes: dict[int, Counter] = {}
             days: dict[int, Counter] = {}
@@ -459,7 +462,7 @@ class Oracle:
                         hours.setdefault(hour, Counter()).update(event.live)
                     if minute >= horizon_ms - MINUTES_KEPT_MS:
                         minutes.setdefault(minute, Counter()).update(event.live)
-                    if event.day_book is not None:
+                    if event.day_book is not None and event.day >= first_day:
                         days.setdefault(event.day, Counter()).update(event.day_book)
             for kind, expected, read, book in (
                 ("hour", hours, ledger.hour_sum, LIVE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.index.panes import DAY_MS, MINUTE_MS
 from tests.model.test_v import PANE, Stage
+from tests.model.world import T0
 
 
 def test_an_heir_does_not_delete_what_a_zombie_has_written_since():
@@ -93,4 +94,24 @@ def test_what_retention_drops_was_closed_in_an_acknowledged_publication():
     stage.land(level2, "partials")
     stage.kill(level2)
     stage.compact()
+    stage.finish()
+
+
+def test_a_day_is_dropped_whole():
+    """An import of 1,300 days ago, one partition of which goes on today.
+
+    That partition's part of the old day was merged and is dropped after 1,200 days. The other has not
+    closed the day, so its row stayed open, and a new owner published it as the day's value.
+    """
+    stage = Stage(partitions=2, import_market=True)
+    long_ago = T0 - 1_300 * DAY_MS
+    for name in ("orders-0", "orders-1"):
+        stage.produce(name, "a", market="BB", arrived_ms=long_ago)
+    stage.world.settle()
+    stage.produce("orders-0", "now", market="BB")
+    stage.world.settle()
+    stage.tick(MINUTE_MS)
+    stage.world.settle()
+    stage.kill(stage.owner("level2-0"))
+    stage.world.settle()
     stage.finish()
