@@ -86,10 +86,12 @@ class Ledger:
 
         ``news``: no acknowledged publication contains this record; the slot counts as changed.
         """
+        live = slot.book == LIVE
+        if live:
+            self._begins(sp.topic, slot.slot)  # of a row that is no longer kept as well
         if self._is_merged(slot, sp):
             self.garbage.append(key)
             return
-        live = slot.book == LIVE
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
@@ -111,7 +113,6 @@ class Ledger:
             self._opened |= {(MINUTE, minute_ms), (HOUR, slot.slot - slot.slot % HOUR_MS)}
             if news:
                 self.changed_panes.add(slot.slot)
-            self._begins(sp.topic, slot.slot)
         elif news:
             self.changed_days.add(slot.slot)
 

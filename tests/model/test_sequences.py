@@ -115,3 +115,17 @@ def test_a_day_is_dropped_whole():
     stage.kill(stage.owner("level2-0"))
     stage.world.settle()
     stage.finish()
+
+
+def test_the_log_covers_from_a_row_that_came_after_its_retention():
+    """A market is live by its orders; of its payments partition only an old one has come.
+
+    Where the log begins must not depend on whether that row was applied before or after ``as_of`` of
+    the orders leapt over the retention: payments read 0, known from their first one on.
+    """
+    stage = Stage(import_market=True, import_goes_live=True)
+    stage.produce("orders-0", "a", market="BB")
+    stage.world.settle()
+    stage.kill(stage.owner("level2-0"))
+    stage.produce("payments-0", "p", market="BB", arrived_ms=T0 - 1_000 * DAY_MS)
+    stage.finish()
