@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-MODULES = ("streams/flow/plain_orders.pyx",)
+MODULES = ("streams/flow/plain_orders.pyx", "streams/worker/record_columns.pyx")
 
 
 class CompileHook(BuildHookInterface):  # type: ignore[misc]

@@ -20,6 +20,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
 from streams.flow.state import CHECKPOINT, PARTIAL
+from streams.index import partials as col
 from streams.index.events import ID_BYTES_MAX, RECORD_BYTES_MAX
 
 cdef enum:
@@ -43,6 +44,23 @@ cdef object digest = xxh3_64_intdigest
 cdef object seed = ID_SEED
 
 
+cdef enum:                  # what a cell is of; the first four are places in MarketState.labels
+    CATEGORY = 0
+    METHOD = 1
+    REGION = 2
+    CHANNEL = 3
+    WHOLE = 4
+    SHOPPERS = 5            # orders with a shopper, new known, new: in orders, units, sales
+
+cdef int ORDERS = col.ORDERS
+cdef int CHOSEN = col.CHOSEN
+cdef int SHOPPER_ORDERS = col.SHOPPER_ORDERS
+cdef int NEW_KNOWN = col.NEW_KNOWN
+cdef int NEW_SHOPPERS = col.NEW_SHOPPERS
+cdef int OTHERS[4]
+OTHERS[:] = [col.OTHER_CATEGORY, col.OTHER_METHOD, col.OTHER_REGION, col.OTHER_CHANNEL]
+
+
 cdef struct Text:
     const uint8_t* at
     Py_ssize_t size
@@ -64,7 +82,6 @@ cdef struct Order:
     Text channel
     int new_shopper         # -1: not said
     bint anonymous
-    bint no_seller
     int lines
     Line line[LINES_MAX]
 
@@ -251,7 +268,7 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
     cdef int seen = 0, bit
     order.method.at = order.region.at = order.channel.at = NULL
     order.new_shopper = -1
-    order.anonymous = order.no_seller = True
+    order.anonymous = True
     p = blank(p)
     if p[0] != 0x7B:
         return False
@@ -321,7 +338,6 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
             p = optional(p, &value)
             if p == NULL or (value.at != NULL and not is_id(value)):
                 return False
-            order.no_seller = value.at == NULL
         elif same(key, b"placed_at", 9):
             return False
         else:
@@ -505,6 +521,12 @@ cdef class PaneSlot:
     cdef int64_t late_from_ms
 
 
+cdef inline int add(list row, Py_ssize_t at, int64_t more) except -1:
+    if more:
+        row[at] = row[at] + more
+    return 0
+
+
 cdef class PlainOrders:
     """Folds plain order events into the panes of one ``SourceFold``."""
 
@@ -580,7 +602,16 @@ cdef class PlainOrders:
         market.pane = <int> len(self.panes) - 1
         return market.pane
 
-    cdef inline Cell* cell(self, uint64_t key) noexcept:
+    cdef inline void add_order(self, Cell* cell, int64_t units, int64_t sales) noexcept:
+        cell.orders += 1
+        cell.units += units
+        cell.sales += sales
+
+    cdef inline Cell* cell(self, int kind, int pane, int label) noexcept:
+        # The bit on top keeps a key from being zero, which stands for a free slot.
+        cdef uint64_t key = (
+            (<uint64_t> 1 << 40) | (<uint64_t> kind << 24) | (<uint64_t> pane << 12) | <uint64_t> label
+        )
         cdef uint64_t at = (key * <uint64_t> 0x9E3779B97F4A7C15) >> 51
         while self.cells[at].key != key:
             if self.cells[at].key == 0:
@@ -601,8 +632,9 @@ cdef class PlainOrders:
         """Hand what was added to the panes themselves, and forget it."""
         cdef Cell* cell
         cdef PaneSlot slot
-        cdef uint64_t key
-        cdef int i
+        cdef uint64_t label
+        cdef int i, kind
+        cdef list row
         cdef list texts = self.labels.texts
         for slot in self.panes:
             if slot.fresh:
@@ -610,32 +642,29 @@ cdef class PlainOrders:
                 slot.fresh = []
         for i in range(self.used_count):
             cell = &self.cells[self.used[i]]
-            key = cell.key
-            slot = <PaneSlot> self.panes[(key >> 40) & 0xFF]
-            pane = slot.pane
-            if pane.flags != BOTH:
-                self.fold.touch_pane(slot.market.state, pane)
-            if key >> 63:
-                label = texts[key & 0xFFF]
-                held = pane.category_cells.get(label)
-                if held is None:
-                    held = slot.market.state.category_cell(pane, label)
-            else:
-                profile = (
-                    texts[(key >> 28) & 0xFFF],
-                    texts[(key >> 16) & 0xFFF],
-                    texts[(key >> 4) & 0xFFF],
-                    None if (key >> 2) & 3 == 2 else (key >> 2) & 3 == 1,
-                    (key >> 1) & 1 == 1,
-                    key & 1 == 1,
-                    True,
-                )
-                held = pane.profile_cells.get(profile)
-                if held is None:
-                    held = pane.profile_cell(profile)
-            held[0] += cell.orders
-            held[1] += cell.units
-            held[2] += cell.sales
+            slot = <PaneSlot> self.panes[(cell.key >> 12) & 0xFF]
+            row = <list> slot.pane.row
+            label = cell.key & 0xFFF
+            kind = <int> (cell.key >> 24) & 0xFF
+            if kind == WHOLE:
+                if slot.pane.flags != BOTH:
+                    self.fold.touch_pane(slot.market.state, slot.pane)
+                add(row, ORDERS, cell.orders)
+                add(row, ORDERS + 1, cell.units)
+                add(row, ORDERS + 2, cell.sales)
+            elif kind == SHOPPERS:
+                add(row, SHOPPER_ORDERS, cell.orders)
+                add(row, NEW_KNOWN, cell.units)
+                add(row, NEW_SHOPPERS, cell.sales)
+            elif kind != METHOD or label:
+                at, _, unknown = slot.market.state.labels[kind].get(texts[label])
+                add(row, at, cell.orders)
+                add(row, at + 1, cell.units)
+                add(row, at + 2, cell.sales)
+                if kind == METHOD:
+                    add(row, CHOSEN, cell.orders)
+                if unknown:
+                    add(row, OTHERS[kind], cell.orders * <int64_t> unknown)
             cell.key = 0
             cell.orders = cell.units = cell.sales = 0
         self.used_count = 0
@@ -727,7 +756,7 @@ cdef class PlainOrders:
                 i = order.lines
             if i < order.lines or volume + units + sales > VOLUME_MAX:
                 break
-            if self.used_count > CELLS_MAX - LINES_MAX:
+            if self.used_count > CELLS_MAX:
                 self.settle()
             slot = <PaneSlot> self.panes[pane]
             event_hash = digest(
@@ -753,9 +782,7 @@ cdef class PlainOrders:
             volume += units + sales
             for i in range(order.lines):
                 line = &order.line[i]
-                cell = self.cell(
-                    (<uint64_t> 1 << 63) | (<uint64_t> pane << 40) | <uint64_t> label[i]
-                )
+                cell = self.cell(CATEGORY, pane, label[i])
                 cell.units += line.quantity
                 cell.sales += line.quantity * line.price
                 for j in range(i):
@@ -763,19 +790,14 @@ cdef class PlainOrders:
                         break
                 else:
                     cell.orders += 1
-            cell = self.cell(
-                (<uint64_t> 1 << 62)
-                | (<uint64_t> pane << 40)
-                | (<uint64_t> method << 28)
-                | (<uint64_t> region << 16)
-                | (<uint64_t> channel << 4)
-                | (<uint64_t> (2 if order.new_shopper < 0 else order.new_shopper) << 2)
-                | (<uint64_t> order.anonymous << 1)
-                | <uint64_t> order.no_seller
-            )
-            cell.orders += 1
-            cell.units += units
-            cell.sales += sales
+            self.add_order(self.cell(WHOLE, pane, 0), units, sales)
+            self.add_order(self.cell(METHOD, pane, method), units, sales)
+            self.add_order(self.cell(REGION, pane, region), units, sales)
+            self.add_order(self.cell(CHANNEL, pane, channel), units, sales)
+            cell = self.cell(SHOPPERS, pane, 0)
+            cell.orders += not order.anonymous
+            cell.units += order.new_shopper >= 0
+            cell.sales += order.new_shopper > 0
             if slot.late_from_ms <= market.watermark_ms:
                 late += 1
             else:
