@@ -56,5 +56,8 @@ def _compile(root: Path, module: str) -> Path | None:
         return None
     made = Path(command.get_ext_fullpath(name))
     target = source.with_name(made.name)
-    target.write_bytes(made.read_bytes())
+    # Replaced, not written over: a process that runs from the old file would crash in it.
+    fresh = target.with_suffix(".new")
+    fresh.write_bytes(made.read_bytes())
+    fresh.replace(target)
     return target.relative_to(root)
