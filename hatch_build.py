@@ -41,11 +41,12 @@ def _compile(root: Path, module: str) -> Path | None:
     name = module.removesuffix(".pyx").replace("/", ".")
     scratch = root / "build" / "cython"
     extensions = cythonize(
-        # Optional: setuptools then says on stderr what is missing, and goes on.
-        [Extension(name, [str(source)], extra_compile_args=["-O3"], optional=True)],
+        [Extension(name, [str(source)], extra_compile_args=["-O3"])],
         build_dir=str(scratch),
         quiet=True,
     )
+    for extension in extensions:
+        extension.optional = True  # setuptools then says on stderr what is missing, and goes on
     command = build_ext(Distribution({"ext_modules": extensions}))
     command.build_lib, command.build_temp = str(scratch / "lib"), str(scratch / "temp")
     command.ensure_finalized()
