@@ -65,9 +65,7 @@ def test_a_table_about_partials_that_were_made_anew_is_refused():
     table = dict(flow.tables[partition])
 
     def heir(topic_id):
-        return PartitionCompile(
-            partition, 3, flow.methodology, flow.sps, "heir", topic_id=topic_id
-        )
+        return PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir", topic_id=topic_id)
 
     for same in ("first", ""):
         heir(same).recover(table)
