@@ -65,6 +65,8 @@ async def test_the_committed_offset_is_advisory(bench, where):
     rig = bench.rig
     for worker in rig.workers:
         assert (await worker.leave())[0] == 0
+    # A group with a member takes no commit of others.
+    await until(lambda: _has_no_members(rig), 15, "the group being empty")
     tps = [TopicPartition(topic, n) for topic in rig.topic.values() for n in range(rig.inputs)]
     await bench.burst(events=400, span_s=1)
     if where == "group deleted":
@@ -79,6 +81,17 @@ async def test_the_committed_offset_is_advisory(bench, where):
     await bench.whole()
     await bench.burst(events=400, span_s=1)
     await bench.judge()
+
+
+async def _has_no_members(rig):
+    admin = AIOKafkaAdminClient(bootstrap_servers=rig.bootstrap)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_consumer_groups([rig.group])
+        ((_, _, state, *_, members, _),) = answer.groups
+    finally:
+        await admin.close()
+    return state in {"Empty", "Dead"} and not members
 
 
 async def _delete_group(rig):
