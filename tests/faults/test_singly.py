@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import TopicPartition
 from faults.conftest import Bench
+from support.kafka import group_members
 from support.oracle import CheckpointTail
 from support.rig import Rig, until
 from support.toys import read_all
@@ -84,14 +85,7 @@ async def test_the_committed_offset_is_advisory(bench, where):
 
 
 async def _has_no_members(rig):
-    admin = AIOKafkaAdminClient(bootstrap_servers=rig.bootstrap)
-    await admin.start()
-    try:
-        (answer,) = await admin.describe_consumer_groups([rig.group])
-        ((_, _, state, *_, members, _),) = answer.groups
-    finally:
-        await admin.close()
-    return state in {"Empty", "Dead"} and not members
+    return not await group_members(rig.bootstrap, rig.group)
 
 
 async def _delete_group(rig):
