@@ -77,6 +77,15 @@ def test_nothing_is_published_once_the_process_ends(make):
     assert not app.may_publish
 
 
+async def test_a_rebalance_that_meets_the_stop_leaves_the_consumer_to_its_own_thread(make):
+    """Faust closed it from the main loop: no LeaveGroup, and one loop's handles in two threads."""
+    app = make()
+    app.consumer.close = lambda: pytest.fail("the consumer was closed by the main loop")
+    app._stopped.set()
+    await app._on_partitions_revoked({TP("orders", 0)})
+    await app._on_partitions_assigned({TP("orders", 0)}, 2)
+
+
 def test_an_agent_has_its_name_its_bound_and_no_second_life(make):
     app = make(fetch=FetchSettings(queue_chunks=5))
     agent = app.chunk_agent("orders", nothing, name="level1-orders")
