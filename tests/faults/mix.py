@@ -163,7 +163,7 @@ class Mix:
                 for name in ("accepted", "duplicate", "too_late", "dead")
             },
             "exits": {w.name: [each.code for each in w.exits] for w in rig.workers},
-            "stalls_s": self.redis.stalls(),
+            "stalls_s_since": self.redis.stalls(),
             "redis_polls": self.redis.polls,
             "value_records": self.values.records,
             "scrapes": self.metrics.scrapes,

@@ -79,16 +79,20 @@ class RedisWatch(_Watcher):
                 self.samples.append((time.monotonic(), sample))
 
     def stalls(self):
-        """Market -> longest time in seconds for which its @as_of stood still (or was away)."""
-        longest: dict[str, float] = {}
+        """Market -> [longest time in seconds for which its @as_of stood still or was away, since]."""
+        longest: dict[str, tuple[float, float]] = {}
         since: dict[str, tuple[float, str]] = {}
         for at, sample in self.samples:
             for market, values in sample.items():
                 began, as_of = since.get(market, (at, values[0]))
                 if as_of != values[0] or market not in since:
-                    longest[market] = max(longest.get(market, 0.0), at - began)
+                    stall = (at - began, began - self.rig.began)
+                    longest[market] = max(longest.get(market, stall), stall)
                     since[market] = (at, values[0])
-        return {market: round(seconds, 1) for market, seconds in sorted(longest.items())}
+        return {
+            market: [round(seconds, 1), round(began, 1)]
+            for market, (seconds, began) in sorted(longest.items())
+        }
 
     def _see(self, market, fence, values, ttl_ms):
         if fence[0] is None or values[0] is None:
