@@ -133,7 +133,7 @@ class PartitionCompile:
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
             batch.tombstones += market.ledger.garbage
-            market.ledger.garbage = []
+            market.ledger.garbage = {}
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
@@ -173,8 +173,14 @@ class PartitionCompile:
     def apply(self, chunk: Chunk) -> None:
         """Apply the records of a chunk, in order."""
         for position, (key, value) in enumerate(zip(chunk.keys, chunk.values, strict=True)):
-            if value is None or key is None:
-                continue  # a tombstone: the row is in a merged slot already
+            if key is None:
+                continue
+            if value is None:
+                # A tombstone: the row is in a merged slot already. Read at a takeover, it keeps the
+                # new owner from deleting once more all that was ever deleted.
+                for market in self.markets.values():
+                    market.ledger.garbage.pop(key, None)
+                continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
                 self._apply_mark(parsed.sp, decode_mark(value))

@@ -73,6 +73,29 @@ def test_a_table_about_partials_that_were_made_anew_is_refused():
         heir("second").recover(table)
 
 
+def test_a_new_owner_deletes_nothing_that_was_deleted_already():
+    # With each takeover it grew: every row of the log once more, for every record of it.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    for name in ("a", "b"):  # two records under one key
+        fold_and_send(flow, (order(name, T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.now_ms += HOUR_MS
+    fold_and_send(flow, (order("closes it", flow.now_ms), flow.now_ms))
+    log = flow.partials[partition]
+    flow.apply(partition)
+    batch = own(flow).table_batch()
+    assert len(batch.tombstones) == len(set(batch.tombstones)) == 1
+
+    table = {key: value for key, value in batch.writes if value is not None}
+    for deleted in (False, True):
+        heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+        heir.recover(table)
+        heir.apply(log.chunk(("p", partition), 0))
+        assert heir.table_batch().tombstones == ([] if deleted else batch.tombstones)
+        log.append(None, flow.now_ms, batch.tombstones[0])
+
+
 def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
