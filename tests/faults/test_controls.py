@@ -11,7 +11,7 @@ from support.rig import Rig, now_ms
 from support.shop import shop
 from support.watchers import RedisWatch
 
-pytestmark = [pytest.mark.stack, pytest.mark.chaos]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ async def wrong(rig):
         await judged()
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_chunk_lost_on_the_way_is_read_again(rig, guarded):
     """Exactness rule 2, contiguity."""
@@ -77,6 +78,7 @@ async def test_committed_offsets_that_ran_ahead_lose_nothing(rig, guarded):
         await wrong(rig)
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_zombie_writes_nothing_older_to_redis(rig, guarded):
     """Exactness rule 7, the fenced call.
