@@ -103,7 +103,8 @@ class RedisWatch(_Watcher):
             self.wrong(f"{market}: fence {version} after {self.high[market]}")
         if values[0] < self.as_of.get(market, values[0]):
             self.wrong(f"{market}: @as_of {values[0]} after {self.as_of[market]}")
-        if not 0 < ttl_ms <= 60_000:
+        # 0 is the last millisecond, -2 that it ended between two commands, -1 that it never will.
+        if ttl_ms == -1 or ttl_ms > 60_000:
             self.wrong(f"{market}: values expire in {ttl_ms} ms")
         self.high[market] = max(version, self.high.get(market, version))
         self.as_of[market] = max(values[0], self.as_of.get(market, values[0]))
