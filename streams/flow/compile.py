@@ -178,8 +178,8 @@ class PartitionCompile:
             if value is None:
                 # A tombstone: the row is in a merged slot already. Read at a takeover, it keeps the
                 # new owner from deleting once more all that was ever deleted.
-                for market in self.markets.values():
-                    market.ledger.garbage.pop(key, None)
+                for each in self.markets.values():
+                    each.ledger.garbage.pop(key, None)
                 continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):

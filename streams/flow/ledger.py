@@ -333,5 +333,5 @@ class Ledger:
         for start in [start for start in slots if start < limit]:
             for sp, open_row in slots.pop(start).items():
                 self._by_sp[sp].discard(SlotKey(self._code, book, start))
-                self.garbage.extend(open_row.keys)
+                self.garbage.update(dict.fromkeys(open_row.keys))
                 self.expired_rows += 1
