@@ -50,7 +50,8 @@ def main() -> int:
     for seed in range(args.seed, args.seed + args.runs):
         with tempfile.TemporaryDirectory(prefix="ecindex-chaos-") as temporary:
             directory = (args.dir or Path(temporary)) / f"mix-{seed}"
-            directory.mkdir(parents=True, exist_ok=True)
+            # Not into what an earlier run left: its log, its topics and its workers' addresses.
+            directory.mkdir(parents=True)
             figures = asyncio.run(run_once(plan, seed, directory, cache_dir))
         failed |= "failed" in figures
         sys.stdout.write(json.dumps(figures) + "\n")
