@@ -58,7 +58,7 @@ class Ledger:
         self._hour_sums: dict[int, Row] = {}
         self._opened: set[SlotId] = set()
         """Minutes and hours in which a row was open once: most of a small market's have none."""
-        self.garbage: list[bytes] = []
+        self.garbage: dict[bytes, None] = {}
         """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
         self.expired_rows = 0
         """Rows of hours and days that are no longer kept."""
@@ -90,7 +90,7 @@ class Ledger:
         if live:
             self._begins(sp.topic, slot.slot)  # of a row that is no longer kept as well
         if self._is_merged(slot, sp):
-            self.garbage.append(key)
+            self.garbage[key] = None
             return
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
@@ -161,7 +161,7 @@ class Ledger:
             slots.discard(slot)
             rows = (self._open_panes if slot.book == LIVE else self._open_days)[slot.slot]
             open_row = rows.pop(sp)
-            self.garbage.extend(open_row.keys)
+            self.garbage.update(dict.fromkeys(open_row.keys))
             if slot.book == LIVE:
                 if not rows:
                     del self._open_panes[slot.slot]
@@ -333,5 +333,5 @@ class Ledger:
         for start in [start for start in slots if start < limit]:
             for sp, open_row in slots.pop(start).items():
                 self._by_sp[sp].discard(SlotKey(self._code, book, start))
-                self.garbage.extend(open_row.keys)
+                self.garbage.update(dict.fromkeys(open_row.keys))
                 self.expired_rows += 1

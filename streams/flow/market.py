@@ -52,6 +52,8 @@ class FenceRecord(msgspec.Struct, omit_defaults=True):
     days_until: int
     horizon: int
     journaled: int = NEVER_MS
+    partials_id: str = ""
+    """Incarnation of the partials topic that ``applied`` is an offset of; empty: not known."""
 
 
 class MarketCompile:
