@@ -21,9 +21,11 @@ from typing import Any
 from streams.clock import monotonic_ms
 from streams.ops import ports
 from streams.ops.child import ChildProcess
+from streams.ops.debian_packages import DebianPackages
 from streams.ops.errors import OperationError
 from streams.ops.local_stack import LocalStack
 from streams.ops.logs import configure_logs
+from streams.ops.monitoring import AlertmanagerServer, PrometheusServer
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.server import Server
 from streams.ops.signals import stop_signals
@@ -53,6 +55,11 @@ class UpOptions:
     directory: Path | None = None
     workers: int = 1
     inputs: int = DEFAULT_INPUTS
+    prometheus: bool = False
+    alertmanager: bool = False
+    """With it comes Prometheus, which nobody else would tell it anything."""
+    notify: str | None = None
+    """URL that Alertmanager posts its notifications to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Addresses:
     redis: str
     metrics: tuple[str, ...]
     board: str | None = None
+    prometheus: str | None = None
+    alertmanager: str | None = None
 
 
 class Interrupted(Exception):  # noqa: N818 - an order, not an error
@@ -92,6 +101,19 @@ class LocalIndex:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stack")
         self._stack = LocalStack(
             self.directory, cache_dir=settings.cache_dir, progress=self._progress_unless_stopping
+        )
+        packages = DebianPackages(
+            settings.cache_dir / "debian", progress=self._progress_unless_stopping
+        )
+        self._alertmanager = (
+            AlertmanagerServer(self.directory, packages, notify=options.notify)
+            if options.alertmanager
+            else None
+        )
+        self._prometheus = (
+            PrometheusServer(self.directory, packages, alertmanager=self._alertmanager)
+            if options.prometheus or options.alertmanager
+            else None
         )
         self._workers: list[ChildProcess] = []
         self._metrics_ports: tuple[int, ...] = ()
@@ -133,6 +155,8 @@ class LocalIndex:
             self._stack.bootstrap,
             self._stack.redis_url,
             tuple(f"http://{ports.LOOPBACK}:{port}/metrics" for port in self._metrics_ports),
+            prometheus=None if self._prometheus is None else self._prometheus.url,
+            alertmanager=None if self._alertmanager is None else self._alertmanager.url,
         )
 
     def summary(self) -> str:
@@ -144,6 +168,7 @@ class LocalIndex:
                 f"Kafka     {addresses.bootstrap}  topics {named}",
                 f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
+                *(f"{server.name:<9} {server.url}" for server in self._watchers),
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]
@@ -165,11 +190,15 @@ class LocalIndex:
         self._metrics_ports = ports.remembered(file, wanted) or ports.choose(wanted)
         ports.remember(file, self._metrics_ports)
         self._launch_workers()
+        if self._prometheus is not None:
+            self._prometheus.workers = self._metrics_ports
+        for server in self._watchers:
+            server.launch()
 
     async def await_servers(self) -> None:
         """Return when Kafka and Redis answer."""
         await asyncio.wrap_future(self._thread.submit(self._await_servers))
-        for server in (self._stack.kafka, self._stack.redis):
+        for server in self._servers:
             self._server_keeper.keep(partial(_child_of, server), server.launch)
 
     def _await_servers(self) -> None:
@@ -178,6 +207,10 @@ class LocalIndex:
         if self.addresses != before:  # somebody took a port between its choice and the start
             self._stop_workers()
             self._launch_workers()
+        for server in self._watchers:
+            server.wait_ready()
+        if self._prometheus is not None:  # Alertmanager may have found its port taken, too
+            self._prometheus.write_targets()
 
     async def create_topics(self, *, only_inputs: bool = False) -> None:
         """Create the topics that are missing, stamped by the producer so that history can come.
@@ -242,7 +275,7 @@ class LocalIndex:
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
-        """End everything in order: workers, Kafka, Redis. May be called at any time."""
+        """End everything in order: watchers, workers, Kafka, Redis. May be called at any time."""
         self._stopping = True
         if self._launching is not None and not self._launched:
             # What it forks after the stop would stay; a download ends at its next piece.
@@ -253,11 +286,24 @@ class LocalIndex:
         """End everything as a crash would, while ``stop`` may be waiting in its thread."""
         for process in self._workers:
             process.kill()
-        for server in (self._stack.kafka, self._stack.redis):
+        for server in self._servers:
             if server.running:
                 server.kill()
 
+    @property
+    def _watchers(self) -> list[AlertmanagerServer | PrometheusServer]:
+        """Who watches the workers, in the order of their start: each knows those before it."""
+        watchers = (self._alertmanager, self._prometheus)
+        return [watcher for watcher in watchers if watcher is not None]
+
+    @property
+    def _servers(self) -> list[Server]:
+        return [self._stack.kafka, self._stack.redis, *self._watchers]
+
     def _stop(self) -> None:
+        # Who watches goes first, or it would see an outage.
+        for watcher in reversed(self._watchers):
+            watcher.stop()
         self._stop_workers()
         self._stack.stop()
         self._thread.shutdown()
