@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.command import Command, until
 from support.not_exported_yet import WITHOUT_SAMPLES
 from support.operator_files import annotations, panels, rules, variables
+from support.pager import Pager
 from support.prometheus import Api, program
 from support.promql import metric_names, underlying
 
@@ -27,34 +26,6 @@ CHOSEN = {"$market": "PK", "$window": "5m", "$__rate_interval": "1m"}
 HISTORY_S = 600
 OF_THE_HISTORY = {"EcindexRevisedAfterFinal"}
 """The workers read along while the shops' history comes, stamped by the producer: that does revise."""
-
-
-class Pager(ThreadingHTTPServer):
-    """What is on call: keeps every notification."""
-
-    def __init__(self):
-        self.notified = []
-        pager = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                pager.notified.append(json.loads(body))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/"
-
-    def of(self, **labels):
-        return [n for n in self.notified if labels.items() <= n["groupLabels"].items()]
 
 
 def tell_alertmanager(where, *alerts):
@@ -121,8 +92,7 @@ def watched(tmp_path_factory, cache_dir):
         assert (code, out) == (0, ""), err
         assert not [child for child in children if child.is_running()]
         assert not list((directory / "pids").iterdir())
-    pager.shutdown()
-    pager.server_close()
+    pager.close()
 
 
 def chosen(expr):
