@@ -132,6 +132,54 @@ class PrometheusServer(_GoServer):
             (targets / f"{name}.json").write_text(json.dumps(groups), encoding="utf-8")
 
 
+class Monitoring:
+    """What of the two was asked for; nothing, if nothing was."""
+
+    def __init__(
+        self,
+        home: Path,
+        packages: DebianPackages,
+        *,
+        prometheus: bool,
+        alertmanager: bool,
+        notify: str | None = None,
+    ) -> None:
+        """With Alertmanager comes Prometheus: nobody else would tell it anything."""
+        self.alertmanager = (
+            AlertmanagerServer(home, packages, notify=notify) if alertmanager else None
+        )
+        self.prometheus = (
+            PrometheusServer(home, packages, alertmanager=self.alertmanager)
+            if prometheus or alertmanager
+            else None
+        )
+
+    @property
+    def servers(self) -> list[AlertmanagerServer | PrometheusServer]:
+        """In the order of their start: each knows those before it."""
+        servers = (self.alertmanager, self.prometheus)
+        return [server for server in servers if server is not None]
+
+    def launch(self, workers: Sequence[int]) -> None:
+        """Fork what was asked for; ``workers`` are the metrics ports to scrape."""
+        if self.prometheus is not None:
+            self.prometheus.workers = workers
+        for server in self.servers:
+            server.launch()
+
+    def wait_ready(self) -> None:
+        """Return when each answers."""
+        for server in self.servers:
+            server.wait_ready()
+        if self.prometheus is not None:  # Alertmanager may have found its port taken
+            self.prometheus.write_targets()
+
+    def stop(self) -> None:
+        """End them, who watches first, or it would see an outage."""
+        for server in reversed(self.servers):
+            server.stop()
+
+
 def with_webhook(text: str, url: str) -> str:
     """The Alertmanager configuration, its empty receivers sending to ``url``, ends included."""
     for name in RECEIVERS:

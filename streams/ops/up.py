@@ -25,7 +25,7 @@ from streams.ops.debian_packages import DebianPackages
 from streams.ops.errors import OperationError
 from streams.ops.local_stack import LocalStack
 from streams.ops.logs import configure_logs
-from streams.ops.monitoring import AlertmanagerServer, PrometheusServer
+from streams.ops.monitoring import Monitoring
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.server import Server
 from streams.ops.signals import stop_signals
@@ -105,15 +105,12 @@ class LocalIndex:
         packages = DebianPackages(
             settings.cache_dir / "debian", progress=self._progress_unless_stopping
         )
-        self._alertmanager = (
-            AlertmanagerServer(self.directory, packages, notify=options.notify)
-            if options.alertmanager
-            else None
-        )
-        self._prometheus = (
-            PrometheusServer(self.directory, packages, alertmanager=self._alertmanager)
-            if options.prometheus or options.alertmanager
-            else None
+        self._monitoring = Monitoring(
+            self.directory,
+            packages,
+            prometheus=options.prometheus,
+            alertmanager=options.alertmanager,
+            notify=options.notify,
         )
         self._workers: list[ChildProcess] = []
         self._metrics_ports: tuple[int, ...] = ()
@@ -151,12 +148,13 @@ class LocalIndex:
     @property
     def addresses(self) -> Addresses:
         """Where to look; known from ``launch`` on."""
+        prometheus, alertmanager = self._monitoring.prometheus, self._monitoring.alertmanager
         return Addresses(
             self._stack.bootstrap,
             self._stack.redis_url,
             tuple(f"http://{ports.LOOPBACK}:{port}/metrics" for port in self._metrics_ports),
-            prometheus=None if self._prometheus is None else self._prometheus.url,
-            alertmanager=None if self._alertmanager is None else self._alertmanager.url,
+            prometheus=None if prometheus is None else prometheus.url,
+            alertmanager=None if alertmanager is None else alertmanager.url,
         )
 
     def summary(self) -> str:
@@ -168,7 +166,7 @@ class LocalIndex:
                 f"Kafka     {addresses.bootstrap}  topics {named}",
                 f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
-                *(f"{server.name:<9} {server.url}" for server in self._watchers),
+                *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]
@@ -190,10 +188,7 @@ class LocalIndex:
         self._metrics_ports = ports.remembered(file, wanted) or ports.choose(wanted)
         ports.remember(file, self._metrics_ports)
         self._launch_workers()
-        if self._prometheus is not None:
-            self._prometheus.workers = self._metrics_ports
-        for server in self._watchers:
-            server.launch()
+        self._monitoring.launch(self._metrics_ports)
 
     async def await_servers(self) -> None:
         """Return when Kafka and Redis answer."""
@@ -207,10 +202,7 @@ class LocalIndex:
         if self.addresses != before:  # somebody took a port between its choice and the start
             self._stop_workers()
             self._launch_workers()
-        for server in self._watchers:
-            server.wait_ready()
-        if self._prometheus is not None:  # Alertmanager may have found its port taken, too
-            self._prometheus.write_targets()
+        self._monitoring.wait_ready()
 
     async def create_topics(self, *, only_inputs: bool = False) -> None:
         """Create the topics that are missing, stamped by the producer so that history can come.
@@ -275,7 +267,7 @@ class LocalIndex:
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
-        """End everything in order: watchers, workers, Kafka, Redis. May be called at any time."""
+        """End everything in order: who watches, workers, Kafka, Redis. May be called at any time."""
         self._stopping = True
         if self._launching is not None and not self._launched:
             # What it forks after the stop would stay; a download ends at its next piece.
@@ -291,19 +283,11 @@ class LocalIndex:
                 server.kill()
 
     @property
-    def _watchers(self) -> list[AlertmanagerServer | PrometheusServer]:
-        """Who watches the workers, in the order of their start: each knows those before it."""
-        watchers = (self._alertmanager, self._prometheus)
-        return [watcher for watcher in watchers if watcher is not None]
-
-    @property
     def _servers(self) -> list[Server]:
-        return [self._stack.kafka, self._stack.redis, *self._watchers]
+        return [self._stack.kafka, self._stack.redis, *self._monitoring.servers]
 
     def _stop(self) -> None:
-        # Who watches goes first, or it would see an outage.
-        for watcher in reversed(self._watchers):
-            watcher.stop()
+        self._monitoring.stop()
         self._stop_workers()
         self._stack.stop()
         self._thread.shutdown()
