@@ -36,7 +36,6 @@ def _compile(root: Path, module: str) -> Path | None:
     from Cython.Build import cythonize  # noqa: PLC0415 - a build requirement
     from setuptools import Distribution, Extension  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
-    from setuptools.errors import BaseError  # noqa: PLC0415
 
     source = root / module
     name = module.removesuffix(".pyx").replace("/", ".")
@@ -46,15 +45,17 @@ def _compile(root: Path, module: str) -> Path | None:
         build_dir=str(scratch),
         quiet=True,
     )
+    for extension in extensions:
+        extension.optional = True  # setuptools then says on stderr what is missing, and goes on
     command = build_ext(Distribution({"ext_modules": extensions}))
     command.build_lib, command.build_temp = str(scratch / "lib"), str(scratch / "temp")
     command.ensure_finalized()
-    try:
-        command.run()
-    except BaseError as error:
-        sys.stderr.write(f"{name} is not compiled, its Python half is used: {error}\n")
-        return None
     made = Path(command.get_ext_fullpath(name))
+    made.unlink(missing_ok=True)
+    command.run()
+    if not made.exists():
+        sys.stderr.write(f"{name} is not compiled: its Python half is used\n")
+        return None
     target = source.with_name(made.name)
     # Replaced, not written over: a process that runs from the old file would crash in it.
     fresh = target.with_suffix(".new")
