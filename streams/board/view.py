@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streams.board.labels import label
+from streams.board.shifts import Shift, active
 from streams.index.currencies import exponent
+from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
 from streams.publish.ranking import ALL
@@ -20,13 +23,6 @@ MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
 DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
 RANKED_BY = {METHOD: "payment_chosen_share"}
 """By which index the members of a dimension are ordered; `orders` where none is named."""
-OWN_NAMES = {
-    "cod": "Cash on delivery",
-    "bnpl": "Pay later (BNPL)",
-    "all": "All",
-    "general": "General",
-}
-_CODE_LETTERS = 2
 MOVERS_MAX = 8
 
 
@@ -73,16 +69,6 @@ class Movers(msgspec.Struct, frozen=True):
     window: str
     basis: str
     members: list[Mover]
-
-
-class Shift(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An active shift as it stands in Redis, and the command that marks it as expected."""
-
-    dimension: str
-    member: str
-    label: str
-    record: dict[str, Any]
-    command: str
 
 
 class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -156,24 +142,11 @@ def market_page(
             for dimension in DIMENSIONS
         },
         movers=_movers(by_member, windows),
-        shifts=_shifts(snapshot.market, shifts or {}),
+        shifts=active(snapshot.market, shifts or {}),
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
         left_out=left_out,
     )
-
-
-def label(member: str) -> str:
-    """A slug for people.
-
-    >>> label("mobiles_tablets"), label("sp"), label("cod")
-    ('Mobiles tablets', 'SP', 'Cash on delivery')
-    """
-    if member in OWN_NAMES:
-        return OWN_NAMES[member]
-    if len(member) <= _CODE_LETTERS:
-        return member.upper()
-    return member.replace("_", " ").capitalize()
 
 
 def longest(windows: Mapping[str, Window]) -> str:
@@ -282,50 +255,20 @@ def _number(indices: Mapping[str, Mapping[str, Value]], index: str, window: str)
     return 0.0 if value is None or value.value is None else float(value.value)
 
 
-def _shifts(market: str, shifts: Mapping[str, str]) -> list[Shift]:
-    found = []
-    for field, text in sorted(shifts.items()):
-        record = _json_object(text)
-        if record is None:
-            continue
-        dimension, member = _whose(field, record)
-        found.append(
-            Shift(dimension, member, label(member), record, _expect(market, member, record))
-        )
-    return found
-
-
-def _whose(field: str, record: Mapping[str, Any]) -> tuple[str, str]:
-    dimension, _, member = field.partition(":")
-    return str(record.get("dimension", dimension)), str(record.get("member", member or dimension))
-
-
-def _expect(market: str, member: str, record: Mapping[str, Any]) -> str:
-    """The command that says that this is no news: ``ecindex expect`` (contract 5.6)."""
-    start = record.get("start", record.get("started_at"))
-    factor = record.get("ratio")
-    from_text = start if isinstance(start, str) else "FROM"
-    factor_text = f"{factor:.3g}" if isinstance(factor, int | float) else "FACTOR"
-    return f"ecindex expect {market} {member} {from_text} TO {factor_text}"
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return None
-
-
 def encode(page: Any) -> bytes:
     """JSON without line breaks, as an event of a stream needs it."""
     return msgspec.json.encode(page)
 
 
 def points_of(members: Iterable[str]) -> list[list[Any]]:
-    """Members of the ZSET ``:history`` -> [as_of ms text.., orders, sales] for the chart."""
+    """Members of the ZSET ``:history`` -> [as_of in ms, orders, sales] for the chart."""
     points = []
     for text in members:
-        point = _json_object(text)
-        if point is not None and isinstance(point.get("as_of"), str):
-            points.append([point["as_of"], point.get("orders"), point.get("sales")])
+        try:
+            point = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        at_ms = parse_instant(str(point.get("as_of")))
+        if at_ms is not None:
+            points.append([at_ms, point.get("orders"), point.get("sales")])
     return points
