@@ -40,15 +40,8 @@ async def serve(
     url = f"http://{host}:{port}/"
     _log.info("listening", board=url)
     on_listening(url)
-    reading = asyncio.ensure_future(source.run())
-    waiting = asyncio.ensure_future(stopped.wait())
     try:
-        await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if reading.done():
-            reading.result()  # a bug; it ends the process
+        await source.run(stopped)  # a bug in it ends the process
     finally:
-        for task in (reading, waiting):
-            task.cancel()
-        await asyncio.gather(reading, waiting, return_exceptions=True)
         await server.stop()
         await source.close()

@@ -7,6 +7,7 @@ read last go on growing until the page calls it stale.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -99,7 +100,7 @@ _decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
 
 
 class Source:
-    """Keeps a hub filled with what Redis says; ``run`` goes on until cancelled.
+    """Keeps a hub filled with what Redis says.
 
     ``markets`` is what the methodology says of each market: names, currencies, time zones.
     """
@@ -135,11 +136,15 @@ class Source:
         """Why Redis cannot be read; None while it can."""
         return self._away
 
-    async def run(self) -> None:
-        """Poll for ever."""
-        while True:
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Poll until ``stopped`` is set; a poll that hangs ends within seconds by itself.
+
+        Not by cancelling: a client library that swallows a cancellation once would go on for ever.
+        """
+        while not stopped.is_set():
             await self.poll()
-            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), POLL_S)
 
     async def poll(self) -> None:
         """Read once; publish what changed, and a beat when one is due. Never raises for Redis."""
@@ -251,14 +256,14 @@ class Source:
         )
         data = view.encode(known.page)
         page_id = f"{market}.{xxhash.xxh3_64_hexdigest(data)}"
+        if page_id != known.page_id:
+            known.page_id = page_id
+            self._hub.publish(market, Frame("market", page_id, data))
         if with_history:
             known.history_minute = minute
             points = view.points_of(text.decode() for text in rest[-1])
             history = view.encode({"market": market, "points": points})
             self._hub.publish(market, Frame("history", "", history))
-        if page_id != known.page_id:
-            known.page_id = page_id
-            self._hub.publish(market, Frame("market", page_id, data))
         return True
 
     def _market_beat(self, market: str, known: _Known, now_ms: int) -> MarketBeat:

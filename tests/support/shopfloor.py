@@ -52,7 +52,7 @@ class Floor:
         self.step += 1
         self.values = list(self._values(as_of_ms))
         return await self.store.publish(
-            publication(self.values, market=self.market, as_of_ms=as_of_ms),
+            publication(self.values, market=self.market, as_of_ms=as_of_ms, applied=self.step),
             as_of_ms + 3_000 if now_ms is None else now_ms,
         )
 
