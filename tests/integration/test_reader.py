@@ -219,12 +219,16 @@ async def test_never_older_after_newer(reader, publish, client, clock):
         await reader.get()
 
 
-async def test_who_starts_anew_after_the_keys_expired_is_believed(make, publish, clock):
+async def test_who_starts_anew_after_the_keys_expired_is_believed(make, publish, client, clock):
     reader = make(limits=Limits(None, None))
     await publish(edition=2)
     await reader.get()
-    clock.ms += 60_000
-    assert (await make(limits=Limits(None, None)).get()).edition == 2
+    client.hset(KEYS.values, "@edition", "1")
+    clock.ms += 59_999
+    with pytest.raises(TooOldError):
+        await reader.get()
+    clock.ms += 1
+    assert (await reader.get()).edition == 1
 
 
 @pytest.mark.parametrize(
