@@ -6,6 +6,7 @@ import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName }
 import { WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawShifts, drawTotals } from "./sections.js";
 
 const TICK_MS = 250;
+const BEATS_MISSED_MS = 2_500;
 const SPANS = { "1h": [3_600_000, "1 h"], "6h": [21_600_000, "6 h"], "26h": [93_600_000, "26 h"] };
 const MEASURES = { orders: ["Orders", 1], sales: ["Sales", 2] };
 const CHART_HEIGHT = 220;
@@ -116,7 +117,9 @@ function judge() {
   const own = state.beat.markets.find((each) => each.market === state.market);
   const ages = own && own.published_age_ms !== null ? { published: own.published_age_ms + gone, asOf: own.as_of_age_ms + gone } : {};
   const limits = state.beat;
-  if (gone > limits.silent_after_ms) {
+  // Ages grow alike whoever died. Who beats no more is the board; then nobody knows of the publisher.
+  const unheard = gone > BEATS_MISSED_MS && ages.published > limits.silent_after_ms;
+  if (unheard || gone > limits.silent_after_ms) {
     return { state: "stale", text: "no connection", why: `No connection to the board for ${age(gone)}. What is shown is old.`, ...ages };
   }
   if (limits.redis) return { state: "stale", text: "Redis away", why: `${limits.redis}. What is shown is old.`, ...ages };
