@@ -232,6 +232,9 @@ export function drawMovers(page) {
 
 const WAYS = { 1: ["▲", "above", "Demand above usual"], "-1": ["▼", "below", "Demand below usual"], 0: ["●", "", "Demand not as usual"] };
 
+// What a series of this dimension counts.
+const COUNTED = { payment_method: "payments", payment_failure: "failed payments" };
+
 function sizeText(shift) {
   if (shift.ratio === undefined) return "";
   const range = shift.lower === undefined || shift.upper === undefined ? "" : ` (${fixed(shift.lower, 2)} to ${fixed(shift.upper, 2)})`;
@@ -242,7 +245,7 @@ function explanation(shift, zone) {
   const parts = [];
   if (shift.start) parts.push(`since ${minute(shift.start, zone)}`);
   if (shift.observed !== undefined && shift.expected !== undefined) {
-    parts.push(`${fixed(shift.observed, 0)} orders where ${fixed(shift.expected, 0)} are usual`);
+    parts.push(`${fixed(shift.observed, 0)} ${COUNTED[shift.dimension] ?? "orders"} where ${fixed(shift.expected, 0)} are usual`);
   }
   if (shift.evidence !== undefined) parts.push(`evidence ${fixed(shift.evidence, 1)} times what pages`);
   return parts.join("; ");
@@ -270,7 +273,7 @@ function shiftCard(shift, zone) {
   return element(
     "article",
     { class: `shift ${way}` },
-    element("h3", {}, element("span", { class: "sign", "aria-hidden": "true" }, sign), element("span", {}, shift.label), element("span", { class: "size" }, sizeText(shift)), element("span", { class: "unseen" }, `. ${words}`)),
+    element("h3", {}, element("span", { class: "sign", "aria-hidden": "true" }, sign), element("span", {}, shift.label), element("small", {}, shift.dimension.replace("_", " ")), element("span", { class: "size" }, sizeText(shift)), element("span", { class: "unseen" }, `. ${words}`)),
     element("p", {}, explanation(shift, zone)),
     contributors(shift),
     element("details", {}, element("summary", {}, "Mark as expected"), element("p", {}, "Run this, with the end and the factor that you expect; paging stops and the hours are not learnt:"), element("div", { class: "command" }, command, copy)),
