@@ -9,6 +9,7 @@ const TICK_MS = 250;
 const BEATS_MISSED_MS = 2_500;
 const SPANS = { "1h": [3_600_000, "1 h"], "6h": [21_600_000, "6 h"], "26h": [93_600_000, "26 h"] };
 const MEASURES = { orders: ["Orders", 1], sales: ["Sales", 2] };
+const SHORTEST_MS = 600_000;
 const CHART_HEIGHT = 220;
 
 const state = {
@@ -211,10 +212,11 @@ function drawChart() {
   const [name, at] = MEASURES[state.measure];
   const scale = state.measure === "sales" ? 10 ** (page.exponent ?? 0) : 1;
   const to = Date.parse(page.as_of);
-  const from = to - SPANS[state.span][0];
   const current = page.totals[state.measure]?.["1m"];
   const points = state.history.map((point) => [point[0], point[at] === null || point[at] === undefined ? null : point[at] / scale]);
   if (current?.value !== undefined && (points.at(-1)?.[0] ?? 0) < to) points.push([to, Number(current.value) / scale]);
+  // A page that saw ten minutes shows them in full width, not as a dot at the edge of an hour.
+  const from = Math.max(to - SPANS[state.span][0], Math.min(points[0]?.[0] ?? to, to - SHORTEST_MS));
   const usual = (page.spark ?? []).map((point, place) => [page.spark_ms[place], ...point.slice(1)]);
   const band = state.measure === "orders" ? usual.filter((row) => row.length > 1) : [];
   const unit = state.measure === "sales" ? ` ${page.currency ?? "minor units"}` : "";
