@@ -211,6 +211,31 @@ def worker(
     raise typer.Exit(code)
 
 
+@app.command("board")
+def board_command(
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65_535, metavar="PORT", help="0: any free port."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the live page of what Redis holds until SIGTERM or Ctrl-C."""
+    from streams.ops.board_command import run_board
+
+    def on_listening(url: str) -> None:
+        if as_json:
+            echo_json({"board": url})
+        else:
+            typer.echo(f"board     {url}")
+
+    with reported():
+        settings = settings_of(config, redis__url=redis, board__port=port)
+        asyncio.run(run_board(settings, on_listening))
+
+
 @app.command("audit")
 def audit_command(
     bootstrap: Bootstrap = None,
