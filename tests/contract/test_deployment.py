@@ -108,9 +108,6 @@ def test_commands_and_settings_are_ours(services, monkeypatch):
     load_settings()  # refuses what it does not know
 
 
-"""To be emptied."""
-
-
 def test_the_image_runs_as_nobody_with_hashes_and_copies_only_what_is_sent_to_the_builder():
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     (user,) = re.findall(r"^USER (\d+):\d+$", final, re.MULTILINE)
