@@ -273,7 +273,7 @@ async def test_a_shift_is_explained_and_can_be_marked_as_expected(redis, shop, s
     await page.focus(".shift summary")
     await page.keyboard.press("Enter")
     command = await page.inner_text(".shift code")
-    assert command.startswith("ecindex expect PK beauty_grooming 2026-11-24T14:00Z")
+    assert command.startswith("ecindex expect PK category:beauty_grooming 2026-11-24T14:00:00Z")
     await shop.step()
     await asyncio.sleep(1)
     assert await page.is_visible(".shift code"), "it stays open while values come"
