@@ -459,7 +459,17 @@ def up(
         typer.Option("--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis, topics."),
     ] = 1,
     inputs: InputPartitions = 8,
+    notify: Annotated[
+        str | None,
+        typer.Option("--notify", metavar="URL", help="Where Alertmanager posts notifications."),
+    ] = None,
     *,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Also Prometheus, with the rules and alerts.")
+    ] = False,
+    alertmanager: Annotated[
+        bool, typer.Option("--alertmanager", help="Also Prometheus and Alertmanager.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
@@ -474,7 +484,10 @@ def up(
     with reported():
         from streams.ops import up as local
 
-        settings, options = settings_of(config), local.UpOptions(directory, workers, inputs)
+        settings = settings_of(config)
+        options = local.UpOptions(
+            directory, workers, inputs, prometheus, alertmanager or notify is not None, notify
+        )
         with rich_progress() as progress:
             asyncio.run(
                 local.up(settings, options, on_ready=on_ready, tell=_tell, progress=progress)

@@ -21,9 +21,11 @@ from typing import Any
 from streams.clock import monotonic_ms
 from streams.ops import ports
 from streams.ops.child import ChildProcess
+from streams.ops.debian_packages import DebianPackages
 from streams.ops.errors import OperationError
 from streams.ops.local_stack import LocalStack
 from streams.ops.logs import configure_logs
+from streams.ops.monitoring import Monitoring
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.server import Server
 from streams.ops.signals import stop_signals
@@ -53,6 +55,11 @@ class UpOptions:
     directory: Path | None = None
     workers: int = 1
     inputs: int = DEFAULT_INPUTS
+    prometheus: bool = False
+    alertmanager: bool = False
+    """With it comes Prometheus, which nobody else would tell it anything."""
+    notify: str | None = None
+    """URL that Alertmanager posts its notifications to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Addresses:
     redis: str
     metrics: tuple[str, ...]
     board: str | None = None
+    prometheus: str | None = None
+    alertmanager: str | None = None
 
 
 class Interrupted(Exception):  # noqa: N818 - an order, not an error
@@ -92,6 +101,16 @@ class LocalIndex:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="stack")
         self._stack = LocalStack(
             self.directory, cache_dir=settings.cache_dir, progress=self._progress_unless_stopping
+        )
+        packages = DebianPackages(
+            settings.cache_dir / "debian", progress=self._progress_unless_stopping
+        )
+        self._monitoring = Monitoring(
+            self.directory,
+            packages,
+            prometheus=options.prometheus,
+            alertmanager=options.alertmanager,
+            notify=options.notify,
         )
         self._workers: list[ChildProcess] = []
         self._metrics_ports: tuple[int, ...] = ()
@@ -131,11 +150,14 @@ class LocalIndex:
     @property
     def addresses(self) -> Addresses:
         """Where to look; known from ``launch`` on."""
+        prometheus, alertmanager = self._monitoring.prometheus, self._monitoring.alertmanager
         return Addresses(
             self._stack.bootstrap,
             self._stack.redis_url,
             tuple(f"http://{ports.LOOPBACK}:{port}/metrics" for port in self._metrics_ports),
             self.board_url,
+            prometheus=None if prometheus is None else prometheus.url,
+            alertmanager=None if alertmanager is None else alertmanager.url,
         )
 
     @property
@@ -153,6 +175,7 @@ class LocalIndex:
                 f"Kafka     {addresses.bootstrap}  topics {named}",
                 f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
+                *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]
@@ -173,6 +196,7 @@ class LocalIndex:
         self._metrics_ports = self._kept_ports("metrics-ports.json", wanted)
         self._board_port = self._given.board.port or self._kept_ports("board-port.json", 1)[0]
         self._launch_clients()
+        self._monitoring.launch(self._metrics_ports)
 
     def _kept_ports(self, name: str, count: int) -> tuple[int, ...]:
         file = self.directory / name
@@ -183,7 +207,7 @@ class LocalIndex:
     async def await_servers(self) -> None:
         """Return when Kafka and Redis answer."""
         await asyncio.wrap_future(self._thread.submit(self._await_servers))
-        for server in (self._stack.kafka, self._stack.redis):
+        for server in self._servers:
             self._server_keeper.keep(partial(_child_of, server), server.launch)
         if self._board is not None:
             self._server_keeper.keep(partial(_same, self._board), self._board.start)
@@ -194,6 +218,7 @@ class LocalIndex:
         if self.addresses != before:  # somebody took a port between its choice and the start
             self._stop_clients()
             self._launch_clients()
+        self._monitoring.wait_ready()
 
     async def create_topics(self, *, only_inputs: bool = False) -> None:
         """Create the topics that are missing, stamped by the producer so that history can come.
@@ -261,7 +286,7 @@ class LocalIndex:
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
-        """End everything in order: workers, Kafka, Redis. May be called at any time."""
+        """End everything in order: who watches, workers, Kafka, Redis. May be called at any time."""
         self._stopping = True
         if self._launching is not None and not self._launched:
             # What it forks after the stop would stay; a download ends at its next piece.
@@ -272,11 +297,16 @@ class LocalIndex:
         """End everything as a crash would, while ``stop`` may be waiting in its thread."""
         for process in self._clients:
             process.kill()
-        for server in (self._stack.kafka, self._stack.redis):
+        for server in self._servers:
             if server.running:
                 server.kill()
 
+    @property
+    def _servers(self) -> list[Server]:
+        return [self._stack.kafka, self._stack.redis, *self._monitoring.servers]
+
     def _stop(self) -> None:
+        self._monitoring.stop()
         self._stop_clients()
         self._stack.stop()
         self._thread.shutdown()

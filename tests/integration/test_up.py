@@ -29,7 +29,14 @@ def pid_of(directory, name):
 def test_up_is_ready_serves_and_ends_clean(tmp_path):
     with Command("up", "--dir", tmp_path, "--workers", "2", "--inputs", "4", "--json") as command:
         where = command.line()
-        assert set(where) == {"bootstrap", "redis", "metrics", "board"}
+        assert set(where) == {
+            "bootstrap",
+            "redis",
+            "metrics",
+            "board",
+            "prometheus",
+            "alertmanager",
+        }
         assert len(where["metrics"]) == 2
         for url in where["metrics"]:
             assert "ecindex_build_info" in metrics(url)
