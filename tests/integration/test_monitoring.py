@@ -20,7 +20,7 @@ from streams.index.panes import rfc3339
 from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
 from streams.publish.metric_table import ALL, PROCESS
 
-# Long: in one CI run the servers were not ready in time, on a machine that did nothing else.
+# Long: CI has no minute left for it.
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
 
 CHOSEN = {"$market": "PK", "$window": "5m", "$__rate_interval": "1m"}
@@ -88,7 +88,7 @@ def watched(tmp_path_factory, cache_dir):
             yield found
             simulator.end(signal.SIGTERM)
         children = command.children()
-        assert len(children) == 6, "Kafka, Redis, two workers, Prometheus, Alertmanager"
+        assert len(children) == 7, "Kafka, Redis, two workers, board, Prometheus, Alertmanager"
         code, out, err = command.end(signal.SIGTERM)
         assert (code, out) == (0, ""), err
         assert not [child for child in children if child.is_running()]
