@@ -19,6 +19,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from streams.board.hub import FullError, Hub
+from streams.publish.http import listen
 
 WRITE_TIMEOUT_S = 30.0
 """A client that takes nothing for so long is gone."""
@@ -88,15 +89,7 @@ class BoardServer:
         app.router.add_get("/events", self._events)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        port: int = runner.addresses[0][1]
+        self._runner, port = await listen(app, self._host, self._port, shutdown_s=SHUTDOWN_S)
         return port
 
     async def stop(self) -> None:

@@ -288,11 +288,6 @@ class Ledger:
         """Numbers of the days that have rows."""
         return {day for kind, day in self.merged if kind == DAY_KIND} | set(self._open_days)
 
-    @property
-    def open_rows(self) -> int:
-        """Rows not merged yet."""
-        return sum(map(len, self._open_panes.values())) + sum(map(len, self._open_days.values()))
-
     # -- bounds ----------------------------------------------------------------------------------
 
     def expire(self, horizon_ms: int) -> Iterator[SlotId]:

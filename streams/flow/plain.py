@@ -33,6 +33,9 @@ class OrderFold:
         self._fold = fold
         self._plain = PlainOrders(fold) if compiled else None
         self._stretch = 1
+        """Records that the Python half took last time."""
+        self._plain_run = _STRETCH_MAX
+        """Plain records since, over chunks: at low rates a chunk is shorter than a stretch."""
 
     def fold(self, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
         """Fold the records ``start <= position < stop`` of a chunk."""
@@ -42,8 +45,12 @@ class OrderFold:
         position = start
         while position < stop:
             reached = self._plain.fold_plain(chunk, position, stop, folded)
+            self._plain_run += reached - position
+            if reached == stop:
+                return
             # A run of plain events as long as the last stretch: back to one by one.
-            usual = reached - position < self._stretch
-            self._stretch = min(2 * self._stretch, _STRETCH_MAX) if usual else 1
+            calm = self._plain_run >= self._stretch
+            self._stretch = 1 if calm else min(2 * self._stretch, _STRETCH_MAX)
+            self._plain_run = 0
             position = min(reached + self._stretch, stop)
             fold_orders(self._fold, chunk, reached, position, folded)

@@ -694,9 +694,9 @@ cdef class PlainOrders:
         cdef PaneSlot slot
         cdef Cell* cell
         cdef Py_ssize_t position = start
-        cdef int64_t arrived_ms, occurred_ms, units, sales, amount, volume
+        cdef int64_t arrived_ms, occurred_ms, units, sales, volume
         cdef int64_t accepted = 0, late = 0, duplicates = 0
-        cdef int pane, method, region, channel, i, j, column
+        cdef int pane, method, region, channel, i, j
         cdef int label[LINES_MAX]
         cdef int columns[LINES_MAX]
         cdef const uint8_t* raw

@@ -61,6 +61,24 @@ _RELEASE_STATUS = {
 }
 
 
+async def listen(
+    app: web.Application, host: str, port: int, *, shutdown_s: float = 60.0
+) -> tuple[web.AppRunner, int]:
+    """Serve an application: what ends it, and the bound port, which with port 0 the system chose.
+
+    ``shutdown_s``: how long open answers may take when it ends. Raises OSError when the address
+    cannot be bound.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner, runner.addresses[0][1]
+
+
 class MetricsServer:
     """Serves one registry. ``ready`` returns None when ready, else the reason why not.
 
@@ -98,15 +116,7 @@ class MetricsServer:
         if self._partitions is not None:
             app.router.add_get("/partitions", self._states)
             app.router.add_post("/partitions/{topic}/{partition}/release", self._release)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        port: int = runner.addresses[0][1]
+        self._runner, port = await listen(app, self._host, self._port)
         return port
 
     async def stop(self) -> None:

@@ -38,7 +38,7 @@ TOO_LARGE = b"<not read: its batch unpacks to more than %d bytes>" % UNPACKED_BY
 
 _FORMAT = 2
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
-_CHECKED_FROM, _RECORDS_FROM = 21, 61
+_CHECKED_FROM = 21
 _UNPACK: Final[dict[int, Callable[[Any], Any]]] = {
     1: gzip_decode,
     2: codec.snappy_decode,
@@ -109,7 +109,7 @@ def read_batches(
         if check_crcs and crc32c(view[at + _CHECKED_FROM : end]) != crc:
             raise CorruptRecordException(f"Invalid CRC - {where} near offset {next_offset}")
         if not attributes & _CONTROL:
-            payload: Any = view[at + _RECORDS_FROM : end]
+            payload: Any = view[at + record_columns.HEADER_BYTES : end]
             try:
                 if attributes & _CODEC:
                     payload = _unpack(attributes & _CODEC, payload)

@@ -86,12 +86,12 @@ def read(
     """Append the payload's records from ``next_offset`` on to the four columns.
 
     ``append_time_ms``: the timestamp of all of them under LogAppendTime, else None. Raises
-    CorruptRecordException when the payload is not ``count`` records.
+    CorruptRecordException when the payload is not ``count`` records with rising offsets.
     """
     cdef const uint8_t* p
     cdef const uint8_t* end
     cdef const uint8_t* last
-    cdef int64_t size, delta, place
+    cdef int64_t size, delta, place, before = -1
     cdef int64_t timestamp_ms
     cdef int i
     if count <= 0:
@@ -108,8 +108,9 @@ def read(
         p = varint(p + 1, last, &delta)  # behind the attributes, which say nothing
         if p != NULL:
             p = varint(p, last, &place)
-        if p == NULL:
+        if p == NULL or place <= before:
             raise CorruptRecordException(f"record {i} of the batch at offset {first_offset}")
+        before = place
         if first_offset + place < next_offset:
             p = last
             continue

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from streams.flow import plain
 from streams.flow import state as state_module
+from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.fold_orders import fold_orders
 from streams.flow.plain import OrderFold
 from streams.flow.state import CHECKPOINT, PARTIAL
 from tests.support.events import source_logs, tuned
@@ -216,7 +218,7 @@ def test_a_plain_record_is_folded_by_the_compiled_half(name):
     log = between(PLAIN[name])
     chunk = Chunk(SP, 0, 4, [None] * 5, [value for value, _ in log], [stamp for _, stamp in log])
     compiled.fold(chunk)  # its panes are open now
-    folded = type(compiled.fold(chunk))()
+    folded = Folded()
     assert compiled._orders._plain.fold_plain(chunk, 0, 5, folded) == 5
     assert folded.outcomes["duplicate"] == 5
 
@@ -298,3 +300,31 @@ def _rfc3339(seconds: int, dice: random.Random) -> str:
         microseconds=dice.randrange(1_000_000)
     )
     return moment.astimezone(zone).isoformat()
+
+
+def test_the_python_half_takes_runs_in_stretches_and_then_one_by_one_again(monkeypatch):
+    """Chunks shorter than a stretch once kept it long: one odd event then slowed all behind it."""
+    taken = []
+
+    def spy(fold, chunk, start, stop, folded):
+        taken.append(stop - start)
+        fold_orders(fold, chunk, start, stop, folded)
+
+    monkeypatch.setattr(plain, "fold_orders", spy)
+    compiled, _ = halves()
+    usual, odd = PLAIN["as it is"], OTHERS["escape"]
+
+    def fold(*values):
+        count = len(values)
+        stamps = [ARRIVED_MS] * count
+        compiled.fold(Chunk(SP, 0, count - 1, [None] * count, list(values), stamps))
+
+    fold(odd, usual)  # opens the pane
+    fold(*[odd] * 60)
+    assert taken == [1, 1, 2, 4, 8, 16, 29]
+    taken.clear()
+    for _ in range(20):
+        fold(usual, usual)
+    assert taken == []
+    fold(odd, *[usual] * 9)
+    assert taken == [1]

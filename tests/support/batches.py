@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import struct
 
+from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
+
+TP = TopicPartition("orders", 1)
+usual_wrap = MemoryRecords
+"""How a fetch's bytes are wrapped; the fixture ``each_reader`` sets it."""
 
 ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH = 21, 23, 35, 17, 8
 
@@ -40,3 +47,9 @@ def control(batch):
 def resealed(batch):
     struct.pack_into(">I", batch, CRC, calc_crc32c(memoryview(batch)[ATTRIBUTES:]))
     return bytes(batch)
+
+
+def fetched(buffer, fetch_offset=0, *, isolation=READ_UNCOMMITTED, wrap=None, check_crcs=True):
+    """A buffered fetch of ``TP``, as aiokafka's fetcher makes it."""
+    records = (wrap or usual_wrap)(buffer)
+    return PartitionRecords(TP, records, [], fetch_offset, None, None, check_crcs, isolation)

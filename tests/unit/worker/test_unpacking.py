@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import TopicPartition
-from support.batches import record_batch
+from support.batches import fetched, record_batch
 
 from streams.index.events import Rejected, decode_orders
-from streams.worker import batches, unpacking
+from streams.worker import unpacking
 from streams.worker.batches import TOO_LARGE
 from streams.worker.fetch import ChunkRecords
 
-TP = TopicPartition("orders", 1)
-_wrap = MemoryRecords
-
-
-@pytest.fixture(
-    autouse=True,
-    params=[
-        "aiokafka",
-        pytest.param(
-            "compiled",
-            marks=pytest.mark.skipif(not batches.COMPILED, reason="no compiler at installation"),
-        ),
-    ],
-)
-def _reader(request, monkeypatch):
-    """Every test reads aiokafka's own way and the compiled one."""
-    wrap = MemoryRecords if request.param == "aiokafka" else batches.RawRecords
-    monkeypatch.setitem(globals(), "_wrap", wrap)
-
+pytestmark = pytest.mark.usefixtures("each_reader")
 
 CODECS = {"gzip": 1, "lz4": 3, "zstd": 4}
 
@@ -45,10 +24,7 @@ def _installed(monkeypatch):
 
 
 def decode(buffer, fetch_offset=0):
-    fetched = PartitionRecords(
-        TP, _wrap(buffer), [], fetch_offset, None, None, True, READ_UNCOMMITTED
-    )
-    return list(ChunkRecords(fetched, 100))
+    return list(ChunkRecords(fetched(buffer, fetch_offset), 100))
 
 
 def bomb(codec, offset=0, records=3):
