@@ -20,8 +20,7 @@ from streams.index.panes import rfc3339
 from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
 from streams.publish.metric_table import ALL, PROCESS
 
-# Long: CI has no minute left for it.
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 CHOSEN = {"$market": "PK", "$window": "5m", "$__rate_interval": "1m"}
 HISTORY_S = 600
