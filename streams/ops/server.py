@@ -138,6 +138,14 @@ class Server(abc.ABC):
         """End it as a crash would (SIGKILL); its directory and ports stay for ``start``."""
         self.child.kill()
 
+    def restart(self, *, crash: bool = False) -> None:
+        """Stop (or kill) it and start it again on the same directory and ports."""
+        if crash:
+            self.kill()
+        else:
+            self.stop()
+        self.start()
+
     def pause(self) -> None:
         """Freeze it (SIGSTOP): connections stay open, nothing answers."""
         self.child.pause()
