@@ -7,6 +7,7 @@ there is not shown; a record of a shape unknown to this board is still named.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS, rfc3339
 
 CONTRIBUTORS_MAX = 6
+FACTORED = frozenset({"market", "category", "payment_method", "region", "channel"})
+"""Dimensions that `ecindex expect` takes."""
 EXPECTED_FOR_MS = 6 * HOUR_MS
 """What the command proposes as the end; whoever runs it knows better."""
 
@@ -74,7 +77,7 @@ def _shift(market: str, field: str, record: dict[str, Any]) -> Shift:
         member=member,
         label=label(member),
         direction=_direction(record.get("direction"), ratio),
-        command=_command(market, member, start, ratio),
+        command=_command(market, dimension, member, start, ratio),
         ratio=ratio,
         lower=_number(size.get("lower", size.get("ratio_lower"))),
         upper=_number(size.get("upper", size.get("ratio_upper"))),
@@ -112,19 +115,26 @@ def _contributors(found: Any) -> list[Contributor]:
     ][:CONTRIBUTORS_MAX]
 
 
-def _command(market: str, member: str, start: Any, ratio: float | None) -> str:
-    """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (contract 5.6), from the hour of the start."""
+def _command(market: str, dimension: str, member: str, start: Any, ratio: float | None) -> str:
+    """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (contract 5.6), from the hour of the start.
+
+    Empty for a series whose expectation takes no factor. Somebody pastes it into a shell, so what
+    Redis said is quoted.
+    """
+    if dimension not in FACTORED:
+        return ""
     start_ms = parse_instant(start) if isinstance(start, str) else None
     since, until = "FROM", "TO"
     if start_ms is not None:
         hour_ms = start_ms // HOUR_MS * HOUR_MS
         since, until = _hour(hour_ms), _hour(hour_ms + EXPECTED_FOR_MS)
     factor = "FACTOR" if ratio is None else f"{ratio:.2g}"
-    return f"ecindex expect {market} {member} {since} {until} {factor}"
+    name = member if dimension == "market" else f"{dimension}:{member}"
+    return f"ecindex expect {shlex.quote(market)} {shlex.quote(name)} {since} {until} {factor}"
 
 
 def _hour(at_ms: int) -> str:
-    return f"{rfc3339(at_ms)[:16]}Z"
+    return f"{rfc3339(at_ms)[:19]}Z"
 
 
 def _number(value: Any) -> float | None:

@@ -273,7 +273,7 @@ async def test_a_shift_is_explained_and_can_be_marked_as_expected(redis, shop, s
     await page.focus(".shift summary")
     await page.keyboard.press("Enter")
     command = await page.inner_text(".shift code")
-    assert command.startswith("ecindex expect PK beauty_grooming 2026-11-24T14:00Z")
+    assert command.startswith("ecindex expect PK category:beauty_grooming 2026-11-24T14:00:00Z")
     await shop.step()
     await asyncio.sleep(1)
     assert await page.is_visible(".shift code"), "it stays open while values come"
@@ -361,8 +361,17 @@ async def test_without_a_market_the_largest_is_shown(shop, see):
 @pytest.mark.parametrize("size", SCREEN_SIZES, ids=lambda size: str(size["width"]))
 @pytest.mark.parametrize("usual", [False, True], ids=["warming", "usual"])
 async def test_nothing_is_wider_than_the_screen(redis, shop, see, size, usual):
-    await shop.open(("PK", 98_000), ("BD", 640), ("LK", 1), ("NP", 1), ("MM", 1), usual=usual)
+    await shop.open(
+        ("PK", 98_000),
+        ("BD", 640),
+        ("LK", 1),
+        ("NP", 1),
+        ("MM", 1),
+        usual=usual,
+        beauty_grooming=5.9,
+    )
     page = await see(viewport=size)
+    await page.get_by_text("1 min", exact=True).click()
     wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
     assert not wide
     if size["width"] >= PHONE["width"]:
@@ -486,6 +495,7 @@ async def test_pictures_for_the_documentation(request, redis, shop, see):
         await page.wait_for_selector(".shift")
         await page.get_by_text("1 min", exact=True).click()
         await page.mouse.move(0, 0)
+        await page.evaluate("scrollTo(0, 0)")
         await asyncio.sleep(1)
         path = IMAGES / f"{name}.png"
         path.parent.mkdir(exist_ok=True)

@@ -39,7 +39,7 @@ export function percent(text) {
 }
 
 export function compact(number) {
-  return number.toLocaleString("en-GB", { notation: "compact", maximumFractionDigits: 1 });
+  return number.toLocaleString("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
 }
 
 export function signed(number) {

@@ -276,7 +276,7 @@ function shiftCard(shift, zone) {
     element("h3", {}, element("span", { class: "sign", "aria-hidden": "true" }, sign), element("span", {}, shift.label), element("small", {}, shift.dimension.replace("_", " ")), element("span", { class: "size" }, sizeText(shift)), element("span", { class: "unseen" }, `. ${words}`)),
     element("p", {}, explanation(shift, zone)),
     contributors(shift),
-    element("details", {}, element("summary", {}, "Mark as expected"), element("p", {}, "Run this, with the end and the factor that you expect; paging stops and the hours are not learnt:"), element("div", { class: "command" }, command, copy)),
+    shift.command ? element("details", {}, element("summary", {}, "Mark as expected"), element("p", {}, "Run this, with the end and the factor that you expect; paging stops and the hours are not learnt:"), element("div", { class: "command" }, command, copy)) : "",
   );
 }
 

@@ -23,7 +23,7 @@ def test_a_shift_is_named_sized_explained_and_can_be_marked_as_expected():
     (contributor,) = shift.contributors
     assert (contributor.label, contributor.observed) == ("Sindh", 190)
     assert shift.command == (
-        "ecindex expect PK beauty_grooming 2026-11-24T14:00Z 2026-11-24T20:00Z 5.9"
+        "ecindex expect PK category:beauty_grooming 2026-11-24T14:00:00Z 2026-11-24T20:00:00Z 5.9"
     )
 
 
@@ -47,7 +47,7 @@ def test_a_record_of_another_shape_is_still_named():
         ("category", "Books", 0),
         ("region", "SP", 0),
     ]
-    assert found[0].command == "ecindex expect PK books FROM TO FACTOR"
+    assert found[0].command == "ecindex expect PK category:books FROM TO FACTOR"
     assert found[0].contributors == []
 
 
@@ -55,3 +55,12 @@ def test_odd_contributors_are_left_out():
     odd = {"region": "x", "channel": [1, {"member": "app", "observed": True}]}
     (shift,) = active("PK", {FIELD: json.dumps({"contributors": odd})})
     assert [(each.label, each.observed) for each in shift.contributors] == [("App", None)]
+
+
+def test_the_command_is_safe_to_paste_and_absent_where_it_would_be_refused():
+    (shift,) = active("PK", {"category:x": shift_record(member="x; rm -rf ~")})
+    assert shift.command.startswith("ecindex expect PK 'category:x; rm -rf ~' 2026")
+    (shift,) = active("PK", {"market:all": shift_record(dimension="market", member="all")})
+    assert shift.command.startswith("ecindex expect PK all 2026")
+    (shift,) = active("PK", {"payment_failure:card": '{"direction":"up"}'})
+    assert shift.command == ""
