@@ -79,7 +79,9 @@ def noise_of(
     scatter = _median_ratio(errors - hour * day_squares, day_expected, valid)
     own = size_of == np.arange(len(size_of))
     dispersion = np.where(own, 1.0, np.maximum(scatter, worth))
-    day = _median_ratio(day_errors - dispersion * day_expected, day_expected * day_expected, valid)
+    day = _median_ratio(
+        day_errors / _MEDIAN_OF_SQUARE - dispersion * day_expected, day_expected**2, valid
+    )
     return [
         Noise(round(hour_ * SCALE), round(day_ * SCALE), round(f * SCALE))
         for hour_, day_, f in zip(hour.tolist(), day.tolist(), dispersion.tolist(), strict=True)
