@@ -569,14 +569,15 @@ def simulate(
     rate: Annotated[
         float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
     ] = 50.0,
-    for_s: Annotated[
-        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Then stop.")
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     backfill: Annotated[
-        float,
-        typer.Option("--backfill", min=0, metavar="SECONDS", help="First send this much history."),
-    ] = 0.0,
+        str | None,
+        typer.Option("--backfill", metavar="DURATION", help="First send this much history."),
+    ] = None,
     markets: Annotated[
         str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
     ] = None,
@@ -620,6 +621,7 @@ def simulate(
     from streams.ops.simulate_profile import load_profile
     from streams.ops.simulate_run import Planted, simulate_command
 
+    for_s, backfill_s = _seconds("--for", duration), _seconds("--backfill", backfill) or 0.0
     with reported():
         summary = asyncio.run(
             simulate_command(
@@ -636,7 +638,7 @@ def simulate(
                     lag_scale=lag_scale,
                 ),
                 Planted(tuple(shift or ()), tuple(outage or ())),
-                backfill_s=backfill,
+                backfill_s=backfill_s,
                 for_s=for_s,
             )
         )
