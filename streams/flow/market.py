@@ -22,6 +22,7 @@ from streams.flow.state import NEVER_MS
 from streams.flow.usual import MarketUsual, Observed
 from streams.flow.vintages import Learnt
 from streams.flow.wire import MarkRecord
+from streams.index.changes import AGO_DAYS, CHANGES, HOURS, change_entries, hours_before
 from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
 from streams.index.ledgers import book_entries, cause_of
 from streams.index.measured import Usual, columns_of, demand_entries, usual_of, usual_of_day
@@ -308,6 +309,8 @@ class MarketCompile:
                 values += self._minute_values[window]
                 continue
             found = self._window(window, length_ms, spans)
+            if window in HOURS and self.live:
+                found += self._changes(window)
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
                 self._minutes_made_of[window] = made_of
@@ -344,6 +347,25 @@ class MarketCompile:
                 )
         return values
 
+    def _changes(self, window: str) -> list[Value]:
+        """Orders up to the last whole hour against the same hours a day and a week earlier."""
+        orders, _ = self._topics()
+        end_ms = self.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
+        first_ms = self.ledger.first_hour_ms(orders)
+        if first_ms is None:
+            return []
+        covers: dict[str, float] = {}
+        found: dict[str, tuple[Row, Row] | None] = {}
+        for name, days in AGO_DAYS.items():
+            own, before = hours_before(self.usual.hours, end_ms, HOURS[window], days)
+            covers[name] = sum(hour_ms >= first_ms for hour_ms in before) / len(before)
+            rows = self.ledger.hours_sum(own), self.ledger.hours_sum(before)
+            found[name] = rows if covers[name] == 1 else None
+        return [
+            self._value(entry, window, rfc3339(end_ms), covers[entry.name], "live")
+            for entry in change_entries(self.ledger.layout, found)
+        ]
+
     def _measured(
         self, rows: list[Row], spans: list[Span], window: str
     ) -> list[tuple[Entry, Usual | None]]:
@@ -377,7 +399,9 @@ class MarketCompile:
         usual: Usual | None = None,
     ) -> Value:
         status, value = "ok", entry.value
-        if covered < COVERED_MIN and day is None:
+        if entry.name in CHANGES and covered < 1:
+            status = "filling"
+        elif covered < COVERED_MIN and day is None:
             status, value = "filling", None
         elif entry.measured and (usual is None or usual.warming):
             status = "warming"
