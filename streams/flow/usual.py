@@ -17,6 +17,7 @@ import numpy as np
 from streams.flow.history import MarketHistory, Seed
 from streams.flow.ledger import Ledger
 from streams.flow.vintages import Held
+from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
 from streams.index.hours import Calendar, LocalHours, calendar_of
 from streams.index.learning import Factor, factor_at, lessons, with_factor
@@ -46,14 +47,22 @@ class Observed(NamedTuple):
 class MarketUsual:
     """Vintages of one market."""
 
-    def __init__(self, market: Market, ledger: Ledger, events: Sequence[Factor] = ()) -> None:
+    def __init__(self, market: Market, ledger: Ledger) -> None:
         self.hours = LocalHours(market.time_zone)
         self.table = SeriesTable(ledger.layout)
         self.held: dict[int, Held] = {}
         self.history = MarketHistory()
         self.version = 0
         """Counts what changes an expectation that was read before."""
-        self._events = list(events)
+        self._events = [
+            Factor(
+                (event.dimension, event.member),
+                self.hours.hours_of(event.first).start,
+                self.hours.hours_of(event.end).start,
+                None if event.factor is None else round(event.factor * SCALE),
+            )
+            for event in market.events
+        ]
         """Factors of methodology.toml; what was said since counts more."""
         self._width = ledger.layout.live_width
         self._history_seen = 0
