@@ -352,8 +352,8 @@ class MarketCompile:
         orders, _ = self._topics()
         end_ms = self.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
         first_ms = self.ledger.first_hour_ms(orders)
-        if first_ms is None:
-            return []
+        if first_ms is None or orders not in self.as_of_ms:
+            return []  # payments alone have been read so far
         covers: dict[str, float] = {}
         found: dict[str, tuple[Row, Row] | None] = {}
         for name, days in AGO_DAYS.items():
