@@ -724,6 +724,73 @@ def import_source(
     raise typer.Exit(0 if summary.complete else WRONG)
 
 
+@app.command("seed")
+def seed_history(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help=".csv, .csv.gz or .parquet: market, hour, [dimension, member,] and counts.",
+        ),
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Start the expectation warm with hourly counts of a warehouse: six weeks or more."""
+    from streams.ops.seeding import seed
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        seeded = asyncio.run(seed(settings, file))
+    if as_json:
+        echo_json(seeded)
+        return
+    for each in seeded:
+        typer.echo(f"{each.market}: {each.hours} hours, {each.start} .. {each.end}")
+        typer.echo(f"  gives {', '.join(each.given)}")
+        if each.unknown:
+            typer.echo(f"  counted as `other`: {', '.join(each.unknown)}")
+
+
+@app.command("expect")
+def expect_factor(
+    market: Annotated[str, typer.Argument(metavar="MARKET")],
+    member: Annotated[
+        str, typer.Argument(metavar="MEMBER", help="all, or as category:books, region:punjab.")
+    ],
+    start: Annotated[
+        str, typer.Argument(metavar="FROM", help="Local date, or a whole hour in RFC 3339.")
+    ],
+    end: Annotated[str, typer.Argument(metavar="TO", help="The same, exclusive.")],
+    factor: Annotated[
+        str,
+        typer.Argument(
+            metavar="FACTOR",
+            help="Times the usual; `unknown`: learn nothing from it; `none`: take it back.",
+        ),
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say that an event multiplies demand: counts at once, and is not learnt as usual."""
+    from streams.ops.seeding import expect
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        said = asyncio.run(expect(settings, market, member, start, end, factor))
+    if as_json:
+        echo_json(said)
+    else:
+        told = factor if said.factor is None else f"{said.factor:g} times the usual"
+        typer.echo(
+            f"{said.market} {said.dimension} {said.member}, {said.start} .. {said.end}: {told}"
+        )
+
+
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
     app()

@@ -14,10 +14,13 @@ import msgspec
 
 from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.daybook import decode_shown, encode_shown
+from streams.flow.history import HistoryBook
 from streams.flow.market import FenceRecord, MarketCompile
 from streams.flow.merged import DAY_KIND, Merged, decode_merged, encode_merged, restore
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
+from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
     MarkKey,
     MarkRecord,
@@ -30,6 +33,8 @@ from streams.index.methodology import Methodology
 from streams.index.partials import from_wire
 
 FENCE_KIND = "f"
+VINTAGE_KIND = "e"
+SHOWN_KIND = "s"
 _encode_fence = msgspec.msgpack.Encoder().encode
 _decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
@@ -57,10 +62,14 @@ class PartitionCompile:
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
         nonce: str,
+        history: HistoryBook | None = None,
         *,
         topic_id: str = "",
     ) -> None:
-        """``topic_id``: which incarnation of ``ecindex.partials`` this reads; empty: not known."""
+        """``history``: what ``ecindex.history`` holds; its reader goes on applying to it.
+
+        ``topic_id``: which incarnation of ``ecindex.partials`` this reads; empty: not known.
+        """
         self.partition = partition
         self.methodology = methodology
         self.nonce = nonce
@@ -74,6 +83,9 @@ class PartitionCompile:
             for code, market in methodology.markets.items()
             if partition_of(code, partitions) == partition
         }
+        if history is not None:
+            for code, market in self.markets.items():
+                market.usual.history = history.markets[code]
         self.foreign_records = 0
         """Records under another edition or of markets this partition does not hold; skipped."""
         self._table_keys: dict[str, set[str]] = {}
@@ -99,6 +111,14 @@ class PartitionCompile:
                 self._check_topic(fence)
                 market.take_fence(fence)
                 self.replay_through = max(self.replay_through, market.floor_applied)
+                continue
+            if kind == VINTAGE_KIND:
+                market.usual.restore(held_of(decode_vintage(value)))
+                continue
+            if kind == SHOWN_KIND:
+                shown = decode_shown(value)
+                market.book.restore(int(rest[0]), shown)
+                self.replay_through = max(self.replay_through, shown.applied)
                 continue
             applied = decode_merged(value).applied
             self.replay_through = max(self.replay_through, applied)
@@ -132,18 +152,28 @@ class PartitionCompile:
             for kind, start in market.take_expired():
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
+            gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.usual.take_expired()]
+            gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.book.take_expired()]
+            for base in gone:
+                batch.writes += [(key.encode(), None) for key in self._table_keys.pop(base, ())]
             batch.tombstones += market.ledger.garbage
             market.ledger.garbage = {}
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
-        """Fence record of a publication: to be sent after its journal was acknowledged.
+        """Fence record and vintages of a publication: to be sent after its journal was acknowledged.
 
         Acknowledged before the journal it would tell a new owner that closings were journaled which
         a crash has lost.
         """
         batch = TableBatch()
         record = msgspec.convert(publication.fence_record, FenceRecord)
+        for held, _ in publication.vintages:
+            base = f"{VINTAGE_KIND}|{publication.market}|{held.vintage.day}"
+            self._write(batch, base, encode_vintage(held.record()))
+        for day, shown in publication.shown:
+            base = f"{SHOWN_KIND}|{publication.market}|{day}"
+            self._write(batch, base, encode_shown(shown.record()))
         record.partials_id = self.topic_id
         self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
         return batch

@@ -6,7 +6,7 @@ slot, whatever the others do; the sum does not change by that, so cached sums st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.merged import (
@@ -120,6 +120,11 @@ class Ledger:
         if pane_ms < self.first_ms.get(topic, FOREVER_MS):
             self.first_ms[topic] = pane_ms
 
+    def first_hour_ms(self, topic: str) -> int | None:
+        """First hour that the topic's log covers wholly; None: it covers nothing yet."""
+        first_ms = self.first_ms.get(topic)
+        return None if first_ms is None else -(-first_ms // HOUR_MS) * HOUR_MS
+
     def recover_first(self) -> None:
         """Where the log begins to cover, from the merged hours: no fence record may hold it yet."""
         for (kind, start_ms), merged in self.merged.items():
@@ -231,6 +236,11 @@ class Ledger:
             if cached is not None:
                 self._hour_sums[start_ms] = cached
         return cached
+
+    def hours_sum(self, hours: Iterable[int]) -> Row:
+        """Row of several hours."""
+        rows = [row for hour_ms in hours if (row := self.hour_sum(hour_ms)) is not None]
+        return sum_rows(rows, self.layout.live_width)
 
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)

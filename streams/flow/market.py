@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.daybook import DayBook, ShownDay, name_of
 from streams.flow.ledger import Ledger, SlotId
 from streams.flow.merged import (
     DAY_KIND,
@@ -18,8 +19,13 @@ from streams.flow.merged import (
 from streams.flow.progress import topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
+from streams.flow.usual import MarketUsual, Observed
+from streams.flow.vintages import Learnt
 from streams.flow.wire import MarkRecord
-from streams.index.indices import MARKET, ORDERS_BASIS, Entry, day_entries, live_entries
+from streams.index.changes import AGO_DAYS, CHANGES, HOURS, change_entries, hours_before
+from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
+from streams.index.ledgers import book_entries, cause_of
+from streams.index.measured import Usual, columns_of, demand_entries, usual_of, usual_of_day
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Row
@@ -68,6 +74,9 @@ class MarketCompile:
         self.market = market
         self.methodology = methodology
         self.ledger = Ledger(market, methodology)
+        self.usual = MarketUsual(market, self.ledger)
+        self.book = DayBook(self.ledger.layout)
+        self._noise_columns = columns_of(self.ledger.layout)
         self.live = False
         self.as_of_ms: dict[str, int] = {}
         """Per basis (orders, payments); never goes back."""
@@ -91,7 +100,7 @@ class MarketCompile:
         self._final_revisions: dict[SlotId, int] = {}
         self._published: dict[str, Value] = {}
         self._minute_values: dict[str, list[Value]] = {}
-        self._minutes_made_of: dict[str, tuple[list[Span], list[int | None]]] = {}
+        self._minutes_made_of: dict[str, tuple[object, ...]] = {}
         self._days_published: dict[str, Value] = {}
         self._journal_pending: dict[str, Value] = {}
         self._journaled_ms = NEVER_MS
@@ -190,12 +199,14 @@ class MarketCompile:
         revised = any(pane < self._as_of_of_any() for pane in self.ledger.changed_panes)
         days_changed = bool(self.ledger.changed_days or self._days_due)
         journal_due = self._journal_due(now_ms)
-        if not (moved or revised or days_changed or journal_due or self._must_publish):
+        told = self.usual.take_history()
+        if not (moved or revised or days_changed or journal_due or told or self._must_publish):
             return None
         self._must_publish = False
         after_final = self._changed_after_final()
         revisions: list[Revision] = []
-        days = self._days(revisions)
+        vintages = self._learn(told=told)
+        days, shown = self._days(revisions, applied)
         closings = self._closings_again(after_final) + self._closings()
         self._expire()
         values = self._values()
@@ -219,8 +230,20 @@ class MarketCompile:
             revisions=revisions,
             closings=closings,
             journal_changed=journal,
+            vintages=vintages,
+            shown=shown,
             fence_record=msgspec.to_builtins(self.fence_record(applied)),
         )
+
+    def _learn(self, *, told: bool) -> list[Learnt]:
+        """Vintages that this step's final hours make possible; a market of old data needs none."""
+        limit_ms = self._hours_limit()
+        if not self.live or limit_ms is None:
+            return []
+        orders, payments = (self.ledger.first_hour_ms(topic) for topic in self._topics())
+        observed = Observed(self.ledger, orders, payments)
+        found = self.usual.learn(observed, limit_ms, self._as_of_of_any(), again=told)
+        return [Learnt(held, self.usual.table) for held in found]
 
     def _as_of_of_any(self) -> int:
         return max(self.as_of_ms.values())
@@ -258,6 +281,7 @@ class MarketCompile:
         for slot_id in self.ledger.expire(self._horizon_ms):
             self._expired.append(slot_id)
             self._final_revisions.pop(slot_id, None)
+        self.book.expire(self._days_until)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -275,7 +299,8 @@ class MarketCompile:
             ]
             kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
             spans = [self._span(end, length_ms, kept_ms) for end in ends]
-            made_of = (spans, [self.ledger.first_ms.get(topic) for topic in self._topics()])
+            firsts = [self.ledger.first_ms.get(topic) for topic in self._topics()]
+            made_of = (spans, firsts, self.usual.version, self.live)
             if (
                 window in MINUTE_STEP_WINDOWS
                 and self._minutes_made_of.get(window) == made_of
@@ -284,6 +309,8 @@ class MarketCompile:
                 values += self._minute_values[window]
                 continue
             found = self._window(window, length_ms, spans)
+            if window in HOURS and self.live:
+                found += self._changes(window)
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
                 self._minutes_made_of[window] = made_of
@@ -312,11 +339,54 @@ class MarketCompile:
         ]
         texts = [rfc3339(end_ms) if end_ms != NEVER_MS else "" for _, end_ms in spans]
         values = []
-        for entry in live_entries(self.ledger.layout, *rows):
+        for entry, usual in self._measured(rows, spans, window):
             which = 0 if entry.basis == ORDERS_BASIS else 1
             if texts[which]:
-                values.append(self._value(entry, window, texts[which], covers[which], "live"))
+                values.append(
+                    self._value(entry, window, texts[which], covers[which], "live", usual=usual)
+                )
         return values
+
+    def _changes(self, window: str) -> list[Value]:
+        """Orders up to the last whole hour against the same hours a day and a week earlier."""
+        orders, _ = self._topics()
+        end_ms = self.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
+        first_ms = self.ledger.first_hour_ms(orders)
+        if first_ms is None or orders not in self.as_of_ms:
+            return []  # payments alone have been read so far
+        covers: dict[str, float] = {}
+        found: dict[str, tuple[Row, Row] | None] = {}
+        for name, days in AGO_DAYS.items():
+            own, before = hours_before(self.usual.hours, end_ms, HOURS[window], days)
+            covers[name] = sum(hour_ms >= first_ms for hour_ms in before) / len(before)
+            rows = self.ledger.hours_sum(own), self.ledger.hours_sum(before)
+            found[name] = rows if covers[name] == 1 else None
+        return [
+            self._value(entry, window, rfc3339(end_ms), covers[entry.name], "live")
+            for entry in change_entries(self.ledger.layout, found)
+        ]
+
+    def _measured(
+        self, rows: list[Row], spans: list[Span], window: str
+    ) -> list[tuple[Entry, Usual | None]]:
+        """Entries of a window with what is usual; of a live market the demand indices too."""
+        entries = list(live_entries(self.ledger.layout, *rows))
+        usual = self._usual_of(entries, spans, window)
+        measured = demand_entries(entries, usual) if self.live else ()
+        return [*zip(entries, usual, strict=True), *measured]
+
+    def _usual_of(
+        self, entries: list[Entry], spans: list[Span], window: str
+    ) -> Sequence[Usual | None]:
+        """What is usual for each entry; of a market that is not live nothing is."""
+        if not self.live:
+            return [None] * len(entries)
+        orders, payments = (
+            self.usual.of_span(max(span[0], self.ledger.first_ms.get(topic, span[1])), span[1])
+            for topic, span in zip(self._topics(), spans, strict=True)
+        )
+        layout = self.ledger.layout
+        return usual_of(entries, layout, self._noise_columns, orders, payments, window)
 
     def _covered(self, topic: str, span: Span, length_ms: int) -> float:
         start_ms, end_ms = span
@@ -333,10 +403,15 @@ class MarketCompile:
         *,
         revision: int = 0,
         day: str | None = None,
+        usual: Usual | None = None,
     ) -> Value:
         status, value = "ok", entry.value
-        if covered < COVERED_MIN and day is None:
+        if entry.name in CHANGES and covered < 1:
+            status = "filling"
+        elif covered < COVERED_MIN and day is None:
             status, value = "filling", None
+        elif entry.measured and (usual is None or usual.warming):
+            status = "warming"
         elif value is None:
             status = "no_data"
         return Value(
@@ -356,6 +431,10 @@ class MarketCompile:
             revision=revision,
             edition=self.methodology.edition,
             day=day,
+            expected=None if usual is None else usual.expected,
+            lower=None if usual is None else usual.lower,
+            upper=None if usual is None else usual.upper,
+            vintage=None if usual is None else usual.vintage,
         )
 
     def _differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
@@ -374,7 +453,10 @@ class MarketCompile:
                 value = msgspec.structs.replace(computed, revision=revision)
                 values[position] = value
                 if not same:
-                    revisions.append(Revision(value, old.value, "late"))
+                    counted = (old.observed, old.n) != (value.observed, value.n)
+                    revisions.append(
+                        Revision(value, old.value, "late" if counted else "definition")
+                    )
             if old is None or _differs(old, value):
                 changed.append(value)
             self._published[value.field] = value
@@ -382,28 +464,49 @@ class MarketCompile:
 
     # -- days ------------------------------------------------------------------------------------
 
-    def _days(self, revisions: list[Revision]) -> list[Value]:
+    def _days(self, revisions: list[Revision], applied: int) -> tuple[list[Value], list[ShownDay]]:
+        """(day values that changed, days whose shown row is to be stored with them)."""
         found: list[Value] = []
-        as_of_ms = self._as_of_of_any()
-        for day in sorted(self.ledger.changed_days | self._days_due):
+        stored: list[ShownDay] = []
+        today = self.ledger.local_days.day_of(self._as_of_of_any())
+        ended = self.book.newly_ended(today, self.ledger.days(), self._days_until)
+        for day in sorted(self.ledger.changed_days | self._days_due | ended):
             row = self.ledger.day_sum(day)
             if row is None:
                 continue
-            ended = self.ledger.local_days.end_ms(day) <= as_of_ms
-            final = day < self._days_until
-            for value in self._day_values(day, row, "final" if final else "live"):
+            revised = self._revised(day, row) if day < today else {}
+            for entry, computed in self._day_values(day, row):
+                value, name = computed, name_of(entry)
+                if name in revised:
+                    value = msgspec.structs.replace(value, revision=value.revision + 1)
+                    revisions.append(Revision(value, *revised[name]))
                 old = self._days_published.get(value.key)
-                if old is not None and not _differs(old, value):
-                    continue
-                current = value
-                if ended and old is not None:
-                    current = msgspec.structs.replace(value, revision=old.revision + 1)
-                    revisions.append(Revision(current, old.value, "late"))
-                self._days_published[value.key] = current
-                found.append(current)
+                if old is None or _differs(old, value) or old.revision != value.revision:
+                    self._days_published[value.key] = value
+                    found.append(value)
+            if day < today:
+                shown = self.book.show(day, row, list(revised), applied)
+                stored += [] if shown is None else [ShownDay(day, shown)]
         self.ledger.changed_days.clear()
         self._days_due.clear()
         self._forget_old_days()
+        return found, stored
+
+    def _revised(self, day: int, row: Row) -> dict[str, tuple[int | float | None, str]]:
+        """Values of an ended day that are not as they were shown: (what they were, cause)."""
+        shown = self.book.days.get(day)
+        if shown is None or shown.row == row:
+            return {}
+        found: dict[str, tuple[int | float | None, str]] = {}
+        for entry in book_entries(self.ledger.layout, row):
+            was = self.book.was(day, name_of(entry))
+            before = None if was is None else was.value
+            if was is None or (was.value, was.observed, was.n) != (
+                entry.value,
+                entry.observed,
+                entry.n,
+            ):
+                found[name_of(entry)] = before, cause_of(self.ledger.layout, entry, shown.row, row)
         return found
 
     def _forget_old_days(self) -> None:
@@ -415,17 +518,34 @@ class MarketCompile:
                 if (value.day or "") >= oldest
             }
 
-    def _day_values(self, day: int, row: Row, phase: str) -> list[Value]:
+    def _day_values(
+        self, day: int, row: Row, *, closing: bool = False
+    ) -> list[tuple[Entry, Value]]:
         local_days = self.ledger.local_days
         start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
         as_of_ms = self._as_of_of_any()
         covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
         as_of = rfc3339(min(as_of_ms, end_ms))
-        revision = self._final_revisions.get((DAY_KIND, day), 0)
+        phase = "final" if closing or day < self._days_until else "live"
         name = day_name(day)
+        entries = list(book_entries(self.ledger.layout, row))
+        span = self.usual.of_span(start_ms, min(as_of_ms, end_ms)) if self.live else None
+        usual = usual_of_day(entries, self._noise_columns, span)
         return [
-            self._value(entry, DAY_WINDOW, as_of, covered, phase, revision=revision, day=name)
-            for entry in day_entries(self.ledger.layout, row)
+            (
+                entry,
+                self._value(
+                    entry,
+                    DAY_WINDOW,
+                    as_of,
+                    covered,
+                    phase,
+                    revision=self.book.revision(day, name_of(entry)),
+                    day=name,
+                    usual=own,
+                ),
+            )
+            for entry, own in zip(entries, usual, strict=True)
         ]
 
     # -- closings and the journal ----------------------------------------------------------------
@@ -449,9 +569,9 @@ class MarketCompile:
 
     def _closings(self) -> list[Closing]:
         closings: list[Closing] = []
-        if self._final_ms == NEVER_MS:
+        hours_limit = self._hours_limit()
+        if hours_limit is None:
             return closings
-        hours_limit = (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
         if hours_limit > self._hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
             self._hours_until = hours_limit
@@ -462,6 +582,12 @@ class MarketCompile:
                     closings.append(self._day_closing(day))
             self._days_until = days_limit
         return closings
+
+    def _hours_limit(self) -> int | None:
+        """Hours that end up to here are final."""
+        if self._final_ms == NEVER_MS:
+            return None
+        return (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
 
     def _hours_to_close(self, limit_ms: int) -> list[int]:
         hours = {hour for hour in self.ledger.hours() if self._hours_until <= hour < limit_ms}
@@ -478,6 +604,9 @@ class MarketCompile:
         span = self._span(end_ms, HOUR_MS, HOURS_KEPT_MS)
         covers = {topic: self._covered(topic, span, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
+        entries = list(live_entries(self.ledger.layout, row, row))
+        usual = self._usual_of(entries, [span, span], "1h")
+        kept = _with_something(entries)
         values = [
             self._value(
                 entry,
@@ -486,14 +615,16 @@ class MarketCompile:
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
                 revision=self._final_revisions.get((HOUR, start_ms), 0),
+                usual=own,
             )
-            for entry in _with_something(live_entries(self.ledger.layout, row, row))
+            for entry, own in zip(entries, usual, strict=True)
+            if entry.dimension == MARKET or (entry.dimension, entry.member) in kept
         ]
         return Closing("hour", start_ms, end_ms, values)
 
     def _day_closing(self, day: int) -> Closing:
         row = self.ledger.day_sum(day) or [0] * self.ledger.layout.day_width
-        values = self._day_values(day, row, "final")
+        values = [value for _, value in self._day_values(day, row, closing=True)]
         for value in values:
             self._days_published.pop(value.key, None)
         local_days = self.ledger.local_days
@@ -514,15 +645,9 @@ class MarketCompile:
         return values
 
 
-def _with_something(entries: Iterable[Entry]) -> list[Entry]:
-    """Without members of which nothing was counted: of a wide market's quiet hour that is most."""
-    found = list(entries)
-    members = {(each.dimension, each.member) for each in found if each.observed}
-    return [
-        each
-        for each in found
-        if each.dimension == MARKET or (each.dimension, each.member) in members
-    ]
+def _with_something(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """Members of which something was counted: of a wide market's quiet hour that is few."""
+    return {(each.dimension, each.member) for each in entries if each.observed}
 
 
 def _differs(old: Value, new: Value) -> bool:
@@ -533,4 +658,6 @@ def _differs(old: Value, new: Value) -> bool:
         or old.status != new.status
         or old.covered != new.covered
         or old.phase != new.phase
+        # What is expected moves with every pane; a record keeps that of its own as_of.
+        or (old.as_of == new.as_of and old.expected != new.expected)
     )

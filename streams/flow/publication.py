@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.flow.daybook import ShownDay
+from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
 
 
@@ -50,5 +52,9 @@ class Publication:
     closings: list[Closing] = field(default_factory=list)
     journal_changed: list[Value] | None = None
     """None: no journal record due at this step."""
+    vintages: list[Learnt] = field(default_factory=list)
+    """Expectations that this step learnt: journaled and stored before a value shows them."""
+    shown: list[ShownDay] = field(default_factory=list)
+    """Ended days as this publication shows them: stored with it, so that a revision counts once."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""
