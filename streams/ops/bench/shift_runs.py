@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from streams.index.shift_series import ShiftRules, page_days, weights
 from streams.ops.bench import shift_learning as learning
-from streams.ops.bench.shift_shops import DAY_MINUTES, Array, Counts, Errors, Shops
+from streams.ops.bench.shift_shops import DAY_MINUTES, Array, Counts, Errors, Shops, log_uniform
 from streams.ops.bench.shift_vector import Detectors, Page
 
 LEARN_DAYS = 80
@@ -114,9 +114,12 @@ def run_quiet(
     rules: ShiftRules | None = None,
     watch: Watch | None = None,
 ) -> Quiet:
-    """Markets of a total and ``members`` for ``days`` each; ``watch`` sees every day's minutes."""
+    """Markets of a total and ``members`` for ``days`` each.
+
+    ``watch`` is given every day's number, its minutes, and all hours so far.
+    """
     markets = max(1, round(series_years * 365 / days / (members + 1)))
-    rates = np.exp(rng.uniform(*np.log(MEMBER_RATES), (markets, members + 1)))
+    rates = log_uniform(rng, MEMBER_RATES, (markets, members + 1))
     rates[:, 0] = TOTAL_RATE
     # Growth has run for LEARN_DAYS when they are watched: rates are those of that day, about.
     shops = Shops(rng, rates.ravel(), markets, errors)
@@ -139,7 +142,7 @@ def run_quiet(
         learnt.add(day, counts.reshape(len(counts), 24, 60).sum(axis=2))
         pages += _drift_day(detectors, learnt, day)
         if watch is not None:
-            watch(day - LEARN_DAYS, counts, expected)
+            watch(day - LEARN_DAYS, counts, learnt.hours)
         done = day - LEARN_DAYS + 1
         if done % 7 == 0:
             say(f"{members} members: {done} of {days} days, {len(pages)} false pages")

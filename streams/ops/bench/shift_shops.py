@@ -8,6 +8,7 @@ binomial. All of them differ from series to series, in the ranges of ``Errors``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,7 @@ class Shops:
         self.level_sd = rng.uniform(*errors.level, n)
         self.day_sd = rng.uniform(*errors.day, n)
         self.growth = np.log1p(rng.uniform(*errors.growth, n)) / 7
-        self.size = np.exp(rng.uniform(*np.log(errors.size), n))
+        self.size = log_uniform(rng, errors.size, (n,))
         self.season = _seasons(rng, markets, n // markets)
         self._level = rng.standard_normal(n)
 
@@ -67,7 +68,7 @@ class Shops:
         mean = self._means(day) * BLOCK_MINUTES
         size = (self.size * BLOCK_MINUTES)[:, None]
         counts = self.rng.negative_binomial(size, size / (size + mean))
-        return counts.reshape(len(self.rates), 24, -1).sum(axis=2)
+        return np.asarray(counts.reshape(len(self.rates), 24, -1).sum(axis=2))
 
     def day(self, day: int, factors: Array | None = None) -> Counts:
         """Events by the minute of a day: series x 1440; ``factors``: planted, of the same shape."""
@@ -75,13 +76,14 @@ class Shops:
         if factors is not None:
             mean *= factors
         size = self.size[:, None]
-        return self.rng.negative_binomial(size, size / (size + mean))
+        return np.asarray(self.rng.negative_binomial(size, size / (size + mean)))
 
     def _means(self, day: int) -> Array:
         """Mean orders a minute in each block of the day: series x 144."""
         week = self.season.reshape(len(self.rates), 7, DAY_BLOCKS)
         error = self.day_sd * self.rng.standard_normal(len(self.rates)) + self.growth * day
-        return (self.rates * np.exp(error))[:, None] * week[:, day % 7, :] * np.exp(self._levels())
+        level = (self.rates * np.exp(error))[:, None]
+        return np.asarray(level * week[:, day % 7, :] * np.exp(self._levels()))
 
     def _levels(self) -> Array:
         kept = np.exp(-BLOCK_MINUTES / _LEVEL_MINUTES)
@@ -90,7 +92,14 @@ class Shops:
         for block in range(DAY_BLOCKS):
             self._level = kept * self._level + noise[block]
             levels[block] = self._level
-        return (levels * self.level_sd).T
+        return np.asarray((levels * self.level_sd).T)
+
+
+def log_uniform(
+    rng: np.random.Generator, ends: tuple[float, float], shape: tuple[int, ...]
+) -> Array:
+    """Draws whose logarithm is uniform."""
+    return np.exp(rng.uniform(math.log(ends[0]), math.log(ends[1]), shape))
 
 
 def _seasons(rng: np.random.Generator, markets: int, members: int) -> Array:

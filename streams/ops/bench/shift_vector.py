@@ -104,11 +104,11 @@ class Detectors:
 
     def evidence_ratio(self) -> Array:
         """Evidence by what pages."""
-        return self._sum() / self._pages_at
+        return np.asarray(self._sum() / self._pages_at)
 
     def _sum(self) -> Array:
         total: Array = self.fast.days.sum(axis=0) + self.slow.days.sum(axis=0)
-        return total + self.drift.days.sum(axis=0) * self._has_drift
+        return np.asarray(total + self.drift.days.sum(axis=0) * self._has_drift)
 
     def _pages(self, at: int) -> list[Page]:
         due = np.flatnonzero(self._sum() >= self._pages_at)
