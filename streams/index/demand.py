@@ -1,0 +1,86 @@
+"""What is measured against the expectation: demand, changes, payments, the mix of payments.
+
+Expectations are integers x 10^6 (``SCALE``), so that sums over panes are exact; an index is ONE
+division of two integers, as every ratio here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+SCALE = 1_000_000
+"""Units of an expectation in one order, unit, minor unit of money or payment."""
+
+
+def demand_index(observed: int, expected: int) -> float | None:
+    """100 x observed / expected over the same panes; None where nothing is expected.
+
+    ``expected`` in units of 1 / SCALE. Of several hours, or of all members of a dimension: sum both
+    first; a mean of indices would weigh a quiet hour like a busy one.
+
+    >>> demand_index(42, 40_000_000), demand_index(0, 5_000_000), demand_index(3, 0)
+    (105.0, 0.0, None)
+    """
+    return 100 * SCALE * observed / expected if expected > 0 else None
+
+
+def payment_index(captured: int, expected: int) -> float | None:
+    """The demand index of captured payments, of a method or of all."""
+    return demand_index(captured, expected)
+
+
+def change(now: int, before: int) -> float | None:
+    """Relative change against an earlier window of the same length; None after an empty one.
+
+    >>> change(110, 100), change(50, 100), change(5, 0)
+    (0.1, -0.5, None)
+    """
+    return (now - before) / before if before > 0 else None
+
+
+def mix_shift(observed: Sequence[int], expected: Sequence[int]) -> float | None:
+    """How far a mix is from the expected one beyond what its size explains; about 0 when usual.
+
+    Total variation distance of the observed shares from the expected ones, minus the mean that this
+    distance has by chance when as many payments are drawn from the expected mix. Between about -0.05
+    and 1. None without a payment or an expectation.
+
+    >>> mix_shift([50, 50], [1, 1]) < 0 < mix_shift([80, 20], [1, 1])
+    True
+    """
+    n, total = sum(observed), sum(expected)
+    if n <= 0 or total <= 0:
+        return None
+    apart = sum(abs(own * total - usual * n) for own, usual in zip(observed, expected, strict=True))
+    return apart / (2 * n * total) - mix_null_mean(n, expected)
+
+
+def mix_null_mean(n: int, expected: Sequence[int]) -> float:
+    """Mean total variation of ``n`` draws from the expected mix: half the sum of mean deviations."""
+    total = sum(expected)
+    deviations = (mean_deviation(n, usual / total) for usual in expected)
+    return math.fsum(deviations) / (2 * n)
+
+
+def mean_deviation(n: int, share: float) -> float:
+    """Mean absolute deviation of a binomial count from its mean.
+
+    De Moivre's closed form, 2 v (1-p) C(n, v) p^v (1-p)^(n-v) with v = floor(np) + 1 (Diaconis and
+    Zabell, Closed Form Summation for Classical Distributions, 1991).
+
+    >>> mean_deviation(1, 0.5), round(mean_deviation(2, 0.5), 12)
+    (0.5, 0.5)
+    """
+    if not 0 < share < 1:
+        return 0.0
+    v = math.floor(n * share) + 1
+    v = min(v, n)  # np just below n: the formula's last term
+    log_term = (
+        math.lgamma(n + 1)
+        - math.lgamma(v + 1)
+        - math.lgamma(n - v + 1)
+        + v * math.log(share)
+        + (n - v + 1) * math.log1p(-share)
+    )
+    return 2 * v * math.exp(log_term)

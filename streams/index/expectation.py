@@ -1,0 +1,148 @@
+"""The expectation E: what is usual for an hour of a local day, learnt from the days before it.
+
+E = L x S x K. S is the season: 168 hours of the week, mean 1, learnt from six weeks with their
+growth taken out and drawn towards the market's shape where a member has few orders. L is the level:
+a trend through the logarithms of the daily totals, older days weighing less, followed with a damped
+slope to the day in question. K are the operator's factors (``learning``), applied when E is read.
+
+A vintage is computed for all columns of a market's rows at once. It is a pure function of final
+hours: sums run in a fixed order over the hours, and ``log`` and ``exp`` are libm's, so that the same
+hours give the same integers on every worker. Sources: multiplicative seasonal indices by ratio to
+trend (any textbook of time series, e.g. Hyndman and Athanasopoulos, Forecasting, 3rd ed., 3.4),
+damped trend (Gardner and McKenzie 1985), shrinkage with a prior worth ``PRIOR_ORDERS`` orders.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.index.demand import SCALE
+from streams.index.hours import LEAD_DAYS, LEARNT_DAYS, Calendar
+from streams.index.noise import Noise, noise_of
+from streams.index.season import HALF, Columns, season_of
+from streams.index.trend import Matrix, by_group, fit_trend, logs, ratio
+
+HALF_LIFE_DAYS = 14.0
+MIN_DAYS, OK_DAYS = 7, 21
+"""Days learnt below which there is no expectation, and below which it is still `warming`."""
+_FEW_A_DAY = 4.0
+"""Orders a day at which the mean of logarithms and the plain sum are believed alike."""
+_ONSET_ORDERS = 10.0
+"""A series began midway when its empty beginning would have held this many orders (e^-10)."""
+DAYS: Matrix = np.arange(LEARNT_DAYS, dtype=np.float64)[:, None]
+_AGEING = np.array(
+    [math.exp2((day + 1 - LEARNT_DAYS) / HALF_LIFE_DAYS) for day in range(LEARNT_DAYS)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vintage:
+    """Expectation of one local day, for every column.
+
+    ``expected[column]``: an integer, in units of 1 / SCALE, for each hour of ``target_ms`` (the
+    day's hours with a margin on both sides). ``noise``: how far observations usually are from it.
+    ``learnt_days[column]``: days with data behind it; below ``MIN_DAYS`` its hours are empty.
+    """
+
+    day: int
+    target_ms: tuple[int, ...]
+    expected: tuple[tuple[int, ...], ...]
+    noise: tuple[Noise, ...]
+    learnt_days: tuple[int, ...]
+
+    def warming(self, column: int) -> bool:
+        """Whether too little was learnt to rely on the column."""
+        return self.learnt_days[column] < OK_DAYS
+
+
+def fit(
+    calendar: Calendar,
+    counts: Matrix,
+    columns: Columns,
+    learnt: Matrix | None = None,
+    factors: Matrix | None = None,
+) -> Vintage:
+    """Vintage of the calendar's day.
+
+    ``counts``: hours x columns, the final hours of ``calendar.hours_ms``. ``learnt``: 1 where an
+    hour may teach, 0 where it is unknown, in a shift or in an event of unknown size. ``factors``:
+    what a known event multiplied the hour by. Both default to ones.
+    """
+    learnt = np.ones_like(counts) if learnt is None else learnt
+    factors = np.ones_like(counts) if factors is None else factors
+    learnt = learnt * begun(calendar, counts, columns, learnt)
+    counts = counts * learnt
+    season = season_of(calendar, counts, columns, learnt, factors)
+    base = learnt * factors * season.values[calendar.cells]
+    levels, weights = _daily_levels(calendar, counts, columns, base, season.values)
+    trend = fit_trend(DAYS, levels, weights)
+    seen = counts.sum(axis=0) > 0
+    level = np.where(seen, trend.at(float(LEARNT_DAYS - 1 + LEAD_DAYS)), 0.0)
+    hours = season.values[calendar.target_cells] * level
+    learnt_days = (by_group(calendar.days, learnt, LEARNT_DAYS) * 2 >= _hours_a_day(calendar)).sum(
+        axis=0
+    )
+    return Vintage(
+        day=calendar.day,
+        target_ms=calendar.target_ms,
+        expected=tuple(
+            tuple(round(hour * SCALE) for hour in column) if number >= MIN_DAYS else ()
+            for column, number in zip(hours.T.tolist(), learnt_days.tolist(), strict=True)
+        ),
+        noise=tuple(
+            noise_of(calendar, counts, base, season.left, levels, weights, columns.size_of)
+        ),
+        learnt_days=tuple(learnt_days.tolist()),
+    )
+
+
+def begun(calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix) -> Matrix:
+    """1 from the first day on that a column's events are seen, 0 before, where it began midway.
+
+    A category that is new has no zero demand before: it has none to learn from. Of one with a few
+    orders a month an empty beginning says nothing, and stays.
+    """
+    day_counts = by_group(calendar.days, counts * learnt, LEARNT_DAYS)[:, columns.size_of]
+    day_hours = by_group(calendar.days, learnt, LEARNT_DAYS)
+    seen = np.logical_or.accumulate(day_counts > 0, axis=0)
+    empty_hours = (day_hours * ~seen).sum(axis=0)
+    busy_hours = (day_hours * seen).sum(axis=0)
+    missing = day_counts.sum(axis=0) * empty_hours >= _ONSET_ORDERS * np.maximum(busy_hours, 1.0)
+    return np.where(missing, seen[calendar.days].astype(np.float64), 1.0)
+
+
+def _daily_levels(
+    calendar: Calendar, counts: Matrix, columns: Columns, base: Matrix, season: Matrix
+) -> tuple[Matrix, Matrix]:
+    """ln((X + half) / sum S) of every day, and its weight in the trend: days x columns.
+
+    ``half`` is half an order at its mean value. The mean of logarithms is right for days of many
+    orders; with a few a day it is not, and the levels are then moved to where they add up to what
+    was seen (``_FEW_A_DAY``).
+    """
+    day_counts = by_group(calendar.days, counts, LEARNT_DAYS)
+    day_base = by_group(calendar.days, base, LEARNT_DAYS)
+    totals = day_counts.sum(axis=0)
+    sizes = totals[columns.size_of]
+    worth = ratio(totals, sizes, empty=1.0)
+    full = by_group(calendar.days, season[calendar.cells], LEARNT_DAYS)
+    share = np.minimum(ratio(day_base, full, empty=0.0), 1.0)
+    weights = share * _AGEING[:, None]
+    levels = logs((day_counts + HALF * worth) / np.where(day_base > 0, day_base, 1.0))
+    along = fit_trend(DAYS, levels, weights).along(DAYS) * day_base
+    known = (weights > 0).sum(axis=0)
+    few = 1.0 / (1.0 + ratio(sizes, known * _FEW_A_DAY, empty=0.0))
+    off = ratio(
+        (_AGEING[:, None] * day_counts).sum(axis=0),
+        (_AGEING[:, None] * along).sum(axis=0),
+        empty=1.0,
+    )
+    return levels + few * logs(np.where(off > 0, off, 1.0)), weights
+
+
+def _hours_a_day(calendar: Calendar) -> Matrix:
+    sizes = np.bincount(calendar.days, minlength=LEARNT_DAYS)
+    return sizes.astype(np.float64)[:, None]

@@ -1,0 +1,117 @@
+"""Hours of the week in a market's zone, and which hours a vintage of the expectation learns from.
+
+Hours are epoch aligned. An hour belongs to the local day, and to the local hour of the week, that
+holds its start: in Kathmandu (UTC+5:45) an hour starts at a quarter to. Where clocks change, a
+local day has 23 or 25 hours; an hour that is repeated is two hours of the same cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.index.panes import HOUR_MS, LocalDays
+
+CELLS = 168
+"""Hours of a week; cell 0 is Monday, 00:00 local time."""
+LEARNT_DAYS = 42
+BLOCK_DAYS = 7
+LEAD_DAYS = 2
+"""A vintage of day D knows hours up to the end of D-2: it is complete a day before D begins."""
+MARGIN_HOURS = 3
+"""Hours beside the day that the vintage holds too, so that its minutes need no other vintage."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CACHED_HOURS_MAX = 20_000
+
+Index = NDArray[np.int64]
+
+
+class LocalHours:
+    """Local days and hours of the week of one zone."""
+
+    def __init__(self, zone: str) -> None:
+        self.local_days = LocalDays(zone)
+        self._zone = ZoneInfo(zone)
+        self._cells: dict[int, int] = {}
+
+    def cell(self, hour_ms: int) -> int:
+        """Hour of the week, 0..167, that the clocks on the wall show at ``hour_ms``."""
+        cell = self._cells.get(hour_ms)
+        if cell is None:
+            if len(self._cells) >= _CACHED_HOURS_MAX:
+                self._cells.clear()
+            moment = (_EPOCH + timedelta(milliseconds=hour_ms)).astimezone(self._zone)
+            cell = self._cells[hour_ms] = moment.weekday() * 24 + moment.hour
+        return cell
+
+    def offset_ms(self, instant_ms: int) -> int:
+        """What the zone is ahead of UTC at an instant."""
+        moment = (_EPOCH + timedelta(milliseconds=instant_ms)).astimezone(self._zone)
+        offset = moment.utcoffset()
+        assert offset is not None  # an aware datetime has one
+        return offset // timedelta(milliseconds=1)
+
+    def days_before(self, hour_ms: int, days: int) -> int:
+        """The hour that showed the same local time ``days`` earlier (where clocks allow it)."""
+        before_ms = hour_ms - days * 24 * HOUR_MS
+        shift_ms = self.offset_ms(hour_ms) - self.offset_ms(before_ms)
+        return before_ms + shift_ms // HOUR_MS * HOUR_MS
+
+    def hours_of(self, day: int) -> range:
+        """Starts (ms) of the hours that belong to a local day: 23, 24 or 25 of them, as a rule."""
+        start, end = self.local_days.start_ms(day), self.local_days.end_ms(day)
+        return range(-(-start // HOUR_MS) * HOUR_MS, -(-end // HOUR_MS) * HOUR_MS, HOUR_MS)
+
+    def day_of_hour(self, hour_ms: int) -> int:
+        """Local day that an hour belongs to."""
+        return self.local_days.day_of(hour_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Hours that the vintage of one local day learns from, and those that it speaks about.
+
+    ``hours_ms``: the hours of days D-43..D-2, ascending; ``cells``, ``days`` (0..41) and ``blocks``
+    (0..5, seven days each) say where each of them lies. ``target_ms``: the hours of D with
+    ``MARGIN_HOURS`` more on both sides; ``target_cells`` theirs.
+    """
+
+    day: int
+    hours_ms: tuple[int, ...]
+    cells: Index
+    days: Index
+    blocks: Index
+    target_ms: tuple[int, ...]
+    target_cells: Index
+
+    @property
+    def own(self) -> slice:
+        """Hours of the day itself within ``target_ms``."""
+        return slice(MARGIN_HOURS, len(self.target_ms) - MARGIN_HOURS)
+
+
+def calendar_of(hours: LocalHours, day: int) -> Calendar:
+    """Calendar of the vintage of local day ``day``."""
+    first = day - LEAD_DAYS - LEARNT_DAYS + 1
+    learnt = [
+        (hour_ms, number)
+        for number in range(LEARNT_DAYS)
+        for hour_ms in hours.hours_of(first + number)
+    ]
+    own = hours.hours_of(day)
+    margin_ms = MARGIN_HOURS * HOUR_MS
+    target = range(own.start - margin_ms, own.stop + margin_ms, HOUR_MS)
+    days = np.array([number for _, number in learnt], dtype=np.int64)
+    return Calendar(
+        day=day,
+        hours_ms=tuple(hour_ms for hour_ms, _ in learnt),
+        cells=np.array([hours.cell(hour_ms) for hour_ms, _ in learnt], dtype=np.int64),
+        days=days,
+        blocks=days // BLOCK_DAYS,
+        target_ms=tuple(target),
+        target_cells=np.array([hours.cell(hour_ms) for hour_ms in target], dtype=np.int64),
+    )

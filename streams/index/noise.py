@@ -1,0 +1,109 @@
+"""How far observations usually are from their expectation, beyond what counting explains.
+
+An hour's count is taken as negative binomial: mean E, variance E + s^2 E^2. s^2 is the median over
+the days D-29..D-2 of sum_h((X - E)^2 - E) / sum_h E^2, at least 0: a median, so that a day of an
+event or an outage does not widen the band. E of those days is forecast as it would have been, from the
+days until two days before, so that the error of the level is part of s^2.
+
+Money and units do not count one by one: their variance is f E + s^2 E^2 with s^2 of the orders they
+belong to and f the worth of a typical order (``dispersion``), which makes bands independent of the
+currency's unit.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.index.demand import SCALE
+from streams.index.hours import LEAD_DAYS, LEARNT_DAYS, Calendar, Index
+from streams.index.trend import Matrix, Vector, by_group, fit_trend, ratio
+
+NOISE_DAYS = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Relative variance of the hours (``hour``) and of whole days (``day``) of a column.
+
+    Both and ``dispersion`` are integers in units of 1 / SCALE.
+    """
+
+    hour: int
+    day: int
+    dispersion: int
+
+
+_MEDIAN_OF_SQUARE = 0.455
+"""Median of a chi-squared variable with one degree of freedom: of one squared error a day.
+
+The day's square is divided by it before what counting explains is taken off: the other way round, a
+series of less than some thousand orders a day would always seem to have no noise.
+"""
+_DAYS_MIN = 7
+"""Days from which a forecast can be made."""
+
+
+def noise_of(
+    calendar: Calendar,
+    counts: Matrix,
+    base: Matrix,
+    left: Matrix,
+    levels: Matrix,
+    weights: Matrix,
+    size_of: Index,
+) -> list[Noise]:
+    """Noise of every column.
+
+    ``counts`` and ``base``: hours x columns, both 0 where nothing is learnt; E = level x base.
+    ``left``: cells x columns, see ``season.Season``.
+    ``levels`` and ``weights``: days x columns, logarithms and their weight in the trend.
+    """
+    forecast = _forecasts(levels, weights)
+    expected = forecast[calendar.days] * base
+    day_base = by_group(calendar.days, base, LEARNT_DAYS)
+    day_expected = by_group(calendar.days, expected, LEARNT_DAYS)
+    day_squares = by_group(calendar.days, expected * expected, LEARNT_DAYS)
+    squares = (counts - expected) ** 2 / left[calendar.cells]
+    errors = by_group(calendar.days, squares, LEARNT_DAYS)
+    day_errors = (by_group(calendar.days, counts, LEARNT_DAYS) - day_expected) ** 2
+    valid = (day_expected > 0) & (day_base > 0)
+    valid[: LEARNT_DAYS - NOISE_DAYS] = False
+    # Of counts first: what their own number explains is their mean.
+    hour = _median_ratio(errors - day_expected, day_squares, valid)[size_of]
+    totals = counts.sum(axis=0)
+    worth = ratio(totals, totals[size_of], empty=1.0)
+    scatter = _median_ratio(errors - hour * day_squares, day_expected, valid)
+    own = size_of == np.arange(len(size_of))
+    dispersion = np.where(own, 1.0, np.maximum(scatter, worth))
+    day = _median_ratio(day_errors - dispersion * day_expected, day_expected * day_expected, valid)
+    return [
+        Noise(round(hour_ * SCALE), round(day_ * SCALE), round(f * SCALE))
+        for hour_, day_, f in zip(hour.tolist(), day.tolist(), dispersion.tolist(), strict=True)
+    ]
+
+
+def _forecasts(levels: Matrix, weights: Matrix) -> Matrix:
+    """Level of each day (not its logarithm) as known ``LEAD_DAYS`` before it; 0 where unknown."""
+    times = np.arange(LEARNT_DAYS, dtype=np.float64)[:, None]
+    found = np.zeros_like(levels)
+    for day in range(LEARNT_DAYS - NOISE_DAYS, LEARNT_DAYS):
+        known = day - LEAD_DAYS + 1
+        part = weights[:known]
+        enough = (part > 0).sum(axis=0) >= _DAYS_MIN
+        trend = fit_trend(times[:known], levels[:known], part)
+        found[day] = np.where(enough, trend.at(float(day)), 0.0)
+    return found
+
+
+def _median_ratio(above: Matrix, below: Matrix, valid: NDArray[np.bool_]) -> Vector:
+    """Median over the valid days of each column, at least 0; 0 without a valid day."""
+    each = np.where(valid, above / np.where(valid & (below > 0), below, 1.0), np.nan)
+    found = [
+        statistics.median(days) if days else 0.0
+        for days in ([day for day in column if day == day] for column in each.T.tolist())  # noqa: PLR0124
+    ]
+    return np.maximum(np.array(found, dtype=np.float64), 0.0)

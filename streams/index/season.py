@@ -1,0 +1,129 @@
+"""The season: what each hour of the week is to the mean hour, and the growth it is learnt with.
+
+S_c = sum X / sum (block mean x e^(b t)) over the hours of cell c in six blocks of seven days, t
+counted from the middle of its block: the ratio to a trend that bends with every block. Mean 1 over
+the week. Where a member has few orders in a cell its season is drawn to the market's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.index.hours import BLOCK_DAYS, CELLS, LEARNT_DAYS, Calendar, Index
+from streams.index.trend import Matrix, Vector, by_group, fit_trend, logs, ratio
+
+PRIOR_ORDERS = 25.0
+"""The market's shape counts as much as this many orders in a cell."""
+HALF = 0.5
+"""Added to a total before its logarithm is taken: of a Poisson count, that is unbiased."""
+_PASSES = 3
+"""Where hours are missing or have factors, block means and season are found in turn."""
+_BLOCKS = LEARNT_DAYS // BLOCK_DAYS
+_BLOCK_SHARE_MIN = 0.5
+"""Part of a block's hours that must have been learnt for the block to speak about growth."""
+_HOURS_OF_DAY = 24
+_LEFT_MIN = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns of a table of hours are to each other.
+
+    ``size_of``: for each column the one that counts the same events (orders of a category for its
+    sales; itself for a count). ``shape_of``: for each column the market's count whose season a
+    sparse member is drawn to (itself for that one).
+    """
+
+    size_of: Index
+    shape_of: Index
+
+
+@dataclass(frozen=True, slots=True)
+class Season:
+    """Season of every column: 168 x columns, each of mean 1.
+
+    ``left``: part of an hour's squared error that is left because the cell was learnt from that
+    hour too (with w hours a cell, each of weight h = own part / w: 1 - 2 h + w h^2).
+    """
+
+    values: Matrix
+    left: Matrix
+
+
+def season_of(
+    calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix, factors: Matrix
+) -> Season:
+    """Season learnt from the calendar's hours; ``counts`` is 0 wherever ``learnt`` is."""
+    plain = learnt * factors
+    blocks = calendar.blocks
+    block_counts = by_group(blocks, counts, _BLOCKS)
+    cell_counts = by_group(calendar.cells, counts, CELLS)
+    learnt_share = by_group(blocks, learnt, _BLOCKS) / by_group(
+        blocks, np.ones_like(learnt), _BLOCKS
+    )
+    weights = (learnt_share >= _BLOCK_SHARE_MIN).astype(np.float64)
+    worth = ratio(counts.sum(axis=0), counts.sum(axis=0)[columns.size_of], empty=1.0)
+    season = np.ones((CELLS, counts.shape[1]))
+    cell_base = season
+    for _ in range(1 if (plain == 1.0).all() else _PASSES):
+        seasonal = plain * season[calendar.cells]
+        block_base = by_group(blocks, seasonal, _BLOCKS)
+        growth = _growth(block_counts + HALF * worth, block_base, weights)
+        growing = _growing(calendar, growth)
+        means = ratio(block_counts, by_group(blocks, seasonal * growing, _BLOCKS), empty=0.0)
+        cell_base = by_group(calendar.cells, plain * growing * means[blocks], CELLS)
+        season = normalised(_filled(cell_counts, cell_base))
+    shape = season[:, columns.shape_of]
+    usual = cell_base[:, columns.size_of] * shape
+    own = usual / (usual + PRIOR_ORDERS)
+    hours = by_group(calendar.cells, learnt, CELLS)
+    left = np.maximum(1.0 - (2.0 - own) * own / np.maximum(hours, 1.0), _LEFT_MIN)
+    return Season(normalised(own * season + (1.0 - own) * shape), left)
+
+
+def _growth(block_counts: Matrix, block_base: Matrix, weights: Matrix) -> Vector:
+    """Log growth a day from the means of the blocks, 0 with fewer than two of them."""
+    means = logs(block_counts / np.where(block_base > 0, block_base, 1.0))
+    times: Matrix = np.arange(_BLOCKS, dtype=np.float64)[:, None] * BLOCK_DAYS
+    return fit_trend(times, means, weights).slope
+
+
+def _growing(calendar: Calendar, growth: Vector) -> Matrix:
+    """e^(b t) of every hour, t in days from the middle of its block."""
+    sizes = np.bincount(calendar.blocks, minlength=_BLOCKS).tolist()
+    rates = growth.tolist()
+    steps = np.empty((max(sizes), len(rates)))
+    steps[0] = 1.0
+    steps[1:] = np.array([math.exp(rate / _HOURS_OF_DAY) for rate in rates])
+    powers = np.multiply.accumulate(steps, axis=0)
+    found = np.empty((len(calendar.blocks), len(rates)))
+    at = 0
+    for size in sizes:
+        half = (size - 1) / (2 * _HOURS_OF_DAY)
+        found[at : at + size] = powers[:size] * np.array([math.exp(-rate * half) for rate in rates])
+        at += size
+    return found
+
+
+def _filled(cell_counts: Matrix, cell_base: Matrix) -> Matrix:
+    """Ratio of each cell; one that was never learnt gets hour of day x day of week of the others."""
+    known = cell_base > 0
+    season = ratio(cell_counts, cell_base, empty=0.0)
+    if known.all():
+        return season
+    week = (7, _HOURS_OF_DAY, season.shape[1])
+    counts, base = cell_counts.reshape(week), cell_base.reshape(week)
+    overall = ratio(counts.sum(axis=(0, 1)), base.sum(axis=(0, 1)), empty=1.0)
+    of_hour = ratio(counts.sum(axis=0), base.sum(axis=0), empty=1.0)
+    of_day = ratio(counts.sum(axis=1), base.sum(axis=1), empty=1.0)
+    product = of_day[:, None, :] * of_hour[None, :, :] / np.where(overall > 0, overall, 1.0)
+    return np.where(known, season, product.reshape(season.shape))
+
+
+def normalised(season: Matrix) -> Matrix:
+    """Mean 1 over the week; all ones where nothing was seen."""
+    mean = season.sum(axis=0) / CELLS
+    return np.where(mean > 0, season / np.where(mean > 0, mean, 1.0), 1.0)
