@@ -82,8 +82,6 @@ _FAST_REACH_PER_NOISE = 3.5
 _SLOW_EDGE = 0.2
 _DRIFT_EDGE = 0.06
 _SIZES = (5.0, 500.0)
-_MEDIAN_CHI_SQUARE = 0.455
-"""Median of a squared standard normal: turns a median of squares into a variance."""
 
 
 def fast_band(noise: float) -> Band:
@@ -98,9 +96,9 @@ def slow_band(noise: float) -> Band:
     return Band(1 - _SLOW_EDGE, 1 + _SLOW_EDGE, _size(3 * noise))
 
 
-def drift_band(median_square: float) -> Band:
-    """Band of the day clock; ``median_square``: of ((X - E)^2 - E) / E^2 over the days before."""
-    return Band(1 - _DRIFT_EDGE, 1 + _DRIFT_EDGE, _size(median_square / _MEDIAN_CHI_SQUARE))
+def drift_band(day_noise: float) -> Band:
+    """Band of the day clock; ``day_noise``: relative variance of a day (index/noise)."""
+    return Band(1 - _DRIFT_EDGE, 1 + _DRIFT_EDGE, _size(day_noise))
 
 
 def _size(variance: float) -> float:

@@ -146,17 +146,17 @@ def advance_day(
     state: ShiftState,
     rules: DetectorRules,
     step: tuple[int, int, int],
-    median_square: float,
+    day_noise: float,
     noise: float,
 ) -> list[ShiftEvent]:
     """Apply a whole final local day to the daily clock.
 
     ``step``: (first minute of the day, events, millionths expected from days before the ninth last);
-    ``median_square``: of ((X - E)^2 - E) / E^2 over earlier days with such expectations.
+    ``day_noise``: relative variance of a day that such expectations had; ``noise``: as of minutes.
     """
     if state.drift is None:
         raise ValueError("this series has no daily clock")
-    band = clocks.drift_band(median_square)
+    band = clocks.drift_band(day_noise)
     ended = _step(state, DRIFT, state.drift, band, step, _asleep(state, state.done_until))
     events = [_end(state, noise)] if ended else []
     return events + _page_if_due(state, rules, state.done_until, noise)

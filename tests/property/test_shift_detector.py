@@ -125,7 +125,7 @@ def test_a_slow_drift_pages_by_the_daily_clock_of_the_total_only():
     events = []
     for day in range(40):
         state.done_until = (day + 1) * DAY
-        step = (day * DAY, 34_000, 28_800 * MICRO)
+        step = (day * DAY, 32_500, 28_800 * MICRO)
         events += detector.advance_day(state, rules, step, 0.002, NOISE)
         if events:
             break

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.index.shift_series import ShiftRules, page_days, weights
-from streams.ops.bench import shift_learning as learning
+from streams.ops.bench.shift_learning import (
+    DRIFT_LEAD_DAYS,
+    DayExpectation,
+    expect_day,
+    minutes_of_day,
+)
 from streams.ops.bench.shift_shops import DAY_MINUTES, Array, Counts, Errors, Shops, log_uniform
 from streams.ops.bench.shift_vector import Detectors, Page
 
-LEARN_DAYS = 80
-"""42 days for the first expectation, 9 days of lead, 28 days of its errors, and one to spare."""
+LEARN_DAYS = 52
+"""42 days behind an expectation, and the 9 days that the daily clock's is made before its day."""
 TOTAL_RATE = 200.0
 MEMBER_RATES = (0.5, 200.0)
 """Orders a minute: of the market's total, and of members, log-uniform between."""
@@ -24,60 +29,36 @@ Watch = Callable[[int, Counts, Array], None]
 
 @dataclass(slots=True)
 class Learnt:
-    """Series whose past is known: hours so far, and the expectation of each day with its errors."""
+    """Series whose past is known, by the hour."""
 
     shops: Shops
     totals: NDArray[np.int64]
     """Of each series: the number of its market's total."""
-    drifts: NDArray[np.bool_]
     hours: Array
-    expected: dict[int, Array] = field(default_factory=dict)
-    drift_expected: dict[int, Array] = field(default_factory=dict)
 
-    def vintage(self, day: int) -> Array:
-        """Expectation of a day by the minute; also remembered by the hour, for its errors."""
-        hours = learning.expect_day(self.hours, day, self.totals)
-        self.expected[day] = hours[:, learning.MARGIN : -learning.MARGIN]
+    @property
+    def drifts(self) -> NDArray[np.bool_]:
+        """Which series are totals: these have the daily clock."""
+        return np.asarray(self.totals == np.arange(len(self.totals)))
+
+    def expect(self, day: int) -> DayExpectation:
+        """Expectation of a day of every series."""
+        return expect_day(self.hours, day, self.totals)
+
+    def expect_early(self, day: int) -> DayExpectation:
+        """Of the totals, as it was known a week earlier."""
         own = self.hours[self.drifts]
-        itself = np.arange(len(own))
-        far = learning.expect_day(own, day, itself, learning.DRIFT_LEAD_DAYS)
-        self.drift_expected[day] = far[:, learning.MARGIN : -learning.MARGIN].sum(axis=1)
-        return learning.minutes_of_day(hours)
-
-    def noise(self, day: int) -> Array:
-        """s^2 as the vintage of a day holds it."""
-        days = _error_days(day)
-        expected = np.stack([self.expected[one] for one in days], axis=1)
-        return learning.noise(self._observed(days), expected)
-
-    def drift_square(self, day: int) -> Array:
-        """Median square of the daily clock's expectation, of the series that have one."""
-        days = _error_days(day)
-        expected = np.stack([self.drift_expected[one] for one in days], axis=1)
-        observed = self._observed(days)[self.drifts].sum(axis=2)
-        return learning.median_square(observed, expected)
-
-    def _observed(self, days: range) -> Array:
-        part = self.hours[:, days.start * 24 : days.stop * 24]
-        return part.reshape(len(part), len(days), 24)
+        return expect_day(own, day, np.arange(len(own)), DRIFT_LEAD_DAYS)
 
     def add(self, day: int, by_hour: Counts) -> None:
         """What a day brought."""
         self.hours[:, day * 24 : (day + 1) * 24] = by_hour
 
 
-def _error_days(day: int) -> range:
-    last = day - learning.LEAD_DAYS
-    return range(last - learning.NOISE_DAYS + 1, last + 1)
-
-
 def learn(shops: Shops, totals: NDArray[np.int64], days: int) -> Learnt:
     """Series after LEARN_DAYS, with room for ``days`` more."""
-    n = len(shops.rates)
-    learnt = Learnt(shops, totals, totals == np.arange(n), np.zeros((n, (LEARN_DAYS + days) * 24)))
+    learnt = Learnt(shops, totals, np.zeros((len(shops.rates), (LEARN_DAYS + days) * 24)))
     for day in range(LEARN_DAYS):
-        if day >= _error_days(LEARN_DAYS).start:
-            learnt.vintage(day)
         learnt.add(day, shops.past_day(day))
     return learnt
 
@@ -134,11 +115,11 @@ def run_quiet(
     pages: list[Page] = []
     noise = np.zeros(len(totals))
     for day in range(LEARN_DAYS, LEARN_DAYS + days):
-        expected = learnt.vintage(day)
-        noise = learnt.noise(day)
+        usual = learnt.expect(day)
+        noise = usual.noise
         detectors.set_noise(noise)
         counts = shops.day(day)
-        pages += list(_watch_day(detectors, day, counts, expected))
+        pages += list(_watch_day(detectors, day, counts, minutes_of_day(usual.hours)))
         learnt.add(day, counts.reshape(len(counts), 24, 60).sum(axis=2))
         pages += _drift_day(detectors, learnt, day)
         if watch is not None:
@@ -156,12 +137,12 @@ def _watch_day(detectors: Detectors, day: int, counts: Counts, expected: Array) 
 
 
 def _drift_day(detectors: Detectors, learnt: Learnt, day: int) -> list[Page]:
-    n = len(learnt.totals)
-    observed, expected, square = np.zeros(n), np.ones(n), np.zeros(n)
-    observed[learnt.drifts] = learnt.hours[learnt.drifts, day * 24 : (day + 1) * 24].sum(axis=1)
-    expected[learnt.drifts] = learnt.drift_expected[day]
-    square[learnt.drifts] = learnt.drift_square(day)
-    return detectors.day((day + 1) * DAY_MINUTES, observed, expected, square)
+    n, own = len(learnt.totals), learnt.drifts
+    observed, expected, noise = np.zeros(n), np.ones(n), np.zeros(n)
+    early = learnt.expect_early(day)
+    observed[own] = learnt.hours[own, day * 24 : (day + 1) * 24].sum(axis=1)
+    expected[own], noise[own] = early.day, early.day_noise
+    return detectors.day((day + 1) * DAY_MINUTES, observed, expected, noise)
 
 
 WATCHED_BEFORE_DAYS, WATCHED_AFTER_DAYS = 2, 3
@@ -179,17 +160,17 @@ def run_shifted(
     shops = Shops(rng, np.full(n, rate), n, Errors())
     shops.rates *= np.exp(-shops.growth * LEARN_DAYS)
     learnt = learn(shops, np.arange(n), WATCHED_BEFORE_DAYS + WATCHED_AFTER_DAYS)
-    learnt.drifts = np.zeros(n, dtype=bool)
-    detectors = Detectors(np.full(n, page_days(ShiftRules(), weight)), learnt.drifts)
+    pages_at = np.full(n, page_days(ShiftRules(), weight))
+    detectors = Detectors(pages_at, np.zeros(n, dtype=bool))
     planted = np.repeat(np.array(factors), series)
     begin = (LEARN_DAYS + WATCHED_BEFORE_DAYS - 1) * DAY_MINUTES + rng.integers(0, DAY_MINUTES, n)
     first: dict[int, Page] = {}
     for day in range(LEARN_DAYS, LEARN_DAYS + WATCHED_BEFORE_DAYS + WATCHED_AFTER_DAYS):
-        expected = learnt.vintage(day)
-        detectors.set_noise(learnt.noise(day))
+        expected = learnt.expect(day)
+        detectors.set_noise(expected.noise)
         minutes = day * DAY_MINUTES + np.arange(DAY_MINUTES)
         counts = shops.day(day, np.where(minutes[None, :] >= begin[:, None], planted[:, None], 1.0))
-        for page in _watch_day(detectors, day, counts, expected):
+        for page in _watch_day(detectors, day, counts, minutes_of_day(expected.hours)):
             first.setdefault(page.series, page)
         usual = np.where(planted > 0, planted, 1.0)
         learnt.add(day, np.round(counts.reshape(n, 24, 60).sum(axis=2) / usual[:, None]))

@@ -94,9 +94,9 @@ class Detectors:
             self._held[:] = 0.0
         return self._pages(minute + 1)
 
-    def day(self, minute: int, observed: Array, mu: Array, median_square: Array) -> list[Page]:
+    def day(self, minute: int, observed: Array, mu: Array, day_noise: Array) -> list[Page]:
         """Apply a day, up to ``minute``, to the series that have the daily clock."""
-        bands = [clocks.drift_band(float(value)) for value in median_square]
+        bands = [clocks.drift_band(float(value)) for value in day_noise]
         lower, upper, size = np.array([(b.lower, b.upper, b.size) for b in bands]).T
         self.drift.set_bands(lower, upper, size)
         self.drift.advance(observed, mu, (self._silent_until <= minute) * self._has_drift)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streams.index import shift_detector as detector
+from streams.index.minutes import minutes_of
 from streams.index.shift_clock import MICRO
 from streams.index.shift_detector import DetectorRules, ShiftState
 from streams.ops.bench import shift_learning as learning
@@ -70,11 +71,18 @@ def test_many_series_at_once_are_what_each_is_alone():
     assert {page.series for page in found} == {0, 1, 2}
 
 
-def test_minutes_of_a_day_add_up_to_their_hours():
+def test_minutes_of_a_day_are_those_of_the_worker():
     hours = np.random.default_rng(1).uniform(0.1, 50, (5, 30))
-    minutes = learning.minutes_of_day(hours)
+    hours[3, 10:14] = 0.0
+    micro = np.round(hours * MICRO).astype(int)
+    minutes = learning.minutes_of_day(micro / MICRO)
     assert minutes.min() >= 0
-    assert minutes.reshape(5, 24, 60).sum(axis=2) == pytest.approx(hours[:, 3:-3])
+    for series in range(5):
+        for hour in range(24):
+            until = minutes_of(micro[series].tolist(), hour + 3)
+            exact = np.diff(until) / MICRO
+            own = minutes[series, hour * 60 : (hour + 1) * 60]
+            assert own == pytest.approx(exact, abs=2e-6, rel=1e-5)
 
 
 def test_series_have_the_rate_and_the_season_they_were_given():
@@ -92,13 +100,14 @@ def test_what_was_learnt_is_close_to_the_truth():
     rng = np.random.default_rng(3)
     shops = Shops(rng, np.full(60, 20.0), 1, STATED)
     learnt = runs.learn(shops, np.zeros(60, dtype=np.int64), 1)
-    expected = learnt.vintage(runs.LEARN_DAYS).reshape(60, 24, 60).sum(axis=2)
+    usual = learnt.expect(runs.LEARN_DAYS)
+    expected = usual.hours[:, 3:-3]
     season = shops.season.reshape(60, 7, 24, 6)[:, runs.LEARN_DAYS % 7].mean(axis=2)
     truth = 1200 * season * np.exp(shops.growth * runs.LEARN_DAYS)[:, None]
     apart = np.log(expected / truth)
     assert abs(apart.mean()) < 0.03
     assert apart.std() < 0.08
-    noise = np.sqrt(learnt.noise(runs.LEARN_DAYS))
+    noise = np.sqrt(usual.noise)
     assert 0.05 < np.median(noise) < 0.15
 
 
