@@ -76,8 +76,8 @@ class Calendar:
     """Hours that the vintage of one local day learns from, and those that it speaks about.
 
     ``hours_ms``: the hours of the 42 days up to D - ``lead_days``, ascending; ``cells``, ``days``
-    (0..41) and ``blocks`` (0..5, seven days each) say where each of them lies. ``target_ms``: the hours of D with
-    ``MARGIN_HOURS`` more on both sides; ``target_cells`` theirs.
+    (0..41) and ``blocks`` (0..5, seven days each) say where each of them lies. ``target_ms``: the
+    hours of D with ``MARGIN_HOURS`` more on both sides; ``target_cells`` theirs.
     """
 
     day: int
