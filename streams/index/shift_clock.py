@@ -190,11 +190,9 @@ def advance(
         state.ln_days[at] = before + ln_factor(observed, mu, band.size, edge, edge * factor)
 
 
-def forget(state: ClockState, design: ClockDesign, direction: int) -> None:
-    """Drop the evidence of one direction."""
-    for at, own in enumerate(design.directions):
-        if own == direction:
-            state.ln_days[at] = NOTHING
+def forget(state: ClockState) -> None:
+    """Drop all evidence."""
+    state.ln_days = [NOTHING] * len(state.ln_days)
 
 
 def ln_factor(observed: int, mu: float, size: float, edge: float, ratio: float) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streams.index import shift_clock as clocks
-from streams.index.shift_clock import DOWN, DRIFT, FAST, MICRO, SLOW, UP, Band, ClockState
+from streams.index.shift_clock import DRIFT, FAST, MICRO, SLOW, UP, Band, ClockState
 from streams.index.shift_ratio import RatioInterval, ratio_interval
 
 SILENCE_MINUTES = 1440
@@ -64,7 +64,7 @@ class ShiftState(msgspec.Struct):
     drift: ClockState | None
     done_until: int = 0
     silent_until: dict[int, int] = {}
-    """Direction -> first minute in which it is watched again."""
+    """Direction that was paged -> first minute in which it is watched again."""
     pages: int = 0
     open: OpenShift | None = None
 
@@ -241,10 +241,10 @@ def _page_if_due(
     state.open = OpenShift(
         direction, design.name, start, at, _end_edge(design, direction, interval.ratio, noise)
     )
-    for way in (UP, DOWN):
-        state.silent_until[way] = at + rules.silence_minutes
-        for own_design, own in state.by_clock():
-            clocks.forget(own, own_design, way)
+    # The other direction begins anew at once: a stop after a jump is another shift.
+    state.silent_until[direction] = at + rules.silence_minutes
+    for _, own in state.by_clock():
+        clocks.forget(own)
     return [event]
 
 

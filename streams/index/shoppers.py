@@ -17,7 +17,8 @@ and bytes that depend on the order of the log (docs/decisions/0222).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,9 @@ class ShopperSketch:
             np.zeros(REGISTERS, dtype=np.uint8) if registers is None else registers
         )
 
-    def add(self, hashes: Iterable[int]) -> None:
+    def add(self, hashes: array[int] | Sequence[int] | NDArray[np.uint64]) -> None:
         """Add shoppers by their hashes (an ``array('Q')`` is fastest)."""
-        found = np.fromiter(hashes, dtype=np.uint64)
+        found = np.asarray(hashes, dtype=np.uint64)
         index = (found >> np.uint64(_RANK_BITS)).astype(np.int64)
         np.maximum.at(self.registers, index, _ranks(found))
 

@@ -102,6 +102,17 @@ def test_silence_for_a_day_then_a_lasting_shift_is_paged_again():
     assert DAY <= events[1].at - events[0].at <= DAY + 10
 
 
+def test_a_stop_soon_after_a_jump_is_another_shift():
+    series = minutes([(1.0, 600), (6.0, 60), (1.0, 120), (0.0, 60)], 20.0, seed=7)
+    events = run(ShiftState.fresh(RULES), series)
+    assert [(e.kind, e.direction, e.number) for e in events] == [
+        ("page", 1, 1),
+        ("end", 1, 1),
+        ("page", -1, 2),
+    ]
+    assert events[2].at <= 792
+
+
 def test_minutes_slept_leave_the_evidence_as_it_is():
     series = minutes([(1.0, 100)], 20.0, seed=6)
     state = ShiftState.fresh(RULES)

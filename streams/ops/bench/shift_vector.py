@@ -50,10 +50,11 @@ class Clocks:
         self._size = size
 
     def advance(self, observed: Array, mu: Array, awake: Array) -> None:
-        """One step; ``awake``: 1 or 0 by series (asleep stays without evidence)."""
+        """One step; ``awake``: up and down x series, 1 or 0 (asleep stays without evidence)."""
         shrink = np.log((self._size + self._edges * mu) / (self._size + self._ratios * mu))
         ln_factor = observed * (self._ln_factors + shrink) + self._size * shrink
-        self.days += self._step * awake
+        self.days[: self.up] += self._step * awake[0]
+        self.days[self.up :] += self._step * awake[1]
         with np.errstate(over="ignore"):
             self.days *= np.exp(ln_factor)
         np.minimum(self.days, _M_MAX, out=self.days)
@@ -72,7 +73,8 @@ class Detectors:
         self._alternatives = len(FAST.factors) * (2 + self._has_drift)
         self._pages_at = page_days * self._alternatives
         self._silence = silence_minutes
-        self._silent_until = np.zeros(n)
+        self._silent_until = np.zeros((2, n))
+        """Of up and of down."""
         self._held = np.zeros((2, n))
 
     def set_noise(self, noise: Array) -> None:
@@ -117,7 +119,7 @@ class Detectors:
             clock, alternative = self._strongest(int(series))
             direction = clock.design.directions[alternative]
             pages.append(Page(int(series), at, direction, clock.design.name))
-            self._silent_until[series] = at + self._silence
+            self._silent_until[0 if direction == clocks.UP else 1, series] = at + self._silence
             for own in (self.fast, self.slow, self.drift):
                 own.days[:, series] = 0.0
         return pages

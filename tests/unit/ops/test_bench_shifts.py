@@ -24,6 +24,7 @@ def planted_series():
     expected = np.round(rng.uniform(0.5, 1.5, (4, DAYS * DAY_MINUTES)) * shops.rates[:, None], 6)
     factors = np.ones((4, DAYS * DAY_MINUTES))
     factors[0, 900:1000] = 6.0
+    factors[0, 1100:1200] = 0.0
     factors[1, 2000:] = 0.0
     factors[2, 1500:] = 3.0
     counts = rng.negative_binomial(20, 20 / (20 + expected * factors))
@@ -69,6 +70,7 @@ def test_many_series_at_once_are_what_each_is_alone():
             assert together.evidence_ratio() == pytest.approx(ratios, rel=1e-6, abs=1e-12)
     assert found == wanted
     assert {page.series for page in found} == {0, 1, 2}
+    assert [page.direction for page in found if page.series == 0][:2] == [1, -1]
 
 
 def test_minutes_of_a_day_are_those_of_the_worker():
