@@ -406,6 +406,12 @@ def bench_shifts(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, metavar="N", help="Default: a fresh one.")
     ] = None,
+    nab: Annotated[
+        Path | None,
+        typer.Option(
+            "--nab", metavar="DIR", file_okay=False, exists=True, help="NAB's CSVs, windows.json."
+        ),
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -414,7 +420,8 @@ def bench_shifts(
         from streams.ops.bench.shifts import ShiftsBench, run_shifts
 
         result = run_shifts(
-            ShiftsBench(series_years=years, seed=seed), lambda text: typer.echo(text, err=True)
+            ShiftsBench(series_years=years, seed=seed, nab=nab),
+            lambda text: typer.echo(text, err=True),
         )
     if as_json:
         echo_json(result)

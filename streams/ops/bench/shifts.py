@@ -12,6 +12,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from streams.index.shift_ratio import ratio_interval
 from streams.index.shift_series import ShiftRules
 from streams.ops.bench import shift_peers as peers
 from streams.ops.bench.fold import machine
+from streams.ops.bench.shift_recorded import judge_nab
 from streams.ops.bench.shift_runs import LEARN_DAYS, Quiet, run_quiet, run_shifted
 from streams.ops.bench.shift_shops import STATED, STRESS, Array, Counts
 
@@ -46,6 +48,8 @@ class ShiftsBench:
     """Series of each rate and factor."""
     days: int = 56
     seed: int | None = None
+    nab: Path | None = None
+    """Directory of NAB's files and their windows."""
 
 
 def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]:
@@ -93,6 +97,7 @@ def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]
         "slower_than_stated": _slower(delays),
         "stress": stress,
         "peers": watcher.result(),
+        "nab": [] if bench.nab is None else judge_nab(bench.nab),
         "within_budget": _within(quiet, rules.budget_days),
         "seed": source.entropy,
         "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
