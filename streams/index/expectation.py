@@ -77,14 +77,14 @@ def fit(
     counts = counts * learnt
     season = season_of(calendar, counts, columns, learnt, factors)
     base = learnt * factors * season.values[calendar.cells]
-    levels, weights = _daily_levels(calendar, counts, columns, base, season.values)
+    share = _learnt_share(calendar, learnt, season.values)
+    levels, weights = _daily_levels(calendar, counts, columns, base, share)
     trend = fit_trend(DAYS, levels, weights)
     seen = counts.sum(axis=0) > 0
     level = np.where(seen, trend.at(float(LEARNT_DAYS - 1 + calendar.lead_days)), 0.0)
     hours = season.values[calendar.target_cells] * level
-    learnt_days = (by_group(calendar.days, learnt, LEARNT_DAYS) * 2 >= _hours_a_day(calendar)).sum(
-        axis=0
-    )
+    most_of_it = by_group(calendar.days, learnt, LEARNT_DAYS) * 2 >= _hours_a_day(calendar)
+    learnt_days = most_of_it.sum(axis=0)
     return Vintage(
         day=calendar.day,
         target_ms=calendar.target_ms,
@@ -115,7 +115,7 @@ def begun(calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix) 
 
 
 def _daily_levels(
-    calendar: Calendar, counts: Matrix, columns: Columns, base: Matrix, season: Matrix
+    calendar: Calendar, counts: Matrix, columns: Columns, base: Matrix, share: Matrix
 ) -> tuple[Matrix, Matrix]:
     """ln((X + half) / sum S) of every day, and its weight in the trend: days x columns.
 
@@ -128,8 +128,6 @@ def _daily_levels(
     totals = day_counts.sum(axis=0)
     sizes = totals[columns.size_of]
     worth = ratio(totals, sizes, empty=1.0)
-    full = by_group(calendar.days, season[calendar.cells], LEARNT_DAYS)
-    share = np.minimum(ratio(day_base, full, empty=0.0), 1.0)
     weights = share * _AGEING[:, None]
     levels = logs((day_counts + HALF * worth) / np.where(day_base > 0, day_base, 1.0))
     along = fit_trend(DAYS, levels, weights).along(DAYS) * day_base
@@ -141,6 +139,13 @@ def _daily_levels(
         empty=1.0,
     )
     return levels + few * logs(np.where(off > 0, off, 1.0)), weights
+
+
+def _learnt_share(calendar: Calendar, learnt: Matrix, season: Matrix) -> Matrix:
+    """Part of each day's usual orders that falls into hours that were learnt."""
+    usual = season[calendar.cells]
+    whole = by_group(calendar.days, usual, LEARNT_DAYS)
+    return ratio(by_group(calendar.days, usual * learnt, LEARNT_DAYS), whole, empty=0.0)
 
 
 def _hours_a_day(calendar: Calendar) -> Matrix:

@@ -1,0 +1,143 @@
+"""What the expectation may learn from an hour: events of known size, events of unknown size, shifts.
+
+An operator says that an event (Eid, 11.11, payday) multiplies demand; its hours then teach what they
+would have been without it, and E is multiplied in the hours to come. An event of unknown size, and a
+shift that was found on final panes, teach nothing. A shift that lasts is adopted (``Relevel``): the
+hours before it are read as if they had had the new level.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streams.index.demand import SCALE
+from streams.index.hours import Calendar
+from streams.index.panes import DAY_MS, HOUR_MS
+from streams.index.trend import Matrix
+
+RELEVEL_AFTER_MS = 7 * DAY_MS
+"""A shift that has lasted so long is the new normal."""
+WHOLE = ("market", "all")
+
+Scope = tuple[str, str]
+"""(dimension, member); ``WHOLE`` speaks for every column of the market."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """The operator's word on the hours ``[start_ms, end_ms)``; None: an event of unknown size.
+
+    ``factor`` is an integer in units of 1 / SCALE: 2_500_000 is two and a half times the usual.
+    """
+
+    scope: Scope
+    start_ms: int
+    end_ms: int
+    factor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shifted:
+    """A shift found on final panes: its hours teach nothing. ``end_ms`` None: it goes on."""
+
+    scope: Scope
+    start_ms: int
+    end_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Relevel:
+    """From ``start_ms`` on the level is ``ratio`` (units of 1 / SCALE) times what it was before."""
+
+    scope: Scope
+    start_ms: int
+    ratio: int
+
+
+def factor_at(factors: Iterable[Factor], scope: Scope, hour_ms: int) -> int | None:
+    """Factor of an hour for a member: the last one said of it, else of the market, else SCALE."""
+    found: Factor | None = None
+    for each in factors:
+        if each.start_ms < hour_ms + HOUR_MS and hour_ms < each.end_ms:
+            own = each.scope == scope
+            if own or (each.scope == WHOLE and (found is None or found.scope == WHOLE)):
+                found = each
+    return SCALE if found is None else found.factor
+
+
+def with_factor(expected: int, factor: int | None) -> int:
+    """Expectation of an hour with its factor; of an event of unknown size, as if there were none.
+
+    >>> with_factor(3_000_000, 2_500_000), with_factor(3_000_000, None)
+    (7500000, 3000000)
+    """
+    if factor is None or factor == SCALE:
+        return expected
+    return (expected * factor + SCALE // 2) // SCALE
+
+
+def relevel_of(scope: Scope, start_ms: int, observed: int, expected: int) -> Relevel | None:
+    """Adoption of a shift that has lasted: observed against expected since its start.
+
+    ``expected`` in units of 1 / SCALE. None where nothing was expected or nothing came: an outage is
+    never the new normal.
+    """
+    if observed <= 0 or expected <= 0:
+        return None
+    return Relevel(scope, start_ms, (observed * SCALE * SCALE + expected // 2) // expected)
+
+
+def lessons(
+    calendar: Calendar,
+    scopes: Sequence[Scope],
+    known_from_ms: Sequence[int | None],
+    *,
+    factors: Sequence[Factor] = (),
+    shifts: Iterable[Shifted] = (),
+    relevels: Iterable[Relevel] = (),
+) -> tuple[Matrix, Matrix]:
+    """(learnt, factors) for ``expectation.fit``: hours x columns.
+
+    ``scopes``: what each column is about. ``known_from_ms``: the first hour known of each column;
+    None: none is.
+    """
+    hours = calendar.hours_ms
+    shape = (len(hours), len(scopes))
+    learnt, known = np.ones(shape), np.ones(shape)
+    for column, start_ms in enumerate(known_from_ms):
+        learnt[: len(hours) if start_ms is None else bisect_left(hours, start_ms), column] = 0.0
+    columns = {
+        scope: [at for at, own in enumerate(scopes) if own == scope] for scope in set(scopes)
+    }
+    everything = list(range(len(scopes)))
+    for shift in shifts:
+        rows = _rows(hours, shift.start_ms, shift.end_ms)
+        learnt[rows, everything if shift.scope == WHOLE else columns.get(shift.scope, [])] = 0.0
+    touched = sorted({row for each in factors for row in _indices(hours, each)})
+    for scope, own in columns.items():
+        for row in touched:
+            factor = factor_at(factors, scope, hours[row])
+            if factor:
+                known[row, own] = factor / SCALE
+            else:  # unknown, or expected to be nothing: of that nothing can be learnt either
+                learnt[row, own] = 0.0
+    for relevel in relevels:
+        rows = slice(0, bisect_left(hours, relevel.start_ms))
+        own = everything if relevel.scope == WHOLE else columns.get(relevel.scope, [])
+        known[rows, own] *= SCALE / relevel.ratio
+    return learnt, known
+
+
+def _rows(hours: Sequence[int], start_ms: int, end_ms: int | None) -> slice:
+    """Hours that overlap ``[start_ms, end_ms)``."""
+    first = bisect_left(hours, start_ms - HOUR_MS + 1)
+    return slice(first, len(hours) if end_ms is None else bisect_left(hours, end_ms))
+
+
+def _indices(hours: Sequence[int], factor: Factor) -> range:
+    rows = _rows(hours, factor.start_ms, factor.end_ms)
+    return range(rows.start, rows.stop)
