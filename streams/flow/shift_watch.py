@@ -17,10 +17,11 @@ import msgspec
 from streams.index import shift_detector as detector
 from streams.index.indices import MARKET
 from streams.index.partials import Layout, Row
+from streams.index.shift_budget import ShiftRules, page_days, weights
 from streams.index.shift_clock import MICRO
 from streams.index.shift_detector import DetectorRules, ShiftEvent, ShiftState
 from streams.index.shift_ratio import Contributor, RatioInterval, contributors
-from streams.index.shift_series import Series, ShiftRules, page_days, watched, weights
+from streams.index.shift_series import WatchedSeries, watched
 
 LIVE, FINAL = "live", "final"
 
@@ -81,7 +82,7 @@ class FoundShift(msgspec.Struct, frozen=True):
 class SeriesStatus(NamedTuple):
     """What a series shows at the end of the live minutes."""
 
-    series: Series
+    series: WatchedSeries
     direction: int
     """Of the active shift; 0 without one."""
     evidence_ratio: float

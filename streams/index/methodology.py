@@ -7,6 +7,7 @@ lets a zombie and its heir write the same rows (exactness rules 1 and 2.6).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+from streams.index.shift_budget import ShiftRules
 
 ROW_FORMAT = 1
 """Raised whenever partials.Layout changes: it decides what a column of a stored row means."""
@@ -53,6 +56,7 @@ class _Market(msgspec.Struct, forbid_unknown_fields=True):
     categories: str
     regions: list[str] = []
     members_max: int = 64
+    shift_weight: float = 1.0
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,6 +71,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     out_of_order_ms: int = 2_000
     day_grace_days: int = 35
     open_panes_max: int = 128
+    shifts: ShiftRules = ShiftRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class Market:
     digital: frozenset[str]
     method_aliases: dict[str, str]
     channel_aliases: dict[str, str]
+    shift_weight: float = 1.0
+    """Its part of the budget of false shift pages, relative to the other markets'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,7 @@ class Methodology:
     day_grace_ms: int
     open_panes_max: int
     markets: dict[str, Market]
+    shifts: ShiftRules = field(default_factory=ShiftRules)
     content_hash: str = field(default="")
 
     @property
@@ -124,6 +132,7 @@ def parse(text: str) -> Methodology:
         day_grace_ms=file.day_grace_days * 86_400_000,
         open_panes_max=file.open_panes_max,
         markets=markets,
+        shifts=file.shifts,
         content_hash=_hash(raw, markets),
     )
 
@@ -145,6 +154,8 @@ def _check_numbers(file: _File) -> None:
             raise MethodologyError(
                 f"methodology.toml: {name} must be {expected}; the operator must mend it"
             )
+    for mistake in file.shifts.mistakes():
+        raise MethodologyError(f"methodology.toml: {mistake}; the operator must mend it")
 
 
 def _market(code: str, spec: _Market, file: _File) -> Market:
@@ -157,6 +168,8 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
     if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - the design's hard cap
         raise MethodologyError(f"{where}.members_max must be between 1 and 500")
+    if not 0 < spec.shift_weight < math.inf:
+        raise MethodologyError(f"{where}.shift_weight must be above 0")
     return Market(
         code=code,
         name=spec.name,
@@ -169,6 +182,7 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         digital=frozenset(name for name, method in file.methods.items() if method.digital),
         method_aliases=_aliases("methods", file.methods),
         channel_aliases=_aliases("channels", file.channels),
+        shift_weight=spec.shift_weight,
     )
 
 

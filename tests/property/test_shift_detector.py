@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from streams.index import shift_detector as detector
 from streams.index.methodology import parse
 from streams.index.partials import Layout
+from streams.index.shift_budget import market_shares, page_days, weights
 from streams.index.shift_clock import MICRO
 from streams.index.shift_detector import DetectorRules, ShiftState
 from streams.index.shift_ratio import contributors, ratio_interval
-from streams.index.shift_series import ShiftRules, page_days, watched, weights
+from streams.index.shift_series import watched
 
 RULES = DetectorRules(page_days=30 / 0.0175)
 NOISE = 0.005
@@ -164,13 +165,14 @@ def test_contributors_are_those_in_the_direction_of_the_shift():
 def test_weights_of_all_series_of_all_markets_stay_within_one():
     text = (Path(__file__).parents[2] / "config" / "methodology.toml").read_text()
     methodology = parse(text)
-    rules = ShiftRules()
+    rules = methodology.shifts
+    shares = market_shares({code: m.shift_weight for code, m in methodology.markets.items()})
     total = 0.0
     for market in methodology.markets.values():
         series = watched(Layout(market))
         assert len({(s.dimension, s.member) for s in series}) == len(series)
         assert len({s.column for s in series}) == len(series)
-        own, each = weights(rules, 1 / len(methodology.markets), len(series) - 1)
+        own, each = weights(rules, shares[market.code], len(series) - 1)
         total += own + each * (len(series) - 1)
         assert page_days(rules, own) >= rules.budget_days
     assert total == pytest.approx(0.9)

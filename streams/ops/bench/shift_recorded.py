@@ -24,8 +24,8 @@ from streams.index.hours import MARGIN_HOURS, LocalHours, calendar_of
 from streams.index.minutes import minutes_of
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.season import Columns
+from streams.index.shift_budget import ShiftRules, page_days
 from streams.index.shift_detector import DetectorRules, ShiftEvent, ShiftState
-from streams.index.shift_series import ShiftRules, page_days
 
 _WEEK_DAYS = 7
 _ALONE = Columns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.index.shift_series import ShiftRules, page_days, weights
+from streams.index.shift_budget import ShiftRules, page_days, weights
 from streams.ops.bench.shift_learning import (
     DRIFT_LEAD_DAYS,
     DayExpectation,

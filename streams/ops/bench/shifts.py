@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from streams.index.shift_budget import ShiftRules
 from streams.index.shift_ratio import ratio_interval
-from streams.index.shift_series import ShiftRules
 from streams.ops.bench import shift_peers as peers
 from streams.ops.bench.fold import machine
 from streams.ops.bench.shift_recorded import judge_nab

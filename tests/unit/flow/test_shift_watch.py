@@ -18,8 +18,8 @@ from streams.flow.shift_watch import (
 from streams.index import partials as col
 from streams.index.methodology import parse
 from streams.index.partials import Layout
+from streams.index.shift_budget import ShiftRules
 from streams.index.shift_clock import MICRO
-from streams.index.shift_series import ShiftRules
 
 METHODOLOGY = parse((Path(__file__).parents[3] / "config" / "methodology.toml").read_text())
 LAYOUT = Layout(METHODOLOGY.markets["PK"])
