@@ -94,7 +94,7 @@ def relevel_of(scope: Scope, start_ms: int, observed: int, expected: int) -> Rel
 def lessons(
     calendar: Calendar,
     scopes: Sequence[Scope],
-    known_from_ms: Sequence[int | None],
+    known: Matrix,
     *,
     factors: Sequence[Factor] = (),
     shifts: Iterable[Shifted] = (),
@@ -102,14 +102,10 @@ def lessons(
 ) -> tuple[Matrix, Matrix]:
     """(learnt, factors) for ``expectation.fit``: hours x columns.
 
-    ``scopes``: what each column is about. ``known_from_ms``: the first hour known of each column;
-    None: none is.
+    ``scopes``: what each column is about. ``known``: 1 where an hour's count is known, else 0.
     """
     hours = calendar.hours_ms
-    shape = (len(hours), len(scopes))
-    learnt, known = np.ones(shape), np.ones(shape)
-    for column, start_ms in enumerate(known_from_ms):
-        learnt[: len(hours) if start_ms is None else bisect_left(hours, start_ms), column] = 0.0
+    learnt, multiplied = known.copy(), np.ones_like(known)
     columns = {
         scope: [at for at, own in enumerate(scopes) if own == scope] for scope in set(scopes)
     }
@@ -122,14 +118,14 @@ def lessons(
         for row in touched:
             factor = factor_at(factors, scope, hours[row])
             if factor:
-                known[row, own] = factor / SCALE
+                multiplied[row, own] = factor / SCALE
             else:  # unknown, or expected to be nothing: of that nothing can be learnt either
                 learnt[row, own] = 0.0
     for relevel in relevels:
         rows = slice(0, bisect_left(hours, relevel.start_ms))
         own = everything if relevel.scope == WHOLE else columns.get(relevel.scope, [])
-        known[rows, own] *= SCALE / relevel.ratio
-    return learnt, known
+        multiplied[rows, own] *= SCALE / relevel.ratio
+    return learnt, multiplied
 
 
 def _rows(hours: Sequence[int], start_ms: int, end_ms: int | None) -> slice:

@@ -73,15 +73,17 @@ def until_minute(hour: int, weights: Sequence[int]) -> list[int]:
     return found
 
 
-def minutes_of(hours: Sequence[int], at: int) -> list[int]:
+def minutes_of(hours: Sequence[int], at: int, total: int | None = None) -> list[int]:
     """Parts of the hour ``hours[at]`` in its first 0, 1, .. 60 minutes.
 
-    ``hours`` are consecutive; those beside ``at`` only shape it.
+    ``hours`` are consecutive; those beside ``at`` only shape it. ``total``: what the minutes add up
+    to, where an event multiplied the hour; its neighbours' events do not bend it.
     """
     values = _midpoints_of(tuple(hours))
     before = values[at - 1] if at else values[at]
     after = values[at + 1] if at + 1 < len(values) else values[at]
-    return until_minute(hours[at], minute_weights(before, values[at], after))
+    total = hours[at] if total is None else total
+    return until_minute(total, minute_weights(before, values[at], after))
 
 
 @lru_cache(maxsize=4_096)

@@ -54,7 +54,9 @@ class History:
         return slice(sum(hour < start for hour in hours), sum(hour < end for hour in hours))
 
     def vintage(self, known_from=None, **adjustments) -> Vintage:
-        known = [self.calendar.hours_ms[0] if known_from is None else known_from] * 3
+        known = np.ones_like(self.counts)
+        if known_from is not None:
+            known[np.array(self.calendar.hours_ms) < known_from] = 0
         learnt, factors = lessons(self.calendar, SCOPES, known, **adjustments)
         return fit(self.calendar, self.counts, COLUMNS, learnt, factors)
 

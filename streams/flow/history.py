@@ -1,0 +1,132 @@
+"""What ``ecindex.history`` holds of each market: complete seeds, and the operator's factors.
+
+The topic is read from its beginning by every worker; applying a record twice, or what compaction left
+of the records, ends in the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from streams.flow.merged import HOURS_KEPT_MS
+from streams.index.history import (
+    FACTOR_KIND,
+    HistoryError,
+    SaidFactor,
+    SeedComplete,
+    SeededHour,
+    SeededRow,
+    decode_content,
+    hour_of,
+    parse_key,
+)
+from streams.index.learning import Factor
+
+Rows = dict[tuple[str, str], SeededRow]
+"""By (dimension, member)."""
+SEEDS_MAX = 64
+"""Seeds of a market that are begun and not completed; the oldest goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One complete seed."""
+
+    start_ms: int
+    end_ms: int
+    given: frozenset[tuple[str, str]]
+    hours: dict[int, Rows]
+
+
+@dataclass(slots=True)
+class MarketHistory:
+    """What is known of one market; ``version`` counts the changes."""
+
+    version: int = 0
+    seeds: dict[str, Seed] = field(default_factory=dict)
+    """In the order in which they were completed: of two that hold an hour the later one counts."""
+    factors: dict[bytes, Factor] = field(default_factory=dict)
+    """In the order in which they were said."""
+    staged: dict[str, dict[int, Rows]] = field(default_factory=dict)
+
+    def seed_of(self, hour_ms: int) -> Seed | None:
+        """Seed that speaks of an hour."""
+        found = None
+        for seed in self.seeds.values():
+            if seed.start_ms <= hour_ms < seed.end_ms:
+                found = seed
+        return found
+
+    def said(self) -> list[Factor]:
+        """Factors, the last word last."""
+        return list(self.factors.values())
+
+
+class HistoryBook:
+    """All markets of the topic."""
+
+    def __init__(self, markets: Iterable[str]) -> None:
+        self.markets = {code: MarketHistory() for code in markets}
+        self.refused: list[str] = []
+        """Why records were passed over; whoever reads the topic takes and logs them."""
+
+    def take_refused(self) -> list[str]:
+        """Reasons since the last call."""
+        refused, self.refused = self.refused, []
+        return refused
+
+    def apply(self, key: bytes | None, value: bytes | None) -> None:
+        """Take the next record in."""
+        try:
+            self._apply(key or b"", value)
+        except HistoryError as error:
+            self.refused.append(str(error))
+
+    def _apply(self, key: bytes, value: bytes | None) -> None:
+        code, kind = parse_key(key)
+        market = self.markets.get(code)
+        if market is None:
+            raise HistoryError(f"{key!r}: market {code!r} is not in methodology.toml")
+        if value is None:
+            if kind == FACTOR_KIND and market.factors.pop(key, None) is not None:
+                market.version += 1
+            return
+        content = decode_content(kind, value)
+        if isinstance(content, SaidFactor):
+            market.factors.pop(key, None)  # said again, it is the last word
+            market.factors[key] = content.as_factor()
+            market.version += 1
+        elif isinstance(content, SeededHour):
+            self._stage(market, content)
+        else:
+            self._complete(market, content)
+
+    @staticmethod
+    def _stage(market: MarketHistory, content: SeededHour) -> None:
+        rows = {(row.dimension, row.member): row for row in content.rows}
+        complete = market.seeds.get(content.seed)
+        if complete is not None:
+            complete.hours[hour_of(content.hour)] = rows
+            market.version += 1
+            return
+        if content.seed not in market.staged and len(market.staged) >= SEEDS_MAX:
+            market.staged.pop(next(iter(market.staged)))
+        market.staged.setdefault(content.seed, {})[hour_of(content.hour)] = rows
+
+    @staticmethod
+    def _complete(market: MarketHistory, content: SeedComplete) -> None:
+        end_ms = hour_of(content.end)
+        # More than nine weeks before its end no vintage looks.
+        start_ms = max(hour_of(content.start), end_ms - HOURS_KEPT_MS)
+        hours = market.staged.pop(content.seed, None)
+        known = market.seeds.pop(content.seed, None)
+        if hours is None:
+            hours = {} if known is None else known.hours
+        kept = {hour_ms: rows for hour_ms, rows in hours.items() if start_ms <= hour_ms < end_ms}
+        given = frozenset(content.given)
+        market.seeds[content.seed] = Seed(start_ms, end_ms, given, kept)
+        oldest_ms = end_ms - HOURS_KEPT_MS
+        for name in [name for name, seed in market.seeds.items() if seed.end_ms <= oldest_ms]:
+            del market.seeds[name]
+        market.version += 1

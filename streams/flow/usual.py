@@ -1,0 +1,323 @@
+"""The expectation at work in level 2: one market's vintages, learnt, kept and read.
+
+A vintage of local day D is learnt once, as soon as every hour up to the end of D-2 is final, from
+those hours alone (seeds before the log begins); it is stored and journaled before a value shows it. So
+a restart, a takeover or a replay from the log finds or learns the same integers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.flow.history import MarketHistory, Seed
+from streams.flow.ledger import Ledger
+from streams.flow.vintages import Held
+from streams.index.expectation import MIN_DAYS, fit
+from streams.index.hours import Calendar, LocalHours, calendar_of
+from streams.index.learning import Factor, factor_at, lessons, with_factor
+from streams.index.measured import UsualRow
+from streams.index.methodology import Market
+from streams.index.minutes import minutes_of, within_minute
+from streams.index.noise import Noise
+from streams.index.panes import HOUR_MS, MINUTE_MS
+from streams.index.partials import Row, add_into
+from streams.index.series import SeriesTable
+from streams.index.trend import Matrix
+
+KEPT_DAYS = 10
+"""Vintages of so many days before the present one stay: hours may be closed late."""
+_SHAPED_HOURS_MAX = 8
+"""Hours whose minutes are kept: the edges of the windows lie in three or four."""
+
+
+class Observed(NamedTuple):
+    """Where final hours come from: rows, and the first hour wholly covered by each basis' topic."""
+
+    ledger: Ledger
+    orders_from_ms: int | None
+    payments_from_ms: int | None
+
+
+class MarketUsual:
+    """Vintages of one market."""
+
+    def __init__(self, market: Market, ledger: Ledger, events: Sequence[Factor] = ()) -> None:
+        self.hours = LocalHours(market.time_zone)
+        self.table = SeriesTable(ledger.layout)
+        self.held: dict[int, Held] = {}
+        self.history = MarketHistory()
+        self.version = 0
+        """Counts what changes an expectation that was read before."""
+        self._events = list(events)
+        """Factors of methodology.toml; what was said since counts more."""
+        self._width = ledger.layout.live_width
+        self._history_seen = 0
+        self._tried_until: int | None = None
+        self._expired: list[int] = []
+        self._rows: dict[int, Row | None] = {}
+        self._shaped: dict[int, list[list[int]]] = {}
+        self._noise: dict[int, tuple[Mapping[int, Noise], frozenset[int]]] = {}
+
+    # -- learning --------------------------------------------------------------------------------
+
+    def restore(self, held: Held) -> None:
+        """Take over a vintage from the table."""
+        known = self.held.get(held.vintage.day)
+        if known is None or held.sequence > known.sequence:
+            self._hold(held)
+        day = held.vintage.day
+        self._tried_until = day if self._tried_until is None else max(day, self._tried_until)
+
+    def take_history(self) -> bool:
+        """Whether seeds or factors changed since the last call; what was read is read anew."""
+        if self.history.version == self._history_seen:
+            return False
+        self._history_seen = self.history.version
+        self._forget_reads()
+        return True
+
+    def learn(
+        self, observed: Observed, hours_until_ms: int, as_of_ms: int, *, again: bool
+    ) -> list[Held]:
+        """Vintages that final hours up to ``hours_until_ms`` make possible; those that are new.
+
+        ``again``: seeds or factors changed; today's and tomorrow's vintages may be others now.
+        """
+        today = self.hours.local_days.day_of(as_of_ms)
+        newest = self.hours.local_days.day_of(hours_until_ms) + 1
+        first = today - KEPT_DAYS
+        if self._tried_until is not None:
+            first = max(
+                first, min(self._tried_until + 1, today - 1) if again else self._tried_until + 1
+            )
+        found = [held for day in range(first, newest + 1) if (held := self._learn(observed, day))]
+        if newest >= first:
+            self._tried_until = max(newest, self._tried_until or newest)
+        self._expire(today - KEPT_DAYS)
+        return found
+
+    def _learn(self, observed: Observed, day: int) -> Held | None:
+        calendar = calendar_of(self.hours, day)
+        known = self.held.get(day)
+        factors = [*self._events, *self.history.said()]
+        basis = self._basis(calendar, factors)
+        if known is not None and known.basis == basis:
+            return None
+        counts, sure = self._hours_known(observed, calendar)
+        if (
+            int(sure.any(axis=1).sum()) < MIN_DAYS * 23
+        ):  # before the arithmetic: less is never enough
+            return None
+        learnt, multiplied = lessons(calendar, self.table.scopes, sure, factors=factors)
+        vintage = fit(calendar, counts * learnt, self.table.columns, learnt, multiplied)
+        if not any(vintage.expected) or (known is not None and known.vintage == vintage):
+            return None
+        held = Held(vintage, 1 if known is None else known.sequence + 1, basis)
+        self._hold(held)
+        return held
+
+    def _basis(self, calendar: Calendar, factors: Sequence[Factor]) -> str:
+        """Fingerprint of everything but final hours that this vintage is learnt from."""
+        start_ms, end_ms = calendar.hours_ms[0], calendar.hours_ms[-1] + HOUR_MS
+        seeds = [
+            name
+            for name, seed in self.history.seeds.items()
+            if seed.start_ms < end_ms and start_ms < seed.end_ms
+        ]
+        told = [each for each in factors if each.start_ms < end_ms and start_ms < each.end_ms]
+        return (
+            hashlib.sha256(repr((seeds, told)).encode()).hexdigest()[:16] if seeds or told else ""
+        )
+
+    def _hours_known(self, observed: Observed, calendar: Calendar) -> tuple[Matrix, Matrix]:
+        """(counts, 1 where known): a wholly observed hour, else what a seed says of it."""
+        series = self.table.series
+        columns = self.table.row_columns
+        of_payments = np.array([each.of_payments for each in series])
+        counts = np.zeros((len(calendar.hours_ms), len(series)))
+        known = np.zeros_like(counts)
+        given: dict[int, Matrix] = {}
+        for at, hour_ms in enumerate(calendar.hours_ms):
+            orders = _since(observed.orders_from_ms, hour_ms)
+            payments = _since(observed.payments_from_ms, hour_ms)
+            if not (orders and payments):
+                seed = self.history.seed_of(hour_ms)
+                if seed is not None:
+                    counts[at] = self._seeded(seed, hour_ms)
+                    if id(seed) not in given:
+                        given[id(seed)] = self._given(seed)
+                    known[at] = given[id(seed)]
+            if orders or payments:
+                row = observed.ledger.hour_sum(hour_ms)
+                seen = np.where(of_payments, payments, orders)
+                if row is not None:
+                    own = np.array([float(row[column]) for column in columns])
+                    counts[at] = np.where(seen, own, counts[at])
+                else:
+                    counts[at] = np.where(seen, 0.0, counts[at])
+                known[at] = np.where(seen, 1.0, known[at])
+        return counts, known
+
+    def _seeded(self, seed: Seed, hour_ms: int) -> list[float]:
+        rows = seed.hours.get(hour_ms)
+        if not rows:
+            return [0.0] * len(self.table.series)
+        found = []
+        for series in self.table.series:
+            row = rows.get(series.scope)
+            value = None if row is None else getattr(row, series.measure)
+            found.append(float(value or 0))
+        return found
+
+    def _given(self, seed: Seed) -> Matrix:
+        return np.array(
+            [float((each.scope[0], each.measure) in seed.given) for each in self.table.series]
+        )
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def _hold(self, held: Held) -> None:
+        self.held[held.vintage.day] = held
+        self.version += 1
+        self._forget_reads()
+
+    def _expire(self, first_day: int) -> None:
+        for day in [day for day in self.held if day < first_day]:
+            del self.held[day]
+            self._expired.append(day)
+
+    def take_expired(self) -> list[int]:
+        """Days whose vintage was dropped since the last call."""
+        expired, self._expired = self._expired, []
+        return expired
+
+    def _forget_reads(self) -> None:
+        self.version += 1
+        self._rows.clear()
+        self._shaped.clear()
+        self._noise.clear()
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
+        """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown.
+
+        Named after, and with the noise of, the vintage of its end.
+        """
+        if start_ms >= end_ms:
+            return None
+        total = [0] * self._width
+        for hour_ms in range(start_ms // HOUR_MS * HOUR_MS, end_ms, HOUR_MS):
+            part = self._part(hour_ms, max(0, start_ms - hour_ms), min(HOUR_MS, end_ms - hour_ms))
+            if part is None:
+                return None
+            add_into(total, part)
+        held = self.held[self.hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS)]
+        noise, warming = self._noise_of(held)
+        first = self.held[self.hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS)]
+        if first is not held:  # a member must be known on both days to be known of the whole
+            elsewhere, early = self._noise_of(first)
+            noise = {column: own for column, own in noise.items() if column in elsewhere}
+            warming |= early
+        return UsualRow(total, noise, warming, held.name)
+
+    def _part(self, hour_ms: int, from_ms: int, until_ms: int) -> Row | None:
+        if from_ms == 0 and until_ms == HOUR_MS:
+            return self._hour(hour_ms)
+        minutes = self._minutes(hour_ms)
+        if minutes is None:
+            return None
+        row = [0] * self._width
+        ends = _until(minutes, until_ms)
+        begins = _until(minutes, from_ms)
+        for column, end, begin in zip(self.table.row_columns, ends, begins, strict=True):
+            row[column] = end - begin
+        return row
+
+    def _hour(self, hour_ms: int) -> Row | None:
+        if hour_ms not in self._rows:
+            self._rows[hour_ms] = self._compute_hour(hour_ms)
+            if len(self._rows) > 24 * 2 * KEPT_DAYS:
+                del self._rows[next(iter(self._rows))]
+        return self._rows[hour_ms]
+
+    def _compute_hour(self, hour_ms: int) -> Row | None:
+        held = self.held.get(self.hours.day_of_hour(hour_ms))
+        if held is None:
+            return None
+        at = (hour_ms - held.vintage.target_ms[0]) // HOUR_MS
+        row = [0] * self._width
+        for column, series, factor in zip(
+            self.table.row_columns, held.vintage.expected, self._factors(hour_ms), strict=True
+        ):
+            if series:
+                row[column] = with_factor(series[at], factor)
+        return row
+
+    def _factors(self, hour_ms: int) -> list[int | None]:
+        said = [*self._events, *self.history.said()]
+        here = [
+            each for each in said if each.start_ms < hour_ms + HOUR_MS and hour_ms < each.end_ms
+        ]
+        if not here:
+            return [None] * len(self.table.series)
+        by_scope = {scope: factor_at(here, scope, hour_ms) for scope in set(self.table.scopes)}
+        return [by_scope[scope] for scope in self.table.scopes]
+
+    def _minutes(self, hour_ms: int) -> list[list[int]] | None:
+        """Of each series: its parts in the first 0, 1, .. 60 minutes of the hour."""
+        shaped = self._shaped.get(hour_ms)
+        if shaped is None:
+            hour = self._hour(hour_ms)
+            if hour is None:
+                return None
+            held = self.held[self.hours.day_of_hour(hour_ms)]
+            at = (hour_ms - held.vintage.target_ms[0]) // HOUR_MS
+            shaped = [
+                minutes_of(series, at, hour[column]) if hour[column] else _NOTHING
+                for column, series in zip(
+                    self.table.row_columns, held.vintage.expected, strict=True
+                )
+            ]
+            while len(self._shaped) >= _SHAPED_HOURS_MAX:
+                del self._shaped[next(iter(self._shaped))]
+            self._shaped[hour_ms] = shaped
+        return shaped
+
+    def _noise_of(self, held: Held) -> tuple[Mapping[int, Noise], frozenset[int]]:
+        found = self._noise.get(held.vintage.day)
+        if found is None:
+            vintage = held.vintage
+            noise = {
+                column: own
+                for column, own, series in zip(
+                    self.table.row_columns, vintage.noise, vintage.expected, strict=True
+                )
+                if series
+            }
+            warming = frozenset(
+                column for at, column in enumerate(self.table.row_columns) if vintage.warming(at)
+            )
+            found = self._noise[held.vintage.day] = noise, warming
+        return found
+
+
+_NOTHING = [0] * 61
+
+
+def _since(from_ms: int | None, hour_ms: int) -> bool:
+    return from_ms is not None and hour_ms >= from_ms
+
+
+def _until(minutes: Sequence[Sequence[int]], offset_ms: int) -> list[int]:
+    """Parts of each series until ``offset_ms`` of the hour has passed."""
+    minute, rest_ms = divmod(offset_ms, MINUTE_MS)
+    if rest_ms == 0:
+        return [series[minute] for series in minutes]
+    return [
+        within_minute(series[minute], series[minute + 1], rest_ms, MINUTE_MS) for series in minutes
+    ]

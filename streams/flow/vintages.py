@@ -1,0 +1,123 @@
+"""A vintage as level 2 keeps and journals it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from streams.index.expectation import Vintage
+from streams.index.noise import Noise
+from streams.index.panes import HOUR_MS, day_name, rfc3339
+from streams.index.series import SeriesTable
+
+_WIDE = 2**63
+
+
+class VintageRecord(msgspec.Struct, array_like=True):
+    """Table record. ``sequence``: 1, more where a seed or factor that came late changed it.
+
+    ``expected``: of each series its hours from ``first_ms`` on; none: no expectation; one number:
+    the same in every hour (of most it is 0). What is wider than 64 bits is decimal text.
+    """
+
+    day: int
+    sequence: int
+    basis: str
+    first_ms: int
+    hours: int
+    expected: list[list[int | str]]
+    noise: list[list[int | str]]
+    learnt: list[int]
+
+
+encode_vintage = msgspec.msgpack.Encoder().encode
+decode_vintage = msgspec.msgpack.Decoder(VintageRecord).decode
+
+
+@dataclass(slots=True)
+class Held:
+    """A vintage in memory. ``basis``: fingerprint of the seeds and factors it was learnt with."""
+
+    vintage: Vintage
+    sequence: int
+    basis: str
+    written: bool = False
+
+    @property
+    def name(self) -> str:
+        """As values name it: the local day, then the sequence if it is not the first."""
+        day = day_name(self.vintage.day)
+        return day if self.sequence == 1 else f"{day}.{self.sequence}"
+
+    def record(self) -> VintageRecord:
+        """Table record."""
+        vintage = self.vintage
+        return VintageRecord(
+            day=vintage.day,
+            sequence=self.sequence,
+            basis=self.basis,
+            first_ms=vintage.target_ms[0],
+            hours=len(vintage.target_ms),
+            expected=[_packed(hours) for hours in vintage.expected],
+            noise=[
+                [_wire(n) for n in (each.hour, each.day, each.dispersion)] for each in vintage.noise
+            ],
+            learnt=list(vintage.learnt_days),
+        )
+
+
+def held_of(record: VintageRecord) -> Held:
+    """Vintage of its table record."""
+    hours = record.hours
+    target = range(record.first_ms, record.first_ms + hours * HOUR_MS, HOUR_MS)
+    vintage = Vintage(
+        day=record.day,
+        target_ms=tuple(target),
+        expected=tuple(_unpacked(series, hours) for series in record.expected),
+        noise=tuple(Noise(*map(int, each)) for each in record.noise),
+        learnt_days=tuple(record.learnt),
+    )
+    return Held(vintage, record.sequence, record.basis, written=True)
+
+
+def journal_series(held: Held, table: SeriesTable) -> list[dict[str, Any]]:
+    """What the journal says of each series that has an expectation.
+
+    ``expected``: integers, millionths, of the hours from ``first_hour`` on, some hours before the
+    day begins; ``noise_hour``, ``noise_day`` and ``dispersion`` millionths too.
+    """
+    vintage = held.vintage
+    first = rfc3339(vintage.target_ms[0])
+    return [
+        {
+            "dimension": series.scope[0],
+            "member": series.scope[1],
+            "measure": series.measure,
+            "first_hour": first,
+            "expected": list(hours),
+            "noise_hour": noise.hour,
+            "noise_day": noise.day,
+            "dispersion": noise.dispersion,
+            "learnt_days": days,
+        }
+        for series, hours, noise, days in zip(
+            table.series, vintage.expected, vintage.noise, vintage.learnt_days, strict=True
+        )
+        if hours and any(hours)
+    ]
+
+
+def _wire(value: int) -> int | str:
+    return value if -_WIDE <= value < _WIDE else str(value)
+
+
+def _packed(hours: tuple[int, ...]) -> list[int | str]:
+    same = len(hours) > 1 and len(set(hours)) == 1
+    return [_wire(hour) for hour in (hours[:1] if same else hours)]
+
+
+def _unpacked(hours: list[int | str], count: int) -> tuple[int, ...]:
+    found = tuple(int(hour) for hour in hours)
+    return found * count if len(found) == 1 else found

@@ -1,0 +1,154 @@
+"""Records of ``ecindex.history``: seeded hours, and what the operator says of hours.
+
+JSON, one of three kinds, told apart by the key: ``market|hour|START|SEED`` (what a warehouse counted
+in an hour), ``market|seed|SEED`` (that seed is complete and may be used), and
+``market|factor|DIMENSION|MEMBER|FROM|TO`` (a ``learning.Factor``; a tombstone takes it back).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from streams.index.demand import SCALE
+from streams.index.instants import parse_instant
+from streams.index.learning import Factor
+from streams.index.panes import HOUR_MS, rfc3339
+
+HOUR_KIND, SEED_KIND, FACTOR_KIND = "hour", "seed", "factor"
+
+
+class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was counted of a member in an hour; None: the seed does not say."""
+
+    dimension: str
+    member: str
+    orders: int | None = None
+    units: int | None = None
+    sales: int | None = None
+    payments: int | None = None
+    amount: int | None = None
+    failed: int | None = None
+
+
+class SeededHour(msgspec.Struct, frozen=True):
+    """All rows of an hour that starts at ``hour`` (RFC 3339)."""
+
+    seed: str
+    market: str
+    hour: str
+    rows: list[SeededRow]
+    v: int = 1
+
+
+class SeedComplete(msgspec.Struct, frozen=True):
+    """A seed's last record. An hour of ``[start, end)`` without a record had no events.
+
+    ``given``: (dimension, measure) that the seed speaks of; of others it knows nothing.
+    """
+
+    seed: str
+    market: str
+    start: str
+    end: str
+    given: list[tuple[str, str]]
+    v: int = 1
+
+
+class SaidFactor(msgspec.Struct, frozen=True):
+    """The operator's factor for hours; None: an event of unknown size."""
+
+    market: str
+    dimension: str
+    member: str
+    start: str
+    end: str
+    factor: float | None
+    v: int = 1
+
+    def as_factor(self) -> Factor:
+        """Factor in integers."""
+        start_ms, end_ms = hour_of(self.start), hour_of(self.end)
+        factor = None if self.factor is None else round(self.factor * SCALE)
+        return Factor((self.dimension, self.member), start_ms, end_ms, factor)
+
+    @property
+    def key(self) -> bytes:
+        """Key in the topic."""
+        parts = (self.market, FACTOR_KIND, self.dimension, self.member, self.start, self.end)
+        return "|".join(parts).encode()
+
+
+class HistoryError(ValueError):
+    """A record of the topic is not one of ours; whoever wrote it must act."""
+
+
+class Key(NamedTuple):
+    """Parsed key."""
+
+    market: str
+    kind: str
+
+
+Content = SeededHour | SeedComplete | SaidFactor
+_KINDS: dict[str, type[Content]] = {
+    HOUR_KIND: SeededHour,
+    SEED_KIND: SeedComplete,
+    FACTOR_KIND: SaidFactor,
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def parse_key(key: bytes) -> Key:
+    """Market and kind of a record's key."""
+    parts = key.decode(errors="replace").split("|")
+    if len(parts) < 3 or parts[1] not in _KINDS:  # noqa: PLR2004 - market, kind and what it is of
+        raise HistoryError(f"key {key!r}: expected market|{'/'.join(_KINDS)}|..")
+    return Key(parts[0], parts[1])
+
+
+def decode_content(kind: str, value: bytes) -> Content:
+    """Content of a record, its instants checked to be whole hours."""
+    try:
+        content = msgspec.json.decode(value, type=_KINDS[kind])
+    except msgspec.DecodeError as error:
+        raise HistoryError(f"{kind}: {error}") from error
+    for text in (
+        (content.hour,) if isinstance(content, SeededHour) else (content.start, content.end)
+    ):
+        hour_of(text)
+    return content
+
+
+def hour_of(text: str) -> int:
+    """UTC epoch ms of a whole hour."""
+    instant_ms = parse_instant(text)
+    if instant_ms is None or instant_ms % HOUR_MS:
+        raise HistoryError(f"{text!r}: expected a whole hour, RFC 3339")
+    return instant_ms
+
+
+def seed_records(
+    market: str,
+    seed: str,
+    hours: dict[int, list[SeededRow]],
+    given: list[tuple[str, str]],
+) -> list[tuple[bytes, bytes]]:
+    """(key, value) of every record of a seed, the completing one last."""
+    records = [
+        (
+            f"{market}|{HOUR_KIND}|{rfc3339(hour_ms)}|{seed}".encode(),
+            _encode(SeededHour(seed, market, rfc3339(hour_ms), rows)),
+        )
+        for hour_ms, rows in sorted(hours.items())
+    ]
+    start, end = rfc3339(min(hours)), rfc3339(max(hours) + HOUR_MS)
+    complete = SeedComplete(seed, market, start, end, sorted(given))
+    records.append((f"{market}|{SEED_KIND}|{seed}".encode(), _encode(complete)))
+    return records
+
+
+def factor_record(said: SaidFactor) -> tuple[bytes, bytes]:
+    """(key, value) of an operator's factor."""
+    return said.key, _encode(said)

@@ -1,0 +1,75 @@
+"""Which columns of a live row have an expectation, and what each of them is about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.index import partials as col
+from streams.index.indices import CATEGORY, CHANNEL, METHOD, REGION
+from streams.index.learning import WHOLE, Scope
+from streams.index.partials import Layout
+from streams.index.season import Columns
+
+MEASURES = ("orders", "units", "sales", "payments", "amount", "failed")
+"""Of a payment method, orders, units and sales are those of the orders that chose it."""
+_PAYMENTS = 3
+_OWN_SIZE = frozenset({"orders", "payments", "failed"})
+
+
+class Series(NamedTuple):
+    """One column: a measure of a member. ``column`` is its place in a live row."""
+
+    scope: Scope
+    measure: str
+    column: int
+
+    @property
+    def of_payments(self) -> bool:
+        """Whether it is counted from the payments topic."""
+        return self.measure in MEASURES[_PAYMENTS:]
+
+
+class SeriesTable:
+    """The series of one market, in a fixed order: a vintage's columns."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.series = tuple(_series(layout))
+        self.at = {(each.scope, each.measure): at for at, each in enumerate(self.series)}
+        self.scopes = tuple(each.scope for each in self.series)
+        self.columns = Columns(
+            size_of=np.array([self.at[each.scope, _counted(each)] for each in self.series]),
+            shape_of=np.array(
+                [
+                    self.at[WHOLE, "payments" if each.of_payments else "orders"]
+                    for each in self.series
+                ]
+            ),
+        )
+        self.row_columns = tuple(each.column for each in self.series)
+
+
+def _counted(series: Series) -> str:
+    """Measure that counts the events a series is made of."""
+    if series.measure in _OWN_SIZE:
+        return series.measure
+    return "payments" if series.of_payments else "orders"
+
+
+def _series(layout: Layout) -> list[Series]:
+    totals = (col.ORDERS, col.UNITS, col.SALES, col.PAYMENTS, col.AMOUNT, col.FAILED)
+    found = [Series(WHOLE, measure, at) for measure, at in zip(MEASURES, totals, strict=True)]
+    for dimension, block, measures in (
+        (CATEGORY, layout.category, MEASURES[:_PAYMENTS]),
+        (METHOD, layout.method, MEASURES),
+        (REGION, layout.region, MEASURES[:_PAYMENTS]),
+        (CHANNEL, layout.channel, MEASURES[:_PAYMENTS]),
+    ):
+        for index, member in enumerate(block.members):
+            at = block.base + block.width * index
+            found += [
+                Series((dimension, member), measure, at + offset)
+                for offset, measure in enumerate(measures)
+            ]
+    return found
