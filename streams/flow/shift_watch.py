@@ -79,13 +79,32 @@ class FoundShift(msgspec.Struct, frozen=True):
     contributors: dict[str, tuple[Contributor, ...]] = {}
 
 
+class ActiveShift(msgspec.Struct, frozen=True):
+    """A shift that goes on: what was paged, and how large it has been since its start."""
+
+    dimension: str
+    member: str
+    number: int
+    direction: int
+    clock: str
+    start: int
+    found_at: int
+    interval: RatioInterval
+
+
 class SeriesStatus(NamedTuple):
     """What a series shows at the end of the live minutes."""
 
     series: WatchedSeries
-    direction: int
-    """Of the active shift; 0 without one."""
     evidence_ratio: float
+    shift: ActiveShift | None
+    warming: bool
+    """Whether it slept at the last minute: too little is known of it."""
+
+    @property
+    def direction(self) -> int:
+        """Of the active shift; 0 without one."""
+        return 0 if self.shift is None else self.shift.direction
 
 
 class WatchRecord(msgspec.Struct):
@@ -112,6 +131,10 @@ class ShiftWatch:
         """First minute not applied; a minute before it is ignored."""
         self._states = [ShiftState.fresh(one) for one in self.rules]
         self._live = self._states
+        n = len(self.series)
+        self._nothing = UsualMinute([None] * n, [0.0] * n)
+        self._usual = self._nothing
+        """Of the last minute that was applied or tried."""
         self._told: dict[int, tuple[int, bool]] = {}
         """Of each series: number of the last shift told as live, and whether its end was."""
 
@@ -128,6 +151,10 @@ class ShiftWatch:
         self.done_until = record.done_until
         self._states = record.states
         self._live = self._states
+
+    def begin(self, minute: int) -> None:
+        """Start with this minute: detection begins."""
+        self.done_until = max(self.done_until, minute)
 
     # -- stepping --------------------------------------------------------------------------------
 
@@ -167,15 +194,19 @@ class ShiftWatch:
         return [
             SeriesStatus(
                 series,
-                0 if state.open is None else state.open.direction,
                 detector.evidence_ratio(state, rules),
+                _active(series, state, noise),
+                expected is None,
             )
-            for series, state, rules in zip(self.series, self._live, self.rules, strict=True)
+            for series, state, rules, expected, noise in zip(
+                self.series, self._live, self.rules, *self._usual, strict=True
+            )
         ]
 
     def _advance(
         self, states: list[ShiftState], minute: WatchedMinute
     ) -> list[tuple[int, ShiftEvent]]:
+        self._usual = minute.usual or self._nothing
         if minute.usual is None:
             return []
         events = []
@@ -237,3 +268,19 @@ class ShiftWatch:
             for dimension, members in by_dimension.items()
         }
         return {dimension: most for dimension, most in found.items() if most}
+
+
+def _active(series: WatchedSeries, state: ShiftState, noise: float) -> ActiveShift | None:
+    shift = state.open
+    if shift is None:
+        return None
+    return ActiveShift(
+        dimension=series.dimension,
+        member=series.member,
+        number=state.pages,
+        direction=shift.direction,
+        clock=shift.clock,
+        start=shift.start,
+        found_at=shift.paged_at,
+        interval=shift.interval(noise),
+    )

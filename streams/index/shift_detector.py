@@ -53,7 +53,11 @@ class OpenShift(msgspec.Struct):
     ln_end_days: float = clocks.NOTHING
     observed: int = 0
     expected: int = 0
-    """Since the page, the expected in millionths."""
+    """Since its start, the expected in millionths."""
+
+    def interval(self, noise: float) -> RatioInterval:
+        """How large it has been from its start on."""
+        return ratio_interval(self.observed, self.expected / MICRO, noise)
 
 
 class ShiftState(msgspec.Struct):
@@ -205,7 +209,6 @@ def _end(state: ShiftState, noise: float) -> ShiftEvent:
     shift = state.open
     assert shift is not None
     state.open = None
-    interval = ratio_interval(shift.observed, shift.expected / MICRO, noise)
     return ShiftEvent(
         kind="end",
         number=state.pages,
@@ -214,7 +217,7 @@ def _end(state: ShiftState, noise: float) -> ShiftEvent:
         start=shift.start,
         at=state.done_until,
         evidence_ratio=0.0,
-        interval=interval,
+        interval=shift.interval(noise),
     )
 
 
@@ -239,7 +242,13 @@ def _page_if_due(
     )
     state.pages += 1
     state.open = OpenShift(
-        direction, design.name, start, at, _end_edge(design, direction, interval.ratio, noise)
+        direction,
+        design.name,
+        start,
+        at,
+        _end_edge(design, direction, interval.ratio, noise),
+        observed=round(interval.observed),
+        expected=max(1, round(interval.expected * MICRO)),
     )
     # The other direction begins anew at once: a stop after a jump is another shift.
     state.silent_until[direction] = at + rules.silence_minutes
