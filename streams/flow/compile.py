@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.history import HistoryBook
 from streams.flow.market import FenceRecord, MarketCompile
 from streams.flow.merged import DAY_KIND, Merged, decode_merged, encode_merged, restore
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
+from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
     MarkKey,
     MarkRecord,
@@ -29,6 +31,7 @@ from streams.index.methodology import Methodology
 from streams.index.partials import from_wire
 
 FENCE_KIND = "f"
+VINTAGE_KIND = "e"
 _encode_fence = msgspec.msgpack.Encoder().encode
 _decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
@@ -56,7 +59,9 @@ class PartitionCompile:
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
         nonce: str,
+        history: HistoryBook | None = None,
     ) -> None:
+        """``history``: what ``ecindex.history`` holds; its reader goes on applying to it."""
         self.partition = partition
         self.methodology = methodology
         self.nonce = nonce
@@ -69,6 +74,9 @@ class PartitionCompile:
             for code, market in methodology.markets.items()
             if partition_of(code, partitions) == partition
         }
+        if history is not None:
+            for code, market in self.markets.items():
+                market.usual.history = history.markets[code]
         self.foreign_records = 0
         """Records under another edition or of markets this partition does not hold; skipped."""
         self._table_keys: dict[str, set[str]] = {}
@@ -89,6 +97,9 @@ class PartitionCompile:
             if kind == FENCE_KIND:
                 market.take_fence(_decode_fence(value))
                 self.replay_through = max(self.replay_through, market.floor_applied)
+                continue
+            if kind == VINTAGE_KIND:
+                market.usual.restore(held_of(decode_vintage(value)))
                 continue
             applied = decode_merged(value).applied
             self.replay_through = max(self.replay_through, applied)
@@ -113,18 +124,24 @@ class PartitionCompile:
             for kind, start in market.take_expired():
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
+            for day in market.usual.take_expired():
+                for key in self._table_keys.pop(f"{VINTAGE_KIND}|{code}|{day}", ()):
+                    batch.writes.append((key.encode(), None))
             batch.tombstones += market.ledger.garbage
             market.ledger.garbage = []
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
-        """Fence record of a publication: to be sent after its journal was acknowledged.
+        """Fence record and vintages of a publication: to be sent after its journal was acknowledged.
 
         Acknowledged before the journal it would tell a new owner that closings were journaled which
         a crash has lost.
         """
         batch = TableBatch()
         record = msgspec.convert(publication.fence_record, FenceRecord)
+        for held, _ in publication.vintages:
+            base = f"{VINTAGE_KIND}|{publication.market}|{held.vintage.day}"
+            self._write(batch, base, encode_vintage(held.record()))
         self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
         return batch
 

@@ -116,6 +116,11 @@ class Ledger:
         if pane_ms < self.first_ms.get(topic, FOREVER_MS):
             self.first_ms[topic] = pane_ms
 
+    def first_hour_ms(self, topic: str) -> int | None:
+        """First hour that the topic's log covers wholly; None: it covers nothing yet."""
+        first_ms = self.first_ms.get(topic)
+        return None if first_ms is None else -(-first_ms // HOUR_MS) * HOUR_MS
+
     def recover_first(self) -> None:
         """Where the log begins to cover, from the merged hours: no fence record may hold it yet."""
         for (kind, start_ms), merged in self.merged.items():

@@ -18,8 +18,11 @@ from streams.flow.merged import (
 from streams.flow.progress import makes_live, topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.state import NEVER_MS
+from streams.flow.usual import MarketUsual, Observed
+from streams.flow.vintages import Learnt
 from streams.flow.wire import MarkRecord
 from streams.index.indices import MARKET, ORDERS_BASIS, Entry, day_entries, live_entries
+from streams.index.measured import Usual, columns_of, demand_entries, usual_of, usual_of_day
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Row
@@ -66,6 +69,8 @@ class MarketCompile:
         self.market = market
         self.methodology = methodology
         self.ledger = Ledger(market, methodology)
+        self.usual = MarketUsual(market, self.ledger)
+        self._noise_columns = columns_of(self.ledger.layout)
         self.live = False
         self.as_of_ms: dict[str, int] = {}
         """Per basis (orders, payments); never goes back."""
@@ -86,7 +91,7 @@ class MarketCompile:
         self._final_revisions: dict[SlotId, int] = {}
         self._published: dict[str, Value] = {}
         self._minute_values: dict[str, list[Value]] = {}
-        self._minutes_made_of: dict[str, tuple[list[Span], list[int | None]]] = {}
+        self._minutes_made_of: dict[str, tuple[object, ...]] = {}
         self._days_published: dict[str, Value] = {}
         self._journal_pending: dict[str, Value] = {}
         self._journaled_ms = NEVER_MS
@@ -180,11 +185,13 @@ class MarketCompile:
         revised = any(pane < self._as_of_of_any() for pane in self.ledger.changed_panes)
         days_changed = bool(self.ledger.changed_days or self._days_due)
         journal_due = self._journal_due(now_ms)
-        if not (moved or revised or days_changed or journal_due or self._must_publish):
+        told = self.usual.take_history()
+        if not (moved or revised or days_changed or journal_due or told or self._must_publish):
             return None
         self._must_publish = False
         after_final = self._changed_after_final()
         revisions: list[Revision] = []
+        vintages = self._learn(told=told)
         days = self._days(revisions)
         closings = self._closings_again(after_final) + self._closings()
         self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
@@ -209,8 +216,19 @@ class MarketCompile:
             revisions=revisions,
             closings=closings,
             journal_changed=journal,
+            vintages=vintages,
             fence_record=msgspec.to_builtins(self.fence_record(applied)),
         )
+
+    def _learn(self, *, told: bool) -> list[Learnt]:
+        """Vintages that this step's final hours make possible; a market of old data needs none."""
+        limit_ms = self._hours_limit()
+        if not self.live or limit_ms is None:
+            return []
+        orders, payments = (self.ledger.first_hour_ms(topic) for topic in self._topics())
+        observed = Observed(self.ledger, orders, payments)
+        found = self.usual.learn(observed, limit_ms, self._as_of_of_any(), again=told)
+        return [Learnt(held, self.usual.table) for held in found]
 
     def _as_of_of_any(self) -> int:
         return max(self.as_of_ms.values())
@@ -260,7 +278,8 @@ class MarketCompile:
             ]
             kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
             spans = [self._span(end, length_ms, kept_ms) for end in ends]
-            made_of = (spans, [self.ledger.first_ms.get(topic) for topic in self._topics()])
+            firsts = [self.ledger.first_ms.get(topic) for topic in self._topics()]
+            made_of = (spans, firsts, self.usual.version, self.live)
             if (
                 window in MINUTE_STEP_WINDOWS
                 and self._minutes_made_of.get(window) == made_of
@@ -297,11 +316,28 @@ class MarketCompile:
         ]
         texts = [rfc3339(end_ms) if end_ms != NEVER_MS else "" for _, end_ms in spans]
         values = []
-        for entry in live_entries(self.ledger.layout, *rows):
+        for entry, usual in self._measured(rows, spans, window):
             which = 0 if entry.basis == ORDERS_BASIS else 1
             if texts[which]:
-                values.append(self._value(entry, window, texts[which], covers[which], "live"))
+                values.append(
+                    self._value(entry, window, texts[which], covers[which], "live", usual=usual)
+                )
         return values
+
+    def _measured(
+        self, rows: list[Row], spans: list[Span], window: str
+    ) -> list[tuple[Entry, Usual | None]]:
+        """Entries of a window with what is usual; of a live market the demand indices too."""
+        layout = self.ledger.layout
+        entries = list(live_entries(layout, *rows))
+        if not self.live:
+            return [(entry, None) for entry in entries]
+        orders, payments = (
+            self.usual.of_span(max(span[0], self.ledger.first_ms.get(topic, span[1])), span[1])
+            for topic, span in zip(self._topics(), spans, strict=True)
+        )
+        usual = usual_of(entries, layout, self._noise_columns, orders, payments, window)
+        return [*zip(entries, usual, strict=True), *demand_entries(entries, usual)]
 
     def _covered(self, topic: str, span: Span, length_ms: int) -> float:
         start_ms, end_ms = span
@@ -318,10 +354,13 @@ class MarketCompile:
         *,
         revision: int = 0,
         day: str | None = None,
+        usual: Usual | None = None,
     ) -> Value:
         status, value = "ok", entry.value
         if covered < COVERED_MIN and day is None:
             status, value = "filling", None
+        elif entry.measured and (usual is None or usual.warming):
+            status = "warming"
         elif value is None:
             status = "no_data"
         return Value(
@@ -341,6 +380,10 @@ class MarketCompile:
             revision=revision,
             edition=self.methodology.edition,
             day=day,
+            expected=None if usual is None else usual.expected,
+            lower=None if usual is None else usual.lower,
+            upper=None if usual is None else usual.upper,
+            vintage=None if usual is None else usual.vintage,
         )
 
     def _differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
@@ -359,7 +402,10 @@ class MarketCompile:
                 value = msgspec.structs.replace(computed, revision=revision)
                 values[position] = value
                 if not same:
-                    revisions.append(Revision(value, old.value, "late"))
+                    counted = (old.observed, old.n) != (value.observed, value.n)
+                    revisions.append(
+                        Revision(value, old.value, "late" if counted else "definition")
+                    )
             if old is None or _differs(old, value):
                 changed.append(value)
             self._published[value.field] = value
@@ -408,9 +454,14 @@ class MarketCompile:
         as_of = rfc3339(min(as_of_ms, end_ms))
         revision = self._final_revisions.get((DAY_KIND, day), 0)
         name = day_name(day)
+        entries = list(day_entries(self.ledger.layout, row))
+        span = self.usual.of_span(start_ms, min(as_of_ms, end_ms)) if self.live else None
+        usual = usual_of_day(entries, self._noise_columns, span)
         return [
-            self._value(entry, DAY_WINDOW, as_of, covered, phase, revision=revision, day=name)
-            for entry in day_entries(self.ledger.layout, row)
+            self._value(
+                entry, DAY_WINDOW, as_of, covered, phase, revision=revision, day=name, usual=own
+            )
+            for entry, own in zip(entries, usual, strict=True)
         ]
 
     # -- closings and the journal ----------------------------------------------------------------
@@ -434,9 +485,9 @@ class MarketCompile:
 
     def _closings(self) -> list[Closing]:
         closings: list[Closing] = []
-        if self._final_ms == NEVER_MS:
+        hours_limit = self._hours_limit()
+        if hours_limit is None:
             return closings
-        hours_limit = (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
         if hours_limit > self._hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
             self._hours_until = hours_limit
@@ -447,6 +498,12 @@ class MarketCompile:
                     closings.append(self._day_closing(day))
             self._days_until = days_limit
         return closings
+
+    def _hours_limit(self) -> int | None:
+        """Hours that end up to here are final."""
+        if self._final_ms == NEVER_MS:
+            return None
+        return (self._final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
 
     def _hours_to_close(self, limit_ms: int) -> list[int]:
         hours = {hour for hour in self.ledger.hours() if self._hours_until <= hour < limit_ms}
@@ -463,6 +520,9 @@ class MarketCompile:
         span = self._span(end_ms, HOUR_MS, HOURS_KEPT_MS)
         covers = {topic: self._covered(topic, span, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
+        entries = _with_something(live_entries(self.ledger.layout, row, row))
+        usual = self._measured([row, row], [span, span], "1h")
+        known = {(entry.name, entry.dimension, entry.member): own for entry, own in usual}
         values = [
             self._value(
                 entry,
@@ -471,8 +531,9 @@ class MarketCompile:
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
                 revision=self._final_revisions.get((HOUR, start_ms), 0),
+                usual=known[entry.name, entry.dimension, entry.member],
             )
-            for entry in _with_something(live_entries(self.ledger.layout, row, row))
+            for entry in entries
         ]
         return Closing("hour", start_ms, end_ms, values)
 
@@ -518,4 +579,6 @@ def _differs(old: Value, new: Value) -> bool:
         or old.status != new.status
         or old.covered != new.covered
         or old.phase != new.phase
+        # What is expected moves with every pane; a record keeps that of its own as_of.
+        or (old.as_of == new.as_of and old.expected != new.expected)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
 
 
@@ -50,5 +51,7 @@ class Publication:
     closings: list[Closing] = field(default_factory=list)
     journal_changed: list[Value] | None = None
     """None: no journal record due at this step."""
+    vintages: list[Learnt] = field(default_factory=list)
+    """Expectations that this step learnt: journaled and stored before a value shows them."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

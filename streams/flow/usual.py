@@ -8,6 +8,7 @@ a restart, a takeover or a replay from the log finds or learns the same integers
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -25,8 +26,8 @@ from streams.index.minutes import minutes_of, within_minute
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.partials import Row, add_into
-from streams.index.series import SeriesTable
-from streams.index.trend import Matrix
+from streams.index.series import MEASURES, SeriesTable
+from streams.index.trend import Matrix, Vector
 
 KEPT_DAYS = 10
 """Vintages of so many days before the present one stay: hours may be closed late."""
@@ -89,11 +90,10 @@ class MarketUsual:
         """
         today = self.hours.local_days.day_of(as_of_ms)
         newest = self.hours.local_days.day_of(hours_until_ms) + 1
-        first = today - KEPT_DAYS
+        first = today - 1  # the longest window begins yesterday
         if self._tried_until is not None:
-            first = max(
-                first, min(self._tried_until + 1, today - 1) if again else self._tried_until + 1
-            )
+            missed = max(self._tried_until + 1, today - KEPT_DAYS)
+            first = min(missed, first) if again else missed
         found = [held for day in range(first, newest + 1) if (held := self._learn(observed, day))]
         if newest >= first:
             self._tried_until = max(newest, self._tried_until or newest)
@@ -135,48 +135,42 @@ class MarketUsual:
 
     def _hours_known(self, observed: Observed, calendar: Calendar) -> tuple[Matrix, Matrix]:
         """(counts, 1 where known): a wholly observed hour, else what a seed says of it."""
-        series = self.table.series
-        columns = self.table.row_columns
-        of_payments = np.array([each.of_payments for each in series])
-        counts = np.zeros((len(calendar.hours_ms), len(series)))
+        hours = calendar.hours_ms
+        counts = np.zeros((len(hours), len(self.table.series)))
         known = np.zeros_like(counts)
-        given: dict[int, Matrix] = {}
-        for at, hour_ms in enumerate(calendar.hours_ms):
-            orders = _since(observed.orders_from_ms, hour_ms)
-            payments = _since(observed.payments_from_ms, hour_ms)
-            if not (orders and payments):
-                seed = self.history.seed_of(hour_ms)
-                if seed is not None:
-                    counts[at] = self._seeded(seed, hour_ms)
-                    if id(seed) not in given:
-                        given[id(seed)] = self._given(seed)
-                    known[at] = given[id(seed)]
-            if orders or payments:
+        starts = [
+            len(hours) if from_ms is None else bisect_left(hours, from_ms)
+            for from_ms in (observed.orders_from_ms, observed.payments_from_ms)
+        ]
+        given: dict[int, list[float]] = {}
+        for at, hour_ms in enumerate(hours[: max(starts)]):
+            seed = self.history.seed_of(hour_ms)
+            if seed is not None:
+                self._seeded(seed, hour_ms, counts[at])
+                if id(seed) not in given:
+                    given[id(seed)] = self._given(seed)
+                known[at] = given[id(seed)]
+        for of_payments, start in enumerate(starts):
+            own = [
+                at for at, each in enumerate(self.table.series) if each.of_payments == of_payments
+            ]
+            columns = [self.table.row_columns[at] for at in own]
+            for at, hour_ms in enumerate(hours[start:], start):
                 row = observed.ledger.hour_sum(hour_ms)
-                seen = np.where(of_payments, payments, orders)
-                if row is not None:
-                    own = np.array([float(row[column]) for column in columns])
-                    counts[at] = np.where(seen, own, counts[at])
-                else:
-                    counts[at] = np.where(seen, 0.0, counts[at])
-                known[at] = np.where(seen, 1.0, known[at])
+                counts[at, own] = 0.0 if row is None else [float(row[column]) for column in columns]
+            known[start:, own] = 1.0
         return counts, known
 
-    def _seeded(self, seed: Seed, hour_ms: int) -> list[float]:
-        rows = seed.hours.get(hour_ms)
-        if not rows:
-            return [0.0] * len(self.table.series)
-        found = []
-        for series in self.table.series:
-            row = rows.get(series.scope)
-            value = None if row is None else getattr(row, series.measure)
-            found.append(float(value or 0))
-        return found
+    def _seeded(self, seed: Seed, hour_ms: int, counts: Vector) -> None:
+        for scope, row in seed.hours.get(hour_ms, {}).items():
+            for measure in MEASURES:
+                at = self.table.at.get((scope, measure))
+                value = getattr(row, measure)
+                if at is not None and value is not None:
+                    counts[at] = float(value)
 
-    def _given(self, seed: Seed) -> Matrix:
-        return np.array(
-            [float((each.scope[0], each.measure) in seed.given) for each in self.table.series]
-        )
+    def _given(self, seed: Seed) -> list[float]:
+        return [float((each.scope[0], each.measure) in seed.given) for each in self.table.series]
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -307,10 +301,6 @@ class MarketUsual:
 
 
 _NOTHING = [0] * 61
-
-
-def _since(from_ms: int | None, hour_ms: int) -> bool:
-    return from_ms is not None and hour_ms >= from_ms
 
 
 def _until(minutes: Sequence[Sequence[int]], offset_ms: int) -> list[int]:

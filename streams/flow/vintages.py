@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,7 +43,6 @@ class Held:
     vintage: Vintage
     sequence: int
     basis: str
-    written: bool = False
 
     @property
     def name(self) -> str:
@@ -68,6 +67,17 @@ class Held:
         )
 
 
+class Learnt(NamedTuple):
+    """A vintage that a step has learnt, with what its series are."""
+
+    held: Held
+    table: SeriesTable
+
+    def series(self) -> list[dict[str, Any]]:
+        """What the journal says of each series that has an expectation."""
+        return journal_series(self.held, self.table)
+
+
 def held_of(record: VintageRecord) -> Held:
     """Vintage of its table record."""
     hours = record.hours
@@ -79,7 +89,7 @@ def held_of(record: VintageRecord) -> Held:
         noise=tuple(Noise(*map(int, each)) for each in record.noise),
         learnt_days=tuple(record.learnt),
     )
-    return Held(vintage, record.sequence, record.basis, written=True)
+    return Held(vintage, record.sequence, record.basis)
 
 
 def journal_series(held: Held, table: SeriesTable) -> list[dict[str, Any]]:

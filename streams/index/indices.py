@@ -37,6 +37,8 @@ class Entry(NamedTuple):
     observed: int | None
     n: int
     basis: str
+    measured: bool = False
+    """Whether it has no meaning without an expectation."""
 
 
 def live_entries(layout: Layout, orders: Row, payments: Row) -> Iterator[Entry]:

@@ -116,6 +116,26 @@ def usual_of(
     return found
 
 
+def usual_of_day(
+    entries: Iterable[Entry], columns: Mapping[Name, int], span: UsualRow | None
+) -> list[Usual | None]:
+    """What is usual for the gross orders, units and sales of a local day, as far as it has come.
+
+    Payments stand on the day of their order there, of which no hour knows: they have none.
+    """
+    found: list[Usual | None] = []
+    for entry in entries:
+        column = columns.get((entry.name, entry.dimension, entry.member))
+        noise = None if span is None or column is None else span.noise.get(column)
+        if span is None or column is None or noise is None or entry.basis == PAYMENTS_BASIS:
+            found.append(None)
+            continue
+        exact = span.row[column]
+        limits = _limits(exact, noise, DAY_WINDOW)
+        found.append(Usual(exact, *limits, span.vintage, column in span.warming))
+    return found
+
+
 def _limits(exact: int, noise: Noise, window: str) -> tuple[float, float]:
     relative = noise.day if window in _WHOLE_DAYS else noise.hour
     worth = noise.dispersion / SCALE
@@ -136,7 +156,7 @@ def demand_entries(
             continue
         observed = entry.observed or 0
         value = None if own is None else demand_index(observed, own.exact)
-        yield entry._replace(name=name, unit="index", value=value), own
+        yield entry._replace(name=name, unit="index", value=value, measured=True), own
         if entry.name == "payments" and entry.dimension == METHOD:
             known = known and own is not None
             mix.append((observed, 0 if own is None else own.exact))
@@ -147,7 +167,7 @@ def demand_entries(
     shift = mix_shift(captured, [exact for _, exact in mix]) if known and mix else None
     total = sum(captured)
     yield (
-        Entry("mix_shift", MARKET, ALL, "ratio", shift, total, total, PAYMENTS_BASIS),
+        Entry("mix_shift", MARKET, ALL, "ratio", shift, total, total, PAYMENTS_BASIS, True),
         whole if known else None,
     )
 

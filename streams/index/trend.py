@@ -72,7 +72,9 @@ def exps(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def by_group(group: NDArray[np.int64], values: Matrix, groups: int) -> Matrix:
     """Sums over the rows of each group, in the order of the rows: groups x columns."""
     total = np.zeros((groups, values.shape[1]))
-    np.add.at(total, group, values)
+    order = np.argsort(group, kind="stable")
+    found, starts = np.unique(group[order], return_index=True)
+    total[found] = np.add.reduceat(values[order], starts, axis=0)
     return total
 
 

@@ -100,6 +100,9 @@ def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> lis
     if publication.journal_changed is not None:
         minute = {"values": publication.journal_changed}
         records += _parts(publication, topic, {"kind": "minute"}, minute)
+    for learnt in publication.vintages:
+        about = {"kind": "vintage", "vintage": learnt.held.name}
+        records += _parts(publication, topic, about, {"series": learnt.series()})
     for closing in publication.closings:
         about = {
             "kind": closing.kind,

@@ -11,6 +11,7 @@ from streams.flow.aside import Folded
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
+from streams.flow.history import HistoryBook
 from streams.flow.publication import Publication
 from streams.flow.source import SourceLevel
 from streams.index.methodology import Methodology, parse
@@ -70,6 +71,7 @@ class Flow:
         self.partials = [Log() for _ in range(partials_partitions)]
         self.checkpoints: dict[SourcePartition, dict[bytes, bytes]] = defaultdict(dict)
         self.tables: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        self.book = HistoryBook(methodology.markets)
         self.late: list = []
         self.dead: list = []
         self.outcomes: dict[str, int] = defaultdict(int)
@@ -109,7 +111,12 @@ class Flow:
 
     def start_compile(self, partition: int) -> None:
         compiled = PartitionCompile(
-            partition, self.partials_partitions, self.methodology, self.sps, self.nonce()
+            partition,
+            self.partials_partitions,
+            self.methodology,
+            self.sps,
+            self.nonce(),
+            self.book,
         )
         compiled.recover(dict(self.tables[partition]))
         self.compiles[partition] = compiled

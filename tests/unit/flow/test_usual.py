@@ -1,0 +1,320 @@
+"""The expectation in the flow: seeded, learnt once, published, taken over, revised by what is said."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.wire import partition_of
+from streams.index.history import SaidFactor, SeededRow, factor_record, seed_records
+from streams.index.hours import LocalHours
+from streams.index.panes import HOUR_MS, MINUTE_MS, day_number, rfc3339
+from streams.index.series import SeriesTable
+from streams.publish.journal import journal_records
+from tests.support.flow_harness import Flow, order, payment
+from tests.support.usual import season
+
+DAY = day_number("2026-11-24")
+HOURS = LocalHours("Asia/Karachi")
+TEN = HOURS.hours_of(DAY).start + 10 * HOUR_MS
+"""10:00 in Karachi."""
+RATE = 240.0
+GIVEN = [
+    ("market", "orders"), ("market", "units"), ("market", "sales"), ("market", "payments"),
+    ("market", "amount"), ("category", "orders"), ("category", "units"), ("category", "sales"),
+    ("payment_method", "payments"), ("payment_method", "amount"),
+]  # fmt: skip
+
+
+def usual_orders(hour_ms: int) -> int:
+    return round(RATE * season(HOURS.cell(hour_ms)))
+
+
+def seeded(flow: Flow, *, market="PK", until=TEN, seed="s1", complete=True, times=1.0) -> None:
+    """Six weeks and more of a market that sells only mobiles, one unit of 100 an order, by cod."""
+    hours = {}
+    for hour_ms in range(until - 46 * 24 * HOUR_MS, until, HOUR_MS):
+        count = round(usual_orders(hour_ms) * times)
+        three = {"orders": count, "units": count, "sales": 100 * count}
+        hours[hour_ms] = [
+            SeededRow("market", "all", **three, payments=count, amount=100 * count),
+            SeededRow("category", "mobiles_tablets", **three),
+            SeededRow("payment_method", "cod", payments=count, amount=100 * count),
+        ]
+    for key, value in seed_records(market, seed, hours, GIVEN)[: None if complete else -1]:
+        flow.book.apply(key, value)
+
+
+class Shop:
+    """Orders arrive minute by minute, ``rate`` times what is usual."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.sold = 0
+        self.owed = 0.0
+
+    def open(self, start_ms: int, minutes: int, *, times=1.0) -> None:
+        for minute in range(minutes):
+            at_ms = start_ms + minute * MINUTE_MS
+            self.owed += times * usual_orders(at_ms // HOUR_MS * HOUR_MS) / 60
+            while self.owed >= 1:
+                self.owed -= 1
+                self.sold += 1
+                name = f"e{self.sold}"
+                self.flow.produce(
+                    SourcePartition("orders", self.sold % 2), order(name, at_ms), at_ms
+                )
+                paid = payment(name, at_ms)
+                self.flow.produce(SourcePartition("payments", self.sold % 2), paid, at_ms)
+        self.flow.now_ms = start_ms + minutes * MINUTE_MS + 10_000
+        self.flow.run()
+
+
+@pytest.fixture
+def flow() -> Flow:
+    flow = Flow()
+    flow.now_ms = TEN
+    return flow
+
+
+def compiled(flow: Flow):
+    return flow.compiles[partition_of("PK", flow.partials_partitions)]
+
+
+def held(flow: Flow):
+    return compiled(flow).markets["PK"].usual.held
+
+
+def seeded_shop(flow, minutes=90, **how) -> Shop:
+    seeded(flow)
+    shop = Shop(flow)
+    shop.open(TEN, minutes, **how)
+    return shop
+
+
+def test_a_seeded_market_opens_with_demand_near_100(flow):
+    seeded_shop(flow)
+    index = flow.value("PK", "demand_index_orders:market:all:1h")
+    assert index.status == "ok"
+    assert index.value == pytest.approx(100, abs=3)
+    assert index.observed == flow.value("PK", "orders:market:all:1h").value
+    assert index.value == 100 * index.observed * 1_000_000 / round(index.expected * 1_000_000)
+    assert index.vintage == "2026-11-24"
+    for name in ("units:market:all", "sales:market:all", "orders:category:mobiles_tablets"):
+        assert flow.value("PK", f"demand_index_{name}:1h").value == pytest.approx(100, abs=3)
+    assert flow.value("PK", "payment_index:payment_method:cod:1h").value == pytest.approx(
+        100, abs=3
+    )
+    assert flow.value("PK", "mix_shift:market:all:1h").value == pytest.approx(0, abs=0.02)
+
+
+def test_every_value_says_what_was_expected_of_what_it_counts(flow):
+    seeded_shop(flow, times=1.5)
+    orders = flow.value("PK", "orders:market:all:5m")
+    assert orders.lower < orders.expected < orders.upper
+    assert orders.expected == flow.value("PK", "demand_index_orders:market:all:5m").expected
+    share = flow.value("PK", "category_share_by_orders:category:mobiles_tablets:5m")
+    assert share.expected == pytest.approx(orders.expected, rel=1e-3)
+    hour = flow.value("PK", "orders:market:all:1h")
+    assert hour.value > hour.upper, "half as much again is not usual"
+    assert flow.value("PK", "demand_index_orders:market:all:1h").value == pytest.approx(150, abs=5)
+
+
+def test_a_silence_is_a_falling_index_and_not_a_missing_one(flow):
+    seeded_shop(flow)
+    flow.now_ms += 10 * MINUTE_MS
+    flow.run()
+    index = flow.value("PK", "demand_index_orders:market:all:5m")
+    assert (index.value, index.status, index.observed) == (0.0, "ok", 0)
+    assert index.lower > 0
+
+
+def test_without_history_the_indices_say_that_they_are_warming(flow):
+    Shop(flow).open(TEN, 90)
+    index = flow.value("PK", "demand_index_orders:market:all:1h")
+    assert (index.value, index.status, index.expected) == (None, "warming", None)
+    assert flow.value("PK", "orders:market:all:1h").status == "ok"
+
+
+def test_a_window_that_is_not_covered_is_filling_and_a_covered_part_is_measured(flow):
+    seeded_shop(flow, minutes=40)
+    assert flow.value("PK", "demand_index_orders:market:all:24h").status == "filling"
+    part = flow.value("PK", "demand_index_orders:market:all:1h")
+    assert part.covered == pytest.approx(40 / 60, abs=0.01)
+    assert part.value == pytest.approx(100, abs=5), "E of the covered part only"
+
+
+def test_a_member_that_never_sold_has_no_index(flow):
+    seeded_shop(flow)
+    index = flow.value("PK", "demand_index_orders:category:books:1h")
+    assert (index.value, index.status, index.expected) == (None, "no_data", 0)
+    # The seed says nothing of regions: nothing is known of them, and that is said.
+    assert flow.value("PK", "demand_index_orders:region:punjab:1h").status == "warming"
+
+
+def test_a_seed_counts_only_when_it_is_complete(flow):
+    seeded(flow, complete=False)
+    Shop(flow).open(TEN, 90)
+    assert not held(flow)
+    seeded(flow)
+    flow.run()
+    index = flow.value("PK", "demand_index_orders:market:all:1h")
+    assert (index.status, index.revision) == ("ok", 1)
+    causes = {revision.cause for revision in flow.published["PK"].revisions}
+    assert causes == {"definition"}
+
+
+def test_vintages_are_journaled_and_stored_once(flow):
+    seeded_shop(flow)
+    learnt = [each for each in flow.history for each in each.vintages]
+    assert [each.held.name for each in learnt] == ["2026-11-23", "2026-11-24", "2026-11-25"]
+    first = next(each for each in flow.history if each.vintages)
+    journaled = [msgspec.json.decode(record.value) for record in journal_records(first, "journal")]
+    vintage = next(
+        each for each in journaled if each["kind"] == "vintage" and each["vintage"] == "2026-11-24"
+    )
+    series = {
+        (each["dimension"], each["member"], each["measure"]): each for each in vintage["series"]
+    }
+    own = series["market", "all", "orders"]
+    table = SeriesTable(compiled(flow).markets["PK"].ledger.layout)
+    at = table.at[("market", "all"), "orders"]
+    assert tuple(own["expected"]) == held(flow)[DAY].vintage.expected[at]
+    assert own["first_hour"] == rfc3339(HOURS.hours_of(DAY).start - 3 * HOUR_MS)
+    tables = flow.tables[partition_of("PK", flow.partials_partitions)]
+    days = [key.decode().split("|")[2] for key in tables if key.startswith(b"e|PK|")]
+    assert sorted(days) == sorted({str(each.held.vintage.day) for each in learnt})
+
+
+def test_a_takeover_finds_the_same_vintages_and_learns_nothing_again(flow):
+    shop = seeded_shop(flow)
+    before = dict(held(flow))
+    published = {value.field: value for value in flow.published["PK"].values}
+    flow.start_compile(partition_of("PK", flow.partials_partitions))
+    flow.run()
+    assert {day: each.vintage for day, each in held(flow).items()} == {
+        day: each.vintage for day, each in before.items()
+    }
+    assert not flow.history[-1].vintages
+    assert {value.field: value for value in flow.published["PK"].values} == published
+    shop.open(TEN + 91 * MINUTE_MS, 2)
+    assert not flow.history[-1].vintages
+
+
+def test_without_its_table_an_heir_learns_the_same_integers_anew(flow):
+    seeded_shop(flow)
+    before = {day: each.vintage for day, each in held(flow).items()}
+    tables = flow.tables[partition_of("PK", flow.partials_partitions)]
+    for key in [key for key in tables if key.startswith(b"e|")]:
+        del tables[key]
+    flow.start_compile(partition_of("PK", flow.partials_partitions))
+    flow.run()
+    assert {day: each.vintage for day, each in held(flow).items()} == before
+
+
+def test_the_next_days_vintage_is_there_before_the_day_begins(flow):
+    shop = seeded_shop(flow)
+    midnight = HOURS.hours_of(DAY + 1).start
+    shop.open(midnight - 5 * MINUTE_MS, 20)
+    assert sorted(held(flow)) == [day for day in sorted(held(flow)) if day <= DAY + 2]
+    assert DAY + 2 in held(flow)
+    assert flow.value("PK", "orders:market:all:1m").vintage == "2026-11-25"
+    day = flow.day_value("PK", "orders", "market", "all", "2026-11-25")
+    assert day.expected > 0
+    assert day.vintage == "2026-11-25"
+
+
+def test_a_wholly_observed_hour_beats_the_seed(flow):
+    shop = seeded_shop(flow, times=3.0)
+    for hour in range(2, 14):
+        shop.open(TEN + hour * HOUR_MS, 60, times=3.0)
+    market = compiled(flow).markets["PK"]
+    calendar_day = DAY + 3  # learns from the 24th and 25th too, as soon as they are final
+    seeded(flow, until=TEN + 72 * HOUR_MS, seed="s2")
+    shop.open(HOURS.hours_of(DAY + 2).start + 5 * MINUTE_MS, 2)
+    series = market.usual.table.at[("market", "all"), "orders"]
+    assert calendar_day in held(flow)
+    from streams.flow.usual import Observed
+    from streams.index.hours import calendar_of
+
+    observed = Observed(
+        market.ledger, *(market.ledger.first_hour_ms(t) for t in ("orders", "payments"))
+    )
+    calendar = calendar_of(HOURS, calendar_day)
+    counts, known = market.usual._hours_known(observed, calendar)
+    by_hour = dict(zip(calendar.hours_ms, counts[:, series], strict=True))
+    assert known[:, series].all()
+    assert by_hour[TEN + 3 * HOUR_MS] == pytest.approx(3 * usual_orders(TEN + 3 * HOUR_MS), abs=2)
+    assert by_hour[TEN - 3 * HOUR_MS] == usual_orders(TEN - 3 * HOUR_MS), "the seed's"
+    assert by_hour[TEN + 20 * HOUR_MS] == 0, "nobody bought, though the seed says so"
+
+
+def said(flow, factor, *, dimension="market", member="all", hours=2):
+    about = SaidFactor(
+        "PK", dimension, member, rfc3339(TEN), rfc3339(TEN + hours * HOUR_MS), factor
+    )
+    flow.book.apply(*factor_record(about))
+    return about
+
+
+def test_what_the_operator_says_counts_at_once(flow):
+    seeded_shop(flow, times=2.0)
+    assert flow.value("PK", "demand_index_orders:market:all:1h").value == pytest.approx(200, abs=5)
+    before = flow.value("PK", "orders:market:all:5m")
+    about = said(flow, 2.0)
+    flow.run()
+    after = flow.value("PK", "orders:market:all:5m")
+    assert after.expected == pytest.approx(2 * before.expected, abs=1e-5)
+    assert flow.value("PK", "demand_index_orders:market:all:1h").value == pytest.approx(100, abs=3)
+    assert {each.cause for each in flow.published["PK"].revisions} == {"definition"}
+    flow.book.apply(about.key, None)
+    flow.run()
+    assert flow.value("PK", "orders:market:all:5m").expected == before.expected
+
+
+def test_what_is_said_of_a_member_moves_that_member_alone(flow):
+    seeded_shop(flow)
+    market = flow.value("PK", "orders:market:all:1h").expected
+    member = flow.value("PK", "orders:category:mobiles_tablets:1h").expected
+    said(flow, 3.0, dimension="category", member="mobiles_tablets")
+    flow.run()
+    assert flow.value("PK", "orders:market:all:1h").expected == market
+    assert flow.value("PK", "orders:category:mobiles_tablets:1h").expected == pytest.approx(
+        3 * member
+    )
+
+
+def test_a_seed_of_another_market_changes_nothing(flow):
+    seeded(flow, market="BD")
+    Shop(flow).open(TEN, 30)
+    assert not held(flow)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"", b"{}"),
+        (b"XX|seed|s", b"{}"),
+        (b"PK|nothing|s", b"{}"),
+        (b"PK|seed|s", b"not json"),
+        (b"PK|hour|x|s", b'{"seed":"s","market":"PK","hour":"2026-11-24T10:30:00Z","rows":[]}'),
+    ],
+)
+def test_a_record_that_is_none_is_passed_over_and_said(flow, key, value):
+    flow.book.apply(key, value)
+    assert len(flow.book.take_refused()) == 1
+    assert not flow.book.refused
+
+
+def test_an_import_of_old_data_has_no_expectation(flow):
+    seeded(flow)
+    flow.now_ms = TEN + 400 * 24 * HOUR_MS
+    old = TEN + HOUR_MS
+    for number in range(10):
+        flow.produce(SourcePartition("orders", 0), order(f"o{number}", old), old)
+        flow.produce(SourcePartition("payments", 0), payment(f"o{number}", old), old)
+    flow.run()
+    assert flow.value("PK", "orders:market:all:1m").expected is None
+    with pytest.raises(KeyError):
+        flow.value("PK", "demand_index_orders:market:all:1m")
