@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
 
@@ -53,5 +54,11 @@ class Publication:
     """None: no journal record due at this step."""
     vintages: list[Learnt] = field(default_factory=list)
     """Expectations that this step learnt: journaled and stored before a value shows them."""
+    shifts: list[FoundShift] = field(default_factory=list)
+    """Shifts that this step found, and ends of shifts: told before their state is stored."""
+    watched: list[SeriesStatus] = field(default_factory=list)
+    """What every watched series shows; empty where detection has not begun."""
+    detectors: bytes | None = None
+    """Table record of the market's detectors, where final minutes moved them."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

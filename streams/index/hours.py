@@ -22,6 +22,8 @@ LEARNT_DAYS = 42
 BLOCK_DAYS = 7
 LEAD_DAYS = 2
 """A vintage of day D knows hours up to the end of D-2: it is complete a day before D begins."""
+DRIFT_LEAD_DAYS = 9
+"""The daily clock of the shift detector compares with what was known a week earlier."""
 MARGIN_HOURS = 3
 """Hours beside the day that the vintage holds too, so that its minutes need no other vintage."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

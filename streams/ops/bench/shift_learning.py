@@ -18,7 +18,6 @@ from streams.index.minutes import FLOOR_PARTS
 from streams.index.season import Columns
 
 Array = NDArray[np.float64]
-DRIFT_LEAD_DAYS = 9
 _FIRST_DAY = 20_000
 """Local day that the simulation's day 0 is taken for; any will do."""
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.index.hours import DRIFT_LEAD_DAYS
 from streams.index.shift_budget import ShiftRules, page_days, weights
 from streams.ops.bench.shift_learning import (
-    DRIFT_LEAD_DAYS,
     DayExpectation,
     expect_day,
     minutes_of_day,
