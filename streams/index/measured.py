@@ -35,6 +35,8 @@ DEMAND = {
 }
 """Counted index -> its demand index."""
 DEMAND_DIMENSIONS = frozenset({MARKET, CATEGORY, REGION, CHANNEL})
+MEASURED = frozenset({*DEMAND.values(), "mix_shift"})
+"""Indices that have no meaning without an expectation: of a live market only."""
 PAYMENT_DIMENSIONS = frozenset({MARKET, METHOD})
 _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
 

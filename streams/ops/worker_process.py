@@ -108,5 +108,6 @@ async def _await_topics(
 def _missing(settings: Settings, edition: int, counts: dict[str, int]) -> list[str]:
     topics = settings.topics
     inputs = {topic: counts.get(topic, 0) for topic in (topics.orders, topics.payments)}
-    needed = [*inputs, *names.changelogs(settings, edition, inputs), topics.partials, topics.values]
+    own = (topics.partials, topics.values, topics.history)
+    needed = [*inputs, *names.changelogs(settings, edition, inputs), *own]
     return [name for name in needed if not counts.get(name)]

@@ -18,6 +18,7 @@ from streams.clock import now_ms
 from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
+from streams.flow.history import HistoryBook
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -27,6 +28,7 @@ from streams.worker import names
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.contiguity import offset_after
 from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_app
+from streams.worker.history import HistoryReader
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.level2 import Level2Parts, MarketsRunner
 from streams.worker.outbox import Outbox, OutboxStopped
@@ -120,6 +122,7 @@ class IndexWorker:
             host=settings.metrics.host,
             port=settings.metrics.port,
         )
+        self._history = HistoryReader(settings, HistoryBook(self.methodology.markets))
         self._level1 = Level1Parts(
             settings, self.methodology, self.outbox, self.app.intake, self.metrics, self._clock
         )
@@ -130,6 +133,7 @@ class IndexWorker:
             self.metrics,
             self.store,
             self._clock,
+            self._history,
             lambda: self.app.may_publish,
         )
         return Worker(self.app, self.outbox, self._drain, self._started)
@@ -256,6 +260,7 @@ class IndexWorker:
             self.methodology,
             self._sps,
             nonce,
+            self._history.book,
         )
         compiled.recover(dict(self._merged.recovered(sp.partition)))
         self._markets[sp.partition] = MarketsRunner(
@@ -297,9 +302,10 @@ class IndexWorker:
             address = f"{self.settings.metrics.host}:{self.settings.metrics.port}"
             raise Fatal(ExitCode.USAGE, f"metrics.port: cannot bind {address}: {error}") from error
         self._on_listening(port)
-        task = asyncio.get_running_loop().create_task(self._beat(), name="heartbeat")
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
+        for work, name in ((self._beat(), "heartbeat"), (self._history.run(), "history")):
+            task = asyncio.get_running_loop().create_task(work, name=name)
+            self._tasks.add(task)
+            task.add_done_callback(self._on_task_done)
 
     async def _beat(self) -> None:
         while True:
@@ -336,7 +342,9 @@ class IndexWorker:
         if task.cancelled():
             return
         error = task.exception()
-        if error is not None and not isinstance(error, OutboxStopped):
+        if isinstance(error, Fatal):
+            self.switch.trip(error)
+        elif error is not None and not isinstance(error, OutboxStopped):
             self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
 
     def _before_scrape(self) -> None:

@@ -21,6 +21,7 @@ from streams.publish import journal
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import Outcome, RedisStore
 from streams.settings import Settings
+from streams.worker.history import HistoryReader
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
 
@@ -40,6 +41,7 @@ class Level2Parts:
     metrics: Metrics
     store: RedisStore
     clock: Callable[[], int]
+    history: HistoryReader
     may_publish: Callable[[], bool]
     """False once the process was away or is ending: what it knows may be outdated."""
 
@@ -91,7 +93,9 @@ class MarketsRunner:
         while not self.closed:
             if not self._replayed:
                 await asyncio.sleep(STEP_EVERY_S)
-                if self._parts.intake.caught_up_at(self.sp) is not None:
+                # Seeds before the first step: an expectation learnt without them would be another.
+                read = self._parts.intake.caught_up_at(self.sp) is not None
+                if read and self._parts.history.ready:
                     self.compiled.replayed()
                     self._replayed = True
                 continue

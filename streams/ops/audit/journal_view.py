@@ -143,6 +143,10 @@ class JournalLog:
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, stored.where)
+        elif record.kind == "vintage":
+            self._report.skip(
+                JOURNAL, "expectations: what the log alone does not hold", stored.where
+            )
         else:
             reason = "revisions: they say what was published before, which nothing keeps"
             self._report.skip(JOURNAL, reason, stored.where, max(1, len(record.revisions)))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
 from streams.ops.audit.cuts import Cut
-from streams.ops.audit.published import Expectations, ExpectedValue, Held, MarketValues, compare
+from streams.ops.audit.published import (
+    NOT_JUDGED,
+    Expectations,
+    ExpectedValue,
+    Held,
+    MarketValues,
+    compare,
+    is_measured,
+)
 from streams.ops.audit.report import PROGRESS, VALUES, Report
 from streams.ops.audit.slots import GONE
 
@@ -31,6 +39,8 @@ class ValuesJudge:
             if held.value.edition != self._edition:
                 reason = f"published under edition {held.value.edition}"
                 self._report.skip(VALUES, reason, key)
+            elif is_measured(held.value.index):
+                self._report.skip(VALUES, NOT_JUDGED, key)
             elif held.value.day and self._expectations.blind_day(code, held.value.day):
                 self._report.skip(VALUES, GONE, key)
             else:

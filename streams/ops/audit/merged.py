@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.compile import VINTAGE_KIND
 from streams.flow.merged import DAY_KIND, HOUR, LENGTH_MS, MINUTE, MergedRecord
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
@@ -71,6 +72,10 @@ class MergedLog:
             kind, _, rest = key.decode(errors="replace").partition("|")
             if kind == _FENCE:
                 reason = "floors for the next owner: versions, not sums"
+                self._report.skip(MERGED, reason, stored.where)
+                continue
+            if kind == VINTAGE_KIND:
+                reason = "expectations: learnt from final hours, which are judged"
                 self._report.skip(MERGED, reason, stored.where)
                 continue
             try:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.index.measured import MEASURED
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Fence, Value
@@ -113,6 +114,14 @@ class ValuesLog:
     def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
         key = (stored.key or b"").decode(errors="replace")
         self._report.differs(VALUES, key, "record", expected, found, stored.where)
+
+
+def is_measured(index: str) -> bool:
+    """Whether an index is measured against an expectation: what it counts is judged elsewhere."""
+    return index in MEASURED
+
+
+NOT_JUDGED = "measured against an expectation, which the log alone does not hold"
 
 
 class ExpectedValue(NamedTuple):

@@ -13,7 +13,13 @@ from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.ops.audit.cuts import Cut
-from streams.ops.audit.published import Expectations, ExpectedValue, compare
+from streams.ops.audit.published import (
+    NOT_JUDGED,
+    Expectations,
+    ExpectedValue,
+    compare,
+    is_measured,
+)
 from streams.ops.audit.report import REDIS, Report
 from streams.ops.audit.slots import GONE
 from streams.ops.errors import OperationError
@@ -167,6 +173,9 @@ class RedisJudge:
             if status != wanted.status:
                 self._report.differs(REDIS, key, "status", wanted.status, status, where)
         for name, found in left.items():
+            if is_measured(name.partition(":")[0]):
+                self._report.skip(REDIS, NOT_JUDGED, f"{held.market} {name}")
+                continue
             self._report.differs(REDIS, f"{held.market} {name}", "field", None, found, where)
 
     def _judge_snapshot(
@@ -194,6 +203,9 @@ class RedisJudge:
                 self._compare_version(key, wanted, held, value, where)
         for field, value in found.items():
             key = f"{held.market} {field}"
+            if is_measured(value.index):
+                self._report.skip(REDIS, NOT_JUDGED, key)
+                continue
             self._report.differs(REDIS, key, "snapshot", None, value.value, where)
 
     def _compare_version(

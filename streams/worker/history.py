@@ -1,0 +1,74 @@
+"""Reads ``ecindex.history`` from its beginning and goes on: seeds, and what the operator says.
+
+Every worker reads all of it with a consumer of its own, in no group: it is small, every owner of a
+market needs its part, and a rebalance changes nothing about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from streams.worker.stops import ExitCode, Fatal
+
+if TYPE_CHECKING:
+    from streams.flow.history import HistoryBook
+    from streams.settings import Settings
+
+_POLL_MS = 500
+_RETRY_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class HistoryReader:
+    """One process' view of the topic."""
+
+    def __init__(self, settings: Settings, book: HistoryBook) -> None:
+        self.book = book
+        self.ready = False
+        """True once all is applied that was in the topic when this process began to read."""
+        self._settings = settings
+
+    async def run(self) -> None:
+        """Read until cancelled; raises Fatal when the broker cannot be reached at the start."""
+        topic = self._settings.topics.history
+        consumer = AIOKafkaConsumer(
+            topic,
+            **self._settings.kafka.client_options(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            await consumer.start()
+            ends = await consumer.end_offsets(sorted(consumer.assignment()))
+        except KafkaError as error:
+            await consumer.stop()
+            raise Fatal(ExitCode.NO_BROKER, f"{topic} cannot be read: {error!r}") from error
+        try:
+            while True:
+                await self._poll(consumer)
+                if not self.ready:
+                    positions = [await consumer.position(tp) >= end for tp, end in ends.items()]
+                    self.ready = all(positions)
+        finally:
+            await consumer.stop()
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            found = await consumer.getmany(timeout_ms=_POLL_MS)
+        except KafkaError as error:
+            _log.warning("history_unread", error=repr(error), retry_s=_RETRY_S)
+            await asyncio.sleep(_RETRY_S)
+            return
+        for records in found.values():
+            for record in records:
+                self.book.apply(record.key, record.value)
+        for reason in self.book.take_refused():
+            _log.warning(
+                "history_record_refused", topic=self._settings.topics.history, reason=reason
+            )
