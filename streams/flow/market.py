@@ -233,7 +233,7 @@ class MarketCompile:
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
-            watched=self.shifts.statuses(),
+            watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
             detectors=self._detectors(),
             fence_record=msgspec.to_builtins(self.fence_record(applied)),
         )

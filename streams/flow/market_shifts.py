@@ -122,6 +122,7 @@ class MarketShifts:
         self._early = early
         self._days_until = 0
         self._tried: tuple[int, int] | None = None
+        self._shown: list[SeriesStatus] | None = None
         self._empty: Row = [0] * ledger.layout.live_width
 
     # -- keeping ---------------------------------------------------------------------------------
@@ -172,13 +173,16 @@ class MarketShifts:
 
     def statuses(self) -> list[SeriesStatus]:
         """Direction and evidence of every series, live."""
-        return self.watch.statuses()
+        if self._shown is None:
+            self._shown = self.watch.statuses()
+        return self._shown
 
     def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
         tried = (minutes.start, minutes.stop)
         if tried == self._tried and not changed:
             return []
         self._tried = tried
+        self._shown = None
         live = [self._minute(minute, reach) for minute in minutes]
         return self.watch.apply_live(live, self._sums)
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
+from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, FoundShift, SeriesStatus
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_ratio import RatioInterval
 from streams.index.values import VERSION
+from streams.publish.journal import Record, version_headers
 
 _encode = msgspec.json.Encoder().encode
 _DIRECTIONS = {1: "up", -1: "down"}
@@ -24,6 +26,18 @@ _DIRECTIONS = {1: "up", -1: "down"}
 def shift_key(market: str, dimension: str, member: str, number: int) -> str:
     """Name of a shift: the ``number``-th that this market's series had in this edition."""
     return f"{market}|{dimension}|{member}|{number}"
+
+
+def shift_records(publication: Publication, topic: str) -> list[Record]:
+    """A record for every shift, or end of one, that the step found."""
+    market, fence = publication.market, publication.fence
+    headers = version_headers(fence)
+    return [
+        Record(topic, key, value, headers, market)
+        for key, value in (
+            shift_record(market, fence.edition, shift) for shift in publication.shifts
+        )
+    ]
 
 
 def shift_record(market: str, edition: int, shift: FoundShift) -> tuple[bytes, bytes]:
