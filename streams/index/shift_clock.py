@@ -77,23 +77,30 @@ class Band:
 
 
 FAST_SIZE = 5.0
-_FAST_REACH = (0.25, 0.6)
-_FAST_REACH_PER_NOISE = 3.5
-_SLOW_EDGE = 0.2
+_FAST_REACH = (0.25, 1.6)
+_FAST_REACH_PER_NOISE = 3.25
+_SLOW_EDGES = (0.8, 1.2)
+_SLOW_REACH_PER_NOISE, _SLOW_REACH_MAX = 2.0, 1.0
 _DRIFT_EDGE = 0.06
-_SIZES = (5.0, 500.0)
+_SIZES = (1.0, 500.0)
 
 
 def fast_band(noise: float) -> Band:
-    """Band of the minute clock; ``noise``: s^2, the expectation's relative error by the hour."""
+    """Band of the minute clock; ``noise``: s^2, the expectation's relative error by the hour.
+
+    Edges at e^(+-3.25 s), at least e^(+-0.25): an hour's error must not look like evidence sixty
+    times over (docs/decisions/0220).
+    """
     narrowest, widest = _FAST_REACH
     reach = min(widest, max(narrowest, _FAST_REACH_PER_NOISE * math.sqrt(noise)))
     return Band(math.exp(-reach), math.exp(reach), FAST_SIZE)
 
 
 def slow_band(noise: float) -> Band:
-    """Band of the hour clock."""
-    return Band(1 - _SLOW_EDGE, 1 + _SLOW_EDGE, _size(3 * noise))
+    """Band of the hour clock: 0.8 and 1.2, wider (e^(+-2 s)) where the series is noisier."""
+    reach = min(_SLOW_REACH_MAX, _SLOW_REACH_PER_NOISE * math.sqrt(noise))
+    lower, upper = _SLOW_EDGES
+    return Band(min(lower, math.exp(-reach)), max(upper, math.exp(reach)), _size(3 * noise))
 
 
 def drift_band(day_noise: float) -> Band:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.index import shift_clock as clocks
-from streams.index.shift_clock import DOWN, DRIFT, FAST, MICRO, SLOW, UP, Band, ClockState
+from streams.index.shift_clock import DOWN, DRIFT, FAST, MICRO, SLOW, UP, ClockState
 
 DESIGNS = st.sampled_from([FAST, SLOW, DRIFT])
 BANDS = st.one_of(
@@ -121,12 +121,15 @@ def test_nothing_expected_says_nothing():
     assert state == ClockState.fresh(FAST)
 
 
-def test_bands_stay_within_their_limits():
+def test_bands_widen_with_the_noise_within_their_limits():
     assert clocks.fast_band(0.0).upper == pytest.approx(math.exp(0.25))
-    assert clocks.fast_band(1.0).lower == pytest.approx(math.exp(-0.6))
-    assert clocks.fast_band(0.01).upper == pytest.approx(math.exp(0.35))
+    assert clocks.fast_band(1.0).lower == pytest.approx(math.exp(-1.6))
+    assert clocks.fast_band(0.01).upper == pytest.approx(math.exp(0.325))
     assert clocks.slow_band(0.0).size == 500
-    assert clocks.slow_band(10.0).size == 5
-    assert clocks.slow_band(0.01) == Band(0.8, 1.2, 1 / 0.03)
+    assert clocks.slow_band(10.0).size == 1
+    usual, noisy = clocks.slow_band(0.0064), clocks.slow_band(0.04)
+    assert (usual.lower, usual.upper) == (0.8, 1.2)
+    assert usual.size == pytest.approx(1 / 0.0192)
+    assert (noisy.lower, noisy.upper) == pytest.approx((math.exp(-0.4), math.exp(0.4)))
     assert clocks.drift_band(0.0025).size == pytest.approx(400)
     assert clocks.fast_band(0.0).edge(DOWN) < 1 < clocks.fast_band(0.0).edge(UP)
