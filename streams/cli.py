@@ -601,14 +601,15 @@ def simulate(
     rate: Annotated[
         float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
     ] = 50.0,
-    for_s: Annotated[
-        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="Then stop.")
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     backfill: Annotated[
-        float,
-        typer.Option("--backfill", min=0, metavar="SECONDS", help="First send this much history."),
-    ] = 0.0,
+        str | None,
+        typer.Option("--backfill", metavar="DURATION", help="First send this much history."),
+    ] = None,
     markets: Annotated[
         str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
     ] = None,
@@ -652,6 +653,7 @@ def simulate(
     from streams.ops.simulate_profile import load_profile
     from streams.ops.simulate_run import Planted, simulate_command
 
+    for_s, backfill_s = _seconds("--for", duration), _seconds("--backfill", backfill) or 0.0
     with reported():
         summary = asyncio.run(
             simulate_command(
@@ -668,7 +670,7 @@ def simulate(
                     lag_scale=lag_scale,
                 ),
                 Planted(tuple(shift or ()), tuple(outage or ())),
-                backfill_s=backfill,
+                backfill_s=backfill_s,
                 for_s=for_s,
             )
         )
@@ -714,6 +716,73 @@ def import_source(
         for title, counts in (("left out", summary.skipped), ("filled in", summary.filled)):
             typer.echo("".join(f"{title}: {n:,} {why}\n" for why, n in counts.items()), nl=False)
     raise typer.Exit(0 if summary.complete else WRONG)
+
+
+@app.command("seed")
+def seed_history(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help=".csv, .csv.gz or .parquet: market, hour, [dimension, member,] and counts.",
+        ),
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Start the expectation warm with hourly counts of a warehouse: six weeks or more."""
+    from streams.ops.seeding import seed
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        seeded = asyncio.run(seed(settings, file))
+    if as_json:
+        echo_json(seeded)
+        return
+    for each in seeded:
+        typer.echo(f"{each.market}: {each.hours} hours, {each.start} .. {each.end}")
+        typer.echo(f"  gives {', '.join(each.given)}")
+        if each.unknown:
+            typer.echo(f"  counted as `other`: {', '.join(each.unknown)}")
+
+
+@app.command("expect")
+def expect_factor(
+    market: Annotated[str, typer.Argument(metavar="MARKET")],
+    member: Annotated[
+        str, typer.Argument(metavar="MEMBER", help="all, or as category:books, region:punjab.")
+    ],
+    start: Annotated[
+        str, typer.Argument(metavar="FROM", help="Local date, or a whole hour in RFC 3339.")
+    ],
+    end: Annotated[str, typer.Argument(metavar="TO", help="The same, exclusive.")],
+    factor: Annotated[
+        str,
+        typer.Argument(
+            metavar="FACTOR",
+            help="Times the usual; `unknown`: learn nothing from it; `none`: take it back.",
+        ),
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say that an event multiplies demand: counts at once, and is not learnt as usual."""
+    from streams.ops.seeding import expect
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        said = asyncio.run(expect(settings, market, member, start, end, factor))
+    if as_json:
+        echo_json(said)
+    else:
+        told = factor if said.factor is None else f"{said.factor:g} times the usual"
+        typer.echo(
+            f"{said.market} {said.dimension} {said.member}, {said.start} .. {said.end}: {told}"
+        )
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from streams.flow.admission import (
 )
 from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.fold_orders import fold_orders
 from streams.flow.fold_payments import fold_payments
+from streams.flow.plain import OrderFold
 from streams.flow.rows import settle
 from streams.flow.state import (
     CHECKPOINT,
@@ -58,6 +58,7 @@ class SourceFold:
         self.volume = 0
         """At least the largest sum in any row: below 63 bits no row needs to be looked at."""
         self.held_ids = 0
+        self._orders = OrderFold(self)
 
     # -- folding ---------------------------------------------------------------------------------
 
@@ -72,7 +73,7 @@ class SourceFold:
         if self._payments:
             fold_payments(self, chunk, start, stop, folded)
         else:
-            fold_orders(self, chunk, start, stop, folded)
+            self._orders.fold(chunk, start, stop, folded)
         aside = {TOO_LATE: len(folded.late), DEAD: len(folded.dead)}
         folded.outcomes.update({name: count for name, count in aside.items() if count})
         self.through = chunk.last_offset if stop == len(chunk) else chunk.offset_at(stop - 1)

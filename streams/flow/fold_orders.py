@@ -22,6 +22,7 @@ from streams.flow.aside import (
     refused,
 )
 from streams.flow.chunk import Chunk
+from streams.flow.ids import ID_SEED
 from streams.flow.rows import add_order, add_order_to_day, order_sums
 from streams.flow.state import CHECKPOINT, PARTIAL, MarketState
 from streams.index.events import (
@@ -38,9 +39,6 @@ from streams.index.partials import Row
 
 if TYPE_CHECKING:
     from streams.flow.fold import SourceFold
-
-ID_SEED = 0x65_63_69_6E_64_65_78
-"""Key of the 64-bit hashes of event ids: fixed for ever, or a replay would not know its own ids."""
 
 _BOTH = CHECKPOINT | PARTIAL
 

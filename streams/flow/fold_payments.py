@@ -9,7 +9,7 @@ from xxhash import xxh3_64_intdigest
 from streams.flow.admission import LATE, TOO_LATE
 from streams.flow.aside import OVERFLOW, Folded, ahead, bad_placed, pane_limit, refused
 from streams.flow.chunk import Chunk
-from streams.flow.fold_orders import ID_SEED
+from streams.flow.ids import ID_SEED
 from streams.flow.rows import add_payment
 from streams.flow.state import Day
 from streams.index import partials as col

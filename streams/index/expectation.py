@@ -22,7 +22,7 @@ import numpy as np
 from streams.index.demand import SCALE
 from streams.index.hours import LEARNT_DAYS, Calendar
 from streams.index.noise import Noise, noise_of
-from streams.index.season import HALF, Columns, season_of
+from streams.index.season import HALF, Columns, season_of, worth_of
 from streams.index.trend import Matrix, by_group, fit_trend, logs, ratio
 
 HALF_LIFE_DAYS = 14.0
@@ -127,7 +127,7 @@ def _daily_levels(
     day_base = by_group(calendar.days, base, LEARNT_DAYS)
     totals = day_counts.sum(axis=0)
     sizes = totals[columns.size_of]
-    worth = ratio(totals, sizes, empty=1.0)
+    worth = worth_of(totals, columns)
     weights = share * _AGEING[:, None]
     levels = logs((day_counts + HALF * worth) / np.where(day_base > 0, day_base, 1.0))
     along = fit_trend(DAYS, levels, weights).along(DAYS) * day_base

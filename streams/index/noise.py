@@ -74,11 +74,10 @@ def noise_of(
     valid[: LEARNT_DAYS - NOISE_DAYS] = False
     # Of counts first: what their own number explains is their mean.
     hour = _median_ratio(errors - day_expected, day_squares, valid)[size_of]
-    totals = counts.sum(axis=0)
-    worth = ratio(totals, totals[size_of], empty=1.0)
     scatter = _median_ratio(errors - hour * day_squares, day_expected, valid)
     own = size_of == np.arange(len(size_of))
-    dispersion = np.where(own, 1.0, np.maximum(scatter, worth))
+    totals = counts.sum(axis=0)
+    dispersion = np.where(own, 1.0, np.maximum(scatter, ratio(totals, totals[size_of], empty=1.0)))
     day = _median_ratio(
         day_errors / _MEDIAN_OF_SQUARE - dispersion * day_expected, day_expected**2, valid
     )

@@ -66,7 +66,7 @@ def season_of(
         blocks, np.ones_like(learnt), _BLOCKS
     )
     weights = (learnt_share >= _BLOCK_SHARE_MIN).astype(np.float64)
-    worth = ratio(counts.sum(axis=0), counts.sum(axis=0)[columns.size_of], empty=1.0)
+    worth = worth_of(counts.sum(axis=0), columns)
     season = np.ones((CELLS, counts.shape[1]))
     cell_base = season
     for _ in range(1 if (plain == 1.0).all() else _PASSES):
@@ -85,6 +85,12 @@ def season_of(
     learning = weight * own
     left = np.maximum((1.0 - 2.0 * weight + learning) / (1.0 + learning), _LEFT_MIN)
     return Season(normalised(own * season + (1.0 - own) * shape), left)
+
+
+def worth_of(totals: Vector, columns: Columns) -> Vector:
+    """Mean of a column per event that it counts: of a count 1, of sales what an order is worth."""
+    worth = ratio(totals, totals[columns.size_of], empty=1.0)
+    return np.where(worth > 0, worth, 1.0)
 
 
 def _growth(block_counts: Matrix, block_base: Matrix, weights: Matrix) -> Vector:

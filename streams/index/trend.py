@@ -18,6 +18,10 @@ Vector = NDArray[np.float64]
 DAMPING = 0.9
 """Part of the slope that is believed beyond the data's centre: growth ends more often than not."""
 
+AHEAD_MAX = 1.0
+"""Logarithm that a slope may add or take: nobody's usual day is thrice that of a fortnight ago, and a
+slope that says so was drawn through an event."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trend:
@@ -29,8 +33,8 @@ class Trend:
 
     def at(self, time: float) -> Vector:
         """Level (not its logarithm) at a time beyond the data."""
-        ahead = self.level + DAMPING * self.slope * (time - self.centre)
-        return exps(ahead)
+        ahead = DAMPING * self.slope * (time - self.centre)
+        return exps(self.level + np.clip(ahead, -AHEAD_MAX, AHEAD_MAX))
 
     def along(self, times: Matrix) -> Matrix:
         """Level at times within the data, undamped: times x columns."""

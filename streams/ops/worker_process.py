@@ -11,10 +11,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.clock import monotonic_ms
+from streams.flow import plain
 from streams.ops.errors import OperationError
 from streams.ops.logs import configure_logs
 from streams.settings import Settings, load_methodology
-from streams.worker import names
+from streams.worker import batches, names
 from streams.worker.app import IndexWorker
 from streams.worker.runner import run
 from streams.worker.topic_ids import topic_identities
@@ -46,7 +47,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
 
     def on_listening(port: int) -> None:
         url = f"http://{settings.metrics.host}:{port}/metrics"
-        _log.info("listening", metrics=url)
+        _log.info("listening", metrics=url, compiled=plain.COMPILED and batches.COMPILED)
         if as_json:
             sys.stdout.write(json.dumps({"metrics": url}) + "\n")
             sys.stdout.flush()

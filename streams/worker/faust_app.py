@@ -16,7 +16,7 @@ from mode import CrashingSupervisor, get_logger
 
 from streams.clock import monotonic_ms, now_ms
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.worker import unpacking
+from streams.worker import batches, unpacking
 from streams.worker.consumer import Listeners
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
@@ -184,6 +184,7 @@ def create_faust_app(
     """Make the app; agents and tables are added by the caller before it starts."""
     require_compiled_streams()
     unpacking.install()
+    batches.install()
     worker = uuid.uuid4().hex[:12]
     app = ChunkApp(
         settings.app_id,

@@ -14,34 +14,15 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.errors import CorruptRecordException
 
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.worker.unpacking import UNPACKED_BYTES_MAX, UnpackedTooLargeError
+from streams.worker.batches import COMPILED, Columns, RawRecords, read_batches
+from streams.worker.unpacking import UnpackedTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
-TOO_LARGE = b"<not read: its batch unpacks to more than %d bytes>" % UNPACKED_BYTES_MAX
-"""Stands for a record of such a batch. No JSON, hence a dead letter that says why."""
-
-
-class _Part:
+class _Part(Columns):
     """Columns of one fetch, filled batch by batch."""
-
-    __slots__ = ("keys", "offsets", "timestamps", "values")
-
-    def __init__(self) -> None:
-        self.keys: list[bytes | None] = []
-        self.values: list[bytes | None] = []
-        self.timestamps: list[int] = []
-        self.offsets: list[int] = []
-
-    def set_aside(self, batch: Any, next_offset: int) -> None:
-        """Put a note in place of each record of a batch too large to unpack: a dead letter each."""
-        offsets = range(max(batch.base_offset, next_offset), batch.next_offset)
-        self.offsets += offsets
-        self.keys += [None] * len(offsets)
-        self.values += [TOO_LARGE] * len(offsets)
-        self.timestamps += [batch.max_timestamp] * len(offsets)
 
     def chunks(
         self, sp: SourcePartition, fetch_offset: int, next_offset: int, limit: int
@@ -105,6 +86,20 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
         fetch_offset = next_offset = self.next_fetch_offset
         part = _Part()
         batches, self._records = self._records, None
+        read: int | None = None
+        if COMPILED and isinstance(batches, RawRecords):
+            read = read_batches(
+                batches.data, part, next_offset, self._tp, check_crcs=self._check_crcs
+            )
+        if read is None:
+            part = _Part()
+            read = self._read_their_way(batches, part, next_offset)
+        self.next_fetch_offset = read
+        sp = SourcePartition(self._tp.topic, self._tp.partition)
+        return part.chunks(sp, fetch_offset, read, self._limit)
+
+    def _read_their_way(self, batches: Any, part: _Part, next_offset: int) -> int:
+        """Fill the columns through aiokafka's objects; the offset behind the last batch."""
         while batches.has_next():
             batch = batches.next_batch()
             if self._check_crcs and not batch.validate_crc():
@@ -113,7 +108,8 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
                 try:
                     records = list(batch)
                 except UnpackedTooLargeError:
-                    part.set_aside(batch, next_offset)
+                    offsets = range(max(batch.base_offset, next_offset), batch.next_offset)
+                    part.set_aside(offsets, batch.max_timestamp)
                     records = []
                 # A fetch may begin in the middle of a batch: the broker sends whole ones.
                 if records and records[0].offset < next_offset:
@@ -124,9 +120,7 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
                 # Under LogAppendTime a record's timestamp is its batch's maxTimestamp already.
                 part.timestamps += [record.timestamp for record in records]
             next_offset = max(next_offset, batch.next_offset)
-        self.next_fetch_offset = next_offset
-        sp = SourcePartition(self._tp.topic, self._tp.partition)
-        return part.chunks(sp, fetch_offset, next_offset, self._limit)
+        return next_offset
 
 
 def chunk_records(result: Any, limit: int) -> None:

@@ -25,7 +25,7 @@ from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
 
-SLICE_RECORDS = 500
+SLICE_RECORDS = 2000
 """Records folded between two looks at the size of the coming checkpoint."""
 
 _log = structlog.get_logger(__name__)

@@ -104,6 +104,11 @@ CALLS = [
     ),
     (fetcher.Fetcher._proc_fetch_request, "self._records[tp] = FetchResult(", "result we convert"),
     (fetcher.Fetcher._proc_fetch_request, "PartitionRecords(", "records we take over"),
+    (
+        fetcher.Fetcher._proc_fetch_request,
+        "records = MemoryRecords(part_data[-1])",
+        "bytes we keep, looked up in the module",
+    ),
     (AIOKafkaConsumer.start, "fetch_min_bytes=self._fetch_min_bytes", "set before start"),
     (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms", "set before start"),
     (AIOKafkaConsumer.start, "max_partition_fetch_bytes=self._max_partition", "set before start"),

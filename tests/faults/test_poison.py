@@ -10,7 +10,7 @@ from support.rig import now_ms
 from support.shop import instant
 from support.toys import read_all
 
-from streams.worker.fetch import TOO_LARGE
+from streams.worker.batches import TOO_LARGE
 
 pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
 

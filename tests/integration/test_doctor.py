@@ -9,7 +9,9 @@ from support.installation import Installation
 from support.kafka import alter_topic
 
 from streams.clock import now_ms
+from streams.flow import plain
 from streams.ops import ports
+from streams.worker import batches
 
 pytestmark = pytest.mark.stack
 
@@ -32,6 +34,8 @@ async def test_without_a_broker_it_says_so_and_fails(bare):
     bare.overrides["kafka.bootstrap_servers"] = f"127.0.0.1:{ports.choose(1)[0]}"
     _, by_level = await doctor(bare, code=1)
     assert "bootstrap_servers" in by_level["wrong"]["broker"]["mend"]
+    compiled = plain.COMPILED and batches.COMPILED
+    assert "installation" in by_level["ok" if compiled else "warning"]
 
 
 async def test_secrets_are_masked(bare):

@@ -128,6 +128,28 @@ def test_the_same_hours_give_the_same_integers(seed):
     assert noisy(seed).vintage() == noisy(seed).vintage()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.data())
+def test_no_history_however_odd_is_a_crash_or_an_absurd_expectation(seed, data):
+    rng = np.random.default_rng(seed)
+    history = History(rate=data.draw(st.sampled_from([0.0, 0.02, 1.0, 300.0])))
+    history.counts = rng.poisson(history.counts * rng.exponential(1, 3)).astype(np.float64)
+    for column in range(3):  # free goods, members that are new or gone, measures never given
+        first, last = sorted(rng.integers(0, len(history.counts), 2))
+        history.counts[first:last, column] *= data.draw(st.sampled_from([0, 1, 30]))
+    learnt = np.ones_like(history.counts)
+    for column in range(3):
+        first, last = sorted(rng.integers(0, len(history.counts), 2))
+        learnt[first:last, column] = data.draw(st.sampled_from([0, 1]))
+    factors = np.ones_like(learnt)
+    factors[rng.integers(0, len(factors), 50)] = data.draw(st.sampled_from([0.01, 1, 20]))
+    vintage = fit(history.calendar, history.counts, COLUMNS, learnt, factors)
+    most = history.counts.max(axis=0) * 1e6
+    for hours, noise, peak in zip(vintage.expected, vintage.noise, most, strict=True):
+        assert all(0 <= hour <= 1_000 * peak + 1e9 for hour in hours)
+        assert min(noise.hour, noise.day, noise.dispersion) >= 0
+
+
 def test_only_the_shape_comes_from_elsewhere():
     history = noisy(1)
     alone = fit(

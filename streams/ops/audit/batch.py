@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.fold_orders import ID_SEED
+from streams.flow.ids import ID_SEED
 from streams.flow.state import DAY, LIVE, NEVER_MS, SlotKey
 from streams.index.events import (
     SUM_MAX,

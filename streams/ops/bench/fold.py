@@ -23,11 +23,13 @@ from typing import Any
 import psutil
 
 from streams.clock import monotonic_ms, now_ms
+from streams.flow import plain
 from streams.ops import topics as topic_ops
 from streams.ops.bench import events
 from streams.ops.errors import OperationError
 from streams.ops.local_stack import LocalStack
 from streams.settings import load_methodology, load_settings
+from streams.worker import batches
 
 BYTES_AN_ID = 8
 RSS_BASE_MB = 250
@@ -81,6 +83,7 @@ def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
         "rss_allowed_mb": round(
             RSS_BASE_MB + BYTES_AN_ID * max(one["ids"] for one in found) / 1_048_576
         ),
+        "compiled": plain.COMPILED and batches.COMPILED,
         "events": count,
         "bytes_an_event": round(size / count),
         "machine": machine(),

@@ -28,6 +28,7 @@ from streams.worker.topic_ids import topic_identities
 async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis:
     """Look at everything; never raises for what it finds."""
     diagnosis = Diagnosis(describe(settings))
+    diagnosis.add([state.check_installation()])
     try:
         methodology = load_methodology(settings)
     except SettingsError as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from streams.flow import plain
 from streams.flow.chunk import SourcePartition
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
@@ -18,12 +19,35 @@ from streams.ops.doctor.findings import Finding, Level
 from streams.ops.workers_http import WorkerError, base_url, partition_states, why_not_ready
 from streams.publish.http import PartitionState
 from streams.settings import Settings
+from streams.worker import batches
 from streams.worker.topic_ids import TopicIdentity
 
 AS_OF_AGE_MAX_MS = 60_000
 """Of a live market: as_of follows the clock by about eight seconds."""
 LAG_RECORDS = 10_000
 NEW_EDITION = "raise `edition` in methodology.toml, then `ecindex topics create`, then restart"
+
+
+def check_installation() -> Finding:
+    """The modules that a compiler makes are there: without them all is right, but slower."""
+    missing = [
+        name
+        for name, there in (
+            ("streams.flow.plain_orders", plain.COMPILED),
+            ("streams.worker.record_columns", batches.COMPILED),
+        )
+        if not there
+    ]
+    if not missing:
+        return Finding("installation", Level.OK, "compiled modules", "both", "both")
+    return Finding(
+        "installation",
+        Level.WARNING,
+        "compiled modules",
+        "both",
+        f"without {', '.join(missing)}: right, but a quarter as fast",
+        "install a wheel, or a C compiler (and Python's headers) and then ecindex again",
+    )
 
 
 def check_methodology(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import weakref
 
 import pytest
@@ -13,9 +14,29 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from support.batches import control, log_append_time, record_batch
 
 from streams.flow.chunk import SourcePartition
+from streams.worker import batches
 from streams.worker.fetch import ChunkRecords, chunks_of
 
 TP = TopicPartition("orders", 1)
+_wrap = MemoryRecords
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[
+        "aiokafka",
+        pytest.param(
+            "compiled",
+            marks=pytest.mark.skipif(not batches.COMPILED, reason="no compiler at installation"),
+        ),
+    ],
+)
+def _reader(request, monkeypatch):
+    """Every test reads aiokafka's own way and the compiled one."""
+    wrap = MemoryRecords if request.param == "aiokafka" else batches.RawRecords
+    monkeypatch.setitem(globals(), "_wrap", wrap)
+
+
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 
 
@@ -24,9 +45,7 @@ def values(*numbers):
 
 
 def parent(buffer, fetch_offset=0, isolation=READ_UNCOMMITTED):
-    return PartitionRecords(
-        TP, MemoryRecords(buffer), [], fetch_offset, None, None, True, isolation
-    )
+    return PartitionRecords(TP, _wrap(buffer), [], fetch_offset, None, None, True, isolation)
 
 
 def decode(buffer, fetch_offset=0, limit=100):
@@ -139,3 +158,38 @@ def test_the_public_path_gives_the_same_chunks():
         (span(c), c.offsets, c.values) for c in raw
     ]
     assert [span(c) for c in public] == [(0, 0, 6, 4), (None, 7, 11, 2)]
+
+
+def test_any_damage_is_told_or_read_alike_by_both_readers():
+    """The checksum is off: what it would catch must still end in an error, never in a crash."""
+    dice = random.Random(11)
+    whole = record_batch(0, values(*range(20)), timestamps=list(range(20)))
+    for _ in range(3_000):
+        buffer = bytearray(whole)
+        for _ in range(dice.randint(1, 3)):
+            buffer[dice.randrange(57, len(buffer))] = dice.randrange(256)
+        fetched = PartitionRecords(
+            TP, _wrap(bytes(buffer)), [], 0, None, None, False, READ_UNCOMMITTED
+        )
+        try:
+            (chunk,) = ChunkRecords(fetched, 100)
+        except (CorruptRecordException, ValueError, AssertionError):
+            continue
+        assert len(chunk.keys) == len(chunk.values) == len(chunk.timestamps_ms)
+
+
+def test_a_cut_batch_at_the_end_is_left_for_the_next_fetch():
+    whole = record_batch(0, values(1, 2)) + record_batch(2, values(3))
+    (chunk,), records = decode(whole[:-1])
+    assert (chunk.values, records.next_fetch_offset) == ([b"v1", b"v2"], 2)
+
+
+def test_an_older_format_is_read_aiokafkas_way():
+    from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+
+    builder = LegacyRecordBatchBuilder(1, 0, 1_000)
+    for number in range(3):
+        builder.append(number, 77, b"k", b"v%d" % number)
+    (chunk,), records = decode(bytes(builder.build()))
+    assert (chunk.values, list(chunk.timestamps_ms)) == ([b"v0", b"v1", b"v2"], [77] * 3)
+    assert records.next_fetch_offset == 3

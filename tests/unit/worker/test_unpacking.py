@@ -9,10 +9,30 @@ from aiokafka.structs import TopicPartition
 from support.batches import record_batch
 
 from streams.index.events import Rejected, decode_orders
-from streams.worker import unpacking
-from streams.worker.fetch import TOO_LARGE, ChunkRecords
+from streams.worker import batches, unpacking
+from streams.worker.batches import TOO_LARGE
+from streams.worker.fetch import ChunkRecords
 
 TP = TopicPartition("orders", 1)
+_wrap = MemoryRecords
+
+
+@pytest.fixture(
+    autouse=True,
+    params=[
+        "aiokafka",
+        pytest.param(
+            "compiled",
+            marks=pytest.mark.skipif(not batches.COMPILED, reason="no compiler at installation"),
+        ),
+    ],
+)
+def _reader(request, monkeypatch):
+    """Every test reads aiokafka's own way and the compiled one."""
+    wrap = MemoryRecords if request.param == "aiokafka" else batches.RawRecords
+    monkeypatch.setitem(globals(), "_wrap", wrap)
+
+
 CODECS = {"gzip": 1, "lz4": 3, "zstd": 4}
 
 
@@ -26,7 +46,7 @@ def _installed(monkeypatch):
 
 def decode(buffer, fetch_offset=0):
     fetched = PartitionRecords(
-        TP, MemoryRecords(buffer), [], fetch_offset, None, None, True, READ_UNCOMMITTED
+        TP, _wrap(buffer), [], fetch_offset, None, None, True, READ_UNCOMMITTED
     )
     return list(ChunkRecords(fetched, 100))
 

@@ -1,0 +1,809 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: initializedcheck=False, infer_types=False
+"""The compiled half of ``fold_orders``: order events of the plain shape, at ten times the speed.
+
+Plain is a record about which nothing has to be asked twice: one JSON object in printable ASCII
+without escapes, every known key at most once, ``order.placed`` without ``placed_at``, an instant to
+the microsecond at most, its pane open, its sums far from their limits. ``fold_plain`` folds such
+records in order and stops at the first that is anything else, before it had any effect; the Python
+half folds that one, by the definitions in rows.py, and comes back. So what counts, and how, is said
+there; here is only the same again for what is common. tests/property/test_plain_orders.py holds the
+two equal. Without a compiler at installation this module is missing and nothing else changes.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.set cimport PySet_Add, PySet_Contains
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
+
+from xxhash import xxh3_64_intdigest
+
+from streams.flow.ids import ID_SEED
+from streams.flow.state import CHECKPOINT, PARTIAL
+from streams.index import partials as col
+from streams.index.events import ID_BYTES_MAX, RECORD_BYTES_MAX
+
+cdef enum:
+    LINES_MAX = 64          # more lines than that are rare: the Python half knows the real limit
+    UNKNOWN_MAX = 12
+    LABELS_MAX = 4095       # ids must fit twelve bits
+    LABEL_SLOTS = 16384
+    CELLS_MAX = 3500
+    CELL_SLOTS = 8192
+    PANES_MAX = 250         # ids must fit eight bits
+    MARKETS_MAX = 64
+
+cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MAX stays below 2**63
+cdef int64_t PRICE_MAX = 100_000_000_000
+cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
+
+cdef int BOTH = CHECKPOINT | PARTIAL
+cdef int ID_MAX = ID_BYTES_MAX
+cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
+cdef object digest = xxh3_64_intdigest
+cdef object seed = ID_SEED
+
+
+cdef enum:                  # what a cell is of; the first four are places in MarketState.labels
+    CATEGORY = 0
+    METHOD = 1
+    REGION = 2
+    CHANNEL = 3
+    WHOLE = 4
+    SHOPPERS = 5            # orders with a shopper, new known, new: in orders, units, sales
+
+cdef int ORDERS = col.ORDERS
+cdef int CHOSEN = col.CHOSEN
+cdef int SHOPPER_ORDERS = col.SHOPPER_ORDERS
+cdef int NEW_KNOWN = col.NEW_KNOWN
+cdef int NEW_SHOPPERS = col.NEW_SHOPPERS
+cdef int OTHERS[4]
+OTHERS[:] = [col.OTHER_CATEGORY, col.OTHER_METHOD, col.OTHER_REGION, col.OTHER_CHANNEL]
+
+
+cdef struct Text:
+    const uint8_t* at
+    Py_ssize_t size
+
+
+cdef struct Line:
+    Text category
+    int64_t quantity
+    int64_t price
+
+
+cdef struct Order:
+    Text event_id
+    Text occurred_at
+    Text market
+    Text currency
+    Text method
+    Text region
+    Text channel
+    int new_shopper         # -1: not said
+    bint anonymous
+    int lines
+    Line line[LINES_MAX]
+
+
+# -- one record -----------------------------------------------------------------------------------
+
+cdef uint8_t PLAIN[256]     # what may stand in a string: printable ASCII, no quote, no backslash
+memset(PLAIN, 0, 256)
+for _code in range(0x20, 0x7F):
+    PLAIN[_code] = 1
+PLAIN[0x22] = PLAIN[0x5C] = 0
+
+
+cdef inline const uint8_t* blank(const uint8_t* p) noexcept nogil:
+    # A bytes object ends in a zero byte, which stops every scan.
+    while p[0] == 0x20 or p[0] == 0x0A or p[0] == 0x0D or p[0] == 0x09:
+        p += 1
+    return p
+
+
+cdef inline const uint8_t* text(const uint8_t* p, Text* found) noexcept nogil:
+    """A string of plain characters at ``p``; behind it, or NULL."""
+    if p[0] != 0x22:
+        return NULL
+    p += 1
+    found.at = p
+    while PLAIN[p[0]]:
+        p += 1
+    if p[0] != 0x22:
+        return NULL
+    found.size = p - found.at
+    return p + 1
+
+
+cdef inline const uint8_t* optional(const uint8_t* p, Text* found) noexcept nogil:
+    """A string, or null for none."""
+    if p[0] == 0x6E:
+        found.at = NULL
+        return word(p, b"null", 4)
+    return text(p, found)
+
+
+cdef inline const uint8_t* word(const uint8_t* p, const char* expected, int size) noexcept nogil:
+    cdef int i
+    for i in range(size):
+        if p[i] != <uint8_t> expected[i]:
+            return NULL
+    return p + size
+
+
+cdef inline const uint8_t* natural(const uint8_t* p, int64_t* found) noexcept nogil:
+    """An integer of at most 18 digits, without sign, fraction or exponent."""
+    cdef int64_t value = 0
+    cdef const uint8_t* began = p
+    while 0x30 <= p[0] <= 0x39:
+        value = value * 10 + (p[0] - 0x30)
+        p += 1
+        if p - began > 18:
+            return NULL
+    if p == began or (began[0] == 0x30 and p - began > 1):
+        return NULL
+    if p[0] == 0x2E or p[0] == 0x65 or p[0] == 0x45:
+        return NULL
+    found[0] = value
+    return p
+
+
+cdef inline const uint8_t* scalar(const uint8_t* p) noexcept nogil:
+    """Behind a string, whole number, true, false or null of a field that nobody reads."""
+    cdef Text ignored
+    cdef int64_t number
+    if p[0] == 0x22:
+        return text(p, &ignored)
+    if p[0] == 0x74:
+        return word(p, b"true", 4)
+    if p[0] == 0x66:
+        return word(p, b"false", 5)
+    if p[0] == 0x6E:
+        return word(p, b"null", 4)
+    return natural(p, &number)
+
+
+cdef inline bint same(Text a, const char* b, Py_ssize_t size) noexcept nogil:
+    return a.size == size and memcmp(a.at, b, size) == 0
+
+
+cdef inline bint known(Text* unknown, int* count, Text key) noexcept nogil:
+    """Whether an unknown key was there before (a duplicate), or there are too many to tell."""
+    cdef int i
+    for i in range(count[0]):
+        if unknown[i].size == key.size and memcmp(unknown[i].at, key.at, key.size) == 0:
+            return True
+    if count[0] == UNKNOWN_MAX:
+        return True
+    unknown[count[0]] = key
+    count[0] += 1
+    return False
+
+
+cdef inline bint is_id(Text found) noexcept nogil:
+    return 0 < found.size <= ID_MAX
+
+
+cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
+    """One object of ``lines``; behind it, or NULL."""
+    cdef Text unknown[UNKNOWN_MAX]
+    cdef Text key, sku
+    cdef int unknowns = 0
+    cdef int seen = 0, bit
+    if p[0] != 0x7B:
+        return NULL
+    p = blank(p + 1)
+    while True:
+        p = text(p, &key)
+        if p == NULL:
+            return NULL
+        p = blank(p)
+        if p[0] != 0x3A:
+            return NULL
+        p = blank(p + 1)
+        bit = 0
+        if same(key, b"sku", 3):
+            bit = 1
+            p = text(p, &sku)
+            if p == NULL or not is_id(sku):
+                return NULL
+        elif same(key, b"category", 8):
+            bit = 2
+            p = text(p, &line.category)
+        elif same(key, b"quantity", 8):
+            bit = 4
+            p = natural(p, &line.quantity)
+            if p == NULL or line.quantity == 0 or line.quantity > QUANTITY_MAX:
+                return NULL
+        elif same(key, b"unit_price_minor", 16):
+            bit = 8
+            p = natural(p, &line.price)
+            if p == NULL or line.price > PRICE_MAX:
+                return NULL
+        else:
+            if known(unknown, &unknowns, key):
+                return NULL
+            p = scalar(p)
+        if p == NULL or seen & bit:
+            return NULL
+        seen |= bit
+        p = blank(p)
+        if p[0] == 0x2C:
+            p = blank(p + 1)
+        elif p[0] == 0x7D:
+            return p + 1 if seen == 15 else NULL
+        else:
+            return NULL
+
+
+cdef const uint8_t* read_lines(const uint8_t* p, Order* order) noexcept nogil:
+    order.lines = 0
+    if p[0] != 0x5B:
+        return NULL
+    p = blank(p + 1)
+    if p[0] == 0x5D:
+        return p + 1
+    while True:
+        if order.lines == LINES_MAX:
+            return NULL
+        p = read_line(p, &order.line[order.lines])
+        if p == NULL:
+            return NULL
+        order.lines += 1
+        p = blank(p)
+        if p[0] == 0x2C:
+            p = blank(p + 1)
+        elif p[0] == 0x5D:
+            return p + 1
+        else:
+            return NULL
+
+
+cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcept nogil:
+    """Whether the record is a plain placed order; its parts in ``order``."""
+    cdef Text unknown[UNKNOWN_MAX]
+    cdef Text key, value
+    cdef int unknowns = 0
+    cdef int seen = 0, bit
+    order.method.at = order.region.at = order.channel.at = NULL
+    order.new_shopper = -1
+    order.anonymous = True
+    p = blank(p)
+    if p[0] != 0x7B:
+        return False
+    p = blank(p + 1)
+    while True:
+        p = text(p, &key)
+        if p == NULL:
+            return False
+        p = blank(p)
+        if p[0] != 0x3A:
+            return False
+        p = blank(p + 1)
+        bit = 0
+        if same(key, b"event_id", 8):
+            bit = 1
+            p = text(p, &order.event_id)
+            if p == NULL or not is_id(order.event_id):
+                return False
+        elif same(key, b"type", 4):
+            bit = 2
+            p = text(p, &value)
+            if p == NULL or not same(value, b"order.placed", 12):
+                return False
+        elif same(key, b"occurred_at", 11):
+            bit = 4
+            p = text(p, &order.occurred_at)
+        elif same(key, b"market", 6):
+            bit = 8
+            p = text(p, &order.market)
+        elif same(key, b"order_id", 8):
+            bit = 16
+            p = text(p, &value)
+            if p == NULL or not is_id(value):
+                return False
+        elif same(key, b"currency", 8):
+            bit = 32
+            p = text(p, &order.currency)
+        elif same(key, b"lines", 5):
+            bit = 64
+            p = read_lines(p, order)
+        elif same(key, b"payment_method", 14):
+            bit = 128
+            p = optional(p, &order.method)
+        elif same(key, b"shopper_id", 10):
+            bit = 256
+            p = optional(p, &value)
+            if p == NULL or (value.at != NULL and not is_id(value)):
+                return False
+            order.anonymous = value.at == NULL
+        elif same(key, b"region", 6):
+            bit = 512
+            p = optional(p, &order.region)
+        elif same(key, b"channel", 7):
+            bit = 1024
+            p = optional(p, &order.channel)
+        elif same(key, b"new_shopper", 11):
+            bit = 2048
+            if p[0] == 0x74:
+                order.new_shopper = 1
+            elif p[0] == 0x66:
+                order.new_shopper = 0
+            elif p[0] != 0x6E:
+                return False
+            p = scalar(p)
+        elif same(key, b"seller_id", 9):
+            bit = 4096
+            p = optional(p, &value)
+            if p == NULL or (value.at != NULL and not is_id(value)):
+                return False
+        elif same(key, b"placed_at", 9):
+            return False
+        else:
+            if known(unknown, &unknowns, key):
+                return False
+            p = scalar(p)
+        if p == NULL or seen & bit:
+            return False
+        seen |= bit
+        p = blank(p)
+        if p[0] == 0x2C:
+            p = blank(p + 1)
+        elif p[0] == 0x7D:
+            return seen & 127 == 127 and blank(p + 1) == end
+        else:
+            return False
+
+
+cdef int DAYS[13]
+DAYS[:] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+
+cdef inline int digits(const uint8_t* p, int count) noexcept nogil:
+    """A number of ``count`` digits, or -1."""
+    cdef int value = 0, i
+    for i in range(count):
+        if not 0x30 <= p[i] <= 0x39:
+            return -1
+        value = value * 10 + (p[i] - 0x30)
+    return value
+
+
+cdef int64_t instant(Text found) noexcept nogil:
+    """UTC epoch ms of ``YYYY-MM-DDTHH:MM:SS[.f](Z|+HH:MM|-HH:MM)``, or -1 when it is not that."""
+    cdef const uint8_t* p = found.at
+    cdef const uint8_t* end = found.at + found.size
+    cdef int year, month, day, hour, minute, second, ms = 0, places = 0, offset = 0
+    cdef int64_t y, era, days
+    if found.size < 20:
+        return -1
+    year, month, day = digits(p, 4), digits(p + 5, 2), digits(p + 8, 2)
+    hour, minute, second = digits(p + 11, 2), digits(p + 14, 2), digits(p + 17, 2)
+    if not (1971 <= year <= 2200 and 1 <= month <= 12 and day >= 1):
+        return -1
+    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
+        return -1
+    if p[4] != 0x2D or p[7] != 0x2D or p[10] != 0x54 or p[13] != 0x3A or p[16] != 0x3A:
+        return -1
+    if day > DAYS[month] and not (
+        month == 2 and day == 29 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    ):
+        return -1
+    p += 19
+    if p[0] == 0x2E:
+        p += 1
+        while 0x30 <= p[0] <= 0x39:
+            if places < 3:
+                ms = ms * 10 + (p[0] - 0x30)
+            places += 1
+            p += 1
+        if not 1 <= places <= 6:
+            return -1
+        while places < 3:
+            ms *= 10
+            places += 1
+    if p[0] == 0x5A:
+        p += 1
+    elif (p[0] == 0x2B or p[0] == 0x2D) and end - p == 6 and p[3] == 0x3A:
+        if digits(p + 1, 2) < 0 or digits(p + 1, 2) > 23:
+            return -1
+        if digits(p + 4, 2) < 0 or digits(p + 4, 2) > 59:
+            return -1
+        offset = digits(p + 1, 2) * 60 + digits(p + 4, 2)
+        if p[0] == 0x2D:
+            offset = -offset
+        p += 6
+    else:
+        return -1
+    if p != end:
+        return -1
+    # Days since 1970-01-01 of a date: years from March, in eras of 400 years.
+    y = year - (1 if month <= 2 else 0)
+    era = y // 400
+    days = (
+        era * 146097
+        + (y - era * 400) * 365 + (y - era * 400) // 4 - (y - era * 400) // 100
+        + (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+        - 719468
+    )
+    return ((days * 24 + hour) * 60 + minute - offset) * 60_000 + second * 1000 + ms
+
+
+# -- labels: raw text -> a small number, for one call of fold_plain --------------------------------
+
+cdef class Labels:
+    """Raw labels by number; 0 is no label. Bounded: it is emptied when full, between calls."""
+
+    cdef int16_t slots[LABEL_SLOTS]
+    cdef list texts
+    cdef list raws
+    cdef int count
+
+    def __cinit__(self):
+        self.clear()
+
+    cdef void clear(self):
+        memset(self.slots, 0, sizeof(self.slots))
+        self.texts = [None]
+        self.raws = [b""]
+        self.count = 0
+
+    cdef int number(self, Text label) except -2:
+        """The label's number, or -1 when there is no room."""
+        cdef uint32_t mixed = 2166136261
+        cdef Py_ssize_t i
+        cdef int found
+        if label.at == NULL:
+            return 0
+        for i in range(label.size):
+            mixed = (mixed ^ label.at[i]) * <uint32_t> 16777619
+        mixed ^= mixed >> 15
+        while True:
+            found = self.slots[mixed & (LABEL_SLOTS - 1)]
+            if found == 0:
+                break
+            raw = <bytes> self.raws[found]
+            if PyBytes_GET_SIZE(raw) == label.size and (
+                memcmp(PyBytes_AS_STRING(raw), label.at, label.size) == 0
+            ):
+                return found
+            mixed += 1
+        if self.count == LABELS_MAX:
+            return -1
+        raw = PyBytes_FromStringAndSize(<const char*> label.at, label.size)
+        self.count += 1
+        self.raws.append(raw)
+        self.texts.append(raw.decode("ascii"))
+        self.slots[mixed & (LABEL_SLOTS - 1)] = <int16_t> self.count
+        return self.count
+
+
+# -- one source partition --------------------------------------------------------------------------
+
+cdef struct Cell:
+    uint64_t key
+    int64_t orders
+    int64_t units
+    int64_t sales
+
+
+cdef class MarketSlot:
+    """What the loop reads of a MarketState, as plain numbers."""
+
+    cdef bytes code
+    cdef bytes currency
+    cdef object state
+    cdef object panes
+    cdef int64_t watermark_ms
+    cdef int64_t next_close_ms
+    cdef int pane                   # number of the pane of the market's last event, or -1
+    cdef bint loaded
+    cdef int16_t columns[LABELS_MAX + 1]
+
+    cdef int load(self) except -1:
+        self.watermark_ms = self.state.watermark_ms
+        self.next_close_ms = self.state.next_close_ms
+        self.panes = self.state.panes
+        self.pane = -1
+        self.loaded = True
+        return 0
+
+
+cdef class PaneSlot:
+    """What the loop reads of a Pane."""
+
+    cdef object pane
+    cdef object ids
+    cdef list fresh                 # ids counted in this call, not in pane.order yet
+    cdef MarketSlot market
+    cdef int64_t start_ms
+    cdef int64_t late_from_ms
+
+
+cdef inline int add(list row, Py_ssize_t at, int64_t more) except -1:
+    if more:
+        row[at] = row[at] + more
+    return 0
+
+
+cdef class PlainOrders:
+    """Folds plain order events into the panes of one ``SourceFold``."""
+
+    cdef object fold
+    cdef list markets
+    cdef MarketSlot last
+    cdef Labels labels
+    cdef list panes
+    cdef Cell cells[CELL_SLOTS]
+    cdef int used[CELLS_MAX + 200]
+    cdef int used_count
+    cdef int64_t pane_ms
+    cdef int64_t grace_ms
+    cdef int64_t ahead_ms
+
+    def __init__(self, fold):
+        cdef MarketSlot slot
+        self.fold = fold
+        self.pane_ms = fold.admission.pane_ms
+        self.grace_ms = fold.admission.grace_ms
+        self.ahead_ms = fold.admission.ahead_ms
+        self.labels = Labels()
+        self.panes = []
+        self.markets = []
+        self.last = None
+        self.used_count = 0
+        memset(self.cells, 0, sizeof(self.cells))
+        for code, state in fold.markets.items():
+            slot = MarketSlot()
+            slot.code = code.encode()
+            slot.currency = state.currency.encode()
+            slot.state = state
+            slot.loaded = False
+            memset(slot.columns, 0xFF, sizeof(slot.columns))
+            self.markets.append(slot)
+
+    cdef MarketSlot market_of(self, Text code):
+        cdef MarketSlot slot = self.last
+        if slot is not None and slot.loaded and same(
+            code, PyBytes_AS_STRING(slot.code), PyBytes_GET_SIZE(slot.code)
+        ):
+            return slot
+        for slot in self.markets:
+            if same(code, PyBytes_AS_STRING(slot.code), PyBytes_GET_SIZE(slot.code)):
+                if not slot.loaded:
+                    slot.load()
+                self.last = slot
+                return slot
+        return None
+
+    cdef int pane_of(self, MarketSlot market, int64_t start_ms) except -2:
+        """Number of the market's open pane, or -1 when there is none."""
+        cdef PaneSlot slot
+        cdef int i
+        if market.pane >= 0 and (<PaneSlot> self.panes[market.pane]).start_ms == start_ms:
+            return market.pane
+        for i in range(len(self.panes)):
+            slot = <PaneSlot> self.panes[i]
+            if slot.start_ms == start_ms and slot.market is market:
+                market.pane = i
+                return i
+        pane = market.panes.get(start_ms)
+        if pane is None or len(self.panes) >= PANES_MAX:
+            return -1
+        slot = PaneSlot()
+        slot.pane = pane
+        slot.ids = pane.ids
+        slot.fresh = []
+        slot.market = market
+        slot.start_ms = start_ms
+        slot.late_from_ms = pane.late_from_ms
+        self.panes.append(slot)
+        market.pane = <int> len(self.panes) - 1
+        return market.pane
+
+    cdef inline void add_order(self, Cell* cell, int64_t units, int64_t sales) noexcept:
+        cell.orders += 1
+        cell.units += units
+        cell.sales += sales
+
+    cdef inline Cell* cell(self, int kind, int pane, int label) noexcept:
+        # The bit on top keeps a key from being zero, which stands for a free slot.
+        cdef uint64_t key = (
+            (<uint64_t> 1 << 40) | (<uint64_t> kind << 24) | (<uint64_t> pane << 12) | <uint64_t> label
+        )
+        cdef uint64_t at = (key * <uint64_t> 0x9E3779B97F4A7C15) >> 51
+        while self.cells[at].key != key:
+            if self.cells[at].key == 0:
+                self.cells[at].key = key
+                self.used[self.used_count] = <int> at
+                self.used_count += 1
+                break
+            at = (at + 1) & (CELL_SLOTS - 1)
+        return &self.cells[at]
+
+    cdef int column(self, MarketSlot market, int label) except -2:
+        """The market's category column of a label."""
+        if market.columns[label] < 0:
+            market.columns[label] = market.state.labels[0].get(self.labels.texts[label])[0]
+        return market.columns[label]
+
+    cdef int settle(self) except -1:
+        """Hand what was added to the panes themselves, and forget it."""
+        cdef Cell* cell
+        cdef PaneSlot slot
+        cdef uint64_t label
+        cdef int i, kind
+        cdef list row
+        cdef list texts = self.labels.texts
+        for slot in self.panes:
+            if slot.fresh:
+                slot.pane.order.fromlist(slot.fresh)
+                slot.fresh = []
+        for i in range(self.used_count):
+            cell = &self.cells[self.used[i]]
+            slot = <PaneSlot> self.panes[(cell.key >> 12) & 0xFF]
+            row = <list> slot.pane.row
+            label = cell.key & 0xFFF
+            kind = <int> (cell.key >> 24) & 0xFF
+            if kind == WHOLE:
+                if slot.pane.flags != BOTH:
+                    self.fold.touch_pane(slot.market.state, slot.pane)
+                add(row, ORDERS, cell.orders)
+                add(row, ORDERS + 1, cell.units)
+                add(row, ORDERS + 2, cell.sales)
+            elif kind == SHOPPERS:
+                add(row, SHOPPER_ORDERS, cell.orders)
+                add(row, NEW_KNOWN, cell.units)
+                add(row, NEW_SHOPPERS, cell.sales)
+            elif kind != METHOD or label:
+                at, _, unknown = slot.market.state.labels[kind].get(texts[label])
+                add(row, at, cell.orders)
+                add(row, at + 1, cell.units)
+                add(row, at + 2, cell.sales)
+                if kind == METHOD:
+                    add(row, CHOSEN, cell.orders)
+                if unknown:
+                    add(row, OTHERS[kind], cell.orders * <int64_t> unknown)
+            cell.key = 0
+            cell.orders = cell.units = cell.sales = 0
+        self.used_count = 0
+        return 0
+
+    cdef int leave(self) except -1:
+        """Write back everything; nothing of this call is kept but the labels' numbers."""
+        cdef MarketSlot market
+        self.settle()
+        self.panes.clear()
+        for market in self.markets:
+            if market.loaded:
+                market.state.watermark_ms = market.watermark_ms
+                market.panes = None
+                market.loaded = False
+        if self.labels.count > LABELS_MAX // 2:
+            self.labels.clear()
+            for market in self.markets:
+                memset(market.columns, 0xFF, sizeof(market.columns))
+        return 0
+
+    def fold_plain(self, chunk, Py_ssize_t start, Py_ssize_t stop, folded):
+        """Fold records from ``start`` up to the first that is not plain; its position, or ``stop``."""
+        cdef Order order
+        cdef Line* line
+        cdef MarketSlot market
+        cdef PaneSlot slot
+        cdef Cell* cell
+        cdef Py_ssize_t position = start
+        cdef int64_t arrived_ms, occurred_ms, units, sales, amount, volume
+        cdef int64_t accepted = 0, late = 0, duplicates = 0
+        cdef int pane, method, region, channel, i, j, column
+        cdef int label[LINES_MAX]
+        cdef int columns[LINES_MAX]
+        cdef const uint8_t* raw
+        cdef list values = chunk.values if type(chunk.values) is list else list(chunk.values)
+        cdef list timestamps = (
+            chunk.timestamps_ms if type(chunk.timestamps_ms) is list else list(chunk.timestamps_ms)
+        )
+        if self.fold.volume > VOLUME_MAX:
+            return start
+        volume = self.fold.volume
+        while position < stop:
+            value = values[position]
+            if not PyBytes_CheckExact(value) or PyBytes_GET_SIZE(value) > RECORD_MAX:
+                break
+            raw = <const uint8_t*> PyBytes_AS_STRING(value)
+            if not read_order(raw, raw + PyBytes_GET_SIZE(value), &order):
+                break
+            occurred_ms = instant(order.occurred_at)
+            if occurred_ms < 0:
+                break
+            market = self.market_of(order.market)
+            if market is None or not same(
+                order.currency, PyBytes_AS_STRING(market.currency), PyBytes_GET_SIZE(market.currency)
+            ):
+                break
+            arrived_ms = timestamps[position]
+            if arrived_ms > market.watermark_ms:
+                market.watermark_ms = arrived_ms
+                if arrived_ms >= market.next_close_ms:
+                    # Closing may take panes away, and books what is in the cells of the others.
+                    state = market.state
+                    self.leave()
+                    self.fold.close(state)
+                    market.load()
+            if occurred_ms > arrived_ms + self.ahead_ms:
+                break
+            if market.watermark_ms - occurred_ms > self.grace_ms:
+                break
+            pane = self.pane_of(market, occurred_ms - occurred_ms % self.pane_ms)
+            if pane < 0:
+                break
+            method = self.labels.number(order.method)
+            region = self.labels.number(order.region)
+            channel = self.labels.number(order.channel)
+            if method < 0 or region < 0 or channel < 0:
+                break
+            units = sales = 0
+            for i in range(order.lines):
+                line = &order.line[i]
+                label[i] = self.labels.number(line.category)
+                if label[i] < 0:
+                    break
+                columns[i] = self.column(market, label[i])
+                units += line.quantity
+                sales += line.quantity * line.price
+            else:
+                i = order.lines
+            if i < order.lines or volume + units + sales > VOLUME_MAX:
+                break
+            if self.used_count > CELLS_MAX:
+                self.settle()
+            slot = <PaneSlot> self.panes[pane]
+            event_hash = digest(
+                PyBytes_FromStringAndSize(<const char*> order.event_id.at, order.event_id.size), seed
+            )
+            if slot.ids is None:
+                if slot.pane.seen(event_hash):
+                    duplicates += 1
+                    position += 1
+                    slot.ids = slot.pane.ids
+                    continue
+                slot.ids = slot.pane.ids
+                slot.pane.order.append(event_hash)
+                if slot.ids is not None:
+                    PySet_Add(slot.ids, event_hash)
+            elif PySet_Contains(slot.ids, event_hash):
+                duplicates += 1
+                position += 1
+                continue
+            else:
+                PySet_Add(slot.ids, event_hash)
+                slot.fresh.append(event_hash)
+            volume += units + sales
+            for i in range(order.lines):
+                line = &order.line[i]
+                cell = self.cell(CATEGORY, pane, label[i])
+                cell.units += line.quantity
+                cell.sales += line.quantity * line.price
+                for j in range(i):
+                    if columns[j] == columns[i]:
+                        break
+                else:
+                    cell.orders += 1
+            self.add_order(self.cell(WHOLE, pane, 0), units, sales)
+            self.add_order(self.cell(METHOD, pane, method), units, sales)
+            self.add_order(self.cell(REGION, pane, region), units, sales)
+            self.add_order(self.cell(CHANNEL, pane, channel), units, sales)
+            cell = self.cell(SHOPPERS, pane, 0)
+            cell.orders += not order.anonymous
+            cell.units += order.new_shopper >= 0
+            cell.sales += order.new_shopper > 0
+            if slot.late_from_ms <= market.watermark_ms:
+                late += 1
+            else:
+                accepted += 1
+            position += 1
+        self.fold.volume = volume
+        self.leave()
+        self.fold.count(folded, accepted, late, duplicates, 0)
+        return position

@@ -1,0 +1,140 @@
+"""A fetch's batches -> columns, the fast way: straight from the bytes of the response.
+
+aiokafka keeps those bytes to itself, so ``install`` has its fetcher wrap them here first (a seam,
+with a contract test). What is not record format 2 (brokers older than 0.11 wrote such) goes
+aiokafka's own way. Its checksum in software takes as long as everything else here; the library used
+instead asks the processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka import codec
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.record.memory_records import MemoryRecords
+from crc32c import crc32c
+
+from streams.worker.unpacking import (
+    UNPACKED_BYTES_MAX,
+    UnpackedTooLargeError,
+    gzip_decode,
+    lz4_decode,
+    zstd_decode,
+)
+
+try:
+    from streams.worker import record_columns
+except ImportError:  # no compiler was there at installation
+    COMPILED = False
+else:
+    COMPILED = True
+
+TOO_LARGE = b"<not read: its batch unpacks to more than %d bytes>" % UNPACKED_BYTES_MAX
+"""Stands for a record of such a batch. No JSON, hence a dead letter that says why."""
+
+_FORMAT = 2
+_CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
+_CHECKED_FROM, _RECORDS_FROM = 21, 61
+_UNPACK: Final[dict[int, Callable[[Any], Any]]] = {
+    1: gzip_decode,
+    2: codec.snappy_decode,
+    3: lz4_decode,
+    4: zstd_decode,
+}
+
+
+@dataclass(slots=True)
+class Columns:
+    """Records of one fetch, column by column."""
+
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+    def set_aside(self, offsets: range, timestamp_ms: int) -> None:
+        """Put a note in place of each record of a batch too large to unpack: a dead letter each."""
+        self.offsets += offsets
+        self.keys += [None] * len(offsets)
+        self.values += [TOO_LARGE] * len(offsets)
+        self.timestamps += [timestamp_ms] * len(offsets)
+
+
+class RawRecords:
+    """aiokafka's MemoryRecords of a fetch, and the bytes they are read from."""
+
+    __slots__ = ("_records", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._records = MemoryRecords(data)
+
+    def has_next(self) -> bool:
+        """Whether a whole batch is left."""
+        return bool(self._records.has_next())
+
+    def next_batch(self) -> Any:
+        """Return the next batch, as aiokafka reads it."""
+        return self._records.next_batch()
+
+    def size_in_bytes(self) -> int:
+        """Bytes of the whole."""
+        return len(self.data)
+
+
+def install() -> None:
+    """Have aiokafka's fetcher keep the bytes, in this process and for good; safe to call again."""
+    if COMPILED:
+        fetcher.MemoryRecords = RawRecords
+
+
+def read_batches(
+    data: bytes, columns: Columns, next_offset: int, where: object, *, check_crcs: bool
+) -> int | None:
+    """Fill the columns from ``next_offset`` on; the offset behind the last batch.
+
+    None when a batch has an older format: the columns are of no use then. Raises
+    CorruptRecordException, which names ``where``.
+    """
+    at = 0
+    view = memoryview(data)
+    while (head := record_columns.head(data, at)) is not None:
+        end, magic, crc, attributes, first_offset, behind, first_ms, max_ms, count = head
+        if magic != _FORMAT:
+            return None
+        if check_crcs and crc32c(view[at + _CHECKED_FROM : end]) != crc:
+            raise CorruptRecordException(f"Invalid CRC - {where} near offset {next_offset}")
+        if not attributes & _CONTROL:
+            payload: Any = view[at + _RECORDS_FROM : end]
+            try:
+                if attributes & _CODEC:
+                    payload = _unpack(attributes & _CODEC, payload)
+            except UnpackedTooLargeError:
+                columns.set_aside(range(max(first_offset, next_offset), behind), max_ms)
+            else:
+                record_columns.read(
+                    payload,
+                    count,
+                    first_offset,
+                    first_ms,
+                    max_ms if attributes & _APPEND_TIME else None,
+                    next_offset,
+                    columns.offsets,
+                    columns.keys,
+                    columns.values,
+                    columns.timestamps,
+                )
+        next_offset = max(next_offset, behind)
+        at = end
+    return next_offset
+
+
+def _unpack(number: int, payload: Any) -> Any:
+    unpack = _UNPACK.get(number)
+    if unpack is None:
+        raise UnsupportedCodecError(f"compression codec {number}: 1 to 4 are known")
+    return unpack(payload)

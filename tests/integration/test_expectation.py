@@ -1,0 +1,112 @@
+"""A seeded worker on real Kafka and Redis: demand near 100, an event announced, kill -9, the same E."""
+
+from __future__ import annotations
+
+import csv
+
+import msgspec
+import pytest
+from support.installation import Installation
+from support.toys import read_all
+
+from streams.clock import now_ms
+from streams.index.hours import LocalHours
+from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
+from tests.support.flow_harness import order, payment
+from tests.support.usual import season
+
+pytestmark = pytest.mark.stack
+HOURS = LocalHours("Asia/Karachi")
+DEMAND = "demand_index_orders:market:all:5m"
+
+
+def usual_orders(hour_ms):
+    return round(3_000 * season(HOURS.cell(hour_ms)))
+
+
+def write_seed(path, until_ms):
+    with path.open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["market", "hour", "dimension", "member", "orders", "payments"])
+        for hour_ms in range(until_ms - 46 * 24 * HOUR_MS, until_ms, HOUR_MS):
+            count = usual_orders(hour_ms)
+            writer.writerow(["PK", rfc3339(hour_ms), "", "", count, count])
+            writer.writerow(["PK", rfc3339(hour_ms), "category", "Books", count, ""])
+
+
+async def sell(installed, minutes):
+    """The last minutes' usual orders, at their own times."""
+    now = now_ms()
+    async with installed.producer() as producer:
+        waiting = []
+        at_ms, number = now - minutes * MINUTE_MS, 0
+        while at_ms < now:
+            for topic, event in (
+                ("orders", order(f"e{number}", at_ms, lines=[("Books", 1, 100)])),
+                ("payments", payment(f"e{number}", at_ms)),
+            ):
+                waiting.append(await installed.send(producer, topic, event, at_ms=at_ms))
+            number += 1
+            at_ms += HOUR_MS // usual_orders(at_ms // HOUR_MS * HOUR_MS)
+        for sent in waiting:
+            await sent
+
+
+async def vintages(installed):
+    """Every vintage journaled: name -> its series."""
+    records, _ = await read_all(
+        installed.stack.bootstrap,
+        installed.settings.topics.journal,
+        installed.settings.topics.partials_partitions,
+    )
+    found = {}
+    for record in (each for partition in records.values() for each in partition):
+        content = msgspec.json.decode(record.value)
+        if content["kind"] == "vintage":
+            found.setdefault(content["vintage"], []).append(content["series"])
+    return found
+
+
+async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, unique, tmp_path):
+    installed = Installation(stack, unique("expected"), tmp_path)
+    await installed.create_topics()
+    await sell(installed, 8)
+    write_seed(tmp_path / "seed.csv", now_ms() // HOUR_MS * HOUR_MS)
+    _, out, _ = await installed.command("seed", str(tmp_path / "seed.csv"), "--json", check=0)
+    ((seeded),) = msgspec.json.decode(out.splitlines()[-1])
+    assert (seeded["market"], seeded["hours"]) == ("PK", 46 * 24)
+    worker = installed.start_worker()
+
+    async def measured():
+        values = await installed.redis_values("PK")
+        return float(values[DEMAND]) if values.get(DEMAND) else None
+
+    assert 80 < await installed.until(measured) < 120
+    before = await vintages(installed)
+    today = day_name(HOURS.local_days.day_of(now_ms()))
+    assert today in before
+
+    start = now_ms() // HOUR_MS * HOUR_MS - HOUR_MS
+    await installed.command(
+        "expect", "PK", "all", rfc3339(start), rfc3339(start + 3 * HOUR_MS), "4", check=0
+    )
+
+    async def announced():
+        values = await installed.redis_values("PK")
+        return values.get(DEMAND) and float(values[DEMAND]) < 40
+
+    assert await installed.until(announced)
+    worker.kill()
+    installed.start_worker()
+    await sell(installed, 1)
+
+    async def went_on():
+        values = await installed.redis_values("PK")
+        return values.get("orders:market:all:1m", "0") != "0"
+
+    assert await installed.until(went_on)
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+    assert await vintages(installed) == before, "nothing was learnt twice"
+    await installed.command("expect", "PK", "all", today, today, "2", check=1)
+    installed.stop()
