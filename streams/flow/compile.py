@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.history import HistoryBook
 from streams.flow.market import FenceRecord, MarketCompile
 from streams.flow.market_shifts import decode_shifts
@@ -33,7 +34,8 @@ from streams.index.partials import from_wire
 
 FENCE_KIND = "f"
 VINTAGE_KIND = "e"
-SHIFTS_KIND = "s"
+SHIFTS_KIND = "w"
+SHOWN_KIND = "s"
 _encode_fence = msgspec.msgpack.Encoder().encode
 _decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
@@ -106,6 +108,11 @@ class PartitionCompile:
             if kind == SHIFTS_KIND:
                 market.shifts.restore(decode_shifts(value))
                 continue
+            if kind == SHOWN_KIND:
+                shown = decode_shown(value)
+                market.book.restore(int(rest[0]), shown)
+                self.replay_through = max(self.replay_through, shown.applied)
+                continue
             applied = decode_merged(value).applied
             self.replay_through = max(self.replay_through, applied)
             slot = (code, kind, int(rest[0]))
@@ -129,9 +136,10 @@ class PartitionCompile:
             for kind, start in market.take_expired():
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
-            for day in market.usual.take_expired():
-                for key in self._table_keys.pop(f"{VINTAGE_KIND}|{code}|{day}", ()):
-                    batch.writes.append((key.encode(), None))
+            gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.usual.take_expired()]
+            gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.book.take_expired()]
+            for base in gone:
+                batch.writes += [(key.encode(), None) for key in self._table_keys.pop(base, ())]
             batch.tombstones += market.ledger.garbage
             market.ledger.garbage = []
         return batch
@@ -149,6 +157,9 @@ class PartitionCompile:
             self._write(batch, base, encode_vintage(held.record()))
         if publication.detectors is not None:
             self._write(batch, f"{SHIFTS_KIND}|{publication.market}", publication.detectors)
+        for day, shown in publication.shown:
+            base = f"{SHOWN_KIND}|{publication.market}|{day}"
+            self._write(batch, base, encode_shown(shown.record()))
         self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
         return batch
 

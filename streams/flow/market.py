@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.daybook import DayBook, ShownDay, name_of
 from streams.flow.ledger import Ledger, SlotId
 from streams.flow.market_shifts import MarketShifts, Reach, encode_shifts
 from streams.flow.merged import (
@@ -23,7 +24,8 @@ from streams.flow.state import NEVER_MS
 from streams.flow.usual import MarketUsual, Observed
 from streams.flow.vintages import Learnt
 from streams.flow.wire import MarkRecord
-from streams.index.indices import MARKET, ORDERS_BASIS, Entry, day_entries, live_entries
+from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
+from streams.index.ledgers import book_entries, cause_of
 from streams.index.measured import Usual, columns_of, demand_entries, usual_of, usual_of_day
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
@@ -83,6 +85,7 @@ class MarketCompile:
             shares[market.code],
             lambda day: self.usual.early(self._observed(), day),
         )
+        self.book = DayBook(self.ledger.layout)
         self._noise_columns = columns_of(self.ledger.layout)
         self.live = False
         self.as_of_ms: dict[str, int] = {}
@@ -207,7 +210,7 @@ class MarketCompile:
         revisions: list[Revision] = []
         shifts = self._watch(changed=revised or told)
         vintages = self._learn(told=told)
-        days = self._days(revisions)
+        days, shown = self._days(revisions, applied)
         closings = self._closings_again(after_final) + self._closings()
         self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
         values = self._values()
@@ -235,6 +238,7 @@ class MarketCompile:
             shifts=shifts,
             watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
             detectors=self._detectors(),
+            shown=shown,
             fence_record=msgspec.to_builtins(self.fence_record(applied)),
         )
 
@@ -305,6 +309,7 @@ class MarketCompile:
         for slot_id in self.ledger.expire(horizon_ms):
             self._expired.append(slot_id)
             self._final_revisions.pop(slot_id, None)
+        self.book.expire(self._days_until)
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -457,28 +462,49 @@ class MarketCompile:
 
     # -- days ------------------------------------------------------------------------------------
 
-    def _days(self, revisions: list[Revision]) -> list[Value]:
+    def _days(self, revisions: list[Revision], applied: int) -> tuple[list[Value], list[ShownDay]]:
+        """(day values that changed, days whose shown row is to be stored with them)."""
         found: list[Value] = []
-        as_of_ms = self._as_of_of_any()
-        for day in sorted(self.ledger.changed_days | self._days_due):
+        stored: list[ShownDay] = []
+        today = self.ledger.local_days.day_of(self._as_of_of_any())
+        ended = self.book.newly_ended(today, self.ledger.days(), self._days_until)
+        for day in sorted(self.ledger.changed_days | self._days_due | ended):
             row = self.ledger.day_sum(day)
             if row is None:
                 continue
-            ended = self.ledger.local_days.end_ms(day) <= as_of_ms
-            final = day < self._days_until
-            for value in self._day_values(day, row, "final" if final else "live"):
+            revised = self._revised(day, row) if day < today else {}
+            for entry, computed in self._day_values(day, row):
+                value, name = computed, name_of(entry)
+                if name in revised:
+                    value = msgspec.structs.replace(value, revision=value.revision + 1)
+                    revisions.append(Revision(value, *revised[name]))
                 old = self._days_published.get(value.key)
-                if old is not None and not _differs(old, value):
-                    continue
-                current = value
-                if ended and old is not None:
-                    current = msgspec.structs.replace(value, revision=old.revision + 1)
-                    revisions.append(Revision(current, old.value, "late"))
-                self._days_published[value.key] = current
-                found.append(current)
+                if old is None or _differs(old, value) or old.revision != value.revision:
+                    self._days_published[value.key] = value
+                    found.append(value)
+            if day < today:
+                shown = self.book.show(day, row, list(revised), applied)
+                stored += [] if shown is None else [ShownDay(day, shown)]
         self.ledger.changed_days.clear()
         self._days_due.clear()
         self._forget_old_days()
+        return found, stored
+
+    def _revised(self, day: int, row: Row) -> dict[str, tuple[int | float | None, str]]:
+        """Values of an ended day that are not as they were shown: (what they were, cause)."""
+        shown = self.book.days.get(day)
+        if shown is None or shown.row == row:
+            return {}
+        found: dict[str, tuple[int | float | None, str]] = {}
+        for entry in book_entries(self.ledger.layout, row):
+            was = self.book.was(day, name_of(entry))
+            before = None if was is None else was.value
+            if was is None or (was.value, was.observed, was.n) != (
+                entry.value,
+                entry.observed,
+                entry.n,
+            ):
+                found[name_of(entry)] = before, cause_of(self.ledger.layout, entry, shown.row, row)
         return found
 
     def _forget_old_days(self) -> None:
@@ -490,20 +516,32 @@ class MarketCompile:
                 if (value.day or "") >= oldest
             }
 
-    def _day_values(self, day: int, row: Row, phase: str) -> list[Value]:
+    def _day_values(
+        self, day: int, row: Row, *, closing: bool = False
+    ) -> list[tuple[Entry, Value]]:
         local_days = self.ledger.local_days
         start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
         as_of_ms = self._as_of_of_any()
         covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
         as_of = rfc3339(min(as_of_ms, end_ms))
-        revision = self._final_revisions.get((DAY_KIND, day), 0)
+        phase = "final" if closing or day < self._days_until else "live"
         name = day_name(day)
-        entries = list(day_entries(self.ledger.layout, row))
+        entries = list(book_entries(self.ledger.layout, row))
         span = self.usual.of_span(start_ms, min(as_of_ms, end_ms)) if self.live else None
         usual = usual_of_day(entries, self._noise_columns, span)
         return [
-            self._value(
-                entry, DAY_WINDOW, as_of, covered, phase, revision=revision, day=name, usual=own
+            (
+                entry,
+                self._value(
+                    entry,
+                    DAY_WINDOW,
+                    as_of,
+                    covered,
+                    phase,
+                    revision=self.book.revision(day, name_of(entry)),
+                    day=name,
+                    usual=own,
+                ),
             )
             for entry, own in zip(entries, usual, strict=True)
         ]
@@ -583,7 +621,7 @@ class MarketCompile:
 
     def _day_closing(self, day: int) -> Closing:
         row = self.ledger.day_sum(day) or [0] * self.ledger.layout.day_width
-        values = self._day_values(day, row, "final")
+        values = [value for _, value in self._day_values(day, row, closing=True)]
         for value in values:
             self._days_published.pop(value.key, None)
         local_days = self.ledger.local_days

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.flow.daybook import ShownDay
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
@@ -60,5 +61,7 @@ class Publication:
     """What every watched series shows; empty where detection has not begun."""
     detectors: bytes | None = None
     """Table record of the market's detectors, where final minutes moved them."""
+    shown: list[ShownDay] = field(default_factory=list)
+    """Ended days as this publication shows them: stored with it, so that a revision counts once."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

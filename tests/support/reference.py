@@ -424,15 +424,25 @@ def _failures(failed: int, captured: int) -> Found:
 
 
 def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
-    """Gross values of a day; members with nothing are left out."""
+    """Values of a day; members with nothing are left out, valid and net where they equal gross."""
     found: dict[str, Found] = {}
     for index in ("orders", "units", "sales"):
         found[f"{index}:market:all"] = _plain(counts[index,], counts["orders",])
     found["payments:market:all"] = _plain(counts["payments",], counts["payments",])
     found["amount:market:all"] = _plain(counts["amount",], counts["payments",])
+    found |= _ledgers(counts, "market", "all", ())
+    placed, total = counts["payments",], counts["payments",] + counts["unplaced_payments",]
+    found["cohort_coverage:market:all"] = _divided(placed, total), placed, total
     for dimension in ("category", "payment_method"):
         for member in market.members[dimension]:
             orders = counts["orders", dimension, member]
+            where = (dimension, member)
+            if any(
+                counts[f"{ledger}{index}", *where]
+                for ledger in ("cancelled_", "refunded_")
+                for index in ("orders", "units", "sales")
+            ):
+                found |= _ledgers(counts, dimension, member, where)
             if orders:
                 for index in ("orders", "units", "sales"):
                     value = counts[index, dimension, member]
@@ -442,6 +452,20 @@ def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
                 found[f"payments:{dimension}:{member}"] = _plain(payments, payments)
                 amount = counts["amount", dimension, member]
                 found[f"amount:{dimension}:{member}"] = _plain(amount, payments)
+    return found
+
+
+def _ledgers(counts: Counts, dimension: str, member: str, where: tuple) -> dict[str, Found]:
+    """Valid: placed less cancelled; net: less refunded too."""
+    found = {}
+    for name, less in (("valid", ("cancelled_",)), ("net", ("cancelled_", "refunded_"))):
+        left = {
+            index: counts[index, *where]
+            - sum(counts[f"{ledger}{index}", *where] for ledger in less)
+            for index in ("orders", "units", "sales")
+        }
+        for index, value in left.items():
+            found[f"{index}_{name}:{dimension}:{member}"] = _plain(value, left["orders"])
     return found
 
 

@@ -82,7 +82,11 @@ def _payment_values(market: Market, sums: Sums) -> Iterator[Expected]:
 
 
 def day_values(market: Market, sums: Sums) -> Iterator[Expected]:
-    """Gross values of a local day by when orders were placed; members with nothing are absent."""
+    """Values of a local day by when orders were placed; members with nothing are absent.
+
+    Valid is what was placed less what was cancelled, net less refunds too; of a member only where
+    there was any.
+    """
     yield from _three("market", "all", sums, "placed/", ORDERS)
     captured = sums.get("payments", 0)
     yield _count("payments", ("market", "all"), "count", captured, captured)
@@ -95,6 +99,17 @@ def day_values(market: Market, sums: Sums) -> Iterator[Expected]:
             prefix = f"{kind}/{member}/placed/"
             if any(sums.get(f"{prefix}{what}", 0) for what, _ in _THREE):
                 yield from _three(dimension, member, sums, prefix, ORDERS)
+            own_prefix = f"{kind}/{member}/"
+            if any(
+                sums.get(f"{own_prefix}{ledger}/{what}", 0)
+                for ledger in ("cancelled", "refunded")
+                for what, _ in _THREE
+            ):
+                yield from _less(dimension, member, sums, own_prefix)
+    yield from _less("market", "all", sums, "")
+    unplaced = sums.get("unplaced_payments", 0)
+    total = captured + unplaced
+    yield _ratio("cohort_coverage", ("market", "all"), "ratio", captured, total, total, PAYMENTS)
     for member in market.methods:
         own = sums.get(f"method/{member}/captured", 0)
         if own:
@@ -108,6 +123,19 @@ def _three(dimension: str, member: str, sums: Sums, prefix: str, basis: str) -> 
     for index, unit in _THREE:
         value = sums.get(f"{prefix}{index}", 0)
         yield Expected(index, dimension, member, unit, value, value, n, basis)
+
+
+def _less(dimension: str, member: str, sums: Sums, where: str) -> Iterator[Expected]:
+    n = [sums.get(f"{where}{name}/orders", 0) for name in ("placed", "cancelled", "refunded")]
+    for index, unit in _THREE:
+        placed, cancelled, refunded = (
+            sums.get(f"{where}{name}/{index}", 0) for name in ("placed", "cancelled", "refunded")
+        )
+        valid, net = placed - cancelled, placed - cancelled - refunded
+        left = n[0] - n[1]
+        yield Expected(f"{index}_valid", dimension, member, unit, valid, valid, left, ORDERS)
+        left -= n[2]
+        yield Expected(f"{index}_net", dimension, member, unit, net, net, left, ORDERS)
 
 
 def _count(index: str, where: tuple[str, str], unit: str, value: int, n: int) -> Expected:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.compile import VINTAGE_KIND
+from streams.flow.compile import SHOWN_KIND, VINTAGE_KIND
 from streams.flow.merged import DAY_KIND, HOUR, LENGTH_MS, MINUTE, MergedRecord
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
@@ -76,6 +76,10 @@ class MergedLog:
                 continue
             if kind == VINTAGE_KIND:
                 reason = "expectations: learnt from final hours, which are judged"
+                self._report.skip(MERGED, reason, stored.where)
+                continue
+            if kind == SHOWN_KIND:
+                reason = "days as they were published last: their values are judged"
                 self._report.skip(MERGED, reason, stored.where)
                 continue
             try:

@@ -54,7 +54,7 @@ def market(flow):
 
 def stored(flow):
     table = flow.tables[partition_of("PK", flow.partials_partitions)]
-    return [value for key, value in table.items() if key.startswith(b"s|PK|")]
+    return [value for key, value in table.items() if key.startswith(b"w|PK|")]
 
 
 def test_a_jump_is_told_live_then_confirmed_with_members_and_shown_as_active(flow):

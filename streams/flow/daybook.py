@@ -1,0 +1,120 @@
+"""What was shown of the days that are over: so that a revision is counted once, whoever publishes it.
+
+When a day has ended, the row behind its values is stored beside the publication that shows them. A
+cancel or refund days later is then a difference from that row, also for an owner that was not there
+when the day ended: kill -9 between the event and its publication costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from streams.index.indices import Entry
+from streams.index.ledgers import book_entries
+from streams.index.partials import Layout, Row, from_wire, to_wire
+
+SHOWN_DAYS_KEPT = 120
+"""Closed days whose revisions are remembered; they change only where inputs carry no arrival time."""
+
+
+class ShownRecord(msgspec.Struct, omit_defaults=True):
+    """Table record: the row behind a day's values as published, and how often each was revised."""
+
+    applied: int
+    row: list[int | str]
+    revisions: dict[str, int] = {}
+
+
+encode_shown = msgspec.msgpack.Encoder().encode
+decode_shown = msgspec.msgpack.Decoder(ShownRecord).decode
+Name = str
+"""``index:dimension:member``."""
+
+
+def name_of(entry: Entry) -> Name:
+    """Name of a value within its day."""
+    return f"{entry.name}:{entry.dimension}:{entry.member}"
+
+
+@dataclass(slots=True)
+class Shown:
+    """One day as published."""
+
+    applied: int
+    row: Row
+    revisions: dict[Name, int] = field(default_factory=dict)
+
+    def record(self) -> ShownRecord:
+        """Table record."""
+        return ShownRecord(self.applied, to_wire(self.row), self.revisions)
+
+
+class ShownDay(NamedTuple):
+    """What a publication shows of a day that is over, to be stored with it."""
+
+    day: int
+    shown: Shown
+
+
+class DayBook:
+    """The ended days of one market."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.days: dict[int, Shown] = {}
+        self._ended_before: int | None = None
+        self._expired: list[int] = []
+        self._entries: tuple[int, dict[Name, Entry]] | None = None
+
+    def restore(self, day: int, record: ShownRecord) -> None:
+        """Take over a day from the table; of several records the larger ``applied`` wins."""
+        known = self.days.get(day)
+        if known is None or record.applied > known.applied:
+            row = from_wire(record.row, self.layout.day_width)
+            self.days[day] = Shown(record.applied, row, dict(record.revisions))
+
+    def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
+        """Days before ``today`` that have ended and were not shown since; asked once a day."""
+        if self._ended_before is not None and today <= self._ended_before:
+            return set()
+        self._ended_before = today
+        return {day for day in days if first_open <= day < today and day not in self.days}
+
+    def revision(self, day: int, name: Name) -> int:
+        """How often a value of a day was revised."""
+        shown = self.days.get(day)
+        return 0 if shown is None else shown.revisions.get(name, 0)
+
+    def was(self, day: int, name: Name) -> Entry | None:
+        """A value as shown, None where it was not there."""
+        if self._entries is None or self._entries[0] != day:
+            entries = book_entries(self.layout, self.days[day].row)
+            self._entries = day, {name_of(entry): entry for entry in entries}
+        return self._entries[1].get(name)
+
+    def show(self, day: int, row: Row, revised: list[Name], applied: int) -> Shown | None:
+        """Note what is shown of an ended day from now on; what to store, None if nothing new."""
+        known = self.days.get(day)
+        if known is not None and known.row == row:
+            return None
+        revisions = {} if known is None else dict(known.revisions)
+        for name in revised:
+            revisions[name] = revisions.get(name, 0) + 1
+        self._entries = None
+        self.days[day] = Shown(applied, row[:], revisions)
+        return self.days[day]
+
+    def expire(self, first_open: int) -> None:
+        """Forget days that were closed long ago."""
+        limit = first_open - SHOWN_DAYS_KEPT
+        for day in [day for day in self.days if day < limit]:
+            del self.days[day]
+            self._expired.append(day)
+
+    def take_expired(self) -> list[int]:
+        """Days forgotten since the last call."""
+        expired, self._expired = self._expired, []
+        return expired
