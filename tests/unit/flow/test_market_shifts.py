@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from streams.flow.chunk import SourcePartition
 from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
 from streams.flow.shift_watch import FINAL, LIVE
 from streams.flow.wire import partition_of
 from streams.index.learning import WHOLE
 from streams.index.panes import MINUTE_MS
 from streams.publish.shifts import active_fields, shift_record
-from tests.support.flow_harness import Flow
+from tests.support.flow_harness import Flow, order
 from tests.unit.flow.test_usual import TEN, Shop, seeded
 
 ALL = ("market", "all")
@@ -105,14 +106,15 @@ def test_a_takeover_leaves_the_detectors_as_they_would_have_been(flow):
 
 
 def test_an_import_of_old_data_watches_nothing():
-    flow = Flow()
+    flow = new_flow()
     flow.now_ms = TEN + 400 * 86_400_000
-    seeded(flow)
-    shop = Shop(flow)
-    shop.open(TEN, 5)
-    flow.now_ms = TEN + 400 * 86_400_000
-    if not market(flow).live:
-        assert market(flow).shifts.done_until_ms == 0
+    for minute in range(10):
+        at_ms = TEN + minute * MINUTE_MS
+        flow.produce(SourcePartition("orders", 0), order(f"e{minute}", at_ms), at_ms)
+    flow.run()
+    assert flow.published["PK"].watched == []
+    assert not market(flow).live
+    assert market(flow).shifts.done_until_ms == 0
 
 
 def test_hours_of_a_shift_teach_nothing_until_it_has_become_the_level(flow):
