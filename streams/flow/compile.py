@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.history import HistoryBook
@@ -64,11 +65,17 @@ class PartitionCompile:
         sps: Mapping[str, Sequence[SourcePartition]],
         nonce: str,
         history: HistoryBook | None = None,
+        *,
+        topic_id: str = "",
     ) -> None:
-        """``history``: what ``ecindex.history`` holds; its reader goes on applying to it."""
+        """``history``: what ``ecindex.history`` holds; its reader goes on applying to it.
+
+        ``topic_id``: which incarnation of ``ecindex.partials`` this reads; empty: not known.
+        """
         self.partition = partition
         self.methodology = methodology
         self.nonce = nonce
+        self.topic_id = topic_id
         self.through = -1
         self.replay_through = -1
         """Largest partials offset that a table record contains: below it nothing is published."""
@@ -89,7 +96,10 @@ class PartitionCompile:
     # -- table -----------------------------------------------------------------------------------
 
     def recover(self, records: Mapping[bytes, bytes]) -> None:
-        """Take over merged slots and fence records of the table; the larger ``applied`` wins."""
+        """Take over merged slots and fence records of the table; the larger ``applied`` wins.
+
+        Raises RecoveryError when they are about another incarnation of the partials.
+        """
         best: dict[tuple[str, str, int], tuple[int, bytes]] = {}
         for key, value in records.items():
             kind, code, *rest = key.decode().split("|")
@@ -99,7 +109,9 @@ class PartitionCompile:
             if market is None:
                 continue
             if kind == FENCE_KIND:
-                market.take_fence(_decode_fence(value))
+                fence = _decode_fence(value)
+                self._check_topic(fence)
+                market.take_fence(fence)
                 self.replay_through = max(self.replay_through, market.floor_applied)
                 continue
             if kind == VINTAGE_KIND:
@@ -126,6 +138,15 @@ class PartitionCompile:
         for market in self.markets.values():
             market.recovered()
 
+    def _check_topic(self, fence: FenceRecord) -> None:
+        # Its offsets begin at 0 again: level 2 would take every new row for one it has applied, and
+        # wait with publishing until the new log is as long as the old one was.
+        if fence.partials_id and self.topic_id and fence.partials_id != self.topic_id:
+            raise RecoveryError(
+                f"partials-{self.partition}: the table is about topic id {fence.partials_id}, the "
+                f"topic has id {self.topic_id}: it was made anew; {NEW_EDITION}"
+            )
+
     def table_batch(self) -> TableBatch:
         """Merged slots changed since the last batch, and what they make garbage."""
         batch = TableBatch()
@@ -141,7 +162,7 @@ class PartitionCompile:
             for base in gone:
                 batch.writes += [(key.encode(), None) for key in self._table_keys.pop(base, ())]
             batch.tombstones += market.ledger.garbage
-            market.ledger.garbage = []
+            market.ledger.garbage = {}
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
@@ -160,6 +181,7 @@ class PartitionCompile:
         for day, shown in publication.shown:
             base = f"{SHOWN_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_shown(shown.record()))
+        record.partials_id = self.topic_id
         self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
         return batch
 
@@ -188,8 +210,14 @@ class PartitionCompile:
     def apply(self, chunk: Chunk) -> None:
         """Apply the records of a chunk, in order."""
         for position, (key, value) in enumerate(zip(chunk.keys, chunk.values, strict=True)):
-            if value is None or key is None:
-                continue  # a tombstone: the row is in a merged slot already
+            if key is None:
+                continue
+            if value is None:
+                # A tombstone: the row is in a merged slot already. Read at a takeover, it keeps the
+                # new owner from deleting once more all that was ever deleted.
+                for each in self.markets.values():
+                    each.ledger.garbage.pop(key, None)
+                continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
                 self._apply_mark(parsed.sp, decode_mark(value))

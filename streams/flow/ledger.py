@@ -6,7 +6,7 @@ slot, whatever the others do; the sum does not change by that, so cached sums st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.merged import (
@@ -19,7 +19,7 @@ from streams.flow.merged import (
     PANES_KEPT_MS,
     Merged,
 )
-from streams.flow.state import FOREVER_MS, LIVE, NEVER_MS, SlotKey
+from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, LocalDays
 from streams.index.partials import Layout, Row, add_into, sum_rows
@@ -43,6 +43,7 @@ class Ledger:
     """All rows of one market."""
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
+        self._code = market.code
         self.layout = Layout(market)
         self.local_days = LocalDays(market.time_zone)
         self._pane_ms = methodology.pane_ms
@@ -57,11 +58,13 @@ class Ledger:
         self._hour_sums: dict[int, Row] = {}
         self._opened: set[SlotId] = set()
         """Minutes and hours in which a row was open once: most of a small market's have none."""
-        self.garbage: list[bytes] = []
+        self.garbage: dict[bytes, None] = {}
         """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
         self.expired_rows = 0
-        """Rows that came for minutes and hours no longer kept; their days still count them."""
+        """Rows of hours and days that are no longer kept."""
         self.horizon_ms = NEVER_MS
+        self._first_day = NEVER_MS
+        """Number of the oldest day that is kept."""
         self.changed_panes: set[int] = set()
         self.changed_days: set[int] = set()
         self.first_ms: dict[str, int] = {}
@@ -83,10 +86,12 @@ class Ledger:
 
         ``news``: no acknowledged publication contains this record; the slot counts as changed.
         """
-        if self._is_merged(slot, sp):
-            self.garbage.append(key)
-            return
         live = slot.book == LIVE
+        if live:
+            self._begins(sp.topic, slot.slot)  # of a row that is no longer kept as well
+        if self._is_merged(slot, sp):
+            self.garbage[key] = None
+            return
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
@@ -108,7 +113,6 @@ class Ledger:
             self._opened |= {(MINUTE, minute_ms), (HOUR, slot.slot - slot.slot % HOUR_MS)}
             if news:
                 self.changed_panes.add(slot.slot)
-            self._begins(sp.topic, slot.slot)
         elif news:
             self.changed_days.add(slot.slot)
 
@@ -131,6 +135,9 @@ class Ledger:
 
     def _is_merged(self, slot: SlotKey, sp: SourcePartition) -> bool:
         if slot.book != LIVE:
+            if slot.slot < self._first_day:
+                self.expired_rows += 1
+                return True
             return self._contains((DAY_KIND, slot.slot), sp, 0)
         hour = slot.slot - slot.slot % HOUR_MS
         minute = slot.slot - slot.slot % MINUTE_MS
@@ -159,7 +166,7 @@ class Ledger:
             slots.discard(slot)
             rows = (self._open_panes if slot.book == LIVE else self._open_days)[slot.slot]
             open_row = rows.pop(sp)
-            self.garbage.extend(open_row.keys)
+            self.garbage.update(dict.fromkeys(open_row.keys))
             if slot.book == LIVE:
                 if not rows:
                     del self._open_panes[slot.slot]
@@ -230,6 +237,11 @@ class Ledger:
                 self._hour_sums[start_ms] = cached
         return cached
 
+    def hours_sum(self, hours: Iterable[int]) -> Row:
+        """Row of several hours."""
+        rows = [row for hour_ms in hours if (row := self.hour_sum(hour_ms)) is not None]
+        return sum_rows(rows, self.layout.live_width)
+
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)
         start_ms = slot_id[1]
@@ -298,16 +310,20 @@ class Ledger:
         if horizon_ms <= self.horizon_ms:
             return
         self.horizon_ms = horizon_ms
-        last_day = self.local_days.day_of(horizon_ms)
+        self._first_day = self.local_days.day_of(horizon_ms) - DAYS_KEPT
         limits = {
             MINUTE: horizon_ms - MINUTES_KEPT_MS,
             HOUR: horizon_ms - HOURS_KEPT_MS,
-            DAY_KIND: last_day - DAYS_KEPT,
+            DAY_KIND: self._first_day,
         }
         gone = [slot_id for slot_id in self.merged if slot_id[1] < limits[slot_id[0]]]
         for slot_id in gone:
             del self.merged[slot_id]
             yield slot_id
+        # The rows of source partitions that have not closed the slot go with what was merged of it:
+        # they alone would read as its value.
+        self._drop_open(LIVE, self._open_panes, limits[HOUR])
+        self._drop_open(DAY, self._open_days, limits[DAY_KIND])
         panes_limit = horizon_ms - PANES_KEPT_MS
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
@@ -320,3 +336,12 @@ class Ledger:
         ):
             for start in [start for start in sums if start < limit]:
                 del sums[start]
+
+    def _drop_open(
+        self, book: str, slots: dict[int, dict[SourcePartition, OpenRow]], limit: int
+    ) -> None:
+        for start in [start for start in slots if start < limit]:
+            for sp, open_row in slots.pop(start).items():
+                self._by_sp[sp].discard(SlotKey(self._code, book, start))
+                self.garbage.update(dict.fromkeys(open_row.keys))
+                self.expired_rows += 1

@@ -17,13 +17,14 @@ from streams.flow.merged import (
     MINUTES_KEPT_MS,
     PANES_KEPT_MS,
 )
-from streams.flow.progress import makes_live, topic_progress
+from streams.flow.progress import topic_progress
 from streams.flow.publication import Closing, Publication, Revision
 from streams.flow.shift_watch import FoundShift
 from streams.flow.state import NEVER_MS
 from streams.flow.usual import MarketUsual, Observed
 from streams.flow.vintages import Learnt
 from streams.flow.wire import MarkRecord
+from streams.index.changes import AGO_DAYS, CHANGES, HOURS, change_entries, hours_before
 from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
 from streams.index.ledgers import book_entries, cause_of
 from streams.index.measured import Usual, columns_of, demand_entries, usual_of, usual_of_day
@@ -60,6 +61,8 @@ class FenceRecord(msgspec.Struct, omit_defaults=True):
     days_until: int
     horizon: int
     journaled: int = NEVER_MS
+    partials_id: str = ""
+    """Incarnation of the partials topic that ``applied`` is an offset of; empty: not known."""
 
 
 class MarketCompile:
@@ -95,6 +98,9 @@ class MarketCompile:
         self.revised_after_final = 0
         self._sps = sps
         self._final_ms = NEVER_MS
+        self._horizon_ms = NEVER_MS
+        """What lies further behind it than rows are kept is no longer shown, and dropped as soon as
+        the publication that says so is acknowledged."""
         self._hours_until = NEVER_MS
         self._days_until = NEVER_MS
         self.floor_applied = -1
@@ -139,10 +145,11 @@ class MarketCompile:
             self._hours_until = fence.hours_until
             self._days_until = fence.days_until
             self._journaled_ms = fence.journaled
-            self.ledger.horizon_ms = fence.horizon
+            self._horizon_ms = fence.horizon
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication: it may not contain it."""
+        self._drop_expired()
         for (kind, start), merged in self.ledger.merged.items():
             if merged.applied <= self.floor_applied:
                 continue
@@ -168,7 +175,7 @@ class MarketCompile:
             first=dict(self.ledger.first_ms),
             hours_until=self._hours_until,
             days_until=self._days_until,
-            horizon=self.ledger.horizon_ms,
+            horizon=self._horizon_ms,
             journaled=self._journaled_ms,
         )
 
@@ -180,8 +187,8 @@ class MarketCompile:
     # -- marks -----------------------------------------------------------------------------------
 
     def note_live(self, mark: MarkRecord) -> None:
-        """Whether this mark shows the market's events arriving about now; once is enough."""
-        self.live = self.live or makes_live(mark, self.market.code)
+        """Whether this mark's writer has shown the market's events arriving about now, ever."""
+        self.live = self.live or self.market.code in mark.live
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold what this source partition's watermark has closed."""
@@ -194,7 +201,11 @@ class MarketCompile:
     def step(
         self, marks: Mapping[SourcePartition, MarkRecord], applied: int, now_ms: int
     ) -> Publication | None:
-        """Publication of the present state, or None when nothing is new."""
+        """Publication of the present state, or None when nothing is new.
+
+        To be called again only when the fence record of the last publication was acknowledged: what
+        retention drops now was closed in that one, and a new owner could not close it any more.
+        """
         moved = self._advance(marks)
         if not self.as_of_ms:
             return None
@@ -212,7 +223,7 @@ class MarketCompile:
         vintages = self._learn(told=told)
         days, shown = self._days(revisions, applied)
         closings = self._closings_again(after_final) + self._closings()
-        self._expire()  # not before: where as_of leaps, hours are closed and dropped in one step
+        self._expire()
         values = self._values()
         changed = self._differences(values, revisions)
         days += [value for closing in closings if closing.kind == "day" for value in closing.values]
@@ -303,10 +314,15 @@ class MarketCompile:
         return moved
 
     def _expire(self) -> None:
-        horizon_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        """Drop what the last publication no longer shows; where ``as_of`` leaps it closed it too."""
+        self._drop_expired()
+        known_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         if self.shifts.behind:  # its minutes are still to be read
-            horizon_ms = min(horizon_ms, self.shifts.done_until_ms + DAY_MS)
-        for slot_id in self.ledger.expire(horizon_ms):
+            known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
+        self._horizon_ms = max(self._horizon_ms, known_ms)
+
+    def _drop_expired(self) -> None:
+        for slot_id in self.ledger.expire(self._horizon_ms):
             self._expired.append(slot_id)
             self._final_revisions.pop(slot_id, None)
         self.book.expire(self._days_until)
@@ -337,6 +353,8 @@ class MarketCompile:
                 values += self._minute_values[window]
                 continue
             found = self._window(window, length_ms, spans)
+            if window in HOURS and self.live:
+                found += self._changes(window)
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
                 self._minutes_made_of[window] = made_of
@@ -351,7 +369,7 @@ class MarketCompile:
         """
         if end_ms <= NEVER_MS // 2:
             return NEVER_MS, NEVER_MS
-        return max(end_ms - length_ms, min(self.ledger.horizon_ms - kept_ms, end_ms)), end_ms
+        return max(end_ms - length_ms, min(self._horizon_ms - kept_ms, end_ms)), end_ms
 
     def _touches(self, start_ms: int, end_ms: int) -> bool:
         return any(start_ms <= pane < end_ms for pane in self.ledger.changed_panes)
@@ -372,6 +390,25 @@ class MarketCompile:
                     self._value(entry, window, texts[which], covers[which], "live", usual=usual)
                 )
         return values
+
+    def _changes(self, window: str) -> list[Value]:
+        """Orders up to the last whole hour against the same hours a day and a week earlier."""
+        orders, _ = self._topics()
+        end_ms = self.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
+        first_ms = self.ledger.first_hour_ms(orders)
+        if first_ms is None:
+            return []
+        covers: dict[str, float] = {}
+        found: dict[str, tuple[Row, Row] | None] = {}
+        for name, days in AGO_DAYS.items():
+            own, before = hours_before(self.usual.hours, end_ms, HOURS[window], days)
+            covers[name] = sum(hour_ms >= first_ms for hour_ms in before) / len(before)
+            rows = self.ledger.hours_sum(own), self.ledger.hours_sum(before)
+            found[name] = rows if covers[name] == 1 else None
+        return [
+            self._value(entry, window, rfc3339(end_ms), covers[entry.name], "live")
+            for entry in change_entries(self.ledger.layout, found)
+        ]
 
     def _measured(
         self, rows: list[Row], spans: list[Span], window: str
@@ -406,7 +443,9 @@ class MarketCompile:
         usual: Usual | None = None,
     ) -> Value:
         status, value = "ok", entry.value
-        if covered < COVERED_MIN and day is None:
+        if entry.name in CHANGES and covered < 1:
+            status = "filling"
+        elif covered < COVERED_MIN and day is None:
             status, value = "filling", None
         elif entry.measured and (usual is None or usual.warming):
             status = "warming"

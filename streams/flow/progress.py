@@ -28,10 +28,9 @@ def better_mark(old: MarkRecord | None, new: MarkRecord) -> MarkRecord:
     return old
 
 
-def makes_live(mark: MarkRecord, market: str) -> bool:
-    """Whether this mark shows the market's events arriving about now (an import's do not)."""
-    watermark_ms = mark.watermarks.get(market)
-    return watermark_ms is not None and watermark_ms >= mark.sent_at - LIVE_WITHIN_MS
+def shows_live(watermark_ms: int, now_ms: int) -> bool:
+    """Whether a market's events arrive about now (an import's do not)."""
+    return watermark_ms >= now_ms - LIVE_WITHIN_MS
 
 
 class Progress(NamedTuple):

@@ -18,6 +18,7 @@ from streams.flow.aside import Folded
 from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.progress import shows_live
 from streams.flow.state import NEVER_MS, SlotKey
 from streams.flow.wire import (
     MarkRecord,
@@ -67,6 +68,8 @@ class SourceLevel:
         self._unacknowledged: set[SlotKey] = set()
         """Slots whose row was sent since the last flush was built."""
         self._marked_steps: dict[int, list[int | None]] = {}
+        self._live: set[str] = set()
+        """Markets that a mark sent by this writer has shown live."""
         self._partition_of = {
             market: partition_of(market, partials_partitions) for market in methodology.markets
         }
@@ -154,7 +157,9 @@ class SourceLevel:
             if not every and steps == self._marked_steps.get(partition):
                 continue
             self._marked_steps[partition] = steps
-            mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms)
+            self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
+            live = sorted(self._live & own.keys())
+            mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms, live)
             found.append(Send(partition, key, encode_partial(mark)))
         return found
 

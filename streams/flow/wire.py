@@ -30,6 +30,8 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
 
     ``watermarks``: arrival watermark (ms) of each market of this partials partition that the prefix
     has seen. ``caught_up_at``: clock (ms) of the last fetch that showed nothing beyond ``through``.
+    ``live``: those of them that any mark of this writer has shown live; once is enough, and of a
+    writer's marks compaction keeps the last.
     """
 
     edition: int
@@ -37,6 +39,7 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     watermarks: dict[str, int]
     caught_up_at: int | None
     sent_at: int
+    live: list[str] = []
 
 
 class PartialKey(NamedTuple):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from streams.index import partials as col
 from streams.index.band import band
+from streams.index.changes import CHANGES
 from streams.index.demand import SCALE, demand_index, mix_shift
 from streams.index.indices import (
     ALL,
@@ -35,8 +36,8 @@ DEMAND = {
 }
 """Counted index -> its demand index."""
 DEMAND_DIMENSIONS = frozenset({MARKET, CATEGORY, REGION, CHANNEL})
-MEASURED = frozenset({*DEMAND.values(), "mix_shift"})
-"""Indices that have no meaning without an expectation: of a live market only."""
+MEASURED = frozenset({*DEMAND.values(), "mix_shift", *CHANGES})
+"""Indices against an expectation or an earlier window: of a live market only."""
 PAYMENT_DIMENSIONS = frozenset({MARKET, METHOD})
 _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
 

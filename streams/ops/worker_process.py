@@ -59,7 +59,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
 async def _discover(
     settings: Settings, edition: int, wait_s: float
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Partitions of every topic, once those that a worker needs are there, and the inputs' ids.
+    """Partitions of every topic, once those that a worker needs are there, and the ids that states hold.
 
     Waits for a broker that is not up yet. Raises OperationError.
     """
@@ -71,8 +71,9 @@ async def _discover(
         try:
             await admin.start()
             counts = await _await_topics(admin, settings, edition, wait_s)
-            inputs = (settings.topics.orders, settings.topics.payments)
-            identities = await topic_identities(admin, inputs)
+            topics = settings.topics
+            bound = (topics.orders, topics.payments, topics.partials)
+            identities = await topic_identities(admin, bound)
             return counts, {topic: found.topic_id for topic, found in identities.items()}
         except KafkaError as error:
             if monotonic_ms() > deadline_ms:

@@ -55,7 +55,9 @@ class IndexWorker:
         on_listening: Callable[[int], None] = lambda _port: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        """``partitions``, ``topic_ids``: of each input topic as the broker has it now.
+        """``partitions``: of each input topic; ``topic_ids``: of these and of the partials.
+
+        Both as the broker has them now.
 
         ``on_listening`` gets the metrics port.
         """
@@ -228,8 +230,7 @@ class IndexWorker:
         partials = self.settings.topics.partials
         throughs = {sp: runner.level.through for sp, runner in self._sources.items()}
         for partition, runner in self._markets.items():
-            floors = [market.floor_applied for market in runner.compiled.markets.values()]
-            throughs[SourcePartition(partials, partition)] = max(floors, default=-1)
+            throughs[SourcePartition(partials, partition)] = runner.compiled.replay_through
         try:
             await check_log_ends(self.settings.kafka, throughs)
         except KafkaError as error:
@@ -261,6 +262,7 @@ class IndexWorker:
             self._sps,
             nonce,
             self._history.book,
+            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
         )
         compiled.recover(dict(self._merged.recovered(sp.partition)))
         self._markets[sp.partition] = MarketsRunner(

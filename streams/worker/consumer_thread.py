@@ -33,6 +33,8 @@ logger = get_logger(__name__)
 _BEAT_S = 0.2
 _MAX_WAIT_MS = 500
 """Progress of an idle partition must renew well within out_of_order_ms."""
+_LEAVE_LIMIT_S = 5.0
+"""A stop that meets a rebalance waits for it, to leave the group; the other members may take long."""
 _COMMIT_LIMIT_S = 2.0
 """A commit is advisory; one that hangs must not delay a rebalance or a stop."""
 
@@ -91,6 +93,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             fetcher._proc_fetch_request = functools.partial(
                 self._on_fetch, fetcher, fetcher._proc_fetch_request
             )
+
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer and leave the group, so that the next owner need not wait."""
+        try:
+            await asyncio.wait_for(super().on_thread_stop(), _LEAVE_LIMIT_S)
+        except TimeoutError:
+            logger.warning("The group is not left: a rebalance takes longer than our stop may")
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _beat(self) -> None:

@@ -103,6 +103,14 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             clock=self._clock,
         )
 
+    def _on_rebalance_when_stopped(self) -> None:
+        """Do nothing: the consumer's thread stops its consumer, and leaves the group.
+
+        Faust closes it here, from the main loop, which is not its own: the connections are gone
+        before the group is left, so that the next owner waits for a session to end; and uvloop's
+        handles used from a second thread are a crash.
+        """
+
     def _on_assigned(self, sps: SourcePartitions) -> None:
         self.watchdog.on_recovery_started()
         self._hooks.on_assigned(sps)

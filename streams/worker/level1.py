@@ -70,6 +70,7 @@ class SourceRunner:
         )
         self._parts = parts
         self._changelog = changelog
+        self._rows_found: list[Send] = []
         self._recovered: list[asyncio.Future[int]] = []
         self._aside: list[asyncio.Future[int]] = []
         self._rows: list[asyncio.Future[int]] = []
@@ -85,11 +86,13 @@ class SourceRunner:
     # -- life ------------------------------------------------------------------------------------
 
     def recover(self, records: dict[bytes, bytes]) -> None:
-        """Rebuild the state and put the rows of its whole chain (sequence V2)."""
-        self._recovered = [self._put(send) for send in self.level.recover(records)]
+        """Rebuild the state; writes nothing yet: it may turn out to be of another log."""
+        self._rows_found = self.level.recover(records)
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
-        """Begin to send and to flush."""
+        """Begin to send and to flush, with the rows of the whole chain first (sequence V2)."""
+        self._recovered = [self._put(send) for send in self._rows_found]
+        self._rows_found = []
         name = f"level1-{self.sp}"
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
         self._task.add_done_callback(on_done)

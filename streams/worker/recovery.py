@@ -62,10 +62,14 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             )
             if self.should_stop:
                 raise ServiceStopped
-            if work.done() and work.exception() is not None:
+            if work.done() and not work.cancelled() and work.exception() is not None:
                 work.result()
             if again.done():
                 raise RebalanceAgain
+            if work.cancelled():
+                # Nobody cancelled us, so something below let a cancellation of its own out. Passed
+                # on, mode would end the recovery task with a line at info level.
+                raise Fatal(ExitCode.CRASHED, f"recovery: cancelled from within ({coro!r})")
             if not work.done():
                 reason = f"recovery: a broker call took longer than {timeout} s ({coro!r})"
                 raise Fatal(ExitCode.RECOVERY_STUCK, reason)

@@ -64,6 +64,7 @@ SIGNATURES = [
     (driver.AIOKafkaConsumerThread, "seek_to_committed", ""),
     (driver.AIOKafkaConsumerThread, "__post_init__", ""),
     (driver.AIOKafkaConsumerThread, "on_start", ""),
+    (driver.AIOKafkaConsumerThread, "on_thread_stop", ""),
     (driver.AIOKafkaConsumerThread, "call_thread", "fun args kwargs"),
     (driver.Consumer, "_new_consumer_thread", ""),
     (driver.Consumer, "_to_message", "tp record"),
@@ -76,6 +77,7 @@ SIGNATURES = [
     (driver.Consumer, "force_commit", "topics start_new_transaction"),
     (driver.Transport, "__init__", "args kwargs"),
     (App, "_new_transport", ""),
+    (App, "_on_rebalance_when_stopped", ""),
     (recovery.Recovery, "_wait", "coro timeout"),
     (recovery.Recovery, "_resume_streams", "generation_id"),
     (recovery.Recovery, "on_recovery_completed", "generation_id"),
@@ -137,6 +139,12 @@ CALLS = [
     (recovery.Recovery.on_recovery_completed, "consumer.perform_seek()", "positions before flow"),
     (recovery.Recovery._resume_streams, "consumer.perform_seek()", "positions before flow"),
     (App._on_partitions_revoked, "self.flow_control.clear", "queued chunks are dropped"),
+    (App._on_partitions_revoked, "self._on_rebalance_when_stopped()", "closes from another thread"),
+    (
+        App._on_partitions_assigned,
+        "self._on_rebalance_when_stopped()",
+        "closes from another thread",
+    ),
     (driver.Transport.create_consumer, "self.Consumer(", "our consumer class is used"),
 ]
 

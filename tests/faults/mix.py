@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from support.rig import Rig, now_ms, until
 from support.shop import shop
-from support.watchers import MetricsWatch, RedisWatch, ValuesWatch
+from support.watchers import LagWatch, MetricsWatch, RedisWatch, ValuesWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Mix:
         self.redis = RedisWatch(rig).start()
         self.values = ValuesWatch(rig).start()
         self.metrics = MetricsWatch(rig).start()
+        self.lag = LagWatch(rig).start()
         start_ms = now_ms() + 1_000
         made = await asyncio.to_thread(
             shop, plan.events, seed=self.seed, start_ms=start_ms, span_ms=int(plan.span_s * 1000)
@@ -141,6 +142,13 @@ class Mix:
         """O, P and V; figures of the run."""
         rig = self.rig
         lag_s = await rig.caught_up()
+        # In the judge's time the watcher has seen it too, unless the last fault came last of all.
+        recovered_s = await until(
+            lambda: self.lag.recovered_after(rig.last_fault_at), 60, "the lag being gone"
+        )
+        assert recovered_s < 60, (
+            f"P: lag 0 {recovered_s:.1f} s after the last fault\n" + rig.report()
+        )
         batch = await rig.assert_exact()
         violations = [each for watcher in rig.watchers for each in watcher.violations]
         assert not violations, "V:\n" + "\n".join(violations[:20]) + "\n" + rig.report()
@@ -148,12 +156,14 @@ class Mix:
             "seed": self.seed,
             "events": self.plan.events,
             "lag_s": round(lag_s, 1),
+            "recovered_s": round(recovered_s, 1),
+            "behind_s_max": round(max(behind_s for _, behind_s in self.lag.samples), 1),
             "outcomes": {
                 name: sum(counts[name] for counts in batch.outcomes.values())
                 for name in ("accepted", "duplicate", "too_late", "dead")
             },
             "exits": {w.name: [each.code for each in w.exits] for w in rig.workers},
-            "stalls_s": self.redis.stalls(),
+            "stalls_s_since": self.redis.stalls(),
             "redis_polls": self.redis.polls,
             "value_records": self.values.records,
             "scrapes": self.metrics.scrapes,

@@ -56,28 +56,32 @@ def readings(rig, market, since):
 @pytest.mark.parametrize("to_zero", [False, pytest.param(True, marks=pytest.mark.chaos)])
 async def test_orders_that_stop_show_as_a_falling_index(rig, to_zero):
     await produce(rig, 8, first=1 + to_zero)
-    stopped = time.monotonic()
+    stopped, stopped_ms = time.monotonic(), now_ms()
     rig.note("orders stop")
     span_s = 75 if to_zero else 12
     paying = asyncio.create_task(produce(rig, span_s, first=3 + to_zero, topics={PAYMENTS}))
-    before = max(n for _, _, n in readings(rig, "PK", stopped - 3) if n is not None)
-    assert before > 100
+
+    def before():
+        known = [n for _, as_of, n in readings(rig, "PK", stopped - 8) if as_of <= stopped_ms and n]
+        return known[-1]
 
     def fell():
-        return next(
-            (at for at, _, n in readings(rig, "PK", stopped) if n is not None and n < 0.9 * before),
-            None,
-        )
+        shown = readings(rig, "PK", stopped)
+        return next((at for at, as_of, n in shown if as_of > stopped_ms and n < before()), None)
 
     def zero():
         return next((at for at, _, n in readings(rig, "PK", stopped) if n == 0), None)
 
     falling_after_s = await until(fell, 60, "orders of the last minute falling")
+    assert before() > 100
     zero_after_s = await until(zero, 120, "orders of the last minute at 0") if to_zero else None
     shown = readings(rig, "PK", stopped)
     assert all(n is not None for _, _, n in shown), "an outage must not read as missing"
     await paying
-    print(f"fell by a tenth after {falling_after_s} s, read 0 after {zero_after_s} s")  # noqa: T201
+    print(f"fell after {falling_after_s:.1f} s, read 0 after {zero_after_s} s")  # noqa: T201
+    if to_zero:  # what issue 4 promises; not in every CI run, which others' load may delay
+        assert falling_after_s <= 10
+        assert zero_after_s <= 75
 
 
 async def test_a_broker_cut_off_reads_stale_and_never_zero(rig):

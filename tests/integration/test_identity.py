@@ -129,7 +129,12 @@ async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
     assert "the state includes offset 1000000, the log ends at" in words
 
 
-@pytest.mark.chaos  # fails in a full session; see the closing note
 async def test_partials_made_anew_are_refused(stopped):
-    await recreated(stopped, stopped.settings.topics.partials)
-    assert ".partials" in await refused(stopped)
+    topics = stopped.settings.topics
+    await recreated(stopped, topics.partials)
+    # Longer than the state includes, as other workers' rows make it: only the id tells.
+    async with stopped.producer() as producer:
+        for number in range(3_000):
+            await producer.send(topics.partials, b"", partition=number % topics.partials_partitions)
+        await producer.flush()
+    assert "the table is about topic id" in await refused(stopped)

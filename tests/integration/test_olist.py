@@ -27,6 +27,8 @@ COMPARED = {
     ("orders", "market"), ("units", "market"), ("sales", "market"), ("orders", "category"),
     ("units", "category"), ("sales", "category"), ("payments", "market"), ("amount", "market"),
     ("payments", "payment_method"), ("amount", "payment_method"),
+    ("orders_valid", "market"), ("units_valid", "market"), ("sales_valid", "market"),
+    ("orders_valid", "category"), ("units_valid", "category"), ("sales_valid", "category"),
 }  # fmt: skip
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import time
 
 import pytest
@@ -14,6 +16,7 @@ from support.kafka import (
     create_topic,
     delete_records,
     delete_topic,
+    group_members,
     produce,
 )
 from support.toys import Toys, read_all
@@ -70,6 +73,22 @@ async def test_two_workers_killed_and_frozen_are_exact(toys):
     toys.start("two")
     await producing
     await toys.assert_exact()
+
+
+async def test_a_worker_told_to_end_in_the_middle_of_a_rebalance_leaves_the_group(toys):
+    """As a member that is gone it would hold the next workers back until its session is over."""
+    await toys.create()
+    first, second = toys.start("one"), toys.start("two")
+    await toys.produce(1_000)
+    await until(lambda: toys.said("one", "recovered") and toys.said("two", "recovered"))
+    await toys.assert_exact()
+    heard = second.log_tail(500).count("it is rebalancing")
+    os.kill(first.pid, signal.SIGTERM)
+    await until(lambda: second.log_tail(500).count("it is rebalancing") > heard)
+    os.kill(second.pid, signal.SIGTERM)
+    for child in (first, second):
+        assert await asyncio.to_thread(child.wait, 20) == ExitCode.OK, child.log_tail(60)
+    assert await group_members(toys.stack.bootstrap, toys.name) == 0, second.log_tail(60)
 
 
 async def test_the_public_fetch_path_is_exact_too(toys):

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 PANE, GRACE, AHEAD = 30_000, 60_000, 60_000
-IMPORT_BACK_MS = 1_000 * DAY_MS
 _OFFSETS = (
     *(0, 0, 0, -1_000, -1_000, -PANE, -PANE, -2 * PANE, -GRACE, -GRACE),
     *(-GRACE - 1, -GRACE - PANE, 5_000, PANE, AHEAD, AHEAD + 1),
@@ -31,9 +30,11 @@ def event_for(
         return picks.choice(_POISON), world.now_ms, "poison"
     market = market or picks.choice(("AA", "AA", "BB"))
     arrived_ms = world.now_ms
-    if not plain and world.config.import_market and market == "BB":
+    imported = not plain and world.config.import_market and market == "BB"
+    if imported and not (world.config.import_goes_live and picks.random() < 0.2):
         # Of each import the records come about in order; the partitions drift apart.
-        drift = world.import_ms.setdefault(sp, arrived_ms - IMPORT_BACK_MS)
+        back_ms = world.config.import_back_days * DAY_MS
+        drift = world.import_ms.setdefault(sp, arrived_ms - back_ms)
         world.import_ms[sp] = arrived_ms = drift + picks.choice(_IMPORT_STEPS)
     offset = 0 if plain else picks.choice(_OFFSETS)
     occurred_ms = arrived_ms + offset

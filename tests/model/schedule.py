@@ -15,6 +15,7 @@ TICKS = (
     *(1, 1_000, 5_000, 10_000, 10_000, 30_000, 30_000, 30_000, 60_000, 60_000, 90_000, 120_000),
     *(10 * MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 70 * DAY_MS),
 )
+LEAPS = (HOUR_MS, DAY_MS, 70 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)
 SKEWS = (0, -1_000, -30_000, -HOUR_MS, HOUR_MS, 90_000, DAY_MS)
 
 
@@ -32,6 +33,8 @@ def draw(seed: int) -> Schedule:
     """
     picks = random.Random(seed)
     temper = picks.choice(("any", "any", "any", "level1", "level2", "level2"))
+    # Drawn apart, so that the rest of a seed's schedule is what it was before these were thought of.
+    leaps = random.Random(f"leaps {seed}")
     config = Config(
         partitions=1 if temper != "any" else picks.choice((1, 2)),
         partials_partitions=1 if temper != "any" else picks.choice((1, 2)),
@@ -39,6 +42,8 @@ def draw(seed: int) -> Schedule:
         import_market=picks.random() < 0.3,
         few_panes=picks.random() < 0.2,
         fast_clocks=picks.random() < 0.3,
+        import_back_days=leaps.choice((1_000, 1_000, 1_190, 1_300)),
+        import_goes_live=leaps.random() < 0.3,
     )
     weights = {
         "produce": 22,
@@ -62,6 +67,8 @@ def draw(seed: int) -> Schedule:
     indices = {"any": range(12), "level1": (0, 0, 0, 0, 1, 2), "level2": (0, 1, 2, 2, 2)}[temper]
     names, shares = list(weights), list(weights.values())
     ticks = TICKS[: picks.choice((9, 12, 14, 16, len(TICKS)))]
+    if leaps.random() < 0.2:  # as_of passes every retention within the schedule
+        ticks += LEAPS
     count = picks.choice((20, 40, 60, 90))
     drawn = picks.choices(names, shares, k=count)
     return Schedule(config, tuple(_action(name, picks, ticks, indices) for name in drawn))

@@ -14,7 +14,8 @@ from unittest.mock import patch
 from streams.flow import chain, fold, ledger, market, merged, progress, source
 from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
-from streams.flow.state import NEVER_MS, SlotKey
+from streams.flow.progress import shows_live
+from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,51 @@ def _forget_unacknowledged(original):
     return flush
 
 
+def _live_by_this_mark(self, mark) -> None:
+    watermark_ms = mark.watermarks.get(self.market.code, NEVER_MS)
+    self.live = self.live or shows_live(watermark_ms, mark.sent_at)
+
+
+def _never_pending(_self) -> int:
+    return FOREVER_MS
+
+
+def _write_under_one_key(original):
+    def write(self, batch, base: str, value: bytes) -> None:
+        self._written = 0
+        held = self._table_keys.get(base, set())
+        self._table_keys[base] = held - {f"{base}|{self.nonce}.1"}
+        original(self, batch, base, value)
+
+    return write
+
+
+def _expire_at_once(original):
+    def expire(self) -> None:
+        original(self)
+        self._drop_expired()
+
+    return expire
+
+
+def _begin_with_kept_rows(original):
+    def apply(self, slot: SlotKey, sp, through, row, key, *, news=True):
+        begun = dict(self.first_ms)
+        original(self, slot, sp, through, row, key, news=news)
+        if key in self.garbage:
+            self.first_ms = begun
+
+    return apply
+
+
+def _keep_open_rows(original):
+    def expire(self, horizon_ms: int):
+        yield from original(self, horizon_ms)
+        self._first_day = NEVER_MS
+
+    return expire
+
+
 SWITCHES = [
     Switch("contiguity guard off", "rule 2", glue="no_guard"),
     Switch(
@@ -262,6 +308,51 @@ SWITCHES = [
             patch.object(
                 market.MarketCompile, "_advance", _final_of_seen(market.MarketCompile._advance)
             )
+        ],
+    ),
+    Switch(
+        "caught up past the close of a day whose row waits",
+        "decision 0101",
+        patches=lambda: [patch.object(fold.SourceFold, "pending_days_close_ms", _never_pending)],
+    ),
+    Switch(
+        "one table key a writer",
+        "decision 0102",
+        patches=lambda: [
+            patch.object(
+                compile_module.PartitionCompile,
+                "_write",
+                _write_under_one_key(compile_module.PartitionCompile._write),
+            )
+        ],
+    ),
+    Switch(
+        "live by the mark at hand",
+        "decision 0103",
+        patches=lambda: [patch.object(market.MarketCompile, "note_live", _live_by_this_mark)],
+    ),
+    Switch(
+        "retention before its closing was acknowledged",
+        "decision 0104",
+        patches=lambda: [
+            patch.object(
+                market.MarketCompile, "_expire", _expire_at_once(market.MarketCompile._expire)
+            )
+        ],
+    ),
+    Switch(
+        "coverage from kept rows only",
+        "retention",
+        patches=lambda: [
+            patch.object(ledger.Ledger, "apply", _begin_with_kept_rows(ledger.Ledger.apply))
+        ],
+    ),
+    Switch(
+        "open rows outlive what was merged of their day",
+        "retention",
+        patches=lambda: [
+            patch.object(ledger.Ledger, "expire", _keep_open_rows(ledger.Ledger.expire)),
+            patch.object(ledger.Ledger, "_drop_open", lambda *_: None),
         ],
     ),
 ]

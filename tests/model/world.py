@@ -58,6 +58,9 @@ class Config:
     chain_length: int = 3
     import_market: bool = False
     """CreateTime for market BB: records carry their event's time, years ago."""
+    import_back_days: int = 1_000
+    import_goes_live: bool = False
+    """Some events of that market arrive now."""
     few_panes: bool = False
     payments: bool = True
     fast_clocks: bool = False

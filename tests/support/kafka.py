@@ -102,6 +102,18 @@ async def committed(bootstrap, group, topic):
     return {tp.partition: found.offset for tp, found in offsets.items() if tp.topic == topic}
 
 
+async def group_members(bootstrap, group):
+    """How many members the group's coordinator knows."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        (answer,) = await admin.describe_consumer_groups([group])
+    finally:
+        await admin.close()
+    ((_, _, _, _, _, members, *_),) = answer.groups
+    return len(members)
+
+
 async def commit(bootstrap, group, topic, offsets):
     """Set a group's committed offsets; it must have no members."""
     consumer = AIOKafkaConsumer(

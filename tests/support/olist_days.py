@@ -1,6 +1,7 @@
 """What Olist's tables say of each local day, by polars alone: nothing of streams/ is used.
 
-Orders, units and sales by the day of purchase and category; payments and amounts by the day of the
+Orders, units and sales by the day of purchase and category, gross and less what was cancelled;
+payments and amounts by the day of the
 order's purchase and method. Money in cents, exact: prices are read as text.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+DAY_GRACE_DAYS = 35
 METHODOLOGY = Path(__file__).parents[2] / "config/methodology.toml"
 
 
@@ -45,8 +47,17 @@ def members() -> tuple[set[str], dict[str, str]]:
 def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
     """(day, index, dimension, member) -> value, of everything that is not zero."""
     categories, methods = members()
+    times = ("order_approved_at", "order_delivered_carrier_date", "order_delivered_customer_date")
+    purchased = pl.col("order_purchase_timestamp")
     orders = table(directory, "orders").select(
-        "order_id", day=pl.col("order_purchase_timestamp").str.slice(0, 10)
+        "order_id",
+        day=purchased.str.slice(0, 10),
+        # A cancel counts where it came while the day was open, at the latest of the times known.
+        cancelled=(pl.col("order_status") == "canceled")
+        & (
+            pl.max_horizontal(purchased, *times).str.slice(0, 10).str.to_date()
+            <= purchased.str.slice(0, 10).str.to_date() + pl.duration(days=DAY_GRACE_DAYS)
+        ),
     )
     products = table(directory, "products").join(
         table(directory, "category_translation"), on="product_category_name", how="left"
@@ -92,6 +103,25 @@ def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
         put(index, "category", by_category, index)
     put("payments", "market", payments.group_by("day").agg(n=pl.len()), "n")
     put("amount", "market", payments.group_by("day").agg(n=pl.col("amount").sum()), "n")
+    cancelled = items.filter("cancelled")
+    lost = orders.filter("cancelled").group_by("day").agg(orders=pl.len())
+    lost = lost.join(
+        cancelled.group_by("day").agg(units=pl.len(), sales=pl.col("sales").sum()),
+        on="day",
+        how="left",
+    ).fill_null(0)
+    lost_by_category = cancelled.group_by("day", "member").agg(
+        orders=pl.col("order_id").n_unique(), units=pl.len(), sales=pl.col("sales").sum()
+    )
+    for dimension, frame in (("market", lost), ("category", lost_by_category)):
+        for row in frame.iter_rows(named=True):
+            for index in ("orders", "units", "sales"):
+                where = (dimension, row.get("member", "all"))
+                gross = found.get((row["day"], index, *where), 0)
+                found[row["day"], f"{index}_valid", *where] = gross - row[index]
+    for (day, index, dimension, member), value in list(found.items()):
+        if dimension == "market" and index in ("orders", "units", "sales"):
+            found.setdefault((day, f"{index}_valid", dimension, member), value)
     by_method = payments.group_by("day", "member").agg(
         payments=pl.len(), amount=pl.col("amount").sum()
     )

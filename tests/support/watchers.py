@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
+from support.oracle import CheckpointTail
 from support.rig import Rig
 
 
@@ -78,16 +79,20 @@ class RedisWatch(_Watcher):
                 self.samples.append((time.monotonic(), sample))
 
     def stalls(self):
-        """Market -> longest time in seconds for which its @as_of stood still (or was away)."""
-        longest: dict[str, float] = {}
+        """Market -> [longest time in seconds for which its @as_of stood still or was away, since]."""
+        longest: dict[str, tuple[float, float]] = {}
         since: dict[str, tuple[float, str]] = {}
         for at, sample in self.samples:
             for market, values in sample.items():
                 began, as_of = since.get(market, (at, values[0]))
                 if as_of != values[0] or market not in since:
-                    longest[market] = max(longest.get(market, 0.0), at - began)
+                    stall = (at - began, began - self.rig.began)
+                    longest[market] = max(longest.get(market, stall), stall)
                     since[market] = (at, values[0])
-        return {market: round(seconds, 1) for market, seconds in sorted(longest.items())}
+        return {
+            market: [round(seconds, 1), round(began, 1)]
+            for market, (seconds, began) in sorted(longest.items())
+        }
 
     def _see(self, market, fence, values, ttl_ms):
         if fence[0] is None or values[0] is None:
@@ -98,7 +103,8 @@ class RedisWatch(_Watcher):
             self.wrong(f"{market}: fence {version} after {self.high[market]}")
         if values[0] < self.as_of.get(market, values[0]):
             self.wrong(f"{market}: @as_of {values[0]} after {self.as_of[market]}")
-        if not 0 < ttl_ms <= 60_000:
+        # 0 is the last millisecond, -2 that it ended between two commands, -1 that it never will.
+        if ttl_ms == -1 or ttl_ms > 60_000:
             self.wrong(f"{market}: values expire in {ttl_ms} ms")
         self.high[market] = max(version, self.high.get(market, version))
         self.as_of[market] = max(values[0], self.as_of.get(market, values[0]))
@@ -211,3 +217,52 @@ class MetricsWatch(_Watcher):
                     self.wrong(f"{market}: on {scrape.url} and on {seen[-1][2]} at once")
             seen.append((scrape.asked, scrape.answered, scrape.url, as_of))
             del seen[:-400]
+
+
+class LagWatch(_Watcher):
+    """How far the checkpoints are behind the producer, in seconds, a few times a second.
+
+    The oracle P reads the log's end once nothing is produced any more; this one tells the same
+    while events keep coming: how old the oldest event is that no checkpoint includes.
+    """
+
+    STEADY_S = 2.0
+    """Behind by less is no lag: a checkpoint is written once a second, and takes its time."""
+
+    def __init__(self, rig):
+        super().__init__(rig)
+        self.samples: list[tuple[float, float]] = []
+        """(monotonic, seconds behind)."""
+        self._waiting: dict[tuple[str, int], deque[tuple[float, int]]] = defaultdict(deque)
+        """Of each source partition: (when it was produced, log end with it) of what lacks."""
+
+    async def _run(self):
+        async with CheckpointTail(self.rig) as tail:
+            while True:
+                self._look(tail.through)
+                await asyncio.sleep(0.1)
+                await tail.read()
+
+    def _look(self, through):
+        now = time.monotonic()
+        behind_s = 0.0
+        for sp, end in self.rig.produced.items():
+            waiting = self._waiting[sp]
+            if not waiting or waiting[-1][1] != end:
+                waiting.append((now, end))
+            while waiting and waiting[0][1] <= through.get(sp, -1) + 1:
+                waiting.popleft()
+            if waiting:
+                behind_s = max(behind_s, now - waiting[0][0])
+        self.samples.append((now, behind_s))
+
+    def recovered_after(self, since):
+        """Seconds from ``since`` until the lag was gone; None when it never was."""
+        return next(
+            (
+                at - since
+                for at, behind_s in self.samples
+                if at >= since and behind_s < self.STEADY_S
+            ),
+            None,
+        )

@@ -105,6 +105,13 @@ def never_away():
     stops.Presence.away_ms = lambda _self: None
 
 
+def keeps_markets():
+    """A publisher that lost a market goes on to renew it in Redis with what it knows."""
+    from streams.publish import redis_store
+
+    redis_store.RedisStore.drop = lambda _self, _market: None
+
+
 PATCHES = {
     each.__name__: each
     for each in (
@@ -115,6 +122,7 @@ PATCHES = {
         lost_chunks,
         believes_commits,
         never_away,
+        keeps_markets,
     )
 }
 

@@ -1,5 +1,8 @@
 """Level 2 of a partition: tables, takeovers, zombies, what may be published when."""
 
+import pytest
+
+from streams.flow.chain import RecoveryError
 from streams.flow.compile import PartitionCompile
 from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
@@ -50,6 +53,49 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     assert [v.value for v in publication.values] == [v.value for v in newer.values]
 
 
+def test_a_table_about_partials_that_were_made_anew_is_refused():
+    # By the id, not by the end of the log: other workers' rows may have made that long again.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    own(flow).topic_id = "first"
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    flow.step(partition)
+    table = dict(flow.tables[partition])
+
+    def heir(topic_id):
+        return PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir", topic_id=topic_id)
+
+    for same in ("first", ""):
+        heir(same).recover(table)
+    with pytest.raises(RecoveryError, match=r"id first, the topic has id second.*raise `edition`"):
+        heir("second").recover(table)
+
+
+def test_a_new_owner_deletes_nothing_that_was_deleted_already():
+    # With each takeover it grew: every row of the log once more, for every record of it.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    for name in ("a", "b"):  # two records under one key
+        fold_and_send(flow, (order(name, T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.now_ms += HOUR_MS
+    fold_and_send(flow, (order("closes it", flow.now_ms), flow.now_ms))
+    log = flow.partials[partition]
+    flow.apply(partition)
+    batch = own(flow).table_batch()
+    assert len(batch.tombstones) == len(set(batch.tombstones)) == 1
+
+    table = {key: value for key, value in batch.writes if value is not None}
+    for deleted in (False, True):
+        heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+        heir.recover(table)
+        heir.apply(log.chunk(("p", partition), 0))
+        assert heir.table_batch().tombstones == ([] if deleted else batch.tombstones)
+        log.append(None, flow.now_ms, batch.tombstones[0])
+
+
 def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
@@ -78,7 +124,7 @@ def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
 
 def test_a_market_is_live_by_any_mark_not_only_by_the_best():
     # Compaction keeps the last mark of each writer: which of them is met first must not matter.
-    old = MarkRecord(1, 5, {"PK": T0}, T0, T0)  # of now, when it was sent
+    old = MarkRecord(1, 5, {"PK": T0}, T0, T0, ["PK"])  # of now, when it was sent
     best = MarkRecord(1, 5, {"PK": T0}, T0 + 2 * HOUR_MS, T0 + 2 * HOUR_MS)
     for order_of_marks in ([old, best], [best, old]):
         flow = Flow(partitions=1)

@@ -7,6 +7,8 @@ import json
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.source import SourceLevel
+from streams.flow.wire import decode_mark
+from streams.index.panes import HOUR_MS
 from tests.support.flow_harness import METHODOLOGY, order
 
 SP = SourcePartition("orders", 0)
@@ -57,3 +59,28 @@ def test_being_caught_up_past_a_step_is_marked_at_once_everywhere():
     everywhere = len(level.marks(0, T0 + LAG))
     assert level.marks(0, T0 + LAG + STEP - 1, every=False) == []
     assert len(level.marks(0, T0 + LAG + STEP, every=False)) == everywhere
+
+
+def live_in(sends):
+    return {market for send in sends for market in decode_mark(send.value).live}
+
+
+def test_the_last_mark_of_a_writer_says_what_any_of_its_marks_has_shown_live():
+    # Compaction keeps the last one only, and level 2 may have been away meanwhile.
+    level = level_with(T0)
+    assert live_in(level.marks(T0 + HOUR_MS, None)) == {"PK"}
+    assert live_in(level.marks(T0 + 1_000 * HOUR_MS, None)) == {"PK"}
+
+
+def test_an_import_is_not_shown_live():
+    level = level_with(T0)
+    assert live_in(level.marks(T0 + HOUR_MS + 1, None)) == set()
+
+
+def test_a_mark_that_was_not_sent_has_shown_nothing():
+    # Level 2, and an audit of the log, could not know of it.
+    level = level_with(T0 - HOUR_MS)
+    level.marks(T0 + HOUR_MS, None)
+    take(level, T0 - HOUR_MS + 1)
+    assert level.marks(T0, None, every=False) == []
+    assert live_in(level.marks(T0 + HOUR_MS, None)) == set()

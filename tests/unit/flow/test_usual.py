@@ -285,6 +285,37 @@ def test_what_is_said_of_a_member_moves_that_member_alone(flow):
     )
 
 
+def test_changes_compare_whole_hours_with_the_same_hours_before(flow):
+    shop = Shop(flow)
+    start = HOURS.hours_of(DAY).start + 20 * HOUR_MS
+    shop.open(start, 60)
+    shop.open(start + 24 * HOUR_MS, 60, times=1.5)
+    shop.open(start + 25 * HOUR_MS, 2)
+    day = flow.value("PK", "change_day:market:all:1h")
+    assert day.as_of == rfc3339(start + 25 * HOUR_MS)
+    assert day.value == pytest.approx(0.5, abs=0.02)
+    hours = compiled(flow).markets["PK"].ledger.hour_sum
+    now, before = (hours(start + ago * HOUR_MS)[0] for ago in (24, 0))
+    assert (day.value, day.observed, day.status) == ((now - before) / before, now, "ok")
+    assert flow.value("PK", "change_day:category:mobiles_tablets:1h").value == day.value
+    books = flow.value("PK", "change_day:category:books:1h")
+    assert (books.value, books.status) == (None, "no_data")
+    week = flow.value("PK", "change_week:market:all:1h")
+    assert (week.value, week.status, week.covered) == (None, "filling", 0.0)
+    long = flow.value("PK", "change_day:market:all:24h")
+    assert (long.value, long.status) == (None, "filling")
+    assert 0 < long.covered < 1
+
+
+def test_where_clocks_change_the_same_local_hour_is_compared():
+    london = LocalHours("Europe/London")
+    noon = london.hours_of(day_number("2026-10-26")).start + 12 * HOUR_MS
+    assert noon - london.days_before(noon, 1) == 24 * HOUR_MS
+    sunday = london.hours_of(day_number("2026-10-25")).stop - 12 * HOUR_MS
+    assert sunday - london.days_before(sunday, 1) == 25 * HOUR_MS
+    assert noon - london.days_before(noon, 7) == 169 * HOUR_MS
+
+
 def test_a_seed_of_another_market_changes_nothing(flow):
     seeded(flow, market="BD")
     Shop(flow).open(TEN, 30)

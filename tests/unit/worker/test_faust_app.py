@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from faust import streams as faust_streams
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import CrashingSupervisor
 
+from streams.worker import consumer_thread
 from streams.worker.consumer import _ReadOffsets
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.faust_app import AppSettings, Hooks, create_faust_app
@@ -75,6 +79,25 @@ def test_nothing_is_published_once_the_process_ends(make):
     assert app.may_publish
     app.switch.trip(Fatal(ExitCode.NO_PROGRESS, "planted"))
     assert not app.may_publish
+
+
+async def test_a_rebalance_that_meets_the_stop_leaves_the_consumer_to_its_own_thread(make):
+    """Faust closed it from the main loop: no LeaveGroup, and one loop's handles in two threads."""
+    app = make()
+    app.consumer.close = lambda: pytest.fail("the consumer was closed by the main loop")
+    app._stopped.set()
+    await app._on_partitions_revoked({TP("orders", 0)})
+    await app._on_partitions_assigned({TP("orders", 0)}, 2)
+
+
+async def test_a_stop_does_not_wait_for_a_rebalance_for_ever(monkeypatch):
+    async def others_take_their_time(self):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(consumer_thread, "_LEAVE_LIMIT_S", 0.01)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_thread_stop", others_take_their_time)
+    thread = object.__new__(consumer_thread.ChunkConsumerThread)
+    await asyncio.wait_for(thread.on_thread_stop(), 5)
 
 
 def test_an_agent_has_its_name_its_bound_and_no_second_life(make):

@@ -38,6 +38,19 @@ async def test_an_error_in_the_call_comes_out(recovery):
         await recovery._wait(fail())
 
 
+async def test_a_cancellation_from_within_comes_out_as_a_crash(recovery):
+    """Passed on it would end the recovery task without a word, and the worker would wait for ever."""
+
+    async def stop_a_client():
+        task = asyncio.create_task(asyncio.sleep(60))
+        task.cancel()
+        await task
+
+    with pytest.raises(Fatal, match="cancelled from within") as raised:
+        await recovery._wait(stop_a_client(), timeout=5)
+    assert raised.value.code == ExitCode.CRASHED
+
+
 async def test_the_next_rebalance_interrupts_it(recovery):
     cancelled = asyncio.Event()
 

@@ -1,0 +1,105 @@
+"""Scripts: a world, the verbs that drive it, and each script with its rule in force and off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.model.oracle import Violation
+from tests.model.switches import BY_NAME, patched
+from tests.model.workers import Worker
+from tests.model.world import Config, World
+from tests.support.events import encoded
+from tests.support.flow_harness import order, payment
+
+PANE = 30_000
+SCRIPTED: set[str] = set()
+"""Switches that a script shows to be caught."""
+
+
+class Stage:
+    """A world and the verbs of the scripts."""
+
+    def __init__(self, off: frozenset[str] = frozenset(), **config) -> None:
+        self.world = World(Config(**config), off)
+
+    def tick(self, length_ms: int) -> None:
+        self.world.now_ms += length_ms
+
+    def owner(self, name: str) -> Worker:
+        return next(w for w in self.world.owners if self.world.name(w).startswith(f"{name}@"))
+
+    def produce(
+        self, name: str, event_id: str, ago_ms: int = 0, *, market: str = "AA", **more
+    ) -> None:
+        """An event that occurred ``ago_ms`` before it arrives; it arrives now unless said otherwise."""
+        world = self.world
+        arrived_ms = more.pop("arrived_ms", world.now_ms)
+        sp = next(sp for sp in world.sps if str(sp) == name)
+        build = payment if sp.topic == "payments" else order
+        event = build(event_id, arrived_ms - ago_ms, market=market, currency=market[0] * 3, **more)
+        record = world.sources[sp].append(None, encoded(event), arrived_ms)
+        world.oracle.source_appended(sp, record)
+
+    def go(
+        self, worker: Worker, until: str, *, size: int = 1_000, lands: bool = True, **wants
+    ) -> None:
+        """Steps of the worker until what it has just done begins with ``until``."""
+        worker.size = size
+        worker.wants_partials = wants.get("partials", True)
+        worker.wants_flush = wants.get("flush", True)
+        for _ in range(60):
+            assert worker.step(lands=lands), f"waits after {worker.done}"
+            if worker.done.startswith(until):
+                return
+        raise AssertionError(f"never {until!r}; last {worker.done!r}")
+
+    def land(self, worker: Worker, log: str, count: int = 1_000) -> None:
+        name = next(name for name in worker.producer.queues if name.startswith(log))
+        worker.producer.land(name, count)
+
+    def rest(self, *names: str) -> None:
+        """Source partitions or level 2 run until there is nothing left to do."""
+        for name in names:
+            self.world.rest(self.owner(name))
+
+    def kill(self, worker: Worker) -> Worker:
+        """Nothing more of it lands; its heir."""
+        worker.producer.queues.clear()
+        worker.die(0)
+        return self._replace(worker)
+
+    def pause(self, worker: Worker) -> Worker:
+        """It may go on later; its heir."""
+        self.world.zombies.append(worker)
+        return self._replace(worker)
+
+    def _replace(self, worker: Worker) -> Worker:
+        at = self.world.owners.index(worker)
+        self.world.owners[at] = heir = self.world.heir(worker)
+        return heir
+
+    def compact(self) -> None:
+        for log in (*self.world.partials, *self.world.checkpoints.values(), *self.world.tables):
+            log.compact(log.end, tombstones=True)
+
+    def finish(self) -> None:
+        self.world.finish()
+
+
+def held(script: Callable[[Stage], None], off: str | None, **config) -> None:
+    """The script ends exact, or with the rule off in a violation."""
+    switch = BY_NAME[off] if off is not None else None
+    with patched(switch) as flags:
+        if switch is None:
+            script(Stage(flags, **config))
+            return
+        with pytest.raises(Violation):
+            script(Stage(flags, **config))
+
+
+def both(*rules: str):
+    """Once with all rules in force, and once with each of these off."""
+    SCRIPTED.update(rules)
+    return pytest.mark.parametrize("off", [None, *rules], ids=["exact", *rules])
