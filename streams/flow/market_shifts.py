@@ -7,7 +7,7 @@ pages nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import UsualRow
 from streams.index.panes import MINUTE_MS, LocalDays
 from streams.index.partials import Row
+from streams.index.season import PRIOR_ORDERS
 from streams.index.shift_budget import ShiftRules
 from streams.index.shift_clock import DRIFT
 from streams.index.shift_series import PAYMENT_FAILURE, WatchedSeries
@@ -86,6 +87,8 @@ class KeptShift(msgspec.Struct):
     relevelled_at: int = 0
     ratio: int = 0
     """Of the new level to the old, in units of 1 / SCALE, once it was adopted."""
+    parts: list[tuple[str, str, int]] = []
+    """Of a shift of the total, once adopted: (dimension, member, its ratio by the total's)."""
 
 
 class ShiftsRecord(msgspec.Struct):
@@ -253,9 +256,10 @@ class MarketShifts:
         """Shifts that have become the new level before ``before_ms``."""
         before = before_ms // MINUTE_MS
         return [
-            Relevel(scope_of(kept.dimension, kept.member), kept.start * MINUTE_MS, kept.ratio)
+            Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
             for kept in self.kept
             if kept.ratio and kept.relevelled_at <= before
+            for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
         ]
 
     def _keep(self, found: list[FoundShift]) -> None:
@@ -299,14 +303,35 @@ class MarketShifts:
                 if (series.dimension, series.member) == (kept.dimension, kept.member)
             )
             adopt_at = _whole_hours(kept.start) + RELEVEL_MINUTES
-            observed, expected = self._sums(adopt_at - MINUTES_BACK, adopt_at)[at]
+            sums = self._sums(adopt_at - MINUTES_BACK, adopt_at)
+            observed, expected = sums[at]
             scope = scope_of(kept.dimension, kept.member)
             relevel = relevel_of(scope, kept.start * MINUTE_MS, observed, expected)
             kept.relevelled_at = adopt_at
             if relevel is not None:
                 kept.ratio = relevel.ratio
                 kept.end = adopt_at
+                if scope == WHOLE:
+                    self._adopt_members(kept, sums)
             self.written = False
+
+    def _adopt_members(self, total: KeptShift, sums: Sequence[tuple[int, int]]) -> None:
+        """Adopt what each member did while the total shifted: not all need have shifted alike.
+
+        A relevel of the total multiplies every column, so a member's is relative to it; one with few
+        events is taken to have gone along.
+        """
+        ratio = total.ratio / SCALE
+        for series, (observed, expected) in zip(self.watch.series, sums, strict=True):
+            if series.dimension in (MARKET, PAYMENT_FAILURE):
+                continue
+            own = (observed + PRIOR_ORDERS * ratio) / (expected / SCALE + PRIOR_ORDERS)
+            total.parts.append(
+                (series.dimension, series.member, max(1, round(own / ratio * SCALE)))
+            )
+            going = self._going(series.dimension, series.member)
+            if going is not None:
+                going.end = going.relevelled_at = total.relevelled_at
 
 
 def scope_of(dimension: str, member: str) -> Scope:

@@ -8,6 +8,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
 from streams.flow.shift_watch import FINAL, LIVE
 from streams.flow.wire import partition_of
+from streams.index.demand import SCALE
 from streams.index.learning import WHOLE
 from streams.index.panes import MINUTE_MS
 from streams.publish.shifts import active_fields, shift_record
@@ -140,3 +141,45 @@ def test_what_is_stored_says_where_to_go_on(flow):
     shifts = market(flow).shifts
     assert decode_shifts(record).watch.done_until == shifts.watch.done_until
     assert shifts.done_until_ms < TEN + 10 * MINUTE_MS
+
+
+def test_a_lasting_shift_is_adopted_and_each_member_by_what_it_did(flow):
+    parts = {"books": 6.0, "computing": 1.0}
+    shifts = market(flow).shifts
+    position = {
+        (series.dimension, series.member): at for at, series in enumerate(shifts.watch.series)
+    }
+
+    def sums(first, until):
+        found = [(0, 0)] * len(position)
+        found[position[ALL]] = (20_000, 10_000 * SCALE)
+        for member, times in parts.items():
+            found[position["category", member]] = (round(2_000 * times), 2_000 * SCALE)
+        return found
+
+    start = 1_000_000
+    shifts._sums = sums
+    shifts.watch.done_until = -(-start // 60) * 60 + RELEVEL_MINUTES
+    books = KeptShift("category", "books", 3, "fast", start, start + 4)
+    shifts.kept = [KeptShift(*ALL, 1, "fast", start, start + 5), books]
+    shifts._adopt()
+    now_ms = shifts.done_until_ms
+    assert shifts.relevels(now_ms - MINUTE_MS) == []
+    found = {one.scope: one.ratio / SCALE for one in shifts.relevels(now_ms)}
+    assert found[WHOLE] == 2.0
+    # what a column is multiplied by is the product
+    assert found["category", "books"] * 2.0 == pytest.approx(6.0, rel=0.02)
+    assert found["category", "computing"] * 2.0 == pytest.approx(1.0, rel=0.02)
+    assert found["category", "entertainment"] == pytest.approx(1.0)
+    assert books.end == shifts.watch.done_until
+    assert shifts.kept[0].end == shifts.watch.done_until
+
+
+def test_an_outage_is_never_the_new_level(flow):
+    shifts = market(flow).shifts
+    shifts._sums = lambda first, until: [(0, 10_000 * SCALE)] * len(shifts.watch.series)
+    shifts.watch.done_until = 1_000_000 + RELEVEL_MINUTES
+    shifts.kept = [KeptShift(*ALL, 1, "fast", 1_000_000 - 60, 1_000_000)]
+    shifts._adopt()
+    assert shifts.relevels(shifts.done_until_ms) == []
+    assert [one.end_ms for one in shifts.shifted(shifts.done_until_ms)] == [None]
