@@ -68,6 +68,9 @@ class EarlyDay(NamedTuple):
 class Usual(Protocol):
     """Expectations of a market, as ``flow.usual.MarketUsual`` reads them."""
 
+    version: int
+    """Counts what changes an expectation that was read before."""
+
     def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
         """Expectation of ``[start_ms, end_ms)`` by the columns of a live row; None: unknown."""
 
@@ -124,7 +127,7 @@ class MarketShifts:
         self._usual = usual
         self._early = early
         self._days_until = 0
-        self._tried: tuple[int, int] | None = None
+        self._tried: tuple[int, int, int] | None = None
         self._shown: list[SeriesStatus] | None = None
         self._empty: Row = [0] * ledger.layout.live_width
 
@@ -181,7 +184,7 @@ class MarketShifts:
         return self._shown
 
     def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
-        tried = (minutes.start, minutes.stop)
+        tried = (minutes.start, minutes.stop, self._usual.version)
         if tried == self._tried and not changed:
             return []
         self._tried = tried
