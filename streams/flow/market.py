@@ -414,16 +414,23 @@ class MarketCompile:
         self, rows: list[Row], spans: list[Span], window: str
     ) -> list[tuple[Entry, Usual | None]]:
         """Entries of a window with what is usual; of a live market the demand indices too."""
-        layout = self.ledger.layout
-        entries = list(live_entries(layout, *rows))
+        entries = list(live_entries(self.ledger.layout, *rows))
+        usual = self._usual_of(entries, spans, window)
+        measured = demand_entries(entries, usual) if self.live else ()
+        return [*zip(entries, usual, strict=True), *measured]
+
+    def _usual_of(
+        self, entries: list[Entry], spans: list[Span], window: str
+    ) -> Sequence[Usual | None]:
+        """What is usual for each entry; of a market that is not live nothing is."""
         if not self.live:
-            return [(entry, None) for entry in entries]
+            return [None] * len(entries)
         orders, payments = (
             self.usual.of_span(max(span[0], self.ledger.first_ms.get(topic, span[1])), span[1])
             for topic, span in zip(self._topics(), spans, strict=True)
         )
-        usual = usual_of(entries, layout, self._noise_columns, orders, payments, window)
-        return [*zip(entries, usual, strict=True), *demand_entries(entries, usual)]
+        layout = self.ledger.layout
+        return usual_of(entries, layout, self._noise_columns, orders, payments, window)
 
     def _covered(self, topic: str, span: Span, length_ms: int) -> float:
         start_ms, end_ms = span
@@ -641,9 +648,9 @@ class MarketCompile:
         span = self._span(end_ms, HOUR_MS, HOURS_KEPT_MS)
         covers = {topic: self._covered(topic, span, HOUR_MS) for topic in self._topics()}
         orders, payments = self._topics()
-        entries = _with_something(live_entries(self.ledger.layout, row, row))
-        usual = self._measured([row, row], [span, span], "1h")
-        known = {(entry.name, entry.dimension, entry.member): own for entry, own in usual}
+        entries = list(live_entries(self.ledger.layout, row, row))
+        usual = self._usual_of(entries, [span, span], "1h")
+        kept = _with_something(entries)
         values = [
             self._value(
                 entry,
@@ -652,9 +659,10 @@ class MarketCompile:
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
                 revision=self._final_revisions.get((HOUR, start_ms), 0),
-                usual=known[entry.name, entry.dimension, entry.member],
+                usual=own,
             )
-            for entry in entries
+            for entry, own in zip(entries, usual, strict=True)
+            if entry.dimension == MARKET or (entry.dimension, entry.member) in kept
         ]
         return Closing("hour", start_ms, end_ms, values)
 
@@ -681,15 +689,9 @@ class MarketCompile:
         return values
 
 
-def _with_something(entries: Iterable[Entry]) -> list[Entry]:
-    """Without members of which nothing was counted: of a wide market's quiet hour that is most."""
-    found = list(entries)
-    members = {(each.dimension, each.member) for each in found if each.observed}
-    return [
-        each
-        for each in found
-        if each.dimension == MARKET or (each.dimension, each.member) in members
-    ]
+def _with_something(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """Members of which something was counted: of a wide market's quiet hour that is few."""
+    return {(each.dimension, each.member) for each in entries if each.observed}
 
 
 def _differs(old: Value, new: Value) -> bool:

@@ -63,14 +63,22 @@ class Observed(NamedTuple):
 class MarketUsual:
     """Vintages of one market."""
 
-    def __init__(self, market: Market, ledger: Ledger, events: Sequence[Factor] = ()) -> None:
+    def __init__(self, market: Market, ledger: Ledger) -> None:
         self.hours = LocalHours(market.time_zone)
         self.table = SeriesTable(ledger.layout)
         self.held: dict[int, Held] = {}
         self.history = MarketHistory()
         self.version = 0
         """Counts what changes an expectation that was read before."""
-        self._events = list(events)
+        self._events = [
+            Factor(
+                (event.dimension, event.member),
+                self.hours.hours_of(event.first).start,
+                self.hours.hours_of(event.end).start,
+                None if event.factor is None else round(event.factor * SCALE),
+            )
+            for event in market.events
+        ]
         """Factors of methodology.toml; what was said since counts more."""
         self._width = ledger.layout.live_width
         self._history_seen = 0

@@ -11,8 +11,8 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -40,6 +40,17 @@ def slug(text: str) -> str:
     return _NOT_SLUG.sub("_", plain).strip("_")
 
 
+class Event(NamedTuple):
+    """An event of the calendar in one market: local days ``[first, end)``, numbers since 1970."""
+
+    dimension: str
+    member: str
+    first: int
+    end: int
+    factor: float | None
+    """None: of unknown size."""
+
+
 class _Method(msgspec.Struct, forbid_unknown_fields=True):
     digital: bool
     aliases: list[str] = []
@@ -59,6 +70,17 @@ class _Market(msgspec.Struct, forbid_unknown_fields=True):
     shift_weight: float = 1.0
 
 
+class _Event(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """A factor that is known beforehand: local dates, the end exclusive; none: of unknown size."""
+
+    name: str
+    markets: list[str]
+    start: date
+    end: date
+    factor: float | None = None
+    member: str = "all"
+
+
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     edition: int
     methods: dict[str, _Method]
@@ -72,6 +94,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     day_grace_days: int = 35
     open_panes_max: int = 128
     shifts: ShiftRules = ShiftRules()
+    events: list[_Event] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +114,8 @@ class Market:
     channel_aliases: dict[str, str]
     shift_weight: float = 1.0
     """Its part of the budget of false shift pages, relative to the other markets'."""
+    events: tuple[Event, ...] = ()
+    """What is known beforehand to multiply demand; decides no slot, so it is not in the hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +208,20 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         method_aliases=_aliases("methods", file.methods),
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
+        events=tuple(_event(event) for event in file.events if code in event.markets),
     )
+
+
+def _event(event: _Event) -> Event:
+    where = f"methodology.toml: events: {event.name}"
+    if event.start >= event.end:
+        raise MethodologyError(f"{where}: `from` must be before `to`; the operator must mend it")
+    if event.factor is not None and not 0 <= event.factor <= 1_000:  # noqa: PLR2004 - far beyond any sale
+        raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must mend it")
+    dimension, _, member = event.member.rpartition(":")
+    epoch = date(1970, 1, 1).toordinal()
+    first, end = event.start.toordinal() - epoch, event.end.toordinal() - epoch
+    return Event(dimension or "market", member, first, end, event.factor)
 
 
 def _members(where: str, names: list[str], spec: _Market) -> tuple[str, ...]:
@@ -209,7 +247,9 @@ def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dic
 
 def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     digest = hashlib.sha256()
-    digest.update(msgspec.json.encode([ROW_FORMAT, raw], order="deterministic"))
+    # An event of the calendar moves no order to another slot or member: it needs no new edition.
+    decisive = {name: value for name, value in raw.items() if name != "events"}
+    digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))
     # A new time zone database can move the end of a local day: it decides event -> day as well.
     for zone in sorted({market.time_zone for market in markets.values()}):
         digest.update(_zone_fingerprint(zone))

@@ -344,9 +344,7 @@ class IndexWorker:
         if task.cancelled():
             return
         error = task.exception()
-        if isinstance(error, Fatal):
-            self.switch.trip(error)
-        elif error is not None and not isinstance(error, OutboxStopped):
+        if error is not None and not isinstance(error, OutboxStopped):
             self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
 
     def _before_scrape(self) -> None:

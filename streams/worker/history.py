@@ -13,8 +13,6 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from streams.worker.stops import ExitCode, Fatal
-
 if TYPE_CHECKING:
     from streams.flow.history import HistoryBook
     from streams.settings import Settings
@@ -35,7 +33,16 @@ class HistoryReader:
         self._settings = settings
 
     async def run(self) -> None:
-        """Read until cancelled; raises Fatal when the broker cannot be reached at the start."""
+        """Read until cancelled; from the beginning again after an error, which changes nothing."""
+        while True:
+            try:
+                await self._read()
+            except KafkaError as error:
+                topic = self._settings.topics.history
+                _log.warning("history_unread", topic=topic, error=repr(error), retry_s=_RETRY_S)
+                await asyncio.sleep(_RETRY_S)
+
+    async def _read(self) -> None:
         topic = self._settings.topics.history
         consumer = AIOKafkaConsumer(
             topic,
@@ -46,29 +53,14 @@ class HistoryReader:
         try:
             await consumer.start()
             ends = await consumer.end_offsets(sorted(consumer.assignment()))
-        except KafkaError as error:
-            await consumer.stop()
-            raise Fatal(ExitCode.NO_BROKER, f"{topic} cannot be read: {error!r}") from error
-        try:
             while True:
-                await self._poll(consumer)
+                found = await consumer.getmany(timeout_ms=_POLL_MS)
+                for record in (each for records in found.values() for each in records):
+                    self.book.apply(record.key, record.value)
+                for reason in self.book.take_refused():
+                    _log.warning("history_record_refused", topic=topic, reason=reason)
                 if not self.ready:
                     positions = [await consumer.position(tp) >= end for tp, end in ends.items()]
                     self.ready = all(positions)
         finally:
             await consumer.stop()
-
-    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        try:
-            found = await consumer.getmany(timeout_ms=_POLL_MS)
-        except KafkaError as error:
-            _log.warning("history_unread", error=repr(error), retry_s=_RETRY_S)
-            await asyncio.sleep(_RETRY_S)
-            return
-        for records in found.values():
-            for record in records:
-                self.book.apply(record.key, record.value)
-        for reason in self.book.take_refused():
-            _log.warning(
-                "history_record_refused", topic=self._settings.topics.history, reason=reason
-            )

@@ -72,3 +72,29 @@ def event_for(
         event["placed_at"] = rfc3339(occurred_ms - back)
     text = f"{event['type']} {event_id} of {market}, {offset:+} ms"
     return json.dumps(event).encode(), arrived_ms, text
+
+
+def burst(world: World, choice: int) -> list[bytes]:
+    """Plain orders of one pane, of the kind that the compiled half of the fold takes."""
+    picks = random.Random(f"burst {choice}")
+    occurred_ms = world.now_ms - picks.choice((0, 0, 1_000, PANE))
+    found = []
+    for _ in range(picks.choice((0, 0, 2, 3, 6))):
+        event = {
+            "event_id": picks.choice("abcdefghijkl"),
+            "type": "order.placed",
+            "occurred_at": rfc3339(occurred_ms + picks.choice((0, 1))),
+            "market": "AA",
+            "order_id": "o",
+            "currency": "AAA",
+            "lines": [
+                {"sku": "s", "category": category, "quantity": 1, "unit_price_minor": price}
+                for category, price in (("books", 1), ("x", 2), ("books", 4))[
+                    : picks.choice((1, 3))
+                ]
+            ],
+        }
+        if picks.random() < 0.5:
+            event["payment_method"] = picks.choice(("cod", "card"))
+        found.append(json.dumps(event).encode())
+    return found

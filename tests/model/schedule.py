@@ -42,6 +42,7 @@ def draw(seed: int) -> Schedule:
         import_market=picks.random() < 0.3,
         few_panes=picks.random() < 0.2,
         fast_clocks=picks.random() < 0.3,
+        bursts=random.Random(f"bursts {seed}").random() < 0.5,
         import_back_days=leaps.choice((1_000, 1_000, 1_190, 1_300)),
         import_goes_live=leaps.random() < 0.3,
     )

@@ -11,7 +11,7 @@ from streams.index.methodology import Methodology, parse
 from streams.index.panes import DAY_MS
 from tests.model.kafka import Log, Record
 from tests.model.oracle import Oracle, Violation
-from tests.model.produce import event_for
+from tests.model.produce import burst, event_for
 from tests.model.workers import Level1, Level2, Worker
 
 METHODOLOGY = parse(
@@ -63,6 +63,8 @@ class Config:
     """Some events of that market arrive now."""
     few_panes: bool = False
     payments: bool = True
+    bursts: bool = False
+    """Orders come in runs of plain ones, too."""
     fast_clocks: bool = False
     """Level-1 clocks may run ahead of the broker's: what is final may then change, counted."""
 
@@ -160,9 +162,14 @@ class World:
         sp = self.sps[index % len(self.sps)]
         self._produced += 1
         value, timestamp_ms, text = event_for(self, sp, choice)
-        record = self.sources[sp].append(None, value, timestamp_ms)
-        outcome = self.oracle.source_appended(sp, record)
-        return f"{sp} {record.offset}: {text} -> {outcome}"
+        offset = self.sources[sp].end
+        outcomes = [self._append(sp, value, timestamp_ms)]
+        if self.config.bursts and sp.topic == "orders":
+            outcomes += [self._append(sp, plain, self.now_ms) for plain in burst(self, choice)]
+        return f"{sp} {offset}: {text} -> {', '.join(outcomes)}"
+
+    def _append(self, sp: SourcePartition, value: bytes | None, timestamp_ms: int) -> str:
+        return self.oracle.source_appended(sp, self.sources[sp].append(None, value, timestamp_ms))
 
     def _do_marker(self, index: int) -> str:
         sp = self.sps[index % len(self.sps)]

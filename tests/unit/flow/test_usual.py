@@ -9,10 +9,11 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.wire import partition_of
 from streams.index.history import SaidFactor, SeededRow, factor_record, seed_records
 from streams.index.hours import LocalHours
+from streams.index.methodology import MethodologyError, parse
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number, rfc3339
 from streams.index.series import SeriesTable
 from streams.publish.journal import journal_records
-from tests.support.flow_harness import Flow, order, payment
+from tests.support.flow_harness import METHODOLOGY, ROOT, Flow, order, payment
 from tests.support.usual import season
 
 DAY = day_number("2026-11-24")
@@ -314,6 +315,41 @@ def test_where_clocks_change_the_same_local_hour_is_compared():
     sunday = london.hours_of(day_number("2026-10-25")).stop - 12 * HOUR_MS
     assert sunday - london.days_before(sunday, 1) == 25 * HOUR_MS
     assert noon - london.days_before(noon, 7) == 169 * HOUR_MS
+
+
+EID = """
+[[events]]
+name = "Eid"
+markets = ["PK"]
+from = 2026-11-24
+to = 2026-11-25
+factor = 2.0
+"""
+
+
+def test_an_event_of_the_methodology_counts_from_its_first_hour():
+    text = (ROOT / "config/methodology.toml").read_text()
+    methodology = parse(text + EID)
+    assert methodology.content_hash == METHODOLOGY.content_hash, "no new edition"
+    plain, eid = Flow(), Flow(methodology)
+    for flow in (plain, eid):
+        flow.now_ms = TEN
+        seeded_shop(flow)
+    before = plain.value("PK", "orders:market:all:1h").expected
+    assert eid.value("PK", "orders:market:all:1h").expected == pytest.approx(2 * before)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [("to = 2026-11-24", "`from` must be before"), ("factor = -1.0", "factor must")],
+)
+def test_a_wrong_event_is_named(wrong, what):
+    name = wrong.split(" ")[0]
+    lines = [wrong if line.startswith(name) else line for line in EID.splitlines()]
+    text = (ROOT / "config/methodology.toml").read_text() + "\n".join(lines)
+    with pytest.raises(MethodologyError, match="Eid") as caught:
+        parse(text)
+    assert what in str(caught.value)
 
 
 def test_a_seed_of_another_market_changes_nothing(flow):
