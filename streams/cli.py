@@ -211,6 +211,31 @@ def worker(
     raise typer.Exit(code)
 
 
+@app.command("board")
+def board_command(
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65_535, metavar="PORT", help="0: any free port."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the live page of what Redis holds until SIGTERM or Ctrl-C."""
+    from streams.ops.board_command import run_board
+
+    def on_listening(url: str) -> None:
+        if as_json:
+            echo_json({"board": url})
+        else:
+            typer.echo(f"board     {url}")
+
+    with reported():
+        settings = settings_of(config, redis__url=redis, board__port=port)
+        asyncio.run(run_board(settings, on_listening))
+
+
 @app.command("audit")
 def audit_command(
     bootstrap: Bootstrap = None,
@@ -466,7 +491,17 @@ def up(
         typer.Option("--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis, topics."),
     ] = 1,
     inputs: InputPartitions = 8,
+    notify: Annotated[
+        str | None,
+        typer.Option("--notify", metavar="URL", help="Where Alertmanager posts notifications."),
+    ] = None,
     *,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Also Prometheus, with the rules and alerts.")
+    ] = False,
+    alertmanager: Annotated[
+        bool, typer.Option("--alertmanager", help="Also Prometheus and Alertmanager.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
@@ -481,7 +516,10 @@ def up(
     with reported():
         from streams.ops import up as local
 
-        settings, options = settings_of(config), local.UpOptions(directory, workers, inputs)
+        settings = settings_of(config)
+        options = local.UpOptions(
+            directory, workers, inputs, prometheus, alertmanager or notify is not None, notify
+        )
         with rich_progress() as progress:
             asyncio.run(
                 local.up(settings, options, on_ready=on_ready, tell=_tell, progress=progress)

@@ -9,6 +9,9 @@ pytest_plugins = ["support.stack"]
 
 def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="also the tests that take minutes")
+    parser.addoption(
+        "--pictures", action="store_true", help="take docs/images anew (tests/browser)"
+    )
 
 
 def pytest_collection_modifyitems(config, items):

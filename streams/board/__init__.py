@@ -1,1 +1,1 @@
-"""The live page; reads Redis like any downstream service."""
+"""The live page: reads Redis like any downstream service, sends states to browsers. No writes."""

@@ -247,8 +247,13 @@ def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dic
 
 def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     digest = hashlib.sha256()
-    # An event of the calendar moves no order to another slot or member: it needs no new edition.
-    decisive = {name: value for name, value in raw.items() if name != "events"}
+    # An event of the calendar, or the budget of false pages, moves no order to another slot or member:
+    # it needs no new edition.
+    decisive = {name: value for name, value in raw.items() if name not in ("events", "shifts")}
+    decisive["markets"] = {
+        code: {name: value for name, value in spec.items() if name != "shift_weight"}
+        for code, spec in raw["markets"].items()
+    }
     digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))
     # A new time zone database can move the end of a local day: it decides event -> day as well.
     for zone in sorted({market.time_zone for market in markets.values()}):

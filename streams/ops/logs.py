@@ -1,24 +1,99 @@
 """Where log lines go: stderr or a file, ours and the libraries' in one format.
 
-Stdout is for results.
+Stdout is for results. What a line may hold: docs/security.md.
 """
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import sys
+from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 
 from streams.settings import LogSettings
 
 LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
-"""Their `info` tells of each request; it is shown at our `debug`."""
-
+"""Their `info` tells of each request; it is shown at our `debug`. Their own `debug` is never shown:
+aiokafka writes every request with it, the bytes of events and of a password among them."""
+ALIKE_MAX = 20
+ALIKE_WITHIN_S = 60.0
+KINDS_MAX = 1_000
+"""How many kinds of lines are remembered; the one not seen for longest is forgotten."""
 
 # Without the frames' variables, which can hold a password or an event.
 _traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+# What a terminal would act upon, or take for a new line. JSON escapes them by itself.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROLS_BUT_LINES = re.compile(_CONTROLS.pattern.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f"))
+
+
+@dataclass(slots=True)
+class _Alike:
+    since_s: float
+    shown: int = 0
+    left_out: int = 0
+
+
+class AlikeFilter(logging.Filter):
+    """Lets through so many lines of a kind a minute; the first one after says how many it was.
+
+    A kind is a logger and an event name, or a message before its arguments are put in. A broker that
+    is away, or a producer of broken events, must not fill the disk.
+    """
+
+    def __init__(self, limit: int = ALIKE_MAX, within_s: float = ALIKE_WITHIN_S) -> None:
+        super().__init__()
+        self._limit = limit
+        self._within_s = within_s
+        self._kinds: OrderedDict[tuple[str, str], _Alike] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is shown; notes in it how many like it were not."""
+        # structlog hands its event on as a dictionary, though the type says text.
+        event: object = record.msg
+        fields = event if isinstance(event, dict) else None
+        kind = (record.name, str(fields.get("event") if fields is not None else event)[:200])
+        seen = self._kinds.setdefault(kind, _Alike(record.created))
+        self._kinds.move_to_end(kind)
+        if len(self._kinds) > KINDS_MAX:
+            self._kinds.popitem(last=False)
+        if record.created - seen.since_s >= self._within_s:
+            if seen.left_out and fields is not None:
+                fields["left_out"] = seen.left_out
+            elif seen.left_out:
+                record.msg = f"{record.msg} ({seen.left_out} like it left out)"
+            seen.since_s, seen.shown, seen.left_out = record.created, 0, 0
+        if seen.shown >= self._limit:
+            seen.left_out += 1
+            return False
+        seen.shown += 1
+        return True
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]
+
+
+def escape_controls(
+    _logger: object, _method: str, event_dict: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """For the console: nothing that came from outside moves the cursor or begins a line of its own."""
+    for key, value in event_dict.items():
+        if isinstance(value, str):
+            event_dict[key] = _CONTROLS.sub(_escaped, value)
+    return event_dict
+
+
+def _plain_traceback(sio: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    sio.write(_CONTROLS_BUT_LINES.sub(_escaped, text.getvalue()))
 
 
 def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
@@ -39,9 +114,8 @@ def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
         [structlog.processors.ExceptionRenderer(_traceback), structlog.processors.JSONRenderer()]
         if as_json
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=on_terminal, exception_formatter=structlog.dev.plain_traceback
-            )
+            escape_controls,
+            structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=_plain_traceback),
         ]
     )
     structlog.configure(
@@ -51,6 +125,7 @@ def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file)
+    handler.addFilter(AlikeFilter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -62,5 +137,5 @@ def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
     root.setLevel(level)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(
-            max(level, logging.WARNING) if level > logging.DEBUG else level
+            logging.INFO if level == logging.DEBUG else max(level, logging.WARNING)
         )

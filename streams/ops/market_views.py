@@ -12,11 +12,8 @@ from redis import Redis
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
+from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
-SILENT_AFTER_MS = 5_000
-"""A publisher renews ``published_at`` each second; after this long it is not there."""
-BEHIND_AFTER_MS = 30_000
-"""A live ``as_of`` is at most some 8 s old; after this long the flow is behind."""
 READ_TIMEOUT_S = 2.0
 _encode = msgspec.json.Encoder().encode
 

@@ -1,4 +1,4 @@
-"""A whole index on this machine: Kafka, Redis, the topics and N workers, in one directory.
+"""A whole index on this machine: Kafka, Redis, topics, N workers, the page, in one directory.
 
 Everything that takes time starts at once: the workers import Faust while the broker's JVM comes up,
 and wait for the topics; they know the addresses because those are chosen before the fork.
@@ -21,9 +21,11 @@ from typing import Any
 from streams.clock import monotonic_ms
 from streams.ops import ports
 from streams.ops.child import ChildProcess
+from streams.ops.debian_packages import DebianPackages
 from streams.ops.errors import OperationError
 from streams.ops.local_stack import LocalStack
 from streams.ops.logs import configure_logs
+from streams.ops.monitoring import Monitoring
 from streams.ops.progress import ProgressFunction, no_progress
 from streams.ops.server import Server
 from streams.ops.signals import stop_signals
@@ -53,6 +55,11 @@ class UpOptions:
     directory: Path | None = None
     workers: int = 1
     inputs: int = DEFAULT_INPUTS
+    prometheus: bool = False
+    alertmanager: bool = False
+    """With it comes Prometheus, which nobody else would tell it anything."""
+    notify: str | None = None
+    """URL that Alertmanager posts its notifications to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Addresses:
     redis: str
     metrics: tuple[str, ...]
     board: str | None = None
+    prometheus: str | None = None
+    alertmanager: str | None = None
 
 
 class Interrupted(Exception):  # noqa: N818 - an order, not an error
@@ -93,8 +102,20 @@ class LocalIndex:
         self._stack = LocalStack(
             self.directory, cache_dir=settings.cache_dir, progress=self._progress_unless_stopping
         )
+        packages = DebianPackages(
+            settings.cache_dir / "debian", progress=self._progress_unless_stopping
+        )
+        self._monitoring = Monitoring(
+            self.directory,
+            packages,
+            prometheus=options.prometheus,
+            alertmanager=options.alertmanager,
+            notify=options.notify,
+        )
         self._workers: list[ChildProcess] = []
         self._metrics_ports: tuple[int, ...] = ()
+        self._board: ChildProcess | None = None
+        self._board_port = 0
         self._worker_keeper = Supervisor(tell)
         # A server is needed whoever ended it, so no exit code is a good one.
         self._server_keeper = Supervisor(
@@ -129,11 +150,20 @@ class LocalIndex:
     @property
     def addresses(self) -> Addresses:
         """Where to look; known from ``launch`` on."""
+        prometheus, alertmanager = self._monitoring.prometheus, self._monitoring.alertmanager
         return Addresses(
             self._stack.bootstrap,
             self._stack.redis_url,
             tuple(f"http://{ports.LOOPBACK}:{port}/metrics" for port in self._metrics_ports),
+            self.board_url,
+            prometheus=None if prometheus is None else prometheus.url,
+            alertmanager=None if alertmanager is None else alertmanager.url,
         )
+
+    @property
+    def board_url(self) -> str:
+        """The live page; known from ``launch`` on."""
+        return f"http://{ports.LOOPBACK}:{self._board_port}/"
 
     def summary(self) -> str:
         """Where to look, for people."""
@@ -141,9 +171,11 @@ class LocalIndex:
         named = f"{topics.orders}, {topics.payments}, {topics.prefix}.*"
         return "\n".join(
             [
+                f"board     {addresses.board}",
                 f"Kafka     {addresses.bootstrap}  topics {named}",
                 f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
+                *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]
@@ -160,24 +192,33 @@ class LocalIndex:
     def _launch(self) -> None:
         self._stack.launch()
         wanted = self._options.workers
-        file = self.directory / "metrics-ports.json"
-        # Kept over restarts: Prometheus finds a worker where it was.
-        self._metrics_ports = ports.remembered(file, wanted) or ports.choose(wanted)
-        ports.remember(file, self._metrics_ports)
-        self._launch_workers()
+        # Kept over restarts: Prometheus finds a worker where it was, a browser tab the board.
+        self._metrics_ports = self._kept_ports("metrics-ports.json", wanted)
+        self._board_port = self._given.board.port or self._kept_ports("board-port.json", 1)[0]
+        self._launch_clients()
+        self._monitoring.launch(self._metrics_ports)
+
+    def _kept_ports(self, name: str, count: int) -> tuple[int, ...]:
+        file = self.directory / name
+        found = ports.remembered(file, count) or ports.choose(count)
+        ports.remember(file, found)
+        return found
 
     async def await_servers(self) -> None:
         """Return when Kafka and Redis answer."""
         await asyncio.wrap_future(self._thread.submit(self._await_servers))
-        for server in (self._stack.kafka, self._stack.redis):
+        for server in self._servers:
             self._server_keeper.keep(partial(_child_of, server), server.launch)
+        if self._board is not None:
+            self._server_keeper.keep(partial(_same, self._board), self._board.start)
 
     def _await_servers(self) -> None:
         before = self.addresses
         self._stack.wait_ready()
         if self.addresses != before:  # somebody took a port between its choice and the start
-            self._stop_workers()
-            self._launch_workers()
+            self._stop_clients()
+            self._launch_clients()
+        self._monitoring.wait_ready()
 
     async def create_topics(self, *, only_inputs: bool = False) -> None:
         """Create the topics that are missing, stamped by the producer so that history can come.
@@ -208,29 +249,32 @@ class LocalIndex:
                     )
                 await asyncio.sleep(POLL_S)
 
-    def _launch_workers(self) -> None:
+    def _launch_clients(self) -> None:
         self.settings_file.write_text(as_toml(self.settings), encoding="utf-8")
         self._workers = []
         self._worker_keeper = Supervisor(self._tell)
-        environment = environment_without_settings()
+        waiting = ("--wait-for-topics", str(TOPICS_WAIT_S))
         for number, port in enumerate(self._metrics_ports):
-            name = f"worker-{number}"
-            process = ChildProcess(
-                name,
-                self._worker_argv(port),
-                self.logs / f"{name}.log",
-                env=environment,
-                pid_file=self.directory / "pids" / f"{name}.pid",
+            process = self._command(
+                f"worker-{number}", "worker", "--metrics-port", str(port), *waiting
             )
             process.start()
             self._workers.append(process)
             self._worker_keeper.keep(partial(_same, process), process.start)
+        self._board = self._command("board", "board", "--port", str(self._board_port))
+        self._board.start()
 
-    def _worker_argv(self, metrics_port: int) -> list[str]:
+    def _command(self, name: str, command: str, *options: str) -> ChildProcess:
+        """One of our own commands as a child, with the settings of this index."""
         # -P: a directory `streams` where the user happens to be is not this package.
-        argv = [sys.executable, "-P", "-m", "streams.cli", "worker"]
-        argv += ["--config", str(self.settings_file), "--metrics-port", str(metrics_port)]
-        return [*argv, "--wait-for-topics", str(TOPICS_WAIT_S)]
+        argv = [sys.executable, "-P", "-m", "streams.cli", command]
+        return ChildProcess(
+            name,
+            [*argv, "--config", str(self.settings_file), *options],
+            self.logs / f"{name}.log",
+            env=environment_without_settings(),
+            pid_file=self.directory / "pids" / f"{name}.pid",
+        )
 
     # -- life and end ----------------------------------------------------------------------------
 
@@ -242,7 +286,7 @@ class LocalIndex:
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
-        """End everything in order: workers, Kafka, Redis. May be called at any time."""
+        """End everything in order: who watches, workers, Kafka, Redis. May be called at any time."""
         self._stopping = True
         if self._launching is not None and not self._launched:
             # What it forks after the stop would stay; a download ends at its next piece.
@@ -251,19 +295,28 @@ class LocalIndex:
 
     def kill(self) -> None:
         """End everything as a crash would, while ``stop`` may be waiting in its thread."""
-        for process in self._workers:
+        for process in self._clients:
             process.kill()
-        for server in (self._stack.kafka, self._stack.redis):
+        for server in self._servers:
             if server.running:
                 server.kill()
 
+    @property
+    def _servers(self) -> list[Server]:
+        return [self._stack.kafka, self._stack.redis, *self._monitoring.servers]
+
     def _stop(self) -> None:
-        self._stop_workers()
+        self._monitoring.stop()
+        self._stop_clients()
         self._stack.stop()
         self._thread.shutdown()
 
-    def _stop_workers(self) -> None:
-        for process in stop_all(self._workers):
+    @property
+    def _clients(self) -> list[ChildProcess]:
+        return self._workers if self._board is None else [*self._workers, self._board]
+
+    def _stop_clients(self) -> None:
+        for process in stop_all(self._clients):
             self._tell(f"{process.name} did not end in time and was killed; see {process.log_path}")
 
     def _progress_unless_stopping(self, text: str, done_mb: float, total_mb: float) -> None:

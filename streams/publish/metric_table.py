@@ -123,6 +123,16 @@ SERVICE = (
 )  # fmt: skip
 """What the service says of itself."""
 
+PROCESS = (
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_virtual_memory_bytes",
+)
+"""Prometheus' own standard names for a process, without our prefix; where there is a /proc."""
+
 ALL = INDEX + SERVICE
 BY_NAME = {spec.name: spec for spec in ALL}
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from streams.index.events import REASONS
 from streams.publish.index_collector import IndexCollector
 from streams.publish.metric_table import BY_NAME
 
@@ -34,6 +35,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.index = index or IndexCollector()
         self.registry.register(self.index)
+        ProcessCollector(registry=self.registry)  # memory, and when it was started
         self.events = self._counter("events_total")
         self.dead_letters = self._counter("dead_letters_total")
         self.revised_after_final = self._counter("revised_after_final_total")
@@ -52,6 +54,8 @@ class Metrics:
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)
+        for reason in REASONS:
+            self.dead_letters.labels(reason)
         info = self._gauge("market_info")
         for market in markets:
             info.labels(market).set(1)

@@ -327,6 +327,7 @@ class IndexWorker:
             watermarks = runner.level.fold.watermarks()
             if watermarks:
                 metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)
+            metrics.partition_halted.labels(*labels).set(runner.halted is not None)
             open_panes += runner.level.fold.open_panes
             held_ids += runner.level.fold.held_ids
         metrics.open_panes.set(open_panes)

@@ -45,7 +45,7 @@ class FetchSettings:
 
     min_bytes: int = 64 * 1024
     """Small fetches cost more than what is in them: 1,000 events/s took 69 % of a core, now 10."""
-    max_wait_ms: int = 50
+    max_wait_ms: int = 100
     """How long the broker may wait for ``min_bytes``; also how stale `caught_up_at` can get."""
     partition_bytes: int = 1024 * 1024
     chunk_records: int = 4000

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,6 +22,7 @@ from streams.flow.source import Send, SourceLevel
 from streams.index.methodology import Methodology
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
+from streams.worker.data_errors import DataErrorLog
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
 
@@ -41,6 +42,7 @@ class Level1Parts:
     intake: Intake
     metrics: Metrics
     clock: Callable[[], int]
+    errors: DataErrorLog = field(default_factory=DataErrorLog)
 
 
 class SourceRunner:
@@ -172,6 +174,8 @@ class SourceRunner:
     def _set_aside(self, folded: Folded) -> None:
         topics = self._parts.settings.topics
         for topic, records in ((topics.late, folded.late), (topics.dead_letters, folded.dead)):
+            if records:
+                self._parts.errors.tell(self.sp.topic, self.sp.partition, records)
             for record in records:
                 self._aside.append(self._put_aside(topic, record))
 

@@ -56,6 +56,14 @@ async def test_letters_are_listed_and_sent_again_and_counted_once(installed):
     assert (late["total"], late["letters"][0]["reason"]) == (1, "too_late")
     one = await asked(installed, "dead-letters", "list", "--reason", "unknown_market")
     assert '"market": "ZZ"' in one["letters"][0]["value"]
+    told = installed.workers[0].log_tail(10_000)
+    lines = [msgspec.json.decode(line) for line in told.splitlines() if "record_set_aside" in line]
+    places = {
+        (line["reason"], f"{line['topic']}-{line['partition']}@{line['offset']}") for line in lines
+    }
+    assert ("unknown_market", f"{orders}-0@2") in places
+    assert {reason for reason, _place in places} == {*reasons, "too_late"}
+    assert "ZZ" not in told, "a log never says what a record holds"
 
     # The market is still unknown: the copy is a dead letter as well, and still the same letter.
     await installed.command("dead-letters", "replay", check=1)  # asked, and nobody answers

@@ -73,6 +73,7 @@ def test_what_is_planted_is_announced_and_where_to_look_is_said(finished):
     _out, err = finished
     assert "will be planted: demand for beauty_grooming in PK times 6" in err
     assert "will be planted: outage of" in err
+    assert "board     http://127.0.0.1:" in err
     assert "redis://127.0.0.1:" in err
     assert "http://127.0.0.1:" in err
     assert err.index("will be planted") < err.index("live values in Redis")

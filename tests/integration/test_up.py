@@ -29,7 +29,14 @@ def pid_of(directory, name):
 def test_up_is_ready_serves_and_ends_clean(tmp_path):
     with Command("up", "--dir", tmp_path, "--workers", "2", "--inputs", "4", "--json") as command:
         where = command.line()
-        assert set(where) == {"bootstrap", "redis", "metrics", "board"}
+        assert set(where) == {
+            "bootstrap",
+            "redis",
+            "metrics",
+            "board",
+            "prometheus",
+            "alertmanager",
+        }
         assert len(where["metrics"]) == 2
         for url in where["metrics"]:
             assert "ecindex_build_info" in metrics(url)
@@ -37,9 +44,10 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
                 assert answer.status == 200
         with Redis.from_url(where["redis"]) as redis:
             assert redis.ping()
+        until(lambda: _page(where["board"]))
 
         children = command.children()
-        assert len(children) == 4, "Kafka, Redis, two workers"
+        assert len(children) == 5, "Kafka, Redis, two workers, the board"
         code, out, err = command.end(signal.SIGTERM)
         assert (code, out) == (0, ""), err
         assert not [child for child in children if child.is_running()]
@@ -67,7 +75,7 @@ def test_what_is_killed_comes_back_on_its_address(tmp_path):
     with Command("up", "--dir", tmp_path, "--inputs", "2", "--json") as command:
         where = command.line()
         (url,) = where["metrics"]
-        for name in ("worker-0", "kafka", "redis"):
+        for name in ("worker-0", "kafka", "redis", "board"):
             os.kill(pid_of(tmp_path, name), signal.SIGKILL)
 
         def back():
@@ -80,9 +88,18 @@ def test_what_is_killed_comes_back_on_its_address(tmp_path):
         until(lambda: not back())
         until(back)
         until(lambda: _answers(where["redis"]))
+        until(lambda: _page(where["board"]))
         code, _out, err = command.end(signal.SIGTERM)
         assert code == 0, err
         assert "worker-0 ended (signal 9)" in err
+
+
+def _page(url):
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return b"ecindex" in answer.read()
+    except OSError:
+        return False
 
 
 def _answers(url):

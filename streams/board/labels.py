@@ -1,0 +1,19 @@
+"""Slugs of the methodology as people read them."""
+
+from __future__ import annotations
+
+OWN_NAMES = {"cod": "Cash on delivery", "bnpl": "Pay later (BNPL)"}
+_CODE_LETTERS = 2
+
+
+def label(member: str) -> str:
+    """A member for people.
+
+    >>> label("mobiles_tablets"), label("sp"), label("cod")
+    ('Mobiles tablets', 'SP', 'Cash on delivery')
+    """
+    if member in OWN_NAMES:
+        return OWN_NAMES[member]
+    if len(member) <= _CODE_LETTERS:
+        return member.upper()
+    return member.replace("_", " ").capitalize()

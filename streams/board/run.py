@@ -1,0 +1,47 @@
+"""A board from its start to its end: the source, the server, and the settings they need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from streams.board.hub import Hub
+from streams.board.server import BoardServer
+from streams.board.source import Source
+from streams.settings import Settings, load_methodology
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(
+    settings: Settings, stopped: asyncio.Event, on_listening: Callable[[str], None]
+) -> None:
+    """Serve until ``stopped`` is set; ``on_listening`` gets the page's address.
+
+    A Redis that is away is waited for, on the page. Raises OSError when the address cannot be
+    bound, SettingsError when the methodology is wrong.
+    """
+    markets = load_methodology(settings).markets
+    hub = Hub()
+    source = Source(
+        settings.redis.url,
+        hub,
+        markets,
+        prefix=f"{settings.redis.prefix}:v1",
+        auth=settings.redis.auth_options(),
+    )
+    server = BoardServer(
+        hub, lambda: source.away, host=settings.board.host, port=settings.board.port
+    )
+    port = await server.start()
+    host = f"[{settings.board.host}]" if ":" in settings.board.host else settings.board.host
+    url = f"http://{host}:{port}/"
+    _log.info("listening", board=url)
+    on_listening(url)
+    try:
+        await source.run(stopped)  # a bug in it ends the process
+    finally:
+        await server.stop()
+        await source.close()

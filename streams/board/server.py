@@ -1,0 +1,202 @@
+"""The page, its files and its stream of events, on one address and port.
+
+Everything the page needs comes from here, and the headers let it load nothing else: no inline
+script or style, no other origin, nothing that turns text into markup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib import resources
+from typing import NamedTuple
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from streams.board.hub import FullError, Hub
+
+WRITE_TIMEOUT_S = 30.0
+"""A client that takes nothing for so long is gone."""
+SHUTDOWN_S = 2.0
+RETRY_MS = 1_000
+"""How soon a browser comes back after its stream ended."""
+BUFFER_BYTES_MAX = 64 * 1024
+MARKET_BYTES_MAX = 64
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_TYPES = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+}
+_LOCAL_NAMES = frozenset({"localhost", ""})
+
+_log = structlog.get_logger(__name__)
+
+
+class _File(NamedTuple):
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class BoardServer:
+    """Serves a hub. ``ready`` returns None when Redis is read, else the reason why not."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        ready: Callable[[], str | None],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self._hub = hub
+        self._ready = ready
+        self._host = host
+        self._port = port
+        self._files = _files()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> int:
+        """Listen; the bound port, which with port 0 the system chose.
+
+        Raises OSError when the address cannot be bound.
+        """
+        middlewares = [_guarded(local_only=_is_loopback(self._host))]
+        app = web.Application(middlewares=middlewares)
+        app.on_response_prepare.append(_with_headers)
+        app.router.add_get("/", self._page)
+        app.router.add_get("/static/{name}", self._static)
+        app.router.add_get("/events", self._events)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        port: int = runner.addresses[0][1]
+        return port
+
+    async def stop(self) -> None:
+        """End every stream and stop listening; safe to call twice."""
+        self._hub.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        return _answer(request, self._files["index.html"])
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        file = self._files.get(request.match_info["name"])
+        if file is None:
+            raise web.HTTPNotFound
+        return _answer(request, file)
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """States as server-sent events: ``?market=PK``; ``Last-Event-ID`` as browsers send it."""
+        market = request.query.get("market", "")
+        if len(market.encode()) > MARKET_BYTES_MAX:
+            raise web.HTTPBadRequest(text="market: a code, as PK\n")
+        last_id = request.headers.get("Last-Event-ID")
+        try:
+            with self._hub.subscribed(market, last_id) as mailbox:
+                response = web.StreamResponse()
+                response.content_type = "text/event-stream"
+                response.headers[hdrs.CACHE_CONTROL] = "no-store"
+                response.headers["X-Accel-Buffering"] = "no"
+                await response.prepare(request)
+                if request.transport is not None:
+                    # What waits for a slow client waits in its mailbox, where the latest wins.
+                    request.transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX)
+                await response.write(b"retry: %d\n\n" % RETRY_MS)
+                while (frames := await mailbox.take()) is not None:
+                    async with asyncio.timeout(WRITE_TIMEOUT_S):
+                        await response.write(frames)
+                return response
+        except FullError as error:
+            raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
+        except (ConnectionError, TimeoutError):
+            return response  # the browser left; it comes back by itself if it wants to
+
+    async def _livez(self, _request: web.Request) -> web.StreamResponse:
+        """Alive: the event loop answers."""
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.StreamResponse:
+        reason = self._ready()
+        if reason is None:
+            return web.Response(text="ok\n")
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{reason}\n")
+
+
+def _guarded(*, local_only: bool) -> Middleware:
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # A name that somebody else's DNS points at this machine would let their page read ours.
+        if local_only and not _is_loopback(_host_of(request)):
+            raise web.HTTPMisdirectedRequest(text="this board answers to loopback names only\n")
+        return await handler(request)
+
+    return guarded
+
+
+async def _with_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+def _host_of(request: web.Request) -> str:
+    host = request.host
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in _LOCAL_NAMES
+
+
+def _answer(request: web.Request, file: _File) -> web.Response:
+    headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: file.etag}
+    if request.headers.get(hdrs.IF_NONE_MATCH) == file.etag:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(
+        body=file.body, content_type=file.content_type, charset="utf-8", headers=headers
+    )
+
+
+def _files() -> dict[str, _File]:
+    """The page's files by name; read once, a few dozen KB."""
+    found = {}
+    for entry in resources.files(__package__).joinpath("static").iterdir():
+        content_type = _TYPES.get(entry.name.rpartition(".")[2])
+        if content_type is not None:
+            body = entry.read_bytes()
+            etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            found[entry.name] = _File(body, content_type, etag)
+    return found

@@ -1,0 +1,132 @@
+"""Active shifts as the page shows them: what, since when, how much, why, and how to say "expected".
+
+The records are those of ``ecindex.shifts`` as the HASH ``:shifts`` holds them. A field that is not
+there is not shown; a record of a shape unknown to this board is still named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from streams.board.labels import label
+from streams.index.instants import parse_instant
+from streams.index.panes import HOUR_MS, rfc3339
+
+CONTRIBUTORS_MAX = 6
+EXPECTED_FOR_MS = 6 * HOUR_MS
+"""What the command proposes as the end; whoever runs it knows better."""
+
+
+class Contributor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A member's part in the shift."""
+
+    dimension: str
+    label: str
+    observed: float | None = None
+    expected: float | None = None
+
+
+class Shift(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One active shift. ``direction`` is 1 or -1, 0 where the record does not say."""
+
+    dimension: str
+    member: str
+    label: str
+    direction: int
+    command: str
+    ratio: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    observed: float | None = None
+    expected: float | None = None
+    start: str | None = None
+    evidence: float | None = None
+    clock: str | None = None
+    contributors: list[Contributor] = []
+
+
+def active(market: str, records: Mapping[str, str]) -> list[Shift]:
+    """Shifts of the HASH ``:shifts``, in the order of its fields; what is no JSON object is left out."""
+    found = []
+    for field, text in sorted(records.items()):
+        try:
+            record = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        found.append(_shift(market, field, record))
+    return found
+
+
+def _shift(market: str, field: str, record: dict[str, Any]) -> Shift:
+    dimension, _, member = field.partition(":")
+    dimension = str(record.get("dimension", dimension))
+    member = str(record.get("member", member or "all"))
+    interval = record.get("interval")
+    size = record | interval if isinstance(interval, dict) else record
+    ratio = _number(size.get("ratio"))
+    start = record.get("start")
+    return Shift(
+        dimension=dimension,
+        member=member,
+        label=label(member),
+        direction=_direction(record.get("direction"), ratio),
+        command=_command(market, member, start, ratio),
+        ratio=ratio,
+        lower=_number(size.get("lower", size.get("ratio_lower"))),
+        upper=_number(size.get("upper", size.get("ratio_upper"))),
+        observed=_number(size.get("observed")),
+        expected=_number(size.get("expected")),
+        start=start if isinstance(start, str) else None,
+        evidence=_number(record.get("evidence_ratio", record.get("evidence"))),
+        clock=record["clock"] if isinstance(record.get("clock"), str) else None,
+        contributors=_contributors(record.get("contributors")),
+    )
+
+
+def _direction(direction: Any, ratio: float | None) -> int:
+    if direction in (1, "up"):
+        return 1
+    if direction in (-1, "down"):
+        return -1
+    return 0 if ratio is None or ratio == 1 else int(math.copysign(1, ratio - 1))
+
+
+def _contributors(found: Any) -> list[Contributor]:
+    if not isinstance(found, dict):
+        return []
+    return [
+        Contributor(
+            str(dimension),
+            label(str(each.get("member", ""))),
+            _number(each.get("observed")),
+            _number(each.get("expected")),
+        )
+        for dimension, members in found.items()
+        if isinstance(members, list)
+        for each in members
+        if isinstance(each, dict)
+    ][:CONTRIBUTORS_MAX]
+
+
+def _command(market: str, member: str, start: Any, ratio: float | None) -> str:
+    """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (contract 5.6), from the hour of the start."""
+    start_ms = parse_instant(start) if isinstance(start, str) else None
+    since, until = "FROM", "TO"
+    if start_ms is not None:
+        hour_ms = start_ms // HOUR_MS * HOUR_MS
+        since, until = _hour(hour_ms), _hour(hour_ms + EXPECTED_FOR_MS)
+    factor = "FACTOR" if ratio is None else f"{ratio:.2g}"
+    return f"ecindex expect {market} {member} {since} {until} {factor}"
+
+
+def _hour(at_ms: int) -> str:
+    return f"{rfc3339(at_ms)[:16]}Z"
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None

@@ -1,0 +1,302 @@
+"""One reader of Redis for all browsers: asks a few times a second, and fetches only what changed.
+
+Nothing here writes. What Redis does not say is not made up: while it is away, the ages of what was
+read last go on growing until the page calls it stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import msgspec
+import redis.exceptions
+import structlog
+import xxhash
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from streams import clock
+from streams.board import view
+from streams.board.hub import Frame, Hub
+from streams.board.sparks import SparkBook
+from streams.index.instants import parse_instant
+from streams.index.methodology import Market
+from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.values import Snapshot
+from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
+from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS, TIMEOUT_S
+
+POLL_S = 0.25
+BEAT_EVERY_MS = 1_000
+MARKETS_MAX = 50
+CHANGES_READ = 120
+_EVERYONE = ""
+
+_log = structlog.get_logger(__name__)
+
+
+class State(StrEnum):
+    """What to make of a market."""
+
+    LIVE = "live"
+    STALE = "stale"
+    ABSENT = "absent"
+
+
+class MarketBeat(msgspec.Struct, frozen=True):
+    """How one market is, without its values; ages in ms, None when it was never read."""
+
+    market: str
+    name: str
+    state: State
+    as_of: str | None
+    as_of_age_ms: int | None
+    published_age_ms: int | None
+    orders: str | None
+    shifts: int
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """Once a second and with each change. ``redis`` is None, or why it cannot be read."""
+
+    now: str
+    redis: str | None
+    silent_after_ms: int
+    behind_after_ms: int
+    markets: list[MarketBeat]
+
+
+class _Snapshot(Snapshot, frozen=True):
+    left_out: int = 0
+
+
+class _Header(NamedTuple):
+    """What the cheap question answers; the version decides whether there is more to fetch."""
+
+    version: tuple[bytes | None, ...]
+    as_of: bytes | None
+    published_at: bytes | None
+    shifts: dict[bytes, bytes]
+
+
+class _Known:
+    """One market as it was read last."""
+
+    def __init__(self) -> None:
+        self.header: _Header | None = None
+        self.page: view.MarketPage | None = None
+        self.page_id = ""
+        self.book = SparkBook()
+        self.history_minute = -1
+        self.present = False
+
+
+_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+
+
+class Source:
+    """Keeps a hub filled with what Redis says.
+
+    ``markets`` is what the methodology says of each market: names, currencies, time zones.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        hub: Hub,
+        markets: Mapping[str, Market],
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        auth: Mapping[str, str | None] | None = None,
+        now_ms: Callable[[], int] = clock.now_ms,
+    ) -> None:
+        options: dict[str, Any] = dict(auth or {})
+        self._redis: Any = Redis.from_url(
+            url,
+            **options,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+        )
+        self._hub = hub
+        self._markets = markets
+        self._prefix = prefix
+        self._now_ms = now_ms
+        self._known: dict[str, _Known] = {}
+        self._away: str | None = "not read yet"
+        self._beat_due_ms = 0
+
+    @property
+    def away(self) -> str | None:
+        """Why Redis cannot be read; None while it can."""
+        return self._away
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Poll until ``stopped`` is set; a poll that hangs ends within seconds by itself.
+
+        Not by cancelling: a client library that swallows a cancellation once would go on for ever.
+        """
+        while not stopped.is_set():
+            await self.poll()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), POLL_S)
+
+    async def poll(self) -> None:
+        """Read once; publish what changed, and a beat when one is due. Never raises for Redis."""
+        changed = await self._read()
+        now_ms = self._now_ms()
+        if changed or now_ms >= self._beat_due_ms or now_ms < self._beat_due_ms - BEAT_EVERY_MS:
+            self._beat_due_ms = now_ms + BEAT_EVERY_MS
+            self._hub.publish(_EVERYONE, Frame("beat", "", view.encode(self.beat(now_ms))))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    def beat(self, now_ms: int) -> Beat:
+        """How every market is at ``now_ms``."""
+        return Beat(
+            now=rfc3339(now_ms),
+            redis=self._away,
+            silent_after_ms=SILENT_AFTER_MS,
+            behind_after_ms=BEHIND_AFTER_MS,
+            markets=[
+                self._market_beat(market, known, now_ms)
+                for market, known in sorted(self._known.items())
+            ],
+        )
+
+    async def _read(self) -> bool:
+        try:
+            async with asyncio.timeout(2 * TIMEOUT_S):
+                changed = await self._read_changed()
+        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+            if self._away is None:
+                _log.warning("redis_failed", error=type(error).__name__, detail=str(error))
+            news = self._away is None
+            self._away = f"Redis does not answer ({type(error).__name__})"
+            return news
+        if self._away is not None:
+            _log.info("redis_answers")
+        news, self._away = self._away is not None, None
+        return changed or news
+
+    async def _read_changed(self) -> bool:
+        for name in sorted(await self._redis.smembers(markets_key(self._prefix))):
+            # A market that was seen stays on the page: that it is gone is what one wants to see.
+            if len(self._known) < MARKETS_MAX:
+                self._known.setdefault(name.decode(), _Known())
+        changed = False
+        for market, header in (await self._headers()).items():
+            known = self._known[market]
+            was_present, known.present = known.present, header.as_of is not None
+            changed = changed or was_present != known.present
+            old = known.header
+            if known.present and (
+                old is None or old.version != header.version or old.shifts != header.shifts
+            ):
+                changed = await self._fetch(market, known, header) or changed
+            elif known.present:
+                known.header = header
+        return changed
+
+    async def _headers(self) -> dict[str, _Header]:
+        pipeline = self._redis.pipeline(transaction=False)
+        markets = list(self._known)
+        for market in markets:
+            keys = market_keys(market, self._prefix)
+            pipeline.hmget(keys.fence, ("edition", "as_of_ms", "applied"))
+            pipeline.hmget(keys.values, ("@as_of", "@published_at"))
+            pipeline.hgetall(keys.shifts)
+        answers = await pipeline.execute()
+        return {
+            market: _Header(tuple(version), as_of, published_at, shifts)
+            for market, version, (as_of, published_at), shifts in zip(
+                markets, answers[::3], answers[1::3], answers[2::3], strict=True
+            )
+        }
+
+    async def _fetch(self, market: str, known: _Known, header: _Header) -> bool:
+        keys = market_keys(market, self._prefix)
+        first = known.page is None
+        minute = (parse_instant((header.as_of or b"").decode()) or 0) // MINUTE_MS
+        with_history = minute != known.history_minute
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.get(keys.snapshot)
+        if first:
+            pipeline.xrevrange(keys.changes, count=CHANGES_READ)
+        if with_history:
+            pipeline.zrange(keys.history, 0, -1)
+        encoded, *rest = await pipeline.execute()
+        if encoded is None:
+            known.present = False
+            return True
+        try:
+            snapshot = _decode_snapshot(encoded)
+            if first:
+                known.book.seed(_entries(rest[0]))
+        except msgspec.DecodeError as error:
+            # Of a publisher that does not keep the contract; the page goes on with what it has.
+            _log.error("not_a_snapshot", market=market, detail=str(error))
+            known.header = header
+            return False
+        known.header = header
+        known.book.take(snapshot)
+        known.page = view.market_page(
+            snapshot,
+            self._markets.get(market),
+            sparks=known.book.sparks(),
+            shifts={name.decode(): text.decode() for name, text in header.shifts.items()},
+            left_out=snapshot.left_out,
+        )
+        data = view.encode(known.page)
+        page_id = f"{market}.{xxhash.xxh3_64_hexdigest(data)}"
+        if page_id != known.page_id:
+            known.page_id = page_id
+            self._hub.publish(market, Frame("market", page_id, data))
+        if with_history:
+            known.history_minute = minute
+            points = view.points_of(text.decode() for text in rest[-1])
+            history = view.encode({"market": market, "points": points})
+            self._hub.publish(market, Frame("history", "", history))
+        return True
+
+    def _market_beat(self, market: str, known: _Known, now_ms: int) -> MarketBeat:
+        header, page, config = known.header, known.page, self._markets.get(market)
+        as_of_ms = published_ms = None
+        if header is not None and header.as_of is not None and header.published_at is not None:
+            as_of_ms = parse_instant(header.as_of.decode())
+            published_ms = parse_instant(header.published_at.decode())
+        as_of_age_ms = None if as_of_ms is None else now_ms - as_of_ms
+        published_age_ms = None if published_ms is None else now_ms - published_ms
+        orders = None if page is None else page.totals.get("orders", {}).get("1m")
+        return MarketBeat(
+            market=market,
+            name=market if config is None else config.name,
+            state=_state(known.present, as_of_age_ms, published_age_ms),
+            as_of=None if page is None else page.as_of,
+            as_of_age_ms=as_of_age_ms,
+            published_age_ms=published_age_ms,
+            orders=None if orders is None else orders.value,
+            shifts=0 if page is None else len(page.shifts),
+        )
+
+
+def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None) -> State:  # noqa: FBT001
+    if not present or as_of_age_ms is None or published_age_ms is None:
+        return State.ABSENT
+    silent = published_age_ms > SILENT_AFTER_MS
+    return State.STALE if silent or as_of_age_ms > BEHIND_AFTER_MS else State.LIVE
+
+
+def _entries(newest_first: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, str]]:
+    return [
+        (fields[b"as_of"].decode(), fields[b"changes"].decode())
+        for _, fields in reversed(newest_first)
+        if b"as_of" in fields and b"changes" in fields
+    ]

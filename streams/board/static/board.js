@@ -1,0 +1,245 @@
+// The page: one stream of states from the board, drawn whole whenever one comes.
+
+import { lineChart } from "./charts.js";
+import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
+import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
+import { WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawShifts, drawTotals } from "./sections.js";
+
+const TICK_MS = 250;
+const BEATS_MISSED_MS = 2_500;
+const SPANS = { "1h": [3_600_000, "1 h"], "6h": [21_600_000, "6 h"], "26h": [93_600_000, "26 h"] };
+const MEASURES = { orders: ["Orders", 1], sales: ["Sales", 2] };
+const SHORTEST_MS = 600_000;
+const CHART_HEIGHT = 220;
+
+const state = {
+  market: new URLSearchParams(location.search).get("market") ?? "",
+  page: null,
+  history: [],
+  beat: null,
+  beatAt: 0, // performance.now() when it came: ages go on by this clock alone
+  connected: false,
+  window: "",
+  measure: "orders",
+  span: "1h",
+  said: "",
+};
+
+// -- stream ----------------------------------------------------------------------------------------
+
+let stream = null;
+
+function listen() {
+  stream?.close();
+  // The browser comes back by itself, and says what it had last.
+  stream = new EventSource(`/events?market=${encodeURIComponent(state.market)}`);
+  stream.addEventListener("market", (event) => receive("page", event));
+  stream.addEventListener("history", (event) => receive("history", event));
+  stream.addEventListener("beat", (event) => receive("beat", event));
+  stream.addEventListener("error", () => {
+    state.connected = false;
+    tick();
+  });
+}
+
+function receive(kind, event) {
+  const data = JSON.parse(event.data);
+  state.connected = true;
+  if (kind === "beat") {
+    state.beat = data;
+    state.beatAt = performance.now();
+    if (!state.market) chooseFirst();
+    drawMarkets();
+  } else if (data.market === state.market) {
+    state[kind] = kind === "history" ? data.points : data;
+    draw();
+  }
+  tick();
+}
+
+function chooseFirst() {
+  const byOrders = [...state.beat.markets].sort((left, right) => Number(right.orders ?? -1) - Number(left.orders ?? -1));
+  if (byOrders.length) choose(byOrders[0].market, true);
+}
+
+function choose(market, replace = false) {
+  if (market === state.market) return;
+  Object.assign(state, { market, page: null, history: [], window: "" });
+  const url = `?market=${encodeURIComponent(market)}`;
+  if (replace) history.replaceState(null, "", url);
+  else history.pushState(null, "", url);
+  byId("main").setAttribute("aria-busy", "true");
+  drawMarkets();
+  listen();
+}
+
+addEventListener("popstate", () => {
+  const market = new URLSearchParams(location.search).get("market") ?? "";
+  if (market && market !== state.market) {
+    Object.assign(state, { market, page: null, history: [], window: "" });
+    drawMarkets();
+    listen();
+  }
+});
+
+// -- markets and freshness -------------------------------------------------------------------------
+
+function drawMarkets() {
+  keyed(
+    byId("markets"),
+    state.beat?.markets ?? [],
+    (each) => each.market,
+    (each) => {
+      const link = element("a", { href: `?market=${encodeURIComponent(each.market)}` }, element("span", { class: "dot", "aria-hidden": "true" }), element("span", { class: "code" }, each.market), element("span", { class: "unseen" }), element("span", { class: "orders" }));
+      link.addEventListener("click", (event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a tab of its own
+        event.preventDefault();
+        choose(each.market);
+      });
+      return element("li", {}, link);
+    },
+    (node, each) => {
+      const link = node.firstElementChild;
+      const [, , words, orders] = link.children;
+      setAttribute(node, "data-state", each.state);
+      setAttribute(node, "data-shifts", each.shifts > 0 ? each.shifts : null);
+      setAttribute(link, "aria-current", each.market === state.market ? "page" : null);
+      setAttribute(link, "title", each.name);
+      setText(words, ` ${each.name}, ${each.state}${each.shifts ? `, ${each.shifts} shifts` : ""}`);
+      setText(orders, each.orders === null ? "–" : count(each.orders));
+    },
+  );
+}
+
+// What to make of the numbers now, without waiting for anybody to say so.
+function judge() {
+  if (!state.beat) return { state: "waiting", text: "connecting" };
+  const gone = performance.now() - state.beatAt;
+  const own = state.beat.markets.find((each) => each.market === state.market);
+  const ages = own && own.published_age_ms !== null ? { published: own.published_age_ms + gone, asOf: own.as_of_age_ms + gone } : {};
+  const limits = state.beat;
+  // Ages grow alike whoever died. Who beats no more is the board; then nobody knows of the publisher.
+  const unheard = gone > BEATS_MISSED_MS && ages.published > limits.silent_after_ms;
+  if (unheard || gone > limits.silent_after_ms) {
+    return { state: "stale", text: "no connection", why: `No connection to the board for ${age(gone)}. What is shown is old.`, ...ages };
+  }
+  if (limits.redis) return { state: "stale", text: "Redis away", why: `${limits.redis}. What is shown is old.`, ...ages };
+  if (!own) {
+    const none = state.beat.markets.length === 0;
+    return { state: "stale", text: none ? "nothing published" : "unknown market", why: none ? "No market was published within the last day." : `Nobody publishes ${state.market}.` };
+  }
+  if (own.state === "absent") {
+    return { state: "stale", text: "absent", why: `${own.name}: nothing is published. Values are unknown, not zero; what is shown was last read ${age(ages.published ?? 0)} ago.`, ...ages };
+  }
+  if (ages.published > limits.silent_after_ms) {
+    return { state: "stale", text: "publishing stopped", why: `${own.name}: publishing stopped ${age(ages.published)} ago. What is shown is old.`, ...ages };
+  }
+  if (ages.asOf > limits.behind_after_ms) {
+    return { state: "stale", text: "behind", why: `${own.name}: the values are true, but ${age(ages.asOf)} behind.`, ...ages };
+  }
+  return { state: "live", text: "live", ...ages };
+}
+
+function tick() {
+  const found = judge();
+  const freshness = byId("freshness");
+  setAttribute(freshness, "data-state", found.state);
+  setAttribute(document.body, "data-state", found.state);
+  setText(byId("state"), found.text);
+  const asOf = byId("as-of");
+  if (state.page) {
+    setText(asOf, `${time(state.page.as_of, state.page.time_zone)} ${zoneName(state.page.as_of, state.page.time_zone)}`);
+    setAttribute(asOf, "datetime", state.page.as_of);
+  }
+  setText(byId("age"), found.asOf === undefined ? "–" : `${age(found.asOf)} ago`);
+  const alarm = byId("alarm");
+  alarm.hidden = found.why === undefined;
+  setText(alarm, found.why ?? "");
+  if (state.said !== found.text) {
+    // Seconds that count up are for the eye; who listens hears each change once.
+    state.said = found.text;
+    setText(byId("announcement"), found.why ?? (found.state === "live" ? `${state.market} is live` : ""));
+  }
+  const name = state.page ? `${state.page.name}, ` : "";
+  document.title = `${found.state === "stale" ? "⚠ " : ""}${name}ecindex`;
+}
+
+// -- the values ------------------------------------------------------------------------------------
+
+function windowShown(page) {
+  const covered = Object.entries(page.windows).filter(([, window]) => window.status === "ok").map(([name]) => name);
+  if (state.window && page.windows[state.window]) return state.window;
+  if (covered.includes("5m")) return "5m";
+  return covered[0] ?? "1m";
+}
+
+function draw() {
+  const page = state.page;
+  if (!page) return;
+  const window = windowShown(page);
+  byId("main").removeAttribute("aria-busy");
+  setText(byId("title"), `Live e-commerce index of ${page.name}`);
+  choice(byId("window"), "window", Object.keys(page.windows).map((name) => [name, WINDOW_NAMES[name] ?? name]), window, (chosen) => {
+    state.window = chosen;
+    draw();
+  });
+  const own = page.windows[window];
+  setText(byId("coverage"), !own || own.status === "ok" ? "" : `${own.status}: the log covers ${Math.round(own.covered * 100)} % of it`);
+  drawTotals(page, window);
+  drawCategories(page, window);
+  drawPayments(page, window);
+  drawRegions(page, window);
+  drawMovers(page);
+  drawShifts(page, window);
+  drawChart();
+  const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times of ${page.time_zone}`];
+  if (page.left_out) parts.push(`${page.left_out} values of the smallest members are not in the snapshot`);
+  setText(byId("foot"), `${parts.join(" · ")} · live values can still be revised by late events`);
+}
+
+function drawChart() {
+  const page = state.page;
+  if (!page) return;
+  const options = (of) => Object.entries(of).map(([name, [first, second]]) => [name, typeof first === "string" ? first : second]);
+  choice(byId("measure"), "measure", options(MEASURES), state.measure, (chosen) => {
+    state.measure = chosen;
+    drawChart();
+  });
+  choice(byId("span"), "span", options(SPANS), state.span, (chosen) => {
+    state.span = chosen;
+    drawChart();
+  });
+  const [name, at] = MEASURES[state.measure];
+  const scale = state.measure === "sales" ? 10 ** (page.exponent ?? 0) : 1;
+  const to = Date.parse(page.as_of);
+  const current = page.totals[state.measure]?.["1m"];
+  const points = state.history.map((point) => [point[0], point[at] === null || point[at] === undefined ? null : point[at] / scale]);
+  if (current?.value !== undefined && (points.at(-1)?.[0] ?? 0) < to) points.push([to, Number(current.value) / scale]);
+  // A page that saw ten minutes shows them in full width, not as a dot at the edge of an hour.
+  const from = Math.max(to - SPANS[state.span][0], Math.min(points[0]?.[0] ?? to, to - SHORTEST_MS));
+  const usual = (page.spark ?? []).map((point, place) => [page.spark_ms[place], ...point.slice(1)]);
+  const band = state.measure === "orders" ? usual.filter((row) => row.length > 1) : [];
+  const unit = state.measure === "sales" ? ` ${page.currency ?? "minor units"}` : "";
+  setText(byId("chart-title"), `${name} a minute${unit && `,${unit}`}`);
+  const text = (value) => (state.measure === "sales" ? compact(value) : count(String(Math.round(value))));
+  const latest = current?.value === undefined ? "unknown" : state.measure === "sales" ? moneyExact(current.value, page.exponent ?? 0) : count(current.value);
+  const box = byId("chart");
+  box.replaceChildren(
+    lineChart({
+      points,
+      band,
+      width: Math.max(box.clientWidth, 280),
+      height: CHART_HEIGHT,
+      from,
+      to,
+      label: `${name} a minute over ${SPANS[state.span][1]}, ${points.length} points, last ${latest}${unit}`,
+      yText: text,
+      xText: (instant) => minute(instant, page.time_zone),
+      onPoint: (point) => setText(byId("readout"), point === null ? "" : `${dayAndMinute(point[0], page.time_zone)}: ${point[1] === null ? "–" : text(point[1])}${unit}`),
+    }),
+  );
+}
+
+new ResizeObserver(drawChart).observe(byId("chart"));
+setInterval(tick, TICK_MS);
+listen();

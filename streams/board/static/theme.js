@@ -1,0 +1,42 @@
+// Before the first paint, so that a dark page never flashes white. Not a module: modules wait.
+"use strict";
+(() => {
+  const KEY = "ecindex-theme";
+  const ORDER = ["auto", "light", "dark"];
+  const NAMES = { auto: "Auto", light: "Light", dark: "Dark" };
+  const root = document.documentElement;
+
+  function stored() {
+    try {
+      const theme = localStorage.getItem(KEY);
+      return ORDER.includes(theme) ? theme : "auto";
+    } catch {
+      return "auto"; // storage may be forbidden; the system's colours are fine
+    }
+  }
+
+  function apply(theme) {
+    if (theme === "auto") root.removeAttribute("data-theme");
+    else root.setAttribute("data-theme", theme);
+    const button = document.getElementById("theme");
+    if (button) {
+      button.textContent = NAMES[theme];
+      button.setAttribute("aria-label", `Colours: ${NAMES[theme]}. Change`);
+    }
+  }
+
+  let theme = stored();
+  apply(theme);
+  document.addEventListener("DOMContentLoaded", () => {
+    apply(theme);
+    document.getElementById("theme").addEventListener("click", () => {
+      theme = ORDER[(ORDER.indexOf(theme) + 1) % ORDER.length];
+      try {
+        localStorage.setItem(KEY, theme);
+      } catch {
+        // chosen for this visit then
+      }
+      apply(theme);
+    });
+  });
+})();

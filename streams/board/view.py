@@ -1,0 +1,274 @@
+"""What the page shows of one market, made of what stands in Redis. Pure functions.
+
+Numbers of the contract stay decimal text, as the HASH has them, so that the page can show integers
+beyond a double exactly; only what is drawn as a line or a bar is a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from streams.board.labels import label
+from streams.board.shifts import Shift, active
+from streams.index.currencies import exponent
+from streams.index.instants import parse_instant
+from streams.index.methodology import Market
+from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
+from streams.publish.ranking import ALL
+
+MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
+DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
+RANKED_BY = {METHOD: "payment_chosen_share"}
+"""By which index the members of a dimension are ordered; `orders` where none is named."""
+MOVERS_MAX = 8
+
+
+class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One value. ``expected``, ``lower``, ``upper`` are absent until an expectation is known."""
+
+    value: str | None = None
+    status: str = "ok"
+    revision: int = 0
+    expected: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+
+
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row: its cells by index and window. ``spark``: orders of its last minute over time."""
+
+    member: str
+    label: str
+    cells: dict[str, dict[str, Cell]]
+    spark: list[list[float | None]] = []
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What the market's own orders say about a window."""
+
+    status: str
+    covered: float
+
+
+class Mover(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A member whose orders moved most. ``usual`` is what ``basis`` names, for the same window."""
+
+    dimension: str
+    member: str
+    label: str
+    orders: float
+    usual: float
+
+
+class Movers(msgspec.Struct, frozen=True):
+    """Largest differences first. ``basis``: `expected`, or the longer window that stands in."""
+
+    window: str
+    basis: str
+    members: list[Mover]
+
+
+class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything the page shows of a market but how old it is."""
+
+    market: str
+    name: str
+    currency: str | None
+    exponent: int
+    time_zone: str
+    as_of: str
+    edition: int
+    phase: str
+    windows: dict[str, Window]
+    totals: dict[str, dict[str, Cell]]
+    dimensions: dict[str, list[Member]]
+    movers: Movers | None = None
+    shifts: list[Shift] = []
+    spark_ms: list[int] = []
+    """Instants of every member's ``spark``."""
+    spark: list[list[float | None]] = []
+    """The market's own."""
+    left_out: int = 0
+
+
+class Sparks(NamedTuple):
+    """Orders of the last minute: instants, and per (dimension, member) the points at them.
+
+    A point is [value] or [value, expected, lower, upper].
+    """
+
+    times_ms: list[int]
+    points: Mapping[tuple[str, str], list[list[float | None]]]
+
+
+NO_SPARKS = Sparks([], {})
+
+
+def market_page(
+    snapshot: Snapshot,
+    market: Market | None,
+    *,
+    sparks: Sparks = NO_SPARKS,
+    shifts: Mapping[str, str] | None = None,
+    left_out: int = 0,
+) -> MarketPage:
+    """The page of a snapshot. ``market`` None: one that this board's methodology does not name.
+
+    ``shifts`` is the HASH ``:shifts``; a record that is not a JSON object is left out.
+    """
+    by_member: dict[tuple[str, str], dict[str, dict[str, Value]]] = {}
+    for value in snapshot.values:
+        if value.day is None:
+            indices = by_member.setdefault((value.dimension, value.member), {})
+            indices.setdefault(value.index, {})[value.window] = value
+    totals = by_member.get((MARKET, ALL), {})
+    windows = _windows(totals)
+    return MarketPage(
+        market=snapshot.market,
+        name=snapshot.market if market is None else market.name,
+        currency=None if market is None else market.currency,
+        exponent=0 if market is None else exponent(market.currency),
+        time_zone="UTC" if market is None else market.time_zone,
+        as_of=snapshot.as_of,
+        edition=snapshot.edition,
+        phase=snapshot.phase,
+        windows=windows,
+        totals=_cells(totals),
+        dimensions={
+            dimension: _members(dimension, by_member, longest(windows), sparks)
+            for dimension in DIMENSIONS
+        },
+        movers=_movers(by_member, windows),
+        shifts=active(snapshot.market, shifts or {}),
+        spark_ms=sparks.times_ms,
+        spark=sparks.points.get((MARKET, ALL), []),
+        left_out=left_out,
+    )
+
+
+def longest(windows: Mapping[str, Window]) -> str:
+    """The longest window that the log covers; ranking by it keeps rows from changing places."""
+    covered = [name for name, window in windows.items() if window.status == "ok"]
+    return covered[-1] if covered else next(iter(WINDOWS_MS))
+
+
+def cell(value: Value) -> Cell:
+    """A value as the page gets it."""
+    return Cell(
+        None if value.value is None else decimal(value.value),
+        value.status,
+        value.revision,
+        value.expected,
+        value.lower,
+        value.upper,
+    )
+
+
+def _windows(totals: Mapping[str, Mapping[str, Value]]) -> dict[str, Window]:
+    orders = totals.get("orders", {})
+    return {
+        name: Window(orders[name].status, orders[name].covered)
+        for name in WINDOWS_MS
+        if name in orders
+    }
+
+
+def _cells(indices: Mapping[str, Mapping[str, Value]]) -> dict[str, dict[str, Cell]]:
+    return {
+        index: {window: cell(value) for window, value in by_window.items()}
+        for index, by_window in indices.items()
+    }
+
+
+def _members(
+    dimension: str,
+    by_member: Mapping[tuple[str, str], Mapping[str, Mapping[str, Value]]],
+    window: str,
+    sparks: Sparks,
+) -> list[Member]:
+    by = RANKED_BY.get(dimension, "orders")
+    found = [
+        (-_number(indices, by, window), member, indices)
+        for (own, member), indices in by_member.items()
+        if own == dimension and member != ALL
+    ]
+    return [
+        Member(member, label(member), _cells(indices), sparks.points.get((dimension, member), []))
+        for _, member, indices in sorted(found, key=lambda each: each[:2])
+    ]
+
+
+def _movers(
+    by_member: Mapping[tuple[str, str], Mapping[str, Mapping[str, Value]]],
+    windows: Mapping[str, Window],
+) -> Movers | None:
+    """By X - E over 5 minutes; without an expectation the last minute against a longer window."""
+    covered = [name for name, window in windows.items() if window.status == "ok"]
+    members = {
+        key: indices["orders"]
+        for key, indices in by_member.items()
+        if key[0] in ("category", "region") and "orders" in indices
+    }
+    window = "5m" if "5m" in covered else "1m"
+    known = {
+        key: (float(value.value), value.expected)
+        for key, orders in members.items()
+        if (value := orders.get(window)) is not None
+        and value.value is not None
+        and value.expected is not None
+    }
+    if known:
+        return Movers(window, "expected", _largest(known))
+    longer = [name for name in covered if name != "1m"]
+    if "1m" not in covered or not longer:
+        return None
+    # An hour that has run for some minutes is the usual of those minutes; a day hides the hour.
+    basis = "1h" if "1h" in longer else longer[0]
+    part = WINDOWS_MS["1m"] / WINDOWS_MS[basis]
+    compared = {
+        key: (float(now.value), float(usual.value) * part / usual.covered)
+        for key, orders in members.items()
+        if (now := orders.get("1m")) is not None
+        and (usual := orders.get(basis)) is not None
+        and now.value is not None
+        and usual.value is not None
+        and usual.covered
+    }
+    return Movers("1m", basis, _largest(compared))
+
+
+def _largest(compared: Mapping[tuple[str, str], tuple[float, float]]) -> list[Mover]:
+    movers = [
+        Mover(dimension, member, label(member), orders, usual)
+        for (dimension, member), (orders, usual) in compared.items()
+        if orders != usual
+    ]
+    movers.sort(key=lambda each: (-abs(each.orders - each.usual), each.dimension, each.member))
+    return movers[:MOVERS_MAX]
+
+
+def _number(indices: Mapping[str, Mapping[str, Value]], index: str, window: str) -> float:
+    value = indices.get(index, {}).get(window)
+    return 0.0 if value is None or value.value is None else float(value.value)
+
+
+def encode(page: Any) -> bytes:
+    """JSON without line breaks, as an event of a stream needs it."""
+    return msgspec.json.encode(page)
+
+
+def points_of(members: Iterable[str]) -> list[list[Any]]:
+    """Members of the ZSET ``:history`` -> [as_of in ms, orders, sales] for the chart."""
+    points = []
+    for text in members:
+        try:
+            point = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            continue
+        at_ms = parse_instant(str(point.get("as_of")))
+        if at_ms is not None:
+            points.append([at_ms, point.get("orders"), point.get("sales")])
+    return points

@@ -1,0 +1,495 @@
+"""The live page in a real Chromium: what it shows is what Redis holds, and old is seen to be old.
+
+apt-get install chromium-headless-shell; uv run --group browser pytest --long tests/browser
+
+With --pictures the screenshots of the documentation are taken anew into docs/images.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from support.boards import running_board
+from support.shopfloor import Floor, shift_record
+
+from streams import clock
+from streams.board.source import POLL_S
+from streams.index.currencies import major_units
+from streams.index.panes import rfc3339
+from streams.ops.local_stack import LocalStack
+
+playwright_api = pytest.importorskip("playwright.async_api")
+pytestmark = [pytest.mark.stack, pytest.mark.long]
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None
+)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+STEP_MS, HALF_MINUTE_MS = 5_000, 30_000
+TIMEOUT_MS = 60_000
+DESKTOP, PHONE = {"width": 1360, "height": 900}, {"width": 390, "height": 844}
+SCREEN_SIZES = (DESKTOP, PHONE, {"width": 320, "height": 700}, {"width": 900, "height": 700})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on PATH: apt-get install chromium-headless-shell")
+    with LocalStack(tmp_path_factory.mktemp("redis"), with_kafka=False) as local:
+        yield local.redis
+
+
+class Shop:
+    """Markets whose publisher lives until it is told to stop, as a worker's does."""
+
+    def __init__(self, url):
+        self.url = url
+        self.floors = {}
+        self.task = None
+
+    async def open(self, *markets, usual=False, history=0, **factors):
+        """``history``: minutes before now; ``factors`` hold for the last eight of them."""
+        started_ms = clock.now_ms() // HALF_MINUTE_MS * HALF_MINUTE_MS
+        for market, rate in markets:
+            floor = self.floors[market] = Floor(self.url, market, rate=rate, usual=usual)
+            at_ms = started_ms - history * 2 * HALF_MINUTE_MS
+            while at_ms < clock.now_ms():
+                floor.factors = factors if at_ms > started_ms - 16 * HALF_MINUTE_MS else {}
+                await floor.publish(at_ms, now_ms=clock.now_ms())
+                at_ms += HALF_MINUTE_MS
+                if usual and history and market == "PK":
+                    await asyncio.sleep(
+                        2 * POLL_S
+                    )  # expectations are nowhere but with who saw them
+        await self.step()
+        self.start()
+
+    async def step(self):
+        now_ms = clock.now_ms()
+        for floor in self.floors.values():
+            await floor.publish(now_ms // STEP_MS * STEP_MS, now_ms=now_ms)
+
+    def start(self):
+        self.task = asyncio.ensure_future(self._beat())
+
+    async def stop(self):
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+    async def _beat(self):
+        while True:
+            for floor in self.floors.values():
+                await floor.store.heartbeat(clock.now_ms())
+            await asyncio.sleep(0.5)
+
+    async def close(self):
+        await self.stop()
+        for floor in self.floors.values():
+            await floor.close()
+
+
+@pytest.fixture
+async def redis(server):
+    async with Redis.from_url(server.url, decode_responses=True) as redis:
+        await redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+async def shop(server, redis):
+    shop = Shop(server.url)
+    yield shop
+    await shop.close()
+
+
+@pytest.fixture
+async def url(server, redis):
+    async with running_board(server.url) as url:
+        yield url
+
+
+@pytest.fixture
+async def browser():
+    async with playwright_api.async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def see(browser, url):
+    """Open the page; whatever the browser complains of fails the test."""
+    complaints, contexts = [], []
+
+    async def see(market="PK", viewport=None, scheme="light", **options):
+        context = await browser.new_context(
+            viewport=viewport or DESKTOP, color_scheme=scheme, **options
+        )
+        context.set_default_timeout(TIMEOUT_MS)
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{url}?market={market}" if market else url)
+        await page.wait_for_selector("#categories tbody tr")
+        return page
+
+    yield see
+    for context in contexts:
+        await context.close()
+    ours = [text for text in complaints if "ERR_" not in text]  # of a board that was stopped
+    assert not ours
+
+
+async def until_true(page, expression):
+    """Playwright's own wait_for_function evaluates a string in the page, which its policy forbids."""
+    deadline_ms = clock.monotonic_ms() + TIMEOUT_MS
+    while not await page.evaluate(expression):
+        assert clock.monotonic_ms() < deadline_ms, expression
+        await asyncio.sleep(0.05)
+
+
+async def data_values(page, selector):
+    return await page.eval_on_selector_all(
+        selector, "all => all.map((node) => node.getAttribute('data-value') ?? node.value)"
+    )
+
+
+async def test_what_is_shown_is_what_redis_holds(redis, shop, see):
+    await shop.open(("PK", 980), ("BD", 640))
+    page = await see()
+    values = await redis.hgetall(shop.floors["PK"].keys.values)
+    tiles = {
+        "orders": "orders:market:all:1m", "sales": "sales:market:all:1m",
+        "payments": "payments:market:all:1m", "basket": "basket_sales:market:all:5m",
+        "digital": "digital_share:market:all:5m", "failed": "payment_failure_ratio:market:all:5m",
+    }  # fmt: skip
+    for tile, field in tiles.items():
+        (shown,) = await page.eval_on_selector_all(
+            f"#tile-{tile} data", "all => all.map(n => n.value)"
+        )
+        assert shown == values[field], tile
+    text = await page.inner_text("#tile-sales data")
+    assert text == major_units(int(values["sales:market:all:1m"]), "PKR").partition(".")[0]
+    for table, dimension, columns in (
+        ("categories", "category", {"orders": 4, "sales": 7, "category_share_by_sales": 8}),
+        ("regions", "region", {"orders": 3, "sales": 5}),
+        ("channels", "channel", {"orders": 3, "sales": 5}),
+        (
+            "payments",
+            "payment_method",
+            {
+                "payment_chosen_share": 2,
+                "payment_share_by_count": 3,
+                "payment_share_by_amount": 4,
+                "payment_failure_ratio": 5,
+            },
+        ),
+    ):
+        members = await page.eval_on_selector_all(
+            f"#{table} tbody tr", "rows => rows.map((row) => row.dataset.key)"
+        )
+        assert len(members) > 4
+        for index, column in columns.items():
+            shown = await data_values(page, f"#{table} tbody tr > :nth-child({column})")
+            held = [values.get(f"{index}:{dimension}:{member}:5m") for member in members]
+            assert shown == held, (table, index)
+
+
+async def test_a_new_version_is_shown_in_place(shop, see):
+    await shop.open(("PK", 980))
+    page = await see()
+    row = await page.query_selector("#categories tbody tr[data-key=books]")
+    shop.floors["PK"].rate = 1_960
+    await shop.step()
+    text = str(shop.floors["PK"].text("orders").value)
+    await until_true(page, f"document.querySelector('#tile-orders data').value === '{text}'")
+    assert await row.evaluate("row => row.isConnected"), "the row is the same, so a selection lives"
+
+
+async def test_the_windows_can_be_chosen_and_one_that_fills_says_so(shop, see):
+    await shop.open(("PK", 980))
+    page = await see()
+    await page.get_by_label("1 min", exact=True).focus()
+    await page.keyboard.press("ArrowLeft")  # round to the last: radio buttons, as anyone knows them
+    assert await page.get_by_label("24 h", exact=True).is_checked()
+    assert "filling: the log covers" in await page.inner_text("#coverage")
+    cells = await page.eval_on_selector_all(
+        "#categories tbody td:nth-child(4)", "all => all.map(n => n.textContent)"
+    )
+    assert set(cells) == {"filling"}
+
+
+async def test_without_an_expectation_it_says_warming_and_shows_bars_of_orders(shop, see):
+    await shop.open(("PK", 980))
+    page = await see()
+    assert await page.inner_text("#tile-demand data") == "warming"
+    assert "warming" in await page.inner_text("#categories-note")
+    assert "still warming" in await page.inner_text("#movers-note")
+    assert "Warming" in await page.inner_text("#shifts")
+    assert not await page.query_selector(".bullet .mark")
+    assert len(await page.query_selector_all("#categories .bullet .amount")) > 10
+    assert not await page.is_visible("#categories th.usual >> nth=0")
+
+
+async def test_with_an_expectation_demand_is_against_usual(redis, shop, see):
+    await shop.open(("PK", 980), usual=True, history=3, beauty_grooming=5.9)
+    shop.floors["PK"].factors = {"beauty_grooming": 5.9}
+    await shop.step()
+    page = await see()
+    values = await redis.hgetall(shop.floors["PK"].keys.values)
+    (index,) = await page.eval_on_selector_all("#tile-demand data", "all => all.map(n => n.value)")
+    assert index == values["demand_index_orders:market:all:5m"]
+    await page.get_by_text("1 min", exact=True).click()
+    row = "#categories tr[data-key=beauty_grooming]"
+    await page.wait_for_selector(f"{row}[data-tone=above]")
+    assert await page.query_selector(f"{row} .bullet .mark")
+    assert await page.query_selector(f"{row} .amount.above")
+    assert not await page.query_selector("#categories tr[data-key=mens_fashion][data-tone]")
+    await shop.step()
+    await page.wait_for_selector("#chart .band")
+
+
+async def test_a_shift_is_explained_and_can_be_marked_as_expected(redis, shop, see):
+    await shop.open(("PK", 980), usual=True)
+    page = await see()
+    assert "None" in await page.inner_text("#shifts")
+    record = shift_record(observed=424, expected=72)
+    await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", record)
+    await page.wait_for_selector(".shift")
+    text = await page.inner_text(".shift")
+    assert "Beauty grooming" in text
+    assert "5.90 (5.30 to 6.40)" in text
+    assert "since 19:02" in text, "in the market's zone"
+    assert "424 orders where 72 are usual" in text
+    await page.focus(".shift summary")
+    await page.keyboard.press("Enter")
+    command = await page.inner_text(".shift code")
+    assert command.startswith("ecindex expect PK beauty_grooming 2026-11-24T14:00Z")
+    await shop.step()
+    await asyncio.sleep(1)
+    assert await page.is_visible(".shift code"), "it stays open while values come"
+
+
+async def test_text_from_redis_is_text(redis, shop, see):
+    await shop.open(("PK", 980), usual=True)
+    page = await see()
+    record = shift_record(member="<img src=x onerror=alert(1)>")
+    await redis.hset(shop.floors["PK"].keys.shifts, "category:x", record)
+    await page.wait_for_selector(".shift")
+    assert not await page.query_selector("main img")
+    assert "<img src=x" in await page.inner_text(".shift h3")
+
+
+async def background(page, selector):
+    return await page.eval_on_selector(selector, "node => getComputedStyle(node).backgroundColor")
+
+
+def is_red(colour):
+    red, green, blue, *_ = (float(part) for part in colour.strip("rgba()").split(","))
+    return red > 150 and green < 140 and blue < 140
+
+
+async def test_publishing_that_stops_turns_red_and_back(redis, shop, see):
+    await shop.open(("PK", 980), ("BD", 640))
+    page = await see()
+    await page.wait_for_selector("body[data-state=live]")
+    assert not is_red(await background(page, "#freshness"))
+    assert await page.is_hidden("#alarm")
+    await shop.stop()
+    await page.wait_for_selector("body[data-state=stale]")
+    assert is_red(await background(page, "#freshness"))
+    colour = await page.eval_on_selector(
+        "#tile-orders data", "node => getComputedStyle(node).color"
+    )
+    assert is_red(colour)
+    assert "publishing stopped" in await page.inner_text("#alarm")
+    assert "publishing stopped" in await page.inner_text("#announcement")
+    assert (await page.title()).startswith("⚠")
+    await page.wait_for_selector("#markets li[data-state=stale] >> nth=1")
+    shop.start()
+    await page.wait_for_selector("body[data-state=live]")
+    assert not is_red(await background(page, "#freshness"))
+    await redis.delete(shop.floors["PK"].keys.values)
+    await shop.stop()
+    await until_true(page, "document.getElementById('state').textContent === 'absent'")
+
+
+async def test_a_board_that_dies_turns_red_and_the_page_comes_back_by_itself(server, shop, browser):
+    await shop.open(("PK", 980))
+    async with running_board(server.url) as url:
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(f"{url}?market=PK")
+        await page.wait_for_selector("body[data-state=live]")
+    port = int(url.rstrip("/").rpartition(":")[2])
+    await page.wait_for_selector("body[data-state=stale]", timeout=TIMEOUT_MS)
+    assert "No connection to the board" in await page.inner_text("#alarm")
+    async with running_board(server.url, **{"board.port": port}):
+        await page.wait_for_selector("body[data-state=live]", timeout=TIMEOUT_MS)
+    await context.close()
+
+
+async def test_markets_are_switched_by_link_key_and_history(shop, see):
+    await shop.open(("PK", 980), ("BD", 640))
+    page = await see()
+    await page.focus("#markets a >> nth=0")
+    await page.keyboard.press("Enter")
+    await until_true(page, "document.title.includes('Bangladesh')")
+    assert page.url.endswith("?market=BD")
+    assert await page.get_attribute("#markets a >> nth=0", "aria-current") == "page"
+    orders = await page.eval_on_selector("#tile-orders data", "node => node.value")
+    assert orders == str(shop.floors["BD"].text("orders").value)
+    await page.go_back()
+    await until_true(page, "document.title.includes('Pakistan')")
+
+
+async def test_without_a_market_the_largest_is_shown(shop, see):
+    await shop.open(("BD", 640), ("PK", 980))
+    page = await see(market="")
+    assert page.url.endswith("?market=PK")
+
+
+@pytest.mark.parametrize("size", SCREEN_SIZES, ids=lambda size: str(size["width"]))
+@pytest.mark.parametrize("usual", [False, True], ids=["warming", "usual"])
+async def test_nothing_is_wider_than_the_screen(redis, shop, see, size, usual):
+    await shop.open(("PK", 98_000), ("BD", 640), ("LK", 1), ("NP", 1), ("MM", 1), usual=usual)
+    page = await see(viewport=size)
+    wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert not wide
+    if size["width"] >= PHONE["width"]:
+        spilt = await page.eval_on_selector_all(
+            ".card",
+            "cards => cards.filter((c) => c.scrollWidth > c.clientWidth).map((c) => c.innerText)",
+        )
+        assert spilt == []
+
+
+async def test_colours_follow_the_system_and_the_button(shop, see):
+    await shop.open(("PK", 980))
+    dark = await see(scheme="dark")
+    light = await see(scheme="light")
+    by_system = await background(dark, "body"), await background(light, "body")
+    assert by_system[0] != by_system[1]
+    await dark.click("#theme")
+    assert await background(dark, "body") == by_system[1]
+    await dark.reload()
+    assert await background(dark, "body") == by_system[1], "remembered"
+    await dark.click("#theme")
+    assert await background(dark, "body") == by_system[0]
+
+
+CONTRAST = """() => {
+  const channel = (byte) => { const value = byte / 255;
+    return value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4; };
+  const light = (rgb) => { const [r, g, b] = rgb.match(/[\\d.]+/g).map(Number);
+    return 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b); };
+  const behind = (node) => { for (; node; node = node.parentElement) {
+    const colour = getComputedStyle(node).backgroundColor;
+    if (!/rgba\\(.*, 0\\)|transparent/.test(colour)) return colour; } return "rgb(255, 255, 255)"; };
+  const poor = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const text = [...node.childNodes].filter((child) => child.nodeType === 3 && child.data.trim());
+    if (!text.length || node.closest("svg, .unseen, noscript, [hidden]") || !node.offsetParent) continue;
+    const both = [light(getComputedStyle(node).color), light(behind(node))];
+    const ratio = (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+    if (ratio < 4.5) poor.push([node.id || node.className, text[0].data, ratio.toFixed(2)]);
+  }
+  return poor;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_text_can_be_read(redis, shop, see, scheme):
+    """WCAG 2.2 AA: 4.5 to 1, live and stale."""
+    await shop.open(("PK", 980), usual=True)
+    await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", shift_record())
+    page = await see(scheme=scheme)
+    await page.wait_for_selector(".shift")
+    assert await page.evaluate(CONTRAST) == []
+    await shop.stop()
+    await page.wait_for_selector("body[data-state=stale]")
+    assert await page.evaluate(CONTRAST) == []
+
+
+async def test_it_can_be_walked_and_heard(shop, see):
+    await shop.open(("PK", 980), ("BD", 640))
+    page = await see()
+    tree = await page.locator("body").aria_snapshot()
+    for landmark in ("banner", 'navigation "Markets"', "main", "contentinfo"):
+        assert landmark in tree, landmark
+    for name in ("Categories", "Payment mix", "Regions", "Top movers", "Shifts of demand"):
+        assert f'region "{name}"' in tree, name
+    assert 'table "Categories"' in tree
+    assert 'rowheader "Books"' in tree
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.className") == "skip"
+    focused = []
+    for _ in range(6):
+        await page.keyboard.press("Tab")
+        focused.append(
+            await page.evaluate(
+                "[document.activeElement.id || document.activeElement.tagName,"
+                " getComputedStyle(document.activeElement).outlineStyle,"
+                " getComputedStyle(document.activeElement.parentElement).outlineStyle]"
+            )
+        )
+    assert all("solid" in styles for _, *styles in focused), focused
+    assert "theme" in [name for name, *_ in focused]
+
+
+async def test_a_long_visit_makes_no_more_of_anything(shop, see):
+    await shop.open(("PK", 980))
+    page = await see()
+    count = "document.querySelectorAll('*').length"
+    before = await page.evaluate(count)
+    for number in range(20):
+        shop.floors["PK"].rate = 900 + number * 10
+        await shop.step()
+        text = str(shop.floors["PK"].text("orders").value)
+        await until_true(page, f"document.querySelector('#tile-orders data').value === '{text}'")
+    assert await page.evaluate(count) - before < 100
+
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+
+
+async def test_pictures_for_the_documentation(request, redis, shop, see):
+    if not request.config.getoption("--pictures"):
+        pytest.skip("only with --pictures")
+    markets = (("PK", 980), ("BD", 640), ("LK", 310), ("NP", 120), ("MM", 85))
+    await shop.open(*reversed(markets), usual=True, history=64, beauty_grooming=5.9)
+    now_ms = clock.now_ms()
+    contributors = {"region": [
+        {"member": "punjab", "observed": 204, "expected": 36},
+        {"member": "sindh", "observed": 119, "expected": 20},
+    ]}  # fmt: skip
+    start = rfc3339(now_ms // 60_000 * 60_000 - 8 * 60_000)
+    record = shift_record(start=start, observed=3_390, expected=575, contributors=contributors)
+    await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", record)
+    for name, viewport, scheme in (
+        ("board-light", {"width": 1360, "height": 1180}, "light"),
+        ("board-dark", {"width": 1360, "height": 1180}, "dark"),
+        ("board-phone", PHONE, "light"),
+    ):
+        page = await see(viewport=viewport, scheme=scheme)
+        shop.floors["PK"].factors = {"beauty_grooming": 5.9}
+        await shop.step()
+        await page.wait_for_selector(".shift")
+        await page.get_by_text("1 min", exact=True).click()
+        await page.mouse.move(0, 0)
+        await asyncio.sleep(1)
+        path = IMAGES / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        await page.screenshot(path=path)
+        assert path.stat().st_size < 300_000
+    await shop.stop()
+    await page.wait_for_selector("body[data-state=stale]")

@@ -1,0 +1,165 @@
+"""Every record that the service emits is what its schema in config/schemas says.
+
+The flow runs on raw bytes, closes hours and days and revises; what it publishes goes through the real
+encoders, and through a real Redis.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import jsonschema
+import pytest
+from redis import Redis
+from support.events import T0
+from support.flow_harness import Flow, order, payment
+from support.publications import publication, value
+from support.shopfloor import shift_record
+
+from streams.board.shifts import active
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.publish.journal import (
+    fence_record,
+    journal_records,
+    publication_records,
+)
+from streams.publish.keys import market_keys
+from streams.publish.metrics import Metrics
+from streams.publish.redis_store import RedisStore
+
+EACH = 500
+"""Of a kind: a month has 700 hours that look alike, and a validator in Python is slow."""
+SCHEMAS = Path(__file__).parents[2] / "config" / "schemas"
+
+
+def validator(name):
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+validators = {name: validator(name) for name in ("journal", "fence", "value", "snapshot")}
+
+
+def schema_of(record):
+    if record.topic == "ecindex.journal":
+        return "journal"
+    return "fence" if b"|fence|" in record.key else "value"
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Publications of a market: hours and a day that close, a cancel that revises, a late event."""
+    flow = Flow(partitions=1)
+    (orders,), (payments,) = flow.sps["orders"], flow.sps["payments"]
+    for hour in range(3):
+        at_ms = T0 + hour * HOUR_MS
+        flow.now_ms = at_ms + MINUTE_MS
+        flow.produce(orders, order(f"o{hour}", at_ms), at_ms)
+        flow.produce(payments, payment(f"p{hour}", at_ms), at_ms)
+        flow.run()
+    late_ms = flow.now_ms
+    flow.produce(orders, order("late", late_ms - 90_000), late_ms)
+    cancel = order("c", late_ms, kind="order.cancelled", placed_at="2026-09-20T00:00:00Z")
+    flow.produce(orders, cancel, late_ms)
+    flow.run()
+    flow.now_ms += 37 * DAY_MS  # a day is final after 35
+    flow.produce(orders, order("end", flow.now_ms), flow.now_ms)
+    flow.produce(payments, payment("end", flow.now_ms), flow.now_ms)
+    flow.run(caught_up=False)
+    return flow.history
+
+
+def test_every_kafka_record_is_what_its_schema_says(published):
+    found = Counter()
+    for made in published:
+        for record in publication_records(made, "w-1"):
+            name = schema_of(record)
+            content = json.loads(record.value)
+            kind = content.get("kind", name)
+            if found[kind] < EACH:
+                validators[name].validate(content)
+            found[kind] += 1
+    assert {"minute", "hour", "day", "revision", "value", "fence"} <= set(found), found
+
+
+@pytest.mark.stack
+async def test_every_redis_record_is_what_its_schema_says(stack, published, unique):
+    prefix = unique("p")
+    store = RedisStore(
+        stack.redis_url,
+        Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
+        prefix=prefix,
+    )
+    for made in published[-40:]:
+        await store.publish(made, made.as_of_ms + 3_000)
+    await store.close()
+    keys = market_keys("PK", prefix)
+    with Redis.from_url(stack.redis_url) as client:
+        validators["snapshot"].validate(json.loads(client.get(keys.snapshot)))
+        points = client.zrange(keys.history, 0, -1)
+        entries = client.xrange(keys.changes)
+    assert points
+    assert entries
+    for point in points:
+        validator("history").validate(json.loads(point))
+    for _, entry in entries:
+        validator("changes").validate(json.loads(entry[b"changes"]))
+
+
+def test_long_content_is_split_into_records_of_the_same_schema():
+    values = [value(member=f"m{number}", number=2**70) for number in range(4_000)]
+    records = journal_records(publication(values, journal_changed=values))
+    assert len(records) > 1
+    for record in records:
+        validators["journal"].validate(json.loads(record.value))
+
+
+def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():
+    record = shift_record()
+    validator("shift").validate(json.loads(record))
+    (shown,) = active("PK", {"category:beauty_grooming": record})
+    assert shown.start
+    assert shown.ratio
+    assert shown.upper
+    assert shown.evidence
+
+
+def broken(content, **changes):
+    return {name: each for name, each in (content | changes).items() if each is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("journal", {"kind": None}), ("journal", {"values": None}), ("journal", {"parts": 0}),
+        ("journal", {"kind": "hour"}), ("journal", {"kind": "revision"}),
+        ("journal", {"values": [{"v": 1}]}),
+        ("fence", {"writer": "a|b"}), ("fence", {"applied": "1"}), ("fence", {"edition": None}),
+        ("shift", {"direction": 1}), ("shift", {"ratio": None}), ("shift", {"start": None}),
+    ],
+)  # fmt: skip
+def test_the_schemas_are_not_blind(name, changes):
+    made = publication(journal_changed=[value()])
+    good = {
+        "journal": json.loads(journal_records(made)[0].value),
+        "fence": json.loads(fence_record(made, "w-1").value),
+        "shift": json.loads(shift_record()),
+    }[name]
+    check = validator(name)
+    assert check.is_valid(good)
+    assert not check.is_valid(broken(good, **changes))
+
+
+def test_the_journal_schema_holds_the_value_schema():
+    own = json.loads((SCHEMAS / "value.json").read_text())
+    del own["$schema"], own["title"]
+    assert json.loads((SCHEMAS / "journal.json").read_text())["$defs"]["value"] == own
+
+
+def test_the_contract_names_every_schema():
+    text = (SCHEMAS.parents[1] / "docs" / "contract.md").read_text()
+    for file in SCHEMAS.iterdir():
+        assert f"schemas/{file.name})" in text, file.name

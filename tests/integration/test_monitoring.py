@@ -1,0 +1,176 @@
+"""A real Prometheus and Alertmanager over real workers: queries, rules, notifications, the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.command import Command, until
+from support.not_exported_yet import WITHOUT_SAMPLES
+from support.operator_files import annotations, panels, rules, variables
+from support.pager import Pager
+from support.prometheus import Api, program
+from support.promql import metric_names, underlying
+
+from streams.clock import now_ms
+from streams.index.panes import rfc3339
+from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
+from streams.publish.metric_table import ALL, PROCESS
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+CHOSEN = {"$market": "PK", "$window": "5m", "$__rate_interval": "1m"}
+HISTORY_S = 600
+OF_THE_HISTORY = {"EcindexRevisedAfterFinal"}
+"""The workers read along while the shops' history comes, stamped by the producer: that does revise."""
+
+
+def tell_alertmanager(where, *alerts):
+    now = rfc3339(now_ms())
+    body = json.dumps([{"labels": labels, "startsAt": now} for labels in alerts]).encode()
+    request = urllib.request.Request(
+        f"{where['alertmanager']}/api/v2/alerts", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def alert(name, market, **labels):
+    return {"alertname": name, "market": market, "severity": "page", **labels}
+
+
+OF_ONE_CAUSE = (
+    alert("EcindexMarketOutage", "XA", dimension="market", member="all"),
+    alert("EcindexMarketShift", "XA", dimension="market", member="all"),
+    alert("EcindexDemandShift", "XA", dimension="category", member="books"),
+    alert("EcindexDemandShift", "XA", dimension="region", member="sindh"),
+    alert("EcindexPaymentMethodCollapsed", "XA", dimension="payment_method", member="cod"),
+)
+OF_ANOTHER = (alert("EcindexDemandShift", "XB", dimension="category", member="books"),)
+
+
+class Watched:
+    """A running ``up`` with everything, shops that send, and a pager."""
+
+    def __init__(self, command, pager, where):
+        self.command, self.pager, self.where = command, pager, where
+        self.prometheus = Api(where["prometheus"])
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, cache_dir):
+    for wanted in (PROMETHEUS, ALERTMANAGER):
+        program(cache_dir, wanted)
+    directory, pager = tmp_path_factory.mktemp("watched"), Pager()
+    up = ("up", "--dir", directory, "--workers", "2", "--inputs", "2", "--notify", pager.url)
+    with Command(*up, "--json") as command:
+        where = command.line()
+        # First, because Alertmanager waits for what belongs together before it tells.
+        tell_alertmanager(where, *OF_ONE_CAUSE, *OF_ANOTHER)
+        config = ("--config", directory / "ecindex.toml")
+        shops = ("--rate", "40", "--season", "flat", "--lag-scale", "0.001")
+        with Command("simulate", *config, *shops, "--backfill", HISTORY_S) as simulator:
+            found = Watched(command, pager, where)
+            # Two scrapes of everything: then rates have a value, too.
+            until(
+                lambda: (
+                    found.prometheus.query(
+                        chosen('ecindex_orders{market="$market",window="$window"}')
+                    )
+                    and found.prometheus.query("topic_outcome:ecindex_events:rate1m > 0")
+                    and found.prometheus.query("count(process_resident_memory_bytes) == 2")
+                )
+            )
+            yield found
+            simulator.end(signal.SIGTERM)
+        children = command.children()
+        assert len(children) == 6, "Kafka, Redis, two workers, Prometheus, Alertmanager"
+        code, out, err = command.end(signal.SIGTERM)
+        assert (code, out) == (0, ""), err
+        assert not [child for child in children if child.is_running()]
+        assert not list((directory / "pids").iterdir())
+    pager.close()
+
+
+def chosen(expr):
+    for name, value in CHOSEN.items():
+        expr = expr.replace(name, value)
+    return expr
+
+
+def may_be_empty(expr):
+    return {underlying(name) for name in metric_names(expr)} & WITHOUT_SAMPLES
+
+
+def test_an_outage_is_one_notification_whatever_its_members_do(watched):
+    until(lambda: watched.pager.of(market="XA") and watched.pager.of(market="XB"))
+    (outage,), (jump,) = watched.pager.of(market="XA"), watched.pager.of(market="XB")
+    assert [a["labels"]["alertname"] for a in outage["alerts"]] == ["EcindexMarketOutage"]
+    assert outage["receiver"] == "page"
+    assert [a["labels"]["member"] for a in jump["alerts"]] == ["books"]
+
+
+def test_what_is_declared_is_exported_and_nothing_else(watched):
+    types, sampled = {}, set()
+    for url in watched.where["metrics"]:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            for family in text_string_to_metric_families(answer.read().decode()):
+                name = family.name + ("_total" if family.type == "counter" else "")
+                types[name] = family.type
+                if family.samples:
+                    sampled.add(name)
+    declared = {spec.full_name: spec.kind for spec in ALL}
+    assert set(types) - set(PROCESS) <= set(declared)
+    assert sampled & WITHOUT_SAMPLES == set(), "exported by now: take it off the list"
+    assert set(declared) - sampled == WITHOUT_SAMPLES
+    assert all(types[name] == declared[name] for name in declared if name in types)
+    assert set(PROCESS) <= set(types)
+
+
+def test_every_query_of_every_panel_has_data(watched):
+    now = now_ms() / 1000
+    empty = []
+    for title, target in panels():
+        expr = chosen(target["expr"])
+        if target.get("range"):
+            found = watched.prometheus.get(
+                "query_range", query=expr, start=now - 600, end=now, step=5
+            )["result"]
+        else:
+            found = watched.prometheus.query(expr)
+        if not found and not may_be_empty(expr):
+            empty.append((title, expr))
+    assert empty == []
+
+
+def test_every_variable_has_values_and_every_annotation_can_be_asked_for(watched):
+    names = set()
+    for name, series, label in variables():
+        names.add(f"${name}")
+        found = watched.prometheus.get(f"label/{label}/values", **{"match[]": chosen(series)})
+        assert CHOSEN[f"${name}"] in found
+    assert names == set(CHOSEN) - {"$__rate_interval"}
+    for _name, expr in annotations():
+        watched.prometheus.query(chosen(expr))
+
+
+def test_every_rule_is_evaluated_and_no_alert_fires(watched):
+    groups = watched.prometheus.get("rules")["groups"]
+    found = [rule for group in groups for rule in group["rules"]]
+    assert len(found) == len(rules("rules")) + len(rules("alerts"))
+    assert {(rule["health"], rule.get("lastError", "")) for rule in found} == {("ok", "")}
+    for rule in rules("rules"):
+        recorded = watched.prometheus.query(rule["record"])
+        assert recorded or may_be_empty(rule["expr"]), rule["record"]
+    firing = watched.prometheus.query('ALERTS{alertstate="firing"}')
+    assert {sample["metric"]["alertname"] for sample in firing} <= OF_THE_HISTORY
+    told = [
+        alert["labels"]["alertname"]
+        for notification in watched.pager.notified
+        if notification["groupLabels"].get("market") not in {"XA", "XB"}
+        for alert in notification["alerts"]
+    ]
+    assert set(told) <= OF_THE_HISTORY

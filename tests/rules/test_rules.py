@@ -1,0 +1,110 @@
+"""Rules and alerts: promtool's cases pass, each alert has one of each kind, each says what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from support.operator_files import CONFIG, ROOT, rules
+from support.prometheus import program
+
+from streams.ops.debian_packages import AMTOOL, PROMTOOL
+from streams.ops.monitoring import RECEIVERS, with_webhook
+from streams.worker.stops import ExitCode
+
+CASES = sorted(Path(__file__).parent.glob("*.yml"))
+ALERTS = {alert["alert"]: alert for alert in rules("alerts")}
+NOBODY = 'ALERTS{alertstate="firing"}'
+
+
+def run(*argv):
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def cases():
+    for path in CASES:
+        yield from yaml.safe_load(path.read_text())["tests"]
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_cases_of_promtool_pass(cache_dir, path):
+    run(*program(cache_dir, PROMTOOL), "test", "rules", str(path))
+
+
+def test_the_configuration_files_are_valid(cache_dir):
+    run(*program(cache_dir, PROMTOOL), "check", "config", str(CONFIG / "prometheus/prometheus.yml"))
+    run(*program(cache_dir, AMTOOL), "check-config", str(CONFIG / "alertmanager/alertmanager.yml"))
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(name):
+    asked = [
+        bool(check["exp_alerts"])
+        for case in cases()
+        for check in case.get("alert_rule_test", ())
+        if check["alertname"] == name
+    ]
+    assert True in asked, f"{name} fires in no case of {CASES}"
+    silent = any(
+        check["expr"] == NOBODY and not check["exp_samples"]
+        for case in cases()
+        for check in case.get("promql_expr_test", ())
+    )
+    assert False in asked or silent
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "a rebalance",
+        "a worker that is killed",
+        "a restart of Redis",
+        "a quiet night",
+        "an operator",
+    ],
+)
+def test_what_must_wake_nobody_has_a_case(story):
+    (case,) = [case for case in cases() if story in case["name"].replace("what an op", "an op")]
+    assert any(check["expr"] == NOBODY for check in case["promql_expr_test"])
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_says_how_bad_what_and_what_to_do(name):
+    alert = ALERTS[name]
+    assert alert["labels"]["severity"] in RECEIVERS
+    assert re.search(r"\$value|query|\b0 workers", alert["annotations"]["summary"])
+    assert "keep_firing_for" in alert
+    path, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
+    assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_runbook_has_no_entry_without_an_alert():
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    assert set(re.findall(r"^### (Ecindex\w+)$", text, re.MULTILINE)) == set(ALERTS)
+
+
+def test_routes_name_only_alerts_that_there_are():
+    text = (CONFIG / "alertmanager" / "alertmanager.yml").read_text()
+    assert set(re.findall(r"Ecindex\w+", text)) <= set(ALERTS)
+    assert yaml.safe_load(text)["route"]["group_by"] == ["market"]
+
+
+def test_a_webhook_is_given_to_both_receivers():
+    text = (CONFIG / "alertmanager" / "alertmanager.yml").read_text()
+    made = yaml.safe_load(with_webhook(text, "http://127.0.0.1:1/x"))
+    assert [receiver["webhook_configs"][0]["url"] for receiver in made["receivers"]] == [
+        "http://127.0.0.1:1/x"
+    ] * 2
+
+
+def test_the_runbook_explains_every_exit_code_of_a_worker():
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    ends = {(int(code), code.name) for code in ExitCode if code is not ExitCode.OK}
+    assert {
+        (int(n), name) for n, name in re.findall(r"\b(\d+) ([A-Z]+(?:_[A-Z]+)*)\b", text)
+    } == ends

@@ -1,0 +1,57 @@
+"""Active shifts as the page shows them."""
+
+from __future__ import annotations
+
+import json
+
+from support.shopfloor import shift_record
+
+from streams.board.shifts import active
+
+FIELD = "category:beauty_grooming"
+
+
+def test_a_shift_is_named_sized_explained_and_can_be_marked_as_expected():
+    contributors = {"region": [{"member": "sindh", "observed": 190, "expected": 40.5}]}
+    record = shift_record(observed=424, expected=72.1, contributors=contributors)
+    (shift,) = active("PK", {FIELD: record})
+    assert (shift.dimension, shift.member, shift.label) == (
+        "category", "beauty_grooming", "Beauty grooming",
+    )  # fmt: skip
+    assert (shift.direction, shift.ratio, shift.lower, shift.upper) == (1, 5.9, 5.3, 6.4)
+    assert (shift.observed, shift.expected, shift.evidence) == (424, 72.1, 1.8)
+    (contributor,) = shift.contributors
+    assert (contributor.label, contributor.observed) == ("Sindh", 190)
+    assert shift.command == (
+        "ecindex expect PK beauty_grooming 2026-11-24T14:00Z 2026-11-24T20:00Z 5.9"
+    )
+
+
+def test_an_interval_of_its_own_is_read_too():
+    interval = {"observed": 3, "expected": 60.0, "ratio": 0.05, "lower": 0.01, "upper": 0.2}
+    (shift,) = active("PK", {"market:all": json.dumps({"direction": -1, "interval": interval})})
+    assert (shift.direction, shift.member, shift.ratio, shift.upper) == (-1, "all", 0.05, 0.2)
+
+
+def test_a_record_of_another_shape_is_still_named():
+    found = active(
+        "PK",
+        {
+            "category:books": "{}",
+            "category:toys": "[1]",
+            "category:x": "?",
+            "region:sp": '{"ratio":"2"}',
+        },
+    )
+    assert [(each.dimension, each.label, each.direction) for each in found] == [
+        ("category", "Books", 0),
+        ("region", "SP", 0),
+    ]
+    assert found[0].command == "ecindex expect PK books FROM TO FACTOR"
+    assert found[0].contributors == []
+
+
+def test_odd_contributors_are_left_out():
+    odd = {"region": "x", "channel": [1, {"member": "app", "observed": True}]}
+    (shift,) = active("PK", {FIELD: json.dumps({"contributors": odd})})
+    assert [(each.label, each.observed) for each in shift.contributors] == [("App", None)]

@@ -1,0 +1,127 @@
+"""What the page gets of a snapshot."""
+
+from __future__ import annotations
+
+import msgspec
+from support.publications import AS_OF_MS, value
+from support.shopfloor import METHODOLOGY
+
+from streams.board.view import encode, market_page, points_of
+from streams.index.panes import rfc3339
+from streams.index.values import Snapshot
+
+PK = METHODOLOGY.markets["PK"]
+
+
+def page(values, market=PK, **more):
+    as_of = rfc3339(AS_OF_MS)
+    snapshot = Snapshot("PK", as_of, as_of, 1, "live", list(values))
+    return market_page(snapshot, market, **more)
+
+
+def total(number, window="1m", **more):
+    return value("orders", "market", "all", window, number, **more)
+
+
+def expecting(made, expected, lower, upper):
+    return msgspec.structs.replace(made, expected=expected, lower=lower, upper=upper)
+
+
+def test_numbers_stay_the_text_of_the_contract():
+    shown = page([value("sales", "market", "all", number=2**70, unit="minor"), total(1e-7)])
+    assert shown.totals["sales"]["1m"].value == str(2**70)
+    assert shown.totals["orders"]["1m"].value == "0.0000001"
+    assert (shown.currency, shown.exponent, shown.time_zone) == ("PKR", 2, "Asia/Karachi")
+
+
+def test_a_market_that_the_methodology_does_not_name_is_shown_in_minor_units():
+    shown = page([total(1)], market=None)
+    assert (shown.name, shown.currency, shown.exponent) == ("PK", None, 0)
+
+
+def test_a_value_that_is_not_there_is_said_to_be_so():
+    shown = page([total(None, status="filling", covered=0.2)])
+    assert shown.totals["orders"]["1m"].value is None
+    assert shown.totals["orders"]["1m"].status == "filling"
+    assert shown.windows["1m"].covered == 0.2
+    encoded = msgspec.json.decode(encode(shown))
+    assert encoded["totals"]["orders"]["1m"] == {"status": "filling"}
+    assert "shifts" not in encoded
+    assert b"\n" not in encode(shown)
+
+
+def test_members_are_ranked_by_the_longest_window_that_is_covered():
+    shown = page(
+        [
+            total(3), total(50, "5m"), total(None, "1h", status="filling"),
+            value(member="books", window="1m", number=2),
+            value(member="books", window="5m", number=10),
+            value(member="toys", window="1m", number=1),
+            value(member="toys", window="5m", number=40),
+        ]
+    )  # fmt: skip
+    assert [each.member for each in shown.dimensions["category"]] == ["toys", "books"]
+
+
+def test_methods_are_ranked_by_what_is_chosen():
+    shares = {"card": 0.2, "cod": 0.7, "wallet": 0.1}
+    shown = page(
+        [total(1)]
+        + [value("payment_chosen_share", "payment_method", m, number=n) for m, n in shares.items()]
+    )
+    assert [each.member for each in shown.dimensions["payment_method"]] == ["cod", "card", "wallet"]
+
+
+def test_movers_are_against_the_expectation_where_there_is_one():
+    shown = page(
+        [
+            total(100, "1m"), total(500, "5m"),
+            expecting(value(member="books", window="5m", number=90), 50.0, 40.0, 60.0),
+            expecting(value(member="toys", window="5m", number=10), 90.0, 70.0, 110.0),
+            value(member="new", window="5m", number=1_000),
+        ]
+    )  # fmt: skip
+    assert (shown.movers.window, shown.movers.basis) == ("5m", "expected")
+    assert [(each.member, each.usual) for each in shown.movers.members] == [
+        ("toys", 90),
+        ("books", 50),
+    ]
+
+
+def test_without_an_expectation_movers_say_against_what_they_are():
+    values = [total(10, "1m"), total(50, "5m")]
+    for member, now, before in (("books", 30, 50), ("toys", 9, 50), ("same", 10, 50)):
+        values.append(value(member=member, window="1m", number=now))
+        values.append(value(member=member, window="5m", number=before))
+    shown = page(values)
+    assert (shown.movers.window, shown.movers.basis) == ("1m", "5m")
+    assert [(each.member, each.orders, each.usual) for each in shown.movers.members] == [
+        ("books", 30, 10),
+        ("toys", 9, 10),
+    ]
+
+
+def test_a_window_covered_in_part_is_not_taken_for_a_whole_one():
+    values = [total(10, "1m"), total(300, "1h", covered=0.5)]
+    values += [value(member="books", window="1m", number=30)]
+    values += [value(member="books", window="1h", number=300, covered=0.5)]
+    (mover,) = page(values).movers.members
+    assert mover.usual == 10
+
+
+def test_nothing_to_compare_with_is_no_movers():
+    assert page([total(10), value(number=3)]).movers is None
+
+
+def test_day_values_are_left_out():
+    shown = page([total(3), value("orders", "market", "all", "day", 99, day="2023-11-14")])
+    assert set(shown.totals["orders"]) == {"1m"}
+
+
+def test_history_becomes_points_and_what_is_none_is_left_out():
+    members = [
+        '{"as_of":"2023-11-14T22:13:00.000Z","orders":12,"sales":null}',
+        "no json",
+        '{"as_of":7}',
+    ]
+    assert points_of(members) == [[1_699_999_980_000, 12, None]]

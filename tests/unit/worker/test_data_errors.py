@@ -1,0 +1,33 @@
+"""What is logged of records that are set aside: their place and reason, seldom, never their content."""
+
+from __future__ import annotations
+
+import structlog
+
+from streams.flow.aside import SetAside
+from streams.worker.data_errors import LOG_EVERY_MS, DataErrorLog
+
+
+def aside(offset, reason="schema"):
+    return SetAside(offset, b"key", b'{"shopper_id":"somebody"}', 0, reason, "found 'somebody'")
+
+
+def test_a_line_a_minute_and_reason_with_the_place_and_the_number_of_records():
+    now = [0]
+    log = DataErrorLog(lambda: now[0])
+    with structlog.testing.capture_logs() as lines:
+        log.tell("orders", 3, [aside(7), aside(8), aside(9, "ahead")])
+        now[0] = LOG_EVERY_MS - 1
+        log.tell("orders", 3, [aside(10)])
+        now[0] = LOG_EVERY_MS
+        log.tell("payments", 1, [aside(11)])
+    places = [
+        (line["reason"], line["topic"], line["partition"], line["offset"], line["records"])
+        for line in lines
+    ]
+    assert places == [
+        ("schema", "orders", 3, 7, 1),
+        ("ahead", "orders", 3, 9, 1),
+        ("schema", "payments", 1, 11, 3),
+    ]
+    assert "somebody" not in str([list(line.values()) for line in lines])
