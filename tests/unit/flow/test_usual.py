@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import jsonschema
 import msgspec
 import pytest
 
@@ -175,6 +178,8 @@ def test_vintages_are_journaled_and_stored_once(flow):
     vintage = next(
         each for each in journaled if each["kind"] == "vintage" and each["vintage"] == "2026-11-24"
     )
+    schema = json.loads((ROOT / "config/schemas/journal.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(vintage)
     series = {
         (each["dimension"], each["member"], each["measure"]): each for each in vintage["series"]
     }
