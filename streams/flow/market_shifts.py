@@ -164,11 +164,18 @@ class MarketShifts:
             self.written = False
         found: list[FoundShift] = []
         first = self.watch.done_until
-        last = min(final, first + STEP_MINUTES_MAX)
-        for minute in range(first, last):
-            found += self.watch.apply_final(self._minute(minute, reach), self._sums)
-            found += self._ended_day(minute + 1)
+        applied = 0
+        while self.watch.done_until < final and applied < STEP_MINUTES_MAX:
+            minute = self.watch.done_until
+            hour_end = (minute // 60 + 1) * 60
+            if self._usual.of_span(minute * MINUTE_MS, hour_end * MINUTE_MS) is None:
+                self.watch.begin(min(hour_end, final))  # nothing is expected: all sleep
+            else:
+                found += self.watch.apply_final(self._minute(minute, reach), self._sums)
+                applied += 1
+            found += self._ended_day(self.watch.done_until)
             self.written = False
+        last = self.watch.done_until
         self._keep(found)
         self._adopt()
         self.behind = last < final
@@ -221,12 +228,14 @@ class MarketShifts:
         return [(row[series.column], expected[series.column]) for series in self.watch.series]
 
     def _ended_day(self, minute: int) -> list[FoundShift]:
-        """Apply the local day that ended with this minute to the daily clock of the total."""
-        end_ms = minute * MINUTE_MS
+        """Apply the local day that has ended by this minute to the daily clock of the total."""
         day = self._days_until
-        if self._local_days.end_ms(day) > end_ms:
+        end_ms = self._local_days.end_ms(day)
+        if end_ms > minute * MINUTE_MS:
             return []
         self._days_until = day + 1
+        if self._usual.of_span(end_ms - MINUTE_MS, end_ms) is None:
+            return []
         early = self._early(day)
         if early is None:
             return []

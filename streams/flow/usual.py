@@ -269,9 +269,11 @@ class MarketUsual:
             if part is None:
                 return None
             add_into(total, part)
-        held = self.held[self.hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS)]
+        held = self.held.get(self.hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS))
+        first = self.held.get(self.hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS))
+        if held is None or first is None:
+            return None  # its hours were read before it expired
         noise, warming = self._noise_of(held)
-        first = self.held[self.hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS)]
         if first is not held:  # a member must be known on both days to be known of the whole
             elsewhere, early = self._noise_of(first)
             noise = {column: own for column, own in noise.items() if column in elsewhere}
