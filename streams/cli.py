@@ -423,6 +423,38 @@ def bench_fold(
         typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
+@bench_app.command("shifts")
+def bench_shifts(
+    years: Annotated[
+        float, typer.Option("--series-years", min=5, metavar="N", help="Of each configuration.")
+    ] = 300.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Default: a fresh one.")
+    ] = None,
+    nab: Annotated[
+        Path | None,
+        typer.Option(
+            "--nab", metavar="DIR", file_okay=False, exists=True, help="NAB's CSVs, windows.json."
+        ),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Days between false shift pages, and minutes until a true one, on simulated series."""
+    with reported():
+        from streams.ops.bench.shifts import ShiftsBench, run_shifts
+
+        result = run_shifts(
+            ShiftsBench(series_years=years, seed=seed, nab=nab),
+            lambda text: typer.echo(text, err=True),
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"mean {result['median']} {result['unit']}; budget {result['budget_days']:g}")
+    raise typer.Exit(0 if result["within_budget"] else WRONG)
+
+
 @bench_app.command("chaos")
 def bench_chaos(
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,

@@ -17,6 +17,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.history import HistoryBook
 from streams.flow.market import FenceRecord, MarketCompile
+from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, Merged, decode_merged, encode_merged, restore
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
@@ -34,6 +35,7 @@ from streams.index.partials import from_wire
 
 FENCE_KIND = "f"
 VINTAGE_KIND = "e"
+SHIFTS_KIND = "w"
 SHOWN_KIND = "s"
 _encode_fence = msgspec.msgpack.Encoder().encode
 _decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
@@ -115,6 +117,9 @@ class PartitionCompile:
             if kind == VINTAGE_KIND:
                 market.usual.restore(held_of(decode_vintage(value)))
                 continue
+            if kind == SHIFTS_KIND:
+                market.shifts.restore(decode_shifts(value))
+                continue
             if kind == SHOWN_KIND:
                 shown = decode_shown(value)
                 market.book.restore(int(rest[0]), shown)
@@ -161,16 +166,18 @@ class PartitionCompile:
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
-        """Fence record and vintages of a publication: to be sent after its journal was acknowledged.
+        """Fence record, vintages and detectors: to be sent after the journal was acknowledged.
 
-        Acknowledged before the journal it would tell a new owner that closings were journaled which
-        a crash has lost.
+        Acknowledged before the journal they would tell a new owner that closings were journaled, or
+        shifts told, which a crash has lost.
         """
         batch = TableBatch()
         record = msgspec.convert(publication.fence_record, FenceRecord)
         for held, _ in publication.vintages:
             base = f"{VINTAGE_KIND}|{publication.market}|{held.vintage.day}"
             self._write(batch, base, encode_vintage(held.record()))
+        if publication.detectors is not None:
+            self._write(batch, f"{SHIFTS_KIND}|{publication.market}", publication.detectors)
         for day, shown in publication.shown:
             base = f"{SHOWN_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_shown(shown.record()))

@@ -9,6 +9,7 @@ import msgspec
 from streams.flow.chunk import SourcePartition
 from streams.flow.daybook import DayBook, ShownDay, name_of
 from streams.flow.ledger import Ledger, SlotId
+from streams.flow.market_shifts import MarketShifts, Reach, encode_shifts
 from streams.flow.merged import (
     DAY_KIND,
     HOUR,
@@ -18,6 +19,7 @@ from streams.flow.merged import (
 )
 from streams.flow.progress import topic_progress
 from streams.flow.publication import Closing, Publication, Revision
+from streams.flow.shift_watch import FoundShift
 from streams.flow.state import NEVER_MS
 from streams.flow.usual import MarketUsual, Observed
 from streams.flow.vintages import Learnt
@@ -29,6 +31,7 @@ from streams.index.measured import Usual, columns_of, demand_entries, usual_of, 
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Row
+from streams.index.shift_budget import market_shares
 from streams.index.values import (
     COVERED_MIN,
     DAY_WINDOW,
@@ -75,6 +78,16 @@ class MarketCompile:
         self.methodology = methodology
         self.ledger = Ledger(market, methodology)
         self.usual = MarketUsual(market, self.ledger)
+        shares = market_shares(
+            {code: each.shift_weight for code, each in methodology.markets.items()}
+        )
+        self.shifts = MarketShifts(
+            self.ledger,
+            self.usual,
+            methodology.shifts,
+            shares[market.code],
+            lambda day: self.usual.early(self._observed(), day),
+        )
         self.book = DayBook(self.ledger.layout)
         self._noise_columns = columns_of(self.ledger.layout)
         self.live = False
@@ -200,11 +213,13 @@ class MarketCompile:
         days_changed = bool(self.ledger.changed_days or self._days_due)
         journal_due = self._journal_due(now_ms)
         told = self.usual.take_history()
-        if not (moved or revised or days_changed or journal_due or told or self._must_publish):
+        due = moved or revised or days_changed or journal_due or told or self.shifts.behind
+        if not (due or self._must_publish):
             return None
         self._must_publish = False
         after_final = self._changed_after_final()
         revisions: list[Revision] = []
+        shifts = self._watch(changed=revised or told)
         vintages = self._learn(told=told)
         days, shown = self._days(revisions, applied)
         closings = self._closings_again(after_final) + self._closings()
@@ -231,6 +246,9 @@ class MarketCompile:
             closings=closings,
             journal_changed=journal,
             vintages=vintages,
+            shifts=shifts,
+            watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
+            detectors=self._detectors(),
             shown=shown,
             fence_record=msgspec.to_builtins(self.fence_record(applied)),
         )
@@ -240,10 +258,34 @@ class MarketCompile:
         limit_ms = self._hours_limit()
         if not self.live or limit_ms is None:
             return []
-        orders, payments = (self.ledger.first_hour_ms(topic) for topic in self._topics())
-        observed = Observed(self.ledger, orders, payments)
-        found = self.usual.learn(observed, limit_ms, self._as_of_of_any(), again=told)
+        # Not before the detectors were there: the hours of a shift teach nothing.
+        limit_ms = min(limit_ms, self.shifts.done_until_ms // HOUR_MS * HOUR_MS)
+        found = self.usual.learn(self._observed(), limit_ms, self._as_of_of_any(), again=told)
         return [Learnt(held, self.usual.table) for held in found]
+
+    def _observed(self) -> Observed:
+        orders, payments = (self.ledger.first_hour_ms(topic) for topic in self._topics())
+        shifts = self.shifts
+        return Observed(self.ledger, orders, payments, shifts.shifted, shifts.relevels)
+
+    def _watch(self, *, changed: bool) -> list[FoundShift]:
+        """Step the detectors; a market of old data has none at work."""
+        if not self.live or self._final_ms == NEVER_MS:
+            return []
+        orders, payments = (self.ledger.first_ms.get(topic) for topic in self._topics())
+        reach = Reach(
+            final_ms=self._final_ms - self.methodology.grace_ms,
+            live_ms=min(self.as_of_ms.values()),
+            orders_from_ms=orders,
+            payments_from_ms=payments,
+        )
+        return self.shifts.step(reach, changed=changed)
+
+    def _detectors(self) -> bytes | None:
+        if self.shifts.written:
+            return None
+        self.shifts.written = True
+        return encode_shifts(self.shifts.record())
 
     def _as_of_of_any(self) -> int:
         return max(self.as_of_ms.values())
@@ -275,6 +317,8 @@ class MarketCompile:
         """Drop what the last publication no longer shows; where ``as_of`` leaps it closed it too."""
         self._drop_expired()
         known_ms = min(self._final_ms, *self.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        if self.shifts.behind:  # its minutes are still to be read
+            known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
         self._horizon_ms = max(self._horizon_ms, known_ms)
 
     def _drop_expired(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.flow.daybook import ShownDay
+from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
 
@@ -54,6 +55,12 @@ class Publication:
     """None: no journal record due at this step."""
     vintages: list[Learnt] = field(default_factory=list)
     """Expectations that this step learnt: journaled and stored before a value shows them."""
+    shifts: list[FoundShift] = field(default_factory=list)
+    """Shifts that this step found, and ends of shifts: told before their state is stored."""
+    watched: list[SeriesStatus] = field(default_factory=list)
+    """What every watched series shows; empty where detection has not begun."""
+    detectors: bytes | None = None
+    """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)
     """Ended days as this publication shows them: stored with it, so that a revision counts once."""
     fence_record: dict[str, Any] = field(default_factory=dict)

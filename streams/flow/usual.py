@@ -9,24 +9,34 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from streams.flow.history import MarketHistory, Seed
 from streams.flow.ledger import Ledger
+from streams.flow.market_shifts import EarlyDay
 from streams.flow.vintages import Held
 from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
-from streams.index.hours import Calendar, LocalHours, calendar_of
-from streams.index.learning import Factor, factor_at, lessons, with_factor
+from streams.index.hours import DRIFT_LEAD_DAYS, Calendar, LocalHours, calendar_of
+from streams.index.learning import (
+    WHOLE,
+    Factor,
+    Relevel,
+    Shifted,
+    factor_at,
+    lessons,
+    with_factor,
+)
 from streams.index.measured import UsualRow
 from streams.index.methodology import Market
 from streams.index.minutes import minutes_of, within_minute
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.partials import Row, add_into
+from streams.index.season import Columns
 from streams.index.series import MEASURES, SeriesTable
 from streams.index.trend import Matrix, Vector
 
@@ -36,12 +46,18 @@ _SHAPED_HOURS_MAX = 8
 """Hours whose minutes are kept: the edges of the windows lie in three or four."""
 
 
+_ALONE = Columns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+
+
 class Observed(NamedTuple):
     """Where final hours come from: rows, and the first hour wholly covered by each basis' topic."""
 
     ledger: Ledger
     orders_from_ms: int | None
     payments_from_ms: int | None
+    shifted: Callable[[int], Sequence[Shifted]] = lambda _: ()
+    relevels: Callable[[int], Sequence[Relevel]] = lambda _: ()
+    """What final minutes before an instant say of shifts: hours that teach nothing, new levels."""
 
 
 class MarketUsual:
@@ -121,7 +137,15 @@ class MarketUsual:
             int(sure.any(axis=1).sum()) < MIN_DAYS * 23
         ):  # before the arithmetic: less is never enough
             return None
-        learnt, multiplied = lessons(calendar, self.table.scopes, sure, factors=factors)
+        until_ms = calendar.hours_ms[-1] + HOUR_MS
+        learnt, multiplied = lessons(
+            calendar,
+            self.table.scopes,
+            sure,
+            factors=factors,
+            shifts=observed.shifted(until_ms),
+            relevels=observed.relevels(until_ms),
+        )
         vintage = fit(calendar, counts * learnt, self.table.columns, learnt, multiplied)
         if not any(vintage.expected) or (known is not None and known.vintage == vintage):
             return None
@@ -181,6 +205,32 @@ class MarketUsual:
     def _given(self, seed: Seed) -> list[float]:
         return [float((each.scope[0], each.measure) in seed.given) for each in self.table.series]
 
+    def early(self, observed: Observed, day: int) -> EarlyDay | None:
+        """What was to be expected of a day's orders nine days before it; None if too little was known.
+
+        For the daily clock of the market's total, which sees drifts that every vintage follows.
+        """
+        calendar = calendar_of(self.hours, day, DRIFT_LEAD_DAYS)
+        factors = [*self._events, *self.history.said()]
+        counts, sure = self._hours_known(observed, calendar)
+        at = [self.table.at[WHOLE, "orders"]]
+        relevels = observed.relevels(calendar.hours_ms[-1] + HOUR_MS)
+        learnt, multiplied = lessons(
+            calendar, [WHOLE], sure[:, at], factors=factors, relevels=relevels
+        )
+        vintage = fit(calendar, counts[:, at] * learnt, _ALONE, learnt, multiplied)
+        hours = vintage.expected[0]
+        if not hours or vintage.warming(0):
+            return None
+        total = sum(
+            with_factor(hour, factor_at(factors, WHOLE, hour_ms))
+            for hour, hour_ms in zip(
+                hours[calendar.own], calendar.target_ms[calendar.own], strict=True
+            )
+        )
+        noise = vintage.noise[0]
+        return EarlyDay(total, noise.day / SCALE, noise.hour / SCALE)
+
     # -- keeping ---------------------------------------------------------------------------------
 
     def _hold(self, held: Held) -> None:
@@ -219,9 +269,11 @@ class MarketUsual:
             if part is None:
                 return None
             add_into(total, part)
-        held = self.held[self.hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS)]
+        held = self.held.get(self.hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS))
+        first = self.held.get(self.hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS))
+        if held is None or first is None:
+            return None  # its hours were read before it expired
         noise, warming = self._noise_of(held)
-        first = self.held[self.hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS)]
         if first is not held:  # a member must be known on both days to be known of the whole
             elsewhere, early = self._noise_of(first)
             noise = {column: own for column, own in noise.items() if column in elsewhere}

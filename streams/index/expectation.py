@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.index.demand import SCALE
-from streams.index.hours import LEAD_DAYS, LEARNT_DAYS, Calendar
+from streams.index.hours import LEARNT_DAYS, Calendar
 from streams.index.noise import Noise, noise_of
 from streams.index.season import HALF, Columns, season_of, worth_of
 from streams.index.trend import Matrix, by_group, fit_trend, logs, ratio
@@ -81,7 +81,7 @@ def fit(
     levels, weights = _daily_levels(calendar, counts, columns, base, share)
     trend = fit_trend(DAYS, levels, weights)
     seen = counts.sum(axis=0) > 0
-    level = np.where(seen, trend.at(float(LEARNT_DAYS - 1 + LEAD_DAYS)), 0.0)
+    level = np.where(seen, trend.at(float(LEARNT_DAYS - 1 + calendar.lead_days)), 0.0)
     hours = season.values[calendar.target_cells] * level
     most_of_it = by_group(calendar.days, learnt, LEARNT_DAYS) * 2 >= _hours_a_day(calendar)
     learnt_days = most_of_it.sum(axis=0)

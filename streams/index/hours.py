@@ -22,6 +22,8 @@ LEARNT_DAYS = 42
 BLOCK_DAYS = 7
 LEAD_DAYS = 2
 """A vintage of day D knows hours up to the end of D-2: it is complete a day before D begins."""
+DRIFT_LEAD_DAYS = 9
+"""The daily clock of the shift detector compares with what was known a week earlier."""
 MARGIN_HOURS = 3
 """Hours beside the day that the vintage holds too, so that its minutes need no other vintage."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,9 +77,9 @@ class LocalHours:
 class Calendar:
     """Hours that the vintage of one local day learns from, and those that it speaks about.
 
-    ``hours_ms``: the hours of days D-43..D-2, ascending; ``cells``, ``days`` (0..41) and ``blocks``
-    (0..5, seven days each) say where each of them lies. ``target_ms``: the hours of D with
-    ``MARGIN_HOURS`` more on both sides; ``target_cells`` theirs.
+    ``hours_ms``: the hours of the 42 days up to D - ``lead_days``, ascending; ``cells``, ``days``
+    (0..41) and ``blocks`` (0..5, seven days each) say where each of them lies. ``target_ms``: the
+    hours of D with ``MARGIN_HOURS`` more on both sides; ``target_cells`` theirs.
     """
 
     day: int
@@ -87,6 +89,7 @@ class Calendar:
     blocks: Index
     target_ms: tuple[int, ...]
     target_cells: Index
+    lead_days: int = LEAD_DAYS
 
     @property
     def own(self) -> slice:
@@ -94,9 +97,9 @@ class Calendar:
         return slice(MARGIN_HOURS, len(self.target_ms) - MARGIN_HOURS)
 
 
-def calendar_of(hours: LocalHours, day: int) -> Calendar:
-    """Calendar of the vintage of local day ``day``."""
-    first = day - LEAD_DAYS - LEARNT_DAYS + 1
+def calendar_of(hours: LocalHours, day: int, lead_days: int = LEAD_DAYS) -> Calendar:
+    """Calendar of the vintage of local day ``day`` that knows hours up to ``day - lead_days``."""
+    first = day - lead_days - LEARNT_DAYS + 1
     learnt = [
         (hour_ms, number)
         for number in range(LEARNT_DAYS)
@@ -114,4 +117,5 @@ def calendar_of(hours: LocalHours, day: int) -> Calendar:
         blocks=days // BLOCK_DAYS,
         target_ms=tuple(target),
         target_cells=np.array([hours.cell(hour_ms) for hour_ms in target], dtype=np.int64),
+        lead_days=lead_days,
     )

@@ -7,6 +7,7 @@ lets a zombie and its heir write the same rows (exactness rules 1 and 2.6).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+from streams.index.shift_budget import ShiftRules
 
 ROW_FORMAT = 1
 """Raised whenever partials.Layout changes: it decides what a column of a stored row means."""
@@ -64,6 +67,7 @@ class _Market(msgspec.Struct, forbid_unknown_fields=True):
     categories: str
     regions: list[str] = []
     members_max: int = 64
+    shift_weight: float = 1.0
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
@@ -89,6 +93,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     out_of_order_ms: int = 2_000
     day_grace_days: int = 35
     open_panes_max: int = 128
+    shifts: ShiftRules = ShiftRules()
     events: list[_Event] = []
 
 
@@ -107,6 +112,8 @@ class Market:
     digital: frozenset[str]
     method_aliases: dict[str, str]
     channel_aliases: dict[str, str]
+    shift_weight: float = 1.0
+    """Its part of the budget of false shift pages, relative to the other markets'."""
     events: tuple[Event, ...] = ()
     """What is known beforehand to multiply demand; decides no slot, so it is not in the hash."""
 
@@ -123,6 +130,7 @@ class Methodology:
     day_grace_ms: int
     open_panes_max: int
     markets: dict[str, Market]
+    shifts: ShiftRules = field(default_factory=ShiftRules)
     content_hash: str = field(default="")
 
     @property
@@ -149,6 +157,7 @@ def parse(text: str) -> Methodology:
         day_grace_ms=file.day_grace_days * 86_400_000,
         open_panes_max=file.open_panes_max,
         markets=markets,
+        shifts=file.shifts,
         content_hash=_hash(raw, markets),
     )
 
@@ -170,6 +179,8 @@ def _check_numbers(file: _File) -> None:
             raise MethodologyError(
                 f"methodology.toml: {name} must be {expected}; the operator must mend it"
             )
+    for mistake in file.shifts.mistakes():
+        raise MethodologyError(f"methodology.toml: {mistake}; the operator must mend it")
 
 
 def _market(code: str, spec: _Market, file: _File) -> Market:
@@ -182,6 +193,8 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
     if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - the design's hard cap
         raise MethodologyError(f"{where}.members_max must be between 1 and 500")
+    if not 0 < spec.shift_weight < math.inf:
+        raise MethodologyError(f"{where}.shift_weight must be above 0")
     return Market(
         code=code,
         name=spec.name,
@@ -194,6 +207,7 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         digital=frozenset(name for name, method in file.methods.items() if method.digital),
         method_aliases=_aliases("methods", file.methods),
         channel_aliases=_aliases("channels", file.channels),
+        shift_weight=spec.shift_weight,
         events=tuple(_event(event) for event in file.events if code in event.markets),
     )
 
@@ -233,8 +247,13 @@ def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dic
 
 def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     digest = hashlib.sha256()
-    # An event of the calendar moves no order to another slot or member: it needs no new edition.
-    decisive = {name: value for name, value in raw.items() if name != "events"}
+    # An event of the calendar, or the budget of false pages, moves no order to another slot or member:
+    # it needs no new edition.
+    decisive = {name: value for name, value in raw.items() if name not in ("events", "shifts")}
+    decisive["markets"] = {
+        code: {name: value for name, value in spec.items() if name != "shift_weight"}
+        for code, spec in raw["markets"].items()
+    }
     digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))
     # A new time zone database can move the end of a local day: it decides event -> day as well.
     for zone in sorted({market.time_zone for market in markets.values()}):

@@ -3,7 +3,7 @@
 An hour's count is taken as negative binomial: mean E, variance E + s^2 E^2. s^2 is the median over
 the days D-29..D-2 of sum_h((X - E)^2 - E) / sum_h E^2, at least 0: a median, so that a day of an
 event or an outage does not widen the band. E of those days is forecast as it would have been, from the
-days until two days before, so that the error of the level is part of s^2.
+days until ``lead_days`` before, so that the error of the level is part of s^2.
 
 Money and units do not count one by one: their variance is f E + s^2 E^2 with s^2 of the orders they
 belong to and f the worth of a typical order (``dispersion``), which makes bands independent of the
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.index.demand import SCALE
-from streams.index.hours import LEAD_DAYS, LEARNT_DAYS, Calendar, Index
+from streams.index.hours import LEARNT_DAYS, Calendar, Index
 from streams.index.trend import Matrix, Vector, by_group, fit_trend, ratio
 
 NOISE_DAYS = 28
@@ -62,7 +62,7 @@ def noise_of(
     ``left``: cells x columns, see ``season.Season``.
     ``levels`` and ``weights``: days x columns, logarithms and their weight in the trend.
     """
-    forecast = _forecasts(levels, weights)
+    forecast = _forecasts(levels, weights, calendar.lead_days)
     expected = forecast[calendar.days] * base
     day_base = by_group(calendar.days, base, LEARNT_DAYS)
     day_expected = by_group(calendar.days, expected, LEARNT_DAYS)
@@ -87,12 +87,12 @@ def noise_of(
     ]
 
 
-def _forecasts(levels: Matrix, weights: Matrix) -> Matrix:
-    """Level of each day (not its logarithm) as known ``LEAD_DAYS`` before it; 0 where unknown."""
+def _forecasts(levels: Matrix, weights: Matrix, lead_days: int) -> Matrix:
+    """Level of each day (not its logarithm) as known ``lead_days`` before it; 0 where unknown."""
     times = np.arange(LEARNT_DAYS, dtype=np.float64)[:, None]
     found = np.zeros_like(levels)
     for day in range(LEARNT_DAYS - NOISE_DAYS, LEARNT_DAYS):
-        known = day - LEAD_DAYS + 1
+        known = day - lead_days + 1
         part = weights[:known]
         enough = (part > 0).sum(axis=0) >= _DAYS_MIN
         trend = fit_trend(times[:known], levels[:known], part)

@@ -45,8 +45,9 @@ class Columns:
 class Season:
     """Season of every column: 168 x columns, each of mean 1.
 
-    ``left``: part of an hour's squared error that is left because the cell was learnt from that
-    hour too (with w hours a cell, each of weight h = own part / w: 1 - 2 h + w h^2).
+    ``left``: what an hour's squared error is, as a part of a forecast's: the cell was learnt from
+    that hour too. With w hours a cell, each of weight h = own part / w, the first has the variance
+    1 - 2 h + w h^2 and the second 1 + w h^2 of an hour's own: a forecast errs by its season too.
     """
 
     values: Matrix
@@ -80,7 +81,9 @@ def season_of(
     usual = cell_base[:, columns.size_of] * shape
     own = usual / (usual + PRIOR_ORDERS)
     hours = by_group(calendar.cells, learnt, CELLS)
-    left = np.maximum(1.0 - (2.0 - own) * own / np.maximum(hours, 1.0), _LEFT_MIN)
+    weight = own / np.maximum(hours, 1.0)
+    learning = weight * own
+    left = np.maximum((1.0 - 2.0 * weight + learning) / (1.0 + learning), _LEFT_MIN)
     return Season(normalised(own * season + (1.0 - own) * shape), left)
 
 

@@ -9,7 +9,7 @@
 -- found before the call.
 
 local sent = cmsgpack.unpack(ARGV[1])
-local fence, values, snapshot, changes, history, days = unpack(KEYS)
+local fence, values, snapshot, changes, history, days, shifts = unpack(KEYS)
 local CHUNK = 1000 -- Lua's unpack is bounded by its C stack; even, so that pairs stay together
 
 -- A decimal integer of up to 20 digits as two numbers that a double holds exactly.
@@ -99,6 +99,8 @@ else
   in_chunks('HDEL', days, sent.days_gone)
   in_chunks('HSET', days, sent.days)
   if sent.days_from ~= '' then prune_days(sent.days_from) end
+  if sent.shifts_new == '1' then redis.call('DEL', shifts) end
+  in_chunks('HSET', shifts, sent.shifts)
 end
 
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], sent.expire_ms) end

@@ -14,6 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.samples import Sample
 
 from streams.flow.publication import Publication
+from streams.flow.shift_watch import SeriesStatus
+from streams.index.indices import METHOD
+from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.values import Value
 from streams.publish.metric_table import BY_NAME, INDEX
 from streams.publish.ranking import ALL, Member, rank_members
@@ -136,6 +139,11 @@ class IndexCollector:
             for value in values
             for series in _series_of(value, ranks.get((value.dimension, value.member), -1))
         ]
+        for status in shown.publication.watched:
+            dimension, member, _ = status.series
+            counted = METHOD if dimension == PAYMENT_FAILURE else dimension
+            rank = ranks.get((counted, member), -1)
+            shown.series += _shift_series(shown.publication.market, status, rank)
 
     def _within_limit(self) -> list[_Series]:
         """Series that are exported; counts those that come to be left out."""
@@ -173,3 +181,19 @@ def _series_of(value: Value, rank: int) -> Iterator[_Series]:
         if export.by is not None:
             labels["by"] = export.by
         yield _Series(rank, export.metric, Sample(spec.full_name, labels, float(number)))
+
+
+def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Series]:
+    labels = {
+        "market": market,
+        "dimension": status.series.dimension,
+        "member": status.series.member,
+    }
+    numbers = {
+        "demand_shift_direction": status.direction,
+        "demand_shift_evidence_ratio": status.evidence_ratio,
+        "detector_warming": int(status.warming),
+    }
+    for name, number in numbers.items():
+        sample = Sample(BY_NAME[name].full_name, labels, float(number))
+        yield _Series(rank, name, sample)

@@ -23,7 +23,7 @@ class MarketKeys(NamedTuple):
     days: str
     """HASH: ``index:dimension:member:YYYY-MM-DD`` -> plain decimal."""
     shifts: str
-    """HASH: active shifts; absent until the methodology writes them."""
+    """HASH: ``dimension:member`` -> JSON of the shift that goes on; absent without one."""
 
 
 def market_keys(market: str, prefix: str = DEFAULT_PREFIX) -> MarketKeys:

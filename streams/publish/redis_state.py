@@ -17,6 +17,7 @@ from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
 from streams.publish.ranking import ALL
+from streams.publish.shifts import active_fields
 from streams.publish.snapshot import Entry, Header, encode_snapshot, entry_of
 
 DAYS_KEPT = 35
@@ -61,6 +62,8 @@ class MarketState:
         self._entries: dict[str, Entry] = {}
         self._days: dict[str, dict[str, str | None]] = {}
         self._history: dict[int, dict[str, int | float | None]] = {}
+        self._shifts: dict[str, str] = {}
+        self._shifts_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, Entry] | None = None
         self._base: Fence | None = None
         self._days_unsent: dict[str, str | None] = {}
@@ -92,6 +95,7 @@ class MarketState:
                 entry if entry is not None and entry.value is value else entry_of(value)
             )
         self._entries = entries
+        self._shifts = active_fields(publication.watched)
         self._take_days(publication.days)
         self._take_history(publication.revisions)
         return True
@@ -104,6 +108,7 @@ class MarketState:
     def acknowledge(self, call: Call) -> None:
         """Redis answered ``written`` to ``call``, made of this very state."""
         self._acknowledged = self._entries
+        self._shifts_acknowledged = self._shifts
         self._base = call.fence
         self._days_unsent = {}
         self._history_unsent = set()
@@ -145,13 +150,16 @@ class MarketState:
         pairs += ["@edition", str(self.fence.edition), "@phase", self._phase]
         days, days_gone, days_from = self._day_pairs(whole=whole)
         points, clear = self._points(whole=whole)
-        self._require(days=bool(self._days), history=bool(self._history))
+        shifts_new = whole or self._shifts != self._shifts_acknowledged
+        shifts = [part for pair in self._shifts.items() for part in pair] if shifts_new else []
+        required = self._requirement(shifts=bool(self._shifts_acknowledged))
+        self._required = self._requirement(shifts=bool(self._shifts))
         packed = _encode_packed(
             {
                 "mode": mode,
                 "fence": _texts(self.fence),
                 "base": None if self._base is None else _texts(self._base),
-                "required": self._required,
+                "required": required,
                 "expire_ms": str(self._limits.expire_ms),
                 "as_of": as_of,
                 "whole": "1" if before is None else "0",
@@ -164,6 +172,8 @@ class MarketState:
                 "days": days,
                 "days_gone": days_gone,
                 "days_from": days_from,
+                "shifts": shifts,
+                "shifts_new": "1" if shifts_new else "0",
             }
         )
         joined = b"[%b]" % b",".join(changes) if changes else b""
@@ -268,9 +278,9 @@ class MarketState:
             return points, [str(chosen[0]), str(chosen[-1])]
         return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
 
-    def _require(self, *, days: bool, history: bool) -> None:
+    def _requirement(self, *, shifts: bool) -> str:
         # In the order of MarketKeys: fence, values, snapshot, changes, history, days, shifts.
-        self._required = f"1110{'01'[history]}{'01'[days]}0"
+        return f"1110{'01'[bool(self._history)]}{'01'[bool(self._days)]}{'01'[shifts]}"
 
 
 def _texts(fence: Fence) -> list[str]:

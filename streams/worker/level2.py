@@ -20,6 +20,7 @@ from streams.flow.publication import Publication
 from streams.publish import journal
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import Outcome, RedisStore
+from streams.publish.shifts import shift_records
 from streams.settings import Settings
 from streams.worker.history import HistoryReader
 from streams.worker.intake import Intake
@@ -112,7 +113,8 @@ class MarketsRunner:
             *journal.journal_records(publication, topics.journal),
             *journal.value_records(publication, topics.values),
         ]
-        await self._acknowledged(records)
+        found = shift_records(publication, parts.settings.topics.shifts)
+        await asyncio.gather(self._acknowledged(records), self._acknowledged(found, partition=0))
         fence = self.compiled.fence_batch(publication)
         in_values = journal.fence_record(publication, self.compiled.nonce, topics.values)
         await asyncio.gather(self._write(fence), self._acknowledged([in_values]))
@@ -130,8 +132,10 @@ class MarketsRunner:
         parts.metrics.revised_after_final.inc(revised - self._revised_after_final)
         self._revised_after_final = revised
 
-    async def _acknowledged(self, records: Iterable[journal.Record]) -> None:
-        partition = self.sp.partition
+    async def _acknowledged(
+        self, records: Iterable[journal.Record], partition: int | None = None
+    ) -> None:
+        partition = self.sp.partition if partition is None else partition
         outbox, now_ms = self._parts.outbox, self._parts.clock()
         await asyncio.gather(
             *(outbox.put(r.topic, partition, r.key, r.value, r.headers, now_ms) for r in records)

@@ -15,11 +15,13 @@ import pytest
 from redis import Redis
 from support.events import T0
 from support.flow_harness import Flow, order, payment
-from support.publications import publication, value
+from support.publications import publication, status, value
 from support.shopfloor import shift_record
 
 from streams.board.shifts import active
+from streams.flow.shift_watch import FoundShift
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.publish.journal import (
     fence_record,
     journal_records,
@@ -28,6 +30,8 @@ from streams.publish.journal import (
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import RedisStore
+from streams.publish.shifts import active_fields
+from streams.publish.shifts import shift_record as published_shift
 
 EACH = 500
 """Of a kind: a month has 700 hours that look alike, and a validator in Python is slow."""
@@ -115,6 +119,22 @@ def test_long_content_is_split_into_records_of_the_same_schema():
     assert len(records) > 1
     for record in records:
         validators["journal"].validate(json.loads(record.value))
+
+
+def test_shifts_as_they_are_published_are_what_their_schema_says():
+    found = FoundShift(
+        "category", "books", "page", 2, "live", -1, "slow", 29_000_000, 29_000_060, 1.25,
+        RatioInterval(30.5, 61.0, 0.5, 0.34, 0.71),
+        {"region": (Contributor("sindh", 3, 9.5, -6.5),)},
+    )  # fmt: skip
+    key, record = published_shift("PK", 1, found)
+    assert key == b"PK|category|books|2"
+    validator("shift").validate(json.loads(record))
+    ((field, text),) = active_fields([status(direction=-1), status(member="toys")]).items()
+    assert field == "category:books"
+    validator("shift").validate(json.loads(text))
+    (shown,) = active("PK", {field: text})
+    assert (shown.direction, shown.ratio, shown.clock) == (-1, 6.0, "fast")
 
 
 def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
-from support.publications import AS_OF_MS, publication, value
+from support.publications import AS_OF_MS, publication, status, value
 
 from streams.flow.publication import Revision
 from streams.index.panes import day_name
@@ -236,6 +236,29 @@ async def test_a_value_that_is_no_longer_published_leaves_the_hash(store, client
     assert "orders:category:toys:1m@status" not in await client.hkeys(keys.values)
     (_, last) = (await client.xrange(keys.changes))[-1]
     assert json.loads(last["changes"])[0]["status"] == "gone"
+
+
+async def test_shifts_that_go_on_are_there_and_gone_when_they_are_over(store, client, keys):
+    assert await store.publish(publication(applied=1), NOW_MS) == Outcome.WRITTEN
+    assert not await client.exists(keys.shifts)
+    jump, stop = status(direction=1), status("market", "all", direction=-1)
+    await store.publish(publication(applied=2, watched=[jump, stop]), NOW_MS)
+    found = await client.hgetall(keys.shifts)
+    assert set(found) == {"category:books", "market:all"}
+    books = json.loads(found["category:books"])
+    assert (books["direction"], books["ratio"], books["start"]) == (
+        "up",
+        6.0,
+        "2023-11-14T22:03:00.000Z",
+    )
+    assert await store.heartbeat(NOW_MS + 1_000) == {"PK": Outcome.WRITTEN}
+    await store.publish(publication(applied=3, watched=[status(), stop]), NOW_MS)
+    assert await client.hkeys(keys.shifts) == ["market:all"]
+    await client.delete(keys.shifts)  # lost: the next beat sends everything
+    await store.heartbeat(NOW_MS + 2_000)
+    assert await client.hkeys(keys.shifts) == ["market:all"]
+    await store.publish(publication(applied=4, watched=[status()]), NOW_MS)
+    assert not await client.exists(keys.shifts)
 
 
 async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, keys):

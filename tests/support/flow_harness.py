@@ -201,6 +201,8 @@ class Flow:
         for partition in range(self.partials_partitions):
             self.apply(partition)
             self.step(partition)
+            while any(market.shifts.behind for market in self.compiles[partition].markets.values()):
+                self.step(partition)
 
     def value(self, market: str, field_name: str):
         for value in self.published[market].values:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from streams.flow.publication import Publication
+from streams.flow.shift_watch import ActiveShift, SeriesStatus
 from streams.index.panes import rfc3339
+from streams.index.shift_ratio import RatioInterval
+from streams.index.shift_series import WatchedSeries
 from streams.index.values import Fence, Value
 
 AS_OF_MS = 1_700_000_000_000 // 60_000 * 60_000
@@ -48,6 +51,23 @@ def value(
     )
 
 
+def status(dimension="category", member="books", *, evidence=0.0, direction=0, warming=False):
+    """What a watched series shows; with a direction, a shift that began ten minutes before."""
+    minute = AS_OF_MS // 60_000
+    shift = ActiveShift(
+        dimension=dimension,
+        member=member,
+        number=1,
+        direction=direction,
+        clock="fast",
+        start=minute - 10,
+        found_at=minute - 6,
+        interval=RatioInterval(60, 10.0, 6.0, 4.6, 7.7),
+    )
+    series = WatchedSeries(dimension, member, 0)
+    return SeriesStatus(series, evidence, shift if direction else None, warming)
+
+
 def publication(
     values=None,
     *,
@@ -62,6 +82,8 @@ def publication(
     journal_changed=None,
     fence_record=None,
     phase="live",
+    watched=(),
+    shifts=(),
 ):
     values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
     return Publication(
@@ -75,6 +97,8 @@ def publication(
         revisions=list(revisions),
         closings=list(closings),
         journal_changed=journal_changed,
+        shifts=list(shifts),
+        watched=list(watched),
         fence_record=fence_record or {},
     )
 

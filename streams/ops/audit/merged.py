@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.compile import SHOWN_KIND, VINTAGE_KIND
+from streams.flow.compile import FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
 from streams.flow.merged import DAY_KIND, HOUR, LENGTH_MS, MINUTE, MergedRecord
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
@@ -20,7 +20,13 @@ from streams.ops.audit.slots import GONE, Blind, slot_name
 from streams.ops.audit.sums import Columns, Sums, add_sums, differing
 
 _decode = msgspec.msgpack.Decoder(MergedRecord).decode
-_FENCE = "f"
+_NO_SUMS = {
+    FENCE_KIND: "floors for the next owner: versions, not sums",
+    VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
+    SHOWN_KIND: "days as they were published last: their values are judged",
+    SHIFTS_KIND: "detectors: fed by final minutes, which are judged",
+}
+"""Records that hold no merged slot, and why they are not judged."""
 _KINDS = {MINUTE: "minute", HOUR: "hour", DAY_KIND: "day"}
 
 
@@ -70,16 +76,8 @@ class MergedLog:
         """The end of the log: make out what each record claims to contain."""
         for key, stored in self._records.items():
             kind, _, rest = key.decode(errors="replace").partition("|")
-            if kind == _FENCE:
-                reason = "floors for the next owner: versions, not sums"
-                self._report.skip(MERGED, reason, stored.where)
-                continue
-            if kind == VINTAGE_KIND:
-                reason = "expectations: learnt from final hours, which are judged"
-                self._report.skip(MERGED, reason, stored.where)
-                continue
-            if kind == SHOWN_KIND:
-                reason = "days as they were published last: their values are judged"
+            reason = _NO_SUMS.get(kind)
+            if reason is not None:
                 self._report.skip(MERGED, reason, stored.where)
                 continue
             try:

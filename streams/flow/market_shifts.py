@@ -1,0 +1,374 @@
+"""Feeds the detectors of one market: minutes from the ledger, expectations from its vintages.
+
+Final minutes are applied in order, each once, wherever this worker took over; live ones up to
+``as_of`` are tried on top of them. Detection begins when the market is live: an import of old data
+pages nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from streams.flow.ledger import Ledger
+from streams.flow.shift_watch import (
+    FINAL,
+    FoundShift,
+    SeriesStatus,
+    ShiftWatch,
+    UsualDay,
+    UsualMinute,
+    WatchedMinute,
+    WatchRecord,
+)
+from streams.index.demand import SCALE
+from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
+from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
+from streams.index.measured import UsualRow
+from streams.index.panes import MINUTE_MS, LocalDays
+from streams.index.partials import Row
+from streams.index.season import PRIOR_ORDERS
+from streams.index.shift_budget import ShiftRules
+from streams.index.shift_clock import DRIFT
+from streams.index.shift_series import PAYMENT_FAILURE, WatchedSeries
+
+STEP_MINUTES_MAX = 120
+"""Final minutes applied in one step: a worker that comes back after days must not stand still."""
+MINUTES_BACK = 1_440
+"""How far back a shift's contributors are summed; minutes are kept a little longer."""
+RELEVEL_MINUTES = 7 * 1_440
+"""A shift that has lasted so long is the new level."""
+_KEPT_MINUTES = 60 * 1_440
+_LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
+
+
+class Reach(NamedTuple):
+    """How far a market's minutes are known, in ms.
+
+    ``final_ms``: what ends by it can no longer change. ``live_ms``: ``as_of`` of every topic seen.
+    ``orders_from_ms``, ``payments_from_ms``: first instant covered; None: nothing was seen.
+    """
+
+    final_ms: int
+    live_ms: int
+    orders_from_ms: int | None
+    payments_from_ms: int | None
+
+
+class EarlyDay(NamedTuple):
+    """What was expected of a local day's orders nine days before, in millionths; both s^2."""
+
+    expected: int
+    day_noise: float
+    noise: float
+
+
+class Usual(Protocol):
+    """Expectations of a market, as ``flow.usual.MarketUsual`` reads them."""
+
+    version: int
+    """Counts what changes an expectation that was read before."""
+
+    def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
+        """Expectation of ``[start_ms, end_ms)`` by the columns of a live row; None: unknown."""
+
+
+class KeptShift(msgspec.Struct):
+    """A shift on final minutes, for as long as expectations are learnt from its hours."""
+
+    dimension: str
+    member: str
+    number: int
+    clock: str
+    start: int
+    found_at: int
+    """Minute after the last one that was needed to find it."""
+    end: int = 0
+    """Minute after its last; 0: it goes on."""
+    relevelled_at: int = 0
+    ratio: int = 0
+    """Of the new level to the old, in units of 1 / SCALE, once it was adopted."""
+    parts: list[tuple[str, str, int]] = []
+    """Of a shift of the total, once adopted: (dimension, member, its ratio by the total's)."""
+
+
+class ShiftsRecord(msgspec.Struct):
+    """Table record of a market's detectors. ``days_until``: first local day not applied."""
+
+    watch: WatchRecord
+    kept: list[KeptShift]
+    days_until: int
+
+
+encode_shifts = msgspec.msgpack.Encoder().encode
+decode_shifts = msgspec.msgpack.Decoder(ShiftsRecord).decode
+
+
+class MarketShifts:
+    """Detectors of one market at work."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        usual: Usual,
+        rules: ShiftRules,
+        market_share: float,
+        early: Callable[[int], EarlyDay | None],
+    ) -> None:
+        self.watch = ShiftWatch(ledger.layout, rules, market_share)
+        self.kept: list[KeptShift] = []
+        self.behind = False
+        """Whether final minutes wait for the next step."""
+        self.written = True
+        """Whether the present state is in the table."""
+        self._ledger = ledger
+        self._usual = usual
+        self._early = early
+        self._days_until = 0
+        self._tried: tuple[int, int, int] | None = None
+        self._shown: list[SeriesStatus] | None = None
+        self._empty: Row = [0] * ledger.layout.live_width
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def record(self) -> ShiftsRecord:
+        """Table record of the present state."""
+        return ShiftsRecord(self.watch.record(), self.kept, self._days_until)
+
+    def restore(self, record: ShiftsRecord) -> None:
+        """Go on from a record, unless it is behind the present state."""
+        if record.watch.done_until > self.watch.done_until:
+            self.watch.restore(record.watch)
+            self.kept = record.kept
+            self._days_until = record.days_until
+
+    @property
+    def done_until_ms(self) -> int:
+        """End of the last final minute applied; 0 before detection began."""
+        return self.watch.done_until * MINUTE_MS
+
+    # -- stepping --------------------------------------------------------------------------------
+
+    def step(self, reach: Reach, *, changed: bool) -> list[FoundShift]:
+        """Apply what became final and try what is live; what was found or ended, in order.
+
+        ``changed``: a live minute changed after it was tried. The caller steps markets that are
+        live, and again while ``behind``.
+        """
+        final = reach.final_ms // MINUTE_MS
+        if not self.watch.done_until:
+            self.watch.begin(final)
+            self._days_until = self._local_days.day_of(reach.final_ms) + 1
+            self.written = False
+        found: list[FoundShift] = []
+        first = self.watch.done_until
+        applied = 0
+        while self.watch.done_until < final and applied < STEP_MINUTES_MAX:
+            minute = self.watch.done_until
+            hour_end = (minute // 60 + 1) * 60
+            if self._usual.of_span(minute * MINUTE_MS, hour_end * MINUTE_MS) is None:
+                self.watch.begin(min(hour_end, final))  # nothing is expected: all sleep
+            else:
+                found += self.watch.apply_final(self._minute(minute, reach), self._sums)
+                applied += 1
+            found += self._ended_day(self.watch.done_until)
+            self.written = False
+        last = self.watch.done_until
+        self._keep(found)
+        self._adopt()
+        self.behind = last < final
+        if not self.behind:
+            minutes = range(max(first, last), reach.live_ms // MINUTE_MS)
+            found += self._try_live(minutes, reach, changed=changed)
+        return found
+
+    def statuses(self) -> list[SeriesStatus]:
+        """Direction and evidence of every series, live."""
+        if self._shown is None:
+            self._shown = self.watch.statuses()
+        return self._shown
+
+    def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
+        tried = (minutes.start, minutes.stop, self._usual.version)
+        if tried == self._tried and not changed:
+            return []
+        self._tried = tried
+        self._shown = None
+        live = [self._minute(minute, reach) for minute in minutes]
+        return self.watch.apply_live(live, self._sums)
+
+    @property
+    def _local_days(self) -> LocalDays:
+        return self._ledger.local_days
+
+    def _minute(self, minute: int, reach: Reach) -> WatchedMinute:
+        start_ms = minute * MINUTE_MS
+        row = self._ledger.minute_sum(start_ms) or self._empty
+        usual = self._usual.of_span(start_ms, start_ms + MINUTE_MS)
+        if usual is None:
+            return WatchedMinute(minute, row, None)
+        orders = _covered(reach.orders_from_ms, start_ms)
+        payments = _covered(reach.payments_from_ms, start_ms)
+        expected = [
+            usual.row[series.column]
+            if (payments if series.of_payments else orders) and _awake(series, usual)
+            else None
+            for series in self.watch.series
+        ]
+        noise = [_noise(series, usual) for series in self.watch.series]
+        return WatchedMinute(minute, row, UsualMinute(expected, noise))
+
+    def _sums(self, first: int, until: int) -> list[tuple[int, int]]:
+        start_ms, end_ms = max(first, until - MINUTES_BACK) * MINUTE_MS, until * MINUTE_MS
+        row = self._ledger.window_sum(start_ms, end_ms)
+        usual = self._usual.of_span(start_ms, end_ms)
+        expected = self._empty if usual is None else usual.row
+        return [(row[series.column], expected[series.column]) for series in self.watch.series]
+
+    def _ended_day(self, minute: int) -> list[FoundShift]:
+        """Apply the local day that has ended by this minute to the daily clock of the total."""
+        day = self._days_until
+        end_ms = self._local_days.end_ms(day)
+        if end_ms > minute * MINUTE_MS:
+            return []
+        self._days_until = day + 1
+        if self._usual.of_span(end_ms - MINUTE_MS, end_ms) is None:
+            return []
+        early = self._early(day)
+        if early is None:
+            return []
+        start_ms = self._local_days.start_ms(day)
+        observed = self._ledger.window_sum(start_ms, end_ms)[self.watch.series[0].column]
+        usual = UsualDay(
+            start_ms // MINUTE_MS, observed, early.expected, early.day_noise, early.noise
+        )
+        return self.watch.apply_final_day(usual, self._sums)
+
+    # -- what expectations must know -------------------------------------------------------------
+
+    def shifted(self, before_ms: int) -> list[Shifted]:
+        """Hours that teach nothing, as final minutes before ``before_ms`` say.
+
+        A drift does not count: its hours are the level that is to be learnt.
+        """
+        before = before_ms // MINUTE_MS
+        return [
+            Shifted(
+                scope_of(kept.dimension, kept.member),
+                kept.start * MINUTE_MS,
+                _end_ms(kept, before),
+            )
+            for kept in self.kept
+            if kept.found_at <= before and kept.clock != DRIFT.name
+        ]
+
+    def relevels(self, before_ms: int) -> list[Relevel]:
+        """Shifts that have become the new level before ``before_ms``."""
+        before = before_ms // MINUTE_MS
+        return [
+            Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
+            for kept in self.kept
+            if kept.ratio and kept.relevelled_at <= before
+            for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
+        ]
+
+    def _keep(self, found: list[FoundShift]) -> None:
+        for shift in found:
+            if shift.phase != FINAL or shift.dimension == PAYMENT_FAILURE:
+                continue
+            going = self._going(shift.dimension, shift.member)
+            if shift.event == "end":
+                if going is not None:
+                    going.end = shift.at
+            elif going is None or going.relevelled_at:
+                self.kept.append(
+                    KeptShift(
+                        shift.dimension,
+                        shift.member,
+                        shift.number,
+                        shift.clock,
+                        shift.start,
+                        shift.at,
+                    )
+                )
+        oldest = self.watch.done_until - _KEPT_MINUTES
+        if any(kept.end and kept.end < oldest for kept in self.kept):
+            self.kept = [kept for kept in self.kept if not kept.end or kept.end >= oldest]
+
+    def _going(self, dimension: str, member: str) -> KeptShift | None:
+        for kept in reversed(self.kept):
+            if (kept.dimension, kept.member) == (dimension, member) and not kept.end:
+                return kept
+        return None
+
+    def _adopt(self) -> None:
+        """Make a shift that has lasted a week the new level; as measured over its last day."""
+        done = self.watch.done_until
+        for kept in self.kept:
+            if kept.end or kept.relevelled_at or done < _whole_hours(kept.start) + RELEVEL_MINUTES:
+                continue
+            at = next(
+                at
+                for at, series in enumerate(self.watch.series)
+                if (series.dimension, series.member) == (kept.dimension, kept.member)
+            )
+            adopt_at = _whole_hours(kept.start) + RELEVEL_MINUTES
+            sums = self._sums(adopt_at - MINUTES_BACK, adopt_at)
+            observed, expected = sums[at]
+            scope = scope_of(kept.dimension, kept.member)
+            relevel = relevel_of(scope, kept.start * MINUTE_MS, observed, expected)
+            kept.relevelled_at = adopt_at
+            if relevel is not None:
+                kept.ratio = relevel.ratio
+                kept.end = adopt_at
+                if scope == WHOLE:
+                    self._adopt_members(kept, sums)
+            self.written = False
+
+    def _adopt_members(self, total: KeptShift, sums: Sequence[tuple[int, int]]) -> None:
+        """Adopt what each member did while the total shifted: not all need have shifted alike.
+
+        A relevel of the total multiplies every column, so a member's is relative to it; one with few
+        events is taken to have gone along.
+        """
+        ratio = total.ratio / SCALE
+        for series, (observed, expected) in zip(self.watch.series, sums, strict=True):
+            if series.dimension in (MARKET, PAYMENT_FAILURE):
+                continue
+            own = (observed + PRIOR_ORDERS * ratio) / (expected / SCALE + PRIOR_ORDERS)
+            total.parts.append(
+                (series.dimension, series.member, max(1, round(own / ratio * SCALE)))
+            )
+            going = self._going(series.dimension, series.member)
+            if going is not None:
+                going.end = going.relevelled_at = total.relevelled_at
+
+
+def scope_of(dimension: str, member: str) -> Scope:
+    """Scope of a series in ``index.learning``: the total speaks for every column."""
+    if (dimension, member) == (MARKET, ALL):
+        return WHOLE
+    return (dimension if dimension in _LEARNABLE else METHOD, member)
+
+
+def _whole_hours(minute: int) -> int:
+    return -(-minute // 60) * 60
+
+
+def _covered(from_ms: int | None, start_ms: int) -> bool:
+    return from_ms is not None and from_ms <= start_ms
+
+
+def _awake(series: WatchedSeries, usual: UsualRow) -> bool:
+    return series.column in usual.noise and series.column not in usual.warming
+
+
+def _noise(series: WatchedSeries, usual: UsualRow) -> float:
+    noise = usual.noise.get(series.column)
+    return 0.0 if noise is None else noise.hour / SCALE
+
+
+def _end_ms(kept: KeptShift, before: int) -> int | None:
+    return kept.end * MINUTE_MS if 0 < kept.end <= before else None

@@ -1,0 +1,286 @@
+"""All shift detectors of one market: final minutes move them, live minutes are tried on a copy.
+
+The states on final minutes are what is kept: they are a pure function of the final panes and the
+expectations, whoever computes them. What is not final yet is applied to a copy, each time anew, so
+that a late event changes what is said of the last minutes and leaves no trace in what is kept. A
+shift is found on the copy first (``phase`` live) and once more on final minutes; both have the same
+number, so a reader sees the second as the first, confirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from streams.index import shift_detector as detector
+from streams.index.indices import MARKET
+from streams.index.partials import Layout, Row
+from streams.index.shift_budget import ShiftRules, page_days, weights
+from streams.index.shift_clock import MICRO
+from streams.index.shift_detector import DetectorRules, ShiftEvent, ShiftState
+from streams.index.shift_ratio import Contributor, RatioInterval, contributors
+from streams.index.shift_series import WatchedSeries, watched
+
+LIVE, FINAL = "live", "final"
+
+
+class UsualMinute(NamedTuple):
+    """What is expected of a minute, in the order of ``ShiftWatch.series``.
+
+    ``expected``: millionths of an event, None where the series is warming: it sleeps.
+    ``noise``: s^2 of each series.
+    """
+
+    expected: Sequence[int | None]
+    noise: Sequence[float]
+
+
+class WatchedMinute(NamedTuple):
+    """One minute (since the epoch) of the market: its row, and what was expected.
+
+    ``usual`` None: the whole market sleeps (the window is filling, or nothing was learnt).
+    """
+
+    minute: int
+    row: Row
+    usual: UsualMinute | None
+
+
+class UsualDay(NamedTuple):
+    """A final local day of the market's total, for the daily clock; expected in millionths."""
+
+    first_minute: int
+    observed: int
+    expected: int
+    day_noise: float
+    noise: float
+
+
+Sums = Callable[[int, int], Sequence[tuple[int, int]]]
+"""(first minute, minute after the last) -> (events, millionths expected) of each series."""
+
+
+class FoundShift(msgspec.Struct, frozen=True):
+    """A shift found or its end, as it is published. Instants are minutes since the epoch."""
+
+    dimension: str
+    member: str
+    event: str
+    number: int
+    phase: str
+    direction: int
+    clock: str
+    start: int
+    at: int
+    evidence_ratio: float
+    interval: RatioInterval
+    contributors: dict[str, tuple[Contributor, ...]] = {}
+
+
+class ActiveShift(msgspec.Struct, frozen=True):
+    """A shift that goes on: what was paged, and how large it has been since its start."""
+
+    dimension: str
+    member: str
+    number: int
+    direction: int
+    clock: str
+    start: int
+    found_at: int
+    interval: RatioInterval
+
+
+class SeriesStatus(NamedTuple):
+    """What a series shows at the end of the live minutes."""
+
+    series: WatchedSeries
+    evidence_ratio: float
+    shift: ActiveShift | None
+    warming: bool
+    """Whether it slept at the last minute: too little is known of it."""
+
+    @property
+    def direction(self) -> int:
+        """Of the active shift; 0 without one."""
+        return 0 if self.shift is None else self.shift.direction
+
+
+class WatchRecord(msgspec.Struct):
+    """What is kept of a market's detectors."""
+
+    done_until: int
+    states: list[ShiftState]
+
+
+class ShiftWatch:
+    """Detectors of every watched series of a market."""
+
+    def __init__(self, layout: Layout, rules: ShiftRules, market_share: float) -> None:
+        self.series = watched(layout)
+        own, each = weights(rules, market_share, len(self.series) - 1)
+        self.rules = [
+            DetectorRules(
+                page_days(rules, own if series.dimension == MARKET else each),
+                drifts=series.drifts,
+            )
+            for series in self.series
+        ]
+        self.done_until = 0
+        """First minute not applied; a minute before it is ignored."""
+        self._states = [ShiftState.fresh(one) for one in self.rules]
+        self._live = self._states
+        n = len(self.series)
+        self._nothing = UsualMinute([None] * n, [0.0] * n)
+        self._usual = self._nothing
+        """Of the last minute that was applied or tried."""
+        self._told: dict[int, tuple[int, bool]] = {}
+        """Of each series: number of the last shift told as live, and whether its end was."""
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def record(self) -> WatchRecord:
+        """What to keep, on final minutes alone."""
+        return WatchRecord(self.done_until, self._states)
+
+    def restore(self, record: WatchRecord) -> None:
+        """Go on from what was kept; of several records the one that is further counts."""
+        if record.done_until <= self.done_until or len(record.states) != len(self.series):
+            return
+        self.done_until = record.done_until
+        self._states = record.states
+        self._live = self._states
+
+    def begin(self, minute: int) -> None:
+        """Start with this minute: detection begins."""
+        self.done_until = max(self.done_until, minute)
+
+    # -- stepping --------------------------------------------------------------------------------
+
+    def apply_final(self, minute: WatchedMinute, sums: Sums) -> list[FoundShift]:
+        """Apply a minute that can no longer change; one applied before is ignored."""
+        if minute.minute < self.done_until:
+            return []
+        self.done_until = minute.minute + 1
+        return self._found(self._advance(self._states, minute), FINAL, sums)
+
+    def apply_final_day(self, day: UsualDay, sums: Sums) -> list[FoundShift]:
+        """Apply a final local day to the daily clock of the market's total.
+
+        The caller applies each day once, after the day's last minute.
+        """
+        events = detector.advance_day(
+            self._states[0],
+            self.rules[0],
+            (day.first_minute, day.observed, day.expected),
+            day.day_noise,
+            day.noise,
+        )
+        return self._found([(0, event) for event in events], FINAL, sums)
+
+    def apply_live(self, minutes: Iterable[WatchedMinute], sums: Sums) -> list[FoundShift]:
+        """Try the minutes after the final ones on a copy; what was not told before is returned."""
+        self._live = [state.copy() for state in self._states]
+        events: list[tuple[int, ShiftEvent]] = []
+        for minute in minutes:
+            if minute.minute >= self.done_until:
+                events += self._advance(self._live, minute)
+        news = [(at, event) for at, event in events if self._is_news(at, event)]
+        return self._found(news, LIVE, sums)
+
+    def statuses(self) -> list[SeriesStatus]:
+        """Direction and evidence of every series, live."""
+        return [
+            SeriesStatus(
+                series,
+                detector.evidence_ratio(state, rules),
+                _active(series, state, noise),
+                expected is None,
+            )
+            for series, state, rules, expected, noise in zip(
+                self.series, self._live, self.rules, *self._usual, strict=True
+            )
+        ]
+
+    def _advance(
+        self, states: list[ShiftState], minute: WatchedMinute
+    ) -> list[tuple[int, ShiftEvent]]:
+        self._usual = minute.usual or self._nothing
+        if minute.usual is None:
+            return []
+        events = []
+        for at, (series, expected, noise) in enumerate(
+            zip(self.series, minute.usual.expected, minute.usual.noise, strict=True)
+        ):
+            if expected is not None:
+                found = detector.advance(
+                    states[at],
+                    self.rules[at],
+                    minute.minute,
+                    minute.row[series.column],
+                    expected,
+                    noise,
+                )
+                events += [(at, event) for event in found]
+        return events
+
+    def _is_news(self, at: int, event: ShiftEvent) -> bool:
+        told = self._told.get(at, (0, False))
+        own = (event.number, event.kind == "end")
+        if own <= told:
+            return False
+        self._told[at] = own
+        return True
+
+    def _found(
+        self, events: list[tuple[int, ShiftEvent]], phase: str, sums: Sums
+    ) -> list[FoundShift]:
+        return [self._shift(at, event, phase, sums) for at, event in events]
+
+    def _shift(self, at: int, event: ShiftEvent, phase: str, sums: Sums) -> FoundShift:
+        series = self.series[at]
+        return FoundShift(
+            dimension=series.dimension,
+            member=series.member,
+            event=event.kind,
+            number=event.number,
+            phase=phase,
+            direction=event.direction,
+            clock=event.clock,
+            start=event.start,
+            at=event.at,
+            evidence_ratio=event.evidence_ratio,
+            interval=event.interval,
+            contributors=self._contributors(event, sums) if event.kind == "page" else {},
+        )
+
+    def _contributors(self, event: ShiftEvent, sums: Sums) -> dict[str, tuple[Contributor, ...]]:
+        by_dimension: dict[str, dict[str, tuple[int, float]]] = {}
+        for series, (observed, expected) in zip(
+            self.series, sums(event.start, event.at), strict=True
+        ):
+            if series.dimension != MARKET:
+                members = by_dimension.setdefault(series.dimension, {})
+                members[series.member] = (observed, expected / MICRO)
+        found = {
+            dimension: contributors(members, event.direction)
+            for dimension, members in by_dimension.items()
+        }
+        return {dimension: most for dimension, most in found.items() if most}
+
+
+def _active(series: WatchedSeries, state: ShiftState, noise: float) -> ActiveShift | None:
+    shift = state.open
+    if shift is None:
+        return None
+    return ActiveShift(
+        dimension=series.dimension,
+        member=series.member,
+        number=state.pages,
+        direction=shift.direction,
+        clock=shift.clock,
+        start=shift.start,
+        found_at=shift.paged_at,
+        interval=shift.interval(noise),
+    )

@@ -1,0 +1,284 @@
+"""Shift detector of one series: minutes in, evidence and at times a shift or its end out.
+
+A series has a fast and a slow clock, the market's own total also a daily one for drifts. Its
+evidence is the mean over the alternatives of all its clocks, in days, and pages at ``page_days``:
+the budget divided by the series' weight (shift_series). The mean of clocks that each grow by at most
+a day a day does so too, so the series' mean time between false pages is at least ``page_days``, and
+of all series together at least the budget.
+
+State is plain numbers and a minute changes it in one way only: a restart from the state, or a live
+copy that ran ahead and is thrown away, leave no trace.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+from streams.index import shift_clock as clocks
+from streams.index.shift_clock import DRIFT, FAST, MICRO, SLOW, UP, Band, ClockState
+from streams.index.shift_ratio import RatioInterval, ratio_interval
+
+SILENCE_MINUTES = 1440
+DESIGNS = {design.name: design for design in (FAST, SLOW, DRIFT)}
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorRules:
+    """What decides of one series. ``page_days``: evidence that pages, budget days / weight."""
+
+    page_days: float
+    silence_minutes: int = SILENCE_MINUTES
+    drifts: bool = False
+    """Whether it has the daily clock: the market's own total does."""
+
+    @property
+    def clocks(self) -> int:
+        """Number of clocks whose mean is the evidence."""
+        return 3 if self.drifts else 2
+
+
+class OpenShift(msgspec.Struct):
+    """A shift that was paged and is not over."""
+
+    direction: int
+    clock: str
+    """The clock with the most evidence; it also finds the end."""
+    start: int
+    paged_at: int
+    edge: float
+    """The shift is over when the mean is on the usual side of this multiple of the expectation."""
+    ln_end_days: float = clocks.NOTHING
+    observed: int = 0
+    expected: int = 0
+    """Since its start, the expected in millionths."""
+
+    def interval(self, noise: float) -> RatioInterval:
+        """How large it has been from its start on."""
+        return ratio_interval(self.observed, self.expected / MICRO, noise)
+
+
+class ShiftState(msgspec.Struct):
+    """Everything a detector remembers; a minute before ``done_until`` was applied."""
+
+    fast: ClockState
+    slow: ClockState
+    drift: ClockState | None
+    done_until: int = 0
+    silent_until: dict[int, int] = {}
+    """Direction that was paged -> first minute in which it is watched again."""
+    pages: int = 0
+    open: OpenShift | None = None
+
+    @classmethod
+    def fresh(cls, rules: DetectorRules) -> ShiftState:
+        """State of a series never seen."""
+        drift = ClockState.fresh(DRIFT) if rules.drifts else None
+        return cls(ClockState.fresh(FAST), ClockState.fresh(SLOW), drift)
+
+    def copy(self) -> ShiftState:
+        """One that goes its own way: the live copy of the state on final minutes."""
+        return ShiftState(
+            self.fast.copy(),
+            self.slow.copy(),
+            None if self.drift is None else self.drift.copy(),
+            self.done_until,
+            dict(self.silent_until),
+            self.pages,
+            None if self.open is None else msgspec.structs.replace(self.open),
+        )
+
+    def by_clock(self) -> list[tuple[clocks.ClockDesign, ClockState]]:
+        """Clocks with their designs."""
+        pairs = [(FAST, self.fast), (SLOW, self.slow)]
+        return pairs if self.drift is None else [*pairs, (DRIFT, self.drift)]
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftEvent:
+    """A shift found, or its end. Minutes are since the epoch; ``at`` is the end of the last one."""
+
+    kind: str
+    """``page`` or ``end``."""
+    number: int
+    """Which of the series' shifts, from 1: names it for good."""
+    direction: int
+    clock: str
+    start: int
+    at: int
+    evidence_ratio: float
+    """Evidence / what pages."""
+    interval: RatioInterval
+
+
+def advance(
+    state: ShiftState,
+    rules: DetectorRules,
+    minute: int,
+    observed: int,
+    expected_micro: int,
+    noise: float,
+) -> list[ShiftEvent]:
+    """Apply one minute in which the series was awake.
+
+    ``observed``: events counted; ``expected_micro``: millionths expected; ``noise``: s^2 of the
+    expectation. Minutes come in order; one that was applied is refused, one left out was slept.
+    Evidence stays as it is through sleep.
+    """
+    if minute < state.done_until:
+        raise ValueError(f"minute {minute} was applied: state is at {state.done_until}")
+    state.done_until = minute + 1
+    asleep = _asleep(state, minute)
+    events: list[ShiftEvent] = []
+    if state.open is not None:
+        state.open.observed += observed
+        state.open.expected += expected_micro
+    fast = clocks.fast_band(noise)
+    ended = _step(state, FAST, state.fast, fast, (minute, observed, expected_micro), asleep)
+    if clocks.hold(state.slow, SLOW, minute, observed, expected_micro):
+        step = clocks.release(state.slow)
+        slow = clocks.slow_band(noise)
+        ended = _step(state, SLOW, state.slow, slow, step, asleep) or ended
+    if ended:
+        events.append(_end(state, noise))
+    return events + _page_if_due(state, rules, minute + 1, noise)
+
+
+def advance_day(
+    state: ShiftState,
+    rules: DetectorRules,
+    step: tuple[int, int, int],
+    day_noise: float,
+    noise: float,
+) -> list[ShiftEvent]:
+    """Apply a whole final local day to the daily clock.
+
+    ``step``: (first minute of the day, events, millionths expected from days before the ninth last);
+    ``day_noise``: relative variance of a day that such expectations had; ``noise``: as of minutes.
+    """
+    if state.drift is None:
+        raise ValueError("this series has no daily clock")
+    band = clocks.drift_band(day_noise)
+    ended = _step(state, DRIFT, state.drift, band, step, _asleep(state, state.done_until))
+    events = [_end(state, noise)] if ended else []
+    return events + _page_if_due(state, rules, state.done_until, noise)
+
+
+def ln_evidence_days(state: ShiftState, rules: DetectorRules) -> float:
+    """Logarithm of the series' evidence: the mean over all clocks and alternatives, in days."""
+    total = clocks.NOTHING
+    for design, clock in state.by_clock():
+        ln_count = math.log(len(design.factors) * rules.clocks)
+        for ln_days in clock.ln_days:
+            total = clocks.add_in_logarithms(total, ln_days - ln_count)
+    return total
+
+
+def evidence_ratio(state: ShiftState, rules: DetectorRules) -> float:
+    """Evidence by what pages; 1 and more pages."""
+    return math.exp(min(ln_evidence_days(state, rules) - math.log(rules.page_days), 700.0))
+
+
+def _asleep(state: ShiftState, minute: int) -> frozenset[int]:
+    return frozenset(way for way, until in state.silent_until.items() if minute < until)
+
+
+def _step(
+    state: ShiftState,
+    design: clocks.ClockDesign,
+    clock: ClockState,
+    band: Band,
+    step: tuple[int, int, int],
+    asleep: frozenset[int],
+) -> bool:
+    """Step one clock; whether it found the open shift to be over."""
+    clocks.advance(clock, design, band, step, asleep)
+    shift = state.open
+    if shift is None or shift.clock != design.name or step[2] <= 0:
+        return False
+    # The same sum the other way round: bounded by one step a step as long as the shift lasts.
+    before = clocks.add_in_logarithms(shift.ln_end_days, design.ln_step)
+    mu = step[2] / MICRO
+    shift.ln_end_days = before + clocks.ln_factor(step[1], mu, band.size, shift.edge, 1.0)
+    return shift.ln_end_days >= math.log(design.end_days)
+
+
+def _end(state: ShiftState, noise: float) -> ShiftEvent:
+    shift = state.open
+    assert shift is not None
+    state.open = None
+    return ShiftEvent(
+        kind="end",
+        number=state.pages,
+        direction=shift.direction,
+        clock=shift.clock,
+        start=shift.start,
+        at=state.done_until,
+        evidence_ratio=0.0,
+        interval=shift.interval(noise),
+    )
+
+
+def _page_if_due(
+    state: ShiftState, rules: DetectorRules, at: int, noise: float
+) -> list[ShiftEvent]:
+    if ln_evidence_days(state, rules) < math.log(rules.page_days):
+        return []
+    evidence = evidence_ratio(state, rules)
+    direction, design, clock, best = _strongest(state)
+    interval = ratio_interval(clock.observed[best], clock.expected[best], noise)
+    start = min(round(clock.start[best]), at - 1)
+    event = ShiftEvent(
+        kind="page",
+        number=state.pages + 1,
+        direction=direction,
+        clock=design.name,
+        start=start,
+        at=at,
+        evidence_ratio=evidence,
+        interval=interval,
+    )
+    state.pages += 1
+    state.open = OpenShift(
+        direction,
+        design.name,
+        start,
+        at,
+        _end_edge(design, direction, interval.ratio, noise),
+        observed=round(interval.observed),
+        expected=max(1, round(interval.expected * MICRO)),
+    )
+    # The other direction begins anew at once: a stop after a jump is another shift.
+    state.silent_until[direction] = at + rules.silence_minutes
+    for _, own in state.by_clock():
+        clocks.forget(own)
+    return [event]
+
+
+def _strongest(state: ShiftState) -> tuple[int, clocks.ClockDesign, ClockState, int]:
+    """(direction, clock, its state, its alternative) with the most evidence."""
+    found = (
+        (clock.ln_days[at], design.directions[at], design, clock, at)
+        for design, clock in state.by_clock()
+        for at in range(len(design.factors))
+    )
+    _, direction, design, clock, at = max(found, key=lambda item: item[0])
+    return direction, design, clock, at
+
+
+def _end_edge(design: clocks.ClockDesign, direction: int, ratio: float, noise: float) -> float:
+    """Half way (in logarithms) from usual to what was measured, and never inside the dead-band.
+
+    A stop has no half way: below a quarter counts as a quarter.
+    """
+    half_way = math.sqrt(max(ratio, 1 / 16))
+    if design is FAST:
+        band = clocks.fast_band(noise)
+    elif design is SLOW:
+        band = clocks.slow_band(noise)
+    else:
+        band = clocks.drift_band(0.0)
+    edge = band.edge(direction)
+    return max(edge, half_way) if direction == UP else min(edge, half_way)

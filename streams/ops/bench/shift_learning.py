@@ -1,0 +1,68 @@
+"""What ``bench shifts`` knows of its series: expectations of a day, by the workers' own arithmetic.
+
+``expectation.fit`` takes all series at once. Its integers are used as such by the hour; minutes are
+divided here for all series together, where ``index/minutes`` does one hour.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.index.demand import SCALE
+from streams.index.expectation import fit
+from streams.index.hours import LEAD_DAYS, MARGIN_HOURS, LocalHours, calendar_of
+from streams.index.minutes import FLOOR_PARTS
+from streams.index.season import Columns
+
+Array = NDArray[np.float64]
+_FIRST_DAY = 20_000
+"""Local day that the simulation's day 0 is taken for; any will do."""
+
+
+class DayExpectation(NamedTuple):
+    """Events expected of every series: ``hours``: series x 24 and 3 hours beside on both sides.
+
+    ``noise`` and ``day_noise``: s^2 of hours and of days.
+    """
+
+    hours: Array
+    noise: Array
+    day_noise: Array
+
+    @property
+    def day(self) -> Array:
+        """Events expected in the whole day."""
+        return np.asarray(self.hours[:, MARGIN_HOURS:-MARGIN_HOURS].sum(axis=1))
+
+
+def expect_day(
+    hours: Array, day: int, totals: NDArray[np.int64], lead_days: int = LEAD_DAYS
+) -> DayExpectation:
+    """Expectation of ``day`` from the 42 days up to ``day - lead_days``.
+
+    ``hours``: series x hours since day 0. ``totals``: of each series, which one lends its shape.
+    """
+    calendar = calendar_of(LocalHours("UTC"), _FIRST_DAY + day, lead_days)
+    last = day - lead_days + 1
+    known = hours[:, last * 24 - len(calendar.hours_ms) : last * 24]
+    columns = Columns(np.arange(len(hours)), totals)
+    vintage = fit(calendar, np.ascontiguousarray(known.T), columns)
+    noise = np.array([(one.hour, one.day) for one in vintage.noise]) / SCALE
+    return DayExpectation(np.array(vintage.expected) / SCALE, noise[:, 0], noise[:, 1])
+
+
+def minutes_of_day(hours: Array) -> Array:
+    """Expectation by the minute of a day from that of its hours and 3 beside: series x 1440."""
+    count = hours.shape[1]
+    system = 6 * np.eye(count) + np.eye(count, k=1) + np.eye(count, k=-1)
+    system[0, 0] = system[-1, -1] = 7
+    middle = np.maximum(8 * np.linalg.solve(system, hours.T).T, hours / FLOOR_PARTS)
+    before, own, after = middle[:, 2:-4], middle[:, 3:-3], middle[:, 4:-2]
+    at = (np.arange(60) + 0.5) / 60 - 0.5
+    sloped = np.where(at < 0, (own - before)[:, :, None] * at, (after - own)[:, :, None] * at)
+    shape = own[:, :, None] + sloped
+    scale = hours[:, 3:-3] / shape.sum(axis=2)
+    return np.asarray((shape * scale[:, :, None]).reshape(len(hours), -1))

@@ -1,0 +1,118 @@
+"""Simulated series for ``bench shifts``: counts a minute of shops whose demand is known.
+
+Mean of a minute = rate x weekly season x growth x day error x level error. The season is a smooth
+curve with a nightly trough, each series' a little different from its market's; the day error is one
+factor a day, the level error an autoregression that forgets in two hours; minutes are negative
+binomial. All of them differ from series to series, in the ranges of ``Errors``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+DAY_MINUTES = 1440
+WEEK_MINUTES = 7 * DAY_MINUTES
+BLOCK_MINUTES = 10
+"""The mean is constant within a block, so that a past day can be drawn by blocks: 10 x faster."""
+DAY_BLOCKS = DAY_MINUTES // BLOCK_MINUTES
+_LEVEL_MINUTES = 120
+_DAY_WAVES = (0.9, 0.3, 0.1)
+"""Amplitudes (in logarithms) of the market's daily curve and of its harmonics."""
+_WEEK_WAVES = (0.1, 0.05)
+_OWN = 0.15
+"""How far a series' amplitudes differ from its market's, as a part of them and of the largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Ranges the series' parameters are drawn from, uniformly (``size`` in logarithms)."""
+
+    level: tuple[float, float] = (0.05, 0.10)
+    day: tuple[float, float] = (0.05, 0.08)
+    growth: tuple[float, float] = (0.0, 0.10)
+    """A week."""
+    size: tuple[float, float] = (5.0, 50.0)
+    """Negative-binomial size of a minute."""
+
+
+STATED = Errors()
+STRESS = Errors(level=(0.12, 0.12), day=(0.10, 0.10))
+
+
+class Shops:
+    """Many series side by side; ``rates``: mean orders a minute when ``day`` is 0."""
+
+    def __init__(
+        self, rng: np.random.Generator, rates: Array, markets: int, errors: Errors
+    ) -> None:
+        """``rates``: series, those of a market together; ``markets`` divides their number."""
+        self.rng = rng
+        self.rates = rates
+        n = len(rates)
+        self.level_sd = rng.uniform(*errors.level, n)
+        self.day_sd = rng.uniform(*errors.day, n)
+        self.growth = np.log1p(rng.uniform(*errors.growth, n)) / 7
+        self.size = log_uniform(rng, errors.size, (n,))
+        self.season = _seasons(rng, markets, n // markets)
+        self._level = rng.standard_normal(n)
+
+    def past_day(self, day: int) -> Counts:
+        """Events by the hour of a day: series x 24."""
+        mean = self._means(day) * BLOCK_MINUTES
+        size = (self.size * BLOCK_MINUTES)[:, None]
+        counts = self.rng.negative_binomial(size, size / (size + mean))
+        return np.asarray(counts.reshape(len(self.rates), 24, -1).sum(axis=2))
+
+    def day(self, day: int, factors: Array | None = None) -> Counts:
+        """Events by the minute of a day: series x 1440; ``factors``: planted, of the same shape."""
+        mean = np.repeat(self._means(day), BLOCK_MINUTES, axis=1)
+        if factors is not None:
+            mean *= factors
+        size = self.size[:, None]
+        return np.asarray(self.rng.negative_binomial(size, size / (size + mean)))
+
+    def _means(self, day: int) -> Array:
+        """Mean orders a minute in each block of the day: series x 144."""
+        week = self.season.reshape(len(self.rates), 7, DAY_BLOCKS)
+        error = self.day_sd * self.rng.standard_normal(len(self.rates)) + self.growth * day
+        level = (self.rates * np.exp(error))[:, None]
+        return np.asarray(level * week[:, day % 7, :] * np.exp(self._levels()))
+
+    def _levels(self) -> Array:
+        kept = np.exp(-BLOCK_MINUTES / _LEVEL_MINUTES)
+        noise = np.sqrt(1 - kept**2) * self.rng.standard_normal((DAY_BLOCKS, len(self.rates)))
+        levels = np.empty_like(noise)
+        for block in range(DAY_BLOCKS):
+            self._level = kept * self._level + noise[block]
+            levels[block] = self._level
+        return np.asarray((levels * self.level_sd).T)
+
+
+def log_uniform(
+    rng: np.random.Generator, ends: tuple[float, float], shape: tuple[int, ...]
+) -> Array:
+    """Draws whose logarithm is uniform."""
+    return np.exp(rng.uniform(math.log(ends[0]), math.log(ends[1]), shape))
+
+
+def _seasons(rng: np.random.Generator, markets: int, members: int) -> Array:
+    """Relative rate in each block of a week, mean 1: series x 1008."""
+    at = (np.arange(7 * DAY_BLOCKS) + 0.5) * BLOCK_MINUTES
+    logs = np.zeros((markets, members, len(at)))
+    for waves, period in ((_DAY_WAVES, DAY_MINUTES), (_WEEK_WAVES, WEEK_MINUTES)):
+        for harmonic, amplitude in enumerate(waves, start=1):
+            phase = rng.uniform(0, 2 * np.pi, (markets, 1, 1))
+            turn = 2 * np.pi * harmonic * at / period
+            own = _OWN * waves[0] / harmonic * rng.standard_normal((markets, members, 2))
+            own[:, 0, :] = 0.0  # the first of a market is its total: the market's own shape
+            logs += amplitude * np.cos(turn + phase)
+            logs += own[:, :, :1] * np.cos(turn) + own[:, :, 1:] * np.sin(turn)
+    season = np.exp(logs).reshape(markets * members, -1)
+    return np.asarray(season / season.mean(axis=1, keepdims=True))

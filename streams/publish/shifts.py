@@ -1,0 +1,96 @@
+"""Shifts as they are published: records of ``ecindex.shifts`` and fields of Redis' ``:shifts``.
+
+Times are RFC 3339, durations and evidence plain numbers. A record's key names the shift for good, so
+that a shift told live and once more on final minutes, or told again by a worker that took the market
+over, is one shift to whoever keeps the last record of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streams.flow.publication import Publication
+from streams.flow.shift_watch import ActiveShift, FoundShift, SeriesStatus
+from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.shift_ratio import RatioInterval
+from streams.index.values import VERSION
+from streams.publish.journal import Record, version_headers
+
+_encode = msgspec.json.Encoder().encode
+_DIRECTIONS = {1: "up", -1: "down"}
+
+
+def shift_key(market: str, dimension: str, member: str, number: int) -> str:
+    """Name of a shift: the ``number``-th that this market's series had in this edition."""
+    return f"{market}|{dimension}|{member}|{number}"
+
+
+def shift_records(publication: Publication, topic: str) -> list[Record]:
+    """A record for every shift, or end of one, that the step found."""
+    market, fence = publication.market, publication.fence
+    headers = version_headers(fence)
+    return [
+        Record(topic, key, value, headers, market)
+        for key, value in (
+            shift_record(market, fence.edition, shift) for shift in publication.shifts
+        )
+    ]
+
+
+def shift_record(market: str, edition: int, shift: FoundShift) -> tuple[bytes, bytes]:
+    """(key, value) in ``ecindex.shifts`` of a shift that was found, or of its end."""
+    content = {
+        "v": VERSION,
+        "market": market,
+        "dimension": shift.dimension,
+        "member": shift.member,
+        "number": shift.number,
+        "event": shift.event,
+        "phase": shift.phase,
+        "direction": _DIRECTIONS[shift.direction],
+        "start": rfc3339(shift.start * MINUTE_MS),
+        "at": rfc3339(shift.at * MINUTE_MS),
+        "clock": shift.clock,
+        "evidence": shift.evidence_ratio,
+        **_interval(shift.interval),
+        "contributors": shift.contributors,
+        "edition": edition,
+    }
+    key = shift_key(market, shift.dimension, shift.member, shift.number)
+    return key.encode(), _encode(content)
+
+
+def active_fields(statuses: Sequence[SeriesStatus]) -> dict[str, str]:
+    """Fields of ``:shifts``: ``dimension:member`` -> JSON of the shift that goes on."""
+    return {
+        f"{status.shift.dimension}:{status.shift.member}": _encode(_active(status)).decode()
+        for status in statuses
+        if status.shift is not None
+    }
+
+
+def _active(status: SeriesStatus) -> dict[str, Any]:
+    shift = status.shift
+    assert isinstance(shift, ActiveShift)
+    return {
+        "v": VERSION,
+        "number": shift.number,
+        "direction": _DIRECTIONS[shift.direction],
+        "start": rfc3339(shift.start * MINUTE_MS),
+        "found_at": rfc3339(shift.found_at * MINUTE_MS),
+        "clock": shift.clock,
+        **_interval(shift.interval),
+    }
+
+
+def _interval(interval: RatioInterval) -> dict[str, float]:
+    return {
+        "observed": interval.observed,
+        "expected": interval.expected,
+        "ratio": interval.ratio,
+        "lower": interval.lower,
+        "upper": interval.upper,
+    }

@@ -1,0 +1,178 @@
+"""The detector of a series: restarts, live copies, silence, ends, sleep."""
+
+import copy
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.index import shift_detector as detector
+from streams.index.methodology import parse
+from streams.index.partials import Layout
+from streams.index.shift_budget import market_shares, page_days, weights
+from streams.index.shift_clock import MICRO
+from streams.index.shift_detector import DetectorRules, ShiftState
+from streams.index.shift_ratio import contributors, ratio_interval
+from streams.index.shift_series import watched
+
+RULES = DetectorRules(page_days=30 / 0.0175)
+NOISE = 0.005
+DAY = 1440
+
+PARTS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.3, 1.0, 1.0, 1.0, 6.0]), st.integers(1, 200)),
+    min_size=1,
+    max_size=12,
+)
+
+
+def minutes(parts, rate, seed):
+    """(minute, observed, expected) of stretches of (factor, minutes)."""
+    rng = np.random.default_rng(seed)
+    counts = [int(rng.poisson(rate * factor)) for factor, n in parts for _ in range(n)]
+    return [(at, x, round(rate * MICRO)) for at, x in enumerate(counts)]
+
+
+def run(state, series):
+    return [event for step in series for event in detector.advance(state, RULES, *step, NOISE)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(parts=PARTS, rate=st.floats(0.05, 100), seed=st.integers(0, 9), cut=st.integers(0, 3000))
+def test_a_restart_from_the_stored_state_changes_nothing(parts, rate, seed, cut):
+    series = minutes(parts, rate, seed)
+    whole, first = ShiftState.fresh(RULES), ShiftState.fresh(RULES)
+    events = run(whole, series)
+    before = run(first, series[:cut])
+    stored = msgspec.msgpack.encode(first)
+    second = msgspec.msgpack.decode(stored, type=ShiftState)
+    assert before + run(second, series[cut:]) == events
+    assert msgspec.msgpack.encode(second) == msgspec.msgpack.encode(whole)
+
+
+@settings(max_examples=30, deadline=None)
+@given(parts=PARTS, rate=st.floats(0.05, 100), seed=st.integers(0, 9), cut=st.integers(0, 3000))
+def test_a_live_copy_leaves_no_trace(parts, rate, seed, cut):
+    series = minutes(parts, rate, seed)
+    state = ShiftState.fresh(RULES)
+    run(state, series[:cut])
+    before = copy.deepcopy(state)
+    live = state.copy()
+    run(live, series[cut:])
+    assert state == before
+
+
+def test_a_jump_is_paged_once_with_direction_start_and_size_and_its_end_too():
+    series = minutes([(1.0, 600), (6.0, 90), (1.0, 600)], 20.0, seed=1)
+    page, end = run(ShiftState.fresh(RULES), series)
+    assert (page.kind, page.direction, page.number, page.clock) == ("page", 1, 1, "fast")
+    assert page.start == pytest.approx(600, abs=2)
+    assert 600 < page.at <= 606
+    assert page.interval.lower < 6 < page.interval.upper
+    assert page.evidence_ratio >= 1
+    assert (end.kind, end.number, end.direction) == ("end", 1, 1)
+    assert 690 < end.at < 705
+
+
+def test_a_stop_is_paged_and_over_when_orders_come_again():
+    series = minutes([(1.0, 600), (0.0, 60), (1.0, 300)], 20.0, seed=2)
+    page, end = run(ShiftState.fresh(RULES), series)
+    assert (page.direction, end.direction) == (-1, -1)
+    assert 600 < page.at <= 612
+    assert page.interval.ratio < 0.2
+    assert 660 < end.at < 680
+
+
+def test_usual_demand_never_pages():
+    state = ShiftState.fresh(RULES)
+    assert run(state, minutes([(1.0, 10 * DAY)], 5.0, seed=3)) == []
+    assert detector.evidence_ratio(state, RULES) < 0.2
+
+
+def test_within_the_dead_band_is_no_shift():
+    assert run(ShiftState.fresh(RULES), minutes([(1.15, 5 * DAY)], 20.0, seed=4)) == []
+
+
+def test_silence_for_a_day_then_a_lasting_shift_is_paged_again():
+    events = run(ShiftState.fresh(RULES), minutes([(1.0, 60), (6.0, 2 * DAY)], 20.0, seed=5))
+    assert [(event.kind, event.number) for event in events] == [("page", 1), ("page", 2)]
+    assert DAY <= events[1].at - events[0].at <= DAY + 10
+
+
+def test_a_stop_soon_after_a_jump_is_another_shift():
+    series = minutes([(1.0, 600), (6.0, 60), (1.0, 120), (0.0, 60)], 20.0, seed=7)
+    events = run(ShiftState.fresh(RULES), series)
+    assert [(e.kind, e.direction, e.number) for e in events] == [
+        ("page", 1, 1),
+        ("end", 1, 1),
+        ("page", -1, 2),
+    ]
+    assert events[2].at <= 792
+
+
+def test_minutes_slept_leave_the_evidence_as_it_is():
+    series = minutes([(1.0, 100)], 20.0, seed=6)
+    state = ShiftState.fresh(RULES)
+    run(state, series)
+    before = detector.ln_evidence_days(state, RULES)
+    slept = [(minute + 60_000, x, e) for minute, x, e in series[:1]]
+    run(state, slept)
+    assert detector.ln_evidence_days(state, RULES) == pytest.approx(before, abs=1)
+
+
+def test_a_minute_is_applied_once():
+    state = ShiftState.fresh(RULES)
+    detector.advance(state, RULES, 10, 1, MICRO, NOISE)
+    with pytest.raises(ValueError, match="minute 10 was applied"):
+        detector.advance(state, RULES, 10, 1, MICRO, NOISE)
+
+
+def test_a_slow_drift_pages_by_the_daily_clock_of_the_total_only():
+    rules = DetectorRules(page_days=30 / 0.2, drifts=True)
+    state = ShiftState.fresh(rules)
+    events = []
+    for day in range(40):
+        state.done_until = (day + 1) * DAY
+        step = (day * DAY, 32_500, 28_800 * MICRO)
+        events += detector.advance_day(state, rules, step, 0.002, NOISE)
+        if events:
+            break
+    assert [(event.kind, event.clock, event.direction) for event in events] == [
+        ("page", "drift", 1)
+    ]
+    assert 3 <= day <= 15
+    with pytest.raises(ValueError, match="no daily clock"):
+        detector.advance_day(ShiftState.fresh(RULES), RULES, (0, 1, MICRO), 0.002, NOISE)
+
+
+@given(x=st.integers(0, 10**6), e=st.floats(0.01, 1e6), noise=st.floats(0, 1))
+def test_the_interval_holds_the_ratio_and_noise_widens_it(x, e, noise):
+    found, sharp = ratio_interval(x, e, noise), ratio_interval(x, e, 0.0)
+    assert 0 <= found.lower <= found.ratio <= found.upper < math.inf
+    assert found.upper - found.lower >= (sharp.upper - sharp.lower) * (1 - 1e-9)
+
+
+def test_contributors_are_those_in_the_direction_of_the_shift():
+    members = {"a": (50, 10.0), "b": (9, 10.0), "c": (12, 10.0), "d": (30, 10.0), "e": (40, 10.0)}
+    assert [c.member for c in contributors(members, 1)] == ["a", "e", "d"]
+    assert [c.member for c in contributors(members, -1)] == ["b"]
+
+
+def test_weights_of_all_series_of_all_markets_stay_within_one():
+    text = (Path(__file__).parents[2] / "config" / "methodology.toml").read_text()
+    methodology = parse(text)
+    rules = methodology.shifts
+    shares = market_shares({code: m.shift_weight for code, m in methodology.markets.items()})
+    total = 0.0
+    for market in methodology.markets.values():
+        series = watched(Layout(market))
+        assert len({(s.dimension, s.member) for s in series}) == len(series)
+        assert len({s.column for s in series}) == len(series)
+        own, each = weights(rules, shares[market.code], len(series) - 1)
+        total += own + each * (len(series) - 1)
+        assert page_days(rules, own) >= rules.budget_days
+    assert total == pytest.approx(0.9)

@@ -1,0 +1,185 @@
+"""Shifts in the flow: found live, confirmed on final panes, kept through a takeover, not learnt."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
+from streams.flow.shift_watch import FINAL, LIVE
+from streams.flow.wire import partition_of
+from streams.index.demand import SCALE
+from streams.index.learning import WHOLE
+from streams.index.panes import MINUTE_MS
+from streams.publish.shifts import active_fields, shift_record
+from tests.support.flow_harness import Flow, order
+from tests.unit.flow.test_usual import TEN, Shop, seeded
+
+ALL = ("market", "all")
+MOBILES = ("category", "mobiles_tablets")
+
+
+@pytest.fixture
+def flow() -> Flow:
+    return new_flow()
+
+
+def new_flow() -> Flow:
+    flow = Flow()
+    flow.now_ms = TEN
+    seeded(flow)
+    return flow
+
+
+def play(flow, parts, at_ms=TEN, shop=None):
+    """Minute by minute; parts of (times usual, minutes). Returns the end."""
+    shop = shop or Shop(flow)
+    for times, minutes in parts:
+        for _ in range(minutes):
+            shop.open(at_ms, 1, times=times)
+            at_ms += MINUTE_MS
+    return at_ms
+
+
+def told(flow, scope=ALL):
+    return [
+        shift
+        for publication in flow.history
+        for shift in publication.shifts
+        if (shift.dimension, shift.member) == scope
+    ]
+
+
+def market(flow):
+    return flow.compiles[partition_of("PK", flow.partials_partitions)].markets["PK"]
+
+
+def stored(flow):
+    table = flow.tables[partition_of("PK", flow.partials_partitions)]
+    return [value for key, value in table.items() if key.startswith(b"w|PK|")]
+
+
+def test_a_jump_is_told_live_then_confirmed_with_members_and_shown_as_active(flow):
+    play(flow, [(1.0, 30)])
+    assert told(flow) == []
+    play(flow, [(6.0, 12)], TEN + 30 * MINUTE_MS)
+    first = told(flow)[0]
+    start = TEN // MINUTE_MS + 30
+    assert (first.event, first.phase, first.direction, first.number) == ("page", LIVE, 1, 1)
+    assert first.start == pytest.approx(start, abs=1)
+    assert first.at <= start + 6
+    assert first.contributors["category"][0].member == "mobiles_tablets"
+    assert [(shift.phase, shift.number) for shift in told(flow)] == [(LIVE, 1), (FINAL, 1)]
+    assert [shift.direction for shift in told(flow, MOBILES)] == [1, 1]
+    shown = flow.published["PK"].watched
+    assert {status.shift.member for status in shown if status.shift} >= {"all", "mobiles_tablets"}
+    assert '"direction":"up"' in active_fields(shown)["market:all"]
+    key, value = shift_record("PK", 1, first)
+    assert key == b"PK|market|all|1"
+    assert b'"phase":"live"' in value
+
+
+def test_a_stop_is_told_though_nothing_arrives(flow):
+    end_ms = play(flow, [(1.0, 30)])
+    play(flow, [(0.0, 20)], end_ms)
+    found = told(flow)
+    assert found[0].direction == -1
+    assert found[0].interval.ratio < 0.2
+    assert found[0].at <= end_ms // MINUTE_MS + 12
+
+
+def test_a_takeover_leaves_the_detectors_as_they_would_have_been(flow):
+    parts = [(1.0, 20), (6.0, 8), (1.0, 20)]
+    other = new_flow()
+    play(other, parts)
+    shop = Shop(flow)
+    at_ms = TEN
+    for times, minutes in parts:
+        at_ms = play(flow, [(times, minutes // 2)], at_ms, shop)
+        flow.start_compile(partition_of("PK", flow.partials_partitions))
+        at_ms = play(flow, [(times, minutes - minutes // 2)], at_ms, shop)
+    assert stored(flow) == stored(other)
+    events = [(shift.event, shift.number) for shift in told(flow) if shift.phase == FINAL]
+    assert events == [("page", 1), ("end", 1)]
+    assert [(s.event, s.number, s.at) for s in told(flow) if s.phase == FINAL] == [
+        (s.event, s.number, s.at) for s in told(other) if s.phase == FINAL
+    ]
+
+
+def test_an_import_of_old_data_watches_nothing():
+    flow = new_flow()
+    flow.now_ms = TEN + 400 * 86_400_000
+    for minute in range(10):
+        at_ms = TEN + minute * MINUTE_MS
+        flow.produce(SourcePartition("orders", 0), order(f"e{minute}", at_ms), at_ms)
+    flow.run()
+    assert flow.published["PK"].watched == []
+    assert not market(flow).live
+    assert market(flow).shifts.done_until_ms == 0
+
+
+def test_hours_of_a_shift_teach_nothing_until_it_has_become_the_level(flow):
+    play(flow, [(1.0, 5)])
+    shifts = market(flow).shifts
+    done = shifts.watch.done_until
+    start = done - RELEVEL_MINUTES - 120
+    shifts.kept = [
+        KeptShift("market", "all", 1, "fast", start, start + 5),
+        KeptShift("market", "all", 2, "drift", start, start + 5),
+        KeptShift("category", "books", 1, "slow", start, start + 60, end=start + 600),
+    ]
+    now_ms = done * MINUTE_MS
+    assert [one.scope for one in shifts.shifted(now_ms)] == [WHOLE, ("category", "books")]
+    assert [one.end_ms for one in shifts.shifted(now_ms)] == [None, (start + 600) * MINUTE_MS]
+    assert shifts.shifted(start * MINUTE_MS) == []
+    assert shifts.relevels(now_ms) == []
+
+
+def test_what_is_stored_says_where_to_go_on(flow):
+    play(flow, [(1.0, 10)])
+    (record,) = stored(flow)
+    shifts = market(flow).shifts
+    assert decode_shifts(record).watch.done_until == shifts.watch.done_until
+    assert shifts.done_until_ms < TEN + 10 * MINUTE_MS
+
+
+def test_a_lasting_shift_is_adopted_and_each_member_by_what_it_did(flow):
+    parts = {"books": 6.0, "computing": 1.0}
+    shifts = market(flow).shifts
+    position = {
+        (series.dimension, series.member): at for at, series in enumerate(shifts.watch.series)
+    }
+
+    def sums(first, until):
+        found = [(0, 0)] * len(position)
+        found[position[ALL]] = (20_000, 10_000 * SCALE)
+        for member, times in parts.items():
+            found[position["category", member]] = (round(2_000 * times), 2_000 * SCALE)
+        return found
+
+    start = 1_000_000
+    shifts._sums = sums
+    shifts.watch.done_until = -(-start // 60) * 60 + RELEVEL_MINUTES
+    books = KeptShift("category", "books", 3, "fast", start, start + 4)
+    shifts.kept = [KeptShift(*ALL, 1, "fast", start, start + 5), books]
+    shifts._adopt()
+    now_ms = shifts.done_until_ms
+    assert shifts.relevels(now_ms - MINUTE_MS) == []
+    found = {one.scope: one.ratio / SCALE for one in shifts.relevels(now_ms)}
+    assert found[WHOLE] == 2.0
+    # what a column is multiplied by is the product
+    assert found["category", "books"] * 2.0 == pytest.approx(6.0, rel=0.02)
+    assert found["category", "computing"] * 2.0 == pytest.approx(1.0, rel=0.02)
+    assert found["category", "entertainment"] == pytest.approx(1.0)
+    assert books.end == shifts.watch.done_until
+    assert shifts.kept[0].end == shifts.watch.done_until
+
+
+def test_an_outage_is_never_the_new_level(flow):
+    shifts = market(flow).shifts
+    shifts._sums = lambda first, until: [(0, 10_000 * SCALE)] * len(shifts.watch.series)
+    shifts.watch.done_until = 1_000_000 + RELEVEL_MINUTES
+    shifts.kept = [KeptShift(*ALL, 1, "fast", 1_000_000 - 60, 1_000_000)]
+    shifts._adopt()
+    assert shifts.relevels(shifts.done_until_ms) == []
+    assert [one.end_ms for one in shifts.shifted(shifts.done_until_ms)] == [None]

@@ -1,0 +1,160 @@
+"""Detectors of a market: live ahead of final, one number a shift, contributors, keeping."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from streams.flow.shift_watch import (
+    FINAL,
+    LIVE,
+    ShiftWatch,
+    UsualDay,
+    UsualMinute,
+    WatchedMinute,
+    WatchRecord,
+)
+from streams.index import partials as col
+from streams.index.methodology import parse
+from streams.index.partials import Layout
+from streams.index.shift_budget import ShiftRules
+from streams.index.shift_clock import MICRO
+
+METHODOLOGY = parse((Path(__file__).parents[3] / "config" / "methodology.toml").read_text())
+LAYOUT = Layout(METHODOLOGY.markets["PK"])
+RATE = 20
+
+
+class Market:
+    """A market of which some members are busy, the others expect nothing."""
+
+    def __init__(self, seed=1):
+        self.watch = new_watch()
+        self.rng = np.random.default_rng(seed)
+        self.busy = {
+            at: RATE
+            for at, series in enumerate(self.watch.series)
+            if series.member in ("all", "books", "computing") and series.dimension != "channel"
+        }
+        self.rows = {}
+
+    def minute(self, minute, factors=None):
+        row = self.rows.get(minute)
+        if row is None:
+            row = [0] * LAYOUT.live_width
+            for at, rate in self.busy.items():
+                series = self.watch.series[at]
+                factor = (factors or {}).get(series.member, 1.0)
+                row[series.column] = int(self.rng.poisson(rate * factor))
+            self.rows[minute] = row
+        return WatchedMinute(minute, row, self.usual())
+
+    def usual(self):
+        expected = [None] * len(self.watch.series)
+        for at, rate in self.busy.items():
+            expected[at] = rate * MICRO
+        return UsualMinute(expected, [0.005] * len(expected))
+
+    def sums(self, first, until):
+        minutes = [m for m in range(first, until) if m in self.rows]
+        return [
+            (
+                sum(self.rows[m][series.column] for m in minutes),
+                len(minutes) * self.busy.get(at, 0) * MICRO,
+            )
+            for at, series in enumerate(self.watch.series)
+        ]
+
+
+def new_watch():
+    return ShiftWatch(LAYOUT, ShiftRules(), 1.0)
+
+
+def jump(minutes, at):
+    return {minute: ({"books": 6.0, "all": 2.0} if minute >= at else {}) for minute in minutes}
+
+
+def test_a_jump_is_told_live_and_confirmed_by_final_minutes_under_the_same_number():
+    market = Market()
+    told = []
+    for end in range(1, 240):
+        for minute in range(max(0, end - 3), end):
+            market.minute(minute, jump([minute], 200)[minute])
+        final = end - 3
+        if final >= 0:
+            told += market.watch.apply_final(market.minute(final), market.sums)
+        live = [market.minute(minute) for minute in range(max(0, final + 1), end)]
+        told += market.watch.apply_live(live, market.sums)
+    books = [shift for shift in told if shift.member == "books"]
+    assert [(s.event, s.phase, s.number) for s in books] == [("page", LIVE, 1), ("page", FINAL, 1)]
+    assert books[0].at == books[1].at <= 206
+    assert books[0].start == pytest.approx(200, abs=2)
+    assert books[0].contributors["category"][0].member == "books"
+    assert "payment_failure" not in books[0].contributors
+    status = {(s.series.dimension, s.series.member): s for s in market.watch.statuses()}
+    assert status["category", "books"].direction == 1
+    assert status["category", "computing"].direction == 0
+
+
+def test_a_late_event_unsays_what_was_only_live():
+    market = Market()
+    for minute in range(200):
+        market.watch.apply_final(market.minute(minute), market.sums)
+    empty = [0] * LAYOUT.live_width
+    silent = [WatchedMinute(minute, empty, market.usual()) for minute in range(200, 208)]
+    assert {s.direction for s in market.watch.apply_live(silent, market.sums)} == {-1}
+    full = [market.minute(minute) for minute in range(200, 208)]
+    assert market.watch.apply_live(full, market.sums) == []
+    assert {s.direction for s in market.watch.statuses()} == {0}
+
+
+def test_what_is_kept_is_the_same_however_often_live_was_tried_and_who_goes_on():
+    one, other = Market(seed=3), Market(seed=3)
+    for minute in range(300):
+        factors = jump([minute], 250)[minute]
+        one.watch.apply_final(one.minute(minute, factors), one.sums)
+    for minute in range(120):
+        other.watch.apply_final(other.minute(minute), other.sums)
+        other.watch.apply_live([other.minute(minute + 1)], other.sums)
+    kept = msgspec.msgpack.encode(other.watch.record())
+    heir = new_watch()
+    heir.restore(msgspec.msgpack.decode(kept, type=WatchRecord))
+    for minute in range(100, 300):  # it reads some minutes again
+        factors = jump([minute], 250)[minute]
+        heir.apply_final(other.minute(minute, factors), other.sums)
+    assert msgspec.msgpack.encode(heir.record()) == msgspec.msgpack.encode(one.watch.record())
+
+
+def test_asleep_while_the_market_is_filling_or_a_member_is_warming():
+    market = Market()
+    row = [0] * LAYOUT.live_width
+    for minute in range(600):
+        market.watch.apply_final(WatchedMinute(minute, row, None), market.sums)
+    assert max(status.evidence_ratio for status in market.watch.statuses()) == 0.0
+    nothing = UsualMinute([None] * len(market.watch.series), [0.0] * len(market.watch.series))
+    for minute in range(600, 700):
+        market.watch.apply_final(WatchedMinute(minute, row, nothing), market.sums)
+    assert max(status.evidence_ratio for status in market.watch.statuses()) == 0.0
+    assert market.watch.done_until == 700
+
+
+def test_an_older_record_does_not_turn_it_back():
+    market = Market()
+    old = msgspec.msgpack.encode(market.watch.record())
+    market.watch.apply_final(market.minute(10), market.sums)
+    market.watch.restore(msgspec.msgpack.decode(old, type=WatchRecord))
+    assert market.watch.done_until == 11
+
+
+def test_the_total_drifts_by_days():
+    market = Market()
+    found = []
+    for day in range(20):
+        market.watch.apply_final(market.minute(day * 1440), market.sums)
+        usual = UsualDay(day * 1440, 32_500, 28_800 * MICRO, 0.002, 0.005)
+        found += market.watch.apply_final_day(usual, market.sums)
+    assert [(s.member, s.clock, s.event, s.direction) for s in found[:1]] == [
+        ("all", "drift", "page", 1)
+    ]
+    assert market.watch.series[0].column == col.ORDERS

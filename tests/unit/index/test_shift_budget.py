@@ -1,0 +1,45 @@
+"""The budget of false pages in methodology.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.index.methodology import MethodologyError, parse
+from streams.index.shift_budget import market_shares, weights
+
+TEXT = (Path(__file__).parents[3] / "config/methodology.toml").read_text()
+
+
+def test_another_budget_needs_no_new_edition():
+    changed = TEXT.replace("budget_days = 30", "budget_days = 60").replace(
+        'name = "Nepal"', 'name = "Nepal"\nshift_weight = 3.0'
+    )
+    before, after = parse(TEXT), parse(changed)
+    assert after.shifts.budget_days == 60
+    assert after.markets["NP"].shift_weight == 3.0
+    assert after.content_hash == before.content_hash
+    assert parse(TEXT.replace("grace_ms = 120000", "grace_ms = 130000")).content_hash != (
+        before.content_hash
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("budget_days = 30", "budget_days = 0", "budget_days must be above 0"),
+        ("members = 0.7", "members = 0.8", "add up to at most 1"),
+        ("all = 0.2", "all = 0", "must be above 0"),
+        ('name = "Nepal"', 'name = "Nepal"\nshift_weight = 0.0', "NP.shift_weight"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_named(before, after, said):
+    with pytest.raises(MethodologyError, match=said):
+        parse(TEXT.replace(before, after, 1))
+
+
+def test_markets_share_by_their_weight():
+    assert market_shares({"PK": 1.0, "BD": 3.0}) == {"PK": 0.25, "BD": 0.75}
+    with pytest.raises(ValueError, match="share"):
+        weights(parse(TEXT).shifts, 0.0, 3)

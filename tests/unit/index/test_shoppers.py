@@ -1,0 +1,100 @@
+"""Shopper sketches: independent of order, as exact as published, canonical bytes, no ids."""
+
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.index.shoppers import (
+    STANDARD_ERROR,
+    ShopperSketch,
+    SketchError,
+    shopper_hash,
+)
+
+HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=300)
+
+
+def sketch_of(hashes):
+    sketch = ShopperSketch()
+    sketch.add(hashes)
+    return sketch
+
+
+def drawn(rng, count):
+    return rng.integers(0, 2**64, count, dtype=np.uint64)
+
+
+@settings(max_examples=60, deadline=None)
+@given(parts=st.lists(HASHES, max_size=5), seed=st.randoms())
+def test_order_grouping_and_repetition_do_not_matter(parts, seed):
+    everybody = [one for part in parts for one in part]
+    at_once = sketch_of(everybody)
+    merged = ShopperSketch()
+    shuffled = parts + parts
+    seed.shuffle(shuffled)
+    for part in shuffled:
+        seed.shuffle(part)
+        merged.merge(sketch_of(part))
+    assert merged.to_bytes() == at_once.to_bytes()
+    assert merged.estimate() == at_once.estimate()
+
+
+@settings(max_examples=60, deadline=None)
+@given(hashes=HASHES)
+def test_bytes_give_the_sketch_back(hashes):
+    sketch = sketch_of(hashes)
+    data = sketch.to_bytes()
+    again = ShopperSketch.from_bytes(data)
+    assert (again.registers == sketch.registers).all()
+    assert again.to_bytes() == data
+
+
+def test_dense_bytes_give_the_sketch_back():
+    sketch = sketch_of(drawn(np.random.default_rng(1), 50_000))
+    data = sketch.to_bytes()
+    assert len(data) == 4097
+    assert ShopperSketch.from_bytes(data).to_bytes() == data
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 1_000, 10_000, 200_000])
+def test_the_error_is_the_published_one(count):
+    rng = np.random.default_rng(count)
+    trials = 60
+    errors = np.array([sketch_of(drawn(rng, count)).estimate() / count - 1 for _ in range(trials)])
+    assert np.sqrt((errors**2).mean()) < 1.25 * STANDARD_ERROR
+    assert abs(errors.mean()) < 3.5 * STANDARD_ERROR / np.sqrt(trials)
+
+
+def test_nobody_is_nobody_and_one_is_one():
+    assert ShopperSketch().estimate() == 0.0
+    assert ShopperSketch().to_bytes() == b"\x01"
+    assert sketch_of([shopper_hash("s-1")] * 3).estimate() == pytest.approx(1, abs=1e-3)
+
+
+def test_the_ends_of_the_hashes_range():
+    sketch = sketch_of(array("Q", [0, 2**64 - 1]))
+    assert sketch.registers[0] == 53
+    assert sketch.registers[4095] == 1
+    assert ShopperSketch.from_bytes(sketch.to_bytes()).to_bytes() == sketch.to_bytes()
+
+
+def test_the_hash_is_fixed_for_ever_and_not_that_of_event_ids():
+    assert shopper_hash("shopper-1") == 16146747166765691400
+    assert shopper_hash("shopper-1") != shopper_hash("shopper-2")
+
+
+def test_a_sketch_holds_no_id():
+    data = sketch_of([shopper_hash("maria@example.org")]).to_bytes()
+    assert b"maria" not in data
+    assert len(data) == 4
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x03", b"\x02abc", b"\x01ab", b"\x01\xff\xff\xff", b"\x01\x00\x00\x3f"]
+)
+def test_other_bytes_are_refused(data):
+    with pytest.raises(SketchError):
+        ShopperSketch.from_bytes(data)
