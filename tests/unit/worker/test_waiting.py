@@ -7,7 +7,9 @@ import pytest
 from streams.worker.waiting import set_within, until_next
 
 
-@pytest.mark.parametrize(("now_ms", "wait_ms"), [(0, 200), (1, 199), (199, 1), (200, 200), (350, 50)])
+@pytest.mark.parametrize(
+    ("now_ms", "wait_ms"), [(0, 200), (1, 199), (199, 1), (200, 200), (350, 50)]
+)
 def test_the_next_multiple_is_awaited_and_never_none(now_ms: int, wait_ms: int) -> None:
     assert until_next(200, now_ms) == wait_ms
 
