@@ -254,6 +254,11 @@ class PartitionCompile:
 
     # -- publishing ------------------------------------------------------------------------------
 
+    @property
+    def behind(self) -> bool:
+        """Whether the next step has something to do even if no record comes before it."""
+        return any(market.shifts.behind for market in self.markets.values())
+
     def step(self, now_ms: int) -> list[Publication]:
         """Publications that are due: ``as_of`` moved on, or a value changed at its ``as_of``.
 

@@ -25,6 +25,7 @@ from streams.settings import Settings
 from streams.worker.data_errors import DataErrorLog
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
+from streams.worker.waiting import set_within, until_next
 
 SLICE_RECORDS = 2000
 """Records folded between two looks at the size of the coming checkpoint."""
@@ -215,11 +216,9 @@ class SourceRunner:
         await asyncio.gather(*self._recovered)
         self._recovered.clear()
         while not self.closed:
-            try:
-                async with asyncio.timeout(intervals.partials_ms / 1000):
-                    await self._full.wait()
-            except TimeoutError:
-                pass
+            # All runners of a process at the same moment: what they send into one partition of the
+            # partials is one batch then, and one fetch for its reader, not one a runner.
+            await set_within(self._full, until_next(intervals.partials_ms) / 1000)
             self._send_partials()
             since_ms = monotonic_ms() - self._flushed_at_ms
             if self._full.is_set() or since_ms >= intervals.checkpoint_ms:

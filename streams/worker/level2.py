@@ -25,9 +25,13 @@ from streams.settings import Settings
 from streams.worker.history import HistoryReader
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
+from streams.worker.waiting import set_within
 
 TABLE_EVERY_MS = 1_000
-STEP_EVERY_S = 0.05
+REPLAYED_LOOK_S = 0.05
+STEP_IDLE_S = 0.5
+"""Longest time without a step: what is due by the clock alone (the journal of a market that stands
+still) waits no longer. All else comes with a record: looking every 50 ms was 140 looks a second."""
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +63,7 @@ class MarketsRunner:
         self._parts = parts
         self._changelog = changelog
         self._replayed = False
+        self._touched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._revised_after_final = 0
 
@@ -84,6 +89,7 @@ class MarketsRunner:
     def take(self, chunk: Chunk) -> None:
         """Apply a chunk that the guard accepted."""
         self.compiled.apply(chunk)
+        self._touched.set()
         self._parts.intake.advance(self.sp, chunk.last_offset)
 
     # -- publishing ------------------------------------------------------------------------------
@@ -93,17 +99,21 @@ class MarketsRunner:
         interval_s = self._parts.settings.intervals.publish_min_interval_ms / 1000
         while not self.closed:
             if not self._replayed:
-                await asyncio.sleep(STEP_EVERY_S)
+                await asyncio.sleep(REPLAYED_LOOK_S)
                 # Seeds before the first step: an expectation learnt without them would be another.
                 read = self._parts.intake.caught_up_at(self.sp) is not None
                 if read and self._parts.history.ready:
                     self.compiled.replayed()
                     self._replayed = True
                 continue
+            self._touched.clear()
             publications = self.compiled.step(self._parts.clock())
             for publication in publications:
                 await self._publish(publication)
-            await asyncio.sleep(interval_s if publications else STEP_EVERY_S)
+            if publications:
+                await asyncio.sleep(interval_s)
+            if not self.compiled.behind:
+                await set_within(self._touched, STEP_IDLE_S)
 
     async def _publish(self, publication: Publication) -> None:
         parts = self._parts
