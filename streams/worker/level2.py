@@ -112,8 +112,8 @@ class MarketsRunner:
                 await self._publish(publication)
             if publications:
                 await asyncio.sleep(interval_s)
-            if not self.compiled.behind:
-                await set_within(self._touched, STEP_IDLE_S)
+            wait_s = REPLAYED_LOOK_S if self.compiled.behind else STEP_IDLE_S
+            await set_within(self._touched, wait_s)
 
     async def _publish(self, publication: Publication) -> None:
         parts = self._parts
