@@ -206,7 +206,10 @@ class Batch:
         share("digital_share", "market", "all", digital, captured, captured)
 
     def day_values(self, market, day):
-        """(index, dimension, member) -> number of a local day's gross values."""
+        """(index, dimension, member) -> number of a local day's values: gross, valid and net.
+
+        A member without a cancel or refund that day has no valid and net: they equal its gross.
+        """
         cells = self.days[market, day]
         found = {
             (name, "market", "all"): cells[name, "market", "all"]
@@ -220,7 +223,29 @@ class Batch:
                     }
                     if any(numbers.values()) and (names[0] == "orders" or dimension != "category"):
                         found |= numbers
+                found |= _ledgers(cells, dimension, member)
+        found |= _ledgers(cells, "market", "all", always=True)
+        placed = cells["payments", "market", "all"]
+        total = placed + cells["unplaced_payments", "market", "all"]
+        if total:
+            found["cohort_coverage", "market", "all"] = placed / total
         return found
+
+
+def _ledgers(cells, dimension, member, *, always=False):
+    """Valid and net numbers: placed less cancelled, less refunded too."""
+    gross, cancelled, refunded = (
+        [cells[f"{ledger}{name}", dimension, member] for name in ("orders", "units", "sales")]
+        for ledger in ("", "cancelled_", "refunded_")
+    )
+    if not (always or any(cancelled) or any(refunded)):
+        return {}
+    found = {}
+    for at, name in enumerate(("orders", "units", "sales")):
+        valid = gross[at] - cancelled[at]
+        found[f"{name}_valid", dimension, member] = valid
+        found[f"{name}_net", dimension, member] = valid - refunded[at]
+    return found
 
 
 def _order(event, members):

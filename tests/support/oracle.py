@@ -240,11 +240,12 @@ class Oracle:
         )
         for day in days:
             for (index, dimension, member), number in batch.day_values(market, day).items():
-                expected[f"{index}:{dimension}:{member}:{day}"] = str(number)
+                expected[f"{index}:{dimension}:{member}:{day}"] = number
+        shown = {name: json.loads(text) for name, text in found.items()}
         return [
-            f"{market} {name}: Redis {found.get(name)}, expected {expected.get(name)}"
-            for name in expected.keys() | found.keys()
-            if expected.get(name) != found.get(name)
+            f"{market} {name}: Redis {shown.get(name)}, expected {expected.get(name)}"
+            for name in expected.keys() | shown.keys()
+            if expected.get(name) != shown.get(name)
         ]
 
     async def check_values_topic(self, batch):
