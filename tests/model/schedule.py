@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from unittest.mock import patch
 
+from streams.flow.usual import MarketUsual
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.model.oracle import Violation
 from tests.model.switches import Switch, patched
@@ -17,6 +20,8 @@ TICKS = (
 )
 LEAPS = (HOUR_MS, DAY_MS, 70 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)
 SKEWS = (0, -1_000, -30_000, -HOUR_MS, HOUR_MS, 90_000, DAY_MS)
+LEARNS_EACH = 10
+"""One seed in ten learns expectations: of the rules that a schedule can break, most are elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ def draw(seed: int) -> Schedule:
         bursts=random.Random(f"bursts {seed}").random() < 0.5,
         import_back_days=leaps.choice((1_000, 1_000, 1_190, 1_300)),
         import_goes_live=leaps.random() < 0.3,
+        learns=seed % LEARNS_EACH == 0,
     )
     weights = {
         "produce": 22,
@@ -102,9 +108,16 @@ def _action(
     return (name, index, choice)
 
 
+def _none(*_: object, **__: object) -> list:
+    return []
+
+
 def run(schedule: Schedule, switch: Switch | None = None) -> Violation | None:
     """Violation that the schedule leads to, None when every property held."""
-    with patched(switch) as off:
+    learning = (
+        nullcontext() if schedule.config.learns else patch.object(MarketUsual, "learn", _none)
+    )
+    with patched(switch) as off, learning:
         try:
             world = World(schedule.config, off)
             for action in schedule.actions:

@@ -67,6 +67,8 @@ class Config:
     """Orders come in runs of plain ones, too."""
     fast_clocks: bool = False
     """Level-1 clocks may run ahead of the broker's: what is final may then change, counted."""
+    learns: bool = True
+    """Whether level 2 learns what is usual: six times the work of all the rest."""
 
 
 @dataclass
