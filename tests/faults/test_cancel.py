@@ -82,15 +82,15 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
         if (value := each["value"])["market"] == MARKET and value.get("day") == day
     }
     changed = ("orders_valid", "orders_net", "units_valid", "units_net", "sales_valid", "sales_net")
-    found = {name: at for name, at in ((each[0], each[1:]) for each in revisions)}
+    found = {name: rest for name, *rest in revisions}
     assert len(revisions) == len(found), revisions
     assert {name: found[f"{name}:all"] for name in changed} == {
-        "orders_valid": (1, "cancel", 2),
-        "orders_net": (1, "cancel", 2),
-        "units_valid": (1, "cancel", 4),
-        "units_net": (1, "cancel", 4),
-        "sales_valid": (1, "cancel", 600),
-        "sales_net": (1, "cancel", 600),
+        "orders_valid": [1, "cancel", 2],
+        "orders_net": [1, "cancel", 2],
+        "units_valid": [1, "cancel", 4],
+        "units_net": [1, "cancel", 4],
+        "sales_valid": [1, "cancel", 600],
+        "sales_net": [1, "cancel", 600],
     }
     assert {each[1:3] for each in revisions} == {(1, "cancel")}
 
