@@ -266,6 +266,47 @@ def audit_command(
     raise typer.Exit(0 if report.equal else WRONG)
 
 
+@app.command("explain")
+def explain_command(
+    market: Annotated[str, typer.Argument(metavar="MARKET")],
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="As in docs/contract.md.")],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="`all` for the market.")],
+    window: Annotated[str, typer.Argument(metavar="WINDOW", help="1m, 5m, 1h, 24h or day.")],
+    dimension: Annotated[
+        str | None,
+        typer.Option("--dimension", metavar="NAME", help="Where several have the member."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="AS_OF", help="As journaled until then; default: the newest."),
+    ] = None,
+    day: Annotated[
+        str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Of window `day`: which.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a published number step by step and compute it again; exits with 1 if it differs."""
+    from rich.console import Console
+
+    from streams.ops.explain.gather import explain
+    from streams.ops.explain.records import Asked
+    from streams.ops.explain.show import show
+    from streams.ops.progress import rich_progress
+
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        asked = Asked(market, index, member, window, dimension, _instant("--at", at), day)
+        explanation = asyncio.run(explain(settings, asked, progress))
+    if as_json:
+        echo_json(explanation)
+    else:
+        show(explanation, Console())
+    raise typer.Exit(0 if explanation.equal else WRONG)
+
+
 @app.command("doctor")
 def doctor(
     bootstrap: Bootstrap = None,
@@ -392,15 +433,21 @@ def _list_letters(
 
 
 def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
-    from streams.index.instants import parse_instant
     from streams.ops.dead_letters import Selection
+
+    return Selection(_instant("--since", since), reason, topic, limit)
+
+
+def _instant(option: str, text: str | None) -> int | None:
+    """Epoch ms of an option; raises SettingsError."""
+    from streams.index.instants import parse_instant
     from streams.settings import Problem, SettingsError
 
-    since_ms = None if since is None else parse_instant(since)
-    if since is not None and since_ms is None:
+    instant_ms = None if text is None else parse_instant(text)
+    if text is not None and instant_ms is None:
         expected = "an instant as 2026-11-24T09:54:00Z"
-        raise SettingsError([Problem("--since", repr(since), "command line", expected)])
-    return Selection(since_ms, reason, topic, limit)
+        raise SettingsError([Problem(option, repr(text), "command line", expected)])
+    return instant_ms
 
 
 @bench_app.command("fold")

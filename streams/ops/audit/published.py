@@ -42,6 +42,8 @@ class Held(NamedTuple):
     version: Fence
     value: Value | None
     where: str
+    written_ms: int = 0
+    """Timestamp of its record."""
 
 
 @dataclass(slots=True)
@@ -84,7 +86,7 @@ class ValuesLog:
         if value is not None and value.key != text:
             self._unreadable(stored, f"a value of {text}", f"one of {value.key}")
             return
-        held = Held(version, value, stored.where)
+        held = Held(version, value, stored.where, stored.timestamp_ms)
         known = market.values.get(text)
         if market.version is None or version > market.version:
             market.unfinished[text] = held
