@@ -118,10 +118,15 @@ class Vintages:
         """The series as the vintage of a day has it."""
         return self.of(day).series.get(series)
 
-    def warming(self, series: Series, days: Iterable[int]) -> bool:
-        """Whether too little was learnt of the series on one of the days."""
+    def warming(self, series: Series, days: Iterable[int]) -> bool | None:
+        """Whether too little was learnt of the series on one of the days; None: it is not told.
+
+        The journal leaves out a series of which nothing is expected.
+        """
         found = [self.of(day).series.get(series) for day in days]
-        return any(each is not None and each.learnt_days < OK_DAYS for each in found)
+        if any(each is not None and each.learnt_days < OK_DAYS for each in found):
+            return True
+        return None if None in found else False
 
 
 def noise_of(series: JournaledSeries | None, window: str) -> float:
