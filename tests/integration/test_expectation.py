@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import msgspec
+import polars as pl
 import pytest
 from support.installation import Installation
 from support.toys import read_all
@@ -12,6 +13,9 @@ from support.toys import read_all
 from streams.clock import now_ms
 from streams.index.hours import LocalHours
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
+from streams.ops.explain.formulas import FORMULAS
+from streams.ops.explain.gather import explain
+from streams.ops.explain.records import Asked
 from tests.support.flow_harness import order, payment
 from tests.support.usual import season
 
@@ -109,4 +113,54 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
     assert report.equal, "\n".join(report.lines())
     assert await vintages(installed) == before, "nothing was learnt twice"
     await installed.command("expect", "PK", "all", today, today, "2", check=1)
+    await every_index_is_explained(installed, today)
+    await a_table_of_the_days_is_what_redis_has(installed, tmp_path)
     installed.stop()
+
+
+async def every_index_is_explained(installed, today):
+    for index in FORMULAS:
+        dimension = {"category": "category", "payment": "payment_method"}.get(index.split("_")[0])
+        member = {"category": "books", "payment_method": "cod"}.get(dimension, "all")
+        whole = index in ("payments", "payment_index")
+        of_day = index.endswith(("_valid", "_net")) or index == "cohort_coverage"
+        window = "day" if of_day else "1h" if index.startswith("change") else "5m"
+        asked = Asked(
+            "PK", index, "all" if whole else member, window, None if whole else dimension,
+            day=today if of_day else None,
+        )  # fmt: skip
+        explanation = await explain(installed.settings, asked)
+        assert explanation.equal, msgspec.json.encode(explanation)
+    at = (await installed.redis_values("PK"))["@as_of"]
+    arguments = ("explain", "PK", "demand_index_orders", "all", "1h", "--at", at)
+    _, out, _ = await installed.command(*arguments, "--json", check=0)
+    told = msgspec.json.decode(out.splitlines()[-1])
+    assert told["value"]["as_of"] <= at
+    assert 4.0 in {hour["factor"] for hour in told["hours"]}, "the operator's word is named"
+    assert told["recomputed"] == told["published"]
+    _, out, _ = await installed.command(*arguments, check=0)
+    assert "equal to the last digit" in out
+    code, _, errors = await installed.command("explain", "PK", "orders", "other", "5m")
+    assert (code, "--dimension, one of" in errors) == (1, True)
+
+
+async def a_table_of_the_days_is_what_redis_has(installed, directory):
+    path, columns = directory / "days.csv", directory / "days.parquet"
+    _, out, _ = await installed.command(
+        "export", "days", "--csv", str(path), "--parquet", str(columns), "--json", check=0
+    )
+    with path.open(newline="") as stream:
+        assert next(stream).startswith("# How to cite: ecindex, edition 1 ")
+        rows = list(csv.DictReader(stream))
+    found = {
+        ":".join(row[name] for name in ("index", "dimension", "member", "day")): row["value"]
+        for row in rows
+        if row["market"] == "PK" and row["value"]
+    }
+    assert found == await installed.redis_values("PK", "days")
+    assert len(found) > 10
+    assert {row["vintage"] for row in rows if row["index"] == "orders"} >= {rows[0]["day"]}
+    assert pl.read_parquet(columns)["value_exact"].to_list() == [r["value"] or None for r in rows]
+    assert msgspec.json.decode(out.splitlines()[-1])["rows"] == len(rows)
+    _, out, _ = await installed.command("export", "values", "--csv", "-", check=0)
+    assert "PK,,5m,demand_index_orders,market,all," in out

@@ -57,17 +57,8 @@ class Market:
                     SeededRow(dimension, each, orders=third, units=2 * third, sales=300 * third)
                     for each in members
                 ]
-            hours[hour_ms] += [
-                SeededRow(
-                    "payment_method",
-                    each,
-                    orders=third,
-                    payments=third,
-                    amount=300 * third,
-                    failed=third // 5,
-                )  # fmt: skip
-                for each in METHODS
-            ]
+            own = {"orders": third, "payments": third, "amount": 300 * third, "failed": third // 5}
+            hours[hour_ms] += [SeededRow("payment_method", each, **own) for each in METHODS]
         given = sorted(
             {
                 (row.dimension, name)
