@@ -16,11 +16,12 @@ from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.history import HistoryBook
-from streams.flow.market import FenceRecord, MarketCompile
+from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, Merged, decode_merged, encode_merged, restore
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
+from streams.flow.standing import FenceRecord
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
     MarkKey,
@@ -111,8 +112,8 @@ class PartitionCompile:
             if kind == FENCE_KIND:
                 fence = _decode_fence(value)
                 self._check_topic(fence)
-                market.take_fence(fence)
-                self.replay_through = max(self.replay_through, market.floor_applied)
+                market.at.take_fence(fence)
+                self.replay_through = max(self.replay_through, market.at.floor_applied)
                 continue
             if kind == VINTAGE_KIND:
                 market.usual.restore(held_of(decode_vintage(value)))
@@ -230,7 +231,7 @@ class PartitionCompile:
             layout = market.ledger.layout
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
             row = from_wire(record.row, width)
-            news = chunk.offset_at(position) > market.floor_applied
+            news = chunk.offset_at(position) > market.at.floor_applied
             market.ledger.apply(parsed.slot, parsed.sp, record.through, row, key, news=news)
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:
@@ -243,7 +244,7 @@ class PartitionCompile:
             self.foreign_records += 1
             return
         for market in self.markets.values():
-            market.note_live(mark)  # an older mark shows it as well: it was so once
+            market.at.note_live(mark)  # an older mark shows it as well: it was so once
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import msgspec
 import pytest
@@ -138,3 +139,45 @@ async def test_partials_made_anew_are_refused(stopped):
             await producer.send(topics.partials, b"", partition=number % topics.partials_partitions)
         await producer.flush()
     assert "the table is about topic id" in await refused(stopped)
+
+
+async def test_a_new_edition_runs_beside_the_old_until_it_has_caught_up(stack, unique, tmp_path):
+    installed = Installation(stack, unique("i"), tmp_path, inputs=2)
+    await installed.create_topics()
+    older = installed.start_worker()
+    versions = []
+
+    async def sell(number):
+        async with installed.producer() as producer:
+            for partition in range(2):
+                at_ms = now_ms()
+                sold = order(f"o{number}-{partition}", at_ms)
+                await installed.send(producer, "orders", sold, at_ms=at_ms, partition=partition)
+            await producer.flush()
+        values = await installed.redis_values("PK")
+        if "@edition" in values:
+            versions.append((int(values["@edition"]), values["@as_of"]))
+        return versions[-1] if versions else (0, "")
+
+    sales = itertools.count()
+
+    async def shows(edition):
+        return (await sell(next(sales)))[0] == edition
+
+    await installed.until(lambda: shows(1))
+    text = installed.settings.methodology.read_text().replace("edition = 1\n", "edition = 2\n")
+    raised = tmp_path / "methodology.toml"
+    raised.write_text(text)
+    installed.overrides["methodology"] = raised
+    await installed.create_topics()
+    newer = installed.start_worker()
+    await installed.until(lambda: shows(2))
+    for _ in range(20):  # the older goes on folding, and no longer shows
+        assert (await sell(next(sales)))[0] == 2
+    assert versions == sorted(versions)
+    assert [as_of for _, as_of in versions] == sorted(as_of for _, as_of in versions)
+    assert older.running
+    assert newer.running
+    report = await installed.audit(markets=["PK"])
+    assert report.equal, "\n".join(report.lines())
+    installed.stop()

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
-from streams.flow import chain, fold, ledger, market, merged, progress, source
+from streams.flow import chain, fold, ledger, market, merged, progress, source, standing
 from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
 from streams.flow.progress import shows_live
@@ -107,7 +107,8 @@ def _last_row_wins(original):
 
 def _own_clock_is_progress(original):
     def step(self, marks, applied, now_ms):
-        self._final_ms = max(self._final_ms, now_ms) if self.live else self._final_ms
+        if self.at.live:
+            self.at.final_ms = max(self.at.final_ms, now_ms)
         return original(self, marks, applied, now_ms)
 
     return step
@@ -142,7 +143,7 @@ def _forget_replay(original):
 def _final_of_seen(original):
     def advance(self, marks):
         moved = original(self, marks)
-        self._final_ms = max([self._final_ms, *self.as_of_ms.values()])
+        self.final_ms = max([self.final_ms, *self.as_of_ms.values()])
         return moved
 
     return advance
@@ -256,7 +257,7 @@ SWITCHES = [
     Switch(
         "a new owner takes no floor",
         "rule 7, V9",
-        patches=lambda: [patch.object(market.MarketCompile, "take_fence", _no_floor)],
+        patches=lambda: [patch.object(standing.Standing, "take_fence", _no_floor)],
     ),
     Switch(
         "arrival of a chunk from its first record",
@@ -288,7 +289,7 @@ SWITCHES = [
     Switch(
         "as_of from those that have seen the market",
         "vocabulary: as_of",
-        patches=lambda: [patch.object(market, "topic_progress", _unseen_left_out)],
+        patches=lambda: [patch.object(standing, "topic_progress", _unseen_left_out)],
     ),
     Switch(
         "published below what the table contains",
@@ -305,9 +306,7 @@ SWITCHES = [
         "unseen partitions of a topic take no part in what is final",
         "decision 0100",
         patches=lambda: [
-            patch.object(
-                market.MarketCompile, "_advance", _final_of_seen(market.MarketCompile._advance)
-            )
+            patch.object(standing.Standing, "advance", _final_of_seen(standing.Standing.advance))
         ],
     ),
     Switch(
@@ -329,7 +328,7 @@ SWITCHES = [
     Switch(
         "live by the mark at hand",
         "decision 0103",
-        patches=lambda: [patch.object(market.MarketCompile, "note_live", _live_by_this_mark)],
+        patches=lambda: [patch.object(standing.Standing, "note_live", _live_by_this_mark)],
     ),
     Switch(
         "retention before its closing was acknowledged",

@@ -134,4 +134,4 @@ def test_a_market_is_live_by_any_mark_not_only_by_the_best():
             key = mark_key(orders, f"w{number}")
             flow.partials[partition].append(encode_partial(mark), mark.sent_at, key)
         flow.apply(partition)
-        assert own(flow).markets["PK"].live
+        assert own(flow).markets["PK"].at.live

@@ -114,7 +114,7 @@ def test_an_import_of_old_data_watches_nothing():
         flow.produce(SourcePartition("orders", 0), order(f"e{minute}", at_ms), at_ms)
     flow.run()
     assert flow.published["PK"].watched == []
-    assert not market(flow).live
+    assert not market(flow).at.live
     assert market(flow).shifts.done_until_ms == 0
 
 

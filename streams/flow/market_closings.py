@@ -1,0 +1,114 @@
+"""Closings of one market: hours and days that became final, and those that changed after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from streams.flow.entry_value import value_of
+from streams.flow.ledger import Ledger, SlotId
+from streams.flow.market_days import MarketDays
+from streams.flow.market_windows import MarketWindows
+from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS
+from streams.flow.publication import Closing
+from streams.flow.standing import Standing
+from streams.flow.state import NEVER_MS
+from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
+from streams.index.panes import HOUR_MS, rfc3339
+
+EMPTY_HOURS_MAX = 48
+
+
+class MarketClosings:
+    """What is final is said once; what changes after that, again and counted."""
+
+    def __init__(
+        self, at: Standing, ledger: Ledger, windows: MarketWindows, days: MarketDays
+    ) -> None:
+        self.due: set[SlotId] = set()
+        """Final hours and days that an earlier owner may have changed without closing them again."""
+        self._at = at
+        self._ledger = ledger
+        self._windows = windows
+        self._days = days
+        self._final_revisions: dict[SlotId, int] = {}
+
+    def forget(self, slot_id: SlotId) -> None:
+        """Retention dropped this slot."""
+        self._final_revisions.pop(slot_id, None)
+
+    def changed_after_final(self) -> set[SlotId]:
+        """Hours and days that were final and changed: none while inputs keep their arrival times."""
+        hours = {pane - pane % HOUR_MS for pane in self._ledger.changed_panes}
+        changed: set[SlotId] = {(HOUR, start) for start in hours if start < self._at.hours_until}
+        changed |= {
+            (DAY_KIND, day) for day in self._ledger.changed_days if day < self._at.days_until
+        }
+        for slot_id in changed:
+            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
+        return changed
+
+    def again(self, changed: set[SlotId]) -> list[Closing]:
+        """Close again what changed after it was final: the journal's last word on it is right."""
+        due, self.due = changed | self.due, set()
+        return [
+            self._hour_closing(start) if kind == HOUR else self._days.closing(start)
+            for kind, start in sorted(due)
+        ]
+
+    def newly_final(self) -> list[Closing]:
+        """Hours and days that became final since the last call."""
+        closings: list[Closing] = []
+        hours_limit = self._at.hours_limit()
+        if hours_limit is None:
+            return closings
+        if hours_limit > self._at.hours_until:
+            closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
+            self._at.hours_until = hours_limit
+        days_limit = self._ledger.local_days.day_of(
+            self._at.final_ms - self._at.methodology.day_grace_ms
+        )
+        if days_limit > self._at.days_until:
+            for day in sorted(self._ledger.days()):
+                if self._at.days_until <= day < days_limit:
+                    closings.append(self._days.closing(day))
+            self._at.days_until = days_limit
+        return closings
+
+    def _hours_to_close(self, limit_ms: int) -> list[int]:
+        hours = {hour for hour in self._ledger.hours() if self._at.hours_until <= hour < limit_ms}
+        if self._at.live and self._at.hours_until > NEVER_MS:
+            # In a live market an hour without an order is a finding, not a gap.
+            first = max(self._at.hours_until, limit_ms - EMPTY_HOURS_MAX * HOUR_MS)
+            hours |= set(range(first, limit_ms, HOUR_MS))
+        return sorted(hours)
+
+    def _hour_closing(self, start_ms: int) -> Closing:
+        row = self._ledger.hour_sum(start_ms) or [0] * self._ledger.layout.live_width
+        end_ms = start_ms + HOUR_MS
+        as_of = rfc3339(end_ms)
+        span = self._at.span(end_ms, HOUR_MS, HOURS_KEPT_MS)
+        covers = {topic: self._at.covered(topic, span, HOUR_MS) for topic in self._at.topics}
+        orders, payments = self._at.topics
+        entries = list(live_entries(self._ledger.layout, row, row))
+        usual = self._windows.usual_of(entries, [span, span], "1h")
+        kept = _with_something(entries)
+        values = [
+            value_of(
+                self._at,
+                entry,
+                "1h",
+                as_of,
+                covers[orders if entry.basis == ORDERS_BASIS else payments],
+                "final",
+                revision=self._final_revisions.get((HOUR, start_ms), 0),
+                usual=own,
+            )
+            for entry, own in zip(entries, usual, strict=True)
+            if entry.dimension == MARKET or (entry.dimension, entry.member) in kept
+        ]
+        return Closing("hour", start_ms, end_ms, values)
+
+
+def _with_something(entries: Iterable[Entry]) -> set[tuple[str, str]]:
+    """Members of which something was counted: of a wide market's quiet hour that is few."""
+    return {(each.dimension, each.member) for each in entries if each.observed}

@@ -1,0 +1,131 @@
+"""Values of one market's local days, gross, valid and net, and the revisions of days that are over."""
+
+from __future__ import annotations
+
+import msgspec
+
+from streams.flow.daybook import DayBook, ShownDay, name_of
+from streams.flow.entry_value import differs, value_of
+from streams.flow.ledger import Ledger
+from streams.flow.publication import Closing, Revision
+from streams.flow.standing import Standing
+from streams.flow.usual import MarketUsual
+from streams.index.indices import Entry
+from streams.index.ledgers import book_entries, cause_of
+from streams.index.measured import columns_of, usual_of_day
+from streams.index.panes import day_name, rfc3339
+from streams.index.partials import Row
+from streams.index.values import DAY_WINDOW, Value
+
+_PUBLISHED_MAX = 40_000
+"""About two months of a wide market."""
+_PUBLISHED_DAYS = 64
+
+
+class MarketDays:
+    """The day book as it is shown. ``due``: days not published yet, though nothing changed in them."""
+
+    def __init__(self, at: Standing, ledger: Ledger, usual: MarketUsual, book: DayBook) -> None:
+        self.due: set[int] = set()
+        self._at = at
+        self._ledger = ledger
+        self._usual = usual
+        self._book = book
+        self._noise_columns = columns_of(ledger.layout)
+        self._days_published: dict[str, Value] = {}
+
+    def changed(
+        self, revisions: list[Revision], applied: int
+    ) -> tuple[list[Value], list[ShownDay]]:
+        """(day values that changed, days whose shown row is to be stored with them)."""
+        found: list[Value] = []
+        stored: list[ShownDay] = []
+        today = self._ledger.local_days.day_of(self._at.newest_ms)
+        ended = self._book.newly_ended(today, self._ledger.days(), self._at.days_until)
+        for day in sorted(self._ledger.changed_days | self.due | ended):
+            row = self._ledger.day_sum(day)
+            if row is None:
+                continue
+            revised = self._revised(day, row) if day < today else {}
+            for entry, computed in self._day_values(day, row):
+                value, name = computed, name_of(entry)
+                if name in revised:
+                    value = msgspec.structs.replace(value, revision=value.revision + 1)
+                    revisions.append(Revision(value, *revised[name]))
+                old = self._days_published.get(value.key)
+                if old is None or differs(old, value) or old.revision != value.revision:
+                    self._days_published[value.key] = value
+                    found.append(value)
+            if day < today:
+                shown = self._book.show(day, row, list(revised), applied)
+                stored += [] if shown is None else [ShownDay(day, shown)]
+        self._ledger.changed_days.clear()
+        self.due.clear()
+        self._forget_old_days()
+        return found, stored
+
+    def _revised(self, day: int, row: Row) -> dict[str, tuple[int | float | None, str]]:
+        """Values of an ended day that are not as they were shown: (what they were, cause)."""
+        shown = self._book.days.get(day)
+        if shown is None or shown.row == row:
+            return {}
+        found: dict[str, tuple[int | float | None, str]] = {}
+        for entry in book_entries(self._ledger.layout, row):
+            was = self._book.was(day, name_of(entry))
+            before = None if was is None else was.value
+            if was is None or (was.value, was.observed, was.n) != (
+                entry.value,
+                entry.observed,
+                entry.n,
+            ):
+                found[name_of(entry)] = before, cause_of(self._ledger.layout, entry, shown.row, row)
+        return found
+
+    def _forget_old_days(self) -> None:
+        oldest = day_name(self._ledger.local_days.day_of(self._at.newest_ms) - _PUBLISHED_DAYS)
+        if len(self._days_published) > _PUBLISHED_MAX:
+            self._days_published = {
+                key: value
+                for key, value in self._days_published.items()
+                if (value.day or "") >= oldest
+            }
+
+    def _day_values(
+        self, day: int, row: Row, *, closing: bool = False
+    ) -> list[tuple[Entry, Value]]:
+        local_days = self._ledger.local_days
+        start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
+        as_of_ms = self._at.newest_ms
+        covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
+        as_of = rfc3339(min(as_of_ms, end_ms))
+        phase = "final" if closing or day < self._at.days_until else "live"
+        name = day_name(day)
+        entries = list(book_entries(self._ledger.layout, row))
+        span = self._usual.of_span(start_ms, min(as_of_ms, end_ms)) if self._at.live else None
+        usual = usual_of_day(entries, self._noise_columns, span)
+        return [
+            (
+                entry,
+                value_of(
+                    self._at,
+                    entry,
+                    DAY_WINDOW,
+                    as_of,
+                    covered,
+                    phase,
+                    revision=self._book.revision(day, name_of(entry)),
+                    day=name,
+                    usual=own,
+                ),
+            )
+            for entry, own in zip(entries, usual, strict=True)
+        ]
+
+    def closing(self, day: int) -> Closing:
+        """The closing of a day that is final."""
+        row = self._ledger.day_sum(day) or [0] * self._ledger.layout.day_width
+        values = [value for _, value in self._day_values(day, row, closing=True)]
+        for value in values:
+            self._days_published.pop(value.key, None)
+        local_days = self._ledger.local_days
+        return Closing("day", local_days.start_ms(day), local_days.end_ms(day), values)

@@ -1,0 +1,152 @@
+"""Values of one market's windows, with what is usual for each, and how they differ from the last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from streams.flow.entry_value import differs, value_of
+from streams.flow.ledger import Ledger
+from streams.flow.merged import MINUTES_KEPT_MS, PANES_KEPT_MS
+from streams.flow.publication import Revision
+from streams.flow.standing import Span, Standing
+from streams.flow.state import NEVER_MS
+from streams.flow.usual import MarketUsual
+from streams.index.changes import AGO_DAYS, HOURS, change_entries, hours_before
+from streams.index.indices import ORDERS_BASIS, Entry, live_entries
+from streams.index.measured import Usual, columns_of, demand_entries, usual_of
+from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.partials import Row
+from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS, Value
+
+
+class MarketWindows:
+    """The windows that end at ``as_of``."""
+
+    def __init__(self, at: Standing, ledger: Ledger, usual: MarketUsual) -> None:
+        self.noise_columns = columns_of(ledger.layout)
+        self._at = at
+        self._ledger = ledger
+        self._usual = usual
+        self._published: dict[str, Value] = {}
+        self._minute_values: dict[str, list[Value]] = {}
+        self._minutes_made_of: dict[str, tuple[object, ...]] = {}
+
+    def values(self) -> list[Value]:
+        """Every window value at the present ``as_of``."""
+        values: list[Value] = []
+        for window, length_ms in WINDOWS_MS.items():
+            step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self._at.methodology.step_ms
+            ends = [
+                self._at.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms
+                for topic in self._at.topics
+            ]
+            kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
+            spans = [self._at.span(end, length_ms, kept_ms) for end in ends]
+            firsts = [self._ledger.first_ms.get(topic) for topic in self._at.topics]
+            made_of = (spans, firsts, self._usual.version, self._at.live)
+            if (
+                window in MINUTE_STEP_WINDOWS
+                and self._minutes_made_of.get(window) == made_of
+                and not any(self._touches(*span) for span in spans)
+            ):
+                values += self._minute_values[window]
+                continue
+            found = self._window(window, length_ms, spans)
+            if window in HOURS and self._at.live:
+                found += self._changes(window)
+            if window in MINUTE_STEP_WINDOWS:
+                self._minute_values[window] = found
+                self._minutes_made_of[window] = made_of
+            values += found
+        return values
+
+    def _touches(self, start_ms: int, end_ms: int) -> bool:
+        return any(start_ms <= pane < end_ms for pane in self._ledger.changed_panes)
+
+    def _window(self, window: str, length_ms: int, spans: list[Span]) -> list[Value]:
+        rows = [self._ledger.window_sum(*span) for span in spans[:1]]
+        rows.append(rows[0] if spans[0] == spans[1] else self._ledger.window_sum(*spans[1]))
+        covers = [
+            self._at.covered(topic, span, length_ms)
+            for topic, span in zip(self._at.topics, spans, strict=True)
+        ]
+        texts = [rfc3339(end_ms) if end_ms != NEVER_MS else "" for _, end_ms in spans]
+        values = []
+        for entry, usual in self._measured(rows, spans, window):
+            which = 0 if entry.basis == ORDERS_BASIS else 1
+            if texts[which]:
+                values.append(
+                    value_of(
+                        self._at, entry, window, texts[which], covers[which], "live", usual=usual
+                    )
+                )
+        return values
+
+    def _changes(self, window: str) -> list[Value]:
+        """Orders up to the last whole hour against the same hours a day and a week earlier."""
+        orders, _ = self._at.topics
+        end_ms = self._at.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
+        first_ms = self._ledger.first_hour_ms(orders)
+        if first_ms is None or orders not in self._at.as_of_ms:
+            return []  # payments alone have been read so far
+        covers: dict[str, float] = {}
+        found: dict[str, tuple[Row, Row] | None] = {}
+        for name, days in AGO_DAYS.items():
+            own, before = hours_before(self._usual.hours, end_ms, HOURS[window], days)
+            covers[name] = sum(hour_ms >= first_ms for hour_ms in before) / len(before)
+            rows = self._ledger.hours_sum(own), self._ledger.hours_sum(before)
+            found[name] = rows if covers[name] == 1 else None
+        return [
+            value_of(self._at, entry, window, rfc3339(end_ms), covers[entry.name], "live")
+            for entry in change_entries(self._ledger.layout, found)
+        ]
+
+    def _measured(
+        self, rows: list[Row], spans: list[Span], window: str
+    ) -> list[tuple[Entry, Usual | None]]:
+        """Entries of a window with what is usual; of a live market the demand indices too."""
+        entries = list(live_entries(self._ledger.layout, *rows))
+        usual = self.usual_of(entries, spans, window)
+        measured = demand_entries(entries, usual) if self._at.live else ()
+        return [*zip(entries, usual, strict=True), *measured]
+
+    def usual_of(
+        self, entries: list[Entry], spans: list[Span], window: str
+    ) -> Sequence[Usual | None]:
+        """What is usual for each entry; of a market that is not live nothing is."""
+        if not self._at.live:
+            return [None] * len(entries)
+        orders, payments = (
+            self._usual.of_span(max(span[0], self._ledger.first_ms.get(topic, span[1])), span[1])
+            for topic, span in zip(self._at.topics, spans, strict=True)
+        )
+        layout = self._ledger.layout
+        return usual_of(entries, layout, self.noise_columns, orders, payments, window)
+
+    def differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
+        """Those that differ from what was published; what changed at its ``as_of`` is a revision."""
+        changed: list[Value] = []
+        for position, computed in enumerate(values):
+            value = computed
+            old = self._published.get(value.field)
+            if old is value:
+                continue
+            if old is not None and old.as_of == value.as_of:
+                if not differs(old, value):
+                    values[position] = old
+                    continue
+                same = (old.value, old.observed, old.n) == (value.value, value.observed, value.n)
+                revision = old.revision if same else old.revision + 1
+                value = msgspec.structs.replace(computed, revision=revision)
+                values[position] = value
+                if not same:
+                    counted = (old.observed, old.n) != (value.observed, value.n)
+                    revisions.append(
+                        Revision(value, old.value, "late" if counted else "definition")
+                    )
+            if old is None or differs(old, value):
+                changed.append(value)
+            self._published[value.field] = value
+        return changed

@@ -1,0 +1,99 @@
+"""A cancel of an order of three days ago, with kill -9 around it: the right day, once, with cause."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+import pytest_asyncio
+from support.rig import now_ms, until
+from support.shop import instant
+from support.toys import read_all
+
+pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
+
+MARKET, CURRENCY = "MM", "MMK"  # no other test of this directory sells there
+DAY_MS = 86_400_000
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def _whole(bench):
+    await bench.whole()
+
+
+def order(kind, number, at_ms, **more):
+    event = {
+        "event_id": f"{kind}-{number}",
+        "type": f"order.{kind}",
+        "occurred_at": instant(at_ms),
+        "market": MARKET,
+        "order_id": f"cancelled-{number}",
+        "currency": CURRENCY,
+        "lines": [{"sku": "s", "category": "Books", "quantity": 2, "unit_price_minor": 150}],
+    }
+    return json.dumps({**event, **more}).encode()
+
+
+async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are_killed(bench):
+    rig = bench.rig
+    placed_ms = now_ms() - 3 * DAY_MS
+    day = instant(placed_ms + 6 * 3_600_000 + 1_800_000)[:10]  # Myanmar is at +06:30
+    for number in range(2):
+        await rig.send("orders", 0, order("placed", number, placed_ms), timestamp_ms=placed_ms)
+
+    async def live(number):
+        for partition in range(rig.inputs):
+            at_ms = now_ms()
+            await rig.send("orders", partition, order("placed", f"{number}-{partition}", at_ms))
+
+    async def shown(name):
+        redis = await rig.read_redis()
+        return redis.get(MARKET, {}).get("days", {}).get(f"{name}:market:all:{day}")
+
+    async def kill():
+        for worker in rig.workers:
+            rig.fault(f"kill -9 {worker.name}")
+            await asyncio.to_thread(worker.child.kill)
+
+    await live(1)
+    await until(lambda: _equals(shown("orders_valid"), "2"), 60, "the day as it ended")
+    cancelled = order("cancelled", 0, now_ms(), placed_at=instant(placed_ms))
+    await rig.send("orders", 1, cancelled)
+    await kill()  # before anybody can have shown it
+    await until(lambda: _equals(shown("orders_valid"), "1"), 90, "the day revised")
+    await kill()  # whoever comes next finds it shown
+    await rig.ready()
+    await live(2)
+    await bench.judge()
+
+    assert [await shown(name) for name in ("orders", "orders_net", "sales_valid", "sales")] == [
+        "2",
+        "1",
+        "300",
+        "600",
+    ]
+    records, _ = await read_all(rig.bootstrap, rig.settings.topics.journal, rig.partials)
+    revisions = {
+        (f"{value['index']}:{value['member']}", value["revision"], each["cause"], each["previous"])
+        for lines in records.values()
+        for record in lines
+        for each in json.loads(record.value).get("revisions", ())
+        if (value := each["value"])["market"] == MARKET and value.get("day") == day
+    }
+    changed = ("orders_valid", "orders_net", "units_valid", "units_net", "sales_valid", "sales_net")
+    found = {name: rest for name, *rest in revisions}
+    assert len(revisions) == len(found), revisions
+    assert {name: found[f"{name}:all"] for name in changed} == {
+        "orders_valid": [1, "cancel", 2],
+        "orders_net": [1, "cancel", 2],
+        "units_valid": [1, "cancel", 4],
+        "units_net": [1, "cancel", 4],
+        "sales_valid": [1, "cancel", 600],
+        "sales_net": [1, "cancel", 600],
+    }
+    assert {each[1:3] for each in revisions} == {(1, "cancel")}
+
+
+async def _equals(found, wanted):
+    return await found == wanted
