@@ -110,11 +110,13 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
     assert await installed.until(went_on)
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
+    assert report.judged["expected"] > 200
     assert await vintages(installed) == before, "nothing was learnt twice"
     await installed.command("expect", "PK", "all", today, today, "2", check=1)
     await every_kind_of_index_is_explained(installed, today)
     await a_table_of_the_days_is_what_redis_has(installed, tmp_path)
     installed.stop()
+    await a_changed_expectation_is_found(installed)
 
 
 async def every_kind_of_index_is_explained(installed, today):
@@ -163,3 +165,23 @@ async def a_table_of_the_days_is_what_redis_has(installed, directory):
     assert msgspec.json.decode(out.splitlines()[-1])["rows"] == len(rows)
     _, out, _ = await installed.command("export", "values", "--csv", "-", check=0)
     assert "PK,,5m,demand_index_orders,market,all," in out
+
+
+async def a_changed_expectation_is_found(installed):
+    topic = installed.settings.topics
+    records, _ = await read_all(installed.stack.bootstrap, topic.values, topic.partials_partitions)
+    key = b"PK|demand_index_orders|market|all|24h"
+    record = [each for found in records.values() for each in found if each.key == key][-1]
+    content = msgspec.json.decode(record.value)
+    content["expected"] += 1
+    async with installed.producer() as producer:
+        await producer.send_and_wait(
+            record.topic, msgspec.json.encode(content), key=key, partition=record.partition,
+            headers=list(record.headers),
+        )  # fmt: skip
+    _, out, _ = await installed.command("audit", "--market", "PK", "--json", check=1)
+    differences = msgspec.json.decode(out.splitlines()[-1])["differences"]
+    found = [each for each in differences if each["stage"] == "expected"]
+    assert {each["field"] for each in found} == {"expected"}
+    assert {each["key"] for each in found} == {key.decode()}
+    assert found[0]["found"] == str(content["expected"])

@@ -13,6 +13,7 @@ from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
 from streams.ops.audit.formulas import Expected, day_values, window_values
 from streams.ops.audit.journal_record import JournalRecord, decode_journal
+from streams.ops.audit.judge_expected import ExpectedJudge
 from streams.ops.audit.published import MarketValues
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import JOURNAL, Report
@@ -85,9 +86,11 @@ class JournalLog:
         calendar: Calendar,
         blind: Blind,
         report: Report,
+        expected: ExpectedJudge,
     ) -> None:
         self._methodology = methodology
         self._published = published
+        self._expected = expected
         self._finals = finals
         self._calendar = calendar
         self._blind = blind
@@ -117,14 +120,14 @@ class JournalLog:
             reason = f"journaled under edition {record.edition}"
             self._report.skip(JOURNAL, reason, stored.where)
             return
+        self._expected.take_journal(record, version, stored.where)
         if record.kind == "minute":
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, stored.where)
         elif record.kind == "vintage":
-            self._report.skip(
-                JOURNAL, "expectations: what the log alone does not hold", stored.where
-            )
+            reason = "vintages: what they were learnt from is more than the log"
+            self._report.skip(JOURNAL, reason, stored.where)
         else:
             reason = "revisions: they say what was published before, which nothing keeps"
             self._report.skip(JOURNAL, reason, stored.where, max(1, len(record.revisions)))

@@ -123,7 +123,7 @@ def is_measured(index: str) -> bool:
     return index in MEASURED
 
 
-NOT_JUDGED = "measured against an expectation, which the log alone does not hold"
+NOT_JUDGED = "measured against an expectation: judged as `expected` where `ecindex.values` has it"
 
 
 class ExpectedValue(NamedTuple):

@@ -77,19 +77,27 @@ def choose(values: Mapping[str, Recorded], asked: Asked) -> Recorded:
     raise NotFoundError(f"{asked.market} has no {what}; it has {members}")
 
 
-def explain_value(held: Recorded, known: Known, market: Market, *, edition: int) -> Explanation:
-    """Explanation of ``held``. ``edition``: that of the methodology at hand."""
-    return _Explainer(held, known, market, edition).explain()
+def explain_value(
+    held: Recorded, known: Known, market: Market, *, edition: int, hours: LocalHours | None = None
+) -> Explanation:
+    """Explanation of ``held``. ``edition``: that of the methodology at hand.
+
+    ``hours``: the market's, from whoever explains many values.
+    """
+    hours = hours or LocalHours(market.time_zone)
+    return _Explainer(held, known, market, edition, hours).explain()
 
 
 class _Explainer:
-    def __init__(self, held: Recorded, known: Known, market: Market, edition: int) -> None:
+    def __init__(
+        self, held: Recorded, known: Known, market: Market, edition: int, hours: LocalHours
+    ) -> None:
         self._held = held
         self._value = held.value
         self._known = known
         self._market = market
         self._edition = edition
-        self._hours = LocalHours(market.time_zone)
+        self._hours = hours
         self._span = span_of(held.value, self._hours)
         self._wanted = wanted_of(held.value, market, self._hours)
         self._notes: list[str] = []
@@ -110,6 +118,7 @@ class _Explainer:
         parts = Parts(
             value, self._market, self._held.where, self._find, self._exact, self._mix, self._before
         )
+        self._check_observed()
         recomputed: Number | None = None
         try:
             recomputed = number_of(parts, formula)
@@ -166,6 +175,18 @@ class _Explainer:
             covered=value.covered,
             covered_from=rfc3339(span.covered_from_ms),
         )
+
+    def _check_observed(self) -> None:
+        """What is measured counts what the counted value beside it counts."""
+        value = self._value
+        if self._wanted.closing[0] == value.index or value.index in AGO_DAYS:
+            return
+        counted = self._find(*self._wanted.closing)
+        if counted is not None:
+            other = counted.value.observed
+            self._checks.append(
+                Check("observed", value.observed, other, value.observed == other, counted.where)
+            )
 
     def _find(self, index: str, dimension: str, member: str) -> Recorded | None:
         value = self._value

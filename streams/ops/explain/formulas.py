@@ -204,7 +204,8 @@ def _cohort(parts: Parts) -> Number | None:
 def _demand(counted: str) -> Callable[[Parts], Number | None]:
     def make(parts: Parts) -> Number | None:
         value = parts.value
-        observed = parts.own(f"{counted} counted", value.observed)
+        found = parts.observed(f"{counted} counted", counted, value.dimension, value.member)
+        observed = parts.own(f"{counted} counted", value.observed) if found is None else found
         if value.expected is None:
             return parts.said("nothing is known to compare with: no value", None)
         exact = parts.exact()

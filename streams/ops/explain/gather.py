@@ -7,10 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 from aiokafka.structs import TopicPartition
 
-from streams.flow.history import HistoryBook
 from streams.flow.wire import partition_of
-from streams.index.demand import SCALE
-from streams.index.history import FACTOR_KIND, HistoryError, parse_key
 from streams.index.hours import LocalHours
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
@@ -23,6 +20,7 @@ from streams.ops.audit.reading import Extent, Logs, Stored, open_logs
 from streams.ops.audit.report import Report
 from streams.ops.errors import OperationError
 from streams.ops.explain.explanation import NotFoundError, choose, explain_value
+from streams.ops.explain.factors import SaidFactors
 from streams.ops.explain.formulas import FORMULAS
 from streams.ops.explain.records import (
     Asked,
@@ -187,31 +185,13 @@ class _Reader:
 
     async def factors(self, until_ms: int) -> list[Factor]:
         """Factors of methodology.toml, then what the operator had said until then, in this order."""
-        hours = LocalHours(self._market.time_zone)
-        book = HistoryBook([self._market.code])
+        said = SaidFactors(self._market)
         topic = self._topics.history
         for tp, extent in (await self._logs.extents([(topic, self._counts[topic])])).items():
             async for batch in self._logs.read(tp, extent):
                 for stored in batch:
-                    if stored.timestamp_ms <= until_ms and self._is_factor(stored):
-                        book.apply(stored.key, stored.value)
-        events = [
-            Factor(
-                (event.dimension, event.member),
-                hours.hours_of(event.first).start,
-                hours.hours_of(event.end).start,
-                None if event.factor is None else round(event.factor * SCALE),
-            )
-            for event in self._market.events
-        ]
-        return [*events, *book.markets[self._market.code].said()]
-
-    def _is_factor(self, stored: Stored) -> bool:
-        try:
-            key = parse_key(stored.key or b"")
-        except HistoryError:
-            return False
-        return key == (self._market.code, FACTOR_KIND)
+                    said.take(stored.key, stored.value, stored.timestamp_ms)
+        return said.at(until_ms)
 
 
 class JournalSearch:

@@ -153,6 +153,7 @@ def test_a_net_day_names_what_was_cancelled_and_refunded():
         ("demand_index_orders", "all", "24h", {"expected": 1.5}),
         ("demand_index_sales", "books", "1h", {"observed": 1}),
         ("payment_index", "cod", "5m", {"upper": 1e9}),
+        ("mix_shift", "all", "1h", {"observed": 1}),
         ("mix_shift", "all", "24h", {"value": 0.5}),
         ("change_day", "all", "1h", {"value": 0.25}),
         ("payment_failure_ratio", "card", "24h", {"observed": 10_000}),
