@@ -8,13 +8,16 @@ from support.flow_harness import Flow, order, payment
 from support.usual import season
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.state import DAY
 from streams.flow.wire import partition_of
 from streams.index.history import SeededRow, seed_records
 from streams.index.hours import LocalHours
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
+from streams.ops.audit.batch import SourceBatch
 from streams.ops.audit.published import ValuesLog
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import Report
+from streams.ops.audit.sums import Sums, add_sums
 from streams.publish.journal import JOURNAL_TOPIC, VALUES_TOPIC, publication_records
 
 HOURS = LocalHours("Asia/Karachi")
@@ -35,8 +38,14 @@ class Market:
         self.rng = random.Random(5)
         self.sold = 0
         self.owed = 0.0
+        self.said: list[tuple[bytes, bytes]] = []
         for key, value in self._seed(seeded_until):
-            self.flow.book.apply(key, value)
+            self.say(key, value)
+
+    def say(self, key: bytes, value: bytes) -> None:
+        """A record of ``ecindex.history``."""
+        self.flow.book.apply(key, value)
+        self.said.append((key, value))
 
     def usual(self, hour_ms: int) -> int:
         return round(self.rate * season(HOURS.cell(hour_ms)))
@@ -129,6 +138,24 @@ def values_log(records: list[Stored]) -> ValuesLog:
         if each.topic == VALUES_TOPIC:
             log.apply(each)
     return log
+
+
+def hours_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
+    """Sums of every hour by the audit's own replay."""
+    found: dict[tuple[str, int], Sums] = {}
+
+    def take(_sp, slot, sums, _closed):
+        if slot.book != DAY:
+            add_sums(found.setdefault((slot.market, slot.slot - slot.slot % HOUR_MS), {}), sums)
+
+    for sp, log in flow.logs.items():
+        batch = SourceBatch(sp, flow.methodology, payments=sp.topic == "payments", sink=take)
+        records = log.records
+        batch.feed(
+            range(len(records)), [r.value for r in records], [r.timestamp_ms for r in records]
+        )
+        batch.finish()
+    return found
 
 
 def journal(records: list[Stored]) -> list[Stored]:

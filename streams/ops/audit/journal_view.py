@@ -120,13 +120,13 @@ class JournalLog:
             reason = f"journaled under edition {record.edition}"
             self._report.skip(JOURNAL, reason, stored.where)
             return
-        self._expected.take_journal(record, version, stored.where)
+        self._expected.take_journal(record, version, stored)
         if record.kind == "minute":
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, stored.where)
         elif record.kind == "vintage":
-            reason = "vintages: what they were learnt from is more than the log"
+            reason = "vintages: those that values name are judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)
         else:
             reason = "revisions: they say what was published before, which nothing keeps"

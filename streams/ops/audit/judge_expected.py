@@ -17,9 +17,11 @@ from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import Fence, Value
 from streams.ops.audit.journal_record import JournalRecord
+from streams.ops.audit.judge_vintages import Learnt, Shifts, VintageJudge, first_hour
 from streams.ops.audit.published import MarketValues, is_measured
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import EXPECTED, Report
+from streams.ops.audit.sums import Sums
 from streams.ops.explain.explanation import explain_value
 from streams.ops.explain.factors import SaidFactors
 from streams.ops.explain.records import Closed, Explanation, Journal, Known, Recorded, Vintaged
@@ -44,6 +46,10 @@ class ExpectedJudge:
     def __init__(
         self, methodology: Methodology, published: Mapping[str, MarketValues], report: Report
     ) -> None:
+        self.shifts = Shifts()
+        self._published = published
+        self._history: list[tuple[int, bytes, bytes | None]] = []
+        self._written_ms: dict[tuple[str, str], int] = {}
         self._methodology = methodology
         self._report = report
         self._values: dict[str, dict[str, Recorded]] = {}
@@ -76,21 +82,24 @@ class ExpectedJudge:
 
     def take_history(self, stored: Stored) -> None:
         """The next record of ``ecindex.history``."""
+        self._history.append((stored.timestamp_ms, stored.key or b"", stored.value))
         for factors in self._factors.values():
             factors.take(stored.key, stored.value, stored.timestamp_ms)
 
-    def take_journal(self, record: JournalRecord, version: Fence, where: str) -> None:
+    def take_journal(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
         """The next record of the journal, of this edition and of no newer version than published."""
         if record.kind == "vintage":
-            self._vintage(record, version, where)
+            self._vintage(record, version, stored)
         elif record.kind == "hour":
-            self._closing(record, version, where)
+            self._closing(record, version, stored.where)
 
-    def _vintage(self, record: JournalRecord, version: Fence, where: str) -> None:
+    def _vintage(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
         name = record.vintage or ""
         if name[: len("2026-11-24")] not in self._days[record.market]:
             return
-        known = self._vintages[record.market].setdefault(name, Vintaged(name, version, where, {}))
+        self._written_ms.setdefault((record.market, name), stored.timestamp_ms)
+        first = Vintaged(name, version, stored.where, {})
+        known = self._vintages[record.market].setdefault(name, first)
         for series in record.series:
             known.series[series.dimension, series.member, series.measure] = series
 
@@ -116,6 +125,26 @@ class ExpectedJudge:
             for held in values.values():
                 if is_measured(held.value.index) or held.value.expected is not None:
                     self._judge(code, held)
+
+    def judge_vintages(
+        self, hours: Mapping[tuple[str, int], Sums], topics: tuple[str, str], blind_before_ms: int
+    ) -> None:
+        """Learn again the vintages that standing values name. ``hours``: sums of the whole log."""
+        for code, values in self._values.items():
+            named = {held.value.vintage for held in values.values()}
+            vintages = [each for name, each in self._vintages[code].items() if name in named]
+            fence = self._published[code].fence
+            if not vintages or fence is None:
+                continue
+            orders, payments = (first_hour(fence.first.get(topic)) for topic in topics)
+            judge = VintageJudge(
+                self._methodology.markets[code], hours, self._history, (orders, payments),
+                self._report,
+            )  # fmt: skip
+            for each in vintages:
+                written_ms = self._written_ms[code, each.name]
+                learnt = Learnt(each.name, each.where, written_ms, each.series)
+                judge.judge(learnt, self.shifts, blind_before_ms)
 
     def _judge(self, code: str, held: Recorded) -> None:
         explanation: Explanation | None = None

@@ -34,6 +34,8 @@ class FenceContent(msgspec.Struct):
     days_until: int
     horizon: int
     live: bool = False
+    first: dict[str, int] = {}
+    """Per input topic: where its log begins to cover."""
 
 
 class Held(NamedTuple):

@@ -227,15 +227,23 @@ class _Auditor:
                     log.apply(stored)
         log.finish(frozenset(cut))
         expected.judge()
+        orders, payments = self._inputs
+        expected.judge_vintages(
+            self._replay.finals.hours, (orders, payments), self._blind.before_ms()
+        )
 
     async def _read_history(self, expected: ExpectedJudge) -> None:
-        topic = self._settings.topics.history
-        if not self._counts.get(topic):
-            return  # an installation from before there were expectations
-        for tp, extent in (await self._extents(topic)).items():
-            async for batch in self._read(tp, extent):
-                for stored in batch:
-                    expected.take_history(stored)
+        topics = self._settings.topics
+        for topic, take in (
+            (topics.history, expected.take_history),
+            (topics.shifts, expected.shifts.take),
+        ):
+            if not self._counts.get(topic):
+                continue  # an installation from before there were expectations
+            for tp, extent in (await self._extents(topic)).items():
+                async for batch in self._read(tp, extent):
+                    for stored in batch:
+                        take(stored)
 
     # -- what the log says -----------------------------------------------------------------------
 
