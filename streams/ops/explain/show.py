@@ -66,24 +66,30 @@ def _state(value: Value) -> str:
 
 
 def _hours(it: Explanation) -> Table:
+    columns: dict[str, list[str]] = {
+        "within": [f"{hour.seconds / 60:g} min" for hour in it.hours],
+        "closed": [_number(hour.closed_observed) for hour in it.hours],
+        "level": [_given(hour.level, ".6g") for hour in it.hours],
+        "season": [_given(hour.season, ".3f") for hour in it.hours],
+        "factor": [_given(hour.factor, "g") for hour in it.hours],
+        "expected": [
+            "" if hour.expected is None else decimal(hour.expected / SCALE) for hour in it.hours
+        ],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
     table = Table(box=None, padding=(0, 1), pad_edge=True)
-    table.add_column("  hour (UTC)")
-    for name in ("within", "closed", "level", "season", "factor", "expected"):
-        table.add_column(name, justify="right")
+    table.add_column("  hour (UTC)", no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("vintage, closing")
-    for hour in it.hours:
+    for at, hour in enumerate(it.hours):
         where = " ".join(each for each in (hour.vintage, hour.where) if each)
-        table.add_row(
-            f"  {hour.hour[:16]}",
-            f"{hour.seconds / 60:g} min",
-            _number(hour.closed_observed),
-            "" if hour.level is None else f"{hour.level:.6g}",
-            "" if hour.season is None else f"{hour.season:.3f}",
-            "" if hour.factor is None else f"{hour.factor:g}",
-            "" if hour.expected is None else decimal(hour.expected / SCALE),
-            where,
-        )
+        table.add_row(f"  {hour.hour[:16]}", *(cells[at] for cells in shown.values()), where)
     return table
+
+
+def _given(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _expectation(it: Explanation) -> Iterable[RenderableType]:

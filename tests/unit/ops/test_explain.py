@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import defaultdict
 
 import msgspec
 import pytest
+from rich.console import Console
 from support.explained import HOURS, MIDNIGHT, Market, journal, stored, values_log
 from support.flow_harness import METHODOLOGY, ROOT, order
 
@@ -19,6 +21,7 @@ from streams.ops.explain.explanation import NotFoundError, choose, explain_value
 from streams.ops.explain.formulas import FORMULAS, formula_of
 from streams.ops.explain.gather import JournalSearch
 from streams.ops.explain.records import Asked, Closed, Journal, Known, Recorded
+from streams.ops.explain.show import show
 from streams.ops.explain.wanted import wanted_of
 from streams.publish.journal import version_of
 
@@ -291,3 +294,18 @@ def test_a_repeated_closing_counts_once_and_the_later_version_last(published):
     twice.values, twice.factors = published.values, []
     twice.journal = [each for each in published.journal for _ in range(2)]
     assert twice.explain(held).terms == plain.terms
+
+
+def test_for_people_each_step_is_printed_on_a_narrow_screen(published):
+    stream = io.StringIO()
+    held = published.of("demand_index_orders", "all", "24h")
+    explanation = published.explain(held)
+    show(explanation, Console(file=stream, width=80))
+    text = stream.getvalue()
+    for step in ("Formula", "Counted", "Expected", "Revisions", "The number again"):
+        assert f"\n{step}\n" in text
+    assert f"  {explanation.hours[0].hour[:16]} " in text
+    assert "factor" not in text.partition("vintage, closing")[0].rpartition("\n")[2]
+    assert text.splitlines()[-1] == (
+        f"published {held.value.value}, recomputed {held.value.value}: equal to the last digit"
+    )
