@@ -87,8 +87,17 @@ class Shell:
 
     def __init__(self, directory, environment):
         self.directory = directory
-        self.environment = dict(environment)
+        self._environment = dict(environment)
         self.staying = []
+
+    def environment(self, line):
+        """The test's settings, but for a line that has its own: they would be stronger."""
+        own = "--config" in line or line.startswith(("ecindex up", "ecindex demo"))
+        return {
+            name: value
+            for name, value in self._environment.items()
+            if not (own and name.startswith("ECINDEX_"))
+        }
 
     def run(self, line):
         """One line, to its end or until it is ready; raises when it does not do what it says."""
@@ -106,7 +115,7 @@ class Shell:
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", line],
                 cwd=self.directory,
-                env=self.environment,
+                env=self.environment(line),
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE_S,
@@ -128,7 +137,7 @@ class Shell:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {line}"],
                 cwd=self.directory,
-                env=self.environment,
+                env=self.environment(line),
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
