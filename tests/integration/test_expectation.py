@@ -112,7 +112,9 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
     assert report.equal, "\n".join(report.lines())
     assert report.judged["expected"] > 200
     assert not [each for each in report.not_judged if each.stage == "expected"]
-    assert await vintages(installed) == before, "nothing was learnt twice"
+    # Just after local midnight the factor's hours are among those that a later day learns from.
+    after = await vintages(installed)
+    assert {name: after[name] for name in before} == before, "nothing was learnt twice"
     await installed.command("expect", "PK", "all", today, today, "2", check=1)
     await every_kind_of_index_is_explained(installed, today)
     await a_table_of_the_days_is_what_redis_has(installed, tmp_path)
