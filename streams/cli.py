@@ -266,6 +266,98 @@ def audit_command(
     raise typer.Exit(0 if report.equal else WRONG)
 
 
+@app.command("explain")
+def explain_command(
+    market: Annotated[str, typer.Argument(metavar="MARKET")],
+    index: Annotated[str, typer.Argument(metavar="INDEX", help="As in docs/contract.md.")],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help="`all` for the market.")],
+    window: Annotated[str, typer.Argument(metavar="WINDOW", help="1m, 5m, 1h, 24h or day.")],
+    dimension: Annotated[
+        str | None,
+        typer.Option("--dimension", metavar="NAME", help="Where several have the member."),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="AS_OF", help="As journaled until then; default: the newest."),
+    ] = None,
+    day: Annotated[
+        str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Of window `day`: which.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a published number step by step and compute it again; exits with 1 if it differs."""
+    from rich.console import Console
+
+    from streams.ops.explain.gather import explain
+    from streams.ops.explain.records import Asked
+    from streams.ops.explain.show import show
+    from streams.ops.progress import rich_progress
+
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        at_ms, on = _instant("--at", at), _day("--day", day)
+        asked = Asked(market, index, member, window, dimension, at_ms, on)
+        explanation = asyncio.run(explain(settings, asked, progress))
+    if as_json:
+        echo_json(explanation)
+    else:
+        show(explanation, Console())
+    raise typer.Exit(0 if explanation.equal else WRONG)
+
+
+@app.command("export")
+def export_command(
+    what: Annotated[
+        Literal["days", "values"],
+        typer.Argument(help="Day values, or the newest windows of each market."),
+    ],
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="`-`: standard output.")
+    ] = None,
+    parquet: Annotated[Path | None, typer.Option("--parquet", metavar="FILE")] = None,
+    market: Annotated[
+        list[str] | None, typer.Option("--market", metavar="CODE", help="Only this; repeatable.")
+    ] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="YYYY-MM-DD", help="First local day.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="YYYY-MM-DD", help="Last local day, included.")
+    ] = None,
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Write what is published as a table, with vintages, revisions and how to cite it."""
+    from streams.ops.export.files import polars
+    from streams.ops.export.run import STDOUT, Selection, export, read
+    from streams.ops.progress import rich_progress
+
+    if csv is None and parquet is None:
+        raise typer.BadParameter("say --csv FILE, --parquet FILE or both")
+    if parquet == STDOUT or (as_json and csv == STDOUT):
+        raise typer.BadParameter("standard output is for the CSV alone; name a file")
+    if what == "values" and (first or last):
+        raise typer.BadParameter("--from and --to choose days; the newest windows have none")
+    days = (_day("--from", first), _day("--to", last))
+    selection = Selection(what, tuple(market or ()), *days)
+    with reported(), rich_progress() as progress:
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        if parquet is not None:
+            polars()  # before anything is read
+        exported = asyncio.run(read(settings, selection, progress))
+        files = export(exported, csv=csv, parquet=parquet)
+    if as_json:
+        echo_json(exported.summary(files))
+        return
+    named = ", ".join(map(str, files)) or "standard output"
+    _tell(f"{len(exported.rows):,} rows to {named}\n{exported.citation.line}")
+
+
 @app.command("doctor")
 def doctor(
     bootstrap: Bootstrap = None,
@@ -392,15 +484,34 @@ def _list_letters(
 
 
 def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
-    from streams.index.instants import parse_instant
     from streams.ops.dead_letters import Selection
+
+    return Selection(_instant("--since", since), reason, topic, limit)
+
+
+def _day(option: str, text: str | None) -> str | None:
+    """A local day, checked."""
+    from streams.index.panes import day_name, day_number
+
+    try:
+        named = None if text is None else day_name(day_number(text))
+    except ValueError:
+        named = None
+    if named != text:
+        raise typer.BadParameter(f"{text!r}; expected YYYY-MM-DD", param_hint=option)
+    return text
+
+
+def _instant(option: str, text: str | None) -> int | None:
+    """Epoch ms of an option; raises SettingsError."""
+    from streams.index.instants import parse_instant
     from streams.settings import Problem, SettingsError
 
-    since_ms = None if since is None else parse_instant(since)
-    if since is not None and since_ms is None:
+    instant_ms = None if text is None else parse_instant(text)
+    if text is not None and instant_ms is None:
         expected = "an instant as 2026-11-24T09:54:00Z"
-        raise SettingsError([Problem("--since", repr(since), "command line", expected)])
-    return Selection(since_ms, reason, topic, limit)
+        raise SettingsError([Problem(option, repr(text), "command line", expected)])
+    return instant_ms
 
 
 @bench_app.command("fold")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import msgspec
+import polars as pl
 import pytest
 from support.installation import Installation
 from support.toys import read_all
@@ -12,6 +13,8 @@ from support.toys import read_all
 from streams.clock import now_ms
 from streams.index.hours import LocalHours
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
+from streams.ops.explain.gather import explain
+from streams.ops.explain.records import Asked
 from tests.support.flow_harness import order, payment
 from tests.support.usual import season
 
@@ -107,6 +110,81 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
     assert await installed.until(went_on)
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
-    assert await vintages(installed) == before, "nothing was learnt twice"
+    assert report.judged["expected"] > 200
+    assert not [each for each in report.not_judged if each.stage == "expected"]
+    # Just after local midnight the factor's hours are among those that a later day learns from.
+    after = await vintages(installed)
+    assert {name: after[name] for name in before} == before, "nothing was learnt twice"
     await installed.command("expect", "PK", "all", today, today, "2", check=1)
+    await every_kind_of_index_is_explained(installed, today)
+    await a_table_of_the_days_is_what_redis_has(installed, tmp_path)
     installed.stop()
+    await a_changed_expectation_is_found(installed)
+
+
+async def every_kind_of_index_is_explained(installed, today):
+    for index, member, window in (
+        ("orders", "all", "5m"),
+        ("category_share_by_sales", "books", "5m"),
+        ("payment_chosen_share", "cod", "5m"),
+        ("digital_share", "all", "5m"),
+        ("demand_index_sales", "books", "5m"),
+        ("payment_index", "all", "5m"),
+        ("mix_shift", "all", "5m"),
+        ("change_day", "all", "1h"),
+        ("sales_net", "all", "day"),
+    ):
+        asked = Asked("PK", index, member, window, day=today if window == "day" else None)
+        explanation = await explain(installed.settings, asked)
+        assert explanation.equal, msgspec.json.encode(explanation)
+    at = (await installed.redis_values("PK"))["@as_of"]
+    arguments = ("explain", "PK", "demand_index_orders", "all", "1h", "--at", at)
+    _, out, _ = await installed.command(*arguments, "--json", check=0)
+    told = msgspec.json.decode(out.splitlines()[-1])
+    assert told["value"]["as_of"] <= at
+    assert 4.0 in {hour["factor"] for hour in told["hours"]}, "the operator's word is named"
+    assert told["recomputed"] == told["published"]
+    _, out, _ = await installed.command(*arguments, check=0)
+    assert "equal to the last digit" in out
+
+
+async def a_table_of_the_days_is_what_redis_has(installed, directory):
+    path, columns = directory / "days.csv", directory / "days.parquet"
+    _, out, _ = await installed.command(
+        "export", "days", "--csv", str(path), "--parquet", str(columns), "--json", check=0
+    )
+    with path.open(newline="") as stream:
+        assert next(stream).startswith("# How to cite: ecindex, edition 1 ")
+        rows = list(csv.DictReader(stream))
+    found = {
+        ":".join(row[name] for name in ("index", "dimension", "member", "day")): row["value"]
+        for row in rows
+        if row["market"] == "PK" and row["value"]
+    }
+    assert found == await installed.redis_values("PK", "days")
+    assert len(found) > 10
+    assert {row["vintage"] for row in rows if row["index"] == "orders"} >= {rows[0]["day"]}
+    assert pl.read_parquet(columns)["value_exact"].to_list() == [r["value"] or None for r in rows]
+    assert msgspec.json.decode(out.splitlines()[-1])["rows"] == len(rows)
+    _, out, _ = await installed.command("export", "values", "--csv", "-", check=0)
+    assert "PK,,5m,demand_index_orders,market,all," in out
+
+
+async def a_changed_expectation_is_found(installed):
+    topic = installed.settings.topics
+    records, _ = await read_all(installed.stack.bootstrap, topic.values, topic.partials_partitions)
+    key = b"PK|demand_index_orders|market|all|24h"
+    record = [each for found in records.values() for each in found if each.key == key][-1]
+    content = msgspec.json.decode(record.value)
+    content["expected"] += 1
+    async with installed.producer() as producer:
+        await producer.send_and_wait(
+            record.topic, msgspec.json.encode(content), key=key, partition=record.partition,
+            headers=list(record.headers),
+        )  # fmt: skip
+    _, out, _ = await installed.command("audit", "--market", "PK", "--json", check=1)
+    differences = msgspec.json.decode(out.splitlines()[-1])["differences"]
+    found = [each for each in differences if each["stage"] == "expected"]
+    assert {each["field"] for each in found} == {"expected"}
+    assert {each["key"] for each in found} == {key.decode()}
+    assert found[0]["found"] == str(content["expected"])

@@ -12,6 +12,8 @@ from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
 from streams.ops.audit.formulas import Expected, day_values, window_values
+from streams.ops.audit.journal_record import JournalRecord, decode_journal
+from streams.ops.audit.judge_expected import ExpectedJudge
 from streams.ops.audit.published import MarketValues
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import JOURNAL, Report
@@ -19,29 +21,6 @@ from streams.ops.audit.slots import GONE, Blind, Calendar
 from streams.ops.audit.sums import Sums
 from streams.publish.journal import version_of
 
-
-class _Revision(msgspec.Struct):
-    cause: str
-    value: Value
-    previous: int | float | None = None
-
-
-class _Record(msgspec.Struct):
-    """Any record of the journal."""
-
-    kind: str
-    market: str
-    as_of: str
-    edition: int
-    part: int
-    parts: int
-    start: str | None = None
-    end: str | None = None
-    values: list[Value] = []
-    revisions: list[_Revision] = []
-
-
-_decode = msgspec.json.Decoder(_Record).decode
 _CUT = "the beginning of the journal is gone"
 
 
@@ -107,9 +86,11 @@ class JournalLog:
         calendar: Calendar,
         blind: Blind,
         report: Report,
+        expected: ExpectedJudge,
     ) -> None:
         self._methodology = methodology
         self._published = published
+        self._expected = expected
         self._finals = finals
         self._calendar = calendar
         self._blind = blind
@@ -125,7 +106,7 @@ class JournalLog:
         """Take the next record in."""
         version = version_of(stored.headers)
         try:
-            record = _decode(stored.value or b"")
+            record = decode_journal(stored.value or b"")
         except msgspec.DecodeError as error:
             self._unreadable(stored, "a journal record", str(error))
             return
@@ -139,19 +120,19 @@ class JournalLog:
             reason = f"journaled under edition {record.edition}"
             self._report.skip(JOURNAL, reason, stored.where)
             return
+        self._expected.take_journal(record, version, stored)
         if record.kind == "minute":
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, stored.where)
         elif record.kind == "vintage":
-            self._report.skip(
-                JOURNAL, "expectations: what the log alone does not hold", stored.where
-            )
+            reason = "vintages: those that values name are judged as `expected`"
+            self._report.skip(JOURNAL, reason, stored.where)
         else:
             reason = "revisions: they say what was published before, which nothing keeps"
             self._report.skip(JOURNAL, reason, stored.where, max(1, len(record.revisions)))
 
-    def _minute(self, record: _Record, version: Fence, where: str) -> None:
+    def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
         last = self._minutes.get(record.market)
         if last is None or version >= last:
             self._minutes[record.market] = version
@@ -160,7 +141,7 @@ class JournalLog:
             if known is None or version >= known.version:
                 self._last[value.key] = _Journaled(version, value, where)
 
-    def _closing(self, record: _Record, where: str) -> None:
+    def _closing(self, record: JournalRecord, where: str) -> None:
         start_ms = parse_instant(record.start or "")
         if start_ms is None or record.market not in self._methodology.markets:
             self._report.differs(JOURNAL, record.market, "start", "an instant", record.start, where)
@@ -185,7 +166,7 @@ class JournalLog:
         self._judge_members(record, slot, wanted, where)
 
     def _judge_members(
-        self, record: _Record, slot: int, wanted: dict[Name, Expected], where: str
+        self, record: JournalRecord, slot: int, wanted: dict[Name, Expected], where: str
     ) -> None:
         """Once its last part came, a closing must have named every member with something in it."""
         key = (record.market, record.kind, slot)

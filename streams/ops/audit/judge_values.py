@@ -6,7 +6,6 @@ from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
 from streams.ops.audit.cuts import Cut
 from streams.ops.audit.published import (
-    NOT_JUDGED,
     Expectations,
     ExpectedValue,
     Held,
@@ -40,7 +39,7 @@ class ValuesJudge:
                 reason = f"published under edition {held.value.edition}"
                 self._report.skip(VALUES, reason, key)
             elif is_measured(held.value.index):
-                self._report.skip(VALUES, NOT_JUDGED, key)
+                continue  # judged with its expectation
             elif held.value.day and self._expectations.blind_day(code, held.value.day):
                 self._report.skip(VALUES, GONE, key)
             else:

@@ -34,6 +34,8 @@ class FenceContent(msgspec.Struct):
     days_until: int
     horizon: int
     live: bool = False
+    first: dict[str, int] = {}
+    """Per input topic: where its log begins to cover."""
 
 
 class Held(NamedTuple):
@@ -42,6 +44,8 @@ class Held(NamedTuple):
     version: Fence
     value: Value | None
     where: str
+    written_ms: int = 0
+    """Timestamp of its record."""
 
 
 @dataclass(slots=True)
@@ -84,7 +88,7 @@ class ValuesLog:
         if value is not None and value.key != text:
             self._unreadable(stored, f"a value of {text}", f"one of {value.key}")
             return
-        held = Held(version, value, stored.where)
+        held = Held(version, value, stored.where, stored.timestamp_ms)
         known = market.values.get(text)
         if market.version is None or version > market.version:
             market.unfinished[text] = held
@@ -121,7 +125,7 @@ def is_measured(index: str) -> bool:
     return index in MEASURED
 
 
-NOT_JUDGED = "measured against an expectation, which the log alone does not hold"
+NOT_JUDGED = "measured against an expectation: judged as `expected` where `ecindex.values` has it"
 
 
 class ExpectedValue(NamedTuple):

@@ -73,6 +73,13 @@ class Logs:
         ends = await self._consumer.end_offsets(tps)
         return {tp: Extent(begins[tp], ends[tp]) for tp in tps}
 
+    async def since(self, tp: TopicPartition, instant_ms: int) -> Extent:
+        """Extent from the first record stamped at ``instant_ms`` or later."""
+        extent = (await self.extents_of([tp]))[tp]
+        found = (await self._consumer.offsets_for_times({tp: max(0, instant_ms)}))[tp]
+        begin = extent.end if found is None else max(extent.begin, found.offset)
+        return Extent(min(begin, extent.end), extent.end)
+
     async def read(self, tp: TopicPartition, extent: Extent) -> AsyncIterator[list[Stored]]:
         """Yield the records of ``extent`` in batches."""
         if extent.begin >= extent.end:

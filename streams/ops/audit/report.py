@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 
 DIFFERENCES_KEPT = 1_000
 
-CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, REDIS, ASIDE, PROGRESS = (
+CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, ASIDE, PROGRESS = (
     "checkpoint",
     "partials",
     "merged",
     "values",
     "journal",
+    "expected",
     "redis",
     "set_aside",
     "progress",
 )
-STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, REDIS, ASIDE, PROGRESS)
+STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, ASIDE, PROGRESS)
 """What is compared, in the order of the data's way: the first that differs is where it began."""
 
 _REFOLD = (
@@ -35,6 +36,8 @@ ACTS = {
     f"value that is open again; for a closed day {_REFOLD}",
     JOURNAL: "the analyst: trust the recomputation, which is printed here; the operator: find who "
     "else writes to the journal",
+    EXPECTED: "the analyst: trust what is printed here as expected, it follows from the journal; the "
+    "operator: find who else writes to the values, `ecindex explain` shows one step by step",
     REDIS: "the operator: nothing is lost, Redis is rewritten within 30 s while its owner runs; if "
     "it stays, restart the worker that owns the market",
     ASIDE: "the operator: a record was neither counted nor set aside, or both; keep the topics and "

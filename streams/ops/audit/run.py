@@ -21,6 +21,7 @@ from streams.index.methodology import Methodology
 from streams.ops.audit.batch import SourceBatch
 from streams.ops.audit.cuts import Cut, PartialsLog
 from streams.ops.audit.journal_view import JournalLog
+from streams.ops.audit.judge_expected import ExpectedJudge
 from streams.ops.audit.judge_values import ValuesJudge
 from streams.ops.audit.merged import MergedLog
 from streams.ops.audit.published import Expectations, MarketValues
@@ -210,9 +211,11 @@ class _Auditor:
 
     async def _read_journal(self, settled: Settled) -> None:
         topic = self._settings.topics.journal
+        expected = ExpectedJudge(self._methodology, settled.values, self._report)
+        await self._read_history(expected)
         log = JournalLog(
             self._methodology, settled.values, self._replay.finals, self._calendar, self._blind,
-            self._report,
+            self._report, expected,
         )  # fmt: skip
         cut: set[str] = set()
         for tp, extent in (await self._extents(topic)).items():
@@ -223,6 +226,24 @@ class _Auditor:
                 for stored in batch:
                     log.apply(stored)
         log.finish(frozenset(cut))
+        expected.judge()
+        orders, payments = self._inputs
+        expected.judge_vintages(
+            self._replay.finals.hours, (orders, payments), self._blind.before_ms()
+        )
+
+    async def _read_history(self, expected: ExpectedJudge) -> None:
+        topics = self._settings.topics
+        for topic, take in (
+            (topics.history, expected.take_history),
+            (topics.shifts, expected.shifts.take),
+        ):
+            if not self._counts.get(topic):
+                continue  # an installation from before there were expectations
+            for tp, extent in (await self._extents(topic)).items():
+                async for batch in self._read(tp, extent):
+                    for stored in batch:
+                        take(stored)
 
     # -- what the log says -----------------------------------------------------------------------
 

@@ -1,0 +1,62 @@
+"""What the operator had said at an instant: the factors in ``ecindex.history`` and methodology.toml."""
+
+from __future__ import annotations
+
+from streams.flow.history import HistoryBook
+from streams.index.demand import SCALE
+from streams.index.history import FACTOR_KIND, HistoryError, parse_key
+from streams.index.hours import LocalHours
+from streams.index.learning import Factor
+from streams.index.methodology import Market
+
+HEARD_WITHIN_MS = 5_000
+"""A worker has heard a factor so long after it was said, as a rule much sooner."""
+
+
+class SaidFactors:
+    """The factors of one market. Records are to be taken in in the order of the topic."""
+
+    def __init__(self, market: Market) -> None:
+        self._code = market.code
+        hours = LocalHours(market.time_zone)
+        self._events = [
+            Factor(
+                (event.dimension, event.member),
+                hours.hours_of(event.first).start,
+                hours.hours_of(event.end).start,
+                None if event.factor is None else round(event.factor * SCALE),
+            )
+            for event in market.events
+        ]
+        self._records: list[tuple[int, bytes, bytes | None]] = []
+        self._cached: dict[int, list[Factor]] = {}
+
+    def take(self, key: bytes | None, value: bytes | None, stamp_ms: int) -> None:
+        """Take a record of the topic in; those of other markets and kinds are passed over."""
+        try:
+            parsed = parse_key(key or b"")
+        except HistoryError:
+            return
+        if parsed == (self._code, FACTOR_KIND):
+            self._records.append((stamp_ms, key or b"", value))
+            self._cached.clear()
+
+    def at(self, until_ms: int) -> list[Factor]:
+        """What had been said until then, the last word last; methodology.toml first."""
+        count = sum(stamp_ms <= until_ms for stamp_ms, _, _ in self._records)
+        found = self._cached.get(count)
+        if found is None:
+            book = HistoryBook([self._code])
+            for stamp_ms, key, value in self._records:
+                if stamp_ms <= until_ms:
+                    book.apply(key, value)
+            found = self._cached[count] = [*self._events, *book.markets[self._code].said()]
+        return found
+
+    def candidates(self, written_ms: int) -> list[list[Factor]]:
+        """What whoever wrote a record then may have known, the likeliest first."""
+        found = [self.at(written_ms)]
+        before = self.at(written_ms - HEARD_WITHIN_MS)
+        if before != found[0]:
+            found.append(before)
+        return found

@@ -1,0 +1,119 @@
+"""A value -> the span that it is about, and what else has to be read to explain it. No IO."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from streams.index.changes import AGO_DAYS, HOURS, hours_before
+from streams.index.hours import LocalHours
+from streams.index.indices import ALL, MARKET, METHOD
+from streams.index.instants import parse_instant
+from streams.index.measured import DEMAND
+from streams.index.methodology import Market
+from streams.index.panes import day_number
+from streams.index.spans import hours_of_span
+from streams.index.values import WINDOWS_MS, Value
+
+Series = tuple[str, str, str]
+"""(dimension, member, measure) of a vintage."""
+
+_MEASURE = {
+    "orders": "orders",
+    "units": "units",
+    "sales": "sales",
+    "payments": "payments",
+    "amount": "amount",
+    "category_share_by_orders": "orders",
+    "category_share_by_sales": "sales",
+    "payment_share_by_count": "payments",
+    "payment_share_by_amount": "amount",
+    "payment_chosen_share": "orders",
+    "payment_failure_ratio": "failed",
+    "digital_share": "payments",
+    "basket_sales": "sales",
+    "basket_units": "units",
+    "mix_shift": "payments",
+    **{name: counted for counted, name in DEMAND.items()},
+}
+"""Index -> the measure whose expectation stands in its values."""
+_COUNTED = {**{name: counted for counted, name in DEMAND.items()}, "mix_shift": "payments"}
+
+
+class Span(NamedTuple):
+    """``[start_ms, end_ms)`` of a window or day, and where in it the log begins to cover it."""
+
+    start_ms: int
+    end_ms: int
+    covered_from_ms: int
+
+
+class Wanted(NamedTuple):
+    """What the journal is searched for."""
+
+    key: str
+    days: frozenset[int]
+    """Local days whose vintages make the expectation."""
+    series: frozenset[Series]
+    closing: tuple[str, str, str]
+    """(index, dimension, member) of the value in hour and day closings."""
+    hours: frozenset[int]
+    day_start_ms: int | None = None
+
+
+def span_of(value: Value, hours: LocalHours) -> Span:
+    """Span of a value, from its record alone."""
+    end_ms = parse_instant(value.as_of)
+    assert end_ms is not None  # a record of ours: the contract's form
+    if value.day is not None:
+        start_ms = hours.local_days.start_ms(day_number(value.day))
+        return Span(start_ms, end_ms, start_ms)
+    length_ms = WINDOWS_MS[value.window]
+    if value.index in AGO_DAYS:  # whole hours, ending at the last whole one
+        return Span(end_ms - length_ms, end_ms, end_ms - length_ms)
+    return Span(end_ms - length_ms, end_ms, end_ms - round(value.covered * length_ms))
+
+
+def series_of(value: Value, market: Market) -> tuple[Series, ...]:
+    """Series whose sum is what the value's ``expected`` says; none where it has no expectation."""
+    measure = _MEASURE.get(value.index)
+    if measure is None or value.expected is None:
+        return ()
+    if value.index == "digital_share":
+        return tuple((METHOD, each, measure) for each in market.methods if each in market.digital)
+    return ((value.dimension, value.member, measure),)
+
+
+def methods_of(market: Market) -> tuple[Series, ...]:
+    """Series of the mix of payments."""
+    return tuple((METHOD, each, "payments") for each in market.methods)
+
+
+def noise_series(value: Value, market: Market) -> Series:
+    """Series whose noise the band of a value has."""
+    if value.index == "digital_share":
+        return (MARKET, ALL, "payments")
+    return series_of(value, market)[0]
+
+
+def wanted_of(value: Value, market: Market, hours: LocalHours) -> Wanted:
+    """What to look for in the journal."""
+    span = span_of(value, hours)
+    own = set(hours_of_span(span.start_ms, span.end_ms))
+    closing = (_COUNTED.get(value.index, value.index), value.dimension, value.member)
+    if value.index in AGO_DAYS:
+        last, before = hours_before(hours, span.end_ms, HOURS[value.window], AGO_DAYS[value.index])
+        own = {*last, *before}
+        closing = ("orders", value.dimension, value.member)
+    series: set[Series] = set()
+    if value.expected is not None:
+        series = {*series_of(value, market), noise_series(value, market)}
+    if value.index == "mix_shift":
+        series.update(methods_of(market))
+    return Wanted(
+        key=value.key,
+        days=frozenset(hours.day_of_hour(hour_ms) for hour_ms in own),
+        series=frozenset(series),
+        closing=closing,
+        hours=frozenset(own),
+        day_start_ms=None if value.day is None else span.start_ms,
+    )

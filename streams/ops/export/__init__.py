@@ -1,0 +1,1 @@
+"""``ecindex export``: what is published, as a table for analysts. ``rows`` is pure, ``files`` writes."""

@@ -1,0 +1,210 @@
+"""The audit's stage `expected`: silent about what was published, loud about what was changed."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from support.explained import MIDNIGHT, Market, hours_of_the_log, journal, stored, values_log
+from support.flow_harness import METHODOLOGY
+
+from streams.flow.state import NEVER_MS
+from streams.index.history import SaidFactor, factor_record
+from streams.index.learning import WHOLE
+from streams.index.panes import HOUR_MS, rfc3339
+from streams.ops.audit.journal_record import decode_journal
+from streams.ops.audit.judge_expected import ExpectedJudge
+from streams.ops.audit.reading import Stored
+from streams.ops.audit.report import EXPECTED, Report
+from streams.ops.explain.factors import HEARD_WITHIN_MS, SaidFactors
+from streams.publish.journal import VALUES_TOPIC, version_of
+
+EID = SaidFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
+
+
+@pytest.fixture(scope="module")
+def market():
+    opened = MIDNIGHT - 26 * HOUR_MS
+    found = Market(rate=40.0, seeded_until=opened)
+    found.say(*factor_record(EID))
+    found.open(opened, 26 * 60 + 12)
+    return found
+
+
+@pytest.fixture(scope="module")
+def records(market):
+    return stored(market.flow)
+
+
+def said(stamp_ms):
+    key, value = factor_record(EID)
+    return key, value, stamp_ms
+
+
+def judged(records, *, factor_ms=0, change=None):
+    """Report of the stage; ``change``: (part of a key, fields) of a stored value."""
+    if change is not None:
+        records = [changed(each, *change) for each in records]
+    report = Report()
+    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
+    factors = judge._factors["PK"]
+    factors.take(*said(factor_ms))
+    for each in journal(records):
+        judge.take_journal(decode_journal(each.value), version_of(each.headers), each)
+    judge.judge()
+    return report
+
+
+def changed(record, part, fields):
+    if record.topic != VALUES_TOPIC or part not in record.key or record.value is None:
+        return record
+    content = msgspec.json.decode(record.value) | fields
+    return record._replace(value=msgspec.json.encode(content))
+
+
+def test_every_published_expectation_is_what_the_journal_says(records):
+    report = judged(records)
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged[EXPECTED] > 700
+    reasons = [each.reason for each in report.not_judged]
+    assert reasons == [], "nothing was cut off here"
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "names"),
+    [
+        (b"|orders|market|all|5m", {"expected": 1.25}, {"expected"}),
+        (b"|demand_index_sales|category|books|1h", {"expected": 1.25}, {"expected"}),
+        (b"|demand_index_sales|category|books|1h", {"value": 99.5}, {"value"}),
+        (b"|payment_index|market|all|24h", {"lower": 0.0}, {"lower"}),
+        (b"|mix_shift|market|all|1h", {"value": 0.0}, {"value"}),
+        (b"|change_day|market|all|1h", {"value": 0.0}, {"value"}),
+        (b"|sales|market|all|day|2026-11-23", {"upper": 1.0}, {"upper"}),
+        (b"|demand_index_orders|market|all|1h", {"vintage": "2026-11-23"}, {"expected"}),
+        (b"|demand_index_orders|market|all|1h", {"status": "warming"}, {"status"}),
+    ],
+)
+def test_a_changed_field_is_found(records, part, fields, names):
+    report = judged(records, change=(part, fields))
+    assert names <= {each.field for each in report.differences}
+    assert {each.stage for each in report.differences} == {EXPECTED}
+    assert all(part.decode() in each.key for each in report.differences)
+    assert all("ecindex explain" in each.act for each in report.differences)
+
+
+def test_a_factor_said_after_a_value_was_written_is_not_in_it(records):
+    last_ms = records[-1].timestamp_ms
+    assert judged(records, factor_ms=last_ms).equal
+    assert not judged(records, factor_ms=last_ms + 1).equal
+
+
+def test_a_worker_may_not_have_heard_a_factor_yet():
+    factors = SaidFactors(METHODOLOGY.markets["PK"])
+    factors.take(*said(100_000))
+    assert [len(each) for each in factors.candidates(99_999)] == [0]
+    assert [len(each) for each in factors.candidates(100_000)] == [1, 0]
+    assert [len(each) for each in factors.candidates(100_000 + HEARD_WITHIN_MS)] == [1]
+    factors.take(EID.key, None, 200_000)  # taken back
+    assert [len(each) for each in factors.candidates(200_000)] == [0, 1]
+    factors.take(b"PK|hour|x|s", b"{}", 0)
+    factors.take(b"nonsense", b"{}", 0)
+    assert factors.at(100_000) == [EID.as_factor()]
+
+
+@pytest.fixture(scope="module")
+def learnt():
+    """Three days observed: their hours beat the seed's in the vintage of the day after tomorrow."""
+    opened = MIDNIGHT - 3 * 24 * HOUR_MS
+    found = Market(rate=20.0, seeded_until=opened)
+    found.open(opened, 3 * 24 * 60 + 30)
+    found.open(MIDNIGHT + HOUR_MS // 2, 23 * 60 + 45)
+    return found, stored(found.flow), hours_of_the_log(found.flow)
+
+
+def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms=NEVER_MS):
+    market, records, counted = learnt
+    report = Report()
+    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
+    for key, value in market.said:
+        judge.take_history(Stored("history", 0, 0, key, value, (), said_ms, 0))
+    for each in journal(records):
+        record = decode_journal(each.value)
+        if record.kind == "vintage" and change is not None:
+            change(record.series)
+        judge.take_journal(record, version_of(each.headers), each)
+    if shift is not None:
+        judge.shifts.take(Stored("shifts", 0, 0, b"k", msgspec.json.encode(shift), (), 0, 0))
+    judge.judge_vintages(counted if hours is None else hours, ("orders", "payments"), blind_ms)
+    return report
+
+
+def test_a_vintage_is_learnt_again_from_log_and_seed(learnt):
+    report = relearnt(learnt)
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged[EXPECTED] > 40
+    assert report.not_judged == []
+
+
+def test_a_changed_vintage_hour_or_band_is_found(learnt):
+    def one_more(series):
+        series[0].expected[5] += 1
+
+    def wider(series):
+        series[0].noise_day += 1
+
+    def one_less(series):
+        del series[-1]
+
+    for change, field in ((one_more, "hour 5"), (wider, "noise_day"), (one_less, "orders")):
+        report = relearnt(learnt, change=change)
+        assert not report.equal
+        assert all(field in each.field or change is one_less for each in report.differences)
+
+
+def test_an_hour_of_the_log_that_was_not_learnt_is_found(learnt):
+    _, _, counted = learnt
+    at = ("PK", MIDNIGHT - 60 * HOUR_MS)
+    hours = {**counted, at: {**counted[at], "orders": counted[at]["orders"] + 5}}
+    report = relearnt(learnt, hours=hours)
+    assert any(each.field.startswith("market all orders") for each in report.differences)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (
+            {"shift": {"market": "PK", "event": "page", "at": rfc3339(0)}},
+            "a shift in the six weeks",
+        ),
+        ({"shift": {"market": "PK", "event": "end", "at": rfc3339(MIDNIGHT)}}, "a shift in the"),
+        ({"shift": {"of": "nobody"}}, "a shift in the six weeks"),
+        ({"blind_ms": MIDNIGHT}, "the beginning of the log is gone"),
+    ],
+)
+def test_what_cannot_be_learnt_again_is_said(learnt, how, reason):
+    report = relearnt(learnt, **how)
+    assert report.equal
+    assert report.judged[EXPECTED] == 0
+    assert {each.reason.startswith(reason) for each in report.not_judged} == {True}
+
+
+def test_shifts_of_others_or_over_before_do_not_count(learnt):
+    for shift in (
+        {"market": "BD", "event": "page", "at": rfc3339(0)},
+        {"market": "PK", "event": "end", "at": rfc3339(0)},
+    ):
+        assert relearnt(learnt, shift=shift).judged[EXPECTED] > 40
+
+
+def test_seeds_said_again_since_may_hide_what_stood_before(learnt):
+    _, records, _ = learnt
+    later_ms = records[-1].timestamp_ms + 1
+    assert relearnt(learnt, said_ms=later_ms).equal, "the same seed again: the same vintage"
+
+    def one_more(series):
+        series[0].expected[5] += 1
+
+    report = relearnt(learnt, said_ms=later_ms, change=one_more)
+    assert report.equal
+    assert {each.reason.split(":")[0] for each in report.not_judged} == {
+        "seeds or factors were said since"
+    }
