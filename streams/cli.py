@@ -646,7 +646,7 @@ def run_demo(
     ] = None,
     rate: Annotated[
         float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
-    ] = 50.0,
+    ] = 100.0,
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")] = 1,
     inputs: InputPartitions = 8,
     keep: Annotated[
@@ -660,7 +660,11 @@ def run_demo(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show it all on this machine: Kafka, Redis, workers, simulated shops, a planted shift."""
+    """Show it all on this machine: Kafka, Redis, workers, simulated shops with six weeks of history.
+
+    Announces a jump and an outage, plants them after five minutes, and tells when they are found, what
+    explains them, and when they are over: 16 minutes, or up to 7 more.
+    """
     from rich.console import Console
 
     from streams.ops.progress import rich_progress
@@ -757,8 +761,22 @@ def simulate(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     backfill: Annotated[
         str | None,
-        typer.Option("--backfill", metavar="DURATION", help="First send this much history."),
+        typer.Option(
+            "--backfill",
+            metavar="DURATION",
+            help="First send this much history; not with --seed-history to workers that already read.",
+        ),
     ] = None,
+    seed_history: Annotated[
+        int,
+        typer.Option(
+            "--seed-history",
+            min=0,
+            max=52,
+            metavar="WEEKS",
+            help="First tell the index what these shops sold in the hours of so many weeks.",
+        ),
+    ] = 0,
     markets: Annotated[
         str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
     ] = None,
@@ -821,6 +839,7 @@ def simulate(
                 Planted(tuple(shift or ()), tuple(outage or ())),
                 backfill_s=backfill_s,
                 for_s=for_s,
+                seed_weeks=seed_history,
             )
         )
     if as_json:

@@ -187,7 +187,7 @@ class MarketShifts:
     def statuses(self) -> list[SeriesStatus]:
         """Direction and evidence of every series, live."""
         if self._shown is None:
-            self._shown = self.watch.statuses()
+            self._shown = self.watch.statuses(self._sums)
         return self._shown
 
     def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:

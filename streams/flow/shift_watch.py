@@ -62,6 +62,10 @@ Sums = Callable[[int, int], Sequence[tuple[int, int]]]
 """(first minute, minute after the last) -> (events, millionths expected) of each series."""
 
 
+Contributors = dict[str, tuple[Contributor, ...]]
+"""By dimension, those with the largest difference first."""
+
+
 class FoundShift(msgspec.Struct, frozen=True):
     """A shift found or its end, as it is published. Instants are minutes since the epoch."""
 
@@ -76,7 +80,7 @@ class FoundShift(msgspec.Struct, frozen=True):
     at: int
     evidence_ratio: float
     interval: RatioInterval
-    contributors: dict[str, tuple[Contributor, ...]] = {}
+    contributors: Contributors = {}
 
 
 class ActiveShift(msgspec.Struct, frozen=True):
@@ -89,7 +93,11 @@ class ActiveShift(msgspec.Struct, frozen=True):
     clock: str
     start: int
     found_at: int
+    evidence_ratio: float
+    """When it was found; later evidence is about its end."""
     interval: RatioInterval
+    contributors: Contributors = {}
+    """From its start until it was found."""
 
 
 class SeriesStatus(NamedTuple):
@@ -137,6 +145,8 @@ class ShiftWatch:
         """Of the last minute that was applied or tried."""
         self._told: dict[int, tuple[int, bool]] = {}
         """Of each series: number of the last shift told as live, and whether its end was."""
+        self._why: dict[int, tuple[tuple[int, int], Contributors]] = {}
+        """Of each active shift: its minutes until it was found, and who contributed to them."""
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -189,19 +199,42 @@ class ShiftWatch:
         news = [(at, event) for at, event in events if self._is_news(at, event)]
         return self._found(news, LIVE, sums)
 
-    def statuses(self) -> list[SeriesStatus]:
+    def statuses(self, sums: Sums) -> list[SeriesStatus]:
         """Direction and evidence of every series, live."""
         return [
             SeriesStatus(
                 series,
                 detector.evidence_ratio(state, rules),
-                _active(series, state, noise),
+                self._active(at, state, noise, sums),
                 expected is None,
             )
-            for series, state, rules, expected, noise in zip(
-                self.series, self._live, self.rules, *self._usual, strict=True
+            for at, (series, state, rules, expected, noise) in enumerate(
+                zip(self.series, self._live, self.rules, *self._usual, strict=True)
             )
         ]
+
+    def _active(self, at: int, state: ShiftState, noise: float, sums: Sums) -> ActiveShift | None:
+        shift = state.open
+        if shift is None:
+            self._why.pop(at, None)
+            return None
+        minutes = (shift.start, shift.paged_at)
+        known = self._why.get(at)
+        if known is None or known[0] != minutes:
+            known = self._why[at] = minutes, self._contributors(*minutes, shift.direction, sums)
+        series = self.series[at]
+        return ActiveShift(
+            dimension=series.dimension,
+            member=series.member,
+            number=state.pages,
+            direction=shift.direction,
+            clock=shift.clock,
+            start=shift.start,
+            found_at=shift.paged_at,
+            evidence_ratio=shift.evidence,
+            interval=shift.interval(noise),
+            contributors=known[1],
+        )
 
     def _advance(
         self, states: list[ShiftState], minute: WatchedMinute
@@ -252,35 +285,19 @@ class ShiftWatch:
             at=event.at,
             evidence_ratio=event.evidence_ratio,
             interval=event.interval,
-            contributors=self._contributors(event, sums) if event.kind == "page" else {},
+            contributors=self._contributors(event.start, event.at, event.direction, sums)
+            if event.kind == "page"
+            else {},
         )
 
-    def _contributors(self, event: ShiftEvent, sums: Sums) -> dict[str, tuple[Contributor, ...]]:
+    def _contributors(self, start: int, until: int, direction: int, sums: Sums) -> Contributors:
         by_dimension: dict[str, dict[str, tuple[int, float]]] = {}
-        for series, (observed, expected) in zip(
-            self.series, sums(event.start, event.at), strict=True
-        ):
+        for series, (observed, expected) in zip(self.series, sums(start, until), strict=True):
             if series.dimension != MARKET:
                 members = by_dimension.setdefault(series.dimension, {})
                 members[series.member] = (observed, expected / MICRO)
         found = {
-            dimension: contributors(members, event.direction)
+            dimension: contributors(members, direction)
             for dimension, members in by_dimension.items()
         }
         return {dimension: most for dimension, most in found.items() if most}
-
-
-def _active(series: WatchedSeries, state: ShiftState, noise: float) -> ActiveShift | None:
-    shift = state.open
-    if shift is None:
-        return None
-    return ActiveShift(
-        dimension=series.dimension,
-        member=series.member,
-        number=state.pages,
-        direction=shift.direction,
-        clock=shift.clock,
-        start=shift.start,
-        found_at=shift.paged_at,
-        interval=shift.interval(noise),
-    )

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.flow.history import MarketHistory, Seed
 from streams.flow.ledger import Ledger
@@ -25,6 +27,7 @@ from streams.index.learning import (
     WHOLE,
     Factor,
     Relevel,
+    Scope,
     Shifted,
     factor_at,
     lessons,
@@ -46,6 +49,8 @@ _SHAPED_HOURS_MAX = 8
 """Hours whose minutes are kept: the edges of the windows lie in three or four."""
 
 
+_NO_PLACES = np.zeros(0, dtype=np.int64)
+_measures = attrgetter(*MEASURES)
 _ALONE = Columns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
@@ -80,6 +85,8 @@ class MarketUsual:
             for event in market.events
         ]
         """Factors of methodology.toml; what was said since counts more."""
+        self._placed: tuple[tuple[Scope, ...], NDArray[np.int64]] = ((), _NO_PLACES)
+        self._seeded_hours: dict[tuple[int, int], Vector] = {}
         self._width = ledger.layout.live_width
         self._history_seen = 0
         self._tried_until: int | None = None
@@ -103,6 +110,7 @@ class MarketUsual:
         if self.history.version == self._history_seen:
             return False
         self._history_seen = self.history.version
+        self._seeded_hours.clear()
         self._forget_reads()
         return True
 
@@ -120,6 +128,7 @@ class MarketUsual:
             missed = max(self._tried_until + 1, today - KEPT_DAYS)
             first = min(missed, first) if again else missed
         found = [held for day in range(first, newest + 1) if (held := self._learn(observed, day))]
+        self._seeded_hours.clear()
         if newest >= first:
             self._tried_until = max(newest, self._tried_until or newest)
         self._expire(today - KEPT_DAYS)
@@ -179,7 +188,7 @@ class MarketUsual:
         for at, hour_ms in enumerate(hours[: max(starts)]):
             seed = self.history.seed_of(hour_ms)
             if seed is not None:
-                self._seeded(seed, hour_ms, counts[at])
+                counts[at] = self._seeded(seed, hour_ms)
                 if id(seed) not in given:
                     given[id(seed)] = self._given(seed)
                 known[at] = given[id(seed)]
@@ -194,13 +203,30 @@ class MarketUsual:
             known[start:, own] = 1.0
         return counts, known
 
-    def _seeded(self, seed: Seed, hour_ms: int, counts: Vector) -> None:
-        for scope, row in seed.hours.get(hour_ms, {}).items():
-            for measure in MEASURES:
-                at = self.table.at.get((scope, measure))
-                value = getattr(row, measure)
-                if at is not None and value is not None:
-                    counts[at] = float(value)
+    def _seeded(self, seed: Seed, hour_ms: int) -> Vector:
+        """What a seed counted in an hour; read once for all vintages learnt together."""
+        key = (id(seed), hour_ms)
+        counts = self._seeded_hours.get(key)
+        if counts is None:
+            rows = seed.hours.get(hour_ms, {})
+            told = [part for row in rows.values() for part in _measures(row)]
+            values = np.array(told, dtype=np.float64)  # None becomes nan
+            counts = np.zeros(len(self.table.series) + 1)
+            counts[self._places(tuple(rows))] = np.where(np.isnan(values), 0.0, values)
+            counts = self._seeded_hours[key] = counts[:-1]
+        return counts
+
+    def _places(self, scopes: tuple[Scope, ...]) -> NDArray[np.int64]:
+        """Series of the measures of each scope, one after another; past the last: of none."""
+        if self._placed[0] != scopes:  # an hour has the rows of the hour before
+            none = len(self.table.series)
+            found = [
+                self.table.at.get((scope, measure), none)
+                for scope in scopes
+                for measure in MEASURES
+            ]
+            self._placed = scopes, np.array(found, dtype=np.int64)
+        return self._placed[1]
 
     def _given(self, seed: Seed) -> list[float]:
         return [float((each.scope[0], each.measure) in seed.given) for each in self.table.series]

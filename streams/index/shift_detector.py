@@ -54,6 +54,8 @@ class OpenShift(msgspec.Struct):
     observed: int = 0
     expected: int = 0
     """Since its start, the expected in millionths."""
+    evidence: float = 0.0
+    """What it was paged on, in units of what pages."""
 
     def interval(self, noise: float) -> RatioInterval:
         """How large it has been from its start on."""
@@ -249,6 +251,7 @@ def _page_if_due(
         _end_edge(design, direction, interval.ratio, noise),
         observed=round(interval.observed),
         expected=max(1, round(interval.expected * MICRO)),
+        evidence=evidence,
     )
     # The other direction begins anew at once: a stop after a jump is another shift.
     state.silent_until[direction] = at + rules.silence_minutes

@@ -6,18 +6,23 @@ the log before the workers read: they would show an empty minute as the first li
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import psutil
 from rich.console import Console
 
 from streams import clock
-from streams.ops.demo_plan import DemoOptions
+from streams.ops.demo_plan import SEED_WEEKS, DemoOptions
 from streams.ops.progress import ProgressFunction
 from streams.ops.signals import stop_signals
 from streams.ops.simulate_profile import load_profile
 from streams.ops.up import LocalIndex, UpOptions, local_index, race
 from streams.settings import Settings, load_methodology
+
+if TYPE_CHECKING:
+    from streams.ops.simulate_history import SimulatedSeed
 
 
 async def demo(
@@ -42,23 +47,35 @@ async def demo(
 
     with stop_signals() as stopped:
         async with local_index(settings, up, tell=tell, progress=progress) as index:
-            await race(stopped.wait(), index.watch(), _start(index, say))
+            seeds: dict[str, SimulatedSeed] = {}
+
+            def draw() -> None:
+                from streams.ops.simulate_history import Hours, simulated_seeds  # noqa: PLC0415 - numpy
+
+                hours = Hours.before(clock.now_ms(), SEED_WEEKS)
+                shops = options.shops(profile)
+                seeds.update(simulated_seeds(profile, shops, methodology.markets, hours))
+
+            await race(stopped.wait(), index.watch(), _start(index, say, draw))
             if stopped.is_set():
                 return "[]"
             from streams.ops.demo_show import DemoShow  # noqa: PLC0415 - imported while Kafka started
 
-            show = DemoShow(index, methodology, profile, options, console, tell=tell, say=say)
+            show = DemoShow(
+                index, methodology, profile, options, console, seeds, tell=tell, say=say
+            )
             await race(index.watch(), show.run(stopped))
             tell("stopping")
         return show.snapshots()
 
 
-async def _start(index: LocalIndex, say: Callable[[str], None]) -> None:
+async def _start(index: LocalIndex, say: Callable[[str], None], draw: Callable[[], None]) -> None:
+    """Start the servers; ``draw`` what is needed later while they come up."""
     await index.launch()
     say("Kafka, Redis and the workers are starting")
     from streams.ops import demo_show  # noqa: F401, PLC0415 - numpy and Redis' client take a while
 
-    await index.await_servers()
+    await asyncio.gather(index.await_servers(), asyncio.to_thread(draw))
     say("Kafka and Redis answer")
     await index.create_topics(only_inputs=True)
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import redis.exceptions
 from redis import Redis
 from rich.console import Console
 
 from streams import clock
+from streams.board.shifts import Shift
 from streams.index.methodology import Methodology
-from streams.ops.demo_plan import DemoOptions, Plan, make_plan
+from streams.ops.demo_plan import SEED_WEEKS, DemoOptions, Plan, make_plan
+from streams.ops.demo_story import Story
 from streams.ops.demo_view import Screen
 from streams.ops.errors import OperationError
-from streams.ops.market_views import MarketView, State, connect, read_markets
+from streams.ops.market_views import MarketView, State, connect, read_markets, read_shifts
+from streams.ops.seeding import seed_simulated
 from streams.ops.show_command import redis_prefix
+from streams.ops.simulate_history import SimulatedSeed
 from streams.ops.simulate_profile import Profile
 from streams.ops.simulate_run import Span, simulate
 from streams.ops.up import LocalIndex, race
 
-BACKFILL_MS = 6 * 60_000
-"""History sent first: the 1m and 5m windows are covered at once."""
+BACKFILL_MS = 330_000
+"""Events sent first: the 1m and 5m windows are covered at once."""
+OPEN_MS = 600_000
+"""The shops were open before, so cash on delivery comes in from the first minute on."""
 LIVE_DEADLINE_MS = 180_000
 WAITING_POLL_S = 0.1
 SHOWING_POLL_S = 1.0
@@ -37,6 +44,7 @@ class DemoShow:
         profile: Profile,
         options: DemoOptions,
         console: Console,
+        seeds: Mapping[str, SimulatedSeed],
         *,
         tell: Callable[[str], None],
         say: Callable[[str], None],
@@ -46,6 +54,7 @@ class DemoShow:
         self._profile = profile
         self._options = options
         self._console = console
+        self._seeds = seeds
         self._currencies = {code: each.currency for code, each in methodology.markets.items()}
         self._tell = tell
         self._say = say
@@ -58,8 +67,8 @@ class DemoShow:
         duration_ms = None if for_s is None else round(for_s * 1000)
         plan = make_plan(self._profile, self._options.markets, start_ms, duration_ms)
         self._tell(self._index.summary())
-        for line in plan.announcement(start_ms):
-            self._tell(f"will be planted: {line}")
+        for line in plan.opening(start_ms):
+            self._tell(line)
         await race(
             self._simulate(plan, start_ms),
             self._show(plan, duration_ms, stopped),
@@ -72,17 +81,23 @@ class DemoShow:
 
     async def _simulate(self, plan: Plan, start_ms: int) -> None:
         options = self._options.shops(self._profile, plan)
+        seeding = asyncio.create_task(self._seed())
         await simulate(
             self._settings,
             self._profile,
             options,
-            Span(start_ms, BACKFILL_MS),
+            Span(start_ms, BACKFILL_MS, open_ms=OPEN_MS),
             asyncio.Event(),
-            on_history=self._open_to_workers,
+            on_history=partial(self._open_to_workers, seeding),
         )
 
-    async def _open_to_workers(self) -> None:
-        self._say(f"{BACKFILL_MS // 60_000} minutes of history are in the log")
+    async def _seed(self) -> None:
+        seeded = await seed_simulated(self._settings, self._seeds)
+        self._say(f"{SEED_WEEKS} weeks of hours are in the log, for {len(seeded)} markets")
+
+    async def _open_to_workers(self, seeding: asyncio.Task[None]) -> None:
+        self._say(f"{BACKFILL_MS / 60_000:g} minutes of events are in the log")
+        await seeding
         await self._index.create_topics()
         self._say("all topics are there")
 
@@ -91,9 +106,12 @@ class DemoShow:
         with connect(self._settings.redis.url) as client:
             await self._await_live(client, markets, stopped)
             end_ms = None if duration_ms is None else clock.monotonic_ms() + duration_ms
+            story = Story(plan)
             with Screen(self._console, plan, self._currencies) as screen:
                 while not stopped.is_set() and (end_ms is None or clock.monotonic_ms() < end_ms):
                     screen.update(await self._read(client, markets), clock.now_ms())
+                    shifts = await self._read_shifts(client, markets)
+                    screen.say(story.news(shifts, clock.now_ms()))
                     await _pause(stopped, SHOWING_POLL_S)
             await self._read(client, markets)
 
@@ -124,6 +142,17 @@ class DemoShow:
         except redis.exceptions.RedisError as error:
             self._tell(f"Redis does not answer: {error}")
         return self._views
+
+    async def _read_shifts(
+        self, client: Redis, markets: Sequence[str]
+    ) -> Mapping[str, Sequence[Shift]]:
+        """Active shifts of each market; none at all while Redis is away, so that none seems over."""
+        try:
+            return await asyncio.to_thread(
+                read_shifts, client, markets, redis_prefix(self._settings)
+            )
+        except redis.exceptions.RedisError:
+            return {}
 
 
 async def _pause(stopped: asyncio.Event, duration_s: float) -> None:

@@ -54,6 +54,11 @@ class Screen:
             for view in views:
                 self._console.print(self._line(view), markup=False, highlight=False, soft_wrap=True)
 
+    def say(self, lines: Sequence[str]) -> None:
+        """Tell what has happened, above the screen."""
+        for line in lines:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def _whole(self, views: Sequence[MarketView], now_ms: int) -> RenderableType:
         planted = [Text(f"planted: {line}") for line in self._plan.announcement(now_ms)]
         focus = [view for view in views if view.market == self._plan.shift.market]

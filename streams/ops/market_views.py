@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import msgspec
 from redis import Redis
 
+from streams.board.shifts import Shift, active
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
@@ -67,6 +68,17 @@ def read_markets(
         encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
         views.append(_view(market, encoded, now_ms))
     return views
+
+
+def read_shifts(
+    client: Redis, markets: Iterable[str], prefix: str = DEFAULT_PREFIX
+) -> dict[str, list[Shift]]:
+    """Active shifts of each market. Raises redis.exceptions.RedisError when Redis does not answer."""
+    found: dict[str, list[Shift]] = {}
+    for market in markets:
+        fields = cast("dict[bytes, bytes]", client.hgetall(market_keys(market, prefix).shifts))
+        found[market] = active(market, {k.decode(): v.decode() for k, v in fields.items()})
+    return found
 
 
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:

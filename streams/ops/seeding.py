@@ -7,7 +7,7 @@ import gzip
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -21,9 +21,14 @@ from streams.settings import Settings, load_methodology
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
 
+if TYPE_CHECKING:  # numpy, which a warehouse's hours do not need
+    from streams.ops.simulate_history import SimulatedSeed
+
 UNKNOWN, NONE = "unknown", "none"
 """Words for a factor: an event of unknown size; what was said is taken back."""
 _IN_FLIGHT = 500
+_BATCH_BYTES = 900_000
+"""An hour of a market is some KB; less than what a broker takes at once by default."""
 _FACTOR_MAX = 1_000.0
 
 
@@ -90,6 +95,22 @@ def _seeded(code: str, found: MarketSeed) -> Seeded:
     given = [f"{dimension} {measure}" for dimension, measure in found.given()]
     start, end = rfc3339(min(hours)), rfc3339(max(hours) + HOUR_MS)
     return Seeded(code, len(hours), start, end, given, sorted(found.unknown))
+
+
+async def seed_simulated(settings: Settings, seeds: Mapping[str, SimulatedSeed]) -> list[Seeded]:
+    """Send the hours that simulated shops had, the same way as ``seed`` sends a warehouse's."""
+    await _send(settings, [record for found in seeds.values() for record in found.records])
+    return [
+        Seeded(
+            code,
+            (found.hours.end_ms - found.hours.start_ms) // HOUR_MS,
+            rfc3339(found.hours.start_ms),
+            rfc3339(found.hours.end_ms),
+            [f"{dimension} {measure}" for dimension, measure in found.given],
+            [],
+        )
+        for code, found in seeds.items()
+    ]
 
 
 async def expect(
@@ -165,7 +186,12 @@ async def _send(settings: Settings, records: list[tuple[bytes, bytes | None]]) -
     """Send to the one partition of the topic, in order, all acknowledged."""
     topic = settings.topics.history
     producer = AIOKafkaProducer(
-        **settings.kafka.client_options(), acks="all", enable_idempotence=True, linger_ms=20
+        **settings.kafka.client_options(),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=20,
+        compression_type="lz4",
+        max_batch_size=_BATCH_BYTES,
     )
     try:
         await producer.start()

@@ -81,7 +81,8 @@ class Catalogue:
             [self._prices(profile, name, index) for index, name in enumerate(profile.categories)]
         )
         self.sku_shares = cumulated((n + 1) ** -_SKU_POPULARITY for n in range(count))
-        self.line_shares = cumulated(profile.basket.lines)
+        self.line_weights = np.array(profile.basket.lines, dtype=np.float64)
+        self.line_shares = cumulated(self.line_weights)
         self.quantity_shares = cumulated(profile.basket.quantities)
         self.discounts = np.array(profile.basket.discounts_percent)
         methods = profile.payments.methods
@@ -94,9 +95,11 @@ class Catalogue:
             for late, names in self.methods.items()
         }
         self.regions = list(self.market.regions)
-        self.region_shares = cumulated(self.market.regions.values())
+        self.region_weights = list(self.market.regions.values())
+        self.region_shares = cumulated(self.region_weights)
         self.channels = list(profile.channels)
-        self.channel_shares = cumulated(profile.channels.values())
+        self.channel_weights = list(profile.channels.values())
+        self.channel_shares = cumulated(self.channel_weights)
 
     def positions(self, category: str) -> list[int]:
         """Which rows of ``category_items`` a slug means; ``all`` means every one."""

@@ -51,16 +51,23 @@ class Writer:
     """Writes the events of one market's orders.
 
     An event that would occur during an outage of the market, or before ``opened_ms``, does not
-    happen; neither does anything else of an order placed before that.
+    happen; neither does anything else of an order placed before that. An order placed before
+    ``logged_ms`` is paid and nothing else.
     """
 
     def __init__(
-        self, market: str, currency: str, outages: Sequence[Outage], opened_ms: int
+        self,
+        market: str,
+        currency: str,
+        outages: Sequence[Outage],
+        opened_ms: int,
+        logged_ms: int,
     ) -> None:
         self._market = market
         self._currency = currency
         self._outages = [outage for outage in outages if outage.market == market]
         self._opened_ms = opened_ms
+        self._logged_ms = logged_ms
         self._text = Instants().text
 
     def placed(self, orders: Orders) -> list[Outgoing]:
@@ -128,7 +135,8 @@ class Writer:
         for i, at in enumerate(orders.follow):
             occurred_ms = start_ms + int(at * length_ms)
             never_paid = kind == "order.refunded" and not paid[i]
-            if never_paid or not self._happens(orders.placed_ms[i], occurred_ms):
+            unseen = orders.placed_ms[i] < self._logged_ms
+            if never_paid or unseen or not self._happens(orders.placed_ms[i], occurred_ms):
                 continue
             order = orders.ids[i]
             record = OrderRecord(

@@ -122,10 +122,11 @@ Counts = NDArray[np.int64]
 
 
 class Blocks(NamedTuple):
-    """How time is cut, and when the shops opened: no order is older."""
+    """How time is cut, when the shops opened, and from when on their orders are in the log."""
 
     length_ms: int
     opened_ms: int
+    logged_ms: int
 
 
 class MarketShop:
@@ -142,14 +143,14 @@ class MarketShop:
         self._catalogue = Catalogue(profile, code)
         market = profile.markets[code]
         self._curve = Curve.of(profile.shape, market.time_zone, options.season)
-        self._writer = Writer(code, market.currency, options.outages, blocks.opened_ms)
+        self._writer = Writer(
+            code, market.currency, options.outages, blocks.opened_ms, blocks.logged_ms
+        )
         self._options = options
         self._cohorts = cohorts
         self._block_ms = blocks.length_ms
         self._opened_block = blocks.opened_ms // blocks.length_ms
-        self._orders_per_ms = options.rate_per_s / SECOND_MS / _immediate_events(profile, cohorts)
-        self._orders_per_ms *= market.weight
-        self._orders_per_ms /= sum(profile.markets[other].weight for other in options.markets)
+        self._orders_per_ms = orders_per_ms(profile, options, code, cohorts)
         self._seed = (options.seed, zlib.crc32(code.encode()))
         # Ids of different simulations must differ, or the index would take them for duplicates.
         tag = hashlib.blake2b(msgspec.json.encode(options), digest_size=3).hexdigest()
@@ -239,6 +240,15 @@ class MarketShop:
                 categories = cumulated(items) if items.sum() > 0 else categories
             pieces.append(Piece(begin, end, expected, categories))
         return pieces
+
+
+def orders_per_ms(
+    profile: Profile, options: ShopOptions, code: str, cohorts: Sequence[Cohort]
+) -> float:
+    """Orders of one market in a millisecond, mean of a week."""
+    orders = options.rate_per_s / SECOND_MS / _immediate_events(profile, cohorts)
+    orders *= profile.markets[code].weight
+    return orders / sum(profile.markets[other].weight for other in options.markets)
 
 
 def _immediate_events(profile: Profile, cohorts: Sequence[Cohort]) -> float:

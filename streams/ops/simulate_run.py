@@ -8,26 +8,34 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from streams import clock
-from streams.index.panes import rfc3339
+from streams.index.panes import HOUR_MS, rfc3339
+from streams.ops.errors import OperationError
 from streams.ops.producing import EventSender, Sent, event_sender
+from streams.ops.seeding import seed_simulated
 from streams.ops.send_progress import NO_PROGRESS, SendProgress, send_progress
 from streams.ops.signals import stop_signals
+from streams.ops.simulate_history import WEEK_HOURS, Hours, simulated_seeds
 from streams.ops.simulate_options import SECOND_MS, ShopOptions, parse_outage, parse_shift
 from streams.ops.simulate_profile import Profile
 from streams.ops.simulator import Shopfloor
 from streams.ops.topics import require_inputs
-from streams.settings import Settings
+from streams.settings import Settings, load_methodology
 
 TICK_MS = 20
 """Events are sent at most this long after they are due."""
 
 
 class Span(NamedTuple):
-    """When: ``start_ms`` is the live start, history lies before it; ``for_ms`` None: no end."""
+    """When: ``start_ms`` is the live start, history lies before it; ``for_ms`` None: no end.
+
+    ``open_ms``: how long before the first event the shops have been open; deliveries of orders of then
+    are paid.
+    """
 
     start_ms: int
     backfill_ms: int = 0
     for_ms: int | None = None
+    open_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ async def simulate(
     ``on_history`` is awaited once the backfill is acknowledged, before anything live is sent.
     Raises TopicsError, ProduceError and SettingsError.
     """
-    floor = Shopfloor(profile, options, span.start_ms - span.backfill_ms)
+    first_ms = span.start_ms - span.backfill_ms
+    floor = Shopfloor(profile, options, first_ms - span.open_ms, first_ms)
     await require_inputs(settings, producer_time=span.backfill_ms > 0)
     begun_ms = clock.monotonic_ms()
     async with event_sender(settings) as sender:
@@ -165,8 +174,15 @@ async def simulate_command(
     *,
     backfill_s: float,
     for_s: float | None,
+    seed_weeks: int = 0,
 ) -> Summary:
-    """Simulate from now until SIGINT, SIGTERM or ``for_s``; raises as ``simulate`` does."""
+    """Simulate from now until SIGINT, SIGTERM or ``for_s``; raises as ``simulate`` does.
+
+    ``seed_weeks``: hours of so many weeks are sent to ``ecindex.history`` first, as if the shops had
+    been open since. Raises OperationError where that cannot be.
+    """
+    if seed_weeks:
+        await _seed(settings, profile, options, seed_weeks)
     start_ms = clock.now_ms()
     options = replace(
         options,
@@ -174,6 +190,19 @@ async def simulate_command(
         outages=tuple(parse_outage(text, start_ms) for text in planted.outages),
     )
     for_ms = None if for_s is None else round(for_s * SECOND_MS)
-    span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms)
+    span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms, seed_weeks * WEEK_HOURS * HOUR_MS)
     with stop_signals() as stopping, send_progress("simulating") as progress:
         return await simulate(settings, profile, options, span, stopping, progress)
+
+
+async def _seed(settings: Settings, profile: Profile, options: ShopOptions, weeks: int) -> None:
+    options = options.checked(profile)
+    markets = load_methodology(settings).markets
+    missing = sorted(set(options.markets) - set(markets))
+    if missing:
+        raise OperationError(
+            f"--seed-history: markets {', '.join(missing)} of the simulation are not in "
+            "methodology.toml: add them there, or leave them out with --markets"
+        )
+    hours = Hours.before(clock.now_ms(), weeks)
+    await seed_simulated(settings, simulated_seeds(profile, options, markets, hours))

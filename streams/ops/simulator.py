@@ -35,11 +35,18 @@ def block_length_ms(rate_per_s: float) -> int:
 class Shopfloor:
     """Events of all markets; no IO, no clock.
 
-    ``opened_ms``: orders placed earlier do not exist. Shifts and outages are in the options, at
-    absolute times.
+    ``opened_ms``: orders placed earlier do not exist. ``logged_ms``: of orders placed earlier nothing
+    is told but that they are paid; a cancel would be of an order that nobody has seen. Shifts and
+    outages are in the options, at absolute times.
     """
 
-    def __init__(self, profile: Profile, options: ShopOptions, opened_ms: int) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        options: ShopOptions,
+        opened_ms: int,
+        logged_ms: int | None = None,
+    ) -> None:
         self.options = options.checked(profile)
         self.block_ms = block_length_ms(options.rate_per_s)
         self._opened_ms = opened_ms
@@ -47,8 +54,9 @@ class Shopfloor:
         self._spill_ms = PAYMENT_MAX_MS + REPEATED_MAX_MS
         self._spill_ms += round(options.out_of_order_max_s * SECOND_MS)
         cohorts = cohorts_of(profile, options.lag_scale, self.block_ms)
+        blocks = Blocks(self.block_ms, opened_ms, logged_ms or opened_ms)
         self._markets = [
-            MarketShop(profile, code, self.options, cohorts, Blocks(self.block_ms, opened_ms))
+            MarketShop(profile, code, self.options, cohorts, blocks)
             for code in self.options.markets
         ]
         self._due: dict[int, list[Outgoing]] = {}

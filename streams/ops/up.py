@@ -223,15 +223,16 @@ class LocalIndex:
     async def create_topics(self, *, only_inputs: bool = False) -> None:
         """Create the topics that are missing, stamped by the producer so that history can come.
 
-        Workers wait until all are there: history that is sent when only the inputs are is in the
-        log before anyone reads.
+        Workers wait until all are there: what is sent when only the inputs are (orders, payments,
+        seeds) is in the log before anyone reads.
         """
         from streams.ops import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
         if only_inputs:
-            inputs = (settings.topics.orders, settings.topics.payments)
+            topics_of = settings.topics
+            inputs = (topics_of.orders, topics_of.payments, topics_of.history)
             wanted = [topic for topic in wanted if topic.name in inputs]
         report = await topics.create_topics(settings.kafka, wanted, replication_factor=1)
         for difference in report.differences:

@@ -82,7 +82,9 @@ def _active(status: SeriesStatus) -> dict[str, Any]:
         "start": rfc3339(shift.start * MINUTE_MS),
         "found_at": rfc3339(shift.found_at * MINUTE_MS),
         "clock": shift.clock,
+        "evidence": shift.evidence_ratio,
         **_interval(shift.interval),
+        "contributors": shift.contributors,
     }
 
 

@@ -74,7 +74,7 @@ def seed_of(
 ) -> dict[str, MarketSeed]:
     """Seeds by market. ``rows``: (line number, values by column). Raises SourceError."""
     found: dict[str, MarketSeed] = {}
-    members = {code: _members(market) for code, market in markets.items()}
+    members = {code: members_of(market) for code, market in markets.items()}
     for line, row in rows:
         code = str(row.get("market") or "")
         if code not in markets:
@@ -101,7 +101,7 @@ def seed_of(
     return found
 
 
-def _members(market: Market) -> dict[str, Callable[[str], str | None]]:
+def members_of(market: Market) -> dict[str, Callable[[str], str | None]]:
     """Of each dimension: label -> member, None where it is not known."""
 
     def finder(names: Iterable[str], aliases: Mapping[str, str]) -> Callable[[str], str | None]:

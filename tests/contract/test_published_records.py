@@ -134,7 +134,8 @@ def test_shifts_as_they_are_published_are_what_their_schema_says():
     assert field == "category:books"
     validator("shift").validate(json.loads(text))
     (shown,) = active("PK", {field: text})
-    assert (shown.direction, shown.ratio, shown.clock) == (-1, 6.0, "fast")
+    assert (shown.direction, shown.ratio, shown.clock, shown.evidence) == (-1, 6.0, "fast", 2.5)
+    assert [(each.label, each.observed) for each in shown.contributors] == [("Sindh", 31)]
 
 
 def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():

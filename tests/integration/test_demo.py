@@ -69,13 +69,25 @@ def test_payment_shares_are_of_six_methods_and_sum_to_one(snapshots):
             assert sum(by_member.values()) == pytest.approx(1, abs=1e-9), which
 
 
+def test_demand_is_known_and_near_100_where_nothing_was_planted(snapshots):
+    values = {(each["market"], value["index"]): value for each in snapshots for value in each["values"]
+              if value["dimension"] == "market" and value["window"] == "5m"}  # fmt: skip
+    for market in ("LK", "MM", "NP"):
+        for measure in ("orders", "units", "sales"):
+            value = values[market, f"demand_index_{measure}"]
+            assert value["status"] == "ok"
+            assert value["lower"] < value["expected"] < value["upper"]
+            assert 80 <= value["value"] <= 120, (market, measure)
+
+
 def test_what_is_planted_is_announced_and_where_to_look_is_said(finished):
     _out, err = finished
-    assert "will be planted: demand for beauty_grooming in PK times 6" in err
+    assert "will be planted: demand for womens_fashion in PK times 6" in err
     assert "will be planted: outage of" in err
     assert "board     http://127.0.0.1:" in err
     assert "redis://127.0.0.1:" in err
     assert "http://127.0.0.1:" in err
+    assert "takes 16 minutes" in err
     assert err.index("will be planted") < err.index("live values in Redis")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
 from streams.index.panes import rfc3339
-from streams.index.shift_ratio import RatioInterval
+from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_series import WatchedSeries
 from streams.index.values import Fence, Value
 
@@ -62,7 +62,9 @@ def status(dimension="category", member="books", *, evidence=0.0, direction=0, w
         clock="fast",
         start=minute - 10,
         found_at=minute - 6,
+        evidence_ratio=2.5,
         interval=RatioInterval(60, 10.0, 6.0, 4.6, 7.7),
+        contributors={"region": (Contributor("sindh", 31, 4.5, 26.5),)},
     )
     series = WatchedSeries(dimension, member, 0)
     return SeriesStatus(series, evidence, shift if direction else None, warming)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streams.board.shifts import active
 from streams.flow.chunk import SourcePartition
 from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
 from streams.flow.shift_watch import FINAL, LIVE
@@ -73,7 +74,10 @@ def test_a_jump_is_told_live_then_confirmed_with_members_and_shown_as_active(flo
     assert [shift.direction for shift in told(flow, MOBILES)] == [1, 1]
     shown = flow.published["PK"].watched
     assert {status.shift.member for status in shown if status.shift} >= {"all", "mobiles_tablets"}
-    assert '"direction":"up"' in active_fields(shown)["market:all"]
+    (market, *_) = (one for one in active("PK", active_fields(shown)) if one.dimension == "market")
+    assert (market.direction, market.contributors[0].label) == (1, "Mobiles tablets")
+    assert market.evidence == first.evidence_ratio >= 1
+    assert market.command.startswith("ecindex expect PK all ")
     key, value = shift_record("PK", 1, first)
     assert key == b"PK|market|all|1"
     assert b'"phase":"live"' in value

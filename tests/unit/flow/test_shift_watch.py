@@ -92,8 +92,11 @@ def test_a_jump_is_told_live_and_confirmed_by_final_minutes_under_the_same_numbe
     assert books[0].start == pytest.approx(200, abs=2)
     assert books[0].contributors["category"][0].member == "books"
     assert "payment_failure" not in books[0].contributors
-    status = {(s.series.dimension, s.series.member): s for s in market.watch.statuses()}
+    status = {(s.series.dimension, s.series.member): s for s in market.watch.statuses(market.sums)}
     assert status["category", "books"].direction == 1
+    shown = status["category", "books"].shift
+    assert shown.evidence_ratio == books[1].evidence_ratio >= 1
+    assert shown.contributors == books[1].contributors
     assert status["category", "computing"].direction == 0
 
 
@@ -106,7 +109,7 @@ def test_a_late_event_unsays_what_was_only_live():
     assert {s.direction for s in market.watch.apply_live(silent, market.sums)} == {-1}
     full = [market.minute(minute) for minute in range(200, 208)]
     assert market.watch.apply_live(full, market.sums) == []
-    assert {s.direction for s in market.watch.statuses()} == {0}
+    assert {s.direction for s in market.watch.statuses(market.sums)} == {0}
 
 
 def test_what_is_kept_is_the_same_however_often_live_was_tried_and_who_goes_on():
@@ -131,11 +134,11 @@ def test_asleep_while_the_market_is_filling_or_a_member_is_warming():
     row = [0] * LAYOUT.live_width
     for minute in range(600):
         market.watch.apply_final(WatchedMinute(minute, row, None), market.sums)
-    assert max(status.evidence_ratio for status in market.watch.statuses()) == 0.0
+    assert max(status.evidence_ratio for status in market.watch.statuses(market.sums)) == 0.0
     nothing = UsualMinute([None] * len(market.watch.series), [0.0] * len(market.watch.series))
     for minute in range(600, 700):
         market.watch.apply_final(WatchedMinute(minute, row, nothing), market.sums)
-    assert max(status.evidence_ratio for status in market.watch.statuses()) == 0.0
+    assert max(status.evidence_ratio for status in market.watch.statuses(market.sums)) == 0.0
     assert market.watch.done_until == 700
 
 

@@ -1,0 +1,223 @@
+"""One live run with a real Prometheus and Alertmanager: who is told of what was planted, who not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import time
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+
+import psutil
+import pytest
+from redis.exceptions import RedisError
+from support.command import Command
+from support.operator_files import panels
+from support.pager import Pager
+from support.prometheus import Api, program
+
+from streams.clock import now_ms
+from streams.index.instants import parse_instant
+from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
+from streams.ops.demo_plan import FOUND_MS, past_the_hour_ms
+from streams.ops.market_views import connect, read_markets, read_shifts
+from streams.settings import load_settings
+
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+JUMP, JUMP_AFTER_S, JUMP_S = "kids_baby", 400, 250
+OUTAGE_AFTER_S, OUTAGE_S = 410, 220
+GIVEN_UP_AFTER_S = 1_500
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
+
+
+def until(condition, what):
+    deadline = time.monotonic() + GIVEN_UP_AFTER_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+    return found
+
+
+class Run:
+    """What was seen of one live run, as it went on."""
+
+    def __init__(self, where, pager, directory, started_ms, waits_s):
+        self.where, self.pager, self.started_ms = where, pager, started_ms
+        self.directory = directory
+        self.jump_after_s = JUMP_AFTER_S + waits_s
+        self.outage_after_s = OUTAGE_AFTER_S + waits_s
+        self.settings = load_settings(directory / "ecindex.toml", {})
+        self.prometheus = Api(where["prometheus"])
+
+    def process(self, name):
+        return psutil.Process(
+            json.loads((self.directory / "pids" / f"{name}.pid").read_text())["pid"]
+        )
+
+    def shifts(self, market):
+        with contextlib.suppress(RedisError), connect(self.settings.redis.url) as client:
+            return read_shifts(client, [market])[market]
+        return []
+
+    def shift(self, market, dimension, member):
+        for shift in self.shifts(market):
+            if (shift.dimension, shift.member) == (dimension, member):
+                return shift
+        return None
+
+    def told(self):
+        """Every notification, in order."""
+        return list(self.pager.notified)
+
+    def told_of(self, market, status):
+        return [
+            told
+            for told in self.told()
+            if told["groupLabels"].get("market") == market and told["status"] == status
+        ]
+
+    def on_the_board(self, market):
+        """Active shifts in the first state that the board's stream sends of a market."""
+        with urllib.request.urlopen(
+            f"{self.where['board']}events?market={market}", timeout=30
+        ) as sent:
+            for line in sent:
+                if line.startswith(b"data: ") and "windows" in (page := json.loads(line[6:])):
+                    return page.get("shifts", [])
+        return []
+
+    def panels_showing(self, market):
+        """How many queries of panels about shifts have data."""
+        found = 0
+        for _title, target in panels():
+            if "demand_shift_direction" in target["expr"]:
+                expr = target["expr"].replace("$market", market).replace("$window", "5m")
+                rows = self.prometheus.query(expr)
+                found += any(float(row["value"][1]) != 0 for row in rows)
+        return found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, cache_dir):
+    for wanted in (PROMETHEUS, ALERTMANAGER):
+        program(cache_dir, wanted)
+    directory, pager = tmp_path_factory.mktemp("pages"), Pager()
+    up = ("up", "--dir", directory, "--workers", "2", "--inputs", "2", "--notify", pager.url)
+    with Command(*up, "--json") as command:
+        where = command.line()
+        shops = ("--rate", "220", "--season", "flat", "--lag-scale", "0.001", "--markets", "PK,BD")
+        # No backfill: it would reach workers that read along, minutes after theirs were final.
+        history = ("--seed-history", "6")
+        window = (JUMP_AFTER_S - 30, OUTAGE_AFTER_S + FOUND_MS // 1_000 + 30)
+        waits_s = past_the_hour_ms(*(now_ms() + at_s * 1_000 for at_s in window)) // 1_000
+        planted = ("--shift", f"PK:{JUMP}:6:{JUMP_AFTER_S + waits_s}:{JUMP_S}")
+        planted += ("--outage", f"BD:{OUTAGE_AFTER_S + waits_s}:{OUTAGE_S}")
+        config = ("--config", directory / "ecindex.toml")
+        with Command("simulate", *config, *shops, *history, *planted) as simulator:
+            found = Run(where, pager, directory, now_ms(), waits_s)
+            until(
+                lambda: found.prometheus.query('ecindex_market_demand_index{market="PK"} > 0'),
+                "no expectation",
+            )
+            yield found
+            simulator.end(signal.SIGTERM)
+        code, out, err = command.end(signal.SIGTERM)
+        assert (code, out) == (0, ""), err
+    pager.close()
+
+
+def usual_values(run):
+    """(market, field) -> demand index of the whole market, as Redis has it."""
+    with contextlib.suppress(RedisError), connect(run.settings.redis.url) as client:
+        return {
+            (view.market, value.field): value.value
+            for view in read_markets(client, now_ms())
+            if view.snapshot is not None
+            for value in view.snapshot.values
+            if value.field.startswith("demand_index_orders:market:all:")
+            and value.window in ("1m", "5m")
+            and value.status == "ok"
+        }
+    return {}
+
+
+def expect_silence(run, what):
+    assert run.told() == [], what
+    firing = {
+        alert["metric"]["alertname"]
+        for alert in run.prometheus.query('ALERTS{alertstate="firing"}')
+    }
+    assert firing == set(), what
+
+
+def test_a_rebalance_a_killed_worker_and_a_restarted_redis_notify_nobody(run):
+    config = ("--config", run.directory / "ecindex.toml")
+    with Command("worker", *config, "--metrics-port", "0") as third:
+        time.sleep(20)
+        code, _, err = third.end(signal.SIGTERM)
+    assert code == 0, err
+    run.process("worker-0").kill()
+    time.sleep(20)
+    run.process("redis").kill()
+    planted_ms = run.started_ms + run.jump_after_s * 1_000
+    assert now_ms() < planted_ms - 30_000, "too slow to keep these apart"
+    seen = defaultdict(list)
+    while now_ms() < planted_ms - 5_000:
+        for key, value in usual_values(run).items():
+            seen[key].append(value)
+        time.sleep(2)
+    print({key: (round(min(each)), round(max(each))) for key, each in seen.items()})  # noqa: T201
+    assert set(seen) == {
+        (market, f"demand_index_orders:market:all:{window}")
+        for market in ("PK", "BD")
+        for window in ("1m", "5m")
+    }
+    assert all(80 <= value <= 120 for each in seen.values() for value in each)
+    expect_silence(run, "disturbed")
+    assert run.shifts("PK") == run.shifts("BD") == []
+
+
+def test_the_outage_and_the_jump_are_found_and_shown(run):
+    for market, key, after_s, direction in (
+        ("PK", ("category", JUMP), run.jump_after_s, 1),
+        ("BD", ("market", "all"), run.outage_after_s, -1),
+    ):
+        shift = until(lambda market=market, key=key: run.shift(market, *key), f"no {key}")
+        since_s = (now_ms() - run.started_ms) / 1000 - after_s
+        print(f"{market} {key}: in Redis {since_s:.0f} s after it was planted")  # noqa: T201 - figures
+        assert shift.direction == direction
+        off_s = (parse_instant(shift.start) - run.started_ms) / 1000 - after_s
+        assert abs(off_s) < 120
+        shown = [one for one in run.on_the_board(market) if one["member"] == key[1]]
+        assert shown[0]["direction"] == direction
+        assert shown[0]["command"].startswith(f"ecindex expect {market} ")
+        until(lambda market=market: run.panels_showing(market) >= 2, "no panel")
+
+
+@pytest.mark.parametrize(
+    ("market", "labels"),
+    [
+        ("PK", {"alertname": "EcindexDemandShift", "dimension": "category", "member": JUMP}),
+        ("BD", {"alertname": "EcindexMarketOutage", "dimension": "market", "member": "all"}),
+    ],
+)
+def test_each_is_one_notification_with_labels_and_a_runbook_and_clears(run, market, labels):
+    until(lambda: run.told_of(market, "resolved"), f"{market} is not cleared: {run.pager.alerts()}")
+    (told,) = run.told_of(market, "firing")
+    (alert,) = told["alerts"]
+    assert alert["labels"] == labels | {"market": market, "severity": "page"}
+    assert told["receiver"] == "page"
+    anchor = alert["annotations"]["runbook_url"].partition("#")[2]
+    titles = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert anchor in {title.lower().replace(" ", "-") for title in titles}
+    at_s = (parse_instant(alert["startsAt"]) - run.started_ms) / 1000
+    print(f"{market}: fires {at_s:.0f} s after the start: {alert['annotations']['summary']}")  # noqa: T201
+
+
+def test_nobody_was_told_anything_else_and_all_is_clear(run):
+    assert {told["groupLabels"].get("market") for told in run.told()} == {"PK", "BD"}
+    assert len(run.told()) == 4
+    assert run.shifts("PK") == run.shifts("BD") == []
