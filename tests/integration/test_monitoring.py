@@ -27,6 +27,16 @@ HISTORY_S = 600
 OF_THE_HISTORY = {"EcindexRevisedAfterFinal"}
 """The workers read along while the shops' history comes, stamped by the producer: that does revise."""
 
+EXPECTED = [
+    f'{name}:max{{market="$market",window="5m"}}'
+    for name in (
+        "market_window:ecindex_market_orders_expected",
+        "market_category_window:ecindex_orders_expected",
+        "market_category_window:ecindex_demand_index",
+    )
+]
+"""What the rules make of expectations, a scrape and an evaluation after the first is there."""
+
 
 def tell_alertmanager(where, *alerts):
     now = rfc3339(now_ms())
@@ -89,7 +99,7 @@ def watched(tmp_path_factory, cache_dir):
             with Command("simulate", *config, *shops, *seed) as seeding:
                 code, _, err = seeding.finish()
                 assert code == 0, err
-            until(lambda: found.prometheus.query(chosen('ecindex_demand_index{market="$market"}')))
+            until(lambda: all(found.prometheus.query(chosen(each)) for each in EXPECTED))
             yield found
             simulator.end(signal.SIGTERM)
         children = command.children()

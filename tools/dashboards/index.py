@@ -20,9 +20,11 @@ OF = 'market="$market",window="$window"'
 ORDERS = f"market_window:ecindex_market_orders:max{{{OF}}}"
 EXPECTED = f"market_window:ecindex_market_orders_expected:max{{{OF}}}"
 SALES = f"market_window:ecindex_market_sales_minor:max{{{OF}}}"
-BASKET = (
-    'market_window:ecindex_market_sales_minor:max{market="$market",window="24h"}'
-    ' / on (market) market_window:ecindex_market_orders:max{market="$market",window="24h"}'
+# Of the widest window that is covered: a market of an hour ago has no day's basket yet.
+BASKET = " or on (market) ".join(
+    f'market_window:ecindex_market_sales_minor:max{{market="$market",window="{window}"}}'
+    f' / on (market) market_window:ecindex_market_orders:max{{market="$market",window="{window}"}}'
+    for window in ("24h", "1h", "5m")
 )
 EXPECTED_SALES = f"{EXPECTED} * on (market) ({BASKET})"
 # Two standard deviations of a count of this size. Days differ by more: a page needs more than this.
