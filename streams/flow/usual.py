@@ -29,6 +29,7 @@ from streams.index.learning import (
     Relevel,
     Scope,
     Shifted,
+    event_factors,
     factor_at,
     lessons,
     with_factor,
@@ -75,15 +76,7 @@ class MarketUsual:
         self.history = MarketHistory()
         self.version = 0
         """Counts what changes an expectation that was read before."""
-        self._events = [
-            Factor(
-                (event.dimension, event.member),
-                self.hours.hours_of(event.first).start,
-                self.hours.hours_of(event.end).start,
-                None if event.factor is None else round(event.factor * SCALE),
-            )
-            for event in market.events
-        ]
+        self._events = event_factors(market.events, self.hours)
         """Factors of methodology.toml; what was said since counts more."""
         self._placed: tuple[tuple[Scope, ...], NDArray[np.int64]] = ((), _NO_PLACES)
         self._seeded_hours: dict[tuple[int, int], Vector] = {}

@@ -25,11 +25,6 @@ def demand_index(observed: int, expected: int) -> float | None:
     return 100 * SCALE * observed / expected if expected > 0 else None
 
 
-def payment_index(captured: int, expected: int) -> float | None:
-    """The demand index of captured payments, of a method or of all."""
-    return demand_index(captured, expected)
-
-
 def change(now: int, before: int) -> float | None:
     """Relative change against an earlier window of the same length; None after an empty one.
 

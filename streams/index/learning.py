@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from streams.index.demand import SCALE
-from streams.index.hours import Calendar
+from streams.index.hours import Calendar, LocalHours
+from streams.index.methodology import Event
 from streams.index.panes import DAY_MS, HOUR_MS
 from streams.index.trend import Matrix
 
@@ -56,6 +57,19 @@ class Relevel:
     scope: Scope
     start_ms: int
     ratio: int
+
+
+def event_factors(events: Iterable[Event], hours: LocalHours) -> list[Factor]:
+    """What methodology.toml says of events, by the hours of their local days."""
+    return [
+        Factor(
+            (event.dimension, event.member),
+            hours.hours_of(event.first).start,
+            hours.hours_of(event.end).start,
+            None if event.factor is None else round(event.factor * SCALE),
+        )
+        for event in events
+    ]
 
 
 def factor_at(factors: Iterable[Factor], scope: Scope, hour_ms: int) -> int | None:

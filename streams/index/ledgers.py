@@ -44,11 +44,6 @@ def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
     )
 
 
-def net_sales(row: Row) -> int:
-    """Net sales of a whole day, minor units."""
-    return row[col.PLACED_AT + 2] - row[col.CANCELLED_AT + 2] - row[col.REFUNDED_AT + 2]
-
-
 def cause_of(layout: Layout, entry: Entry, old: Row, new: Row) -> str:
     """Why a value of a day that is over changed: what moved in the columns that it is made of."""
     if entry.basis == PAYMENTS_BASIS:

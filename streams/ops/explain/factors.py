@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from streams.flow.history import HistoryBook
-from streams.index.demand import SCALE
 from streams.index.history import FACTOR_KIND, HistoryError, parse_key
 from streams.index.hours import LocalHours
-from streams.index.learning import Factor
+from streams.index.learning import Factor, event_factors
 from streams.index.methodology import Market
 
 HEARD_WITHIN_MS = 5_000
@@ -18,16 +17,7 @@ class SaidFactors:
 
     def __init__(self, market: Market) -> None:
         self._code = market.code
-        hours = LocalHours(market.time_zone)
-        self._events = [
-            Factor(
-                (event.dimension, event.member),
-                hours.hours_of(event.first).start,
-                hours.hours_of(event.end).start,
-                None if event.factor is None else round(event.factor * SCALE),
-            )
-            for event in market.events
-        ]
+        self._events = event_factors(market.events, LocalHours(market.time_zone))
         self._records: list[tuple[int, bytes, bytes | None]] = []
         self._cached: dict[int, list[Factor]] = {}
 
