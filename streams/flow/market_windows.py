@@ -30,11 +30,30 @@ class MarketWindows:
         self._ledger = ledger
         self._usual = usual
         self._published: dict[str, Value] = {}
+        self._all: list[Value] = []
+        self._all_made_of: tuple[object, ...] = ()
+        self._compared: list[Value] | None = None
         self._minute_values: dict[str, list[Value]] = {}
         self._minutes_made_of: dict[str, tuple[object, ...]] = {}
 
     def values(self) -> list[Value]:
-        """Every window value at the present ``as_of``."""
+        """Every window value at the present ``as_of``; the list of the last call where none can differ.
+
+        Day rows arrive each second and ``as_of`` moves each five: most steps are about days alone.
+        """
+        made_of = (
+            *self._at.as_of_ms.items(),
+            *self._ledger.first_ms.items(),
+            self._at.horizon_ms,
+            self._usual.version,
+            self._at.live,
+        )
+        revised = any(pane < self._at.newest_ms for pane in self._ledger.changed_panes)
+        if revised or made_of != self._all_made_of:
+            self._all, self._all_made_of = self._computed(), made_of
+        return self._all
+
+    def _computed(self) -> list[Value]:
         values: list[Value] = []
         for window, length_ms in WINDOWS_MS.items():
             step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self._at.methodology.step_ms
@@ -128,6 +147,9 @@ class MarketWindows:
     def differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
         """Those that differ from what was published; what changed at its ``as_of`` is a revision."""
         changed: list[Value] = []
+        if values is self._compared:
+            return changed
+        self._compared = values
         for position, computed in enumerate(values):
             value = computed
             old = self._published.get(value.field)

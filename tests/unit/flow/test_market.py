@@ -238,3 +238,29 @@ def test_a_closing_names_only_members_with_something_in_the_hour():
     assert {value.index for value in closed if value.dimension == "market"} >= {
         "orders", "units", "sales", "payments", "amount", "payment_failure_ratio", "digital_share",
     }  # fmt: skip
+
+
+def test_windows_are_computed_once_an_as_of_unless_something_in_them_changed():
+    flow = Flow(partitions=1)
+    everywhere(flow, T0, "first")
+    everywhere(flow, T0 + 60_000, "second")
+    flow.run(caught_up=False)
+    partition = partition_of_pk(flow)
+    market = flow.compiles[partition].markets["PK"]
+    shown = flow.published["PK"]
+
+    market.replayed()  # everything is due, nothing is new
+    (again,) = flow.compiles[partition].step(flow.now_ms)
+    assert again.values is shown.values
+    assert again.changed == []
+
+    (orders,) = flow.sps[ORDERS]
+    flow.produce(orders, order("late", T0 + 30_000), T0 + 60_000)
+    flow.run(caught_up=False)
+    late = flow.published["PK"]
+    assert late.as_of_ms == shown.as_of_ms
+    assert late.values is not shown.values
+    counted = {value.field: value.observed for value in shown.values}
+    recounted = {value.field: value.observed for value in late.changed}
+    name = "orders:market:all:5m"
+    assert recounted[name] == counted[name] + 1
