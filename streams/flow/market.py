@@ -28,6 +28,9 @@ from streams.index.values import Fence, Value
 
 JOURNAL_IDLE_MS = 5_000
 """When ``as_of`` stands still (an import ended), changes are journaled after this long."""
+DAYS_IDLE_MS = 5_000
+"""Days go out with the next step of ``as_of``, and after this long without one. Their rows come each
+second: a publication for them alone cost as much as all folding at 1,000 events a second."""
 
 
 class MarketCompile:
@@ -60,6 +63,7 @@ class MarketCompile:
         self._must_publish = False
         self._journal_pending: dict[str, Value] = {}
         self._journaled_at_ms = NEVER_MS
+        self._published_at_ms = NEVER_MS
         self._expired: list[SlotId] = []
 
     # -- recovery --------------------------------------------------------------------------------
@@ -107,13 +111,13 @@ class MarketCompile:
         if not self.at.as_of_ms:
             return None
         revised = any(pane < self.at.newest_ms for pane in self.ledger.changed_panes)
-        days_changed = bool(self.ledger.changed_days or self.days.due)
         journal_due = self._journal_due(now_ms)
         told = self.usual.take_history()
-        due = moved or revised or days_changed or journal_due or told or self.shifts.behind
-        if not (due or self._must_publish):
+        due = moved or revised or journal_due or told or self.shifts.behind
+        if not (due or self._must_publish or self._days_due(now_ms)):
             return None
         self._must_publish = False
+        self._published_at_ms = now_ms
         after_final = self.closings.changed_after_final()
         revisions: list[Revision] = []
         shifts = self._watch(changed=revised or told)
@@ -149,6 +153,11 @@ class MarketCompile:
             shown=shown,
             fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
+
+    def _days_due(self, now_ms: int) -> bool:
+        if not (self.ledger.changed_days or self.days.due):
+            return False
+        return not 0 <= now_ms - self._published_at_ms < DAYS_IDLE_MS  # or the clock was set back
 
     def _learn(self, *, told: bool) -> list[Learnt]:
         """Vintages that this step's final hours make possible; a market of old data needs none."""

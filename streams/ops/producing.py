@@ -16,6 +16,7 @@ from streams import clock
 from streams.ops.errors import OperationError
 from streams.settings import Settings
 from streams.sources.outgoing import Outgoing, head
+from streams.worker import packing
 
 GIVE_UP_MS = 300_000
 """A broker that took nothing for this long is not coming back by itself."""
@@ -117,6 +118,7 @@ def _refused(error: BaseException) -> ProduceError:
 @asynccontextmanager
 async def event_sender(settings: Settings) -> AsyncIterator[EventSender]:
     """Connect a sender; flush it at the end unless an error ends it. Raises ProduceError."""
+    packing.install()
     producer = AIOKafkaProducer(
         **settings.kafka.client_options(),
         acks="all",

@@ -20,6 +20,7 @@ from streams.ops.errors import OperationError
 from streams.settings import Settings, load_methodology
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
+from streams.worker import packing
 
 if TYPE_CHECKING:  # numpy, which a warehouse's hours do not need
     from streams.ops.simulate_history import SimulatedSeed
@@ -185,6 +186,7 @@ def _factor(text: str) -> float:
 async def _send(settings: Settings, records: list[tuple[bytes, bytes | None]]) -> None:
     """Send to the one partition of the topic, in order, all acknowledged."""
     topic = settings.topics.history
+    packing.install()
     producer = AIOKafkaProducer(
         **settings.kafka.client_options(),
         acks="all",

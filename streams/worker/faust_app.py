@@ -16,7 +16,7 @@ from mode import CrashingSupervisor, get_logger
 
 from streams.clock import monotonic_ms, now_ms
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.worker import batches, unpacking
+from streams.worker import batches, packing, unpacking
 from streams.worker.consumer import Listeners
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
@@ -191,6 +191,7 @@ def create_faust_app(
 ) -> ChunkApp:
     """Make the app; agents and tables are added by the caller before it starts."""
     require_compiled_streams()
+    packing.install()
     unpacking.install()
     batches.install()
     worker = uuid.uuid4().hex[:12]

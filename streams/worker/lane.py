@@ -23,17 +23,19 @@ class Batch:
     created_ms: int
     first_key: bytes | None
     size: int = 0
-    futures: list[asyncio.Future[int]] = field(default_factory=list)
+    records: int = 0
+    waiters: list[tuple[int, asyncio.Future[int]]] = field(default_factory=list)
+    """Who waits for which record, by its position in the batch."""
 
     def acknowledge(self, base_offset: int) -> None:
         """Tell each waiter its offset; -1 when the broker confirmed and no longer knows it."""
-        for position, future in enumerate(self.futures):
+        for position, future in self.waiters:
             if not future.done():
                 future.set_result(base_offset + position if base_offset >= 0 else -1)
 
     def fail(self, error: Exception) -> None:
         """Tell each waiter that nothing is known of its record."""
-        for future in self.futures:
+        for _, future in self.waiters:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # nobody need await it: the process is ending
@@ -68,7 +70,7 @@ class Lane:
         """The batch that waits longest, acknowledged by nobody yet."""
         return self._batches[0] if self._batches else None
 
-    def append(self, record: dict[str, Any], size: int, now_ms: int) -> asyncio.Future[int]:
+    def append(self, record: dict[str, Any], size: int, now_ms: int) -> None:
         """Add a record to the last batch, or to a new one when that is full or under way."""
         batch = self._batches[-1] if self._batches else None
         if batch is None or batch.builder.append(**record) is None:
@@ -76,10 +78,15 @@ class Lane:
             appended = batch.builder.append(**record)
             assert appended is not None, "an empty batch takes a record of any size"
             self._batches.append(batch)
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        batch.futures.append(future)
+        batch.records += 1
         batch.size += size
         self._filled.set()
+
+    def written(self) -> asyncio.Future[int]:
+        """Resolves to the offset of the record appended last, once it and all before are there."""
+        batch = self._batches[-1]
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        batch.waiters.append((batch.records - 1, future))
         return future
 
     async def run(self) -> None:

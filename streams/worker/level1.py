@@ -9,7 +9,7 @@ rows acknowledged -> offset committed and retired records deleted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
@@ -74,9 +74,9 @@ class SourceRunner:
         self._parts = parts
         self._changelog = changelog
         self._rows_found: list[Send] = []
-        self._recovered: list[asyncio.Future[int]] = []
         self._aside: list[asyncio.Future[int]] = []
-        self._rows: list[asyncio.Future[int]] = []
+        self._rows: dict[int, asyncio.Future[int]] = {}
+        """Of each partials partition the last row not known to be acknowledged."""
         self._full = asyncio.Event()
         """Flush now: the coming record is full, or the process is stopping."""
         self._room = asyncio.Event()
@@ -94,7 +94,7 @@ class SourceRunner:
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
         """Begin to send and to flush, with the rows of the whole chain first (sequence V2)."""
-        self._recovered = [self._put(send) for send in self._rows_found]
+        self._send(self._rows_found)
         self._rows_found = []
         name = f"level1-{self.sp}"
         self._task = asyncio.get_running_loop().create_task(self._run(), name=name)
@@ -213,8 +213,8 @@ class SourceRunner:
 
     async def _run(self) -> None:
         intervals = self._parts.settings.intervals
-        await asyncio.gather(*self._recovered)
-        self._recovered.clear()
+        await asyncio.gather(*self._rows.values())
+        self._rows.clear()
         while not self.closed:
             # All runners of a process at the same moment: what they send into one partition of the
             # partials is one batch then, and one fetch for its reader, not one a runner.
@@ -230,13 +230,12 @@ class SourceRunner:
         """Rows touched, then the marks that cover them; no await in between."""
         level = self.level
         caught_up_at = self._parts.intake.caught_up_at(self.sp)
-        self._rows += [self._put(send) for send in level.partials(caught_up_at)]
+        self._send(level.partials(caught_up_at))
         now = monotonic_ms()
         every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
         if every:
             self._marked_at_ms = now
-        for send in level.marks(self._parts.clock(), caught_up_at, every=every):
-            self._put(send)
+        self._send(level.marks(self._parts.clock(), caught_up_at, every=every))
 
     async def _flush(self) -> None:
         level = self.level
@@ -249,27 +248,31 @@ class SourceRunner:
             await asyncio.gather(*aside)
             if self.closed:
                 return
-            self._rows += [self._put(send) for send in (*level.partials(), *level.day_partials())]
+            self._send((*level.partials(), *level.day_partials()))
             flush = level.flush()
             outbox, partition = self._parts.outbox, self.sp.partition
             written = outbox.put(self._changelog, partition, flush.key, flush.value)
-            rows, self._rows = self._rows, []
+            rows, self._rows = self._rows, {}
             self._full.clear()
             self._room.set()
-            await asyncio.gather(written, *rows)
+            await asyncio.gather(written, *rows.values())
             if self.closed:
                 return
             self._parts.metrics.flush_duration.observe((monotonic_ms() - began_ms) / 1000)
             self._parts.intake.mark_done(self.sp, flush.through)
-            for key in flush.delete_keys:
-                outbox.put(self._changelog, partition, key, None)
+            if flush.delete_keys:
+                outbox.put_all(self._changelog, partition, ((k, None) for k in flush.delete_keys))
         else:
             self._full.clear()
             self._room.set()
 
-    def _put(self, send: Send) -> asyncio.Future[int]:
+    def _send(self, sends: Iterable[Send]) -> None:
+        by_partition: dict[int, list[tuple[bytes, bytes]]] = {}
+        for partition, key, value in sends:
+            by_partition.setdefault(partition, []).append((key, value))
         topic = self._parts.settings.topics.partials
-        return self._parts.outbox.put(topic, send.partition, send.key, send.value)
+        for partition, records in by_partition.items():
+            self._rows[partition] = self._parts.outbox.put_all(topic, partition, records)
 
 
 ASIDE_PARTITIONS = 4

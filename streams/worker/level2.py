@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import structlog
 
@@ -147,9 +148,11 @@ class MarketsRunner:
     ) -> None:
         partition = self.sp.partition if partition is None else partition
         outbox, now_ms = self._parts.outbox, self._parts.clock()
-        await asyncio.gather(
-            *(outbox.put(r.topic, partition, r.key, r.value, r.headers, now_ms) for r in records)
-        )
+        written = []
+        for (topic, headers), group in groupby(records, key=lambda r: (r.topic, r.headers)):
+            pairs = ((record.key, record.value) for record in group)
+            written.append(outbox.put_all(topic, partition, pairs, headers, now_ms))
+        await asyncio.gather(*written)
 
     # -- the table -------------------------------------------------------------------------------
 
@@ -163,15 +166,14 @@ class MarketsRunner:
                     self._delete(batch)
 
     async def _write(self, batch: TableBatch) -> None:
-        outbox, partition = self._parts.outbox, self.sp.partition
-        await asyncio.gather(
-            *(outbox.put(self._changelog, partition, key, value) for key, value in batch.writes)
-        )
+        if batch.writes:
+            await self._parts.outbox.put_all(self._changelog, self.sp.partition, batch.writes)
 
     def _delete(self, batch: TableBatch) -> None:
         """What the acknowledged records contain or replace."""
         outbox, partition = self._parts.outbox, self.sp.partition
-        for key in batch.deletes:
-            outbox.put(self._changelog, partition, key, None)
-        for key in batch.tombstones:
-            outbox.put(self._parts.settings.topics.partials, partition, key, None)
+        if batch.deletes:
+            outbox.put_all(self._changelog, partition, ((key, None) for key in batch.deletes))
+        if batch.tombstones:
+            topic = self._parts.settings.topics.partials
+            outbox.put_all(topic, partition, ((key, None) for key in batch.tombstones))

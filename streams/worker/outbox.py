@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -23,7 +23,7 @@ from streams.worker.lane import Batch, Lane
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 logger = get_logger(__name__)
 
@@ -145,19 +145,33 @@ class Outbox:
         -1 stands for an offset the broker confirmed and no longer knows. Raises OutboxStopped when
         nothing may be written any more.
         """
+        return self.put_all(topic, partition, ((key, value),), headers, timestamp_ms)
+
+    def put_all(
+        self,
+        topic: str,
+        partition: int,
+        records: Iterable[tuple[bytes | None, bytes | None]],
+        headers: Sequence[tuple[str, bytes]] = (),
+        timestamp_ms: int | None = None,
+    ) -> asyncio.Future[int]:
+        """Queue records, at least one, in order; the future is the last one's.
+
+        A partition's batches are written one after another and the first failure ends the process:
+        once the last is acknowledged all are, and a thousand records need one future.
+        """
         self._refuse_if_dead()
-        size = len(key or b"") + len(value or b"") + _RECORD_OVERHEAD
-        size += sum(len(name) + len(content) + 10 for name, content in headers)
-        if size > self._settings.record_bytes:
-            reason = (
-                f"{topic}-{partition}: record {key!r} of {size} bytes is larger than the limit of "
-                f"{self._settings.record_bytes}"
-            )
-            self._stop(Fatal(ExitCode.SEND_FAILED, reason))
-            raise OutboxStopped(reason)
-        record = {"timestamp": timestamp_ms, "key": key, "value": value, "headers": list(headers)}
-        self._pending_bytes += size
-        return self._lane(topic, partition).append(record, size, self._clock())
+        lane, now_ms = self._lane(topic, partition), self._clock()
+        shared = list(headers)
+        overhead = _RECORD_OVERHEAD + sum(len(name) + len(content) + 10 for name, content in shared)
+        for key, value in records:
+            size = len(key or b"") + len(value or b"") + overhead
+            if size > self._settings.record_bytes:
+                self._stop_too_large(topic, partition, key, size)
+            record = {"timestamp": timestamp_ms, "key": key, "value": value, "headers": shared}
+            self._pending_bytes += size
+            lane.append(record, size, now_ms)
+        return lane.written()
 
     async def room(self) -> None:
         """Wait until less than the byte limit is unacknowledged; raises when stopped."""
@@ -194,6 +208,14 @@ class Outbox:
         return self._pending_bytes
 
     # -- inside
+
+    def _stop_too_large(self, topic: str, partition: int, key: bytes | None, size: int) -> NoReturn:
+        reason = (
+            f"{topic}-{partition}: record {key!r} of {size} bytes is larger than the limit of "
+            f"{self._settings.record_bytes}"
+        )
+        self._stop(Fatal(ExitCode.SEND_FAILED, reason))
+        raise OutboxStopped(reason)
 
     def _oldest(self) -> tuple[Lane, Batch] | None:
         waiting = [
@@ -264,7 +286,7 @@ class Outbox:
 
     def _on_send_error(self, lane: Lane, batch: Batch, error: BaseException) -> None:
         reason = (
-            f"{lane.topic}-{lane.partition}: {len(batch.futures)} records from key "
+            f"{lane.topic}-{lane.partition}: {batch.records} records from key "
             f"{batch.first_key!r} on were not written: {error!r}"
         )
         self._stop(Fatal(ExitCode.SEND_FAILED, reason))

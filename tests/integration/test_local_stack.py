@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import UnknownTopicOrPartitionError
@@ -101,6 +102,28 @@ async def test_a_later_run_in_the_same_directory_finds_the_log_and_the_addresses
         assert await consume(second.bootstrap, "orders", 1) == [b"one"]
     finally:
         await asyncio.to_thread(second.stop)
+
+
+def test_the_first_stop_of_a_version_writes_down_its_classes_for_the_next_start(
+    tmp_path, cache_dir
+):
+    # A cache of its own that shares the jars: the others' archive stays what it is.
+    own = tmp_path / "cache"
+    for jar in cache_dir.rglob("*.jar"):
+        link = own / jar.relative_to(cache_dir)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(jar)
+
+    def command_line():
+        with LocalStack(tmp_path / "stack", cache_dir=own, with_redis=False) as local:
+            return psutil.Process(local.kafka.pid).cmdline()
+
+    assert any(
+        "ArchiveClassesAtExit" in part or "AOTCacheOutput" in part for part in command_line()
+    )
+    (archive,) = own.rglob("classes-*")
+    assert archive.stat().st_size > 1_000_000
+    assert any(str(archive) in part for part in command_line())
 
 
 @pytest.fixture

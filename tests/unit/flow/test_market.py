@@ -1,5 +1,6 @@
 """Level 2 of one market: as_of, closings, revisions, what a new owner may rely on."""
 
+from streams.flow.market import DAYS_IDLE_MS
 from streams.index.panes import DAY_MS, HOUR_MS
 from tests.support.events import T0
 from tests.support.flow_harness import Flow, order, payment
@@ -264,3 +265,37 @@ def test_windows_are_computed_once_an_as_of_unless_something_in_them_changed():
     recounted = {value.field: value.observed for value in late.changed}
     name = "orders:market:all:5m"
     assert recounted[name] == counted[name] + 1
+
+
+def test_days_go_out_with_the_next_as_of_or_once_it_stands_still():
+    flow = Flow(partitions=1)
+    everywhere(flow, T0, "first")
+    everywhere(flow, T0 + 60_000, "second")
+    flow.run(caught_up=False)
+    (orders,) = flow.sps[ORDERS]
+    before = len(flow.history)
+
+    def cancel(of):
+        placed = "2026-09-20T00:00:00Z"
+        event = order(of, T0 + 60_000, kind="order.cancelled", placed_at=placed)
+        flow.produce(orders, event, T0 + 60_000)
+        flow.run(caught_up=False)
+
+    cancel("c")  # of an older day: no pane of the live book changes
+    assert len(flow.history) == before
+    flow.now_ms += DAYS_IDLE_MS
+    flow.run(caught_up=False)
+    (late,) = flow.history[before:]
+    assert late.days
+
+    cancel("d")
+    assert len(flow.history) == before + 1
+    flow.now_ms -= 2 * DAYS_IDLE_MS  # a clock that is set back holds nothing up
+    flow.run(caught_up=False)
+    assert len(flow.history) == before + 2
+
+    cancel("e")
+    everywhere(flow, T0 + 70_000, "third")
+    flow.run(caught_up=False)
+    assert flow.history[-1].as_of_ms > late.as_of_ms
+    assert flow.history[-1].days

@@ -130,6 +130,29 @@ async def test_each_record_learns_its_offset(outbox):
     assert await other == 100
 
 
+async def test_of_many_records_the_last_tells_for_all(outbox, producer):
+    producer.hold = True
+    done = outbox.put_all("t", 0, [(b"%02d" % n, b"x" * 100) for n in range(20)], [("h", b"1")], 7)
+    first = outbox.put("t", 0, b"after", b"v")
+    await turns()
+    assert not done.done()
+    producer.hold = False
+    producer.sent[0][3].set_result(Metadata(100))
+    assert await done == 100 + 19
+    assert await first == 100 + 20
+    found = [record for _, _, records, _ in producer.sent for record in records]
+    assert found[:20] == [(b"%02d" % n, b"x" * 100, [("h", b"1")]) for n in range(20)]
+    assert len(producer.sent) > 1, "more than one batch was waited for"
+
+
+async def test_whoever_waits_for_the_last_of_many_hears_of_a_loss_in_the_midst(outbox, producer):
+    producer.error = MessageSizeTooLargeError()
+    done = outbox.put_all("t", 0, [(b"%02d" % n, b"x" * 100) for n in range(20)])
+    with pytest.raises(OutboxStopped):
+        await done
+    assert len(producer.sent) == 1
+
+
 async def test_order_holds_within_a_partition_and_one_batch_is_under_way(outbox, producer):
     producer.hold = True
     for n in range(40):
