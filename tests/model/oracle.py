@@ -18,7 +18,7 @@ from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_number, rfc3339
 from streams.index.partials import Layout, Row, from_wire
 from tests.model.kafka import Log, Record
-from tests.support.by_name import day_names, live_names
+from tests.support.by_name import day_names, live_names, registers_in, without_zeros
 from tests.support.reference import (
     PAYMENT_INDICES,
     WINDOWS,
@@ -113,13 +113,14 @@ class Oracle:
     def source_appended(self, sp: SourcePartition, record: Record) -> str:
         return self.references[sp].add(record.offset, record.value, record.timestamp_ms)
 
-    def _named(self, market: str, book: str, row: Row) -> dict[tuple, int]:
+    def _named(self, market: str, book: str, row: Row, sketch: bytes = b"") -> dict[tuple, int]:
         names = self._names[market, book]
-        return {names[column]: value for column, value in enumerate(row) if value}
+        found = {names[column]: value for column, value in enumerate(row) if value}
+        return found | ({("shoppers",): registers_in(sketch)} if sketch else {})
 
     def _expected(self, sp: SourcePartition, slot: SlotKey, through: int) -> dict[tuple, int]:
         row = self.references[sp].row(*slot, through)
-        return {name: value for name, value in row.items() if value}
+        return without_zeros(row)
 
     # -- level 1 -----------------------------------------------------------------------------
 
@@ -149,8 +150,12 @@ class Oracle:
         if record.value is not None and not (record.key or b"").endswith(b"-ids"):
             decoded = chain_module._decode(record.value)
             self._check_asides(sp, decoded.through)
-            for market, book, slot, sparse in decoded.rows:
-                self._check_row(sp, SlotKey(market, book, slot), sparse, decoded.through)
+            sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
+            for *slot, sparse in decoded.rows:
+                sketch = sketches.pop(tuple(slot), b"")
+                self._check_row(sp, SlotKey(*slot), sparse, sketch, decoded.through)
+            if sketches:
+                raise Violation("P1", f"{sp}: sketches without rows: {sorted(sketches)}")
         table = {key: value for key, value in log.table().items() if not key.endswith(b"-ids")}
         if table and not chain_module._best_chain(
             {k.decode(): self._decode(v) for k, v in table.items()}
@@ -172,10 +177,12 @@ class Oracle:
                     "P7", f"{sp}: checkpoint through {through} without {kind} {sorted(missing)}"
                 )
 
-    def _check_row(self, sp: SourcePartition, slot: SlotKey, sparse: list, through: int) -> None:
+    def _check_row(
+        self, sp: SourcePartition, slot: SlotKey, sparse: list, sketch: bytes, through: int
+    ) -> None:
         layout = self.layouts[slot.market]
         width = layout.live_width if slot.book == LIVE else layout.day_width
-        row = self._named(slot.market, slot.book, from_wire(sparse, width))
+        row = self._named(slot.market, slot.book, from_wire(sparse, width), sketch)
         expected = self._expected(sp, slot, through)
         if row != expected:
             raise Violation("P1", f"{sp} {slot} through {through}: {row}, expected {expected}")
@@ -195,7 +202,7 @@ class Oracle:
             return
         partial = decode_partial(record.value)
         entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
-        self._check_row(parsed.sp, parsed.slot, partial.row, partial.through)
+        self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
 
     # -- level 2 -----------------------------------------------------------------------------
 
@@ -487,7 +494,8 @@ class Oracle:
                 for start, counts in expected.items():
                     row = read(start)
                     got = {} if row is None else self._named(code, book, row)
-                    wanted = {name: value for name, value in counts.items() if value}
+                    wanted = without_zeros(counts)
+                    wanted.pop(("shoppers",), None)
                     if got != wanted:
                         raise Violation(
                             "P2", f"{when}: {code} {kind} {start}: {got}, expected {wanted}"
