@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,18 @@ NOBODY = b""
 _ALPHA = 0.5 / math.log(2)
 
 Registers = NDArray[np.uint8]
+
+
+class Bought(NamedTuple):
+    """What placed orders of a span say of who bought."""
+
+    orders: int
+    """Orders that name a shopper."""
+    known: int
+    """Orders that say whether the shopper is new."""
+    new: int
+    sketch: bytes
+    """Of the shoppers named."""
 
 
 class SketchError(ValueError):

@@ -476,6 +476,7 @@ def shopper_values(counts: Counts) -> dict[str, tuple]:
     }  # fmt: skip
 
 
+SHOPPER_INDICES = ("shoppers", "orders_per_shopper", "new_shopper_share")
 PAYMENT_INDICES = (
     "payments",
     "amount",
