@@ -115,8 +115,8 @@ class MarketShoppers:
         return late | final | {day for day in moved if day >= first}
 
     def _is_final(self, day: int) -> bool:
-        limit_ms = self._at.hours_limit()
-        return limit_ms is not None and self._ledger.local_days.end_ms(day) <= limit_ms
+        limit_ms = max(self._at.hours_limit() or NEVER_MS, self._at.hours_until)
+        return self._ledger.local_days.end_ms(day) <= limit_ms
 
     def _day(
         self, day: int, until_ms: int, revisions: list[Revision], applied: int
