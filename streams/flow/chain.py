@@ -12,6 +12,7 @@ from array import array
 from collections import deque
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +20,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
 from streams.index.partials import Row, from_wire, to_wire
+from streams.index.shoppers import NOBODY
 
 CHAIN_LENGTH = 128
 """Records a chain may hold before its oldest are retired. At one flush a second this is longer
@@ -35,6 +37,8 @@ NEW_EDITION = (
 _ROW_BYTES_GUESS = 400
 _SLOT_BYTES = 40
 """What a row takes in a record beside its sparse form: market, book, slot."""
+_SKETCH_BYTES = 20
+"""The same of a sketch: market, slot, length."""
 
 
 class RecoveryError(RuntimeError):
@@ -42,7 +46,10 @@ class RecoveryError(RuntimeError):
 
 
 class CheckpointRecord(msgspec.Struct, omit_defaults=True):
-    """One flush. ``rows``: [market, book, slot, sparse row]; ``ids``: [market, pane, packed]."""
+    """One flush. ``rows``: [market, book, slot, sparse row]; ``ids``: [market, pane, packed].
+
+    ``sketches``: [market, pane, shoppers] of the panes in ``rows`` that have any.
+    """
 
     edition: int
     content_hash: str
@@ -55,6 +62,7 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     watermarks: dict[str, int]
     rows: list[tuple[str, str, int, list[int | str]]]
     ids: list[tuple[str, int, bytes]]
+    sketches: list[tuple[str, int, bytes]] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -83,12 +91,12 @@ class Flush:
     delete_keys: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveredRow:
+class RecoveredRow(NamedTuple):
     """A slot's row found in the chain; closed ones are sent again as well (sequence V2)."""
 
     key: SlotKey
     row: Row
+    sketch: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +161,13 @@ class Chain:
         touched = self.fold.take_touched(CHECKPOINT)
         size = 0
         sizes: dict[SlotKey, int] = {}
+        sketches: dict[SlotKey, bytes] = {}
         for key, slot in touched.items():
             rows[key] = to_wire(slot.row)
             slots[key] = []
+            sketches[key] = slot.shoppers()
             # Measured, not guessed: a record that the broker refuses ends the worker, and its heir.
-            sizes[key] = len(_encode(rows[key])) + _SLOT_BYTES
+            sizes[key] = _size(rows[key], sketches[key])
             size += sizes[key]
             if isinstance(slot, Pane) and slot.saved < len(slot.order):
                 slots[key].append((slot.saved, len(slot.order)))
@@ -165,7 +175,7 @@ class Chain:
                 slot.saved = len(slot.order)
         if touched:
             self._row_bytes = max(64, sum(sizes.values()) // len(touched))
-        retired = self._retire(rows, slots, sizes, size, unacknowledged)
+        retired = self._retire(rows, sketches, slots, sizes, size, unacknowledged)
         self._seq += 1
         key_text = self._key(self._seq)
         identity = self.identity
@@ -181,6 +191,7 @@ class Chain:
             watermarks=self.fold.watermarks(),
             rows=[(*key, row) for key, row in rows.items()],
             ids=self._ids(slots),
+            sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
         )
         value = _encode(record)
         self._entries.append(Entry(key_text, self._seq, len(value), slots))
@@ -201,6 +212,7 @@ class Chain:
     def _retire(
         self,
         rows: dict[SlotKey, list[int | str]],
+        sketches: dict[SlotKey, bytes],
         slots: dict[SlotKey, Ranges],
         sizes: dict[SlotKey, int],
         size: int,
@@ -232,6 +244,7 @@ class Chain:
                 slot = self.fold.slot(key)
                 assert slot is not None
                 rows[key] = to_wire(slot.row)
+                sketches[key] = slot.shoppers()
                 sizes[key] = self._latest[key][1]
             for key, ranges in live.items():
                 # Older ids first: a recovered pane then has them about in the order of the log.
@@ -299,33 +312,44 @@ class Chain:
 
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
         fold = self.fold
-        newest: dict[SlotKey, Row] = {}
+        newest: dict[SlotKey, RecoveredRow] = {}
         if not path:
             return []
         head = path[-1][1]
         fold.through = self._flushed_through = head.through
         for market, watermark_ms in head.watermarks.items():
             fold.markets[market].watermark_ms = watermark_ms
-        for _, record, _ in path:
+        sketches = [_sketches(record) for _, record, _ in path]
+        for (_, record, _), held in zip(path, sketches, strict=True):
             for market, book, slot, sparse in record.rows:
                 layout = fold.markets[market].layout
                 width = layout.live_width if book == LIVE else layout.day_width
-                newest[SlotKey(market, book, slot)] = from_wire(sparse, width)
-        for key, row in newest.items():
-            fold.restore_slot(key, row)
-        for key_text, record, size in path:
+                key = SlotKey(market, book, slot)
+                newest[key] = RecoveredRow(key, from_wire(sparse, width), held.get(key, NOBODY))
+        for found in newest.values():
+            fold.restore_slot(*found)
+        for (key_text, record, size), held in zip(path, sketches, strict=True):
             entry = Entry(key_text, record.seq, size)
             for market, book, slot, sparse in record.rows:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []
-                self._latest[key] = (record.seq, len(_encode(sparse)) + _SLOT_BYTES)
+                self._latest[key] = (record.seq, _size(sparse, held.get(key, NOBODY)))
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
                 stretch = fold.restore_ids(key, array("Q", packed))
                 if stretch is not None:
                     entry.slots.setdefault(key, []).append(stretch)
             self._entries.append(entry)
-        return [RecoveredRow(key, row) for key, row in newest.items()]
+        return list(newest.values())
+
+
+def _size(row: list[int | str], sketch: bytes) -> int:
+    """What a slot takes in a record."""
+    return len(_encode(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
+
+
+def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:
+    return {SlotKey(market, LIVE, slot): held for market, slot, held in record.sketches}
 
 
 def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:

@@ -14,11 +14,12 @@ import msgspec
 
 from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.history import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
-from streams.flow.merged import DAY_KIND, Merged, decode_merged, encode_merged, restore
+from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged, restore
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
 from streams.flow.standing import FenceRecord
@@ -38,6 +39,7 @@ FENCE_KIND = "f"
 VINTAGE_KIND = "e"
 SHIFTS_KIND = "w"
 SHOWN_KIND = "s"
+BUYERS_KIND = "b"
 _encode_fence = msgspec.msgpack.Encoder().encode
 _decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
@@ -109,22 +111,9 @@ class PartitionCompile:
             market = self.markets.get(code)
             if market is None:
                 continue
-            if kind == FENCE_KIND:
-                fence = _decode_fence(value)
-                self._check_topic(fence)
-                market.at.take_fence(fence)
-                self.replay_through = max(self.replay_through, market.at.floor_applied)
-                continue
-            if kind == VINTAGE_KIND:
-                market.usual.restore(held_of(decode_vintage(value)))
-                continue
-            if kind == SHIFTS_KIND:
-                market.shifts.restore(decode_shifts(value))
-                continue
-            if kind == SHOWN_KIND:
-                shown = decode_shown(value)
-                market.book.restore(int(rest[0]), shown)
-                self.replay_through = max(self.replay_through, shown.applied)
+            if kind not in LENGTH_MS and kind != DAY_KIND:
+                applied = self._restore_other(market, kind, rest, value)
+                self.replay_through = max(self.replay_through, applied)
                 continue
             applied = decode_merged(value).applied
             self.replay_through = max(self.replay_through, applied)
@@ -133,11 +122,32 @@ class PartitionCompile:
                 best[slot] = (applied, value)
         for (code, kind, start), (_, value) in best.items():
             ledger = self.markets[code].ledger
-            layout = ledger.layout
-            width = layout.day_width if kind == DAY_KIND else layout.live_width
-            ledger.merged[kind, start] = restore(decode_merged(value), width)
+            ledger.merged[kind, start] = restore(decode_merged(value), ledger.width_of(kind))
         for market in self.markets.values():
             market.recovered()
+
+    def _restore_other(
+        self, market: MarketCompile, kind: str, rest: Sequence[str], value: bytes
+    ) -> int:
+        """Take over a record that is no merged slot; the partials offset it says it includes."""
+        if kind == FENCE_KIND:
+            fence = _decode_fence(value)
+            self._check_topic(fence)
+            market.at.take_fence(fence)
+            return market.at.floor_applied
+        if kind == SHOWN_KIND:
+            shown = decode_shown(value)
+            market.book.restore(int(rest[0]), shown)
+            return shown.applied
+        if kind == BUYERS_KIND:
+            buyers = decode_day_buyers(value)
+            market.shoppers.restore(int(rest[0]), buyers)
+            return buyers.applied
+        if kind == VINTAGE_KIND:
+            market.usual.restore(held_of(decode_vintage(value)))
+        elif kind == SHIFTS_KIND:
+            market.shifts.restore(decode_shifts(value))
+        return -1
 
     def _check_topic(self, fence: FenceRecord) -> None:
         # Its offsets begin at 0 again: level 2 would take every new row for one it has applied, and
@@ -160,6 +170,7 @@ class PartitionCompile:
                     batch.writes.append((key.encode(), None))
             gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.usual.take_expired()]
             gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.book.take_expired()]
+            gone += [f"{BUYERS_KIND}|{code}|{day}" for day in market.shoppers.take_expired()]
             for base in gone:
                 batch.writes += [(key.encode(), None) for key in self._table_keys.pop(base, ())]
             batch.tombstones += market.ledger.garbage
@@ -182,6 +193,9 @@ class PartitionCompile:
         for day, shown in publication.shown:
             base = f"{SHOWN_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_shown(shown.record()))
+        for day, kept in publication.buyers:
+            base = f"{BUYERS_KIND}|{publication.market}|{day}"
+            self._write(batch, base, encode_day_buyers(kept))
         record.partials_id = self.topic_id
         self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
         return batch
@@ -232,7 +246,9 @@ class PartitionCompile:
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
             row = from_wire(record.row, width)
             news = chunk.offset_at(position) > market.at.floor_applied
-            market.ledger.apply(parsed.slot, parsed.sp, record.through, row, key, news=news)
+            market.ledger.apply(
+                parsed.slot, parsed.sp, record.through, row, record.shoppers, key, news=news
+            )
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:
                 # Compaction can leave a row behind the mark that closed its slot.

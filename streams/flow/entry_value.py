@@ -31,6 +31,7 @@ def value_of(
         status = "warming"
     elif value is None:
         status = "no_data"
+    lower, upper = (None, None) if value is None else (entry.lower, entry.upper)
     return Value(
         market=at.market.code,
         index=entry.name,
@@ -49,8 +50,8 @@ def value_of(
         edition=at.methodology.edition,
         day=day,
         expected=None if usual is None else usual.expected,
-        lower=None if usual is None else usual.lower,
-        upper=None if usual is None else usual.upper,
+        lower=lower if usual is None else usual.lower,
+        upper=upper if usual is None else usual.upper,
         vintage=None if usual is None else usual.vintage,
     )
 

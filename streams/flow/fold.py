@@ -257,7 +257,7 @@ class SourceFold:
 
     # -- recovery --------------------------------------------------------------------------------
 
-    def restore_slot(self, key: SlotKey, row: Row) -> None:
+    def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
         """Put back a slot from a checkpoint, unless it was closed; watermarks were set before."""
         state = self.markets[key.market]
         if state.is_closed(key):
@@ -266,6 +266,7 @@ class SourceFold:
             pane = state.open_pane(key.slot)
             pane.row = row[:]
             pane.booked = row[:]  # a checkpoint is taken with both books level
+            pane.sketch = sketch
         else:
             day = state.open_day(key.slot)
             assert day is not None

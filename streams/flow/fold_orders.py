@@ -172,6 +172,7 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
         if ids is not None:
             ids.add(event_hash)
         pane.order.append(event_hash)
+        pane.meet(event.shopper_id)
         if pane.flags != _BOTH:
             fold.touch_pane(state, pane)
         profile_cell[0] += 1
@@ -245,6 +246,7 @@ def _fold_unusual(
     fold.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
     if event.type == "order.placed":
+        pane.meet(event.shopper_id)
         add_order(pane.booked, event, state)  # the day book gets this one here, not in bulk
     if day is not None:
         add_order_to_day(day.row, event, state)

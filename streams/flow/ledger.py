@@ -14,15 +14,20 @@ from streams.flow.merged import (
     DAYS_KEPT,
     HOUR,
     HOURS_KEPT_MS,
+    LENGTH_MS,
     MINUTE,
     MINUTES_KEPT_MS,
     PANES_KEPT_MS,
+    QUARTER,
+    QUARTERS_KEPT_MS,
+    SHOPPERS_OF_MINUTES_KEPT_MS,
     Merged,
 )
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.methodology import Market, Methodology
-from streams.index.panes import HOUR_MS, MINUTE_MS, LocalDays
-from streams.index.partials import Layout, Row, add_into, sum_rows
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
+from streams.index.partials import BOUGHT, Layout, Row, add_into, sum_rows
+from streams.index.shoppers import NOBODY
 
 SlotId = tuple[str, int]
 """(kind, start ms or day number) of a merged slot."""
@@ -31,11 +36,12 @@ SlotId = tuple[str, int]
 class OpenRow:
     """The best known row of one source partition for a slot it may still add to."""
 
-    __slots__ = ("keys", "row", "through")
+    __slots__ = ("keys", "row", "sketch", "through")
 
-    def __init__(self, through: int, row: Row, key: bytes) -> None:
+    def __init__(self, through: int, row: Row, sketch: bytes, key: bytes) -> None:
         self.through = through
         self.row = row
+        self.sketch = sketch
         self.keys = {key}
 
 
@@ -49,6 +55,7 @@ class Ledger:
         self._pane_ms = methodology.pane_ms
         self._grace_ms = methodology.grace_ms
         self._day_grace_ms = methodology.day_grace_ms
+        self.quarters_kept_ms = QUARTERS_KEPT_MS + methodology.grace_ms
         self.merged: dict[SlotId, Merged] = {}
         self._open_panes: dict[int, dict[SourcePartition, OpenRow]] = {}
         self._open_days: dict[int, dict[SourcePartition, OpenRow]] = {}
@@ -57,7 +64,7 @@ class Ledger:
         self._minute_sums: dict[int, Row] = {}
         self._hour_sums: dict[int, Row] = {}
         self._opened: set[SlotId] = set()
-        """Minutes and hours in which a row was open once: most of a small market's have none."""
+        """Minutes, quarters, hours in which a row was open once: most of a small market's have none."""
         self.garbage: dict[bytes, None] = {}
         """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
         self.expired_rows = 0
@@ -78,6 +85,7 @@ class Ledger:
         sp: SourcePartition,
         through: int,
         row: Row,
+        sketch: bytes,
         key: bytes,
         *,
         news: bool = True,
@@ -95,7 +103,7 @@ class Ledger:
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
-            rows[sp] = OpenRow(through, row, key)
+            rows[sp] = OpenRow(through, row, sketch, key)
             self._by_sp.setdefault(sp, set()).add(slot)
         else:
             known.keys.add(key)
@@ -103,14 +111,16 @@ class Ledger:
                 return
             known.through = through
             if known.row == row:
-                return
+                return  # and the same shoppers: each has an order in it
             known.row = row
+            known.sketch = sketch
         if live:
             minute_ms = slot.slot - slot.slot % MINUTE_MS
             self._pane_sums.pop(slot.slot, None)
             self._minute_sums.pop(minute_ms, None)
-            self._hour_sums.pop(slot.slot - slot.slot % HOUR_MS, None)
-            self._opened |= {(MINUTE, minute_ms), (HOUR, slot.slot - slot.slot % HOUR_MS)}
+            hour_ms, quarter_ms = (slot.slot - slot.slot % each for each in (HOUR_MS, QUARTER_MS))
+            self._hour_sums.pop(hour_ms, None)
+            self._opened |= {(MINUTE, minute_ms), (QUARTER, quarter_ms), (HOUR, hour_ms)}
             if news:
                 self.changed_panes.add(slot.slot)
         elif news:
@@ -139,17 +149,20 @@ class Ledger:
                 self.expired_rows += 1
                 return True
             return self._contains((DAY_KIND, slot.slot), sp, 0)
-        hour = slot.slot - slot.slot % HOUR_MS
-        minute = slot.slot - slot.slot % MINUTE_MS
         if slot.slot < self.horizon_ms - HOURS_KEPT_MS:
             self.expired_rows += 1
             return True
-        in_hour = self._contains((HOUR, hour), sp, (slot.slot - hour) // self._pane_ms)
-        if slot.slot < self.horizon_ms - MINUTES_KEPT_MS:
-            return in_hour
-        return in_hour and self._contains(
-            (MINUTE, minute), sp, (slot.slot - minute) // self._pane_ms
-        )
+        for kind, length_ms in LENGTH_MS.items():
+            start_ms = slot.slot - slot.slot % length_ms
+            bit = (slot.slot - start_ms) // self._pane_ms
+            if self._is_kept(kind, slot.slot) and not self._contains((kind, start_ms), sp, bit):
+                return False
+        return True
+
+    def _is_kept(self, kind: str, pane_ms: int) -> bool:
+        """Whether slots of this kind reach back as far as the pane."""
+        kept_ms = {MINUTE: MINUTES_KEPT_MS, QUARTER: self.quarters_kept_ms, HOUR: HOURS_KEPT_MS}
+        return pane_ms >= self.horizon_ms - kept_ms[kind]
 
     def _contains(self, slot_id: SlotId, sp: SourcePartition, bit: int) -> bool:
         merged = self.merged.get(slot_id)
@@ -170,7 +183,7 @@ class Ledger:
             if slot.book == LIVE:
                 if not rows:
                     del self._open_panes[slot.slot]
-                self._fold_pane(slot.slot, sp, open_row.row)
+                self._fold_pane(slot.slot, str(sp), open_row)
             else:
                 if not rows:
                     del self._open_days[slot.slot]
@@ -181,26 +194,37 @@ class Ledger:
             return slot.slot + self._pane_ms + self._grace_ms <= watermark_ms
         return self.local_days.end_ms(slot.slot) + self._day_grace_ms <= watermark_ms
 
-    def _fold_pane(self, start_ms: int, sp: SourcePartition, row: Row) -> None:
-        name = str(sp)
-        for kind, length_ms in ((MINUTE, MINUTE_MS), (HOUR, HOUR_MS)):
+    def _fold_pane(self, start_ms: int, sp: str, closed: OpenRow) -> None:
+        for kind, length_ms in LENGTH_MS.items():
             slot_start = start_ms - start_ms % length_ms
-            if kind == MINUTE and start_ms < self.horizon_ms - MINUTES_KEPT_MS:
+            if not self._is_kept(kind, start_ms):
                 continue
             merged = self._slot((kind, slot_start))
             bit = (start_ms - slot_start) // self._pane_ms
             # A takeover replays a row that reached the minute's record but not the hour's.
-            if not merged.contains(name, bit):
-                keep_pane = kind == MINUTE and start_ms >= self.horizon_ms - PANES_KEPT_MS
-                merged.fold(name, bit, row, start_ms if keep_pane else None)
+            if merged.contains(sp, bit):
+                continue
+            if kind == QUARTER:
+                merged.fold(sp, bit, closed.row[BOUGHT], None, closed.sketch)
+            elif kind == HOUR:
+                merged.fold(sp, bit, closed.row, None)
+            else:
+                keep_pane = start_ms >= self.horizon_ms - PANES_KEPT_MS
+                recent = slot_start >= self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
+                sketch = closed.sketch if recent else NOBODY
+                merged.fold(sp, bit, closed.row, start_ms if keep_pane else None, sketch)
 
     def _slot(self, slot_id: SlotId) -> Merged:
         merged = self.merged.get(slot_id)
         if merged is None:
-            day = slot_id[0] == DAY_KIND
-            width = self.layout.day_width if day else self.layout.live_width
-            merged = self.merged[slot_id] = Merged(width)
+            merged = self.merged[slot_id] = Merged(self.width_of(slot_id[0]))
         return merged
+
+    def width_of(self, kind: str) -> int:
+        """Columns of the row of a merged slot."""
+        if kind == QUARTER:
+            return BOUGHT.stop - BOUGHT.start
+        return self.layout.day_width if kind == DAY_KIND else self.layout.live_width
 
     # -- sums are read ---------------------------------------------------------------------------
 
@@ -244,14 +268,20 @@ class Ledger:
 
     def _total(self, slot_id: SlotId, length_ms: int) -> Row | None:
         merged = self.merged.get(slot_id)
-        start_ms = slot_id[1]
         rows = [merged.row] if merged is not None else []
-        panes = range(start_ms, start_ms + length_ms, self._pane_ms)
-        for bit, pane in enumerate(panes) if slot_id in self._opened else ():
+        rows += [open_row.row for open_row in self.open_rows(slot_id, length_ms)]
+        return sum_rows(rows, self.layout.live_width) if rows else None
+
+    def open_rows(self, slot_id: SlotId, length_ms: int) -> Iterator[OpenRow]:
+        """Rows of a minute, quarter or hour that are not in what is merged of it."""
+        if slot_id not in self._opened:
+            return
+        merged = self.merged.get(slot_id)
+        panes = range(slot_id[1], slot_id[1] + length_ms, self._pane_ms)
+        for bit, pane in enumerate(panes):
             for sp, open_row in self._open_panes.get(pane, {}).items():
                 if merged is None or not merged.contains(str(sp), bit):
-                    rows.append(open_row.row)
-        return sum_rows(rows, self.layout.live_width) if rows else None
+                    yield open_row
 
     def window_sum(self, start_ms: int, end_ms: int) -> Row:
         """Row of ``[start, end)``, both on pane boundaries; whole hours and minutes as such.
@@ -290,6 +320,11 @@ class Ledger:
         merged = {start for kind, start in self.merged if kind == HOUR}
         return merged | {start - start % HOUR_MS for start in self._open_panes}
 
+    def quarters(self) -> set[int]:
+        """Starts of the quarters of an hour that have rows."""
+        merged = {start for kind, start in self.merged if kind == QUARTER}
+        return merged | {start - start % QUARTER_MS for start in self._open_panes}
+
     def open_days(self) -> set[int]:
         """Numbers of the days that have rows not merged yet."""
         return set(self._open_days)
@@ -308,6 +343,7 @@ class Ledger:
         self._first_day = self.local_days.day_of(horizon_ms) - DAYS_KEPT
         limits = {
             MINUTE: horizon_ms - MINUTES_KEPT_MS,
+            QUARTER: horizon_ms - self.quarters_kept_ms,
             HOUR: horizon_ms - HOURS_KEPT_MS,
             DAY_KIND: self._first_day,
         }
@@ -320,9 +356,12 @@ class Ledger:
         self._drop_open(LIVE, self._open_panes, limits[HOUR])
         self._drop_open(DAY, self._open_days, limits[DAY_KIND])
         panes_limit = horizon_ms - PANES_KEPT_MS
+        shoppers_limit = horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
                 merged.panes.clear()
+            if kind == MINUTE and start < shoppers_limit:
+                merged.sketch = NOBODY
         self._opened = {slot_id for slot_id in self._opened if slot_id[1] >= limits[slot_id[0]]}
         for sums, limit in (
             (self._pane_sums, panes_limit),

@@ -12,6 +12,7 @@ from streams.flow.ledger import Ledger, SlotId
 from streams.flow.market_closings import MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_shifts import MarketShifts, Reach, encode_shifts
+from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR
 from streams.flow.publication import Publication, Revision
@@ -56,9 +57,10 @@ class MarketCompile:
             lambda day: self.usual.early(self._observed(), day),
         )
         self.book = DayBook(self.ledger.layout)
-        self.windows = MarketWindows(self.at, self.ledger, self.usual)
+        self.shoppers = MarketShoppers(self.at, self.ledger)
+        self.windows = MarketWindows(self.at, self.ledger, self.usual, self.shoppers)
         self.days = MarketDays(self.at, self.ledger, self.usual, self.book)
-        self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days)
+        self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days, self.shoppers)
         self.revised_after_final = 0
         self._must_publish = False
         self._journal_pending: dict[str, Value] = {}
@@ -123,6 +125,8 @@ class MarketCompile:
         shifts = self._watch(changed=revised or told)
         vintages = self._learn(told=told)
         days, shown = self.days.changed(revisions, applied)
+        of_buyers, buyers = self.shoppers.changed_days(revisions, applied)
+        days += of_buyers
         closings = self.closings.again(after_final) + self.closings.newly_final()
         self._expire()
         values = self.windows.values()
@@ -151,6 +155,7 @@ class MarketCompile:
             watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
             detectors=self._detectors(),
             shown=shown,
+            buyers=buyers,
             fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
 
@@ -206,6 +211,7 @@ class MarketCompile:
             self._expired.append(slot_id)
             self.closings.forget(slot_id)
         self.book.expire(self.at.days_until)
+        self.shoppers.expire()
 
     # -- the journal -----------------------------------------------------------------------------
 

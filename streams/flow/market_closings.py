@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from streams.flow.entry_value import value_of
 from streams.flow.ledger import Ledger, SlotId
 from streams.flow.market_days import MarketDays
+from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS
 from streams.flow.publication import Closing
@@ -22,7 +23,12 @@ class MarketClosings:
     """What is final is said once; what changes after that, again and counted."""
 
     def __init__(
-        self, at: Standing, ledger: Ledger, windows: MarketWindows, days: MarketDays
+        self,
+        at: Standing,
+        ledger: Ledger,
+        windows: MarketWindows,
+        days: MarketDays,
+        shoppers: MarketShoppers,
     ) -> None:
         self.due: set[SlotId] = set()
         """Final hours and days that an earlier owner may have changed without closing them again."""
@@ -30,6 +36,7 @@ class MarketClosings:
         self._ledger = ledger
         self._windows = windows
         self._days = days
+        self._shoppers = shoppers
         self._final_revisions: dict[SlotId, int] = {}
 
     def forget(self, slot_id: SlotId) -> None:
@@ -51,7 +58,7 @@ class MarketClosings:
         """Close again what changed after it was final: the journal's last word on it is right."""
         due, self.due = changed | self.due, set()
         return [
-            self._hour_closing(start) if kind == HOUR else self._days.closing(start)
+            self._hour_closing(start) if kind == HOUR else self._day_closing(start)
             for kind, start in sorted(due)
         ]
 
@@ -70,7 +77,7 @@ class MarketClosings:
         if days_limit > self._at.days_until:
             for day in sorted(self._ledger.days()):
                 if self._at.days_until <= day < days_limit:
-                    closings.append(self._days.closing(day))
+                    closings.append(self._day_closing(day))
             self._at.days_until = days_limit
         return closings
 
@@ -82,6 +89,11 @@ class MarketClosings:
             hours |= set(range(first, limit_ms, HOUR_MS))
         return sorted(hours)
 
+    def _day_closing(self, day: int) -> Closing:
+        closing = self._days.closing(day)
+        closing.values.extend(self._shoppers.day_closing(day))
+        return closing
+
     def _hour_closing(self, start_ms: int) -> Closing:
         row = self._ledger.hour_sum(start_ms) or [0] * self._ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
@@ -92,6 +104,7 @@ class MarketClosings:
         entries = list(live_entries(self._ledger.layout, row, row))
         usual = self._windows.usual_of(entries, [span, span], "1h")
         kept = _with_something(entries)
+        revision = self._final_revisions.get((HOUR, start_ms), 0)
         values = [
             value_of(
                 self._at,
@@ -100,12 +113,13 @@ class MarketClosings:
                 as_of,
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
-                revision=self._final_revisions.get((HOUR, start_ms), 0),
+                revision=revision,
                 usual=own,
             )
             for entry, own in zip(entries, usual, strict=True)
             if entry.dimension == MARKET or (entry.dimension, entry.member) in kept
         ]
+        values += self._shoppers.hour(start_ms, covers[orders], revision)
         return Closing("hour", start_ms, end_ms, values)
 
 

@@ -8,13 +8,14 @@ import msgspec
 
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
+from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.merged import MINUTES_KEPT_MS, PANES_KEPT_MS
 from streams.flow.publication import Revision
 from streams.flow.standing import Span, Standing
 from streams.flow.state import NEVER_MS
 from streams.flow.usual import MarketUsual
 from streams.index.changes import AGO_DAYS, HOURS, change_entries, hours_before
-from streams.index.indices import ORDERS_BASIS, Entry, live_entries
+from streams.index.indices import ORDERS_BASIS, SHOPPER_WINDOWS, Entry, live_entries
 from streams.index.measured import Usual, columns_of, demand_entries, usual_of
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.partials import Row
@@ -24,11 +25,14 @@ from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS, Value
 class MarketWindows:
     """The windows that end at ``as_of``."""
 
-    def __init__(self, at: Standing, ledger: Ledger, usual: MarketUsual) -> None:
+    def __init__(
+        self, at: Standing, ledger: Ledger, usual: MarketUsual, shoppers: MarketShoppers
+    ) -> None:
         self.noise_columns = columns_of(ledger.layout)
         self._at = at
         self._ledger = ledger
         self._usual = usual
+        self._shoppers = shoppers
         self._published: dict[str, Value] = {}
         self._all: list[Value] = []
         self._all_made_of: tuple[object, ...] = ()
@@ -64,17 +68,21 @@ class MarketWindows:
             kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
             spans = [self._at.span(end, length_ms, kept_ms) for end in ends]
             firsts = [self._ledger.first_ms.get(topic) for topic in self._at.topics]
-            made_of = (spans, firsts, self._usual.version, self._at.live)
+            spans_read = spans[:]
+            if window in SHOPPER_WINDOWS:
+                spans_read.append(self._shoppers.span(window))
+            made_of = (spans_read, firsts, self._usual.version, self._at.live)
             if (
                 window in MINUTE_STEP_WINDOWS
                 and self._minutes_made_of.get(window) == made_of
-                and not any(self._touches(*span) for span in spans)
+                and not any(self._touches(*span) for span in spans_read)
             ):
                 values += self._minute_values[window]
                 continue
             found = self._window(window, length_ms, spans)
             if window in HOURS and self._at.live:
                 found += self._changes(window)
+            found += self._shoppers.window(window)
             if window in MINUTE_STEP_WINDOWS:
                 self._minute_values[window] = found
                 self._minutes_made_of[window] = made_of

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import msgspec
 
-from streams.index.panes import HOUR_MS, MINUTE_MS
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.index.partials import Row, add_into, from_wire, to_wire
+from streams.index.shoppers import NOBODY, union
 
-MINUTE, HOUR, DAY_KIND = "m", "h", "d"
-LENGTH_MS = {MINUTE: MINUTE_MS, HOUR: HOUR_MS}
+MINUTE, QUARTER, HOUR, DAY_KIND = "m", "q", "h", "d"
+"""A quarter of an hour keeps of its rows only who bought: ``partials.BOUGHT`` and the sketch."""
+LENGTH_MS = {MINUTE: MINUTE_MS, QUARTER: QUARTER_MS, HOUR: HOUR_MS}
 
 MINUTES_KEPT_MS = 25 * HOUR_MS
 HOURS_KEPT_MS = 9 * 7 * 24 * HOUR_MS
 DAYS_KEPT = 1_200
+QUARTERS_KEPT_MS = 26 * HOUR_MS
+"""And grace: a local day of 25 hours until it is final, and a window of 24 hours."""
+SHOPPERS_OF_MINUTES_KEPT_MS = HOUR_MS
+"""The window of an hour is made of minutes; of what lies further back quarters say who bought."""
 PANES_KEPT_MS = 8 * MINUTE_MS
 """Pane resolution is needed at the edges of the 5m window only; older minutes keep their sum."""
 
@@ -30,6 +36,7 @@ class MergedRecord(msgspec.Struct, omit_defaults=True):
     row: list[int | str]
     folded: dict[str, bytes]
     panes: dict[int, list[int | str]] = {}
+    shoppers: bytes = b""
 
 
 encode_merged = msgspec.msgpack.Encoder().encode
@@ -37,15 +44,17 @@ decode_merged = msgspec.msgpack.Decoder(MergedRecord).decode
 
 
 class Merged:
-    """One merged minute, hour or day in memory."""
+    """One merged minute, quarter, hour or day in memory."""
 
-    __slots__ = ("applied", "folded", "panes", "row", "written")
+    __slots__ = ("applied", "folded", "panes", "row", "sketch", "written")
 
     def __init__(self, width: int) -> None:
         self.row: Row = [0] * width
         self.folded: dict[str, int] = {}
         self.panes: dict[int, Row] = {}
         """Of a recent minute: start of a pane -> its part of ``row``."""
+        self.sketch = NOBODY
+        """Shoppers of a quarter, and of a minute of the last hour."""
         self.applied = -1
         self.written = True
 
@@ -53,9 +62,12 @@ class Merged:
         """Whether the slot number ``bit`` of this source partition is in the sum."""
         return bool(self.folded.get(sp, 0) >> bit & 1)
 
-    def fold(self, sp: str, bit: int, row: Row, pane_start_ms: int | None) -> None:
+    def fold(
+        self, sp: str, bit: int, row: Row, pane_start_ms: int | None, sketch: bytes = NOBODY
+    ) -> None:
         """Add a closed row of a source partition; the caller checked ``contains``."""
         add_into(self.row, row)
+        self.sketch = union((self.sketch, sketch))
         self.folded[sp] = self.folded.get(sp, 0) | 1 << bit
         if pane_start_ms is not None:
             pane = self.panes.get(pane_start_ms)
@@ -75,6 +87,7 @@ class Merged:
                 for sp, bits in self.folded.items()
             },
             panes={start: to_wire(row) for start, row in self.panes.items()},
+            shoppers=self.sketch,
         )
 
 
@@ -84,5 +97,6 @@ def restore(record: MergedRecord, width: int) -> Merged:
     merged.row = from_wire(record.row, width)
     merged.folded = {sp: int.from_bytes(bits, "little") for sp, bits in record.folded.items()}
     merged.panes = {start: from_wire(row, width) for start, row in record.panes.items()}
+    merged.sketch = record.shoppers
     merged.applied = record.applied
     return merged

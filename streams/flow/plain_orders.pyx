@@ -11,6 +11,7 @@ there; here is only the same again for what is common. tests/property/test_plain
 two equal. Without a compiler at installation this module is missing and nothing else changes.
 """
 
+from cpython.array cimport array, extend_buffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_Add, PySet_Contains
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -19,9 +20,10 @@ from libc.string cimport memcmp, memset
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
-from streams.flow.state import CHECKPOINT, PARTIAL
+from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
 from streams.index import partials as col
 from streams.index.events import ID_BYTES_MAX, RECORD_BYTES_MAX
+from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 
 cdef enum:
     LINES_MAX = 64          # more lines than that are rare: the Python half knows the real limit
@@ -31,6 +33,7 @@ cdef enum:
     CELLS_MAX = 3500
     CELL_SLOTS = 8192
     PANES_MAX = 250         # ids must fit eight bits
+    MET_MAX = 64            # shoppers of a pane that wait in this call
     MARKETS_MAX = 64
 
 cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MAX stays below 2**63
@@ -42,6 +45,9 @@ cdef int ID_MAX = ID_BYTES_MAX
 cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
 cdef object digest = xxh3_64_intdigest
 cdef object seed = ID_SEED
+cdef object shopper_seed = SHOPPER_SEED
+cdef int RANK_BITS = 64 - REGISTERS_LOG2
+cdef Py_ssize_t COUPONS = COUPONS_MAX
 
 
 cdef enum:                  # what a cell is of; the first four are places in MarketState.labels
@@ -80,8 +86,8 @@ cdef struct Order:
     Text method
     Text region
     Text channel
+    Text shopper            # at NULL: anonymous
     int new_shopper         # -1: not said
-    bint anonymous
     int lines
     Line line[LINES_MAX]
 
@@ -266,9 +272,8 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
     cdef Text key, value
     cdef int unknowns = 0
     cdef int seen = 0, bit
-    order.method.at = order.region.at = order.channel.at = NULL
+    order.method.at = order.region.at = order.channel.at = order.shopper.at = NULL
     order.new_shopper = -1
-    order.anonymous = True
     p = blank(p)
     if p[0] != 0x7B:
         return False
@@ -314,10 +319,9 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
             p = optional(p, &order.method)
         elif same(key, b"shopper_id", 10):
             bit = 256
-            p = optional(p, &value)
-            if p == NULL or (value.at != NULL and not is_id(value)):
+            p = optional(p, &order.shopper)
+            if p == NULL or (order.shopper.at != NULL and not is_id(order.shopper)):
                 return False
-            order.anonymous = value.at == NULL
         elif same(key, b"region", 6):
             bit = 512
             p = optional(p, &order.region)
@@ -516,9 +520,36 @@ cdef class PaneSlot:
     cdef object pane
     cdef object ids
     cdef list fresh                 # ids counted in this call, not in pane.order yet
+    cdef uint32_t met[MET_MAX]      # shoppers counted in this call, not in pane.coupons yet
+    cdef int met_count
     cdef MarketSlot market
     cdef int64_t start_ms
     cdef int64_t late_from_ms
+
+    cdef int meet(self, Text shopper) except -1:
+        """The same as Pane.meet."""
+        cdef uint64_t found = digest(
+            PyBytes_FromStringAndSize(<const char*> shopper.at, shopper.size), shopper_seed
+        )
+        cdef uint64_t bit = <uint64_t> 1 << (RANK_BITS - 1)
+        cdef uint32_t rank = 1
+        while bit and not found & bit:
+            bit >>= 1
+            rank += 1
+        self.met[self.met_count] = <uint32_t> (found >> RANK_BITS) << 6 | rank
+        self.met_count += 1
+        if self.met_count == MET_MAX:
+            self.introduce()
+        return 0
+
+    cdef int introduce(self) except -1:
+        """Hand the shoppers met to the pane."""
+        cdef array coupons = self.pane.coupons
+        extend_buffer(coupons, <char*> self.met, self.met_count)
+        self.met_count = 0
+        if len(coupons) >= COUPONS:
+            self.pane.shoppers()
+        return 0
 
 
 cdef inline int add(list row, Py_ssize_t at, int64_t more) except -1:
@@ -595,6 +626,7 @@ cdef class PlainOrders:
         slot.pane = pane
         slot.ids = pane.ids
         slot.fresh = []
+        slot.met_count = 0
         slot.market = market
         slot.start_ms = start_ms
         slot.late_from_ms = pane.late_from_ms
@@ -640,6 +672,8 @@ cdef class PlainOrders:
             if slot.fresh:
                 slot.pane.order.fromlist(slot.fresh)
                 slot.fresh = []
+            if slot.met_count:
+                slot.introduce()
         for i in range(self.used_count):
             cell = &self.cells[self.used[i]]
             slot = <PaneSlot> self.panes[(cell.key >> 12) & 0xFF]
@@ -795,7 +829,9 @@ cdef class PlainOrders:
             self.add_order(self.cell(REGION, pane, region), units, sales)
             self.add_order(self.cell(CHANNEL, pane, channel), units, sales)
             cell = self.cell(SHOPPERS, pane, 0)
-            cell.orders += not order.anonymous
+            if order.shopper.at != NULL:
+                slot.meet(order.shopper)
+                cell.orders += 1
             cell.units += order.new_shopper >= 0
             cell.sales += order.new_shopper > 0
             if slot.late_from_ms <= market.watermark_ms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from streams.flow.day_buyers import DayOfBuyers
 from streams.flow.daybook import ShownDay
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
@@ -63,5 +64,7 @@ class Publication:
     """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)
     """Ended days as this publication shows them: stored with it, so that a revision counts once."""
+    buyers: list[DayOfBuyers] = field(default_factory=list)
+    """The same of who bought on them."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

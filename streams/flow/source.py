@@ -19,7 +19,7 @@ from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.progress import shows_live
-from streams.flow.state import NEVER_MS, SlotKey
+from streams.flow.state import NEVER_MS, Day, Pane, SlotKey
 from streams.flow.wire import (
     MarkRecord,
     PartialRecord,
@@ -84,7 +84,7 @@ class SourceLevel:
 
     def recover(self, records: dict[bytes, bytes]) -> list[Send]:
         """Rebuild from the checkpoint table's records of this partition; rows to send again."""
-        sends = [self._send(found.key, found.row) for found in self.chain.recover(records)]
+        sends = [self._send(*found) for found in self.chain.recover(records)]
         self._unacknowledged.clear()  # they are acknowledged before the first flush
         return sends
 
@@ -120,18 +120,15 @@ class SourceLevel:
         whose watermark closes a day must find the day's row sent.
         """
         covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
-        slots = self.fold.take_touched_live(covered_ms)
-        return [self._send(key, slot.row) for key, slot in slots.items()]
+        return self._send_slots(self.fold.take_touched_live(covered_ms))
 
     def all_partials(self) -> list[Send]:
         """Every row touched and not sent since, of panes and days."""
-        slots = self.fold.take_touched_live() | self.fold.take_touched_days()
-        return [self._send(key, slot.row) for key, slot in slots.items()]
+        return self._send_slots(self.fold.take_touched_live() | self.fold.take_touched_days())
 
     def day_partials(self) -> list[Send]:
         """Rows of the days touched since the last call."""
-        slots = self.fold.take_touched_days()
-        return [self._send(key, slot.row) for key, slot in slots.items()]
+        return self._send_slots(self.fold.take_touched_days())
 
     def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
         """Progress records, one a partials partition; to be sent after the partials they cover.
@@ -176,9 +173,12 @@ class SourceLevel:
         unacknowledged, self._unacknowledged = self._unacknowledged, set()
         return self.chain.flush(unacknowledged)
 
-    def _send(self, key: SlotKey, row: Row) -> Send:
+    def _send_slots(self, slots: dict[SlotKey, Pane | Day]) -> list[Send]:
+        return [self._send(key, slot.row, slot.shoppers()) for key, slot in slots.items()]
+
+    def _send(self, key: SlotKey, row: Row, sketch: bytes) -> Send:
         self._unacknowledged.add(key)
-        record = PartialRecord(self._edition, self.through, to_wire(row))
+        record = PartialRecord(self._edition, self.through, to_wire(row), sketch)
         return Send(
             self._partition_of[key.market],
             partial_key(key, self.sp, self.nonce),

@@ -12,6 +12,7 @@ from streams.index.events import learn_shape
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.index.partials import Layout, Row
+from streams.index.shoppers import NOBODY, coupon_of, with_coupons
 
 LIVE, DAY = "live", "day"
 
@@ -29,6 +30,8 @@ seller and placed_at are absent."""
 
 _WARM_PANES_MAX = 8
 _COLD_HITS_MAX = 64
+COUPONS_MAX = 4096
+"""Shoppers that wait to be put into a pane's sketch: more than any sketch has registers is waste."""
 
 
 class SlotKey(NamedTuple):
@@ -43,8 +46,8 @@ class Pane:
     """An open pane: its row and the ids counted in it, in the order of the log."""
 
     __slots__ = (
-        "booked", "category_cells", "cold_hits", "day", "flags", "ids", "late_from_ms", "order",
-        "profile_cells", "row", "saved", "start_ms",
+        "booked", "category_cells", "cold_hits", "coupons", "day", "flags", "ids", "late_from_ms",
+        "order", "profile_cells", "row", "saved", "sketch", "start_ms",
     )  # fmt: skip
 
     def __init__(self, start_ms: int, width: int) -> None:
@@ -64,6 +67,24 @@ class Pane:
         """What ``row`` has not got yet: raw category -> [orders, units, sales, column]."""
         self.profile_cells: dict[Profile, list[int]] = {}
         """The same by the rest of what an order says: profile -> [orders, units, sales, shape]."""
+        self.coupons = array("I")
+        """Shoppers that ``sketch`` has not got yet; see ``shoppers.coupon_of``."""
+        self.sketch = NOBODY
+
+    def meet(self, shopper_id: str | None) -> None:
+        """Count a shopper in; None: nobody knows who bought."""
+        if shopper_id is None:
+            return
+        self.coupons.append(coupon_of(shopper_id))
+        if len(self.coupons) >= COUPONS_MAX:
+            self.shoppers()
+
+    def shoppers(self) -> bytes:
+        """Sketch of the shoppers of the orders placed in this pane."""
+        if self.coupons:
+            self.sketch = with_coupons(self.sketch, self.coupons)
+            del self.coupons[:]
+        return self.sketch
 
     def profile_cell(self, profile: Profile) -> list[int]:
         """A new cell of the profile."""
@@ -107,6 +128,10 @@ class Day:
         self.row: Row = [0] * width
         self.flags = 0
         self.end_ms = end_ms
+
+    def shoppers(self) -> bytes:
+        """Nobody: shoppers are counted when they bought, in panes."""
+        return NOBODY
 
 
 class MarketState:

@@ -18,11 +18,15 @@ MARK = "mark"
 
 
 class PartialRecord(msgspec.Struct, array_like=True):
-    """A slot's cumulative row of one source partition, as of ``through``."""
+    """A slot's cumulative row of one source partition, as of ``through``.
+
+    ``shoppers``: sketch of the shoppers of a pane (``shoppers.ShopperSketch.to_bytes``).
+    """
 
     edition: int
     through: int
     row: list[int | str]
+    shoppers: bytes = b""
 
 
 class MarkRecord(msgspec.Struct, omit_defaults=True):

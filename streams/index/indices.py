@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from streams.index import partials as col
 from streams.index.partials import Block, Layout, Row
+from streams.index.shoppers import STANDARD_ERROR
 from streams.index.values import ratio
 
 ORDERS_BASIS, PAYMENTS_BASIS = "orders", "payments"
@@ -39,6 +40,20 @@ class Entry(NamedTuple):
     basis: str
     measured: bool = False
     """Whether it has no meaning without an expectation."""
+    lower: float | None = None
+    upper: float | None = None
+    """Of an estimate: ``ERRORS`` standard errors below and above."""
+
+
+ERRORS = 2
+"""Standard errors from an estimate to its ``lower`` and ``upper``: about 95 % of estimates err less."""
+SHOPPERS, ORDERS_PER_SHOPPER, NEW_SHOPPER_SHARE = SHOPPER_INDICES = (
+    "shoppers",
+    "orders_per_shopper",
+    "new_shopper_share",
+)
+SHOPPER_WINDOWS = frozenset({"1h", "24h"})
+"""Live windows that shoppers are counted in; local days beside them."""
 
 
 def live_entries(layout: Layout, orders: Row, payments: Row) -> Iterator[Entry]:
@@ -82,6 +97,33 @@ def _payment_entries(layout: Layout, row: Row) -> Iterator[Entry]:
         if member in layout.market.digital:
             digital += own
     yield _share("digital_share", MARKET, ALL, digital, captured, captured, PAYMENTS_BASIS)
+
+
+def shopper_entries(orders: int, known: int, new: int, shoppers: int) -> Iterator[Entry]:
+    """Who bought: shoppers, orders a shopper, and how many orders are a shopper's first.
+
+    ``orders`` of them name a shopper, ``known`` say whether it is a new one, ``new`` that it is;
+    ``shoppers``: how many different ones, as estimated (``shoppers.estimate``).
+
+    >>> [(each.value, each.lower, each.upper) for each in shopper_entries(300, 200, 30, 200)]
+    [(200, 193.5, 206.5), (1.5, 1.4527845036319613, 1.550387596899225), (0.15, None, None)]
+    """
+    lower = upper = least = most = None
+    if shoppers:
+        error = ERRORS * STANDARD_ERROR
+        lower, upper = shoppers * (1 - error), shoppers * (1 + error)
+        least, most = orders / upper, orders / lower
+    whole = MARKET, ALL
+    yield Entry(
+        SHOPPERS, *whole, "count", shoppers or None, shoppers, orders, ORDERS_BASIS,
+        lower=lower, upper=upper,
+    )  # fmt: skip
+    each = ratio(orders, shoppers)
+    yield Entry(
+        ORDERS_PER_SHOPPER, *whole, "ratio", each, orders, orders, ORDERS_BASIS,
+        lower=least, upper=most,
+    )  # fmt: skip
+    yield _share(NEW_SHOPPER_SHARE, *whole, new, known, known)
 
 
 def day_entries(layout: Layout, row: Row) -> Iterator[Entry]:

@@ -19,8 +19,9 @@ import msgspec
 
 from streams.index.shift_budget import ShiftRules
 
-ROW_FORMAT = 1
-"""Raised whenever partials.Layout changes: it decides what a column of a stored row means."""
+ROW_FORMAT = 2
+"""Raised whenever partials.Layout changes, or what lies beside a row: it decides what a stored row
+means. 2: rows of the live book carry a sketch of their shoppers."""
 
 OTHER = "other"
 _NOT_SLUG = re.compile(r"[\W_]+")

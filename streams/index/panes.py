@@ -15,7 +15,7 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_QUARTER_MS = 900_000
+QUARTER_MS = 900_000
 """Since 1972 every local day of the time zone database starts on a quarter of an hour."""
 _CACHED_QUARTERS_MAX = 40_000
 _DAY_MIN, _DAY_MAX = -719_000, 2_932_000  # what datetime can hold, with a margin of some days
@@ -32,12 +32,12 @@ class LocalDays:
 
     def day_of(self, instant_ms: int) -> int:
         """Number of the local day (days since 1970-01-01) that holds ``instant_ms``."""
-        quarter = instant_ms // _QUARTER_MS
+        quarter = instant_ms // QUARTER_MS
         day = self._cache.get(quarter)
         if day is None:
             if len(self._cache) >= _CACHED_QUARTERS_MAX:
                 self._cache.clear()
-            day = self._cache[quarter] = self._compute(quarter * _QUARTER_MS)
+            day = self._cache[quarter] = self._compute(quarter * QUARTER_MS)
         return day
 
     def _compute(self, instant_ms: int) -> int:
@@ -65,7 +65,7 @@ def _day_start(zone: str, day: int) -> int:
         return day * DAY_MS
     info = ZoneInfo(zone)
     # The offset lies within +-26 h of UTC: walk quarters from before the earliest possible start.
-    instant = (day * DAY_MS - 26 * HOUR_MS) // _QUARTER_MS * _QUARTER_MS
+    instant = (day * DAY_MS - 26 * HOUR_MS) // QUARTER_MS * QUARTER_MS
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
 
     def local(at_ms: int) -> int:
@@ -77,17 +77,17 @@ def _day_start(zone: str, day: int) -> int:
     # where the first quarter that shows the day is wanted: bisect, then step back over a fold.
     while low < high:
         middle = (low + high) // 2
-        if local(instant + middle * _QUARTER_MS) >= day:
+        if local(instant + middle * QUARTER_MS) >= day:
             high = middle
         else:
             low = middle + 1
     while low > 0 and any(
-        local(instant + (low - back) * _QUARTER_MS) >= day for back in range(1, min(low, 8) + 1)
+        local(instant + (low - back) * QUARTER_MS) >= day for back in range(1, min(low, 8) + 1)
     ):
         low -= 1
-    while local(instant + low * _QUARTER_MS) < day:
+    while local(instant + low * QUARTER_MS) < day:
         low += 1
-    return instant + low * _QUARTER_MS
+    return instant + low * QUARTER_MS
 
 
 def day_name(day: int) -> str:

@@ -18,6 +18,8 @@ ORDERS, UNITS, SALES = 0, 1, 2
 PAYMENTS, AMOUNT, FAILED, PAYMENT_REFUNDS, REFUND_AMOUNT = 3, 4, 5, 6, 7
 CANCELLED, REFUNDED = 8, 9
 SHOPPER_ORDERS, NEW_KNOWN, NEW_SHOPPERS = 10, 11, 12
+BOUGHT = slice(SHOPPER_ORDERS, NEW_SHOPPERS + 1)
+"""What a live row says of who bought; the sketch of the shoppers lies beside the row."""
 OTHER_CATEGORY, OTHER_METHOD, OTHER_REGION, OTHER_CHANNEL = 13, 14, 15, 16
 CHOSEN = 17  # placed orders that name a payment method
 LIVE_TOTALS = 24  # room to grow without moving the blocks

@@ -10,6 +10,10 @@ sketches (2017, arXiv:1702.01284, algorithm 6). It needs no tables of empirical 
 IEEE operations that every processor rounds alike. Its relative standard error is 1.04 / sqrt(4096),
 and less where few registers are filled.
 
+At rest and on the wire a sketch is bytes, one form for one set of shoppers, nothing for nobody: most
+panes have a handful of shoppers, and three bytes for each beat an array of 4096 registers.
+``ShopperSketch`` is the same unpacked, to add to.
+
 Apache DataSketches would have been the library of choice, but its Python binding gives only estimates
 and bytes that depend on the order of the log (docs/decisions/0222).
 """
@@ -18,7 +22,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +39,29 @@ SHOPPER_SEED = 0x73_68_6F_70_70_65_72_73
 """Key of the hashes of shopper ids, another than that of event ids: fixed for ever, so that sketches
 of any two days can be merged."""
 
-_SPARSE_MAX = 1_000
+SPARSE_MAX = 1_000
 _SPARSE, _DENSE = b"\x01", b"\x02"
 _COUPON_BYTES = 3
+DENSE_BYTES = 1 + REGISTERS * 3 // 4
+_FEW = 48
+"""Coupons up to which plain Python is faster than to fill an array."""
+NOBODY = b""
+"""Sketch of no shoppers."""
 _ALPHA = 0.5 / math.log(2)
 
 Registers = NDArray[np.uint8]
+
+
+class Bought(NamedTuple):
+    """What placed orders of a span say of who bought."""
+
+    orders: int
+    """Orders that name a shopper."""
+    known: int
+    """Orders that say whether the shopper is new."""
+    new: int
+    sketch: bytes
+    """Of the shoppers named."""
 
 
 class SketchError(ValueError):
@@ -49,6 +71,13 @@ class SketchError(ValueError):
 def shopper_hash(shopper_id: str) -> int:
     """64-bit keyed hash of a shopper's id; what a sketch keeps of it are 12 + 6 bits."""
     return xxh3_64_intdigest(shopper_id.encode(), SHOPPER_SEED)
+
+
+def coupon_of(shopper_id: str) -> int:
+    """All that is kept of a shopper's id: register and rank, as ``register << 6 | rank``."""
+    found = shopper_hash(shopper_id)
+    rest = found & ((1 << _RANK_BITS) - 1)
+    return (found >> _RANK_BITS) << 6 | (_RANK_MAX - rest.bit_length())
 
 
 class ShopperSketch:
@@ -81,34 +110,111 @@ class ShopperSketch:
         return 0.0 if math.isinf(z) else _ALPHA * REGISTERS * REGISTERS / z
 
     def to_bytes(self) -> bytes:
-        """Canonical form: sketches of the same shoppers are the same bytes.
+        """Canonical form: sketches of the same shoppers are the same bytes, nothing of nobody.
 
-        Up to 1000 filled registers, three bytes each (register, rank); else all, a byte each.
+        Up to 1000 filled registers, three bytes each (register, rank); else all, six bits each.
         """
         filled = np.flatnonzero(self.registers)
-        if len(filled) > _SPARSE_MAX:
-            return _DENSE + self.registers.tobytes()
+        if not len(filled):
+            return NOBODY
+        if len(filled) > SPARSE_MAX:
+            return _DENSE + _packed(self.registers)
         coupons = (filled << 6 | self.registers[filled]).astype(">u4")
         return _SPARSE + coupons.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShopperSketch:
         """Sketch of ``to_bytes``; SketchError for anything else."""
-        kind, body = data[:1], np.frombuffer(data, dtype=np.uint8, offset=min(1, len(data)))
-        if kind == _DENSE and len(body) == REGISTERS:
-            sketch = cls(body.copy())
-        elif kind == _SPARSE and len(body) % _COUPON_BYTES == 0:
+        sketch = cls()
+        sketch.take(data)
+        return sketch
+
+    def take(self, data: bytes) -> None:
+        """Add everybody who is in a sketch of ``to_bytes``; SketchError for anything else."""
+        if data == NOBODY:
+            return
+        kind, body = data[:1], np.frombuffer(data, dtype=np.uint8, offset=1)
+        if kind == _DENSE and len(data) == DENSE_BYTES:
+            found = _unpacked(body)
+            if int(found.max()) > _RANK_MAX:
+                raise SketchError(f"a rank beyond {_RANK_MAX}")
+            np.maximum(self.registers, found, out=self.registers)
+        elif kind == _SPARSE and len(body) and len(body) % _COUPON_BYTES == 0:
             parts = body.reshape(-1, _COUPON_BYTES).astype(np.int64)
-            coupons = parts[:, 0] << 16 | parts[:, 1] << 8 | parts[:, 2]
-            sketch = cls()
-            if len(coupons) and coupons.max() >> 6 >= REGISTERS:
-                raise SketchError(f"a register beyond {REGISTERS}")
-            sketch.registers[coupons >> 6] = coupons & 63
+            self.add_coupons(parts[:, 0] << 16 | parts[:, 1] << 8 | parts[:, 2])
         else:
             raise SketchError(f"expected a sketch, found {len(data)} bytes of kind {kind!r}")
-        if len(body) and int(sketch.registers.max()) > _RANK_MAX:
-            raise SketchError(f"a rank beyond {_RANK_MAX}")
-        return sketch
+
+    def add_coupons(self, coupons: NDArray[np.int64]) -> None:
+        """Add shoppers by what ``coupon_of`` says of them; SketchError for what it cannot say."""
+        registers, ranks = coupons >> 6, (coupons & 63).astype(np.uint8)
+        if len(coupons) and (registers.max() >= REGISTERS or ranks.max() > _RANK_MAX):
+            raise SketchError(f"a register beyond {REGISTERS} or a rank beyond {_RANK_MAX}")
+        np.maximum.at(self.registers, registers, ranks)
+
+
+def with_coupons(sketch: bytes, coupons: array[int]) -> bytes:
+    """Sketch of everybody in ``sketch`` and in ``coupons``, which may repeat (``array("I")``)."""
+    if len(coupons) + len(sketch) // _COUPON_BYTES <= _FEW:
+        return _few([*_coupons_in(sketch), *coupons])
+    total = ShopperSketch.from_bytes(sketch)
+    total.add_coupons(np.frombuffer(coupons, dtype=np.uint32).astype(np.int64))
+    return total.to_bytes()
+
+
+def union(sketches: Iterable[bytes]) -> bytes:
+    """Sketch of everybody in any of them. Order, grouping and repetition do not matter."""
+    parts = {sketch for sketch in sketches if sketch}
+    if len(parts) <= 1:
+        return next(iter(parts), NOBODY)
+    if sum(map(len, parts)) <= _FEW * _COUPON_BYTES:
+        return _few([coupon for part in parts for coupon in _coupons_in(part)])
+    total = ShopperSketch()
+    for part in parts:
+        total.take(part)
+    return total.to_bytes()
+
+
+def estimate(sketch: bytes) -> int:
+    """How many different shoppers a sketch of ``to_bytes`` holds, to the nearest integer."""
+    return round(ShopperSketch.from_bytes(sketch).estimate())
+
+
+def _coupons_in(sketch: bytes) -> list[int]:
+    """Coupons of a sparse sketch."""
+    return [
+        int.from_bytes(sketch[at : at + _COUPON_BYTES])
+        for at in range(1, len(sketch), _COUPON_BYTES)
+    ]
+
+
+def _few(coupons: list[int]) -> bytes:
+    """Canonical form of a few coupons: of each register the largest rank."""
+    # Sorted, the largest rank of a register comes last, and the last one stays.
+    largest = {coupon >> 6: coupon for coupon in sorted(coupons)}
+    if not largest:
+        return NOBODY
+    return _SPARSE + b"".join(each.to_bytes(_COUPON_BYTES) for each in largest.values())
+
+
+def _packed(registers: Registers) -> bytes:
+    """Four ranks of six bits in three bytes."""
+    a, b, c, d = registers.reshape(-1, 4).T
+    packed = np.empty((REGISTERS // 4, 3), dtype=np.uint8)
+    packed[:, 0] = a << 2 | b >> 4
+    packed[:, 1] = b << 4 | c >> 2
+    packed[:, 2] = c << 6 | d
+    return packed.tobytes()
+
+
+def _unpacked(body: Registers) -> Registers:
+    a, b, c = body.reshape(-1, 3).T
+    found = np.empty((REGISTERS // 4, 4), dtype=np.uint8)
+    found[:, 0] = a >> 2
+    found[:, 1] = (a & 3) << 4 | b >> 4
+    found[:, 2] = (b & 15) << 2 | c >> 6
+    found[:, 3] = c & 63
+    return found.reshape(-1)
 
 
 def _ranks(hashes: NDArray[np.uint64]) -> Registers:

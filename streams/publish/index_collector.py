@@ -46,6 +46,7 @@ _EXPORTS: dict[tuple[str, str], tuple[_Export, ...]] = {
     ("orders", "market"): (_Export("market_orders"),),
     ("sales", "market"): (_Export("market_sales_minor"),),
     ("payments", "market"): (_Export("market_payments"),),
+    ("shoppers", "market"): (_Export("market_shoppers"),),
     ("demand_index_orders", "category"): (
         _Export("demand_index"),
         _Export("orders_expected", expected=True),

@@ -56,6 +56,9 @@ INDEX = (
          "Quantity times unit price of all placed orders' lines, within the window."),
     Spec("market_payments", Kind.GAUGE, ("market", "window"), "payments",
          "Captured payments of the market, within the window."),
+    Spec("market_shoppers", Kind.GAUGE, ("market", "window"), "shoppers",
+         "Different shoppers of the market's placed orders within the window, estimated to a standard "
+         "error of 1.6 %."),
     Spec("demand_index", Kind.GAUGE, ("market", "category", "window"), "100 = as expected",
          "100 times observed by expected orders of the category."),
     Spec("orders_expected", Kind.GAUGE, ("market", "category", "window"), "orders",

@@ -4,7 +4,7 @@ import doctest
 import re
 from pathlib import Path
 
-from streams.index.indices import live_entries
+from streams.index.indices import SHOPPER_INDICES, live_entries
 from streams.index.ledgers import book_entries
 from streams.index.measured import MEASURED
 from streams.index.partials import Layout
@@ -25,5 +25,5 @@ def test_every_index_is_explained():
     layout = Layout(METHODOLOGY.markets["PK"])
     live, day = [1] * layout.live_width, [1] * layout.day_width
     names = {entry.name for entry in live_entries(layout, live, live)}
-    names |= {entry.name for entry in book_entries(layout, day)} | MEASURED
+    names |= {entry.name for entry in book_entries(layout, day)} | MEASURED | {*SHOPPER_INDICES}
     assert not names - set(re.findall(r"`([a-z_]+)`", TEXT))

@@ -8,7 +8,7 @@ import itertools
 import msgspec
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from support.flow_harness import order, payment
+from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.kafka import delete_topic
 from support.toys import read_all
@@ -19,6 +19,7 @@ from streams.worker.stops import ExitCode
 from streams.worker.topic_ids import topic_identities
 
 pytestmark = pytest.mark.stack
+EDITION = METHODOLOGY.edition
 
 
 @pytest.fixture
@@ -86,14 +87,21 @@ async def test_a_topic_made_anew_is_not_the_one_that_was_folded(stopped):
     await another_edition_goes_on(stopped)
 
 
+def raised_edition(installed):
+    text = installed.settings.methodology.read_text()
+    old, new = f"edition = {EDITION}\n", f"edition = {EDITION + 1}\n"
+    assert old in text
+    return text.replace(old, new)
+
+
 async def another_edition_goes_on(installed):
     """What the message advises, done."""
-    text = installed.settings.methodology.read_text().replace("edition = 1\n", "edition = 2\n")
+    text = raised_edition(installed)
     raised = installed.directory / "methodology.toml"
     raised.write_text(text)
     installed.overrides["methodology"] = raised
     created = (await installed.create_topics()).created
-    assert {name.split("-e2-")[0] for name in created} == {installed.name}
+    assert {name.split(f"-e{EDITION + 1}-")[0] for name in created} == {installed.name}
     child = installed.start_worker()
     report = await installed.audit(markets=["PK"])
     assert report.equal, "\n".join(report.lines())
@@ -164,16 +172,16 @@ async def test_a_new_edition_runs_beside_the_old_until_it_has_caught_up(stack, u
     async def shows(edition):
         return (await sell(next(sales)))[0] == edition
 
-    await installed.until(lambda: shows(1))
-    text = installed.settings.methodology.read_text().replace("edition = 1\n", "edition = 2\n")
+    await installed.until(lambda: shows(EDITION))
+    text = raised_edition(installed)
     raised = tmp_path / "methodology.toml"
     raised.write_text(text)
     installed.overrides["methodology"] = raised
     await installed.create_topics()
     newer = installed.start_worker()
-    await installed.until(lambda: shows(2))
+    await installed.until(lambda: shows(EDITION + 1))
     for _ in range(20):  # the older goes on folding, and no longer shows
-        assert (await sell(next(sales)))[0] == 2
+        assert (await sell(next(sales)))[0] == EDITION + 1
     assert versions == sorted(versions)
     assert [as_of for _, as_of in versions] == sorted(as_of for _, as_of in versions)
     assert older.running

@@ -15,12 +15,14 @@ from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.flow.wire import MarkKey, decode_mark, decode_partial, parse_key
 from streams.index.measured import MEASURED
-from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, day_number, rfc3339
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
 from streams.index.partials import Layout, Row, from_wire
+from streams.index.values import Value
 from tests.model.kafka import Log, Record
-from tests.support.by_name import day_names, live_names
+from tests.support.by_name import day_names, live_names, registers_in, without_zeros
 from tests.support.reference import (
     PAYMENT_INDICES,
+    SHOPPER_INDICES,
     WINDOWS,
     Counted,
     Found,
@@ -31,6 +33,8 @@ from tests.support.reference import (
     day_values,
     live_values,
     local_day,
+    shopper_values,
+    to_ms,
 )
 
 if TYPE_CHECKING:
@@ -113,13 +117,14 @@ class Oracle:
     def source_appended(self, sp: SourcePartition, record: Record) -> str:
         return self.references[sp].add(record.offset, record.value, record.timestamp_ms)
 
-    def _named(self, market: str, book: str, row: Row) -> dict[tuple, int]:
+    def _named(self, market: str, book: str, row: Row, sketch: bytes = b"") -> dict[tuple, int]:
         names = self._names[market, book]
-        return {names[column]: value for column, value in enumerate(row) if value}
+        found = {names[column]: value for column, value in enumerate(row) if value}
+        return found | ({("shoppers",): registers_in(sketch)} if sketch else {})
 
     def _expected(self, sp: SourcePartition, slot: SlotKey, through: int) -> dict[tuple, int]:
         row = self.references[sp].row(*slot, through)
-        return {name: value for name, value in row.items() if value}
+        return without_zeros(row)
 
     # -- level 1 -----------------------------------------------------------------------------
 
@@ -149,8 +154,12 @@ class Oracle:
         if record.value is not None and not (record.key or b"").endswith(b"-ids"):
             decoded = chain_module._decode(record.value)
             self._check_asides(sp, decoded.through)
-            for market, book, slot, sparse in decoded.rows:
-                self._check_row(sp, SlotKey(market, book, slot), sparse, decoded.through)
+            sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
+            for *slot, sparse in decoded.rows:
+                sketch = sketches.pop(tuple(slot), b"")
+                self._check_row(sp, SlotKey(*slot), sparse, sketch, decoded.through)
+            if sketches:
+                raise Violation("P1", f"{sp}: sketches without rows: {sorted(sketches)}")
         table = {key: value for key, value in log.table().items() if not key.endswith(b"-ids")}
         if table and not chain_module._best_chain(
             {k.decode(): self._decode(v) for k, v in table.items()}
@@ -172,10 +181,12 @@ class Oracle:
                     "P7", f"{sp}: checkpoint through {through} without {kind} {sorted(missing)}"
                 )
 
-    def _check_row(self, sp: SourcePartition, slot: SlotKey, sparse: list, through: int) -> None:
+    def _check_row(
+        self, sp: SourcePartition, slot: SlotKey, sparse: list, sketch: bytes, through: int
+    ) -> None:
         layout = self.layouts[slot.market]
         width = layout.live_width if slot.book == LIVE else layout.day_width
-        row = self._named(slot.market, slot.book, from_wire(sparse, width))
+        row = self._named(slot.market, slot.book, from_wire(sparse, width), sketch)
         expected = self._expected(sp, slot, through)
         if row != expected:
             raise Violation("P1", f"{sp} {slot} through {through}: {row}, expected {expected}")
@@ -195,7 +206,7 @@ class Oracle:
             return
         partial = decode_partial(record.value)
         entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
-        self._check_row(parsed.sp, parsed.slot, partial.row, partial.through)
+        self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
 
     # -- level 2 -----------------------------------------------------------------------------
 
@@ -276,7 +287,7 @@ class Oracle:
         rows = self._live_rows(view, market)
         horizon_ms = publication.fence_record["horizon"]
         self._check_windows(view, publication, as_of, rows, horizon_ms)
-        self._check_days(view, publication)
+        self._check_days(view, publication, rows)
         self._check_closings(publication, rows)
         if self.final_is_final and worker.compiled.markets[market].revised_after_final:
             raise Violation("P8", f"{market}: a final value was revised")
@@ -373,9 +384,60 @@ class Oracle:
                         got.status,
                     ):
                         raise Violation("P1", f"{market.code} {name}:{window}: {got}, not {wanted}")
+        checked += self._check_shoppers(view, market, by_field, as_of, events, horizon_ms)
         others = sorted(name for name in by_field if name.split(":")[0] not in MEASURED)
         if checked != len(others):
             raise Violation("P1", f"{market.code}: {len(others)} values, expected {checked}")
+
+    def _check_shoppers(
+        self,
+        view: View,
+        market: MarketRules,
+        by_field: dict[str, object],
+        as_of: dict[str, int],
+        events: list[Counted],
+        horizon_ms: int,
+    ) -> int:
+        """Who bought: of the hour by minutes, of the day by quarters of an hour."""
+        if "orders" not in as_of:
+            return 0
+        quarters_ms = 26 * HOUR_MS + self.rules.grace_ms
+        checked = 0
+        for window, step_ms, kept_ms in (
+            ("1h", MINUTE_MS, HOUR_MS),
+            ("24h", QUARTER_MS, quarters_ms),
+        ):
+            length_ms = WINDOWS[window]
+            end_ms = as_of["orders"] // step_ms * step_ms
+            start_ms = max(end_ms - length_ms, min(horizon_ms - kept_ms, end_ms))
+            start_ms = -(-start_ms // step_ms) * step_ms
+            first = max(view.first.get((market.code, "orders"), end_ms), start_ms)
+            covered = max(0, end_ms - first) / length_ms
+            expected = shopper_values(self._sum(events, start_ms, end_ms))
+            for name, (value, observed, n, *limits) in expected.items():
+                checked += 1
+                status = "filling" if covered < 0.5 else "no_data" if value is None else "ok"
+                says = (value, *limits) if status == "ok" else (None, None, None)
+                wanted = (*says, observed, n, covered, rfc3339(end_ms), status)
+                got = by_field.get(f"{name}:{window}")
+                if got is None or wanted != (
+                    *(got.value, got.lower, got.upper, got.observed, got.n),
+                    *(got.covered, got.as_of, got.status),
+                ):
+                    raise Violation("P1", f"{market.code} {name}:{window}: {got}, not {wanted}")
+        return checked
+
+    def _day_of_shoppers(
+        self, market: MarketRules, value: Value, events: list[Counted]
+    ) -> tuple[object, ...]:
+        until_ms = to_ms(value.as_of)
+        own = [event for event in events if event.occurred_ms < until_ms]
+        day = day_number(value.day or "")
+        total: Counter = Counter()
+        for event in own:
+            if local_day(market.zone, event.occurred_ms) == day:
+                total.update(event.live)
+        return shopper_values(total)[f"{value.index}:{value.dimension}:{value.member}"]
 
     def _day_row(self, view: View, market: str, day: int) -> Counter:
         total: Counter = Counter()
@@ -384,16 +446,28 @@ class Oracle:
             total.update(reference.row(*slot, view.rows.get((sp, slot), -1)))
         return total
 
-    def _check_days(self, view: View, publication: Publication) -> None:
+    def _check_days(self, view: View, publication: Publication, events: list[Counted]) -> None:
         market = self.rules.markets[publication.market]
         cache: dict[int, dict] = {}
         for value in publication.days:
             day = day_number(value.day or "")
+            if value.index in SHOPPER_INDICES:
+                self._check_day_of_shoppers(market, value, events)
+                continue
             if day not in cache:
                 cache[day] = day_values(self._day_row(view, market.code, day), market)
             wanted = cache[day].get(f"{value.index}:{value.dimension}:{value.member}", (0, 0, 0))
             if (value.value, value.observed, value.n) != wanted:
                 raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
+
+    def _check_day_of_shoppers(
+        self, market: MarketRules, value: Value, events: list[Counted]
+    ) -> None:
+        wanted = self._day_of_shoppers(market, value, events)
+        got = (value.value, value.observed, value.n, value.lower, value.upper)
+        # Of a day whose quarters went, what it had then stands; with arrival times nothing comes.
+        if got != wanted and self.final_is_final:
+            raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
 
     def _check_closings(self, publication: Publication, events: list[Counted]) -> None:
         market = self.rules.markets[publication.market]
@@ -401,7 +475,10 @@ class Oracle:
             if closing.kind != "hour":
                 continue  # a day closing is among ``days``
             row = self._sum(events, closing.start_ms, closing.end_ms)
-            self._compare_closing(market, closing, self._values_of(row, market))
+            expected = self._values_of(row, market) | _without_limits(shopper_values(row))
+            self._compare_closing(market, closing, expected)
+            if self.final_is_final and not any(v.index == "shoppers" for v in closing.values):
+                raise Violation("P8", f"{market.code}: closing {closing} without shoppers")
 
     def _values_of(self, row: Counter, market: MarketRules) -> dict[str, Found]:
         """``live_values``, once for all rows in which nothing is: most are of empty hours."""
@@ -487,7 +564,8 @@ class Oracle:
                 for start, counts in expected.items():
                     row = read(start)
                     got = {} if row is None else self._named(code, book, row)
-                    wanted = {name: value for name, value in counts.items() if value}
+                    wanted = without_zeros(counts)
+                    wanted.pop(("shoppers",), None)
                     if got != wanted:
                         raise Violation(
                             "P2", f"{when}: {code} {kind} {start}: {got}, expected {wanted}"
@@ -513,7 +591,8 @@ class Oracle:
                     raise Violation("P8", f"{code}: hour {rfc3339(hour)} was never closed")
                 if self.final_is_final:
                     row = self._sum(events, hour, hour + HOUR_MS)
-                    self._compare_closing(market, closing, live_values(row, market))
+                    expected = live_values(row, market) | _without_limits(shopper_values(row))
+                    self._compare_closing(market, closing, expected)
             closed_days = {
                 day_number(closing.values[0].day or ""): closing
                 for (of, kind, _), closing in self.closings.items()
@@ -529,7 +608,16 @@ class Oracle:
                     row = Counter()
                     for reference in self.references.values():
                         row.update(reference.row(code, DAY, day, 2**60))
-                    self._compare_closing(market, closing, day_values(row, market))
+                    expected = day_values(row, market)
+                    bought: Counter = Counter()
+                    for event in events:
+                        if local_day(market.zone, event.occurred_ms) == day:
+                            bought.update(event.live)
+                    expected |= _without_limits(shopper_values(bought))
+                    self._compare_closing(market, closing, expected)
+                    named = any(value.index == "shoppers" for value in closing.values)
+                    if named != bool(bought["shopper_orders",] or bought["new_known",]):
+                        raise Violation("P8", f"{code}: day {day}: shoppers named: {named}")
 
     def _came_after_retention(self, market: str) -> bool:
         """Whether rows may come for what level 2 kept no more: one partition is at today, another
@@ -547,6 +635,10 @@ class Oracle:
     def foreign_allowance(self) -> int:
         """Records of zombies that landed after their heir's recovery and are not yet known."""
         return 12
+
+
+def _without_limits(found: dict[str, tuple]) -> dict[str, Found]:
+    return {name: each[:3] for name, each in found.items()}
 
 
 _ = msgspec

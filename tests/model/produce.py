@@ -67,11 +67,23 @@ def event_for(
         }
         if picks.random() < 0.5:
             event["payment_method"] = "card"
+        event |= _shopper(choice)
     if event["type"] in ("order.cancelled", "order.refunded") or picks.random() < 0.3:
         back = picks.choice((0, 1_000, MINUTE_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, -1))
         event["placed_at"] = rfc3339(occurred_ms - back)
     text = f"{event['type']} {event_id} of {market}, {offset:+} ms"
     return json.dumps(event).encode(), arrived_ms, text
+
+
+def _shopper(choice: float) -> dict[str, object]:
+    """Who bought: most often one of a few, so that slots share shoppers."""
+    picks = random.Random(f"shopper {choice}")
+    who: dict[str, object] = {}
+    if picks.random() < 0.8:
+        who["shopper_id"] = picks.choice(("x", "y", "z", f"shopper-{picks.randrange(1_000)}"))
+    if picks.random() < 0.5:
+        who["new_shopper"] = picks.random() < 0.5
+    return who
 
 
 def burst(world: World, choice: int) -> list[bytes]:
@@ -96,5 +108,6 @@ def burst(world: World, choice: int) -> list[bytes]:
         }
         if picks.random() < 0.5:
             event["payment_method"] = picks.choice(("cod", "card"))
+        event |= _shopper(picks.random())
         found.append(json.dumps(event).encode())
     return found

@@ -15,7 +15,8 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.fold_orders import fold_orders
 from streams.flow.plain import OrderFold
-from streams.flow.state import CHECKPOINT, PARTIAL
+from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
+from streams.index.shoppers import ShopperSketch, shopper_hash
 from tests.support.events import source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY
 
@@ -74,7 +75,10 @@ def state_of(fold: SourceFold) -> dict:
             state.watermark_ms,
             state.next_close_ms,
             {
-                start: (pane.row, list(pane.order), pane.order_set(), pane.saved, pane.flags)
+                start: (
+                    (pane.row, list(pane.order), pane.order_set(), pane.saved, pane.flags),
+                    pane.shoppers(),
+                )
                 for start, pane in state.panes.items()
             },
             {number: (day.row, day.flags) for number, day in state.days.items()},
@@ -271,11 +275,29 @@ def test_many_markets_panes_and_labels_in_one_chunk():
             "market": market,
             "currency": codes[market],
             "occurred_at": f"2026-09-21T14:{12 + second // 60:02}:{second % 60:02}.{number % 1000:03}Z",
+            "shopper_id": dice.choice([None, f"s{dice.randrange(2_000)}"]),
             "region": f"r{dice.randrange(3_000)}",
             "payment_method": f"m{dice.randrange(3_000)}",
         }
         log.append((text_of(changes), ARRIVED_MS + number * 20))
     assert_equal(log, cuts=(1, 700, 3_000))
+
+
+def test_the_shoppers_of_a_busy_pane_are_met_alike():
+    """More than wait at once, in a call and in a pane; then few, one by one, into a full sketch."""
+    log = [
+        (text_of({"event_id": f"e{n}", "shopper_id": f"s{n % 7_000}"}), ARRIVED_MS)
+        for n in range(12_000)
+    ]
+    assert_equal(log, cuts=(1, 5_000, 5_001, 11_990, 11_999))
+    compiled, _ = halves()
+    values, stamps = [value for value, _ in log], [stamp for _, stamp in log]
+    compiled.fold(Chunk(SP, 0, len(log) - 1, [None] * len(log), values, stamps))
+    (pane,) = compiled.markets["PK"].panes.values()
+    everybody = ShopperSketch()
+    everybody.add([shopper_hash(f"s{n}") for n in range(7_000)])
+    assert len(pane.coupons) < COUPONS_MAX
+    assert pane.shoppers() == everybody.to_bytes()
 
 
 def test_instants_agree_over_the_years():

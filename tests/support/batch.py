@@ -15,6 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from support.reference import shopper_values
+
 METHODOLOGY = tomllib.loads(
     (Path(__file__).parents[2] / "config/methodology.toml").read_text(encoding="utf-8")
 )
@@ -179,7 +181,23 @@ class Batch:
             own = cells["orders", "payment_method", member]
             share("payment_chosen_share", "payment_method", member, own, chosen, chosen)
         self._payments(market, cells, put, share)
+        for name, (value, observed, n, *_) in shopper_values(cells).items():
+            put(*name.split(":"), value, observed, n)
         return found
+
+    def buyers_days(self, market, until_ms):
+        """``index:dimension:member:day`` -> number of who bought on each local day until then."""
+        days = defaultdict(Counter)
+        for (code, pane), cells in self.panes.items():
+            if code == market and pane < until_ms:
+                days[self.markets[market].day(pane)].update(cells)
+        return {
+            f"{name}:{day}": value
+            for day, cells in days.items()
+            if cells["shopper_orders",] or cells["new_known",]
+            for name, (value, *_) in shopper_values(cells).items()
+            if value is not None
+        }
 
     def _payments(self, market, cells, put, share):
         members = self.markets[market]
@@ -278,6 +296,12 @@ def _order(event, members):
     day = Counter(cells)
     for dimension in ("region", "channel"):
         three("", dimension, members.member(dimension, event.get(dimension)))
+    if event.get("shopper_id") is not None:
+        cells["shopper_orders",] += 1
+        cells["shopper", event["shopper_id"]] += 1
+    if event.get("new_shopper") is not None:
+        cells["new_known",] += 1
+        cells["new_shoppers",] += event["new_shopper"]
     return cells, day
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 
 from streams.index import partials as col
 from streams.index.partials import Layout, Row
+from streams.index.shoppers import ShopperSketch
+from tests.support.reference import registers_of
 
 _LIVE = {
     ("orders",): col.ORDERS,
@@ -77,12 +79,26 @@ def day_names(layout: Layout) -> dict[int, tuple]:
     return names
 
 
-def named(layout: Layout, book: str, row: Row) -> Counter:
-    """What is not zero in a row, by name."""
+def named(layout: Layout, book: str, row: Row, sketch: bytes = b"") -> Counter:
+    """What is not zero in a row, by name; of a sketch beside it (register, rank) of each filled one."""
     names = live_names(layout) if book == "live" else day_names(layout)
     assert len(row) == (layout.live_width if book == "live" else layout.day_width)
-    return Counter({names[column]: value for column, value in enumerate(row) if value})
+    found = Counter({names[column]: value for column, value in enumerate(row) if value})
+    if sketch:
+        found["shoppers",] = registers_in(sketch)
+    return found
+
+
+def registers_in(sketch: bytes) -> tuple[tuple[int, int], ...]:
+    registers = ShopperSketch.from_bytes(sketch).registers
+    assert ShopperSketch(registers).to_bytes() == sketch  # canonical, as it was stored
+    return tuple((int(at), int(registers[at])) for at in registers.nonzero()[0])
 
 
 def without_zeros(counts: Counter) -> Counter:
-    return Counter({name: value for name, value in counts.items() if value})
+    """What ``named`` should say: of the shoppers what a sketch keeps."""
+    found = Counter({n: value for n, value in counts.items() if value and n[0] != "shopper"})
+    registers = registers_of(counts)
+    if registers:
+        found["shoppers",] = registers
+    return found

@@ -67,7 +67,7 @@ def order_events(draw) -> dict:
         "payment_method": methods,
         "region": st.sampled_from(["punjab", "sp", "nowhere"]),
         "channel": st.sampled_from(["web", "iOS", "fax"]),
-        "shopper_id": st.just("someone"),
+        "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128]),
         "new_shopper": st.booleans(),
     }
     for name, strategy in optional.items():

@@ -99,7 +99,9 @@ class Market:
         ]
         method, number = rng.choice(METHODS), self.sold % 2
         told = {"payment_method": method} if rng.random() < 0.9 else {}
-        placed = order(name, at_ms, lines=lines, channel=rng.choice(CHANNELS), **told)
+        who = {} if self.sold % 5 == 0 else {"shopper_id": f"s{self.sold % 97}"}
+        who |= {} if self.sold % 3 == 0 else {"new_shopper": self.sold % 7 == 0}
+        placed = order(name, at_ms, lines=lines, channel=rng.choice(CHANNELS), **told, **who)
         self.send("orders", placed, at_ms, number)
         kind = "payment.failed" if rng.random() < 0.2 else "payment.captured"
         paid = payment(name, at_ms, kind=kind, method=method, amount=rng.randint(1, 900))
@@ -146,7 +148,7 @@ def hours_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
 
     def take(_sp, slot, sums, _closed):
         if slot.book != DAY:
-            add_sums(found.setdefault((slot.market, slot.slot - slot.slot % HOUR_MS), {}), sums)
+            add_sums(found.setdefault((slot.market, slot.slot - slot.slot % HOUR_MS), Sums()), sums)
 
     for sp, log in flow.logs.items():
         batch = SourceBatch(sp, flow.methodology, payments=sp.topic == "payments", sink=take)

@@ -206,7 +206,14 @@ class Oracle:
                     problems.append(f"{market} {name}: hash {in_hash}, snapshot {number}")
             if found["hash"].get("@as_of") != found["snapshot"]["as_of"]:
                 problems.append(f"{market}: as_of of hash and snapshot differ")
-            problems += self._check_days(market, found["days"], batch)
+            (as_of_ms,) = {
+                millis(value["as_of"])
+                for value in found["snapshot"]["values"]
+                if (value["index"], value["dimension"], value["window"])
+                == ("orders", "market", "1m")
+            } or {0}
+            buyers = batch.buyers_days(market, as_of_ms // 900_000 * 900_000)
+            problems += self._check_days(market, found["days"], batch, buyers)
         return problems
 
     def _check_value(self, market, value, batch):
@@ -231,8 +238,8 @@ class Oracle:
             return [f"{where}: found {found}, expected {number, observed, n}"]
         return []
 
-    def _check_days(self, market, found, batch):
-        expected = {}
+    def _check_days(self, market, found, batch, buyers):
+        expected = dict(buyers)
         days = sorted(
             day
             for code, day in batch.days

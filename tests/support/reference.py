@@ -8,6 +8,7 @@ purpose. Whatever the incremental code publishes must equal it to the last digit
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -17,8 +18,11 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from xxhash import xxh3_64_intdigest
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SUM_MAX = 2**63 - 1
+SHOPPERS_KEY = int.from_bytes(b"shoppers")
 WINDOWS = {"1m": 60_000, "5m": 300_000, "1h": 3_600_000, "24h": 86_400_000}
 
 Counts = Counter
@@ -306,7 +310,9 @@ def contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
         member, unknown = market.member(dimension, event.get(dimension))
         live["unknown", dimension] += unknown
         _three(live, "", (dimension, member), 1, units, sales)
-    live["shopper_orders",] += event.get("shopper_id") is not None
+    if event.get("shopper_id") is not None:
+        live["shopper_orders",] += 1
+        live["shopper", event["shopper_id"]] += 1
     if event.get("new_shopper") is not None:
         live["new_known",] += 1
         live["new_shoppers",] += event["new_shopper"]
@@ -404,6 +410,73 @@ def live_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
     return found
 
 
+def registers_of(counts: Counts) -> tuple[tuple[int, int], ...]:
+    """(register, rank) of the sketch of the shoppers counted, as docs/methodology.md has it.
+
+    Of a shopper's 64-bit hash, as text: the register is its first 12 digits, the rank the place of
+    the first 1 in the 52 behind.
+    """
+    found: dict[int, int] = {}
+    for name in counts:
+        if name[0] == "shopper" and counts[name]:
+            digits = f"{xxh3_64_intdigest(name[1].encode(), SHOPPERS_KEY):064b}"
+            register, rank = int(digits[:12], 2), (digits[12:] + "1").index("1") + 1
+            found[register] = max(rank, found.get(register, 0))
+    return tuple(sorted(found.items()))
+
+
+@lru_cache(10_000)
+def shoppers_estimated(registers: tuple[tuple[int, int], ...]) -> int:
+    """Ertl's improved estimator (arXiv:1702.01284, algorithm 6), to the nearest integer."""
+    if not registers:
+        return 0
+    of_rank = Counter(rank for _, rank in registers)
+    z = 4096 * _tau(1 - of_rank[53] / 4096)
+    for rank in range(52, 0, -1):
+        z = (z + of_rank[rank]) * 0.5
+    z += 4096 * _sigma((4096 - len(registers)) / 4096)
+    return round(0.5 / math.log(2) * 4096 * 4096 / z)
+
+
+def _sigma(x: float) -> float:
+    total, power, weight = x, x * x, 1.0
+    while total + power * weight != total:
+        total += power * weight
+        power, weight = power * power, 2 * weight
+    return total
+
+
+def _tau(x: float) -> float:
+    if x in (0.0, 1.0):
+        return 0.0
+    total, root, weight = 1 - x, math.sqrt(x), 0.5
+    while total - (1 - root) ** 2 * weight != total:
+        total -= (1 - root) ** 2 * weight
+        root, weight = math.sqrt(root), weight * 0.5
+    return total / 3
+
+
+def shopper_values(counts: Counts) -> dict[str, tuple]:
+    """Shoppers of a span: ``index:dimension:member`` -> (value, observed, n, lower, upper)."""
+    orders, known = counts["shopper_orders",], counts["new_known",]
+    shoppers = shoppers_estimated(registers_of(counts))
+    low, high = shoppers * (1 - 0.0325), shoppers * (1 + 0.0325)
+    some = bool(shoppers)
+    return {
+        "shoppers:market:all": (
+            shoppers or None, shoppers, orders, low if some else None, high if some else None,
+        ),
+        "orders_per_shopper:market:all": (
+            _divided(orders, shoppers), orders, orders,
+            orders / high if some else None, orders / low if some else None,
+        ),
+        "new_shopper_share:market:all": (
+            _divided(counts["new_shoppers",], known), counts["new_shoppers",], known, None, None,
+        ),
+    }  # fmt: skip
+
+
+SHOPPER_INDICES = ("shoppers", "orders_per_shopper", "new_shopper_share")
 PAYMENT_INDICES = (
     "payments",
     "amount",

@@ -154,6 +154,13 @@ def _usual(board: dashboard.Dashboard) -> None:
         )
     board.with_panel(
         lines(
+            "Shoppers",
+            [('market_window:ecindex_market_shoppers:max{market="$market"}', "{{window}}")],
+            says="Different shoppers of placed orders, give or take 1.6 %.",
+        )
+    )
+    board.with_panel(
+        lines(
             "Demand index of every window",
             [('market_window:ecindex_market_demand_index:max{market="$market"}', "{{window}}")],
             says="100: as expected.",

@@ -41,7 +41,7 @@ Sink = Callable[[SourcePartition, SlotKey, Sums, bool], None]
 
 @dataclass(slots=True)
 class _Pane:
-    sums: Sums = field(default_factory=dict)
+    sums: Sums = field(default_factory=Sums)
     ids: set[str] = field(default_factory=set)
     hashes: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -190,7 +190,7 @@ class SourceBatch:
             pane = market.panes[start_ms] = _Pane()
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
         if day_open and day not in market.days:
-            market.days[day] = {}
+            market.days[day] = Sums()
             self._closes_at(market, self._day_closes_ms(market, day))
         self._count(event, market, pane, market.days[day] if day_open else None)
         return "accepted"
@@ -210,8 +210,8 @@ class SourceBatch:
     @staticmethod
     def _overflows(event: Event, pane: _Pane | None, day: Sums | None) -> bool:
         """Whether a sum of the pane or the day would pass 63 bits."""
-        live = {} if pane is None else pane.sums
-        book = day or {}
+        live = Sums() if pane is None else pane.sums
+        book = day or Sums()
         if isinstance(event, OrderEvent):
             units, sales = totals(event)
             held_units = [
@@ -276,7 +276,7 @@ class SourceBatch:
         for slot in self._ask.rows_at.get(offset, ()):
             sums = self._row(slot)
             if sums is not None:
-                self.rows[offset, slot] = dict(sums)
+                self.rows[offset, slot] = sums.copy()
         if offset in self._ask.watermarks_at:
             self.watermarks_at[offset] = self.watermarks()
         if offset == self._ask.state_at:
@@ -292,17 +292,17 @@ class SourceBatch:
         return self._kept.get(slot) if open_row is None else open_row
 
     def _state(self) -> PrefixState:
-        rows = {slot: dict(self._kept[slot]) for slot in self._ask.keep if slot in self._kept}
+        rows = {slot: self._kept[slot].copy() for slot in self._ask.keep if slot in self._kept}
         ids: dict[SlotKey, array[int]] = {}
         open_slots: set[SlotKey] = set()
         for code, market in self._markets.items():
             for start, pane in market.panes.items():
                 slot = SlotKey(code, LIVE, start)
                 open_slots.add(slot)
-                rows[slot] = dict(pane.sums)
+                rows[slot] = pane.sums.copy()
                 ids[slot] = array("Q", sorted(pane.hashes))
             for day, sums in market.days.items():
                 slot = SlotKey(code, DAY, day)
                 open_slots.add(slot)
-                rows[slot] = dict(sums)
+                rows[slot] = sums.copy()
         return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids)

@@ -114,6 +114,7 @@ class CheckpointLog:
                 CHECKPOINT, "methodology", "content_hash", own, head.content_hash, where
             )
         for record, where in path:
+            sketches = {(market, LIVE, slot): held for market, slot, held in record.sketches}
             for market, book, slot, sparse in record.rows:
                 columns = self._columns.get(market)
                 if columns is None:
@@ -121,8 +122,19 @@ class CheckpointLog:
                         CHECKPOINT, market, "market", "one of methodology.toml", market, where
                     )
                     continue
-                sums = columns.read(sparse, day=book == DAY)
+                try:
+                    sketch = sketches.pop((market, book, slot), b"")
+                    sums = columns.read(sparse, day=book == DAY, sketch=sketch)
+                except ValueError as error:
+                    self._report.differs(
+                        CHECKPOINT, f"{market} {slot}", "shoppers", "a sketch", str(error), where
+                    )
+                    continue
                 chain.rows[SlotKey(market, book, slot)] = (sums, where)
+            for slot_of_nobody in sketches:
+                self._report.differs(
+                    CHECKPOINT, str(slot_of_nobody), "shoppers", "beside a row", "alone", where
+                )
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
                 chain.ids.setdefault(key, array("Q")).frombytes(packed)

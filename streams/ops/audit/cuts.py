@@ -24,13 +24,15 @@ from streams.flow.wire import (
     parse_key,
 )
 from streams.index.methodology import Methodology
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import PARTIALS, Report
 from streams.ops.audit.slots import Calendar
-from streams.ops.audit.sums import Sums, add_sums
+from streams.ops.audit.sums import Sums, add_sums, of_buyers
 
+BUYERS_STEP_MS = {"1h": MINUTE_MS, "24h": QUARTER_MS}
+"""Windows in which shoppers are counted, and by what each advances."""
 _SWEEP_ROWS = 2_000
 _PANES_MAX = 4_000
 
@@ -45,6 +47,9 @@ class Cut:
     as_of_ms: dict[str, int]
     """Per input topic."""
     step_ms: int
+    orders_topic: str
+    local_days: LocalDays
+    quarters_kept_ms: int
     horizon_ms: int = NEVER_MS
     """Rows are kept for a while before this; a window that reaches further back is cut."""
     marks: dict[SourcePartition, MarkRecord] = field(default_factory=dict)
@@ -53,6 +58,10 @@ class Cut:
     windows: dict[tuple[str, str], Sums] = field(default_factory=dict)
     """(topic, window) -> sums."""
     days: dict[int, Sums] = field(default_factory=dict)
+    buyers: dict[str, Sums] = field(default_factory=dict)
+    """Window -> who bought."""
+    days_of_buyers: dict[int, Sums] = field(default_factory=dict)
+    """Local day -> who bought on it."""
     first_ms: dict[str, int] = field(default_factory=dict)
     """Per topic: start of the first pane known."""
 
@@ -80,13 +89,42 @@ class Cut:
     def add(self, sp: SourcePartition, slot: SlotKey, sums: Sums) -> None:
         """Count a slot's sums of one source partition in."""
         if slot.book == DAY:
-            add_sums(self.days.setdefault(slot.slot, {}), sums)
+            add_sums(self.days.setdefault(slot.slot, Sums()), sums)
             return
         self.first_ms[sp.topic] = min(slot.slot, self.first_ms.get(sp.topic, slot.slot))
         for window in WINDOWS_MS:
             span = self.span_ms(sp.topic, window)
             if span is not None and span[0] <= slot.slot < span[1]:
-                add_sums(self.windows.setdefault((sp.topic, window), {}), sums)
+                add_sums(self.windows.setdefault((sp.topic, window), Sums()), sums)
+        if sp.topic == self.orders_topic:
+            self._add_buyers(slot.slot, of_buyers(sums))
+
+    def _add_buyers(self, pane_ms: int, bought: Sums) -> None:
+        for window in BUYERS_STEP_MS:
+            span = self.buyers_span_ms(window)
+            if span is not None and span[0] <= pane_ms < span[1]:
+                add_sums(self.buyers.setdefault(window, Sums()), bought)
+        until_ms = self.buyers_until_ms
+        if until_ms is not None and pane_ms < until_ms:
+            day = self.local_days.day_of(pane_ms)
+            add_sums(self.days_of_buyers.setdefault(day, Sums()), bought)
+
+    @property
+    def buyers_until_ms(self) -> int | None:
+        """How far local days of shoppers reach: whole quarters of an hour."""
+        as_of_ms = self.as_of_ms.get(self.orders_topic)
+        return None if as_of_ms is None else as_of_ms // QUARTER_MS * QUARTER_MS
+
+    def buyers_span_ms(self, window: str) -> tuple[int, int] | None:
+        """[start, end) of a window of shoppers: the hour by minutes, the day by quarters."""
+        as_of_ms = self.as_of_ms.get(self.orders_topic)
+        if as_of_ms is None:
+            return None
+        step_ms = BUYERS_STEP_MS[window]
+        kept_ms = HOUR_MS if window == "1h" else self.quarters_kept_ms
+        end_ms = as_of_ms // step_ms * step_ms
+        start_ms = max(end_ms - WINDOWS_MS[window], min(self.horizon_ms - kept_ms, end_ms))
+        return -(-start_ms // step_ms) * step_ms, end_ms
 
 
 def is_closed(mark: MarkRecord | None, slot: SlotKey, calendar: Calendar) -> bool:
@@ -101,6 +139,7 @@ class Row:
 
     through: int
     sparse: list[int | str]
+    sketch: bytes
     where: str
 
 
@@ -171,10 +210,11 @@ class PartialsLog:
         known = self.rows.get((key.sp, key.slot))
         if known is not None and record.through <= known.through:
             return
-        if known is None or known.sparse != record.row:
+        if known is None or (known.sparse, known.sketch) != (record.row, record.shoppers):
             changes = self.changes.setdefault(key.slot.market, MarketChanges())
             changes.note(key.slot, stored.offset)
-        self.rows[key.sp, key.slot] = Row(record.through, record.row, stored.where)
+        row = Row(record.through, record.row, record.shoppers, stored.where)
+        self.rows[key.sp, key.slot] = row
         if len(self.rows) > self._sweep_at:
             self._sweep()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streams.index.methodology import Market
+from streams.ops.audit.shoppers import estimate
 from streams.ops.audit.sums import Sums
 
 ORDERS, PAYMENTS = "orders", "payments"
@@ -25,6 +26,8 @@ class Expected:
     observed: int
     n: int
     basis: str
+    lower: float | None = None
+    upper: float | None = None
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -79,6 +82,26 @@ def _payment_values(market: Market, sums: Sums) -> Iterator[Expected]:
         yield _failure(where, own_failed, own)
         digital += own if member in market.digital else 0
     yield _ratio("digital_share", whole, "ratio", digital, captured, captured, PAYMENTS)
+
+
+def shopper_values(sums: Sums) -> Iterator[Expected]:
+    """Who bought: two standard errors of 1.04 / sqrt(4096) make the limits of what is estimated."""
+    orders, known, new = (
+        sums.get(name, 0) for name in ("shopper_orders", "new_known", "new_shoppers")
+    )
+    found = estimate(sums.buyers)
+    whole = ("market", "all")
+    lower, upper = found * (1 - 0.0325), found * (1 + 0.0325)
+    if found:
+        yield Expected("shoppers", *whole, "count", found, found, orders, ORDERS, lower, upper)
+        yield Expected(
+            "orders_per_shopper", *whole, "ratio", orders / found, orders, orders, ORDERS,
+            orders / upper, orders / lower,
+        )  # fmt: skip
+    else:
+        yield Expected("shoppers", *whole, "count", None, 0, orders, ORDERS)
+        yield Expected("orders_per_shopper", *whole, "ratio", None, orders, orders, ORDERS)
+    yield _ratio("new_shopper_share", whole, "ratio", new, known, known)
 
 
 def day_values(market: Market, sums: Sums) -> Iterator[Expected]:

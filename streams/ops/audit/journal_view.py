@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.flow.merged import QUARTERS_KEPT_MS
+from streams.index.indices import SHOPPER_INDICES
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
-from streams.ops.audit.formulas import Expected, day_values, window_values
+from streams.ops.audit.formulas import Expected, day_values, shopper_values, window_values
 from streams.ops.audit.journal_record import JournalRecord, decode_journal
 from streams.ops.audit.judge_expected import ExpectedJudge
 from streams.ops.audit.published import MarketValues
@@ -48,6 +50,9 @@ def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_
     # How much of an hour was covered depends on what was known when it closed.
     if found.status != "filling" or kind == "day":
         pairs.append(("value", expected.value, found.value))
+        if expected.index in SHOPPER_INDICES:
+            limits = (found.lower, found.upper)
+            pairs += zip(("lower", "upper"), (expected.lower, expected.upper), limits, strict=True)
     return pairs
 
 
@@ -57,6 +62,8 @@ class FinalSums:
     def __init__(self, methodology: Methodology) -> None:
         self.hours: dict[tuple[str, int], Sums] = {}
         self.days: dict[tuple[str, int], Sums] = {}
+        self.buyers: dict[tuple[str, int], Sums] = {}
+        """Who bought on a local day, by when they did."""
         self._methodology = methodology
         self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
 
@@ -66,11 +73,12 @@ class FinalSums:
         if known is None:
             spec = self._methodology.markets[market]
             if kind == "hour":
-                sums = self.hours.get((market, slot), {})
+                sums = bought = self.hours.get((market, slot), Sums())
                 found = window_values(spec, sums, sums)
             else:
-                found = day_values(spec, self.days.get((market, slot), {}))
-            known = {each.name: each for each in found}
+                found = day_values(spec, self.days.get((market, slot), Sums()))
+                bought = self.buyers.get((market, slot), Sums())
+            known = {each.name: each for each in (*found, *shopper_values(bought))}
             self._values = {(market, kind, slot): known}  # records of one closing follow each other
         return known
 
@@ -124,7 +132,7 @@ class JournalLog:
         if record.kind == "minute":
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
-            self._closing(record, stored.where)
+            self._closing(record, version, stored.where)
         elif record.kind == "vintage":
             reason = "vintages: those that values name are judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)
@@ -141,7 +149,7 @@ class JournalLog:
             if known is None or version >= known.version:
                 self._last[value.key] = _Journaled(version, value, where)
 
-    def _closing(self, record: JournalRecord, where: str) -> None:
+    def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
         start_ms = parse_instant(record.start or "")
         if start_ms is None or record.market not in self._methodology.markets:
             self._report.differs(JOURNAL, record.market, "start", "an instant", record.start, where)
@@ -163,6 +171,14 @@ class JournalLog:
             differing = [pair for pair in pairs if pair[1] != pair[2]]
             # What changed after it was final is closed again: the last closing counts.
             self._judge_again(key, differing, where)
+        kept_ms = QUARTERS_KEPT_MS + self._methodology.grace_ms
+        named = any(value.index in SHOPPER_INDICES for value in record.values)
+        late = record.kind == "hour" and version.as_of_ms - start_ms > kept_ms
+        if late and record.part == record.parts and not named:
+            # Closed again so late that nobody knew any more who bought in it; what it had is said.
+            reason = "shoppers of an hour closed again after their quarters went"
+            self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
+            wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
         self._judge_members(record, slot, wanted, where)
 
     def _judge_members(

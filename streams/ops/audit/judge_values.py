@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
+from streams.ops.audit.asking import FOREVER_MS
 from streams.ops.audit.cuts import Cut
 from streams.ops.audit.published import (
     Expectations,
@@ -74,13 +75,19 @@ class ValuesJudge:
         if not self._present(key, held, wanted):
             return
         assert held is not None and held.value is not None  # noqa: PT018 - one fact
-        until_ms, covered = self._expectations.day_covered(code, wanted.day, held.version.as_of_ms)
+        until_ms, covered = wanted.as_of_ms, wanted.covered
+        if covered is None:  # a day of the day book: it was as long as its publication says
+            as_of_ms = held.version.as_of_ms
+            until_ms, covered = self._expectations.day_covered(code, wanted.day, as_of_ms)
         compare(self._report, VALUES, key, wanted._replace(covered=covered), held.value, held.where)
         if held.value.as_of != rfc3339(until_ms):
             expected = rfc3339(until_ms)
             self._report.differs(VALUES, key, "as_of", expected, held.value.as_of, held.where)
         assert market.fence is not None
         final = day_number(wanted.day) < market.fence.days_until
+        if wanted.covered is not None:
+            end_ms, _ = self._expectations.day_covered(code, wanted.day, FOREVER_MS)
+            final = end_ms <= market.fence.hours_until
         self._compare_version(key, held, "final" if final else "live")
 
     def _present(self, key: str, held: Held | None, wanted: ExpectedValue) -> bool:

@@ -168,7 +168,7 @@ class VintageJudge:
         for at, hour_ms in enumerate(calendar.hours_ms):
             seed = history.seed_of(hour_ms)
             rows = {} if seed is None else seed.hours.get(hour_ms, {})
-            sums = self._sums.get((self._market.code, hour_ms), {})
+            sums = self._sums.get((self._market.code, hour_ms), Sums())
             for number, series in enumerate(self._table.series):
                 first_ms = self._first_ms[series.of_payments]
                 if first_ms is not None and hour_ms >= first_ms:

@@ -8,26 +8,37 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.compile import FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
-from streams.flow.merged import DAY_KIND, HOUR, LENGTH_MS, MINUTE, MergedRecord
+from streams.flow.compile import BUYERS_KIND, FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
+from streams.flow.merged import (
+    DAY_KIND,
+    HOUR,
+    LENGTH_MS,
+    MINUTE,
+    PANES_KEPT_MS,
+    QUARTER,
+    MergedRecord,
+)
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
-from streams.index.panes import day_name, rfc3339
+from streams.index.panes import MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Layout
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import MERGED, Report
 from streams.ops.audit.slots import GONE, Blind, slot_name
-from streams.ops.audit.sums import Columns, Sums, add_sums, differing
+from streams.ops.audit.sums import Columns, Sums, add_sums, differing, of_buyers
 
 _decode = msgspec.msgpack.Decoder(MergedRecord).decode
 _NO_SUMS = {
     FENCE_KIND: "floors for the next owner: versions, not sums",
     VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
+    BUYERS_KIND: "days as they were published last: their values are judged",
     SHOWN_KIND: "days as they were published last: their values are judged",
     SHIFTS_KIND: "detectors: fed by final minutes, which are judged",
 }
 """Records that hold no merged slot, and why they are not judged."""
-_KINDS = {MINUTE: "minute", HOUR: "hour", DAY_KIND: "day"}
+_KINDS = {MINUTE: "minute", QUARTER: "quarter", HOUR: "hour", DAY_KIND: "day"}
+_MINUTES_OF_SHOPPERS_MS = 50 * MINUTE_MS
+"""Before the horizon: minutes whose sketches are kept for certain, whoever wrote them."""
 
 
 @dataclass(slots=True)
@@ -40,7 +51,7 @@ class Slot:
     record: MergedRecord
     folded: dict[str, int]
     where: str
-    expected: Sums = field(default_factory=dict)
+    expected: Sums = field(default_factory=Sums)
     panes: dict[int, Sums] = field(default_factory=dict)
     blind: bool = False
 
@@ -91,7 +102,7 @@ class MergedLog:
                     {sp: int.from_bytes(bits, "little") for sp, bits in record.folded.items()},
                     stored.where,
                 )
-                slot.panes = {pane: {} for pane in record.panes}
+                slot.panes = {pane: Sums() for pane in record.panes}
             except (ValueError, msgspec.DecodeError) as error:
                 self._report.differs(
                     MERGED, repr(key), "record", "a merged slot", str(error), stored.where
@@ -110,12 +121,15 @@ class MergedLog:
                     slot.folded[name] &= ~1
                     slot.blind |= blind.of(sp, key)
             return
-        for kind in (MINUTE, HOUR):
-            start = key.slot - key.slot % LENGTH_MS[kind]
+        bought = of_buyers(sums)
+        for kind, length_ms in LENGTH_MS.items():
+            start = key.slot - key.slot % length_ms
             bit = 1 << (key.slot - start) // self._pane_ms
             for slot in self._slots.get((kind, key.market, start), ()):
                 if slot.folded.get(name, 0) & bit:
-                    add_sums(slot.expected, sums)
+                    add_sums(slot.expected, bought if kind == QUARTER else sums)
+                    if kind == HOUR:
+                        slot.expected.buyers = None  # its quarters have them
                     slot.folded[name] &= ~bit
                     slot.blind |= blind.of(sp, key)
                     if key.slot in slot.panes:
@@ -133,7 +147,6 @@ class MergedLog:
         if columns is None:
             report.skip(MERGED, "a market that is not in methodology.toml", slot.name)
             return
-        day = slot.kind == DAY_KIND
         if slot.blind or (blind and self._names_blind(slot, blind)):
             report.skip(MERGED, GONE, slot.name)
             return
@@ -144,12 +157,10 @@ class MergedLog:
                 report.differs(
                     MERGED, slot.name, "contains", "only closed rows of the log", named, slot.where
                 )
-        for name, expected, found in differing(
-            slot.expected, columns.read(slot.record.row, day=day)
-        ):
-            report.differs(MERGED, slot.name, name, expected, found, slot.where)
+        self._judge_sums(slot, columns, panes_from_ms)
         for pane, row in slot.record.panes.items():
             found_row = columns.read(row, day=False)
+            slot.panes[pane].buyers = None  # the minute has them
             differences = list(differing(slot.panes[pane], found_row))
             if differences and (panes_from_ms is None or pane < panes_from_ms):
                 # A source partition that folded it late did not keep the pane apart any more.
@@ -159,6 +170,28 @@ class MergedLog:
             key = slot_name(SlotKey(slot.market, LIVE, pane))
             for difference in differences:
                 report.differs(MERGED, key, *difference, slot.where)
+
+    def _judge_sums(self, slot: Slot, columns: Columns, panes_from_ms: int | None) -> None:
+        report = self._report
+        try:
+            held = self._held(slot, columns)
+        except ValueError as error:
+            report.differs(MERGED, slot.name, "shoppers", "a sketch", str(error), slot.where)
+            return
+        if slot.kind == MINUTE and (
+            panes_from_ms is None
+            or slot.start < panes_from_ms + PANES_KEPT_MS - _MINUTES_OF_SHOPPERS_MS
+        ):
+            report.skip(MERGED, "shoppers of a minute that no window reads any more", slot.name)
+            held.buyers = slot.expected.buyers
+        for name, expected, found in differing(slot.expected, held):
+            report.differs(MERGED, slot.name, name, expected, found, slot.where)
+
+    def _held(self, slot: Slot, columns: Columns) -> Sums:
+        row, sketch = slot.record.row, slot.record.shoppers
+        if slot.kind == QUARTER:
+            return columns.read_quarter(row, sketch)
+        return columns.read(row, day=slot.kind == DAY_KIND, sketch=sketch)
 
     def _names_blind(self, slot: Slot, blind: Blind) -> bool:
         book = DAY if slot.kind == DAY_KIND else LIVE

@@ -8,15 +8,17 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.index.indices import SHOPPER_INDICES
 from streams.index.measured import MEASURED
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Fence, Value
-from streams.ops.audit.cuts import Cut
-from streams.ops.audit.formulas import ORDERS, Expected, day_values, window_values
+from streams.ops.audit.cuts import BUYERS_STEP_MS, Cut
+from streams.ops.audit.formulas import ORDERS, Expected, day_values, shopper_values, window_values
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import VALUES, Report
 from streams.ops.audit.slots import GONE, Blind, Calendar
+from streams.ops.audit.sums import Sums
 from streams.publish.journal import FENCE, decode_value, version_of
 
 _FENCE_PARTS = 3
@@ -177,7 +179,7 @@ class Expectations:
         """Every live window value; what the log cannot tell any more is left out."""
         market = self._methodology.markets[cut.market]
         for window, length_ms in WINDOWS_MS.items():
-            sums = [cut.windows.get((topic, window), {}) for topic in self._topics]
+            sums = [cut.windows.get((topic, window), Sums()) for topic in self._topics]
             for expected in window_values(market, *sums):
                 topic = self._topics[0 if expected.basis == ORDERS else 1]
                 span = cut.span_ms(topic, window)
@@ -188,6 +190,18 @@ class Expectations:
                 covered = max(0, end_ms - first_ms) / length_ms
                 told = covered >= 1 or not self._blind
                 yield ExpectedValue(expected, window, end_ms, covered if told else None)
+            yield from self._buyers(cut, window, length_ms)
+
+    def _buyers(self, cut: Cut, window: str, length_ms: int) -> Iterator[ExpectedValue]:
+        span = cut.buyers_span_ms(window) if window in BUYERS_STEP_MS else None
+        if span is None:
+            return
+        start_ms, end_ms = span
+        first_ms = max(start_ms, cut.first_ms.get(self._topics[0], end_ms))
+        covered = max(0, end_ms - first_ms) / length_ms
+        told = covered >= 1 or not self._blind
+        for expected in shopper_values(cut.buyers.get(window, Sums())):
+            yield ExpectedValue(expected, window, end_ms, covered if told else None)
 
     def blind_window(self, each: ExpectedValue) -> bool:
         """Whether the log cannot tell this window any more."""
@@ -204,6 +218,14 @@ class Expectations:
             end_ms = local_days.end_ms(day)
             for expected in day_values(market, sums):
                 yield ExpectedValue(expected, DAY_WINDOW, end_ms, None, day_name(day))
+        for day, sums in sorted(cut.days_of_buyers.items()):
+            if not (sums.get("shopper_orders") or sums.get("new_known")):
+                continue
+            start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
+            until_ms = min(cut.buyers_until_ms or end_ms, end_ms)
+            covered = (until_ms - start_ms) / (end_ms - start_ms)
+            for expected in shopper_values(sums):
+                yield ExpectedValue(expected, DAY_WINDOW, until_ms, covered, day_name(day))
 
     def blind_day(self, market: str, day: str) -> bool:
         """Whether the log cannot tell this day any more."""
@@ -239,6 +261,9 @@ def compare(
         pairs += [("value", wanted.value, found.value), ("status", wanted.status, found.status)]
         if wanted.covered is not None:
             pairs.append(("covered", wanted.covered, found.covered))
+    if expected.index in SHOPPER_INDICES:
+        limits = (expected.lower, expected.upper) if wanted.value is not None else (None, None)
+        pairs += zip(("lower", "upper"), limits, (found.lower, found.upper), strict=True)
     report.judge(stage)
     for name, left, right in pairs:
         if left != right or type(left) is not type(right):

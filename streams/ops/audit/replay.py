@@ -19,7 +19,7 @@ from streams.ops.audit.merged import MergedLog
 from streams.ops.audit.reading import Extent, Stored
 from streams.ops.audit.report import CHECKPOINT, PARTIALS, Report
 from streams.ops.audit.slots import GONE, Blind, Calendar, slot_name
-from streams.ops.audit.sums import Columns, Sums, add_sums, differing
+from streams.ops.audit.sums import Columns, Sums, add_sums, differing, of_buyers
 
 
 class Replay:
@@ -118,10 +118,13 @@ class Replay:
                 if cut.closed(sp, slot, self._calendar):
                     cut.add(sp, slot, sums)
         if slot.book == DAY:
-            add_sums(self.finals.days.setdefault((slot.market, slot.slot), {}), sums)
+            add_sums(self.finals.days.setdefault((slot.market, slot.slot), Sums()), sums)
         else:
             hour = slot.slot - slot.slot % HOUR_MS
-            add_sums(self.finals.hours.setdefault((slot.market, hour), {}), sums)
+            add_sums(self.finals.hours.setdefault((slot.market, hour), Sums()), sums)
+            day = self._calendar.local_days(slot.market).day_of(slot.slot)
+            bought = self.finals.buyers.setdefault((slot.market, day), Sums())
+            add_sums(bought, of_buyers(sums))
 
     def _judge_mark(self, batch: SourceBatch, mark: MarkRecord) -> None:
         """A mark ahead of its log would let ``as_of`` run past events that are not in."""
@@ -144,6 +147,11 @@ class Replay:
             self._report.skip(PARTIALS, GONE, key)
             return
         self._report.judge(PARTIALS)
-        found = self._columns[slot.market].read(row.sparse, day=slot.book == DAY)
-        for difference in differing(batch.rows.get((row.through, slot), {}), found):
+        columns = self._columns[slot.market]
+        try:
+            found = columns.read(row.sparse, day=slot.book == DAY, sketch=row.sketch)
+        except ValueError as error:
+            self._report.differs(PARTIALS, key, "shoppers", "a sketch", str(error), row.where)
+            return
+        for difference in differing(batch.rows.get((row.through, slot), Sums()), found):
             self._report.differs(PARTIALS, key, *difference, row.where)

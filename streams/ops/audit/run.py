@@ -14,7 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
-from streams.flow.merged import PANES_KEPT_MS
+from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
@@ -163,16 +163,27 @@ class _Auditor:
         if fence.edition != self._methodology.edition:
             self._report.skip(VALUES, f"published under edition {fence.edition}", code)
             return None
-        step_ms = self._methodology.step_ms
-        return Cut(code, fence.edition, fence.applied, dict(fence.as_of), step_ms, fence.horizon)
+        version = code, fence.edition, fence.applied, dict(fence.as_of)
+        return self._cut(*version, fence.horizon)
 
     def _redis_cut(self, held: MarketRedis, published: Cut | None) -> Cut | None:
         if held.edition != self._methodology.edition:
             self._report.skip(REDIS, f"published under edition {held.edition}", held.market)
             return None
-        step_ms = self._methodology.step_ms
         horizon_ms = NEVER_MS if published is None else published.horizon_ms
-        return Cut(held.market, held.edition, held.applied, dict(held.as_of), step_ms, horizon_ms)
+        version = held.market, held.edition, held.applied, dict(held.as_of)
+        return self._cut(*version, horizon_ms)
+
+    def _cut(
+        self, code: str, edition: int, applied: int, as_of_ms: dict[str, int], horizon_ms: int
+    ) -> Cut:
+        return Cut(
+            code, edition, applied, as_of_ms, self._methodology.step_ms,
+            orders_topic=self._inputs[0],
+            local_days=self._calendar.local_days(code),
+            quarters_kept_ms=QUARTERS_KEPT_MS + self._methodology.grace_ms,
+            horizon_ms=horizon_ms,
+        )  # fmt: skip
 
     async def _read_merged(self) -> None:
         for tp, extent in (await self._extents(self._merged_changelog)).items():

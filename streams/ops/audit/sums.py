@@ -6,15 +6,30 @@ person and a wrong column cannot hide behind an equally wrong column of the orac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from streams.index import partials as col
 from streams.index.events import OrderEvent, PaymentEvent
 from streams.index.methodology import OTHER, Market, slug
 from streams.index.partials import Layout
+from streams.ops.audit import shoppers
 
-Sums = dict[str, int]
-"""Integers by name; what is zero may be missing."""
+
+class Sums(dict[str, int]):
+    """Integers by name, what is zero may be missing; and of a pane who bought in it."""
+
+    __slots__ = ("buyers",)
+
+    def __init__(self, sums: Mapping[str, int] | None = None) -> None:
+        super().__init__(sums or {})
+        self.buyers: shoppers.Registers | None = None
+
+    def copy(self) -> Sums:
+        """The same, to be added to apart."""
+        found = Sums(self)
+        found.buyers = shoppers.together(self.buyers, None)
+        return found
+
 
 LEDGERS = {
     "order.placed": "placed",
@@ -44,6 +59,7 @@ _LIVE_TOTALS = {
     col.OTHER_CHANNEL: "unknown_channel",
     col.CHOSEN: "chosen",
 }
+_QUARTER = {0: "shopper_orders", 1: "new_known", 2: "new_shoppers"}
 _DAY_PAYMENTS = {
     col.DAY_PAYMENTS: "payments",
     col.DAY_AMOUNT: "amount",
@@ -117,7 +133,10 @@ class EventSums:
             member, unknown = members.find(label)
             _add_three(sums, f"{dimension}/{member}/", 1, units, sales)
             _add(sums, f"unknown_{dimension}", unknown)
-        _add(sums, "shopper_orders", int(event.shopper_id is not None))
+        if event.shopper_id is not None:
+            _add(sums, "shopper_orders", 1)
+            sums.buyers = sums.buyers or shoppers.Registers(shoppers.REGISTERS)
+            shoppers.meet(sums.buyers, event.shopper_id)
         _add(sums, "new_known", int(event.new_shopper is not None))
         _add(sums, "new_shoppers", int(event.new_shopper is True))
 
@@ -189,10 +208,18 @@ def totals(event: OrderEvent) -> tuple[int, int]:
     return units, sum(line.quantity * line.unit_price_minor for line in event.lines)
 
 
+def of_buyers(sums: Sums) -> Sums:
+    """Of the sums of a pane those that say who bought."""
+    found = Sums({name: sums[name] for name in _QUARTER.values() if name in sums})
+    found.buyers = shoppers.together(sums.buyers, None)
+    return found
+
+
 def add_sums(total: Sums, sums: Sums) -> None:
     """Add ``sums`` to ``total``."""
     for name, value in sums.items():
         total[name] = total.get(name, 0) + value
+    total.buyers = shoppers.together(total.buyers, sums.buyers)
 
 
 def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
@@ -201,6 +228,12 @@ def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
         left, right = expected.get(name, 0), found.get(name, 0)
         if left != right:
             yield name, left, right
+    nobody = shoppers.Registers(shoppers.REGISTERS)
+    ranks = zip(expected.buyers or nobody, found.buyers or nobody, strict=True)
+    for register, (left, right) in enumerate(ranks):
+        if left != right:
+            yield f"register {register} of the shoppers", left, right
+            return  # one says enough
 
 
 class Columns:
@@ -240,11 +273,25 @@ class Columns:
         for offset, what in enumerate(_THREE):
             names[at + offset] = f"{prefix}{what}"
 
-    def read(self, sparse: list[int | str], *, day: bool) -> Sums:
-        """Sums of a stored row; a column that nobody named is kept under its number."""
-        names = self.day if day else self.live
+    def read(self, sparse: list[int | str], *, day: bool, sketch: bytes = b"") -> Sums:
+        """Sums of a stored row; a column that nobody named is kept under its number.
+
+        ``sketch``: of the shoppers, stored beside it; ValueError where it is none.
+        """
+        found = self._read(sparse, self.day if day else self.live)
+        found.buyers = shoppers.read(sketch)
+        return found
+
+    def read_quarter(self, sparse: list[int | str], sketch: bytes) -> Sums:
+        """Sums of a stored quarter of an hour: who bought, and nothing else."""
+        found = self._read(sparse, _QUARTER)
+        found.buyers = shoppers.read(sketch)
+        return found
+
+    @staticmethod
+    def _read(sparse: list[int | str], names: Mapping[int, str]) -> Sums:
         pairs = iter(sparse)
-        found: Sums = {}
+        found = Sums()
         for column, value in zip(pairs, pairs, strict=True):
             found[names.get(int(column), f"column {column}")] = int(value)
         return found

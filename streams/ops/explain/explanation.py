@@ -9,12 +9,13 @@ from typing import Any
 from streams.index.changes import AGO_DAYS, HOURS, hours_before
 from streams.index.demand import SCALE
 from streams.index.hours import LocalHours
+from streams.index.indices import SHOPPER_INDICES
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_number, rfc3339
 from streams.index.spans import hours_of_span
 from streams.index.values import COVERED_MIN, MINUTE_STEP_WINDOWS, Value
 from streams.ops.audit.journal_record import JournaledRevision
-from streams.ops.explain.formulas import Parts, formula_of, number_of
+from streams.ops.explain.formulas import Parts, formula_of, limits_of, number_of
 from streams.ops.explain.records import (
     Asked,
     Check,
@@ -128,6 +129,8 @@ class _Explainer:
         same = value.value == recomputed if told else None
         self._checks.append(Check("value", value.value, recomputed, same, why))
         self._check_status(told=told, number=recomputed)
+        if told and value.index in SHOPPER_INDICES:
+            self._check_limits(recomputed)
         if value.edition != self._edition:
             self._notes.append(
                 f"published under edition {value.edition}; methodology.toml is edition "
@@ -349,6 +352,15 @@ class _Explainer:
         status = status_of(value, number, self._warming)
         if status is not None:
             self._checks.append(Check("status", value.status, status, value.status == status))
+
+    def _check_limits(self, number: Number | None) -> None:
+        value = self._value
+        lower, upper = limits_of(value, number)
+        for name, published, found in (
+            ("lower", value.lower, lower),
+            ("upper", value.upper, upper),
+        ):
+            self._checks.append(Check(name, published, found, published == found))
 
     def _warming(self, value: Value) -> bool | None:
         if value.vintage is None or value.expected is None:

@@ -11,15 +11,27 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.index.demand import SCALE, mix_shift
-from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD
+from streams.index.indices import (
+    ALL,
+    CATEGORY,
+    CHANNEL,
+    MARKET,
+    METHOD,
+    NEW_SHOPPER_SHARE,
+    ORDERS_PER_SHOPPER,
+    SHOPPER_INDICES,
+    SHOPPERS,
+    shopper_entries,
+)
 from streams.index.methodology import Market
 from streams.index.values import COVERED_MIN, Value, ratio
 from streams.ops.explain.records import Number, Recorded, Term
 from streams.ops.explain.usual import NotKnownError
 
-WINDOW, DAY_BOOK, DEMAND_ANCHOR = (
+WINDOW, DAY_BOOK, SHOPPERS_ANCHOR, DEMAND_ANCHOR = (
     "counted-a-window",
     "counted-the-day-book",
+    "estimated-shoppers",
     "measured-demand",
 )
 """Headings of docs/methodology.md."""
@@ -198,6 +210,37 @@ def _cohort(parts: Parts) -> Number | None:
     return _divided(parts, placed, parts.own("captured payments", value.n))
 
 
+# -- estimated ------------------------------------------------------------------------------------
+
+
+def _shoppers(parts: Parts) -> Number | None:
+    found = parts.own("different shoppers, by the sketch", parts.value.observed)
+    return parts.said(f"estimate {found}", found or None)
+
+
+def _per_shopper(parts: Parts) -> Number | None:
+    orders = parts.own("orders that name a shopper", parts.value.observed)
+    shoppers = parts.observed("shoppers", SHOPPERS, MARKET, ALL)
+    if shoppers is None:
+        raise NotKnownError("the shoppers of the same window are not in what was read")
+    return _divided(parts, orders, shoppers)
+
+
+def _new(parts: Parts) -> Number | None:
+    value = parts.value
+    new = parts.own("orders of new shoppers", value.observed)
+    return _divided(parts, new, parts.own("orders that say whether the shopper is new", value.n))
+
+
+def limits_of(value: Value, number: Number | None) -> tuple[float | None, float | None]:
+    """``lower`` and ``upper`` of a number that is estimated; of any other there are none."""
+    if number is None or value.index == NEW_SHOPPER_SHARE:
+        return None, None
+    shoppers = number if value.index == SHOPPERS else round((value.observed or 0) / number)
+    entries = shopper_entries(value.observed or 0, 0, 0, round(shoppers))
+    return next((each.lower, each.upper) for each in entries if each.name == value.index)
+
+
 # -- measured ------------------------------------------------------------------------------------
 
 
@@ -287,6 +330,19 @@ FORMULAS: dict[str, Formula] = {
     "digital_share": Formula("captured by digital methods / captured", WINDOW, _digital),
     "basket_sales": Formula("sales / orders", WINDOW, _over("orders", ("sales", MARKET))),
     "basket_units": Formula("units / orders", WINDOW, _over("orders", ("units", MARKET))),
+    SHOPPERS: Formula(
+        "different shoppers of placed orders, estimated; limits: 2 standard errors of 1.625 %",
+        SHOPPERS_ANCHOR,
+        _shoppers,
+    ),
+    ORDERS_PER_SHOPPER: Formula(
+        "placed orders that name their shopper / shoppers", SHOPPERS_ANCHOR, _per_shopper
+    ),
+    NEW_SHOPPER_SHARE: Formula(
+        "placed orders of new shoppers / placed orders that say whether theirs is new",
+        SHOPPERS_ANCHOR,
+        _new,
+    ),
     "cohort_coverage": Formula(
         "captured payments that say when their order was placed / all captured payments",
         DAY_BOOK,
@@ -312,4 +368,6 @@ FORMULAS: dict[str, Formula] = {
 def formula_of(value: Value) -> Formula:
     """Formula of a published value; a counted index of a day is the day book's."""
     formula = FORMULAS[value.index]
-    return formula._replace(anchor=DAY_BOOK) if value.day is not None else formula
+    if value.day is None or value.index in SHOPPER_INDICES:
+        return formula
+    return formula._replace(anchor=DAY_BOOK)

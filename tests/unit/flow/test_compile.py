@@ -7,7 +7,7 @@ from streams.flow.compile import PartitionCompile
 from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
 from tests.support.events import T0, tuned
-from tests.support.flow_harness import Flow, order
+from tests.support.flow_harness import METHODOLOGY, Flow, order
 
 ORDERS = "orders"
 
@@ -106,7 +106,7 @@ def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
     fences = {k: v for k, v in flow.tables[partition].items() if k.startswith(b"f|")}
     assert fences
 
-    newer = Flow(tuned(edition=2), partitions=1)
+    newer = Flow(tuned(edition=METHODOLOGY.edition + 1), partitions=1)
     newer.tables[partition] = fences
     newer.start_compile(partition)
     newer.now_ms = T0
@@ -117,15 +117,15 @@ def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
     fold_and_send(newer, (order("b", T0 + 2 * HOUR_MS), T0 + 2 * HOUR_MS))
     newer.apply(partition)
     (publication,) = newer.step(partition)
-    assert publication.fence.edition == 2
+    assert publication.fence.edition == METHODOLOGY.edition + 1
     assert publication.fence > flow.published["PK"].fence
     assert publication.fence.applied == newer.compiles[partition].through
 
 
 def test_a_market_is_live_by_any_mark_not_only_by_the_best():
     # Compaction keeps the last mark of each writer: which of them is met first must not matter.
-    old = MarkRecord(1, 5, {"PK": T0}, T0, T0, ["PK"])  # of now, when it was sent
-    best = MarkRecord(1, 5, {"PK": T0}, T0 + 2 * HOUR_MS, T0 + 2 * HOUR_MS)
+    old = MarkRecord(METHODOLOGY.edition, 5, {"PK": T0}, T0, T0, ["PK"])  # of now, when it was sent
+    best = MarkRecord(METHODOLOGY.edition, 5, {"PK": T0}, T0 + 2 * HOUR_MS, T0 + 2 * HOUR_MS)
     for order_of_marks in ([old, best], [best, old]):
         flow = Flow(partitions=1)
         (orders,) = flow.sps[ORDERS]

@@ -8,12 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.index.shoppers import (
+    NOBODY,
     STANDARD_ERROR,
     ShopperSketch,
     SketchError,
+    coupon_of,
+    estimate,
     shopper_hash,
+    union,
+    with_coupons,
 )
 
+IDS = st.lists(st.text(max_size=6).map("s{}".format), max_size=150)
 HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=300)
 
 
@@ -52,10 +58,36 @@ def test_bytes_give_the_sketch_back(hashes):
     assert again.to_bytes() == data
 
 
+@settings(max_examples=80, deadline=None)
+@given(parts=st.lists(IDS, max_size=6), seed=st.randoms())
+def test_coupons_and_unions_of_bytes_are_the_sketch_of_everybody(parts, seed):
+    everybody = sketch_of([shopper_hash(one) for part in parts for one in part]).to_bytes()
+    coupons = [array("I", map(coupon_of, part)) for part in parts]
+    seed.shuffle(coupons)
+    one_by_one = NOBODY
+    for each in coupons:
+        one_by_one = with_coupons(one_by_one, each)
+    assert one_by_one == everybody
+    held = [with_coupons(NOBODY, each) for each in coupons + coupons]
+    seed.shuffle(held)
+    cut = len(held) // 2
+    assert union([union(held[:cut]), union(held[cut:])]) == everybody
+    assert estimate(everybody) == round(ShopperSketch.from_bytes(everybody).estimate())
+
+
+def test_full_and_sparse_sketches_unite():
+    rng = np.random.default_rng(7)
+    many, few = drawn(rng, 30_000), drawn(rng, 20)
+    both = sketch_of(np.concatenate([many, few])).to_bytes()
+    assert union([sketch_of(many).to_bytes(), sketch_of(few).to_bytes()]) == both
+    coupons = array("I", [int(h) >> 52 << 6 | 53 - (int(h) & 2**52 - 1).bit_length() for h in few])
+    assert with_coupons(sketch_of(many).to_bytes(), coupons) == both
+
+
 def test_dense_bytes_give_the_sketch_back():
     sketch = sketch_of(drawn(np.random.default_rng(1), 50_000))
     data = sketch.to_bytes()
-    assert len(data) == 4097
+    assert len(data) == 3073
     assert ShopperSketch.from_bytes(data).to_bytes() == data
 
 
@@ -70,7 +102,7 @@ def test_the_error_is_the_published_one(count):
 
 def test_nobody_is_nobody_and_one_is_one():
     assert ShopperSketch().estimate() == 0.0
-    assert ShopperSketch().to_bytes() == b"\x01"
+    assert ShopperSketch().to_bytes() == b""
     assert sketch_of([shopper_hash("s-1")] * 3).estimate() == pytest.approx(1, abs=1e-3)
 
 
@@ -92,9 +124,10 @@ def test_a_sketch_holds_no_id():
     assert len(data) == 4
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x03", b"\x02abc", b"\x01ab", b"\x01\xff\xff\xff", b"\x01\x00\x00\x3f"]
-)
+BAD = [b"\x01", b"\x03", b"\x02abc", b"\x01ab", b"\x01\xff\xff\xff", b"\x01\x00\x00\x3f"]
+
+
+@pytest.mark.parametrize("data", [*BAD, b"\x02" + b"\xff" * 3072])
 def test_other_bytes_are_refused(data):
     with pytest.raises(SketchError):
         ShopperSketch.from_bytes(data)

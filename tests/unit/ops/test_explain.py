@@ -45,12 +45,12 @@ class Published:
         ]
 
     def explain(self, held, *, kinds=("vintage", "hour", "day", "revision")):
-        search = JournalSearch(wanted_of(held.value, PK, HOURS), 1)
+        search = JournalSearch(wanted_of(held.value, PK, HOURS), METHODOLOGY.edition)
         for where, record, version in self.journal:
             if record.kind in kinds:
                 search.apply(where, record, version)
         known = Known(self.values, search.found, self.factors)
-        return explain_value(held, known, PK, edition=1)
+        return explain_value(held, known, PK, edition=METHODOLOGY.edition)
 
     def of(self, index, member="all", window="1h", **asked):
         return choose(self.values, Asked("PK", index, member, window, **asked))
@@ -271,6 +271,26 @@ def test_a_closing_is_named_beside_the_window_that_it_closes(published):
     at = msgspec.structs.replace(hour.value, as_of=rfc3339(MIDNIGHT - 2 * HOUR_MS))
     closing = published.explain(hour._replace(value=at)).closing
     assert closing["observed"] == closing["value"] > 0
+
+
+def test_what_is_estimated_is_made_of_its_parts_and_its_error():
+    shoppers = recorded(
+        "shoppers", value=200, observed=200, n=300, lower=193.5, upper=206.5, unit="count"
+    )
+    each = recorded(
+        "orders_per_shopper", value=1.5, observed=300, n=300, unit="ratio",
+        lower=300 / 206.5, upper=300 / 193.5,
+    )  # fmt: skip
+    explanation = alone(each, shoppers)
+    assert explanation.equal
+    assert explanation.calculation == "300 / 200 = 1.5"
+    narrow = shoppers._replace(value=value("shoppers", value=200, observed=200, n=300, lower=199.0))
+    assert [check.what for check in alone(narrow).checks if check.equal is False] == [
+        "lower",
+        "upper",
+    ]
+    nobody = recorded("shoppers", value=None, observed=0, n=0, status="no_data")
+    assert alone(nobody).equal
 
 
 def test_what_is_not_there_or_several_says_what_there_is(published):

@@ -1,0 +1,200 @@
+"""Who bought in one market: in the last hour and day, in hours that closed, on local days.
+
+Local days here are those in which orders were placed (``occurred_at``), not those of the day book: an
+event that comes later with the ``placed_at`` of a day long ago belongs to a day whose sketch is gone.
+The windows of 24 hours and the day advance by quarters of an hour, which is what sketches are kept for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from streams.flow.buyers import bought_in
+from streams.flow.day_buyers import DayBuyers, DayOfBuyers
+from streams.flow.daybook import SHOWN_DAYS_KEPT, name_of
+from streams.flow.entry_value import differs, value_of
+from streams.flow.ledger import Ledger
+from streams.flow.merged import SHOPPERS_OF_MINUTES_KEPT_MS
+from streams.flow.publication import Revision
+from streams.flow.standing import Span, Standing
+from streams.flow.state import NEVER_MS
+from streams.index.indices import SHOPPER_WINDOWS, Entry, shopper_entries
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, day_name, rfc3339
+from streams.index.shoppers import Bought, estimate
+from streams.index.values import DAY_WINDOW, WINDOWS_MS, Value
+
+
+class MarketShoppers:
+    """Shoppers of one market."""
+
+    def __init__(self, at: Standing, ledger: Ledger) -> None:
+        self._at = at
+        self._ledger = ledger
+        self._days: dict[int, DayBuyers] = {}
+        """Ended days as published; their quarters go after a day, they stay."""
+        self._expired: list[int] = []
+        self._shown: dict[int, list[Value]] = {}
+        """Days that are not final yet, and those that were shown since this owner began."""
+        self._until_ms = NEVER_MS
+        """Where the days shown reach to."""
+
+    def restore(self, day: int, record: DayBuyers) -> None:
+        """Take over a day from the table; of several records the larger ``applied`` wins."""
+        known = self._days.get(day)
+        if known is None or record.applied > known.applied:
+            self._days[day] = record
+
+    # -- windows ---------------------------------------------------------------------------------
+
+    def span(self, window: str) -> Span:
+        """[start, end) of a window at the present ``as_of`` of the orders."""
+        by_minute = window == "1h"
+        step_ms = MINUTE_MS if by_minute else QUARTER_MS
+        kept_ms = SHOPPERS_OF_MINUTES_KEPT_MS if by_minute else self._ledger.quarters_kept_ms
+        as_of_ms = self._at.as_of_ms.get(self._at.topics[0], NEVER_MS)
+        start_ms, end_ms = self._at.span(as_of_ms // step_ms * step_ms, WINDOWS_MS[window], kept_ms)
+        return -(-start_ms // step_ms) * step_ms, end_ms
+
+    def window(self, window: str) -> list[Value]:
+        """Values of a window, none of one in which shoppers are not counted."""
+        if window not in SHOPPER_WINDOWS or self._at.topics[0] not in self._at.as_of_ms:
+            return []
+        span = self.span(window)
+        covered = self._at.covered(self._at.topics[0], span, WINDOWS_MS[window])
+        as_of = rfc3339(span[1])
+        return [
+            value_of(self._at, entry, window, as_of, covered, "live")
+            for entry in _entries(bought_in(self._ledger, *span))
+        ]
+
+    def hour(self, start_ms: int, covered: float, revision: int) -> list[Value]:
+        """Values of an hour's closing; none of one that is closed again after its quarters went."""
+        if not self._is_kept(start_ms):
+            return []
+        as_of = rfc3339(start_ms + HOUR_MS)
+        return [
+            value_of(self._at, entry, "1h", as_of, covered, "final", revision=revision)
+            for entry in _entries(bought_in(self._ledger, start_ms, start_ms + HOUR_MS))
+        ]
+
+    def _is_kept(self, start_ms: int) -> bool:
+        return start_ms >= self._ledger.horizon_ms - self._ledger.quarters_kept_ms
+
+    # -- days ------------------------------------------------------------------------------------
+
+    def changed_days(
+        self, revisions: list[Revision], applied: int
+    ) -> tuple[list[Value], list[DayOfBuyers]]:
+        """(values of days that changed, ended days to be stored with them)."""
+        as_of_ms = self._at.as_of_ms.get(self._at.topics[0])
+        if as_of_ms is None:
+            return [], []
+        until_ms = as_of_ms // QUARTER_MS * QUARTER_MS
+        found: list[Value] = []
+        stored: list[DayOfBuyers] = []
+        for day in sorted(self._to_show(until_ms)):
+            values, kept = self._day(day, until_ms, revisions, applied)
+            found += values
+            stored += [] if kept is None else [DayOfBuyers(day, kept)]
+        self._until_ms = until_ms
+        return found, stored
+
+    def _to_show(self, until_ms: int) -> set[int]:
+        """Days that the present step may change."""
+        days = self._ledger.local_days
+        late = {days.day_of(pane) for pane in self._ledger.changed_panes if pane < until_ms}
+        final = {
+            day
+            for day, values in self._shown.items()
+            if values and values[0].phase == "live" and self._is_final(day)
+        }
+        if until_ms == self._until_ms:
+            return late | final
+        first = NEVER_MS if self._until_ms == NEVER_MS else days.day_of(self._until_ms)
+        moved = {days.day_of(start) for start in self._ledger.quarters() if start < until_ms}
+        return late | final | {day for day in moved if day >= first}
+
+    def _is_final(self, day: int) -> bool:
+        limit_ms = max(self._at.hours_limit() or NEVER_MS, self._at.hours_until)
+        return self._ledger.local_days.end_ms(day) <= limit_ms
+
+    def _day(
+        self, day: int, until_ms: int, revisions: list[Revision], applied: int
+    ) -> tuple[list[Value], DayBuyers | None]:
+        start_ms, end_ms = (
+            self._ledger.local_days.start_ms(day),
+            self._ledger.local_days.end_ms(day),
+        )
+        if not self._is_kept(start_ms) or start_ms >= until_ms:
+            return [], None
+        bought = bought_in(self._ledger, start_ms, min(until_ms, end_ms))
+        if not (bought.orders or bought.known):
+            return [], None
+        known = self._days.get(day)
+        now = DayBuyers(
+            applied, bought.orders, bought.known, bought.new, estimate(bought.sketch),
+            {} if known is None else dict(known.revisions),
+        )  # fmt: skip
+        was = {} if known is None else {name_of(each): each for each in known.entries()}
+        revised: list[tuple[str, int | float | None]] = []
+        for entry in now.entries():
+            old = was.get(name_of(entry))
+            if old is not None and old != entry:
+                now.revisions[name_of(entry)] = now.revisions.get(name_of(entry), 0) + 1
+                revised.append((name_of(entry), old.value))
+        values = self._day_values(day, now, min(until_ms, end_ms), final=self._is_final(day))
+        by_name = {f"{value.index}:{value.dimension}:{value.member}": value for value in values}
+        revisions += [Revision(by_name[name], before, "late") for name, before in revised]
+        shown = {value.key: value for value in self._shown.get(day, ())}
+        changed = [
+            value
+            for value in values
+            if value.key not in shown
+            or differs(shown[value.key], value)
+            or shown[value.key].revision != value.revision
+        ]
+        self._shown[day] = values
+        if until_ms < end_ms or (known is not None and not revised):
+            return changed, None
+        self._days[day] = now
+        return changed, now
+
+    def _day_values(self, day: int, now: DayBuyers, until_ms: int, *, final: bool) -> list[Value]:
+        days = self._ledger.local_days
+        start_ms, end_ms = days.start_ms(day), days.end_ms(day)
+        covered = (until_ms - start_ms) / (end_ms - start_ms)
+        return [
+            value_of(
+                self._at, entry, DAY_WINDOW, rfc3339(until_ms), covered, "final" if final else "live",
+                revision=now.revisions.get(name_of(entry), 0), day=day_name(day),
+            )
+            for entry in now.entries()
+        ]  # fmt: skip
+
+    def day_closing(self, day: int) -> list[Value]:
+        """Values of an ended day for its closing, weeks later."""
+        known = self._days.get(day)
+        if known is None:
+            return []
+        return self._day_values(day, known, self._ledger.local_days.end_ms(day), final=True)
+
+    def expire(self) -> None:
+        """Forget days that were closed long ago, and what was shown of days that are final."""
+        limit = self._at.days_until - SHOWN_DAYS_KEPT
+        for day in [day for day in self._days if day < limit]:
+            del self._days[day]
+            self._expired.append(day)
+        for day in [day for day in self._shown if not self._is_kept(self._start_ms(day))]:
+            del self._shown[day]
+
+    def _start_ms(self, day: int) -> int:
+        return self._ledger.local_days.start_ms(day)
+
+    def take_expired(self) -> list[int]:
+        """Days forgotten since the last call."""
+        expired, self._expired = self._expired, []
+        return expired
+
+
+def _entries(bought: Bought) -> Iterator[Entry]:
+    return shopper_entries(bought.orders, bought.known, bought.new, estimate(bought.sketch))

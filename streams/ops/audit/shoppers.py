@@ -1,0 +1,99 @@
+"""Who bought, a second time: registers of shoppers by their ids, and how many they say there were.
+
+Written from docs/methodology.md, not from index/shoppers.py; only the key of the hashes is shared, which
+is part of the definition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from streams.index.shoppers import SHOPPER_SEED
+
+REGISTERS = 4096
+_INDEX_BITS, _HASH_BITS = 12, 64
+_RANK_MAX = _HASH_BITS - _INDEX_BITS + 1
+_SPARSE, _FULL = 1, 2
+_COUPON_BYTES = 3
+_PACKED_BYTES = REGISTERS * 6 // 8
+
+Registers = bytearray
+"""Of each register the largest rank seen, 0 where none was."""
+
+
+def meet(registers: Registers, shopper_id: str) -> None:
+    """Count a shopper in: the hash's first 12 digits are the register, the rest says the rank."""
+    digits = f"{xxh3_64_intdigest(shopper_id.encode(), SHOPPER_SEED):0{_HASH_BITS}b}"
+    register, rest = int(digits[:_INDEX_BITS], 2), digits[_INDEX_BITS:]
+    rank = rest.find("1") + 1 or _RANK_MAX
+    registers[register] = max(registers[register], rank)
+
+
+def together(left: Registers | None, right: Registers | None) -> Registers | None:
+    """Everybody in either."""
+    if left is None or right is None:
+        found = left or right
+        return None if found is None else Registers(found)
+    return Registers(np.maximum(np.frombuffer(left, np.uint8), np.frombuffer(right, np.uint8)))
+
+
+def read(stored: bytes) -> Registers | None:
+    """Registers of a stored sketch; ValueError for what is none."""
+    if not stored:
+        return None
+    found = Registers(REGISTERS)
+    body = stored[1:]
+    if stored[0] == _FULL and len(body) == _PACKED_BYTES:
+        bits = int.from_bytes(body)
+        for at in range(REGISTERS - 1, -1, -1):
+            found[at] = bits & 63
+            bits >>= 6
+    elif stored[0] == _SPARSE and body and len(body) % _COUPON_BYTES == 0:
+        for at in range(0, len(body), _COUPON_BYTES):
+            register, rank = divmod(int.from_bytes(body[at : at + _COUPON_BYTES]), 64)
+            if register >= REGISTERS:
+                raise ValueError(f"register {register} of {REGISTERS}")
+            found[register] = rank
+    else:
+        raise ValueError(f"{len(stored)} bytes are no sketch of shoppers")
+    return found
+
+
+def estimate(registers: Registers | None) -> int:
+    """Different shoppers by Ertl's improved estimator (arXiv:1702.01284, algorithm 6)."""
+    if registers is None or not any(registers):
+        return 0
+    of_rank = Counter(registers)
+    harmonic = REGISTERS * _full(1 - of_rank[_RANK_MAX] / REGISTERS)
+    for rank in range(_RANK_MAX - 1, 0, -1):
+        harmonic = (harmonic + of_rank[rank]) / 2
+    harmonic += REGISTERS * _empty(of_rank[0] / REGISTERS)
+    return round(REGISTERS**2 / (2 * math.log(2) * harmonic))
+
+
+def _empty(share: float) -> float:
+    """Ertl's sigma: x + sum over k of x^(2^k) 2^(k-1)."""
+    found, power, weight = share, share, 1.0
+    while True:
+        power *= power
+        more = found + power * weight
+        if more == found:
+            return found
+        found, weight = more, 2 * weight
+
+
+def _full(share: float) -> float:
+    """Ertl's tau: (1 - x - sum over k of (1 - x^(2^-k))^2 2^-k) / 3."""
+    if share in (0.0, 1.0):
+        return 0.0
+    found, root, weight = 1 - share, share, 1.0
+    while True:
+        root, weight = math.sqrt(root), weight / 2
+        less = found - (1 - root) ** 2 * weight
+        if less == found:
+            return found / 3
+        found = less
