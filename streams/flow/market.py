@@ -11,6 +11,7 @@ from streams.flow.daybook import DayBook
 from streams.flow.ledger import Ledger, SlotId
 from streams.flow.market_closings import MarketClosings
 from streams.flow.market_days import MarketDays
+from streams.flow.market_level import MarketLevel
 from streams.flow.market_shifts import MarketShifts, Reach, encode_shifts
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR
@@ -54,7 +55,8 @@ class MarketCompile:
         )
         self.book = DayBook(self.ledger.layout)
         self.windows = MarketWindows(self.at, self.ledger, self.usual)
-        self.days = MarketDays(self.at, self.ledger, self.usual, self.book)
+        self.level = MarketLevel(self.at, self.ledger)
+        self.days = MarketDays(self.at, self.ledger, self.usual, self.book, self.level)
         self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days)
         self.revised_after_final = 0
         self._must_publish = False
@@ -118,7 +120,8 @@ class MarketCompile:
         revisions: list[Revision] = []
         shifts = self._watch(changed=revised or told)
         vintages = self._learn(told=told)
-        days, shown = self.days.changed(revisions, applied)
+        rebased = self.level.look()
+        days, shown = self.days.changed(revisions, applied, rebased)
         closings = self.closings.again(after_final) + self.closings.newly_final()
         self._expire()
         values = self.windows.values()
@@ -147,6 +150,7 @@ class MarketCompile:
             watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
             detectors=self._detectors(),
             shown=shown,
+            rebased=rebased,
             fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
 

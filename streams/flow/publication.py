@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.flow.daybook import ShownDay
+from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
@@ -63,5 +64,7 @@ class Publication:
     """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)
     """Ended days as this publication shows them: stored with it, so that a revision counts once."""
+    rebased: Rebased | None = None
+    """A new base of the level index: journaled and stored before a level shows it."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""
