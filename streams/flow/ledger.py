@@ -70,7 +70,7 @@ class Ledger:
         self.expired_rows = 0
         """Rows of hours and days that are no longer kept."""
         self.horizon_ms = NEVER_MS
-        self._first_day = NEVER_MS
+        self.first_day = NEVER_MS
         """Number of the oldest day that is kept."""
         self.changed_panes: set[int] = set()
         self.changed_days: set[int] = set()
@@ -145,7 +145,7 @@ class Ledger:
 
     def _is_merged(self, slot: SlotKey, sp: SourcePartition) -> bool:
         if slot.book != LIVE:
-            if slot.slot < self._first_day:
+            if slot.slot < self.first_day:
                 self.expired_rows += 1
                 return True
             return self._contains((DAY_KIND, slot.slot), sp, 0)
@@ -340,12 +340,12 @@ class Ledger:
         if horizon_ms <= self.horizon_ms:
             return
         self.horizon_ms = horizon_ms
-        self._first_day = self.local_days.day_of(horizon_ms) - DAYS_KEPT
+        self.first_day = self.local_days.day_of(horizon_ms) - DAYS_KEPT
         limits = {
             MINUTE: horizon_ms - MINUTES_KEPT_MS,
             QUARTER: horizon_ms - self.quarters_kept_ms,
             HOUR: horizon_ms - HOURS_KEPT_MS,
-            DAY_KIND: self._first_day,
+            DAY_KIND: self.first_day,
         }
         gone = [slot_id for slot_id in self.merged if slot_id[1] < limits[slot_id[0]]]
         for slot_id in gone:

@@ -11,6 +11,7 @@ from streams.flow.daybook import DayBook
 from streams.flow.ledger import Ledger, SlotId
 from streams.flow.market_closings import MarketClosings
 from streams.flow.market_days import MarketDays
+from streams.flow.market_level import MarketLevel
 from streams.flow.market_shifts import MarketShifts, Reach, encode_shifts
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
@@ -59,7 +60,8 @@ class MarketCompile:
         self.book = DayBook(self.ledger.layout)
         self.shoppers = MarketShoppers(self.at, self.ledger)
         self.windows = MarketWindows(self.at, self.ledger, self.usual, self.shoppers)
-        self.days = MarketDays(self.at, self.ledger, self.usual, self.book)
+        self.level = MarketLevel(self.at, self.ledger)
+        self.days = MarketDays(self.at, self.ledger, self.usual, self.book, self.level)
         self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days, self.shoppers)
         self.revised_after_final = 0
         self._must_publish = False
@@ -124,7 +126,8 @@ class MarketCompile:
         revisions: list[Revision] = []
         shifts = self._watch(changed=revised or told)
         vintages = self._learn(told=told)
-        days, shown = self.days.changed(revisions, applied)
+        rebased = self.level.look()
+        days, shown = self.days.changed(revisions, applied, rebased)
         of_buyers, buyers = self.shoppers.changed_days(revisions, applied)
         days += of_buyers
         closings = self.closings.again(after_final) + self.closings.newly_final()
@@ -156,6 +159,7 @@ class MarketCompile:
             detectors=self._detectors(),
             shown=shown,
             buyers=buyers,
+            rebased=rebased,
             fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
 

@@ -71,10 +71,8 @@ class MarketClosings:
         if hours_limit > self._at.hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
             self._at.hours_until = hours_limit
-        days_limit = self._ledger.local_days.day_of(
-            self._at.final_ms - self._at.methodology.day_grace_ms
-        )
-        if days_limit > self._at.days_until:
+        days_limit = self._at.days_limit()
+        if days_limit is not None and days_limit > self._at.days_until:
             for day in sorted(self._ledger.days()):
                 if self._at.days_until <= day < days_limit:
                     closings.append(self._day_closing(day))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from streams.flow.daybook import DayBook, ShownDay, name_of
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
+from streams.flow.level_base import Rebased
+from streams.flow.market_level import LEVEL_NAME, MarketLevel
 from streams.flow.publication import Closing, Revision
 from streams.flow.standing import Standing
 from streams.flow.usual import MarketUsual
-from streams.index.indices import Entry
+from streams.index.indices import ALL, MARKET, Entry
 from streams.index.ledgers import book_entries, cause_of
 from streams.index.measured import columns_of, usual_of_day
 from streams.index.panes import day_name, rfc3339
@@ -20,25 +24,44 @@ from streams.index.values import DAY_WINDOW, Value
 _PUBLISHED_MAX = 40_000
 """About two months of a wide market."""
 _PUBLISHED_DAYS = 64
+_NET = f"sales_net:{MARKET}:{ALL}"
+"""What a level is made of."""
+
+
+class _Ended(NamedTuple):
+    """An ended day whose level is to be shown: its row, the row shown before, why that changed."""
+
+    row: Row
+    before: Row
+    cause: str | None
 
 
 class MarketDays:
     """The day book as it is shown. ``due``: days not published yet, though nothing changed in them."""
 
-    def __init__(self, at: Standing, ledger: Ledger, usual: MarketUsual, book: DayBook) -> None:
+    def __init__(
+        self,
+        at: Standing,
+        ledger: Ledger,
+        usual: MarketUsual,
+        book: DayBook,
+        level: MarketLevel,
+    ) -> None:
         self.due: set[int] = set()
         self._at = at
         self._ledger = ledger
         self._usual = usual
         self._book = book
+        self._level = level
         self._noise_columns = columns_of(ledger.layout)
         self._days_published: dict[str, Value] = {}
 
     def changed(
-        self, revisions: list[Revision], applied: int
+        self, revisions: list[Revision], applied: int, rebased: Rebased | None
     ) -> tuple[list[Value], list[ShownDay]]:
         """(day values that changed, days whose shown row is to be stored with them)."""
         found: list[Value] = []
+        levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
         today = self._ledger.local_days.day_of(self._at.newest_ms)
         ended = self._book.newly_ended(today, self._ledger.days(), self._at.days_until)
@@ -52,17 +75,58 @@ class MarketDays:
                 if name in revised:
                     value = msgspec.structs.replace(value, revision=value.revision + 1)
                     revisions.append(Revision(value, *revised[name]))
-                old = self._days_published.get(value.key)
-                if old is None or differs(old, value) or old.revision != value.revision:
-                    self._days_published[value.key] = value
-                    found.append(value)
+                self._show(value, found)
             if day < today:
-                shown = self._book.show(day, row, list(revised), applied)
+                known, names, cause = self._book.days.get(day), list(revised), None
+                if _NET in revised and self._level.published:
+                    names.append(LEVEL_NAME)
+                    cause = revised[_NET][1]
+                levels[day] = _Ended(row, row if known is None else known.row, cause)
+                shown = self._book.show(day, row, names, applied)
                 stored += [] if shown is None else [ShownDay(day, shown)]
+        if self._level.published:
+            for day in sorted(self._ledger.days()) if rebased is not None else ():
+                row = self._ledger.day_sum(day) if day < today and day not in levels else None
+                if row is not None:
+                    levels[day] = _Ended(row, row, None)
+            self._show_levels(levels, rebased, revisions, found)
         self._ledger.changed_days.clear()
         self.due.clear()
         self._forget_old_days()
         return found, stored
+
+    def _show(self, value: Value, found: list[Value]) -> None:
+        old = self._days_published.get(value.key)
+        if old is None or differs(old, value) or old.revision != value.revision:
+            self._days_published[value.key] = value
+            found.append(value)
+
+    def _show_levels(
+        self,
+        levels: dict[int, _Ended],
+        rebased: Rebased | None,
+        revisions: list[Revision],
+        found: list[Value],
+    ) -> None:
+        """Levels of ended days; one that another base or its own day's row has changed is revised."""
+        before = self._at.level if rebased is None else rebased.before
+        for day, ended in sorted(levels.items()):
+            value = self._level_value(day, ended.row)
+            cause = ended.cause
+            if cause is None and rebased is not None and rebased.revises(day):
+                cause = "definition"
+            if cause is not None and self._level.covers(day):
+                previous = self._level.number(day, ended.before, before)
+                revisions.append(Revision(value, previous, cause))
+            self._show(value, found)
+
+    def _level_value(self, day: int, row: Row, *, closing: bool = False) -> Value:
+        return self._level.value(
+            day,
+            row,
+            revisions=self._book.revision(day, LEVEL_NAME),
+            closed=closing or day < self._at.days_until,
+        )
 
     def _revised(self, day: int, row: Row) -> dict[str, tuple[int | float | None, str]]:
         """Values of an ended day that are not as they were shown: (what they were, cause)."""
@@ -125,6 +189,8 @@ class MarketDays:
         """The closing of a day that is final."""
         row = self._ledger.day_sum(day) or [0] * self._ledger.layout.day_width
         values = [value for _, value in self._day_values(day, row, closing=True)]
+        if self._level.published:
+            values.append(self._level_value(day, row, closing=True))
         for value in values:
             self._days_published.pop(value.key, None)
         local_days = self._ledger.local_days

@@ -7,6 +7,7 @@ from typing import Any
 
 from streams.flow.day_buyers import DayOfBuyers
 from streams.flow.daybook import ShownDay
+from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
 from streams.index.values import Fence, Value
@@ -66,5 +67,7 @@ class Publication:
     """Ended days as this publication shows them: stored with it, so that a revision counts once."""
     buyers: list[DayOfBuyers] = field(default_factory=list)
     """The same of who bought on them."""
+    rebased: Rebased | None = None
+    """A new base of the level index: journaled and stored before a level shows it."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

@@ -8,6 +8,7 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
+from streams.flow.level_base import LevelRecord
 from streams.flow.progress import topic_progress
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import MarkRecord
@@ -32,6 +33,8 @@ class FenceRecord(msgspec.Struct, omit_defaults=True):
     journaled: int = NEVER_MS
     partials_id: str = ""
     """Incarnation of the partials topic that ``applied`` is an offset of; empty: not known."""
+    level: LevelRecord | None = None
+    """The base of the level index; None: the market has none, or no record named it yet."""
 
 
 class Standing:
@@ -62,6 +65,9 @@ class Standing:
         self.floor_applied = -1
         """Partials offset that the last publication contains, an earlier owner's included."""
         self.journaled_ms = NEVER_MS
+        self.level: LevelRecord | None = None
+        """What the days' level is against."""
+        self._level_of = (-1, -1)
         self._reach_ms: dict[str, int] = {}
         """``as_of`` of an older edition, below which this one does not publish."""
         self._sps = sps
@@ -85,6 +91,11 @@ class Standing:
         for topic, first_ms in fence.first.items():
             held = self._ledger.first_ms
             held[topic] = min(first_ms, held.get(topic, first_ms))
+        # Of two records at one offset the one that has changed the base: the other could not be
+        # deleted before its writer ended.
+        if fence.level is not None and (fence.applied, fence.level.sequence) > self._level_of:
+            self._level_of = fence.applied, fence.level.sequence
+            self.level = fence.level
         if fence.applied > self.floor_applied:
             # Of whoever had applied most: a paused owner that saw less of the log may have taken
             # for final what the other knew to be open.
@@ -106,6 +117,7 @@ class Standing:
             days_until=self.days_until,
             horizon=self.horizon_ms,
             journaled=self.journaled_ms,
+            level=self.level,
         )
 
     # -- progress --------------------------------------------------------------------------------
@@ -148,6 +160,12 @@ class Standing:
         if self.final_ms == NEVER_MS:
             return None
         return (self.final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
+
+    def days_limit(self) -> int | None:
+        """Local days before it are final; None before anything is."""
+        if self.final_ms == NEVER_MS:
+            return None
+        return self._ledger.local_days.day_of(self.final_ms - self.methodology.day_grace_ms)
 
     # -- spans -----------------------------------------------------------------------------------
 

@@ -44,6 +44,20 @@ def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
     )
 
 
+def net_sales(row: Row) -> int:
+    """Net sales of the market in a row of the day book, minor units."""
+    return _net(row, col.SALES)
+
+
+def net_orders(row: Row) -> int:
+    """Orders of the market that were neither cancelled nor refunded."""
+    return _net(row, col.ORDERS)
+
+
+def _net(row: Row, at: int) -> int:
+    return row[col.PLACED_AT + at] - row[col.CANCELLED_AT + at] - row[col.REFUNDED_AT + at]
+
+
 def cause_of(layout: Layout, entry: Entry, old: Row, new: Row) -> str:
     """Why a value of a day that is over changed: what moved in the columns that it is made of."""
     if entry.basis == PAYMENTS_BASIS:

@@ -17,13 +17,18 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from streams.index.level import BasePeriod
 from streams.index.shift_budget import ShiftRules
 
 ROW_FORMAT = 2
 """Raised whenever partials.Layout changes, or what lies beside a row: it decides what a stored row
 means. 2: rows of the live book carry a sketch of their shoppers."""
 
+BASE_DAYS_MAX = 1_100
+"""Days are kept for 1,200, and a base is fixed when its last day is final, 35 days after it."""
+
 OTHER = "other"
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _NOT_SLUG = re.compile(r"[\W_]+")
 
 
@@ -61,6 +66,14 @@ class _Channel(msgspec.Struct, forbid_unknown_fields=True):
     aliases: list[str] = []
 
 
+class _Base(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """Base of the level index: local dates, the end exclusive."""
+
+    start: date
+    end: date
+    net_minor: int | None = None
+
+
 class _Market(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     currency: str
@@ -69,6 +82,7 @@ class _Market(msgspec.Struct, forbid_unknown_fields=True):
     regions: list[str] = []
     members_max: int = 64
     shift_weight: float = 1.0
+    base: _Base | None = None
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
@@ -117,6 +131,8 @@ class Market:
     """Its part of the budget of false shift pages, relative to the other markets'."""
     events: tuple[Event, ...] = ()
     """What is known beforehand to multiply demand; decides no slot, so it is not in the hash."""
+    base: BasePeriod | None = None
+    """What the level index is against; None: the market has none. Decides no slot either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +226,21 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
         events=tuple(_event(event) for event in file.events if code in event.markets),
+        base=None if spec.base is None else _base(f"{where}.base", spec.base),
     )
+
+
+def _base(where: str, base: _Base) -> BasePeriod:
+    days = (base.end - base.start).days
+    if not 1 <= days <= BASE_DAYS_MAX:
+        raise MethodologyError(
+            f"{where}: expected 1 to {BASE_DAYS_MAX} days from `from` to `to` (exclusive), found "
+            f"{days}; the operator must mend it"
+        )
+    if base.net_minor is not None and base.net_minor <= 0:
+        raise MethodologyError(f"{where}.net_minor must be above 0; the operator must mend it")
+    first = base.start.toordinal() - _EPOCH_ORDINAL
+    return BasePeriod(first, first + days, base.net_minor)
 
 
 def _event(event: _Event) -> Event:
@@ -220,8 +250,7 @@ def _event(event: _Event) -> Event:
     if event.factor is not None and not 0 <= event.factor <= 1_000:  # noqa: PLR2004 - far beyond any sale
         raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must mend it")
     dimension, _, member = event.member.rpartition(":")
-    epoch = date(1970, 1, 1).toordinal()
-    first, end = event.start.toordinal() - epoch, event.end.toordinal() - epoch
+    first, end = (each.toordinal() - _EPOCH_ORDINAL for each in (event.start, event.end))
     return Event(dimension or "market", member, first, end, event.factor)
 
 
@@ -248,11 +277,11 @@ def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dic
 
 def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     digest = hashlib.sha256()
-    # An event of the calendar, or the budget of false pages, moves no order to another slot or member:
-    # it needs no new edition.
+    # An event of the calendar, the budget of false pages, or what a level is against moves no order to
+    # another slot or member: it needs no new edition.
     decisive = {name: value for name, value in raw.items() if name not in ("events", "shifts")}
     decisive["markets"] = {
-        code: {name: value for name, value in spec.items() if name != "shift_weight"}
+        code: {name: value for name, value in spec.items() if name not in ("shift_weight", "base")}
         for code, spec in raw["markets"].items()
     }
     digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))

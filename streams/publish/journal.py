@@ -103,6 +103,9 @@ def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> lis
     for learnt in publication.vintages:
         about = {"kind": "vintage", "vintage": learnt.held.name}
         records += _parts(publication, topic, about, {"series": learnt.series()})
+    if publication.rebased is not None and (told := publication.rebased.told()):
+        about = {"kind": "base", "base": publication.rebased.now.name or ""}
+        records += _parts(publication, topic, about, {"bases": told})
     for closing in publication.closings:
         about = {
             "kind": closing.kind,

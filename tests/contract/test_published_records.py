@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from redis import Redis
+from support.bases import based
 from support.events import T0
 from support.flow_harness import Flow, order, payment
 from support.publications import publication, status, value
@@ -56,7 +57,7 @@ def schema_of(record):
 @pytest.fixture(scope="module")
 def published():
     """Publications of a market: hours and a day that close, a cancel that revises, a late event."""
-    flow = Flow(partitions=1)
+    flow = Flow(based("PK", "2026-09-22", "2026-10-20"), partitions=1)
     (orders,), (payments,) = flow.sps["orders"], flow.sps["payments"]
     for hour in range(3):
         at_ms = T0 + hour * HOUR_MS
@@ -86,7 +87,7 @@ def test_every_kafka_record_is_what_its_schema_says(published):
             if found[kind] < EACH:
                 validators[name].validate(content)
             found[kind] += 1
-    assert {"minute", "hour", "day", "revision", "value", "fence"} <= set(found), found
+    assert {"minute", "hour", "day", "revision", "base", "value", "fence"} <= set(found), found
 
 
 @pytest.mark.stack

@@ -14,6 +14,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.flow.wire import MarkKey, decode_mark, decode_partial, parse_key
+from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
 from streams.index.partials import Layout, Row, from_wire
@@ -111,6 +112,7 @@ class Oracle:
         self.closings: dict[tuple[str, str, int], Closing] = {}
         self.journaled: dict[str, object] = {}
         self.publications = 0
+        self.levels = 0
 
     # -- sources -----------------------------------------------------------------------------
 
@@ -288,6 +290,7 @@ class Oracle:
         horizon_ms = publication.fence_record["horizon"]
         self._check_windows(view, publication, as_of, rows, horizon_ms)
         self._check_days(view, publication, rows)
+        self._check_base(view, publication)
         self._check_closings(publication, rows)
         if self.final_is_final and worker.compiled.markets[market].revised_after_final:
             raise Violation("P8", f"{market}: a final value was revised")
@@ -456,7 +459,12 @@ class Oracle:
                 continue
             if day not in cache:
                 cache[day] = day_values(self._day_row(view, market.code, day), market)
-            wanted = cache[day].get(f"{value.index}:{value.dimension}:{value.member}", (0, 0, 0))
+            name = f"{value.index}:{value.dimension}:{value.member}"
+            wanted = cache[day].get(name, (0, 0, 0))
+            if value.index == LEVEL:
+                _, observed, n = cache[day]["sales_net:market:all"]
+                wanted = self._level_of(publication, observed, value.covered), observed, n
+                self.levels += value.value is not None
             if (value.value, value.observed, value.n) != wanted:
                 raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
 
@@ -468,6 +476,28 @@ class Oracle:
         # Of a day whose quarters went, what it had then stands; with arrival times nothing comes.
         if got != wanted and self.final_is_final:
             raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
+
+    def _level_of(self, publication: Publication, net: int, covered: float) -> float | None:
+        """A level against the base of the publication that shows it."""
+        level = publication.fence_record.get("level", {})
+        total = int(level.get("net_minor", 0))
+        if covered < 0.5 or total <= 0:
+            return None
+        return 100 * net * (level["end"] - level["first"]) / total
+
+    def _check_base(self, view: View, publication: Publication) -> None:
+        """A base that was taken now, or is final, is what the log says of its days."""
+        level = publication.fence_record.get("level", {})
+        taken = publication.rebased is not None or level.get("final")
+        if not level.get("sequence") or not taken:
+            return
+        market = self.rules.markets[publication.market]
+        total = 0
+        for day in range(level["first"], level["end"]):
+            found = day_values(self._day_row(view, market.code, day), market)
+            total += found["sales_net:market:all"][1]
+        if int(level.get("net_minor", 0)) != total:
+            raise Violation("P1", f"{market.code}: base {level}, not {total}")
 
     def _check_closings(self, publication: Publication, events: list[Counted]) -> None:
         market = self.rules.markets[publication.market]
@@ -494,6 +524,9 @@ class Oracle:
             name = f"{value.index}:{value.dimension}:{value.member}"
             wanted = expected.get(name, (0, 0, 0))
             got = (value.value, value.observed, value.n)
+            if value.index == LEVEL:  # its base may have been taken since
+                wanted = expected.get("sales_net:market:all", (0, 0, 0))
+                wanted = (value.value, *wanted[1:])
             if value.status == "filling":
                 wanted = (None, *wanted[1:])
             if got != wanted:

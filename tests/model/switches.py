@@ -200,7 +200,7 @@ def _begin_with_kept_rows(original):
 def _keep_open_rows(original):
     def expire(self, horizon_ms: int):
         yield from original(self, horizon_ms)
-        self._first_day = NEVER_MS
+        self.first_day = NEVER_MS
 
     return expire
 

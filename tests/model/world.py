@@ -30,6 +30,7 @@ name = "A"
 currency = "AAA"
 time_zone = "UTC"
 categories = "one"
+base = { from = 2026-09-21, to = 2026-09-22 }
 [markets.BB]
 name = "B"
 currency = "BBB"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from support.flow_harness import Flow, order, payment
+from support.flow_harness import METHODOLOGY, Flow, order, payment
 from support.usual import season
 
 from streams.flow.chunk import SourcePartition
@@ -12,6 +12,7 @@ from streams.flow.state import DAY
 from streams.flow.wire import partition_of
 from streams.index.history import SeededRow, seed_records
 from streams.index.hours import LocalHours
+from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
 from streams.ops.audit.batch import SourceBatch
 from streams.ops.audit.published import ValuesLog
@@ -32,8 +33,14 @@ CHANNELS = ("web", "app")
 class Market:
     """PK, seeded and selling at about ``rate`` orders an hour; every tenth order is cancelled."""
 
-    def __init__(self, rate: float = 240.0, *, seeded_until: int = MIDNIGHT) -> None:
-        self.flow = Flow()
+    def __init__(
+        self,
+        rate: float = 240.0,
+        *,
+        seeded_until: int = MIDNIGHT,
+        methodology: Methodology = METHODOLOGY,
+    ) -> None:
+        self.flow = Flow(methodology)
         self.rate = rate
         self.rng = random.Random(5)
         self.sold = 0
@@ -144,11 +151,25 @@ def values_log(records: list[Stored]) -> ValuesLog:
 
 def hours_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
     """Sums of every hour by the audit's own replay."""
+    return _sums(flow, day_book=False)
+
+
+def days_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
+    """The same of every local day."""
+    return _sums(flow, day_book=True)
+
+
+def journal(records: list[Stored]) -> list[Stored]:
+    return [each for each in records if each.topic == JOURNAL_TOPIC]
+
+
+def _sums(flow: Flow, *, day_book: bool) -> dict[tuple[str, int], Sums]:
     found: dict[tuple[str, int], Sums] = {}
 
     def take(_sp, slot, sums, _closed):
-        if slot.book != DAY:
-            add_sums(found.setdefault((slot.market, slot.slot - slot.slot % HOUR_MS), Sums()), sums)
+        if (slot.book == DAY) == day_book:
+            start = slot.slot if day_book else slot.slot - slot.slot % HOUR_MS
+            add_sums(found.setdefault((slot.market, start), Sums()), sums)
 
     for sp, log in flow.logs.items():
         batch = SourceBatch(sp, flow.methodology, payments=sp.topic == "payments", sink=take)
@@ -158,7 +179,3 @@ def hours_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
         )
         batch.finish()
     return found
-
-
-def journal(records: list[Stored]) -> list[Stored]:
-    return [each for each in records if each.topic == JOURNAL_TOPIC]

@@ -128,3 +128,26 @@ def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
     for index in ("payments", "amount"):
         put(index, "payment_method", by_method, index)
     return {key: value for key, value in found.items() if value}
+
+
+def expected_levels(directory: Path) -> dict[tuple[str, str, str, str], float]:
+    """Level of every day that is over against the base of market BR, from the tables alone.
+
+    Of Olist's orders none is refunded: net is what was not cancelled. The first day is left out:
+    the tables hold three hours of it.
+    """
+    base = tomllib.loads(METHODOLOGY.read_text())["markets"]["BR"]["base"]
+    days = expected_days(directory)
+    net = pl.DataFrame(
+        [(key[0], net) for key, net in days.items() if key[1:3] == ("sales_valid", "market")],
+        schema=["day", "net"],
+        orient="row",
+    ).with_columns(day=pl.col("day").str.to_date())
+    within = net.filter(pl.col("day").is_between(base["from"], base["to"], closed="left"))
+    mean_of = (base["to"] - base["from"]).days
+    first = min(key[0] for key in days)
+    return {
+        (str(day), "sales_level_index", "market", "all"): 100 * own * mean_of / within["net"].sum()
+        for day, own in net.iter_rows()
+        if first < str(day)
+    }

@@ -29,6 +29,19 @@ class JournaledSeries(msgspec.Struct):
     learnt_days: int
 
 
+class JournaledBase(msgspec.Struct):
+    """A base of the level index. ``net_minor``: net sales of its days; ``link``: from the one before."""
+
+    cause: str
+    first: str
+    last: str
+    days: int
+    net_minor: int
+    final: bool
+    previous: str | None = None
+    link: float | None = None
+
+
 class JournalRecord(msgspec.Struct):
     """Any record of the journal; what its kind does not have is empty."""
 
@@ -44,6 +57,8 @@ class JournalRecord(msgspec.Struct):
     values: list[Value] = []
     revisions: list[JournaledRevision] = []
     series: list[JournaledSeries] = []
+    base: str | None = None
+    bases: list[JournaledBase] = []
 
 
 decode_journal = msgspec.json.Decoder(JournalRecord).decode

@@ -10,12 +10,14 @@ import msgspec
 from streams.flow.merged import QUARTERS_KEPT_MS
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.instants import parse_instant
+from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
 from streams.ops.audit.formulas import Expected, day_values, shopper_values, window_values
 from streams.ops.audit.journal_record import JournalRecord, decode_journal
 from streams.ops.audit.judge_expected import ExpectedJudge
+from streams.ops.audit.judge_levels import UNKNOWN
 from streams.ops.audit.published import MarketValues
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import JOURNAL, Report
@@ -133,6 +135,9 @@ class JournalLog:
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, version, stored.where)
+        elif record.kind == "base":
+            reason = "bases: the one that stands is judged as `expected`"
+            self._report.skip(JOURNAL, reason, stored.where)
         elif record.kind == "vintage":
             reason = "vintages: those that values name are judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)
@@ -165,9 +170,11 @@ class JournalLog:
         wanted = self._finals.values(record.market, record.kind, slot)
         for value in record.values:
             key = f"{value.key} closing {record.start}"
-            expected = wanted.get((value.index, value.dimension, value.member))
+            pairs = self._pairs(record, value, wanted)
+            if pairs is None:
+                self._report.skip(JOURNAL, UNKNOWN, key)
+                continue
             self._report.judge(JOURNAL)
-            pairs = _closing_pairs(expected, value, record.kind)
             differing = [pair for pair in pairs if pair[1] != pair[2]]
             # What changed after it was final is closed again: the last closing counts.
             self._judge_again(key, differing, where)
@@ -180,6 +187,19 @@ class JournalLog:
             self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
             wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
         self._judge_members(record, slot, wanted, where)
+
+    def _pairs(
+        self, record: JournalRecord, value: Value, wanted: dict[Name, Expected]
+    ) -> list[_Pair] | None:
+        """(what, expected, found) of a value in a closing; None: it cannot be told."""
+        if value.index != LEVEL:
+            expected = wanted.get((value.index, value.dimension, value.member))
+            return _closing_pairs(expected, value, record.kind)
+        net = wanted.get(("sales_net", value.dimension, value.member))
+        against = self._expected.bases.closing_pairs(record.market, value)
+        if net is None or against is None:
+            return None if net is not None else _closing_pairs(None, value, record.kind)
+        return [("observed", net.observed, value.observed), ("n", net.n, value.n), *against]
 
     def _judge_members(
         self, record: JournalRecord, slot: int, wanted: dict[Name, Expected], where: str

@@ -13,10 +13,12 @@ from streams.index.changes import AGO_DAYS
 from streams.index.hours import LocalHours
 from streams.index.indices import ORDERS_BASIS
 from streams.index.instants import parse_instant
+from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import Fence, Value
 from streams.ops.audit.journal_record import JournalRecord
+from streams.ops.audit.judge_levels import Bases
 from streams.ops.audit.judge_vintages import Learnt, Shifts, VintageJudge, first_hour
 from streams.ops.audit.published import MarketValues, is_measured
 from streams.ops.audit.reading import Stored
@@ -52,6 +54,7 @@ class ExpectedJudge:
         self._written_ms: dict[tuple[str, str], int] = {}
         self._methodology = methodology
         self._report = report
+        self.bases = Bases(published)
         self._values: dict[str, dict[str, Recorded]] = {}
         self._factors = {code: SaidFactors(methodology.markets[code]) for code in published}
         self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
@@ -70,7 +73,8 @@ class ExpectedJudge:
         }
         self._values[code] = values
         spec, hours = self._methodology.markets[code], self._local[code]
-        for vintage in {each.value.vintage for each in values.values()} - {None}:
+        vintages = {e.value.vintage for e in values.values() if e.value.index != LEVEL}
+        for vintage in vintages - {None}:
             day = day_number((vintage or "")[: len("2026-11-24")])
             # A window reaches back into the day before.
             self._days[code] |= {day_name(day - 1), day_name(day)}
@@ -92,6 +96,8 @@ class ExpectedJudge:
             self._vintage(record, version, stored)
         elif record.kind == "hour":
             self._closing(record, version, stored.where)
+        elif record.kind == "base":
+            self.bases.take(record, stored.where)
 
     def _vintage(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
         name = record.vintage or ""
@@ -178,4 +184,4 @@ class ExpectedJudge:
                 ("hour", start_ms): Closed(hour.version, hour.where, hour.orders.get(name))
                 for start_ms, hour in self._hours[code].items()
             }
-        return Journal(self._vintages[code], closings)
+        return Journal(self._vintages[code], closings, bases=self.bases.of(code))

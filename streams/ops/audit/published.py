@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.flow.level_base import LevelRecord
 from streams.index.indices import SHOPPER_INDICES
+from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
@@ -38,6 +40,8 @@ class FenceContent(msgspec.Struct):
     live: bool = False
     first: dict[str, int] = {}
     """Per input topic: where its log begins to cover."""
+    level: LevelRecord | None = None
+    """Base of the level index."""
 
 
 class Held(NamedTuple):
@@ -123,8 +127,8 @@ class ValuesLog:
 
 
 def is_measured(index: str) -> bool:
-    """Whether an index is measured against an expectation: what it counts is judged elsewhere."""
-    return index in MEASURED
+    """Whether an index is measured against an expectation or a base: it is judged elsewhere."""
+    return index in MEASURED or index == LEVEL
 
 
 NOT_JUDGED = "measured against an expectation: judged as `expected` where `ecindex.values` has it"

@@ -241,6 +241,8 @@ class RedisJudge:
             key = f"{held.market} {field}"
             if _is_day(day) and self._expectations.blind_day(held.market, day):
                 self._report.skip(REDIS, GONE, key)
+            elif is_measured(field.partition(":")[0]):
+                self._report.skip(REDIS, NOT_JUDGED, key)
             else:
                 self._report.differs(REDIS, key, "field", None, found, where)
 

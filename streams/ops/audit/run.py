@@ -22,6 +22,7 @@ from streams.ops.audit.batch import SourceBatch
 from streams.ops.audit.cuts import Cut, PartialsLog
 from streams.ops.audit.journal_view import JournalLog
 from streams.ops.audit.judge_expected import ExpectedJudge
+from streams.ops.audit.judge_levels import judge_levels
 from streams.ops.audit.judge_values import ValuesJudge
 from streams.ops.audit.merged import MergedLog
 from streams.ops.audit.published import Expectations, MarketValues
@@ -238,6 +239,10 @@ class _Auditor:
                     log.apply(stored)
         log.finish(frozenset(cut))
         expected.judge()
+        judge_levels(
+            self._methodology, settled.values, self._replay.finals.days, self._calendar,
+            self._blind, self._report,
+        )  # fmt: skip
         orders, payments = self._inputs
         expected.judge_vintages(
             self._replay.finals.hours, (orders, payments), self._blind.before_ms()

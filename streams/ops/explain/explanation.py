@@ -10,6 +10,7 @@ from streams.index.changes import AGO_DAYS, HOURS, hours_before
 from streams.index.demand import SCALE
 from streams.index.hours import LocalHours
 from streams.index.indices import SHOPPER_INDICES
+from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_number, rfc3339
 from streams.index.spans import hours_of_span
@@ -18,6 +19,7 @@ from streams.ops.audit.journal_record import JournaledRevision
 from streams.ops.explain.formulas import Parts, formula_of, limits_of, number_of
 from streams.ops.explain.records import (
     Asked,
+    Based,
     Check,
     Closed,
     Counted,
@@ -104,7 +106,7 @@ class _Explainer:
         self._notes: list[str] = []
         self._checks: list[Check] = []
         end = None
-        if held.value.vintage is not None:
+        if held.value.vintage is not None and held.value.index != LEVEL:
             last_ms = (self._span.end_ms - 1) // HOUR_MS * HOUR_MS
             end = self._hours.day_of_hour(last_ms), held.value.vintage
         self._vintages = Vintages(
@@ -117,9 +119,17 @@ class _Explainer:
         hours = self._hours_within()
         expectation = self._expectation()
         parts = Parts(
-            value, self._market, self._held.where, self._find, self._exact, self._mix, self._before
+            value,
+            self._market,
+            self._held.where,
+            self._find,
+            self._exact,
+            self._mix,
+            self._before,
+            self._base,
         )
         self._check_observed()
+        self._check_base()
         recomputed: Number | None = None
         try:
             recomputed = number_of(parts, formula)
@@ -190,6 +200,29 @@ class _Explainer:
             self._checks.append(
                 Check("observed", value.observed, other, value.observed == other, counted.where)
             )
+
+    def _base(self) -> Based:
+        name = self._value.vintage or ""
+        found = self._known.journal.bases.get(name)
+        if found is None:
+            raise NotKnownError(
+                f"base {name} is neither the one that stands nor in what the journal still has"
+            )
+        return found
+
+    def _check_base(self) -> None:
+        """What a level is against is the mean of the base that it names."""
+        value = self._value
+        if value.index != LEVEL or value.vintage is None:
+            return
+        try:
+            base = self._base()
+        except NotKnownError:
+            return  # the number will say so
+        mean = base.net_minor / base.days
+        self._checks.append(
+            Check("expected", value.expected, mean, value.expected == mean, base.where)
+        )
 
     def _find(self, index: str, dimension: str, member: str) -> Recorded | None:
         value = self._value
@@ -392,8 +425,10 @@ def status_of(
     """Status that a value must have; None where the records do not tell."""
     if value.index in AGO_DAYS and value.covered < 1:
         return "filling"
-    if value.day is None and value.covered < COVERED_MIN:
+    if value.covered < COVERED_MIN and (value.day is None or value.index == LEVEL):
         return "filling"
+    if value.index == LEVEL and value.vintage is None:
+        return "warming"
     measured = value.index in ("payment_index", "mix_shift") or value.index.startswith("demand_")
     if measured:
         found = warming(value)

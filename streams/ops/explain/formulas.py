@@ -23,16 +23,18 @@ from streams.index.indices import (
     SHOPPERS,
     shopper_entries,
 )
+from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.values import COVERED_MIN, Value, ratio
-from streams.ops.explain.records import Number, Recorded, Term
+from streams.ops.explain.records import Based, Number, Recorded, Term
 from streams.ops.explain.usual import NotKnownError
 
-WINDOW, DAY_BOOK, SHOPPERS_ANCHOR, DEMAND_ANCHOR = (
+WINDOW, DAY_BOOK, SHOPPERS_ANCHOR, DEMAND_ANCHOR, LEVEL_ANCHOR = (
     "counted-a-window",
     "counted-the-day-book",
     "estimated-shoppers",
     "measured-demand",
+    "measured-the-level",
 )
 """Headings of docs/methodology.md."""
 
@@ -60,6 +62,8 @@ class Parts:
     """The expectation of each method's payments; raises NotKnownError."""
     before: Callable[[], tuple[int, int]]
     """(orders counted earlier, hours of them); raises NotKnownError."""
+    base: Callable[[], Based]
+    """What a level is against; raises NotKnownError."""
     terms: list[Term] = field(default_factory=list)
     calculation: str = ""
 
@@ -272,6 +276,23 @@ def _change(parts: Parts) -> Number | None:
     return parts.said(f"({now} - {before}) / {before}", change)
 
 
+def _level(parts: Parts) -> Number | None:
+    value = parts.value
+    net = parts.observed("net sales of the day", "sales_net", value.dimension, value.member)
+    if net is None:
+        net = parts.own("net sales of the day", value.observed)
+    if value.covered < COVERED_MIN:
+        return parts.said(f"covered {value.covered} is below {COVERED_MIN}: no value", None)
+    if value.vintage is None:
+        return parts.said("the base period is not over: no value", None)
+    base = parts.base()
+    parts.terms.append(
+        Term(f"net sales of the {base.days} days of base {base.name}", base.net_minor, base.where)
+    )
+    number = 100 * net * base.days / base.net_minor if base.net_minor > 0 else None
+    return parts.said(f"100 x {net} x {base.days} / {base.net_minor}", number)
+
+
 def _mix(parts: Parts) -> Number | None:
     value = parts.value
     methods = parts.market.methods
@@ -356,6 +377,7 @@ FORMULAS: dict[str, Formula] = {
     ),
     "change_day": Formula(_CHANGE.format("a day"), DEMAND_ANCHOR, _change),
     "change_week": Formula(_CHANGE.format("a week"), DEMAND_ANCHOR, _change),
+    LEVEL: Formula("100 x net sales of the day / mean of the base's days", LEVEL_ANCHOR, _level),
     "mix_shift": Formula(
         "total variation of the methods' shares from the expected ones - its mean by chance",
         DEMAND_ANCHOR,
@@ -368,6 +390,6 @@ FORMULAS: dict[str, Formula] = {
 def formula_of(value: Value) -> Formula:
     """Formula of a published value; a counted index of a day is the day book's."""
     formula = FORMULAS[value.index]
-    if value.day is None or value.index in SHOPPER_INDICES:
+    if value.day is None or value.index in SHOPPER_INDICES or value.index == LEVEL:
         return formula
     return formula._replace(anchor=DAY_BOOK)

@@ -19,11 +19,13 @@ from streams.ops.audit.published import ValuesLog
 from streams.ops.audit.reading import Extent, Logs, Stored, open_logs
 from streams.ops.audit.report import Report
 from streams.ops.errors import OperationError
+from streams.ops.explain.bases import journaled_base, standing_base
 from streams.ops.explain.explanation import NotFoundError, choose, explain_value
 from streams.ops.explain.factors import SaidFactors
 from streams.ops.explain.formulas import FORMULAS
 from streams.ops.explain.records import (
     Asked,
+    Based,
     Closed,
     Explanation,
     Journal,
@@ -67,6 +69,7 @@ async def explain(
         as_of_ms = parse_instant(held.value.as_of)
         assert as_of_ms is not None
         journal = await reader.journal(wanted, held, as_of_ms - _BACK_MS)
+        journal.bases = {**reader.bases, **journal.bases}
         factors = await reader.factors(held.written_ms)
     known = Known(values, journal, factors)
     return explain_value(held, known, market, edition=methodology.edition)
@@ -93,6 +96,8 @@ class _Reader:
         self._counts = counts
         self._topics = settings.topics
         self._market = market
+        self.bases: dict[str, Based] = {}
+        """What the newest publication says, once it was read."""
 
     def _partition(self, topic: str) -> TopicPartition:
         return TopicPartition(topic, partition_of(self._market.code, self._counts[topic]))
@@ -116,6 +121,8 @@ class _Reader:
             for stored in batch:
                 log.apply(stored)
         market = log.markets.get(self._market.code)
+        fence = None if market is None else market.fence
+        self.bases = standing_base(None if fence is None else fence.level)
         return {
             key: Recorded(held.value, held.version, held.where, held.written_ms)
             for key, held in (market.values if market is not None else {}).items()
@@ -215,6 +222,8 @@ class JournalSearch:
             self._closing(where, record, version)
         elif record.kind == "revision":
             self._revisions(where, record)
+        elif record.kind == "base" and record.base == self._wanted.base:
+            self.found.bases |= journaled_base(where, record)
 
     def _vintage(self, where: str, record: JournalRecord, version: Fence) -> None:
         name = record.vintage or ""

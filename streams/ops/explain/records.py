@@ -68,6 +68,15 @@ class Revised(NamedTuple):
     where: str
 
 
+class Based(NamedTuple):
+    """A base of the level index, and the record that says so."""
+
+    name: str
+    days: int
+    net_minor: int
+    where: str
+
+
 @dataclass(slots=True)
 class Journal:
     """What the journal says that bears on one value."""
@@ -76,6 +85,8 @@ class Journal:
     closings: dict[tuple[str, int], Closed] = field(default_factory=dict)
     """By kind and start in ms."""
     revisions: list[Revised] = field(default_factory=list)
+    bases: dict[str, Based] = field(default_factory=dict)
+    """By name."""
     cut: bool = False
     """Whether what was read does not begin where the journal began."""
 

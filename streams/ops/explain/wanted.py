@@ -8,6 +8,7 @@ from streams.index.changes import AGO_DAYS, HOURS, hours_before
 from streams.index.hours import LocalHours
 from streams.index.indices import ALL, MARKET, METHOD
 from streams.index.instants import parse_instant
+from streams.index.level import LEVEL
 from streams.index.measured import DEMAND
 from streams.index.methodology import Market
 from streams.index.panes import day_number
@@ -36,7 +37,11 @@ _MEASURE = {
     **{name: counted for counted, name in DEMAND.items()},
 }
 """Index -> the measure whose expectation stands in its values."""
-_COUNTED = {**{name: counted for counted, name in DEMAND.items()}, "mix_shift": "payments"}
+_COUNTED = {
+    **{name: counted for counted, name in DEMAND.items()},
+    "mix_shift": "payments",
+    LEVEL: "sales_net",
+}
 
 
 class Span(NamedTuple):
@@ -58,6 +63,8 @@ class Wanted(NamedTuple):
     """(index, dimension, member) of the value in hour and day closings."""
     hours: frozenset[int]
     day_start_ms: int | None = None
+    base: str | None = None
+    """Name of the base that a level is against."""
 
 
 def span_of(value: Value, hours: LocalHours) -> Span:
@@ -105,7 +112,7 @@ def wanted_of(value: Value, market: Market, hours: LocalHours) -> Wanted:
         own = {*last, *before}
         closing = ("orders", value.dimension, value.member)
     series: set[Series] = set()
-    if value.expected is not None:
+    if value.expected is not None and value.index != LEVEL:
         series = {*series_of(value, market), noise_series(value, market)}
     if value.index == "mix_shift":
         series.update(methods_of(market))
@@ -116,4 +123,5 @@ def wanted_of(value: Value, market: Market, hours: LocalHours) -> Wanted:
         closing=closing,
         hours=frozenset(own),
         day_start_ms=None if value.day is None else span.start_ms,
+        base=value.vintage if value.index == LEVEL else None,
     )

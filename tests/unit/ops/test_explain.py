@@ -9,6 +9,7 @@ from collections import defaultdict
 import msgspec
 import pytest
 from rich.console import Console
+from support.bases import based
 from support.explained import HOURS, MIDNIGHT, Market, journal, stored, values_log
 from support.flow_harness import METHODOLOGY, ROOT, order
 
@@ -44,7 +45,7 @@ class Published:
             for each in journal(records)
         ]
 
-    def explain(self, held, *, kinds=("vintage", "hour", "day", "revision")):
+    def explain(self, held, *, kinds=("vintage", "hour", "day", "revision", "base")):
         search = JournalSearch(wanted_of(held.value, PK, HOURS), METHODOLOGY.edition)
         for where, record, version in self.journal:
             if record.kind in kinds:
@@ -59,7 +60,8 @@ class Published:
 @pytest.fixture(scope="module")
 def market():
     """A day of sales, then half an hour over midnight in small steps."""
-    found = Market(rate=40.0, seeded_until=OPENED)
+    base = based("PK", "2026-11-23", "2026-11-24")
+    found = Market(rate=40.0, seeded_until=OPENED, methodology=base)
     found.open(OPENED, 27 * 60 - 20)
     for minute in range(-20, 12, 8):
         found.open(MIDNIGHT + minute * MINUTE_MS, 8)
@@ -163,11 +165,17 @@ def test_a_net_day_names_what_was_cancelled_and_refunded():
         ("digital_share", "all", "24h", {"value": 0.5}),
         ("basket_sales", "all", "24h", {"value": 1.0}),
         ("orders", "all", "5m", {"status": "no_data"}),
+        ("sales_level_index", "all", "day", {"value": 99.0}),
+        ("sales_level_index", "all", "day", {"observed": 1}),
+        ("sales_level_index", "all", "day", {"expected": 1.0}),
+        ("sales_level_index", "all", "day", {"status": "warming"}),
+        ("sales_level_index", "all", "day", {"vintage": "2026-11-23/2026-11-23.2"}),
     ],
 )
 def test_a_changed_field_makes_it_unequal(published, index, member, window, change):
     dimension = "payment_method" if member == "cod" else None
-    held = published.of(index, member, window, dimension=dimension)
+    day = "2026-11-23" if window == "day" else None
+    held = published.of(index, member, window, dimension=dimension, day=day)
     assert published.explain(held).equal
     changed = msgspec.structs.replace(held.value, **change)
     assert not published.explain(held._replace(value=changed)).equal
@@ -188,6 +196,22 @@ def test_demand_over_midnight_is_summed_over_the_hours_of_two_vintages(published
     index = 100 * 1_000_000 * held.value.observed / explanation.expectation.exact
     assert explanation.recomputed == index
     assert explanation.methodology == "docs/methodology.md#measured-demand"
+
+
+def test_a_level_names_its_base_and_the_net_sales_of_its_day(published):
+    held = published.of("sales_level_index", "all", "day", day="2026-11-23")
+    explanation = published.explain(held)
+    net = held.value.observed
+    assert explanation.equal
+    assert explanation.calculation == f"100 x {net} x 1 / {net} = 100.0"
+    assert [(term.name, term.value) for term in explanation.terms] == [
+        ("net sales of the day", net),
+        ("net sales of the 1 days of base 2026-11-23/2026-11-23", net),
+    ]
+    assert explanation.methodology == "docs/methodology.md#measured-the-level"
+    forgotten = published.explain(held, kinds=())
+    assert not forgotten.equal
+    assert "neither the one that stands nor" in forgotten.checks[-1].why
 
 
 def test_the_operators_factor_is_named_and_counts():

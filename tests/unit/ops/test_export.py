@@ -52,6 +52,20 @@ SHARE = value("cohort_coverage", value=1e-7, observed=1, n=10_000_000, unit="rat
 NONE = value("orders", day="2026-11-22", value=None, observed=None, status="no_data")
 
 
+LEVEL = value(
+    "sales_level_index", value=110.5, observed=4_420, unit="index", n=3, expected=4_000.0, lower=None,
+    upper=None, vintage="2026-01-01/2026-06-30.2", revision=1,
+)  # fmt: skip
+
+
+def test_a_level_is_exported_with_its_base_and_why_that_changed():
+    lines = as_csv(*table(LEVEL, causes={revision_key(LEVEL): "definition"})).splitlines()
+    assert lines[-1] == (
+        "PK,2026-11-23,day,sales_level_index,market,all,110.5,index,4420,4000,,,3,1,ok,live,"
+        "2026-01-01/2026-06-30.2,1,definition,1,2026-11-23T19:00:00.000Z"
+    )
+
+
 def test_a_csv_has_one_line_to_cite_a_header_and_a_row_a_value():
     rows, citation = table(NET, SHARE, NONE, causes={revision_key(NET): "refund"})
     comment, header, *lines = as_csv(rows, citation).splitlines()

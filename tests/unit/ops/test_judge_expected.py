@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from support.explained import MIDNIGHT, Market, hours_of_the_log, journal, stored, values_log
-from support.flow_harness import METHODOLOGY
+from support.bases import based
+from support.explained import (
+    MIDNIGHT,
+    Market,
+    days_of_the_log,
+    hours_of_the_log,
+    journal,
+    stored,
+    values_log,
+)
+from support.flow_harness import METHODOLOGY, Flow, order, payment
 
 from streams.flow.state import NEVER_MS
 from streams.index.history import SaidFactor, factor_record
+from streams.index.instants import parse_instant
 from streams.index.learning import WHOLE
-from streams.index.panes import HOUR_MS, rfc3339
+from streams.index.panes import DAY_MS, HOUR_MS, day_number, rfc3339
 from streams.ops.audit.journal_record import decode_journal
 from streams.ops.audit.judge_expected import ExpectedJudge
+from streams.ops.audit.judge_levels import judge_levels
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import EXPECTED, Report
+from streams.ops.audit.slots import Blind, Calendar
 from streams.ops.explain.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.publish.journal import VALUES_TOPIC, version_of
 
@@ -208,3 +220,80 @@ def test_seeds_said_again_since_may_hide_what_stood_before(learnt):
     assert {each.reason.split(":")[0] for each in report.not_judged} == {
         "seeds or factors were said since"
     }
+
+
+# -- the level index -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def levelled():
+    """(flow, records) of a market of old orders, whose base and first days are final."""
+    base = based("BR", "2017-01-03", "2017-01-05")
+    flow = Flow(base, partitions=1)
+    (sp,), (paid,) = flow.sps["orders"], flow.sps["payments"]
+    flow.now_ms = parse_instant("2026-11-24T00:00:00Z")
+    begin_ms = parse_instant("2017-01-02T15:00:00Z")
+    for day in range(50):
+        at_ms = begin_ms + day * DAY_MS
+        lines = [("books_technical", 1, 1_000 + 10 * day)]
+        sold = order(f"o{day}", at_ms, market="BR", currency="BRL", lines=lines)
+        flow.produce(sp, sold, at_ms)
+        if day == 10:
+            gone = order(
+                "c", at_ms, market="BR", currency="BRL", kind="order.cancelled",
+                lines=[("books_technical", 1, 500)],
+                placed_at=rfc3339(begin_ms + DAY_MS),
+            )  # fmt: skip
+            flow.produce(sp, gone, at_ms)
+        flow.produce(paid, payment(f"p{day}", at_ms, market="BR", currency="BRL"), at_ms)
+        flow.run(caught_up=False)
+    return base, flow, stored(flow)
+
+
+def judged_levels(levelled, *, part=b"", days=None, **fields):
+    """Report of what is judged of levels; ``fields``: of a stored value or fence record."""
+    methodology, flow, records = levelled
+    if fields:
+        records = [changed(each, part, fields) for each in records]
+    report = Report()
+    published = values_log(records).markets
+    judge = ExpectedJudge(methodology, published, report)
+    for each in journal(records):
+        judge.take_journal(decode_journal(each.value), version_of(each.headers), each)
+    judge.judge()
+    calendar = Calendar(methodology)
+    sums = days_of_the_log(flow) if days is None else days
+    judge_levels(methodology, published, sums, calendar, Blind(calendar), report)
+    return report
+
+
+def found_in(report):
+    return [(each.key, each.field, each.expected, each.found) for each in report.differences]
+
+
+def test_levels_and_their_base_are_what_the_log_says(levelled):
+    report = judged_levels(levelled)
+    assert found_in(report) == []
+    assert report.judged[EXPECTED] > 2 * 49
+    assert report.as_json()["not_judged"] == []
+
+
+def test_a_level_that_says_something_else_is_found(levelled):
+    key = "BR|sales_level_index|market|all|day|2017-01-20"
+    report = judged_levels(levelled, part=key.encode(), value=99.0)
+    level = 100 * 1_180 * 2 / (1_010 - 500 + 1_020)
+    assert found_in(report) == [(key, "value", str(level), "99.0")]
+
+
+def test_a_day_without_a_level_is_found(levelled):
+    key = b"BR|sales_level_index|market|all|day|2017-01-20"
+    methodology, flow, records = levelled
+    report = judged_levels((methodology, flow, [each for each in records if each.key != key]))
+    assert found_in(report) == [(key.decode(), "record", "one of 2017-01-20", "nothing")]
+
+
+def test_a_base_that_the_log_does_not_say_is_found(levelled):
+    days = days_of_the_log(levelled[1])
+    days["BR", day_number("2017-01-03")]["placed/sales"] += 1
+    report = judged_levels(levelled, days=days)
+    assert found_in(report) == [("BR base 2017-01-03/2017-01-04", "net_minor", "1531", "1530")]

@@ -1,0 +1,171 @@
+"""The level index of one market: which base stands, and what its ended days are against it.
+
+A base is taken once all of its days have ended, looked at again once a local day while cancels and
+refunds may still change them, and fixed when its days are final.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from streams.flow.ledger import Ledger
+from streams.flow.level_base import REBASED_KEPT, LevelRecord, Rebased
+from streams.flow.standing import Standing
+from streams.index.indices import ALL, MARKET
+from streams.index.ledgers import net_orders, net_sales
+from streams.index.level import LEVEL, Base, BasePeriod, level
+from streams.index.panes import day_name, rfc3339
+from streams.index.partials import Row
+from streams.index.values import COVERED_MIN, DAY_WINDOW, Value
+
+LEVEL_NAME = f"{LEVEL}:{MARKET}:{ALL}"
+"""Within a day, as the day book names it."""
+
+
+class MarketLevel:
+    """Level index of one market."""
+
+    def __init__(self, at: Standing, ledger: Ledger) -> None:
+        self._at = at
+        self._ledger = ledger
+
+    @property
+    def published(self) -> bool:
+        """Whether this market has a level index: one without a base period has none."""
+        return self._at.market.base is not None and self._at.level is not None
+
+    def look(self) -> Rebased | None:
+        """Take the base where it is due; what changed. To be called before days are shown."""
+        period, old = self._at.market.base, self._at.level
+        if period is None:
+            return None
+        today = self._ledger.local_days.day_of(self._at.newest_ms)
+        if old is not None and old.looked == today and not self._due(period, old.base):
+            return None
+        held = None if old is None else old.base
+        found = held if _settled(period, held) else self._taken(period)
+        self._at.level = now = _following(old, found, today)
+        shows = old is None or (old.sequence, old.final) != (now.sequence, now.final)
+        return Rebased(old, now) if shows else None
+
+    def _due(self, period: BasePeriod, held: Base | None) -> bool:
+        """Whether a look on the same day may find more: another period, or that it is final."""
+        if not _same(period, held):
+            return self._complete(period)
+        return not _settled(period, held) and self._final(period)
+
+    def _complete(self, period: BasePeriod) -> bool:
+        """Whether the log covers the period, and has reached its end."""
+        if period.net_minor is not None:
+            return True
+        orders, _ = self._at.topics
+        local_days = self._ledger.local_days
+        first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._at.as_of_ms.get(orders)
+        if first_ms is None or as_of_ms is None or self._ledger.first_day > period.first:
+            return False
+        return first_ms <= local_days.start_ms(period.first) and (
+            local_days.start_ms(period.end) <= as_of_ms
+        )
+
+    def _final(self, period: BasePeriod) -> bool:
+        limit = self._at.days_limit()
+        return limit is not None and limit >= period.end
+
+    def _taken(self, period: BasePeriod) -> Base | None:
+        """The base as its days stand now; None: they are not all over, or not all in the log."""
+        if period.net_minor is not None:
+            return Base(period.first, period.end, period.net_minor, final=True)
+        if not self._complete(period):
+            return None
+        rows = (self._ledger.day_sum(day) for day in range(period.first, period.end))
+        net_minor = sum(net_sales(row) for row in rows if row is not None)
+        return Base(period.first, period.end, net_minor, self._final(period))
+
+    # -- values ----------------------------------------------------------------------------------
+
+    def number(self, day: int, row: Row, record: LevelRecord | None) -> float | None:
+        """Level of an ended day against the base of a record."""
+        base = None if record is None else record.base
+        if base is None or not self.covers(day):
+            return None
+        return level(net_sales(row), base)
+
+    def covers(self, day: int) -> bool:
+        """Whether the log covers enough of an ended day for it to have a level."""
+        return self._covered(day) >= COVERED_MIN
+
+    def value(self, day: int, row: Row, *, revisions: int, closed: bool) -> Value:
+        """An ended day as published. ``revisions``: how often its own row revised it."""
+        record = self._at.level
+        assert record is not None  # ``published`` says so
+        base, covered = record.base, self._covered(day)
+        number = self.number(day, row, record)
+        status = "ok" if number is not None else "no_data"
+        if covered < COVERED_MIN:
+            status = "filling"
+        elif base is None:
+            status = "warming"
+        settled = closed and (status == "filling" or (base is not None and base.final))
+        return Value(
+            market=self._at.market.code,
+            index=LEVEL,
+            dimension=MARKET,
+            member=ALL,
+            window=DAY_WINDOW,
+            as_of=rfc3339(self._ledger.local_days.end_ms(day)),
+            value=number,
+            unit="index",
+            observed=net_sales(row),
+            covered=covered,
+            n=net_orders(row),
+            status=status,
+            phase="final" if settled else "live",
+            revision=revisions + (record.revisions_of(day) if self.covers(day) else 0),
+            edition=self._at.methodology.edition,
+            expected=None if base is None else base.mean,
+            vintage=record.name,
+            day=day_name(day),
+        )
+
+    def _covered(self, day: int) -> float:
+        """Share of an ended day that the log covers."""
+        start_ms, end_ms = (
+            self._ledger.local_days.start_ms(day),
+            self._ledger.local_days.end_ms(day),
+        )
+        first_ms = self._ledger.first_ms.get(self._at.topics[0], end_ms)
+        return max(0, end_ms - max(start_ms, first_ms)) / (end_ms - start_ms)
+
+
+def _same(period: BasePeriod, held: Base | None) -> bool:
+    """Whether the base is of this period, and has the sum that is stated of it."""
+    return (
+        held is not None
+        and (held.first, held.end) == (period.first, period.end)
+        and period.net_minor in (None, held.net_minor)
+    )
+
+
+def _settled(period: BasePeriod, held: Base | None) -> bool:
+    return held is not None and held.final and _same(period, held)
+
+
+def _following(old: LevelRecord | None, found: Base | None, today: int) -> LevelRecord:
+    """The record after a look that found a base, or none: then the old one stands."""
+    known = LevelRecord(today) if old is None else old
+    held = known.base
+    if found is None or found == held:
+        return msgspec.structs.replace(known, looked=today)
+    changed = held is None or held[:3] != found[:3]
+    rebased = known.rebased
+    if changed and old is not None:
+        rebased = [*rebased, known.looked][-REBASED_KEPT:]
+    return LevelRecord(
+        looked=today,
+        sequence=known.sequence + changed,
+        first=found.first,
+        end=found.end,
+        net_minor=str(found.net_minor),
+        final=found.final,
+        rebased=rebased,
+    )
