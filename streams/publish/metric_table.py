@@ -67,7 +67,7 @@ INDEX = (
     Spec("demand_shift_direction", Kind.GAUGE, ("market", "dimension", "member"), "-1, 0 or 1",
          "Direction of the active demand shift; 0 without one."),
     Spec("demand_shift_evidence_ratio", Kind.GAUGE, ("market", "dimension", "member"),
-         "1 = page", "Evidence of a shift by what pages."),
+         "1 = page", "Evidence of a shift by what pages; of an active one, what it was found on."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little is known of the series to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
