@@ -109,6 +109,10 @@ SERVICE = (
          "after a takeover are the fence at work, a steady rate means two owners."),
     Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
          "Values of the smallest members for which the market's snapshot had no room."),
+    Spec("partials_skipped_total", Kind.COUNTER, ("reason",), "records",
+         "Records of ecindex.partials that are in no value: foreign, of another edition or of a market "
+         "that is not of this partition (a worker with other settings writes there); expired, of an "
+         "hour or day that is not kept any more."),
     Spec("rebalances_total", Kind.COUNTER, (), "rebalances",
          "Assignments of partitions that this worker went through."),
     Spec("open_panes", Kind.GAUGE, (), "panes",
