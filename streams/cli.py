@@ -534,6 +534,36 @@ def bench_fold(
         typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
 
 
+@bench_app.command("board")
+def bench_board(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, metavar="N", help="With readers, and as many without.")
+    ] = 5,
+    clients: Annotated[
+        int, typer.Option("--clients", min=1, max=1_000, metavar="N", help="Readers of the page.")
+    ] = 100,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """What readers of the live page cost the worker, and whether each saw the last state."""
+    with reported():
+        from streams.ops.bench.board import BoardBench, run_board_bench
+
+        result = run_board_bench(
+            BoardBench(count=count, runs=runs, clients=clients),
+            lambda text: typer.echo(text, err=True),
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(
+            f"median {result['median']} {result['unit']}, board {result['rss_mb']} MB, "
+            f"{result['missed']} missed the last state"
+        )
+    raise typer.Exit(WRONG if result["missed"] else 0)
+
+
 @bench_app.command("shifts")
 def bench_shifts(
     years: Annotated[

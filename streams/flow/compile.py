@@ -25,6 +25,8 @@ from streams.flow.publication import Publication
 from streams.flow.standing import FenceRecord
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
+    EXPIRED,
+    FOREIGN,
     MarkKey,
     MarkRecord,
     decode_mark,
@@ -91,8 +93,7 @@ class PartitionCompile:
         if history is not None:
             for code, market in self.markets.items():
                 market.usual.history = history.markets[code]
-        self.foreign_records = 0
-        """Records under another edition or of markets this partition does not hold; skipped."""
+        self._foreign_records = 0
         self._table_keys: dict[str, set[str]] = {}
         self._written = 0
 
@@ -240,7 +241,7 @@ class PartitionCompile:
             market = self.markets.get(parsed.slot.market)
             record = decode_partial(value)
             if market is None or record.edition != self.methodology.edition:
-                self.foreign_records += 1
+                self._foreign_records += 1
                 continue
             layout = market.ledger.layout
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
@@ -257,7 +258,7 @@ class PartitionCompile:
 
     def _apply_mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
         if mark.edition != self.methodology.edition:
-            self.foreign_records += 1
+            self._foreign_records += 1
             return
         for market in self.markets.values():
             market.at.note_live(mark)  # an older mark shows it as well: it was so once
@@ -268,6 +269,12 @@ class PartitionCompile:
         self.marks[sp] = best
         for market in self.markets.values():
             market.fold_closed(sp, best)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """By reason of ``wire.SKIPPED``: how many records and rows so far are in no value for it."""
+        expired = sum(market.ledger.expired_rows for market in self.markets.values())
+        return {FOREIGN: self._foreign_records, EXPIRED: expired}
 
     # -- publishing ------------------------------------------------------------------------------
 

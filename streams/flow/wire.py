@@ -17,6 +17,11 @@ from streams.flow.state import SlotKey
 MARK = "mark"
 
 
+FOREIGN, EXPIRED = SKIPPED = ("foreign", "expired")
+"""Why level 2 counts a record nowhere: of another edition or of a market that is not of its partition;
+of an hour or day that is not kept any more."""
+
+
 class PartialRecord(msgspec.Struct, array_like=True):
     """A slot's cumulative row of one source partition, as of ``through``.
 

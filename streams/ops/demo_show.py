@@ -13,6 +13,7 @@ from rich.console import Console
 from streams import clock
 from streams.board.shifts import Shift
 from streams.index.methodology import Methodology
+from streams.ops.board_stream import markets_shown
 from streams.ops.demo_plan import SEED_WEEKS, DemoOptions, Plan, make_plan
 from streams.ops.demo_story import Story
 from streams.ops.demo_view import Screen
@@ -31,6 +32,7 @@ enough to be shown; each further minute of them is half a second until the first
 OPEN_MS = 600_000
 """The shops were open before, so cash on delivery comes in from the first minute on."""
 LIVE_DEADLINE_MS = 180_000
+MARKETS_SHOWN = 2
 WAITING_POLL_S = 0.1
 SHOWING_POLL_S = 1.0
 
@@ -70,10 +72,14 @@ class DemoShow:
         self._tell(self._index.summary())
         for line in plan.opening(start_ms):
             self._tell(line)
-        await race(
-            self._simulate(plan, start_ms),
-            self._show(plan, duration_ms, stopped),
-        )
+        watching = asyncio.create_task(self._watch_board())
+        try:
+            await race(
+                self._simulate(plan, start_ms),
+                self._show(plan, duration_ms, stopped),
+            )
+        finally:
+            watching.cancel()
 
     def snapshots(self) -> str:
         """Return the snapshots as they stood in Redis when last read: one JSON array."""
@@ -136,6 +142,12 @@ class DemoShow:
                     f"no live values after {LIVE_DEADLINE_MS // 1000} s ({seen}); see the logs"
                 )
             await _pause(stopped, WAITING_POLL_S)
+
+    async def _watch_board(self) -> None:
+        """Say when the page first has more than one market: that is what the demo promises to show."""
+        markets = self._options.shops(self._profile).markets
+        shown = await markets_shown(self._index.board_url, min(MARKETS_SHOWN, len(markets)))
+        self._say(f"the board has live values of {' and '.join(shown)}")
 
     async def _read(self, client: Redis, markets: Sequence[str]) -> Sequence[MarketView]:
         """What Redis has; what was read last stands while Redis is away."""

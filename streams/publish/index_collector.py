@@ -190,9 +190,11 @@ def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Ser
         "dimension": status.series.dimension,
         "member": status.series.member,
     }
+    # A page drops the detector's evidence: a shift that goes on shows what it was found on.
+    evidence_of = status if status.shift is None else status.shift
     numbers = {
         "demand_shift_direction": status.direction,
-        "demand_shift_evidence_ratio": status.evidence_ratio,
+        "demand_shift_evidence_ratio": evidence_of.evidence_ratio,
         "detector_warming": int(status.warming),
     }
     for name, number in numbers.items():

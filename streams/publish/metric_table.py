@@ -70,7 +70,7 @@ INDEX = (
     Spec("demand_shift_direction", Kind.GAUGE, ("market", "dimension", "member"), "-1, 0 or 1",
          "Direction of the active demand shift; 0 without one."),
     Spec("demand_shift_evidence_ratio", Kind.GAUGE, ("market", "dimension", "member"),
-         "1 = page", "Evidence of a shift by what pages."),
+         "1 = page", "Evidence of a shift by what pages; of an active one, what it was found on."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little is known of the series to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
@@ -112,6 +112,10 @@ SERVICE = (
          "after a takeover are the fence at work, a steady rate means two owners."),
     Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
          "Values of the smallest members for which the market's snapshot had no room."),
+    Spec("partials_skipped_total", Kind.COUNTER, ("reason",), "records",
+         "Records of ecindex.partials that are in no value: foreign, of another edition or of a market "
+         "that is not of this partition (a worker with other settings writes there); expired, of an "
+         "hour or day that is not kept any more."),
     Spec("rebalances_total", Kind.COUNTER, (), "rebalances",
          "Assignments of partitions that this worker went through."),
     Spec("open_panes", Kind.GAUGE, (), "panes",

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from streams.flow.wire import SKIPPED
 from streams.index.events import REASONS
 from streams.publish.index_collector import IndexCollector
 from streams.publish.metric_table import BY_NAME
@@ -47,6 +48,7 @@ class Metrics:
         self.publish_failures = self._counter("publish_failures_total")
         self.publish_refusals = self._counter("publish_refusals_total")
         self.snapshot_left_out = self._gauge("snapshot_left_out_values")
+        self.partials_skipped = self._counter("partials_skipped_total")
         self.rebalances = self._counter("rebalances_total")
         self.open_panes = self._gauge("open_panes")
         self.dedupe_ids = self._gauge("dedupe_ids")
@@ -56,6 +58,8 @@ class Metrics:
             self.publish_refusals.labels(sink)
         for reason in REASONS:
             self.dead_letters.labels(reason)
+        for reason in SKIPPED:
+            self.partials_skipped.labels(reason)
         info = self._gauge("market_info")
         for market in markets:
             info.labels(market).set(1)

@@ -18,6 +18,7 @@ from streams.clock import monotonic_ms
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile, TableBatch
 from streams.flow.publication import Publication
+from streams.flow.wire import SKIPPED
 from streams.publish import journal
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import Outcome, RedisStore
@@ -67,6 +68,7 @@ class MarketsRunner:
         self._touched = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._revised_after_final = 0
+        self._skipped = dict.fromkeys(SKIPPED, 0)
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
         """Begin to publish."""
@@ -90,6 +92,9 @@ class MarketsRunner:
     def take(self, chunk: Chunk) -> None:
         """Apply a chunk that the guard accepted."""
         self.compiled.apply(chunk)
+        for reason, count in self.compiled.skipped.items():
+            self._parts.metrics.partials_skipped.labels(reason).inc(count - self._skipped[reason])
+            self._skipped[reason] = count
         self._touched.set()
         self._parts.intake.advance(self.sp, chunk.last_offset)
 

@@ -1,15 +1,12 @@
 """The live page in a real Chromium: what it shows is what Redis holds, and old is seen to be old.
 
 apt-get install chromium-headless-shell; uv run --group browser pytest --long tests/browser
-
-With --pictures the screenshots of the documentation are taken anew into docs/images.
 """
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -19,7 +16,6 @@ from support.shopfloor import Floor, shift_record
 from streams import clock
 from streams.board.source import POLL_S
 from streams.index.currencies import major_units
-from streams.index.panes import rfc3339
 from streams.ops.local_stack import LocalStack
 
 playwright_api = pytest.importorskip("playwright.async_api")
@@ -466,40 +462,3 @@ async def test_a_long_visit_makes_no_more_of_anything(shop, see):
         text = str(shop.floors["PK"].text("orders").value)
         await until_true(page, f"document.querySelector('#tile-orders data').value === '{text}'")
     assert await page.evaluate(count) - before < 100
-
-
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
-
-
-async def test_pictures_for_the_documentation(request, redis, shop, see):
-    if not request.config.getoption("--pictures"):
-        pytest.skip("only with --pictures")
-    markets = (("PK", 980), ("BD", 640), ("LK", 310), ("NP", 120), ("MM", 85))
-    await shop.open(*reversed(markets), usual=True, history=64, beauty_grooming=5.9)
-    now_ms = clock.now_ms()
-    contributors = {"region": [
-        {"member": "punjab", "observed": 204, "expected": 36},
-        {"member": "sindh", "observed": 119, "expected": 20},
-    ]}  # fmt: skip
-    start = rfc3339(now_ms // 60_000 * 60_000 - 8 * 60_000)
-    record = shift_record(start=start, observed=3_390, expected=575, contributors=contributors)
-    await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", record)
-    for name, viewport, scheme in (
-        ("board-light", {"width": 1360, "height": 1180}, "light"),
-        ("board-dark", {"width": 1360, "height": 1180}, "dark"),
-        ("board-phone", PHONE, "light"),
-    ):
-        page = await see(viewport=viewport, scheme=scheme)
-        shop.floors["PK"].factors = {"beauty_grooming": 5.9}
-        await shop.step()
-        await page.wait_for_selector(".shift")
-        await page.get_by_text("1 min", exact=True).click()
-        await page.mouse.move(0, 0)
-        await page.evaluate("scrollTo(0, 0)")
-        await asyncio.sleep(1)
-        path = IMAGES / f"{name}.png"
-        path.parent.mkdir(exist_ok=True)
-        await page.screenshot(path=path)
-        assert path.stat().st_size < 300_000
-    await shop.stop()
-    await page.wait_for_selector("body[data-state=stale]")

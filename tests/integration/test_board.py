@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import aclosing
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +18,7 @@ from support.shopfloor import Floor, shift_record
 from streams import clock
 from streams.board.server import CONTENT_SECURITY_POLICY
 from streams.index.panes import rfc3339
+from streams.ops.board_stream import board_events, markets_shown
 from streams.ops.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -282,6 +285,32 @@ async def test_an_address_that_is_taken_is_said_so(url):
         code, out, err = command.finish()
     assert (code, out) == (1, "")
     assert "board.port" in err
+
+
+async def test_a_client_of_a_few_lines_reads_what_the_page_reads(server, floor, session, url):
+    await publish(floor)
+    async with listening(session, url) as stream:
+        page = await stream.until("market")
+        async with aclosing(board_events(url, "PK")) as events:
+            async for event in events:
+                if event.kind == "market":
+                    break
+        assert json.loads(event.data) == page
+        assert event.id == stream.last_id
+    waiting = asyncio.create_task(markets_shown(url, 2))
+    other = Floor(server.url, "LK")
+    try:
+        await publish(other)
+        async with asyncio.timeout(DEADLINE_S):
+            assert await waiting == ["LK", "PK"]
+    finally:
+        await other.close()
+
+
+async def test_such_a_client_is_told_when_the_board_refuses(url):
+    with pytest.raises(ConnectionError, match="400"):
+        async with aclosing(board_events(url, "P" * 65)) as events:
+            await anext(events)
 
 
 @pytest.mark.slow

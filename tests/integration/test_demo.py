@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections import defaultdict
+from contextlib import aclosing
 
 import msgspec
 import pytest
 from support.command import Command, until
 
 from streams.index.values import Snapshot
+from streams.ops.board_stream import board_events, markets_shown
 
 SHARES = ("payment_share_by_count", "payment_share_by_amount", "payment_chosen_share")
 METHODS = {"cod", "card", "wallet", "bank_transfer", "voucher", "bnpl"}
@@ -100,6 +103,34 @@ def test_a_stop_asked_for_is_a_clean_end_and_what_was_kept_is_kept(tmp_path):
     assert json.loads(out.splitlines()[-1]) == []
     assert not [child for child in children if child.is_running()]
     assert (tmp_path / "logs" / "worker-0.log").exists()
+
+
+async def test_the_one_page_has_two_markets_with_live_values_and_the_demo_says_since_when():
+    with Command("demo", "--json") as command:
+        said = iter(command.process.stderr)
+        url = next(line.split()[1] for line in said if line.startswith("board "))
+        shown = await markets_shown(url, 2)
+        pages = {}
+        for market in shown:
+            async with aclosing(board_events(url, market)) as events:
+                async for event in events:
+                    if event.kind == "market":
+                        pages[market] = json.loads(event.data)
+                        break
+        seen = next(line for line in said if "the board has live values of" in line)
+        code, _, err = command.end(signal.SIGINT)
+    assert code == 0, err
+    assert len(shown) >= 2
+    for market in shown:
+        assert pages[market]["market"] == market
+        orders = pages[market]["totals"]["orders"]["1m"]
+        assert orders.get("status", "ok") == "ok"
+        assert int(orders["value"]) > 0
+        categories = pages[market]["dimensions"]["category"]
+        assert sum("orders" in each["cells"] for each in categories) >= 10
+    told = re.fullmatch(r"\[ *[0-9.]+ s\] the board has live values of (.+)\n", seen)
+    assert {"PK", "BD", "LK", "NP", "MM"} >= set(told[1].split(" and "))
+    assert len(told[1].split(" and ")) >= 2
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,12 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.command import Command, until
+from support.monitored import monitored
 from support.operator_files import annotations, panels, rules, variables
-from support.pager import Pager
-from support.prometheus import Api, program
 from support.promql import metric_names, underlying
 
 from streams.clock import now_ms
 from streams.index.panes import rfc3339
-from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
 from streams.publish.metric_table import ALL, PROCESS
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -62,28 +60,14 @@ OF_ONE_CAUSE = (
 OF_ANOTHER = (alert("EcindexDemandShift", "XB", dimension="category", member="books"),)
 
 
-class Watched:
-    """A running ``up`` with everything, shops that send, and a pager."""
-
-    def __init__(self, command, pager, where):
-        self.command, self.pager, self.where = command, pager, where
-        self.prometheus = Api(where["prometheus"])
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory, cache_dir):
-    for wanted in (PROMETHEUS, ALERTMANAGER):
-        program(cache_dir, wanted)
-    directory, pager = tmp_path_factory.mktemp("watched"), Pager()
-    up = ("up", "--dir", directory, "--workers", "2", "--inputs", "2", "--notify", pager.url)
-    with Command(*up, "--json") as command:
-        where = command.line()
+    """A monitored index with shops that send."""
+    with monitored(tmp_path_factory.mktemp("watched"), cache_dir) as found:
         # First, because Alertmanager waits for what belongs together before it tells.
-        tell_alertmanager(where, *OF_ONE_CAUSE, *OF_ANOTHER)
-        config = ("--config", directory / "ecindex.toml")
+        tell_alertmanager(found.where, *OF_ONE_CAUSE, *OF_ANOTHER)
         shops = ("--rate", "40", "--season", "flat", "--lag-scale", "0.001")
-        with Command("simulate", *config, *shops, "--backfill", HISTORY_S) as simulator:
-            found = Watched(command, pager, where)
+        with Command("simulate", *found.config, *shops, "--backfill", HISTORY_S) as simulator:
             # Two scrapes of everything: then rates have a value, too.
             until(
                 lambda: (
@@ -96,19 +80,12 @@ def watched(tmp_path_factory, cache_dir):
             )
             # Only now: minutes that come after they were final would be shifts, were they expected.
             seed = ("--seed-history", 6, "--for", "1s", "--json")
-            with Command("simulate", *config, *shops, *seed) as seeding:
+            with Command("simulate", *found.config, *shops, *seed) as seeding:
                 code, _, err = seeding.finish()
                 assert code == 0, err
             until(lambda: all(found.prometheus.query(chosen(each)) for each in EXPECTED))
             yield found
             simulator.end(signal.SIGTERM)
-        children = command.children()
-        assert len(children) == 7, "Kafka, Redis, two workers, board, Prometheus, Alertmanager"
-        code, out, err = command.end(signal.SIGTERM)
-        assert (code, out) == (0, ""), err
-        assert not [child for child in children if child.is_running()]
-        assert not list((directory / "pids").iterdir())
-    pager.close()
 
 
 def chosen(expr):

@@ -52,6 +52,21 @@ async def until(condition, within_s=30.0):
     return found
 
 
+async def test_the_oracle_reads_a_topic_that_is_empty_and_one_that_has_become_so(stack, unique):
+    topic = unique("empty")
+    await create_topic(stack.bootstrap, topic, 3)
+    nothing = {0: [], 1: [], 2: []}
+    assert await read_all(stack.bootstrap, topic, 3) == (nothing, {0: 0, 1: 0, 2: 0})
+    await produce(stack.bootstrap, topic, [b"1", b"2"], partition=1)
+    await produce(stack.bootstrap, topic, [b"3"], partition=2)
+    await delete_records(stack.bootstrap, topic, 1, 2)
+    found, ends = await read_all(stack.bootstrap, topic, 3)
+    assert {number: [r.value for r in records] for number, records in found.items()} == {
+        0: [], 1: [], 2: [b"3"],
+    }  # fmt: skip
+    assert ends == {0: 0, 1: 2, 2: 1}
+
+
 @pytest.mark.slow
 async def test_two_workers_killed_and_frozen_are_exact(toys):
     await toys.create()

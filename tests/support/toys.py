@@ -20,9 +20,13 @@ async def read_all(bootstrap, topic, partitions):
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     found = {number: [] for number in range(partitions)}
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    consumer.assign(tps)
     async with consumer:
-        ends = await consumer.end_offsets(tps)
+        begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        # Where there is nothing, nothing is fetched: aiokafka's stop awaits a fetch that it has just
+        # cancelled, and one that had not begun ends as the caller's own cancellation.
+        tps = [tp for tp in tps if begins[tp] < ends[tp]]
+        if tps:
+            consumer.assign(tps)
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for tp, records in (await consumer.getmany(timeout_ms=500)).items():
                 found[tp.partition] += [r for r in records if r.offset < ends[tp]]

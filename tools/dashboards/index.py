@@ -202,7 +202,7 @@ def _categories(board: dashboard.Dashboard) -> None:
             ),
             thresholds((None, "green"), (0.1, "yellow"), (0.5, "orange"), (1.0, "red")),
             unit="percentunit",
-            says="Of what pages.",
+            says="Of what pages; 100 % from then on until the shift is over.",
         )
     )
     board.with_panel(
@@ -278,12 +278,12 @@ def _shifts(board: dashboard.Dashboard) -> None:
             "Most evidence of a shift",
             [
                 (
-                    f'topk(8, {EVIDENCE}{{market="$market"}})',
+                    f'topk(8, clamp_max({EVIDENCE}{{market="$market"}}, 1))',
                     member,
                 )
             ],
             unit="percentunit",
-            says="Of what pages.",
+            says="Of what pages; 100 % from then on until the shift is over.",
         )
     )
     board.with_panel(

@@ -139,8 +139,13 @@ def _publishing(board: dashboard.Dashboard) -> None:
             [
                 ("max by (market) (ecindex_snapshot_left_out_values)", "{{market}} snapshot"),
                 (f"sum(increase(ecindex_series_dropped_total{{{WORKERS}}}[5m]))", "series"),
+                (
+                    f"sum by (reason) (increase(ecindex_partials_skipped_total{{{WORKERS}}}[5m]))",
+                    "partials {{reason}}",
+                ),
             ],
-            says="Values without room in a snapshot; series without room in a scrape.",
+            says="Values without room in a snapshot; series without room in a scrape; records of "
+            "ecindex.partials that are in no value: of another edition or market, or too old.",
         )
     )
 

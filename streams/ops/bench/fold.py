@@ -15,10 +15,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -34,6 +35,8 @@ from streams.worker import batches
 BYTES_AN_ID = 8
 RSS_BASE_MB = 250
 _CHILD_TIMEOUT_S = 180
+EXITS_AFTER_S = 0.1
+"""After the last acknowledgement, where nothing more is needed of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +50,39 @@ class FoldBench:
     cache_dir: Path | None = None
 
 
-def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run it; the result as ``bench fold --json`` prints it."""
+@dataclass(frozen=True, slots=True)
+class FoldInput:
+    """Orders that lie in a running Kafka, for any number of workers to fold from the beginning."""
+
+    stack: LocalStack
+    directory: Path
+    partitions: int
+    count: int
+    bytes_an_event: int
+
+    def run(self, prefix: str, linger_s: float = EXITS_AFTER_S) -> dict[str, Any]:
+        """Let a fresh worker, with topics and a group of its own, fold all of it.
+
+        ``prefix`` is that of its topics and of its keys in Redis. The worker goes on publishing for
+        ``linger_s`` once it was timed. Returns what it measured.
+        """
+        asyncio.run(_prepare(self.stack, prefix, self.partitions))
+        work = _Work(prefix, self.partitions, self.count // self.partitions - 1, linger_s)
+        found = _run_once(self.stack, work, self.directory)
+        found["events_per_s"] = self.count / found["seconds"]
+        found["events_per_cpu_s"] = self.count / found["cpu_seconds"]
+        return found
+
+
+@contextmanager
+def fold_input(bench: FoldBench, say: Callable[[str], None]) -> Iterator[FoldInput]:
+    """Start Kafka and Redis away from the worker's core, and produce what is to be folded."""
     count = bench.count // bench.partitions * bench.partitions
     with (
         tempfile.TemporaryDirectory(prefix="ecindex-bench-") as name,
         LocalStack(Path(name), cache_dir=bench.cache_dir) as stack,
     ):
-        _pin_others()
+        leave_first_core(psutil.Process().children(recursive=True))
         asyncio.run(_prepare(stack, "bench0", bench.partitions))
         say(f"producing {count} orders")
         settings = load_settings(None, {"kafka.bootstrap_servers": stack.bootstrap})
@@ -65,11 +93,15 @@ def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
             rate_per_s=bench.event_rate,
         )
         size = asyncio.run(events.produce(stack.bootstrap, "orders", bench.partitions, made))
-        found = []
+        yield FoldInput(stack, Path(name), bench.partitions, count, round(size / count))
+
+
+def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run it; the result as ``bench fold --json`` prints it."""
+    found = []
+    with fold_input(bench, say) as given:
         for number in range(1, bench.runs + 1):
-            asyncio.run(_prepare(stack, f"bench{number}", bench.partitions))
-            one = _run_once(stack, f"bench{number}", bench.partitions, count, Path(name))
-            one["events_per_s"] = count / one["seconds"]
+            one = given.run(f"bench{number}")
             found.append(one)
             say(f"run {number}: {one['events_per_s']:,.0f} events/s, RSS {one['rss_mb']:.0f} MB")
     rates = [one["events_per_s"] for one in found]
@@ -84,8 +116,8 @@ def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
             RSS_BASE_MB + BYTES_AN_ID * max(one["ids"] for one in found) / 1_048_576
         ),
         "compiled": plain.COMPILED and batches.COMPILED,
-        "events": count,
-        "bytes_an_event": round(size / count),
+        "events": given.count,
+        "bytes_an_event": given.bytes_an_event,
         "machine": machine(),
     }
 
@@ -100,12 +132,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _pin_others() -> None:
-    """Give the worker a core of its own where there are two."""
+def leave_first_core(processes: Iterable[psutil.Process]) -> None:
+    """Keep these from the worker's core where there are two."""
     cores = os.cpu_count() or 1
     if cores > 1 and sys.platform == "linux":
-        for child in psutil.Process().children(recursive=True):
-            child.cpu_affinity(list(range(1, cores)))
+        for process in processes:
+            process.cpu_affinity(list(range(1, cores)))
 
 
 async def _prepare(stack: LocalStack, prefix: str, partitions: int) -> None:
@@ -116,18 +148,23 @@ async def _prepare(stack: LocalStack, prefix: str, partitions: int) -> None:
     await topic_ops.create_topics(settings.kafka, wanted)
 
 
-def _run_once(
-    stack: LocalStack, prefix: str, partitions: int, count: int, directory: Path
-) -> dict[str, Any]:
+class _Work(NamedTuple):
+    prefix: str
+    partitions: int
+    through: int
+    linger_s: float
+
+
+def _run_once(stack: LocalStack, work: _Work, directory: Path) -> dict[str, Any]:
     argv = [
         *(sys.executable, "-m", "streams.ops.bench.fold_worker"),
-        *("--bootstrap", stack.bootstrap, "--redis", stack.redis_url, "--prefix", prefix),
-        *("--partitions", str(partitions), "--through", str(count // partitions - 1)),
-        *("--dir", str(directory / prefix)),
+        *("--bootstrap", stack.bootstrap, "--redis", stack.redis_url, "--prefix", work.prefix),
+        *("--partitions", str(work.partitions), "--through", str(work.through)),
+        *("--dir", str(directory / work.prefix), "--linger", str(work.linger_s)),
     ]
     if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
         argv = ["taskset", "-c", "0", *argv]
-    log = directory / f"{prefix}.log"
+    log = directory / f"{work.prefix}.log"
     with log.open("w") as stderr:
         done = subprocess.run(  # noqa: S603 - our own module
             argv, stdout=subprocess.PIPE, stderr=stderr, timeout=_CHILD_TIMEOUT_S, check=False

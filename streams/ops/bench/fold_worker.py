@@ -25,6 +25,7 @@ class TimedWorker(IndexWorker):
     """Ends itself once ``ends`` is acknowledged and says how long it took."""
 
     ends: dict[SourcePartition, int]
+    lingers_s: float
     _began: float | None = None
     _cpu_began: float = 0.0
 
@@ -56,8 +57,8 @@ class TimedWorker(IndexWorker):
         }
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
-        # Nothing of this child is needed any more, and its exit is not what is measured.
-        asyncio.get_running_loop().call_later(0.1, os._exit, 0)
+        # What it does from here on is not measured, nor is its exit.
+        asyncio.get_running_loop().call_later(self.lingers_s, os._exit, 0)
 
 
 def main() -> int:
@@ -69,6 +70,7 @@ def main() -> int:
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--through", type=int, required=True)
     parser.add_argument("--dir", required=True)
+    parser.add_argument("--linger", type=float, required=True)
     args = parser.parse_args()
     settings = load_settings(
         None,
@@ -82,6 +84,7 @@ def main() -> int:
     )
     inputs = {settings.topics.orders: args.partitions, settings.topics.payments: args.partitions}
     worker = TimedWorker(settings, load_methodology(settings), inputs)
+    worker.lingers_s = args.linger
     worker.ends = {
         SourcePartition(settings.topics.orders, partition): args.through
         for partition in range(args.partitions)

@@ -21,6 +21,7 @@ from streams.index.shift_budget import ShiftRules
 from streams.index.shift_ratio import ratio_interval
 from streams.ops.bench import shift_peers as peers
 from streams.ops.bench.fold import machine
+from streams.ops.bench.shift_outage import stop_markets
 from streams.ops.bench.shift_recorded import judge_nab
 from streams.ops.bench.shift_runs import LEARN_DAYS, Quiet, run_quiet, run_shifted
 from streams.ops.bench.shift_shops import STATED, STRESS, Array, Counts
@@ -35,6 +36,8 @@ REACHABLE: dict[float, dict[str, tuple[int, int]]] = {
     0.5: {"x3": (90, 269), "x0": (83, 216)},
 }
 """Minutes, median and p90, that DESIGN.md section 6 states for 40 members."""
+STOPS = ((200.0, 2.5), (200.0, 60.0), (20.0, 4.0), (20.0, 60.0))
+"""Of a whole market: orders a minute, and for how many minutes it stops."""
 _PEER_SERIES = 164
 _STRESS_PART = 0.2
 
@@ -48,6 +51,8 @@ class ShiftsBench:
     """Series of each rate and factor."""
     days: int = 56
     seed: int | None = None
+    stops: int = 30
+    """Outages of each kind."""
     nab: Path | None = None
     """Directory of NAB's files and their windows."""
 
@@ -55,7 +60,7 @@ class ShiftsBench:
 def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]:
     """Run it; the result as ``bench shifts --json`` prints it."""
     source = np.random.SeedSequence(bench.seed)
-    seeds = iter(source.spawn(2 * len(MEMBERS) + len(RATES)))
+    seeds = iter(source.spawn(2 * len(MEMBERS) + len(RATES) + len(STOPS)))
     say(f"seed {source.entropy}")
     rules = ShiftRules()
     watcher = _PeerWatch(bench.days)
@@ -82,6 +87,10 @@ def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]
             bench.delay_series,
         )
         delays[f"{rate:g}"] = {name: _median_p90(found[f]) for name, f in FACTORS.items()}
+    outages = []
+    for rate, minutes in STOPS:
+        say(f"markets of {rate:g} a minute that stop for {minutes:g} minutes")
+        outages.append(stop_markets(np.random.default_rng(next(seeds)), rate, minutes, bench.stops))
     first = quiet[0]
     return {
         "bench": "shifts",
@@ -95,6 +104,7 @@ def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]
         "configurations": quiet,
         "delay_minutes": delays,
         "slower_than_stated": _slower(delays),
+        "outages_of_markets": outages,
         "stress": stress,
         "peers": watcher.result(),
         "nab": [] if bench.nab is None else judge_nab(bench.nab),

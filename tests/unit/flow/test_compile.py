@@ -6,6 +6,7 @@ from streams.flow.chain import RecoveryError
 from streams.flow.compile import PartitionCompile
 from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
+from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
 from tests.support.flow_harness import METHODOLOGY, Flow, order
 
@@ -135,3 +136,44 @@ def test_a_market_is_live_by_any_mark_not_only_by_the_best():
             flow.partials[partition].append(encode_partial(mark), mark.sent_at, key)
         flow.apply(partition)
         assert own(flow).markets["PK"].at.live
+
+
+def test_what_another_edition_or_a_worker_with_other_partitions_sent_is_skipped_and_counted():
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    compiled = own(flow)
+    assert compiled.skipped == {"foreign": 0, "expired": 0}
+    (sp,) = flow.sps[ORDERS]
+    log = flow.partials[partition]
+    (known,) = {each.key for each in log.records if b"|live|" in (each.key or b"")}
+    row = [1] * compiled.markets["PK"].ledger.layout.live_width
+    other_edition = encode_partial([flow.methodology.edition + 1, 99, row])
+    log.append(other_edition, flow.now_ms, key=known)
+    log.append(other_edition, flow.now_ms, key=known.replace(b"PK", b"ZZ"))
+    mark = MarkRecord(flow.methodology.edition + 1, 99, {"PK": flow.now_ms}, None, flow.now_ms)
+    log.append(encode_partial(mark), flow.now_ms, key=mark_key(sp, "other"))
+    flow.apply(partition)
+    assert compiled.skipped == {"foreign": 3, "expired": 0}
+    assert compiled.markets["PK"].ledger.pane_sum(T0 + HOUR_MS - 60_000)[PAYMENTS] == 0
+    assert set(compiled.marks) == {sp}
+    assert compiled.marks[sp].edition == flow.methodology.edition
+
+
+def test_a_row_of_an_hour_that_is_not_kept_any_more_is_skipped_and_counted():
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    compiled = own(flow)
+    list(compiled.markets["PK"].ledger.expire(T0 + 10 * 7 * 24 * HOUR_MS))
+    expired = compiled.skipped["expired"]
+    assert expired > 0  # it was open, and closed by nobody
+    log = flow.partials[partition]
+    (again,) = {(each.key, each.value) for each in log.records if b"|live|" in (each.key or b"")}
+    log.append(again[1], flow.now_ms, key=again[0])
+    flow.apply(partition)
+    assert compiled.skipped == {"foreign": 0, "expired": expired + 1}

@@ -10,6 +10,7 @@ from streams.index.minutes import minutes_of
 from streams.index.shift_clock import MICRO
 from streams.index.shift_detector import DetectorRules, ShiftState
 from streams.ops.bench import shift_learning as learning
+from streams.ops.bench import shift_outage as outage
 from streams.ops.bench import shift_runs as runs
 from streams.ops.bench.shift_shops import DAY_MINUTES, STATED, Shops
 from streams.ops.bench.shift_vector import Detectors, Page
@@ -119,3 +120,21 @@ def test_shifts_are_found_and_their_delays_counted_from_their_start():
     assert np.median(delays[3.0]) < 25
     assert max(delays[0.0]) <= 6
     assert not any(math.isinf(delay) for delay in delays[0.0])
+
+
+def test_a_market_that_stops_is_found_with_its_members_and_small_ones_end_last():
+    stop = outage.stop_market(np.random.default_rng(5), 200.0, 30.0)
+    assert 2 <= stop.found[0] <= 6
+    assert {0, *range(1, 9)} <= set(stop.found)
+    assert set(stop.ended) == set(stop.found)
+    assert stop.first_member_leads == stop.found[0] - min(
+        minutes for series, minutes in stop.found.items() if series
+    )
+    assert stop.first_member_leads <= 2
+    assert stop.last_member_trails == max(stop.ended.values()) - stop.ended[0] > 0
+
+
+def test_stops_that_nobody_found_have_no_spread():
+    stops = outage.stop_markets(np.random.default_rng(6), 1.0, 0.5, 2)
+    assert stops["market_found"] == 0
+    assert stops["market_found_after"] is stops["first_member_leads"] is None

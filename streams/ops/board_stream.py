@@ -1,0 +1,86 @@
+"""The live page's stream as a client of a few lines reads it: over HTTP/1.0, so without chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+RETRY_S = 0.2
+FRAME_BYTES_MAX = 16 * 1024 * 1024
+"""A market of 4,000 values is below 1 MiB."""
+
+
+class BoardEvent(NamedTuple):
+    """One event: a whole state. ``kind``: `market`, `history` or `beat`; ``data`` is JSON."""
+
+    kind: str
+    id: str
+    data: bytes
+
+
+class _MarketBeat(msgspec.Struct):
+    market: str
+    state: str
+    orders: str | None = None
+
+
+class _Beat(msgspec.Struct):
+    markets: list[_MarketBeat]
+
+
+async def board_events(url: str, market: str = "") -> AsyncGenerator[BoardEvent, None]:
+    """Events of the board at ``url`` until it ends the stream; of no market: beats alone.
+
+    Raises OSError when it does not listen, is full or does not answer with a stream.
+    """
+    where = urlsplit(url)
+    reader, writer = await asyncio.open_connection(
+        where.hostname, where.port, limit=FRAME_BYTES_MAX
+    )
+    try:
+        writer.write(
+            f"GET /events?market={market} HTTP/1.0\r\nHost: {where.netloc}\r\n\r\n".encode()
+        )
+        status = await reader.readline()
+        if b" 200 " not in status:
+            raise ConnectionError(f"the board at {url} answered {status.decode().strip()!r}")
+        while (await reader.readline()).strip():
+            pass  # headers
+        fields: dict[bytes, bytes] = {}
+        while line := await reader.readline():
+            name, _, rest = line.rstrip(b"\n").partition(b": ")
+            if name:
+                fields[name] = rest
+                continue
+            if b"event" in fields:
+                kind, own = fields[b"event"].decode(), fields.get(b"id", b"").decode()
+                yield BoardEvent(kind, own, fields[b"data"])
+            fields = {}
+    finally:
+        writer.close()
+
+
+async def markets_shown(url: str, wanted: int) -> list[str]:
+    """Wait until a reader of the board sees so many markets with live values; which they are."""
+    decode = msgspec.json.Decoder(_Beat).decode
+    while True:
+        try:
+            async with aclosing(board_events(url)) as events:
+                async for event in events:
+                    if event.kind != "beat":
+                        continue
+                    shown = [
+                        each.market
+                        for each in decode(event.data).markets
+                        if each.state == "live" and each.orders is not None
+                    ]
+                    if len(shown) >= wanted:
+                        return shown
+        except OSError:
+            pass  # it does not listen yet, or was started anew
+        await asyncio.sleep(RETRY_S)
