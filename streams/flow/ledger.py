@@ -149,20 +149,24 @@ class Ledger:
                 self.expired_rows += 1
                 return True
             return self._contains((DAY_KIND, slot.slot), sp, 0)
-        if slot.slot < self.horizon_ms - HOURS_KEPT_MS:
+        if not self._is_kept(HOUR, slot.slot - slot.slot % HOUR_MS):
             self.expired_rows += 1
             return True
         for kind, length_ms in LENGTH_MS.items():
             start_ms = slot.slot - slot.slot % length_ms
             bit = (slot.slot - start_ms) // self._pane_ms
-            if self._is_kept(kind, slot.slot) and not self._contains((kind, start_ms), sp, bit):
+            if self._is_kept(kind, start_ms) and not self._contains((kind, start_ms), sp, bit):
                 return False
         return True
 
-    def _is_kept(self, kind: str, pane_ms: int) -> bool:
-        """Whether slots of this kind reach back as far as the pane."""
+    def _is_kept(self, kind: str, start_ms: int) -> bool:
+        """Whether retention has not dropped the slot of this kind that starts then.
+
+        Of its start, as in ``expire``: a row of the later half of a quarter that was dropped would be
+        taken for news, and its final hour for revised.
+        """
         kept_ms = {MINUTE: MINUTES_KEPT_MS, QUARTER: self.quarters_kept_ms, HOUR: HOURS_KEPT_MS}
-        return pane_ms >= self.horizon_ms - kept_ms[kind]
+        return start_ms >= self.horizon_ms - kept_ms[kind]
 
     def _contains(self, slot_id: SlotId, sp: SourcePartition, bit: int) -> bool:
         merged = self.merged.get(slot_id)
@@ -197,7 +201,7 @@ class Ledger:
     def _fold_pane(self, start_ms: int, sp: str, closed: OpenRow) -> None:
         for kind, length_ms in LENGTH_MS.items():
             slot_start = start_ms - start_ms % length_ms
-            if not self._is_kept(kind, start_ms):
+            if not self._is_kept(kind, slot_start):
                 continue
             merged = self._slot((kind, slot_start))
             bit = (start_ms - slot_start) // self._pane_ms
@@ -353,7 +357,7 @@ class Ledger:
             yield slot_id
         # The rows of source partitions that have not closed the slot go with what was merged of it:
         # they alone would read as its value.
-        self._drop_open(LIVE, self._open_panes, limits[HOUR])
+        self._drop_open(LIVE, self._open_panes, -(-limits[HOUR] // HOUR_MS) * HOUR_MS)
         self._drop_open(DAY, self._open_days, limits[DAY_KIND])
         panes_limit = horizon_ms - PANES_KEPT_MS
         shoppers_limit = horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS

@@ -1,0 +1,59 @@
+"""What retention drops is dropped whole: a row of it that is read again is no news."""
+
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.ledger import Ledger
+from streams.flow.merged import HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
+from streams.flow.state import LIVE, SlotKey
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
+from tests.support.events import T0
+from tests.support.flow_harness import METHODOLOGY
+
+SP = SourcePartition("orders", 0)
+PK = METHODOLOGY.markets["PK"]
+
+
+def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
+    """A ledger in which one pane of one source partition is merged, and the pane's row."""
+    ledger = Ledger(PK, METHODOLOGY)
+    row = [1] * ledger.layout.live_width
+    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key")
+    ledger.fold_closed(SP, pane_ms + HOUR_MS)
+    ledger.changed_panes.clear()
+    ledger.garbage.clear()
+    return ledger, row
+
+
+@pytest.mark.parametrize(
+    ("kind", "length_ms", "kept"),
+    [
+        (QUARTER, QUARTER_MS, {HOUR}),
+        (HOUR, HOUR_MS, set()),
+    ],
+)
+def test_a_row_in_the_later_half_of_a_slot_that_was_dropped_is_no_news(kind, length_ms, kept):
+    start_ms = T0 - T0 % HOUR_MS
+    pane_ms = start_ms + length_ms - MINUTE_MS
+    ledger, row = folded(pane_ms)
+    kept_ms = {QUARTER: ledger.quarters_kept_ms, HOUR: HOURS_KEPT_MS}[kind]
+    # The limit lies within the slot, before the pane.
+    gone = {each for each, _ in ledger.expire(start_ms + kept_ms + length_ms // 2)}
+    assert gone == {MINUTE, QUARTER, HOUR} - kept
+
+    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key")
+
+    assert ledger.changed_panes == set()
+    assert list(ledger.garbage) == [b"key"]
+    assert {each for each, _ in ledger.merged} == kept
+
+
+def test_an_open_row_goes_with_the_hour_it_is_in():
+    start_ms = T0 - T0 % HOUR_MS
+    ledger = Ledger(PK, METHODOLOGY)
+    row = [1] * ledger.layout.live_width
+    pane_ms = start_ms + HOUR_MS - MINUTE_MS
+    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key")
+    list(ledger.expire(start_ms + HOURS_KEPT_MS + HOUR_MS // 2))
+    assert ledger.hour_sum(start_ms) is None
+    assert list(ledger.garbage) == [b"key"]
