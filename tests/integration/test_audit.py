@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
-from support.flow_harness import order, payment
+from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.kafka import delete_records
 from support.toys import read_all
@@ -18,8 +18,10 @@ from support.toys import read_all
 from streams.clock import now_ms
 from streams.flow.chain import CheckpointRecord
 from streams.flow.merged import MergedRecord
+from streams.index.shoppers import ShopperSketch
 
 pytestmark = pytest.mark.stack
+EDITION = METHODOLOGY.edition
 
 CATEGORIES = ["Books", "Computing", "Men's Fashion", "never heard of"]
 
@@ -55,6 +57,10 @@ async def history(installed, producer, minutes=6, rate=4):
             payment_method=rng.choice(["cod", "Easypay", "barter"]),
             region=rng.choice(["punjab", "nowhere"]),
         )
+        if number % 5:
+            event["shopper_id"] = f"shopper-{number % 211}"
+        if number % 3:
+            event["new_shopper"] = number % 4 == 0
         paid = payment(
             f"p{number}",
             at_ms - lag_ms,
@@ -75,8 +81,10 @@ async def history(installed, producer, minutes=6, rate=4):
 
 async def newest(installed, topic, chosen):
     """Newest standing record of a topic that ``chosen`` accepts."""
-    counts = {"values": 3, "journal": 3, "e1-merged-changelog": 3}
-    counts |= {f"e1-checkpoint-{installed.name}-{t}-changelog": 3 for t in ("orders", "payments")}
+    counts = {"values": 3, "journal": 3, f"e{EDITION}-merged-changelog": 3}
+    counts |= {
+        f"e{EDITION}-checkpoint-{installed.name}-{t}-changelog": 3 for t in ("orders", "payments")
+    }
     separator = "." if topic in ("values", "journal") else "-"
     full = f"{installed.name}{separator}{topic}"
     found, _ = await read_all(installed.stack.bootstrap, full, counts[topic])
@@ -115,6 +123,27 @@ def change_row(type_):
     return change
 
 
+def meet_one_more(value):
+    """A shopper in the first register of a merged quarter of an hour."""
+    record = msgspec.msgpack.decode(value, type=MergedRecord)
+    sketch = ShopperSketch.from_bytes(record.shoppers)
+    sketch.registers[0] += 1
+    record.shoppers = sketch.to_bytes()
+    return msgspec.msgpack.encode(record)
+
+
+def no_shoppers(value):
+    record = msgspec.msgpack.decode(value, type=CheckpointRecord)
+    record.sketches.clear()
+    return msgspec.msgpack.encode(record)
+
+
+def narrow(value):
+    content = msgspec.json.decode(value)
+    content["lower"] += 1.0
+    return msgspec.json.encode(content)
+
+
 def change_value(value):
     content = msgspec.json.decode(value)
     content["value"] += 1
@@ -131,6 +160,14 @@ def is_count(record):
     return b"|orders|market|all|" in record.key and b"fence" not in record.key
 
 
+def is_shoppers(record):
+    return b"|shoppers|market|all|day|" in record.key and b'"lower":null' not in record.value
+
+
+def has_shoppers(record):
+    return bool(msgspec.msgpack.decode(record.value, type=CheckpointRecord).sketches)
+
+
 def has_rows(record):
     rows = msgspec.msgpack.decode(record.value, type=CheckpointRecord).rows
     return any(row[3] for row in rows)
@@ -138,7 +175,8 @@ def has_rows(record):
 
 async def test_equal_at_rest_and_every_tampering_is_found(installed):
     async with installed.producer() as producer:
-        await history(installed, producer)
+        # Longer than a quarter of an hour: days of shoppers advance by those.
+        await history(installed, producer, minutes=17, rate=2)
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
     for stage in ("checkpoint", "partials", "merged", "values", "journal", "redis", "set_aside"):
@@ -149,13 +187,17 @@ async def test_equal_at_rest_and_every_tampering_is_found(installed):
         "invalid_json",
     }  # fmt: skip
 
-    checkpoints = f"e1-checkpoint-{installed.name}-orders-changelog"
+    checkpoints = f"e{EDITION}-checkpoint-{installed.name}-orders-changelog"
     merged = (lambda r: r.key.startswith(b"m|PK")), change_row(MergedRecord)
+    quarter = (lambda r: r.key.startswith(b"q|PK")), meet_one_more
     minute = (lambda r: b'"window":"day"' in r.value), change_journal  # of a value that stands
     for stage, topic, chosen, change in (
         ("checkpoint", checkpoints, has_rows, change_row(CheckpointRecord)),
-        ("merged", "e1-merged-changelog", *merged),
+        ("merged", f"e{EDITION}-merged-changelog", *merged),
+        ("checkpoint", checkpoints, has_shoppers, no_shoppers),
+        ("merged", f"e{EDITION}-merged-changelog", *quarter),
         ("values", "values", is_count, change_value),
+        ("values", "values", is_shoppers, narrow),
         ("journal", "journal", *minute),
     ):
         undo = await tamper(installed, topic, chosen, change)

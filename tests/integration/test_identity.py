@@ -126,7 +126,7 @@ async def test_partitions_that_were_added_are_refused(stopped):
 
 
 async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
-    topic = f"{stopped.name}-e1-checkpoint-{stopped.name}-orders-changelog"
+    topic = f"{stopped.name}-e{EDITION}-checkpoint-{stopped.name}-orders-changelog"
     found, _ = await read_all(stopped.stack.bootstrap, topic, 2)
     last = [record for record in found[0] if record.value is not None][-1]
     content = msgspec.msgpack.decode(last.value, type=CheckpointRecord)

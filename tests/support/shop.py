@@ -123,6 +123,10 @@ def _order(dice: random.Random, number: int, market: str, occurred_ms: int) -> d
         event["region"] = dice.choice(REGIONS)
     if dice.random() < 0.5:
         event["channel"] = dice.choice(CHANNELS)
+    if number % 4:
+        event["shopper_id"] = f"shopper-{number * 7919 % 5_003}"
+    if number % 3:
+        event["new_shopper"] = number % 5 == 0
     return event
 
 
