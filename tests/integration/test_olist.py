@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.installation import Installation
-from support.olist_days import expected_days, expected_levels
+from support.olist_days import expected_days, expected_levels, shoppers_of_days
 from support.toys import read_all
 
 from streams.index.instants import parse_instant
 from streams.index.panes import LocalDays, day_name
+from streams.index.shoppers import STANDARD_ERROR, ShopperSketch, estimate, shopper_hash
 from streams.index.values import Value
 from streams.publish.values_reader import ValuesReader
 
@@ -128,6 +129,29 @@ async def assert_exact(installed, tables):
     assert code == 0, out
 
 
+async def assert_shoppers(installed):
+    """Shoppers of each day: the sketch of the people in the tables, and near how many they are."""
+    reader = ValuesReader()
+    for record in await read_all_of(installed, installed.settings.topics.values):
+        reader.apply(record.key, record.value, record.headers)
+    found = {
+        value.day: value
+        for value in reader.values.values()
+        if (value.market, value.index, value.window) == ("BR", "shoppers", "day")
+    }
+    people = shoppers_of_days(DATA)
+    assert found.keys() == people.keys()
+    within = 0
+    for day, value in found.items():
+        sketch = ShopperSketch()
+        sketch.add([shopper_hash(each) for each in people[day]])
+        assert value.value == estimate(sketch.to_bytes()), day
+        assert abs(value.value - len(people[day])) <= max(1, 4 * STANDARD_ERROR * value.value), day
+        within += value.lower <= len(people[day]) <= value.upper
+    assert within >= 0.95 * len(found)
+    assert len(found) > 500
+
+
 async def installation(stack, unique, tmp_path, **options):
     installed = Installation(stack, unique("olist"), tmp_path, **options)
     installed.overrides["intervals.stale_after_s"] = 600
@@ -141,6 +165,7 @@ async def test_every_day_equals_the_tables(stack, unique, tmp_path, expected):
     summary = await imported(installed)
     assert summary["by_type"]["order.placed"] == 20_000
     await assert_exact(installed, expected)
+    await assert_shoppers(installed)
     installed.stop()
 
 

@@ -44,6 +44,18 @@ def members() -> tuple[set[str], dict[str, str]]:
     return set(raw["category_sets"][raw["markets"]["BR"]["categories"]]), methods
 
 
+def shoppers_of_days(directory: Path) -> dict[str, list[str]]:
+    """Day of purchase -> the different people who ordered on it; an order is one record."""
+    customers = table(directory, "customers").select("customer_id", "customer_unique_id")
+    bought = (
+        table(directory, "orders")
+        .join(customers, on="customer_id", how="inner")
+        .group_by(day=pl.col("order_purchase_timestamp").str.slice(0, 10))
+        .agg(pl.col("customer_unique_id").unique())
+    )
+    return dict(bought.iter_rows())
+
+
 def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
     """(day, index, dimension, member) -> value, of everything that is not zero."""
     categories, methods = members()
