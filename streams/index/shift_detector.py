@@ -22,6 +22,9 @@ from streams.index.shift_clock import DRIFT, FAST, MICRO, SLOW, UP, Band, ClockS
 from streams.index.shift_ratio import RatioInterval, ratio_interval
 
 SILENCE_MINUTES = 1440
+_DATES_FROM_DAYS = 150.0
+"""Evidence from which on the fast clock's start is the better one (docs/decisions/0224)."""
+_DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
 DESIGNS = {design.name: design for design in (FAST, SLOW, DRIFT)}
 
 
@@ -45,7 +48,7 @@ class OpenShift(msgspec.Struct):
 
     direction: int
     clock: str
-    """The clock with the most evidence; it also finds the end."""
+    """The clock with the most evidence."""
     start: int
     paged_at: int
     edge: float
@@ -56,6 +59,8 @@ class OpenShift(msgspec.Struct):
     """Since its start, the expected in millionths."""
     evidence: float = 0.0
     """What it was paged on, in units of what pages."""
+    dated_by: str = ""
+    """The clock that says when it began, and finds its end; empty: the one that found it."""
 
     def interval(self, noise: float) -> RatioInterval:
         """How large it has been from its start on."""
@@ -198,7 +203,7 @@ def _step(
     """Step one clock; whether it found the open shift to be over."""
     clocks.advance(clock, design, band, step, asleep)
     shift = state.open
-    if shift is None or shift.clock != design.name or step[2] <= 0:
+    if shift is None or (shift.dated_by or shift.clock) != design.name or step[2] <= 0:
         return False
     # The same sum the other way round: bounded by one step a step as long as the shift lasts.
     before = clocks.add_in_logarithms(shift.ln_end_days, design.ln_step)
@@ -229,7 +234,8 @@ def _page_if_due(
     if ln_evidence_days(state, rules) < math.log(rules.page_days):
         return []
     evidence = evidence_ratio(state, rules)
-    direction, design, clock, best = _strongest(state)
+    direction, design, found, strongest = _strongest(state)
+    dating, clock, best = _dating(state, direction, design, found, strongest)
     interval = ratio_interval(clock.observed[best], clock.expected[best], noise)
     start = min(round(clock.start[best]), at - 1)
     event = ShiftEvent(
@@ -248,10 +254,11 @@ def _page_if_due(
         design.name,
         start,
         at,
-        _end_edge(design, direction, interval.ratio, noise),
+        _end_edge(dating, direction, interval, noise),
         observed=round(interval.observed),
         expected=max(1, round(interval.expected * MICRO)),
         evidence=evidence,
+        dated_by=dating.name,
     )
     # The other direction begins anew at once: a stop after a jump is another shift.
     state.silent_until[direction] = at + rules.silence_minutes
@@ -271,12 +278,34 @@ def _strongest(state: ShiftState) -> tuple[int, clocks.ClockDesign, ClockState, 
     return direction, design, clock, at
 
 
-def _end_edge(design: clocks.ClockDesign, direction: int, ratio: float, noise: float) -> float:
-    """Half way (in logarithms) from usual to what was measured, and never inside the dead-band.
+def _dating(
+    state: ShiftState, direction: int, design: clocks.ClockDesign, clock: ClockState, best: int
+) -> tuple[clocks.ClockDesign, ClockState, int]:
+    """(clock, its state, its alternative) that says when a shift began: minutes know it better.
 
-    A stop has no half way: below a quarter counts as a quarter.
+    What an hour completed is dated by the fast clock if that has evidence of the same shift, since a
+    start near the slow clock's own. A burst late in a small shift is not its start.
     """
-    half_way = math.sqrt(max(ratio, 1 / 16))
+    if design is SLOW:
+        own = (at for at, way in enumerate(FAST.directions) if way == direction)
+        at = max(own, key=state.fast.ln_days.__getitem__)
+        apart = abs(state.fast.start[at] - clock.start[best])
+        known = state.fast.ln_days[at] >= math.log(_DATES_FROM_DAYS)
+        if known and apart <= _DATES_WITHIN_MINUTES:
+            return FAST, state.fast, at
+    return design, clock, best
+
+
+def _end_edge(
+    design: clocks.ClockDesign, direction: int, interval: RatioInterval, noise: float
+) -> float:
+    """Three quarters of the way (in logarithms) from usual to the shift, never inside the dead-band.
+
+    To the nearer limit of what was measured: a page comes when counts are high, and an edge beyond
+    the true mean would end the shift by itself. A stop has no such way: below 1 / 16 counts as that.
+    """
+    nearer = max(interval.lower if direction == UP else interval.upper, 1 / 16)
+    on_the_way = math.sqrt(nearer * math.sqrt(nearer))
     if design is FAST:
         band = clocks.fast_band(noise)
     elif design is SLOW:
@@ -284,4 +313,4 @@ def _end_edge(design: clocks.ClockDesign, direction: int, ratio: float, noise: f
     else:
         band = clocks.drift_band(0.0)
     edge = band.edge(direction)
-    return max(edge, half_way) if direction == UP else min(edge, half_way)
+    return max(edge, on_the_way) if direction == UP else min(edge, on_the_way)

@@ -176,3 +176,81 @@ def test_weights_of_all_series_of_all_markets_stay_within_one():
         total += own + each * (len(series) - 1)
         assert page_days(rules, own) >= rules.budget_days
     assert total == pytest.approx(0.9)
+
+
+QUIET = 0.0004
+"""s^2 of a very regular series: whole hours are strong evidence there."""
+
+
+def plain(parts, rate=20):
+    """Minutes without chance: (counted a minute, minutes) of each stretch."""
+    counts = [x for x, n in parts for _ in range(n)]
+    return [(at, x, rate * MICRO) for at, x in enumerate(counts)]
+
+
+def run_quiet(state, series):
+    return [event for step in series for event in detector.advance(state, RULES, *step, QUIET)]
+
+
+@pytest.mark.parametrize("began", [605, 607, 610, 615])
+def test_what_an_hour_completes_begins_and_ends_by_the_minute(began):
+    series = plain([(20, began), (36, 760 - began), (20, 240)])
+    page, end = run_quiet(ShiftState.fresh(RULES), series)
+    assert (page.clock, page.at, page.direction) == ("slow", 660, 1)
+    assert page.start == end.start == began + 1
+    assert page.interval.ratio == pytest.approx(1.77, abs=0.01)
+    assert end.clock == "slow", "the clock that found it names the shift"
+    assert 780 < end.at <= 782, "and not 840, the end of the hour"
+
+
+def test_a_small_shift_is_dated_by_the_clock_that_sees_it():
+    """At 1.6 times the usual a minute says next to nothing: the hours tell its start and its end."""
+    page, end = run_quiet(ShiftState.fresh(RULES), plain([(20, 600), (32, 240), (20, 240)]))
+    assert (page.clock, page.start, end.clock) == ("slow", 600, "slow")
+    assert end.at % 60 == 0
+
+
+def test_a_burst_late_in_a_small_shift_is_not_its_start():
+    """1.35 times the usual for five hours, of which the last ten minutes are 2.5 times."""
+    (page,) = run_quiet(ShiftState.fresh(RULES), plain([(20, 600), (27, 290), (50, 10)]))
+    assert (page.clock, page.at, page.start) == ("slow", 900, 655)
+
+
+def test_a_jump_that_shrinks_to_twice_the_usual_goes_on():
+    events = run(ShiftState.fresh(RULES), plain([(20, 600), (120, 60), (44, 300)]))
+    assert [event.kind for event in events] == ["page"]
+
+
+@pytest.mark.parametrize(
+    ("times", "found", "over"), [(6, 3, 4), (3, 8, 9), (2, 34, 20), (0.5, 58, 18), (0, 3, 1)]
+)
+def test_how_soon_a_shift_is_found_and_over(times, found, over):
+    series = plain([(20, 600), (round(20 * times), 120), (20, 240)])
+    page, end = run(ShiftState.fresh(RULES), series)
+    assert (page.at - 600, end.at - 720) == (found, over)
+
+
+def test_lasting_shifts_are_seldom_declared_over_by_mistake():
+    """Bursty minutes (k = 5) and hours of 7 % error: the bound is once a day."""
+    rng = np.random.default_rng(11)
+    ends = days = 0
+    for times in (2.0, 3.0, 6.0, 0.5):
+        for _ in range(4):
+            hours = np.exp(rng.normal(-0.00245, 0.07, 30)).repeat(60)
+            mean = 20.0 * hours * np.where(np.arange(1800) < 300, 1.0, times)
+            counts = rng.poisson(mean * rng.gamma(5.0, 0.2, 1800))
+            state = ShiftState.fresh(RULES)
+            events = run(state, [(at, int(x), 20 * MICRO) for at, x in enumerate(counts)])
+            ends += sum(event.kind == "end" for event in events)
+            days += 1
+    assert ends <= days / 5
+
+
+def test_an_open_shift_of_an_older_record_ends_by_the_clock_that_found_it():
+    state = ShiftState.fresh(RULES)
+    run(state, plain([(20, 600), (120, 10)]))
+    stored = msgspec.to_builtins(state)
+    del stored["open"]["dated_by"]
+    older = msgspec.convert(stored, ShiftState, str_keys=True)
+    rest = [(610 + at, x, e) for at, x, e in plain([(20, 30)])]
+    assert run(older, rest) == run(state, rest) != []
