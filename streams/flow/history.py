@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from streams.flow.merged import HOURS_KEPT_MS
 from streams.index.history import (
     FACTOR_KIND,
+    SAID_KIND,
     HistoryError,
     SaidFactor,
     SeedComplete,
@@ -86,6 +87,8 @@ class HistoryBook:
     def _apply(self, key: bytes, value: bytes | None) -> None:
         code, kind = parse_key(key)
         market = self.markets.get(code)
+        if kind == SAID_KIND:
+            return  # for whoever asks later what stood when
         if market is None:
             raise HistoryError(f"{key!r}: market {code!r} is not in methodology.toml")
         if value is None:
@@ -99,7 +102,7 @@ class HistoryBook:
             market.version += 1
         elif isinstance(content, SeededHour):
             self._stage(market, content)
-        else:
+        elif isinstance(content, SeedComplete):
             self._complete(market, content)
 
     @staticmethod

@@ -40,7 +40,8 @@ MINUTES_BACK = 1_440
 """How far back a shift's contributors are summed; minutes are kept a little longer."""
 RELEVEL_MINUTES = 7 * 1_440
 """A shift that has lasted so long is the new level."""
-_KEPT_MINUTES = 60 * 1_440
+KEPT_MINUTES = 60 * 1_440
+"""After its end a shift is remembered so long: vintages look back six weeks and some days."""
 _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 
 
@@ -253,26 +254,11 @@ class MarketShifts:
 
         A drift does not count: its hours are the level that is to be learnt.
         """
-        before = before_ms // MINUTE_MS
-        return [
-            Shifted(
-                scope_of(kept.dimension, kept.member),
-                kept.start * MINUTE_MS,
-                _end_ms(kept, before),
-            )
-            for kept in self.kept
-            if kept.found_at <= before and kept.clock != DRIFT.name
-        ]
+        return shifted_of(self.kept, before_ms)
 
     def relevels(self, before_ms: int) -> list[Relevel]:
         """Shifts that have become the new level before ``before_ms``."""
-        before = before_ms // MINUTE_MS
-        return [
-            Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
-            for kept in self.kept
-            if kept.ratio and kept.relevelled_at <= before
-            for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
-        ]
+        return relevels_of(self.kept, before_ms)
 
     def _keep(self, found: list[FoundShift]) -> None:
         for shift in found:
@@ -293,7 +279,7 @@ class MarketShifts:
                         shift.at,
                     )
                 )
-        oldest = self.watch.done_until - _KEPT_MINUTES
+        oldest = self.watch.done_until - KEPT_MINUTES
         if any(kept.end and kept.end < oldest for kept in self.kept):
             self.kept = [kept for kept in self.kept if not kept.end or kept.end >= oldest]
 
@@ -344,6 +330,31 @@ class MarketShifts:
             going = self._going(series.dimension, series.member)
             if going is not None:
                 going.end = going.relevelled_at = total.relevelled_at
+
+
+def shifted_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Shifted]:
+    """Hours that teach nothing, of shifts found before an instant; a drift's do."""
+    before = before_ms // MINUTE_MS
+    return [
+        Shifted(
+            scope_of(kept.dimension, kept.member),
+            kept.start * MINUTE_MS,
+            _end_ms(kept, before),
+        )
+        for kept in kept_shifts
+        if kept.found_at <= before and kept.clock != DRIFT.name
+    ]
+
+
+def relevels_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Relevel]:
+    """Shifts that had become the new level by an instant."""
+    before = before_ms // MINUTE_MS
+    return [
+        Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
+        for kept in kept_shifts
+        if kept.ratio and kept.relevelled_at <= before
+        for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
+    ]
 
 
 def scope_of(dimension: str, member: str) -> Scope:

@@ -1,8 +1,10 @@
 """Records of ``ecindex.history``: seeded hours, and what the operator says of hours.
 
-JSON, one of three kinds, told apart by the key: ``market|hour|START|SEED`` (what a warehouse counted
-in an hour), ``market|seed|SEED`` (that seed is complete and may be used), and
-``market|factor|DIMENSION|MEMBER|FROM|TO`` (a ``learning.Factor``; a tombstone takes it back).
+JSON, one of four kinds, told apart by the key: ``market|hour|START|SEED`` (what a warehouse counted
+in an hour), ``market|seed|SEED`` (that seed is complete and may be used),
+``market|factor|DIMENSION|MEMBER|FROM|TO`` (a ``learning.Factor``; a tombstone takes it back), and
+``market|said|INSTANT|DIMENSION|MEMBER|FROM|TO``: that the factor was said or taken back, once for each
+time. The topic is compacted: without these nobody could tell later what stood when a number was made.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from streams.index.instants import parse_instant
 from streams.index.learning import Factor
 from streams.index.panes import HOUR_MS, rfc3339
 
-HOUR_KIND, SEED_KIND, FACTOR_KIND = "hour", "seed", "factor"
+HOUR_KIND, SEED_KIND, FACTOR_KIND, SAID_KIND = "hour", "seed", "factor", "said"
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,6 +82,17 @@ class SaidFactor(msgspec.Struct, frozen=True):
         return "|".join(parts).encode()
 
 
+class SaidOnce(msgspec.Struct, frozen=True):
+    """One time that a factor was said. ``said`` None: it was taken back."""
+
+    market: str
+    at: str
+    key: str
+    """Of the factor's own record."""
+    said: SaidFactor | None
+    v: int = 1
+
+
 class HistoryError(ValueError):
     """A record of the topic is not one of ours; whoever wrote it must act."""
 
@@ -91,11 +104,12 @@ class Key(NamedTuple):
     kind: str
 
 
-Content = SeededHour | SeedComplete | SaidFactor
+Content = SeededHour | SeedComplete | SaidFactor | SaidOnce
 _KINDS: dict[str, type[Content]] = {
     HOUR_KIND: SeededHour,
     SEED_KIND: SeedComplete,
     FACTOR_KIND: SaidFactor,
+    SAID_KIND: SaidOnce,
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -114,10 +128,12 @@ def decode_content(kind: str, value: bytes) -> Content:
         content = msgspec.json.decode(value, type=_KINDS[kind])
     except msgspec.DecodeError as error:
         raise HistoryError(f"{kind}: {error}") from error
-    for text in (
-        (content.hour,) if isinstance(content, SeededHour) else (content.start, content.end)
-    ):
-        hour_of(text)
+    told = content.said if isinstance(content, SaidOnce) else content
+    if isinstance(told, SeededHour):
+        hour_of(told.hour)
+    elif told is not None:
+        hour_of(told.start)
+        hour_of(told.end)
     return content
 
 
@@ -152,3 +168,15 @@ def seed_records(
 def factor_record(said: SaidFactor) -> tuple[bytes, bytes]:
     """(key, value) of an operator's factor."""
     return said.key, _encode(said)
+
+
+def said_records(
+    said: SaidFactor, at_ms: int, *, taken_back: bool = False
+) -> list[tuple[bytes, bytes | None]]:
+    """Records to send when a factor is said or taken back at ``at_ms``: the lasting one first."""
+    key, value = factor_record(said)
+    at = rfc3339(at_ms)
+    market, _, rest = key.decode().split("|", 2)
+    once = SaidOnce(market, at, key.decode(), None if taken_back else said)
+    lasting = f"{market}|{SAID_KIND}|{at}|{rest}".encode()
+    return [(lasting, _encode(once)), (key, None if taken_back else value)]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.index.history import HistoryError, SaidFactor, factor_record, hour_of
+from streams.clock import now_ms
+from streams.index.history import HistoryError, SaidFactor, hour_of, said_records
 from streams.index.indices import ALL, MARKET
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
@@ -136,8 +137,7 @@ async def expect(
     )
     if said.start >= said.end:
         raise OperationError(f"{start} to {end}: expected the end after the start")
-    key, value = factor_record(said)
-    await _send(settings, [(key, None if factor == NONE else value)])
+    await _send(settings, said_records(said, now_ms(), taken_back=factor == NONE))
     return said
 
 

@@ -86,12 +86,12 @@ class Market:
         )
         return seed_records("PK", "s1", hours, given)
 
-    def open(self, start_ms: int, minutes: int) -> None:
-        """Sell; everything is published once at the end."""
+    def open(self, start_ms: int, minutes: int, times: float = 1.0) -> None:
+        """Sell, ``times`` the usual; everything is published once at the end."""
         rng = self.rng
         for minute in range(minutes):
             at_ms = start_ms + minute * MINUTE_MS
-            self.owed += self.usual(at_ms // HOUR_MS * HOUR_MS) / 60
+            self.owed += times * self.usual(at_ms // HOUR_MS * HOUR_MS) / 60
             while self.owed >= 1:
                 self.owed -= 1
                 self.sold += 1

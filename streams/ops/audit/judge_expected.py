@@ -16,13 +16,16 @@ from streams.index.instants import parse_instant
 from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
-from streams.index.values import Fence, Value
+from streams.index.values import Fence, Value, decimal
 from streams.ops.audit.journal_record import JournalRecord
+from streams.ops.audit.judge_closings import ClosingsJudge
 from streams.ops.audit.judge_levels import Bases
-from streams.ops.audit.judge_vintages import Learnt, Shifts, VintageJudge, first_hour
+from streams.ops.audit.judge_shifts import Shifts
+from streams.ops.audit.judge_vintages import Learnt, VintageJudge, first_hour
 from streams.ops.audit.published import MarketValues, is_measured
 from streams.ops.audit.reading import Stored
-from streams.ops.audit.report import EXPECTED, Report
+from streams.ops.audit.redis_view import MarketRedis
+from streams.ops.audit.report import EXPECTED, REDIS, Report
 from streams.ops.audit.sums import Sums
 from streams.ops.explain.explanation import explain_value
 from streams.ops.explain.factors import SaidFactors
@@ -58,6 +61,12 @@ class ExpectedJudge:
         self._values: dict[str, dict[str, Recorded]] = {}
         self._factors = {code: SaidFactors(methodology.markets[code]) for code in published}
         self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
+        self._closings = {
+            code: ClosingsJudge(
+                methodology.markets[code], self._local[code], self._factors[code], report
+            )
+            for code in published
+        }
         self._days: dict[str, set[str]] = defaultdict(set)
         self._wanted_hours: dict[str, set[int]] = defaultdict(set)
         self._vintages: dict[str, dict[str, Vintaged]] = defaultdict(dict)
@@ -96,6 +105,9 @@ class ExpectedJudge:
             self._vintage(record, version, stored)
         elif record.kind == "hour":
             self._closing(record, version, stored.where)
+            closings = self._closings.get(record.market)
+            if closings is not None:
+                closings.judge(record, version, stored, self._vintages[record.market])
         elif record.kind == "base":
             self.bases.take(record, stored.where)
 
@@ -130,7 +142,37 @@ class ExpectedJudge:
         for code, values in self._values.items():
             for held in values.values():
                 if is_measured(held.value.index) or held.value.expected is not None:
-                    self._judge(code, held)
+                    self._judge(EXPECTED, code, held, values)
+
+    def judge_redis(self, held: MarketRedis) -> None:
+        """Compare what Redis' snapshot and hash say of what is measured, or has an expectation."""
+        snapshot, code = held.snapshot, held.market
+        if snapshot is None or held.edition != self._methodology.edition:
+            return
+        if code not in self._local:
+            return
+        version = Fence(held.edition, held.as_of_ms, held.applied)
+        written_ms = parse_instant(snapshot.published_at) or held.as_of_ms
+        where = held.keys.snapshot
+        values = {
+            value.key: Recorded(value, version, where, written_ms) for value in snapshot.values
+        }
+        for each in values.values():
+            measured = is_measured(each.value.index)
+            if measured or each.value.expected is not None:
+                self._judge(REDIS, code, each, values)
+            if measured:
+                self._judge_text(held, each.value)
+
+    def _judge_text(self, held: MarketRedis, value: Value) -> None:
+        for name, expected, found in (
+            ("text", None if value.value is None else decimal(value.value), value.field),
+            ("status", value.status, f"{value.field}@status"),
+        ):
+            said = held.values.get(found, "ok" if name == "status" else None)
+            if said != expected:
+                key = f"{held.market} {value.field}"
+                self._report.differs(REDIS, key, name, expected, said, held.keys.values)
 
     def judge_vintages(
         self, hours: Mapping[tuple[str, int], Sums], topics: tuple[str, str], blind_before_ms: int
@@ -152,10 +194,10 @@ class ExpectedJudge:
                 learnt = Learnt(each.name, each.where, written_ms, each.series)
                 judge.judge(learnt, self.shifts, blind_before_ms)
 
-    def _judge(self, code: str, held: Recorded) -> None:
+    def _judge(self, stage: str, code: str, held: Recorded, values: Mapping[str, Recorded]) -> None:
         explanation: Explanation | None = None
         for factors in self._factors[code].candidates(held.written_ms):
-            known = Known(self._values[code], self._journal(code, held.value), factors)
+            known = Known(values, self._journal(code, held.value), factors)
             explanation = explain_value(
                 held,
                 known,
@@ -167,13 +209,13 @@ class ExpectedJudge:
                 break
         assert explanation is not None  # there is a candidate, methodology.toml's
         key = held.value.key
-        self._report.judge(EXPECTED)
+        self._report.judge(stage)
         for check in explanation.checks:
             if check.equal is None:
-                self._report.skip(EXPECTED, check.why, f"{key} {check.what}")
+                self._report.skip(stage, check.why, f"{key} {check.what}")
             elif not check.equal:
                 self._report.differs(
-                    EXPECTED, key, check.what, check.recomputed, check.published, held.where
+                    stage, key, check.what, check.recomputed, check.published, held.where
                 )
 
     def _journal(self, code: str, value: Value) -> Journal:

@@ -1,7 +1,7 @@
 """Journaled vintages, learnt again: from the hours of the log, the seeds and the operator's factors.
 
-What the detectors kept from being learnt is not all in the topics: a vintage whose six weeks hold a
-shift is passed over. The arithmetic is ``index.expectation.fit``; its input is gathered here anew.
+What detectors kept from being learnt is taken from level 2's table, which is held to the shifts that
+were told. The arithmetic is ``index.expectation.fit``; its input is gathered here anew.
 """
 
 from __future__ import annotations
@@ -9,29 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from streams.flow.history import HistoryBook, MarketHistory
 from streams.index.expectation import fit
+from streams.index.history import SAID_KIND, HistoryError, parse_key
 from streams.index.hours import Calendar, LocalHours, calendar_of
 from streams.index.indices import MARKET, METHOD
-from streams.index.instants import parse_instant
-from streams.index.learning import lessons
+from streams.index.learning import Relevel, Shifted, lessons
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_number, rfc3339
 from streams.index.partials import Layout
 from streams.index.series import Series, SeriesTable
 from streams.index.trend import Matrix
 from streams.ops.audit.journal_record import JournaledSeries
-from streams.ops.audit.reading import Stored
+from streams.ops.audit.judge_shifts import Shifts
 from streams.ops.audit.report import EXPECTED, Report
 from streams.ops.audit.slots import GONE
 from streams.ops.audit.sums import Sums
 from streams.ops.explain.factors import HEARD_WITHIN_MS, SaidFactors
 
-_SHIFTED = "a shift in the six weeks behind the vintage: what it kept from being learnt"
-_SAID_SINCE = "seeds or factors were said since: what stood before may be compacted away"
+_SHIFTED = (
+    "a shift in the six weeks behind the vintage, of which level 2's table says nothing any more"
+)
+_SAID_SINCE = "seeds were said since: what stood before may be compacted away"
 _PAID = {"payments": "captured"}
 """Measures of a method that the named sums call otherwise."""
 
@@ -43,35 +44,6 @@ class Learnt(NamedTuple):
     where: str
     written_ms: int
     series: Mapping[tuple[str, str, str], JournaledSeries]
-
-
-class _Shift(msgspec.Struct):
-    market: str
-    event: str
-    at: str
-
-
-class Shifts:
-    """Last records of ``ecindex.shifts`` by key."""
-
-    def __init__(self) -> None:
-        self._last: dict[bytes, _Shift] = {}
-
-    def take(self, stored: Stored) -> None:
-        """The next record; one that is none of ours stands for a shift of every market."""
-        try:
-            shift = msgspec.json.decode(stored.value or b"", type=_Shift)
-        except msgspec.DecodeError:
-            shift = _Shift("", "page", "")
-        self._last[stored.key or b""] = shift
-
-    def overlap(self, market: str, start_ms: int) -> bool:
-        """Whether a shift of the market went on at ``start_ms`` or began or ended later."""
-        return any(
-            shift.market in ("", market)
-            and (shift.event != "end" or _instant(shift.at, start_ms) >= start_ms)
-            for shift in self._last.values()
-        )
 
 
 class VintageJudge:
@@ -108,21 +80,31 @@ class VintageJudge:
         if start_ms < blind_before_ms:
             self._report.skip(EXPECTED, GONE, key)
             return
-        if shifts.overlap(self._market.code, start_ms):
+        shifted = shifts.lessons(self._market.code, start_ms, calendar.hours_ms[-1] + HOUR_MS)
+        if shifted is None:
             self._report.skip(EXPECTED, _SHIFTED, key)
             return
         newest_ms = max((stamp_ms for stamp_ms, _, _ in self._history), default=0)
+        hidden_ms = max((s for s, key, _ in self._history if self._may_hide(key)), default=0)
         found: list[tuple[str, object, object]] = []
         for until_ms in self._candidates(learnt.written_ms, newest_ms):
-            found = list(_differing(self._learn(calendar, until_ms), learnt.series))
+            found = list(_differing(self._learn(calendar, until_ms, shifted), learnt.series))
             if not found:
                 break
-        if found and newest_ms > learnt.written_ms:
+        if found and hidden_ms > learnt.written_ms:
             self._report.skip(EXPECTED, _SAID_SINCE, key)
             return
         self._report.judge(EXPECTED, max(1, len(learnt.series)))
         for name, expected, said in found:
             self._report.differs(EXPECTED, key, name, expected, said, learnt.where)
+
+    def _may_hide(self, key: bytes) -> bool:
+        """Whether compaction may have taken what a record of this key replaced."""
+        try:
+            kind = parse_key(key).kind
+        except HistoryError:
+            return False
+        return kind != SAID_KIND and key not in self._factors.lasting
 
     def _candidates(self, written_ms: int, newest_ms: int) -> list[int]:
         """Until when what was said may have counted, the likeliest first; what is the same once."""
@@ -133,11 +115,19 @@ class VintageJudge:
         return list(found.values())
 
     def _learn(
-        self, calendar: Calendar, until_ms: int
+        self,
+        calendar: Calendar,
+        until_ms: int,
+        shifted: tuple[list[Shifted], list[Relevel]],
     ) -> dict[tuple[str, str, str], JournaledSeries]:
         counts, known = self._hours(calendar, self._said(until_ms))
         learnt, factors = lessons(
-            calendar, self._table.scopes, known, factors=self._factors.at(until_ms)
+            calendar,
+            self._table.scopes,
+            known,
+            factors=self._factors.at(until_ms),
+            shifts=shifted[0],
+            relevels=shifted[1],
         )
         vintage = fit(calendar, counts * learnt, self._table.columns, learnt, factors)
         first = rfc3339(vintage.target_ms[0])
@@ -178,11 +168,6 @@ class VintageJudge:
                     counts[at, number] = getattr(row, series.measure, None) or 0
                     known[at, number] = (series.scope[0], series.measure) in seed.given
         return counts, known
-
-
-def _instant(text: str, otherwise_ms: int) -> int:
-    found = parse_instant(text)
-    return otherwise_ms if found is None else found
 
 
 def _sum_name(series: Series) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.compile import BUYERS_KIND, FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
+from streams.flow.market_shifts import ShiftsRecord, decode_shifts
 from streams.flow.merged import (
     DAY_KIND,
     HOUR,
@@ -33,7 +34,7 @@ _NO_SUMS = {
     VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
     BUYERS_KIND: "days as they were published last: their values are judged",
     SHOWN_KIND: "days as they were published last: their values are judged",
-    SHIFTS_KIND: "detectors: fed by final minutes, which are judged",
+    SHIFTS_KIND: "detectors: fed by final minutes, which are judged, as are the shifts they keep",
 }
 """Records that hold no merged slot, and why they are not judged."""
 _KINDS = {MINUTE: "minute", QUARTER: "quarter", HOUR: "hour", DAY_KIND: "day"}
@@ -71,6 +72,8 @@ class MergedLog:
         self._columns = {
             code: Columns(Layout(market)) for code, market in methodology.markets.items()
         }
+        self.shifts: dict[str, ShiftsRecord] = {}
+        """What detectors keep, by market."""
         self._records: dict[bytes, Stored] = {}
         self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
 
@@ -88,6 +91,8 @@ class MergedLog:
         for key, stored in self._records.items():
             kind, _, rest = key.decode(errors="replace").partition("|")
             reason = _NO_SUMS.get(kind)
+            if kind == SHIFTS_KIND:
+                self._detectors(rest.partition("|")[0], stored)
             if reason is not None:
                 self._report.skip(MERGED, reason, stored.where)
                 continue
@@ -110,6 +115,17 @@ class MergedLog:
                 continue
             self._slots[kind, market, slot.start].append(slot)
         self._records = {}
+
+    def _detectors(self, market: str, stored: Stored) -> None:
+        """Of several records the one that is further counts."""
+        try:
+            record = decode_shifts(stored.value or b"")
+        except msgspec.DecodeError as error:
+            self._report.differs(MERGED, market, "detectors", "a record", str(error), stored.where)
+            return
+        known = self.shifts.get(market)
+        if known is None or record.watch.done_until > known.watch.done_until:
+            self.shifts[market] = record
 
     def add(self, sp: SourcePartition, key: SlotKey, sums: Sums, blind: Blind) -> None:
         """Count a closed row in, wherever a record says that it contains it."""

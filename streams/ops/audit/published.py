@@ -131,9 +131,6 @@ def is_measured(index: str) -> bool:
     return index in MEASURED or index == LEVEL
 
 
-NOT_JUDGED = "measured against an expectation: judged as `expected` where `ecindex.values` has it"
-
-
 class ExpectedValue(NamedTuple):
     """Everything about a value that the log decides."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,9 @@ from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.ops.audit.cuts import Cut
 from streams.ops.audit.published import (
-    NOT_JUDGED,
     Expectations,
     ExpectedValue,
+    Held,
     compare,
     is_measured,
 )
@@ -27,6 +28,8 @@ from streams.publish.keys import market_keys
 from streams.settings import Settings
 
 DAYS_KEPT = 35
+NOT_TOLD = "measured, and left out of the snapshot that says against what"
+_OTHER_CUT = "levels: Redis holds another publication than the values topic"
 _META = ("@as_of", "@published_at", "@edition", "@phase")
 _decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 
@@ -134,20 +137,23 @@ class RedisJudge:
         self._expectations = expectations
         self._report = report
 
-    def judge(self, held: MarketRedis, cut: Cut) -> None:
-        """One market."""
+    def judge(
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None = None
+    ) -> None:
+        """One market. ``published``: what ``ecindex.values`` says at this very cut, if it does."""
         if held.snapshot is None:
             self._report.skip(REDIS, "no snapshot tells each input's as_of", held.market)
             return
         windows = list(self._expectations.windows(cut))
         self._judge_hash(held, windows)
         self._judge_snapshot(held, held.snapshot, windows)
-        self._judge_days(held, cut)
+        self._judge_days(held, cut, published)
         for key in (held.keys.changes, held.keys.history):
             self._report.skip(REDIS, "what changed, and sparklines: for display, bounded", key)
 
     def _judge_hash(self, held: MarketRedis, windows: list[ExpectedValue]) -> None:
         left = dict(held.values)
+        told = set() if held.snapshot is None else {each.field for each in held.snapshot.values}
         where = held.keys.values
         for name in _META:
             found = left.pop(name, None)
@@ -174,8 +180,9 @@ class RedisJudge:
                 self._report.differs(REDIS, key, "status", wanted.status, status, where)
         for name, found in left.items():
             if is_measured(name.partition(":")[0]):
-                self._report.skip(REDIS, NOT_JUDGED, f"{held.market} {name}")
-                continue
+                if held.snapshot is None or name.partition("@")[0] not in told:
+                    self._report.skip(REDIS, NOT_TOLD, f"{held.market} {name}")
+                continue  # judged with its expectation
             self._report.differs(REDIS, f"{held.market} {name}", "field", None, found, where)
 
     def _judge_snapshot(
@@ -204,8 +211,7 @@ class RedisJudge:
         for field, value in found.items():
             key = f"{held.market} {field}"
             if is_measured(value.index):
-                self._report.skip(REDIS, NOT_JUDGED, key)
-                continue
+                continue  # judged with its expectation
             self._report.differs(REDIS, key, "snapshot", None, value.value, where)
 
     def _compare_version(
@@ -218,7 +224,27 @@ class RedisJudge:
             if expected != found:
                 self._report.differs(REDIS, key, name, expected, found, where)
 
-    def _judge_days(self, held: MarketRedis, cut: Cut) -> None:
+    def _judge_level(
+        self, held: MarketRedis, field: str, found: str, published: Mapping[str, Held] | None
+    ) -> None:
+        """A level is what the values topic says, whose number is judged with its base."""
+        index, dimension, member, day = field.split(":")
+        key = f"{held.market}|{index}|{dimension}|{member}|{DAY_WINDOW}|{day}"
+        stands = None if published is None else published.get(key)
+        if published is None:
+            self._report.skip(REDIS, _OTHER_CUT, f"{held.market} {field}")
+            return
+        self._report.judge(REDIS)
+        value = None if stands is None or stands.value is None else stands.value.value
+        expected = None if value is None else decimal(value)
+        if expected != found:
+            self._report.differs(
+                REDIS, f"{held.market} {field}", "text", expected, found, held.keys.days
+            )
+
+    def _judge_days(
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None
+    ) -> None:
         where = held.keys.days
         left = dict(held.days)
         first = day_name(max(cut.days) - DAYS_KEPT + 1) if cut.days else ""
@@ -242,7 +268,7 @@ class RedisJudge:
             if _is_day(day) and self._expectations.blind_day(held.market, day):
                 self._report.skip(REDIS, GONE, key)
             elif is_measured(field.partition(":")[0]):
-                self._report.skip(REDIS, NOT_JUDGED, key)
+                self._judge_level(held, field, found, published)
             else:
                 self._report.differs(REDIS, key, "field", None, found, where)
 

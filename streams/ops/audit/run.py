@@ -225,6 +225,9 @@ class _Auditor:
         topic = self._settings.topics.journal
         expected = ExpectedJudge(self._methodology, settled.values, self._report)
         await self._read_history(expected)
+        expected.shifts.kept = {
+            code: record for code, record in self._merged.shifts.items() if code in settled.values
+        }
         log = JournalLog(
             self._methodology, settled.values, self._replay.finals, self._calendar, self._blind,
             self._report, expected,
@@ -239,10 +242,13 @@ class _Auditor:
                     log.apply(stored)
         log.finish(frozenset(cut))
         expected.judge()
+        for held in settled.redis.values():
+            expected.judge_redis(held)
         judge_levels(
             self._methodology, settled.values, self._replay.finals.days, self._calendar,
             self._blind, self._report,
         )  # fmt: skip
+        expected.shifts.judge(self._methodology.edition, self._report)
         orders, payments = self._inputs
         expected.judge_vintages(
             self._replay.finals.hours, (orders, payments), self._blind.before_ms()
@@ -301,7 +307,8 @@ class _Auditor:
             if market is not None and in_values is not None:
                 values.judge(code, market, in_values)
             if held is not None and in_redis is not None:
-                redis.judge(held, in_redis)
+                same = market is not None and in_redis is in_values
+                redis.judge(held, in_redis, market.values if market and same else None)
 
     # -- reading ---------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import pytest
 from support.bases import based
@@ -16,19 +18,23 @@ from support.explained import (
 )
 from support.flow_harness import METHODOLOGY, Flow, order, payment
 
+from streams.flow.history import HistoryBook
 from streams.flow.state import NEVER_MS
-from streams.index.history import SaidFactor, factor_record
+from streams.index.history import SaidFactor, factor_record, said_records
 from streams.index.instants import parse_instant
 from streams.index.learning import WHOLE
 from streams.index.panes import DAY_MS, HOUR_MS, day_number, rfc3339
+from streams.index.values import Snapshot, decimal
 from streams.ops.audit.journal_record import decode_journal
 from streams.ops.audit.judge_expected import ExpectedJudge
 from streams.ops.audit.judge_levels import judge_levels
 from streams.ops.audit.reading import Stored
-from streams.ops.audit.report import EXPECTED, Report
+from streams.ops.audit.redis_view import MarketRedis
+from streams.ops.audit.report import EXPECTED, REDIS, Report
 from streams.ops.audit.slots import Blind, Calendar
 from streams.ops.explain.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.publish.journal import VALUES_TOPIC, version_of
+from streams.publish.keys import market_keys
 
 EID = SaidFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
 
@@ -52,16 +58,22 @@ def said(stamp_ms):
     return key, value, stamp_ms
 
 
-def judged(records, *, factor_ms=0, change=None):
+def judged(records, *, factor_ms=0, change=None, factors=None, journaled=None, redis=None):
     """Report of the stage; ``change``: (part of a key, fields) of a stored value."""
     if change is not None:
         records = [changed(each, *change) for each in records]
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
-    factors = judge._factors["PK"]
-    factors.take(*said(factor_ms))
+    for each in [said(factor_ms)] if factors is None else factors:
+        judge._factors["PK"].take(*each)
     for each in journal(records):
-        judge.take_journal(decode_journal(each.value), version_of(each.headers), each)
+        record = decode_journal(each.value)
+        if journaled is not None:
+            journaled(record)
+        judge.take_journal(record, version_of(each.headers), each)
+    if redis is not None:
+        judge.judge_redis(redis)
+        return report
     judge.judge()
     return report
 
@@ -103,6 +115,93 @@ def test_a_changed_field_is_found(records, part, fields, names):
     assert all("ecindex explain" in each.act for each in report.differences)
 
 
+@pytest.mark.parametrize(
+    ("index", "member", "field"),
+    [("orders", "all", "expected"), ("sales", "books", "lower"), ("payments", "cod", "upper")],
+)
+def test_a_changed_expectation_in_an_hour_closing_is_found(records, index, member, field):
+    def wrong(record):
+        for value in record.values if record.kind == "hour" else ():
+            if (value.index, value.member, value.window) == (index, member, "1h"):
+                changed_value = msgspec.structs.replace(value, **{field: 1e9})
+                record.values[record.values.index(value)] = changed_value
+                return
+
+    report = judged(records, journaled=wrong)
+    assert {each.field for each in report.differences} == {field}
+    assert all(" closing 2026-11-2" in each.key for each in report.differences)
+    assert len(report.differences) > 10
+
+
+def test_a_closing_whose_vintage_is_gone_is_said(records):
+    def forget(record):
+        if record.kind == "vintage" and record.vintage == "2026-11-22":
+            record.vintage = "2026-01-01"
+
+    report = judged(records, journaled=forget)
+    assert report.judged[EXPECTED] > 700
+
+
+class Redis:
+    """What Redis holds of a market's last publication."""
+
+    def __init__(self, market):
+        made = market.flow.published["PK"]
+        as_of, stamp = rfc3339(made.as_of_ms), rfc3339(made.as_of_ms + 7_000)
+        self.values = {each.field: each for each in made.values}
+        self.texts = {
+            each.field: decimal(each.value) for each in made.values if each.value is not None
+        }
+        self.texts |= {
+            f"{each.field}@status": each.status for each in made.values if each.status != "ok"
+        }
+        self.held = MarketRedis(
+            "PK", market_keys("PK", "p"), made.fence.edition, made.as_of_ms, made.fence.applied,
+            self.texts, {}, Snapshot("PK", as_of, stamp, 1, "live", []), {},
+        )  # fmt: skip
+
+    def judged(self, records, field=None, text=None, **change):
+        """Report of Redis with one value of the snapshot, or text of the hash, changed."""
+        values, texts = dict(self.values), dict(self.texts)
+        if change:
+            values[field] = msgspec.structs.replace(values[field], **change)
+        if text is not None:
+            texts[field] = text
+        snapshot = msgspec.structs.replace(self.held.snapshot, values=list(values.values()))
+        held = dataclasses.replace(self.held, values=texts, snapshot=snapshot)
+        return judged(records, redis=held)
+
+
+@pytest.fixture(scope="module")
+def redis(market):
+    return Redis(market)
+
+
+def test_what_redis_says_of_expectations_is_judged(records, redis):
+    report = redis.judged(records)
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged[REDIS] > 500
+    assert report.not_judged == []
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "found"),
+    [
+        ("orders:market:all:5m", {"expected": 1.25}, "expected"),
+        ("sales:category:books:1h", {"lower": -1.0}, "lower"),
+        ("demand_index_orders:market:all:1h", {"value": 77.0}, "value"),
+        ("demand_index_orders:market:all:1h", {"text": "77"}, "text"),
+        ("mix_shift:market:all:24h", {"upper": 0.0}, "upper"),
+    ],
+)
+def test_a_changed_expectation_in_redis_is_found(records, redis, field, change, found):
+    report = redis.judged(records, field, **change)
+    assert found in {each.field for each in report.differences}
+    assert {(each.stage, each.key.endswith(field)) for each in report.differences} <= {
+        (REDIS, True), (REDIS, False),
+    }  # fmt: skip
+
+
 def test_a_factor_said_after_a_value_was_written_is_not_in_it(records):
     last_ms = records[-1].timestamp_ms
     assert judged(records, factor_ms=last_ms).equal
@@ -120,6 +219,36 @@ def test_a_worker_may_not_have_heard_a_factor_yet():
     factors.take(b"PK|hour|x|s", b"{}", 0)
     factors.take(b"nonsense", b"{}", 0)
     assert factors.at(100_000) == [EID.as_factor()]
+
+
+def test_what_was_taken_back_and_compacted_away_still_counts_for_what_was_written_then(records):
+    last_ms = records[-1].timestamp_ms
+    topic = [
+        *((0, *each) for each in said_records(EID, 0)),
+        *((last_ms + 10, *each) for each in said_records(EID, last_ms + 10, taken_back=True)),
+    ]
+    compacted = [each for each in topic if each[1] != EID.key]
+    assert len(compacted) == 2, "of the factor's own key compaction leaves nothing"
+    report = judged(records, factors=[(key, value, ms) for ms, key, value in compacted])
+    assert report.equal, "\n".join(report.lines())
+    factors = SaidFactors(METHODOLOGY.markets["PK"])
+    for stamp_ms, key, value in compacted:
+        factors.take(key, value, stamp_ms)
+    assert factors.at(last_ms + 9) == [EID.as_factor()]
+    assert factors.at(last_ms + 10) == []
+    assert factors.lasting == {EID.key}
+
+
+def test_a_worker_hears_a_factor_once():
+    book = HistoryBook(["PK"])
+    for key, value in said_records(EID, 5):
+        book.apply(key, value)
+    assert book.markets["PK"].said() == [EID.as_factor()]
+    assert book.markets["PK"].version == 1
+    for key, value in said_records(EID, 6, taken_back=True):
+        book.apply(key, value)
+    assert book.markets["PK"].said() == []
+    assert book.take_refused() == []
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +269,8 @@ def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms
         judge.take_history(Stored("history", 0, 0, key, value, (), said_ms, 0))
     for each in journal(records):
         record = decode_journal(each.value)
+        if record.kind == "hour":
+            continue  # judged by tests of their own
         if record.kind == "vintage" and change is not None:
             change(record.series)
         judge.take_journal(record, version_of(each.headers), each)
@@ -217,9 +348,7 @@ def test_seeds_said_again_since_may_hide_what_stood_before(learnt):
 
     report = relearnt(learnt, said_ms=later_ms, change=one_more)
     assert report.equal
-    assert {each.reason.split(":")[0] for each in report.not_judged} == {
-        "seeds or factors were said since"
-    }
+    assert {each.reason.split(":")[0] for each in report.not_judged} == {"seeds were said since"}
 
 
 # -- the level index -----------------------------------------------------------------------------
