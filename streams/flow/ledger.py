@@ -281,8 +281,12 @@ class Ledger:
         if slot_id not in self._opened:
             return
         merged = self.merged.get(slot_id)
-        panes = range(slot_id[1], slot_id[1] + length_ms, self._pane_ms)
-        for bit, pane in enumerate(panes):
+        start_ms = slot_id[1]
+        panes: Iterable[int] = range(start_ms, start_ms + length_ms, self._pane_ms)
+        if len(self._open_panes) < length_ms // self._pane_ms:  # so of an import of years
+            panes = [at for at in self._open_panes if start_ms <= at < start_ms + length_ms]
+        for pane in panes:
+            bit = (pane - start_ms) // self._pane_ms
             for sp, open_row in self._open_panes.get(pane, {}).items():
                 if merged is None or not merged.contains(str(sp), bit):
                     yield open_row

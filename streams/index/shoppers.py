@@ -177,7 +177,7 @@ def union(sketches: Iterable[bytes]) -> bytes:
 
 def estimate(sketch: bytes) -> int:
     """How many different shoppers a sketch of ``to_bytes`` holds, to the nearest integer."""
-    return round(ShopperSketch.from_bytes(sketch).estimate())
+    return round(ShopperSketch.from_bytes(sketch).estimate()) if sketch else 0
 
 
 def _coupons_in(sketch: bytes) -> list[int]:
