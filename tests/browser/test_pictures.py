@@ -80,8 +80,11 @@ async def test_pictures_for_the_documentation(request, tmp_path):
     with Command("demo", "--keep", tmp_path, "--json") as demo:
         said = iter(demo.process.stderr)
         url = next(line.split()[1] for line in said if line.startswith("board "))
-        # Nobody may leave the demo's pipe full.
-        reading = asyncio.create_task(asyncio.to_thread(lambda: list(said)))
+        # It would wait for who leaves one of its pipes full.
+        reading = [
+            asyncio.create_task(asyncio.to_thread(list, pipe))
+            for pipe in (said, demo.process.stdout)
+        ]
         shift = await until_a_category_has_shifted(url)
         assert shift["direction"] == 1
         async with playwright_api.async_playwright() as playwright:
@@ -93,6 +96,6 @@ async def test_pictures_for_the_documentation(request, tmp_path):
             await browser.close()
         print(await asyncio.to_thread(shown, tmp_path / "ecindex.toml"))  # noqa: T201 - for README.md
         demo.process.send_signal(signal.SIGINT)
-        told = await reading
+        told, _snapshots = await asyncio.gather(*reading)
         assert demo.process.wait(60) == 0, told
         print("".join(line for line in told if "FOUND" in line))  # noqa: T201
