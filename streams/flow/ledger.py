@@ -97,7 +97,7 @@ class Ledger:
         live = slot.book == LIVE
         if live:
             self._begins(sp.topic, slot.slot)  # of a row that is no longer kept as well
-        if self._is_merged(slot, sp):
+        if self._is_merged(slot, sp, row):
             self.garbage[key] = None
             return
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
@@ -143,7 +143,7 @@ class Ledger:
                     first = (bits & -bits).bit_length() - 1
                     self._begins(name.rpartition("-")[0], start_ms + first * self._pane_ms)
 
-    def _is_merged(self, slot: SlotKey, sp: SourcePartition) -> bool:
+    def _is_merged(self, slot: SlotKey, sp: SourcePartition, row: Row) -> bool:
         if slot.book != LIVE:
             if slot.slot < self.first_day:
                 self.expired_rows += 1
@@ -155,9 +155,16 @@ class Ledger:
         for kind, length_ms in LENGTH_MS.items():
             start_ms = slot.slot - slot.slot % length_ms
             bit = (slot.slot - start_ms) // self._pane_ms
-            if self._is_kept(kind, start_ms) and not self._contains((kind, start_ms), sp, bit):
+            wanted = self._is_wanted(kind, start_ms, row)
+            if wanted and not self._contains((kind, start_ms), sp, bit):
                 return False
         return True
+
+    def _is_wanted(self, kind: str, start_ms: int, row: Row) -> bool:
+        """Whether the slot of this kind that starts then has a use for a row of it."""
+        if kind == QUARTER and not any(row[BOUGHT]):
+            return False  # of payments, and of orders that say nothing of who bought
+        return self._is_kept(kind, start_ms)
 
     def _is_kept(self, kind: str, start_ms: int) -> bool:
         """Whether retention has not dropped the slot of this kind that starts then.
@@ -201,7 +208,7 @@ class Ledger:
     def _fold_pane(self, start_ms: int, sp: str, closed: OpenRow) -> None:
         for kind, length_ms in LENGTH_MS.items():
             slot_start = start_ms - start_ms % length_ms
-            if not self._is_kept(kind, slot_start):
+            if not self._is_wanted(kind, slot_start, closed.row):
                 continue
             merged = self._slot((kind, slot_start))
             bit = (start_ms - slot_start) // self._pane_ms
