@@ -139,8 +139,11 @@ async def assert_shoppers(installed):
         for value in reader.values.values()
         if (value.market, value.index, value.window) == ("BR", "shoppers", "day")
     }
+    # As far as every partition's log reaches: the last weeks have an order in some of them only.
+    ended = max(found)
+    found = {day: value for day, value in found.items() if value.covered == 1}
     people = shoppers_of_days(DATA)
-    assert found.keys() == people.keys()
+    assert found.keys() | {ended} == {day for day in people if day <= ended}
     within = 0
     for day, value in found.items():
         sketch = ShopperSketch()
