@@ -21,7 +21,8 @@ from streams.publish.metric_table import ALL, PROCESS
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 CHOSEN = {"$market": "PK", "$window": "5m", "$__rate_interval": "1m"}
-HISTORY_S = 600
+HISTORY_S = 2_100
+"""Shoppers are counted in windows of an hour and a day: half of the hour must be there."""
 OF_THE_HISTORY = {"EcindexRevisedAfterFinal"}
 """The workers read along while the shops' history comes, stamped by the producer: that does revise."""
 
