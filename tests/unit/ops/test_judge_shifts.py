@@ -70,7 +70,7 @@ def judged(market, told, *, change=None, topic=None, without=False):
     if change is not None:
         change(record)
     judge.shifts.kept = {} if without else {"PK": record}
-    judge.shifts.judge(1, report)
+    judge.shifts.judge(METHODOLOGY.edition, report)
     judge.judge_vintages(hours, ("orders", "payments"), NEVER_MS)
     return report
 
