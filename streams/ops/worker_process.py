@@ -17,7 +17,7 @@ from streams.ops.logs import configure_logs
 from streams.settings import Settings, load_methodology
 from streams.worker import batches, names
 from streams.worker.app import IndexWorker
-from streams.worker.runner import run
+from streams.worker.runner import one_arena, run
 from streams.worker.topic_ids import topic_identities
 
 BROKER_PATIENCE_MS = 60_000
@@ -33,6 +33,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
     ``wait_for_topics_s``: how long topics may be missing before that is an error. A worker that is
     started together with the broker has imported everything by the time the topics are created.
     """
+    one_arena()
     configure_logs(settings.log)
     methodology = load_methodology(settings)
     counts, ids = asyncio.run(_discover(settings, methodology.edition, wait_for_topics_s))
