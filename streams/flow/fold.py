@@ -173,11 +173,11 @@ class SourceFold:
             self._new_ids = 0
         return touched
 
-    def take_touched_live(self, covered_ms: int | None = None) -> dict[SlotKey, Pane | Day]:
+    def take_touched_live(self, covered_ms: int) -> dict[SlotKey, Pane | Day]:
         """Touched since their last partial: panes, and of the days those that have closed.
 
-        With ``covered_ms`` (when the source partition was caught up) only panes that ``as_of`` may
-        reach by a mark of now: the rest can wait, since nobody reads a pane before it is complete.
+        Only panes that ``as_of`` may reach by a mark of now, when the source partition was caught up
+        at ``covered_ms``: the rest can wait, since nobody reads a pane before it is complete.
         """
         touched = self._touched[PARTIAL]
         taken = {key: slot for key, slot in touched.items() if self._is_due(key, slot, covered_ms)}
@@ -188,11 +188,9 @@ class SourceFold:
             slot.flags &= ~PARTIAL
         return taken
 
-    def _is_due(self, key: SlotKey, slot: Pane | Day, covered_ms: int | None) -> bool:
+    def _is_due(self, key: SlotKey, slot: Pane | Day, covered_ms: int) -> bool:
         if not isinstance(slot, Pane):
             return not self.is_open(key)
-        if covered_ms is None:
-            return True
         # From here on an event of the pane is late, which says that as_of can have passed it.
         return slot.late_from_ms <= max(covered_ms, self.markets[key.market].watermark_ms)
 

@@ -28,11 +28,10 @@ from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_budget import market_shares
 from streams.index.values import Fence, Value
 
-JOURNAL_IDLE_MS = 5_000
-"""When ``as_of`` stands still (an import ended), changes are journaled after this long."""
-DAYS_IDLE_MS = 5_000
-"""Days go out with the next step of ``as_of``, and after this long without one. Their rows come each
-second: a publication for them alone cost as much as all folding at 1,000 events a second."""
+IDLE_MS = 5_000
+"""What waits for the next step of ``as_of`` goes out after this long without one (an import ended):
+days to readers, changes to the journal. Rows of days come each second, and a publication for them
+alone cost as much as all folding at 1,000 events a second."""
 
 
 class MarketCompile:
@@ -166,7 +165,7 @@ class MarketCompile:
     def _days_due(self, now_ms: int) -> bool:
         if not (self.ledger.changed_days or self.days.due):
             return False
-        return not 0 <= now_ms - self._published_at_ms < DAYS_IDLE_MS  # or the clock was set back
+        return _waited(self._published_at_ms, now_ms)
 
     def _learn(self, *, told: bool) -> list[Learnt]:
         """Vintages that this step's final hours make possible; a market of old data needs none."""
@@ -223,7 +222,7 @@ class MarketCompile:
         if not self._journal_pending:
             return False
         minute_ms = self.at.newest_ms // MINUTE_MS * MINUTE_MS
-        return minute_ms > self.at.journaled_ms or now_ms - self._journaled_at_ms >= JOURNAL_IDLE_MS
+        return minute_ms > self.at.journaled_ms or _waited(self._journaled_at_ms, now_ms)
 
     def _take_journal(self, now_ms: int) -> list[Value] | None:
         if not self._journal_due(now_ms):
@@ -232,3 +231,8 @@ class MarketCompile:
         self._journaled_at_ms = now_ms
         values, self._journal_pending = list(self._journal_pending.values()), {}
         return values
+
+
+def _waited(since_ms: int, now_ms: int) -> bool:
+    """Whether the patience is over; so it is when the clock was set back."""
+    return not 0 <= now_ms - since_ms < IDLE_MS

@@ -122,10 +122,6 @@ class SourceLevel:
         covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
         return self._send_slots(self.fold.take_touched_live(covered_ms))
 
-    def all_partials(self) -> list[Send]:
-        """Every row touched and not sent since, of panes and days."""
-        return self._send_slots(self.fold.take_touched_live() | self.fold.take_touched_days())
-
     def day_partials(self) -> list[Send]:
         """Rows of the days touched since the last call."""
         return self._send_slots(self.fold.take_touched_days())

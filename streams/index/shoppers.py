@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,24 +81,12 @@ def coupon_of(shopper_id: str) -> int:
 
 
 class ShopperSketch:
-    """Different shoppers of one market and slot, by the hashes of their ids."""
+    """Different shoppers of one market and slot, by what is kept of their ids."""
 
     __slots__ = ("registers",)
 
-    def __init__(self, registers: Registers | None = None) -> None:
-        self.registers: Registers = (
-            np.zeros(REGISTERS, dtype=np.uint8) if registers is None else registers
-        )
-
-    def add(self, hashes: array[int] | Sequence[int] | NDArray[np.uint64]) -> None:
-        """Add shoppers by their hashes (an ``array('Q')`` is fastest)."""
-        found = np.asarray(hashes, dtype=np.uint64)
-        index = (found >> np.uint64(_RANK_BITS)).astype(np.int64)
-        np.maximum.at(self.registers, index, _ranks(found))
-
-    def merge(self, other: ShopperSketch) -> None:
-        """Add everybody who is in the other sketch."""
-        np.maximum(self.registers, other.registers, out=self.registers)
+    def __init__(self) -> None:
+        self.registers: Registers = np.zeros(REGISTERS, dtype=np.uint8)
 
     def estimate(self) -> float:
         """How many different shoppers; 0 of an empty sketch."""
@@ -215,14 +203,6 @@ def _unpacked(body: Registers) -> Registers:
     found[:, 2] = (b & 15) << 2 | c >> 6
     found[:, 3] = c & 63
     return found.reshape(-1)
-
-
-def _ranks(hashes: NDArray[np.uint64]) -> Registers:
-    """1 + leading zeros of the bits after the register's; ``_RANK_MAX`` where all are zero."""
-    rest = hashes & np.uint64((1 << _RANK_BITS) - 1)
-    # 52 bits fit a double exactly, so its exponent is the position of the highest bit.
-    exponent = np.frexp(rest.astype(np.float64))[1]
-    return (_RANK_MAX - exponent).astype(np.uint8)
 
 
 def _sigma(x: float) -> float:

@@ -16,9 +16,9 @@ from streams.index.methodology import Methodology
 from streams.ops.board_stream import markets_shown
 from streams.ops.demo_plan import SEED_WEEKS, DemoOptions, Plan, make_plan
 from streams.ops.demo_story import Story
-from streams.ops.demo_view import Screen
+from streams.ops.demo_view import Screen, shows_demand
 from streams.ops.errors import OperationError
-from streams.ops.market_views import MarketView, State, connect, read_markets, read_shifts
+from streams.ops.market_views import MarketView, connect, read_markets, read_shifts
 from streams.ops.seeding import seed_simulated
 from streams.ops.show_command import redis_prefix
 from streams.ops.simulate_history import SimulatedSeed
@@ -125,15 +125,15 @@ class DemoShow:
     async def _await_live(
         self, client: Redis, markets: Sequence[str], stopped: asyncio.Event
     ) -> None:
-        """Return when all of the markets are live."""
+        """Return when all of the markets show orders and payments of now."""
         deadline_ms = clock.monotonic_ms() + LIVE_DEADLINE_MS
         first = True
         while not stopped.is_set():
             views = await self._read(client, markets)
-            if first and any(view.state is State.LIVE for view in views):
+            if first and any(shows_demand(view) for view in views):
                 self._say("the first live values are in Redis")
                 first = False
-            if all(view.state is State.LIVE for view in views):
+            if all(shows_demand(view) for view in views):
                 self._say("live values in Redis")
                 return
             if clock.monotonic_ms() > deadline_ms:

@@ -104,6 +104,19 @@ class Screen:
         )
 
 
+def shows_demand(view: MarketView) -> bool:
+    """Whether a market is live with both of its topics.
+
+    Its first snapshot may have payments alone, where their partitions were read first; a demo that
+    called this live began with a screen of dashes.
+    """
+    if view.state is not State.LIVE or view.snapshot is None:
+        return False
+    values = {value.field: value.value for value in view.snapshot.values}
+    shown = (values.get(f"{index}:market:all:1m") for index in ("orders", "payments"))
+    return all(value is not None for value in shown)
+
+
 def _number(value: Value | None, minutes: int = 1) -> str:
     if value is None or value.value is None:
         return "-" if value is None else value.status

@@ -45,20 +45,6 @@ class Topics(NamedTuple):
     journal: str = JOURNAL_TOPIC
 
 
-DEFAULT_TOPICS = Topics()
-
-
-def publication_records(
-    publication: Publication, writer: str, topics: Topics = DEFAULT_TOPICS
-) -> list[Record]:
-    """Every record of a publication in the order to send them, the fence record last."""
-    return [
-        *journal_records(publication, topics.journal),
-        *value_records(publication, topics.values),
-        fence_record(publication, writer, topics.values),
-    ]
-
-
 def value_records(publication: Publication, topic: str = VALUES_TOPIC) -> list[Record]:
     """A record a changed window value and a changed day value."""
     headers = version_headers(publication.fence)

@@ -17,6 +17,7 @@ from support.bases import based
 from support.events import T0
 from support.flow_harness import Flow, order, payment
 from support.publications import publication, status, value
+from support.records import publication_records
 from support.shopfloor import shift_record
 
 from streams.board.shifts import active
@@ -26,7 +27,6 @@ from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.publish.journal import (
     fence_record,
     journal_records,
-    publication_records,
 )
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 from support.installation import Installation
 from support.olist_days import expected_days, expected_levels, shoppers_of_days
+from support.sketches import sketch_of
 from support.toys import read_all
 
 from streams.index.instants import parse_instant
 from streams.index.panes import LocalDays, day_name
-from streams.index.shoppers import STANDARD_ERROR, ShopperSketch, estimate, shopper_hash
+from streams.index.shoppers import STANDARD_ERROR, estimate, shopper_hash
 from streams.index.values import Value
 from streams.publish.values_reader import ValuesReader
 
@@ -146,8 +147,7 @@ async def assert_shoppers(installed):
     assert found.keys() | {ended} == {day for day in people if day <= ended}
     within = 0
     for day, value in found.items():
-        sketch = ShopperSketch()
-        sketch.add([shopper_hash(each) for each in people[day]])
+        sketch = sketch_of([shopper_hash(each) for each in people[day]])
         assert value.value == estimate(sketch.to_bytes()), day
         assert abs(value.value - len(people[day])) <= max(1, 4 * STANDARD_ERROR * value.value), day
         within += value.lower <= len(people[day]) <= value.upper

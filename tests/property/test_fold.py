@@ -10,7 +10,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.rows import add_order, add_order_to_day, add_payment
 from streams.flow.source import SourceLevel
-from streams.flow.state import CHECKPOINT, DAY, LIVE, MarketState
+from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE, MarketState
 from streams.flow.wire import decode_mark, decode_partial, parse_key
 from streams.index.events import decode_orders, decode_payments
 from streams.index.partials import from_wire
@@ -101,7 +101,7 @@ def test_any_chunking_equals_the_reference(payments, data):
             late |= {aside.offset: aside for aside in folded.late}
             dead |= {aside.offset: aside.reason for aside in folded.dead}
         if data.draw(st.booleans()):
-            fold.take_touched_live()
+            fold.take_touched_live(FOREVER_MS)
         check_against(fold, reference)
     assert set(late) == reference.with_outcome("too_late", len(log))
     assert dead == reference.reasons
@@ -174,7 +174,7 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
                 held = reference.watermarks_at(mark.through)
                 assert all(held[code] == value for code, value in mark.watermarks.items())
         elif step == "c":
-            take(level.all_partials())
+            take([*level.partials(FOREVER_MS), *level.day_partials()])
             if level.chain.due:
                 flush = level.flush()
                 table[flush.key] = flush.value
@@ -183,7 +183,7 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
         elif step == "x":
             nonce += 1
             level = owner(nonce)
-    take(level.all_partials())
+    take([*level.partials(FOREVER_MS), *level.day_partials()])
     for slot in reference.slots():
         expected = without_zeros(reference.row(*slot, len(log)))
         if expected:

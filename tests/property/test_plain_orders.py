@@ -16,9 +16,10 @@ from streams.flow.fold import SourceFold
 from streams.flow.fold_orders import fold_orders
 from streams.flow.plain import OrderFold
 from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
-from streams.index.shoppers import ShopperSketch, shopper_hash
+from streams.index.shoppers import shopper_hash
 from tests.support.events import source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY
+from tests.support.sketches import sketch_of
 
 pytestmark = pytest.mark.skipif(not plain.COMPILED, reason="no compiler at installation")
 
@@ -294,8 +295,7 @@ def test_the_shoppers_of_a_busy_pane_are_met_alike():
     values, stamps = [value for value, _ in log], [stamp for _, stamp in log]
     compiled.fold(Chunk(SP, 0, len(log) - 1, [None] * len(log), values, stamps))
     (pane,) = compiled.markets["PK"].panes.values()
-    everybody = ShopperSketch()
-    everybody.add([shopper_hash(f"s{n}") for n in range(7_000)])
+    everybody = sketch_of([shopper_hash(f"s{n}") for n in range(7_000)])
     assert len(pane.coupons) < COUPONS_MAX
     assert pane.shoppers() == everybody.to_bytes()
 

@@ -90,9 +90,9 @@ def named(layout: Layout, book: str, row: Row, sketch: bytes = b"") -> Counter:
 
 
 def registers_in(sketch: bytes) -> tuple[tuple[int, int], ...]:
-    registers = ShopperSketch.from_bytes(sketch).registers
-    assert ShopperSketch(registers).to_bytes() == sketch  # canonical, as it was stored
-    return tuple((int(at), int(registers[at])) for at in registers.nonzero()[0])
+    held = ShopperSketch.from_bytes(sketch)
+    assert held.to_bytes() == sketch  # canonical, as it was stored
+    return tuple((int(at), int(held.registers[at])) for at in held.registers.nonzero()[0])
 
 
 def without_zeros(counts: Counter) -> Counter:

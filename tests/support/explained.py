@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from support.flow_harness import METHODOLOGY, Flow, order, payment
+from support.records import publication_records
 from support.usual import season
 
 from streams.flow.chunk import SourcePartition
@@ -19,7 +20,7 @@ from streams.ops.audit.published import ValuesLog
 from streams.ops.audit.reading import Stored
 from streams.ops.audit.report import Report
 from streams.ops.audit.sums import Sums, add_sums
-from streams.publish.journal import JOURNAL_TOPIC, VALUES_TOPIC, publication_records
+from streams.publish.journal import JOURNAL_TOPIC, VALUES_TOPIC
 
 HOURS = LocalHours("Asia/Karachi")
 TODAY = day_number("2026-11-24")

@@ -8,6 +8,7 @@ from streams.flow import chain as module
 from streams.flow.chain import Chain, Identity, RecoveryError, source_of
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.state import FOREVER_MS
 from streams.index.panes import DAY_MS
 from tests.support.events import PANE, T0
 from tests.support.flow_harness import METHODOLOGY, order
@@ -34,7 +35,8 @@ class Owner:
         self.chain.fold.fold(Chunk(SP, first, last, [None] * len(values), values, arrivals))
 
     def flush(self, *, deletes: bool = True) -> module.Flush:
-        self.chain.fold.take_touched_live()  # rows are sent, and acknowledged by the next flush
+        # Rows are sent, and acknowledged by the next flush.
+        self.chain.fold.take_touched_live(FOREVER_MS)
         self.chain.fold.take_touched_days()
         flush = self.chain.flush()
         self.table[flush.key] = flush.value

@@ -7,7 +7,7 @@ import pytest
 from streams.flow import state as state_module
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
-from streams.flow.state import DAY, LIVE, SlotKey
+from streams.flow.state import DAY, FOREVER_MS, LIVE, SlotKey
 from streams.index.events import SUM_MAX
 from streams.index.panes import DAY_MS
 from tests.support.flow_harness import METHODOLOGY, order, payment
@@ -58,7 +58,7 @@ def test_orders_of_a_pane_are_booked_even_when_the_next_arrival_closes_their_day
     fold, folded = fold_all(events, [T0, T0, T0 + 1, T0 + 60 * DAY_MS])
     assert folded.dead == []
     day = fold.markets["PK"].local_days.day_of(T0)
-    rows = {key: slot.row for key, slot in fold.take_touched_live().items()}
+    rows = {key: slot.row for key, slot in fold.take_touched_live(FOREVER_MS).items()}
     assert rows[SlotKey("PK", DAY, day)][:3] == [2, 2, 200]
     assert rows[SlotKey("PK", LIVE, T0)][0] == 2
 

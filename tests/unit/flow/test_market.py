@@ -1,6 +1,8 @@
 """Level 2 of one market: as_of, closings, revisions, what a new owner may rely on."""
 
-from streams.flow.market import DAYS_IDLE_MS
+import pytest
+
+from streams.flow.market import IDLE_MS
 from streams.index.panes import DAY_MS, HOUR_MS
 from tests.support.events import T0
 from tests.support.flow_harness import Flow, order, payment
@@ -283,14 +285,14 @@ def test_days_go_out_with_the_next_as_of_or_once_it_stands_still():
 
     cancel("c")  # of an older day: no pane of the live book changes
     assert len(flow.history) == before
-    flow.now_ms += DAYS_IDLE_MS
+    flow.now_ms += IDLE_MS
     flow.run(caught_up=False)
     (late,) = flow.history[before:]
     assert late.days
 
     cancel("d")
     assert len(flow.history) == before + 1
-    flow.now_ms -= 2 * DAYS_IDLE_MS  # a clock that is set back holds nothing up
+    flow.now_ms -= 2 * IDLE_MS  # a clock that is set back holds nothing up
     flow.run(caught_up=False)
     assert len(flow.history) == before + 2
 
@@ -299,3 +301,20 @@ def test_days_go_out_with_the_next_as_of_or_once_it_stands_still():
     flow.run(caught_up=False)
     assert flow.history[-1].as_of_ms > late.as_of_ms
     assert flow.history[-1].days
+
+
+@pytest.mark.parametrize("moved_ms", [IDLE_MS, -2 * IDLE_MS])
+def test_changes_within_a_minute_are_journaled_once_as_of_stands_still(moved_ms):
+    """A clock that is set back holds nothing up either."""
+    flow = Flow(partitions=1)
+    for number, at_ms in enumerate((T0, T0 + 60_000, T0 + 66_000, T0 + 70_500)):
+        everywhere(flow, at_ms, f"at{number}")
+        flow.run(caught_up=False)
+    assert flow.history[-1].journal_changed is None
+    before = len(flow.history)
+    flow.run(caught_up=False)
+    assert len(flow.history) == before
+    flow.now_ms += moved_ms
+    flow.run(caught_up=False)
+    (late,) = flow.history[before:]
+    assert "orders:market:all:5m" in {value.field for value in late.journal_changed}

@@ -11,9 +11,10 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.merged import MINUTE, QUARTER
 from streams.flow.wire import partition_of
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays, day_name
-from streams.index.shoppers import STANDARD_ERROR, ShopperSketch, estimate, shopper_hash
+from streams.index.shoppers import STANDARD_ERROR, estimate, shopper_hash
 from tests.support.events import tuned
 from tests.support.flow_harness import Flow, order, payment
+from tests.support.sketches import sketch_of
 
 T0 = 1_790_000_000_000 // DAY_MS * DAY_MS
 KARACHI = LocalDays("Asia/Karachi")
@@ -52,8 +53,7 @@ class Shop:
         """(shoppers, orders that name one, new, known) by the ids themselves."""
         own = [each for each in self.sold if start_ms <= each[0] < end_ms]
         ids = [who for _, who, _ in own if who is not None]
-        sketch = ShopperSketch()
-        sketch.add([shopper_hash(who) for who in ids])
+        sketch = sketch_of([shopper_hash(who) for who in ids])
         known = [new for _, _, new in own if new is not None]
         return estimate(sketch.to_bytes()), len(ids), sum(known), len(known)
 
@@ -145,8 +145,7 @@ def test_the_sketches_kept_are_those_of_a_batch_and_few(shop):
     ledger = shop.market.ledger
     for start_ms in range(T0 + 5 * HOUR_MS, T0 + 30 * HOUR_MS, QUARTER_MS):
         bought = bought_in(ledger, start_ms, start_ms + QUARTER_MS)
-        sketch = ShopperSketch()
-        sketch.add(
+        sketch = sketch_of(
             [
                 shopper_hash(who)
                 for at_ms, who, _ in shop.sold

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.sketches import sketch_of
 
 from streams.index.shoppers import (
     NOBODY,
@@ -23,12 +24,6 @@ IDS = st.lists(st.text(max_size=6).map("s{}".format), max_size=150)
 HASHES = st.lists(st.integers(0, 2**64 - 1), max_size=300)
 
 
-def sketch_of(hashes):
-    sketch = ShopperSketch()
-    sketch.add(hashes)
-    return sketch
-
-
 def drawn(rng, count):
     return rng.integers(0, 2**64, count, dtype=np.uint64)
 
@@ -43,7 +38,7 @@ def test_order_grouping_and_repetition_do_not_matter(parts, seed):
     seed.shuffle(shuffled)
     for part in shuffled:
         seed.shuffle(part)
-        merged.merge(sketch_of(part))
+        merged.take(sketch_of(part).to_bytes())
     assert merged.to_bytes() == at_once.to_bytes()
     assert merged.estimate() == at_once.estimate()
 

@@ -6,17 +6,18 @@ import json
 
 import pytest
 from support.publications import AS_OF_MS, market_values, publication, value
+from support.records import publication_records
 
 from streams.flow.publication import Closing, Revision
 from streams.index.values import Fence
 from streams.publish import journal
 from streams.publish.journal import (
-    Topics,
+    JOURNAL_TOPIC,
+    VALUES_TOPIC,
     decode_value,
     encode_value,
     fence_record,
     journal_records,
-    publication_records,
     retired_fence,
     value_records,
     version_of,
@@ -93,11 +94,11 @@ def test_the_fence_record_tells_the_version_and_what_level_2_keeps_there():
 
 def test_the_fence_record_is_sent_last():
     """Once it is acknowledged, so is everything before it in the market's partition."""
-    records = publication_records(publication(journal_changed=[value()]), "w1", Topics("v", "j"))
+    records = publication_records(publication(journal_changed=[value()]), "w1")
     assert [(record.topic, record.key) for record in records] == [
-        ("j", b"PK"),
-        ("v", b"PK|orders|category|books|1m"),
-        ("v", b"PK|fence|w1"),
+        (JOURNAL_TOPIC, b"PK"),
+        (VALUES_TOPIC, b"PK|orders|category|books|1m"),
+        (VALUES_TOPIC, b"PK|fence|w1"),
     ]
 
 
