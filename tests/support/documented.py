@@ -1,0 +1,64 @@
+"""The commands that README and docs/ name, as lines that can be run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from streams.clock import now_ms
+from streams.index.panes import HOUR_MS, rfc3339
+
+ROOT = Path(__file__).parents[2]
+NEEDS_ARGUMENTS = ("expect", "seed", "explain", "export", "import")
+"""Named alone, they are asked for their help."""
+_BLOCK = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`((?:uv run )?ecindex [a-z][^`]*)`")
+
+
+def blocks(page):
+    """Lines of every shell block of a page that names a command of ours."""
+    for found in _BLOCK.findall(page.read_text()):
+        lines = [line.split("   #")[0].split(" # ")[0].strip() for line in found.splitlines()]
+        if any(re.search(r"(^|&& |run )(ecindex|redis-cli) ", line) for line in lines):
+            yield [line for line in lines if line]
+
+
+def spans(page):
+    """Every command named within the text of a page."""
+    text = _BLOCK.sub("", page.read_text())
+    return sorted(
+        {" ".join(found.removeprefix("uv run ").split()) for found in _SPAN.findall(text)}
+    )
+
+
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if list(blocks(page)) or spans(page)
+]
+
+
+def filled_in(command, work):
+    """The command with something real for each placeholder."""
+    at_ms = now_ms() // HOUR_MS * HOUR_MS
+    places = {
+        "MARKET": "PK",
+        "MEMBER": "all",
+        "INDEX": "orders",
+        "WINDOW": "1m",
+        "FROM": rfc3339(at_ms),
+        "TO": rfc3339(at_ms + HOUR_MS),
+        "FACTOR": "1.5",
+        "TOPIC": "orders",
+        "PARTITION": "0",
+        "REASON": "schema",
+        "FILE": str(work / "seed.csv"),
+        "DIR": str(work / "DIR"),
+        "...": rfc3339(at_ms),
+        "redis://127.0.0.1:6379/0": "",
+    }
+    words = [places.get(word, word) for word in command.split()]
+    line = " ".join(word for word in words if word not in ("", "--redis"))
+    if words[-1] in NEEDS_ARGUMENTS:
+        return f"{line} --help"
+    return f"{line} --for 2s" if words[1] == "simulate" else line

@@ -1,0 +1,71 @@
+"""Every ``ecindex`` command in README and docs/ is one that the command line understands.
+
+tests/integration/test_documented_commands.py runs them, which takes minutes and is not done each time:
+an option renamed in one place only was found days later.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import typer
+from support.documented import PAGES, blocks, filled_in, spans
+
+from streams.cli import app
+
+
+def lines_of(page, work):
+    """Command lines of the blocks and the text of a page, from ``ecindex`` on."""
+    for line in (line for lines in blocks(page) for line in lines):
+        for part in re.split(r"&&|\||;", line):
+            found = re.search(r"(?:^|\s)(ecindex\s.*)", part)
+            if found is not None:
+                yield found[1]
+    for command in spans(page):
+        yield filled_in(command, work)
+
+
+UsageError = typer.BadParameter.__base__
+"""Typer brings its own Click and does not name this class."""
+
+
+def parse(line):
+    """Take a line as the command line would, but for carrying it out. Raises UsageError."""
+    _program, *words = shlex.split(line, comments=True)
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        name = words.pop(0) if words else "--help"
+        if name == "--help":
+            return
+        if name not in command.commands:
+            raise UsageError(f"{command.name} has no command {name}")
+        command = command.commands[name]
+    if "--help" not in words:
+        command.make_context(command.name, words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_of_a_page_is_understood(page, tmp_path):
+    (tmp_path / "DIR").mkdir()
+    (tmp_path / "seed.csv").touch()
+    for line in lines_of(page, tmp_path):
+        try:
+            parse(line)
+        except UsageError as error:
+            pytest.fail(f"{page.name}: {line}: {error.format_message()}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ecindex simulate --seed-history --for 2s",
+        "ecindex export days|values --csv x.csv",
+        "ecindex show --wach",
+        "ecindex bench board --events many",
+    ],
+)
+def test_a_command_that_is_none_is_found(line):
+    with pytest.raises(UsageError):
+        parse(line)
