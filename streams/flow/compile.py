@@ -23,6 +23,7 @@ from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, enco
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
 from streams.flow.standing import FenceRecord
+from streams.flow.state import NEVER_MS
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
     EXPIRED,
@@ -42,6 +43,8 @@ VINTAGE_KIND = "e"
 SHIFTS_KIND = "w"
 SHOWN_KIND = "s"
 BUYERS_KIND = "b"
+LIVE_WITHIN_MS = 15_000
+"""A source partition that keeps up is read to its end within this; marks come each second."""
 _encode_fence = msgspec.msgpack.Encoder().encode
 _decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
@@ -282,6 +285,11 @@ class PartitionCompile:
     def behind(self) -> bool:
         """Whether the next step has something to do even if no record comes before it."""
         return any(market.shifts.behind for market in self.markets.values())
+
+    def catching_up(self, now_ms: int) -> bool:
+        """Whether a source partition was last read to its end longer ago than live ones ever are."""
+        late_ms = now_ms - LIVE_WITHIN_MS
+        return any((mark.caught_up_at or NEVER_MS) < late_ms for mark in self.marks.values())
 
     def step(self, now_ms: int) -> list[Publication]:
         """Publications that are due: ``as_of`` moved on, or a value changed at its ``as_of``.

@@ -3,7 +3,7 @@
 import pytest
 
 from streams.flow.chain import RecoveryError
-from streams.flow.compile import PartitionCompile
+from streams.flow.compile import LIVE_WITHIN_MS, PartitionCompile
 from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
 from streams.index.partials import PAYMENTS
@@ -177,3 +177,21 @@ def test_a_row_of_an_hour_that_is_not_kept_any_more_is_skipped_and_counted():
     log.append(again[1], flow.now_ms, key=again[0])
     flow.apply(partition)
     assert compiled.skipped == {"foreign": 0, "expired": expired + 1}
+
+
+@pytest.mark.parametrize(
+    ("read_to_its_end", "expected"),
+    [
+        ([], False),
+        ([T0 - LIVE_WITHIN_MS], False),
+        ([T0 - LIVE_WITHIN_MS - 1], True),
+        ([T0, None], True),
+        ([T0, T0 - LIVE_WITHIN_MS - 1], True),
+    ],
+)
+def test_it_is_catching_up_while_any_source_partition_is(read_to_its_end, expected):
+    flow = Flow(partitions=2)
+    compiled = own(flow)
+    for sp, at_ms in zip(flow.sps[ORDERS], read_to_its_end, strict=False):
+        compiled.marks[sp] = MarkRecord(flow.methodology.edition, 1, {"PK": T0}, at_ms, T0)
+    assert compiled.catching_up(T0) is expected

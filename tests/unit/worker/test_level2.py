@@ -1,12 +1,18 @@
-"""Level 2's runner: what it takes from the log, and what it tells of records that count nowhere."""
+"""Level 2's runner: what it takes from the log, which records it counts as skipped, its pace."""
 
 from __future__ import annotations
+
+import asyncio
+
+import pytest
 
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.state import LIVE, SlotKey
-from streams.flow.wire import encode_partial, partial_key, partition_of
+from streams.flow.wire import MarkRecord, encode_partial, partial_key, partition_of
 from streams.publish.metrics import Metrics
+from streams.settings import Settings
+from streams.worker import level2
 from streams.worker.intake import Intake
 from streams.worker.level2 import Level2Parts, MarketsRunner
 from tests.support.events import T0, tuned
@@ -52,3 +58,79 @@ def test_skipped_records_are_counted_once_by_reason_and_their_offsets_passed():
     take(2, methodology.edition, methodology.edition + 1)
     assert (told("foreign"), told("expired")) == (2, 0)
     assert intake.position(sp) == 4
+
+
+class Stepped:
+    """Counts what a runner asks of its compile; each step has something to publish."""
+
+    def __init__(self, compiled: PartitionCompile) -> None:
+        self.markets = compiled.markets
+        self.behind = False
+        self.catching_up = compiled.catching_up
+        self.steps = 0
+        self.stepped = asyncio.Event()
+
+    def replayed(self) -> None: ...
+
+    def step(self, _now_ms: int) -> list[object]:
+        self.steps += 1
+        self.stepped.set()
+        return [object()]
+
+
+class Ready:
+    ready = True
+
+
+@pytest.fixture
+def paced(monkeypatch):
+    """A runner that has read its log and always has something to publish, and what it steps."""
+    monkeypatch.setattr(level2, "CATCHING_UP_EVERY_MS", 60_000)
+    monkeypatch.setattr(level2, "REPLAYED_LOOK_S", 0)
+    monkeypatch.setattr(level2, "STEP_IDLE_S", 0)
+    methodology = tuned()
+    sp = SourcePartition(PARTIALS, partition_of("PK", 3))
+    intake = Intake([PARTIALS], monotonic=lambda: 0)
+    intake.bind(Reader())
+    intake.open(sp, 0)
+    intake.on_response(sp, 0, T0)
+    settings = Settings(intervals={"publish_min_interval_ms": 10})
+    parts = Level2Parts(settings, None, intake, None, None, lambda: T0, Ready(), lambda: True)
+    compiled = PartitionCompile(
+        sp.partition, 3, methodology, {"orders": [INPUT], "payments": []}, "one"
+    )
+    stepped = Stepped(compiled)
+    runner = MarketsRunner(parts, sp, stepped, "table")
+
+    async def published(_publication):
+        """Nothing is sent: the pace is what is looked at."""
+
+    monkeypatch.setattr(runner, "_publish", published)
+
+    def read_to_its_end(at_ms: int | None) -> None:
+        compiled.marks[INPUT] = MarkRecord(methodology.edition, 1, {"PK": T0}, at_ms, T0)
+
+    return runner, stepped, read_to_its_end
+
+
+async def steps_reach(stepped: Stepped, count: int) -> None:
+    while stepped.steps < count:
+        stepped.stepped.clear()
+        await stepped.stepped.wait()
+
+
+async def test_publications_wait_while_old_records_are_read_and_no_longer(paced):
+    runner, stepped, read_to_its_end = paced
+    read_to_its_end(T0 - 60_000)
+    publishing = asyncio.create_task(runner._publishing())
+    await steps_reach(stepped, 1)
+    for _ in range(20):  # many times the usual interval
+        await asyncio.sleep(0.01)
+    assert stepped.steps == 1
+    read_to_its_end(T0 - 1_000)
+    await steps_reach(stepped, 4)
+    read_to_its_end(None)
+    stepped.behind = True  # a detector that has minutes to read waits for nobody
+    seen = stepped.steps
+    await steps_reach(stepped, seen + 3)
+    publishing.cancel()
