@@ -14,7 +14,7 @@ from tests.model.switches import BY_NAME
 
 SCRIPTS = (test_sequences, test_v)
 """Their scripts name the rules that they need: importing them fills ``stage.SCRIPTED``."""
-SEEDS, BLOCK = 1_000, 100
+SEEDS, BLOCK = 500, 100
 SHRINK_BUDGET = 600
 """Runs spent on making a failing schedule short: about half a minute."""
 
