@@ -26,9 +26,9 @@ from streams.ops.simulate_profile import Profile
 from streams.ops.simulate_run import Span, simulate
 from streams.ops.up import LocalIndex, race
 
-BACKFILL_MS = 180_000
+BACKFILL_MS = 160_000
 """Events sent first: the 1m window is covered at once, the 5m window by more than half, which is
-enough to be shown; each further minute of them is half a second until the first value."""
+enough to be shown; each further minute of them is a second until the first value."""
 OPEN_MS = 600_000
 """The shops were open before, so cash on delivery comes in from the first minute on."""
 LIVE_DEADLINE_MS = 180_000
@@ -103,7 +103,7 @@ class DemoShow:
         self._say(f"{SEED_WEEKS} weeks of hours are in the log, for {len(seeded)} markets")
 
     async def _open_to_workers(self, seeding: asyncio.Task[None]) -> None:
-        self._say(f"{BACKFILL_MS / 60_000:g} minutes of events are in the log")
+        self._say(f"{BACKFILL_MS / 1_000:g} s of events are in the log")
         await seeding
         await self._index.create_topics()
         self._say("all topics are there")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streams import clock
 from streams.ops.errors import OperationError
@@ -222,6 +222,20 @@ async def check_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) -> l
     """How topics differ from what is wanted; empty when all is well. Raises TopicsError."""
     async with _admin(kafka) as admin:
         return await _differences(admin, kafka, list(wanted))
+
+
+async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> bool:
+    """Whether the broker has a coordinator for ``group`` already. Raises TopicsError.
+
+    A new broker makes its topic of groups' offsets when it is first asked, and refuses until it is
+    there: half a second that a first worker need not wait if somebody asked before.
+    """
+    async with _admin(kafka) as admin:
+        try:
+            await admin.find_coordinator(group)
+        except GroupCoordinatorNotAvailableError:
+            return False
+        return True
 
 
 @asynccontextmanager

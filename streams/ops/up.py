@@ -229,12 +229,16 @@ class LocalIndex:
         from streams.ops import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
+        group = settings.group(load_methodology(settings).edition)
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
         if only_inputs:
             topics_of = settings.topics
             inputs = (topics_of.orders, topics_of.payments, topics_of.history)
             wanted = [topic for topic in wanted if topic.name in inputs]
-        report = await topics.create_topics(settings.kafka, wanted, replication_factor=1)
+        report, _ = await asyncio.gather(
+            topics.create_topics(settings.kafka, wanted, replication_factor=1),
+            topics.ask_for_coordinator(settings.kafka, group),
+        )
         for difference in report.differences:
             self._tell(f"warning: {difference}")
 

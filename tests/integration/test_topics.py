@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -9,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from streams.ops.topics import (
     Changelog,
     TopicsError,
+    ask_for_coordinator,
     check_topics,
     create_topics,
     wanted_topics,
@@ -128,3 +131,16 @@ async def test_a_broker_that_is_not_there_is_named(unique):
     settings = load_settings(overrides={"kafka.bootstrap_servers": "127.0.0.1:1"})
     with pytest.raises(TopicsError, match=r"127\.0\.0\.1:1"):
         await check_topics(settings.kafka, wanted_topics(settings))
+
+
+async def test_a_broker_that_was_asked_has_a_coordinator_when_a_worker_comes(settings):
+    async with asyncio.timeout(30):
+        while not await ask_for_coordinator(settings.kafka, "some-group"):
+            pass
+    assert await ask_for_coordinator(settings.kafka, "another-group")
+
+
+async def test_a_broker_that_is_not_there_has_none(settings):
+    away = settings.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:1"})
+    with pytest.raises(TopicsError, match=r"kafka\.bootstrap_servers"):
+        await ask_for_coordinator(away, "some-group")
