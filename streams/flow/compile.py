@@ -284,7 +284,7 @@ class PartitionCompile:
     @property
     def behind(self) -> bool:
         """Whether the next step has something to do even if no record comes before it."""
-        return any(market.shifts.behind for market in self.markets.values())
+        return any(market.behind for market in self.markets.values())
 
     def catching_up(self, now_ms: int) -> bool:
         """Whether a source partition was last read to its end longer ago than live ones ever are."""

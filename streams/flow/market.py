@@ -96,6 +96,11 @@ class MarketCompile:
 
     # -- stepping --------------------------------------------------------------------------------
 
+    @property
+    def behind(self) -> bool:
+        """Whether the next step has something to do even if no record comes before it."""
+        return self.shifts.behind or self.usual.behind
+
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold what this source partition's watermark has closed."""
         watermark_ms = mark.watermarks.get(self.at.market.code)
@@ -116,7 +121,7 @@ class MarketCompile:
         revised = any(pane < self.at.newest_ms for pane in self.ledger.changed_panes)
         journal_due = self._journal_due(now_ms)
         told = self.usual.take_history()
-        due = moved or revised or journal_due or told or self.shifts.behind
+        due = moved or revised or journal_due or told or self.behind
         if not (due or self._must_publish or self._days_due(now_ms)):
             return None
         self._must_publish = False

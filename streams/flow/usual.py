@@ -83,6 +83,8 @@ class MarketUsual:
         self._width = ledger.layout.live_width
         self._history_seen = 0
         self._tried_until: int | None = None
+        self._untried: set[int] = set()
+        self._looked = False
         self._expired: list[int] = []
         self._rows: dict[int, Row | None] = {}
         self._shaped: dict[int, list[list[int]]] = {}
@@ -112,6 +114,7 @@ class MarketUsual:
     ) -> list[Held]:
         """Vintages that final hours up to ``hours_until_ms`` make possible; those that are new.
 
+        First those that a window of now is compared with; while ``behind``, the others at the next call.
         ``again``: seeds or factors changed; today's and tomorrow's vintages may be others now.
         """
         today = self.hours.local_days.day_of(as_of_ms)
@@ -119,13 +122,39 @@ class MarketUsual:
         first = today - 1  # the longest window begins yesterday
         if self._tried_until is not None:
             missed = max(self._tried_until + 1, today - KEPT_DAYS)
-            first = min(missed, first) if again else missed
-        found = [held for day in range(first, newest + 1) if (held := self._learn(observed, day))]
-        self._seeded_hours.clear()
+            first = min(missed, first) if again or not self._looked else missed
+        if not self._looked and self.held:  # what an earlier owner had not come to
+            self._untried.update(set(range(min(self.held), first)) - set(self.held))
+        self._looked = True
+        self._untried.update(range(first, newest + 1))
+        self._untried = {day for day in self._untried if day >= today - KEPT_DAYS}
+        shown = self._shown_from(observed, today)
+        days = sorted(day for day in self._untried if shown <= day <= today)
+        days = days or sorted(self._untried)
+        found = [held for day in days if (held := self._learn(observed, day))]
+        self._untried.difference_update(days)
+        if not self._untried:
+            self._seeded_hours.clear()
         if newest >= first:
             self._tried_until = max(newest, self._tried_until or newest)
         self._expire(today - KEPT_DAYS)
         return found
+
+    @property
+    def behind(self) -> bool:
+        """Whether days are left to learn."""
+        return bool(self._untried)
+
+    def _shown_from(self, observed: Observed, today: int) -> int:
+        """Yesterday, where the longest window begins; today if nothing older was observed."""
+        begun_ms = [
+            from_ms
+            for from_ms in (observed.orders_from_ms, observed.payments_from_ms)
+            if from_ms is not None
+        ]
+        # The first whole hour: the one before it, observed in part, is of a window too.
+        begun = self.hours.day_of_hour(min(begun_ms) - HOUR_MS) if begun_ms else today - 1
+        return today if begun >= today else today - 1
 
     def _learn(self, observed: Observed, day: int) -> Held | None:
         calendar = calendar_of(self.hours, day)

@@ -168,9 +168,11 @@ async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition
     Topic ids do not show it: the log of the same topic may have lost its end (a replica that was
     behind became leader).
     """
+    throughs = {sp: through for sp, through in throughs.items() if through >= 0}
     if not throughs:
-        # A spare. aiokafka's consumer, stopped before its tasks have run once, raises the
-        # CancelledError of one of them, and recovery took that for its own.
+        # A spare, or a first start: asking costs it a connection (0.3 s). aiokafka's consumer,
+        # stopped before its tasks have run once, raises the CancelledError of one of them, and
+        # recovery took that for its own.
         return
     tps = [TopicPartition(sp.topic, sp.partition) for sp in throughs]
     async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:

@@ -201,7 +201,7 @@ class Flow:
         for partition in range(self.partials_partitions):
             self.apply(partition)
             self.step(partition)
-            while any(market.shifts.behind for market in self.compiles[partition].markets.values()):
+            while self.compiles[partition].behind:
                 self.step(partition)
 
     def value(self, market: str, field_name: str):
