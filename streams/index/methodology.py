@@ -12,6 +12,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -291,6 +292,7 @@ def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     return digest.hexdigest()
 
 
+@cache  # asked again with each reading of methodology.toml, which named few zones before
 def _zone_fingerprint(zone: str) -> bytes:
     info = ZoneInfo(zone)
     noon = datetime(2010, 1, 1, 12, tzinfo=UTC)

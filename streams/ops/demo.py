@@ -22,6 +22,7 @@ from streams.ops.up import LocalIndex, UpOptions, local_index, race
 from streams.settings import Settings, load_methodology
 
 if TYPE_CHECKING:
+    from streams.ops.demo_show import DemoShow
     from streams.ops.simulate_history import SimulatedSeed
 
 
@@ -64,7 +65,9 @@ async def demo(
             show = DemoShow(
                 index, methodology, profile, options, console, seeds, tell=tell, say=say
             )
-            await race(index.watch(), show.run(stopped))
+            await race(stopped.wait(), index.watch(), _open(index, show))
+            if not stopped.is_set():
+                await race(index.watch(), show.run(stopped))
             tell("stopping")
         return show.snapshots()
 
@@ -77,7 +80,11 @@ async def _start(index: LocalIndex, say: Callable[[str], None], draw: Callable[[
 
     await asyncio.gather(index.await_servers(), asyncio.to_thread(draw))
     say("Kafka and Redis answer")
-    await index.create_topics(only_inputs=True)
+
+
+async def _open(index: LocalIndex, show: DemoShow) -> None:
+    """Create the topics, but for one that the workers wait for, while the first events are drawn."""
+    await asyncio.gather(index.create_topics(workers_wait=True), asyncio.to_thread(show.draw))
 
 
 def _since_start_s() -> float:

@@ -14,7 +14,7 @@ from streams import clock
 from streams.board.shifts import Shift
 from streams.index.methodology import Methodology
 from streams.ops.board_stream import markets_shown
-from streams.ops.demo_plan import SEED_WEEKS, DemoOptions, Plan, make_plan
+from streams.ops.demo_plan import SEED_WEEKS, DemoOptions, make_plan
 from streams.ops.demo_story import Story
 from streams.ops.demo_view import Screen, shows_demand
 from streams.ops.errors import OperationError
@@ -23,7 +23,7 @@ from streams.ops.seeding import seed_simulated
 from streams.ops.show_command import redis_prefix
 from streams.ops.simulate_history import SimulatedSeed
 from streams.ops.simulate_profile import Profile
-from streams.ops.simulate_run import Span, simulate
+from streams.ops.simulate_run import Span, open_shops, simulate
 from streams.ops.up import LocalIndex, race
 
 BACKFILL_MS = 160_000
@@ -52,6 +52,12 @@ class DemoShow:
         tell: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
+        self._start_ms = clock.now_ms()
+        for_s = options.for_s
+        self._duration_ms = None if for_s is None else round(for_s * 1000)
+        self._plan = make_plan(profile, options.markets, self._start_ms, self._duration_ms)
+        self._span = Span(self._start_ms, BACKFILL_MS, open_ms=OPEN_MS)
+        self._floor = open_shops(profile, options.shops(profile, self._plan), self._span)
         self._index = index
         self._settings = index.settings
         self._profile = profile
@@ -63,21 +69,18 @@ class DemoShow:
         self._say = say
         self._views: Sequence[MarketView] = ()
 
+    def draw(self) -> None:
+        """Draw the events that are sent first: what takes longest, while the topics are made."""
+        self._floor.draw(self._start_ms - BACKFILL_MS, self._start_ms)
+
     async def run(self, stopped: asyncio.Event) -> None:
         """Simulate and show until the time is over or ``stopped`` is set. Raises OperationError."""
-        start_ms = clock.now_ms()
-        for_s = self._options.for_s
-        duration_ms = None if for_s is None else round(for_s * 1000)
-        plan = make_plan(self._profile, self._options.markets, start_ms, duration_ms)
         self._tell(self._index.summary())
-        for line in plan.opening(start_ms):
+        for line in self._plan.opening(self._start_ms):
             self._tell(line)
         watching = asyncio.create_task(self._watch_board())
         try:
-            await race(
-                self._simulate(plan, start_ms),
-                self._show(plan, duration_ms, stopped),
-            )
+            await race(self._simulate(), self._show(stopped))
         finally:
             watching.cancel()
 
@@ -86,14 +89,12 @@ class DemoShow:
         encoded = [view.encoded.decode() for view in self._views if view.encoded is not None]
         return f"[{','.join(encoded)}]"
 
-    async def _simulate(self, plan: Plan, start_ms: int) -> None:
-        options = self._options.shops(self._profile, plan)
+    async def _simulate(self) -> None:
         seeding = asyncio.create_task(self._seed())
         await simulate(
             self._settings,
-            self._profile,
-            options,
-            Span(start_ms, BACKFILL_MS, open_ms=OPEN_MS),
+            self._floor,
+            self._span,
             asyncio.Event(),
             on_history=partial(self._open_to_workers, seeding),
         )
@@ -108,7 +109,8 @@ class DemoShow:
         await self._index.create_topics()
         self._say("all topics are there")
 
-    async def _show(self, plan: Plan, duration_ms: int | None, stopped: asyncio.Event) -> None:
+    async def _show(self, stopped: asyncio.Event) -> None:
+        plan, duration_ms = self._plan, self._duration_ms
         markets = self._options.shops(self._profile).markets
         with connect(self._settings.redis.url) as client:
             await self._await_live(client, markets, stopped)

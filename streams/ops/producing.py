@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.partitioner import DefaultPartitioner
 
 from streams import clock
 from streams.ops.errors import OperationError
@@ -69,16 +72,66 @@ class EventSender:
 
     async def send(self, event: Outgoing) -> None:
         """Hand over one event, waiting while the broker is slow. Raises ProduceError."""
+        await self._taken(
+            lambda: self._producer.send(
+                self._topics[event.topic],
+                event.value,
+                key=event.key,
+                timestamp_ms=event.timestamp_ms,
+            )
+        )
+        self.sent.add(event)
+        self._unyielded += 1
+        if self._unyielded >= YIELD_EVERY:
+            self._unyielded = 0
+            await asyncio.sleep(0)
+
+    async def send_all(self, events: Iterable[Outgoing]) -> None:
+        """Hand over many events, in order, as whole batches: half of what ``send`` costs for each.
+
+        Into the partitions that ``send`` chooses. Raises ProduceError.
+        """
+        try:
+            partitions = {
+                name: sorted(await self._producer.partitions_for(topic))
+                for name, topic in self._topics.items()
+            }
+        except KafkaError as error:
+            raise _refused(error) from error
+        choose = DefaultPartitioner()
+        chosen: dict[tuple[str, bytes], list[Outgoing]] = {}
+        batches: dict[tuple[str, int], list[Outgoing]] = {}
+        for event in events:
+            key = (event.topic, event.key)
+            batch = chosen.get(key)
+            if batch is None:
+                number = choose(event.key, partitions[event.topic], partitions[event.topic])
+                batch = batches.setdefault((self._topics[event.topic], number), [])
+                chosen[key] = batch
+            batch.append(event)
+        await asyncio.gather(*(self._send_batches(*each) for each in batches.items()))
+        for event in chain.from_iterable(batches.values()):
+            self.sent.add(event)
+
+    async def _send_batches(self, target: tuple[str, int], events: Sequence[Outgoing]) -> None:
+        topic, partition = target
+        at = 0
+        while at < len(events):
+            batch = self._producer.create_batch()
+            while at < len(events):
+                event = events[at]
+                if not batch.append(timestamp=event.timestamp_ms, key=event.key, value=event.value):
+                    break
+                at += 1
+            await self._taken(partial(self._producer.send_batch, batch, topic, partition=partition))
+
+    async def _taken(self, offer: Callable[[], Awaitable[asyncio.Future[Any]]]) -> None:
+        """Offer it until the producer has room for it."""
         begun_ms = clock.monotonic_ms()
         while True:
             self._raise_failure()
             try:
-                future = await self._producer.send(
-                    self._topics[event.topic],
-                    event.value,
-                    key=event.key,
-                    timestamp_ms=event.timestamp_ms,
-                )
+                future = await offer()
                 break
             except KafkaTimeoutError as error:  # its buffer stayed full; the event is still ours
                 if clock.monotonic_ms() - begun_ms > GIVE_UP_MS:
@@ -86,11 +139,6 @@ class EventSender:
             except KafkaError as error:
                 raise _refused(error) from error
         future.add_done_callback(self._done)
-        self.sent.add(event)
-        self._unyielded += 1
-        if self._unyielded >= YIELD_EVERY:
-            self._unyielded = 0
-            await asyncio.sleep(0)
 
     async def flush(self) -> None:
         """Return once everything sent is acknowledged. Raises ProduceError."""

@@ -57,10 +57,15 @@ async def _nothing() -> None:
     return
 
 
+def open_shops(profile: Profile, options: ShopOptions, span: Span) -> Shopfloor:
+    """The shop floor of a span. Raises SettingsError."""
+    first_ms = span.start_ms - span.backfill_ms
+    return Shopfloor(profile, options, first_ms - span.open_ms, first_ms)
+
+
 async def simulate(
     settings: Settings,
-    profile: Profile,
-    options: ShopOptions,
+    floor: Shopfloor,
     span: Span,
     stopping: asyncio.Event,
     progress: SendProgress = NO_PROGRESS,
@@ -69,13 +74,12 @@ async def simulate(
     """Send the shops' events until the span ends or ``stopping`` is set; report what was sent.
 
     Event times are the simulation's own, so that after a stall (a stopped process, a slow broker)
-    the due events are sent with the times at which they were due, none left out. Under
+    the due events are sent with the times at which they were due, none left out. ``floor``: of
+    ``open_shops``. Under
     LogAppendTime the broker stamps a backfill as arriving now, hence too late: that is refused.
     ``on_history`` is awaited once the backfill is acknowledged, before anything live is sent.
-    Raises TopicsError, ProduceError and SettingsError.
+    Raises TopicsError and ProduceError.
     """
-    first_ms = span.start_ms - span.backfill_ms
-    floor = Shopfloor(profile, options, first_ms - span.open_ms, first_ms)
     await require_inputs(settings, producer_time=span.backfill_ms > 0)
     begun_ms = clock.monotonic_ms()
     async with event_sender(settings) as sender:
@@ -85,7 +89,7 @@ async def simulate(
         await on_history()
         behind_ms = await _send_live(floor, span, sender, stopping, progress)
     took_ms = clock.monotonic_ms() - begun_ms
-    return _summary(options.seed, span.start_ms, sender.sent, took_ms, behind_ms)
+    return _summary(floor.options.seed, span.start_ms, sender.sent, took_ms, behind_ms)
 
 
 async def _send_history(
@@ -99,7 +103,8 @@ async def _send_history(
     while not stopping.is_set() and sent_until < span.start_ms:
         # A block at a time: a long backlog is neither held in memory nor uninterruptible.
         until = min(span.start_ms, sent_until + floor.block_ms)
-        await _send_between(floor, sent_until, until, sender, progress)
+        await sender.send_all(floor.events_between(sent_until, until))
+        progress.show(sender.sent.events, f"until {rfc3339(until)}")
         sent_until = until
 
 
@@ -192,7 +197,9 @@ async def simulate_command(
     for_ms = None if for_s is None else round(for_s * SECOND_MS)
     span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms, seed_weeks * WEEK_HOURS * HOUR_MS)
     with stop_signals() as stopping, send_progress("simulating") as progress:
-        return await simulate(settings, profile, options, span, stopping, progress)
+        return await simulate(
+            settings, open_shops(profile, options, span), span, stopping, progress
+        )
 
 
 async def _seed(settings: Settings, profile: Profile, options: ShopOptions, weeks: int) -> None:

@@ -73,11 +73,8 @@ class Shopfloor:
         """
         if end_ms <= start_ms:
             return []
+        self.draw(start_ms, end_ms)
         first, last = start_ms // self.block_ms, (end_ms - 1) // self.block_ms
-        if not self._first_complete <= first <= self._next_block:
-            self._restart(start_ms)
-        while self._next_block <= last:
-            self._fill(self._next_block)
         found: list[Outgoing] = []
         for block in range(first, last + 1):
             events = self._due.get(block, [])
@@ -91,6 +88,13 @@ class Shopfloor:
             self._due.pop(block, None)
         self._first_complete = max(self._first_complete, first)
         return found
+
+    def draw(self, start_ms: int, end_ms: int) -> None:
+        """Draw what is sent in [start, end) beforehand; ``events_between`` then has it ready."""
+        if not self._first_complete <= start_ms // self.block_ms <= self._next_block:
+            self._restart(start_ms)
+        while self._next_block <= (end_ms - 1) // self.block_ms:
+            self._fill(self._next_block)
 
     def _restart(self, start_ms: int) -> None:
         self._due.clear()

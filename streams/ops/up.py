@@ -220,21 +220,19 @@ class LocalIndex:
             self._launch_clients()
         self._monitoring.wait_ready()
 
-    async def create_topics(self, *, only_inputs: bool = False) -> None:
+    async def create_topics(self, *, workers_wait: bool = False) -> None:
         """Create the topics that are missing, stamped by the producer so that history can come.
 
-        Workers wait until all are there: what is sent when only the inputs are (orders, payments,
-        seeds) is in the log before anyone reads.
+        ``workers_wait``: all but one, without which no worker starts. What is sent into the inputs
+        (orders, payments, seeds) before the next call is in the log before anyone reads.
         """
         from streams.ops import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
         group = settings.group(load_methodology(settings).edition)
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
-        if only_inputs:
-            topics_of = settings.topics
-            inputs = (topics_of.orders, topics_of.payments, topics_of.history)
-            wanted = [topic for topic in wanted if topic.name in inputs]
+        if workers_wait:
+            wanted = [topic for topic in wanted if topic.name != settings.topics.values]
         report, _ = await asyncio.gather(
             topics.create_topics(settings.kafka, wanted, replication_factor=1),
             topics.ask_for_coordinator(settings.kafka, group),

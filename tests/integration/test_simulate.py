@@ -18,7 +18,7 @@ from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.ops.local_stack import LocalStack
 from streams.ops.simulate_options import ShopOptions
 from streams.ops.simulate_profile import load_profile
-from streams.ops.simulate_run import Span, simulate
+from streams.ops.simulate_run import Span, open_shops, simulate
 from streams.ops.simulator import Shopfloor
 from streams.ops.topics import TopicsError, create_topics, wanted_topics
 from streams.settings import load_settings
@@ -55,6 +55,11 @@ async def first_record(settings, ended):
         await asyncio.sleep(0.1)
 
 
+async def simulated(settings, span, stopping=None):
+    floor = open_shops(PROFILE, OPTIONS, span)
+    return await simulate(settings, floor, span, stopping or asyncio.Event())
+
+
 async def assert_log_holds(settings, expected):
     """Every expected event once, valid, with its own time, all of an order in one partition."""
     for name, decode in (("orders", decode_orders), ("payments", decode_payments)):
@@ -73,7 +78,7 @@ async def test_what_was_reported_is_in_the_log_and_is_what_the_core_says(setting
     await create_topics(settings.kafka, wanted_topics(settings, inputs=3, arrival="producer"))
     start = clock.now_ms()
     span = Span(start, backfill_ms=20_000, for_ms=1_500)
-    summary = await simulate(settings, PROFILE, OPTIONS, span, asyncio.Event())
+    summary = await simulated(settings, span)
 
     expected = Shopfloor(PROFILE, OPTIONS, start - 20_000).events_between(
         start - 20_000, start + 1_500
@@ -91,9 +96,7 @@ async def test_what_was_reported_is_in_the_log_and_is_what_the_core_says(setting
 async def test_stopping_ends_it_and_flushes(settings):
     await create_topics(settings.kafka, wanted_topics(settings, inputs=1))
     stopping = asyncio.Event()
-    running = asyncio.create_task(
-        simulate(settings, PROFILE, OPTIONS, Span(clock.now_ms()), stopping)
-    )
+    running = asyncio.create_task(simulated(settings, Span(clock.now_ms()), stopping))
     await first_record(settings, running.done)
     stopping.set()
     summary = await running
@@ -105,12 +108,12 @@ async def test_history_needs_inputs_that_keep_the_producers_time(settings):
     await create_topics(settings.kafka, wanted_topics(settings, inputs=1, arrival="broker"))
     span = Span(clock.now_ms(), backfill_ms=1_000, for_ms=1)
     with pytest.raises(TopicsError, match="LogAppendTime"):
-        await simulate(settings, PROFILE, OPTIONS, span, asyncio.Event())
+        await simulated(settings, span)
 
 
 async def test_missing_inputs_are_named_at_once(settings):
     with pytest.raises(TopicsError, match="topics create --inputs"):
-        await simulate(settings, PROFILE, OPTIONS, Span(clock.now_ms()), asyncio.Event())
+        await simulated(settings, Span(clock.now_ms()))
 
 
 async def test_a_broker_that_stalls_costs_no_event(tmp_path, cache_dir, unique):
@@ -118,7 +121,7 @@ async def test_a_broker_that_stalls_costs_no_event(tmp_path, cache_dir, unique):
         settings = settings_for(local.bootstrap, unique)
         await create_topics(settings.kafka, wanted_topics(settings, inputs=2, arrival="producer"))
         span = Span(clock.now_ms(), for_ms=4_000)
-        running = asyncio.create_task(simulate(settings, PROFILE, OPTIONS, span, asyncio.Event()))
+        running = asyncio.create_task(simulated(settings, span))
         await asyncio.sleep(1)
         local.kafka.pause()
         await asyncio.sleep(1.5)
