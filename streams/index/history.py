@@ -21,7 +21,7 @@ from streams.index.panes import HOUR_MS, rfc3339
 HOUR_KIND, SEED_KIND, FACTOR_KIND, SAID_KIND = "hour", "seed", "factor", "said"
 
 
-class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True):
+class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What was counted of a member in an hour; None: the seed does not say."""
 
     dimension: str
