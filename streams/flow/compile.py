@@ -55,11 +55,14 @@ class TableBatch:
 
     ``tombstones``: keys in ``ecindex.partials`` whose rows the written records contain.
     ``deletes``: table keys, read or written before, that the written records replace.
+    ``retired``: former writers whose fence record the written one replaces. All that they published
+    before this owner's assignment was computed from what it has applied: its own stands no lower.
     """
 
     writes: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     tombstones: list[bytes] = field(default_factory=list)
     deletes: list[bytes] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
 
 
 class PartitionCompile:
@@ -201,7 +204,10 @@ class PartitionCompile:
             base = f"{BUYERS_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_day_buyers(kept))
         record.partials_id = self.topic_id
-        self._write(batch, f"{FENCE_KIND}|{publication.market}", _encode_fence(record))
+        base = f"{FENCE_KIND}|{publication.market}"
+        writers = {_writer_of(key) for key in self._table_keys.get(base, ())}
+        batch.retired = sorted(writers - {self.nonce})
+        self._write(batch, base, _encode_fence(record))
         return batch
 
     def replayed(self) -> None:
@@ -219,7 +225,7 @@ class PartitionCompile:
         # No key is written twice: a delete then hits only content that its sender has read, and a
         # record contains. A zombie may have written on under a key since its heir read it.
         self._written += 1
-        own = f"{base}|{self.nonce}.{self._written}"
+        own = f"{base}|{self.nonce}.{self._written}"  # see _writer_of
         batch.writes.append((own.encode(), value))
         batch.deletes += [key.encode() for key in sorted(self._table_keys.get(base, ()))]
         self._table_keys[base] = {own}
@@ -301,3 +307,8 @@ class PartitionCompile:
             return []
         found = (market.step(self.marks, self.through, now_ms) for market in self.markets.values())
         return [publication for publication in found if publication is not None]
+
+
+def _writer_of(table_key: str) -> str:
+    """Nonce of whoever wrote a table record."""
+    return table_key.rpartition("|")[2].rpartition(".")[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -224,18 +224,15 @@ async def check_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) -> l
         return await _differences(admin, kafka, list(wanted))
 
 
-async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> bool:
-    """Whether the broker has a coordinator for ``group`` already. Raises TopicsError.
+async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> None:
+    """Have a new broker begin to make its topic of groups' offsets. Raises TopicsError.
 
-    A new broker makes its topic of groups' offsets when it is first asked, and refuses until it is
-    there: half a second that a first worker need not wait if somebody asked before.
+    It does so when it is first asked for a coordinator, and refuses until the topic is there: half a
+    second that a first worker need not wait if somebody asked before.
     """
     async with _admin(kafka) as admin:
-        try:
+        with suppress(GroupCoordinatorNotAvailableError):
             await admin.find_coordinator(group)
-        except GroupCoordinatorNotAvailableError:
-            return False
-        return True
 
 
 @asynccontextmanager

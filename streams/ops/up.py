@@ -116,6 +116,7 @@ class LocalIndex:
         self._metrics_ports: tuple[int, ...] = ()
         self._board: ChildProcess | None = None
         self._board_port = 0
+        self._coordinator_asked = False
         self._worker_keeper = Supervisor(tell)
         # A server is needed whoever ended it, so no exit code is a good one.
         self._server_keeper = Supervisor(
@@ -233,10 +234,13 @@ class LocalIndex:
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
         if workers_wait:
             wanted = [topic for topic in wanted if topic.name != settings.topics.values]
-        report, _ = await asyncio.gather(
-            topics.create_topics(settings.kafka, wanted, replication_factor=1),
-            topics.ask_for_coordinator(settings.kafka, group),
-        )
+        creating = topics.create_topics(settings.kafka, wanted, replication_factor=1)
+        if self._coordinator_asked:
+            report = await creating
+        else:
+            asking = topics.ask_for_coordinator(settings.kafka, group)
+            report, _ = await asyncio.gather(creating, asking)
+            self._coordinator_asked = True
         for difference in report.differences:
             self._tell(f"warning: {difference}")
 

@@ -149,6 +149,7 @@ class MarketsRunner:
         if self.closed or not parts.may_publish():
             return
         self._delete(fence)
+        self._retire(fence.retired, publication)
         now_ms = parts.clock()
         outcome = await parts.store.publish(publication, now_ms)
         if self.closed or outcome is Outcome.REFUSED or not parts.may_publish():
@@ -159,6 +160,20 @@ class MarketsRunner:
         revised = sum(market.revised_after_final for market in self.compiled.markets.values())
         parts.metrics.revised_after_final.inc(revised - self._revised_after_final)
         self._revised_after_final = revised
+
+    def _retire(self, writers: Iterable[str], publication: Publication) -> None:
+        """Without it the topic, and whoever reads it, holds a record of each owner that ever was."""
+        topic, outbox = self._parts.settings.topics.values, self._parts.outbox
+        for writer in writers:
+            record = journal.retired_fence(publication.market, writer, publication.fence, topic)
+            outbox.put(
+                record.topic,
+                self.sp.partition,
+                record.key,
+                record.value,
+                record.headers,
+                self._parts.clock(),
+            )
 
     async def _acknowledged(
         self, records: Iterable[journal.Record], partition: int | None = None

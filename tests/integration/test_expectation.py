@@ -70,6 +70,21 @@ async def vintages(installed):
     return found
 
 
+async def fence_writers(installed):
+    """Writers whose fence record of PK stands."""
+    records, _ = await read_all(
+        installed.stack.bootstrap,
+        installed.settings.topics.values,
+        installed.settings.topics.partials_partitions,
+    )
+    found = {}
+    for record in (each for partition in records.values() for each in partition):
+        market, kind, *writer = record.key.decode().split("|")
+        if (market, kind) == ("PK", "fence"):
+            found[writer[0]] = record.value
+    return {writer for writer, value in found.items() if value is not None}
+
+
 async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, unique, tmp_path):
     installed = Installation(stack, unique("expected"), tmp_path)
     await installed.create_topics()
@@ -100,6 +115,8 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
 
     assert await installed.until(announced)
     worker.kill()
+    former = await fence_writers(installed)
+    assert len(former) == 1
     installed.start_worker()
     await sell(installed, 1)
 
@@ -108,6 +125,12 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
         return values.get("orders:market:all:1m", "0") != "0"
 
     assert await installed.until(went_on)
+
+    async def retired():
+        writers = await fence_writers(installed)
+        return len(writers) == 1 and writers != former
+
+    assert await installed.until(retired)
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
     assert report.judged["expected"] > 200

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from support.installation import Installation
 from support.olist_days import expected_days, expected_levels, shoppers_of_days
+from support.records import newest_values
 from support.sketches import sketch_of
 from support.toys import read_all
 
@@ -19,7 +20,6 @@ from streams.index.instants import parse_instant
 from streams.index.panes import LocalDays, day_name
 from streams.index.shoppers import STANDARD_ERROR, estimate, shopper_hash
 from streams.index.values import Value
-from streams.publish.values_reader import ValuesReader
 
 DATA = Path(__file__).parents[3] / "shared/data/olist"
 
@@ -59,10 +59,8 @@ def by_day(values):
 
 
 async def in_values(installed):
-    reader = ValuesReader()
-    for record in await read_all_of(installed, installed.settings.topics.values):
-        reader.apply(record.key, record.value, record.headers)
-    return by_day(value for value in reader.values.values() if value.market == "BR")
+    values = newest_values(await read_all_of(installed, installed.settings.topics.values))
+    return by_day(value for value in values.values() if value.market == "BR")
 
 
 async def in_journal(installed):
@@ -132,12 +130,10 @@ async def assert_exact(installed, tables):
 
 async def assert_shoppers(installed):
     """Shoppers of each day: the sketch of the people in the tables, and near how many they are."""
-    reader = ValuesReader()
-    for record in await read_all_of(installed, installed.settings.topics.values):
-        reader.apply(record.key, record.value, record.headers)
+    values = newest_values(await read_all_of(installed, installed.settings.topics.values))
     found = {
         value.day: value
-        for value in reader.values.values()
+        for value in values.values()
         if (value.market, value.index, value.window) == ("BR", "shoppers", "day")
     }
     # As far as every partition's log reaches: the last weeks have an order in some of them only.

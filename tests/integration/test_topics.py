@@ -8,12 +8,14 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from streams.ops.local_stack import LocalStack
 from streams.ops.topics import (
     Changelog,
     TopicsError,
     ask_for_coordinator,
     check_topics,
     create_topics,
+    existing_partitions,
     wanted_topics,
 )
 from streams.settings import load_settings
@@ -133,11 +135,14 @@ async def test_a_broker_that_is_not_there_is_named(unique):
         await check_topics(settings.kafka, wanted_topics(settings))
 
 
-async def test_a_broker_that_was_asked_has_a_coordinator_when_a_worker_comes(settings):
-    async with asyncio.timeout(30):
-        while not await ask_for_coordinator(settings.kafka, "some-group"):
-            pass
-    assert await ask_for_coordinator(settings.kafka, "another-group")
+async def test_a_new_broker_makes_its_topic_of_groups_when_it_is_asked(tmp_path, cache_dir):
+    with LocalStack(tmp_path, cache_dir=cache_dir, with_redis=False) as new:
+        kafka = load_settings(overrides={"kafka.bootstrap_servers": new.bootstrap}).kafka
+        assert "__consumer_offsets" not in await existing_partitions(kafka)
+        await ask_for_coordinator(kafka, "some-group")
+        async with asyncio.timeout(30):
+            while "__consumer_offsets" not in await existing_partitions(kafka):
+                await asyncio.sleep(0.05)
 
 
 async def test_a_broker_that_is_not_there_has_none(settings):

@@ -388,6 +388,8 @@ class Level2(Worker):
         self.done = f"fence record of {publication.market}"
         yield sent
         self._deletes(batch)
+        for writer in batch.retired:
+            self.put(world.values, f"{publication.market}|fence|{writer}".encode(), None)
 
     def _redis(self, compiled: PartitionCompile, publication: Publication) -> Effects:
         taken = self.world.redis.publish(self, publication, fenced=not self.off("no_redis_fence"))

@@ -54,6 +54,26 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     assert [v.value for v in publication.values] == [v.value for v in newer.values]
 
 
+def test_an_heir_retires_the_fence_records_of_former_writers_once():
+    # The contract's "the writer is gone": a reader of the values gave up at 10,000 of them.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    former = own(flow)
+    (published,) = (p for p in flow.step(partition) if p.market == "PK")
+    zombie_too = {b"f|PK|paused.7": former.fence_batch(published).writes[-1][1]}
+    heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    heir.recover(dict(flow.tables[partition]) | zombie_too)
+    heir.apply(flow.partials[partition].chunk(("p", partition), 0))
+    heir.replayed()
+    (publication,) = (p for p in heir.step(flow.now_ms) if p.market == "PK")
+    assert publication.fence >= published.fence
+    assert heir.fence_batch(publication).retired == sorted([former.nonce, "paused"])
+    assert heir.fence_batch(publication).retired == []
+
+
 def test_a_table_about_partials_that_were_made_anew_is_refused():
     # By the id, not by the end of the log: other workers' rows may have made that long again.
     flow = Flow(partitions=1)
