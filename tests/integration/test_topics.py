@@ -141,7 +141,7 @@ async def test_a_new_broker_makes_its_topic_of_groups_when_it_is_asked(tmp_path,
         assert "__consumer_offsets" not in await existing_partitions(kafka)
         await ask_for_coordinator(kafka, "some-group")
         async with asyncio.timeout(30):
-            while "__consumer_offsets" not in await existing_partitions(kafka):
+            while "__consumer_offsets" not in await existing_partitions(kafka):  # noqa: ASYNC110 - the broker's
                 await asyncio.sleep(0.05)
 
 
