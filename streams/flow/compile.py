@@ -292,6 +292,11 @@ class PartitionCompile:
         """Whether the next step has something to do even if no record comes before it."""
         return any(market.behind for market in self.markets.values())
 
+    @property
+    def detecting(self) -> bool:
+        """Whether a detector has minutes to read that came before."""
+        return any(market.shifts.behind for market in self.markets.values())
+
     def catching_up(self, now_ms: int) -> bool:
         """Whether a source partition was last read to its end longer ago than live ones ever are."""
         late_ms = now_ms - LIVE_WITHIN_MS

@@ -129,7 +129,7 @@ class MarketCompile:
         after_final = self.closings.changed_after_final()
         revisions: list[Revision] = []
         shifts = self._watch(changed=revised or told)
-        vintages = self._learn(told=told)
+        vintages = self._learn(told=told, moved=moved)
         rebased = self.level.look()
         days, shown = self.days.changed(revisions, applied, rebased)
         of_buyers, buyers = self.shoppers.changed_days(revisions, applied)
@@ -172,14 +172,15 @@ class MarketCompile:
             return False
         return _waited(self._published_at_ms, now_ms)
 
-    def _learn(self, *, told: bool) -> list[Learnt]:
+    def _learn(self, *, told: bool, moved: bool) -> list[Learnt]:
         """Vintages that this step's final hours make possible; a market of old data needs none."""
         limit_ms = self.at.hours_limit()
         if not self.at.live or limit_ms is None:
             return []
         # Not before the detectors were there: the hours of a shift teach nothing.
         limit_ms = min(limit_ms, self.shifts.done_until_ms // HOUR_MS * HOUR_MS)
-        found = self.usual.learn(self._observed(), limit_ms, self.at.newest_ms, again=told)
+        observed, newest_ms = self._observed(), self.at.newest_ms
+        found = self.usual.learn(observed, limit_ms, newest_ms, again=told, awaited=moved)
         return [Learnt(held, self.usual.table) for held in found]
 
     def _observed(self) -> Observed:

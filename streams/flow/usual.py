@@ -110,12 +110,19 @@ class MarketUsual:
         return True
 
     def learn(
-        self, observed: Observed, hours_until_ms: int, as_of_ms: int, *, again: bool
+        self,
+        observed: Observed,
+        hours_until_ms: int,
+        as_of_ms: int,
+        *,
+        again: bool,
+        awaited: bool = False,
     ) -> list[Held]:
         """Vintages that final hours up to ``hours_until_ms`` make possible; those that are new.
 
-        First those that a window of now is compared with; while ``behind``, the others at the next call.
+        First those that a window of now is compared with; while ``behind``, the others in a later call.
         ``again``: seeds or factors changed; today's and tomorrow's vintages may be others now.
+        ``awaited``: somebody waits for what is published now: learn nothing that it does not show.
         """
         today = self.hours.local_days.day_of(as_of_ms)
         newest = self.hours.local_days.day_of(hours_until_ms) + 1
@@ -130,7 +137,8 @@ class MarketUsual:
         self._untried = {day for day in self._untried if day >= today - KEPT_DAYS}
         shown = self._shown_from(observed, today)
         days = sorted(day for day in self._untried if shown <= day <= today)
-        days = days or sorted(self._untried)
+        if not days and not awaited:
+            days = sorted(self._untried)
         found = [held for day in days if (held := self._learn(observed, day))]
         self._untried.difference_update(days)
         if not self._untried:

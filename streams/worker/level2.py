@@ -105,6 +105,8 @@ class MarketsRunner:
 
     async def _publishing(self) -> None:
         """Publish what is due; nothing before the log was read to where it ended at assignment."""
+        # The first publication can be of one topic alone: what the other says is a moment away.
+        apart_ms = 0
         while not self.closed:
             if not self._replayed:
                 await asyncio.sleep(REPLAYED_LOOK_S)
@@ -119,18 +121,19 @@ class MarketsRunner:
             for publication in publications:
                 await self._publish(publication)
             if publications:
-                await self._apart()
+                await self._apart(apart_ms)
+                apart_ms = CATCHING_UP_EVERY_MS
             wait_s = REPLAYED_LOOK_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
 
-    async def _apart(self) -> None:
+    async def _apart(self, catching_up_ms: int) -> None:
         """Wait between publications; less once there is no more to catch up with."""
         began_ms = monotonic_ms()
         while True:
             await asyncio.sleep(self._parts.settings.intervals.publish_min_interval_ms / 1000)
-            if self.compiled.behind or not self.compiled.catching_up(self._parts.clock()):
+            if self.compiled.detecting or not self.compiled.catching_up(self._parts.clock()):
                 return
-            if self.closed or monotonic_ms() - began_ms >= CATCHING_UP_EVERY_MS:
+            if self.closed or monotonic_ms() - began_ms >= catching_up_ms:
                 return
 
     async def _publish(self, publication: Publication) -> None:

@@ -205,6 +205,24 @@ def test_the_vintage_of_today_is_published_first_and_the_others_wait_a_step(flow
     assert not again.revisions, "nothing that was shown was compared with the others"
 
 
+def test_what_is_put_off_waits_while_somebody_waits_for_values(flow):
+    seeded_shop(flow)
+    seeded(flow, seed="s2", times=1.5)
+    market = compiled(flow).markets["PK"]
+    assert market.usual.take_history()
+
+    def learn(**how):
+        until_ms = market.at.hours_limit()
+        found = market.usual.learn(market._observed(), until_ms, market.at.newest_ms, **how)
+        return [each.name for each in found]
+
+    assert learn(again=True, awaited=True) == ["2026-11-24.2"]
+    assert learn(again=False, awaited=True) == []
+    assert market.behind
+    assert learn(again=False, awaited=False) == ["2026-11-23.2", "2026-11-25.2"]
+    assert not market.behind
+
+
 def test_yesterdays_vintage_is_not_put_off_where_a_window_begins_yesterday(flow):
     shop = Shop(flow)
     shop.open(TEN - 20 * HOUR_MS, 10)

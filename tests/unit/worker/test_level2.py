@@ -65,7 +65,7 @@ class Stepped:
 
     def __init__(self, compiled: PartitionCompile) -> None:
         self.markets = compiled.markets
-        self.behind = False
+        self.behind = self.detecting = False
         self.catching_up = compiled.catching_up
         self.steps = 0
         self.stepped = asyncio.Event()
@@ -123,14 +123,19 @@ async def test_publications_wait_while_old_records_are_read_and_no_longer(paced)
     runner, stepped, read_to_its_end = paced
     read_to_its_end(T0 - 60_000)
     publishing = asyncio.create_task(runner._publishing())
-    await steps_reach(stepped, 1)
+    await steps_reach(stepped, 2)  # the second makes the first whole
     for _ in range(20):  # many times the usual interval
         await asyncio.sleep(0.01)
-    assert stepped.steps == 1
+    assert stepped.steps == 2
     read_to_its_end(T0 - 1_000)
     await steps_reach(stepped, 4)
     read_to_its_end(None)
-    stepped.behind = True  # a detector that has minutes to read waits for nobody
+    stepped.behind = True  # vintages that nothing is compared with yet
+    seen = stepped.steps
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+    assert stepped.steps <= seen + 1
+    stepped.detecting = True  # a detector that has minutes to read waits for nobody
     seen = stepped.steps
     await steps_reach(stepped, seen + 3)
     publishing.cancel()
