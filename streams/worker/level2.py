@@ -8,8 +8,9 @@ closings were journaled which a crash has lost (sequence V9).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import structlog
@@ -37,6 +38,9 @@ still) waits no longer. All else comes with a record: looking every 50 ms was 14
 CATCHING_UP_EVERY_MS = 2_000
 """While old records are read each publication stands for a moment only: at the usual four a second they
 took a quarter of the time that reading could have had (docs/decisions/0026)."""
+LONG_STEP_MS = 30
+TURN_S = 0.5
+"""Acknowledgements take tens of milliseconds; nobody waits for those of a partition without a leader."""
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +58,8 @@ class Level2Parts:
     history: HistoryReader
     may_publish: Callable[[], bool]
     """False once the process was away or is ending: what it knows may be outdated."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of the runner that steps."""
 
 
 class MarketsRunner:
@@ -117,14 +123,30 @@ class MarketsRunner:
                     self._replayed = True
                 continue
             self._touched.clear()
-            publications = self.compiled.step(self._parts.clock())
-            for publication in publications:
-                await self._publish(publication)
-            if publications:
+            if await self._step():
                 await self._apart(apart_ms)
                 apart_ms = CATCHING_UP_EVERY_MS
             wait_s = REPLAYED_LOOK_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
+
+    async def _step(self) -> bool:
+        """Publish what a step finds due; whether there was anything.
+
+        A step that took long keeps its turn until that is out. When a worker starts, each of its markets
+        learns what is usual, and the first would wait for the acknowledgements behind all the others.
+        """
+        async with _turn(self._parts.turn):
+            began_ms = monotonic_ms()
+            publications = self.compiled.step(self._parts.clock())
+            if monotonic_ms() - began_ms >= LONG_STEP_MS:
+                await self._publish_all(publications)
+                return bool(publications)
+        await self._publish_all(publications)
+        return bool(publications)
+
+    async def _publish_all(self, publications: Iterable[Publication]) -> None:
+        for publication in publications:
+            await self._publish(publication)
 
     async def _apart(self, catching_up_ms: int) -> None:
         """Wait between publications; less once there is no more to catch up with."""
@@ -212,3 +234,19 @@ class MarketsRunner:
         if batch.tombstones:
             topic = self._parts.settings.topics.partials
             outbox.put_all(topic, partition, ((key, None) for key in batch.tombstones))
+
+
+@asynccontextmanager
+async def _turn(lock: asyncio.Lock) -> AsyncIterator[None]:
+    """Hold the lock, or go on without it after ``TURN_S``."""
+    held = False
+    try:
+        async with asyncio.timeout(TURN_S):
+            held = await lock.acquire()
+    except TimeoutError:
+        pass
+    try:
+        yield
+    finally:
+        if held:
+            lock.release()

@@ -139,3 +139,56 @@ async def test_publications_wait_while_old_records_are_read_and_no_longer(paced)
     seen = stepped.steps
     await steps_reach(stepped, seen + 3)
     publishing.cancel()
+
+
+@pytest.fixture
+def two(paced, monkeypatch):
+    """The first runner publishes when it is let go; the second takes its turn after it."""
+    runner, stepped, read_to_its_end = paced
+    read_to_its_end(T0 - 1_000)
+    let_go = asyncio.Event()
+
+    async def published(_publication):
+        await let_go.wait()
+
+    monkeypatch.setattr(runner, "_publish", published)
+    other = MarketsRunner(runner._parts, runner.sp, Stepped(stepped), "table")
+
+    async def at_once(_publication):
+        """Nothing holds it."""
+
+    monkeypatch.setattr(other, "_publish", at_once)
+    return runner, other, let_go
+
+
+async def running(runner: MarketsRunner) -> asyncio.Task[None]:
+    task = asyncio.create_task(runner._publishing())
+    await steps_reach(runner.compiled, 1)
+    return task
+
+
+async def test_a_long_step_is_published_before_another_market_steps(two, monkeypatch):
+    monkeypatch.setattr(level2, "LONG_STEP_MS", 0)
+    monkeypatch.setattr(level2, "TURN_S", 60)
+    first, second, let_go = two
+    tasks = [await running(first), asyncio.create_task(second._publishing())]
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+    assert second.compiled.steps == 0
+    let_go.set()
+    await steps_reach(second.compiled, 2)
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.mark.parametrize(("long_ms", "turn_s"), [(60_000, 60), (0, 0.01)])
+async def test_nobody_waits_for_a_short_step_or_for_ever(two, monkeypatch, long_ms, turn_s):
+    monkeypatch.setattr(level2, "LONG_STEP_MS", long_ms)
+    monkeypatch.setattr(level2, "TURN_S", turn_s)
+    first, second, let_go = two
+    tasks = [await running(first), await running(second)]
+    await steps_reach(second.compiled, 3)
+    assert first.compiled.steps == 1
+    assert not let_go.is_set()
+    for task in tasks:
+        task.cancel()
