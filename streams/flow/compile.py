@@ -255,9 +255,16 @@ class PartitionCompile:
             layout = market.ledger.layout
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
             row = from_wire(record.row, width)
-            news = chunk.offset_at(position) > market.at.floor_applied
+            offset = chunk.offset_at(position)
             market.ledger.apply(
-                parsed.slot, parsed.sp, record.through, row, record.shoppers, key, news=news
+                parsed.slot,
+                parsed.sp,
+                record.through,
+                row,
+                record.shoppers,
+                key,
+                offset=offset,
+                news=offset > market.at.floor_applied,
             )
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:

@@ -36,10 +36,12 @@ SlotId = tuple[str, int]
 class OpenRow:
     """The best known row of one source partition for a slot it may still add to."""
 
-    __slots__ = ("keys", "row", "sketch", "through")
+    __slots__ = ("keys", "offset", "row", "sketch", "through")
 
-    def __init__(self, through: int, row: Row, sketch: bytes, key: bytes) -> None:
+    def __init__(self, through: int, row: Row, sketch: bytes, key: bytes, offset: int) -> None:
         self.through = through
+        self.offset = offset
+        """Of the partials record that said it first."""
         self.row = row
         self.sketch = sketch
         self.keys = {key}
@@ -88,9 +90,10 @@ class Ledger:
         sketch: bytes,
         key: bytes,
         *,
+        offset: int,
         news: bool = True,
     ) -> None:
-        """Take a row as level 1 sent it; keeps the larger ``through`` over all writers.
+        """Take a row as level 1 sent it, at ``offset``; keeps the larger ``through`` over all writers.
 
         ``news``: no acknowledged publication contains this record; the slot counts as changed.
         """
@@ -103,7 +106,7 @@ class Ledger:
         rows = (self._open_panes if live else self._open_days).setdefault(slot.slot, {})
         known = rows.get(sp)
         if known is None:
-            rows[sp] = OpenRow(through, row, sketch, key)
+            rows[sp] = OpenRow(through, row, sketch, key, offset)
             self._by_sp.setdefault(sp, set()).add(slot)
         else:
             known.keys.add(key)
@@ -114,6 +117,7 @@ class Ledger:
                 return  # and the same shoppers: each has an order in it
             known.row = row
             known.sketch = sketch
+            known.offset = offset
         if live:
             minute_ms = slot.slot - slot.slot % MINUTE_MS
             self._pane_sums.pop(slot.slot, None)
@@ -198,7 +202,9 @@ class Ledger:
             else:
                 if not rows:
                     del self._open_days[slot.slot]
-                self._slot((DAY_KIND, slot.slot)).fold(str(sp), 0, open_row.row, None)
+                self._slot((DAY_KIND, slot.slot)).fold(
+                    str(sp), 0, open_row.row, None, offset=open_row.offset
+                )
 
     def _is_closed(self, slot: SlotKey, watermark_ms: int) -> bool:
         if slot.book == LIVE:
@@ -216,14 +222,15 @@ class Ledger:
             if merged.contains(sp, bit):
                 continue
             if kind == QUARTER:
-                merged.fold(sp, bit, closed.row[BOUGHT], None, closed.sketch)
+                merged.fold(sp, bit, closed.row[BOUGHT], None, closed.sketch, offset=closed.offset)
             elif kind == HOUR:
-                merged.fold(sp, bit, closed.row, None)
+                merged.fold(sp, bit, closed.row, None, offset=closed.offset)
             else:
                 keep_pane = start_ms >= self.horizon_ms - PANES_KEPT_MS
                 recent = slot_start >= self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
                 sketch = closed.sketch if recent else NOBODY
-                merged.fold(sp, bit, closed.row, start_ms if keep_pane else None, sketch)
+                pane_ms = start_ms if keep_pane else None
+                merged.fold(sp, bit, closed.row, pane_ms, sketch, offset=closed.offset)
 
     def _slot(self, slot_id: SlotId) -> Merged:
         merged = self.merged.get(slot_id)

@@ -75,7 +75,9 @@ class MarketCompile:
         """Find what was merged after the last acknowledged publication: it may not contain it."""
         self._drop_expired()
         for (kind, start), merged in self.ledger.merged.items():
-            if merged.applied <= self.at.floor_applied:
+            # Not by ``applied``: a mark that closes a slot has its record written anew, and publishes
+            # nothing. The heir closed the hour again, without shoppers if its quarters had gone.
+            if merged.changed <= self.at.floor_applied:
                 continue
             if kind == DAY_KIND:
                 self.days.due.add(start)

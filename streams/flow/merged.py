@@ -30,13 +30,17 @@ PANES_KEPT_MS = 8 * MINUTE_MS
 
 
 class MergedRecord(msgspec.Struct, omit_defaults=True):
-    """Table record of a merged slot; ``applied`` is the partials offset it includes."""
+    """Table record of a merged slot; ``applied`` is the partials offset it includes.
+
+    ``changed``: of the last row that is in it. None: of a record written before there was this field.
+    """
 
     applied: int
     row: list[int | str]
     folded: dict[str, bytes]
     panes: dict[int, list[int | str]] = {}
     shoppers: bytes = b""
+    changed: int | None = None
 
 
 encode_merged = msgspec.msgpack.Encoder().encode
@@ -46,7 +50,7 @@ decode_merged = msgspec.msgpack.Decoder(MergedRecord).decode
 class Merged:
     """One merged minute, quarter, hour or day in memory."""
 
-    __slots__ = ("applied", "folded", "panes", "row", "sketch", "written")
+    __slots__ = ("applied", "changed", "folded", "panes", "row", "sketch", "written")
 
     def __init__(self, width: int) -> None:
         self.row: Row = [0] * width
@@ -56,6 +60,7 @@ class Merged:
         self.sketch = NOBODY
         """Shoppers of a quarter, and of a minute of the last hour."""
         self.applied = -1
+        self.changed = -1
         self.written = True
 
     def contains(self, sp: str, bit: int) -> bool:
@@ -63,10 +68,21 @@ class Merged:
         return bool(self.folded.get(sp, 0) >> bit & 1)
 
     def fold(
-        self, sp: str, bit: int, row: Row, pane_start_ms: int | None, sketch: bytes = NOBODY
+        self,
+        sp: str,
+        bit: int,
+        row: Row,
+        pane_start_ms: int | None,
+        sketch: bytes = NOBODY,
+        *,
+        offset: int,
     ) -> None:
-        """Add a closed row of a source partition; the caller checked ``contains``."""
+        """Add a closed row of a source partition; the caller checked ``contains``.
+
+        ``offset``: of the partials record that said it.
+        """
         add_into(self.row, row)
+        self.changed = max(self.changed, offset)
         self.sketch = union((self.sketch, sketch))
         self.folded[sp] = self.folded.get(sp, 0) | 1 << bit
         if pane_start_ms is not None:
@@ -88,6 +104,7 @@ class Merged:
             },
             panes={start: to_wire(row) for start, row in self.panes.items()},
             shoppers=self.sketch,
+            changed=self.changed,
         )
 
 
@@ -99,4 +116,5 @@ def restore(record: MergedRecord, width: int) -> Merged:
     merged.panes = {start: from_wire(row, width) for start, row in record.panes.items()}
     merged.sketch = record.shoppers
     merged.applied = record.applied
+    merged.changed = record.applied if record.changed is None else record.changed
     return merged

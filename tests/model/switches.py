@@ -96,11 +96,11 @@ def _one_watermark_for_all(original):
 
 
 def _last_row_wins(original):
-    def apply(self, slot: SlotKey, sp, through, row, sketch, key, *, news=True):
+    def apply(self, slot: SlotKey, sp, through, row, sketch, key, **how):
         rows = (self._open_panes if slot.book == "live" else self._open_days).get(slot.slot, {})
         if sp in rows:
             rows[sp].through = -1
-        original(self, slot, sp, through, row, sketch, key, news=news)
+        original(self, slot, sp, through, row, sketch, key, **how)
 
     return apply
 
@@ -188,9 +188,9 @@ def _expire_at_once(original):
 
 
 def _begin_with_kept_rows(original):
-    def apply(self, slot: SlotKey, sp, through, row, sketch, key, *, news=True):
+    def apply(self, slot: SlotKey, sp, through, row, sketch, key, **how):
         begun = dict(self.first_ms)
-        original(self, slot, sp, through, row, sketch, key, news=news)
+        original(self, slot, sp, through, row, sketch, key, **how)
         if key in self.garbage:
             self.first_ms = begun
 

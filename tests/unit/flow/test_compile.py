@@ -4,6 +4,7 @@ import pytest
 
 from streams.flow.chain import RecoveryError
 from streams.flow.compile import LIVE_WITHIN_MS, PartitionCompile
+from streams.flow.merged import decode_merged
 from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
 from streams.index.partials import PAYMENTS
@@ -52,6 +53,24 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     (publication,) = (p for p in heir.step(flow.now_ms) if p.market == "PK")
     assert publication.fence == newer.fence
     assert [v.value for v in publication.values] == [v.value for v in newer.values]
+
+
+def test_the_record_of_an_hour_says_which_row_changed_it_last_not_what_was_read_since():
+    # By what was read since an heir took it for changed, and closed the hour again.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + 3 * HOUR_MS
+    fold_and_send(flow, (order("a", T0), T0), (order("b", flow.now_ms), flow.now_ms))
+    flow.apply(partition)
+    own(flow).step(flow.now_ms)
+    floor = own(flow).markets["PK"].at.floor_applied
+    slots = [slot for slot in own(flow).markets["PK"].ledger.merged if slot[0] == "h"]
+    assert len(slots) == 1
+    assert own(flow).markets["PK"].ledger.merged[slots[0]].changed <= floor
+    own(flow).through += 10  # marks alone were read since
+    table = dict(own(flow).table_batch().writes)
+    record = decode_merged(next(value for key, value in table.items() if key.startswith(b"h|PK|")))
+    assert record.applied > floor >= record.changed
 
 
 def test_an_heir_retires_the_fence_records_of_former_writers_once():

@@ -18,7 +18,7 @@ def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
     """A ledger in which one pane of one source partition is merged, and the pane's row."""
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
-    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key")
+    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
     ledger.fold_closed(SP, pane_ms + HOUR_MS)
     ledger.changed_panes.clear()
     ledger.garbage.clear()
@@ -41,7 +41,7 @@ def test_a_row_in_the_later_half_of_a_slot_that_was_dropped_is_no_news(kind, len
     gone = {each for each, _ in ledger.expire(start_ms + kept_ms + length_ms // 2)}
     assert gone == {MINUTE, QUARTER, HOUR} - kept
 
-    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key")
+    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
 
     assert ledger.changed_panes == set()
     assert list(ledger.garbage) == [b"key"]
@@ -53,7 +53,7 @@ def test_an_open_row_goes_with_the_hour_it_is_in():
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
     pane_ms = start_ms + HOUR_MS - MINUTE_MS
-    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key")
+    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
     list(ledger.expire(start_ms + HOURS_KEPT_MS + HOUR_MS // 2))
     assert ledger.hour_sum(start_ms) is None
     assert list(ledger.garbage) == [b"key"]
