@@ -8,10 +8,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from streams.cli import app
+from streams.cli import COMMANDS, GROUPS, app
 from streams.ops import ports
-
-COMMANDS = ("topics", "worker", "up", "demo", "show", "simulate", "import", "audit", "bench")
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def nowhere():
     return f"{ports.LOOPBACK}:{ports.choose(1)[0]}"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *GROUPS])
 def test_every_command_explains_itself(run, command):
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -1,0 +1,113 @@
+"""``ecindex bench``: measurements that anyone can repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.cli.common import WRONG, echo_json, reported, tell
+from streams.cli.options import AsJson
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
+
+
+@bench_app.command("fold")
+def bench_fold(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Order events a second and core through the whole worker path."""
+    with reported():
+        from streams.ops.bench.fold import FoldBench, run_fold
+
+        result = run_fold(FoldBench(count=count, runs=runs), tell)
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"median {result['median']:,} {result['unit']}, RSS {result['rss_mb']} MB")
+
+
+@bench_app.command("board")
+def bench_board(
+    count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, metavar="N", help="With readers, and as many without.")
+    ] = 5,
+    clients: Annotated[
+        int, typer.Option("--clients", min=1, max=1_000, metavar="N", help="Readers of the page.")
+    ] = 100,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """What readers of the live page cost the worker, and whether each saw the last state."""
+    with reported():
+        from streams.ops.bench.board import BoardBench, run_board_bench
+
+        result = run_board_bench(
+            BoardBench(count=count, runs=runs, clients=clients),
+            tell,
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(
+            f"median {result['median']} {result['unit']}, board {result['rss_mb']} MB, "
+            f"{result['missed']} missed the last state"
+        )
+    raise typer.Exit(WRONG if result["missed"] else 0)
+
+
+@bench_app.command("shifts")
+def bench_shifts(
+    years: Annotated[
+        float, typer.Option("--series-years", min=5, metavar="N", help="Of each configuration.")
+    ] = 300.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Default: a fresh one.")
+    ] = None,
+    nab: Annotated[
+        Path | None,
+        typer.Option(
+            "--nab", metavar="DIR", file_okay=False, exists=True, help="NAB's CSVs, windows.json."
+        ),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Days between false shift pages, and minutes until a true one, on simulated series."""
+    with reported():
+        from streams.ops.bench.shifts import ShiftsBench, run_shifts
+
+        result = run_shifts(
+            ShiftsBench(series_years=years, seed=seed, nab=nab),
+            tell,
+        )
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"mean {result['median']} {result['unit']}; budget {result['budget_days']:g}")
+    raise typer.Exit(0 if result["within_budget"] else WRONG)
+
+
+@bench_app.command("chaos")
+def bench_chaos(
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the first run.")] = 1,
+    count: Annotated[int, typer.Option("--events", min=20_000, metavar="N")] = 200_000,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Kill and freeze workers, the broker and its topics under load; judge what is left."""
+    with reported():
+        from streams.ops.bench.chaos import ChaosBench, run_chaos
+
+        result = run_chaos(ChaosBench(runs=runs, seed=seed, events=count), tell)
+    if as_json:
+        echo_json(result)
+    else:
+        typer.echo(f"{runs - result['failed']} of {runs} mixes exact")
+    raise typer.Exit(WRONG if result["failed"] else 0)

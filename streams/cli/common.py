@@ -1,0 +1,59 @@
+"""What every command does alike: settings, errors told and turned into exit codes, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+WRONG, USAGE = 1, 2
+LOCAL_EXTRA = ("jgo", "psutil")
+"""Packages of the extra `local`, which a production machine does without."""
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn what a command may fail with into a message on stderr and an exit code."""
+    from streams.ops.errors import OperationError
+    from streams.settings import SettingsError
+
+    try:
+        yield
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from error
+    except OperationError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(WRONG) from error
+    except ModuleNotFoundError as error:
+        if error.name not in LOCAL_EXTRA:
+            raise
+        typer.echo(f"error: {error}; install the extra: pip install 'ecindex[local]'", err=True)
+        raise typer.Exit(WRONG) from error
+
+
+def settings_of(config: Path | None, **overrides: Any) -> Settings:
+    """Settings of file, environment and the options given; `a__b` stands for `a.b`."""
+    from streams.settings import load_settings
+
+    return load_settings(
+        config, {name.replace("__", "."): value for name, value in overrides.items()}
+    )
+
+
+def echo_json(value: Any) -> None:
+    """Print one line of JSON."""
+    import msgspec
+
+    typer.echo(msgspec.json.encode(value).decode())
+
+
+def tell(text: str) -> None:
+    """What a person should know while a command runs."""
+    typer.echo(text, err=True)

@@ -1,0 +1,136 @@
+"""``ecindex dead-letters`` and ``ecindex late``: what was set aside."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.cli.common import WRONG, echo_json, reported, settings_of
+from streams.cli.options import AsJson, Bootstrap, ConfigFile, WorkerUrls, instant_of
+
+if TYPE_CHECKING:
+    from streams.ops.dead_letters import Selection
+
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
+]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only of this.")]
+SourceTopic = Annotated[
+    str | None, typer.Option("--topic", metavar="TOPIC", help="Only of this input.")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")]
+
+letters_app = typer.Typer(no_args_is_help=True, help="Records that break the contract.")
+late_app = typer.Typer(no_args_is_help=True, help="Events that came later than grace.")
+
+
+@letters_app.command("list")
+def dead_letters_list(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    since: Since = None,
+    reason: Reason = None,
+    topic: SourceTopic = None,
+    limit: Limit = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Records that break the contract, the newest last."""
+    _list_letters("dead_letters", bootstrap, config, (since, reason, topic, limit), as_json=as_json)
+
+
+@late_app.command("list")
+def late_list(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    since: Since = None,
+    topic: SourceTopic = None,
+    limit: Limit = 50,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Events that came later than grace, the newest last."""
+    _list_letters("late", bootstrap, config, (since, None, topic, limit), as_json=as_json)
+
+
+@letters_app.command("replay")
+def dead_letters_replay(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    since: Since = None,
+    reason: Reason = None,
+    topic: SourceTopic = None,
+    limit: Limit = 50,
+    *,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also those whose copy became a dead letter.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send dead letters to their topics once more, as they were."""
+    from streams.ops.dead_letters import list_letters, replay, replayable
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        selection = _selection(since, reason, topic, limit)
+        found = asyncio.run(list_letters(settings, settings.topics.dead_letters, selection))
+        letters = replayable(found.letters, again=again)
+        if letters and not yes:
+            typer.echo("\n".join(letter.line() for letter in letters), err=True)
+            typer.confirm(f"send these {len(letters)} again?", abort=True, err=True)
+        done = asyncio.run(replay(settings, letters))
+    if as_json:
+        echo_json({"sent": done.sent, "left_out": done.left_out})
+    else:
+        typer.echo(f"sent {done.sent}; what is older than grace will be too late")
+        typer.echo("".join(f"left out {n}: {why}\n" for why, n in done.left_out.items()), nl=False)
+    raise typer.Exit(WRONG if done.left_out else 0)
+
+
+@letters_app.command("release")
+def dead_letters_release(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
+    worker: WorkerUrls = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Let a halted source partition go on, at whichever of the workers given owns it."""
+    from streams.ops.workers_http import release
+
+    with reported():
+        owner = asyncio.run(release(worker or (), topic, partition))
+    if as_json:
+        echo_json({"released": f"{topic}-{partition}", "worker": owner})
+    else:
+        typer.echo(f"{topic}-{partition} goes on at {owner}")
+
+
+def _list_letters(
+    which: str,
+    bootstrap: str | None,
+    config: Path | None,
+    chosen: tuple[str | None, str | None, str | None, int],
+    *,
+    as_json: bool,
+) -> None:
+    from streams.ops.dead_letters import list_letters
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        topic = getattr(settings.topics, which)
+        listing = asyncio.run(list_letters(settings, topic, _selection(*chosen)))
+    if as_json:
+        echo_json(listing.as_json())
+    else:
+        typer.echo("\n".join(listing.lines()))
+
+
+def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
+    from streams.ops.dead_letters import Selection
+
+    return Selection(instant_of("--since", since), reason, topic, limit)

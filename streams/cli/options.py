@@ -1,0 +1,75 @@
+"""Options that several commands have, and what their texts mean."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Bootstrap = Annotated[
+    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka; comma separated.")
+]
+RedisUrl = Annotated[
+    str | None, typer.Option("--redis", metavar="URL", help="redis://host:port/db")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: the last line is JSON.")]
+WorkerUrls = Annotated[
+    list[str] | None,
+    typer.Option("--worker", metavar="URL", help="A worker's metrics address; repeatable."),
+]
+InputPartitions = Annotated[
+    int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
+]
+
+DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Seconds of `90s`, `5m`, `1h` or a plain number."""
+    if text is None:
+        return None
+    unit = DURATION_UNITS_S.get(text[-1:])
+    try:
+        seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise typer.BadParameter(
+            f"{text!r}; expected a duration as 90s, 5m or 1h", param_hint=option
+        )
+    return seconds
+
+
+def parts_of(text: str | None) -> tuple[str, ...]:
+    """Parts of `PK,BD`."""
+    return () if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def day_of(option: str, text: str | None) -> str | None:
+    """A local day, checked."""
+    from streams.index.panes import day_name, day_number
+
+    try:
+        named = None if text is None else day_name(day_number(text))
+    except ValueError:
+        named = None
+    if named != text:
+        raise typer.BadParameter(f"{text!r}; expected YYYY-MM-DD", param_hint=option)
+    return text
+
+
+def instant_of(option: str, text: str | None) -> int | None:
+    """Epoch ms of an option; raises SettingsError."""
+    from streams.index.instants import parse_instant
+    from streams.settings import Problem, SettingsError
+
+    instant_ms = None if text is None else parse_instant(text)
+    if text is not None and instant_ms is None:
+        expected = "an instant as 2026-11-24T09:54:00Z"
+        raise SettingsError([Problem(option, repr(text), "command line", expected)])
+    return instant_ms

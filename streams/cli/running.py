@@ -1,0 +1,175 @@
+"""Commands that run until they are told to stop: demo, up, worker, board."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.cli.common import echo_json, reported, settings_of, tell
+from streams.cli.options import (
+    AsJson,
+    Bootstrap,
+    ConfigFile,
+    InputPartitions,
+    RedisUrl,
+    parts_of,
+    seconds_of,
+)
+
+if TYPE_CHECKING:
+    from streams.ops.up import LocalIndex
+
+
+def run_demo(
+    config: ConfigFile = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+    ] = None,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
+    ] = 100.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, metavar="N")] = 1,
+    inputs: InputPartitions = 8,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", file_okay=False, help="Keep all data there."),
+    ] = None,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all simulated.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show it all on this machine: Kafka, Redis, workers, simulated shops with six weeks of history.
+
+    Announces a jump and an outage, plants them after five minutes, and tells when they are found, what
+    explains them, and when they are over: 16 minutes, or up to 7 more.
+    """
+    from rich.console import Console
+
+    from streams.ops.progress import rich_progress
+
+    for_s, shown = seconds_of("--for", duration), parts_of(markets)
+    with reported():
+        from streams.ops.demo import demo
+        from streams.ops.demo_plan import DemoOptions
+        from streams.ops.up import UpOptions
+
+        options = DemoOptions(rate, shown, seed, for_s)
+        work = UpOptions(keep, workers, inputs)
+        settings, console = settings_of(config), Console(stderr=as_json)
+        with rich_progress() as progress:
+            snapshots = asyncio.run(
+                demo(settings, work, options, console=console, tell=tell, progress=progress)
+            )
+    if as_json:
+        typer.echo(snapshots)
+
+
+def up(
+    config: ConfigFile = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis, topics."),
+    ] = 1,
+    inputs: InputPartitions = 8,
+    notify: Annotated[
+        str | None,
+        typer.Option("--notify", metavar="URL", help="Where Alertmanager posts notifications."),
+    ] = None,
+    *,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Also Prometheus, with the rules and alerts.")
+    ] = False,
+    alertmanager: Annotated[
+        bool, typer.Option("--alertmanager", help="Also Prometheus and Alertmanager.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
+    from streams.ops.progress import rich_progress
+
+    def on_ready(index: LocalIndex) -> None:
+        if as_json:
+            echo_json(index.addresses)
+        else:
+            typer.echo(index.summary())
+
+    with reported():
+        from streams.ops import up as local
+
+        settings = settings_of(config)
+        options = local.UpOptions(
+            directory, workers, inputs, prometheus, alertmanager or notify is not None, notify
+        )
+        with rich_progress() as progress:
+            asyncio.run(
+                local.up(settings, options, on_ready=on_ready, tell=tell, progress=progress)
+            )
+
+
+def worker(
+    bootstrap: Bootstrap = None,
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    metrics_port: Annotated[
+        int | None, typer.Option("--metrics-port", metavar="PORT", help="0: any free port.")
+    ] = None,
+    wait_for_topics: Annotated[
+        float,
+        typer.Option(
+            "--wait-for-topics", min=0, metavar="SECONDS", help="How long topics may be missing."
+        ),
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Run one worker of the consumer group until SIGTERM; start as many as you like."""
+    from streams.ops import worker_process
+
+    with reported():
+        settings = settings_of(
+            config,
+            kafka__bootstrap_servers=bootstrap,
+            redis__url=redis,
+            metrics__port=metrics_port,
+        )
+        code = worker_process.run_worker(
+            settings, as_json=as_json, wait_for_topics_s=wait_for_topics
+        )
+    raise typer.Exit(code)
+
+
+def board_command(
+    redis: RedisUrl = None,
+    config: ConfigFile = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65_535, metavar="PORT", help="0: any free port."),
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the live page of what Redis holds until SIGTERM or Ctrl-C."""
+    from streams.ops.board_command import run_board
+
+    def on_listening(url: str) -> None:
+        if as_json:
+            echo_json({"board": url})
+        else:
+            typer.echo(f"board     {url}")
+
+    with reported():
+        settings = settings_of(config, redis__url=redis, board__port=port)
+        asyncio.run(run_board(settings, on_listening))

@@ -1,0 +1,214 @@
+"""Commands that send: simulate and import events, seed history, expect a factor."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from streams.cli.common import WRONG, echo_json, reported, settings_of
+from streams.cli.options import AsJson, Bootstrap, ConfigFile, parts_of, seconds_of
+
+
+def simulate(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
+    ] = 50.0,
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    backfill: Annotated[
+        str | None,
+        typer.Option(
+            "--backfill",
+            metavar="DURATION",
+            help="First send this much history; not with --seed-history to workers that already read.",
+        ),
+    ] = None,
+    seed_history: Annotated[
+        int,
+        typer.Option(
+            "--seed-history",
+            min=0,
+            max=52,
+            metavar="WEEKS",
+            help="First tell the index what these shops sold in the hours of so many weeks.",
+        ),
+    ] = 0,
+    markets: Annotated[
+        str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all.")
+    ] = None,
+    season: Annotated[
+        Literal["flat", "week", "year"],
+        typer.Option("--season", help="Same at any time, by the hour, also by the month."),
+    ] = "week",
+    shift: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shift",
+            metavar="MARKET:CATEGORY:FACTOR:AFTER_S[:DURATION_S]",
+            help="Plant a change of demand; category `all` is the whole market.",
+        ),
+    ] = None,
+    outage: Annotated[
+        list[str] | None,
+        typer.Option("--outage", metavar="MARKET:AFTER_S:DURATION_S", help="Plant silence."),
+    ] = None,
+    duplicates: Annotated[
+        float, typer.Option("--duplicates", help="Share of events sent twice.")
+    ] = 0.0,
+    out_of_order: Annotated[
+        float, typer.Option("--out-of-order", help="Share of events sent late.")
+    ] = 0.0,
+    out_of_order_max: Annotated[
+        float, typer.Option("--out-of-order-max", metavar="SECONDS", help="How late at most.")
+    ] = 10.0,
+    lag_scale: Annotated[
+        float,
+        typer.Option("--lag-scale", help="Shrinks the delays of cancels, deliveries, refunds."),
+    ] = 1.0,
+    profile: Annotated[
+        Path | None, typer.Option("--profile", metavar="FILE", help="Instead of simulator.toml.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
+    from streams.ops.simulate_options import ShopOptions
+    from streams.ops.simulate_profile import load_profile
+    from streams.ops.simulate_run import Planted, simulate_command
+
+    for_s, backfill_s = seconds_of("--for", duration), seconds_of("--backfill", backfill) or 0.0
+    with reported():
+        summary = asyncio.run(
+            simulate_command(
+                settings_of(config, kafka__bootstrap_servers=bootstrap),
+                load_profile(profile),
+                ShopOptions(
+                    seed=seed,
+                    rate_per_s=rate,
+                    markets=parts_of(markets),
+                    season=season,
+                    duplicates=duplicates,
+                    out_of_order=out_of_order,
+                    out_of_order_max_s=out_of_order_max,
+                    lag_scale=lag_scale,
+                ),
+                Planted(tuple(shift or ()), tuple(outage or ())),
+                backfill_s=backfill_s,
+                for_s=for_s,
+                seed_weeks=seed_history,
+            )
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+
+
+def import_source(
+    source: Annotated[
+        Literal["olist", "online-retail", "csv"],
+        typer.Argument(help="What the files are; csv: columns named as in the contract."),
+    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    pause_after: Annotated[
+        float, typer.Option("--pause-after", metavar="FRACTION", help="0..1 of the events.")
+    ] = 0.5,
+    pause_s: Annotated[
+        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="Pause there this long.")
+    ] = 0.0,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send a data set's events with their own times, in event-time order."""
+    from streams.ops.importer import import_command
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        summary = asyncio.run(
+            import_command(settings, source, directory, pause_after=pause_after, pause_s=pause_s)
+        )
+    if as_json:
+        echo_json(summary)
+    else:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in summary.by_type.items())
+        typer.echo(f"sent {summary.events:,} events in {summary.seconds:.1f} s: {kinds}")
+        typer.echo(f"occurred {summary.first_occurred_at} .. {summary.last_occurred_at}")
+        for title, counts in (("left out", summary.skipped), ("filled in", summary.filled)):
+            typer.echo("".join(f"{title}: {n:,} {why}\n" for why, n in counts.items()), nl=False)
+    raise typer.Exit(0 if summary.complete else WRONG)
+
+
+def seed_history(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help=".csv, .csv.gz or .parquet: market, hour, [dimension, member,] and counts.",
+        ),
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Start the expectation warm with hourly counts of a warehouse: six weeks or more."""
+    from streams.ops.seeding import seed
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        seeded = asyncio.run(seed(settings, file))
+    if as_json:
+        echo_json(seeded)
+        return
+    for each in seeded:
+        typer.echo(f"{each.market}: {each.hours} hours, {each.start} .. {each.end}")
+        typer.echo(f"  gives {', '.join(each.given)}")
+        if each.unknown:
+            typer.echo(f"  counted as `other`: {', '.join(each.unknown)}")
+
+
+def expect_factor(
+    market: Annotated[str, typer.Argument(metavar="MARKET")],
+    member: Annotated[
+        str, typer.Argument(metavar="MEMBER", help="all, or as category:books, region:punjab.")
+    ],
+    start: Annotated[
+        str, typer.Argument(metavar="FROM", help="Local date, or a whole hour in RFC 3339.")
+    ],
+    end: Annotated[str, typer.Argument(metavar="TO", help="The same, exclusive.")],
+    factor: Annotated[
+        str,
+        typer.Argument(
+            metavar="FACTOR",
+            help="Times the usual; `unknown`: learn nothing from it; `none`: take it back.",
+        ),
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say that an event multiplies demand: counts at once, and is not learnt as usual."""
+    from streams.ops.seeding import expect
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        said = asyncio.run(expect(settings, market, member, start, end, factor))
+    if as_json:
+        echo_json(said)
+    else:
+        told = factor if said.factor is None else f"{said.factor:g} times the usual"
+        typer.echo(
+            f"{said.market} {said.dimension} {said.member}, {said.start} .. {said.end}: {told}"
+        )

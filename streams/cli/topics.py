@@ -1,0 +1,95 @@
+"""``ecindex topics``: Kafka topics and their configs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from streams.cli.common import WRONG, echo_json, reported, settings_of
+from streams.cli.options import AsJson, Bootstrap, ConfigFile
+
+if TYPE_CHECKING:
+    from streams.ops.topics import Difference, Report
+    from streams.settings import Settings
+
+Inputs = Annotated[
+    int | None,
+    typer.Option("--inputs", min=1, metavar="N", help="Also orders and payments, N partitions."),
+]
+Arrival = Annotated[
+    Literal["broker", "producer"] | None,
+    typer.Option(
+        "--arrival",
+        help="Whose clock stamps the inputs; producer where old data is imported.",
+    ),
+]
+
+topics_app = typer.Typer(no_args_is_help=True, help="Kafka topics and their configs.")
+
+
+@topics_app.command("create")
+def topics_create(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    arrival: Arrival = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Create the topics that are missing; change nothing that exists."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        report = asyncio.run(_create_topics(settings, inputs, arrival))
+    if as_json:
+        echo_json(report)
+    else:
+        typer.echo("".join(f"created {name}\n" for name in report.created), nl=False)
+        _show_differences(report.differences)
+    raise typer.Exit(WRONG if report.differences else 0)
+
+
+@topics_app.command("check")
+def topics_check(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    arrival: Arrival = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List how topics differ from what is wanted, each with the command that mends it."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        differences = asyncio.run(_check_topics(settings, inputs, arrival))
+    if as_json:
+        echo_json({"differences": differences})
+    else:
+        _show_differences(differences)
+    raise typer.Exit(WRONG if differences else 0)
+
+
+async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
+    from streams.ops import topics as topic_ops
+
+    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    replicas = settings.topics.replication_factor
+    return await topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
+
+
+async def _check_topics(
+    settings: Settings, inputs: int | None, arrival: Arrival
+) -> list[Difference]:
+    from streams.ops import topics as topic_ops
+
+    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    return await topic_ops.check_topics(settings.kafka, wanted)
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
+    for difference in differences:
+        typer.echo(str(difference))
+    if not differences:
+        typer.echo("topics are as wanted")
