@@ -81,7 +81,6 @@ def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
 
     Returns only when the worker could not be made. ``create`` is called inside the loop.
     """
-    one_arena()
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:

@@ -7,9 +7,9 @@ import json
 
 import pytest
 import pytest_asyncio
+from support.kafka import read_all
 from support.rig import now_ms, until
 from support.shop import instant
-from support.toys import read_all
 
 pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
 
@@ -73,11 +73,10 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
         "300",
         "600",
     ]
-    records, _ = await read_all(rig.bootstrap, rig.settings.topics.journal, rig.partials)
+    records = await read_all(rig.bootstrap, rig.settings.topics.journal)
     revisions = {
         (f"{value['index']}:{value['member']}", value["revision"], each["cause"], each["previous"])
-        for lines in records.values()
-        for record in lines
+        for record in records
         for each in json.loads(record.value).get("revisions", ())
         if (value := each["value"])["market"] == MARKET and value.get("day") == day
     }

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import pytest_asyncio
+from support.kafka import read_all
 from support.rig import now_ms
 from support.shop import instant
-from support.toys import read_all
 
 from streams.worker.batches import TOO_LARGE
 
@@ -131,11 +131,9 @@ async def test_poison_is_set_aside_and_nothing_else_happens(bench):
 async def _set_aside(rig):
     found = {}
     for topic in (rig.settings.topics.dead_letters, rig.settings.topics.late):
-        records, _ = await read_all(rig.bootstrap, topic, 4)
-        for each in records.values():
-            for record in each:
-                headers = {name: content.decode() for name, content in record.headers}
-                if headers["source_topic"] == rig.topic["orders"]:
-                    place = (int(headers["source_partition"]), int(headers["source_offset"]))
-                    found[place] = (record, headers)
+        for record in await read_all(rig.bootstrap, topic):
+            headers = {name: content.decode() for name, content in record.headers}
+            if headers["source_topic"] == rig.topic["orders"]:
+                place = (int(headers["source_partition"]), int(headers["source_offset"]))
+                found[place] = (record, headers)
     return found

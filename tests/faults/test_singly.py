@@ -15,10 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import TopicPartition
 from faults.conftest import Bench
-from support.kafka import group_members
+from support.kafka import group_members, read_all
 from support.oracle import CheckpointTail
 from support.rig import Rig, until
-from support.toys import read_all
 
 from streams.worker.stops import ExitCode
 
@@ -228,11 +227,10 @@ async def _through(rig, topic, partition):
 
 
 async def _set_aside(rig, topic):
-    records, _ = await read_all(rig.bootstrap, topic, 4)
+    records = await read_all(rig.bootstrap, topic)
     return {
         int(dict(record.headers)["source_offset"])
-        for lines in records.values()
-        for record in lines
+        for record in records
         if dict(record.headers)["source_topic"].decode() == rig.topic["orders"]
         and dict(record.headers)["source_partition"] == b"0"
     }

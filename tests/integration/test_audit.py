@@ -12,8 +12,7 @@ import redis.asyncio
 from aiokafka import AIOKafkaProducer
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
-from support.kafka import delete_records
-from support.toys import read_all
+from support.kafka import delete_records, read_all
 
 from streams.clock import now_ms
 from streams.flow.chain import CheckpointRecord
@@ -81,17 +80,10 @@ async def history(installed, producer, minutes=6, rate=4):
 
 async def newest(installed, topic, chosen):
     """Newest standing record of a topic that ``chosen`` accepts."""
-    counts = {"values": 3, "journal": 3, f"e{EDITION}-merged-changelog": 3}
-    counts |= {
-        f"e{EDITION}-checkpoint-{installed.name}-{t}-changelog": 3 for t in ("orders", "payments")
-    }
     separator = "." if topic in ("values", "journal") else "-"
-    full = f"{installed.name}{separator}{topic}"
-    found, _ = await read_all(installed.stack.bootstrap, full, counts[topic])
-    standing = {record.key: record for records in found.values() for record in records}
-    if topic == "journal":
-        standing = {r.offset: r for records in found.values() for r in records}
-    return [r for r in standing.values() if r.value is not None and chosen(r)][-1]
+    found = await read_all(installed.stack.bootstrap, f"{installed.name}{separator}{topic}")
+    standing = found if topic == "journal" else {record.key: record for record in found}.values()
+    return [r for r in standing if r.value is not None and chosen(r)][-1]
 
 
 async def forge(installed, record, value):

@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 import pytest
 from support.installation import Installation
-from support.toys import read_all
+from support.kafka import read_all
 
 from streams.clock import now_ms
 from streams.index.hours import LocalHours
@@ -57,13 +57,8 @@ async def sell(installed, minutes):
 
 async def vintages(installed):
     """Every vintage journaled: name -> its series."""
-    records, _ = await read_all(
-        installed.stack.bootstrap,
-        installed.settings.topics.journal,
-        installed.settings.topics.partials_partitions,
-    )
     found = {}
-    for record in (each for partition in records.values() for each in partition):
+    for record in await read_all(installed.stack.bootstrap, installed.settings.topics.journal):
         content = msgspec.json.decode(record.value)
         if content["kind"] == "vintage":
             found.setdefault(content["vintage"], []).append(content["series"])
@@ -72,13 +67,8 @@ async def vintages(installed):
 
 async def fence_writers(installed):
     """Writers whose fence record of PK stands."""
-    records, _ = await read_all(
-        installed.stack.bootstrap,
-        installed.settings.topics.values,
-        installed.settings.topics.partials_partitions,
-    )
     found = {}
-    for record in (each for partition in records.values() for each in partition):
+    for record in await read_all(installed.stack.bootstrap, installed.settings.topics.values):
         market, kind, *writer = record.key.decode().split("|")
         if (market, kind) == ("PK", "fence"):
             found[writer[0]] = record.value
@@ -194,10 +184,9 @@ async def a_table_of_the_days_is_what_redis_has(installed, directory):
 
 
 async def a_changed_expectation_is_found(installed):
-    topic = installed.settings.topics
-    records, _ = await read_all(installed.stack.bootstrap, topic.values, topic.partials_partitions)
+    records = await read_all(installed.stack.bootstrap, installed.settings.topics.values)
     key = b"PK|demand_index_orders|market|all|24h"
-    record = [each for found in records.values() for each in found if each.key == key][-1]
+    record = [each for each in records if each.key == key][-1]
     content = msgspec.json.decode(record.value)
     content["expected"] += 1
     async with installed.producer() as producer:

@@ -10,8 +10,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
-from support.kafka import delete_topic
-from support.toys import read_all
+from support.kafka import delete_topic, read_partitions
 
 from streams.clock import now_ms
 from streams.flow.chain import CheckpointRecord
@@ -127,7 +126,7 @@ async def test_partitions_that_were_added_are_refused(stopped):
 
 async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
     topic = f"{stopped.name}-e{EDITION}-checkpoint-{stopped.name}-orders-changelog"
-    found, _ = await read_all(stopped.stack.bootstrap, topic, 2)
+    found, _ = await read_partitions(stopped.stack.bootstrap, topic, 2)
     last = [record for record in found[0] if record.value is not None][-1]
     content = msgspec.msgpack.decode(last.value, type=CheckpointRecord)
     content.through = 1_000_000

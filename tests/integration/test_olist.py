@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.installation import Installation
+from support.kafka import read_all
 from support.olist_days import expected_days, expected_levels, shoppers_of_days
 from support.records import newest_values
 from support.sketches import sketch_of
-from support.toys import read_all
 
 from streams.index.instants import parse_instant
 from streams.index.panes import LocalDays, day_name
@@ -59,14 +59,16 @@ def by_day(values):
 
 
 async def in_values(installed):
-    values = newest_values(await read_all_of(installed, installed.settings.topics.values))
+    values = newest_values(
+        await read_all(installed.stack.bootstrap, installed.settings.topics.values)
+    )
     return by_day(value for value in values.values() if value.market == "BR")
 
 
 async def in_journal(installed):
     """The value of each day and member as journaled last."""
     last: dict[str, Value] = {}
-    for record in await read_all_of(installed, installed.settings.topics.journal):
+    for record in await read_all(installed.stack.bootstrap, installed.settings.topics.journal):
         content = msgspec.json.decode(record.value)
         for encoded in content.get("values", ()):
             value = msgspec.convert(encoded, Value)
@@ -82,12 +84,6 @@ async def in_redis(installed):
         if (index, dimension) in COMPARED and text != "0":
             found[day, index, dimension, member] = json.loads(text)
     return found
-
-
-async def read_all_of(installed, topic):
-    partitions = installed.settings.topics.partials_partitions
-    records, _ = await read_all(installed.stack.bootstrap, topic, partitions)
-    return [record for found in records.values() for record in found]
 
 
 def differences(expected, found):
@@ -130,7 +126,9 @@ async def assert_exact(installed, tables):
 
 async def assert_shoppers(installed):
     """Shoppers of each day: the sketch of the people in the tables, and near how many they are."""
-    values = newest_values(await read_all_of(installed, installed.settings.topics.values))
+    values = newest_values(
+        await read_all(installed.stack.bootstrap, installed.settings.topics.values)
+    )
     found = {
         value.day: value
         for value in values.values()

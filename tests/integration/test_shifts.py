@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 from support.installation import Installation
-from support.toys import read_all
+from support.kafka import read_all
 
 from streams.clock import now_ms
 from streams.index.instants import parse_instant
@@ -57,8 +57,8 @@ async def test_a_rush_is_told_by_a_worker(stack, unique, tmp_path):
     async def told():
         await shop.sell(now_ms(), times=RUSH)
         topic = installed.settings.topics.shifts
-        records, _ = await read_all(stack.bootstrap, topic, 1)
-        found = [msgspec.json.decode(record.value) for record in records[0]]
+        records = await read_all(stack.bootstrap, topic)
+        found = [msgspec.json.decode(record.value) for record in records]
         return next((each for each in found if each["dimension"] == "market"), None)
 
     shift = await installed.until(told, 180)

@@ -18,8 +18,9 @@ from support.kafka import (
     delete_topic,
     group_members,
     produce,
+    read_partitions,
 )
-from support.toys import Toys, read_all
+from support.toys import Toys
 
 from streams.ops.local_stack import LocalStack
 from streams.worker.stops import ExitCode
@@ -56,11 +57,11 @@ async def test_the_oracle_reads_a_topic_that_is_empty_and_one_that_has_become_so
     topic = unique("empty")
     await create_topic(stack.bootstrap, topic, 3)
     nothing = {0: [], 1: [], 2: []}
-    assert await read_all(stack.bootstrap, topic, 3) == (nothing, {0: 0, 1: 0, 2: 0})
+    assert await read_partitions(stack.bootstrap, topic, 3) == (nothing, {0: 0, 1: 0, 2: 0})
     await produce(stack.bootstrap, topic, [b"1", b"2"], partition=1)
     await produce(stack.bootstrap, topic, [b"3"], partition=2)
     await delete_records(stack.bootstrap, topic, 1, 2)
-    found, ends = await read_all(stack.bootstrap, topic, 3)
+    found, ends = await read_partitions(stack.bootstrap, topic, 3)
     assert {number: [r.value for r in records] for number, records in found.items()} == {
         0: [], 1: [], 2: [b"3"],
     }  # fmt: skip
@@ -155,7 +156,7 @@ async def test_a_compacted_source_has_gaps_that_are_not_losses(toys, options):
 
 async def until_compacted(toys):
     for _ in range(120):
-        log, ends = await read_all(toys.stack.bootstrap, toys.topic, toys.partitions)
+        log, ends = await read_partitions(toys.stack.bootstrap, toys.topic, toys.partitions)
         if all(len(log[number]) < ends[number] - 100 for number in log):
             return
         await asyncio.sleep(0.5)

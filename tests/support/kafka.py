@@ -44,19 +44,31 @@ async def consume(bootstrap, topic, count, partition=0):
         return [(await consumer.getone()).value for _ in range(count)]
 
 
+async def read_partitions(bootstrap, topic, partitions):
+    """Every record of a topic up to its present end, by partition, and those ends."""
+    tps = [TopicPartition(topic, number) for number in range(partitions)]
+    found = {number: [] for number in range(partitions)}
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    async with consumer:
+        begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
+        # Where there is nothing, nothing is fetched: aiokafka's stop awaits a fetch that it has just
+        # cancelled, and one that had not begun ends as the caller's own cancellation.
+        tps = [tp for tp in tps if begins[tp] < ends[tp]]
+        if tps:
+            consumer.assign(tps)
+        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
+                found[tp.partition] += [r for r in records if r.offset < ends[tp]]
+    return found, {tp.partition: end for tp, end in ends.items()}
+
+
 async def read_all(bootstrap, topic):
-    """Every record of a topic as it is now, without a group; by partition, in offset order."""
+    """Every record of a topic as it is now; by partition, in offset order."""
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
         await consumer._client.set_topics([topic])
-        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(partitions)
-        found = []
-        while len(found) < sum(ends.values()):
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found += records
-        return sorted(found, key=lambda record: (record.partition, record.offset))
+        partitions = len(consumer.partitions_for_topic(topic))
+    found, _ = await read_partitions(bootstrap, topic, partitions)
+    return [record for records in found.values() for record in records]
 
 
 async def alter_topic(bootstrap, topic, configs):

@@ -10,7 +10,7 @@ from collections import defaultdict
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 from support.batch import WINDOWS_MS, Batch, millis
-from support.toys import read_all
+from support.kafka import read_all, read_partitions
 
 from streams.flow.chain import CheckpointRecord, _best_chain, _decode
 from streams.index import partials as col
@@ -27,7 +27,7 @@ class Oracle:
         """{(topic, partition): [(offset, value, timestamp)]} of the inputs, and the batch of it."""
         batch = Batch(self.poison)
         for topic, own in self.topic.items():
-            records, _ = await read_all(self.bootstrap, own, self.inputs)
+            records, _ = await read_partitions(self.bootstrap, own, self.inputs)
             for partition, found in records.items():
                 assert len(found) == self.produced[topic, partition], (
                     f"{topic}-{partition}: {len(found)} records in the log, "
@@ -40,7 +40,7 @@ class Oracle:
         """{(topic, partition): records of the best chain, oldest first} from the changelogs."""
         found = {}
         for topic, changelog in self.checkpoint_topics.items():
-            records, _ = await read_all(self.bootstrap, changelog, self.inputs)
+            records, _ = await read_partitions(self.bootstrap, changelog, self.inputs)
             for partition, lines in records.items():
                 live: dict[bytes, bytes] = {}
                 for record in lines:
@@ -259,21 +259,20 @@ class Oracle:
         """The newest value of each key equals Redis' (hence the batch), days too."""
         redis = await self.read_redis()
         topic = self.settings.topics.values
-        records, _ = await read_all(self.bootstrap, topic, self.partials)
+        records = await read_all(self.bootstrap, topic)
         fences = {
             market: tuple(int(found["fence"][name]) for name in ("edition", "as_of_ms", "applied"))
             for market, found in redis.items()
         }
         newest = {}
-        for lines in records.values():
-            for record in lines:
-                headers = dict(record.headers)
-                version = tuple(int(headers[name]) for name in ("edition", "as_of", "applied"))
-                key = record.key.decode()
-                if version > fences[key.partition("|")[0]]:
-                    continue  # published since Redis was read
-                if key not in newest or version >= newest[key][0]:
-                    newest[key] = (version, record.value)
+        for record in records:
+            headers = dict(record.headers)
+            version = tuple(int(headers[name]) for name in ("edition", "as_of", "applied"))
+            key = record.key.decode()
+            if version > fences[key.partition("|")[0]]:
+                continue  # published since Redis was read
+            if key not in newest or version >= newest[key][0]:
+                newest[key] = (version, record.value)
         problems = []
         for key, (version, content) in newest.items():
             market, kind, *_ = key.split("|")

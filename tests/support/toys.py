@@ -8,29 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.structs import TopicPartition
-from support.kafka import create_topic
+from aiokafka import AIOKafkaProducer
+from support.kafka import create_topic, read_partitions
 
 TOY = Path(__file__).with_name("toy_worker.py")
-
-
-async def read_all(bootstrap, topic, partitions):
-    """Every record of a topic up to its present end, by partition, and those ends."""
-    tps = [TopicPartition(topic, number) for number in range(partitions)]
-    found = {number: [] for number in range(partitions)}
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    async with consumer:
-        begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
-        # Where there is nothing, nothing is fetched: aiokafka's stop awaits a fetch that it has just
-        # cancelled, and one that had not begun ends as the caller's own cancellation.
-        tps = [tp for tp in tps if begins[tp] < ends[tp]]
-        if tps:
-            consumer.assign(tps)
-        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-            for tp, records in (await consumer.getmany(timeout_ms=500)).items():
-                found[tp.partition] += [r for r in records if r.offset < ends[tp]]
-    return found, {tp.partition: end for tp, end in ends.items()}
 
 
 class Toys:
@@ -116,7 +97,7 @@ class Toys:
             await producer.flush()
 
     async def states(self):
-        records, _ = await read_all(self.stack.bootstrap, self.changelog, self.partitions)
+        records, _ = await read_partitions(self.stack.bootstrap, self.changelog, self.partitions)
         states = {}
         for number, found in records.items():
             live = {record.key: record.value for record in found}
@@ -126,7 +107,7 @@ class Toys:
 
     async def assert_exact(self, within_s=60):
         """O: the states equal a batch over the log. P: and reach its end within a minute."""
-        log, ends = await read_all(self.stack.bootstrap, self.topic, self.partitions)
+        log, ends = await read_partitions(self.stack.bootstrap, self.topic, self.partitions)
         expected = {
             number: {
                 "through": ends[number] - 1,
