@@ -82,9 +82,10 @@ class MarketUsual:
         self._seeded_hours: dict[tuple[int, int], Vector] = {}
         self._width = ledger.layout.live_width
         self._history_seen = 0
-        self._tried_until: int | None = None
-        self._untried: set[int] = set()
-        self._looked = False
+        self._wanted: set[int] = set()
+        """Days to learn, or to look at again."""
+        self._wanted_until: int | None = None
+        """The last day that was wanted so far; None before the first look."""
         self._expired: list[int] = []
         self._rows: dict[int, Row | None] = {}
         self._shaped: dict[int, list[list[int]]] = {}
@@ -97,8 +98,6 @@ class MarketUsual:
         known = self.held.get(held.vintage.day)
         if known is None or held.sequence > known.sequence:
             self._hold(held)
-        day = held.vintage.day
-        self._tried_until = day if self._tried_until is None else max(day, self._tried_until)
 
     def take_history(self) -> bool:
         """Whether seeds or factors changed since the last call; what was read is read anew."""
@@ -116,7 +115,7 @@ class MarketUsual:
         as_of_ms: int,
         *,
         again: bool,
-        awaited: bool = False,
+        awaited: bool,
     ) -> list[Held]:
         """Vintages that final hours up to ``hours_until_ms`` make possible; those that are new.
 
@@ -126,32 +125,36 @@ class MarketUsual:
         """
         today = self.hours.local_days.day_of(as_of_ms)
         newest = self.hours.local_days.day_of(hours_until_ms) + 1
-        first = today - 1  # the longest window begins yesterday
-        if self._tried_until is not None:
-            missed = max(self._tried_until + 1, today - KEPT_DAYS)
-            first = min(missed, first) if again or not self._looked else missed
-        if not self._looked and self.held:  # what an earlier owner had not come to
-            self._untried.update(set(range(min(self.held), first)) - set(self.held))
-        self._looked = True
-        self._untried.update(range(first, newest + 1))
-        self._untried = {day for day in self._untried if day >= today - KEPT_DAYS}
+        self._want(today, newest, again=again)
         shown = self._shown_from(observed, today)
-        days = sorted(day for day in self._untried if shown <= day <= today)
+        days = sorted(day for day in self._wanted if shown <= day <= today)
         if not days and not awaited:
-            days = sorted(self._untried)
+            days = sorted(self._wanted)
         found = [held for day in days if (held := self._learn(observed, day))]
-        self._untried.difference_update(days)
-        if not self._untried:
+        self._wanted.difference_update(days)
+        if not self._wanted:
             self._seeded_hours.clear()
-        if newest >= first:
-            self._tried_until = max(newest, self._tried_until or newest)
         self._expire(today - KEPT_DAYS)
         return found
+
+    def _want(self, today: int, newest: int, *, again: bool) -> None:
+        """Add the days up to ``newest`` that were not wanted yet, or are to be looked at again."""
+        yesterday = today - 1  # the longest window begins then
+        if self._wanted_until is None:
+            # What earlier owners had not come to. What they had is looked at again where it shows:
+            # this owner's methodology may have other factors.
+            self._wanted.update(range(min(self.held, default=yesterday), yesterday))
+            self._wanted.difference_update(self.held)
+            self._wanted_until = yesterday - 1
+        begin = self._wanted_until + 1
+        self._wanted.update(range(min(begin, yesterday) if again else begin, newest + 1))
+        self._wanted_until = max(newest, self._wanted_until)
+        self._wanted = {day for day in self._wanted if day >= today - KEPT_DAYS}
 
     @property
     def behind(self) -> bool:
         """Whether days are left to learn."""
-        return bool(self._untried)
+        return bool(self._wanted)
 
     def _shown_from(self, observed: Observed, today: int) -> int:
         """Yesterday, where the longest window begins; today if nothing older was observed."""

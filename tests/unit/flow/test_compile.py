@@ -4,12 +4,13 @@ import pytest
 
 from streams.flow.chain import RecoveryError
 from streams.flow.compile import LIVE_WITHIN_MS, PartitionCompile
-from streams.flow.merged import decode_merged
+from streams.flow.merged import HOUR
 from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
 from streams.index.panes import HOUR_MS
 from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
-from tests.support.flow_harness import METHODOLOGY, Flow, order
+from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
+from tests.support.flow_harness import PAYMENTS as PAYMENTS_TOPIC
 
 ORDERS = "orders"
 
@@ -55,22 +56,31 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     assert [v.value for v in publication.values] == [v.value for v in newer.values]
 
 
-def test_the_record_of_an_hour_says_which_row_changed_it_last_not_what_was_read_since():
-    # By what was read since an heir took it for changed, and closed the hour again.
+def test_an_heir_closes_no_hour_again_whose_record_was_only_written_again():
+    # By what was read since it took the hour for changed; the second closing had no shoppers left.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
     flow.now_ms = T0 + 3 * HOUR_MS
-    fold_and_send(flow, (order("a", T0), T0), (order("b", flow.now_ms), flow.now_ms))
+    for topic, event in ((ORDERS, order), (PAYMENTS_TOPIC, payment)):
+        for at_ms in (T0, flow.now_ms):
+            flow.produce(flow.sps[topic][0], event(f"{topic}{at_ms}", at_ms), at_ms)
+    for _ in range(2):  # the watermark of the second is known to the marks of the first
+        for (sp,) in flow.sps.values():
+            flow.fold(sp)
+            flow.send_partials(sp)
     flow.apply(partition)
-    own(flow).step(flow.now_ms)
-    floor = own(flow).markets["PK"].at.floor_applied
-    slots = [slot for slot in own(flow).markets["PK"].ledger.merged if slot[0] == "h"]
-    assert len(slots) == 1
-    assert own(flow).markets["PK"].ledger.merged[slots[0]].changed <= floor
+    (publication,) = (each for each in own(flow).step(flow.now_ms) if each.market == "PK")
+    assert [each.kind for each in publication.closings] == ["hour"]
     own(flow).through += 10  # marks alone were read since
-    table = dict(own(flow).table_batch().writes)
-    record = decode_merged(next(value for key, value in table.items() if key.startswith(b"h|PK|")))
-    assert record.applied > floor >= record.changed
+    for batch in (own(flow).table_batch(), own(flow).fence_batch(publication)):
+        flow._write_table(partition, batch)
+
+    heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    heir.recover(dict(flow.tables[partition]))
+    market = heir.markets["PK"]
+    (hour,) = (merged for (kind, _), merged in market.ledger.merged.items() if kind == HOUR)
+    assert hour.applied > market.at.floor_applied >= hour.changed
+    assert market.closings.due == set()
 
 
 def test_an_heir_retires_the_fence_records_of_former_writers_once():
