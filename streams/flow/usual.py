@@ -1,4 +1,4 @@
-"""The expectation at work in level 2: one market's vintages, learnt, kept and read.
+"""The expectation at work in level 2: one market's vintages, learnt and kept.
 
 A vintage of local day D is learnt once, as soon as every hour up to the end of D-2 is final, from
 those hours alone (seeds before the log begins); it is stored and journaled before a value shows it. So
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from streams.flow.history import MarketHistory, Seed
 from streams.flow.ledger import Ledger
 from streams.flow.market_shifts import EarlyDay
+from streams.flow.usual_spans import UsualSpans
 from streams.flow.vintages import Held
 from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
@@ -36,19 +37,13 @@ from streams.index.learning import (
 )
 from streams.index.measured import UsualRow
 from streams.index.methodology import Market
-from streams.index.minutes import minutes_of, within_minute
-from streams.index.noise import Noise
-from streams.index.panes import HOUR_MS, MINUTE_MS
-from streams.index.partials import Row, add_into
+from streams.index.panes import HOUR_MS
 from streams.index.season import Columns
 from streams.index.series import MEASURES, SeriesTable
 from streams.index.trend import Matrix, Vector
 
 KEPT_DAYS = 10
 """Vintages of so many days before the present one stay: hours may be closed late."""
-_SHAPED_HOURS_MAX = 8
-"""Hours whose minutes are kept: the edges of the windows lie in three or four."""
-
 
 _NO_PLACES = np.zeros(0, dtype=np.int64)
 _measures = attrgetter(*MEASURES)
@@ -80,16 +75,15 @@ class MarketUsual:
         """Factors of methodology.toml; what was said since counts more."""
         self._placed: tuple[tuple[Scope, ...], NDArray[np.int64]] = ((), _NO_PLACES)
         self._seeded_hours: dict[tuple[int, int], Vector] = {}
-        self._width = ledger.layout.live_width
+        self._spans = UsualSpans(
+            self.hours, self.table, ledger.layout.live_width, self.held, self._factors
+        )
         self._history_seen = 0
         self._wanted: set[int] = set()
         """Days to learn, or to look at again."""
         self._wanted_until: int | None = None
         """The last day that was wanted so far; None before the first look."""
         self._expired: list[int] = []
-        self._rows: dict[int, Row | None] = {}
-        self._shaped: dict[int, list[list[int]]] = {}
-        self._noise: dict[int, tuple[Mapping[int, Noise], frozenset[int]]] = {}
 
     # -- learning --------------------------------------------------------------------------------
 
@@ -170,7 +164,7 @@ class MarketUsual:
     def _learn(self, observed: Observed, day: int) -> Held | None:
         calendar = calendar_of(self.hours, day)
         known = self.held.get(day)
-        factors = [*self._events, *self.history.said()]
+        factors = self._factors()
         basis = self._basis(calendar, factors)
         if known is not None and known.basis == basis:
             return None
@@ -194,6 +188,9 @@ class MarketUsual:
         held = Held(vintage, 1 if known is None else known.sequence + 1, basis)
         self._hold(held)
         return held
+
+    def _factors(self) -> list[Factor]:
+        return [*self._events, *self.history.said()]
 
     def _basis(self, calendar: Calendar, factors: Sequence[Factor]) -> str:
         """Fingerprint of everything but final hours that this vintage is learnt from."""
@@ -270,7 +267,7 @@ class MarketUsual:
         For the daily clock of the market's total, which sees drifts that every vintage follows.
         """
         calendar = calendar_of(self.hours, day, DRIFT_LEAD_DAYS)
-        factors = [*self._events, *self.history.said()]
+        factors = self._factors()
         counts, sure = self._hours_known(observed, calendar)
         at = [self.table.at[WHOLE, "orders"]]
         relevels = observed.relevels(calendar.hours_ms[-1] + HOUR_MS)
@@ -294,7 +291,6 @@ class MarketUsual:
 
     def _hold(self, held: Held) -> None:
         self.held[held.vintage.day] = held
-        self.version += 1
         self._forget_reads()
 
     def _expire(self, first_day: int) -> None:
@@ -309,125 +305,8 @@ class MarketUsual:
 
     def _forget_reads(self) -> None:
         self.version += 1
-        self._rows.clear()
-        self._shaped.clear()
-        self._noise.clear()
-
-    # -- reading ---------------------------------------------------------------------------------
+        self._spans.forget()
 
     def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
-        """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown.
-
-        Named after, and with the noise of, the vintage of its end.
-        """
-        if start_ms >= end_ms:
-            return None
-        total = [0] * self._width
-        for hour_ms in range(start_ms // HOUR_MS * HOUR_MS, end_ms, HOUR_MS):
-            part = self._part(hour_ms, max(0, start_ms - hour_ms), min(HOUR_MS, end_ms - hour_ms))
-            if part is None:
-                return None
-            add_into(total, part)
-        held = self.held.get(self.hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS))
-        first = self.held.get(self.hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS))
-        if held is None or first is None:
-            return None  # its hours were read before it expired
-        noise, warming = self._noise_of(held)
-        if first is not held:  # a member must be known on both days to be known of the whole
-            elsewhere, early = self._noise_of(first)
-            noise = {column: own for column, own in noise.items() if column in elsewhere}
-            warming |= early
-        return UsualRow(total, noise, warming, held.name)
-
-    def _part(self, hour_ms: int, from_ms: int, until_ms: int) -> Row | None:
-        if from_ms == 0 and until_ms == HOUR_MS:
-            return self._hour(hour_ms)
-        minutes = self._minutes(hour_ms)
-        if minutes is None:
-            return None
-        row = [0] * self._width
-        ends = _until(minutes, until_ms)
-        begins = _until(minutes, from_ms)
-        for column, end, begin in zip(self.table.row_columns, ends, begins, strict=True):
-            row[column] = end - begin
-        return row
-
-    def _hour(self, hour_ms: int) -> Row | None:
-        if hour_ms not in self._rows:
-            self._rows[hour_ms] = self._compute_hour(hour_ms)
-            if len(self._rows) > 24 * 2 * KEPT_DAYS:
-                del self._rows[next(iter(self._rows))]
-        return self._rows[hour_ms]
-
-    def _compute_hour(self, hour_ms: int) -> Row | None:
-        held = self.held.get(self.hours.day_of_hour(hour_ms))
-        if held is None:
-            return None
-        at = (hour_ms - held.vintage.target_ms[0]) // HOUR_MS
-        row = [0] * self._width
-        for column, series, factor in zip(
-            self.table.row_columns, held.vintage.expected, self._factors(hour_ms), strict=True
-        ):
-            if series:
-                row[column] = with_factor(series[at], factor)
-        return row
-
-    def _factors(self, hour_ms: int) -> list[int | None]:
-        said = [*self._events, *self.history.said()]
-        here = [
-            each for each in said if each.start_ms < hour_ms + HOUR_MS and hour_ms < each.end_ms
-        ]
-        if not here:
-            return [None] * len(self.table.series)
-        by_scope = {scope: factor_at(here, scope, hour_ms) for scope in set(self.table.scopes)}
-        return [by_scope[scope] for scope in self.table.scopes]
-
-    def _minutes(self, hour_ms: int) -> list[list[int]] | None:
-        """Of each series: its parts in the first 0, 1, .. 60 minutes of the hour."""
-        shaped = self._shaped.get(hour_ms)
-        if shaped is None:
-            hour = self._hour(hour_ms)
-            if hour is None:
-                return None
-            held = self.held[self.hours.day_of_hour(hour_ms)]
-            at = (hour_ms - held.vintage.target_ms[0]) // HOUR_MS
-            shaped = [
-                minutes_of(series, at, hour[column]) if hour[column] else _NOTHING
-                for column, series in zip(
-                    self.table.row_columns, held.vintage.expected, strict=True
-                )
-            ]
-            while len(self._shaped) >= _SHAPED_HOURS_MAX:
-                del self._shaped[next(iter(self._shaped))]
-            self._shaped[hour_ms] = shaped
-        return shaped
-
-    def _noise_of(self, held: Held) -> tuple[Mapping[int, Noise], frozenset[int]]:
-        found = self._noise.get(held.vintage.day)
-        if found is None:
-            vintage = held.vintage
-            noise = {
-                column: own
-                for column, own, series in zip(
-                    self.table.row_columns, vintage.noise, vintage.expected, strict=True
-                )
-                if series
-            }
-            warming = frozenset(
-                column for at, column in enumerate(self.table.row_columns) if vintage.warming(at)
-            )
-            found = self._noise[held.vintage.day] = noise, warming
-        return found
-
-
-_NOTHING = [0] * 61
-
-
-def _until(minutes: Sequence[Sequence[int]], offset_ms: int) -> list[int]:
-    """Parts of each series until ``offset_ms`` of the hour has passed."""
-    minute, rest_ms = divmod(offset_ms, MINUTE_MS)
-    if rest_ms == 0:
-        return [series[minute] for series in minutes]
-    return [
-        within_minute(series[minute], series[minute + 1], rest_ms, MINUTE_MS) for series in minutes
-    ]
+        """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown."""
+        return self._spans.of_span(start_ms, end_ms)
