@@ -294,9 +294,14 @@ class MarketUsual:
         self._forget_reads()
 
     def _expire(self, first_day: int) -> None:
-        for day in [day for day in self.held if day < first_day]:
+        expired = [day for day in self.held if day < first_day]
+        for day in expired:
             del self.held[day]
-            self._expired.append(day)
+        if expired:
+            # An hour read before was still there, its minutes were not: a worker that slept for weeks
+            # ended with a KeyError at the day it had been in.
+            self._expired += expired
+            self._forget_reads()
 
     def take_expired(self) -> list[int]:
         """Days whose vintage was dropped since the last call."""

@@ -60,10 +60,8 @@ class UsualSpans:
             if part is None:
                 return None
             add_into(total, part)
-        held = self._held.get(self._hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS))
-        first = self._held.get(self._hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS))
-        if held is None or first is None:
-            return None  # its hours were read before it expired
+        held = self._held[self._hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS)]
+        first = self._held[self._hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS)]
         noise, warming = self._noise_of(held)
         if first is not held:  # a member must be known on both days to be known of the whole
             elsewhere, early = self._noise_of(first)

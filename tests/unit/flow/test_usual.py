@@ -265,6 +265,19 @@ def test_an_heir_learns_days_put_off_before_yesterday(flow):
     assert {day: each.vintage for day, each in held(flow).items()} == before
 
 
+def test_of_a_day_whose_vintage_expired_nothing_is_expected_though_its_hours_were_read(flow):
+    seeded_shop(flow)
+    market = compiled(flow).markets["PK"]
+    start_ms = TEN + 5 * HOUR_MS  # of which no part was read before
+    assert market.usual.of_span(start_ms, start_ms + HOUR_MS) is not None
+    until_ms = market.at.hours_limit()
+    awake_ms = TEN + 70 * 24 * HOUR_MS  # the machine slept; detectors have not read a minute since
+    found = market.usual.learn(market._observed(), until_ms, awake_ms, again=False, awaited=False)
+    assert (found, market.usual.held) == ([], {})
+    assert market.usual.of_span(start_ms, start_ms + HOUR_MS) is None
+    assert market.usual.of_span(start_ms, start_ms + MINUTE_MS) is None
+
+
 def test_a_takeover_finds_the_same_vintages_and_learns_nothing_again(flow):
     shop = seeded_shop(flow)
     before = dict(held(flow))
