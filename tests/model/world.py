@@ -45,6 +45,9 @@ FEW_PANES = Methodology(
     }
 )
 T0 = 1_790_000_000_000 // DAY_MS * DAY_MS
+TURNS_TO_REST_MAX = 5_000
+"""Detectors read two hours a step and each step is published: after three days of sleep level 2 rests
+in 782 turns (seed 3009510), and longer than ten no vintage lasts."""
 
 Action = tuple
 """(name, arguments..), all plain values, so that a schedule prints as a script."""
@@ -295,7 +298,7 @@ class World:
         worker.wants_flush = worker.wants_partials = True
         if isinstance(worker, Level2):
             worker.quiet = dict.fromkeys(worker.quiet, 0)
-        for _ in range(600):
+        for _ in range(TURNS_TO_REST_MAX):
             worker.step(lands=True)
             if worker.rests >= 2:  # the first turn may have begun before there was work
                 break
