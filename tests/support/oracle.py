@@ -301,18 +301,16 @@ class Oracle:
             (self.settings.topics.late, batch.late),
             (self.settings.topics.dead_letters, batch.dead),
         ):
-            records, _ = await read_all(self.bootstrap, topic, 4)
             found = set()
-            for lines in records.values():
-                for record in lines:
-                    headers = dict(record.headers)
-                    found.add(
-                        (
-                            headers["source_topic"].decode().removeprefix(f"{self.name}-"),
-                            int(headers["source_partition"]),
-                            int(headers["source_offset"]),
-                        )
+            for record in await read_all(self.bootstrap, topic):
+                headers = dict(record.headers)
+                found.add(
+                    (
+                        headers["source_topic"].decode().removeprefix(f"{self.name}-"),
+                        int(headers["source_partition"]),
+                        int(headers["source_offset"]),
                     )
+                )
             if found != expected:
                 problems.append(
                     f"{topic}: missing {sorted(expected - found)[:5]}, "
