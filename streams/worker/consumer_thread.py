@@ -25,6 +25,7 @@ from streams.worker.stops import ExitCode, Fatal
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
+    from streams.worker.answers import Answers
     from streams.worker.intake import Intake
     from streams.worker.stops import Presence, StopSwitch
 
@@ -71,6 +72,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._fetch: FetchSettings = self.transport.fetch
         self._intake: Intake = self.transport.intake
         self._presence: Presence = self.transport.presence
+        self._answers: Answers = self.transport.answers
         self._switch: StopSwitch = self.transport.switch
         self._clock: Callable[[], int] = self.transport.clock
         self._next_fetch: dict[TopicPartition, int] = {}
@@ -86,6 +88,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Start the consumer and hook its fetcher before anything can be fetched."""
         await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        coordinator._do_heartbeat = functools.partial(
+            self._answers.heard, coordinator._do_heartbeat
+        )
         # Tables recover from chunks as well: a record at a time, Faust reads a tenth as fast.
         self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
         if self._fetch.raw:

@@ -17,6 +17,7 @@ from mode import CrashingSupervisor, get_logger
 from streams.clock import monotonic_ms, now_ms
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.worker import batches, packing, unpacking
+from streams.worker.answers import Answers
 from streams.worker.consumer import Listeners
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
@@ -83,6 +84,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     intake: Intake
     positions: Positions
     presence: Presence
+    answers: Answers
     switch: StopSwitch
     watchdog: Watchdog
     outbox: Outbox | None = None
@@ -99,6 +101,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             fetch=self._fetch,
             listeners=Listeners(self._on_assigned, self._on_revoked, self._drain),
             presence=self.presence,
+            answers=self.answers,
             switch=self.switch,
             clock=self._clock,
         )
@@ -238,6 +241,7 @@ def create_faust_app(
     app.switch = switch or StopSwitch()
     half_session_ms = int(settings.session_timeout_s * 500)
     app.presence = presence or Presence(half_session_ms, monotonic)
+    app.answers = Answers(half_session_ms, monotonic)  # heartbeats are a quarter apart
     app.watchdog = Watchdog(
         app.intake,
         switch=app.switch,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import IllegalStateError
 from faust.tables import TableManager
 from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
-from mode import get_logger
+from mode import Service, get_logger
 
 from streams.flow.chunk import SourcePartition
 from streams.worker.stops import ExitCode, Fatal
@@ -40,6 +40,29 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         self.active_offsets.clear()
         self._forget_tables()
         await super().on_rebalance(*args, **kwargs)
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _end_when_deaf(self) -> None:
+        """End the process when changelogs bring nothing although the broker answers heartbeats.
+
+        Seen once in some hundred freezes of a broker for 20 s: one of two workers rejoined the group,
+        sought its changelogs, and never got a record of them. Faust warns of it and waits on.
+        """
+        deaf_s = self.app.watchdog.settings.deaf_ms // 1000
+        silent_s, seen = 0, None
+        while not self.should_stop:
+            await self.sleep(1.0)
+            newest = max(
+                self._active_events_received_at.values(), default=self._recovery_started_at
+            )
+            if not self.in_recovery or newest != seen or not self.app.answers.lately:
+                silent_s, seen = 0, newest
+                continue
+            silent_s += 1  # seconds that this loop saw: while it is busy, nothing can be received
+            if silent_s >= deaf_s:
+                reason = f"recovery: no changelog record in {silent_s} s, yet the broker answers"
+                self.app.switch.trip(Fatal(ExitCode.RECOVERY_STUCK, reason))
+                return
 
     def _forget_tables(self) -> None:
         for table in self.tables.values():

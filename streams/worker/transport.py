@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import faust
 
+    from streams.worker.answers import Answers
     from streams.worker.consumer import Listeners
     from streams.worker.consumer_thread import FetchSettings
     from streams.worker.intake import Intake
@@ -54,6 +55,7 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
         fetch: FetchSettings,
         listeners: Listeners,
         presence: Presence,
+        answers: Answers,
         switch: StopSwitch,
         clock: Callable[[], int] = now_ms,
     ) -> None:
@@ -62,6 +64,7 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
         self.fetch = fetch
         self.listeners = listeners
         self.presence = presence
+        self.answers = answers
         self.switch = switch
         self.clock = clock
 

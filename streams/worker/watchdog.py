@@ -27,6 +27,8 @@ class WatchdogSettings:
 
     no_progress_ms: int = 30_000
     recovery_ms: int = 300_000
+    deaf_ms: int = 20_000
+    """A recovery without a record, from a broker that answers; `LoudRecovery` counts it."""
     interval_ms: int = 250
 
 
@@ -45,7 +47,7 @@ class Watchdog:
         self._intake = intake
         self._switch = switch
         self._presence = presence
-        self._settings = settings or WatchdogSettings()
+        self.settings = settings or WatchdogSettings()
         self._clock = clock
         self._recovering_since: int | None = None
         self._seen: dict[SourcePartition, tuple[int | None, int]] = {}
@@ -83,7 +85,7 @@ class Watchdog:
         if since is not None:
             # Nothing is read yet, and a seek may wait as long as the broker is away.
             self._seen.clear()
-            if now - since > self._settings.recovery_ms:
+            if now - since > self.settings.recovery_ms:
                 reason = f"recovery has not ended in {now - since} ms"
                 return Fatal(ExitCode.RECOVERY_STUCK, reason)
             return None
@@ -99,7 +101,7 @@ class Watchdog:
             before, since = self._seen.get(sp, (None, now))
             if idle or position != before or self._intake.is_paused(sp) or sp not in self._seen:
                 self._seen[sp] = (position, now)
-            elif now - since > self._settings.no_progress_ms:
+            elif now - since > self.settings.no_progress_ms:
                 if log_end is not None and position is not None and position > log_end:
                     # Briefly so after a leader election; for good when the topic was recreated,
                     # and then every new record is dropped as one that was folded already.
@@ -114,7 +116,7 @@ class Watchdog:
         return None
 
     def _run(self) -> None:
-        while not self._ended.wait(self._settings.interval_ms / 1000):
+        while not self._ended.wait(self.settings.interval_ms / 1000):
             reason = self.check()
             if reason is not None:
                 self._switch.trip(reason)

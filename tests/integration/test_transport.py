@@ -323,6 +323,21 @@ async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_reco
     await own.assert_exact()
 
 
+async def test_a_recovery_that_reads_nothing_ends_the_worker_while_the_broker_answers(toys):
+    """Faust warns and waits, and the worker heartbeats: its partitions were nobody's for ever."""
+    await toys.create()
+    await toys.produce(4000)
+    first = toys.start("one")
+    await toys.assert_exact()
+    await asyncio.to_thread(first.terminate, 20)
+    child = toys.start("two", "--deaf", "--deaf-ms", "3000")
+    assert await asyncio.to_thread(child.wait, 60) == ExitCode.RECOVERY_STUCK
+    assert "no changelog record in 3 s" in child.log_path.read_text()
+    toys.start("three")
+    await toys.produce(1000)
+    await toys.assert_exact()
+
+
 async def test_an_exception_in_a_fold_ends_the_worker_and_loses_nothing(toys):
     await toys.create()
     child = toys.start("one", "--crash-at", "2001")

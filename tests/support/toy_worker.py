@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.clock import monotonic_ms
-from streams.worker.consumer_thread import FetchSettings
+from streams.worker.consumer_thread import ChunkConsumerThread, FetchSettings
 from streams.worker.faust_app import AppSettings, Hooks, create_faust_app
 from streams.worker.outbox import Outbox, OutboxSettings, OutboxStopped
 from streams.worker.runner import Worker, run
@@ -62,13 +62,15 @@ class Toy:
                 session_timeout_s=args.session,
                 request_timeout_s=args.request_timeout,
                 fetch=FetchSettings(raw=not args.public, chunk_records=args.chunk_records),
-                watchdog=WatchdogSettings(no_progress_ms=args.no_progress_ms),
+                watchdog=WatchdogSettings(no_progress_ms=args.no_progress_ms, deaf_ms=args.deaf_ms),
             ),
             chunk_topics=frozenset({args.topic}),
             positions=self,
             hooks=Hooks(self.on_revoked, self.on_recovered, self.on_assigned),
             switch=switch,
         )
+        if args.deaf:
+            ChunkConsumerThread._fetch_records = nothing
         self.table = self.app.partition_table(TABLE, source=args.topic, partitions=args.partitions)
         self.agent = self.app.chunk_agent(args.topic, self.fold, name="toy-fold")
         if args.plain_topic:
@@ -204,6 +206,14 @@ class Toy:
             out.write(line + "\n")
 
 
+async def nothing(
+    self: ChunkConsumerThread, consumer: Any, active_partitions: Any, **how: Any
+) -> dict[Any, Any]:
+    """What a consumer gets whose fetches reach nobody."""
+    await asyncio.sleep(how["timeout"])
+    return {}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
@@ -222,6 +232,8 @@ def main() -> int:
     parser.add_argument("--flush-each", action="store_true")
     parser.add_argument("--chunk-records", type=int, default=4000)
     parser.add_argument("--no-progress-ms", type=int, default=30_000)
+    parser.add_argument("--deaf", action="store_true")
+    parser.add_argument("--deaf-ms", type=int, default=20_000)
     parser.add_argument("--ack-limit-ms", type=int, default=120_000)
     args = parser.parse_args()
     Path(args.dir).mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import faust
 import pytest
@@ -11,7 +12,8 @@ from faust.tables.recovery import RebalanceAgain, ServiceStopped
 from streams.flow.chunk import SourcePartition
 from streams.worker.intake import Intake
 from streams.worker.recovery import LoudRecovery
-from streams.worker.stops import ExitCode, Fatal
+from streams.worker.stops import ExitCode, Fatal, StopSwitch
+from streams.worker.watchdog import WatchdogSettings
 
 
 @pytest.fixture
@@ -118,3 +120,51 @@ async def test_a_revocation_while_the_states_are_built_opens_nothing(recovery):
     with pytest.raises(RebalanceAgain):
         await recovery._open_sources(7)
     assert not app.intake.owned
+
+
+class Seconds:
+    """Stands for the app; each of the recovery's sleeps is a second, and only the first ``count``."""
+
+    def __init__(self, recovery, count, *, lately=True):
+        self.recovery, self.left = recovery, count
+        self.switch = StopSwitch()
+        self.watchdog = SimpleNamespace(settings=WatchdogSettings(deaf_ms=20_000))
+        self.answers = SimpleNamespace(lately=lately)
+        recovery.app, recovery.sleep = self, self.sleep
+        recovery._set_recovery_started()
+
+    async def sleep(self, _seconds):
+        self.left -= 1
+        if self.left <= 0:
+            self.recovery._stopped.set()
+
+
+async def test_a_recovery_that_reads_nothing_from_a_broker_that_answers_ends_the_process(recovery):
+    app = Seconds(recovery, 60)
+    await recovery._end_when_deaf(recovery)
+    assert app.switch.reason.code is ExitCode.RECOVERY_STUCK
+    assert "no changelog record in 20 s" in app.switch.reason.reason
+
+
+async def test_a_broker_that_is_away_is_waited_for(recovery):
+    app = Seconds(recovery, 60, lately=False)
+    await recovery._end_when_deaf(recovery)
+    assert app.switch.reason is None
+
+
+async def test_a_recovery_that_reads_or_has_ended_is_left_alone(recovery):
+    app = Seconds(recovery, 60)
+
+    async def received(_seconds):
+        recovery._active_events_received_at["tp"] = app.left
+        await app.sleep(_seconds)
+
+    recovery.sleep = received
+    await recovery._end_when_deaf(recovery)
+    assert app.switch.reason is None
+
+    recovery._stopped.clear()
+    app = Seconds(recovery, 60)
+    recovery._set_recovery_ended()
+    await recovery._end_when_deaf(recovery)
+    assert app.switch.reason is None
