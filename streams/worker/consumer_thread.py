@@ -76,6 +76,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._switch: StopSwitch = self.transport.switch
         self._clock: Callable[[], int] = self.transport.clock
         self._next_fetch: dict[TopicPartition, int] = {}
+        self._fetching: set[asyncio.Future[Any]] = set()
+        self._revoked = False
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -216,12 +218,49 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
         **kwargs: Any,
     ) -> Any:
+        # Faust goes on changing the set that it passed, and aiokafka takes an empty one for "all".
+        active_partitions = frozenset(active_partitions)
+        if self._revoked or not active_partitions:
+            await asyncio.sleep(_BEAT_S)
+            return {}
         if self._fetch.raw:
-            return await super()._fetch_records(consumer, active_partitions, timeout, **kwargs)
+            return await self._until_revoked(
+                super()._fetch_records(consumer, active_partitions, timeout, **kwargs)
+            )
         # Short waits: this path looks at the fetch responses only when a call returns.
         wait = min(timeout or 0.0, 0.2)
-        fetched = await super()._fetch_records(consumer, active_partitions, wait, **kwargs)
+        fetched = await self._until_revoked(
+            super()._fetch_records(consumer, active_partitions, wait, **kwargs)
+        )
         return await self._wrap(consumer, fetched)
+
+    async def _until_revoked(self, fetch: Coroutine[Any, Any, Any]) -> Any:
+        """Await a fetch, or nothing once partitions are taken away.
+
+        aiokafka's waits for the next assignment and takes of its records, when Faust has given up on
+        the call: they were lost. A recovery then got the rest of a changelog alone or, where there
+        was no rest, nothing for ever.
+        """
+        fetching = asyncio.ensure_future(fetch)
+        self._fetching.add(fetching)
+        try:
+            await asyncio.wait({fetching})
+        finally:
+            self._fetching.discard(fetching)
+            fetching.cancel()
+        return {} if fetching.cancelled() else fetching.result()
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """End the fetches of this assignment before there is another."""
+        self._revoked = True
+        for fetching in self._fetching:
+            fetching.cancel()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        """Fetch again; Faust has suspended its flow, so what it asked for before comes to nothing."""
+        self._revoked = False
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
         # Faust's recovery seeks changelogs through here.

@@ -17,6 +17,7 @@ from faust.tables.recovery import RebalanceAgain, Recovery, ServiceStopped
 from mode import Service, get_logger
 
 from streams.flow.chunk import SourcePartition
+from streams.worker.contiguity import offset_after
 from streams.worker.stops import ExitCode, Fatal
 from streams.worker.tables import PartitionTable
 
@@ -45,8 +46,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
     async def _end_when_deaf(self) -> None:
         """End the process when changelogs bring nothing although the broker answers heartbeats.
 
-        Seen once in some hundred freezes of a broker for 20 s: one of two workers rejoined the group,
-        sought its changelogs, and never got a record of them. Faust warns of it and waits on.
+        Faust warns of it and waits on: the partitions were nobody's, and the group thought them owned.
         """
         deaf_s = self.app.watchdog.settings.deaf_ms // 1000
         silent_s, seen = 0, None
@@ -74,6 +74,18 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         # taken, or a state is rebuilt without its own latest record, which then lands behind it.
         await self.app.drain_outbox()
         await super()._build_highwaters(*args, **kwargs)
+
+    async def _build_offsets(self, consumer: Any, tps: Any, destination: Any, title: str) -> None:
+        # From the log's beginning, whatever came of a changelog since `on_rebalance`.
+        for tp in tps:
+            destination[tp] = None
+        await super()._build_offsets(consumer, tps, destination, title)
+        if destination is not self.active_offsets:
+            return
+        for tp in tps:
+            table = self.tp_to_table[tp]
+            if isinstance(table, PartitionTable):
+                table.begin(tp.partition, offset_after(destination[tp]))
 
     async def _wait(self, coro: Any, timeout: float | None = None) -> None:  # noqa: ASYNC109 - Faust's signature
         work = asyncio.ensure_future(coro)
@@ -166,6 +178,10 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             if table.hole is not None:
                 raise Fatal(ExitCode.RECOVERY_STUCK, f"recovery left a hole: {table.hole}")
             changelog = table.changelog_topic_name
+            for tp, last_offset in self.active_highwaters.items():
+                lacks = table.lacks(tp.partition, last_offset) if tp.topic == changelog else None
+                if lacks is not None:
+                    raise Fatal(ExitCode.RECOVERY_STUCK, f"recovery ended early: {lacks}")
             for sp in sps:
                 if sp.topic == table.source and (changelog, sp.partition) not in assigned:
                     reason = (

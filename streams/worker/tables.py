@@ -35,6 +35,7 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         )
         self._recovered: dict[int, dict[bytes, bytes]] = {}
         self._through: dict[int, int] = {}
+        self._begins: dict[int, int] = {}
         self.hole: str | None = None
         """Where recovery skipped a stretch of the changelog; None when it read all."""
 
@@ -46,7 +47,23 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         """Drop everything: the states are built, or another owner may change it from now on."""
         self._recovered.clear()
         self._through.clear()
+        self._begins.clear()
         self.hole = None
+
+    def begin(self, partition: int, offset: int) -> None:
+        """Reading of a changelog partition begins at ``offset``; what came of it before is dropped."""
+        self._recovered.pop(partition, None)
+        self._through.pop(partition, None)
+        self._begins[partition] = offset
+        self.hole = None  # all partitions begin together
+
+    def lacks(self, partition: int, last_offset: int) -> str | None:
+        """What was not read of a changelog partition up to ``last_offset``; None: all was."""
+        begin = self._begins.get(partition, 0)
+        through = self._through.get(partition, begin - 1)
+        if through >= last_offset:
+            return None
+        return f"{self.changelog_topic_name}-{partition}: read to {through}, not to {last_offset}"
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Take a batch of changelog events; called by Faust's recovery."""
@@ -74,9 +91,13 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         # Faust takes any offset above the last one. A state with a hole in it is worse than none.
         begin = chunk.first_offset if chunk.fetch_offset is None else chunk.fetch_offset
         through = self._through.get(chunk.sp.partition)
-        whole = (
-            chunk.fetch_offset is not None if through is None else begin <= offset_after(through)
-        )
+        if through is None:
+            # The first must begin where the log does: one began where an earlier recovery had ended.
+            whole = chunk.fetch_offset is not None and begin <= self._begins.get(
+                chunk.sp.partition, -1
+            )
+        else:
+            whole = begin <= offset_after(through)
         if not whole and self.hole is None:
             self.hole = f"{chunk.sp}: offsets {through} to {begin} were not read"
         self._through[chunk.sp.partition] = chunk.last_offset

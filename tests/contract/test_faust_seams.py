@@ -86,6 +86,9 @@ SIGNATURES = [
     (recovery.Recovery, "need_recovery", ""),
     (recovery.Recovery, "_build_highwaters", "consumer tps destination title"),
     (recovery.Recovery, "_set_recovery_ended", ""),
+    (recovery.Recovery, "_build_offsets", "consumer tps destination title"),
+    (driver.AIOKafkaConsumerThread, "on_partitions_revoked", "revoked"),
+    (driver.AIOKafkaConsumerThread, "on_partitions_assigned", "assigned generation_id"),
     (table_base.Collection, "apply_changelog_batch", "batch"),
     (table_base.Collection, "_changelog_topic_name", ""),
 ]

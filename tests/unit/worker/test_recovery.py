@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import faust
 import pytest
 from faust.tables.recovery import RebalanceAgain, ServiceStopped
+from faust.types import TP
 
-from streams.flow.chunk import SourcePartition
+from streams.flow.chunk import Chunk, SourcePartition
 from streams.worker.intake import Intake
 from streams.worker.recovery import LoudRecovery
 from streams.worker.stops import ExitCode, Fatal, StopSwitch
+from streams.worker.tables import PartitionTable
 from streams.worker.watchdog import WatchdogSettings
 
 
@@ -100,6 +102,56 @@ class Assigned:
     @staticmethod
     def partitions_for_topic(topic):
         return {0}
+
+
+@pytest.fixture
+def table(recovery):
+    """A table whose changelog partition 0 is ours and held offsets 2 to 36."""
+    made = PartitionTable(recovery.app, name="toy", source="orders", partitions=1)
+    recovery.tables["toy"] = made
+    tp = TP(made.changelog_topic_name, 0)
+    recovery.tp_to_table[tp] = made
+    recovery.active_offsets[tp] = 29  # what came of it since the rebalance
+    recovery.active_highwaters[tp] = 36
+    return made
+
+
+def event(table, first, last):
+    content = Chunk(
+        SourcePartition(table.changelog_topic_name, 0), first, last, [b"k"], [b"v"], [0],
+        fetch_offset=first,
+    )  # fmt: skip
+    message = SimpleNamespace(
+        topic=table.changelog_topic_name, partition=0, key=None, value=content
+    )
+    return SimpleNamespace(message=message)
+
+
+class Earliest:
+    @staticmethod
+    async def earliest_offsets(*tps):
+        return dict.fromkeys(tps, 2)
+
+
+async def test_a_changelog_is_read_from_its_beginning_whatever_came_of_it_before(recovery, table):
+    tps = set(recovery.active_offsets)
+    await recovery._build_offsets(Earliest, tps, recovery.active_offsets, "active")
+    assert list(recovery.active_offsets.values()) == [1], "Faust seeks to the one before"
+    table.apply_changelog_batch([event(table, 2, 36)])
+    recovery._check_tables(frozenset(), tps)
+    assert dict(table.recovered(0)) == {b"k": b"v"}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "why"), [(30, 36, "left a hole"), (2, 29, "read to 29, not to 36")]
+)
+async def test_a_part_of_a_changelog_is_not_taken_for_the_whole(recovery, table, first, last, why):
+    tps = set(recovery.active_offsets)
+    await recovery._build_offsets(Earliest, tps, recovery.active_offsets, "active")
+    table.apply_changelog_batch([event(table, first, last)])
+    with pytest.raises(Fatal, match=why) as raised:
+        recovery._check_tables(frozenset(), tps)
+    assert raised.value.code is ExitCode.RECOVERY_STUCK
 
 
 async def test_a_revocation_while_the_states_are_built_opens_nothing(recovery):

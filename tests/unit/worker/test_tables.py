@@ -17,7 +17,9 @@ NAME = "ec-e1-checkpoints-changelog"
 
 @pytest.fixture
 def table():
-    return PartitionTable(APP, name="checkpoints", source="orders", partitions=4)
+    made = PartitionTable(APP, name="checkpoints", source="orders", partitions=4)
+    made.begin(0, 0)
+    return made
 
 
 def record(partition, key, value, topic=NAME):
@@ -52,6 +54,7 @@ def test_records_stay_with_their_partition_and_tombstones_delete(table):
 
 
 def test_chunks_are_the_same_in_bulk(table):
+    table.begin(0, 5)
     table.apply_changelog_batch(
         [
             chunk(0, 5, [(b"a", b"1"), (b"b", b"2")], fetch=5),
@@ -92,6 +95,28 @@ def test_a_gap_of_the_log_is_no_hole_when_the_fetch_began_before_it(table):
 def test_a_first_chunk_from_the_middle_of_a_fetch_is_a_hole(table):
     table.apply_changelog_batch([chunk(0, 4000, [(b"a", b"1")])])
     assert table.hole is not None
+
+
+def test_a_first_chunk_that_begins_behind_the_logs_beginning_is_a_hole(table):
+    """The end of a changelog alone was taken for the whole; its chain was refused by luck."""
+    table.apply_changelog_batch([chunk(0, 30, [(b"a", b"1")], fetch=30)])
+    assert table.hole == f"{NAME}-0: offsets None to 30 were not read"
+
+
+def test_what_came_before_reading_began_does_not_count(table):
+    table.apply_changelog_batch([chunk(0, 30, [(b"old", b"1")], fetch=30)])
+    table.begin(0, 20)
+    table.apply_changelog_batch([chunk(0, 20, [(b"a", b"1")], fetch=20)])
+    assert dict(table.recovered(0)) == {b"a": b"1"}
+    assert table.hole is None
+
+
+def test_what_was_not_read_up_to_the_end_is_told(table):
+    assert table.lacks(0, -1) is None, "an empty log"
+    assert table.lacks(0, 3) == f"{NAME}-0: read to -1, not to 3"
+    table.apply_changelog_batch([chunk(0, 0, [(b"a", b"1")], last=3, fetch=0)])
+    assert table.lacks(0, 3) is None
+    assert table.lacks(0, 4) == f"{NAME}-0: read to 3, not to 4"
 
 
 def test_what_is_forgotten_does_not_come_back(table):
