@@ -245,16 +245,26 @@ class LocalIndex:
             self._tell(f"warning: {difference}")
 
     async def await_ready(self) -> None:
-        """Return when every worker has its partitions."""
+        """Return when every worker has its partitions.
+
+        All at once: one that joins takes of the others', which are not ready then.
+        """
         deadline_ms = monotonic_ms() + READY_DEADLINE_MS
+        while (late := await self._late()) is not None:
+            process, why = late
+            if monotonic_ms() > deadline_ms:
+                raise OperationError(
+                    f"{process.name} is not ready after {READY_DEADLINE_MS // 1000} s ({why}): "
+                    f"{process.last_words()}"
+                )
+            await asyncio.sleep(POLL_S)
+
+    async def _late(self) -> tuple[ChildProcess, str] | None:
         for process, port in zip(self._workers, self._metrics_ports, strict=True):
-            while (why := await _why_not_ready(port)) is not None:
-                if monotonic_ms() > deadline_ms:
-                    raise OperationError(
-                        f"{process.name} is not ready after {READY_DEADLINE_MS // 1000} s ({why}): "
-                        f"{process.last_words()}"
-                    )
-                await asyncio.sleep(POLL_S)
+            why = await _why_not_ready(port)
+            if why is not None:
+                return process, why
+        return None
 
     def _launch_clients(self) -> None:
         self.settings_file.write_text(as_toml(self.settings), encoding="utf-8")
