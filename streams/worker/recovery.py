@@ -47,21 +47,25 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         """End the process when changelogs bring nothing although the broker answers heartbeats.
 
         Faust warns of it and waits on: the partitions were nobody's, and the group thought them owned.
+        Until the flow is resumed nothing is asked for: what was sent for the last assignment may
+        take longer than this to be acknowledged, and those calls have limits of their own.
         """
-        deaf_s = self.app.watchdog.settings.deaf_ms // 1000
+        app = self.app
+        deaf_s = app.watchdog.settings.deaf_ms // 1000
         silent_s, seen = 0, None
         while not self.should_stop:
             await self.sleep(1.0)
             newest = max(
                 self._active_events_received_at.values(), default=self._recovery_started_at
             )
-            if not self.in_recovery or newest != seen or not self.app.answers.lately:
+            reading = self.in_recovery and app.consumer.flow_active
+            if not reading or newest != seen or not app.answers.lately:
                 silent_s, seen = 0, newest
                 continue
             silent_s += 1  # seconds that this loop saw: while it is busy, nothing can be received
             if silent_s >= deaf_s:
                 reason = f"recovery: no changelog record in {silent_s} s, yet the broker answers"
-                self.app.switch.trip(Fatal(ExitCode.RECOVERY_STUCK, reason))
+                app.switch.trip(Fatal(ExitCode.RECOVERY_STUCK, reason))
                 return
 
     def _forget_tables(self) -> None:
