@@ -20,7 +20,7 @@ from streams.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from streams.ops.up import LocalIndex
+    from streams.ops.local_index import LocalIndex
 
 
 def run_demo(
@@ -58,7 +58,7 @@ def run_demo(
     with reported():
         from streams.ops.demo import demo
         from streams.ops.demo_plan import DemoOptions
-        from streams.ops.up import UpOptions
+        from streams.ops.local_index import UpOptions
 
         options = DemoOptions(rate, shown, seed, for_s)
         work = UpOptions(keep, workers, inputs)
@@ -108,9 +108,10 @@ def up(
 
     with reported():
         from streams.ops import up as local
+        from streams.ops.local_index import UpOptions
 
         settings = settings_of(config)
-        options = local.UpOptions(
+        options = UpOptions(
             directory, workers, inputs, prometheus, alertmanager or notify is not None, notify
         )
         with rich_progress() as progress:

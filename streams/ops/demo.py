@@ -15,10 +15,11 @@ from rich.console import Console
 
 from streams import clock
 from streams.ops.demo_plan import SEED_WEEKS, DemoOptions
+from streams.ops.local_index import LocalIndex, UpOptions
 from streams.ops.progress import ProgressFunction
 from streams.ops.signals import stop_signals
 from streams.ops.simulate_profile import load_profile
-from streams.ops.up import LocalIndex, UpOptions, local_index, race
+from streams.ops.up import local_index, race
 from streams.settings import Settings, load_methodology
 
 if TYPE_CHECKING:

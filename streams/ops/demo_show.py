@@ -18,13 +18,14 @@ from streams.ops.demo_plan import SEED_WEEKS, DemoOptions, make_plan
 from streams.ops.demo_story import Story
 from streams.ops.demo_view import Screen, shows_demand
 from streams.ops.errors import OperationError
+from streams.ops.local_index import LocalIndex
 from streams.ops.market_views import MarketView, connect, read_markets, read_shifts
 from streams.ops.seeding import seed_simulated
 from streams.ops.show_command import redis_prefix
 from streams.ops.simulate_history import SimulatedSeed
 from streams.ops.simulate_profile import Profile
 from streams.ops.simulate_run import Span, open_shops, simulate
-from streams.ops.up import LocalIndex, race
+from streams.ops.up import race
 
 BACKFILL_MS = 160_000
 """Events sent first: the 1m window is covered at once, the 5m window by more than half, which is

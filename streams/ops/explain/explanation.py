@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from streams.index.changes import AGO_DAYS, HOURS, hours_before
@@ -12,72 +11,26 @@ from streams.index.hours import LocalHours
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.level import LEVEL
 from streams.index.methodology import Market
-from streams.index.panes import HOUR_MS, day_number, rfc3339
+from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.spans import hours_of_span
-from streams.index.values import COVERED_MIN, MINUTE_STEP_WINDOWS, Value
+from streams.index.values import MINUTE_STEP_WINDOWS
 from streams.ops.audit.journal_record import JournaledRevision
+from streams.ops.explain.expecting import Expecting
 from streams.ops.explain.formulas import Parts, formula_of, limits_of, number_of
 from streams.ops.explain.records import (
-    Asked,
     Based,
     Check,
     Closed,
     Counted,
-    Expectation,
     ExplainedHour,
     Explanation,
     Known,
     Number,
     Recorded,
 )
-from streams.ops.explain.usual import NotKnownError, UsualHour, Vintages, band_of, noise_of
-from streams.ops.explain.wanted import (
-    methods_of,
-    noise_series,
-    series_of,
-    span_of,
-    wanted_of,
-)
-
-_EXACT_MAX = 2**52
-"""Millionths up to which a published expectation, a double, says which integer it was."""
-
-
-class NotFoundError(LookupError):
-    """No such value, or several; the text says what there is."""
-
-
-def choose(values: Mapping[str, Recorded], asked: Asked) -> Recorded:
-    """The one value that is asked for. Raises NotFoundError."""
-    here = [
-        each
-        for each in values.values()
-        if each.value.market == asked.market
-        and (each.value.window, each.value.day) == (asked.window, asked.day)
-    ]
-    named = [each for each in here if each.value.index == asked.index]
-    found = [
-        each
-        for each in named
-        if each.value.member == asked.member and asked.dimension in (None, each.value.dimension)
-    ]
-    if len(found) == 1:
-        return found[0]
-    what = " ".join(part for part in (asked.index, asked.member, asked.window, asked.day) if part)
-    if found:
-        dimensions = ", ".join(sorted(each.value.dimension for each in found))
-        raise NotFoundError(f"{asked.market} {what}: several; say --dimension, one of {dimensions}")
-    if not here:
-        raise NotFoundError(
-            f"{asked.market} has no value of {asked.window} {asked.day or ''}".rstrip()
-        )
-    if not named:
-        names = ", ".join(sorted({each.value.index for each in here}))
-        raise NotFoundError(
-            f"{asked.market} has no {asked.index} of {asked.window}; it has {names}"
-        )
-    members = ", ".join(sorted({f"{e.value.dimension} {e.value.member}" for e in named}))
-    raise NotFoundError(f"{asked.market} has no {what}; it has {members}")
+from streams.ops.explain.status import status_of
+from streams.ops.explain.usual import NotKnownError, UsualHour
+from streams.ops.explain.wanted import span_of, wanted_of
 
 
 def explain_value(
@@ -105,26 +58,20 @@ class _Explainer:
         self._wanted = wanted_of(held.value, market, self._hours)
         self._notes: list[str] = []
         self._checks: list[Check] = []
-        end = None
-        if held.value.vintage is not None and held.value.index != LEVEL:
-            last_ms = (self._span.end_ms - 1) // HOUR_MS * HOUR_MS
-            end = self._hours.day_of_hour(last_ms), held.value.vintage
-        self._vintages = Vintages(
-            known.journal.vintages, self._hours, known.factors, at=held.version, end=end
-        )
+        self._expecting = Expecting(held, known, market, self._hours, self._span)
 
     def explain(self) -> Explanation:
         value = self._value
         formula = formula_of(value)
         hours = self._hours_within()
-        expectation = self._expectation()
+        expectation = self._expecting.explain(self._checks)
         parts = Parts(
             value,
             self._market,
             self._held.where,
             self._find,
-            self._exact,
-            self._mix,
+            partial(self._expecting.exact, self._notes),
+            self._expecting.mix,
             self._before,
             self._base,
         )
@@ -231,25 +178,13 @@ class _Explainer:
 
     def _hours_within(self) -> list[ExplainedHour]:
         span = self._span
-        usual = self._usual_hours()
+        usual = self._expecting.usual_hours()
         if self._value.day is not None and not usual:
             return []
         starts = list(hours_of_span(span.covered_from_ms, span.end_ms))
         if self._value.index in AGO_DAYS:
             starts = sorted(self._wanted.hours)
         return [self._hour(hour_ms, usual.get(hour_ms, [])) for hour_ms in starts]
-
-    def _usual_hours(self) -> dict[int, list[UsualHour]]:
-        found: dict[int, list[UsualHour]] = {}
-        try:
-            for series in series_of(self._value, self._market):
-                for hour in self._vintages.hours(
-                    series, self._span.covered_from_ms, self._span.end_ms
-                ):
-                    found.setdefault(hour.part.hour_ms, []).append(hour)
-        except NotKnownError:
-            return {}
-        return found
 
     def _hour(self, hour_ms: int, usual: list[UsualHour]) -> ExplainedHour:
         span = self._span
@@ -300,64 +235,6 @@ class _Explainer:
             "where": found.where,
         }
 
-    # -- expected --------------------------------------------------------------------------------
-
-    def _expectation(self) -> Expectation | None:
-        value, span = self._value, self._span
-        series = series_of(value, self._market)
-        if not series or value.expected is None or value.vintage is None:
-            return None
-        try:
-            exact = self._vintages.exact(series, span.covered_from_ms, span.end_ms)
-            day = day_number(value.vintage[: len("2026-11-24")])
-            noisy = self._vintages.noise(noise_series(value, self._market), day)
-            vintage = self._vintages.of(day)
-        except NotKnownError as error:
-            self._checks.append(Check("expected", value.expected, None, None, str(error)))
-            return None
-        expected, limits = exact / SCALE, band_of(exact, noisy, value.window)
-        for name, published, found in (
-            ("expected", value.expected, expected),
-            ("lower", value.lower, limits.lower),
-            ("upper", value.upper, limits.upper),
-        ):
-            equal = published == found
-            why = "" if equal else "another vintage, factor or record than what the journal says"
-            self._checks.append(Check(name, published, found, equal, why))
-        return Expectation(
-            of=" + ".join(" ".join(each) for each in series),
-            exact=exact,
-            expected=expected,
-            vintage=vintage.name,
-            vintage_where=vintage.where,
-            learnt_days=0 if noisy is None else noisy.learnt_days,
-            noise=noise_of(noisy, value.window),
-            lower=limits.lower,
-            upper=limits.upper,
-        )
-
-    def _exact(self) -> int:
-        """E in millionths: from the vintage, else from the value's own field while that is exact."""
-        value, span = self._value, self._span
-        try:
-            return self._vintages.exact(
-                series_of(value, self._market), span.covered_from_ms, span.end_ms
-            )
-        except NotKnownError:
-            assert value.expected is not None  # else no formula asks
-            exact = round(Fraction(value.expected) * SCALE)
-            if exact > _EXACT_MAX:
-                raise
-            self._notes.append("the expectation is taken from the value: its vintage is gone")
-            return exact
-
-    def _mix(self) -> list[int]:
-        span = self._span
-        return [
-            self._vintages.exact([each], span.covered_from_ms, span.end_ms)
-            for each in methods_of(self._market)
-        ]
-
     def _before(self) -> tuple[int, int]:
         value, span = self._value, self._span
         _, before = hours_before(
@@ -382,7 +259,7 @@ class _Explainer:
         value = self._value
         if not told:
             return
-        status = status_of(value, number, self._warming)
+        status = status_of(value, number, self._expecting.warming)
         if status is not None:
             self._checks.append(Check("status", value.status, status, value.status == status))
 
@@ -395,21 +272,6 @@ class _Explainer:
         ):
             self._checks.append(Check(name, published, found, published == found))
 
-    def _warming(self, value: Value) -> bool | None:
-        if value.vintage is None or value.expected is None:
-            return True
-        days = {
-            self._hours.day_of_hour(hour_ms)
-            for hour_ms in (
-                self._span.covered_from_ms // HOUR_MS * HOUR_MS,
-                (self._span.end_ms - 1) // HOUR_MS * HOUR_MS,
-            )
-        }
-        try:
-            return self._vintages.warming(noise_series(value, self._market), days)
-        except NotKnownError:
-            return None
-
     def _revisions(self) -> list[dict[str, Any]]:
         value = self._value
         return [
@@ -417,24 +279,6 @@ class _Explainer:
             for each in self._known.journal.revisions
             if each.revision.value.as_of == value.as_of or value.day is not None
         ]
-
-
-def status_of(
-    value: Value, number: Number | None, warming: Callable[[Value], bool | None]
-) -> str | None:
-    """Status that a value must have; None where the records do not tell."""
-    if value.index in AGO_DAYS and value.covered < 1:
-        return "filling"
-    if value.covered < COVERED_MIN and (value.day is None or value.index == LEVEL):
-        return "filling"
-    if value.index == LEVEL and value.vintage is None:
-        return "warming"
-    measured = value.index in ("payment_index", "mix_shift") or value.index.startswith("demand_")
-    if measured:
-        found = warming(value)
-        if found is None or found:
-            return None if found is None else "warming"
-    return "no_data" if number is None else "ok"
 
 
 def _revision(revision: JournaledRevision, where: str) -> dict[str, Any]:

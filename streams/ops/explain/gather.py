@@ -20,7 +20,8 @@ from streams.ops.audit.reading import Extent, Logs, Stored, open_logs
 from streams.ops.audit.report import Report
 from streams.ops.errors import OperationError
 from streams.ops.explain.bases import journaled_base, standing_base
-from streams.ops.explain.explanation import NotFoundError, choose, explain_value
+from streams.ops.explain.choosing import NotFoundError, choose
+from streams.ops.explain.explanation import explain_value
 from streams.ops.explain.factors import SaidFactors
 from streams.ops.explain.formulas import FORMULAS
 from streams.ops.explain.records import (

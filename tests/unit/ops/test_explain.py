@@ -18,7 +18,8 @@ from streams.index.learning import WHOLE, Factor
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.values import Fence, Value
 from streams.ops.audit.journal_record import decode_journal
-from streams.ops.explain.explanation import NotFoundError, choose, explain_value
+from streams.ops.explain.choosing import NotFoundError, choose
+from streams.ops.explain.explanation import explain_value
 from streams.ops.explain.formulas import FORMULAS, formula_of
 from streams.ops.explain.gather import JournalSearch
 from streams.ops.explain.records import Asked, Closed, Journal, Known, Recorded
