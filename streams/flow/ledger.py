@@ -265,10 +265,14 @@ class Ledger:
         """Row of one minute over all source partitions; None when nothing happened in it."""
         cached = self._minute_sums.get(start_ms)
         if cached is None:
-            cached = self._total((MINUTE, start_ms), MINUTE_MS)
+            cached = self.minute_total(start_ms)
             if cached is not None:
                 self._minute_sums[start_ms] = cached
         return cached
+
+    def minute_total(self, start_ms: int) -> Row | None:
+        """The same, not remembered: for who reads each minute of a day once."""
+        return self._total((MINUTE, start_ms), MINUTE_MS)
 
     def hour_sum(self, start_ms: int) -> Row | None:
         """Row of one hour; None when nothing happened in it."""

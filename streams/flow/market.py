@@ -8,6 +8,7 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.daybook import DayBook
+from streams.flow.inherited import Inheriting
 from streams.flow.ledger import Ledger, SlotId
 from streams.flow.market_closings import MarketClosings
 from streams.flow.market_days import MarketDays
@@ -61,6 +62,7 @@ class MarketCompile:
         self.windows = MarketWindows(self.at, self.ledger, self.usual, self.shoppers)
         self.level = MarketLevel(self.at, self.ledger)
         self.days = MarketDays(self.at, self.ledger, self.usual, self.book, self.level)
+        self.inheriting = Inheriting(self.at, self.ledger, self.level, self.shoppers)
         self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days, self.shoppers)
         self.revised_after_final = 0
         self._must_publish = False
@@ -90,6 +92,7 @@ class MarketCompile:
         """Everything is to be published once: nobody else keeps this market's values alive."""
         self.days.due |= self.ledger.open_days()
         self._must_publish = True
+        self.inheriting.begin()
 
     def take_expired(self) -> list[SlotId]:
         """Merged slots dropped by retention since the last call."""
@@ -166,6 +169,7 @@ class MarketCompile:
             shown=shown,
             buyers=buyers,
             rebased=rebased,
+            inherited=self.inheriting.take(),
             fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
 

@@ -171,6 +171,11 @@ class MarketShoppers:
             for entry in now.entries()
         ]  # fmt: skip
 
+    def ended_day(self, day: int) -> Iterator[Entry]:
+        """Entries of an ended day as it was published; none of a day that was not."""
+        known = self._days.get(day)
+        return iter(()) if known is None else known.entries()
+
     def day_closing(self, day: int) -> list[Value]:
         """Values of an ended day for its closing, weeks later."""
         known = self._days.get(day)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.flow.day_buyers import DayOfBuyers
 from streams.flow.daybook import ShownDay
@@ -32,6 +32,23 @@ class Closing:
     start_ms: int
     end_ms: int
     values: list[Value]
+
+
+class Headline(NamedTuple):
+    """Orders and sales of the minute that ended at ``as_of_ms``."""
+
+    as_of_ms: int
+    orders: int
+    sales_minor: int
+
+
+class Inherited(NamedTuple):
+    """What stands since before an owner's first publication."""
+
+    days: dict[str, dict[str, int | float | None]]
+    """Day -> ``index:dimension:member`` -> value."""
+    headlines: list[Headline]
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +86,7 @@ class Publication:
     """The same of who bought on them."""
     rebased: Rebased | None = None
     """A new base of the level index: journaled and stored before a level shows it."""
+    inherited: Inherited | None = None
+    """For caches, with an owner's first publication; no record tells it again."""
     fence_record: dict[str, Any] = field(default_factory=dict)
     """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.flow.publication import Publication, Revision
+from streams.flow.inherited import DAYS_TOLD
+from streams.flow.publication import Inherited, Publication, Revision
 from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
@@ -20,7 +21,7 @@ from streams.publish.ranking import ALL
 from streams.publish.shifts import active_fields
 from streams.publish.snapshot import Entry, Header, encode_snapshot, entry_of
 
-DAYS_KEPT = 35
+DAYS_KEPT = DAYS_TOLD
 HISTORY_MS = 26 * 3_600_000
 HISTORY_STEP_MS = 60_000
 HEADLINES = ("orders", "sales")
@@ -96,6 +97,8 @@ class MarketState:
             )
         self._entries = entries
         self._shifts = active_fields(publication.watched)
+        if publication.inherited is not None:
+            self._take_inherited(publication.inherited)
         self._take_days(publication.days)
         self._take_history(publication.revisions)
         return True
@@ -213,6 +216,22 @@ class MarketState:
         assert self.fence is not None
         as_of = rfc3339(self._as_of_ms)
         return Header(self.market, as_of, published_at, self.fence.edition, self._phase)
+
+    def _take_inherited(self, inherited: Inherited) -> None:
+        """Below whatever this owner has published itself."""
+        for day, values in inherited.days.items():
+            fields = self._days.setdefault(day, {})
+            for name, number in values.items():
+                field = f"{name}:{day}"
+                if field not in fields:
+                    text = None if number is None else decimal(number)
+                    fields[field] = self._days_unsent[field] = text
+        points: dict[int, dict[str, int | float | None]] = {
+            at_ms: dict(zip(HEADLINES, numbers, strict=True))
+            for at_ms, *numbers in inherited.headlines
+        }
+        self._history_unsent |= points.keys()
+        self._history = dict(sorted({**points, **self._history}.items()))
 
     def _take_days(self, values: list[Value]) -> None:
         for value in values:

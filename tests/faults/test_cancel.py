@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 from support.kafka import read_all
 from support.rig import now_ms, until
 from support.shop import instant
 
+from streams.index.instants import parse_instant
+
 pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="session")]
 
 MARKET, CURRENCY = "MM", "MMK"  # no other test of this directory sells there
-DAY_MS = 86_400_000
+DAY_MS, MINUTE_MS = 86_400_000, 60_000
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
@@ -42,9 +46,12 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
     for number in range(2):
         await rig.send("orders", 0, order("placed", number, placed_ms), timestamp_ms=placed_ms)
 
-    async def live(number):
+    sold = []
+
+    async def live(number, *, ago_ms=0):
         for partition in range(rig.inputs):
-            at_ms = now_ms()
+            at_ms = now_ms() - ago_ms
+            sold.append(at_ms)
             await rig.send("orders", partition, order("placed", f"{number}-{partition}", at_ms))
 
     async def shown(name):
@@ -56,7 +63,7 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
             rig.fault(f"kill -9 {worker.name}")
             await asyncio.to_thread(worker.child.kill)
 
-    await live(1)
+    await live(1, ago_ms=110_000)  # late, and in a minute that is over when owners are killed
     await until(lambda: _equals(shown("orders_valid"), "2"), 60, "the day as it ended")
     cancelled = order("cancelled", 0, now_ms(), placed_at=instant(placed_ms))
     await rig.send("orders", 1, cancelled)
@@ -92,6 +99,32 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
         "sales_net": [1, "cancel", 600],
     }
     assert {each[1:3] for each in revisions} == {(1, "cancel")}
+
+    # Minutes that nobody publishes any more are in an emptied Redis again, by owners who never did.
+    history = f"{rig.tag(MARKET)}:history"
+    async with Redis.from_url(rig.stack.redis_url) as client:
+
+        async def minutes():
+            points = [json.loads(text) for text in await client.zrange(history, 0, -1)]
+            return {parse_instant(each["as_of"]): each["orders"] for each in points}
+
+        await kill()
+        rig.fault("Redis emptied")
+        await client.flushall()
+        await rig.ready()
+        await live(3)
+        await until(lambda: _longer(minutes(), 1_440), 60, "a day of minutes")
+        found = {
+            end_ms: orders for end_ms, orders in (await minutes()).items() if not end_ms % MINUTE_MS
+        }
+    ends = Counter(at_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS for at_ms in sold)
+    assert found == {end_ms: ends[end_ms] for end_ms in found}
+    assert sum(found.values()) >= rig.inputs, "of before the owners were killed"
+    assert await shown("orders_valid") == "1"
+
+
+async def _longer(found, count):
+    return len(await found) > count
 
 
 async def _equals(found, wanted):

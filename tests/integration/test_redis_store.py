@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from support.publications import AS_OF_MS, publication, status, value
 
-from streams.flow.publication import Revision
+from streams.flow.publication import Headline, Inherited, Revision
 from streams.index.panes import day_name
 from streams.index.values import Snapshot
 from streams.ops.local_stack import LocalStack
@@ -442,6 +442,47 @@ async def test_days_of_an_earlier_owner_are_kept_while_they_are_young(make_store
         "orders:market:all:2023-11-01": "2",
         "orders:market:all:2023-11-14": "3",
     }
+
+
+async def test_what_an_owner_inherited_stands_below_its_own_and_survives_a_loss(
+    store, client, keys
+):
+    """An heir's first publication tells of ended days and minutes; nobody ever would again."""
+    minute = 60_000
+    inherited = Inherited(
+        {
+            "2023-11-10": {"orders:market:all": 4, "sales_level_index:market:all": None},
+            "2023-11-14": {"orders:market:all": 5, "shoppers:market:all": 3},
+        },
+        [Headline(AS_OF_MS - 2 * minute, 7, 70), Headline(AS_OF_MS - minute, 8, 80)],
+    )
+    own = value("orders", "market", "all", "day", 6, day="2023-11-14")
+    orders = [value("orders", "market", "all", "1m", 9), value("sales", "market", "all", "1m", 90)]
+    await store.publish(publication(orders, days=[own], inherited=inherited), NOW_MS)
+    for _ in range(2):
+        assert await client.hgetall(keys.days) == {
+            "orders:market:all:2023-11-10": "4",
+            "orders:market:all:2023-11-14": "6",
+            "shoppers:market:all:2023-11-14": "3",
+        }
+        points = [json.loads(text) for text in await client.zrange(keys.history, 0, -1)]
+        assert [(each["orders"], each["sales"]) for each in points] == [(7, 70), (8, 80), (9, 90)]
+        await client.delete(*keys)
+        assert await store.heartbeat(NOW_MS) == {"PK": Outcome.WRITTEN}
+
+
+async def test_what_is_inherited_later_is_sent_with_a_delta(store, client, keys):
+    """Headlines wait until orders were read; the first publication may be of payments alone."""
+    await store.publish(publication([], applied=1), NOW_MS)
+    inherited = Inherited({"2023-11-13": {"orders:market:all": 4}}, [Headline(AS_OF_MS, 7, 70)])
+    later_ms = AS_OF_MS + 60_000
+    orders = [value("orders", "market", "all", "1m", 9, as_of_ms=later_ms)]
+    await store.publish(
+        publication(orders, as_of_ms=later_ms, applied=2, inherited=inherited), later_ms
+    )
+    assert await client.hgetall(keys.days) == {"orders:market:all:2023-11-13": "4"}
+    points = [json.loads(text) for text in await client.zrange(keys.history, 0, -1)]
+    assert [each["orders"] for each in points] == [7, 9]
 
 
 async def test_a_revised_headline_mends_its_point(store, client, keys):

@@ -86,6 +86,7 @@ def publication(
     phase="live",
     watched=(),
     shifts=(),
+    inherited=None,
 ):
     values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
     return Publication(
@@ -101,6 +102,7 @@ def publication(
         journal_changed=journal_changed,
         shifts=list(shifts),
         watched=list(watched),
+        inherited=inherited,
         fence_record=fence_record or {},
     )
 
