@@ -72,7 +72,7 @@ class Inheriting:
         first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._at.as_of_ms[orders]
         if first_ms is None:
             return []
-        oldest_ms = max(first_ms, max(self._at.horizon_ms, as_of_ms) - MINUTES_KEPT_MS)
+        oldest_ms = max(first_ms, as_of_ms - MINUTES_KEPT_MS, self._at.horizon_ms - MINUTES_KEPT_MS)
         found: list[Headline] = []
         for end_ms in range(
             -(-oldest_ms // MINUTE_MS) * MINUTE_MS + MINUTE_MS,

@@ -21,7 +21,6 @@ from streams.publish.ranking import ALL
 from streams.publish.shifts import active_fields
 from streams.publish.snapshot import Entry, Header, encode_snapshot, entry_of
 
-DAYS_KEPT = DAYS_TOLD
 HISTORY_MS = 26 * 3_600_000
 HISTORY_STEP_MS = 60_000
 HEADLINES = ("orders", "sales")
@@ -218,29 +217,19 @@ class MarketState:
         return Header(self.market, as_of, published_at, self.fence.edition, self._phase)
 
     def _take_inherited(self, inherited: Inherited) -> None:
-        """Below whatever this owner has published itself."""
+        """Of before this owner's own days and points, which come after it."""
         for day, values in inherited.days.items():
-            fields = self._days.setdefault(day, {})
             for name, number in values.items():
-                field = f"{name}:{day}"
-                if field not in fields:
-                    text = None if number is None else decimal(number)
-                    fields[field] = self._days_unsent[field] = text
-        points: dict[int, dict[str, int | float | None]] = {
-            at_ms: dict(zip(HEADLINES, numbers, strict=True))
-            for at_ms, *numbers in inherited.headlines
-        }
-        self._history_unsent |= points.keys()
-        self._history = dict(sorted({**points, **self._history}.items()))
+                self._put_day(day, name, number)
+        for at_ms, *numbers in inherited.headlines:
+            self._history[at_ms] = dict(zip(HEADLINES, numbers, strict=True))
+            self._history_unsent.add(at_ms)
 
     def _take_days(self, values: list[Value]) -> None:
         for value in values:
-            if value.day is None:
-                continue
-            field = f"{value.index}:{value.dimension}:{value.member}:{value.day}"
-            text = None if value.value is None else decimal(value.value)
-            self._days.setdefault(value.day, {})[field] = text
-            self._days_unsent[field] = text
+            if value.day is not None:
+                name = f"{value.index}:{value.dimension}:{value.member}"
+                self._put_day(value.day, name, value.value)
         if not self._days:
             return
         first = self._first_day()
@@ -248,8 +237,12 @@ class MarketState:
             for field in self._days.pop(day):
                 self._days_unsent[field] = None
 
+    def _put_day(self, day: str, name: str, number: float | None) -> None:
+        field, text = f"{name}:{day}", None if number is None else decimal(number)
+        self._days.setdefault(day, {})[field] = self._days_unsent[field] = text
+
     def _first_day(self) -> str:
-        return day_name(day_number(max(self._days)) - DAYS_KEPT + 1)
+        return day_name(day_number(max(self._days)) - DAYS_TOLD + 1)
 
     def _day_pairs(self, *, whole: bool) -> tuple[list[str], list[str], str]:
         """(pairs to set, fields to remove, first day to keep or '' when nothing needs pruning)."""
