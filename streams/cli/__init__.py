@@ -1,4 +1,4 @@
-"""Command line: arguments only; each command calls into streams.ops.
+"""Command line: arguments only; each command calls into the room that does its work.
 
 Exit codes: 0 ok, 1 something is wrong, 2 usage or settings.
 

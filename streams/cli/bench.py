@@ -22,7 +22,7 @@ def bench_fold(
 ) -> None:
     """Order events a second and core through the whole worker path."""
     with reported():
-        from streams.ops.bench.fold import FoldBench, run_fold
+        from streams.bench.fold import FoldBench, run_fold
 
         result = run_fold(FoldBench(count=count, runs=runs), tell)
     if as_json:
@@ -45,7 +45,7 @@ def bench_board(
 ) -> None:
     """What readers of the live page cost the worker, and whether each saw the last state."""
     with reported():
-        from streams.ops.bench.board import BoardBench, run_board_bench
+        from streams.bench.board import BoardBench, run_board_bench
 
         result = run_board_bench(
             BoardBench(count=count, runs=runs, clients=clients),
@@ -80,7 +80,7 @@ def bench_shifts(
 ) -> None:
     """Days between false shift pages, and minutes until a true one, on simulated series."""
     with reported():
-        from streams.ops.bench.shifts import ShiftsBench, run_shifts
+        from streams.bench.shifts import ShiftsBench, run_shifts
 
         result = run_shifts(
             ShiftsBench(series_years=years, seed=seed, nab=nab),
@@ -103,7 +103,7 @@ def bench_chaos(
 ) -> None:
     """Kill and freeze workers, the broker and its topics under load; judge what is left."""
     with reported():
-        from streams.ops.bench.chaos import ChaosBench, run_chaos
+        from streams.bench.chaos import ChaosBench, run_chaos
 
         result = run_chaos(ChaosBench(runs=runs, seed=seed, events=count), tell)
     if as_json:

@@ -20,7 +20,7 @@ LOCAL_EXTRA = ("jgo", "psutil")
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn what a command may fail with into a message on stderr and an exit code."""
-    from streams.ops.errors import OperationError
+    from streams.console.errors import OperationError
     from streams.settings import SettingsError
 
     try:

@@ -12,7 +12,7 @@ from streams.cli.common import WRONG, echo_json, reported, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile, WorkerUrls, instant_of
 
 if TYPE_CHECKING:
-    from streams.ops.dead_letters import Selection
+    from streams.operate.dead_letters import Selection
 
 Since = Annotated[
     str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
@@ -72,7 +72,7 @@ def dead_letters_replay(
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their topics once more, as they were."""
-    from streams.ops.dead_letters import list_letters, replay, replayable
+    from streams.operate.dead_letters import list_letters, replay, replayable
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -100,7 +100,7 @@ def dead_letters_release(
     as_json: AsJson = False,
 ) -> None:
     """Let a halted source partition go on, at whichever of the workers given owns it."""
-    from streams.ops.workers_http import release
+    from streams.operate.workers_http import release
 
     with reported():
         owner = asyncio.run(release(worker or (), topic, partition))
@@ -118,7 +118,7 @@ def _list_letters(
     *,
     as_json: bool,
 ) -> None:
-    from streams.ops.dead_letters import list_letters
+    from streams.operate.dead_letters import list_letters
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -131,6 +131,6 @@ def _list_letters(
 
 
 def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
-    from streams.ops.dead_letters import Selection
+    from streams.operate.dead_letters import Selection
 
     return Selection(instant_of("--since", since), reason, topic, limit)

@@ -33,7 +33,7 @@ def show_markets(
     """Show the current values as Redis has them; exits with 1 unless every market is live."""
     from rich.console import Console
 
-    from streams.ops import show_command
+    from streams.operate import show_command
 
     if watch and as_json:
         raise typer.BadParameter("--watch is for people, --json for machines; choose one")
@@ -71,10 +71,10 @@ def explain_command(
     """Explain a published number step by step and compute it again; exits with 1 if it differs."""
     from rich.console import Console
 
-    from streams.ops.explain.gather import explain
-    from streams.ops.explain.records import Asked
-    from streams.ops.explain.show import show
-    from streams.ops.progress import rich_progress
+    from streams.console.progress import rich_progress
+    from streams.proof.explain.gather import explain
+    from streams.proof.explain.records import Asked
+    from streams.proof.explain.show import show
 
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -103,8 +103,8 @@ def audit_command(
     as_json: AsJson = False,
 ) -> None:
     """Recompute everything from the log and compare it, to the last digit."""
-    from streams.ops.audit.run import audit
-    from streams.ops.progress import rich_progress
+    from streams.console.progress import rich_progress
+    from streams.proof.audit.run import audit
 
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
@@ -141,9 +141,9 @@ def export_command(
     as_json: AsJson = False,
 ) -> None:
     """Write what is published as a table, with vintages, revisions and how to cite it."""
-    from streams.ops.export.files import polars
-    from streams.ops.export.run import STDOUT, Selection, export, read
-    from streams.ops.progress import rich_progress
+    from streams.console.progress import rich_progress
+    from streams.proof.export.files import polars
+    from streams.proof.export.run import STDOUT, Selection, export, read
 
     if csv is None and parquet is None:
         raise typer.BadParameter("say --csv FILE, --parquet FILE or both")
@@ -175,7 +175,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this installation, and the command that mends it."""
-    from streams.ops.doctor.run import diagnose
+    from streams.proof.doctor.run import diagnose
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)

@@ -20,7 +20,7 @@ from streams.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from streams.ops.local_index import LocalIndex
+    from streams.local.local_index import LocalIndex
 
 
 def run_demo(
@@ -52,13 +52,13 @@ def run_demo(
     """
     from rich.console import Console
 
-    from streams.ops.progress import rich_progress
+    from streams.console.progress import rich_progress
 
     for_s, shown = seconds_of("--for", duration), parts_of(markets)
     with reported():
-        from streams.ops.demo import demo
-        from streams.ops.demo_plan import DemoOptions
-        from streams.ops.local_index import UpOptions
+        from streams.demo.demo import demo
+        from streams.demo.demo_plan import DemoOptions
+        from streams.local.local_index import UpOptions
 
         options = DemoOptions(rate, shown, seed, for_s)
         work = UpOptions(keep, workers, inputs)
@@ -98,7 +98,7 @@ def up(
     as_json: AsJson = False,
 ) -> None:
     """Run Kafka, Redis and workers on this machine, on loopback, until SIGTERM or Ctrl-C."""
-    from streams.ops.progress import rich_progress
+    from streams.console.progress import rich_progress
 
     def on_ready(index: LocalIndex) -> None:
         if as_json:
@@ -107,8 +107,8 @@ def up(
             typer.echo(index.summary())
 
     with reported():
-        from streams.ops import up as local
-        from streams.ops.local_index import UpOptions
+        from streams.local import up as local
+        from streams.local.local_index import UpOptions
 
         settings = settings_of(config)
         options = UpOptions(
@@ -137,7 +137,7 @@ def worker(
     as_json: AsJson = False,
 ) -> None:
     """Run one worker of the consumer group until SIGTERM; start as many as you like."""
-    from streams.ops import worker_process
+    from streams.operate import worker_process
 
     with reported():
         settings = settings_of(
@@ -163,7 +163,7 @@ def board_command(
     as_json: AsJson = False,
 ) -> None:
     """Serve the live page of what Redis holds until SIGTERM or Ctrl-C."""
-    from streams.ops.board_command import run_board
+    from streams.operate.board_command import run_board
 
     def on_listening(url: str) -> None:
         if as_json:

@@ -80,9 +80,9 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Send the events of simulated shops in PK, BD, LK, NP and MM until stopped."""
-    from streams.ops.simulate_options import ShopOptions
-    from streams.ops.simulate_profile import load_profile
-    from streams.ops.simulate_run import Planted, simulate_command
+    from streams.shops.simulate_options import ShopOptions
+    from streams.shops.simulate_profile import load_profile
+    from streams.shops.simulate_run import Planted, simulate_command
 
     for_s, backfill_s = seconds_of("--for", duration), seconds_of("--backfill", backfill) or 0.0
     with reported():
@@ -131,7 +131,7 @@ def import_source(
     as_json: AsJson = False,
 ) -> None:
     """Send a data set's events with their own times, in event-time order."""
-    from streams.ops.importer import import_command
+    from streams.operate.importer import import_command
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -163,7 +163,7 @@ def seed_history(
     as_json: AsJson = False,
 ) -> None:
     """Start the expectation warm with hourly counts of a warehouse: six weeks or more."""
-    from streams.ops.seeding import seed
+    from streams.operate.seeding import seed
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -200,7 +200,7 @@ def expect_factor(
     as_json: AsJson = False,
 ) -> None:
     """Say that an event multiplies demand: counts at once, and is not learnt as usual."""
-    from streams.ops.seeding import expect
+    from streams.operate.seeding import expect
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)

@@ -12,7 +12,7 @@ from streams.cli.common import WRONG, echo_json, reported, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile
 
 if TYPE_CHECKING:
-    from streams.ops.topics import Difference, Report
+    from streams.records.topics import Difference, Report
     from streams.settings import Settings
 
 Inputs = Annotated[
@@ -72,7 +72,7 @@ def topics_check(
 
 
 async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
-    from streams.ops import topics as topic_ops
+    from streams.records import topics as topic_ops
 
     wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
     replicas = settings.topics.replication_factor
@@ -82,7 +82,7 @@ async def _create_topics(settings: Settings, inputs: int | None, arrival: Arriva
 async def _check_topics(
     settings: Settings, inputs: int | None, arrival: Arrival
 ) -> list[Difference]:
-    from streams.ops import topics as topic_ops
+    from streams.records import topics as topic_ops
 
     wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
     return await topic_ops.check_topics(settings.kafka, wanted)

@@ -16,7 +16,7 @@ from support.shopfloor import Floor, shift_record
 from streams import clock
 from streams.board.source import POLL_S
 from streams.index.currencies import major_units
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 
 playwright_api = pytest.importorskip("playwright.async_api")
 pytestmark = [pytest.mark.stack, pytest.mark.long]

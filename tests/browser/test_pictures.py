@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from support.command import ENVIRONMENT, Command
 
-from streams.ops.board_stream import board_events
+from streams.operate.board_stream import board_events
 
 playwright_api = pytest.importorskip("playwright.async_api")
 pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.slow]

@@ -13,10 +13,10 @@ from support.publications import market_values, publication, value
 
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.values import WINDOWS_MS, Value
-from streams.ops.contract_doc import with_tables
 from streams.publish.journal import encode_value
 from streams.publish.keys import market_keys
 from streams.publish.redis_state import Limits, MarketState
+from tools.contract_doc import with_tables
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from faults.mix import FULL, Mix
 from support.rig import Rig
 
-from streams.ops.kafka_jars import default_cache_dir
+from streams.local.kafka_jars import default_cache_dir
 
 
 async def run_once(plan, seed, directory, cache_dir):

@@ -18,8 +18,8 @@ from support.shopfloor import Floor, shift_record
 from streams import clock
 from streams.board.server import CONTENT_SECURITY_POLICY
 from streams.index.panes import rfc3339
-from streams.ops.board_stream import board_events, markets_shown
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
+from streams.operate.board_stream import board_events, markets_shown
 
 pytestmark = pytest.mark.stack
 

@@ -14,8 +14,8 @@ import pytest
 from redis import Redis
 from support.command import Command, until
 
-from streams.ops import ports
-from streams.ops.local_stack import LocalStack
+from streams.local import ports
+from streams.local.local_stack import LocalStack
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 

@@ -13,7 +13,7 @@ import pytest
 from support.command import Command, until
 
 from streams.index.values import Snapshot
-from streams.ops.board_stream import board_events, markets_shown
+from streams.operate.board_stream import board_events, markets_shown
 
 SHARES = ("payment_share_by_count", "payment_share_by_amount", "payment_chosen_share")
 METHODS = {"cod", "card", "wallet", "bank_transfer", "voucher", "bnpl"}

@@ -14,11 +14,11 @@ from redis.exceptions import RedisError
 from support.command import ENVIRONMENT
 
 from streams.clock import now_ms
+from streams.demo.demo_plan import make_plan
 from streams.index.instants import parse_instant
-from streams.ops.demo_plan import make_plan
-from streams.ops.market_views import connect, read_markets, read_shifts
-from streams.ops.simulate_profile import load_profile
+from streams.operate.market_views import connect, read_markets, read_shifts
 from streams.settings import load_settings
+from streams.shops.simulate_profile import load_profile
 
 MARKETS = ("BD", "LK", "MM", "NP", "PK")
 FOUND_WITHIN_MS = 360_000

@@ -10,7 +10,7 @@ from support.kafka import alter_topic
 
 from streams.clock import now_ms
 from streams.flow import plain
-from streams.ops import ports
+from streams.local import ports
 from streams.worker import batches
 
 pytestmark = pytest.mark.stack

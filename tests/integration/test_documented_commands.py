@@ -36,7 +36,7 @@ BY_OTHERS = {
     "docker": "needs an engine; docker-compose.yml and Dockerfile are checked by tools",
     "bench fold --events 2000000 --runs 5": "five minutes of measuring; tests/integration/test_bench.py",
     "bench board --events 1200000 --runs 5": "minutes of measuring; tests/integration/test_bench.py",
-    "bench shifts": "an hour of simulation; tests/unit/ops/test_bench_shifts.py",
+    "bench shifts": "an hour of simulation; tests/unit/bench/test_bench_shifts.py",
     "uv run pytest": "would run itself",
 }
 """What is not run here, and why."""

@@ -15,7 +15,7 @@ from support.olist_files import write_olist
 from typer.testing import CliRunner
 
 from streams.cli import app
-from streams.ops.import_files import open_source
+from streams.operate.import_files import open_source
 from streams.settings import load_settings
 
 pytestmark = pytest.mark.stack

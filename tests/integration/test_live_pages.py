@@ -19,9 +19,9 @@ from support.monitored import monitored
 from support.operator_files import panels
 
 from streams.clock import now_ms
+from streams.demo.demo_plan import FOUND_MS, past_the_hour_ms
 from streams.index.instants import parse_instant
-from streams.ops.demo_plan import FOUND_MS, past_the_hour_ms
-from streams.ops.market_views import connect, read_markets, read_shifts
+from streams.operate.market_views import connect, read_markets, read_shifts
 from streams.settings import load_settings
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"

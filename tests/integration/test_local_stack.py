@@ -18,10 +18,10 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from redis import Redis
 from support.kafka import consume, create_topic, produce
 
-from streams.ops import ports
-from streams.ops.child import StackError, start_stamp
-from streams.ops.kafka_jars import KAFKA_VERSION, JarCache
-from streams.ops.local_stack import LocalStack
+from streams.local import ports
+from streams.local.child import StackError, start_stamp
+from streams.local.kafka_jars import KAFKA_VERSION, JarCache
+from streams.local.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 
@@ -192,7 +192,7 @@ def test_a_broker_that_cannot_start_says_why_and_where(tmp_path, cache_dir):
 PARENT = """
 import json, sys, time
 from pathlib import Path
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 stack = LocalStack(Path(sys.argv[1]), cache_dir=Path(sys.argv[2]))
 stack.start()
 worker = stack.spawn("worker", [sys.executable, "-c", "import time; time.sleep(600)"])

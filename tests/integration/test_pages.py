@@ -13,7 +13,7 @@ from support.operator_files import ROOT
 from support.pager import Pager
 from support.prometheus import Api, program
 
-from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
+from streams.local.debian_packages import ALERTMANAGER, PROMETHEUS
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
 

@@ -12,7 +12,7 @@ from redis import Redis
 from support.publications import AS_OF_MS, publication, value
 
 from streams.index.panes import rfc3339
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import RedisStore

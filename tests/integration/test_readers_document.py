@@ -14,7 +14,7 @@ from redis import Redis
 from support.shopfloor import Floor
 
 from streams import clock
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 
 pytestmark = pytest.mark.stack
 

@@ -18,7 +18,7 @@ from support.publications import AS_OF_MS, publication, status, value
 from streams.flow.publication import Headline, Inherited, Revision
 from streams.index.panes import day_name
 from streams.index.values import Snapshot
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import Limits

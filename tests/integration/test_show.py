@@ -13,9 +13,9 @@ from redis import Redis
 from rich.console import Console
 from support.publications import AS_OF_MS, market_values, publication, value
 
-from streams.ops.local_stack import LocalStack
-from streams.ops.market_views import State, connect, read_markets
-from streams.ops.show import render, show, watch
+from streams.local.local_stack import LocalStack
+from streams.operate.market_views import State, connect, read_markets
+from streams.operate.show import render, show, watch
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import RedisStore
 

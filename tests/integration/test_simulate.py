@@ -15,13 +15,13 @@ from support.kafka import read_all
 
 from streams import clock
 from streams.index.events import Rejected, decode_orders, decode_payments
-from streams.ops.local_stack import LocalStack
-from streams.ops.simulate_options import ShopOptions
-from streams.ops.simulate_profile import load_profile
-from streams.ops.simulate_run import Span, open_shops, simulate
-from streams.ops.simulator import Shopfloor
-from streams.ops.topics import TopicsError, create_topics, wanted_topics
+from streams.local.local_stack import LocalStack
+from streams.records.topics import TopicsError, create_topics, wanted_topics
 from streams.settings import load_settings
+from streams.shops.simulate_options import ShopOptions
+from streams.shops.simulate_profile import load_profile
+from streams.shops.simulate_run import Span, open_shops, simulate
+from streams.shops.simulator import Shopfloor
 
 pytestmark = pytest.mark.stack
 PROFILE = load_profile()

@@ -8,8 +8,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.ops.local_stack import LocalStack
-from streams.ops.topics import (
+from streams.local.local_stack import LocalStack
+from streams.records.topics import (
     Changelog,
     TopicsError,
     ask_for_coordinator,

@@ -22,7 +22,7 @@ from support.kafka import (
 )
 from support.toys import Toys
 
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 from streams.worker.stops import ExitCode
 
 pytestmark = pytest.mark.stack

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from support.publications import publication, value
 
 from streams.index.values import Fence, decimal
-from streams.ops.local_stack import LocalStack
+from streams.local.local_stack import LocalStack
 from streams.publish.journal import decode_value, encode_value
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics

@@ -7,9 +7,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.ops.simulate_options import Outage, Shift, ShopOptions
-from streams.ops.simulate_profile import load_profile
-from streams.ops.simulator import Shopfloor
+from streams.shops.simulate_options import Outage, Shift, ShopOptions
+from streams.shops.simulate_profile import load_profile
+from streams.shops.simulator import Shopfloor
 
 PROFILE = load_profile()
 OPENED = 1_760_000_123_457

@@ -11,8 +11,8 @@ import yaml
 from support.operator_files import CONFIG, ROOT, rules
 from support.prometheus import program
 
-from streams.ops.debian_packages import AMTOOL, PROMTOOL
-from streams.ops.monitoring import RECEIVERS, with_webhook
+from streams.local.debian_packages import AMTOOL, PROMTOOL
+from streams.local.monitoring import RECEIVERS, with_webhook
 from streams.worker.stops import ExitCode
 
 CASES = sorted(Path(__file__).parent.glob("*.yml"))

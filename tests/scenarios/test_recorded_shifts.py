@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from streams.bench.shift_recorded import Recorded, judge_nab, watch
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_detector import DetectorRules
-from streams.ops.bench.shift_recorded import Recorded, judge_nab, watch
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
 BRAZIL = ZoneInfo("America/Sao_Paulo")

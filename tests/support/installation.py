@@ -12,8 +12,8 @@ from pathlib import Path
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
 
-from streams.ops import topics as topic_ops
-from streams.ops.audit.run import audit
+from streams.proof.audit.run import audit
+from streams.records import topics as topic_ops
 from streams.settings import load_settings
 
 ECINDEX = Path(sys.executable).with_name("ecindex")

@@ -9,7 +9,7 @@ from support.command import Command
 from support.pager import Pager
 from support.prometheus import Api, program
 
-from streams.ops.debian_packages import ALERTMANAGER, PROMETHEUS
+from streams.local.debian_packages import ALERTMANAGER, PROMETHEUS
 
 PARTS = 7
 """Kafka, Redis, two workers, board, Prometheus, Alertmanager."""

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from streams.ops.child import StackError
-from streams.ops.debian_packages import DebianPackages
+from streams.local.child import StackError
+from streams.local.debian_packages import DebianPackages
 
 
 def program(cache_dir, wanted):

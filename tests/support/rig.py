@@ -19,8 +19,8 @@ from support.kafka import alter_topic
 from support.oracle import Oracle
 from support.shop import ORDERS, PAYMENTS
 
-from streams.ops.local_stack import LocalStack
-from streams.ops.topics import create_topics, plan_topics
+from streams.local.local_stack import LocalStack
+from streams.records.topics import create_topics, plan_topics
 from streams.settings import load_methodology, load_settings
 from streams.worker import names
 

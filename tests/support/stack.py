@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from streams.ops.kafka_jars import default_cache_dir
-from streams.ops.local_stack import LocalStack
-from streams.ops.progress import rich_progress
+from streams.console.progress import rich_progress
+from streams.local.kafka_jars import default_cache_dir
+from streams.local.local_stack import LocalStack
 
 _names = itertools.count()
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli import COMMANDS, GROUPS, app
-from streams.ops import ports
+from streams.local import ports
 
 
 @pytest.fixture

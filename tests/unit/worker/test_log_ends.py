@@ -6,7 +6,7 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.flow.chunk import SourcePartition
-from streams.ops import ports
+from streams.local import ports
 from streams.settings import KafkaSettings
 from streams.worker.topic_ids import check_log_ends
 

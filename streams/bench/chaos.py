@@ -1,0 +1,66 @@
+"""``ecindex bench chaos``: whole mixes of faults, judged by an independent recomputation.
+
+The faults and the judge are the tests' (tests/faults); this runs them in a checkout and sums up.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streams.bench.fold import machine
+from streams.console.errors import OperationError
+
+_TESTS = Path(__file__).parents[3] / "tests"
+
+
+@dataclass(frozen=True, slots=True)
+class ChaosBench:
+    """What is run: mixes with the seeds ``seed``, ``seed`` + 1, ..."""
+
+    runs: int = 5
+    seed: int = 1
+    events: int = 200_000
+
+
+def run_chaos(bench: ChaosBench, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run it; the result as ``bench chaos --json`` prints it. ``failed`` 0: exact every time."""
+    if not (_TESTS / "faults" / "__main__.py").exists():
+        raise OperationError(
+            f"bench chaos needs a checkout: its faults are in tests/faults, not found at {_TESTS}"
+        )
+    found = []
+    for one in _mixes(bench):
+        found.append(one)
+        outcome = "exact" if "failed" not in one else f"FAILED: {one['failed'][:500]}"
+        say(f"seed {one['seed']}: {outcome} ({one['seconds']:.0f} s)")
+    if len(found) != bench.runs:
+        raise OperationError(f"{len(found)} of {bench.runs} mixes reported; the others crashed")
+    exact = [one["lag_s"] for one in found if "failed" not in one]
+    return {
+        "bench": "chaos",
+        "median": statistics.median(exact) if exact else None,
+        "unit": "s from the last fault or event to lag 0",
+        "runs": exact,
+        "failed": len(found) - len(exact),
+        "seeds": [one["seed"] for one in found],
+        "events": bench.events,
+        "exits": [one.get("exits") for one in found],
+        "machine": machine(),
+    }
+
+
+def _mixes(bench: ChaosBench) -> Iterator[dict[str, Any]]:
+    argv = [sys.executable, "-m", "faults", "--runs", str(bench.runs)]
+    argv += ["--seed", str(bench.seed), "--events", str(bench.events)]
+    with subprocess.Popen(argv, cwd=_TESTS, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 - our own module
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith("{"):
+                yield json.loads(line)

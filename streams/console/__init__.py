@@ -1,0 +1,1 @@
+"""What every command needs around its work: errors, progress, logs, signals."""

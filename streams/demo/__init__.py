@@ -1,0 +1,1 @@
+"""``ecindex demo``: local servers, simulated shops, and the story that they play."""

@@ -1,0 +1,135 @@
+"""What a demo shows: one line a market, what was planted, and one market whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streams.demo.demo_plan import Plan
+from streams.index.currencies import major_units
+from streams.index.values import Value
+from streams.operate import show
+from streams.operate.market_views import MarketView, State
+
+LINE_EVERY_MS = 5_000
+"""Without a terminal: a log is not read as a screen is."""
+
+
+class Screen:
+    """Redrawn in a terminal; elsewhere a line for each market now and then."""
+
+    def __init__(self, console: Console, plan: Plan, currencies: Mapping[str, str]) -> None:
+        self._console = console
+        self._plan = plan
+        self._currencies = currencies
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._next_line_ms = 0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, views: Sequence[MarketView], now_ms: int) -> None:
+        """Show what was just read."""
+        if self._live is not None:
+            self._live.update(self._whole(views, now_ms), refresh=True)
+        elif now_ms >= self._next_line_ms:
+            self._next_line_ms = now_ms + LINE_EVERY_MS
+            for view in views:
+                self._console.print(self._line(view), markup=False, highlight=False, soft_wrap=True)
+
+    def say(self, lines: Sequence[str]) -> None:
+        """Tell what has happened, above the screen."""
+        for line in lines:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _whole(self, views: Sequence[MarketView], now_ms: int) -> RenderableType:
+        planted = [Text(f"planted: {line}") for line in self._plan.announcement(now_ms)]
+        focus = [view for view in views if view.market == self._plan.shift.market]
+        return Group(self._overview(views), *planted, show.render(focus, self._currencies))
+
+    def _overview(self, views: Sequence[MarketView]) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for name in ("market", "state", "as of"):
+            table.add_column(name)
+        shift = self._plan.shift
+        heads = ("orders/min", "sales/min", "payments/min", "digital", f"{shift.category}/min")
+        for name in (*heads, "mean of 5 min"):
+            table.add_column(name, justify="right")
+        for view in views:
+            style = None if view.state is State.LIVE else "red"
+            table.add_row(view.market, view.state, *self._cells(view), style=style)
+        return table
+
+    def _cells(self, view: MarketView) -> list[str]:
+        if view.snapshot is None:
+            return []
+        values = {value.field: value for value in view.snapshot.values}
+        currency = self._currencies.get(view.market, "")
+        member = self._plan.shift.category
+        return [
+            view.snapshot.as_of[11:19],
+            _number(values.get("orders:market:all:1m")),
+            _money(values.get("sales:market:all:1m"), currency),
+            _number(values.get("payments:market:all:1m")),
+            _percent(values.get("digital_share:market:all:1m")),
+            _number(values.get(f"orders:category:{member}:1m")),
+            _number(values.get(f"orders:category:{member}:5m"), minutes=5),
+        ]
+
+    def _line(self, view: MarketView) -> str:
+        if view.snapshot is None:
+            return f"{view.market} {view.state}"
+        as_of, orders, sales, payments, _digital, member, mean = self._cells(view)
+        return (
+            f"{view.market} {view.state} as of {as_of}: {orders} orders, {sales}, {payments} "
+            f"payments in 1 min; {self._plan.shift.category} {member} in the last minute, "
+            f"{mean} a minute over five"
+        )
+
+
+def shows_demand(view: MarketView) -> bool:
+    """Whether a market is live with both of its topics.
+
+    Its first snapshot may have payments alone, where their partitions were read first; a demo that
+    called this live began with a screen of dashes.
+    """
+    if view.state is not State.LIVE or view.snapshot is None:
+        return False
+    values = {value.field: value.value for value in view.snapshot.values}
+    shown = (values.get(f"{index}:market:all:1m") for index in ("orders", "payments"))
+    return all(value is not None for value in shown)
+
+
+def _number(value: Value | None, minutes: int = 1) -> str:
+    if value is None or value.value is None:
+        return "-" if value is None else value.status
+    return f"{value.value / minutes:,.0f}"
+
+
+def _money(value: Value | None, currency: str) -> str:
+    if value is None or not isinstance(value.value, int):
+        return _number(value)
+    return f"{major_units(value.value, currency).partition('.')[0]} {currency}"
+
+
+def _percent(value: Value | None) -> str:
+    if value is None or value.value is None:
+        return _number(value)
+    return f"{value.value:.0%}"

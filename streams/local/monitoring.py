@@ -1,0 +1,190 @@
+"""Prometheus and Alertmanager as children of ``up``, with the rules and routes of ``config/``.
+
+The configuration files are those of production, word for word: only the lists of targets beside
+them, and the address that is notified, belong to this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from streams.local import ports
+from streams.local.debian_packages import ALERTMANAGER, PROMETHEUS, DebianPackages, Program
+from streams.local.server import Server
+from streams.settings import default_config
+
+PROMETHEUS_FILES = ("prometheus.yml", "rules.yml", "alerts.yml")
+RETENTION = "15d"
+ANSWER_TIMEOUT_S = 2.0
+RECEIVERS = ("page", "ticket")
+"""Names of the receivers in alertmanager.yml: who is woken, and who reads it in the morning."""
+
+
+class _GoServer(Server):
+    """What both have in common: one port, /-/ready, and the words for a port that is taken."""
+
+    port_count = 1
+    program: ClassVar[Program]
+
+    def __init__(
+        self, home: Path, packages: DebianPackages, *, env: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(self.program.name, home, env)
+        self._packages = packages
+
+    @property
+    def url(self) -> str:
+        """For a browser and for clients."""
+        return f"http://{ports.LOOPBACK}:{self.ports[0]}"
+
+    @property
+    def target(self) -> str:
+        """host:port."""
+        return f"{ports.LOOPBACK}:{self.ports[0]}"
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):  # an error status is one as well
+            url = f"{self.url}/-/ready"
+            with urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT_S):  # noqa: S310 - ours
+                return True
+        return False
+
+    def _lost_port(self) -> bool:
+        return "address already in use" in self.child.log_tail()
+
+
+class AlertmanagerServer(_GoServer):
+    """One Alertmanager, without a cluster. ``notify``: a URL that gets every notification."""
+
+    program = ALERTMANAGER
+
+    def __init__(
+        self,
+        home: Path,
+        packages: DebianPackages,
+        *,
+        notify: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(home, packages, env=env)
+        self._notify = notify
+
+    def _prepare(self) -> list[str]:
+        text = default_config("alertmanager/alertmanager.yml").read_text(encoding="utf-8")
+        if self._notify is not None:
+            text = with_webhook(text, self._notify)
+        (self.directory / "alertmanager.yml").write_text(text, encoding="utf-8")
+        return [
+            *self._packages.command(self.program),
+            "--config.file=alertmanager.yml",
+            "--storage.path=data",
+            f"--web.listen-address={self.target}",
+            "--cluster.listen-address=",
+        ]
+
+
+class PrometheusServer(_GoServer):
+    """One Prometheus that scrapes our workers and tells ``alertmanager``, if there is one."""
+
+    program = PROMETHEUS
+
+    def __init__(
+        self,
+        home: Path,
+        packages: DebianPackages,
+        *,
+        alertmanager: AlertmanagerServer | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(home, packages, env=env)
+        self._alertmanager = alertmanager
+        self.workers: Sequence[int] = ()
+        """Metrics ports of the workers; set before the launch."""
+
+    def _prepare(self) -> list[str]:
+        for name in PROMETHEUS_FILES:
+            text = default_config(f"prometheus/{name}").read_text(encoding="utf-8")
+            (self.directory / name).write_text(text, encoding="utf-8")
+        self.write_targets()
+        return [
+            *self._packages.command(self.program),
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=data",
+            f"--storage.tsdb.retention.time={RETENTION}",
+            f"--web.listen-address={self.target}",
+        ]
+
+    def write_targets(self) -> None:
+        """Tell it where workers and Alertmanager are; a running one notices the change."""
+        alertmanagers = [] if self._alertmanager is None else [self._alertmanager.target]
+        targets = self.directory / "targets"
+        targets.mkdir(exist_ok=True)
+        for name, addresses in (
+            ("ecindex", [f"{ports.LOOPBACK}:{port}" for port in self.workers]),
+            ("alertmanager", alertmanagers),
+        ):
+            groups = [{"targets": addresses}] if addresses else []
+            (targets / f"{name}.json").write_text(json.dumps(groups), encoding="utf-8")
+
+
+class Monitoring:
+    """What of the two was asked for; nothing, if nothing was."""
+
+    def __init__(
+        self,
+        home: Path,
+        packages: DebianPackages,
+        *,
+        prometheus: bool,
+        alertmanager: bool,
+        notify: str | None = None,
+    ) -> None:
+        """With Alertmanager comes Prometheus: nobody else would tell it anything."""
+        self.alertmanager = (
+            AlertmanagerServer(home, packages, notify=notify) if alertmanager else None
+        )
+        self.prometheus = (
+            PrometheusServer(home, packages, alertmanager=self.alertmanager)
+            if prometheus or alertmanager
+            else None
+        )
+
+    @property
+    def servers(self) -> list[AlertmanagerServer | PrometheusServer]:
+        """In the order of their start: each knows those before it."""
+        servers = (self.alertmanager, self.prometheus)
+        return [server for server in servers if server is not None]
+
+    def launch(self, workers: Sequence[int]) -> None:
+        """Fork what was asked for; ``workers`` are the metrics ports to scrape."""
+        if self.prometheus is not None:
+            self.prometheus.workers = workers
+        for server in self.servers:
+            server.launch()
+
+    def wait_ready(self) -> None:
+        """Return when each answers."""
+        for server in self.servers:
+            server.wait_ready()
+        if self.prometheus is not None:  # Alertmanager may have found its port taken
+            self.prometheus.write_targets()
+
+    def stop(self) -> None:
+        """End them, who watches first, or it would see an outage."""
+        for server in reversed(self.servers):
+            server.stop()
+
+
+def with_webhook(text: str, url: str) -> str:
+    """The Alertmanager configuration, its empty receivers sending to ``url``, ends included."""
+    for name in RECEIVERS:
+        line = f"  - name: {name}\n"
+        assert text.count(line) == 1, f"config/alertmanager/alertmanager.yml: receiver {name}"
+        hook = f"{line}    webhook_configs:\n      - url: {json.dumps(url)}\n"
+        text = text.replace(line, hook)
+    return text

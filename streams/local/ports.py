@@ -1,0 +1,75 @@
+"""Loopback ports for servers that must come back on the same one after kill -9."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+import psutil
+
+from streams.local.child import StackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+# Below every usual ephemeral range (Linux 32768.., macOS and IANA 49152..). Inside it, a client
+# that retries a dead server's port can be given that very port as its own source port: it then
+# talks to itself and the restarted server cannot bind.
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+ATTEMPTS = 200
+
+
+def is_free(port: int) -> bool:
+    """Whether a server can bind this loopback port now (connections in TIME_WAIT are no bar)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process listens there; an answer alone could be another stack's server."""
+    try:
+        sockets = psutil.Process(pid).net_connections("tcp4")
+    except psutil.NoSuchProcess:
+        return False
+    return any(
+        entry.status == psutil.CONN_LISTEN and entry.laddr.port == port
+        for entry in sockets
+        if entry.laddr
+    )
+
+
+def choose(count: int) -> tuple[int, ...]:
+    """Ports free at this moment, at random so that two stacks started at once rarely meet."""
+    chosen: list[int] = []
+    for _ in range(ATTEMPTS):
+        if len(chosen) == count:
+            return tuple(chosen)
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        if port not in chosen and is_free(port):
+            chosen.append(port)
+    raise StackError(
+        f"expected {count} free loopback ports between {FIRST_PORT} and {LAST_PORT}, found "
+        f"{len(chosen)} in {ATTEMPTS} tries; is loopback networking allowed here?"
+    )
+
+
+def remembered(path: Path, count: int) -> tuple[int, ...] | None:
+    """Read the ports an earlier run in this directory had, if all of them are free again."""
+    try:
+        ports = tuple(int(port) for port in json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return ports if len(ports) == count and all(is_free(port) for port in ports) else None
+
+
+def remember(path: Path, ports: tuple[int, ...]) -> None:
+    """Keep the ports for the next run in this directory."""
+    path.write_text(json.dumps(ports))

@@ -1,0 +1,80 @@
+"""``ecindex up``: a whole index in one directory, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from streams.console.logs import configure_logs
+from streams.console.progress import ProgressFunction, no_progress
+from streams.console.signals import stop_signals
+from streams.local.local_index import LocalIndex, UpOptions
+from streams.settings import Settings, load_methodology
+
+
+@asynccontextmanager
+async def local_index(
+    settings: Settings,
+    options: UpOptions,
+    *,
+    tell: Callable[[str], None],
+    progress: ProgressFunction = no_progress,
+) -> AsyncIterator[LocalIndex]:
+    """A LocalIndex, not yet launched, that is stopped at the end, and its directory removed."""
+    directory = options.directory or Path(tempfile.mkdtemp(prefix="ecindex-"))
+    index = LocalIndex(directory, settings, options, tell=tell, progress=progress)
+    index.logs.mkdir(parents=True, exist_ok=True)
+    configure_logs(settings.log, index.logs / "main.log")
+    try:
+        yield index
+    finally:
+        try:
+            await index.stop()
+        except asyncio.CancelledError:  # a second signal: at once
+            index.kill()
+            raise
+        finally:
+            if options.directory is None:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+async def up(
+    settings: Settings,
+    options: UpOptions,
+    *,
+    on_ready: Callable[[LocalIndex], None],
+    tell: Callable[[str], None],
+    progress: ProgressFunction = no_progress,
+) -> None:
+    """``ecindex up``: run until SIGTERM or SIGINT. Raises OperationError, SettingsError."""
+    load_methodology(settings)  # a wrong one is named before anything is downloaded
+    with stop_signals() as stopped:
+        async with local_index(settings, options, tell=tell, progress=progress) as index:
+
+            async def serve() -> None:
+                await index.launch()
+                await index.await_servers()
+                await index.create_topics()
+                await index.await_ready()
+                on_ready(index)
+                await stopped.wait()
+
+            await race(stopped.wait(), index.watch(), serve())
+
+
+async def race(*works: Coroutine[Any, Any, Any]) -> None:
+    """Run all until the first ends, cancel the others; raises what the first raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

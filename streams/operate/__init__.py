@@ -1,0 +1,1 @@
+"""What an operator does to an installation: worker process, import, seed, dead letters, show."""

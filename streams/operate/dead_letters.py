@@ -1,0 +1,302 @@
+"""Dead letters and late events: what is in their topics, and sending dead letters once more.
+
+A replay sends the original bytes under the original key to the same source partition, so that its
+event id still tells a duplicate, and leaves a marker in the dead-letter topic: what becomes of the
+copy is then known to be the same letter, and lists count it once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.console.errors import OperationError
+from streams.index.panes import rfc3339
+from streams.records.reading import Extent, Logs, Stored, open_logs
+from streams.records.replayed import REPLAYED_AS
+from streams.records.topics import existing_partitions
+from streams.settings import Settings
+
+LIMIT = 50
+SEEN_MAX = 2_000_000
+"""Source offsets remembered to drop repeats; beyond it a repeat may be listed again."""
+PREVIEW_BYTES = 200
+REPLAY_OF = "ecindex_replay_of"
+"""Header of the copy: where the original lies."""
+
+
+class Source(NamedTuple):
+    """A record of an input."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+
+@dataclass(slots=True)
+class Letter:
+    """One record that was set aside."""
+
+    source: Source
+    reason: str
+    detail: str
+    set_aside_ms: int
+    source_timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    cut: bool
+    """Too large to be set aside whole; the source topic holds the rest."""
+    lies: TopicPartition
+    replayed_as: Source | None = None
+    again: str | None = None
+    """Reason for which the copy is a dead letter too."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "source": str(self.source),
+            "reason": self.reason,
+            "detail": self.detail,
+            "set_aside_at": rfc3339(self.set_aside_ms),
+            "key": _shown(self.key),
+            "value": _shown(self.value),
+            "replayed_as": None if self.replayed_as is None else str(self.replayed_as),
+            "again": self.again,
+        }
+
+    def line(self) -> str:
+        """For people."""
+        replayed = "" if self.replayed_as is None else f" [replayed as {self.replayed_as}]"
+        again = "" if self.again is None else f" [dead again: {self.again}]"
+        return (
+            f"{rfc3339(self.set_aside_ms)} {self.source} {self.reason}: {self.detail}"
+            f"{replayed}{again}\n    {_shown(self.value) or '(no value)'}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which letters are wanted. ``topic``: of the source; ``limit``: the newest."""
+
+    since_ms: int | None = None
+    reason: str | None = None
+    topic: str | None = None
+    limit: int = LIMIT
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether a letter is among them."""
+        return (
+            (self.since_ms is None or letter.set_aside_ms >= self.since_ms)
+            and self.reason in (None, letter.reason)
+            and self.topic in (None, letter.source.topic)
+        )
+
+
+@dataclass(slots=True)
+class Listing:
+    """The newest letters selected, oldest first, and how many there are in all, by reason."""
+
+    letters: list[Letter] = field(default_factory=list)
+    by_reason: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "total": self.by_reason.total(),
+            "by_reason": dict(sorted(self.by_reason.items())),
+            "letters": [letter.as_json() for letter in self.letters],
+        }
+
+    def lines(self) -> list[str]:
+        """For people."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.most_common())
+        shown = len(self.letters)
+        return [letter.line() for letter in self.letters] + [
+            f"{self.by_reason.total()} in all, {shown} shown{': ' + reasons if reasons else ''}"
+        ]
+
+
+async def list_letters(settings: Settings, topic: str, selection: Selection) -> Listing:
+    """Letters of a topic (``topics.late`` or ``topics.dead_letters``). Raises OperationError."""
+    counts = await existing_partitions(settings.kafka)
+    if topic not in counts:
+        raise OperationError(f"topic {topic} does not exist; run `ecindex topics create`")
+    newest: deque[Letter] = deque(maxlen=2 * selection.limit)
+    listing = Listing()
+    async with open_logs(settings.kafka) as logs:
+        for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
+            found: deque[Letter] = deque(maxlen=selection.limit)
+            async for letter in _letters(logs, tp, extent):
+                if selection.takes(letter):
+                    listing.by_reason[letter.reason] += 1
+                    found.append(letter)
+            newest = deque(
+                sorted([*newest, *found], key=lambda each: (each.set_aside_ms, each.source))[
+                    -selection.limit :
+                ],
+                maxlen=2 * selection.limit,
+            )
+    listing.letters = list(newest)
+    return listing
+
+
+async def _letters(logs: Logs, tp: TopicPartition, extent: Extent) -> AsyncIterator[Letter]:
+    """Letters of a partition, each once, in the order in which they were set aside."""
+    seen: dict[Source, Letter | None] = {}
+    copies: dict[Source, Letter] = {}
+    async for batch in logs.read(tp, extent):
+        for stored in batch:
+            letter = _letter(stored)
+            if letter is None:
+                continue
+            if letter.replayed_as is not None:
+                original = seen.get(letter.source)
+                if original is not None:
+                    original.replayed_as, original.again = letter.replayed_as, None
+                    copies[letter.replayed_as] = original
+            elif letter.source in copies:
+                copies[letter.source].again = letter.reason
+            elif letter.source not in seen:
+                if len(seen) < SEEN_MAX:
+                    seen[letter.source] = letter
+                yield letter
+
+
+def _letter(stored: Stored) -> Letter | None:
+    """Letter, or marker, of a record; None when it is neither."""
+    headers = {name: content.decode(errors="replace") for name, content in stored.headers}
+    try:
+        source = Source(
+            headers["source_topic"], int(headers["source_partition"]), int(headers["source_offset"])
+        )
+        return Letter(
+            source=source,
+            reason=headers.get("reason", ""),
+            detail=headers.get("detail", ""),
+            set_aside_ms=stored.timestamp_ms,
+            source_timestamp_ms=int(headers.get("source_timestamp_ms", stored.timestamp_ms)),
+            key=stored.key,
+            value=stored.value,
+            cut="original_value_bytes" in headers,
+            lies=TopicPartition(stored.topic, stored.partition),
+            replayed_as=_parse(headers[REPLAYED_AS]) if REPLAYED_AS in headers else None,
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _parse(text: str) -> Source:
+    name, _, offset = text.rpartition("@")
+    topic, _, partition = name.rpartition("-")
+    return Source(topic, int(partition), int(offset))
+
+
+def _shown(content: bytes | None) -> str | None:
+    if content is None:
+        return None
+    cut = ".." if len(content) > PREVIEW_BYTES else ""
+    return content[:PREVIEW_BYTES].decode(errors="backslashreplace") + cut
+
+
+# -- replay --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay did."""
+
+    sent: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    """By why."""
+
+
+def replayable(letters: Sequence[Letter], *, again: bool = False) -> list[Letter]:
+    """Letters that were not replayed yet; with ``again`` those whose copy is dead too."""
+    return [
+        letter
+        for letter in letters
+        if letter.replayed_as is None or (again and letter.again is not None)
+    ]
+
+
+async def replay(
+    settings: Settings, letters: Sequence[Letter], on_sent: Callable[[int], None] = lambda _: None
+) -> Replayed:
+    """Send letters to their source topics again, then mark each. Raises OperationError."""
+    done = Replayed()
+    counts = await existing_partitions(settings.kafka)
+    async with open_logs(settings.kafka) as logs, _producer(settings) as producer:
+        for letter in letters:
+            source = letter.source
+            if source.topic not in counts:
+                done.left_out[f"topic {source.topic} does not exist"] += 1
+                continue
+            original = await _original(logs, letter)
+            if original is None:
+                done.left_out["larger than a dead letter can be, and no longer in its topic"] += 1
+                continue
+            partition = source.partition if source.partition < counts[source.topic] else None
+            sent = await producer.send_and_wait(
+                source.topic,
+                original[1],
+                key=original[0],
+                partition=partition,
+                # Where producers stamp records, the copy arrives when the original did; but what
+                # was ahead of its arrival then would be so for ever.
+                timestamp_ms=None if letter.reason == "ahead" else letter.source_timestamp_ms,
+                headers=[(REPLAY_OF, str(source).encode())],
+            )
+            copy = Source(sent.topic, sent.partition, sent.offset)
+            await producer.send_and_wait(
+                letter.lies.topic,
+                None,
+                key=letter.key,
+                partition=letter.lies.partition,
+                headers=[
+                    ("source_topic", source.topic.encode()),
+                    ("source_partition", str(source.partition).encode()),
+                    ("source_offset", str(source.offset).encode()),
+                    (REPLAYED_AS, str(copy).encode()),
+                ],
+            )
+            done.sent += 1
+            on_sent(done.sent)
+    return done
+
+
+@asynccontextmanager
+async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    kafka = settings.kafka
+    producer = AIOKafkaProducer(**kafka.client_options(), acks="all", enable_idempotence=True)
+    try:
+        await producer.start()
+        yield producer
+    except KafkaError as error:
+        raise OperationError(
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error!r}"
+        ) from error
+    finally:
+        await producer.stop()
+
+
+async def _original(logs: Logs, letter: Letter) -> tuple[bytes | None, bytes | None] | None:
+    if not letter.cut:
+        return letter.key, letter.value
+    tp = TopicPartition(letter.source.topic, letter.source.partition)
+    extent = (await logs.extents_of([tp]))[tp]
+    if not extent.begin <= letter.source.offset < extent.end:
+        return None
+    async for batch in logs.read(tp, Extent(letter.source.offset, letter.source.offset + 1)):
+        for stored in batch:
+            return stored.key, stored.value
+    return None

@@ -1,0 +1,190 @@
+"""``seed`` and ``expect``: what level 2 is told through ``ecindex.history``."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from streams.clock import now_ms
+from streams.console.errors import OperationError
+from streams.index.history import HistoryError, SaidFactor, hour_of, said_records
+from streams.index.indices import ALL, MARKET
+from streams.index.methodology import Market
+from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
+from streams.settings import Settings, load_methodology
+from streams.sources.imports import SourceError
+from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
+from streams.worker import packing
+
+UNKNOWN, NONE = "unknown", "none"
+"""Words for a factor: an event of unknown size; what was said is taken back."""
+_IN_FLIGHT = 500
+_BATCH_BYTES = 900_000
+"""An hour of a market is some KB; less than what a broker takes at once by default."""
+_FACTOR_MAX = 1_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What was sent of one market."""
+
+    market: str
+    hours: int
+    start: str
+    end: str
+    given: list[str]
+    unknown: list[str]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(line number, row) of a .csv, .csv.gz or .parquet file. Raises OperationError."""
+    if not path.is_file():
+        raise OperationError(f"{path}: expected a file (.csv, .csv.gz or .parquet)")
+    if path.suffix == ".parquet":
+        yield from enumerate(_parquet(path), 1)
+        return
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, strict=True)
+        names = set(reader.fieldnames or ())
+        if not {"market", "hour"} <= names or not names & set(COLUMNS.values()):
+            raise OperationError(
+                f"{path}: expected columns market, hour and at least one of "
+                f"{', '.join(COLUMNS.values())}; found {reader.fieldnames}"
+            )
+        for row in reader:
+            yield reader.line_num, row
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        import polars as pl  # noqa: PLC0415 - an extra: most installations never read parquet
+    except ImportError as error:
+        raise OperationError(
+            "reading parquet needs polars: pip install 'ecindex[import]'"
+        ) from error
+    try:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise OperationError(f"{path}: {error}") from error
+    return frame.iter_rows(named=True)
+
+
+async def seed(settings: Settings, path: Path) -> list[Seeded]:
+    """Send the hours of a file; used by each market once its last record is in the log."""
+    markets = load_methodology(settings).markets
+    try:
+        seeds = seed_of(read_rows(path), markets)
+    except (SourceError, csv.Error, OSError, UnicodeDecodeError) as error:
+        raise OperationError(f"{path}: {error}") from error
+    records = {code: found.records(code) for code, found in sorted(seeds.items())}
+    await send_history(settings, [record for each in records.values() for record in each])
+    return [_seeded(code, seeds[code]) for code in records]
+
+
+def _seeded(code: str, found: MarketSeed) -> Seeded:
+    hours = {hour_ms for hour_ms, _, _ in found.cells}
+    given = [f"{dimension} {measure}" for dimension, measure in found.given()]
+    start, end = rfc3339(min(hours)), rfc3339(max(hours) + HOUR_MS)
+    return Seeded(code, len(hours), start, end, given, sorted(found.unknown))
+
+
+async def expect(
+    settings: Settings, code: str, member: str, start: str, end: str, factor: str
+) -> SaidFactor:
+    """Say what an event multiplies demand by. Raises OperationError for what cannot be meant.
+
+    ``member``: ``all`` or ``dimension:member``. ``start``, ``end``: whole hours in RFC 3339, or local
+    dates (the end is exclusive). ``factor``: a number, ``unknown`` or ``none``.
+    """
+    market = load_methodology(settings).markets.get(code)
+    if market is None:
+        raise OperationError(f"market {code!r} is not in methodology.toml")
+    dimension, name = _member(market, member)
+    said = SaidFactor(
+        code,
+        dimension,
+        name,
+        rfc3339(_instant(market, start)),
+        rfc3339(_instant(market, end)),
+        None if factor in (UNKNOWN, NONE) else _factor(factor),
+    )
+    if said.start >= said.end:
+        raise OperationError(f"{start} to {end}: expected the end after the start")
+    await send_history(settings, said_records(said, now_ms(), taken_back=factor == NONE))
+    return said
+
+
+def _member(market: Market, text: str) -> tuple[str, str]:
+    if text == ALL:
+        return MARKET, ALL
+    dimension, _, name = text.partition(":")
+    members = dict(
+        zip(
+            DIMENSIONS[1:],
+            (market.categories, market.methods, market.regions, market.channels),
+            strict=True,
+        )
+    )
+    if name not in members.get(dimension, ()):
+        raise OperationError(
+            f"member {text!r}: expected `all` or dimension:member of {market.code}, "
+            f"the dimension one of {', '.join(members)}"
+        )
+    return dimension, name
+
+
+def _instant(market: Market, text: str) -> int:
+    try:
+        day = day_number(text)
+    except ValueError:
+        try:
+            return hour_of(text)
+        except HistoryError as error:
+            raise OperationError(f"{error}, or a local date") from error
+    return LocalDays(market.time_zone).start_ms(day) // HOUR_MS * HOUR_MS
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = -1.0
+    if not 0 <= factor <= _FACTOR_MAX:
+        raise OperationError(
+            f"factor {text!r}: expected a number from 0 to {_FACTOR_MAX:g}, `{UNKNOWN}` or `{NONE}`"
+        )
+    return factor
+
+
+async def send_history(settings: Settings, records: list[tuple[bytes, bytes | None]]) -> None:
+    """Send records to the one partition of ``ecindex.history``, in order, all acknowledged."""
+    topic = settings.topics.history
+    packing.install()
+    producer = AIOKafkaProducer(
+        **settings.kafka.client_options(),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=20,
+        compression_type="lz4",
+        max_batch_size=_BATCH_BYTES,
+    )
+    try:
+        await producer.start()
+        for at in range(0, len(records), _IN_FLIGHT):
+            batch = records[at : at + _IN_FLIGHT]
+            sent = [await producer.send(topic, value, key=key, partition=0) for key, value in batch]
+            for future in sent:
+                await future
+    except KafkaError as error:
+        where = settings.kafka.bootstrap_servers
+        raise OperationError(f"{topic} at {where} (kafka.bootstrap_servers): {error!r}") from error
+    finally:
+        await producer.stop()

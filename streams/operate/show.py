@@ -1,0 +1,207 @@
+"""``ecindex show``: the current values as a downstream service sees them. Reads Redis only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import redis.exceptions
+from redis import Redis
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from streams import clock
+from streams.index.currencies import major_units
+from streams.index.values import Snapshot, Value
+from streams.operate.market_views import MarketView, State, as_json, read_markets
+from streams.publish.keys import DEFAULT_PREFIX
+from streams.publish.ranking import ALL
+
+_WINDOWS = ("1m", "5m", "1h")
+_ROWS_MAX = 25
+
+
+def render(views: Sequence[MarketView], currencies: Mapping[str, str]) -> RenderableType:
+    """The markets one below the other; ``currencies`` gives each market's ISO 4217 code."""
+    if not views:
+        return Text("no market was published within the last day", style="bold red")
+    return Group(*(_market(view, currencies.get(view.market, "")) for view in views))
+
+
+def watch(
+    read: Callable[[], Sequence[MarketView]],
+    currencies: Mapping[str, str],
+    console: Console,
+    stop: threading.Event,
+    interval_s: float = 1.0,
+) -> None:
+    """Show what ``read`` returns each ``interval_s`` until ``stop`` is set.
+
+    A KeyboardInterrupt is the caller's to catch. A Redis that is away is shown as such, in red,
+    and read again.
+    """
+    with Live(console=console, auto_refresh=False) as live:
+        while not stop.is_set():
+            try:
+                shown = render(read(), currencies)
+            except redis.exceptions.RedisError as error:
+                shown = Text(f"Redis does not answer: {error}", style="bold red")
+            live.update(shown, refresh=True)
+            stop.wait(interval_s)
+
+
+class _Values:
+    """Look-up of a snapshot's values."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._by_field = {value.field: value for value in snapshot.values}
+
+    def get(self, index: str, dimension: str, member: str, window: str) -> Value | None:
+        return self._by_field.get(f"{index}:{dimension}:{member}:{window}")
+
+    def members(self, dimension: str, by: str, window: str) -> list[str]:
+        """Members of a dimension, largest of index ``by`` in ``window`` first."""
+        members = {
+            value.member
+            for value in self._by_field.values()
+            if value.dimension == dimension and value.member != ALL
+        }
+
+        def rank(member: str) -> tuple[float, str]:
+            value = self.get(by, dimension, member, window)
+            return -(value.value or 0) if value is not None else 0, member
+
+        return sorted(members, key=rank)
+
+    def windows(self) -> list[str]:
+        """The shown windows that the log covers; columns of dashes would hide the numbers."""
+        found = [(window, self.get("orders", "market", ALL, window)) for window in _WINDOWS]
+        covered = [window for window, value in found if value is not None and value.status == "ok"]
+        return covered or [_WINDOWS[0]]
+
+
+def _market(view: MarketView, currency: str) -> RenderableType:
+    if view.snapshot is None:
+        text = Text(f"{view.market}: absent, nothing is published", style="bold red")
+        return Panel(text, border_style="red")
+    values = _Values(view.snapshot)
+    windows = values.windows()
+    longest = windows[-1]
+    parts: list[RenderableType] = [
+        _headline(view, view.snapshot, values, currency),
+        Text(),
+        _categories(values, currency, windows),
+        Text(),
+        _payments(values, longest),
+        *_not_ok(view.snapshot),
+    ]
+    border = "red" if view.state is State.STALE else "green"
+    return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
+
+
+def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: str) -> Text:
+    orders = _cell(values.get("orders", "market", ALL, "1m"))
+    sales = _cell(values.get("sales", "market", ALL, "1m"), currency)
+    text = Text.assemble(
+        (orders, "bold"), " orders/min   ",
+        (sales, "bold"), f" {currency}/min   ",
+        f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago   {snapshot.phase}",
+    )  # fmt: skip
+    if view.state is State.STALE:
+        text.append(f"   stale: published {_age(view.published_age_ms)} ago", "bold red")
+        text.stylize("red")
+    return text
+
+
+def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:
+    window = windows[-1]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("category")
+    for name in ("orders", f"sales {currency}"):
+        for each in windows:
+            table.add_column(f"{name} {each}", justify="right")
+    for by in ("orders", "sales"):
+        table.add_column(f"% of {by} {window}", justify="right")
+    members = values.members("category", "orders", window)
+    for member in members[:_ROWS_MAX]:
+        cells = [_cell(values.get("orders", "category", member, each)) for each in windows]
+        cells += [
+            _cell(values.get("sales", "category", member, each), currency) for each in windows
+        ]
+        for by in ("orders", "sales"):
+            cells.append(_cell(values.get(f"category_share_by_{by}", "category", member, window)))
+        table.add_row(member, *cells)
+    if len(members) > _ROWS_MAX:
+        table.add_row(f"{len(members) - _ROWS_MAX} more", style="dim")
+    return table
+
+
+def _payments(values: _Values, window: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    columns = {
+        f"% chosen {window}": "payment_chosen_share",
+        f"% captured {window}": "payment_share_by_count",
+        f"% of amount {window}": "payment_share_by_amount",
+        f"% failed {window}": "payment_failure_ratio",
+    }
+    table.add_column("payment method")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for member in values.members("payment_method", "payment_chosen_share", window):
+        found = (values.get(index, "payment_method", member, window) for index in columns.values())
+        table.add_row(member, *map(_cell, found))
+    return table
+
+
+def _not_ok(snapshot: Snapshot) -> list[Text]:
+    """Windows of the market's own values that have none yet, and how far they are covered."""
+    lines: dict[tuple[str, str], Value] = {}
+    for value in snapshot.values:
+        if value.dimension == "market" and value.status not in ("ok", "no_data"):
+            lines.setdefault((value.window, value.status), value)
+    return [
+        Text(f"{window}: {status}, {value.covered:.0%} covered by the log", style="yellow")
+        for (window, status), value in lines.items()
+    ]
+
+
+def _cell(value: Value | None, currency: str | None = None) -> str:
+    if value is None:
+        return "-"
+    if value.value is None:
+        return value.status if value.status != "no_data" else "-"
+    if isinstance(value.value, float):
+        return f"{value.value * 100:.1f}"
+    if currency is not None:
+        return major_units(value.value, currency)
+    return f"{value.value:,}"
+
+
+def _age(age_ms: int | None) -> str:
+    seconds = (age_ms or 0) / 1000
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if abs(seconds) >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def show(
+    client: Redis,
+    console: Console,
+    currencies: Mapping[str, str],
+    markets: Iterable[str] | None = None,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    as_json_line: bool = False,
+    now_ms: Callable[[], int] = clock.now_ms,
+) -> bool:
+    """Print the markets once; True when each of them is live (the command then exits 0)."""
+    views = read_markets(client, now_ms(), markets, prefix)
+    if as_json_line:
+        console.file.write(f"{as_json(views)}\n")  # as it is: a console wraps and substitutes
+    else:
+        console.print(render(views, currencies))
+    return bool(views) and all(view.state is State.LIVE for view in views)

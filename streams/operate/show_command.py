@@ -1,0 +1,68 @@
+"""``ecindex show``: from settings to a screen, once or again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import msgspec
+import redis.exceptions
+from redis import Redis
+from rich.console import Console
+
+from streams.clock import now_ms
+from streams.console.errors import OperationError
+from streams.operate import show
+from streams.operate.market_views import MarketView, connect, read_markets
+from streams.settings import Settings, load_methodology
+
+
+def show_once(
+    settings: Settings, markets: Sequence[str] | None, console: Console, *, as_json: bool
+) -> bool:
+    """Print the markets; whether each is live. Raises OperationError when Redis does not answer."""
+    with _client(settings) as client:
+        return show.show(
+            client,
+            console,
+            _currencies(settings),
+            markets,
+            prefix=redis_prefix(settings),
+            as_json_line=as_json,
+        )
+
+
+def show_until_stopped(settings: Settings, markets: Sequence[str] | None, console: Console) -> None:
+    """Show the markets each second until SIGINT or SIGTERM; a Redis that is away is shown so."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with _client(settings) as client:
+        prefix = redis_prefix(settings)
+        read = partial(_read, client, markets, prefix)
+        show.watch(read, _currencies(settings), console, stop)
+
+
+def redis_prefix(settings: Settings) -> str:
+    """What all keys begin with: the prefix of the settings and the contract's version."""
+    return f"{settings.redis.prefix}:v1"
+
+
+def _read(client: Redis, markets: Sequence[str] | None, prefix: str) -> list[MarketView]:
+    return read_markets(client, now_ms(), markets, prefix)
+
+
+def _currencies(settings: Settings) -> dict[str, str]:
+    return {code: market.currency for code, market in load_methodology(settings).markets.items()}
+
+
+@contextlib.contextmanager
+def _client(settings: Settings) -> Iterator[Redis]:
+    try:
+        with connect(settings.redis.url, settings.redis.auth_options()) as client:
+            yield client
+    except (redis.exceptions.RedisError, msgspec.DecodeError) as error:
+        raise OperationError(f"Redis at {settings.redis.url} (redis.url): {error}") from error

@@ -1,0 +1,116 @@
+"""``ecindex worker``: ask the broker what is there, then run until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from streams.clock import monotonic_ms
+from streams.console.errors import OperationError
+from streams.console.logs import configure_logs
+from streams.flow import plain
+from streams.settings import Settings, load_methodology
+from streams.worker import batches, names
+from streams.worker.app import IndexWorker
+from streams.worker.runner import one_arena, run
+from streams.worker.topic_ids import topic_identities
+
+BROKER_PATIENCE_MS = 60_000
+_RETRY_S = 0.25
+_TOPICS_RETRY_S = 0.1
+
+_log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: float = 0.0) -> int:
+    """Run one worker; its exit code (streams.worker.stops.ExitCode).
+
+    ``wait_for_topics_s``: how long topics may be missing before that is an error. A worker that is
+    started together with the broker has imported everything by the time the topics are created.
+    """
+    one_arena()
+    configure_logs(settings.log)
+    methodology = load_methodology(settings)
+    counts, ids = asyncio.run(_discover(settings, methodology.edition, wait_for_topics_s))
+    topics = settings.topics
+    inputs = {topic: counts[topic] for topic in (topics.orders, topics.payments)}
+    found = counts[topics.partials]
+    if found != topics.partials_partitions:
+        raise OperationError(
+            f"{topics.partials} has {found} partitions, topics.partials_partitions says "
+            f"{topics.partials_partitions}; set it to {found}: it is fixed at creation"
+        )
+
+    def on_listening(port: int) -> None:
+        url = f"http://{settings.metrics.host}:{port}/metrics"
+        _log.info("listening", metrics=url, compiled=plain.COMPILED and batches.COMPILED)
+        if as_json:
+            sys.stdout.write(json.dumps({"metrics": url}) + "\n")
+            sys.stdout.flush()
+
+    worker = IndexWorker(settings, methodology, inputs, topic_ids=ids, on_listening=on_listening)
+    return run(worker.create)
+
+
+async def _discover(
+    settings: Settings, edition: int, wait_s: float
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Partitions of every topic, once those that a worker needs are there, and the ids that states hold.
+
+    Waits for a broker that is not up yet. Raises OperationError.
+    """
+    patience_ms = BROKER_PATIENCE_MS + int(wait_s * 1000)
+    deadline_ms = monotonic_ms() + patience_ms
+    told = False
+    while True:
+        admin = AIOKafkaAdminClient(**settings.kafka.client_options())
+        try:
+            await admin.start()
+            counts = await _await_topics(admin, settings, edition, wait_s)
+            topics = settings.topics
+            bound = (topics.orders, topics.payments, topics.partials)
+            identities = await topic_identities(admin, bound)
+            return counts, {topic: found.topic_id for topic, found in identities.items()}
+        except KafkaError as error:
+            if monotonic_ms() > deadline_ms:
+                raise OperationError(
+                    f"Kafka at {settings.kafka.bootstrap_servers} (kafka.bootstrap_servers): "
+                    f"no answer in {patience_ms // 1000} s: {error}"
+                ) from error
+            if not told:
+                _log.warning("broker_not_reachable", error=str(error), patience_ms=patience_ms)
+                told = True
+            await asyncio.sleep(_RETRY_S)
+        finally:
+            await admin.close()
+
+
+async def _await_topics(
+    admin: AIOKafkaAdminClient, settings: Settings, edition: int, wait_s: float
+) -> dict[str, int]:
+    deadline_ms = monotonic_ms() + int(wait_s * 1000)
+    while True:
+        described = await admin.describe_topics()
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+        missing = _missing(settings, edition, counts)
+        if not missing:
+            return counts
+        if monotonic_ms() >= deadline_ms:
+            raise OperationError(
+                f"topics that do not exist: {', '.join(missing)}; run `ecindex topics create` "
+                "(with --inputs N where orders and payments are yours to create)"
+            )
+        await asyncio.sleep(_TOPICS_RETRY_S)
+
+
+def _missing(settings: Settings, edition: int, counts: dict[str, int]) -> list[str]:
+    topics = settings.topics
+    inputs = {topic: counts.get(topic, 0) for topic in (topics.orders, topics.payments)}
+    own = (topics.partials, topics.values, topics.history)
+    needed = [*inputs, *names.changelogs(settings, edition, inputs), *own]
+    return [name for name in needed if not counts.get(name)]

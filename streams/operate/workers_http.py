@@ -1,0 +1,88 @@
+"""Talking to workers over their metrics servers: states, readiness, release of a halted partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import aiohttp
+import msgspec
+
+from streams.console.errors import OperationError
+from streams.publish.http import RELEASE_HEADER, PartitionState, Released
+
+TIMEOUT_S = 5.0
+_decode = msgspec.json.Decoder(list[PartitionState]).decode
+_OUTCOMES = {
+    HTTPStatus.OK: Released.RELEASED,
+    HTTPStatus.CONFLICT: Released.NOT_HALTED,
+    HTTPStatus.NOT_FOUND: Released.NOT_OWNED,
+}
+
+
+class WorkerError(OperationError):
+    """A worker did not answer, or not as one; the text names its address."""
+
+
+def base_url(worker: str) -> str:
+    """Address of a worker's server, however it was given: ``host:port`` or any of its pages."""
+    url = worker if "://" in worker else f"http://{worker}"
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.split('/', 1)[0]}"
+
+
+async def partition_states(worker: str) -> list[PartitionState]:
+    """Source partitions of a worker. Raises WorkerError."""
+    url = f"{base_url(worker)}/partitions"
+    try:
+        async with _session() as session, session.get(url) as response:
+            response.raise_for_status()
+            return _decode(await response.read())
+    except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
+        raise WorkerError(f"worker at {base_url(worker)}: {error!r}") from error
+
+
+async def why_not_ready(worker: str) -> str | None:
+    """What a worker says why it is not ready; None when it is. Raises WorkerError."""
+    url = f"{base_url(worker)}/readyz"
+    try:
+        async with _session() as session, session.get(url) as response:
+            text = await response.text()
+            return None if response.status == HTTPStatus.OK else text.strip()
+    except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
+        raise WorkerError(f"worker at {base_url(worker)}: {error!r}") from error
+
+
+async def release(workers: Iterable[str], topic: str, partition: int) -> str:
+    """Release a halted source partition at whichever worker owns it; that worker's address.
+
+    Raises OperationError: no worker owns it, it is not halted, or one did not answer.
+    """
+    silent: list[str] = []
+    for worker in workers:
+        url = f"{base_url(worker)}/partitions/{topic}/{partition}/release"
+        try:
+            async with (
+                _session() as session,
+                session.post(url, headers={RELEASE_HEADER: "1"}) as response,
+            ):
+                outcome = _OUTCOMES.get(HTTPStatus(response.status))
+                text = (await response.text()).strip()
+        except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
+            silent.append(f"{base_url(worker)}: {error!r}")
+            continue
+        if outcome is Released.RELEASED:
+            return base_url(worker)
+        if outcome is Released.NOT_HALTED:
+            raise OperationError(f"{topic}-{partition} at {base_url(worker)}: it is not halted")
+        if outcome is None:
+            silent.append(f"{base_url(worker)}: {response.status} {text}")
+    if silent:
+        raise WorkerError(f"{topic}-{partition}: not released; no answer from {'; '.join(silent)}")
+    raise OperationError(
+        f"{topic}-{partition}: none of the workers given owns it; give each with --worker"
+    )
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))

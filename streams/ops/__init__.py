@@ -1,1 +1,0 @@
-"""What runs around the service: local stack, simulator, audit, doctor."""

@@ -1,0 +1,1 @@
+"""What defends a number: audit, explain, export, doctor."""

@@ -1,0 +1,51 @@
+"""What a replay is asked to keep, what it answers, and from when on it can tell."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from streams.flow.state import NEVER_MS, SlotKey
+from streams.index.methodology import Methodology
+from streams.proof.audit.sums import Sums
+
+FOREVER_MS = 2**62
+
+
+@dataclass(slots=True)
+class Ask:
+    """What to keep of the replay of one source partition."""
+
+    state_at: int | None = None
+    """Offset at which the whole state is wanted (the checkpoint's ``through``)."""
+    rows_at: dict[int, set[SlotKey]] = field(default_factory=dict)
+    """Offset -> slots whose row is wanted as of that offset, included."""
+    keep: set[SlotKey] = field(default_factory=set)
+    """Slots wanted with the state although they may be closed by then."""
+    watermarks_at: set[int] = field(default_factory=set)
+    """Offsets as of which the markets' watermarks are wanted."""
+
+
+@dataclass(slots=True)
+class PrefixState:
+    """The state after some offset: what a checkpoint must hold."""
+
+    watermarks: dict[str, int]
+    rows: dict[SlotKey, Sums]
+    """Of every open slot, and of closed ones that were asked for."""
+    open: frozenset[SlotKey]
+    ids: dict[SlotKey, array[int]]
+    """Hashed ids of each open pane, sorted."""
+
+
+def blind_before(begins_at: int, first_ms: int | None, methodology: Methodology) -> int:
+    """Slots that begin before this cannot be recomputed: the beginning of the log is gone.
+
+    What was cut off arrived before the first record left (``first_ms``), up to grace of disorder; it
+    happened at most ``ahead`` later than it arrived.
+    """
+    if begins_at == 0:
+        return NEVER_MS
+    if first_ms is None:
+        return FOREVER_MS
+    return first_ms + methodology.ahead_ms + methodology.grace_ms

@@ -1,0 +1,205 @@
+"""Level 1: the best complete chain of each source partition against the replay of its prefix."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.chain import CheckpointRecord, source_of
+from streams.flow.chunk import SourcePartition
+from streams.flow.state import DAY, LIVE, SlotKey
+from streams.index.methodology import Methodology
+from streams.index.partials import Layout
+from streams.proof.audit.asking import Ask, PrefixState
+from streams.proof.audit.batch import SourceBatch
+from streams.proof.audit.report import CHECKPOINT, Report
+from streams.proof.audit.slots import GONE, Blind, slot_name
+from streams.proof.audit.sums import Columns, Sums, differing
+from streams.records.reading import Stored
+
+_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
+
+
+@dataclass(slots=True)
+class Chain:
+    """What a recovery would find for one source partition."""
+
+    through: int = -1
+    watermarks: dict[str, int] = field(default_factory=dict)
+    rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
+    """Newest row of each slot, and where it lies."""
+    ids: dict[SlotKey, array[int]] = field(default_factory=dict)
+    where: str = ""
+    content_hash: str = ""
+    topic_id: str = ""
+    partitions: int = 0
+
+    def ask(self) -> Ask:
+        """What the replay must keep to judge this."""
+        if self.through < 0:
+            return Ask()
+        return Ask(state_at=self.through, keep=set(self.rows))
+
+
+class CheckpointLog:
+    """Records of one changelog partition, as compaction will leave them."""
+
+    def __init__(self, methodology: Methodology, report: Report) -> None:
+        self._methodology = methodology
+        self._report = report
+        self._columns = {
+            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+        }
+        self._records: dict[bytes, tuple[CheckpointRecord, str]] = {}
+        self.through = -1
+        """Furthest that any record reaches."""
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        if stored.key is None:
+            return
+        if stored.value is None:
+            self._records.pop(stored.key, None)
+            return
+        try:
+            record = _decode(stored.value)
+        except msgspec.DecodeError as error:
+            self._report.differs(
+                CHECKPOINT, repr(stored.key), "record", "a checkpoint", str(error), stored.where
+            )
+            return
+        self._records[stored.key] = (record, stored.where)
+        self.through = max(self.through, record.through)
+
+    def chain(self, sp: SourcePartition) -> Chain:
+        """Return the complete chain that reaches furthest; an empty one when there is none."""
+        records: dict[str, tuple[CheckpointRecord, str]] = {}
+        for key, found in self._records.items():
+            if source_of(key) == sp:
+                records[key.decode()] = found
+            else:
+                self._report.differs(
+                    CHECKPOINT, key.decode(), "key", f"a key of {sp}", source_of(key), found[1]
+                )
+        path = _complete_path(records)
+        if not path:
+            if records:
+                self._report.differs(
+                    CHECKPOINT,
+                    str(sp),
+                    "chain",
+                    "a complete chain",
+                    f"{len(records)} records without one",
+                    next(iter(records.values()))[1],
+                )
+            return Chain()
+        return self._read([records[key] for key in path])
+
+    def _read(self, path: list[tuple[CheckpointRecord, str]]) -> Chain:
+        head, where = path[-1]
+        chain = Chain(
+            head.through,
+            dict(head.watermarks),
+            where=where,
+            content_hash=head.content_hash,
+            topic_id=head.topic_id,
+            partitions=head.partitions,
+        )
+        own = self._methodology.content_hash
+        if head.content_hash != own:
+            self._report.differs(
+                CHECKPOINT, "methodology", "content_hash", own, head.content_hash, where
+            )
+        for record, where in path:
+            sketches = {(market, LIVE, slot): held for market, slot, held in record.sketches}
+            for market, book, slot, sparse in record.rows:
+                columns = self._columns.get(market)
+                if columns is None:
+                    self._report.differs(
+                        CHECKPOINT, market, "market", "one of methodology.toml", market, where
+                    )
+                    continue
+                try:
+                    sketch = sketches.pop((market, book, slot), b"")
+                    sums = columns.read(sparse, day=book == DAY, sketch=sketch)
+                except ValueError as error:
+                    self._report.differs(
+                        CHECKPOINT, f"{market} {slot}", "shoppers", "a sketch", str(error), where
+                    )
+                    continue
+                chain.rows[SlotKey(market, book, slot)] = (sums, where)
+            for slot_of_nobody in sketches:
+                self._report.differs(
+                    CHECKPOINT, str(slot_of_nobody), "shoppers", "beside a row", "alone", where
+                )
+            for market, slot, packed in record.ids:
+                key = SlotKey(market, LIVE, slot)
+                chain.ids.setdefault(key, array("Q")).frombytes(packed)
+        return chain
+
+
+def _complete_path(records: Mapping[str, tuple[CheckpointRecord, str]]) -> list[str]:
+    """Keys of the best chain, oldest first."""
+    heads = sorted(
+        records, key=lambda key: (records[key][0].through, records[key][0].seq, key), reverse=True
+    )
+    for head in heads:
+        path = [head]
+        wanted = records[head][0].n
+        while len(path) < wanted:
+            previous = records[path[-1]][0].previous
+            if previous is None or previous not in records:
+                break
+            path.append(previous)
+        if len(path) == wanted:
+            return path[::-1]
+    return []
+
+
+def judge_chain(
+    sp: SourcePartition, chain: Chain, batch: SourceBatch, blind: Blind, report: Report
+) -> None:
+    """Compare a chain with the state after the same prefix."""
+    if chain.through < 0:
+        return
+    state = batch.state
+    assert state is not None
+    for market in sorted(chain.watermarks.keys() | state.watermarks.keys()):
+        expected, found = state.watermarks.get(market), chain.watermarks.get(market)
+        if batch.blind:
+            report.skip(CHECKPOINT, GONE, f"{sp} {market} watermark")
+            continue
+        report.judge(CHECKPOINT)
+        if expected != found:
+            key = f"{sp} {market}"
+            report.differs(CHECKPOINT, key, "watermark_ms", expected, found, chain.where)
+    for slot in sorted(chain.rows.keys() | state.open):
+        if blind.of(sp, slot):
+            report.skip(CHECKPOINT, GONE, f"{sp} {slot_name(slot)}")
+        else:
+            _judge_slot(sp, slot, chain, state, report)
+
+
+def _judge_slot(
+    sp: SourcePartition, slot: SlotKey, chain: Chain, state: PrefixState, report: Report
+) -> None:
+    key = f"{sp} {slot_name(slot)}"
+    found, where = chain.rows.get(slot, (None, chain.where))
+    expected = state.rows.get(slot)
+    report.judge(CHECKPOINT)
+    if found is None or expected is None:
+        report.differs(CHECKPOINT, key, "row", expected, found, where)
+        return
+    for difference in differing(expected, found):
+        report.differs(CHECKPOINT, key, *difference, where)
+    if slot not in state.ids:
+        return
+    report.judge(CHECKPOINT)
+    wanted, held = list(state.ids[slot]), sorted(chain.ids.get(slot, ()))
+    if wanted != held:
+        right = len(set(wanted) & set(held))
+        counts = f"{len(wanted)} ids", f"{len(held)} ids, {right} of them right"
+        report.differs(CHECKPOINT, key, "ids", *counts, where)

@@ -1,0 +1,250 @@
+"""Which prefix of each log a publication knew, and what its values must be therefore.
+
+A publication names the offset in ``ecindex.partials`` that it includes. Up to there the log of the
+partials says, per source partition and slot, how far the row reached that level 2 had: a slot that
+the best mark closed is known whole, of any other the row with the largest ``through``. With that a
+value of a stack that moves can be recomputed exactly, whatever arrived since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.merged import MINUTES_KEPT_MS, PANES_KEPT_MS
+from streams.flow.state import DAY, NEVER_MS, SlotKey
+from streams.flow.wire import (
+    MarkKey,
+    MarkRecord,
+    decode_mark,
+    decode_partial,
+    parse_key,
+)
+from streams.index.methodology import Methodology
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
+from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
+from streams.proof.audit.report import PARTIALS, Report
+from streams.proof.audit.slots import Calendar
+from streams.proof.audit.sums import Sums, add_sums, of_buyers
+from streams.records.reading import Stored
+
+BUYERS_STEP_MS = {"1h": MINUTE_MS, "24h": QUARTER_MS}
+"""Windows in which shoppers are counted, and by what each advances."""
+_SWEEP_ROWS = 2_000
+_PANES_MAX = 4_000
+
+
+@dataclass(slots=True)
+class Cut:
+    """One publication of one market, and the sums it must have been made of."""
+
+    market: str
+    edition: int
+    applied: int
+    as_of_ms: dict[str, int]
+    """Per input topic."""
+    step_ms: int
+    orders_topic: str
+    local_days: LocalDays
+    quarters_kept_ms: int
+    horizon_ms: int = NEVER_MS
+    """Rows are kept for a while before this; a window that reaches further back is cut."""
+    marks: dict[SourcePartition, MarkRecord] = field(default_factory=dict)
+    rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
+    """Of slots not closed: how far their row reached."""
+    windows: dict[tuple[str, str], Sums] = field(default_factory=dict)
+    """(topic, window) -> sums."""
+    days: dict[int, Sums] = field(default_factory=dict)
+    buyers: dict[str, Sums] = field(default_factory=dict)
+    """Window -> who bought."""
+    days_of_buyers: dict[int, Sums] = field(default_factory=dict)
+    """Local day -> who bought on it."""
+    first_ms: dict[str, int] = field(default_factory=dict)
+    """Per topic: start of the first pane known."""
+
+    def ends_ms(self, topic: str, window: str) -> int | None:
+        """End of a window of what is counted from ``topic``; None before it has an as_of."""
+        as_of_ms = self.as_of_ms.get(topic)
+        if as_of_ms is None:
+            return None
+        step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self.step_ms
+        return as_of_ms // step_ms * step_ms
+
+    def span_ms(self, topic: str, window: str) -> tuple[int, int] | None:
+        """[start, end) of a window, as far back as rows are kept."""
+        end_ms = self.ends_ms(topic, window)
+        if end_ms is None:
+            return None
+        kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
+        start_ms = max(end_ms - WINDOWS_MS[window], min(self.horizon_ms - kept_ms, end_ms))
+        return start_ms, end_ms
+
+    def closed(self, sp: SourcePartition, slot: SlotKey, calendar: Calendar) -> bool:
+        """Whether the publication knew the slot's last row of this source partition."""
+        return is_closed(self.marks.get(sp), slot, calendar)
+
+    def add(self, sp: SourcePartition, slot: SlotKey, sums: Sums) -> None:
+        """Count a slot's sums of one source partition in."""
+        if slot.book == DAY:
+            add_sums(self.days.setdefault(slot.slot, Sums()), sums)
+            return
+        self.first_ms[sp.topic] = min(slot.slot, self.first_ms.get(sp.topic, slot.slot))
+        for window in WINDOWS_MS:
+            span = self.span_ms(sp.topic, window)
+            if span is not None and span[0] <= slot.slot < span[1]:
+                add_sums(self.windows.setdefault((sp.topic, window), Sums()), sums)
+        if sp.topic == self.orders_topic:
+            self._add_buyers(slot.slot, of_buyers(sums))
+
+    def _add_buyers(self, pane_ms: int, bought: Sums) -> None:
+        for window in BUYERS_STEP_MS:
+            span = self.buyers_span_ms(window)
+            if span is not None and span[0] <= pane_ms < span[1]:
+                add_sums(self.buyers.setdefault(window, Sums()), bought)
+        until_ms = self.buyers_until_ms
+        if until_ms is not None and pane_ms < until_ms:
+            day = self.local_days.day_of(pane_ms)
+            add_sums(self.days_of_buyers.setdefault(day, Sums()), bought)
+
+    @property
+    def buyers_until_ms(self) -> int | None:
+        """How far local days of shoppers reach: whole quarters of an hour."""
+        as_of_ms = self.as_of_ms.get(self.orders_topic)
+        return None if as_of_ms is None else as_of_ms // QUARTER_MS * QUARTER_MS
+
+    def buyers_span_ms(self, window: str) -> tuple[int, int] | None:
+        """[start, end) of a window of shoppers: the hour by minutes, the day by quarters."""
+        as_of_ms = self.as_of_ms.get(self.orders_topic)
+        if as_of_ms is None:
+            return None
+        step_ms = BUYERS_STEP_MS[window]
+        kept_ms = HOUR_MS if window == "1h" else self.quarters_kept_ms
+        end_ms = as_of_ms // step_ms * step_ms
+        start_ms = max(end_ms - WINDOWS_MS[window], min(self.horizon_ms - kept_ms, end_ms))
+        return -(-start_ms // step_ms) * step_ms, end_ms
+
+
+def is_closed(mark: MarkRecord | None, slot: SlotKey, calendar: Calendar) -> bool:
+    """Whether a mark's watermark has closed the slot for its source partition."""
+    watermark_ms = None if mark is None else mark.watermarks.get(slot.market)
+    return watermark_ms is not None and calendar.closes_ms(slot) <= watermark_ms
+
+
+@dataclass(slots=True)
+class Row:
+    """The row of one source partition for one slot that reaches furthest."""
+
+    through: int
+    sparse: list[int | str]
+    sketch: bytes
+    where: str
+
+
+@dataclass(slots=True)
+class MarketChanges:
+    """Where in the log of the partials a market's rows changed last."""
+
+    days: int = -1
+    panes: dict[int, int] = field(default_factory=dict)
+
+    def note(self, slot: SlotKey, offset: int) -> None:
+        """A row changed."""
+        if slot.book == DAY:
+            self.days = offset
+            return
+        self.panes[slot.slot] = offset
+        if len(self.panes) > _PANES_MAX:
+            newest = sorted(self.panes)[_PANES_MAX // 2 :]
+            self.panes = {start: self.panes[start] for start in newest}
+
+    def shown_until(self, as_of_ms: int) -> int:
+        """Last offset that a publication at ``as_of_ms`` must include."""
+        return max(
+            [self.days, *(offset for start, offset in self.panes.items() if start < as_of_ms)]
+        )
+
+
+class PartialsLog:
+    """One partition of ``ecindex.partials``, read once in order, with cuts taken on the way."""
+
+    def __init__(
+        self,
+        methodology: Methodology,
+        calendar: Calendar,
+        cuts: Iterable[Cut],
+        report: Report,
+    ) -> None:
+        self.marks: dict[SourcePartition, MarkRecord] = {}
+        self.rows: dict[tuple[SourcePartition, SlotKey], Row] = {}
+        self.other_editions = 0
+        self.changes: dict[str, MarketChanges] = {}
+        self._edition = methodology.edition
+        self._calendar = calendar
+        self._waiting = sorted(cuts, key=lambda cut: cut.applied)
+        self._report = report
+        self._sweep_at = _SWEEP_ROWS
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        while self._waiting and self._waiting[0].applied < stored.offset:
+            self._take(self._waiting.pop(0))
+        if stored.key is None or stored.value is None:
+            return
+        try:
+            key = parse_key(stored.key)
+            if isinstance(key, MarkKey):
+                self._mark(key.sp, decode_mark(stored.value))
+                return
+            record = decode_partial(stored.value)
+        except (ValueError, msgspec.DecodeError) as error:
+            self._report.differs(
+                PARTIALS, repr(stored.key), "record", "a row or a mark", str(error), stored.where
+            )
+            return
+        if record.edition != self._edition:
+            self.other_editions += 1
+            return
+        known = self.rows.get((key.sp, key.slot))
+        if known is not None and record.through <= known.through:
+            return
+        if known is None or (known.sparse, known.sketch) != (record.row, record.shoppers):
+            changes = self.changes.setdefault(key.slot.market, MarketChanges())
+            changes.note(key.slot, stored.offset)
+        row = Row(record.through, record.row, record.shoppers, stored.where)
+        self.rows[key.sp, key.slot] = row
+        if len(self.rows) > self._sweep_at:
+            self._sweep()
+
+    def finish(self) -> None:
+        """The end of the log as far as it is read."""
+        while self._waiting:
+            self._take(self._waiting.pop(0))
+        self._sweep()
+
+    def _mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
+        if mark.edition != self._edition:
+            self.other_editions += 1
+            return
+        old = self.marks.get(sp)
+        if old is None or mark.through >= old.through:
+            self.marks[sp] = mark
+
+    def _take(self, cut: Cut) -> None:
+        cut.marks = dict(self.marks)
+        cut.rows = {
+            (sp, slot): row.through
+            for (sp, slot), row in self.rows.items()
+            if slot.market == cut.market and not cut.closed(sp, slot, self._calendar)
+        }
+
+    def _sweep(self) -> None:
+        """Forget rows of closed slots: level 2 has them merged."""
+        self.rows = {
+            (sp, slot): row
+            for (sp, slot), row in self.rows.items()
+            if not is_closed(self.marks.get(sp), slot, self._calendar)
+        }
+        self._sweep_at = max(_SWEEP_ROWS, 2 * len(self.rows))

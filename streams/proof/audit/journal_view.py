@@ -1,0 +1,293 @@
+"""The journal: closings equal the log; the last journaled value of a key is the current one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import msgspec
+
+from streams.flow.merged import QUARTERS_KEPT_MS
+from streams.index.indices import SHOPPER_INDICES
+from streams.index.instants import parse_instant
+from streams.index.level import LEVEL
+from streams.index.methodology import Methodology
+from streams.index.panes import HOUR_MS, day_name, rfc3339
+from streams.index.values import Fence, Value
+from streams.proof.audit.formulas import Expected, day_values, shopper_values, window_values
+from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_levels import UNKNOWN
+from streams.proof.audit.published import MarketValues
+from streams.proof.audit.report import JOURNAL, Report
+from streams.proof.audit.slots import GONE, Blind, Calendar
+from streams.proof.audit.sums import Sums
+from streams.publish.journal import version_of
+from streams.records.journal_record import JournalRecord, decode_journal
+from streams.records.reading import Stored
+
+_CUT = "the beginning of the journal is gone"
+
+
+class _Journaled(NamedTuple):
+    version: Fence
+    value: Value
+    where: str
+
+
+_Pair = tuple[str, object, object]
+Name = tuple[str, str, str]
+"""(index, dimension, member)."""
+
+
+def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_Pair]:
+    """(what, expected, found) of a value in a closing."""
+    if expected is None:
+        return [("value", None, found.value)]
+    pairs: list[_Pair] = [
+        ("observed", expected.observed, found.observed),
+        ("n", expected.n, found.n),
+        ("phase", "final", found.phase),
+        ("unit", expected.unit, found.unit),
+    ]
+    # How much of an hour was covered depends on what was known when it closed.
+    if found.status != "filling" or kind == "day":
+        pairs.append(("value", expected.value, found.value))
+        if expected.index in SHOPPER_INDICES:
+            limits = (found.lower, found.upper)
+            pairs += zip(("lower", "upper"), (expected.lower, expected.upper), limits, strict=True)
+    return pairs
+
+
+class FinalSums:
+    """Sums of hours and days over all source partitions, from the whole log."""
+
+    def __init__(self, methodology: Methodology) -> None:
+        self.hours: dict[tuple[str, int], Sums] = {}
+        self.days: dict[tuple[str, int], Sums] = {}
+        self.buyers: dict[tuple[str, int], Sums] = {}
+        """Who bought on a local day, by when they did."""
+        self._methodology = methodology
+        self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
+
+    def values(self, market: str, kind: str, slot: int) -> dict[Name, Expected]:
+        """Expected values of an hour (start) or a day (number), by (index, dimension, member)."""
+        known = self._values.get((market, kind, slot))
+        if known is None:
+            spec = self._methodology.markets[market]
+            if kind == "hour":
+                sums = bought = self.hours.get((market, slot), Sums())
+                found = window_values(spec, sums, sums)
+            else:
+                found = day_values(spec, self.days.get((market, slot), Sums()))
+                bought = self.buyers.get((market, slot), Sums())
+            known = {each.name: each for each in (*found, *shopper_values(bought))}
+            self._values = {(market, kind, slot): known}  # records of one closing follow each other
+        return known
+
+
+class JournalLog:
+    """Records of the journal, in order; closings are compared as they come."""
+
+    def __init__(
+        self,
+        methodology: Methodology,
+        published: dict[str, MarketValues],
+        finals: FinalSums,
+        calendar: Calendar,
+        blind: Blind,
+        report: Report,
+        expected: ExpectedJudge,
+    ) -> None:
+        self._methodology = methodology
+        self._published = published
+        self._expected = expected
+        self._finals = finals
+        self._calendar = calendar
+        self._blind = blind
+        self._report = report
+        self._last: dict[str, _Journaled] = {}
+        self._minutes: dict[str, Fence] = {}
+        """Per market: version of its last record of changed values."""
+        self._closed: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._wrong: dict[str, tuple[list[_Pair], str]] = {}
+        self._named: dict[tuple[str, str, int], set[Name]] = {}
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record in."""
+        version = version_of(stored.headers)
+        try:
+            record = decode_journal(stored.value or b"")
+        except msgspec.DecodeError as error:
+            self._unreadable(stored, "a journal record", str(error))
+            return
+        market = self._published.get(record.market)
+        if version is None or (stored.key or b"").decode(errors="replace") != record.market:
+            self._unreadable(stored, "a record keyed by its market, with a version", "neither")
+            return
+        if market is None or market.version is None or version > market.version:
+            return  # of a publication that is under way
+        if record.edition != self._methodology.edition:
+            reason = f"journaled under edition {record.edition}"
+            self._report.skip(JOURNAL, reason, stored.where)
+            return
+        self._expected.take_journal(record, version, stored)
+        if record.kind == "minute":
+            self._minute(record, version, stored.where)
+        elif record.kind in ("hour", "day"):
+            self._closing(record, version, stored.where)
+        elif record.kind == "base":
+            reason = "bases: the one that stands is judged as `expected`"
+            self._report.skip(JOURNAL, reason, stored.where)
+        elif record.kind == "vintage":
+            reason = "vintages: those that values name are judged as `expected`"
+            self._report.skip(JOURNAL, reason, stored.where)
+        else:
+            reason = "revisions: they say what was published before, which nothing keeps"
+            self._report.skip(JOURNAL, reason, stored.where, max(1, len(record.revisions)))
+
+    def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
+        last = self._minutes.get(record.market)
+        if last is None or version >= last:
+            self._minutes[record.market] = version
+        for value in record.values:
+            known = self._last.get(value.key)
+            if known is None or version >= known.version:
+                self._last[value.key] = _Journaled(version, value, where)
+
+    def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
+        start_ms = parse_instant(record.start or "")
+        if start_ms is None or record.market not in self._methodology.markets:
+            self._report.differs(JOURNAL, record.market, "start", "an instant", record.start, where)
+            return
+        local_days = self._calendar.local_days(record.market)
+        slot = start_ms if record.kind == "hour" else local_days.day_of(start_ms)
+        self._closed[record.market, record.kind].add(slot)
+        if start_ms < self._blind.before_ms():
+            self._report.skip(
+                JOURNAL, GONE, f"{record.market} {record.kind} {record.start}", len(record.values)
+            )
+            return
+        wanted = self._finals.values(record.market, record.kind, slot)
+        for value in record.values:
+            key = f"{value.key} closing {record.start}"
+            pairs = self._pairs(record, value, wanted)
+            if pairs is None:
+                self._report.skip(JOURNAL, UNKNOWN, key)
+                continue
+            self._report.judge(JOURNAL)
+            differing = [pair for pair in pairs if pair[1] != pair[2]]
+            # What changed after it was final is closed again: the last closing counts.
+            self._judge_again(key, differing, where)
+        kept_ms = QUARTERS_KEPT_MS + self._methodology.grace_ms
+        named = any(value.index in SHOPPER_INDICES for value in record.values)
+        late = record.kind == "hour" and version.as_of_ms - start_ms > kept_ms
+        if late and record.part == record.parts and not named:
+            # Closed again so late that nobody knew any more who bought in it; what it had is said.
+            reason = "shoppers of an hour closed again after their quarters went"
+            self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
+            wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
+        self._judge_members(record, slot, wanted, where)
+
+    def _pairs(
+        self, record: JournalRecord, value: Value, wanted: dict[Name, Expected]
+    ) -> list[_Pair] | None:
+        """(what, expected, found) of a value in a closing; None: it cannot be told."""
+        if value.index != LEVEL:
+            expected = wanted.get((value.index, value.dimension, value.member))
+            return _closing_pairs(expected, value, record.kind)
+        net = wanted.get(("sales_net", value.dimension, value.member))
+        against = self._expected.bases.closing_pairs(record.market, value)
+        if net is None or against is None:
+            return None if net is not None else _closing_pairs(None, value, record.kind)
+        return [("observed", net.observed, value.observed), ("n", net.n, value.n), *against]
+
+    def _judge_members(
+        self, record: JournalRecord, slot: int, wanted: dict[Name, Expected], where: str
+    ) -> None:
+        """Once its last part came, a closing must have named every member with something in it."""
+        key = (record.market, record.kind, slot)
+        named = self._named.pop(key, set()) if record.part > 1 else set()
+        named |= {(value.index, value.dimension, value.member) for value in record.values}
+        if record.part < record.parts:
+            self._named[key] = named
+            return
+        left_out: list[_Pair] = [
+            (f"{name} {member}", each.value, None)
+            for (name, dimension, member), each in wanted.items()
+            if each.observed and (name, dimension, member) not in named
+        ]
+        closing = f"{record.market} {record.kind} closing {record.start}"
+        self._judge_again(closing, left_out, where)
+
+    def _judge_again(self, key: str, differing: list[_Pair], where: str) -> None:
+        if differing:
+            self._wrong[key] = (differing, where)
+        else:
+            self._wrong.pop(key, None)
+
+    def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
+        key = (stored.key or b"").decode(errors="replace")
+        self._report.differs(JOURNAL, key, "record", expected, found, stored.where)
+
+    def finish(self, cut_markets: frozenset[str]) -> None:
+        """The end: compare the last journaled values, and look for closings that are missing.
+
+        ``cut_markets``: those whose journal has lost its beginning.
+        """
+        for key, (pairs, where) in self._wrong.items():
+            for name, expected, found in pairs:
+                self._report.differs(JOURNAL, key, name, expected, found, where)
+        for code, market in self._published.items():
+            self._judge_last(code, market, cut=code in cut_markets)
+            if market.fence is not None and code in self._methodology.markets:
+                self._judge_closings(code, market, cut=code in cut_markets)
+
+    def _judge_last(self, code: str, market: MarketValues, *, cut: bool) -> None:
+        until = self._minutes.get(code)
+        for key, held in market.values.items():
+            value = held.value
+            if value is None or value.edition != self._methodology.edition:
+                continue
+            journaled = self._last.get(key)
+            if until is None or held.version > until:
+                self._report.skip(JOURNAL, "changed since the last journal record", key)
+                continue
+            if journaled is None and cut:
+                self._report.skip(JOURNAL, _CUT, key)
+                continue
+            self._report.judge(JOURNAL)
+            if journaled is None:
+                self._report.differs(JOURNAL, key, "record", held.where, None, "journal")
+            elif journaled.value != value:
+                for name in Value.__struct_fields__:
+                    left, right = getattr(value, name), getattr(journaled.value, name)
+                    if left != right:
+                        self._report.differs(JOURNAL, key, name, left, right, journaled.where)
+
+    def _judge_closings(self, code: str, market: MarketValues, *, cut: bool) -> None:
+        assert market.fence is not None
+        local_days = self._calendar.local_days(code)
+        wanted = [
+            ("hour", start, start, start + HOUR_MS <= market.fence.hours_until)
+            for own, start in self._finals.hours
+            if own == code
+        ] + [
+            ("day", day, local_days.start_ms(day), day < market.fence.days_until)
+            for own, day in self._finals.days
+            if own == code
+        ]
+        for kind, slot, start_ms, due in sorted(wanted):
+            name = day_name(slot) if kind == "day" else rfc3339(slot)
+            if not due:
+                continue
+            if start_ms < self._blind.before_ms():
+                self._report.skip(JOURNAL, GONE, f"{code} {name}")
+                continue
+            if cut and slot < min(self._closed[code, kind], default=slot + 1):
+                self._report.skip(JOURNAL, _CUT, f"{code} {name}")
+                continue
+            self._report.judge(JOURNAL)
+            if slot not in self._closed[code, kind]:
+                self._report.differs(
+                    JOURNAL, f"{code} {kind} {name}", "closing", "one", None, "journal"
+                )

@@ -1,0 +1,104 @@
+"""Expectations in hour closings: against the vintages that the journal has named by then.
+
+A closing is judged when it is read: the vintage of its hour was journaled before it. Only the hour's own
+expectation is made again; what it counts is judged with the closing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.index.demand import SCALE
+from streams.index.hours import LocalHours
+from streams.index.instants import parse_instant
+from streams.index.learning import Factor
+from streams.index.methodology import Market
+from streams.index.panes import HOUR_MS, day_name
+from streams.index.values import Fence, Value
+from streams.proof.audit.report import EXPECTED, Report
+from streams.proof.explain.records import Vintaged
+from streams.proof.explain.usual import NotKnownError, Vintages, band_of
+from streams.proof.explain.wanted import noise_series, series_of, span_of
+from streams.records.factors import SaidFactors
+from streams.records.journal_record import JournalRecord
+from streams.records.reading import Stored
+
+_Difference = tuple[str, str, object, object]
+"""(key, field, expected, found)."""
+
+
+class ClosingsJudge:
+    """Judges the hour closings of one market."""
+
+    def __init__(
+        self, market: Market, hours: LocalHours, factors: SaidFactors, report: Report
+    ) -> None:
+        self._market = market
+        self._hours = hours
+        self._factors = factors
+        self._report = report
+
+    def judge(
+        self,
+        record: JournalRecord,
+        version: Fence,
+        stored: Stored,
+        vintages: Mapping[str, Vintaged],
+    ) -> None:
+        """Judge a part of a closing. ``vintages``: by name, as far as the journal was read."""
+        start_ms = parse_instant(record.start or "")
+        values = [each for each in record.values if each.expected is not None]
+        if start_ms is None or not values:
+            return
+        day = self._hours.day_of_hour(start_ms)
+        if not any(name.startswith(day_name(day)) for name in vintages):
+            why = "closings of days whose vintages the journal does not have any more"
+            self._report.skip(EXPECTED, why, stored.where, len(values))
+            return
+        found: list[_Difference] = []
+        for factors in self._factors.candidates(stored.timestamp_ms):
+            found = self._differences(values, day, version, vintages, factors)
+            if not found:
+                break
+        self._report.judge(EXPECTED, len(values))
+        for key, name, expected, said in found:
+            closing = f"{key} closing {record.start}"
+            self._report.differs(EXPECTED, closing, name, expected, said, stored.where)
+
+    def _differences(
+        self,
+        values: list[Value],
+        day: int,
+        version: Fence,
+        vintages: Mapping[str, Vintaged],
+        factors: list[Factor],
+    ) -> list[_Difference]:
+        by_name: dict[str | None, Vintages] = {}
+        found: list[_Difference] = []
+        for value in values:
+            known = by_name.get(value.vintage)
+            if known is None:
+                end = None if value.vintage is None else (day, value.vintage)
+                known = Vintages(vintages, self._hours, factors, at=version, end=end)
+                by_name[value.vintage] = known
+            found += self._compare(value, day, known)
+        return found
+
+    def _compare(self, value: Value, day: int, vintages: Vintages) -> list[_Difference]:
+        span = span_of(value, self._hours)
+        if span.end_ms - span.start_ms != HOUR_MS:
+            return [(value.key, "window", "1h", value.window)]
+        try:
+            series = series_of(value, self._market)
+            exact = vintages.exact(series, span.covered_from_ms, span.end_ms)
+            limits = band_of(
+                exact, vintages.noise(noise_series(value, self._market), day), value.window
+            )
+        except NotKnownError as error:
+            return [(value.key, "vintage", str(error), value.vintage)]
+        pairs = (
+            ("expected", exact / SCALE, value.expected),
+            ("lower", limits.lower, value.lower),
+            ("upper", limits.upper, value.upper),
+        )
+        return [(value.key, name, own, said) for name, own, said in pairs if own != said]

@@ -1,0 +1,229 @@
+"""Expectations, and what is measured against them: every published one against journaled vintages.
+
+What was expected cannot be had from the log alone; but it must be what the journaled vintage of its day
+says, with the factors that the operator had said, and an index must be that of its own E.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from streams.index.changes import AGO_DAYS
+from streams.index.hours import LocalHours
+from streams.index.indices import ORDERS_BASIS
+from streams.index.instants import parse_instant
+from streams.index.level import LEVEL
+from streams.index.methodology import Methodology
+from streams.index.panes import day_name, day_number
+from streams.index.values import Fence, Value, decimal
+from streams.proof.audit.judge_closings import ClosingsJudge
+from streams.proof.audit.judge_levels import Bases
+from streams.proof.audit.judge_shifts import Shifts
+from streams.proof.audit.judge_vintages import Learnt, VintageJudge, first_hour
+from streams.proof.audit.published import MarketValues, is_measured
+from streams.proof.audit.redis_view import MarketRedis
+from streams.proof.audit.report import EXPECTED, REDIS, Report
+from streams.proof.audit.sums import Sums
+from streams.proof.explain.explanation import explain_value
+from streams.proof.explain.records import Closed, Explanation, Journal, Known, Recorded, Vintaged
+from streams.proof.explain.wanted import wanted_of
+from streams.records.factors import SaidFactors
+from streams.records.journal_record import JournalRecord
+from streams.records.reading import Stored
+
+_Name = tuple[str, str]
+"""(dimension, member)."""
+
+
+class _Hour:
+    """The last closing of an hour: what it says of orders."""
+
+    def __init__(self, version: Fence, where: str) -> None:
+        self.version = version
+        self.where = where
+        self.orders: dict[_Name, Value] = {}
+
+
+class ExpectedJudge:
+    """Collects what bears on the expectations of all markets, then compares."""
+
+    def __init__(
+        self, methodology: Methodology, published: Mapping[str, MarketValues], report: Report
+    ) -> None:
+        self.shifts = Shifts()
+        self._published = published
+        self._history: list[tuple[int, bytes, bytes | None]] = []
+        self._written_ms: dict[tuple[str, str], int] = {}
+        self._methodology = methodology
+        self._report = report
+        self.bases = Bases(published)
+        self._values: dict[str, dict[str, Recorded]] = {}
+        self._factors = {code: SaidFactors(methodology.markets[code]) for code in published}
+        self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
+        self._closings = {
+            code: ClosingsJudge(
+                methodology.markets[code], self._local[code], self._factors[code], report
+            )
+            for code in published
+        }
+        self._days: dict[str, set[str]] = defaultdict(set)
+        self._wanted_hours: dict[str, set[int]] = defaultdict(set)
+        self._vintages: dict[str, dict[str, Vintaged]] = defaultdict(dict)
+        self._hours: dict[str, dict[int, _Hour]] = defaultdict(dict)
+        for code, market in published.items():
+            self._take_values(code, market)
+
+    def _take_values(self, code: str, market: MarketValues) -> None:
+        values = {
+            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            for key, held in market.values.items()
+            if held.value is not None and held.value.edition == self._methodology.edition
+        }
+        self._values[code] = values
+        spec, hours = self._methodology.markets[code], self._local[code]
+        vintages = {e.value.vintage for e in values.values() if e.value.index != LEVEL}
+        for vintage in vintages - {None}:
+            day = day_number((vintage or "")[: len("2026-11-24")])
+            # A window reaches back into the day before.
+            self._days[code] |= {day_name(day - 1), day_name(day)}
+        for each in values.values():
+            if each.value.index in AGO_DAYS and each.value.covered == 1:
+                self._wanted_hours[code] |= wanted_of(each.value, spec, hours).hours
+
+    # -- what the topics say ---------------------------------------------------------------------
+
+    def take_history(self, stored: Stored) -> None:
+        """The next record of ``ecindex.history``."""
+        self._history.append((stored.timestamp_ms, stored.key or b"", stored.value))
+        for factors in self._factors.values():
+            factors.take(stored.key, stored.value, stored.timestamp_ms)
+
+    def take_journal(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
+        """The next record of the journal, of this edition and of no newer version than published."""
+        if record.kind == "vintage":
+            self._vintage(record, version, stored)
+        elif record.kind == "hour":
+            self._closing(record, version, stored.where)
+            closings = self._closings.get(record.market)
+            if closings is not None:
+                closings.judge(record, version, stored, self._vintages[record.market])
+        elif record.kind == "base":
+            self.bases.take(record, stored.where)
+
+    def _vintage(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
+        name = record.vintage or ""
+        if name[: len("2026-11-24")] not in self._days[record.market]:
+            return
+        self._written_ms.setdefault((record.market, name), stored.timestamp_ms)
+        first = Vintaged(name, version, stored.where, {})
+        known = self._vintages[record.market].setdefault(name, first)
+        for series in record.series:
+            known.series[series.dimension, series.member, series.measure] = series
+
+    def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
+        start_ms = parse_instant(record.start or "")
+        if start_ms is None or start_ms not in self._wanted_hours[record.market]:
+            return
+        hours = self._hours[record.market]
+        known = hours.get(start_ms)
+        if known is not None and version < known.version:
+            return
+        if known is None or record.part == 1:
+            known = hours[start_ms] = _Hour(version, where)
+        for value in record.values:
+            if value.index == ORDERS_BASIS:
+                known.orders[value.dimension, value.member] = value
+
+    # -- comparing -------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Compare every value that is measured, or has an expectation."""
+        for code, values in self._values.items():
+            for held in values.values():
+                if is_measured(held.value.index) or held.value.expected is not None:
+                    self._judge(EXPECTED, code, held, values)
+
+    def judge_redis(self, held: MarketRedis) -> None:
+        """Compare what Redis' snapshot and hash say of what is measured, or has an expectation."""
+        snapshot, code = held.snapshot, held.market
+        if snapshot is None or held.edition != self._methodology.edition:
+            return
+        if code not in self._local:
+            return
+        version = Fence(held.edition, held.as_of_ms, held.applied)
+        written_ms = parse_instant(snapshot.published_at) or held.as_of_ms
+        where = held.keys.snapshot
+        values = {
+            value.key: Recorded(value, version, where, written_ms) for value in snapshot.values
+        }
+        for each in values.values():
+            measured = is_measured(each.value.index)
+            if measured or each.value.expected is not None:
+                self._judge(REDIS, code, each, values)
+            if measured:
+                self._judge_text(held, each.value)
+
+    def _judge_text(self, held: MarketRedis, value: Value) -> None:
+        for name, expected, found in (
+            ("text", None if value.value is None else decimal(value.value), value.field),
+            ("status", value.status, f"{value.field}@status"),
+        ):
+            said = held.values.get(found, "ok" if name == "status" else None)
+            if said != expected:
+                key = f"{held.market} {value.field}"
+                self._report.differs(REDIS, key, name, expected, said, held.keys.values)
+
+    def judge_vintages(
+        self, hours: Mapping[tuple[str, int], Sums], topics: tuple[str, str], blind_before_ms: int
+    ) -> None:
+        """Learn again the vintages that standing values name. ``hours``: sums of the whole log."""
+        for code, values in self._values.items():
+            named = {held.value.vintage for held in values.values()}
+            vintages = [each for name, each in self._vintages[code].items() if name in named]
+            fence = self._published[code].fence
+            if not vintages or fence is None:
+                continue
+            orders, payments = (first_hour(fence.first.get(topic)) for topic in topics)
+            judge = VintageJudge(
+                self._methodology.markets[code], hours, self._history, (orders, payments),
+                self._report,
+            )  # fmt: skip
+            for each in vintages:
+                written_ms = self._written_ms[code, each.name]
+                learnt = Learnt(each.name, each.where, written_ms, each.series)
+                judge.judge(learnt, self.shifts, blind_before_ms)
+
+    def _judge(self, stage: str, code: str, held: Recorded, values: Mapping[str, Recorded]) -> None:
+        explanation: Explanation | None = None
+        for factors in self._factors[code].candidates(held.written_ms):
+            known = Known(values, self._journal(code, held.value), factors)
+            explanation = explain_value(
+                held,
+                known,
+                self._methodology.markets[code],
+                edition=self._methodology.edition,
+                hours=self._local[code],
+            )
+            if not any(check.equal is False for check in explanation.checks):
+                break
+        assert explanation is not None  # there is a candidate, methodology.toml's
+        key = held.value.key
+        self._report.judge(stage)
+        for check in explanation.checks:
+            if check.equal is None:
+                self._report.skip(stage, check.why, f"{key} {check.what}")
+            elif not check.equal:
+                self._report.differs(
+                    stage, key, check.what, check.recomputed, check.published, held.where
+                )
+
+    def _journal(self, code: str, value: Value) -> Journal:
+        closings: dict[tuple[str, int], Closed] = {}
+        if value.index in AGO_DAYS:
+            name = (value.dimension, value.member)
+            closings = {
+                ("hour", start_ms): Closed(hour.version, hour.where, hour.orders.get(name))
+                for start_ms, hour in self._hours[code].items()
+            }
+        return Journal(self._vintages[code], closings, bases=self.bases.of(code))

@@ -1,0 +1,150 @@
+"""Shifts as they were told, against what level 2 keeps of them; and what they kept from being learnt.
+
+Level 2's table says which hours taught nothing and which levels were adopted. It must be what
+``ecindex.shifts`` told; then vintages under a shift can be learnt again with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from streams.flow.market_shifts import (
+    KEPT_MINUTES,
+    KeptShift,
+    ShiftsRecord,
+    relevels_of,
+    shifted_of,
+)
+from streams.flow.shift_watch import FINAL
+from streams.index.instants import parse_instant
+from streams.index.learning import Relevel, Shifted
+from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.shift_series import PAYMENT_FAILURE
+from streams.proof.audit.report import EXPECTED, Report
+from streams.records.reading import Stored
+
+_WHERE = "the market's detectors in level 2's table"
+
+
+class Told(msgspec.Struct):
+    """A record of ``ecindex.shifts``, as far as it is read here."""
+
+    market: str
+    event: str
+    at: str
+    edition: int = 0
+    dimension: str = ""
+    member: str = ""
+    number: int = 0
+    phase: str = ""
+    start: str = ""
+    clock: str = ""
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """(dimension, member)."""
+        return self.dimension, self.member
+
+
+class Shifts:
+    """Records of ``ecindex.shifts``, and what level 2 keeps of each market's shifts."""
+
+    def __init__(self) -> None:
+        self.kept: Mapping[str, ShiftsRecord] = {}
+        """By market; of one whose table holds none there is none."""
+        self._last: dict[bytes, Told] = {}
+        self._final: list[Told] = []
+
+    def take(self, stored: Stored) -> None:
+        """The next record; one that is none of ours stands for a shift of every market."""
+        try:
+            shift = msgspec.json.decode(stored.value or b"", type=Told)
+        except msgspec.DecodeError:
+            shift = Told("", "page", "")
+        self._last[stored.key or b""] = shift
+        if shift.phase == FINAL:
+            self._final.append(shift)
+
+    def overlap(self, market: str, start_ms: int) -> bool:
+        """Whether a shift of the market went on at ``start_ms`` or began or ended later."""
+        return any(
+            shift.market in ("", market)
+            and (shift.event != "end" or _instant(shift.at, start_ms) >= start_ms)
+            for shift in self._last.values()
+        )
+
+    def lessons(
+        self, market: str, start_ms: int, until_ms: int
+    ) -> tuple[list[Shifted], list[Relevel]] | None:
+        """What a vintage of the hours between has not learnt, and what was adopted before it.
+
+        None: it cannot be told.
+        """
+        if not self.overlap(market, start_ms):
+            return [], []
+        record = self.kept.get(market)
+        if record is None or any(not shift.market for shift in self._last.values()):
+            return None
+        done = record.watch.done_until
+        if done * MINUTE_MS < until_ms or start_ms < (done - KEPT_MINUTES) * MINUTE_MS:
+            return None
+        return shifted_of(record.kept, until_ms), relevels_of(record.kept, until_ms)
+
+    def judge(self, edition: int, report: Report) -> None:
+        """Compare what is kept with what was told of final minutes."""
+        for market, record in self.kept.items():
+            told = [
+                each for each in self._final if (each.market, each.edition) == (market, edition)
+            ]
+            pages = {(each.series, each.number): each for each in told if each.event == "page"}
+            for kept in record.kept:
+                report.judge(EXPECTED)
+                series = (kept.dimension, kept.member)
+                page = pages.get((series, kept.number))
+                ends = {each.at for each in told if each.event == "end" and each.series == series}
+                _judge_kept(f"{market} shift", kept, page, ends, report)
+            for page in pages.values():
+                if not _is_kept(page, record):
+                    key = f"{market} shift {page.dimension} {page.member} {page.number}"
+                    report.differs(EXPECTED, key, "kept", page.start, None, _WHERE)
+
+
+def _judge_kept(
+    what: str, kept: KeptShift, page: Told | None, ends: set[str], report: Report
+) -> None:
+    key = f"{what} {kept.dimension} {kept.member} {kept.number}"
+    if page is None:
+        report.differs(EXPECTED, key, "record", None, rfc3339(kept.start * MINUTE_MS), _WHERE)
+        return
+    pairs = [
+        ("start", page.start, rfc3339(kept.start * MINUTE_MS)),
+        ("found_at", page.at, rfc3339(kept.found_at * MINUTE_MS)),
+        ("clock", page.clock, kept.clock),
+    ]
+    end = rfc3339(kept.end * MINUTE_MS)
+    if kept.end and not kept.relevelled_at and end not in ends:
+        pairs.append(("end", max(ends, default="none told"), end))
+    for name, expected, found in pairs:
+        if expected != found:
+            report.differs(EXPECTED, key, name, expected, found, _WHERE)
+
+
+def _is_kept(page: Told, record: ShiftsRecord) -> bool:
+    """Whether a page is kept, or came while an earlier shift of its series went on."""
+    at = _instant(page.at, 0) // MINUTE_MS
+    done = record.watch.done_until
+    if page.dimension == PAYMENT_FAILURE or not done - KEPT_MINUTES < at <= done:
+        return True
+    return any(
+        (kept.dimension, kept.member) == page.series
+        and kept.found_at <= at
+        and (not kept.end or kept.end >= at)
+        for kept in record.kept
+    )
+
+
+def _instant(text: str, otherwise_ms: int) -> int:
+    found = parse_instant(text)
+    return otherwise_ms if found is None else found

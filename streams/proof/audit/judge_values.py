@@ -1,0 +1,127 @@
+"""``ecindex.values`` against what its newest publications must show."""
+
+from __future__ import annotations
+
+from streams.index.panes import day_number, rfc3339
+from streams.index.values import Value
+from streams.proof.audit.asking import FOREVER_MS
+from streams.proof.audit.cuts import Cut
+from streams.proof.audit.published import (
+    Expectations,
+    ExpectedValue,
+    Held,
+    MarketValues,
+    compare,
+    is_measured,
+)
+from streams.proof.audit.report import PROGRESS, VALUES, Report
+from streams.proof.audit.slots import GONE
+
+
+class ValuesJudge:
+    """Compares the values topic with the expectations of its newest publications."""
+
+    def __init__(self, expectations: Expectations, edition: int, report: Report) -> None:
+        self._expectations = expectations
+        self._edition = edition
+        self._report = report
+
+    def judge(self, code: str, market: MarketValues, cut: Cut) -> None:
+        """One market."""
+        left = dict(market.values)
+        for wanted in self._expectations.windows(cut):
+            self._judge_window(code, left, wanted)
+        for wanted in self._expectations.days(cut):
+            self._judge_day(code, left, wanted, market)
+        for key, held in left.items():
+            if held.value is None:
+                continue
+            if held.value.edition != self._edition:
+                reason = f"published under edition {held.value.edition}"
+                self._report.skip(VALUES, reason, key)
+            elif is_measured(held.value.index):
+                continue  # judged with its expectation
+            elif held.value.day and self._expectations.blind_day(code, held.value.day):
+                self._report.skip(VALUES, GONE, key)
+            else:
+                self._report.differs(VALUES, key, "record", None, held.value.value, held.where)
+        self._judge_leftovers(code, market)
+
+    def _judge_window(self, code: str, left: dict[str, Held], wanted: ExpectedValue) -> None:
+        key = wanted.key(code)
+        held = left.pop(key, None)
+        if self._expectations.blind_window(wanted):
+            self._report.skip(VALUES, GONE, key)
+            return
+        if not self._present(key, held, wanted):
+            return
+        assert held is not None and held.value is not None  # noqa: PT018 - one fact
+        compare(self._report, VALUES, key, wanted, held.value, held.where)
+        self._compare_version(key, held, "live")
+        # A record stays as long as its number does: its own as_of may be older, never newer.
+        if held.value.as_of > rfc3339(wanted.as_of_ms):
+            latest = f"at most {rfc3339(wanted.as_of_ms)}"
+            self._report.differs(VALUES, key, "as_of", latest, held.value.as_of, held.where)
+
+    def _judge_day(
+        self, code: str, left: dict[str, Held], wanted: ExpectedValue, market: MarketValues
+    ) -> None:
+        key = wanted.key(code)
+        held = left.pop(key, None)
+        assert wanted.day is not None
+        if self._expectations.blind_day(code, wanted.day):
+            self._report.skip(VALUES, GONE, key)
+            return
+        if not self._present(key, held, wanted):
+            return
+        assert held is not None and held.value is not None  # noqa: PT018 - one fact
+        until_ms, covered = wanted.as_of_ms, wanted.covered
+        if covered is None:  # a day of the day book: it was as long as its publication says
+            as_of_ms = held.version.as_of_ms
+            until_ms, covered = self._expectations.day_covered(code, wanted.day, as_of_ms)
+        compare(self._report, VALUES, key, wanted._replace(covered=covered), held.value, held.where)
+        if held.value.as_of != rfc3339(until_ms):
+            expected = rfc3339(until_ms)
+            self._report.differs(VALUES, key, "as_of", expected, held.value.as_of, held.where)
+        assert market.fence is not None
+        final = day_number(wanted.day) < market.fence.days_until
+        if wanted.covered is not None:
+            end_ms, _ = self._expectations.day_covered(code, wanted.day, FOREVER_MS)
+            final = end_ms <= market.fence.hours_until
+        self._compare_version(key, held, "final" if final else "live")
+
+    def _present(self, key: str, held: Held | None, wanted: ExpectedValue) -> bool:
+        if held is None or held.value is None:
+            self._report.judge(VALUES)
+            where = "no record" if held is None else held.where
+            self._report.differs(VALUES, key, "record", wanted.value, None, where)
+            return False
+        return True
+
+    def _compare_version(self, key: str, held: Held, phase: str) -> None:
+        assert held.value is not None
+        for name, expected, found in (
+            ("edition", self._edition, held.value.edition),
+            ("phase", phase, held.value.phase),
+        ):
+            if expected != found:
+                self._report.differs(VALUES, key, name, expected, found, held.where)
+
+    def _judge_leftovers(self, code: str, market: MarketValues) -> None:
+        for key, held in market.older_last.items():
+            stands = market.values.get(key)
+            if stands is not None and _says(stands.value) != _says(held.value):
+                self._report.differs(
+                    VALUES, key, "order", f"nothing older behind {stands.where}",
+                    "an older record, which compaction will keep", held.where,
+                )  # fmt: skip
+        if market.unfinished:
+            key, held = next(iter(market.unfinished.items()))
+            self._report.differs(
+                PROGRESS, code, "fence record", f"one for {len(market.unfinished)} newer values",
+                f"none after {key}", held.where,
+            )  # fmt: skip
+
+
+def _says(value: Value | None) -> tuple[object, ...]:
+    return () if value is None else (value.value, value.observed, value.n, value.status)

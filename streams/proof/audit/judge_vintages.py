@@ -1,0 +1,210 @@
+"""Journaled vintages, learnt again: from the hours of the log, the seeds and the operator's factors.
+
+What detectors kept from being learnt is taken from level 2's table, which is held to the shifts that
+were told. The arithmetic is ``index.expectation.fit``; its input is gathered here anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streams.flow.history import HistoryBook, MarketHistory
+from streams.index.expectation import fit
+from streams.index.history import SAID_KIND, HistoryError, parse_key
+from streams.index.hours import Calendar, LocalHours, calendar_of
+from streams.index.indices import MARKET, METHOD
+from streams.index.learning import Relevel, Shifted, lessons
+from streams.index.methodology import Market
+from streams.index.panes import HOUR_MS, day_number, rfc3339
+from streams.index.partials import Layout
+from streams.index.series import Series, SeriesTable
+from streams.index.trend import Matrix
+from streams.proof.audit.judge_shifts import Shifts
+from streams.proof.audit.report import EXPECTED, Report
+from streams.proof.audit.slots import GONE
+from streams.proof.audit.sums import Sums
+from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
+from streams.records.journal_record import JournaledSeries
+
+_SHIFTED = (
+    "a shift in the six weeks behind the vintage, of which level 2's table says nothing any more"
+)
+_SAID_SINCE = "seeds were said since: what stood before may be compacted away"
+_PAID = {"payments": "captured"}
+"""Measures of a method that the named sums call otherwise."""
+
+
+class Learnt(NamedTuple):
+    """A journaled vintage to be judged."""
+
+    name: str
+    where: str
+    written_ms: int
+    series: Mapping[tuple[str, str, str], JournaledSeries]
+
+
+class VintageJudge:
+    """Judges the vintages of one market."""
+
+    def __init__(
+        self,
+        market: Market,
+        hours: Mapping[tuple[str, int], Sums],
+        history: list[tuple[int, bytes, bytes | None]],
+        first_ms: tuple[int | None, int | None],
+        report: Report,
+    ) -> None:
+        """``hours``: sums of the whole log. ``history``: (stamp, key, value) of its topic.
+
+        ``first_ms``: where the log of the orders, and of the payments, begins to cover.
+        """
+        self._market = market
+        self._sums = hours
+        self._history = history
+        self._first_ms = first_ms
+        self._report = report
+        self._local = LocalHours(market.time_zone)
+        self._table = SeriesTable(Layout(market))
+        self._factors = SaidFactors(market)
+        for stamp_ms, key, value in history:
+            self._factors.take(key, value, stamp_ms)
+
+    def judge(self, learnt: Learnt, shifts: Shifts, blind_before_ms: int) -> None:
+        """Learn a vintage again and compare."""
+        calendar = calendar_of(self._local, day_number(learnt.name[: len("2026-11-24")]))
+        key = f"{self._market.code} vintage {learnt.name}"
+        start_ms = calendar.hours_ms[0]
+        if start_ms < blind_before_ms:
+            self._report.skip(EXPECTED, GONE, key)
+            return
+        shifted = shifts.lessons(self._market.code, start_ms, calendar.hours_ms[-1] + HOUR_MS)
+        if shifted is None:
+            self._report.skip(EXPECTED, _SHIFTED, key)
+            return
+        newest_ms = max((stamp_ms for stamp_ms, _, _ in self._history), default=0)
+        hidden_ms = max((s for s, key, _ in self._history if self._may_hide(key)), default=0)
+        found: list[tuple[str, object, object]] = []
+        for until_ms in self._candidates(learnt.written_ms, newest_ms):
+            found = list(_differing(self._learn(calendar, until_ms, shifted), learnt.series))
+            if not found:
+                break
+        if found and hidden_ms > learnt.written_ms:
+            self._report.skip(EXPECTED, _SAID_SINCE, key)
+            return
+        self._report.judge(EXPECTED, max(1, len(learnt.series)))
+        for name, expected, said in found:
+            self._report.differs(EXPECTED, key, name, expected, said, learnt.where)
+
+    def _may_hide(self, key: bytes) -> bool:
+        """Whether compaction may have taken what a record of this key replaced."""
+        try:
+            kind = parse_key(key).kind
+        except HistoryError:
+            return False
+        return kind != SAID_KIND and key not in self._factors.lasting
+
+    def _candidates(self, written_ms: int, newest_ms: int) -> list[int]:
+        """Until when what was said may have counted, the likeliest first; what is the same once."""
+        found: dict[int, int] = {}
+        for until_ms in (written_ms, written_ms - HEARD_WITHIN_MS, newest_ms):
+            count = sum(stamp_ms <= until_ms for stamp_ms, _, _ in self._history)
+            found.setdefault(count, until_ms)
+        return list(found.values())
+
+    def _learn(
+        self,
+        calendar: Calendar,
+        until_ms: int,
+        shifted: tuple[list[Shifted], list[Relevel]],
+    ) -> dict[tuple[str, str, str], JournaledSeries]:
+        counts, known = self._hours(calendar, self._said(until_ms))
+        learnt, factors = lessons(
+            calendar,
+            self._table.scopes,
+            known,
+            factors=self._factors.at(until_ms),
+            shifts=shifted[0],
+            relevels=shifted[1],
+        )
+        vintage = fit(calendar, counts * learnt, self._table.columns, learnt, factors)
+        first = rfc3339(vintage.target_ms[0])
+        return {
+            (*series.scope, series.measure): JournaledSeries(
+                *series.scope, series.measure, first, list(hours), noise.hour, noise.day,
+                noise.dispersion, days,
+            )
+            for series, hours, noise, days in zip(
+                self._table.series, vintage.expected, vintage.noise, vintage.learnt_days,
+                strict=True,
+            )
+            if any(hours)
+        }  # fmt: skip
+
+    def _said(self, until_ms: int) -> MarketHistory:
+        book = HistoryBook([self._market.code])
+        for stamp_ms, key, value in self._history:
+            if stamp_ms <= until_ms:
+                book.apply(key, value)
+        return book.markets[self._market.code]
+
+    def _hours(self, calendar: Calendar, history: MarketHistory) -> tuple[Matrix, Matrix]:
+        """(counts, 1 where known): hours that the log covers wholly, before them the seeds'."""
+        shape = (len(calendar.hours_ms), len(self._table.series))
+        counts, known = np.zeros(shape), np.zeros(shape)
+        names = [_sum_name(series) for series in self._table.series]
+        for at, hour_ms in enumerate(calendar.hours_ms):
+            seed = history.seed_of(hour_ms)
+            rows = {} if seed is None else seed.hours.get(hour_ms, {})
+            sums = self._sums.get((self._market.code, hour_ms), Sums())
+            for number, series in enumerate(self._table.series):
+                first_ms = self._first_ms[series.of_payments]
+                if first_ms is not None and hour_ms >= first_ms:
+                    counts[at, number], known[at, number] = sums.get(names[number], 0), 1
+                elif seed is not None:
+                    row = rows.get(series.scope)
+                    counts[at, number] = getattr(row, series.measure, None) or 0
+                    known[at, number] = (series.scope[0], series.measure) in seed.given
+        return counts, known
+
+
+def _sum_name(series: Series) -> str:
+    dimension, member = series.scope
+    if dimension == MARKET:
+        return series.measure
+    if dimension == METHOD:
+        return f"method/{member}/{_PAID.get(series.measure, series.measure)}"
+    return f"{dimension}/{member}/{series.measure}"
+
+
+def _differing(
+    expected: Mapping[tuple[str, str, str], JournaledSeries],
+    found: Mapping[tuple[str, str, str], JournaledSeries],
+) -> Iterator[tuple[str, object, object]]:
+    """(series and field, expected, found) of what differs, the first field of each series."""
+    for key in sorted(expected.keys() | found.keys()):
+        name = " ".join(key)
+        wanted, said = expected.get(key), found.get(key)
+        if wanted is None or said is None:
+            yield (
+                name,
+                "a series" if wanted is not None else None,
+                "a series" if said is not None else None,
+            )
+            continue
+        for field in ("first_hour", "learnt_days", "noise_hour", "noise_day", "dispersion"):
+            if getattr(wanted, field) != getattr(said, field):
+                yield f"{name} {field}", getattr(wanted, field), getattr(said, field)
+                break
+        else:
+            for hour, (own, other) in enumerate(zip(wanted.expected, said.expected, strict=False)):
+                if own != other:
+                    yield f"{name} hour {hour}", own, other
+                    break
+
+
+def first_hour(first_ms: int | None) -> int | None:
+    """First hour that is wholly covered by a log that begins to cover at ``first_ms``."""
+    return None if first_ms is None else -(-first_ms // HOUR_MS) * HOUR_MS

@@ -1,0 +1,228 @@
+"""Level 2's table: every merged minute, hour and day is the sum of exactly what it names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.compile import BUYERS_KIND, FENCE_KIND, SHIFTS_KIND, SHOWN_KIND, VINTAGE_KIND
+from streams.flow.market_shifts import ShiftsRecord, decode_shifts
+from streams.flow.merged import (
+    DAY_KIND,
+    HOUR,
+    LENGTH_MS,
+    MINUTE,
+    PANES_KEPT_MS,
+    QUARTER,
+    MergedRecord,
+)
+from streams.flow.state import DAY, LIVE, SlotKey
+from streams.index.methodology import Methodology
+from streams.index.panes import MINUTE_MS, day_name, rfc3339
+from streams.index.partials import Layout
+from streams.proof.audit.report import MERGED, Report
+from streams.proof.audit.slots import GONE, Blind, slot_name
+from streams.proof.audit.sums import Columns, Sums, add_sums, differing, of_buyers
+from streams.records.reading import Stored
+
+_decode = msgspec.msgpack.Decoder(MergedRecord).decode
+_NO_SUMS = {
+    FENCE_KIND: "floors for the next owner: versions, not sums",
+    VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
+    BUYERS_KIND: "days as they were published last: their values are judged",
+    SHOWN_KIND: "days as they were published last: their values are judged",
+    SHIFTS_KIND: "detectors: fed by final minutes, which are judged, as are the shifts they keep",
+}
+"""Records that hold no merged slot, and why they are not judged."""
+_KINDS = {MINUTE: "minute", QUARTER: "quarter", HOUR: "hour", DAY_KIND: "day"}
+_MINUTES_OF_SHOPPERS_MS = 50 * MINUTE_MS
+"""Before the horizon: minutes whose sketches are kept for certain, whoever wrote them."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One merged record, and the sums that it must hold."""
+
+    kind: str
+    market: str
+    start: int
+    record: MergedRecord
+    folded: dict[str, int]
+    where: str
+    expected: Sums = field(default_factory=Sums)
+    panes: dict[int, Sums] = field(default_factory=dict)
+    blind: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        start = day_name(self.start) if self.kind == DAY_KIND else rfc3339(self.start)
+        return f"{self.market} {_KINDS[self.kind]} {start}"
+
+
+class MergedLog:
+    """The records of the merged table's changelog, as compaction will leave them."""
+
+    def __init__(self, methodology: Methodology, report: Report) -> None:
+        self._pane_ms = methodology.pane_ms
+        self._report = report
+        self._columns = {
+            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+        }
+        self.shifts: dict[str, ShiftsRecord] = {}
+        """What detectors keep, by market."""
+        self._records: dict[bytes, Stored] = {}
+        self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        if stored.key is None:
+            return
+        if stored.value is None:
+            self._records.pop(stored.key, None)
+        else:
+            self._records[stored.key] = stored
+
+    def finish(self) -> None:
+        """The end of the log: make out what each record claims to contain."""
+        for key, stored in self._records.items():
+            kind, _, rest = key.decode(errors="replace").partition("|")
+            reason = _NO_SUMS.get(kind)
+            if kind == SHIFTS_KIND:
+                self._detectors(rest.partition("|")[0], stored)
+            if reason is not None:
+                self._report.skip(MERGED, reason, stored.where)
+                continue
+            try:
+                market, start, _writer = rest.split("|")
+                record = _decode(stored.value or b"")
+                slot = Slot(
+                    kind,
+                    market,
+                    int(start),
+                    record,
+                    {sp: int.from_bytes(bits, "little") for sp, bits in record.folded.items()},
+                    stored.where,
+                )
+                slot.panes = {pane: Sums() for pane in record.panes}
+            except (ValueError, msgspec.DecodeError) as error:
+                self._report.differs(
+                    MERGED, repr(key), "record", "a merged slot", str(error), stored.where
+                )
+                continue
+            self._slots[kind, market, slot.start].append(slot)
+        self._records = {}
+
+    def _detectors(self, market: str, stored: Stored) -> None:
+        """Of several records the one that is further counts."""
+        try:
+            record = decode_shifts(stored.value or b"")
+        except msgspec.DecodeError as error:
+            self._report.differs(MERGED, market, "detectors", "a record", str(error), stored.where)
+            return
+        known = self.shifts.get(market)
+        if known is None or record.watch.done_until > known.watch.done_until:
+            self.shifts[market] = record
+
+    def add(self, sp: SourcePartition, key: SlotKey, sums: Sums, blind: Blind) -> None:
+        """Count a closed row in, wherever a record says that it contains it."""
+        name = str(sp)
+        if key.book == DAY:
+            for slot in self._slots.get((DAY_KIND, key.market, key.slot), ()):
+                if slot.folded.get(name, 0) & 1:
+                    add_sums(slot.expected, sums)
+                    slot.folded[name] &= ~1
+                    slot.blind |= blind.of(sp, key)
+            return
+        bought = of_buyers(sums)
+        for kind, length_ms in LENGTH_MS.items():
+            start = key.slot - key.slot % length_ms
+            bit = 1 << (key.slot - start) // self._pane_ms
+            for slot in self._slots.get((kind, key.market, start), ()):
+                if slot.folded.get(name, 0) & bit:
+                    add_sums(slot.expected, bought if kind == QUARTER else sums)
+                    if kind == HOUR:
+                        slot.expected.buyers = None  # its quarters have them
+                    slot.folded[name] &= ~bit
+                    slot.blind |= blind.of(sp, key)
+                    if key.slot in slot.panes:
+                        add_sums(slot.panes[key.slot], sums)
+
+    def judge(self, panes_from_ms: dict[str, int], blind: Blind) -> None:
+        """Compare; panes within a minute from ``panes_from_ms`` of their market on."""
+        for slots in self._slots.values():
+            for slot in slots:
+                self._judge(slot, panes_from_ms.get(slot.market), blind)
+
+    def _judge(self, slot: Slot, panes_from_ms: int | None, blind: Blind) -> None:
+        report = self._report
+        columns = self._columns.get(slot.market)
+        if columns is None:
+            report.skip(MERGED, "a market that is not in methodology.toml", slot.name)
+            return
+        if slot.blind or (blind and self._names_blind(slot, blind)):
+            report.skip(MERGED, GONE, slot.name)
+            return
+        report.judge(MERGED)
+        for sp, bits in slot.folded.items():
+            if bits:
+                named = self._named(slot, sp, bits)
+                report.differs(
+                    MERGED, slot.name, "contains", "only closed rows of the log", named, slot.where
+                )
+        self._judge_sums(slot, columns, panes_from_ms)
+        for pane, row in slot.record.panes.items():
+            found_row = columns.read(row, day=False)
+            slot.panes[pane].buyers = None  # the minute has them
+            differences = list(differing(slot.panes[pane], found_row))
+            if differences and (panes_from_ms is None or pane < panes_from_ms):
+                # A source partition that folded it late did not keep the pane apart any more.
+                report.skip(MERGED, "a pane that no window reads any more", slot.name)
+                continue
+            report.judge(MERGED)
+            key = slot_name(SlotKey(slot.market, LIVE, pane))
+            for difference in differences:
+                report.differs(MERGED, key, *difference, slot.where)
+
+    def _judge_sums(self, slot: Slot, columns: Columns, panes_from_ms: int | None) -> None:
+        report = self._report
+        try:
+            held = self._held(slot, columns)
+        except ValueError as error:
+            report.differs(MERGED, slot.name, "shoppers", "a sketch", str(error), slot.where)
+            return
+        if slot.kind == MINUTE and (
+            panes_from_ms is None
+            or slot.start < panes_from_ms + PANES_KEPT_MS - _MINUTES_OF_SHOPPERS_MS
+        ):
+            report.skip(MERGED, "shoppers of a minute that no window reads any more", slot.name)
+            held.buyers = slot.expected.buyers
+        for name, expected, found in differing(slot.expected, held):
+            report.differs(MERGED, slot.name, name, expected, found, slot.where)
+
+    def _held(self, slot: Slot, columns: Columns) -> Sums:
+        row, sketch = slot.record.row, slot.record.shoppers
+        if slot.kind == QUARTER:
+            return columns.read_quarter(row, sketch)
+        return columns.read(row, day=slot.kind == DAY_KIND, sketch=sketch)
+
+    def _names_blind(self, slot: Slot, blind: Blind) -> bool:
+        book = DAY if slot.kind == DAY_KIND else LIVE
+        key = SlotKey(slot.market, book, slot.start)
+        return any(blind.of(_source(sp), key) for sp in slot.folded)
+
+    def _named(self, slot: Slot, sp: str, bits: int) -> str:
+        if slot.kind == DAY_KIND:
+            return f"a row of {sp} that is not closed or has no event"
+        panes = [
+            slot.start + bit * self._pane_ms for bit in range(bits.bit_length()) if bits >> bit & 1
+        ]
+        return f"{sp} panes {', '.join(map(rfc3339, panes[:3]))}"
+
+
+def _source(text: str) -> SourcePartition:
+    topic, _, partition = text.rpartition("-")
+    return SourcePartition(topic, int(partition))

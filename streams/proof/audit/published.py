@@ -1,0 +1,271 @@
+"""``ecindex.values``: the newest published value of each key, as of the newest publication."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from streams.flow.level_base import LevelRecord
+from streams.index.indices import SHOPPER_INDICES
+from streams.index.level import LEVEL
+from streams.index.measured import MEASURED
+from streams.index.methodology import Methodology
+from streams.index.panes import day_name, day_number
+from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Fence, Value
+from streams.proof.audit.cuts import BUYERS_STEP_MS, Cut
+from streams.proof.audit.formulas import ORDERS, Expected, day_values, shopper_values, window_values
+from streams.proof.audit.report import VALUES, Report
+from streams.proof.audit.slots import GONE, Blind, Calendar
+from streams.proof.audit.sums import Sums
+from streams.publish.journal import FENCE, decode_value, version_of
+from streams.records.reading import Stored
+
+_FENCE_PARTS = 3
+
+
+class FenceContent(msgspec.Struct):
+    """What the audit reads of a fence record."""
+
+    market: str
+    edition: int
+    as_of_ms: int
+    applied: int
+    as_of: dict[str, int]
+    hours_until: int
+    days_until: int
+    horizon: int
+    live: bool = False
+    first: dict[str, int] = {}
+    """Per input topic: where its log begins to cover."""
+    level: LevelRecord | None = None
+    """Base of the level index."""
+
+
+class Held(NamedTuple):
+    """A published value and where it lies."""
+
+    version: Fence
+    value: Value | None
+    where: str
+    written_ms: int = 0
+    """Timestamp of its record."""
+
+
+@dataclass(slots=True)
+class MarketValues:
+    """What one market has in ``ecindex.values``."""
+
+    fence: FenceContent | None = None
+    version: Fence | None = None
+    values: dict[str, Held] = field(default_factory=dict)
+    unfinished: dict[str, Held] = field(default_factory=dict)
+    """Newer than the newest fence record: of a publication that is under way."""
+    older_last: dict[str, Held] = field(default_factory=dict)
+    """Older than what stands, but behind it in the log: compaction keeps these."""
+
+
+class ValuesLog:
+    """Records of ``ecindex.values`` in the order of their offsets."""
+
+    def __init__(self, report: Report) -> None:
+        self.markets: dict[str, MarketValues] = {}
+        self._report = report
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        text = (stored.key or b"").decode(errors="replace")
+        market_code, *rest = text.split("|")
+        version = version_of(stored.headers)
+        if version is None:
+            self._unreadable(stored, "headers edition, as_of, applied", "none of ours")
+            return
+        market = self.markets.setdefault(market_code, MarketValues())
+        if len(rest) == _FENCE_PARTS - 1 and rest[0] == FENCE:
+            self._apply_fence(market, stored, version)
+            return
+        try:
+            value = None if stored.value is None else decode_value(stored.value)
+        except msgspec.DecodeError as error:
+            self._unreadable(stored, "a value", str(error))
+            return
+        if value is not None and value.key != text:
+            self._unreadable(stored, f"a value of {text}", f"one of {value.key}")
+            return
+        held = Held(version, value, stored.where, stored.timestamp_ms)
+        known = market.values.get(text)
+        if market.version is None or version > market.version:
+            market.unfinished[text] = held
+        elif known is None or version >= known.version:
+            market.values[text] = held
+            market.older_last.pop(text, None)
+        else:
+            market.older_last[text] = held
+
+    def _apply_fence(self, market: MarketValues, stored: Stored, version: Fence) -> None:
+        if stored.value is None or (market.version is not None and version < market.version):
+            return
+        try:
+            content = msgspec.json.decode(stored.value, type=FenceContent)
+        except msgspec.DecodeError as error:
+            self._unreadable(stored, "a fence record", str(error))
+            return
+        market.fence, market.version = content, version
+        for key, held in list(market.unfinished.items()):
+            if held.version <= version:
+                del market.unfinished[key]
+                known = market.values.get(key)
+                if known is None or held.version >= known.version:
+                    market.values[key] = held
+                    market.older_last.pop(key, None)
+
+    def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
+        key = (stored.key or b"").decode(errors="replace")
+        self._report.differs(VALUES, key, "record", expected, found, stored.where)
+
+
+def is_measured(index: str) -> bool:
+    """Whether an index is measured against an expectation or a base: it is judged elsewhere."""
+    return index in MEASURED or index == LEVEL
+
+
+class ExpectedValue(NamedTuple):
+    """Everything about a value that the log decides."""
+
+    expected: Expected
+    window: str
+    as_of_ms: int
+    covered: float | None
+    """None: cannot be told."""
+    day: str | None = None
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``filling`` or ``no_data``."""
+        if self.day is None and self.covered is not None and self.covered < COVERED_MIN:
+            return "filling"
+        return "no_data" if self.expected.value is None else "ok"
+
+    @property
+    def value(self) -> int | float | None:
+        """The value to publish."""
+        return None if self.status == "filling" else self.expected.value
+
+    @property
+    def field(self) -> str:
+        """Field in Redis: of the values' hash, or of the days'."""
+        return ":".join((*self.expected.name, self.day or self.window))
+
+    def key(self, market: str) -> str:
+        """Key in ``ecindex.values``."""
+        base = "|".join((market, *self.expected.name, self.window))
+        return base if self.day is None else f"{base}|{self.day}"
+
+
+class Expectations:
+    """Cut -> the values it must show."""
+
+    def __init__(
+        self, methodology: Methodology, topics: tuple[str, str], calendar: Calendar, blind: Blind
+    ) -> None:
+        """``topics``: that of the orders, that of the payments."""
+        self._methodology = methodology
+        self._topics = topics
+        self._calendar = calendar
+        self._blind = blind
+
+    def windows(self, cut: Cut) -> Iterator[ExpectedValue]:
+        """Every live window value; what the log cannot tell any more is left out."""
+        market = self._methodology.markets[cut.market]
+        for window, length_ms in WINDOWS_MS.items():
+            sums = [cut.windows.get((topic, window), Sums()) for topic in self._topics]
+            for expected in window_values(market, *sums):
+                topic = self._topics[0 if expected.basis == ORDERS else 1]
+                span = cut.span_ms(topic, window)
+                if span is None:
+                    continue
+                start_ms, end_ms = span
+                first_ms = max(start_ms, cut.first_ms.get(topic, end_ms))
+                covered = max(0, end_ms - first_ms) / length_ms
+                told = covered >= 1 or not self._blind
+                yield ExpectedValue(expected, window, end_ms, covered if told else None)
+            yield from self._buyers(cut, window, length_ms)
+
+    def _buyers(self, cut: Cut, window: str, length_ms: int) -> Iterator[ExpectedValue]:
+        span = cut.buyers_span_ms(window) if window in BUYERS_STEP_MS else None
+        if span is None:
+            return
+        start_ms, end_ms = span
+        first_ms = max(start_ms, cut.first_ms.get(self._topics[0], end_ms))
+        covered = max(0, end_ms - first_ms) / length_ms
+        told = covered >= 1 or not self._blind
+        for expected in shopper_values(cut.buyers.get(window, Sums())):
+            yield ExpectedValue(expected, window, end_ms, covered if told else None)
+
+    def blind_window(self, each: ExpectedValue) -> bool:
+        """Whether the log cannot tell this window any more."""
+        if not self._blind:
+            return False
+        topic = self._topics[0 if each.expected.basis == ORDERS else 1]
+        return each.as_of_ms - WINDOWS_MS[each.window] < self._blind.before_ms(topic)
+
+    def days(self, cut: Cut) -> Iterator[ExpectedValue]:
+        """Every value of every day with a row."""
+        market = self._methodology.markets[cut.market]
+        local_days = self._calendar.local_days(cut.market)
+        for day, sums in sorted(cut.days.items()):
+            end_ms = local_days.end_ms(day)
+            for expected in day_values(market, sums):
+                yield ExpectedValue(expected, DAY_WINDOW, end_ms, None, day_name(day))
+        for day, sums in sorted(cut.days_of_buyers.items()):
+            if not (sums.get("shopper_orders") or sums.get("new_known")):
+                continue
+            start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
+            until_ms = min(cut.buyers_until_ms or end_ms, end_ms)
+            covered = (until_ms - start_ms) / (end_ms - start_ms)
+            for expected in shopper_values(sums):
+                yield ExpectedValue(expected, DAY_WINDOW, until_ms, covered, day_name(day))
+
+    def blind_day(self, market: str, day: str) -> bool:
+        """Whether the log cannot tell this day any more."""
+        if not self._blind:
+            return False
+        start_ms = self._calendar.local_days(market).start_ms(day_number(day))
+        return start_ms < self._blind.before_ms()
+
+    def day_covered(self, market: str, day: str, as_of_ms: int) -> tuple[int, float]:
+        """(as_of, covered) of a day's value in a publication at ``as_of_ms``."""
+        local_days = self._calendar.local_days(market)
+        start_ms = local_days.start_ms(day_number(day))
+        end_ms = local_days.end_ms(day_number(day))
+        until_ms = min(as_of_ms, end_ms)
+        return until_ms, max(0, until_ms - start_ms) / (end_ms - start_ms)
+
+
+def compare(
+    report: Report, stage: str, key: str, wanted: ExpectedValue, found: Value, where: str
+) -> None:
+    """Compare what the log decides of a value."""
+    expected = wanted.expected
+    pairs: list[tuple[str, object, object]] = [
+        ("observed", expected.observed, found.observed),
+        ("n", expected.n, found.n),
+        ("unit", expected.unit, found.unit),
+    ]
+    if wanted.covered is None and wanted.day is None:
+        report.skip(stage, f"covered, status: {GONE}", key)
+        if found.status != "filling":
+            pairs.append(("value", expected.value, found.value))
+    else:
+        pairs += [("value", wanted.value, found.value), ("status", wanted.status, found.status)]
+        if wanted.covered is not None:
+            pairs.append(("covered", wanted.covered, found.covered))
+    if expected.index in SHOPPER_INDICES:
+        limits = (expected.lower, expected.upper) if wanted.value is not None else (None, None)
+        pairs += zip(("lower", "upper"), limits, (found.lower, found.upper), strict=True)
+    report.judge(stage)
+    for name, left, right in pairs:
+        if left != right or type(left) is not type(right):
+            report.differs(stage, key, name, left, right, where)

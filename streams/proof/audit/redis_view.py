@@ -1,0 +1,288 @@
+"""Redis: what a downstream service reads, against the publication that Redis says it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from streams.console.errors import OperationError
+from streams.index.instants import parse_instant
+from streams.index.panes import day_name, day_number, rfc3339
+from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
+from streams.proof.audit.cuts import Cut
+from streams.proof.audit.published import (
+    Expectations,
+    ExpectedValue,
+    Held,
+    compare,
+    is_measured,
+)
+from streams.proof.audit.report import REDIS, Report
+from streams.proof.audit.slots import GONE
+from streams.publish.keys import market_keys
+from streams.settings import Settings
+
+DAYS_KEPT = 35
+NOT_TOLD = "measured, and left out of the snapshot that says against what"
+_OTHER_CUT = "levels: Redis holds another publication than the values topic"
+_META = ("@as_of", "@published_at", "@edition", "@phase")
+_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
+
+
+@dataclass(slots=True)
+class MarketRedis:
+    """One market's keys, read in one transaction."""
+
+    market: str
+    keys: Any
+    edition: int
+    as_of_ms: int
+    applied: int
+    values: dict[str, str]
+    days: dict[str, str]
+    snapshot: Snapshot | None
+    as_of: dict[str, int]
+    """Per input topic."""
+
+
+class RedisReader:
+    """Reads what is published; writes nothing."""
+
+    def __init__(self, settings: Settings, report: Report) -> None:
+        redis = settings.redis
+        self._redis = Redis.from_url(
+            redis.url,
+            username=redis.username,
+            password=None if redis.password is None else redis.password.get_secret_value(),
+            socket_timeout=10.0,
+            socket_connect_timeout=5.0,
+        )
+        self._prefix = f"{redis.prefix}:v1"
+        self._topics = (settings.topics.orders, settings.topics.payments)
+        self._url = redis.url
+        self._report = report
+
+    async def ping(self) -> None:
+        """Raises OperationError when Redis does not answer."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+
+    async def read(self, market: str) -> MarketRedis | None:
+        """Read one market; None when nothing of it is in Redis. Raises OperationError."""
+        keys = market_keys(market, self._prefix)
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hgetall(keys.fence)
+                pipe.hgetall(keys.values)
+                pipe.hgetall(keys.days)
+                pipe.get(keys.snapshot)
+                fence, values, days, snapshot = await pipe.execute()
+        except (RedisError, OSError) as error:
+            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+        if not (fence or values or days or snapshot):
+            return None
+        return self._parse(market, keys, _texts(fence), _texts(values), _texts(days), snapshot)
+
+    def _parse(
+        self,
+        market: str,
+        keys: Any,
+        fence: dict[str, str],
+        values: dict[str, str],
+        days: dict[str, str],
+        encoded: bytes | None,
+    ) -> MarketRedis | None:
+        report = self._report
+        try:
+            edition, as_of_ms, applied = (
+                int(fence[name]) for name in ("edition", "as_of_ms", "applied")
+            )
+        except (KeyError, ValueError):
+            report.differs(REDIS, market, "fence", "edition, as_of_ms, applied", fence, keys.fence)
+            return None
+        snapshot: Snapshot | None = None
+        try:
+            snapshot = _decode_snapshot(encoded or b"")
+        except msgspec.DecodeError as error:
+            report.differs(REDIS, market, "snapshot", "JSON of a snapshot", error, keys.snapshot)
+        as_of = {} if snapshot is None else self._as_of(snapshot)
+        return MarketRedis(market, keys, edition, as_of_ms, applied, values, days, snapshot, as_of)
+
+    def _as_of(self, snapshot: Snapshot) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for topic, index in zip(self._topics, ("orders", "payments"), strict=True):
+            for value in snapshot.values:
+                if (value.index, value.dimension, value.window) == (index, "market", "1m"):
+                    as_of_ms = parse_instant(value.as_of)
+                    if as_of_ms is not None:
+                        found[topic] = as_of_ms
+        return found
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._redis.aclose()
+
+
+class RedisJudge:
+    """Compares Redis with the expectations of the publication it holds."""
+
+    def __init__(self, expectations: Expectations, report: Report) -> None:
+        self._expectations = expectations
+        self._report = report
+
+    def judge(
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None = None
+    ) -> None:
+        """One market. ``published``: what ``ecindex.values`` says at this very cut, if it does."""
+        if held.snapshot is None:
+            self._report.skip(REDIS, "no snapshot tells each input's as_of", held.market)
+            return
+        windows = list(self._expectations.windows(cut))
+        self._judge_hash(held, windows)
+        self._judge_snapshot(held, held.snapshot, windows)
+        self._judge_days(held, cut, published)
+        for key in (held.keys.changes, held.keys.history):
+            self._report.skip(REDIS, "what changed, and sparklines: for display, bounded", key)
+
+    def _judge_hash(self, held: MarketRedis, windows: list[ExpectedValue]) -> None:
+        left = dict(held.values)
+        told = set() if held.snapshot is None else {each.field for each in held.snapshot.values}
+        where = held.keys.values
+        for name in _META:
+            found = left.pop(name, None)
+            expected = {
+                "@as_of": rfc3339(held.as_of_ms),
+                "@edition": str(held.edition),
+                "@phase": "live",
+            }.get(name, found)
+            if expected is None or expected != found:
+                self._report.differs(
+                    REDIS, f"{held.market} {name}", "text", expected or "one", found, where
+                )
+        for wanted in windows:
+            found, status = left.pop(wanted.field, None), left.pop(f"{wanted.field}@status", "ok")
+            key = f"{held.market} {wanted.field}"
+            if self._expectations.blind_window(wanted) or wanted.covered is None:
+                self._report.skip(REDIS, GONE, key)
+                continue
+            self._report.judge(REDIS)
+            expected = None if wanted.value is None else decimal(wanted.value)
+            if expected != found:
+                self._report.differs(REDIS, key, "text", expected, found, where)
+            if status != wanted.status:
+                self._report.differs(REDIS, key, "status", wanted.status, status, where)
+        for name, found in left.items():
+            if is_measured(name.partition(":")[0]):
+                if held.snapshot is None or name.partition("@")[0] not in told:
+                    self._report.skip(REDIS, NOT_TOLD, f"{held.market} {name}")
+                continue  # judged with its expectation
+            self._report.differs(REDIS, f"{held.market} {name}", "field", None, found, where)
+
+    def _judge_snapshot(
+        self, held: MarketRedis, snapshot: Snapshot, windows: list[ExpectedValue]
+    ) -> None:
+        where = held.keys.snapshot
+        found = {value.field: value for value in snapshot.values}
+        for name, expected, said in (
+            ("market", held.market, snapshot.market),
+            ("as_of", rfc3339(held.as_of_ms), snapshot.as_of),
+            ("edition", held.edition, snapshot.edition),
+        ):
+            if expected != said:
+                self._report.differs(REDIS, held.market, name, expected, said, where)
+        for wanted in windows:
+            key = f"{held.market} {wanted.field}"
+            value = found.pop(wanted.field, None)
+            if self._expectations.blind_window(wanted):
+                self._report.skip(REDIS, GONE, key)
+            elif value is None:
+                # A snapshot of more than its limit leaves the smallest members out, and says so.
+                self._report.skip(REDIS, "left out of the snapshot", key)
+            else:
+                compare(self._report, REDIS, key, wanted, value, where)
+                self._compare_version(key, wanted, held, value, where)
+        for field, value in found.items():
+            key = f"{held.market} {field}"
+            if is_measured(value.index):
+                continue  # judged with its expectation
+            self._report.differs(REDIS, key, "snapshot", None, value.value, where)
+
+    def _compare_version(
+        self, key: str, wanted: ExpectedValue, held: MarketRedis, value: Value, where: str
+    ) -> None:
+        for name, expected, found in (
+            ("as_of", rfc3339(wanted.as_of_ms), value.as_of),
+            ("edition", held.edition, value.edition),
+        ):
+            if expected != found:
+                self._report.differs(REDIS, key, name, expected, found, where)
+
+    def _judge_level(
+        self, held: MarketRedis, field: str, found: str, published: Mapping[str, Held] | None
+    ) -> None:
+        """A level is what the values topic says, whose number is judged with its base."""
+        index, dimension, member, day = field.split(":")
+        key = f"{held.market}|{index}|{dimension}|{member}|{DAY_WINDOW}|{day}"
+        stands = None if published is None else published.get(key)
+        if published is None:
+            self._report.skip(REDIS, _OTHER_CUT, f"{held.market} {field}")
+            return
+        self._report.judge(REDIS)
+        value = None if stands is None or stands.value is None else stands.value.value
+        expected = None if value is None else decimal(value)
+        if expected != found:
+            self._report.differs(
+                REDIS, f"{held.market} {field}", "text", expected, found, held.keys.days
+            )
+
+    def _judge_days(
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None
+    ) -> None:
+        where = held.keys.days
+        left = dict(held.days)
+        first = day_name(max(cut.days) - DAYS_KEPT + 1) if cut.days else ""
+        for wanted in self._expectations.days(cut):
+            assert wanted.day is not None
+            assert wanted.window == DAY_WINDOW
+            key = f"{held.market} {wanted.field}"
+            found = left.pop(wanted.field, None)
+            if found is None and wanted.day < first:
+                continue
+            if self._expectations.blind_day(held.market, wanted.day):
+                self._report.skip(REDIS, GONE, key)
+                continue
+            self._report.judge(REDIS)
+            expected = None if wanted.value is None else decimal(wanted.value)
+            if expected != found:
+                self._report.differs(REDIS, key, "text", expected, found, where)
+        for field, found in left.items():
+            day = field.rpartition(":")[2]
+            key = f"{held.market} {field}"
+            if _is_day(day) and self._expectations.blind_day(held.market, day):
+                self._report.skip(REDIS, GONE, key)
+            elif is_measured(field.partition(":")[0]):
+                self._judge_level(held, field, found, published)
+            else:
+                self._report.differs(REDIS, key, "field", None, found, where)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        day_number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
+    return {
+        name.decode(errors="replace"): text.decode(errors="replace")
+        for name, text in fields.items()
+    }

@@ -1,0 +1,157 @@
+"""Replaying the source logs: each slot goes to whatever must contain it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.state import DAY, SlotKey
+from streams.flow.wire import MarkRecord
+from streams.index.methodology import Methodology
+from streams.index.panes import HOUR_MS
+from streams.index.partials import Layout
+from streams.proof.audit.asking import Ask, blind_before
+from streams.proof.audit.batch import SourceBatch
+from streams.proof.audit.checkpoints import Chain, judge_chain
+from streams.proof.audit.cuts import Cut, PartialsLog, Row
+from streams.proof.audit.journal_view import FinalSums
+from streams.proof.audit.merged import MergedLog
+from streams.proof.audit.report import CHECKPOINT, PARTIALS, Report
+from streams.proof.audit.slots import GONE, Blind, Calendar, slot_name
+from streams.proof.audit.sums import Columns, Sums, add_sums, differing, of_buyers
+from streams.records.reading import Extent, Stored
+
+
+class Replay:
+    """Replays one source partition after the other; level 1 is judged on the way."""
+
+    def __init__(
+        self,
+        methodology: Methodology,
+        payments_topic: str,
+        calendar: Calendar,
+        blind: Blind,
+        cuts: Mapping[str, Sequence[Cut]],
+        partials: Sequence[PartialsLog],
+        merged: MergedLog,
+        report: Report,
+    ) -> None:
+        self.finals = FinalSums(methodology)
+        self._methodology = methodology
+        self._payments_topic = payments_topic
+        self._calendar = calendar
+        self._blind = blind
+        self._cuts = cuts
+        self._partials = partials
+        self._merged = merged
+        self._report = report
+        self._columns = {
+            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+        }
+
+    def start(
+        self, sp: SourcePartition, chain: Chain, extent: Extent, first: Stored | None
+    ) -> SourceBatch:
+        """Begin a source partition; ``first``: the first record that its log still holds."""
+        first_ms = None if first is None else first.timestamp_ms
+        before_ms = blind_before(extent.begin, first_ms, self._methodology)
+        self._blind.add(sp, before_ms)
+        self._report.sources[str(sp)] = {
+            "begin": extent.begin,
+            "end": extent.end,
+            "through": chain.through,
+            "arrival": "none" if first is None else first.arrival,
+        }
+        return SourceBatch(
+            sp,
+            self._methodology,
+            payments=sp.topic == self._payments_topic,
+            sink=self._take_slot,
+            ask=self._ask(sp, chain),
+            blind_before_ms=before_ms,
+        )
+
+    def finish(self, batch: SourceBatch, chain: Chain, extent: Extent) -> None:
+        """End a source partition: judge what level 1 holds of it, complete the cuts."""
+        batch.finish()
+        sp, report = batch.sp, self._report
+        report.sources[str(sp)]["outcomes"] = dict(batch.outcomes)
+        if chain.through >= extent.end:
+            report.differs(
+                CHECKPOINT, str(sp), "through", f"below the log's end {extent.end}",
+                chain.through, chain.where,
+            )  # fmt: skip
+        judge_chain(sp, chain, batch, self._blind, report)
+        for cut in (cut for cuts in self._cuts.values() for cut in cuts):
+            for (source, slot), through in cut.rows.items():
+                sums = batch.rows.get((through, slot)) if source == sp else None
+                if sums is not None:
+                    cut.add(sp, slot, sums)
+        for log in self._partials:
+            for (source, slot), row in log.rows.items():
+                if source == sp:
+                    self._judge_row(batch, slot, row)
+            mark = log.marks.get(sp)
+            if mark is not None and mark.through >= 0:
+                self._judge_mark(batch, mark)
+
+    def _ask(self, sp: SourcePartition, chain: Chain) -> Ask:
+        ask = chain.ask()
+        for cuts in self._cuts.values():
+            for cut in cuts:
+                for (source, slot), through in cut.rows.items():
+                    if source == sp:
+                        ask.rows_at.setdefault(through, set()).add(slot)
+        for log in self._partials:
+            for (source, slot), row in log.rows.items():
+                if source == sp:
+                    ask.rows_at.setdefault(row.through, set()).add(slot)
+            mark = log.marks.get(sp)
+            if mark is not None and mark.through >= 0:
+                ask.watermarks_at.add(mark.through)
+        return ask
+
+    def _take_slot(self, sp: SourcePartition, slot: SlotKey, sums: Sums, closed: bool) -> None:  # noqa: FBT001 - the sink's signature
+        if closed:
+            self._merged.add(sp, slot, sums, self._blind)
+            for cut in self._cuts.get(slot.market, ()):
+                if cut.closed(sp, slot, self._calendar):
+                    cut.add(sp, slot, sums)
+        if slot.book == DAY:
+            add_sums(self.finals.days.setdefault((slot.market, slot.slot), Sums()), sums)
+        else:
+            hour = slot.slot - slot.slot % HOUR_MS
+            add_sums(self.finals.hours.setdefault((slot.market, hour), Sums()), sums)
+            day = self._calendar.local_days(slot.market).day_of(slot.slot)
+            bought = self.finals.buyers.setdefault((slot.market, day), Sums())
+            add_sums(bought, of_buyers(sums))
+
+    def _judge_mark(self, batch: SourceBatch, mark: MarkRecord) -> None:
+        """A mark ahead of its log would let ``as_of`` run past events that are not in."""
+        expected = batch.watermarks_at[mark.through]
+        for market, found in mark.watermarks.items():
+            key = f"{batch.sp} {market} mark"
+            if batch.blind:
+                self._report.skip(PARTIALS, GONE, key)
+                continue
+            self._report.judge(PARTIALS)
+            if expected.get(market) != found:
+                where = f"through {mark.through}"
+                self._report.differs(
+                    PARTIALS, key, "watermark_ms", expected.get(market), found, where
+                )
+
+    def _judge_row(self, batch: SourceBatch, slot: SlotKey, row: Row) -> None:
+        key = f"{batch.sp} {slot_name(slot)}"
+        if self._blind.of(batch.sp, slot):
+            self._report.skip(PARTIALS, GONE, key)
+            return
+        self._report.judge(PARTIALS)
+        columns = self._columns[slot.market]
+        try:
+            found = columns.read(row.sparse, day=slot.book == DAY, sketch=row.sketch)
+        except ValueError as error:
+            self._report.differs(PARTIALS, key, "shoppers", "a sketch", str(error), row.where)
+            return
+        for difference in differing(batch.rows.get((row.through, slot), Sums()), found):
+            self._report.differs(PARTIALS, key, *difference, row.where)

@@ -1,0 +1,325 @@
+"""``ecindex audit``: what is read in which order, and what is compared with what.
+
+The order of reading makes the comparison exact while the stack runs: first what was published, then
+what it was made of, the source log last. Each is contained in the next, and each is judged at its
+own position.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+
+from aiokafka.structs import TopicPartition
+
+from streams.clock import monotonic_ms
+from streams.console.errors import OperationError
+from streams.console.progress import ProgressFunction, no_progress
+from streams.flow.chunk import SourcePartition
+from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
+from streams.flow.state import NEVER_MS
+from streams.flow.wire import partition_of
+from streams.index.methodology import Methodology
+from streams.proof.audit.batch import SourceBatch
+from streams.proof.audit.cuts import Cut, PartialsLog
+from streams.proof.audit.journal_view import JournalLog
+from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_levels import judge_levels
+from streams.proof.audit.judge_values import ValuesJudge
+from streams.proof.audit.merged import MergedLog
+from streams.proof.audit.published import Expectations, MarketValues
+from streams.proof.audit.redis_view import MarketRedis, RedisJudge, RedisReader
+from streams.proof.audit.replay import Replay
+from streams.proof.audit.report import REDIS, VALUES, Report
+from streams.proof.audit.set_aside import AsideLog
+from streams.proof.audit.settle import Settled, settle
+from streams.proof.audit.slots import Blind, Calendar
+from streams.records.reading import Extent, Logs, Stored, open_logs
+from streams.records.topics import existing_partitions
+from streams.settings import Settings, load_methodology
+from streams.worker import names
+from streams.worker.names import changelog_topic
+
+WAIT_MS = 60_000
+
+
+async def audit(
+    settings: Settings,
+    *,
+    markets: Sequence[str] = (),
+    wait_ms: int = WAIT_MS,
+    progress: ProgressFunction = no_progress,
+) -> Report:
+    """Audit an installation; ``markets`` empty: all. Raises OperationError, SettingsError.
+
+    ``wait_ms``: how long the workers may take to reach the end that the log has now.
+    """
+    began_ms = monotonic_ms()
+    methodology = load_methodology(settings)
+    unknown = sorted(set(markets) - methodology.markets.keys())
+    if unknown:
+        known = ", ".join(methodology.markets)
+        raise OperationError(f"market {unknown[0]!r} is not in methodology.toml; it has {known}")
+    counts = await existing_partitions(settings.kafka)
+    report = Report()
+    redis = RedisReader(settings, report)
+    try:
+        async with open_logs(settings.kafka) as logs:
+            auditor = _Auditor(settings, methodology, counts, logs, redis, report, progress)
+            await auditor.run(markets or tuple(methodology.markets), wait_ms)
+            report.records_read = logs.records_read
+    finally:
+        await redis.close()
+    report.took_ms = monotonic_ms() - began_ms
+    return report
+
+
+class _Auditor:
+    """One audit."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        methodology: Methodology,
+        counts: dict[str, int],
+        logs: Logs,
+        redis: RedisReader,
+        report: Report,
+        progress: ProgressFunction,
+    ) -> None:
+        self._settings = settings
+        self._methodology = methodology
+        self._counts = counts
+        self._logs = logs
+        self._redis = redis
+        self._report = report
+        self._progress = progress
+        self._calendar = Calendar(methodology)
+        self._blind = Blind(self._calendar)
+        self._merged = MergedLog(methodology, report)
+        self._cuts: dict[str, list[Cut]] = defaultdict(list)
+        self._partials: list[PartialsLog] = []
+        topics = settings.topics
+        self._inputs = (topics.orders, topics.payments)
+        self._replay = Replay(
+            methodology, topics.payments, self._calendar, self._blind, self._cuts,
+            self._partials, self._merged, report,
+        )  # fmt: skip
+        group = names.app_id(methodology.edition, topics.prefix)
+        self._merged_changelog = changelog_topic(group, names.MERGED_TABLE)
+        self._check_topics()
+
+    def _check_topics(self) -> None:
+        topics = self._settings.topics
+        found = {topic: self._counts.get(topic, 0) for topic in self._inputs}
+        wanted = [*found, topics.partials, topics.values, topics.journal, topics.late]
+        wanted += [topics.dead_letters]
+        wanted += names.changelogs(self._settings, self._methodology.edition, found)
+        missing = [topic for topic in wanted if not self._counts.get(topic)]
+        if missing:
+            raise OperationError(
+                f"topics that do not exist: {', '.join(missing)}; nothing to audit, or "
+                "topics.prefix or the edition is another; `ecindex topics create` makes them"
+            )
+
+    async def run(self, markets: Sequence[str], wait_ms: int) -> None:
+        """Read and compare."""
+        self._report.markets = list(markets)
+        self._progress("waiting for the workers to reach the end of the log", 0, 0)
+        settled = await settle(
+            self._settings, self._methodology, self._counts, self._logs, self._redis,
+            self._report, markets, wait_ms,
+        )  # fmt: skip
+        pairs = self._make_cuts(settled)
+        await self._read_merged()
+        await self._read_partials()
+        await settled.catch_up_checkpoints(self._logs)
+        asides = await self._read_asides()
+        batches = await self._run_replay(settled)
+        self._judge(settled, pairs)
+        asides[0].judge(batches, asides[1])
+        await self._read_journal(settled)
+
+    # -- what the system holds -------------------------------------------------------------------
+
+    def _make_cuts(self, settled: Settled) -> dict[str, tuple[Cut | None, Cut | None]]:
+        """(cut of ``ecindex.values``, cut of Redis) of each market; one object when they agree."""
+        pairs: dict[str, tuple[Cut | None, Cut | None]] = {}
+        for code in self._report.markets:
+            published, held = settled.values.get(code), settled.redis.get(code)
+            cuts: list[Cut] = []
+            first = None if published is None else self._values_cut(code, published)
+            second = None if held is None else self._redis_cut(held, first)
+            if first is not None and second is not None and _same(first, second):
+                second = first
+            cuts = [cut for cut in (first, second) if cut is not None]
+            self._cuts[code] = list({id(cut): cut for cut in cuts}.values())
+            pairs[code] = (first, second)
+        return pairs
+
+    def _values_cut(self, code: str, market: MarketValues) -> Cut | None:
+        fence = market.fence
+        if fence is None:
+            return None
+        if fence.edition != self._methodology.edition:
+            self._report.skip(VALUES, f"published under edition {fence.edition}", code)
+            return None
+        version = code, fence.edition, fence.applied, dict(fence.as_of)
+        return self._cut(*version, fence.horizon)
+
+    def _redis_cut(self, held: MarketRedis, published: Cut | None) -> Cut | None:
+        if held.edition != self._methodology.edition:
+            self._report.skip(REDIS, f"published under edition {held.edition}", held.market)
+            return None
+        horizon_ms = NEVER_MS if published is None else published.horizon_ms
+        version = held.market, held.edition, held.applied, dict(held.as_of)
+        return self._cut(*version, horizon_ms)
+
+    def _cut(
+        self, code: str, edition: int, applied: int, as_of_ms: dict[str, int], horizon_ms: int
+    ) -> Cut:
+        return Cut(
+            code, edition, applied, as_of_ms, self._methodology.step_ms,
+            orders_topic=self._inputs[0],
+            local_days=self._calendar.local_days(code),
+            quarters_kept_ms=QUARTERS_KEPT_MS + self._methodology.grace_ms,
+            horizon_ms=horizon_ms,
+        )  # fmt: skip
+
+    async def _read_merged(self) -> None:
+        for tp, extent in (await self._extents(self._merged_changelog)).items():
+            async for batch in self._read(tp, extent):
+                for stored in batch:
+                    self._merged.apply(stored)
+        self._merged.finish()
+
+    async def _read_partials(self) -> None:
+        topic = self._settings.topics.partials
+        count = self._counts[topic]
+        for tp, extent in (await self._extents(topic)).items():
+            cuts = [
+                cut
+                for code, cuts in self._cuts.items()
+                if partition_of(code, count) == tp.partition
+                for cut in cuts
+            ]
+            log = PartialsLog(self._methodology, self._calendar, cuts, self._report)
+            async for batch in self._read(tp, extent):
+                for stored in batch:
+                    log.apply(stored)
+            log.finish()
+            self._partials.append(log)
+
+    async def _read_asides(self) -> tuple[AsideLog, bool]:
+        log, complete = AsideLog(self._report), True
+        topics = self._settings.topics
+        for topic in (topics.late, topics.dead_letters):
+            for tp, extent in (await self._extents(topic)).items():
+                complete &= extent.begin == 0
+                async for batch in self._read(tp, extent):
+                    for stored in batch:
+                        log.apply(stored)
+        return log, complete
+
+    async def _read_journal(self, settled: Settled) -> None:
+        topic = self._settings.topics.journal
+        expected = ExpectedJudge(self._methodology, settled.values, self._report)
+        await self._read_history(expected)
+        expected.shifts.kept = {
+            code: record for code, record in self._merged.shifts.items() if code in settled.values
+        }
+        log = JournalLog(
+            self._methodology, settled.values, self._replay.finals, self._calendar, self._blind,
+            self._report, expected,
+        )  # fmt: skip
+        cut: set[str] = set()
+        for tp, extent in (await self._extents(topic)).items():
+            if extent.begin > 0:
+                count = self._counts[topic]
+                cut |= {m for m in settled.values if partition_of(m, count) == tp.partition}
+            async for batch in self._read(tp, extent):
+                for stored in batch:
+                    log.apply(stored)
+        log.finish(frozenset(cut))
+        expected.judge()
+        for held in settled.redis.values():
+            expected.judge_redis(held)
+        judge_levels(
+            self._methodology, settled.values, self._replay.finals.days, self._calendar,
+            self._blind, self._report,
+        )  # fmt: skip
+        expected.shifts.judge(self._methodology.edition, self._report)
+        orders, payments = self._inputs
+        expected.judge_vintages(
+            self._replay.finals.hours, (orders, payments), self._blind.before_ms()
+        )
+
+    async def _read_history(self, expected: ExpectedJudge) -> None:
+        topics = self._settings.topics
+        for topic, take in (
+            (topics.history, expected.take_history),
+            (topics.shifts, expected.shifts.take),
+        ):
+            if not self._counts.get(topic):
+                continue  # an installation from before there were expectations
+            for tp, extent in (await self._extents(topic)).items():
+                async for batch in self._read(tp, extent):
+                    for stored in batch:
+                        take(stored)
+
+    # -- what the log says -----------------------------------------------------------------------
+
+    async def _run_replay(self, settled: Settled) -> dict[SourcePartition, SourceBatch]:
+        batches: dict[SourcePartition, SourceBatch] = {}
+        for topic in self._inputs:
+            for tp, extent in (await self._extents(topic)).items():
+                sp = SourcePartition(tp.topic, tp.partition)
+                chain = settled.chain(sp)
+                batch: SourceBatch | None = None
+                async for records in self._read(tp, extent):
+                    if batch is None:
+                        batch = self._replay.start(sp, chain, extent, records[0])
+                    batch.feed(
+                        [each.offset for each in records],
+                        [each.value for each in records],
+                        [each.timestamp_ms for each in records],
+                    )
+                if batch is None:
+                    batch = self._replay.start(sp, chain, extent, None)
+                self._replay.finish(batch, chain, extent)
+                batches[sp] = batch
+        return batches
+
+    # -- comparing -------------------------------------------------------------------------------
+
+    def _judge(self, settled: Settled, pairs: dict[str, tuple[Cut | None, Cut | None]]) -> None:
+        panes_from = {
+            code: market.fence.horizon - PANES_KEPT_MS
+            for code, market in settled.values.items()
+            if market.fence is not None
+        }
+        self._merged.judge(panes_from, self._blind)
+        expectations = Expectations(self._methodology, self._inputs, self._calendar, self._blind)
+        values = ValuesJudge(expectations, self._methodology.edition, self._report)
+        redis = RedisJudge(expectations, self._report)
+        for code, (in_values, in_redis) in pairs.items():
+            market, held = settled.values.get(code), settled.redis.get(code)
+            if market is not None and in_values is not None:
+                values.judge(code, market, in_values)
+            if held is not None and in_redis is not None:
+                same = market is not None and in_redis is in_values
+                redis.judge(held, in_redis, market.values if market and same else None)
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def _extents(self, topic: str) -> dict[TopicPartition, Extent]:
+        return await self._logs.extents([(topic, self._counts[topic])])
+
+    async def _read(self, tp: TopicPartition, extent: Extent) -> AsyncIterator[list[Stored]]:
+        self._progress(f"reading {tp.topic}", 0, 0)
+        async for batch in self._logs.read(tp, extent):
+            yield batch
+
+
+def _same(left: Cut, right: Cut) -> bool:
+    return (left.applied, left.as_of_ms) == (right.applied, right.as_of_ms)

@@ -1,0 +1,84 @@
+"""Late events and dead letters: every record is counted, late or dead, exactly one of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from streams.flow.chunk import SourcePartition
+from streams.proof.audit.batch import ASIDES_MAX, TOO_LATE, SourceBatch
+from streams.proof.audit.report import ASIDE, Report
+from streams.proof.audit.slots import GONE
+from streams.records.reading import Stored
+from streams.records.replayed import REPLAYED_AS
+
+
+class AsideLog:
+    """Records of ``ecindex.late`` and ``ecindex.dead-letters``; repeats by source offset count once."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._found: dict[SourcePartition, dict[int, set[str]]] = defaultdict(dict)
+        self._count = 0
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of either topic in."""
+        headers = dict(stored.headers)
+        if REPLAYED_AS in headers:
+            return  # says that a letter was sent again; the copy is a record of the log itself
+        try:
+            sp = SourcePartition(headers["source_topic"].decode(), int(headers["source_partition"]))
+            offset, reason = int(headers["source_offset"]), headers["reason"].decode()
+        except (KeyError, ValueError):
+            key = (stored.key or b"").decode(errors="replace")
+            self._report.differs(
+                ASIDE, key, "headers", "reason, source_topic, source_partition, source_offset",
+                sorted(headers), stored.where,
+            )  # fmt: skip
+            return
+        if self._count >= ASIDES_MAX:
+            self._report.skip(ASIDE, f"more than {ASIDES_MAX} records set aside", stored.where)
+            return
+        reasons = self._found[sp].setdefault(offset, set())
+        self._count += not reasons
+        reasons.add(reason)
+
+    def judge(self, batches: Mapping[SourcePartition, SourceBatch], complete: bool) -> None:  # noqa: FBT001 - one fact
+        """Compare with the replay; ``complete``: neither log has lost its beginning."""
+        for sp, batch in batches.items():
+            if batch.state is None:
+                continue
+            found = self._found.get(sp, {})
+            if batch.blind:
+                self._report.skip(ASIDE, GONE, str(sp), len(batch.asides))
+                continue
+            for offset, reason in batch.asides.items():
+                self._report.judge(ASIDE)
+                reasons = found.get(offset)
+                if reasons is None and not complete:
+                    self._report.skip(ASIDE, "the beginning of their log is gone", f"{sp}@{offset}")
+                elif reasons is None or reason not in reasons:
+                    kind = "late event" if reason == TOO_LATE else "dead letter"
+                    self._report.differs(
+                        ASIDE, f"{sp}@{offset}", kind, reason, reasons, f"{sp}@{offset}"
+                    )
+            if batch.asides_left_out:
+                self._report.skip(
+                    ASIDE,
+                    f"more than {ASIDES_MAX} records set aside",
+                    str(sp),
+                    batch.asides_left_out,
+                )
+                continue
+            self._judge_surplus(sp, batch, found)
+
+    def _judge_surplus(
+        self, sp: SourcePartition, batch: SourceBatch, found: Mapping[int, set[str]]
+    ) -> None:
+        through = batch.state_through
+        for offset in found.keys() - batch.asides.keys():
+            if through is not None and offset <= through:
+                self._report.judge(ASIDE)
+                self._report.differs(
+                    ASIDE, f"{sp}@{offset}", "outcome", "counted", found[offset], f"{sp}@{offset}"
+                )

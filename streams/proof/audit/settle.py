@@ -1,0 +1,231 @@
+"""Waiting until the workers reached the end of the log, and what was published then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka.structs import TopicPartition
+
+from streams.clock import monotonic_ms
+from streams.flow.chunk import SourcePartition
+from streams.index.methodology import Methodology
+from streams.index.values import Fence
+from streams.proof.audit.checkpoints import Chain, CheckpointLog
+from streams.proof.audit.cuts import MarketChanges, PartialsLog
+from streams.proof.audit.published import MarketValues, ValuesLog
+from streams.proof.audit.redis_view import MarketRedis, RedisReader
+from streams.proof.audit.report import PROGRESS, REDIS, VALUES, Report
+from streams.proof.audit.slots import Calendar
+from streams.records.reading import Extent, Logs, Stored
+from streams.settings import Settings
+from streams.worker import names
+from streams.worker.names import changelog_topic
+
+_REDIS_BEHIND_MS = 3_000
+"""Redis is written right after the fence record."""
+_POLL_S = 0.25
+
+
+@dataclass(slots=True)
+class Tail:
+    """A partition that is read on and on."""
+
+    tp: TopicPartition
+    apply: Callable[[Stored], None]
+    position: int | None = None
+
+    async def catch_up(self, logs: Logs) -> None:
+        """Read to the present end."""
+        extent = (await logs.extents_of([self.tp]))[self.tp]
+        begin = extent.begin if self.position is None else max(self.position, extent.begin)
+        async for batch in logs.read(self.tp, Extent(begin, extent.end)):
+            for stored in batch:
+                self.apply(stored)
+        self.position = extent.end
+
+
+@dataclass(slots=True)
+class Settled:
+    """What the system held when it had reached the end of the log, or the deadline came."""
+
+    checkpoints: dict[SourcePartition, tuple[CheckpointLog, Tail]]
+    values: dict[str, MarketValues] = field(default_factory=dict)
+    redis: dict[str, MarketRedis] = field(default_factory=dict)
+
+    async def catch_up_checkpoints(self, logs: Logs) -> None:
+        """Read the checkpoints on to their present end."""
+        for _, tail in self.checkpoints.values():
+            await tail.catch_up(logs)
+
+    def chain(self, sp: SourcePartition) -> Chain:
+        """Best chain of a source partition."""
+        return self.checkpoints[sp][0].chain(sp)
+
+
+async def settle(
+    settings: Settings,
+    methodology: Methodology,
+    counts: dict[str, int],
+    logs: Logs,
+    redis: RedisReader,
+    report: Report,
+    markets: Sequence[str],
+    wait_ms: int,
+) -> Settled:
+    """Wait for both levels, then take what is published and what Redis holds."""
+    deadline_ms = monotonic_ms() + wait_ms
+    settled = Settled(_checkpoints(settings, methodology, counts, report))
+    await _await_level1(settings, counts, logs, settled, report, deadline_ms)
+    changes = await _changes(settings, methodology, counts, logs)
+    values = await _await_level2(settings, counts, logs, changes, markets, deadline_ms, report)
+    settled.values = {code: values.markets[code] for code in markets if code in values.markets}
+    for code in markets:
+        market = settled.values.get(code)
+        if market is None or market.version is None:
+            report.skip(VALUES, "nothing was ever published", code)
+            continue
+        held = await _await_redis(redis, code, market.version, report)
+        if held is not None:
+            settled.redis[code] = held
+    return settled
+
+
+def _checkpoints(
+    settings: Settings, methodology: Methodology, counts: dict[str, int], report: Report
+) -> dict[SourcePartition, tuple[CheckpointLog, Tail]]:
+    group = names.app_id(methodology.edition, settings.topics.prefix)
+    found: dict[SourcePartition, tuple[CheckpointLog, Tail]] = {}
+    for topic in (settings.topics.orders, settings.topics.payments):
+        changelog = changelog_topic(group, names.checkpoint_table(topic))
+        for partition in range(counts[topic]):
+            log = CheckpointLog(methodology, report)
+            tail = Tail(TopicPartition(changelog, partition), log.apply)
+            found[SourcePartition(topic, partition)] = (log, tail)
+    return found
+
+
+async def _await_level1(
+    settings: Settings,
+    counts: dict[str, int],
+    logs: Logs,
+    settled: Settled,
+    report: Report,
+    deadline_ms: int,
+) -> None:
+    topics = (settings.topics.orders, settings.topics.payments)
+    extents = await logs.extents([(topic, counts[topic]) for topic in topics])
+    waiting = {
+        SourcePartition(tp.topic, tp.partition): extent.end - 1
+        for tp, extent in extents.items()
+        if extent.end > extent.begin
+    }
+    while True:
+        for sp in list(waiting):
+            log, tail = settled.checkpoints[sp]
+            await tail.catch_up(logs)
+            if log.through >= waiting[sp]:
+                del waiting[sp]
+        if not waiting:
+            return
+        if monotonic_ms() > deadline_ms:
+            break
+        await asyncio.sleep(_POLL_S)
+    for sp, last in waiting.items():
+        log, tail = settled.checkpoints[sp]
+        changelog = f"{tail.tp.topic}-{tail.tp.partition}"
+        report.differs(
+            PROGRESS, str(sp), "through", f"at least {last}, the log's end", log.through, changelog
+        )
+
+
+async def _changes(
+    settings: Settings,
+    methodology: Methodology,
+    counts: dict[str, int],
+    logs: Logs,
+) -> dict[str, MarketChanges]:
+    """Where each market's rows changed last: what a publication has to include by now."""
+    topic = settings.topics.partials
+    calendar = Calendar(methodology)
+    changes: dict[str, MarketChanges] = {}
+    for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
+        # What is wrong with its records is found when it is read again.
+        log = PartialsLog(methodology, calendar, (), Report())
+        async for batch in logs.read(tp, extent):
+            for stored in batch:
+                log.apply(stored)
+        changes |= log.changes
+    return changes
+
+
+async def _await_level2(
+    settings: Settings,
+    counts: dict[str, int],
+    logs: Logs,
+    changes: dict[str, MarketChanges],
+    markets: Sequence[str],
+    deadline_ms: int,
+    report: Report,
+) -> ValuesLog:
+    topic = settings.topics.values
+    values = ValuesLog(report)
+    tails = [Tail(TopicPartition(topic, number), values.apply) for number in range(counts[topic])]
+    while True:
+        for tail in tails:
+            await tail.catch_up(logs)
+        behind = [
+            code
+            for code, change in changes.items()
+            if code in markets and not _includes(values.markets.get(code), change)
+        ]
+        unfinished = any(values.markets[code].unfinished for code in values.markets)
+        if not behind and not unfinished:
+            return values
+        if monotonic_ms() > deadline_ms:
+            break
+        await asyncio.sleep(_POLL_S)
+    for code in behind:
+        _report_behind(report, code, values.markets.get(code), changes[code], topic)
+    return values
+
+
+def _report_behind(
+    report: Report, code: str, market: MarketValues | None, change: MarketChanges, topic: str
+) -> None:
+    fence = None if market is None else market.fence
+    if fence is None:
+        report.differs(PROGRESS, code, "published", "a publication", None, topic)
+        return
+    until = change.shown_until(max(fence.as_of.values(), default=0))
+    expected = f"a publication that includes offset {until} of the partials"
+    report.differs(PROGRESS, code, "published", expected, f"up to {fence.applied}", topic)
+
+
+def _includes(market: MarketValues | None, change: MarketChanges) -> bool:
+    """Whether the newest publication holds the last row that it should show."""
+    fence = None if market is None else market.fence
+    if fence is None:
+        return False
+    return fence.applied >= change.shown_until(max(fence.as_of.values(), default=0))
+
+
+async def _await_redis(
+    redis: RedisReader, code: str, version: Fence, report: Report
+) -> MarketRedis | None:
+    deadline_ms = monotonic_ms() + _REDIS_BEHIND_MS
+    while True:
+        held = await redis.read(code)
+        if held is not None:
+            found = Fence(held.edition, held.as_of_ms, held.applied)
+            if found >= version:
+                return held
+        if monotonic_ms() > deadline_ms:
+            break
+        await asyncio.sleep(_POLL_S)
+    if held is None:
+        report.skip(REDIS, "no keys: nobody published in the last minute", code)
+        return None
+    report.differs(REDIS, code, "fence", f"at least {version}", found, held.keys.fence)
+    return held

@@ -1,0 +1,135 @@
+"""Checks of the broker, the topics, and what the inputs' configuration risks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streams.index.methodology import Methodology
+from streams.proof.doctor.findings import Finding, Level
+from streams.records import topics as topic_ops
+from streams.settings import Settings
+
+DAY_MS = 86_400_000
+_ASKED = ("message.timestamp.type", "retention.ms", "retention.bytes", "cleanup.policy")
+
+
+async def check_broker(settings: Settings, admin: AIOKafkaAdminClient) -> Finding:
+    """The broker answers."""
+    cluster = await admin.describe_cluster()
+    brokers = len(cluster["brokers"])
+    return Finding(
+        "broker",
+        Level.OK,
+        settings.kafka.bootstrap_servers,
+        "an answer",
+        f"{brokers} broker{'s' if brokers > 1 else ''}",
+    )
+
+
+async def check_topics(settings: Settings) -> list[Finding]:
+    """Every topic is there with its partitions and configs."""
+    wanted = await topic_ops.plan_topics(settings)
+    differences = await topic_ops.check_topics(settings.kafka, wanted)
+    if not differences:
+        found = f"{len(wanted)} as wanted"
+        return [Finding("topics", Level.OK, "broker", "as planned", found)]
+    return [
+        Finding(
+            "topics",
+            Level.WRONG,
+            f"{each.topic} {each.setting}",
+            each.wanted,
+            each.found,
+            each.mend,
+        )
+        for each in differences
+    ]
+
+
+async def check_inputs(
+    settings: Settings, methodology: Methodology, admin: AIOKafkaAdminClient
+) -> list[Finding]:
+    """What the inputs' own configuration risks."""
+    topics = (settings.topics.orders, settings.topics.payments)
+    configs = await _configs(admin, topics)
+    return [
+        finding
+        for topic in topics
+        if topic in configs
+        for finding in _check_input(settings, methodology, topic, configs[topic])
+    ]
+
+
+def _check_input(
+    settings: Settings, methodology: Methodology, topic: str, config: dict[str, str]
+) -> Iterator[Finding]:
+    def alter(change: str) -> str:
+        return (
+            f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap_servers} --alter "
+            f"--entity-type topics --entity-name {topic} --add-config {change}"
+        )
+
+    stamped = config.get("message.timestamp.type", "unknown")
+    yield Finding(
+        "input arrival",
+        Level.OK if stamped == "LogAppendTime" else Level.WARNING,
+        topic,
+        "LogAppendTime, unless old data is imported: with producers' clocks one that is an hour "
+        "fast makes all other events of its market too late for an hour, and an event that comes "
+        "after others were seen to be caught up changes what was final",
+        stamped,
+        alter("message.timestamp.type=LogAppendTime"),
+    )
+    grace_ms = methodology.day_grace_ms + DAY_MS
+    kept_ms = int(config.get("retention.ms", "-1"))
+    short = 0 <= kept_ms < grace_ms
+    kept = "for ever" if kept_ms < 0 else f"{kept_ms / DAY_MS:g} days"
+    yield Finding(
+        "input retention",
+        Level.WARNING if short else Level.OK,
+        topic,
+        f"at least {grace_ms // DAY_MS} days, for which a day stays open: an audit or another "
+        "edition could not recompute it",
+        kept,
+        alter(f"retention.ms={grace_ms}"),
+    )
+    kept_bytes = int(config.get("retention.bytes", "-1"))
+    if kept_bytes >= 0:
+        yield Finding(
+            "input retention",
+            Level.WARNING,
+            topic,
+            "no limit in bytes: on a busy day it cuts what is still open",
+            f"retention.bytes={kept_bytes}",
+            alter("retention.bytes=-1"),
+        )
+    policy = config.get("cleanup.policy", "delete")
+    if "compact" in policy:
+        yield Finding(
+            "input compaction",
+            Level.WRONG,
+            topic,
+            "cleanup.policy=delete: the key is the order, whose earlier events compaction drops",
+            f"cleanup.policy={policy}",
+            alter("cleanup.policy=delete"),
+        )
+
+
+async def _configs(
+    admin: AIOKafkaAdminClient, topics: tuple[str, ...]
+) -> dict[str, dict[str, str]]:
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(_ASKED, ""))
+        for topic in topics
+    ]
+    found: dict[str, dict[str, str]] = {}
+    responses: list[Any] = await admin.describe_configs(asked)
+    for response in responses:
+        for code, _message, _kind, name, entries in response.resources:
+            if code == 0:
+                found[name] = {entry[0]: entry[1] for entry in entries}
+    return found

@@ -1,0 +1,144 @@
+"""The checks, in the order in which one rests on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams import clock
+from streams.console.errors import OperationError
+from streams.flow.chunk import SourcePartition
+from streams.index.methodology import Methodology
+from streams.proof.audit.checkpoints import Chain, CheckpointLog
+from streams.proof.audit.published import ValuesLog
+from streams.proof.audit.redis_view import MarketRedis, RedisReader
+from streams.proof.audit.report import Report
+from streams.proof.doctor import broker, state
+from streams.proof.doctor.findings import Diagnosis, Finding, Level
+from streams.records.reading import Extent, Logs, open_logs
+from streams.records.topics import existing_partitions
+from streams.settings import Settings, SettingsError, describe, load_methodology
+from streams.worker import names
+from streams.worker.topic_ids import topic_identities
+
+
+async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis:
+    """Look at everything; never raises for what it finds."""
+    diagnosis = Diagnosis(describe(settings))
+    diagnosis.add([state.check_installation()])
+    try:
+        methodology = load_methodology(settings)
+    except SettingsError as error:
+        where, mend = str(settings.methodology), "mend the file, or set `methodology`"
+        diagnosis.add(
+            [Finding("methodology", Level.WRONG, where, "a valid file", str(error), mend)]
+        )
+        return diagnosis
+    try:
+        await _Doctor(settings, methodology, diagnosis).examine()
+    except (KafkaError, OperationError, OSError) as error:
+        servers = settings.kafka.bootstrap_servers
+        mend = f"start Kafka at {servers}, or set kafka.bootstrap_servers"
+        diagnosis.add(
+            [Finding("broker", Level.WRONG, servers, "an answer", str(error) or repr(error), mend)]
+        )
+    diagnosis.add(await state.check_workers(workers))
+    return diagnosis
+
+
+class _Doctor:
+    """One examination."""
+
+    def __init__(self, settings: Settings, methodology: Methodology, diagnosis: Diagnosis) -> None:
+        self._settings = settings
+        self._methodology = methodology
+        self._diagnosis = diagnosis
+        self._inputs = (settings.topics.orders, settings.topics.payments)
+        self._group = names.app_id(methodology.edition, settings.topics.prefix)
+
+    async def examine(self) -> None:
+        """Broker, topics, state, group, Redis."""
+        settings, diagnosis = self._settings, self._diagnosis
+        admin = AIOKafkaAdminClient(
+            **settings.kafka.client_options(),
+            request_timeout_ms=min(settings.kafka.request_timeout_ms, 10_000),
+        )
+        try:
+            await admin.start()
+            diagnosis.add([await broker.check_broker(settings, admin)])
+            diagnosis.add(await broker.check_topics(settings))
+            diagnosis.add(await broker.check_inputs(settings, self._methodology, admin))
+            identities = await topic_identities(admin, self._inputs)
+            finding, members = await state.check_group(self._group, admin)
+            diagnosis.add([finding])
+        finally:
+            await admin.close()
+        counts = await existing_partitions(settings.kafka)
+        async with open_logs(settings.kafka) as logs:
+            found = await logs.extents([(t, counts[t]) for t in self._inputs if t in counts])
+            extents = {SourcePartition(tp.topic, tp.partition): e for tp, e in found.items()}
+            chains = await self._chains(logs, counts, extents)
+            path = str(settings.methodology)
+            diagnosis.add([state.check_methodology(self._methodology, path, chains)])
+            diagnosis.add(state.check_identity(chains, identities, extents))
+            diagnosis.add(state.check_lag(chains, extents))
+            values = await self._values(logs, counts)
+        await self._redis(values, members)
+
+    async def _chains(
+        self, logs: Logs, counts: dict[str, int], extents: dict[SourcePartition, Extent]
+    ) -> dict[SourcePartition, Chain]:
+        report = Report()
+        chains: dict[SourcePartition, Chain] = {}
+        for sp in extents:
+            changelog = names.changelog_topic(self._group, names.checkpoint_table(sp.topic))
+            if sp.partition >= counts.get(changelog, 0):
+                continue  # the topics check says so
+            log = CheckpointLog(self._methodology, report)
+            tp = TopicPartition(changelog, sp.partition)
+            async for batch in logs.read(tp, (await logs.extents_of([tp]))[tp]):
+                for stored in batch:
+                    log.apply(stored)
+            chains[sp] = log.chain(sp)
+        self._diagnosis.add(
+            Finding(
+                "checkpoints", Level.WRONG, each.where, each.expected, each.found,
+                "ecindex audit, and report what it says",
+            )
+            for each in report.differences
+            if each.field != "content_hash"  # told by its own check
+        )  # fmt: skip
+        return chains
+
+    async def _values(self, logs: Logs, counts: dict[str, int]) -> ValuesLog:
+        topic = self._settings.topics.values
+        values = ValuesLog(Report())
+        for tp, extent in (await logs.extents([(topic, counts.get(topic, 0))])).items():
+            async for batch in logs.read(tp, extent):
+                for stored in batch:
+                    values.apply(stored)
+        return values
+
+    async def _redis(self, values: ValuesLog, members: int) -> None:
+        settings = self._settings
+        reader = RedisReader(settings, Report())
+        held: dict[str, MarketRedis | None] = {}
+        try:
+            await reader.ping()
+            for code in values.markets:
+                held[code] = await reader.read(code)
+        except OperationError as error:
+            mend = "start Redis, or set redis.url; folding goes on without it"
+            self._diagnosis.add(
+                [Finding("redis", Level.WRONG, settings.redis.url, "an answer", str(error), mend)]
+            )
+            return
+        finally:
+            await reader.close()
+        answer = Finding("redis", Level.OK, settings.redis.url, "an answer", "it answers")
+        self._diagnosis.add([answer])
+        now_ms = clock.now_ms()
+        self._diagnosis.add(state.check_redis(settings, values.markets, held, members, now_ms))

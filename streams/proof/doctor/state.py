@@ -1,0 +1,240 @@
+"""Checks of what the workers keep and show: checkpoints, the group, Redis, the workers themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from streams.flow import plain
+from streams.flow.chunk import SourcePartition
+from streams.index.instants import parse_instant
+from streams.index.methodology import Methodology
+from streams.operate.workers_http import WorkerError, base_url, partition_states, why_not_ready
+from streams.proof.audit.checkpoints import Chain
+from streams.proof.audit.published import MarketValues
+from streams.proof.audit.redis_view import MarketRedis
+from streams.proof.doctor.findings import Finding, Level
+from streams.publish.http import PartitionState
+from streams.records.reading import Extent
+from streams.settings import Settings
+from streams.worker import batches
+from streams.worker.topic_ids import TopicIdentity
+
+AS_OF_AGE_MAX_MS = 60_000
+"""Of a live market: as_of follows the clock by about eight seconds."""
+LAG_RECORDS = 10_000
+NEW_EDITION = "raise `edition` in methodology.toml, then `ecindex topics create`, then restart"
+
+
+def check_installation() -> Finding:
+    """The modules that a compiler makes are there: without them all is right, but slower."""
+    missing = [
+        name
+        for name, there in (
+            ("streams.flow.plain_orders", plain.COMPILED),
+            ("streams.worker.record_columns", batches.COMPILED),
+        )
+        if not there
+    ]
+    if not missing:
+        return Finding("installation", Level.OK, "compiled modules", "both", "both")
+    return Finding(
+        "installation",
+        Level.WARNING,
+        "compiled modules",
+        "both",
+        f"without {', '.join(missing)}: right, but a quarter as fast",
+        "install a wheel, or a C compiler (and Python's headers) and then ecindex again",
+    )
+
+
+def check_methodology(
+    methodology: Methodology, path: str, chains: Mapping[SourcePartition, Chain]
+) -> Finding:
+    """The checkpoints were made under this very file."""
+    others = {
+        chain.content_hash[:12]
+        for chain in chains.values()
+        if chain.through >= 0 and chain.content_hash != methodology.content_hash
+    }
+    own = f"edition {methodology.edition}, hash {methodology.content_hash[:12]}"
+    if not others:
+        return Finding("methodology", Level.OK, path, "that of the checkpoints", own)
+    return Finding(
+        "methodology",
+        Level.WRONG,
+        path,
+        f"hash {', '.join(sorted(others))}, as edition {methodology.edition} has in the checkpoints",
+        own,
+        f"restore the file, or {NEW_EDITION}",
+    )
+
+
+def check_identity(
+    chains: Mapping[SourcePartition, Chain],
+    inputs: Mapping[str, TopicIdentity],
+    extents: Mapping[SourcePartition, Extent],
+) -> list[Finding]:
+    """The checkpoints belong to the topics that are there now."""
+    findings: list[Finding] = []
+    for sp, chain in sorted(chains.items()):
+        own = inputs.get(sp.topic)
+        if chain.through < 0 or own is None:
+            continue
+        expected = found = ""
+        if chain.topic_id and own.topic_id and chain.topic_id != own.topic_id:
+            expected, found = f"topic id {chain.topic_id}", f"topic id {own.topic_id}"
+        elif chain.partitions != own.partitions:
+            expected, found = f"{chain.partitions} partitions", f"{own.partitions} partitions"
+        elif sp in extents and chain.through >= extents[sp].end:
+            expected = f"a log beyond offset {chain.through}"
+            found = f"a log that ends at {extents[sp].end}"
+        if found:
+            findings.append(Finding("identity", Level.WRONG, str(sp), expected, found, NEW_EDITION))
+    if not findings:
+        findings.append(
+            Finding("identity", Level.OK, "checkpoints", "of the topics there are", "they are")
+        )
+    return findings
+
+
+async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, int]:
+    """(finding, how many workers are members)."""
+    try:
+        (response,) = await admin.describe_consumer_groups([group])
+        members = sum(len(found[5]) for found in response.groups)
+        state = ", ".join(sorted({str(found[2]) for found in response.groups}))
+    except GroupCoordinatorNotAvailableError:
+        members, state = 0, "no coordinator yet"
+    level = Level.OK if members and state == "Stable" else Level.WARNING
+    finding = Finding(
+        "workers",
+        level if members else Level.WRONG,
+        f"group {group}",
+        "at least one member, Stable",
+        f"{members} members, {state}",
+        "ecindex worker" if not members else "wait for the rebalance to end, then look again",
+    )
+    return finding, members
+
+
+def check_lag(
+    chains: Mapping[SourcePartition, Chain], extents: Mapping[SourcePartition, Extent]
+) -> list[Finding]:
+    """How far each checkpoint is behind its log."""
+    findings: list[Finding] = []
+    for sp, extent in sorted(extents.items()):
+        through = chains[sp].through if sp in chains else -1
+        lag = max(0, extent.end - max(through + 1, extent.begin))
+        findings.append(
+            Finding(
+                "lag",
+                Level.OK if lag < LAG_RECORDS else Level.WARNING,
+                str(sp),
+                f"below {LAG_RECORDS} records",
+                f"{lag} records not in a checkpoint, log {extent.begin} to {extent.end}",
+                "look again in a minute; if it grows, start more workers (`ecindex worker`)",
+            )
+        )
+        if extent.begin > through + 1 and through >= 0:
+            findings.append(
+                Finding(
+                    "lag",
+                    Level.WRONG,
+                    str(sp),
+                    f"a log that holds offset {through + 1}",
+                    f"one that begins at {extent.begin}: retention overtook the workers",
+                    NEW_EDITION,
+                )
+            )
+    return findings
+
+
+def check_redis(
+    settings: Settings,
+    published: Mapping[str, MarketValues],
+    held: Mapping[str, MarketRedis | None],
+    members: int,
+    now_ms: int,
+) -> list[Finding]:
+    """What each published market has in Redis, and how old it is."""
+    findings: list[Finding] = []
+    where = settings.redis.url
+    for code, market in sorted(published.items()):
+        redis = held.get(code)
+        if market.fence is None:
+            continue
+        if redis is None:
+            findings.append(
+                Finding(
+                    "redis",
+                    Level.WRONG if members else Level.WARNING,
+                    f"{where} {code}",
+                    "the values of a market that was published",
+                    "no keys: nobody renewed them for "
+                    f"{settings.intervals.stale_after_s} s, or it was emptied",
+                    "look at the workers' logs for redis_failed" if members else "ecindex worker",
+                )
+            )
+            continue
+        published_ms = parse_instant(redis.values.get("@published_at", "")) or 0
+        as_of_age_ms, heartbeat_age_ms = now_ms - redis.as_of_ms, now_ms - published_ms
+        old = market.fence.live and as_of_age_ms > AS_OF_AGE_MAX_MS
+        silent = heartbeat_age_ms > settings.intervals.stale_after_s * 500
+        kind = "live" if market.fence.live else "imported"
+        findings.append(
+            Finding(
+                "redis",
+                Level.WRONG if silent else Level.WARNING if old else Level.OK,
+                f"{where} {code}",
+                f"renewed each second; as_of within {AS_OF_AGE_MAX_MS // 1000} s when live",
+                f"{kind}, as_of {as_of_age_ms / 1000:.0f} s ago, renewed "
+                f"{heartbeat_age_ms / 1000:.0f} s ago",
+                "restart the worker that owns the market"
+                if silent
+                else "a source partition holds as_of: look at lag and at halted partitions",
+            )
+        )
+    return findings
+
+
+async def check_workers(workers: Sequence[str]) -> list[Finding]:
+    """Readiness of the workers given, and their halted partitions."""
+    if not workers:
+        advice = "give each worker's address: --worker http://127.0.0.1:PORT, as it prints it"
+        return [Finding("readiness", Level.UNKNOWN, "workers", "ready", "not asked", advice)]
+    findings: list[Finding] = []
+    for worker in workers:
+        url = base_url(worker)
+        try:
+            reason = await why_not_ready(worker)
+            states = await partition_states(worker)
+        except WorkerError as error:
+            findings.append(
+                Finding("readiness", Level.WRONG, url, "an answer", str(error), "ecindex worker")
+            )
+            continue
+        level = Level.OK if reason is None else Level.WRONG
+        found = f"ready, {len(states)} source partitions" if reason is None else reason
+        mend = "wait for its recovery; if it stays, look at its log"
+        findings.append(Finding("readiness", level, url, "ready", found, mend))
+        findings += _halted(url, states)
+    return findings
+
+
+def _halted(url: str, states: Iterable[PartitionState]) -> list[Finding]:
+    return [
+        Finding(
+            "halted",
+            Level.WRONG,
+            f"{state.topic}-{state.partition}@{state.through}",
+            "no halted source partition",
+            state.halted,
+            "ecindex dead-letters list, then ecindex dead-letters release "
+            f"{state.topic} {state.partition} --worker {url}",
+        )
+        for state in states
+        if state.halted is not None
+    ]

@@ -1,0 +1,23 @@
+"""Bases of the level index, as the journal and a market's fence record name them. No IO."""
+
+from __future__ import annotations
+
+from streams.flow.level_base import LevelRecord
+from streams.proof.explain.records import Based
+from streams.records.journal_record import JournalRecord
+
+STANDING = "the market's fence record in the values topic"
+
+
+def journaled_base(where: str, record: JournalRecord) -> dict[str, Based]:
+    """The base that a record of the journal is about, by its name."""
+    name = record.base or ""
+    found = [Based(name, each.days, each.net_minor, where) for each in record.bases]
+    return {name: found[-1]} if found else {}
+
+
+def standing_base(level: LevelRecord | None) -> dict[str, Based]:
+    """The base of the newest fence record, by its name; it outlives the journal."""
+    if level is None or level.base is None or level.name is None:
+        return {}
+    return {level.name: Based(level.name, level.base.days, level.base.net_minor, STANDING)}

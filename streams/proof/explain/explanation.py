@@ -1,0 +1,292 @@
+"""What was read -> the explanation of one value, with the number computed again. No IO."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from streams.index.changes import AGO_DAYS, HOURS, hours_before
+from streams.index.demand import SCALE
+from streams.index.hours import LocalHours
+from streams.index.indices import SHOPPER_INDICES
+from streams.index.level import LEVEL
+from streams.index.methodology import Market
+from streams.index.panes import HOUR_MS, rfc3339
+from streams.index.spans import hours_of_span
+from streams.index.values import MINUTE_STEP_WINDOWS
+from streams.proof.explain.expecting import Expecting
+from streams.proof.explain.formulas import Parts, formula_of, limits_of, number_of
+from streams.proof.explain.records import (
+    Based,
+    Check,
+    Closed,
+    Counted,
+    ExplainedHour,
+    Explanation,
+    Known,
+    Number,
+    Recorded,
+)
+from streams.proof.explain.status import status_of
+from streams.proof.explain.usual import NotKnownError, UsualHour
+from streams.proof.explain.wanted import span_of, wanted_of
+from streams.records.journal_record import JournaledRevision
+
+
+def explain_value(
+    held: Recorded, known: Known, market: Market, *, edition: int, hours: LocalHours | None = None
+) -> Explanation:
+    """Explanation of ``held``. ``edition``: that of the methodology at hand.
+
+    ``hours``: the market's, from whoever explains many values.
+    """
+    hours = hours or LocalHours(market.time_zone)
+    return _Explainer(held, known, market, edition, hours).explain()
+
+
+class _Explainer:
+    def __init__(
+        self, held: Recorded, known: Known, market: Market, edition: int, hours: LocalHours
+    ) -> None:
+        self._held = held
+        self._value = held.value
+        self._known = known
+        self._market = market
+        self._edition = edition
+        self._hours = hours
+        self._span = span_of(held.value, self._hours)
+        self._wanted = wanted_of(held.value, market, self._hours)
+        self._notes: list[str] = []
+        self._checks: list[Check] = []
+        self._expecting = Expecting(held, known, market, self._hours, self._span)
+
+    def explain(self) -> Explanation:
+        value = self._value
+        formula = formula_of(value)
+        hours = self._hours_within()
+        expectation = self._expecting.explain(self._checks)
+        parts = Parts(
+            value,
+            self._market,
+            self._held.where,
+            self._find,
+            partial(self._expecting.exact, self._notes),
+            self._expecting.mix,
+            self._before,
+            self._base,
+        )
+        self._check_observed()
+        self._check_base()
+        recomputed: Number | None = None
+        try:
+            recomputed = number_of(parts, formula)
+            told, why = True, ""
+        except NotKnownError as error:
+            told, why = False, str(error)
+        same = value.value == recomputed if told else None
+        self._checks.append(Check("value", value.value, recomputed, same, why))
+        self._check_status(told=told, number=recomputed)
+        if told and value.index in SHOPPER_INDICES:
+            self._check_limits(recomputed)
+        if value.edition != self._edition:
+            self._notes.append(
+                f"published under edition {value.edition}; methodology.toml is edition "
+                f"{self._edition}: members and factors may be others"
+            )
+        return Explanation(
+            key=value.key,
+            where=self._held.where,
+            value=value,
+            formula=formula.words,
+            methodology=f"docs/methodology.md#{formula.anchor}",
+            counted=self._counted(),
+            hours=hours,
+            expectation=expectation,
+            terms=parts.terms,
+            calculation=parts.calculation,
+            revisions=self._revisions(),
+            closing=self._closing(),
+            notes=self._notes,
+            checks=self._checks,
+            published=value.value,
+            recomputed=recomputed,
+            equal=all(check.equal is not False for check in self._checks) and bool(same),
+        )
+
+    # -- counted ---------------------------------------------------------------------------------
+
+    def _counted(self) -> Counted:
+        value, span = self._value, self._span
+        if value.day is not None:
+            slices = "orders placed on this local day, whatever happened to them later"
+        elif value.index in AGO_DAYS:
+            slices = f"{HOURS[value.window]} whole hours"
+        elif value.window in MINUTE_STEP_WINDOWS:
+            slices = f"{(span.end_ms - span.covered_from_ms) // 60_000} minutes"
+        else:
+            slices = f"{(span.end_ms - span.covered_from_ms) / 1_000:g} s of panes"
+        return Counted(
+            what=" ".join(self._wanted.closing),
+            observed=value.observed,
+            n=value.n,
+            start=rfc3339(span.start_ms),
+            end=rfc3339(span.end_ms),
+            slices=slices,
+            covered=value.covered,
+            covered_from=rfc3339(span.covered_from_ms),
+        )
+
+    def _check_observed(self) -> None:
+        """What is measured counts what the counted value beside it counts."""
+        value = self._value
+        if self._wanted.closing[0] == value.index or value.index in AGO_DAYS:
+            return
+        counted = self._find(*self._wanted.closing)
+        if counted is not None:
+            other = counted.value.observed
+            self._checks.append(
+                Check("observed", value.observed, other, value.observed == other, counted.where)
+            )
+
+    def _base(self) -> Based:
+        name = self._value.vintage or ""
+        found = self._known.journal.bases.get(name)
+        if found is None:
+            raise NotKnownError(
+                f"base {name} is neither the one that stands nor in what the journal still has"
+            )
+        return found
+
+    def _check_base(self) -> None:
+        """What a level is against is the mean of the base that it names."""
+        value = self._value
+        if value.index != LEVEL or value.vintage is None:
+            return
+        try:
+            base = self._base()
+        except NotKnownError:
+            return  # the number will say so
+        mean = base.net_minor / base.days
+        self._checks.append(
+            Check("expected", value.expected, mean, value.expected == mean, base.where)
+        )
+
+    def _find(self, index: str, dimension: str, member: str) -> Recorded | None:
+        value = self._value
+        key = f"{value.market}|{index}|{dimension}|{member}|{value.window}"
+        return self._known.values.get(key if value.day is None else f"{key}|{value.day}")
+
+    def _hours_within(self) -> list[ExplainedHour]:
+        span = self._span
+        usual = self._expecting.usual_hours()
+        if self._value.day is not None and not usual:
+            return []
+        starts = list(hours_of_span(span.covered_from_ms, span.end_ms))
+        if self._value.index in AGO_DAYS:
+            starts = sorted(self._wanted.hours)
+        return [self._hour(hour_ms, usual.get(hour_ms, [])) for hour_ms in starts]
+
+    def _hour(self, hour_ms: int, usual: list[UsualHour]) -> ExplainedHour:
+        span = self._span
+        within_ms = HOUR_MS
+        if self._value.index not in AGO_DAYS:
+            within_ms = min(span.end_ms, hour_ms + HOUR_MS) - max(span.covered_from_ms, hour_ms)
+        # The day book's orders stand by when they were placed: no hour closing counts them so.
+        closed = None if self._value.day is not None else self._closed_hour(hour_ms)
+        told = ExplainedHour(
+            hour=rfc3339(hour_ms),
+            seconds=within_ms // 1_000,
+            closed_observed=None if closed is None else closed.observed,
+            where=None if closed is None else closed.where,
+        )
+        if not usual:
+            return told
+        level = sum(each.level for each in usual)
+        whole = sum(each.part.usual for each in usual) / SCALE
+        factor = usual[0].part.factor
+        return ExplainedHour(
+            told.hour,
+            told.seconds,
+            told.closed_observed,
+            vintage=usual[0].vintage,
+            level=level,
+            season=whole / level if level else None,
+            factor=None if factor is None else factor / SCALE,
+            expected=sum(each.part.part for each in usual),
+            where=told.where,
+        )
+
+    def _closed_hour(self, hour_ms: int) -> Closed | None:
+        return self._known.journal.closings.get(("hour", hour_ms))
+
+    def _closing(self) -> dict[str, Any] | None:
+        value, span = self._value, self._span
+        found = None
+        if value.day is not None:
+            found = self._known.journal.closings.get(("day", span.start_ms))
+        elif value.window == "1h" and span.end_ms % HOUR_MS == 0 and value.index not in AGO_DAYS:
+            found = self._closed_hour(span.start_ms)
+        if found is None:
+            return None
+        return {
+            "observed": found.observed,
+            "value": None if found.value is None else found.value.value,
+            "revision": 0 if found.value is None else found.value.revision,
+            "where": found.where,
+        }
+
+    def _before(self) -> tuple[int, int]:
+        value, span = self._value, self._span
+        _, before = hours_before(
+            self._hours, span.end_ms, HOURS[value.window], AGO_DAYS[value.index]
+        )
+        closings = [self._closed_hour(hour_ms) for hour_ms in before]
+        missing = [
+            rfc3339(hour_ms)
+            for hour_ms, closed in zip(before, closings, strict=True)
+            if closed is None
+        ]
+        if missing:
+            raise NotKnownError(
+                f"the closing of {missing[0]} ({len(missing)} of {len(before)} hours) is not in "
+                "what the journal still has"
+            )
+        return sum(closed.observed for closed in closings if closed is not None), len(before)
+
+    # -- status, revisions -----------------------------------------------------------------------
+
+    def _check_status(self, *, told: bool, number: Number | None) -> None:
+        value = self._value
+        if not told:
+            return
+        status = status_of(value, number, self._expecting.warming)
+        if status is not None:
+            self._checks.append(Check("status", value.status, status, value.status == status))
+
+    def _check_limits(self, number: Number | None) -> None:
+        value = self._value
+        lower, upper = limits_of(value, number)
+        for name, published, found in (
+            ("lower", value.lower, lower),
+            ("upper", value.upper, upper),
+        ):
+            self._checks.append(Check(name, published, found, published == found))
+
+    def _revisions(self) -> list[dict[str, Any]]:
+        value = self._value
+        return [
+            _revision(each.revision, each.where)
+            for each in self._known.journal.revisions
+            if each.revision.value.as_of == value.as_of or value.day is not None
+        ]
+
+
+def _revision(revision: JournaledRevision, where: str) -> dict[str, Any]:
+    return {
+        "cause": revision.cause,
+        "previous": revision.previous,
+        "value": revision.value.value,
+        "revision": revision.value.revision,
+        "as_of": revision.value.as_of,
+        "where": where,
+    }

@@ -1,0 +1,274 @@
+"""Reads from Kafka what an explanation is made from: values, journal, the operator's factors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from aiokafka.structs import TopicPartition
+
+from streams.console.errors import OperationError
+from streams.console.progress import ProgressFunction, no_progress
+from streams.flow.wire import partition_of
+from streams.index.hours import LocalHours
+from streams.index.instants import parse_instant
+from streams.index.learning import Factor
+from streams.index.methodology import Market
+from streams.index.panes import DAY_MS, day_name, rfc3339
+from streams.index.values import DAY_WINDOW, WINDOWS_MS, Fence
+from streams.proof.audit.published import ValuesLog
+from streams.proof.audit.report import Report
+from streams.proof.explain.bases import journaled_base, standing_base
+from streams.proof.explain.choosing import NotFoundError, choose
+from streams.proof.explain.explanation import explain_value
+from streams.proof.explain.formulas import FORMULAS
+from streams.proof.explain.records import (
+    Asked,
+    Based,
+    Closed,
+    Explanation,
+    Journal,
+    Known,
+    Recorded,
+    Revised,
+    Vintaged,
+)
+from streams.proof.explain.wanted import Wanted, wanted_of
+from streams.publish.journal import version_of
+from streams.records.factors import SaidFactors
+from streams.records.journal_record import JournalRecord, decode_journal
+from streams.records.reading import Extent, Logs, Stored, open_logs
+from streams.records.topics import existing_partitions
+from streams.settings import Settings, load_methodology
+
+_BACK_MS = 17 * DAY_MS
+"""Before a value nothing is older that explains it: change_week compares with the week before."""
+
+
+async def explain(
+    settings: Settings, asked: Asked, progress: ProgressFunction = no_progress
+) -> Explanation:
+    """Explain one value. Raises OperationError where it is not to be found, SettingsError."""
+    methodology = load_methodology(settings)
+    market = methodology.markets.get(asked.market)
+    _check(asked, market, list(methodology.markets))
+    assert market is not None
+    topics = settings.topics
+    counts = await existing_partitions(settings.kafka)
+    missing = [t for t in (topics.values, topics.journal, topics.history) if not counts.get(t)]
+    if missing:
+        raise OperationError(
+            f"topics that do not exist: {', '.join(missing)}; nothing to explain, or "
+            "topics.prefix is another"
+        )
+    async with open_logs(settings.kafka) as logs:
+        reader = _Reader(logs, counts, settings, market)
+        progress("reading what was published", 0, 0)
+        values, held = await reader.find(asked)
+        progress("reading the journal", 0, 0)
+        wanted = wanted_of(held.value, market, LocalHours(market.time_zone))
+        as_of_ms = parse_instant(held.value.as_of)
+        assert as_of_ms is not None
+        journal = await reader.journal(wanted, held, as_of_ms - _BACK_MS)
+        journal.bases = {**reader.bases, **journal.bases}
+        factors = await reader.factors(held.written_ms)
+    known = Known(values, journal, factors)
+    return explain_value(held, known, market, edition=methodology.edition)
+
+
+def _check(asked: Asked, market: Market | None, markets: Sequence[str]) -> None:
+    if market is None:
+        known = ", ".join(markets)
+        raise OperationError(f"market {asked.market!r} is not in methodology.toml; it has {known}")
+    if asked.index not in FORMULAS:
+        raise OperationError(f"index {asked.index!r}: expected one of {', '.join(FORMULAS)}")
+    windows = (*WINDOWS_MS, DAY_WINDOW)
+    if asked.window not in windows:
+        raise OperationError(f"window {asked.window!r}: expected one of {', '.join(windows)}")
+    if (asked.window == DAY_WINDOW) != (asked.day is not None):
+        raise OperationError("window `day` and --day YYYY-MM-DD go together")
+
+
+class _Reader:
+    def __init__(
+        self, logs: Logs, counts: dict[str, int], settings: Settings, market: Market
+    ) -> None:
+        self._logs = logs
+        self._counts = counts
+        self._topics = settings.topics
+        self._market = market
+        self.bases: dict[str, Based] = {}
+        """What the newest publication says, once it was read."""
+
+    def _partition(self, topic: str) -> TopicPartition:
+        return TopicPartition(topic, partition_of(self._market.code, self._counts[topic]))
+
+    # -- values ----------------------------------------------------------------------------------
+
+    async def find(self, asked: Asked) -> tuple[dict[str, Recorded], Recorded]:
+        """The market's values at one publication, and the one that is asked for."""
+        try:
+            if asked.at_ms is None:
+                values = await self._newest()
+                return values, choose(values, asked)
+            return await self._find_at(asked, asked.at_ms)
+        except NotFoundError as error:
+            raise OperationError(str(error)) from error
+
+    async def _newest(self) -> dict[str, Recorded]:
+        log = ValuesLog(Report())
+        tp = self._partition(self._topics.values)
+        async for batch in self._logs.read(tp, (await self._logs.extents_of([tp]))[tp]):
+            for stored in batch:
+                log.apply(stored)
+        market = log.markets.get(self._market.code)
+        fence = None if market is None else market.fence
+        self.bases = standing_base(None if fence is None else fence.level)
+        return {
+            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            for key, held in (market.values if market is not None else {}).items()
+            if held.value is not None
+        }
+
+    async def _find_at(self, asked: Asked, at_ms: int) -> tuple[dict[str, Recorded], Recorded]:
+        """From the journal: what had been published by the last of its minutes until then.
+
+        A value that did not change is not journaled again, so further back may have to be read.
+        """
+        tp = self._partition(self._topics.journal)
+        whole = (await self._logs.extents_of([tp]))[tp]
+        recent = await self._logs.since(tp, at_ms - _BACK_MS)
+        for extent in (recent, whole):
+            values = await self._values_at(tp, extent, asked, at_ms)
+            complete = extent.begin <= whole.begin
+            try:
+                held = choose(values, asked)
+            except NotFoundError:
+                if complete:
+                    raise
+                continue
+            return values, held
+        raise AssertionError  # the whole was the last
+
+    async def _values_at(
+        self, tp: TopicPartition, extent: Extent, asked: Asked, at_ms: int
+    ) -> dict[str, Recorded]:
+        found: dict[str, Recorded] = {}
+        async for stored, record, version in self._records(tp, extent):
+            if record.kind != "minute" or version.as_of_ms > at_ms:
+                continue
+            for value in record.values:
+                if (value.window, value.day) != (asked.window, asked.day):
+                    continue
+                known = found.get(value.key)
+                if known is None or version >= known.version:
+                    found[value.key] = Recorded(value, version, stored.where, stored.timestamp_ms)
+        return found
+
+    # -- journal ---------------------------------------------------------------------------------
+
+    async def journal(self, wanted: Wanted, held: Recorded, since_ms: int) -> Journal:
+        """What the journal says that bears on the value."""
+        tp = self._partition(self._topics.journal)
+        extent = await self._logs.since(tp, since_ms)
+        log = JournalSearch(wanted, held.value.edition)
+        async for stored, record, version in self._records(tp, extent):
+            log.apply(stored.where, record, version)
+        log.found.cut = extent.begin > 0
+        return log.found
+
+    async def _records(
+        self, tp: TopicPartition, extent: Extent
+    ) -> AsyncIterator[tuple[Stored, JournalRecord, Fence]]:
+        async for batch in self._logs.read(tp, extent):
+            for stored in batch:
+                if (stored.key or b"").decode(errors="replace") != self._market.code:
+                    continue
+                version = version_of(stored.headers)
+                if version is None:
+                    continue
+                yield stored, _decoded(stored), version
+
+    # -- factors ---------------------------------------------------------------------------------
+
+    async def factors(self, until_ms: int) -> list[Factor]:
+        """Factors of methodology.toml, then what the operator had said until then, in this order."""
+        said = SaidFactors(self._market)
+        topic = self._topics.history
+        for tp, extent in (await self._logs.extents([(topic, self._counts[topic])])).items():
+            async for batch in self._logs.read(tp, extent):
+                for stored in batch:
+                    said.take(stored.key, stored.value, stored.timestamp_ms)
+        return said.at(until_ms)
+
+
+class JournalSearch:
+    """Records of one market's journal, in order: keeps what bears on one value."""
+
+    def __init__(self, wanted: Wanted, edition: int) -> None:
+        self.found = Journal()
+        self._wanted = wanted
+        self._edition = edition
+        self._day_names = {day_name(day) for day in wanted.days}
+        self._hours = {rfc3339(hour_ms): hour_ms for hour_ms in wanted.hours}
+        self._revised: dict[tuple[str, int], int] = {}
+
+    def apply(self, where: str, record: JournalRecord, version: Fence) -> None:
+        """Take the next record in."""
+        if record.edition != self._edition:
+            return
+        if record.kind == "vintage":
+            self._vintage(where, record, version)
+        elif record.kind in ("hour", "day"):
+            self._closing(where, record, version)
+        elif record.kind == "revision":
+            self._revisions(where, record)
+        elif record.kind == "base" and record.base == self._wanted.base:
+            self.found.bases |= journaled_base(where, record)
+
+    def _vintage(self, where: str, record: JournalRecord, version: Fence) -> None:
+        name = record.vintage or ""
+        if name[: len("2026-11-24")] not in self._day_names:
+            return
+        known = self.found.vintages.get(name)
+        if known is None:
+            known = self.found.vintages[name] = Vintaged(name, version, where, {})
+        for series in record.series:
+            key = (series.dimension, series.member, series.measure)
+            if key in self._wanted.series:
+                known.series[key] = series
+
+    def _closing(self, where: str, record: JournalRecord, version: Fence) -> None:
+        start_ms = self._hours.get(record.start or "") if record.kind == "hour" else None
+        if record.kind == "day" and parse_instant(record.start or "") == self._wanted.day_start_ms:
+            start_ms = self._wanted.day_start_ms
+        if start_ms is None:
+            return
+        slot = (record.kind, start_ms)
+        known = self.found.closings.get(slot)
+        if known is not None and version < known.version:
+            return
+        if known is None or record.part == 1:
+            known = self.found.closings[slot] = Closed(version, where)
+        for value in record.values:
+            if (value.index, value.dimension, value.member) == self._wanted.closing:
+                known.value, known.where = value, where
+
+    def _revisions(self, where: str, record: JournalRecord) -> None:
+        for revision in record.revisions:
+            value = revision.value
+            if value.key != self._wanted.key:
+                continue
+            told = (value.as_of, value.revision)
+            at = self._revised.setdefault(told, len(self.found.revisions))
+            if at == len(self.found.revisions):  # once more after a crash: the same
+                self.found.revisions.append(Revised(revision, where))
+
+
+def _decoded(stored: Stored) -> JournalRecord:
+    try:
+        return decode_journal(stored.value or b"")
+    except msgspec.DecodeError as error:
+        raise OperationError(
+            f"{stored.where}: expected a journal record: {error}; `ecindex audit` says what else"
+        ) from error

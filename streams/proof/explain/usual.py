@@ -1,0 +1,147 @@
+"""Journaled vintages -> what was expected of a span: the published E, computed again. No IO.
+
+Not the code of level 2 (``flow.usual``): that one reads its own tables and all columns at once. Shared
+are the definitions, ``index.minutes``, ``index.learning`` and ``index.band``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from streams.index.band import Band, band
+from streams.index.demand import SCALE
+from streams.index.expectation import OK_DAYS
+from streams.index.hours import LocalHours
+from streams.index.instants import parse_instant
+from streams.index.learning import Factor, factor_at
+from streams.index.panes import HOUR_MS, day_name
+from streams.index.spans import HourPart, hour_part, hours_of_span
+from streams.index.values import DAY_WINDOW, Fence
+from streams.proof.explain.records import Vintaged
+from streams.proof.explain.wanted import Series
+from streams.records.journal_record import JournaledSeries
+
+_WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
+
+
+class NotKnownError(LookupError):
+    """What the records do not say any more; the text says which."""
+
+
+class UsualHour(NamedTuple):
+    """An hour of a span: the vintage it is read from, and of one series its level and part."""
+
+    vintage: str
+    level: float
+    part: HourPart
+
+
+class Vintages:
+    """The vintages that stood at one publication, by local day."""
+
+    def __init__(
+        self,
+        found: Mapping[str, Vintaged],
+        hours: LocalHours,
+        factors: list[Factor],
+        *,
+        at: Fence,
+        end: tuple[int, str] | None = None,
+    ) -> None:
+        """``at``: version of the publication. ``end``: day and name of the vintage of its end.
+
+        Of the days before, the last vintage that was journaled until then counts.
+        """
+        self._hours = hours
+        self._factors = factors
+        self._days: dict[str, Vintaged] = {}
+        for each in found.values():
+            day = each.name[: len("2026-11-24")]
+            known = self._days.get(day)
+            if each.version <= at and (known is None or _order(each.name) > _order(known.name)):
+                self._days[day] = each
+        if end is not None:
+            day_of_end, name = end
+            named = found.get(name)
+            if named is None:
+                self._days.pop(day_name(day_of_end), None)
+            else:
+                self._days[day_name(day_of_end)] = named
+
+    def of(self, day: int) -> Vintaged:
+        """Vintage of a local day. Raises NotKnownError."""
+        found = self._days.get(day_name(day))
+        if found is None:
+            raise NotKnownError(
+                f"vintage {day_name(day)} is not in what the journal still has; "
+                "its records are kept for 400 days"
+            )
+        return found
+
+    def hours(self, series: Series, start_ms: int, end_ms: int) -> list[UsualHour]:
+        """What is usual of one series in each hour of ``[start_ms, end_ms)``."""
+        return [
+            self._hour(series, hour_ms, start_ms, end_ms)
+            for hour_ms in hours_of_span(start_ms, end_ms)
+        ]
+
+    def exact(self, series: Iterable[Series], start_ms: int, end_ms: int) -> int:
+        """Expectation of some series together over ``[start_ms, end_ms)``, millionths."""
+        return sum(hour.part.part for each in series for hour in self.hours(each, start_ms, end_ms))
+
+    def _hour(self, series: Series, hour_ms: int, start_ms: int, end_ms: int) -> UsualHour:
+        day = self._hours.day_of_hour(hour_ms)
+        vintage = self.of(day)
+        own = self._hours.hours_of(day)
+        learnt = vintage.series.get(series)
+        if learnt is None:  # nothing is expected, or nothing was known: the journal leaves both out
+            return UsualHour(vintage.name, 0.0, HourPart(hour_ms, 0, 0, 0, None, 0, 0))
+        first_ms = parse_instant(learnt.first_hour)
+        assert first_ms is not None  # the journal's form
+        at = (hour_ms - first_ms) // HOUR_MS
+        begin = (own.start - first_ms) // HOUR_MS
+        whole = learnt.expected[begin : begin + len(own)]
+        factor = self._factor(series, hour_ms)
+        part = hour_part(learnt.expected, at, factor, hour_ms, start_ms, end_ms)
+        return UsualHour(vintage.name, sum(whole) / len(whole) / SCALE, part)
+
+    def _factor(self, series: Series, hour_ms: int) -> int | None:
+        here = [
+            each
+            for each in self._factors
+            if each.start_ms < hour_ms + HOUR_MS and hour_ms < each.end_ms
+        ]
+        return factor_at(here, series[:2], hour_ms) if here else None
+
+    def noise(self, series: Series, day: int) -> JournaledSeries | None:
+        """The series as the vintage of a day has it."""
+        return self.of(day).series.get(series)
+
+    def warming(self, series: Series, days: Iterable[int]) -> bool | None:
+        """Whether too little was learnt of the series on one of the days; None: it is not told.
+
+        The journal leaves out a series of which nothing is expected.
+        """
+        found = [self.of(day).series.get(series) for day in days]
+        if any(each is not None and each.learnt_days < OK_DAYS for each in found):
+            return True
+        return None if None in found else False
+
+
+def noise_of(series: JournaledSeries | None, window: str) -> float:
+    """Relative variance that the band of a window has."""
+    if series is None:
+        return 0.0
+    return (series.noise_day if window in _WHOLE_DAYS else series.noise_hour) / SCALE
+
+
+def band_of(exact: int, series: JournaledSeries | None, window: str) -> Band:
+    """Band of an expectation (millionths)."""
+    worth = 0.0 if series is None else series.dispersion / SCALE
+    return band(exact / SCALE, noise_of(series, window), worth if worth > 0 else 1.0)
+
+
+def _order(name: str) -> int:
+    _, _, sequence = name.partition(".")
+    return int(sequence or 1)

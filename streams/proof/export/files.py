@@ -1,0 +1,101 @@
+"""Rows -> a CSV or Parquet file, there as a whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any, TextIO
+
+from streams.console.errors import OperationError
+from streams.index.instants import parse_instant
+from streams.index.values import decimal
+from streams.proof.export.rows import COLUMNS, Citation, Row, cell, text
+
+EXACT = "value_exact"
+"""Column of Parquet alone: ``value`` as in Redis, where a double would lose digits."""
+_STAGING = ".ecindex-export-"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def write_csv(rows: list[Row], citation: Citation, stream: TextIO) -> None:
+    """UTF-8 with a header after one comment line; RFC 4180 but for line feeds alone."""
+    stream.write(f"# {citation.line}\n")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([text(cell(row, column)) for column in COLUMNS] for row in rows)
+
+
+def save_csv(rows: list[Row], citation: Citation, path: Path) -> None:
+    """Write a file. Raises OperationError."""
+    with _whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+        write_csv(rows, citation, stream)
+
+
+def save_parquet(rows: list[Row], citation: Citation, path: Path) -> None:
+    """Write a file; how to cite it stands in its metadata (``cite``). Raises OperationError."""
+    pl = polars()
+    series = [_series(pl, column, rows) for column in COLUMNS]
+    exact = [_exact(row.value.value) for row in rows]
+    frame = pl.DataFrame([*series, pl.Series(EXACT, exact, dtype=pl.String)])
+    with _whole(path) as draft:
+        frame.write_parquet(draft, metadata={"cite": citation.line, "source": citation.source})
+
+
+def polars() -> ModuleType:
+    """The library that writes Parquet. Raises OperationError where it is not installed."""
+    try:
+        import polars as pl  # noqa: PLC0415 - an extra: most installations never write parquet
+    except ImportError as error:
+        raise OperationError(
+            "writing parquet needs polars: pip install 'ecindex[import]'"
+        ) from error
+    return pl
+
+
+def _series(pl: ModuleType, column: str, rows: list[Row]) -> Any:
+    kinds: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+        "day": (pl.Date, date.fromisoformat),
+        "value": (pl.Float64, float),
+        # Integers may exceed 64 bits; Parquet has no wider ones.
+        "observed": (pl.Decimal(38, 0), Decimal),
+        "expected": (pl.Float64, float),
+        "lower": (pl.Float64, float),
+        "upper": (pl.Float64, float),
+        "n": (pl.Int64, int),
+        "covered": (pl.Float64, float),
+        "revision": (pl.Int64, int),
+        "edition": (pl.Int64, int),
+        "as_of": (pl.Datetime("ms", "UTC"), _instant),
+    }
+    dtype, convert = kinds.get(column, (pl.String, str))
+    found = (cell(row, column) for row in rows)
+    cells = [None if each is None else convert(each) for each in found]
+    return pl.Series(column, cells, dtype=dtype)
+
+
+def _exact(value: float | None) -> str | None:
+    return None if value is None else decimal(value)
+
+
+def _instant(value: str) -> datetime:
+    instant_ms = parse_instant(value)
+    assert instant_ms is not None  # the contract's form
+    return _EPOCH + timedelta(milliseconds=instant_ms)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A draft beside ``path`` that takes its place once it is complete."""
+    try:
+        with TemporaryDirectory(dir=path.parent, prefix=_STAGING) as staging:
+            draft = Path(staging) / path.name
+            yield draft
+            draft.replace(path)
+    except OSError as error:
+        raise OperationError(f"{path}: {error}") from error

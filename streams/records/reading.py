@@ -1,0 +1,145 @@
+"""Reading logs from beginning to end, one partition at a time, in the order of offsets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from streams.clock import monotonic_ms
+from streams.console.errors import OperationError
+from streams.settings import KafkaSettings
+
+STALL_LIMIT_MS = 60_000
+_POLL_MS = 500
+_FETCH_WAIT_MS = 10
+_FETCH_BYTES = 4 * 1024 * 1024
+_TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
+
+
+class Stored(NamedTuple):
+    """A record as it lies in its log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    timestamp_ms: int
+    timestamp_type: int
+
+    @property
+    def where(self) -> str:
+        """``topic-partition@offset``."""
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+    @property
+    def arrival(self) -> str:
+        """Whose clock stamped it."""
+        return _TIMESTAMP_TYPES.get(self.timestamp_type, "unknown")
+
+
+class Extent(NamedTuple):
+    """What a partition's log holds: offsets ``begin <= offset < end``."""
+
+    begin: int
+    end: int
+
+
+class Logs:
+    """Reads any partition; nothing is committed, no group is joined."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self.records_read = 0
+
+    async def extents(self, topics: Iterable[tuple[str, int]]) -> dict[TopicPartition, Extent]:
+        """Extent of every partition of topics given with their partition counts."""
+        return await self.extents_of(
+            [TopicPartition(topic, number) for topic, count in topics for number in range(count)]
+        )
+
+    async def extents_of(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Extent]:
+        """Extent of each partition."""
+        if not tps:
+            return {}
+        begins = await self._consumer.beginning_offsets(tps)
+        ends = await self._consumer.end_offsets(tps)
+        return {tp: Extent(begins[tp], ends[tp]) for tp in tps}
+
+    async def since(self, tp: TopicPartition, instant_ms: int) -> Extent:
+        """Extent from the first record stamped at ``instant_ms`` or later."""
+        extent = (await self.extents_of([tp]))[tp]
+        found = (await self._consumer.offsets_for_times({tp: max(0, instant_ms)}))[tp]
+        begin = extent.end if found is None else max(extent.begin, found.offset)
+        return Extent(min(begin, extent.end), extent.end)
+
+    async def read(self, tp: TopicPartition, extent: Extent) -> AsyncIterator[list[Stored]]:
+        """Yield the records of ``extent`` in batches."""
+        if extent.begin >= extent.end:
+            return
+        consumer = self._consumer
+        consumer.assign([tp])
+        consumer.seek(tp, extent.begin)
+        position, moved_ms = extent.begin, monotonic_ms()
+        while position < extent.end:
+            fetched = await consumer.getmany(tp, timeout_ms=_POLL_MS)
+            batch = [
+                _stored(record) for record in fetched.get(tp, ()) if record.offset < extent.end
+            ]
+            if batch:
+                self.records_read += len(batch)
+                yield batch
+            # A log may end in what is no record (transaction markers, compacted away).
+            reached = await consumer.position(tp)
+            if reached > position:
+                position, moved_ms = reached, monotonic_ms()
+            elif monotonic_ms() - moved_ms > STALL_LIMIT_MS:
+                raise OperationError(
+                    f"{tp.topic}-{tp.partition}: nothing came from offset {position} on in "
+                    f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; look at the broker"
+                )
+
+
+def _stored(record: Any) -> Stored:
+    return Stored(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        record.value,
+        record.headers,
+        record.timestamp,
+        record.timestamp_type,
+    )
+
+
+@asynccontextmanager
+async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
+    """Connect; raises OperationError when the broker cannot be asked."""
+    consumer = AIOKafkaConsumer(
+        **kafka.client_options(),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        # A fetch that waits at the end of one partition holds up the first fetch of the next.
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        request_timeout_ms=min(kafka.request_timeout_ms, 40_000),
+    )
+    try:
+        await consumer.start()
+        # Stopped before its tasks ran once, aiokafka 0.14 lets their cancellation out of stop().
+        await asyncio.sleep(0)
+        yield Logs(consumer)
+    except KafkaError as error:
+        raise OperationError(
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error!r}"
+        ) from error
+    finally:
+        await consumer.stop()

@@ -1,0 +1,336 @@
+"""Topics and their configs: what is wanted, creating what is missing, naming what differs.
+
+Topics are created here and nowhere else: a topic that a broker made up by itself has neither the
+partitions nor the clean-up that exactness rests on. Nothing existing is ever changed; a difference
+is listed together with the command that mends it, and the operator decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+
+from streams import clock
+from streams.console.errors import OperationError
+from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
+from streams.worker import names
+
+Arrival = Literal["broker", "producer"]
+"""Whose clock stamps the inputs: the broker's (LogAppendTime) or the producer's (CreateTime)."""
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+KEPT_DAYS = 400
+"""Journal, shifts, late events and dead letters: a year and the month to compare it with."""
+INPUT_KEPT_DAYS = 40
+"""Longer than the 35 days for which an order's day stays open, so that an audit can recompute."""
+RECORD_BYTES_MAX = 2 * 1024 * 1024
+"""Room for a checkpoint of 900 KB, and for a dead letter: an original of 1 MiB and its headers."""
+SEGMENT_BYTES = 16 * 1024 * 1024
+REPLICAS = 3
+READY_DEADLINE_MS = 30_000
+_TOPIC_EXISTS = 36  # Kafka's error code TOPIC_ALREADY_EXISTS
+
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    # The active segment is never compacted: with the default of 1 GiB a recovery reads everything.
+    "segment.bytes": str(SEGMENT_BYTES),
+    "segment.ms": str(MINUTE_MS),
+    "min.cleanable.dirty.ratio": "0.1",
+    "delete.retention.ms": str(DAY_MS),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+_KEPT = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(KEPT_DAYS * DAY_MS),
+    "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+_CHANGELOG = _COMPACTED | {"compression.type": "lz4"}
+
+
+class TopicsError(OperationError):
+    """The broker could not be asked, or refused; the text says what and who must act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changelog:
+    """A table's changelog topic: ``partitions`` equals its source topic's."""
+
+    name: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTopic:
+    """A topic as it must be. ``partitions`` None: any count, and it is not ours to create."""
+
+    name: str
+    partitions: int | None
+    configs: Mapping[str, str] = field(default_factory=dict)
+    missing_mend: str = "ecindex topics create"
+    partitions_mend: str = "ecindex topics migrate"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is not as wanted, and the command that mends it."""
+
+    topic: str
+    setting: str
+    found: str
+    wanted: str
+    mend: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic}: {self.setting}: found {self.found}, wanted {self.wanted}; {self.mend}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Outcome of creating: names created, and how existing ones differ from what is wanted."""
+
+    created: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+def wanted_topics(
+    settings: Settings,
+    *,
+    inputs: int | None = None,
+    arrival: Arrival | None = None,
+    changelogs: Sequence[Changelog] = (),
+) -> list[WantedTopic]:
+    """Every topic of an installation.
+
+    ``inputs``: partitions of `orders` and `payments`; None leaves both to their owner and asks
+    only that they exist. ``arrival`` None asks nothing about their timestamps, and creates them
+    with the broker's.
+    """
+    topics = settings.topics
+    fixed = "set topics.partials_partitions to the number found: it is fixed at creation"
+    by_market = {
+        topics.partials: _COMPACTED | {"min.compaction.lag.ms": str(HOUR_MS)},
+        topics.values: _COMPACTED,
+        topics.journal: _KEPT,
+    }
+    # Few records and no order between markets to keep: one partition is read in one go.
+    single = {topics.shifts: _KEPT, topics.history: _COMPACTED}
+    aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
+    return [
+        *_inputs(topics, inputs, arrival),
+        *(
+            WantedTopic(name, topics.partials_partitions, configs, partitions_mend=fixed)
+            for name, configs in by_market.items()
+        ),
+        *(WantedTopic(name, 1, configs) for name, configs in single.items()),
+        *(WantedTopic(name, 4, configs) for name, configs in aside.items()),
+        *(WantedTopic(log.name, log.partitions, _CHANGELOG) for log in changelogs),
+    ]
+
+
+async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
+    """Raise TopicsError unless `orders` and `payments` exist, stamped as the events need it.
+
+    ``producer_time``: the events carry times of the past; stamped by the broker on arrival every
+    one of them would be too late.
+    """
+    wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
+    differences = await check_topics(settings.kafka, wanted)
+    if differences:
+        raise TopicsError("; ".join(map(str, differences)))
+
+
+def _inputs(
+    topics: TopicSettings, inputs: int | None, arrival: Arrival | None
+) -> list[WantedTopic]:
+    names = (topics.orders, topics.payments)
+    mend = f"ecindex topics create --inputs {inputs or 6}"
+    if inputs is None:
+        asked = {} if arrival is None else {"message.timestamp.type": _timestamp_type(arrival)}
+        return [WantedTopic(name, None, asked, missing_mend=mend) for name in names]
+    configs = {
+        "cleanup.policy": "delete",
+        "message.timestamp.type": _timestamp_type(arrival or "broker"),
+        # Retention goes by record timestamps: under the producer's clock an import of old data
+        # would be deleted as soon as it arrived.
+        "retention.ms": "-1" if arrival == "producer" else str(INPUT_KEPT_DAYS * DAY_MS),
+    }
+    return [WantedTopic(name, inputs, configs, missing_mend=mend) for name in names]
+
+
+def _timestamp_type(arrival: Arrival) -> str:
+    return "LogAppendTime" if arrival == "broker" else "CreateTime"
+
+
+async def plan_topics(
+    settings: Settings, *, inputs: int | None = None, arrival: Arrival | None = None
+) -> list[WantedTopic]:
+    """Every topic wanted, the tables' changelogs included: those follow the inputs' partitions.
+
+    Inputs that exist keep their count; without them and without ``inputs`` no changelog can be
+    planned. Raises TopicsError when the broker cannot be asked.
+    """
+    async with _admin(settings.kafka) as admin:
+        counts = await _partition_counts(admin)
+    topics = settings.topics
+    found = {topic: counts.get(topic, inputs) for topic in (topics.orders, topics.payments)}
+    known = {topic: count for topic, count in found.items() if count is not None}
+    logs: list[Changelog] = []
+    if len(known) == len(found):
+        edition = load_methodology(settings).edition
+        logs = [Changelog(*each) for each in names.changelogs(settings, edition, known).items()]
+    return wanted_topics(settings, inputs=inputs, arrival=arrival, changelogs=logs)
+
+
+async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:
+    """Partition count of every topic there is. Raises TopicsError."""
+    async with _admin(kafka) as admin:
+        return await _partition_counts(admin)
+
+
+async def create_topics(
+    kafka: KafkaSettings, wanted: Iterable[WantedTopic], *, replication_factor: int | None = None
+) -> Report:
+    """Create what is missing, wait until each partition has a leader, report what differs.
+
+    Changes nothing that exists. Raises TopicsError when the broker cannot be asked or refuses.
+    """
+    wanted = list(wanted)
+    async with _admin(kafka) as admin:
+        existing = await _partition_counts(admin)
+        missing = [t for t in wanted if t.name not in existing and t.partitions is not None]
+        if missing:
+            brokers = len((await admin.describe_cluster())["brokers"])
+            replicas = replication_factor or min(REPLICAS, brokers)
+            await _create(admin, missing, replicas)
+            await _await_leaders(admin, [topic.name for topic in missing])
+        differences = await _differences(admin, kafka, wanted)
+    return Report(tuple(topic.name for topic in missing), tuple(differences))
+
+
+async def check_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) -> list[Difference]:
+    """How topics differ from what is wanted; empty when all is well. Raises TopicsError."""
+    async with _admin(kafka) as admin:
+        return await _differences(admin, kafka, list(wanted))
+
+
+async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> None:
+    """Have a new broker begin to make its topic of groups' offsets. Raises TopicsError.
+
+    It does so when it is first asked for a coordinator, and refuses until the topic is there: half a
+    second that a first worker need not wait if somebody asked before.
+    """
+    async with _admin(kafka) as admin:
+        with suppress(GroupCoordinatorNotAvailableError):
+            await admin.find_coordinator(group)
+
+
+@asynccontextmanager
+async def _admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(
+        **kafka.client_options(), request_timeout_ms=min(kafka.request_timeout_ms, 30_000)
+    )
+    try:
+        await admin.start()
+        yield admin
+    except KafkaError as error:
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error}"
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
+    # All of them: asking for one by name would make a broker with auto-creation create it.
+    described = await admin.describe_topics()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, missing: Sequence[WantedTopic], replicas: int
+) -> None:
+    response = await admin.create_topics(
+        [NewTopic(t.name, t.partitions, replicas, topic_configs=dict(t.configs)) for t in missing]
+    )
+    for name, code, *text in response.topic_errors:
+        if code not in (0, _TOPIC_EXISTS):
+            raise TopicsError(f"topic {name}: the broker refused to create it: {code} {text}")
+
+
+async def _await_leaders(admin: AIOKafkaAdminClient, names: Sequence[str]) -> None:
+    deadline = clock.monotonic_ms() + READY_DEADLINE_MS
+    waiting = set(names)
+    while waiting:
+        for topic in await admin.describe_topics():
+            partitions = topic["partitions"]
+            if partitions and all(p["error_code"] == 0 and p["leader"] >= 0 for p in partitions):
+                waiting.discard(topic["topic"])
+        if waiting and clock.monotonic_ms() > deadline:
+            raise TopicsError(f"no leader after {READY_DEADLINE_MS} ms: {sorted(waiting)}")
+        await asyncio.sleep(0.05 if waiting else 0)
+
+
+async def _differences(
+    admin: AIOKafkaAdminClient, kafka: KafkaSettings, wanted: Sequence[WantedTopic]
+) -> list[Difference]:
+    counts = await _partition_counts(admin)
+    found = await _configs(admin, [topic for topic in wanted if topic.name in counts])
+    differences: list[Difference] = []
+    for topic in wanted:
+        if topic.name not in counts:
+            differences.append(Difference(topic.name, "topic", "none", "one", topic.missing_mend))
+            continue
+        if topic.partitions not in (None, counts[topic.name]):
+            differences.append(
+                Difference(
+                    topic.name,
+                    "partitions",
+                    str(counts[topic.name]),
+                    str(topic.partitions),
+                    topic.partitions_mend,
+                )
+            )
+        for name, value in topic.configs.items():
+            actual = found[topic.name].get(name, "unknown to this broker")
+            if actual != value:
+                mend = _alter_command(kafka, topic.name, f"{name}={value}")
+                differences.append(Difference(topic.name, name, actual, value, mend))
+    return differences
+
+
+def _alter_command(kafka: KafkaSettings, topic: str, config: str) -> str:
+    return (
+        f"kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter "
+        f"--entity-type topics --entity-name {topic} --add-config {config}"
+    )
+
+
+async def _configs(
+    admin: AIOKafkaAdminClient, topics: Sequence[WantedTopic]
+) -> dict[str, dict[str, str]]:
+    asked = [
+        ConfigResource(ConfigResourceType.TOPIC, topic.name, dict.fromkeys(topic.configs, ""))
+        for topic in topics
+        if topic.configs
+    ]
+    found: dict[str, dict[str, str]] = {topic.name: {} for topic in topics}
+    if not asked:
+        return found
+    responses: list[Any] = await admin.describe_configs(asked)
+    for response in responses:
+        for code, message, _kind, name, entries in response.resources:
+            if code:
+                raise TopicsError(f"topic {name}: its configs cannot be read: {code} {message}")
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    return found

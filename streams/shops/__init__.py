@@ -1,0 +1,1 @@
+"""Simulated shops: events and history that look like a market's."""

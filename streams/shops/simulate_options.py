@@ -1,0 +1,148 @@
+"""What a simulation is asked for, and the two things that can be planted in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from streams.index.methodology import slug
+from streams.settings import Problem, SettingsError
+from streams.shops.simulate_profile import Profile
+
+Season = Literal["flat", "week", "year"]
+"""flat: the same rate at any time; week: the hours of the week; year: and the months."""
+
+SECOND_MS = 1_000
+DELAYED_MAX_S = 60
+"""Out of order, but within the grace: nothing here is ever too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Demand of a category (``all``: of the market) times ``factor`` in [start, end)."""
+
+    market: str
+    category: str
+    factor: float
+    start_ms: int
+    end_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Nothing happens in the market in [start, end)."""
+
+    market: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShopOptions:
+    """What decides the events, with the seed and the time.
+
+    ``rate_per_s``: orders placed and payments tried, all markets, mean of a week; cancels, refunds
+    and cash on delivery come on top once there are orders old enough. ``duplicates`` and
+    ``out_of_order``: shares of events sent twice, and sent up to ``out_of_order_max_s`` after they
+    occurred. ``lag_scale`` shrinks the hours and days after which orders are cancelled, delivered
+    and refunded.
+    """
+
+    seed: int = 0
+    rate_per_s: float = 50.0
+    markets: tuple[str, ...] = ()
+    season: Season = "week"
+    duplicates: float = 0.0
+    out_of_order: float = 0.0
+    out_of_order_max_s: float = 10.0
+    lag_scale: float = 1.0
+    shifts: tuple[Shift, ...] = ()
+    outages: tuple[Outage, ...] = ()
+
+    def checked(self, profile: Profile) -> ShopOptions:
+        """Return these options with all markets named; raise SettingsError if one is wrong."""
+        known = set(profile.markets)
+        members = {slug(name) for name in profile.categories} | {"all"}
+        planted = [shift.market for shift in self.shifts]
+        planted += [outage.market for outage in self.outages]
+        rules = (
+            ("--rate", self.rate_per_s, 0 < self.rate_per_s < math.inf, "more than 0"),
+            ("--markets", self.markets, set(self.markets) <= known, f"some of {sorted(known)}"),
+            ("--duplicates", self.duplicates, 0 <= self.duplicates <= 1, "0 to 1"),
+            ("--out-of-order", self.out_of_order, 0 <= self.out_of_order <= 1, "0 to 1"),
+            (
+                "--out-of-order-max",
+                self.out_of_order_max_s,
+                0 <= self.out_of_order_max_s <= DELAYED_MAX_S,
+                f"0 to {DELAYED_MAX_S} s",
+            ),
+            ("--lag-scale", self.lag_scale, 0 < self.lag_scale <= 1, "above 0, at most 1"),
+            ("--seed", self.seed, self.seed >= 0, "0 or more"),
+            (
+                "--shift, --outage",
+                planted,
+                set(planted) <= set(self.markets or known),
+                f"markets of {sorted(self.markets or known)}",
+            ),
+            (
+                "--shift",
+                [shift.category for shift in self.shifts],
+                all(shift.category in members for shift in self.shifts),
+                f"categories of {sorted(members)}",
+            ),
+        )
+        problems = [
+            Problem(name, repr(found), "command line", expected)
+            for name, found, holds, expected in rules
+            if not holds
+        ]
+        if problems:
+            raise SettingsError(problems)
+        markets = tuple(sorted(set(self.markets) or known))
+        # 60 and 60.0 are the same simulation and must name their orders alike.
+        numbers = {
+            name: float(getattr(self, name))
+            for name in (
+                "rate_per_s",
+                "duplicates",
+                "out_of_order",
+                "out_of_order_max_s",
+                "lag_scale",
+            )
+        }
+        return replace(self, markets=markets, **numbers)  # type: ignore[arg-type] # all floats
+
+
+def parse_shift(text: str, origin_ms: int) -> Shift:
+    """Shift of ``market:category:factor:after_s[:duration_s]``, after ``origin_ms``."""
+    parts = text.split(":")
+    try:
+        market, category, factor, after, *duration = parts
+        factor_value, after_s = float(factor), float(after)
+        lasting_s = [float(part) for part in duration]
+        bounds = (factor_value, after_s, *lasting_s)
+        right = len(lasting_s) <= 1 and all(0 <= bound < math.inf for bound in bounds)
+    except (ValueError, OverflowError):
+        right = False
+    if not right:
+        expected = "market:category:factor:after_s[:duration_s], numbers not below 0"
+        raise SettingsError([Problem("--shift", repr(text), "command line", expected)])
+    start_ms = origin_ms + round(after_s * SECOND_MS)
+    end_ms = start_ms + round(lasting_s[0] * SECOND_MS) if lasting_s else None
+    return Shift(market, slug(category), factor_value, start_ms, end_ms)
+
+
+def parse_outage(text: str, origin_ms: int) -> Outage:
+    """Outage of ``market:after_s:duration_s``, after ``origin_ms``."""
+    try:
+        market, after, duration = text.split(":")
+        start_ms = origin_ms + round(float(after) * SECOND_MS)
+        end_ms = start_ms + round(float(duration) * SECOND_MS)
+        right = float(after) >= 0 and end_ms > start_ms
+    except (ValueError, OverflowError):
+        right = False
+    if not right:
+        expected = "market:after_s:duration_s, numbers above 0"
+        raise SettingsError([Problem("--outage", repr(text), "command line", expected)])
+    return Outage(market, start_ms, end_ms)

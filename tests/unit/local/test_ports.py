@@ -1,0 +1,50 @@
+"""Ports are free, loopback, distinct, and remembered only while nobody else has them."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from streams.local import ports
+
+
+@pytest.fixture
+def listener():
+    with socket.socket() as server:
+        server.bind((ports.LOOPBACK, ports.choose(1)[0]))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_chosen_ports_are_distinct_and_below_the_ephemeral_range():
+    chosen = ports.choose(20)
+    assert len(set(chosen)) == 20
+    assert all(ports.FIRST_PORT <= port < ports.LAST_PORT for port in chosen)
+
+
+def test_a_taken_port_is_not_free(listener):
+    assert not ports.is_free(listener)
+
+
+def test_who_listens_is_told_by_process(listener):
+    assert ports.listens(os.getpid(), listener)
+    assert not ports.listens(os.getppid(), listener)
+
+
+def test_ports_are_remembered_while_they_are_free(tmp_path, listener):
+    path = tmp_path / "ports.json"
+    assert ports.remembered(path, 2) is None
+    chosen = ports.choose(2)
+    ports.remember(path, chosen)
+    assert ports.remembered(path, 2) == chosen
+    assert ports.remembered(path, 1) is None, "another number of ports is another server"
+    ports.remember(path, (listener,))
+    assert ports.remembered(path, 1) is None, "somebody has it now"
+
+
+def test_a_torn_file_is_as_good_as_none(tmp_path):
+    path = tmp_path / "ports.json"
+    path.write_text("[1, ")
+    assert ports.remembered(path, 1) is None

@@ -1,0 +1,150 @@
+"""The audit of vintages under a shift: learnt again without its hours, and what is kept of shifts."""
+
+from __future__ import annotations
+
+import copy
+
+import msgspec
+import pytest
+from support.explained import MIDNIGHT, Market, hours_of_the_log, journal, stored, values_log
+from support.flow_harness import METHODOLOGY
+
+from streams.flow.market_shifts import ShiftsRecord, decode_shifts
+from streams.flow.state import NEVER_MS
+from streams.flow.wire import partition_of
+from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
+from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_shifts import Shifts
+from streams.proof.audit.merged import MergedLog
+from streams.proof.audit.report import EXPECTED, Report
+from streams.publish.journal import version_of
+from streams.publish.shifts import shift_records
+from streams.records.journal_record import decode_journal
+from streams.records.reading import Stored
+
+OPENED = MIDNIGHT - 44 * HOUR_MS
+
+
+@pytest.fixture(scope="module")
+def market():
+    """Sells from two days ago on; for two hours of the first six times as much."""
+    found = Market(rate=40.0, seeded_until=OPENED)
+    found.open(OPENED, 6 * 60)
+    found.open(OPENED + 6 * HOUR_MS, 120, times=6.0)
+    found.open(OPENED + 8 * HOUR_MS, 16 * 60)
+    found.open(OPENED + 24 * HOUR_MS, 20 * 60 + 40)
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(market):
+    """(records of the shifts' topic, what the table keeps, sums of the log's hours)."""
+    topic = [
+        Stored("shifts", 0, number, each.key, each.value, (), 0, 0)
+        for number, each in enumerate(
+            each for made in market.flow.history for each in shift_records(made, "shifts")
+        )
+    ]
+    (kept,) = [
+        value
+        for key, value in market.flow.tables[partition_of("PK", 3)].items()
+        if key.startswith(b"w|PK|")
+    ]
+    return topic, kept, hours_of_the_log(market.flow)
+
+
+def judged(market, told, *, change=None, topic=None, without=False):
+    """Report; ``change`` is given the kept record."""
+    records, (shifts, kept, hours) = stored(market.flow), told
+    report = Report()
+    judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
+    for key, value in market.said:
+        judge.take_history(Stored("history", 0, 0, key, value, (), 0, 0))
+    for each in journal(records):
+        record = decode_journal(each.value)
+        if record.kind == "vintage":
+            judge.take_journal(record, version_of(each.headers), each)
+    for each in shifts if topic is None else topic:
+        judge.shifts.take(each)
+    record = decode_shifts(kept)
+    if change is not None:
+        change(record)
+    judge.shifts.kept = {} if without else {"PK": record}
+    judge.shifts.judge(METHODOLOGY.edition, report)
+    judge.judge_vintages(hours, ("orders", "payments"), NEVER_MS)
+    return report
+
+
+def scope(record: ShiftsRecord):
+    return {(each.dimension, each.member) for each in record.kept}
+
+
+def test_a_vintage_is_learnt_again_without_the_hours_of_a_shift(market, told):
+    record = decode_shifts(told[1])
+    assert ("market", "all") in scope(record)
+    report = judged(market, told)
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged[EXPECTED] > 80
+    assert report.not_judged == []
+
+
+def test_a_shift_that_was_kept_and_not_told_changes_a_vintage(market, told):
+    def forget(record):
+        record.kept = []
+
+    report = judged(market, told, change=forget)
+    fields = {each.field for each in report.differences}
+    assert "kept" in fields
+    assert any(each.field.startswith("market all orders") for each in report.differences)
+
+
+@pytest.mark.parametrize(
+    ("field", "by", "name"),
+    [("start", 1, "start"), ("found_at", -1, "found_at"), ("end", 60, "end")],
+)
+def test_a_kept_shift_that_is_not_as_it_was_told_is_found(market, told, field, by, name):
+    def move(record):
+        (own,) = [each for each in record.kept if each.dimension == "market"]
+        setattr(own, field, getattr(own, field) + by)
+
+    report = judged(market, told, change=move)
+    assert ("PK shift market all 1", name) in {
+        (each.key, each.field) for each in report.differences
+    }
+
+
+def test_without_the_table_a_vintage_under_a_shift_is_passed_over(market, told):
+    report = judged(market, told, without=True)
+    assert report.equal
+    assert report.judged[EXPECTED] == 0
+    assert {each.reason.startswith("a shift in the six weeks") for each in report.not_judged} == {
+        True
+    }
+
+
+def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
+    topic, kept, _ = told
+    shifts = Shifts()
+    for each in topic:
+        shifts.take(each)
+    record = decode_shifts(kept)
+    shifts.kept = {"PK": record}
+    done_ms = record.watch.done_until * MINUTE_MS
+    start_ms = MIDNIGHT - 45 * 24 * HOUR_MS
+    assert shifts.lessons("PK", start_ms, done_ms) is not None
+    assert shifts.lessons("PK", start_ms, done_ms + 1) is None
+    assert shifts.lessons("PK", done_ms - 61 * 24 * HOUR_MS, done_ms) is None
+    assert shifts.lessons("BD", start_ms, done_ms) == ([], [])
+    shifts.take(Stored("shifts", 0, 9, b"x", b"nonsense", (), 0, 0))
+    assert shifts.lessons("PK", start_ms, done_ms) is None
+
+
+def test_of_several_records_of_detectors_the_one_that_is_further_counts(told):
+    older = copy.deepcopy(decode_shifts(told[1]))
+    older.watch.done_until -= 1
+    log = MergedLog(METHODOLOGY, Report())
+    for number, value in enumerate((told[1], msgspec.msgpack.encode(older))):
+        log.apply(Stored("t", 0, number, b"w|PK|n.%d" % number, value, (), 0, 0))
+    log.finish()
+    assert log.shifts["PK"].watch.done_until == older.watch.done_until + 1
+    assert rfc3339(log.shifts["PK"].kept[0].start * MINUTE_MS) > rfc3339(OPENED)

@@ -1,0 +1,132 @@
+"""Seeded hours of simulated shops: what the simulation itself sells in an hour, and its own noise."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from streams.index.methodology import slug
+from streams.index.panes import HOUR_MS
+from streams.settings import load_methodology, load_settings
+from streams.shops.simulate_history import Hours, simulated_seeds
+from streams.shops.simulate_options import Outage, ShopOptions
+from streams.shops.simulate_profile import load_profile
+from streams.shops.simulator import Shopfloor
+
+PROFILE = load_profile()
+MARKETS = load_methodology(load_settings(None, {})).markets
+NOW_MS = 1_795_000_000_000
+OPTIONS = ShopOptions(rate_per_s=10, markets=("PK",), season="flat", lag_scale=0.001).checked(
+    PROFILE
+)
+
+
+def hours_of(options, weeks=2):
+    seed = simulated_seeds(PROFILE, options, MARKETS, Hours.before(NOW_MS, weeks))["PK"]
+    return [msgspec.json.decode(value) for _, value in seed.records[:-1]]
+
+
+def summed(hours):
+    """(dimension, member, measure) -> sum over the hours."""
+    found = Counter()
+    for hour in hours:
+        for row in hour["rows"]:
+            for measure in ("orders", "units", "sales", "payments", "amount", "failed"):
+                found[row["dimension"], row["member"], measure] += row.get(measure, 0)
+    return found
+
+
+@pytest.fixture(scope="module")
+def sold():
+    """What the simulation sells in an hour, counted from its events."""
+    floor = Shopfloor(PROFILE, OPTIONS, NOW_MS - HOUR_MS, NOW_MS)
+    market = MARKETS["PK"]
+    found = Counter()
+    for event in floor.events_between(NOW_MS, NOW_MS + HOUR_MS):
+        record = msgspec.json.decode(event.value)
+        if record["type"] == "order.placed":
+            lines = record["lines"]
+            units = sum(line["quantity"] for line in lines)
+            sales = sum(line["quantity"] * line["unit_price_minor"] for line in lines)
+            method = slug(record["payment_method"])
+            found["market", "all", "orders"] += 1
+            found["market", "all", "units"] += units
+            found["market", "all", "sales"] += sales
+            found["payment_method", market.method_aliases.get(method, method), "orders"] += 1
+            found["region", slug(record["region"]), "orders"] += 1
+            for name in {slug(line["category"]) for line in lines}:
+                found["category", name, "orders"] += 1
+        elif record["type"] in ("payment.captured", "payment.failed"):
+            method = slug(record["method"])
+            measure = "failed" if record["type"] == "payment.failed" else "payments"
+            member = market.method_aliases.get(method, method)
+            found["market", "all", measure] += 1
+            found["payment_method", member, measure] += 1
+            if measure == "payments":
+                found["market", "all", "amount"] += record["amount_minor"]
+    return found
+
+
+def test_an_hour_is_what_the_simulation_sells_in_one(sold):
+    hours = hours_of(OPTIONS)
+    usual = summed(hours)
+    compared = 0
+    for key, count in sold.items():
+        if key[1] not in ("others", "other") and usual[key] > 0:
+            mean = usual[key] / len(hours)
+            spread = 0.08 if key[2] in ("sales", "amount") else 0.03
+            assert abs(count - mean) <= 5 * math.sqrt(mean) + spread * mean, key
+            compared += 1
+    assert compared > 25
+
+
+def test_orders_of_hours_vary_as_poisson_numbers_do():
+    orders = [hour["rows"][0]["orders"] for hour in hours_of(OPTIONS, weeks=6)]
+    mean = sum(orders) / len(orders)
+    variance = sum((count - mean) ** 2 for count in orders) / len(orders)
+    assert variance / mean == pytest.approx(1, abs=0.2)
+
+
+def test_each_dimension_that_has_one_member_an_order_sums_to_the_market():
+    for hour in hours_of(OPTIONS, weeks=1):
+        rows = hour["rows"]
+        for dimension in ("payment_method", "region", "channel"):
+            parts = sum(row["orders"] for row in rows if row["dimension"] == dimension)
+            assert parts == rows[0]["orders"]
+
+
+def test_the_week_has_its_curve_and_nothing_planted():
+    end_ms = NOW_MS // HOUR_MS * HOUR_MS
+    week = replace(OPTIONS, season="week")
+    planted = replace(week, outages=(Outage("PK", end_ms - 24 * HOUR_MS, end_ms),))
+    assert hours_of(planted) == hours_of(week)
+    orders = [hour["rows"][0]["orders"] for hour in hours_of(week)]
+    assert max(orders) > 5 * min(orders)
+    assert sum(orders) == pytest.approx(
+        sum(hour["rows"][0]["orders"] for hour in hours_of(OPTIONS)), rel=0.01
+    )
+
+
+def test_the_same_options_give_the_same_records_and_others_another_name():
+    def name(options):
+        hours = Hours.before(NOW_MS, 1)
+        return simulated_seeds(PROFILE, options, MARKETS, hours)["PK"].records[-1][0]
+
+    assert hours_of(OPTIONS) == hours_of(OPTIONS)
+    assert len({name(OPTIONS), name(replace(OPTIONS, seed=1))}) == 2
+
+
+def test_hours_are_whole_and_follow_each_other():
+    hours = Hours.before(NOW_MS, 3)
+    starts = list(range(hours.start_ms, hours.end_ms, HOUR_MS))
+    assert hours.end_ms <= NOW_MS < hours.end_ms + HOUR_MS
+    assert len(starts) == 3 * 168
+    assert all(start % HOUR_MS == 0 for start in starts)
+    told = [hour["hour"] for hour in hours_of(OPTIONS, weeks=3)]
+    assert len(told) == len(starts)
+    assert all(one < two for one, two in pairwise(told))
