@@ -1,0 +1,87 @@
+"""What the repository says in words: documents, docstrings, comments and messages, each with its place."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//"}
+"""Files of which only comments are read, and how a comment begins."""
+
+
+class Prose(NamedTuple):
+    """A piece of text. ``kind``: ``document``, ``docstring``, ``comment`` or ``message``."""
+
+    path: str
+    line: int
+    kind: str
+    text: str
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """Paths of all files of the repository, new ones that are not ignored included."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return tuple(sorted(path for path in found.stdout.splitlines() if (ROOT / path).is_file()))
+
+
+def all_prose() -> Iterator[Prose]:
+    """Everything that is said in the repository."""
+    for path in files():
+        suffix = Path(path).suffix
+        if suffix == ".md":
+            yield Prose(path, 1, "document", (ROOT / path).read_text())
+        elif suffix == ".py":
+            yield from python_prose(path, (ROOT / path).read_text())
+        elif suffix in COMMENTED:
+            yield from _commented(path, (ROOT / path).read_text(), COMMENTED[suffix])
+
+
+def python_prose(path: str, source: str) -> Iterator[Prose]:
+    """Docstrings (of attributes too), comments and other text of a Python file."""
+    tree = ast.parse(source)
+    said: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            said.add(id(node.value))
+            if isinstance(node.value.value, str):
+                yield Prose(path, node.lineno, "docstring", node.value.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield Prose(path, node.lineno, "message", node.value)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = [(each.start[0], each.string) for each in tokens if each.type == tokenize.COMMENT]
+    yield from _joined(path, [(line, text.lstrip("#").strip()) for line, text in comments])
+
+
+def _commented(path: str, source: str, mark: str) -> Iterator[Prose]:
+    found = []
+    for number, line in enumerate(source.splitlines(), 1):
+        at = re.search(rf"(?:^|\s){re.escape(mark)}\s?(.*)$", line)
+        if at is not None:
+            found.append((number, at[1]))
+    yield from _joined(path, found)
+
+
+def _joined(path: str, comments: list[tuple[int, str]]) -> Iterator[Prose]:
+    """Comments of successive lines are one text: a citation may run over the end of a line."""
+    begun, last, texts = 0, -1, list[str]()
+    for line, text in comments:
+        if line != last + 1 and texts:
+            yield Prose(path, begun, "comment", "\n".join(texts))
+            texts = []
+        if not texts:
+            begun = line
+        texts.append(text)
+        last = line
+    if texts:
+        yield Prose(path, begun, "comment", "\n".join(texts))
