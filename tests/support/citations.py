@@ -1,7 +1,7 @@
 """Citations of rules, sequences, properties, decisions, documents and files: those that lead nowhere.
 
-One form each, so that all can be found: exactness rule N, sequence VN, property PN, decision NNNN, and the
-path of a file. The law is docs/exactness.md, whose anchors say what there is to cite.
+One form each, so that all can be found: exactness rule N, sequence VN, property PN, decision NNNN, and
+the path of a file. The law is docs/exactness.md, whose anchors say what there is to cite.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def faults(prose: Prose) -> list[str]:
             found += [f"no {kind} {name}" for name in names if name not in cited()[kind]]
         plain = pattern.sub(" ", plain)
     found += _dead_paths(prose.path, plain, messages=prose.kind == "message")
+    if prose.kind == "document":
+        found += [f"no module {name}" for name in _modules().findall(plain) if not _is_module(name)]
     if prose.kind != "message" and prose.path != LAW:
         plain = _PATH.sub(" ", plain)
         if PurePosixPath(prose.path).parent.name == "decisions":
@@ -117,6 +119,19 @@ def _normal(path: PurePosixPath) -> str:
         elif part != ".":
             parts.append(part)
     return "/".join(parts)
+
+
+@cache
+def _modules() -> re.Pattern[str]:
+    """A package of streams and a module of it, as a map of the code names them: flow/fold."""
+    packages = {
+        path.split("/")[1] for path in files() if path.count("/") > 1 and path[:8] == "streams/"
+    }
+    return re.compile(rf"(?<![\w./-])((?:{'|'.join(sorted(packages))})/[a-z]\w*\*?)(?![\w./*])")
+
+
+def _is_module(name: str) -> bool:
+    return any(resolved(f"{name}{suffix}", LAW) for suffix in ("", ".py", ".pyx", ".lua"))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the repository says in words: documents, docstrings, comments and messages, each with its place."""
+"""What the repository says in words: documents, docstrings, comments and messages, with their places."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//"}
 
 
 class Prose(NamedTuple):
-    """A piece of text. ``kind``: ``document``, ``docstring``, ``comment`` or ``message``."""
+    """A piece of text. ``kind`` is one of document, docstring, comment, message."""
 
     path: str
     line: int
@@ -34,38 +34,52 @@ def files() -> tuple[str, ...]:
     return tuple(sorted(path for path in found.stdout.splitlines() if (ROOT / path).is_file()))
 
 
-def all_prose() -> Iterator[Prose]:
+@cache
+def source(path: str) -> str:
+    """Text of a file."""
+    return (ROOT / path).read_text()
+
+
+@cache
+def nodes(path: str) -> tuple[ast.AST, ...]:
+    """Every node of a Python file: parsing them all takes seconds, and two tests ask."""
+    return tuple(ast.walk(ast.parse(source(path))))
+
+
+@cache
+def all_prose() -> tuple[Prose, ...]:
     """Everything that is said in the repository."""
+    found: list[Prose] = []
     for path in files():
         suffix = Path(path).suffix
         if suffix == ".md":
-            yield Prose(path, 1, "document", (ROOT / path).read_text())
+            found.append(Prose(path, 1, "document", source(path)))
         elif suffix == ".py":
-            yield from python_prose(path, (ROOT / path).read_text())
+            found += python_prose(path)
         elif suffix in COMMENTED:
-            yield from _commented(path, (ROOT / path).read_text(), COMMENTED[suffix])
+            found += _commented(path, source(path), COMMENTED[suffix])
+    return tuple(found)
 
 
-def python_prose(path: str, source: str) -> Iterator[Prose]:
+def python_prose(path: str) -> Iterator[Prose]:
     """Docstrings (of attributes too), comments and other text of a Python file."""
-    tree = ast.parse(source)
     said: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             said.add(id(node.value))
             if isinstance(node.value.value, str):
                 yield Prose(path, node.lineno, "docstring", node.value.value)
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
             yield Prose(path, node.lineno, "message", node.value)
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    tokens = tokenize.generate_tokens(io.StringIO(source(path)).readline)
     comments = [(each.start[0], each.string) for each in tokens if each.type == tokenize.COMMENT]
     yield from _joined(path, [(line, text.lstrip("#").strip()) for line, text in comments])
 
 
-def _commented(path: str, source: str, mark: str) -> Iterator[Prose]:
+def _commented(path: str, text: str, mark: str) -> Iterator[Prose]:
     found = []
-    for number, line in enumerate(source.splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         at = re.search(rf"(?:^|\s){re.escape(mark)}\s?(.*)$", line)
         if at is not None:
             found.append((number, at[1]))
