@@ -241,8 +241,8 @@ class SourceRunner:
         level = self.level
         self._flushed_at_ms = began_ms = monotonic_ms()
         if level.chain.due:
-            # All that this prefix set aside must be there first (sequence V1). No folding meanwhile: more
-            # would be set aside each time, and a source with many rejects would never be flushed.
+            # All that this prefix set aside must be there first (sequence V1). No folding meanwhile:
+            # more would be set aside each time, and a source with many rejects would never be flushed.
             self._room.clear()
             aside, self._aside = self._aside, []
             await asyncio.gather(*aside)

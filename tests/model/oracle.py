@@ -537,7 +537,7 @@ class Oracle:
     # -- Redis and the journal ---------------------------------------------------------------
 
     def redis_took(self, worker: Level2, publication: Publication) -> None:
-        """Property P3: never an older value after a newer one; the truth is what was applied, not a claim."""
+        """Property P3: never an older value after a newer one, by what was applied, not by a claim."""
         version = (publication.as_of_ms, self._through[id(publication)])
         last = self._redis_last.get(publication.market)
         if last is not None and version < last:

@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import PurePosixPath
+from typing import Any
 
 import typer
 from pydantic import BaseModel
@@ -102,7 +103,7 @@ def known(name: str, beside: str = "README.md") -> bool:
 def is_command(line: str) -> bool:
     """Whether the command line knows the command and its options; arguments may be missing."""
     _, *words = shlex.split(line.replace("'", ""))
-    command = typer.main.get_command(app)
+    command = _command_line()
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         name = words.pop(0)
         if name == "..":
@@ -113,6 +114,11 @@ def is_command(line: str) -> bool:
     options = {option for each in command.params for option in each.opts + each.secondary_opts}
     given = {word.partition("=")[0] for word in words if word.startswith("--")}
     return given <= options | {"--help"}
+
+
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(app)
 
 
 @cache

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
 import subprocess
-import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//"}
 """Files of which only comments are read, and how a comment begins."""
+
+SCRIPTS = ("Dockerfile", ".ci/run")
 
 
 class Prose(NamedTuple):
@@ -56,8 +56,8 @@ def all_prose() -> tuple[Prose, ...]:
             found.append(Prose(path, 1, "document", source(path)))
         elif suffix == ".py":
             found += python_prose(path)
-        elif suffix in COMMENTED:
-            found += _commented(path, source(path), COMMENTED[suffix])
+        elif suffix in COMMENTED or path in SCRIPTS:
+            found += _commented(path, source(path), COMMENTED.get(suffix, "#"))
     return tuple(found)
 
 
@@ -72,15 +72,24 @@ def python_prose(path: str) -> Iterator[Prose]:
     for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
             yield Prose(path, node.lineno, "message", node.value)
-    tokens = tokenize.generate_tokens(io.StringIO(source(path)).readline)
-    comments = [(each.start[0], each.string) for each in tokens if each.type == tokenize.COMMENT]
-    yield from _joined(path, [(line, text.lstrip("#").strip()) for line, text in comments])
+    quoted = {
+        line
+        for node in nodes(path)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        if node.end_lineno != node.lineno
+    }
+    yield from _commented(path, source(path), "#", but_not=quoted)
 
 
-def _commented(path: str, text: str, mark: str) -> Iterator[Prose]:
+def _commented(
+    path: str, text: str, mark: str, but_not: frozenset[int] | set[int] = frozenset()
+) -> Iterator[Prose]:
+    """Comments, but on lines within a string: a tokenizer would take seconds for the repository."""
+    comment = re.compile(rf"(?:^|\s){re.escape(mark)}[#:]*\s?(.*)$")
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        at = re.search(rf"(?:^|\s){re.escape(mark)}\s?(.*)$", line)
+        at = comment.search(line) if mark in line and number not in but_not else None
         if at is not None:
             found.append((number, at[1]))
     yield from _joined(path, found)
