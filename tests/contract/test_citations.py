@@ -182,6 +182,7 @@ def test_what_is_there_is_no_fault(text):
         "chain.no_such_function(records)",
         "flow/no_such.py",
         "flow/no_such",
+        "no_such_room/",
         "metrics.no_such_setting",
         "ecindex_no_such_total",
         "max(grace_ms, no_such_name) + 1",
@@ -197,7 +198,7 @@ def test_a_name_that_is_nowhere_is_found(span):
 @pytest.mark.parametrize(
     "span",
     [
-        "grace_ms", "Ledger.apply", "streams.flow.chain", "flow/rows.py", "flow/market_*", "ops/",
+        "grace_ms", "Ledger.apply", "streams.flow.chain", "flow/rows.py", "flow/market_*", "board/",
         "metrics.port", "ecindex_dead_letters_total", "ecindex.partials", "pane_limit",
         "ecindex show PK --watch", "uv run ecindex bench fold --runs 5", "through + 1",
     ],

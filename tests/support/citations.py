@@ -109,7 +109,7 @@ def _dead_links(prose: Prose) -> Iterator[str]:
             continue
         name, _, anchor = target.partition("#")
         path = _normal(PurePosixPath(prose.path).parent / name) if name else prose.path
-        if not (ROOT / path).exists():
+        if path not in _tree():
             yield f"dead link {target}"
         elif anchor and anchor not in anchors(path):
             yield f"dead anchor {target}"
@@ -119,7 +119,7 @@ def _normal(path: PurePosixPath) -> str:
     parts: list[str] = []
     for part in path.parts:
         if part == "..":
-            parts.pop()
+            parts = parts[:-1]
         elif part != ".":
             parts.append(part)
     return "/".join(parts)
@@ -139,6 +139,13 @@ def _is_module(name: str) -> bool:
 
 
 @cache
+def _tree() -> frozenset[str]:
+    """Every file and folder of the repository: what lies about untracked proves nothing."""
+    folders = (str(folder) for path in files() for folder in PurePosixPath(path).parents)
+    return frozenset((*files(), *folders))
+
+
+@cache
 def _by_name() -> frozenset[str]:
     return frozenset(PurePosixPath(path).name for path in files())
 
@@ -149,8 +156,9 @@ def resolved(path: str, beside: str) -> list[Path]:
         return [ROOT / each for each in files() if PurePosixPath(each).name == path]
     if "*" in path:
         return [ROOT / each for each in files() if PurePosixPath(each).match(path)]
-    bases = (ROOT, (ROOT / beside).parent, ROOT / "streams", ROOT / "tests", ROOT / "docs")
-    return [base / path for base in bases if (base / path).exists()]
+    bases = ("", PurePosixPath(beside).parent, "streams", "tests", "docs")
+    places = {_normal(base / PurePosixPath(path)) for base in map(PurePosixPath, bases)}
+    return [ROOT / place for place in sorted(places & _tree())]
 
 
 def _dead_paths(beside: str, text: str, *, messages: bool) -> Iterator[str]:
@@ -171,5 +179,5 @@ def _dead_paths(beside: str, text: str, *, messages: bool) -> Iterator[str]:
     if messages:
         return
     for path in _FOLDER.findall(text):
-        if not any((ROOT / f"{path}{suffix}").exists() for suffix in ("", ".py", ".pyx")):
+        if not any(f"{path}{suffix}" in _tree() for suffix in ("", ".py", ".pyx")):
             yield f"no file or folder {path}"
