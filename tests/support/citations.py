@@ -179,5 +179,7 @@ def _dead_paths(beside: str, text: str, *, messages: bool) -> Iterator[str]:
     if messages:
         return
     for path in _FOLDER.findall(text):
-        if not any(f"{path}{suffix}" in _tree() for suffix in ("", ".py", ".pyx")):
+        if _PATH.fullmatch(path) is None and not any(
+            f"{path}{suffix}" in _tree() for suffix in ("", ".py", ".pyx")
+        ):
             yield f"no file or folder {path}"
