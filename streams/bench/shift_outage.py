@@ -1,7 +1,7 @@
 """``bench shifts``: a whole market that stops: which of its series is found first, which ends last.
 
 An alert of a member has to wait until the market's own would be there, and must not be told when the
-market is back and its smallest members are not yet known to be (docs/decisions/0303): both spreads
+market is back and its smallest members are not yet known to be (decision 0303): both spreads
 are measured here, by the detector that workers run. All series stop at one second; their expectation
 is wrong by a factor of its own for each, and minutes are more dispersed than Poisson's.
 """

@@ -3,10 +3,11 @@
 Both are counted twice: every alarm, and pages that are followed by as much silence as ours.
 
 Three sigmas: an hour against mean and standard deviation of the same hour of the six weeks before.
-Adaptive band: github.com/grafana/promql-anomaly-detection, rules/adaptive.yml at 7ed6390, with its own
-constants: mean of the last hour, +- 2 x the smoothed deviation of volatile hours or half the mean,
-widened by what was a day and a week ago; no value, or fewer than 5 a minute, is no alarm; an alarm
-lasts five minutes before it is one. Its input here is the rate of the last five minutes.
+Adaptive band, with its own constants
+(https://github.com/grafana/promql-anomaly-detection/blob/7ed6390/rules/adaptive.yml):
+mean of the last hour, +- 2 x the smoothed deviation of volatile hours or half the mean, widened by
+what was a day and a week ago; no value, or fewer than 5 a minute, is no alarm; an alarm lasts five
+minutes before it is one. Its input here is the rate of the last five minutes.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ def _contributors(found: Any) -> list[Contributor]:
 
 
 def _command(market: str, dimension: str, member: str, start: Any, ratio: float | None) -> str:
-    """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (contract 5.6), from the hour of the start.
+    """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (README.md), from the hour of the start.
 
     Empty for a series whose expectation takes no factor. Somebody pastes it into a shell, so what
     Redis said is quoted.

@@ -30,8 +30,8 @@ class Chunk:
     ``offsets`` is None when the records are ``first_offset, first_offset + 1, ..``; otherwise one
     offset a record (the log has gaps: transaction markers, compaction). ``last_offset`` may lie
     beyond the last record's own offset when a gap ends the fetch; it is what the chunk covers.
-    ``starts_fetch`` tells that the fetch which brought this chunk began at ``fetch_offset``: a gap
-    before the first record is then known to be a gap of the log, not a loss (exactness rule 2).
+    ``fetch_offset`` is where the fetch that brought this chunk began; None in all but its first
+    chunk. A gap between the two is one of the log, not a loss (exactness rule 2).
     """
 
     sp: SourcePartition

@@ -55,7 +55,7 @@ def topic_progress(
     any age. One that has not seen the market vouches for the time at which it was caught up, in a
     market that is not live too: beyond it, it may have records unread (a market that began during
     an outage of that partition's owner). For an import of old data that time lies far ahead and
-    holds nothing. docs/decisions/0100.
+    holds nothing (decision 0100).
     """
     lowest: int | None = None
     known, seen = True, False

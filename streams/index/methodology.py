@@ -1,7 +1,7 @@
 """The methodology: what decides event -> slot and event -> member, as one immutable object.
 
 Its hash binds an edition. Two workers that hold the same hash map every event alike; that is what
-lets a zombie and its heir write the same rows (exactness rules 1 and 2.6).
+lets a zombie and its heir write the same rows (exactness rule 1).
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _market(code: str, spec: _Market, file: _File) -> Market:
         raise MethodologyError(f"{where}.time_zone: {spec.time_zone!r} is not known") from error
     if spec.categories not in file.category_sets:
         raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
-    if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - the design's hard cap
+    if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - exactness rule 11
         raise MethodologyError(f"{where}.members_max must be between 1 and 500")
     if not 0 < spec.shift_weight < math.inf:
         raise MethodologyError(f"{where}.shift_weight must be above 0")

@@ -15,7 +15,7 @@ panes have a handful of shoppers, and three bytes for each beat an array of 4096
 ``ShopperSketch`` is the same unpacked, to add to.
 
 Apache DataSketches would have been the library of choice, but its Python binding gives only estimates
-and bytes that depend on the order of the log (docs/decisions/0222).
+and bytes that depend on the order of the log (decision 0222).
 """
 
 from __future__ import annotations

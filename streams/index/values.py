@@ -29,11 +29,14 @@ Identity = tuple[str, str, str, str]
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
-    """One index value (contract 5.3). ``as_of`` is RFC 3339; the window ends there, exclusively.
+    """One index value (docs/contract.md#a-value).
+
+    ``as_of`` is RFC 3339; the window ends there, exclusively.
 
     ``value`` is None when status is not ``ok`` (``warming`` values may still carry one).
     ``observed`` is the integer counted, where the index has one; ``n`` the orders or payments
-    behind it. ``expected``, ``lower``, ``upper`` and ``vintage`` come with the methodology issue.
+    behind it. ``expected``, ``lower``, ``upper`` and ``vintage`` say what was expected and by which
+    vintage (docs/methodology.md).
     """
 
     market: str

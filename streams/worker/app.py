@@ -1,7 +1,7 @@
 """One worker process put together: Faust app, both levels, publishers, metrics server.
 
-``discover`` asks the broker what is there, ``IndexWorker.create`` builds the parts inside the loop
-(nothing exists at import), ``run_worker`` is what ``ecindex worker`` calls.
+``IndexWorker.create`` builds the parts inside the loop: nothing exists at import. ``run_worker``, which
+``ecindex worker`` calls, asks the broker before what is there.
 """
 
 from __future__ import annotations

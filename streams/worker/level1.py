@@ -111,7 +111,7 @@ class SourceRunner:
         """Flush what is folded and send its last mark; the process is stopping.
 
         The task that sends does it, in its order. Cancelled in the middle of a flush it would
-        forget which late and dead-letter records must land before the next checkpoint (V1).
+        forget which late and dead-letter records must land before the next checkpoint (sequence V1).
         """
         self._draining = True
         self._full.set()
@@ -241,8 +241,8 @@ class SourceRunner:
         level = self.level
         self._flushed_at_ms = began_ms = monotonic_ms()
         if level.chain.due:
-            # All that this prefix set aside must be there first (V1). No folding meanwhile: more
-            # would be set aside each time, and a source with many rejects would never be flushed.
+            # All that this prefix set aside must be there first (sequence V1). No folding meanwhile:
+            # more would be set aside each time, and a source with many rejects would never be flushed.
             self._room.clear()
             aside, self._aside = self._aside, []
             await asyncio.gather(*aside)

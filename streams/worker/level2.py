@@ -37,7 +37,7 @@ STEP_IDLE_S = 0.5
 still) waits no longer. All else comes with a record: looking every 50 ms was 140 looks a second."""
 CATCHING_UP_EVERY_MS = 2_000
 """While old records are read each publication stands for a moment only: at the usual four a second they
-took a quarter of the time that reading could have had (docs/decisions/0026)."""
+took a quarter of the time that reading could have had (decision 0026)."""
 LONG_STEP_MS = 30
 TURN_S = 0.5
 """Acknowledgements take tens of milliseconds; nobody waits for those of a partition without a leader."""

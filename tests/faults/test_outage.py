@@ -79,7 +79,7 @@ async def test_orders_that_stop_show_as_a_falling_index(rig, to_zero):
     assert all(n is not None for _, _, n in shown), "an outage must not read as missing"
     await paying
     print(f"fell after {falling_after_s:.1f} s, read 0 after {zero_after_s} s")  # noqa: T201
-    if to_zero:  # what issue 4 promises; not in every CI run, which others' load may delay
+    if to_zero:  # what an operator is promised; not in every CI run, which others' load may delay
         assert falling_after_s <= 10
         assert zero_after_s <= 75
 

@@ -204,7 +204,7 @@ async def test_history_is_read_by_who_says_so(make, publish, clock):
 
 
 async def test_never_older_after_newer(reader, publish, client, clock):
-    """An emptied Redis takes what a paused publisher still has (known limit of rule 7)."""
+    """An emptied Redis takes what a paused publisher still has (known limit of exactness rule 7)."""
     await publish(as_of_ms=AS_OF_MS + 5_000)
     clock.ms += 5_000
     await reader.get()

@@ -1,4 +1,4 @@
-"""The executable model of EXACTNESS.md around the real streams/flow code.
+"""The executable model of docs/exactness.md around the real streams/flow code.
 
 What is fake here is only what streams/flow never sees: the broker's logs and their compaction,
 producers that lose what was not acknowledged, Redis and its fence, clocks, and the few lines of glue

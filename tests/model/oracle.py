@@ -1,4 +1,4 @@
-"""What must hold at every effect and at the end: properties P1-P8 of EXACTNESS.md."""
+"""What must hold at every effect and at the end: properties P1 to P8 of docs/exactness.md."""
 
 from __future__ import annotations
 
@@ -537,7 +537,7 @@ class Oracle:
     # -- Redis and the journal ---------------------------------------------------------------
 
     def redis_took(self, worker: Level2, publication: Publication) -> None:
-        """P3: never an older value after a newer one; the truth is what was applied, not a claim."""
+        """Property P3: never an older value after a newer one, by what was applied, not by a claim."""
         version = (publication.as_of_ms, self._through[id(publication)])
         last = self._redis_last.get(publication.market)
         if last is not None and version < last:
@@ -563,7 +563,7 @@ class Oracle:
             if isinstance(worker, Level1):
                 end = self.world.sources[worker.sp].end - 1
                 if worker.level is None or worker.level.through != end:
-                    raise Violation("P0", f"{when}: {self.world.name(worker)} has not folded all")
+                    raise Violation("P2", f"{when}: {self.world.name(worker)} has not folded all")
                 self._check_asides(worker.sp, end)
             elif isinstance(worker, Level2):
                 self._compare_level2(worker, when)
@@ -605,7 +605,7 @@ class Oracle:
                         )
 
     def compare_closings(self) -> None:
-        """P8: every hour and day that has events was closed, and as the whole log has it."""
+        """Property P8: every hour and day that has events was closed, and as the whole log has it."""
         for code, market in self.rules.markets.items():
             events = [
                 event
@@ -658,7 +658,7 @@ class Oracle:
         return self.world.config.import_goes_live and market == IMPORT_MARKET
 
     def check_bounded(self) -> None:
-        """P5: the checkpoint table holds a chain and little more."""
+        """Property P5: the checkpoint table holds a chain and little more."""
         for sp, log in self.world.checkpoints.items():
             limit = self.world.config.chain_length * 4 + 2 + self.foreign_allowance
             if len(log.table()) > limit:

@@ -206,94 +206,108 @@ def _keep_open_rows(original):
 
 
 SWITCHES = [
-    Switch("contiguity guard off", "rule 2", glue="no_guard"),
+    Switch("contiguity guard off", "exactness rule 2", glue="no_guard"),
     Switch(
         "previous not checked",
-        "rule 3, V3",
+        "exactness rule 3, sequence V3",
         patches=lambda: [patch.object(chain, "_best_chain", _chain_by_seq)],
     ),
     Switch(
         "writer left out of checkpoint keys",
-        "rule 3, V3",
+        "exactness rule 3, sequence V3",
         patches=lambda: [patch.object(chain.Chain, "_key", _no_key)],
     ),
     Switch(
         "writer left out of partial keys",
-        "rule 5, V4 and V12",
+        "exactness rule 5, sequences V4 and V12",
         patches=lambda: [patch.object(source, "partial_key", _partial_key_of_slot)],
     ),
-    Switch("late acknowledged after the checkpoint", "rule 3, V1", glue="late_after"),
-    Switch("no rows sent again at recovery", "rule 5, V2", glue="no_resend"),
-    Switch("first flush before the rows were acknowledged", "rule 5, V2", glue="flush_early"),
+    Switch(
+        "late acknowledged after the checkpoint", "exactness rule 3, sequence V1", glue="late_after"
+    ),
+    Switch("no rows sent again at recovery", "exactness rule 5, sequence V2", glue="no_resend"),
+    Switch(
+        "first flush before the rows were acknowledged",
+        "exactness rule 5, sequence V2",
+        glue="flush_early",
+    ),
     Switch(
         "foreign records deleted at once",
-        "rule 3, V5",
+        "exactness rule 3, sequence V5",
         patches=lambda: [patch.object(chain.Chain, "_deletes", _delete_all_foreign)],
     ),
     Switch(
         "records retired before their rows were acknowledged",
-        "rule 3, V2",
+        "exactness rule 3, sequence V2",
         patches=lambda: [
             patch.object(chain.Chain, "flush", _forget_unacknowledged(chain.Chain.flush))
         ],
     ),
-    Switch("retired records deleted before the flush", "rule 3, V5", glue="delete_early"),
+    Switch(
+        "retired records deleted before the flush",
+        "exactness rule 3, sequence V5",
+        glue="delete_early",
+    ),
     Switch(
         "merged slot does not name source partitions",
-        "rule 6, V6 and V7",
+        "exactness rule 6, sequences V6 and V7",
         patches=lambda: [patch.object(merged.Merged, "contains", _contains_any)],
     ),
-    Switch("tombstones before the merged record", "rule 6, V6", glue="tombstone_early"),
+    Switch(
+        "tombstones before the merged record",
+        "exactness rule 6, sequence V6",
+        glue="tombstone_early",
+    ),
     Switch(
         "level 2's clock decides what is final",
-        "rule 1 and V8",
+        "exactness rule 1 and sequence V8",
         patches=lambda: [
             patch.object(
                 market.MarketCompile, "step", _own_clock_is_progress(market.MarketCompile.step)
             )
         ],
     ),
-    Switch("fence record after Redis", "rule 7, V9", glue="fence_late"),
+    Switch("fence record after Redis", "exactness rule 7, sequence V9", glue="fence_late"),
     Switch(
         "a new owner takes no floor",
-        "rule 7, V9",
+        "exactness rule 7, sequence V9",
         patches=lambda: [patch.object(standing.Standing, "take_fence", _no_floor)],
     ),
     Switch(
         "arrival of a chunk from its first record",
-        "vocabulary, V10",
+        "exactness rule 1, sequence V10",
         patches=lambda: [
             patch.object(fold.SourceFold, "fold", _shared_watermarks(fold.SourceFold.fold))
         ],
     ),
     Switch(
         "one watermark for all markets",
-        "vocabulary, V10",
+        "exactness rule 1, sequence V10",
         patches=lambda: [
             patch.object(fold.SourceFold, "fold", _one_watermark_for_all(fold.SourceFold.fold))
         ],
     ),
-    Switch("Redis fence off", "rule 7", glue="no_redis_fence"),
-    Switch("ids in a record of their own", "rule 3", glue="ids_apart"),
-    Switch("mark before the rows it covers", "rule 5", glue="mark_first"),
+    Switch("Redis fence off", "exactness rule 7", glue="no_redis_fence"),
+    Switch("ids in a record of their own", "exactness rule 3", glue="ids_apart"),
+    Switch("mark before the rows it covers", "exactness rule 5", glue="mark_first"),
     Switch(
         "the last row wins, not the larger through",
-        "rule 5, V4",
+        "exactness rule 5, sequence V4",
         patches=lambda: [patch.object(ledger.Ledger, "apply", _last_row_wins(ledger.Ledger.apply))],
     ),
     Switch(
         "table keys without the writer",
-        "rule 6",
+        "exactness rule 6",
         patches=lambda: [patch.object(compile_module.PartitionCompile, "_write", _write_shared)],
     ),
     Switch(
         "as_of from those that have seen the market",
-        "vocabulary: as_of",
+        "exactness rule 5",
         patches=lambda: [patch.object(standing, "topic_progress", _unseen_left_out)],
     ),
     Switch(
         "published below what the table contains",
-        "rule 7",
+        "exactness rule 7",
         patches=lambda: [
             patch.object(
                 compile_module.PartitionCompile,
@@ -341,14 +355,14 @@ SWITCHES = [
     ),
     Switch(
         "coverage from kept rows only",
-        "retention",
+        "exactness rule 6",
         patches=lambda: [
             patch.object(ledger.Ledger, "apply", _begin_with_kept_rows(ledger.Ledger.apply))
         ],
     ),
     Switch(
         "open rows outlive what was merged of their day",
-        "retention",
+        "exactness rule 6",
         patches=lambda: [
             patch.object(ledger.Ledger, "expire", _keep_open_rows(ledger.Ledger.expire)),
             patch.object(ledger.Ledger, "_drop_open", lambda *_: None),

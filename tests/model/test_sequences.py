@@ -1,4 +1,4 @@
-"""Sequences that broke this code, beyond V1-V12; each was found by the model or while it was written."""
+"""What broke this code after sequences V1 to V12, found by the model or while it was written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The twelve sequences of EXACTNESS.md that broke earlier drafts, each as a script.
+"""The twelve sequences of docs/exactness.md that broke earlier drafts, each as a script.
 
-With all rules in force every script ends exact; with its rule off the model catches it. V11 is the
-stated limit: it is shown, not prevented.
+With all rules in force every script ends exact; with its rule off the model catches it. Sequence V11 is
+the stated limit: it is shown, not prevented.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ and ``[[step]]``s, each of which does what its keys say, in this order:
 - ``kill``: ``orders-0``, or ``level2`` with ``market``: the owner ends, an heir recovers its state.
 - ``fold``: true or names of source partitions: fold, send rows and marks, flush. ``caught_up = false``:
   the log has more than was fetched. ``publish``: level 2 applies and steps. ``run``: both, for all.
-- ``expect``: what must hold, see ``_Expect``.
+- ``expect``: what must hold, see ``Expect``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ DASHBOARDS = sorted((CONFIG / "grafana" / "dashboards").glob("*.json"))
 
 
 def rules(name):
-    """Rules of config/prometheus/NAME.yml, in order."""
+    """Rules of a file in config/prometheus/, in order."""
     document = yaml.safe_load((CONFIG / "prometheus" / f"{name}.yml").read_text())
     return [rule for group in document["groups"] for rule in group["rules"]]
 

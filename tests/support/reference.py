@@ -1,8 +1,8 @@
 """The batch recomputation: what a log prefix means, said again as plainly as possible.
 
-Written from the documents alone (DESIGN.md 2, 4 and 5, docs of the contract) and with nothing of
-streams/: events are JSON dicts, rows are counters by name, sums are loops over events. It is slow on
-purpose. Whatever the incremental code publishes must equal it to the last digit.
+Written from the documents alone (docs/exactness.md, docs/contract.md, docs/methodology.md) and with
+nothing of streams/: events are JSON dicts, rows are counters by name, sums are loops over events. It is
+slow on purpose. Whatever the incremental code publishes must equal it to the last digit.
 """
 
 from __future__ import annotations

@@ -1,0 +1,203 @@
+"""Names in backticks that look like ours and are nowhere: in docstrings, comments and documents.
+
+A name is somewhere if the code defines, takes or reads it, if a metric, a setting or a script has it, or
+if a file is called so; text in a test proves nothing. What stands behind a dot must stand in the module
+or class before it. What no line of ours touches is listed with whose it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import itertools
+import json
+import keyword
+import re
+import shlex
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from support.citations import ELSEWHERE, resolved
+from support.prose import Prose, files, nodes, source
+
+from streams.cli import app
+from streams.publish.metric_table import ALL
+from streams.settings import Settings
+
+FOREIGN = {
+    "PR_SET_PDEATHSIG": "of Linux, prctl(2); numbers stand for it in code",
+    "a__b": "any name of a setting with two parts",
+    "get_estimate": "of Apache DataSketches, which is not used (decision 0222)",
+    "preexec_fn": "of subprocess, which is not used so",
+}
+TEXT_MAX = 80
+"""A longer string in code is a text or a script of its own, and no name."""
+_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_PLAIN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?")
+_WITHIN = re.compile(r"(?<![\w./:-])[A-Za-z]\w*_\w+(?![\w/-])")
+_FILE = re.compile(r"(?:[a-z_]\w*/)+(?:[a-z_*]\w*\*?)?(?:\.\w+)*")
+_REMARK = {
+    ".lua": r"(?m)--.*$",
+    ".js": r"(?m)//.*$|(?s:/\*.*?\*/)",
+    ".pyx": r"(?m)#.*$",
+    ".html": r"(?s)<!--.*?-->",
+    ".css": r"(?s)/\*.*?\*/",
+}
+
+
+def unknown(prose: Prose) -> list[str]:
+    """Names in backticks that are nowhere."""
+    return [
+        f"no {name!r} (in `{span}`)"
+        for span in spans(prose.text)
+        for name in names_in(span)
+        if not known(name, prose.path)
+    ]
+
+
+def spans(text: str) -> Iterator[str]:
+    """What stands in backticks, one pair or two; blocks of code are left out."""
+    for _, span in _SPAN.findall(_FENCE.sub("", text)):
+        yield " ".join(span.split())
+
+
+def names_in(span: str) -> list[str]:
+    """What in a span claims to be ours: a command, a file, identifiers."""
+    if span.startswith(("ecindex ", "uv run ecindex ")):
+        return [span.removeprefix("uv run ")]
+    if _FILE.fullmatch(span):
+        return [span]
+    plain = _PLAIN.fullmatch(span)
+    if plain is None:
+        return _WITHIN.findall(span)
+    return [plain[1], *_WITHIN.findall(plain[2] or "")]
+
+
+def known(name: str, beside: str = "README.md") -> bool:
+    """Whether there is such a command, file or name."""
+    if name in FOREIGN or name in ELSEWHERE:
+        return True
+    if name.startswith("ecindex "):
+        return is_command(name)
+    if "/" in name:
+        path = name.rstrip("/")
+        return any(resolved(f"{path}{suffix}", beside) for suffix in ("", ".py", ".pyx"))
+    universe, parts = everything(), name.split(".")
+    if name in universe:
+        return True
+    for owner, part in itertools.pairwise(parts):
+        places = homes().get(owner)
+        if places and not any(re.search(rf"\b{part}\b", source(path)) for path in places):
+            return False
+    return all(part in universe for part in parts)
+
+
+def is_command(line: str) -> bool:
+    """Whether the command line knows the command and its options; arguments may be missing."""
+    _, *words = shlex.split(line.replace("'", ""))
+    command = _command_line()
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name == "..":
+            return True
+        if name not in command.commands:
+            return False
+        command = command.commands[name]
+    options = {option for each in command.params for option in each.opts + each.secondary_opts}
+    given = {word.partition("=")[0] for word in words if word.startswith("--")}
+    return given <= options | {"--help"}
+
+
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(app)
+
+
+@cache
+def homes() -> dict[str, list[str]]:
+    """Module or class -> files that are called so, or define it; no name of a parameter as well."""
+    found: dict[str, list[str]] = defaultdict(list)
+    parameters: set[str] = set()
+    for path in files():
+        if path.startswith(("streams/", "tools/")) and path.endswith((".py", ".pyx")):
+            for folder in PurePosixPath(path).parent.parts:
+                found[folder].append(path)
+            found[PurePosixPath(path).stem].append(path)
+        if path.endswith(".py"):
+            for node in nodes(path):
+                if isinstance(node, ast.ClassDef) and path.startswith(("streams/", "tools/")):
+                    found[node.name].append(path)
+                elif isinstance(node, ast.arg):
+                    parameters.add(node.arg)
+    return {name: paths for name, paths in found.items() if name not in parameters}
+
+
+@cache
+def everything() -> frozenset[str]:
+    """Every name there is."""
+    found = {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names}
+    found.update(f"{spec.full_name}{part}" for spec in ALL for part in ("", "_bucket", "_sum"))
+    found.update(_settings(Settings, ""))
+    for path in files():
+        for part in PurePosixPath(path).parts:
+            found |= {part, part.partition(".")[0]}
+        suffix = PurePosixPath(path).suffix
+        if suffix == ".py":
+            found.update(_of_python(path))
+        elif suffix == ".toml":
+            found.update(_of_tree(tomllib.loads(source(path))))
+        elif suffix == ".json":
+            found.update(_of_tree(json.loads(source(path))))
+        elif suffix == ".yml":
+            found.update(re.findall(r"^[\s-]*([\w-]+):", source(path), re.MULTILINE))
+            for series in re.findall(r"(?:record|alert): (\S+)", source(path)):
+                found |= {series, *series.split(":")}
+        elif suffix in _REMARK:
+            found.update(re.findall(r"[A-Za-z_][\w-]*", re.sub(_REMARK[suffix], "", source(path))))
+    return frozenset(found)
+
+
+def _settings(model: type[BaseModel], within: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{within}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _settings(field.annotation, f"{within}{name}.")
+
+
+def _of_python(path: str) -> Iterator[str]:
+    said = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+    for node in nodes(path):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.arg | ast.keyword):
+            yield node.arg or ""
+        elif isinstance(node, ast.alias):
+            yield from (*node.name.split("."), node.asname or "")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = "" if path.startswith("tests/") else node.value
+            if id(node) not in said and len(text) <= TEXT_MAX and re.fullmatch(r"[\w.-]+", text):
+                yield from (text, *text.split("."))
+
+
+def _of_tree(tree: object) -> Iterator[str]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield key
+            yield from _of_tree(value)
+    elif isinstance(tree, list):
+        for each in tree:
+            yield from _of_tree(each)
+    elif isinstance(tree, str) and re.fullmatch(r"[\w.-]+", tree):
+        yield tree

@@ -1,0 +1,110 @@
+"""What the repository says in words: documents, docstrings, comments and messages, with their places."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//"}
+"""Files of which only comments are read, and how a comment begins."""
+
+SCRIPTS = ("Dockerfile", ".ci/run")
+
+
+class Prose(NamedTuple):
+    """A piece of text. ``kind`` is one of document, docstring, comment, message."""
+
+    path: str
+    line: int
+    kind: str
+    text: str
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """Paths of all files of the repository, new ones that are not ignored included."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return tuple(sorted(path for path in found.stdout.splitlines() if (ROOT / path).is_file()))
+
+
+@cache
+def source(path: str) -> str:
+    """Text of a file."""
+    return (ROOT / path).read_text()
+
+
+@cache
+def nodes(path: str) -> tuple[ast.AST, ...]:
+    """Every node of a Python file: parsing them all takes seconds, and two tests ask."""
+    return tuple(ast.walk(ast.parse(source(path))))
+
+
+@cache
+def all_prose() -> tuple[Prose, ...]:
+    """Everything that is said in the repository."""
+    found: list[Prose] = []
+    for path in files():
+        suffix = Path(path).suffix
+        if suffix == ".md":
+            found.append(Prose(path, 1, "document", source(path)))
+        elif suffix == ".py":
+            found += python_prose(path)
+        elif suffix in COMMENTED or path in SCRIPTS:
+            found += _commented(path, source(path), COMMENTED.get(suffix, "#"))
+    return tuple(found)
+
+
+def python_prose(path: str) -> Iterator[Prose]:
+    """Docstrings (of attributes too), comments and other text of a Python file."""
+    said: set[int] = set()
+    for node in nodes(path):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            said.add(id(node.value))
+            if isinstance(node.value.value, str):
+                yield Prose(path, node.lineno, "docstring", node.value.value)
+    for node in nodes(path):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield Prose(path, node.lineno, "message", node.value)
+    quoted = {
+        line
+        for node in nodes(path)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        if node.end_lineno != node.lineno
+    }
+    yield from _commented(path, source(path), "#", but_not=quoted)
+
+
+def _commented(
+    path: str, text: str, mark: str, but_not: frozenset[int] | set[int] = frozenset()
+) -> Iterator[Prose]:
+    """Comments, but on lines within a string: a tokenizer would take seconds for the repository."""
+    comment = re.compile(rf"(?:^|\s){re.escape(mark)}[#:]*\s?(.*)$")
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        at = comment.search(line) if mark in line and number not in but_not else None
+        if at is not None:
+            found.append((number, at[1]))
+    yield from _joined(path, found)
+
+
+def _joined(path: str, comments: list[tuple[int, str]]) -> Iterator[Prose]:
+    """Comments of successive lines are one text: a citation may run over the end of a line."""
+    begun, last, texts = 0, -1, list[str]()
+    for line, text in comments:
+        if line != last + 1 and texts:
+            yield Prose(path, begun, "comment", "\n".join(texts))
+            texts = []
+        if not texts:
+            begun = line
+        texts.append(text)
+        last = line
+    if texts:
+        yield Prose(path, begun, "comment", "\n".join(texts))
