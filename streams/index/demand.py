@@ -62,7 +62,7 @@ def mix_null_mean(n: int, expected: Sequence[int]) -> float:
 
 
 def mean_deviation(n: int, share: float) -> float:
-    """Mean absolute deviation of a binomial count from its mean.
+    """Mean absolute deviation of a binomial count (``n`` draws, probability ``share``) from its mean.
 
     De Moivre's closed form, 2 v (1-p) C(n, v) p^v (1-p)^(n-v) with v = floor(np) + 1 (Diaconis and
     Zabell, Closed Form Summation for Classical Distributions, 1991).

@@ -50,7 +50,7 @@ def net_sales(row: Row) -> int:
 
 
 def net_orders(row: Row) -> int:
-    """Orders of the market that were neither cancelled nor refunded."""
+    """Orders in a row of the day book that were neither cancelled nor refunded."""
     return _net(row, col.ORDERS)
 
 

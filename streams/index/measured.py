@@ -124,7 +124,8 @@ def usual_of_day(
 ) -> list[Usual | None]:
     """Expectation of a local day's gross orders, units and sales, up to what has passed of the day.
 
-    A day counts a payment on the day of its order. No hour knows that day, so payments have none.
+    A day counts a payment on the day of its order. No hour knows that day, so payments have no
+    expectation.
     """
     found: list[Usual | None] = []
     for entry in entries:

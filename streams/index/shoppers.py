@@ -10,9 +10,9 @@ sketches (2017, arXiv:1702.01284, algorithm 6). It needs no tables of empirical 
 IEEE operations that every processor rounds alike. Its relative standard error is 1.04 / sqrt(4096),
 and less where few registers are filled.
 
-At rest and on the wire a sketch is bytes. One set of shoppers has one form, and nobody has none: most
-panes have a handful of shoppers, and three bytes for each are less than an array of 4096 registers.
-``ShopperSketch`` is the unpacked form, to which shoppers can be added.
+At rest and on the wire a sketch is bytes. A set of shoppers has one form, and the empty set has no
+bytes: most panes have a handful of shoppers, and three bytes for each are less than an array of 4096
+registers. ``ShopperSketch`` is the unpacked form, to which shoppers can be added.
 
 Apache DataSketches would have been the library of choice, but its Python binding gives only estimates,
 and its bytes depend on the order of the log (docs/decisions/0222).
