@@ -1,7 +1,7 @@
 """The methodology: what decides event -> slot and event -> member, as one immutable object.
 
 An edition is bound to its hash. Two workers with the same hash map every event alike; so a zombie and
-the partition's new owner write the same rows (exactness rules 1 and 2.6).
+the partition's new owner write the same rows (exactness rule 1).
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Labels:
         """The hot path looks here first and calls ``learn`` only for a label that is not in it."""
 
     def learn(self, label: str | None) -> tuple[int, int, int]:
-        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label, then cached."""
+        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached."""
         found = self._find(slug(label)) if label is not None else self._find(OTHER)
         if label is not None and len(label) <= _LABEL_CHARACTERS_MAX:
             if len(self.cache) >= _CACHED_LABELS_MAX:

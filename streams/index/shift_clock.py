@@ -89,7 +89,7 @@ def fast_band(noise: float) -> Band:
     """Band of the minute clock. ``noise``: s^2, the expectation's relative error by the hour.
 
     The edges are e^(+-3.25 s), at least e^(+-0.25). An hour's error lasts sixty minutes and must not
-    look like evidence sixty times over (docs/decisions/0220).
+    look like evidence sixty times over (decision 0220).
     """
     narrowest, widest = _FAST_REACH
     reach = min(widest, max(narrowest, _FAST_REACH_PER_NOISE * math.sqrt(noise)))

@@ -15,7 +15,7 @@ bytes: most panes have a handful of shoppers, and three bytes for each are less 
 registers. ``ShopperSketch`` is the unpacked form, to which shoppers can be added.
 
 Apache DataSketches would have been the library of choice, but its Python binding gives only estimates,
-and its bytes depend on the order of the log (docs/decisions/0222).
+and its bytes depend on the order of the log (decision 0222).
 """
 
 from __future__ import annotations

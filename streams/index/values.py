@@ -34,7 +34,8 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
     ``value`` is None when status is not ``ok`` (``warming`` values may still carry one). ``observed`` is
     the integer counted, where the index has one. ``n`` is the number of orders or payments behind it.
-    ``expected``, ``lower``, ``upper`` and ``vintage`` are None where no expectation is known.
+    ``expected``, ``lower``, ``upper`` and ``vintage`` say what was
+    expected and by which vintage (docs/methodology.md); they are None where no expectation is known.
     """
 
     market: str

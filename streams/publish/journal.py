@@ -109,7 +109,7 @@ def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> lis
 
 
 def encode_value(value: Value) -> bytes:
-    """JSON of a value (contract 5.3), its fields in the order of ``Value``, exact at any width."""
+    """JSON of a value (docs/contract.md#a-value), fields in order of ``Value``; exact at any width."""
     return _encode(value)
 
 

@@ -1,4 +1,4 @@
-"""Names of the Redis keys (contract 5.4). All keys of one market share the hash tag ``{MARKET}``."""
+"""Names of Redis keys (docs/contract.md#redis). One market's keys share the hash tag ``{MARKET}``."""
 
 from __future__ import annotations
 
