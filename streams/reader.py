@@ -1,19 +1,20 @@
-"""Reading the index from Redis: value, status and age at once, and never one that is too old.
+"""Read the index from Redis: value, status and age at once, and never a value that is too old.
 
-For services that want a typed answer; anyone else reads the keys themselves (docs/readers.md).
+It is for services that want a typed answer. Others read the keys themselves (docs/readers.md).
 
     with Reader("redis://127.0.0.1:6379/0") as reader:
         orders = reader.get("PK", "orders:market:all:1m")
 
-``Reader`` and ``AsyncReader`` have the same three methods. Each refuses, with an exception, what a
-dead or cut-off publisher left behind, what the flow has fallen behind of, and what is older than
-this reader has already seen of the market (an emptied Redis may take an older value from a paused
-publisher for up to a second). A Redis that restarts is waited for, and read again when it is back.
+``Reader`` and ``AsyncReader`` have the same three methods. Each method raises an exception instead of
+returning a value that a dead or cut-off publisher left behind, a value that is old because the flow has
+fallen behind, or a value older than one that this reader has already seen for the market. (An emptied
+Redis may accept an older value from a paused publisher for up to a second.) A reader waits for a Redis
+that restarts, and reads it again when it is back.
 
     ReaderError
      +- AbsentError        nobody publishes it: unknown, never zero
-     +- TooOldError        it stands there, but must not be used any more
-     +- UnreachableError   Redis does not answer, or not with what the contract says
+     +- TooOldError        Redis holds it, but it must not be used any more
+     +- UnreachableError   Redis does not answer, or its answer breaks the contract
 """
 
 from __future__ import annotations
@@ -39,38 +40,38 @@ from streams.index.values import Snapshot
 from streams.publish.keys import DEFAULT_PREFIX, market_keys
 
 SILENT_AFTER_MS = 5_000
-"""A publisher renews ``published_at`` each second; after this long it is not there."""
+"""A publisher renews ``published_at`` each second. After this long without it, it counts as gone."""
 BEHIND_AFTER_MS = 30_000
-"""A live ``as_of`` is at most some 8 s old; after this long the flow is behind."""
+"""A live ``as_of`` is at most some 8 s old. Beyond this age the flow is behind."""
 TIMEOUT_S = 2.0
-"""Of one attempt to connect, or to get an answer."""
+"""Time-out of one attempt to connect, or to get an answer."""
 RETRIES, RETRY_EVERY_S = 8, 0.25
-"""A call waits about two seconds for a Redis that restarts."""
+"""Retries of a call: it waits about two seconds for a Redis that restarts."""
 WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
-"""As long as the keys' own expiry: whoever starts anew after that is believed."""
+"""How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
 _HEADER = ("@as_of", "@published_at", "@edition", "@phase")
 _AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class ReaderError(Exception):
-    """There is no answer that may be used; the text says why."""
+    """There is no answer that may be used. The text says why."""
 
 
 class AbsentError(ReaderError):
-    """Nobody publishes it now, or it is not a field of the index. Unknown, never zero."""
+    """Nobody publishes the value now, or it is not a field of the index. Unknown, never zero."""
 
 
 class TooOldError(ReaderError):
-    """It stands in Redis and must not be used: too old, or older than what was seen before."""
+    """Redis holds a value that must not be used: too old, or older than one seen before."""
 
 
 class UnreachableError(ReaderError):
-    """Redis did not answer within the patience, or what stands there is not the contract's."""
+    """Redis did not answer in time, or what it holds breaks the contract."""
 
 
 class Reading(NamedTuple):
-    """One value as it stood in Redis at one moment; times in UTC epoch ms."""
+    """One value as Redis held it at one moment. Times are in UTC epoch ms."""
 
     market: str
     field: str
@@ -80,31 +81,31 @@ class Reading(NamedTuple):
     as_of_ms: int
     """End of the newest window."""
     published_at_ms: int
-    """When its publisher last said that it stands."""
+    """When the publisher last confirmed the value."""
     edition: int
     phase: str
 
 
 class Limits(NamedTuple):
-    """What is still believed; None: however old, as for imported history."""
+    """How old a value may be. None accepts any age, as for imported history."""
 
     age_ms_max: int | None = BEHIND_AFTER_MS
-    """Of ``as_of``."""
+    """Largest age of ``as_of``, in ms."""
     silence_ms_max: int | None = SILENT_AFTER_MS
-    """Since ``published_at``."""
+    """Longest time since ``published_at``, in ms."""
 
 
 DEFAULT_LIMITS = Limits()
 
 
 class _Judge:
-    """What both readers do with an answer of Redis; no IO."""
+    """Checks what Redis answered, for both readers. No IO."""
 
     def __init__(self, prefix: str, limits: Limits, now_ms: Callable[[], int]) -> None:
         self._prefix = prefix
         self._limits = limits
         self._now_ms = now_ms
-        # One entry a market that was read with success: 50 at most by the methodology.
+        # One entry for each market read with success: 50 at most by the methodology.
         self._seen: dict[str, tuple[tuple[int, int], int]] = {}
 
     def keys(self, market: str) -> tuple[str, str, str]:
@@ -113,7 +114,7 @@ class _Judge:
         return keys.values, keys.snapshot, keys.fence
 
     def reading(self, market: str, field: str, answer: Sequence[bytes | None]) -> Reading:
-        """Of the HMGET of ``field``, its status and the header."""
+        """Reading from the HMGET of ``field``, its status and the header. Raises ReaderError."""
         value, status, as_of, published_at, edition, phase = answer
         if as_of is None or published_at is None or edition is None or phase is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
@@ -136,7 +137,7 @@ class _Judge:
         return reading
 
     def snapshot(self, market: str, encoded: bytes | None) -> Snapshot:
-        """Of the string ``:snapshot``."""
+        """Snapshot from the string ``:snapshot``. Raises ReaderError."""
         if encoded is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         try:
@@ -148,7 +149,7 @@ class _Judge:
         return snapshot
 
     def still_stands(self, market: str, published_at: bytes | None, as_of: bytes | None) -> None:
-        """Raise when what was read before must not be used any more."""
+        """Raise ReaderError when what was read before must not be used any more."""
         if published_at is None or as_of is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         try:
@@ -164,7 +165,7 @@ class _Judge:
         seen, at_ms = self._seen.get(market, (version, now_ms))
         if version < seen and now_ms - at_ms < _HIGH_WATER_MS:
             raise TooOldError(
-                f"{market}: found edition {edition} as of {rfc3339(as_of_ms)}, this reader has seen "
+                f"{market}: found edition {edition} as of {rfc3339(as_of_ms)}, but this reader has seen "
                 f"edition {seen[0]} as of {rfc3339(seen[1])}; read again in a second"
             )
         self._seen[market] = (version, now_ms)
@@ -185,10 +186,10 @@ class _Judge:
 
 
 class Reader:
-    """Reads one Redis; safe to share between threads, as its client is.
+    """Reads one Redis. Threads may share it, since its client allows that.
 
-    ``limits`` say what is still believed, ``redis_options`` go to ``redis.Redis.from_url``
-    (``username``, ``password``, ``ssl_ca_certs``, ..).
+    ``limits``: how old a value may be. ``redis_options`` go to ``redis.Redis.from_url`` (``username``,
+    ``password``, ``ssl_ca_certs``, ..).
     """
 
     def __init__(
@@ -212,7 +213,7 @@ class Reader:
         return self._judge.reading(market, field, answer)
 
     def snapshot(self, market: str) -> Snapshot:
-        """Every value of a market, of one version. Raises ReaderError."""
+        """Every value of a market, all of one version. Raises ReaderError."""
         _, snapshot, _ = self._judge.keys(market)
         with _reachable():
             encoded = self._redis.get(snapshot)
@@ -221,8 +222,8 @@ class Reader:
     def watch(self, market: str, interval_s: float = WATCH_EVERY_S) -> Iterator[Snapshot | None]:
         """Each new version of a market, without end.
 
-        None, once, when what was yielded last must not be used any more: its publisher is gone,
-        the flow is behind or Redis is away. The next version ends that.
+        Yields None once when the last version must not be used any more: its publisher is gone, the flow
+        is behind or Redis is away. After that it yields the next version.
         """
         watched = _Watched(market)
         while True:
@@ -263,7 +264,7 @@ class Reader:
 
 
 class AsyncReader:
-    """The same for an event loop; see ``Reader``."""
+    """A ``Reader`` for an event loop: its methods are coroutines and ``watch`` is an async iterator."""
 
     def __init__(
         self,
@@ -286,7 +287,7 @@ class AsyncReader:
         return self._judge.reading(market, field, answer)
 
     async def snapshot(self, market: str) -> Snapshot:
-        """Every value of a market, of one version. Raises ReaderError."""
+        """Every value of a market, all of one version. Raises ReaderError."""
         _, snapshot, _ = self._judge.keys(market)
         with _reachable():
             encoded = await self._redis.get(snapshot)
@@ -295,7 +296,7 @@ class AsyncReader:
     async def watch(
         self, market: str, interval_s: float = WATCH_EVERY_S
     ) -> AsyncIterator[Snapshot | None]:
-        """Each new version of a market, without end; None as in ``Reader.watch``."""
+        """Each new version of a market, without end; None once when lost, as in ``Reader.watch``."""
         watched = _Watched(market)
         while True:
             try:
@@ -335,7 +336,7 @@ class AsyncReader:
 
 
 class _Watched:
-    """How far a watch is."""
+    """How far one watch has read."""
 
     def __init__(self, market: str) -> None:
         self.market = market
@@ -350,7 +351,7 @@ class _Watched:
         return snapshot
 
     def lost(self) -> bool:
-        """Whether that is news. What stands there is looked at anew from now on."""
+        """Forget the version, so that the next read counts as new. True if the loss is news."""
         news, self._told_lost, self._version = not self._told_lost, True, None
         return news
 
@@ -372,15 +373,15 @@ class _reachable:  # noqa: N801 - reads as what it is, a context
 
 
 def number(text: str) -> int | float:
-    """Plain decimal text of the contract: an exact integer, else the nearest double."""
+    """Plain decimal text of the contract as a number: an exact integer, else the nearest double."""
     return float(text) if "." in text else int(text)
 
 
 def instant(text: str) -> int:
-    """RFC 3339 -> UTC epoch ms. Raises ValueError."""
+    """RFC 3339 text -> UTC epoch ms. Raises ValueError."""
     at_ms = parse_instant(text)
     if at_ms is None:
-        raise ValueError(f"{text!r}, expected an instant as 2026-11-24T10:00:05.000Z")
+        raise ValueError(f"{text!r}, expected an instant such as 2026-11-24T10:00:05.000Z")
     return at_ms
 
 

@@ -1,7 +1,7 @@
-"""One state for many browsers: each has a mailbox of a few slots in which the latest wins.
+"""One state for many browsers. Each has a mailbox with one slot for each kind; the newest frame wins.
 
-Events are states, never differences. So a slow client that skips some has missed nothing, a
-mailbox cannot grow, and one who comes back is well served by the newest state alone.
+Events are states, never differences. So a slow client that skips some has missed nothing, a mailbox
+cannot grow, and a client that reconnects needs only the newest state.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ CLIENTS_MAX = 1_000
 
 
 class Frame(NamedTuple):
-    """An event, encoded once for all. ``id`` is empty where nothing is to be resumed from."""
+    """An event, encoded once for all clients. ``id`` is empty if no stream resumes from it."""
 
     kind: str
     id: str
     data: bytes
 
     def encode(self) -> bytes:
-        """As text/event-stream has it; ``data`` must hold no line break."""
+        """The frame as text/event-stream. ``data`` must hold no line break."""
         identity = f"id: {self.id}\n" if self.id else ""
         return b"event: %b\n%bdata: %b\n\n" % (
             self.kind.encode(),
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
 
 
 class Mailbox:
-    """What a client has not been sent yet: one frame a kind, the newest."""
+    """What a client has not been sent yet: the newest frame of each kind."""
 
     def __init__(self, market: str) -> None:
         self.market = market
@@ -41,7 +41,7 @@ class Mailbox:
         self._closed = False
 
     def put(self, kind: str, encoded: bytes) -> None:
-        """Replace what waits of this kind. What waited longest is still sent first."""
+        """Replace the waiting frame of this kind. The kind that waited longest is still sent first."""
         self._frames[kind] = encoded
         self._filled.set()
 
@@ -51,7 +51,7 @@ class Mailbox:
         self._filled.set()
 
     async def take(self) -> bytes | None:
-        """Everything that waits, in one piece; None: the board stops."""
+        """Wait for frames and return all of them, joined. None: the board stops."""
         await self._filled.wait()
         if self._closed:
             return None
@@ -61,11 +61,11 @@ class Mailbox:
 
 
 class FullError(RuntimeError):
-    """As many clients as the board takes; the next must wait."""
+    """The board has as many clients as it takes; the next client must wait."""
 
 
 class Hub:
-    """The newest frame of each market and kind, and who wants it."""
+    """The newest frame of each market and kind, and the mailboxes of the clients."""
 
     def __init__(self, clients_max: int = CLIENTS_MAX) -> None:
         self._clients_max = clients_max
@@ -75,11 +75,11 @@ class Hub:
 
     @property
     def clients(self) -> int:
-        """How many are listening."""
+        """Number of connected clients."""
         return len(self._mailboxes)
 
     def publish(self, market: str, frame: Frame) -> None:
-        """Give a frame to all who watch ``market``; to everyone when it is ''."""
+        """Give a frame to all clients that watch ``market``, or to every client if ``market`` is ''."""
         encoded = frame.encode()
         self._newest[market, frame.kind] = frame.id, encoded
         for mailbox in self._mailboxes:
@@ -90,7 +90,7 @@ class Hub:
     def subscribed(self, market: str, last_id: str | None = None) -> Iterator[Mailbox]:
         """A mailbox that holds what the client does not have yet. Raises FullError.
 
-        ``last_id``: of the newest frame that it has; a frame of that id is not repeated.
+        ``last_id``: id of the newest frame that the client has; a frame of that id is not repeated.
         """
         if len(self._mailboxes) >= self._clients_max:
             raise FullError(f"{self._clients_max} clients are connected; try again later")
@@ -107,7 +107,7 @@ class Hub:
             self._mailboxes.discard(mailbox)
 
     def close(self) -> None:
-        """End every stream, also those that come later."""
+        """End every stream, including streams that begin later."""
         self._closed = True
         for mailbox in self._mailboxes:
             mailbox.close()

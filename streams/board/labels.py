@@ -1,4 +1,4 @@
-"""Slugs of the methodology as people read them."""
+"""Names for people, made from the methodology's slugs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _CODE_LETTERS = 2
 
 
 def label(member: str) -> str:
-    """A member for people.
+    """Name of a member for people.
 
     >>> label("mobiles_tablets"), label("sp"), label("cod")
     ('Mobiles tablets', 'SP', 'Cash on delivery')

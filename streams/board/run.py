@@ -1,4 +1,4 @@
-"""A board from its start to its end: the source, the server, and the settings they need."""
+"""A board from start to end: the source, the server, and the settings that they need."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = structlog.get_logger(__name__)
 async def serve(
     settings: Settings, stopped: asyncio.Event, on_listening: Callable[[str], None]
 ) -> None:
-    """Serve until ``stopped`` is set; ``on_listening`` gets the page's address.
+    """Serve until ``stopped`` is set. ``on_listening`` gets the page's address.
 
-    A Redis that is away is waited for, on the page. Raises OSError when the address cannot be
+    While Redis is away the board waits, and the page says so. Raises OSError when the address cannot be
     bound, SettingsError when the methodology is wrong.
     """
     markets = load_methodology(settings).markets
@@ -41,7 +41,7 @@ async def serve(
     _log.info("listening", board=url)
     on_listening(url)
     try:
-        await source.run(stopped)  # a bug in it ends the process
+        await source.run(stopped)  # a bug in the source ends the process
     finally:
         await server.stop()
         await source.close()

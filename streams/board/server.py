@@ -1,6 +1,6 @@
 """The page, its files and its stream of events, on one address and port.
 
-Everything the page needs comes from here, and the headers let it load nothing else: no inline
+This server sends everything that the page needs. The headers let the page load nothing else: no inline
 script or style, no other origin, nothing that turns text into markup.
 """
 
@@ -22,10 +22,10 @@ from streams.board.hub import FullError, Hub
 from streams.publish.http import listen
 
 WRITE_TIMEOUT_S = 30.0
-"""A client that takes nothing for so long is gone."""
+"""A client that accepts no data for this long counts as gone."""
 SHUTDOWN_S = 2.0
 RETRY_MS = 1_000
-"""How soon a browser comes back after its stream ended."""
+"""How soon a browser reconnects after its stream ended."""
 BUFFER_BYTES_MAX = 64 * 1024
 MARKET_BYTES_MAX = 64
 
@@ -59,7 +59,7 @@ class _File(NamedTuple):
 
 
 class BoardServer:
-    """Serves a hub. ``ready`` returns None when Redis is read, else the reason why not."""
+    """Serves a hub. ``ready`` returns None while Redis can be read, else the reason why not."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class BoardServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen; the bound port, which with port 0 the system chose.
+        """Listen, and return the bound port. With port 0 the system chooses it.
 
         Raises OSError when the address cannot be bound.
         """
@@ -93,7 +93,7 @@ class BoardServer:
         return port
 
     async def stop(self) -> None:
-        """End every stream and stop listening; safe to call twice."""
+        """End every stream and stop listening. Safe to call twice."""
         self._hub.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -109,10 +109,10 @@ class BoardServer:
         return _answer(request, file)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """States as server-sent events: ``?market=PK``; ``Last-Event-ID`` as browsers send it."""
+        """States as server-sent events: ``?market=PK``, and ``Last-Event-ID`` as browsers send it."""
         market = request.query.get("market", "")
         if len(market.encode()) > MARKET_BYTES_MAX:
-            raise web.HTTPBadRequest(text="market: a code, as PK\n")
+            raise web.HTTPBadRequest(text="market: expected a code, such as PK\n")
         last_id = request.headers.get("Last-Event-ID")
         try:
             with self._hub.subscribed(market, last_id) as mailbox:
@@ -122,7 +122,7 @@ class BoardServer:
                 response.headers["X-Accel-Buffering"] = "no"
                 await response.prepare(request)
                 if request.transport is not None:
-                    # What waits for a slow client waits in its mailbox, where the latest wins.
+                    # Frames for a slow client wait in its mailbox, where the newest one wins.
                     request.transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX)
                 await response.write(b"retry: %d\n\n" % RETRY_MS)
                 while (frames := await mailbox.take()) is not None:
@@ -132,10 +132,10 @@ class BoardServer:
         except FullError as error:
             raise web.HTTPServiceUnavailable(text=f"{error}\n") from error
         except (ConnectionError, TimeoutError):
-            return response  # the browser left; it comes back by itself if it wants to
+            return response  # the browser left; it reconnects by itself if it wants to
 
     async def _livez(self, _request: web.Request) -> web.StreamResponse:
-        """Alive: the event loop answers."""
+        """Alive as long as the event loop answers."""
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.StreamResponse:
@@ -148,9 +148,9 @@ class BoardServer:
 def _guarded(*, local_only: bool) -> Middleware:
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A name that somebody else's DNS points at this machine would let their page read ours.
+        # Another's DNS name that points at this machine would let another's page read this board.
         if local_only and not _is_loopback(_host_of(request)):
-            raise web.HTTPMisdirectedRequest(text="this board answers to loopback names only\n")
+            raise web.HTTPMisdirectedRequest(text="this board answers only to loopback names\n")
         return await handler(request)
 
     return guarded
@@ -184,7 +184,7 @@ def _answer(request: web.Request, file: _File) -> web.Response:
 
 
 def _files() -> dict[str, _File]:
-    """The page's files by name; read once, a few dozen KB."""
+    """The page's files by name. They are read once; they are a few dozen KB."""
     found = {}
     for entry in resources.files(__package__).joinpath("static").iterdir():
         content_type = _TYPES.get(entry.name.rpartition(".")[2])

@@ -1,7 +1,7 @@
-"""Active shifts as the page shows them: what, since when, how much, why, and how to say "expected".
+"""Active shifts as the page shows them: what, since when, how large, why, and how to mark one expected.
 
-The records are those of ``ecindex.shifts`` as the HASH ``:shifts`` holds them. A field that is not
-there is not shown; a record of a shape unknown to this board is still named.
+The records are those of ``ecindex.shifts``, as the HASH ``:shifts`` holds them. A field that is missing
+is not shown. A record of a shape that this board does not know is still named.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from streams.index.panes import HOUR_MS, rfc3339
 
 CONTRIBUTORS_MAX = 6
 FACTORED = frozenset({"market", "category", "payment_method", "region", "channel"})
-"""Dimensions that `ecindex expect` takes."""
+"""Dimensions that `ecindex expect` accepts."""
 EXPECTED_FOR_MS = 6 * HOUR_MS
-"""What the command proposes as the end; whoever runs it knows better."""
+"""Length of the event in the proposed command. Whoever runs the command knows the end better."""
 
 
 class Contributor(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,7 +34,7 @@ class Contributor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Shift(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One active shift. ``direction`` is 1 or -1, 0 where the record does not say."""
+    """One active shift. ``direction`` is 1 or -1, or 0 where the record does not state it."""
 
     dimension: str
     member: str
@@ -53,7 +53,7 @@ class Shift(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def active(market: str, records: Mapping[str, str]) -> list[Shift]:
-    """Shifts of the HASH ``:shifts``, in the order of its fields; what is no JSON object is left out."""
+    """Shifts of the HASH ``:shifts``, ordered by field. A value that is no JSON object is skipped."""
     found = []
     for field, text in sorted(records.items()):
         try:
@@ -118,8 +118,8 @@ def _contributors(found: Any) -> list[Contributor]:
 def _command(market: str, dimension: str, member: str, start: Any, ratio: float | None) -> str:
     """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (README.md), from the hour of the start.
 
-    Empty for a series whose expectation takes no factor. Somebody pastes it into a shell, so what
-    Redis said is quoted.
+    Empty for a series whose expectation takes no factor. People paste the command into a shell, so text
+    from Redis is quoted.
     """
     if dimension not in FACTORED:
         return ""

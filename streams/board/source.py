@@ -1,7 +1,7 @@
-"""One reader of Redis for all browsers: asks a few times a second, and fetches only what changed.
+"""One reader of Redis for all browsers. It asks a few times a second and fetches only what changed.
 
-Nothing here writes. What Redis does not say is not made up: while it is away, the ages of what was
-read last go on growing until the page calls it stale.
+Nothing here writes, and nothing is made up. While Redis is away, the ages of the last values read keep
+growing until the page calls them stale.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 class State(StrEnum):
-    """What to make of a market."""
+    """State of a market's values: current, too old, or not published."""
 
     LIVE = "live"
     STALE = "stale"
@@ -49,7 +49,7 @@ class State(StrEnum):
 
 
 class MarketBeat(msgspec.Struct, frozen=True):
-    """How one market is, without its values; ages in ms, None when it was never read."""
+    """State of one market without its values. Ages are in ms, None for a market never read."""
 
     market: str
     name: str
@@ -62,7 +62,7 @@ class MarketBeat(msgspec.Struct, frozen=True):
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """Once a second and with each change. ``redis`` is None, or why it cannot be read."""
+    """Sent once a second and with each change. ``redis`` is None, or why Redis cannot be read."""
 
     now: str
     redis: str | None
@@ -76,7 +76,7 @@ class _Snapshot(Snapshot, frozen=True):
 
 
 class _Header(NamedTuple):
-    """What the cheap question answers; the version decides whether there is more to fetch."""
+    """Answer to the cheap question. Its version and shifts decide whether there is more to fetch."""
 
     version: tuple[bytes | None, ...]
     as_of: bytes | None
@@ -85,7 +85,7 @@ class _Header(NamedTuple):
 
 
 class _Known:
-    """One market as it was read last."""
+    """One market as it was last read."""
 
     def __init__(self) -> None:
         self.header: _Header | None = None
@@ -100,9 +100,9 @@ _decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
 
 
 class Source:
-    """Keeps a hub filled with what Redis says.
+    """Keeps a hub filled with what Redis holds.
 
-    ``markets`` is what the methodology says of each market: names, currencies, time zones.
+    ``markets``: each market of the methodology, for its name, currency and time zone.
     """
 
     def __init__(
@@ -137,9 +137,9 @@ class Source:
         return self._away
 
     async def run(self, stopped: asyncio.Event) -> None:
-        """Poll until ``stopped`` is set; a poll that hangs ends within seconds by itself.
+        """Poll until ``stopped`` is set. A poll that hangs ends by itself within seconds.
 
-        Not by cancelling: a client library that swallows a cancellation once would go on for ever.
+        Polls are not cancelled: a client library that swallows one cancellation would run for ever.
         """
         while not stopped.is_set():
             await self.poll()
@@ -159,7 +159,7 @@ class Source:
         await self._redis.aclose()
 
     def beat(self, now_ms: int) -> Beat:
-        """How every market is at ``now_ms``."""
+        """State of every market at ``now_ms``."""
         return Beat(
             now=rfc3339(now_ms),
             redis=self._away,
@@ -188,7 +188,7 @@ class Source:
 
     async def _read_changed(self) -> bool:
         for name in sorted(await self._redis.smembers(markets_key(self._prefix))):
-            # A market that was seen stays on the page: that it is gone is what one wants to see.
+            # A market that was seen stays on the page: people want to see that it is gone.
             if len(self._known) < MARKETS_MAX:
                 self._known.setdefault(name.decode(), _Known())
         changed = False
@@ -241,7 +241,7 @@ class Source:
             if first:
                 known.book.seed(_entries(rest[0]))
         except msgspec.DecodeError as error:
-            # Of a publisher that does not keep the contract; the page goes on with what it has.
+            # Its publisher breaks the contract; the page keeps what it has.
             _log.error("not_a_snapshot", market=market, detail=str(error))
             known.header = header
             return False

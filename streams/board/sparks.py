@@ -1,7 +1,7 @@
-"""Half an hour of each member's orders, as the board saw them: what the small lines are drawn of.
+"""Half an hour of each member's orders, as the board saw them: the points of the small lines.
 
-Redis keeps such a history of the market's headline alone (``:history``). A board that is started
-finds the last ten minutes of the members in ``:changes``; the rest it has to live through.
+Redis keeps such a history only for the market's headline values (``:history``). A board that starts
+finds the last ten minutes of the members in ``:changes``; older points exist only if it ran then.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _decode_changes = msgspec.json.Decoder(list[_Change]).decode
 
 
 class SparkBook:
-    """One market's points; a slot of ``STEP_MS`` keeps the newest that fell into it."""
+    """One market's points. A slot of ``STEP_MS`` keeps the newest point in it."""
 
     def __init__(self) -> None:
         self._members: tuple[Key, ...] = ()
-        # A column a slot, all members side by side: 75 members cost 150 KB, not megabytes.
+        # One column per slot, with all members side by side: 75 members cost 150 KB, not megabytes.
         self._slots: deque[tuple[int, array[float]]] = deque(maxlen=POINTS_MAX)
 
     def seed(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Take in (as_of, changes) of ``:changes``, oldest first; a book with points stays as it is.
+        """Add (as_of, changes) entries of ``:changes``, oldest first, unless the book has points.
 
-        An entry says what changed, so a member counts from its first mention on.
+        An entry holds only changes, so a member counts from its first mention on.
         """
         if self._slots:
             return
@@ -69,7 +69,7 @@ class SparkBook:
             self._add(at_ms, members, rows)
 
     def take(self, snapshot: Snapshot) -> None:
-        """Add what a snapshot says."""
+        """Add the members' values of a snapshot."""
         at_ms = parse_instant(snapshot.as_of)
         if at_ms is None:
             return
@@ -81,7 +81,7 @@ class SparkBook:
         self._add(at_ms, sorted(rows), rows)
 
     def sparks(self) -> Sparks:
-        """Everything, oldest first; a point ends where its numbers do."""
+        """Every point, oldest first. A point is as long as its known numbers."""
         points: dict[Key, list[list[float | None]]] = {key: [] for key in self._members}
         for _, column in self._slots:
             for at, key in enumerate(self._members):
@@ -94,7 +94,7 @@ class SparkBook:
         if tuple(members) != self._members:
             self._rearrange(tuple(members))
         if self._slots and at_ms < self._slots[-1][0]:
-            self._slots.clear()  # the log began anew
+            self._slots.clear()  # time went back: the log began anew
         column = array("d")
         for key in self._members:
             column.extend(rows.get(key, (_NONE,) * _WIDTH))

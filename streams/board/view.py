@@ -1,7 +1,7 @@
-"""What the page shows of one market, made of what stands in Redis. Pure functions.
+"""What the page shows of one market, made from what Redis holds. Pure functions.
 
-Numbers of the contract stay decimal text, as the HASH has them, so that the page can show integers
-beyond a double exactly; only what is drawn as a line or a bar is a number.
+Numbers of the contract stay decimal text, as the HASH holds them, so that the page can show integers
+beyond a double exactly. Only what is drawn as a line or a bar is a number.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from streams.publish.ranking import ALL
 MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
 DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
 RANKED_BY = {METHOD: "payment_chosen_share"}
-"""By which index the members of a dimension are ordered; `orders` where none is named."""
+"""Index that orders the members of a dimension; `orders` where none is named."""
 MOVERS_MAX = 8
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One value. ``expected``, ``lower``, ``upper`` are absent until an expectation is known."""
+    """One value. ``expected``, ``lower`` and ``upper`` are absent until an expectation is known."""
 
     value: str | None = None
     status: str = "ok"
@@ -38,7 +38,7 @@ class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Member(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A row: its cells by index and window. ``spark``: orders of its last minute over time."""
+    """A row: its cells by index and window. ``spark``: its orders of the last minute over time."""
 
     member: str
     label: str
@@ -47,14 +47,14 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What the market's own orders say about a window."""
+    """Status and coverage of a window, from the market's own orders."""
 
     status: str
     covered: float
 
 
 class Mover(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A member whose orders moved most. ``usual`` is what ``basis`` names, for the same window."""
+    """A member whose orders moved most. ``usual``: what ``basis`` names, for the same window."""
 
     dimension: str
     member: str
@@ -64,7 +64,7 @@ class Mover(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Movers(msgspec.Struct, frozen=True):
-    """Largest differences first. ``basis``: `expected`, or the longer window that stands in."""
+    """Largest differences first. ``basis``: `expected`, or the longer window used instead."""
 
     window: str
     basis: str
@@ -72,7 +72,7 @@ class Movers(msgspec.Struct, frozen=True):
 
 
 class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything the page shows of a market but how old it is."""
+    """Everything that the page shows of a market except its age."""
 
     market: str
     name: str
@@ -88,14 +88,14 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     movers: Movers | None = None
     shifts: list[Shift] = []
     spark_ms: list[int] = []
-    """Instants of every member's ``spark``."""
+    """Instants of the points in every member's ``spark``."""
     spark: list[list[float | None]] = []
-    """The market's own."""
+    """Spark of the market as a whole."""
     left_out: int = 0
 
 
 class Sparks(NamedTuple):
-    """Orders of the last minute: instants, and per (dimension, member) the points at them.
+    """Orders of the last minute over time: instants, and the points at them by (dimension, member).
 
     A point is [value] or [value, expected, lower, upper].
     """
@@ -115,7 +115,7 @@ def market_page(
     shifts: Mapping[str, str] | None = None,
     left_out: int = 0,
 ) -> MarketPage:
-    """The page of a snapshot. ``market`` None: one that this board's methodology does not name.
+    """The page of a snapshot. ``market`` None: this board's methodology does not name the market.
 
     ``shifts`` is the HASH ``:shifts``; a record that is not a JSON object is left out.
     """
@@ -150,13 +150,13 @@ def market_page(
 
 
 def longest(windows: Mapping[str, Window]) -> str:
-    """The longest window that the log covers; ranking by it keeps rows from changing places."""
+    """The longest window that the log covers. Ranking by it keeps rows from changing places."""
     covered = [name for name, window in windows.items() if window.status == "ok"]
     return covered[-1] if covered else next(iter(WINDOWS_MS))
 
 
 def cell(value: Value) -> Cell:
-    """A value as the page gets it."""
+    """Cell of a value, as the page gets it."""
     return Cell(
         None if value.value is None else decimal(value.value),
         value.status,
@@ -205,7 +205,7 @@ def _movers(
     by_member: Mapping[tuple[str, str], Mapping[str, Mapping[str, Value]]],
     windows: Mapping[str, Window],
 ) -> Movers | None:
-    """By X - E over 5 minutes; without an expectation the last minute against a longer window."""
+    """Movers by X - E over 5 minutes. Without an expectation: last minute against a longer window."""
     covered = [name for name, window in windows.items() if window.status == "ok"]
     members = {
         key: indices["orders"]
@@ -225,7 +225,8 @@ def _movers(
     longer = [name for name in covered if name != "1m"]
     if "1m" not in covered or not longer:
         return None
-    # An hour that has run for some minutes is the usual of those minutes; a day hides the hour.
+    # Only the covered part of an hour counts: its mean minute replaces the expectation. A day
+    # would hide the hour of the day.
     basis = "1h" if "1h" in longer else longer[0]
     part = WINDOWS_MS["1m"] / WINDOWS_MS[basis]
     compared = {

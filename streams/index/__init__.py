@@ -1,1 +1,1 @@
-"""Arithmetic: values in, values out. Never does any IO, never reads a clock."""
+"""Arithmetic: values in, values out. This package does no IO and reads no clock."""

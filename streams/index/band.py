@@ -1,10 +1,10 @@
-"""The band of usual values: quantiles of a negative binomial count.
+"""The band that holds most values when nothing has changed: quantiles of a negative binomial count.
 
 A count of mean m that varies beyond chance by the relative variance s^2 is negative binomial of size
-k = 1 / s^2; with s^2 = 0 it is Poisson. The band holds ``COVERAGE`` of it, as much being below as
-above. Small means are summed exactly; above ``_EXACT_MAX`` a Cornish-Fisher expansion of the quantile
-stands for the sum, and where noise is so large that it is wrong, the band of a smaller mean, scaled.
-A property test holds the coverage.
+k = 1 / s^2. With s^2 = 0 it is Poisson. The band holds ``COVERAGE`` of the distribution and leaves equal
+tails below and above. Small means are summed exactly. Above ``_EXACT_MAX`` a Cornish-Fisher expansion of
+the quantile replaces the sum. Where noise is so large that the expansion is wrong, the exact band of a
+smaller mean is scaled up. A property test checks the coverage.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from functools import lru_cache
 from typing import NamedTuple
 
 COVERAGE = 0.95
-"""Part of the counts that are within the band when nothing has changed."""
+"""Share of counts that lie within the band when nothing has changed."""
 _Z = 1.959963984540054
 """Standard normal quantile of (1 + COVERAGE) / 2."""
 _TAIL = (1 - COVERAGE) / 2
 _EXACT_MAX = 40.0
 _NOISE_MIN = 1e-9
-"""Less is none: the size would leave no digits for the count."""
+"""Smaller noise counts as none: the size k would leave no digits for the count."""
 _WILD = 0.2
-"""Relative variance beyond which the expansion loses the lower tail."""
+"""Relative variance above which the expansion loses the lower tail."""
 _WILD_EXACT_MAX = 400.0
 
 
 class Band(NamedTuple):
-    """Lower and upper limit, both still usual."""
+    """Lower and upper limit; both limits still belong to the band."""
 
     lower: float
     upper: float
 
 
 def band(mean: float, noise: float, worth: float = 1.0) -> Band:
-    """Band of an observation of mean ``mean``.
+    """Band of an observation whose mean is ``mean``.
 
-    ``noise``: relative variance s^2 beyond counting. ``worth``: units of the observation that come
-    and go together (``Noise.dispersion``): for money, minor units of a typical order.
+    ``noise``: relative variance s^2 beyond counting. ``worth``: how many units of the observation come
+    and go together (``Noise.dispersion``); for money, the minor units of a typical order.
 
     >>> band(100, 0.0)
     Band(lower=81, upper=120)
@@ -73,7 +73,7 @@ def _exact(mean: float, noise: float) -> tuple[int, int]:
     while True:
         if low < 0 and total >= _TAIL:
             low = count
-        if total >= 1 - _TAIL or term < total * 1e-15:  # the rest is lost in rounding
+        if total >= 1 - _TAIL or term < total * 1e-15:  # what remains is lost in rounding
             return max(low, 0), count
         term *= (size + count if noise > 0 else 1.0) * odds / (count + 1)
         count += 1
@@ -81,7 +81,7 @@ def _exact(mean: float, noise: float) -> tuple[int, int]:
 
 
 def _expanded(mean: float, noise: float) -> tuple[int, int]:
-    """Quantiles by Cornish and Fisher (1937), to the third cumulant squared and the fourth."""
+    """Quantiles by Cornish and Fisher (1937): terms in the third cumulant, its square and the fourth."""
     variance = mean + noise * mean * mean
     deviation = math.sqrt(variance)
     skew = (1 + 2 * noise * mean) / deviation

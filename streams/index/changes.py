@@ -1,4 +1,4 @@
-"""Orders against the same hours a day and a week earlier, by the clocks on the wall."""
+"""Change of orders against the same local hours a day and a week earlier."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from streams.index.partials import CATEGORY_WIDTH, Layout, Row
 AGO_DAYS = {"change_day": 1, "change_week": 7}
 CHANGES = frozenset(AGO_DAYS)
 HOURS = {"1h": 1, "24h": 24}
-"""Windows that are compared, in whole hours: further back than a day, rows are kept by the hour."""
+"""Windows that are compared, in whole hours: rows older than a day are kept by the hour."""
 
 
 def hours_before(
     hours: LocalHours, end_ms: int, count: int, days: int
 ) -> tuple[list[int], list[int]]:
-    """(starts of the last ``count`` hours before ``end_ms``, of those ``days`` earlier)."""
+    """(starts of the last ``count`` hours before ``end_ms``, starts of those hours ``days`` earlier)."""
     own = list(range(end_ms - count * HOUR_MS, end_ms, HOUR_MS))
     return own, [hours.days_before(hour_ms, days) for hour_ms in own]
 
@@ -28,7 +28,10 @@ def hours_before(
 def change_entries(
     layout: Layout, changes: Mapping[str, tuple[Row, Row] | None]
 ) -> Iterator[Entry]:
-    """Change of orders of the market and each category, by index; (now, before), None: not known."""
+    """Change of orders of the market and of each category.
+
+    ``changes``: index name -> (row now, row before), or None where the earlier hours are not known.
+    """
     for name, rows in changes.items():
         yield _entry(name, MARKET, ALL, rows, col.ORDERS)
         for index, member in enumerate(layout.category.members):

@@ -1,4 +1,4 @@
-"""Minor units -> major units as text, exact at any width."""
+"""Amounts in minor units as text in major units, exact at any width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEFAULT_EXPONENT = 2
 
 
 def exponent(currency: str) -> int:
-    """Decimal digits of the minor unit by ISO 4217: 2 but for the currencies listed above.
+    """Decimal digits of the minor unit by ISO 4217: 2, except for the currencies listed above.
 
     >>> exponent("PKR"), exponent("JPY"), exponent("KWD")
     (2, 0, 3)

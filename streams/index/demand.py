@@ -1,7 +1,7 @@
-"""What is measured against the expectation: demand, changes, payments, the mix of payments.
+"""Ratios against the expectation: demand, changes, payments, the mix of payments.
 
-Expectations are integers x 10^6 (``SCALE``), so that sums over panes are exact; an index is ONE
-division of two integers, as every ratio here.
+An expectation is an integer in units of 1 / ``SCALE``, so sums over panes are exact. Every ratio here
+is one division of two integers.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import math
 from collections.abc import Sequence
 
 SCALE = 1_000_000
-"""Units of an expectation in one order, unit, minor unit of money or payment."""
+"""Units of an expectation in one order, one unit sold, one minor unit of money or one payment."""
 
 
 def demand_index(observed: int, expected: int) -> float | None:
     """100 x observed / expected over the same panes; None where nothing is expected.
 
-    ``expected`` in units of 1 / SCALE. Of several hours, or of all members of a dimension: sum both
-    first; a mean of indices would weigh a quiet hour like a busy one.
+    ``expected`` is in units of 1 / SCALE. For several hours, or for all members of a dimension, sum both
+    arguments first: a mean of indices would give a quiet hour the weight of a busy one.
 
     >>> demand_index(42, 40_000_000), demand_index(0, 5_000_000), demand_index(3, 0)
     (105.0, 0.0, None)
@@ -35,11 +35,11 @@ def change(now: int, before: int) -> float | None:
 
 
 def mix_shift(observed: Sequence[int], expected: Sequence[int]) -> float | None:
-    """How far a mix is from the expected one beyond what its size explains; about 0 when usual.
+    """Distance of a mix from the expected one, minus what its size explains; about 0 without a change.
 
-    Total variation distance of the observed shares from the expected ones, minus the mean that this
-    distance has by chance when as many payments are drawn from the expected mix. Between about -0.05
-    and 1. None without a payment or an expectation.
+    This is the total variation distance of the observed shares from the expected shares, minus the mean
+    that this distance has by chance when as many payments are drawn from the expected mix. It lies
+    between about -0.05 and 1. None without a payment or without an expectation.
 
     >>> mix_shift([50, 50], [1, 1]) < 0 < mix_shift([80, 20], [1, 1])
     True
@@ -52,14 +52,17 @@ def mix_shift(observed: Sequence[int], expected: Sequence[int]) -> float | None:
 
 
 def mix_null_mean(n: int, expected: Sequence[int]) -> float:
-    """Mean total variation of ``n`` draws from the expected mix: half the sum of mean deviations."""
+    """Mean total variation distance of ``n`` draws from the expected mix.
+
+    It is half the sum of the members' mean absolute deviations, divided by ``n``.
+    """
     total = sum(expected)
     deviations = (mean_deviation(n, usual / total) for usual in expected)
     return math.fsum(deviations) / (2 * n)
 
 
 def mean_deviation(n: int, share: float) -> float:
-    """Mean absolute deviation of a binomial count from its mean.
+    """Mean absolute deviation of a binomial count (``n`` draws, probability ``share``) from its mean.
 
     De Moivre's closed form, 2 v (1-p) C(n, v) p^v (1-p)^(n-v) with v = floor(np) + 1 (Diaconis and
     Zabell, Closed Form Summation for Classical Distributions, 1991).
@@ -70,7 +73,7 @@ def mean_deviation(n: int, share: float) -> float:
     if not 0 < share < 1:
         return 0.0
     v = math.floor(n * share) + 1
-    v = min(v, n)  # np just below n: the formula's last term
+    v = min(v, n)  # when np is just below n, the formula's last term applies
     log_term = (
         math.lgamma(n + 1)
         - math.lgamma(v + 1)

@@ -1,8 +1,8 @@
 """Bytes of a record -> event or Rejected. Every limit of the input contract is checked here.
 
-The common case must cost less than two microseconds: msgspec checks types and bounds in C, and what
-it cannot check (duplicate keys, control characters) is excluded for a whole chunk by counting
-bytes; only a record that the count cannot clear is looked at twice.
+The common case must cost less than two microseconds. msgspec checks types and bounds in C. What msgspec
+cannot check (duplicate keys, control characters) is excluded for a whole chunk by counting bytes. Only a
+record that the count cannot clear is checked a second time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SUM_MAX = 2**63 - 1
 DETAIL_CHARACTERS_MAX = 300
 _QUOTE = ord('"')
 DEPTH_MAX = 64
-"""Nesting of a record, its own object included. Far below the interpreter's recursion limit, which
-counts the caller's frames too: what a record is must not depend on who asks."""
+"""Deepest nesting of a record, its own object included. It lies far below the interpreter's recursion
+limit, which counts the caller's frames too: whether a record is legal must not depend on the caller."""
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_BYTES_MAX)]
@@ -35,7 +35,7 @@ _Quantity = Annotated[int, msgspec.Meta(gt=0, le=SUM_MAX)]
 
 
 class Line(msgspec.Struct, gc=False):
-    """One line of an order. ``unit_price_minor`` in minor units of the order's currency."""
+    """One line of an order. ``unit_price_minor`` is in minor units of the order's currency."""
 
     sku: _Id
     category: str
@@ -44,7 +44,7 @@ class Line(msgspec.Struct, gc=False):
 
 
 class OrderEvent(msgspec.Struct, gc=False):
-    """A record of the orders topic, decoded; times still as text."""
+    """A decoded record of the orders topic. Times are still text."""
 
     event_id: _Id
     type: Literal["order.placed", "order.cancelled", "order.refunded"]
@@ -63,7 +63,7 @@ class OrderEvent(msgspec.Struct, gc=False):
 
 
 class PaymentEvent(msgspec.Struct, gc=False):
-    """A record of the payments topic, decoded; times still as text."""
+    """A decoded record of the payments topic. Times are still text."""
 
     event_id: _Id
     type: Literal["payment.captured", "payment.failed", "payment.refunded"]
@@ -78,7 +78,7 @@ class PaymentEvent(msgspec.Struct, gc=False):
 
 
 class Rejected(NamedTuple):
-    """Why a record is a dead letter: one of REASONS, and what was found."""
+    """Why a record is a dead letter: ``reason`` is one of REASONS, ``detail`` says what was found."""
 
     reason: str
     detail: str
@@ -98,18 +98,18 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 def decode_orders(values: Sequence[bytes | None]) -> list[OrderEvent | Rejected]:
-    """Events of the records, in order; a record that breaks the contract becomes a Rejected."""
+    """Events of the order records, in order. A record that breaks the contract becomes a Rejected."""
     return _decode_all(values, _decode_order, _order_quotes, order_ids)
 
 
 def decode_orders_unproven(
     values: Sequence[bytes | None],
 ) -> tuple[list[OrderEvent | Rejected], list[int] | None]:
-    """Like ``decode_orders``, but without the proof that no key was given twice.
+    """Decode orders like ``decode_orders``, but do not prove that no key was given twice.
 
-    The second part holds the quotation marks of each record, for the caller to compare with what
-    its event accounts for (``learn_shape``) while it has the event's fields at hand anyway; None
-    when every record was checked already.
+    The second part holds the number of quotation marks in each record. The caller has the event's fields
+    at hand anyway and compares the number with what the event accounts for (``learn_shape``). The second
+    part is None when every record is already checked.
     """
     try:
         joined = b"".join(values)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def decode_orders_unproven(
             return decode_orders(values), None
         events: list[OrderEvent | Rejected] = list(map(_decode_order, values))  # type: ignore[arg-type]
     except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return decode_orders(values), None  # one of them is bad: find out which, one by one
+        return decode_orders(values), None  # one record is bad: decode one by one to find it
     sizes = np.fromiter(map(len, values), np.intp, len(values))  # type: ignore[arg-type]
     if int(sizes.max()) > RECORD_BYTES_MAX:
         return decode_orders(values), None
@@ -127,29 +127,29 @@ def decode_orders_unproven(
 
 
 def recheck_order(value: bytes | None) -> Rejected | None:
-    """Look twice at a record whose quotation marks its event does not account for.
+    """Check a record again whose event does not account for all its quotation marks.
 
-    It has an unknown field, an escape, or a key given twice; None when it is legal.
+    Such a record has an unknown field, an escape, or a key given twice. None when it is legal.
     """
     found = _decode_one(value, _decode_order, _order_quotes, order_ids)
     return found if isinstance(found, Rejected) else None
 
 
 def decode_payments(values: Sequence[bytes | None]) -> list[PaymentEvent | Rejected]:
-    """Events of the records, in order; a record that breaks the contract becomes a Rejected."""
+    """Events of the payment records, in order. A record that breaks the contract becomes a Rejected."""
     return _decode_all(values, _decode_payment, _payment_quotes, payment_ids)
 
 
 SHAPES: Final[dict[tuple[Any, ...], int]] = {}
-"""Quotation marks that the JSON of an order has without its lines, by profile; see learn_shape."""
+"""Profile of an order -> quotation marks in its JSON without its lines; see ``learn_shape``."""
 _SHAPES_MAX = 50_000
 
 
 def learn_shape(profile: tuple[Any, ...]) -> int:
-    """Quotation marks in an order's JSON when it has no key beside those decoded, lines apart.
+    """Quotation marks in an order's JSON, without its lines, if it has only the keys that are decoded.
 
-    Each key and each string value has two (a line has four keys and two strings: 12). More in the
-    record means a duplicate key, an unknown field or an escape: ``recheck_order`` tells which.
+    Each key and each string value has two. (A line has four keys and two strings: 12.) More marks in the
+    record mean a duplicate key, an unknown field or an escape; ``recheck_order`` says which.
     ``profile``: (payment_method, region, channel, new_shopper, and whether shopper_id, seller_id,
     placed_at are absent).
     """
@@ -180,7 +180,7 @@ def _payment_quotes(event: PaymentEvent) -> int:
 
 
 def order_ids(event: OrderEvent) -> list[str | None]:
-    """Every field of an order event that the contract calls an id."""
+    """Every field of an order event that is an id by the contract."""
     return [
         event.event_id,
         event.order_id,
@@ -191,7 +191,7 @@ def order_ids(event: OrderEvent) -> list[str | None]:
 
 
 def payment_ids(event: PaymentEvent) -> list[str | None]:
-    """Every field of a payment event that the contract calls an id."""
+    """Every field of a payment event that is an id by the contract."""
     return [event.event_id, event.order_id]
 
 
@@ -208,12 +208,12 @@ def _decode_all(
             if joined.count(b'"') == sum(map(quotes_of, events)):
                 return events
     except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass  # one of them is bad: find out which, one by one
+        pass  # one record is bad: decode one by one to find it
     return [_decode_one(value, decode, quotes_of, ids_of) for value in values]
 
 
 def _is_plain(joined: bytes) -> bool:
-    """Whether no id can hold a control character or be longer in bytes than in characters."""
+    """True when no id can hold a control character or be longer in bytes than in characters."""
     return joined.isascii() and b"\\" not in joined and b"\x7f" not in joined
 
 
@@ -230,7 +230,7 @@ def _decode_one(  # noqa: PLR0911 - one return per reason
     if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
         return Rejected("too_deep", f"nested deeper than {DEPTH_MAX}")
     try:
-        value.decode()  # the decoder looks only into what it keeps
+        value.decode()  # the decoder validates only the fields that it keeps
         event = decode(value)
     except UnicodeDecodeError as error:
         return Rejected("invalid_utf8", f"{error.reason} at byte {error.start}")
@@ -249,7 +249,7 @@ def _decode_one(  # noqa: PLR0911 - one return per reason
 
 
 def _depth(value: bytes) -> int:
-    """How deep the brackets outside of strings nest; of what is not JSON, some bound."""
+    """How deep the brackets outside strings nest. For text that is not JSON, some upper bound."""
     depth = deepest = 0
     for character in _STRING.sub(b"", value):
         if character in b"[{":
@@ -277,16 +277,16 @@ def _check_ids(ids: list[str | None]) -> Rejected | None:
 
 def _has_duplicate_key(value: bytes) -> bool:
     if b"\\" not in value:
-        # Unknown fields are legal and common: decode them generically and count again. Without a
-        # backslash each quotation mark delimits a key or a string, so equal counts prove that no
-        # key was given twice; this is five times cheaper than the hook below.
+        # Unknown fields are legal and common, so decode them generically and count again. Without
+        # a backslash each quotation mark delimits a key or a string, and equal counts prove that no
+        # key was given twice. This is five times cheaper than the hook below.
         try:
             if value.count(b'"') == 2 * _count_strings(_decode_any(value)):
                 return False
         except msgspec.DecodeError:
-            pass  # a number beyond any float, in a field that nobody reads
+            pass  # the number exceeds any float, in a field that nobody reads
     try:
-        # Numbers stay text: one of 5,000 digits is legal in a field that nobody reads.
+        # Numbers stay text: a number of 5,000 digits is legal in a field that nobody reads.
         json.loads(value, object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
     except _DuplicateKeyError:
         return True
@@ -315,5 +315,5 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def instant_ms(text: str) -> int | None:
-    """UTC epoch ms of an RFC 3339 text, or None when it is not one."""
+    """UTC epoch ms of an RFC 3339 text; None when the text is not RFC 3339."""
     return parse_instant(text)

@@ -1,15 +1,16 @@
-"""The expectation E: what is usual for an hour of a local day, learnt from the days before it.
+"""The expectation E: the demand to expect in an hour of a local day, learnt from the days before it.
 
-E = L x S x K. S is the season: 168 hours of the week, mean 1, learnt from six weeks with their
-growth taken out and drawn towards the market's shape where a member has few orders. L is the level:
-a trend through the logarithms of the daily totals, older days weighing less, followed with a damped
-slope to the day in question. K are the operator's factors (``learning``), applied when E is read.
+E = L x S x K. S is the season: 168 hours of the week with mean 1. It is learnt from six weeks after
+their growth is removed, and is drawn towards the market's shape where a member has few orders. L is the
+level: a trend through the logarithms of the daily totals, in which older days weigh less, extended with
+a damped slope to the day in question. K are the operator's factors (``learning``); they are applied when
+E is read.
 
-A vintage is computed for all columns of a market's rows at once. It is a pure function of final
-hours: sums run in a fixed order over the hours, and ``log`` and ``exp`` are libm's, so that the same
-hours give the same integers on every worker. Sources: multiplicative seasonal indices by ratio to
-trend (any textbook of time series, e.g. Hyndman and Athanasopoulos, Forecasting, 3rd ed., 3.4),
-damped trend (Gardner and McKenzie 1985), shrinkage with a prior worth ``PRIOR_ORDERS`` orders.
+A vintage is computed for all columns of a market's rows at once. It is a pure function of final hours:
+sums run in a fixed order over the hours, and ``log`` and ``exp`` are libm's, so every worker gets the
+same integers from the same hours. Sources: multiplicative seasonal indices by ratio to trend (any
+textbook of time series, e.g. Hyndman and Athanasopoulos, Forecasting, 3rd ed., 3.4), damped trend
+(Gardner and McKenzie 1985), shrinkage with a prior worth ``PRIOR_ORDERS`` orders.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from streams.index.trend import Matrix, by_group, fit_trend, logs, ratio
 
 HALF_LIFE_DAYS = 14.0
 MIN_DAYS, OK_DAYS = 7, 21
-"""Days learnt below which there is no expectation, and below which it is still `warming`."""
+"""Learnt days below which a column has no expectation, and below which it is still `warming`."""
 _FEW_A_DAY = 4.0
-"""Orders a day at which the mean of logarithms and the plain sum are believed alike."""
+"""Orders a day at which the mean of logarithms and the plain sum get equal weight."""
 _ONSET_ORDERS = 10.0
-"""A series began midway when its empty beginning would have held this many orders (e^-10)."""
+"""A series counts as begun midway when its empty first days would have held this many orders (e^-10)."""
 DAYS: Matrix = np.arange(LEARNT_DAYS, dtype=np.float64)[:, None]
 _AGEING = np.array(
     [math.exp2((day + 1 - LEARNT_DAYS) / HALF_LIFE_DAYS) for day in range(LEARNT_DAYS)]
@@ -42,9 +43,9 @@ _AGEING = np.array(
 class Vintage:
     """Expectation of one local day, for every column.
 
-    ``expected[column]``: an integer, in units of 1 / SCALE, for each hour of ``target_ms`` (the
-    day's hours with a margin on both sides). ``noise``: how far observations usually are from it.
-    ``learnt_days[column]``: days with data behind it; below ``MIN_DAYS`` its hours are empty.
+    ``expected[column]``: an integer in units of 1 / SCALE for each hour of ``target_ms`` (the day's
+    hours and a margin on both sides). ``noise[column]``: how far observations deviate from it.
+    ``learnt_days[column]``: days of data behind it; below ``MIN_DAYS`` the column's hours are empty.
     """
 
     day: int
@@ -54,7 +55,7 @@ class Vintage:
     learnt_days: tuple[int, ...]
 
     def warming(self, column: int) -> bool:
-        """Whether too little was learnt to rely on the column."""
+        """True while the column was learnt from too few days to rely on."""
         return self.learnt_days[column] < OK_DAYS
 
 
@@ -67,9 +68,9 @@ def fit(
 ) -> Vintage:
     """Vintage of the calendar's day.
 
-    ``counts``: hours x columns, the final hours of ``calendar.hours_ms``. ``learnt``: 1 where an
-    hour may teach, 0 where it is unknown, in a shift or in an event of unknown size. ``factors``:
-    what a known event multiplied the hour by. Both default to ones.
+    ``counts``: hours x columns, the final hours of ``calendar.hours_ms``. ``learnt``: 1 where an hour
+    may teach; 0 where it is unknown, or lies in a shift or in an event of unknown size. ``factors``:
+    what a known event multiplied the hour by. ``learnt`` and ``factors`` default to ones.
     """
     learnt = np.ones_like(counts) if learnt is None else learnt
     factors = np.ones_like(counts) if factors is None else factors
@@ -100,10 +101,10 @@ def fit(
 
 
 def begun(calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix) -> Matrix:
-    """1 from the first day on that a column's events are seen, 0 before, where it began midway.
+    """1 from the first day with an event in the column, 0 before, where the column began midway.
 
-    A category that is new has no zero demand before: it has none to learn from. Of one with a few
-    orders a month an empty beginning says nothing, and stays.
+    A new category did not have zero demand before it began: there is nothing to learn from those days.
+    For a column with a few orders a month, empty first days prove nothing, so they stay.
     """
     day_counts = by_group(calendar.days, counts * learnt, LEARNT_DAYS)[:, columns.size_of]
     day_hours = by_group(calendar.days, learnt, LEARNT_DAYS)
@@ -117,11 +118,11 @@ def begun(calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix) 
 def _daily_levels(
     calendar: Calendar, counts: Matrix, columns: Columns, base: Matrix, share: Matrix
 ) -> tuple[Matrix, Matrix]:
-    """ln((X + half) / sum S) of every day, and its weight in the trend: days x columns.
+    """ln((X + half) / sum S) of every day, and the day's weight in the trend: days x columns.
 
-    ``half`` is half an order at its mean value. The mean of logarithms is right for days of many
-    orders; with a few a day it is not, and the levels are then moved to where they add up to what
-    was seen (``_FEW_A_DAY``).
+    ``half`` is half an order at its mean value. The mean of logarithms is right for days of many orders.
+    With a few orders a day it is not; then the levels are moved to where they add up to what was counted
+    (``_FEW_A_DAY``).
     """
     day_counts = by_group(calendar.days, counts, LEARNT_DAYS)
     day_base = by_group(calendar.days, base, LEARNT_DAYS)
@@ -142,7 +143,7 @@ def _daily_levels(
 
 
 def _learnt_share(calendar: Calendar, learnt: Matrix, season: Matrix) -> Matrix:
-    """Part of each day's usual orders that falls into hours that were learnt."""
+    """Share of each day's expected orders that falls into learnt hours."""
     usual = season[calendar.cells]
     whole = by_group(calendar.days, usual, LEARNT_DAYS)
     return ratio(by_group(calendar.days, usual * learnt, LEARNT_DAYS), whole, empty=0.0)

@@ -1,10 +1,13 @@
-"""Records of ``ecindex.history``: seeded hours, and what the operator says of hours.
+"""Records of ``ecindex.history``: seeded hours, and the factors that the operator declares.
 
-JSON, one of four kinds, told apart by the key: ``market|hour|START|SEED`` (what a warehouse counted
-in an hour), ``market|seed|SEED`` (that seed is complete and may be used),
-``market|factor|DIMENSION|MEMBER|FROM|TO`` (a ``learning.Factor``; a tombstone takes it back), and
-``market|said|INSTANT|DIMENSION|MEMBER|FROM|TO``: that the factor was said or taken back, once for each
-time. The topic is compacted: without these nobody could tell later what stood when a number was made.
+A record is JSON of one of four kinds. The key names the kind:
+
+- ``market|hour|START|SEED``: what a warehouse counted in an hour.
+- ``market|seed|SEED``: the seed is complete and may be used.
+- ``market|factor|DIMENSION|MEMBER|FROM|TO``: a ``learning.Factor``; a tombstone takes it back.
+- ``market|said|INSTANT|DIMENSION|MEMBER|FROM|TO``: the factor was declared or taken back at that
+  instant. One record for each time: the topic is compacted, so without them nobody could find out later
+  which factor applied when a value was made.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ HOUR_KIND, SEED_KIND, FACTOR_KIND, SAID_KIND = "hour", "seed", "factor", "said"
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What was counted of a member in an hour; None: the seed does not say."""
+    """What was counted for a member in an hour; a measure is None where the seed does not state it."""
 
     dimension: str
     member: str
@@ -35,7 +38,7 @@ class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class SeededHour(msgspec.Struct, frozen=True):
-    """All rows of an hour that starts at ``hour`` (RFC 3339)."""
+    """All rows of the hour that starts at ``hour`` (RFC 3339)."""
 
     seed: str
     market: str
@@ -45,9 +48,9 @@ class SeededHour(msgspec.Struct, frozen=True):
 
 
 class SeedComplete(msgspec.Struct, frozen=True):
-    """A seed's last record. An hour of ``[start, end)`` without a record had no events.
+    """The last record of a seed. An hour of ``[start, end)`` without a record had no events.
 
-    ``given``: (dimension, measure) that the seed speaks of; of others it knows nothing.
+    ``given``: every (dimension, measure) that the seed states. It says nothing about others.
     """
 
     seed: str
@@ -59,7 +62,7 @@ class SeedComplete(msgspec.Struct, frozen=True):
 
 
 class SaidFactor(msgspec.Struct, frozen=True):
-    """The operator's factor for hours; None: an event of unknown size."""
+    """The operator's factor for hours. ``factor`` None: an event of unknown size."""
 
     market: str
     dimension: str
@@ -70,35 +73,35 @@ class SaidFactor(msgspec.Struct, frozen=True):
     v: int = 1
 
     def as_factor(self) -> Factor:
-        """Factor in integers."""
+        """The factor with times in epoch ms and its size in units of 1 / SCALE."""
         start_ms, end_ms = hour_of(self.start), hour_of(self.end)
         factor = None if self.factor is None else round(self.factor * SCALE)
         return Factor((self.dimension, self.member), start_ms, end_ms, factor)
 
     @property
     def key(self) -> bytes:
-        """Key in the topic."""
+        """Key of the record in the topic."""
         parts = (self.market, FACTOR_KIND, self.dimension, self.member, self.start, self.end)
         return "|".join(parts).encode()
 
 
 class SaidOnce(msgspec.Struct, frozen=True):
-    """One time that a factor was said. ``said`` None: it was taken back."""
+    """One time that a factor was declared. ``said`` None: it was taken back."""
 
     market: str
     at: str
     key: str
-    """Of the factor's own record."""
+    """Key of the factor's own record."""
     said: SaidFactor | None
     v: int = 1
 
 
 class HistoryError(ValueError):
-    """A record of the topic is not one of ours; whoever wrote it must act."""
+    """A record of the topic is not one of ours. Whoever wrote it must act."""
 
 
 class Key(NamedTuple):
-    """Parsed key."""
+    """Market and kind, parsed from a record's key."""
 
     market: str
     kind: str
@@ -115,15 +118,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parse_key(key: bytes) -> Key:
-    """Market and kind of a record's key."""
+    """Market and kind of a record's key; HistoryError when it is no key of the topic."""
     parts = key.decode(errors="replace").split("|")
-    if len(parts) < 3 or parts[1] not in _KINDS:  # noqa: PLR2004 - market, kind and what it is of
+    if len(parts) < 3 or parts[1] not in _KINDS:  # noqa: PLR2004 - market, kind, the kind's own parts
         raise HistoryError(f"key {key!r}: expected market|{'/'.join(_KINDS)}|..")
     return Key(parts[0], parts[1])
 
 
 def decode_content(kind: str, value: bytes) -> Content:
-    """Content of a record, its instants checked to be whole hours."""
+    """Content of a record; HistoryError unless it fits its kind and its instants are whole hours."""
     try:
         content = msgspec.json.decode(value, type=_KINDS[kind])
     except msgspec.DecodeError as error:
@@ -138,7 +141,7 @@ def decode_content(kind: str, value: bytes) -> Content:
 
 
 def hour_of(text: str) -> int:
-    """UTC epoch ms of a whole hour."""
+    """UTC epoch ms of an RFC 3339 text; HistoryError unless it is a whole hour."""
     instant_ms = parse_instant(text)
     if instant_ms is None or instant_ms % HOUR_MS:
         raise HistoryError(f"{text!r}: expected a whole hour, RFC 3339")
@@ -151,7 +154,7 @@ def seed_records(
     hours: dict[int, list[SeededRow]],
     given: list[tuple[str, str]],
 ) -> list[tuple[bytes, bytes]]:
-    """(key, value) of every record of a seed, the completing one last."""
+    """(key, value) of every record of a seed; the ``SeedComplete`` comes last."""
     records = [
         (
             f"{market}|{HOUR_KIND}|{rfc3339(hour_ms)}|{seed}".encode(),
@@ -173,7 +176,7 @@ def factor_record(said: SaidFactor) -> tuple[bytes, bytes]:
 def said_records(
     said: SaidFactor, at_ms: int, *, taken_back: bool = False
 ) -> list[tuple[bytes, bytes | None]]:
-    """Records to send when a factor is said or taken back at ``at_ms``: the lasting one first."""
+    """Records that declare a factor, or take it back, at ``at_ms``; the ``SaidOnce`` comes first."""
     key, value = factor_record(said)
     at = rfc3339(at_ms)
     market, _, rest = key.decode().split("|", 2)

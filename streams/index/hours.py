@@ -1,8 +1,8 @@
-"""Hours of the week in a market's zone, and which hours a vintage of the expectation learns from.
+"""Hours of the week in a market's zone, and the hours that a vintage of the expectation learns from.
 
 Hours are epoch aligned. An hour belongs to the local day, and to the local hour of the week, that
-holds its start: in Kathmandu (UTC+5:45) an hour starts at a quarter to. Where clocks change, a
-local day has 23 or 25 hours; an hour that is repeated is two hours of the same cell.
+contains its start: in Kathmandu (UTC+5:45) an hour starts at a quarter to. Where clocks change, a local
+day has 23 or 25 hours. An hour that is repeated counts as two hours of the same cell.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from streams.index.panes import HOUR_MS, LocalDays
 
 CELLS = 168
-"""Hours of a week; cell 0 is Monday, 00:00 local time."""
+"""Hours of a week. Cell 0 is Monday, 00:00 local time."""
 LEARNT_DAYS = 42
 BLOCK_DAYS = 7
 LEAD_DAYS = 2
-"""A vintage of day D knows hours up to the end of D-2: it is complete a day before D begins."""
+"""A vintage of day D knows hours up to the end of D-2, so it is complete a day before D begins."""
 DRIFT_LEAD_DAYS = 9
-"""The daily clock of the shift detector compares with what was known a week earlier."""
+"""The shift detector's daily clock uses vintages that know hours up to D-9, a week less than others."""
 MARGIN_HOURS = 3
-"""Hours beside the day that the vintage holds too, so that its minutes need no other vintage."""
+"""Hours on both sides of the day that a vintage holds too, so that its minutes need no other vintage."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHED_HOURS_MAX = 20_000
 
@@ -41,7 +41,7 @@ class LocalHours:
         self._cells: dict[int, int] = {}
 
     def cell(self, hour_ms: int) -> int:
-        """Hour of the week, 0..167, that the clocks on the wall show at ``hour_ms``."""
+        """Local hour of the week, 0..167, at ``hour_ms``."""
         cell = self._cells.get(hour_ms)
         if cell is None:
             if len(self._cells) >= _CACHED_HOURS_MAX:
@@ -51,35 +51,35 @@ class LocalHours:
         return cell
 
     def offset_ms(self, instant_ms: int) -> int:
-        """What the zone is ahead of UTC at an instant."""
+        """How far the zone is ahead of UTC at an instant, in ms."""
         moment = (_EPOCH + timedelta(milliseconds=instant_ms)).astimezone(self._zone)
         offset = moment.utcoffset()
         assert offset is not None  # an aware datetime has one
         return offset // timedelta(milliseconds=1)
 
     def days_before(self, hour_ms: int, days: int) -> int:
-        """The hour that showed the same local time ``days`` earlier (where clocks allow it)."""
+        """Hour that had the same local time ``days`` earlier, where clock changes allow it."""
         before_ms = hour_ms - days * 24 * HOUR_MS
         shift_ms = self.offset_ms(hour_ms) - self.offset_ms(before_ms)
         return before_ms + shift_ms // HOUR_MS * HOUR_MS
 
     def hours_of(self, day: int) -> range:
-        """Starts (ms) of the hours that belong to a local day: 23, 24 or 25 of them, as a rule."""
+        """Starts (ms) of the hours that belong to a local day: 24, or 23 or 25 where clocks change."""
         start, end = self.local_days.start_ms(day), self.local_days.end_ms(day)
         return range(-(-start // HOUR_MS) * HOUR_MS, -(-end // HOUR_MS) * HOUR_MS, HOUR_MS)
 
     def day_of_hour(self, hour_ms: int) -> int:
-        """Local day that an hour belongs to."""
+        """Local day that the hour belongs to."""
         return self.local_days.day_of(hour_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Hours that the vintage of one local day learns from, and those that it speaks about.
+    """Hours that the vintage of one local day learns from, and hours that it predicts.
 
-    ``hours_ms``: the hours of the 42 days up to D - ``lead_days``, ascending; ``cells``, ``days``
-    (0..41) and ``blocks`` (0..5, seven days each) say where each of them lies. ``target_ms``: the
-    hours of D with ``MARGIN_HOURS`` more on both sides; ``target_cells`` theirs.
+    ``hours_ms``: the hours of the 42 days up to D - ``lead_days``, ascending. ``cells``, ``days``
+    (0..41) and ``blocks`` (0..5, seven days each) give the place of each of them. ``target_ms``: the
+    hours of D with ``MARGIN_HOURS`` more on both sides. ``target_cells``: the cell of each of those.
     """
 
     day: int
@@ -93,7 +93,7 @@ class Calendar:
 
     @property
     def own(self) -> slice:
-        """Hours of the day itself within ``target_ms``."""
+        """Slice of ``target_ms`` that holds the hours of the day itself."""
         return slice(MARGIN_HOURS, len(self.target_ms) - MARGIN_HOURS)
 
 

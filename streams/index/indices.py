@@ -1,7 +1,7 @@
-"""Rows of a window or a day -> the always-there index values, one entry each.
+"""Rows of a window or a day -> the index values that every market always has, one entry each.
 
-Counts are integers of the row; shares and baskets are one division of two of them. Which columns
-make which index is said here once; docs/methodology.md explains each with its source.
+Counts are integers of the row. Shares and baskets are one division of two of them. This module alone
+decides which columns make which index; docs/methodology.md explains each with its source.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.index.shoppers import STANDARD_ERROR
 from streams.index.values import ratio
 
 ORDERS_BASIS, PAYMENTS_BASIS = "orders", "payments"
-"""The input topic an entry is counted from: each has its own as_of."""
+"""The input topic that an entry is counted from. Each topic has its own as_of."""
 
 MARKET, CATEGORY, METHOD, REGION, CHANNEL = (
     "market",
@@ -28,7 +28,7 @@ ALL = "all"
 
 
 class Entry(NamedTuple):
-    """One index value before it knows its window, version and coverage."""
+    """One index value, before its window, version and coverage are known."""
 
     name: str
     dimension: str
@@ -39,25 +39,28 @@ class Entry(NamedTuple):
     n: int
     basis: str
     measured: bool = False
-    """Whether it has no meaning without an expectation."""
+    """True when the value has no meaning without an expectation."""
     lower: float | None = None
     upper: float | None = None
-    """Of an estimate: ``ERRORS`` standard errors below and above."""
+    """Limits of an estimate: ``ERRORS`` standard errors below and above it."""
 
 
 ERRORS = 2
-"""Standard errors from an estimate to its ``lower`` and ``upper``: about 95 % of estimates err less."""
+"""Standard errors from an estimate to its ``lower`` and ``upper``; about 95 % of estimates err less."""
 SHOPPERS, ORDERS_PER_SHOPPER, NEW_SHOPPER_SHARE = SHOPPER_INDICES = (
     "shoppers",
     "orders_per_shopper",
     "new_shopper_share",
 )
 SHOPPER_WINDOWS = frozenset({"1h", "24h"})
-"""Live windows that shoppers are counted in; local days beside them."""
+"""Live windows in which shoppers are counted. Local days count them too."""
 
 
 def live_entries(layout: Layout, orders: Row, payments: Row) -> Iterator[Entry]:
-    """Every index of a live window. ``orders`` and ``payments``: the window's row by each as_of."""
+    """Every index of a live window.
+
+    ``orders`` and ``payments``: the window's row at the as_of of each topic.
+    """
     count = orders[col.ORDERS]
     yield from _three(MARKET, ALL, orders, col.ORDERS)
     yield _mean("basket_sales", "minor", orders[col.SALES], count)
@@ -100,10 +103,11 @@ def _payment_entries(layout: Layout, row: Row) -> Iterator[Entry]:
 
 
 def shopper_entries(orders: int, known: int, new: int, shoppers: int) -> Iterator[Entry]:
-    """Who bought: shoppers, orders a shopper, and how many orders are a shopper's first.
+    """Shoppers, orders a shopper, and the share of orders that are a shopper's first.
 
-    ``orders`` of them name a shopper, ``known`` say whether it is a new one, ``new`` that it is;
-    ``shoppers``: how many different ones, as estimated (``shoppers.estimate``).
+    ``orders``: orders that name a shopper. ``known``: orders that state whether the shopper is new.
+    ``new``: orders that state the shopper is new. ``shoppers``: how many different shoppers, as
+    estimated (``shoppers.estimate``).
 
     >>> [(each.value, each.lower, each.upper) for each in shopper_entries(300, 200, 30, 200)]
     [(200, 193.5, 206.5), (1.5, 1.4527845036319613, 1.550387596899225), (0.15, None, None)]
@@ -127,7 +131,7 @@ def shopper_entries(orders: int, known: int, new: int, shoppers: int) -> Iterato
 
 
 def day_entries(layout: Layout, row: Row) -> Iterator[Entry]:
-    """Gross values of a local day by ``placed_at``; members with nothing are left out."""
+    """Gross values of a local day by ``placed_at``. Members with no events are left out."""
     yield from _three(MARKET, ALL, row, col.PLACED_AT)
     captured, amount = row[col.DAY_PAYMENTS], row[col.DAY_AMOUNT]
     yield _count("payments", MARKET, ALL, "count", captured, captured, PAYMENTS_BASIS)

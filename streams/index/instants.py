@@ -1,4 +1,4 @@
-"""RFC 3339 text -> UTC epoch milliseconds, fast for the many instants that share a minute."""
+"""RFC 3339 text -> UTC epoch milliseconds; fast when many instants share a minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
 _CACHE_MAX = 100_000
-PREFIX = 17  # "2026-11-24T09:54:", as long as seconds and offset follow
+PREFIX = 17  # length of "2026-11-24T09:54:"; seconds and offset follow
 
 MINUTES: Final[dict[str, int]] = {}
 RESTS: Final[dict[str, int]] = {}
@@ -20,11 +20,12 @@ RESTS: Final[dict[str, int]] = {}
 def parse_instant(text: str) -> int | None:
     """UTC epoch ms; None when the text is not RFC 3339 with an offset.
 
-    Rounded to the microsecond by the decoder, then cut to the millisecond.
+    The decoder rounds to the microsecond; then the instant is cut to the millisecond.
 
-    An instant is remembered in two halves, the minute and what follows it: each half was part of a
-    valid text once, and the halves of valid texts combine, so a second look is two dict lookups
-    instead of a date computation. Both caches are bounded and hold pure functions of their keys.
+    The caches keep an instant in two halves, the minute and what follows it. Each half was part of a
+    valid text once, and halves of valid texts combine. A later instant with both halves known costs two
+    dict lookups instead of a date computation. Both caches are bounded and hold pure functions of their
+    keys.
     """
     minute = MINUTES.get(text[:PREFIX])
     if minute is not None:
@@ -48,7 +49,7 @@ def _parse(text: str) -> int | None:
     whole_minute = moment.replace(second=0, microsecond=0, tzinfo=UTC)
     minute = (whole_minute - _EPOCH) // _MILLISECOND
     if moment.minute != int(text[14:16]):
-        minute -= _MINUTE_MS  # rounded up into the next minute, but remembered under its own text
+        minute -= _MINUTE_MS  # rounded up into the next minute, but cached under its own text
     if len(MINUTES) >= _CACHE_MAX:
         MINUTES.clear()
     if len(RESTS) >= _CACHE_MAX:

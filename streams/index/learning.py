@@ -1,9 +1,9 @@
 """What the expectation may learn from an hour: events of known size, events of unknown size, shifts.
 
-An operator says that an event (Eid, 11.11, payday) multiplies demand; its hours then teach what they
-would have been without it, and E is multiplied in the hours to come. An event of unknown size, and a
-shift that was found on final panes, teach nothing. A shift that lasts is adopted (``Relevel``): the
-hours before it are read as if they had had the new level.
+An operator declares that an event (Eid, 11.11, payday) multiplies demand. Its hours then teach what they
+would have been without it, and E is multiplied in the event's hours to come. An event of unknown size
+teaches nothing, and neither does a shift found on final panes. A shift that lasts is adopted
+(``Relevel``): the hours before it are read as if they had had the new level.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from streams.index.panes import DAY_MS, HOUR_MS
 from streams.index.trend import Matrix
 
 RELEVEL_AFTER_MS = 7 * DAY_MS
-"""A shift that has lasted so long is the new normal."""
+"""A shift that has lasted this long is adopted as the new level."""
 WHOLE = ("market", "all")
 
 Scope = tuple[str, str]
-"""(dimension, member); ``WHOLE`` speaks for every column of the market."""
+"""(dimension, member). ``WHOLE`` applies to every column of the market."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """The operator's word on the hours ``[start_ms, end_ms)``; None: an event of unknown size.
+    """The operator's factor for the hours ``[start_ms, end_ms)``; None: an event of unknown size.
 
-    ``factor`` is an integer in units of 1 / SCALE: 2_500_000 is two and a half times the usual.
+    ``factor`` is an integer in units of 1 / SCALE: 2_500_000 means two and a half times the expectation.
     """
 
     scope: Scope
@@ -43,7 +43,7 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class Shifted:
-    """A shift found on final panes: its hours teach nothing. ``end_ms`` None: it goes on."""
+    """A shift found on final panes; its hours teach nothing. ``end_ms`` None: it has not ended."""
 
     scope: Scope
     start_ms: int
@@ -52,7 +52,7 @@ class Shifted:
 
 @dataclass(frozen=True, slots=True)
 class Relevel:
-    """From ``start_ms`` on the level is ``ratio`` (units of 1 / SCALE) times what it was before."""
+    """The level from ``start_ms`` on is ``ratio`` (units of 1 / SCALE) times the level before."""
 
     scope: Scope
     start_ms: int
@@ -60,7 +60,7 @@ class Relevel:
 
 
 def event_factors(events: Iterable[Event], hours: LocalHours) -> list[Factor]:
-    """What methodology.toml says of events, by the hours of their local days."""
+    """Factors of the events in methodology.toml, by the hours of their local days."""
     return [
         Factor(
             (event.dimension, event.member),
@@ -73,7 +73,7 @@ def event_factors(events: Iterable[Event], hours: LocalHours) -> list[Factor]:
 
 
 def factor_at(factors: Iterable[Factor], scope: Scope, hour_ms: int) -> int | None:
-    """Factor of an hour for a member: the last one said of it, else of the market, else SCALE."""
+    """Factor of an hour for a member: the last one declared for it, else for the market, else SCALE."""
     found: Factor | None = None
     for each in factors:
         if each.start_ms < hour_ms + HOUR_MS and hour_ms < each.end_ms:
@@ -84,7 +84,9 @@ def factor_at(factors: Iterable[Factor], scope: Scope, hour_ms: int) -> int | No
 
 
 def with_factor(expected: int, factor: int | None) -> int:
-    """Expectation of an hour with its factor; of an event of unknown size, as if there were none.
+    """Expectation of an hour times its factor. An event of unknown size leaves it unchanged.
+
+    Both the result and ``expected`` are in units of 1 / SCALE.
 
     >>> with_factor(3_000_000, 2_500_000), with_factor(3_000_000, None)
     (7500000, 3000000)
@@ -95,10 +97,10 @@ def with_factor(expected: int, factor: int | None) -> int:
 
 
 def relevel_of(scope: Scope, start_ms: int, observed: int, expected: int) -> Relevel | None:
-    """Adoption of a shift that has lasted: observed against expected since its start.
+    """Adopt a shift that has lasted: the level is observed / expected since its start.
 
-    ``expected`` in units of 1 / SCALE. None where nothing was expected or nothing came: an outage is
-    never the new normal.
+    ``expected`` is in units of 1 / SCALE. None where nothing was expected or nothing came: an outage is
+    never the new level.
     """
     if observed <= 0 or expected <= 0:
         return None
@@ -114,9 +116,9 @@ def lessons(
     shifts: Iterable[Shifted] = (),
     relevels: Iterable[Relevel] = (),
 ) -> tuple[Matrix, Matrix]:
-    """(learnt, factors) for ``expectation.fit``: hours x columns.
+    """(learnt, factors) for ``expectation.fit``, each hours x columns.
 
-    ``scopes``: what each column is about. ``known``: 1 where an hour's count is known, else 0.
+    ``scopes``: the scope of each column. ``known``: 1 where an hour's count is known, else 0.
     """
     hours = calendar.hours_ms
     learnt, multiplied = known.copy(), np.ones_like(known)
@@ -133,7 +135,7 @@ def lessons(
             factor = factor_at(factors, scope, hours[row])
             if factor:
                 multiplied[row, own] = factor / SCALE
-            else:  # unknown, or expected to be nothing: of that nothing can be learnt either
+            else:  # of unknown size, or expected to be empty: nothing can be learnt
                 learnt[row, own] = 0.0
     for relevel in relevels:
         rows = slice(0, bisect_left(hours, relevel.start_ms))

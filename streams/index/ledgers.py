@@ -1,8 +1,8 @@
-"""The day book's ledgers: gross (placed), valid (less what was cancelled), net (less refunds too).
+"""Ledgers of the day book: gross (placed), valid (minus cancelled), net (minus refunded too).
 
-Plain sums by the day an order was placed, never clamped: a refund of more than was sold shows as a
-negative net, which is a finding. A member without a cancel or refund that day has no records of valid
-and net: they equal its gross. The market always has them.
+They are plain sums by the day on which an order was placed, never clamped: a refund of more than was
+sold shows as a negative net, which is a finding. A member without a cancel or refund on a day has no
+values of valid and net, because they equal its gross. The market always has them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from streams.index.partials import Block, Layout, Row
 from streams.index.values import ratio
 
 VALID, NET = "_valid", "_net"
-"""What a ledger appends to the name of an index; gross appends nothing."""
+"""Suffix of an index name by ledger. Gross has no suffix."""
 _MEASURES = (("orders", "count"), ("units", "count"), ("sales", "minor"))
 LATE, CANCEL, REFUND = "late", "cancel", "refund"
 
 
 def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
-    """Every index of a local day, all ledgers."""
+    """Every index of a local day in all ledgers."""
     yield from day_entries(layout, row)
     yield from _less(MARKET, ALL, row, 0)
     for dimension, block in ((CATEGORY, layout.day_category), (METHOD, layout.day_method)):
@@ -45,12 +45,12 @@ def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
 
 
 def net_sales(row: Row) -> int:
-    """Net sales of the market in a row of the day book, minor units."""
+    """Net sales of the market in a row of the day book, in minor units."""
     return _net(row, col.SALES)
 
 
 def net_orders(row: Row) -> int:
-    """Orders of the market that were neither cancelled nor refunded."""
+    """Orders in a row of the day book that were neither cancelled nor refunded."""
     return _net(row, col.ORDERS)
 
 
@@ -59,7 +59,7 @@ def _net(row: Row, at: int) -> int:
 
 
 def cause_of(layout: Layout, entry: Entry, old: Row, new: Row) -> str:
-    """Why a value of a day that is over changed: what moved in the columns that it is made of."""
+    """Why a value of a day that is over changed: decided by which of its columns differ."""
     if entry.basis == PAYMENTS_BASIS:
         return LATE
     at = _column(layout, entry)

@@ -1,7 +1,7 @@
-"""Values measured against the expectation: what each counts, its band, and the demand indices.
+"""Values measured against the expectation: what each one counts, its band, and the demand indices.
 
-An expectation has the columns of a live row. So ``indices.live_entries`` of an expected row says, in
-``observed``, what each value's observation is expected to be, and nothing names a column twice.
+An expectation has the columns of a live row. So ``indices.live_entries`` of an expected row gives, in
+``observed``, the expected observation of each value, and no column is named twice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEMAND = {
 """Counted index -> its demand index."""
 DEMAND_DIMENSIONS = frozenset({MARKET, CATEGORY, REGION, CHANNEL})
 MEASURED = frozenset({*DEMAND.values(), "mix_shift", *CHANGES})
-"""Indices against an expectation or an earlier window: of a live market only."""
+"""Indices against an expectation or an earlier window. Only a live market has them."""
 PAYMENT_DIMENSIONS = frozenset({MARKET, METHOD})
 _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
 
@@ -46,10 +46,10 @@ Name = tuple[str, str, str]
 
 
 class Usual(NamedTuple):
-    """What is usual for one value, on the scale of its ``observed``.
+    """Expectation of one value, on the scale of its ``observed``.
 
-    ``exact`` is an integer in units of 1 / SCALE, ``expected`` the same as a number. ``warming``:
-    learnt from too few days to be relied on.
+    ``exact`` is an integer in units of 1 / SCALE; ``expected`` is the same as a number. ``lower`` and
+    ``upper`` limit the band. ``warming``: learnt from too few days to rely on.
     """
 
     exact: int
@@ -60,12 +60,12 @@ class Usual(NamedTuple):
 
     @property
     def expected(self) -> float:
-        """Expectation as published."""
+        """The expectation as it is published."""
         return self.exact / SCALE
 
 
 class UsualRow(NamedTuple):
-    """Expectation of a span, by the columns of a live row; one that is not in ``noise`` has none."""
+    """Expectation of a span, by the columns of a live row. A column not in ``noise`` has none."""
 
     row: Row
     noise: Mapping[int, Noise]
@@ -74,7 +74,7 @@ class UsualRow(NamedTuple):
 
 
 def columns_of(layout: Layout) -> dict[Name, int]:
-    """Column whose noise a value has: the one that its ``observed`` is, or is most of."""
+    """Column whose noise applies to each value: the column that is its ``observed``, or most of it."""
     numbered = list(range(layout.live_width))
     found = {
         (entry.name, entry.dimension, entry.member): int(entry.observed or 0)
@@ -92,9 +92,9 @@ def usual_of(
     payments: UsualRow | None,
     window: str,
 ) -> list[Usual | None]:
-    """What is usual for each entry of a live window, None where nothing is known.
+    """Expectation of each entry of a live window; None where nothing is known.
 
-    ``orders`` and ``payments``: expectation of the span of each basis.
+    ``orders`` and ``payments``: the expected row of the window, by basis.
     """
     zeros = [0] * layout.live_width
     expected = live_entries(
@@ -122,9 +122,10 @@ def usual_of(
 def usual_of_day(
     entries: Iterable[Entry], columns: Mapping[Name, int], span: UsualRow | None
 ) -> list[Usual | None]:
-    """What is usual for the gross orders, units and sales of a local day, as far as it has come.
+    """Expectation of a local day's gross orders, units and sales, up to what has passed of the day.
 
-    Payments stand on the day of their order there, of which no hour knows: they have none.
+    A day counts a payment on the day of its order. No hour knows that day, so payments have no
+    expectation.
     """
     found: list[Usual | None] = []
     for entry in entries:
@@ -149,7 +150,7 @@ def _limits(exact: int, noise: Noise, window: str) -> tuple[float, float]:
 def demand_entries(
     entries: Sequence[Entry], usual: Sequence[Usual | None]
 ) -> Iterator[tuple[Entry, Usual | None]]:
-    """Demand and payment indices, and the shift of the payment mix, of a window's entries."""
+    """Demand and payment indices of a window's entries, and the shift of its payment mix."""
     mix: list[tuple[int, int]] = []
     known = True
     for entry, own in zip(entries, usual, strict=True):

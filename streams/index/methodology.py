@@ -1,7 +1,7 @@
 """The methodology: what decides event -> slot and event -> member, as one immutable object.
 
-Its hash binds an edition. Two workers that hold the same hash map every event alike; that is what
-lets a zombie and its heir write the same rows (exactness rule 1).
+An edition is bound to its hash. Two workers with the same hash map every event alike; so a zombie and
+the partition's new owner write the same rows (exactness rule 1).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from streams.index.level import BasePeriod
 from streams.index.shift_budget import ShiftRules
 
 ROW_FORMAT = 2
-"""Raised whenever partials.Layout changes, or what lies beside a row: it decides what a stored row
-means. 2: rows of the live book carry a sketch of their shoppers."""
+"""Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
+2: rows of the live book carry a sketch of their shoppers."""
 
 BASE_DAYS_MAX = 1_100
-"""Days are kept for 1,200, and a base is fixed when its last day is final, 35 days after it."""
+"""Days are kept for 1,200 days, and a base is fixed when its last day is final, 35 days after it."""
 
 OTHER = "other"
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -34,11 +34,11 @@ _NOT_SLUG = re.compile(r"[\W_]+")
 
 
 class MethodologyError(ValueError):
-    """methodology.toml is wrong; the text names the setting and who must act (the operator)."""
+    """methodology.toml is wrong. The text names the setting and who must act (the operator)."""
 
 
 def slug(text: str) -> str:
-    """Member of a raw label: casefolded, no apostrophes, other runs of non-alphanumerics `_`.
+    """Member of a raw label: casefolded, no apostrophes, other runs of non-alphanumerics become `_`.
 
     >>> slug("Men's Fashion"), slug("Mobiles & Tablets"), slug(" Easypay_MA ")
     ('mens_fashion', 'mobiles_tablets', 'easypay_ma')
@@ -48,14 +48,14 @@ def slug(text: str) -> str:
 
 
 class Event(NamedTuple):
-    """An event of the calendar in one market: local days ``[first, end)``, numbers since 1970."""
+    """An event of the calendar in one market: local days ``[first, end)``, in days since 1970-01-01."""
 
     dimension: str
     member: str
     first: int
     end: int
     factor: float | None
-    """None: of unknown size."""
+    """Multiple of the expectation that the event causes; None: of unknown size."""
 
 
 class _Method(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,7 +68,7 @@ class _Channel(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Base(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """Base of the level index: local dates, the end exclusive."""
+    """Base of the level index: local dates, with an exclusive end."""
 
     start: date
     end: date
@@ -87,7 +87,7 @@ class _Market(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Event(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """A factor that is known beforehand: local dates, the end exclusive; none: of unknown size."""
+    """A factor known beforehand: local dates, with an exclusive end. No factor: the size is unknown."""
 
     name: str
     markets: list[str]
@@ -115,7 +115,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """One market: its currency, zone and the members of each dimension (`other` is always last)."""
+    """One market: its currency, its zone and the members of each dimension (`other` is always last)."""
 
     code: str
     name: str
@@ -129,11 +129,11 @@ class Market:
     method_aliases: dict[str, str]
     channel_aliases: dict[str, str]
     shift_weight: float = 1.0
-    """Its part of the budget of false shift pages, relative to the other markets'."""
+    """The market's part of the budget of false shift pages, relative to other markets."""
     events: tuple[Event, ...] = ()
-    """What is known beforehand to multiply demand; decides no slot, so it is not in the hash."""
+    """Events known beforehand to multiply demand. They decide no slot, so they are not in the hash."""
     base: BasePeriod | None = None
-    """What the level index is against; None: the market has none. Decides no slot either."""
+    """Base of the level index; None: the market has no level index. It decides no slot either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,17 +153,17 @@ class Methodology:
 
     @property
     def step_ms(self) -> int:
-        """Step of the short windows: one pane."""
+        """Step of the short windows in ms: one pane."""
         return self.pane_ms
 
 
 def parse(text: str) -> Methodology:
-    """Methodology of a TOML text; MethodologyError names what is wrong."""
+    """Methodology of a TOML text. MethodologyError says what is wrong."""
     try:
         raw = tomllib.loads(text)
         file = msgspec.convert(raw, _File)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise MethodologyError(f"methodology.toml: {error}; the operator must mend it") from error
+        raise MethodologyError(f"methodology.toml: {error}; the operator must fix it") from error
     _check_numbers(file)
     markets = {code: _market(code, spec, file) for code, spec in sorted(file.markets.items())}
     return Methodology(
@@ -195,10 +195,10 @@ def _check_numbers(file: _File) -> None:
     for name, holds, expected in rules:
         if not holds:
             raise MethodologyError(
-                f"methodology.toml: {name} must be {expected}; the operator must mend it"
+                f"methodology.toml: {name} must be {expected}; the operator must fix it"
             )
     for mistake in file.shifts.mistakes():
-        raise MethodologyError(f"methodology.toml: {mistake}; the operator must mend it")
+        raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
 
 
 def _market(code: str, spec: _Market, file: _File) -> Market:
@@ -236,10 +236,10 @@ def _base(where: str, base: _Base) -> BasePeriod:
     if not 1 <= days <= BASE_DAYS_MAX:
         raise MethodologyError(
             f"{where}: expected 1 to {BASE_DAYS_MAX} days from `from` to `to` (exclusive), found "
-            f"{days}; the operator must mend it"
+            f"{days}; the operator must fix it"
         )
     if base.net_minor is not None and base.net_minor <= 0:
-        raise MethodologyError(f"{where}.net_minor must be above 0; the operator must mend it")
+        raise MethodologyError(f"{where}.net_minor must be above 0; the operator must fix it")
     first = base.start.toordinal() - _EPOCH_ORDINAL
     return BasePeriod(first, first + days, base.net_minor)
 
@@ -247,9 +247,9 @@ def _base(where: str, base: _Base) -> BasePeriod:
 def _event(event: _Event) -> Event:
     where = f"methodology.toml: events: {event.name}"
     if event.start >= event.end:
-        raise MethodologyError(f"{where}: `from` must be before `to`; the operator must mend it")
+        raise MethodologyError(f"{where}: `from` must be before `to`; the operator must fix it")
     if event.factor is not None and not 0 <= event.factor <= 1_000:  # noqa: PLR2004 - far beyond any sale
-        raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must mend it")
+        raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must fix it")
     dimension, _, member = event.member.rpartition(":")
     first, end = (each.toordinal() - _EPOCH_ORDINAL for each in (event.start, event.end))
     return Event(dimension or "market", member, first, end, event.factor)
@@ -261,7 +261,7 @@ def _members(where: str, names: list[str], spec: _Market) -> tuple[str, ...]:
             raise MethodologyError(f"{where}: {name!r} is not a member slug (try {slug(name)!r})")
     if len(set(names)) != len(names):
         raise MethodologyError(f"{where}: a member is listed twice")
-    # Beyond the cap a member is `other`; the order of the list decides, so it is part of the hash.
+    # A member beyond the cap counts as `other`. The order of the list decides, so it is in the hash.
     return (*names[: spec.members_max], OTHER)
 
 
@@ -278,21 +278,21 @@ def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dic
 
 def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
     digest = hashlib.sha256()
-    # An event of the calendar, the budget of false pages, or what a level is against moves no order to
-    # another slot or member: it needs no new edition.
+    # Events of the calendar, the budget of false pages and the base of the level index move no order to
+    # another slot or member. So a change of them needs no new edition.
     decisive = {name: value for name, value in raw.items() if name not in ("events", "shifts")}
     decisive["markets"] = {
         code: {name: value for name, value in spec.items() if name not in ("shift_weight", "base")}
         for code, spec in raw["markets"].items()
     }
     digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))
-    # A new time zone database can move the end of a local day: it decides event -> day as well.
+    # A new time zone database can move the end of a local day, so it decides event -> day too.
     for zone in sorted({market.time_zone for market in markets.values()}):
         digest.update(_zone_fingerprint(zone))
     return digest.hexdigest()
 
 
-@cache  # asked again with each reading of methodology.toml, which named few zones before
+@cache  # called with each reading of methodology.toml, and markets share few zones
 def _zone_fingerprint(zone: str) -> bytes:
     info = ZoneInfo(zone)
     noon = datetime(2010, 1, 1, 12, tzinfo=UTC)
@@ -305,8 +305,8 @@ def _zone_fingerprint(zone: str) -> bytes:
 
     offsets: list[int] = []
     for week in range(0, days, 7):
-        # Each day of each zone took half a second of every start. No clock is ever changed and
-        # changed back within a week.
+        # To compute each day of each zone took half a second at every start. No zone ever changes its
+        # clock and changes it back within a week.
         ends = offset_s(week), offset_s(week + 6)
         offsets += (
             [ends[0]] * 7 if ends[0] == ends[1] else [offset_s(week + day) for day in range(7)]

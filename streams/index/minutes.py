@@ -1,10 +1,10 @@
-"""From the expectation of an hour to that of its minutes and panes, exact in integers.
+"""The expectation of an hour divided over its minutes and panes, exact in integers.
 
-The rate within a day is taken as linear between the midpoints of its hours. The midpoint values v
-are those with which every hour keeps its mean: (v[i-1] + 6 v[i] + v[i+1]) / 8 = E[i] (the mean of a
-broken line over an hour around its knot). A value below a tenth of its hour's mean is raised to it,
-and the minutes are rescaled, so that they add up to their hour to the last unit. Rounding runs along
-the hour (each minute is the difference of two floors), so no unit is lost or made.
+The rate within a day is taken as linear between the midpoints of its hours. The midpoint values v are
+those with which every hour keeps its mean: (v[i-1] + 6 v[i] + v[i+1]) / 8 = E[i], the mean of a broken
+line over an hour around its knot. A value below a tenth of its hour's mean is raised to that tenth.
+Then the minutes are rescaled, so that they add up to their hour to the last unit. Rounding runs along
+the hour (each minute is the difference of two floors), so no unit is lost or added.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _HALF = MINUTES // 2
 def midpoints(hours: Sequence[int]) -> list[int]:
     """Rates at the midpoints of consecutive hours, in units of ``hours`` times 8, never negative.
 
-    Beyond both ends the rate is taken as that of the first and last midpoint; what that changes
-    shrinks by six from hour to hour, which is why a vintage holds some hours more than its day.
+    Beyond both ends the rate is taken as that of the first and last midpoint. The effect of this shrinks
+    by a factor of six from hour to hour; therefore a vintage holds some hours more than its day.
 
     >>> midpoints([600, 600, 600])
     [4800, 4800, 4800]
@@ -30,7 +30,7 @@ def midpoints(hours: Sequence[int]) -> list[int]:
     count = len(hours)
     if count == 1:
         return [8 * hours[0]]
-    # Elimination of the tridiagonal system in floats: it only shapes the minutes, their sum is exact.
+    # The tridiagonal system is solved in floats: it only shapes the minutes, whose sum stays exact.
     diagonal = [7.0, *[6.0] * (count - 2), 7.0]
     right = [8.0 * hour for hour in hours]
     for at in range(1, count):
@@ -48,7 +48,7 @@ def midpoints(hours: Sequence[int]) -> list[int]:
 
 
 def minute_weights(before: int, own: int, after: int) -> list[int]:
-    """Relative rate in each minute of an hour, from the midpoints of it and its neighbours."""
+    """Relative rate in each minute of an hour, from the midpoints of the hour and its two neighbours."""
     falling, rising = own - before, after - own
     base = 2 * MINUTES * own
     return [
@@ -76,8 +76,8 @@ def until_minute(hour: int, weights: Sequence[int]) -> list[int]:
 def minutes_of(hours: Sequence[int], at: int, total: int | None = None) -> list[int]:
     """Parts of the hour ``hours[at]`` in its first 0, 1, .. 60 minutes.
 
-    ``hours`` are consecutive; those beside ``at`` only shape it. ``total``: what the minutes add up
-    to, where an event multiplied the hour; its neighbours' events do not bend it.
+    ``hours`` are consecutive; those beside ``at`` only shape it. ``total``: what the minutes add up to,
+    when an event multiplied the hour. Events in neighbouring hours do not change the shape.
     """
     values = _midpoints_of(tuple(hours))
     before = values[at - 1] if at else values[at]
@@ -94,6 +94,6 @@ def _midpoints_of(hours: tuple[int, ...]) -> tuple[int, ...]:
 def within_minute(before: int, after: int, part: int, parts: int) -> int:
     """Parts of an hour until ``part`` of ``parts`` equal slices of a minute have passed.
 
-    ``before`` and ``after``: the same at the minute's start and end.
+    ``before`` and ``after``: parts of the hour until the minute's start and until its end.
     """
     return before + (after - before) * part // parts

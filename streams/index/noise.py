@@ -1,13 +1,13 @@
-"""How far observations usually are from their expectation, beyond what counting explains.
+"""How far observations deviate from their expectation, beyond what counting explains.
 
-An hour's count is taken as negative binomial: mean E, variance E + s^2 E^2. s^2 is the median over
-the days D-29..D-2 of sum_h((X - E)^2 - E) / sum_h E^2, at least 0: a median, so that a day of an
-event or an outage does not widen the band. E of those days is forecast as it would have been, from the
-days until ``lead_days`` before, so that the error of the level is part of s^2.
+An hour's count is taken as negative binomial: mean E, variance E + s^2 E^2. s^2 is the median over the
+days D-29..D-2 of sum_h((X - E)^2 - E) / sum_h E^2, at least 0. It is a median so that a day of an event
+or an outage does not widen the band. E of each of those days is forecast from the days up to
+``lead_days`` before it, so s^2 includes the error of the level.
 
-Money and units do not count one by one: their variance is f E + s^2 E^2 with s^2 of the orders they
-belong to and f the worth of a typical order (``dispersion``), which makes bands independent of the
-currency's unit.
+Money and units do not count one by one. Their variance is f E + s^2 E^2, where s^2 is that of the orders
+they belong to and f is the worth of a typical order (``dispersion``). This makes bands independent of
+the currency's unit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOISE_DAYS = 28
 class Noise:
     """Relative variance of the hours (``hour``) and of whole days (``day``) of a column.
 
-    Both and ``dispersion`` are integers in units of 1 / SCALE.
+    ``hour``, ``day`` and ``dispersion`` are integers in units of 1 / SCALE.
     """
 
     hour: int
@@ -38,13 +38,13 @@ class Noise:
 
 
 _MEDIAN_OF_SQUARE = 0.455
-"""Median of a chi-squared variable with one degree of freedom: of one squared error a day.
+"""Median of a chi-squared variable with one degree of freedom, since a day has one squared error.
 
-The day's square is divided by it before what counting explains is taken off: the other way round, a
-series of less than some thousand orders a day would always seem to have no noise.
+The day's square is divided by it before the part that counting explains is subtracted. In the other
+order, a series with less than some thousand orders a day would always seem to have no noise.
 """
 _DAYS_MIN = 7
-"""Days from which a forecast can be made."""
+"""Known days that a forecast needs at least."""
 
 
 def noise_of(
@@ -59,8 +59,9 @@ def noise_of(
     """Noise of every column.
 
     ``counts`` and ``base``: hours x columns, both 0 where nothing is learnt; E = level x base.
-    ``left``: cells x columns, see ``season.Season``.
-    ``levels`` and ``weights``: days x columns, logarithms and their weight in the trend.
+    ``left``: cells x columns, see ``season.Season``. ``levels`` and ``weights``: days x columns, the
+    logarithms of the days' levels and their weights in the trend.
+    ``size_of``: see ``season.Columns``.
     """
     forecast = _forecasts(levels, weights, calendar.lead_days)
     expected = forecast[calendar.days] * base
@@ -72,7 +73,7 @@ def noise_of(
     day_errors = (by_group(calendar.days, counts, LEARNT_DAYS) - day_expected) ** 2
     valid = (day_expected > 0) & (day_base > 0)
     valid[: LEARNT_DAYS - NOISE_DAYS] = False
-    # Of counts first: what their own number explains is their mean.
+    # Counts come first: what counting explains of their error is their mean.
     hour = _median_ratio(errors - day_expected, day_squares, valid)[size_of]
     scatter = _median_ratio(errors - hour * day_squares, day_expected, valid)
     own = size_of == np.arange(len(size_of))
@@ -101,7 +102,7 @@ def _forecasts(levels: Matrix, weights: Matrix, lead_days: int) -> Matrix:
 
 
 def _median_ratio(above: Matrix, below: Matrix, valid: NDArray[np.bool_]) -> Vector:
-    """Median over the valid days of each column, at least 0; 0 without a valid day."""
+    """Median of above / below over each column's valid days, at least 0; 0 without a valid day."""
     each = np.where(valid, above / np.where(valid & (below > 0), below, 1.0), np.nan)
     found = [
         statistics.median(days) if days else 0.0

@@ -1,8 +1,8 @@
-"""Slot arithmetic: which pane, minute, hour and local day an instant falls in.
+"""Slot arithmetic: the pane, minute, hour and local day that an instant falls in.
 
-Panes, minutes and hours are epoch aligned, ``[start, end)``. A day is a local day of the market, as
-a number of days since 1970-01-01 in the market's zone; it starts at the first instant that has that
-local date (on a day that begins with a gap of daylight saving, 01:00).
+Panes, minutes and hours are epoch aligned, ``[start, end)``. A day is a local day of the market, as a
+number of days since 1970-01-01 in the market's zone. It starts at the first instant with that local
+date (01:00 on a day that begins with a gap of daylight saving).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 QUARTER_MS = 900_000
-"""Since 1972 every local day of the time zone database starts on a quarter of an hour."""
+"""Since 1972 every local day in the time zone database starts on a quarter of an hour."""
 _CACHED_QUARTERS_MAX = 40_000
 _DAY_MIN, _DAY_MAX = -719_000, 2_932_000  # what datetime can hold, with a margin of some days
 
 
 class LocalDays:
-    """Local day numbers of one zone; remembers what it computed, within a bound."""
+    """Local day numbers of one zone. Computed numbers are cached, within a bound."""
 
     __slots__ = ("_cache", "_zone")
 
@@ -43,19 +43,19 @@ class LocalDays:
     def _compute(self, instant_ms: int) -> int:
         guess = instant_ms // DAY_MS
         if not _DAY_MIN < guess < _DAY_MAX:
-            return guess  # beyond the calendar; such an event is too late or ahead anyway
+            return guess  # beyond the calendar; an event so far away is too late or ahead anyway
         utc = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
         day = utc.astimezone(self._zone).date().toordinal() - _EPOCH_ORDINAL
-        # Where clocks went back just after midnight (St. John's at 00:01, until 2011) the old date
-        # shows for another hour: the new day has begun and stays.
+        # Where clocks went back just after midnight (St. John's at 00:01, until 2011), the old date
+        # shows for another hour. The new day has already begun and stays.
         return day + 1 if instant_ms >= self.end_ms(day) else day
 
     def start_ms(self, day: int) -> int:
-        """First instant of the local day, UTC epoch ms."""
+        """First instant of the local day, in UTC epoch ms."""
         return _day_start(self._zone.key, day)
 
     def end_ms(self, day: int) -> int:
-        """First instant after the local day."""
+        """First instant after the local day, in UTC epoch ms."""
         return _day_start(self._zone.key, day + 1)
 
 
@@ -64,7 +64,7 @@ def _day_start(zone: str, day: int) -> int:
     if not _DAY_MIN < day < _DAY_MAX:
         return day * DAY_MS
     info = ZoneInfo(zone)
-    # The offset lies within +-26 h of UTC: walk quarters from before the earliest possible start.
+    # The offset lies within +-26 h of UTC: search quarters from before the earliest possible start.
     instant = (day * DAY_MS - 26 * HOUR_MS) // QUARTER_MS * QUARTER_MS
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -73,8 +73,8 @@ def _day_start(zone: str, day: int) -> int:
         return moment.astimezone(info).date().toordinal() - _EPOCH_ORDINAL
 
     low, high = 0, 4 * 60
-    # local() never decreases over quarters within this range except inside a fold at midnight,
-    # where the first quarter that shows the day is wanted: bisect, then step back over a fold.
+    # local() never decreases over quarters in this range, except inside a fold at midnight. There the
+    # first quarter that shows the day is wanted: bisect, then step back over the fold.
     while low < high:
         middle = (low + high) // 2
         if local(instant + middle * QUARTER_MS) >= day:
@@ -101,7 +101,7 @@ def day_number(name: str) -> int:
 
 
 def rfc3339(instant_ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds, as the contracts print times.
+    """RFC 3339 text in UTC with milliseconds, as the contracts print times.
 
     >>> rfc3339(1_700_000_000_123)
     '2023-11-14T22:13:20.123Z'

@@ -1,8 +1,8 @@
-"""Rows: what a partial holds. One flat list of integers per slot, its columns fixed by the edition.
+"""Rows: what a partial holds. A row is one flat list of integers; the edition fixes its columns.
 
-A row of the live book (by ``occurred_at``) and a row of the day book (by ``placed_at``) are plain
-sums, so that merging is addition: in any order, any grouping. Flat lists because the fold adds into
-them for every event; ``Layout`` says what each column means and is part of the methodology's hash
+A row of the live book (by ``occurred_at``) and a row of the day book (by ``placed_at``) are plain sums,
+so merging is addition, in any order and any grouping. They are flat lists because the fold adds into
+them for every event. ``Layout`` says what each column means; it is part of the methodology's hash
 (``ROW_FORMAT``).
 """
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from streams.index.methodology import OTHER, Market, slug
 
-# Columns of a live row, before the blocks of its dimensions.
+# Columns of a live row before its dimension blocks.
 ORDERS, UNITS, SALES = 0, 1, 2
 PAYMENTS, AMOUNT, FAILED, PAYMENT_REFUNDS, REFUND_AMOUNT = 3, 4, 5, 6, 7
 CANCELLED, REFUNDED = 8, 9
 SHOPPER_ORDERS, NEW_KNOWN, NEW_SHOPPERS = 10, 11, 12
 BOUGHT = slice(SHOPPER_ORDERS, NEW_SHOPPERS + 1)
-"""What a live row says of who bought; the sketch of the shoppers lies beside the row."""
+"""Columns of a live row that count by shopper. The sketch of the shoppers lies beside the row."""
 OTHER_CATEGORY, OTHER_METHOD, OTHER_REGION, OTHER_CHANNEL = 13, 14, 15, 16
 CHOSEN = 17  # placed orders that name a payment method
 LIVE_TOTALS = 24  # room to grow without moving the blocks
@@ -30,13 +30,13 @@ CHOSEN_AT, CHOSEN_UNITS_AT, CHOSEN_SALES_AT, CAPTURED_AT, AMOUNT_AT, FAILED_AT =
 REGION_WIDTH = 3
 CHANNEL_WIDTH = 3
 
-# Columns of a day row: the three ledgers' parts, then payments, then the blocks.
+# Columns of a day row: the parts of the three ledgers, then payments, then the dimension blocks.
 PLACED_AT, CANCELLED_AT, REFUNDED_AT = 0, 3, 6  # each: orders, units, sales
 DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 9, 10, 11, 12, 13
-UNPLACED_PAYMENTS, UNPLACED_AMOUNT = 14, 15  # captured, but without placed_at: on their own day
+UNPLACED_PAYMENTS, UNPLACED_AMOUNT = 14, 15  # captured without placed_at: on the payment's own day
 DAY_TOTALS = 24
 DAY_CATEGORY_WIDTH = 9
-DAY_METHOD_WIDTH = 14  # nine as a category's by chosen method, then the five of payments
+DAY_METHOD_WIDTH = 14  # nine as for a category, by chosen method; then the five of payments
 DAY_METHOD_PAYMENTS_AT = 9
 
 Row = list[int]
@@ -47,7 +47,7 @@ _WIDE = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where the columns of one dimension lie: ``base + width * member index + offset``."""
+    """The columns of one dimension, at ``base + width * member index + offset``."""
 
     base: int
     width: int
@@ -64,10 +64,10 @@ class Block:
 
 
 class Labels:
-    """Raw label -> first column of its member, remembered; unknown labels are `other`.
+    """Raw label -> first column of its member, cached. An unknown label counts as `other`.
 
-    ``live`` and ``day`` columns are returned together since each event adds to both books. The
-    third number is 1 when the label was not known, so that unknown labels can be counted.
+    Columns of ``live`` and ``day`` rows are returned together, since each event adds to both books. The
+    third number is 1 when the label is unknown, so that unknown labels can be counted.
     """
 
     __slots__ = ("_aliases", "_day", "_live", "_members", "cache")
@@ -78,10 +78,10 @@ class Labels:
         self._aliases = aliases
         self._members = {name: index for index, name in enumerate(live.members)}
         self.cache: dict[str | None, tuple[int, int, int]] = {None: self._find(OTHER)}
-        """The hot path asks this dict first, and ``learn`` only for what it does not hold."""
+        """The hot path looks here first and calls ``learn`` only for a label that is not in it."""
 
     def learn(self, label: str | None) -> tuple[int, int, int]:
-        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label."""
+        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached."""
         found = self._find(slug(label)) if label is not None else self._find(OTHER)
         if label is not None and len(label) <= _LABEL_CHARACTERS_MAX:
             if len(self.cache) >= _CACHED_LABELS_MAX:
@@ -92,7 +92,7 @@ class Labels:
         return found
 
     def get(self, label: str | None) -> tuple[int, int, int]:
-        """``learn``, from memory where possible."""
+        """(live column, day column or -1, 1 if unknown) of a raw label, cached where possible."""
         return self.cache.get(label) or self.learn(label)
 
     def _find(self, name: str) -> tuple[int, int, int]:
@@ -120,7 +120,7 @@ class Layout:
         self.day_method = Block(self.day_category.end, DAY_METHOD_WIDTH, market.methods)
         self.day_width = self.day_method.end
         self.placed_columns = tuple(self._placed_columns())
-        """(live column, day column) of everything a placed order adds to both books."""
+        """(live column, day column) of everything that a placed order adds to both books."""
 
     def _placed_columns(self) -> Iterator[tuple[int, int]]:
         for offset in (0, 1, 2):
@@ -154,16 +154,16 @@ def add_into(total: Row, row: Row) -> None:
 
 
 def sum_rows(rows: Iterable[Row], width: int) -> Row:
-    """Column sums; a row of zeros when there are none."""
+    """Column sums of the rows; zeros when there are no rows."""
     columns = list(zip(*rows, strict=True))
     return list(map(sum, columns)) if columns else [0] * width
 
 
 def to_wire(row: Row) -> list[int | str]:
-    """Sparse form: column, value, column, value, .. of what is not zero.
+    """Sparse form of a row: column, value, column, value, .. of its nonzero values.
 
-    A sum beyond 64 bits (a few events of the largest legal amount suffice) goes as decimal text:
-    no wire format of ours holds a wider integer and none may wrap.
+    A sum beyond 64 bits (a few events of the largest legal amount suffice) is written as decimal text:
+    none of our wire formats holds a wider integer, and no sum may wrap.
     """
     sparse: list[int | str] = []
     for column, value in enumerate(row):
@@ -174,7 +174,7 @@ def to_wire(row: Row) -> list[int | str]:
 
 
 def from_wire(sparse: list[int | str], width: int) -> Row:
-    """Row of the sparse form; columns the layout does not have are refused."""
+    """Row of the sparse form. IndexError for a column that the layout does not have."""
     row = [0] * width
     pairs = iter(sparse)
     for column, value in zip(pairs, pairs, strict=True):

@@ -1,8 +1,8 @@
-"""The season: what each hour of the week is to the mean hour, and the growth it is learnt with.
+"""The season: each hour of the week relative to the mean hour, and the growth removed to learn it.
 
-S_c = sum X / sum (block mean x e^(b t)) over the hours of cell c in six blocks of seven days, t
-counted from the middle of its block: the ratio to a trend that bends with every block. Mean 1 over
-the week. Where a member has few orders in a cell its season is drawn to the market's.
+S_c = sum X / sum (block mean x e^(b t)) over the hours of cell c in six blocks of seven days, with t
+counted from the middle of the block. This is the ratio to a trend that bends with every block. The mean
+over the week is 1. Where a member has few orders in a cell, its season is drawn to the market's.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from streams.index.hours import BLOCK_DAYS, CELLS, LEARNT_DAYS, Calendar, Index
 from streams.index.trend import Matrix, Vector, by_group, fit_trend, logs, ratio
 
 PRIOR_ORDERS = 25.0
-"""The market's shape counts as much as this many orders in a cell."""
+"""The market's shape weighs as much as this many orders in a cell."""
 HALF = 0.5
-"""Added to a total before its logarithm is taken: of a Poisson count, that is unbiased."""
+"""Added to a total before its logarithm is taken. For a Poisson count, this is unbiased."""
 _PASSES = 3
-"""Where hours are missing or have factors, block means and season are found in turn."""
+"""Passes in which block means and season are found in turn, where hours are missing or have factors."""
 _BLOCKS = LEARNT_DAYS // BLOCK_DAYS
 _BLOCK_SHARE_MIN = 0.5
-"""Part of a block's hours that must have been learnt for the block to speak about growth."""
+"""Share of a block's hours that must have been learnt for the block to count for growth."""
 _HOURS_OF_DAY = 24
 _LEFT_MIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """What the columns of a table of hours are to each other.
+    """How the columns of a table of hours relate to each other.
 
-    ``size_of``: for each column the one that counts the same events (orders of a category for its
-    sales; itself for a count). ``shape_of``: for each column the market's count whose season a
-    sparse member is drawn to (itself for that one).
+    ``size_of``: for each column, the column that counts the same events (orders of a category for its
+    sales; a count points to itself). ``shape_of``: for each column, the market's count whose season a
+    sparse member is drawn to (that count points to itself).
     """
 
     size_of: Index
@@ -43,11 +43,12 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """Season of every column: 168 x columns, each of mean 1.
+    """Season of every column: cells (168) x columns, each column with mean 1.
 
-    ``left``: what an hour's squared error is, as a part of a forecast's: the cell was learnt from
-    that hour too. With w hours a cell, each of weight h = own part / w, the first has the variance
-    1 - 2 h + w h^2 and the second 1 + w h^2 of an hour's own: a forecast errs by its season too.
+    ``left``: an hour's squared error as a part of a forecast's. It is below 1 because the cell was
+    learnt from that hour too. With w hours a cell, each of weight h = own part / w, the hour's error has
+    the variance 1 - 2 h + w h^2 and the forecast's error 1 + w h^2, in units of the variance of one
+    hour. The forecast errs by its season too.
     """
 
     values: Matrix
@@ -57,7 +58,7 @@ class Season:
 def season_of(
     calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix, factors: Matrix
 ) -> Season:
-    """Season learnt from the calendar's hours; ``counts`` is 0 wherever ``learnt`` is."""
+    """Season learnt from the calendar's hours. ``counts`` must be 0 wherever ``learnt`` is 0."""
     plain = learnt * factors
     blocks = calendar.blocks
     block_counts = by_group(blocks, counts, _BLOCKS)
@@ -88,20 +89,20 @@ def season_of(
 
 
 def worth_of(totals: Vector, columns: Columns) -> Vector:
-    """Mean of a column per event that it counts: of a count 1, of sales what an order is worth."""
+    """Mean of a column per event: 1 for a count; for sales, the worth of an order in minor units."""
     worth = ratio(totals, totals[columns.size_of], empty=1.0)
     return np.where(worth > 0, worth, 1.0)
 
 
 def _growth(block_counts: Matrix, block_base: Matrix, weights: Matrix) -> Vector:
-    """Log growth a day from the means of the blocks, 0 with fewer than two of them."""
+    """Log growth a day, from the means of the blocks; 0 with fewer than two blocks."""
     means = logs(block_counts / np.where(block_base > 0, block_base, 1.0))
     times: Matrix = np.arange(_BLOCKS, dtype=np.float64)[:, None] * BLOCK_DAYS
     return fit_trend(times, means, weights).slope
 
 
 def _growing(calendar: Calendar, growth: Vector) -> Matrix:
-    """e^(b t) of every hour, t in days from the middle of its block."""
+    """e^(b t) of every hour, with t in days from the middle of its block."""
     sizes = np.bincount(calendar.blocks, minlength=_BLOCKS).tolist()
     rates = growth.tolist()
     steps = np.empty((max(sizes), len(rates)))
@@ -118,7 +119,7 @@ def _growing(calendar: Calendar, growth: Vector) -> Matrix:
 
 
 def _filled(cell_counts: Matrix, cell_base: Matrix) -> Matrix:
-    """Ratio of each cell; one that was never learnt gets hour of day x day of week of the others."""
+    """Season of each cell. A cell never learnt gets hour of day x day of week of the others."""
     known = cell_base > 0
     season = ratio(cell_counts, cell_base, empty=0.0)
     if known.all():
@@ -133,6 +134,6 @@ def _filled(cell_counts: Matrix, cell_base: Matrix) -> Matrix:
 
 
 def normalised(season: Matrix) -> Matrix:
-    """Mean 1 over the week; all ones where nothing was seen."""
+    """Season scaled to mean 1 over the week; all ones in a column without events."""
     mean = season.sum(axis=0) / CELLS
     return np.where(mean > 0, season / np.where(mean > 0, mean, 1.0), 1.0)

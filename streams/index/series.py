@@ -1,4 +1,4 @@
-"""Which columns of a live row have an expectation, and what each of them is about."""
+"""The columns of a live row that have an expectation, and the scope and measure of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.index.partials import Layout
 from streams.index.season import Columns
 
 MEASURES = ("orders", "units", "sales", "payments", "amount", "failed")
-"""Of a payment method, orders, units and sales are those of the orders that chose it."""
+"""Orders, units and sales of a payment method are those of the orders that chose it."""
 _PAYMENTS = 3
 _OWN_SIZE = frozenset({"orders", "payments", "failed"})
 
@@ -27,12 +27,12 @@ class Series(NamedTuple):
 
     @property
     def of_payments(self) -> bool:
-        """Whether it is counted from the payments topic."""
+        """True when the series is counted from the payments topic."""
         return self.measure in MEASURES[_PAYMENTS:]
 
 
 class SeriesTable:
-    """The series of one market, in a fixed order: a vintage's columns."""
+    """The series of one market, in a fixed order: the columns of a vintage."""
 
     def __init__(self, layout: Layout) -> None:
         self.series = tuple(_series(layout))
@@ -51,7 +51,7 @@ class SeriesTable:
 
 
 def _counted(series: Series) -> str:
-    """Measure that counts the events a series is made of."""
+    """Measure that counts the events which the series sums."""
     if series.measure in _OWN_SIZE:
         return series.measure
     return "payments" if series.of_payments else "orders"

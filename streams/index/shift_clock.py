@@ -1,19 +1,19 @@
-"""One clock of the shift detector: whether a series is still within its dead-band.
+"""One clock of the shift detector: it measures the evidence that a series left its dead-band.
 
-A clock compares, once a step, the events counted with the events expected. For each alternative
-``ratio`` beyond a dead-band ``edge`` (both multiples of the expectation) a step multiplies the
-evidence by a likelihood ratio of two negative-binomial counts of one size ``k``::
+Once a step, a clock compares the events counted with the events expected. Each alternative is a
+``ratio`` beyond an ``edge`` of the dead-band (both are multiples of the expectation). For each, a step
+multiplies the evidence by a likelihood ratio of two negative-binomial counts of one size ``k``::
 
     ln e = x (ln(ratio / edge) + c) + k c,   c = ln((k + edge mu) / (k + ratio mu))
 
-Whatever the true mean, as long as it is within the edge and the count is not more dispersed than
-``k`` says, ``e`` has a mean of at most 1 (it is convex and monotone in x, and has mean 1 at the
-edge). So the Shiryaev-Roberts sum ``M <- (M + step) e``, measured in days, grows by at most one step
-a step in the mean, and by optional stopping the mean time until it reaches D days is at least D
-(Shin, Ramdas, Rinaldo: E-detectors, 2023). Nothing here depends upon when somebody looks.
+``e`` has a mean of at most 1 for every true mean within the edge, as long as the count is not more
+dispersed than ``k`` says: ``e`` is convex and monotone in x, and has mean 1 at the edge. So the
+Shiryaev-Roberts sum ``M <- (M + step) e``, measured in days, grows by at most one step a step in the
+mean. By optional stopping, the mean time until it reaches D days is at least D (Shin, Ramdas, Rinaldo:
+E-detectors, 2023). Nothing here depends on when somebody reads it.
 
-M is the sum over every possible start of the shift of the evidence since then. Its weighted means
-say when the shift began and what has been counted since.
+M sums, over every possible start of the shift, the evidence since that start. Its weighted means say
+when the shift began and what was counted since.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import msgspec
 
 MINUTES_A_DAY = 1440
 MICRO = 1_000_000
-"""Expectations are integers, millionths of an event."""
+"""Units of an expectation in one event: expectations are integers in millionths of an event."""
 UP, DOWN = 1, -1
 NOTHING = -math.inf
 """Logarithm of no evidence."""
@@ -33,14 +33,14 @@ NOTHING = -math.inf
 
 @dataclass(frozen=True, slots=True)
 class ClockDesign:
-    """Steps and alternatives of a clock; ``up`` and ``down`` multiply the edge of their side."""
+    """Steps and alternatives of a clock. ``up`` and ``down`` are multiples of the edge of their side."""
 
     name: str
     step_minutes: int
     up: tuple[float, ...]
     down: tuple[float, ...]
     end_days: float
-    """A shift this clock found is over at so much evidence of it."""
+    """Days of evidence for its end at which a shift that this clock dated is over."""
 
     @property
     def directions(self) -> tuple[int, ...]:
@@ -49,7 +49,7 @@ class ClockDesign:
 
     @property
     def factors(self) -> tuple[float, ...]:
-        """Ratio / edge of each alternative, in the same order."""
+        """Ratio / edge of each alternative, in the order of the state's lists."""
         return self.up + self.down
 
     @property
@@ -65,14 +65,14 @@ DRIFT = ClockDesign("drift", MINUTES_A_DAY, (1.1, 1.3, 1.6), (0.9, 0.77, 0.6), e
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What counts as usual: the mean between ``lower`` and ``upper`` times E, dispersion ``size``."""
+    """The dead-band: a mean between ``lower`` and ``upper`` times E, with dispersion ``size``."""
 
     lower: float
     upper: float
     size: float
 
     def edge(self, direction: int) -> float:
-        """Edge that a shift of this direction has to cross."""
+        """Edge that a shift of this direction has to cross, as a multiple of the expectation."""
         return self.upper if direction == UP else self.lower
 
 
@@ -86,10 +86,10 @@ _SIZES = (1.0, 500.0)
 
 
 def fast_band(noise: float) -> Band:
-    """Band of the minute clock; ``noise``: s^2, the expectation's relative error by the hour.
+    """Band of the minute clock. ``noise``: s^2, the expectation's relative error by the hour.
 
-    Edges at e^(+-3.25 s), at least e^(+-0.25): an hour's error must not look like evidence sixty
-    times over (decision 0220).
+    The edges are e^(+-3.25 s), at least e^(+-0.25). An hour's error lasts sixty minutes and must not
+    look like evidence sixty times over (decision 0220).
     """
     narrowest, widest = _FAST_REACH
     reach = min(widest, max(narrowest, _FAST_REACH_PER_NOISE * math.sqrt(noise)))
@@ -104,7 +104,7 @@ def slow_band(noise: float) -> Band:
 
 
 def drift_band(day_noise: float) -> Band:
-    """Band of the day clock; ``day_noise``: relative variance of a day (index/noise)."""
+    """Band of the day clock. ``day_noise``: relative variance of a day (index/noise)."""
     return Band(1 - _DRIFT_EDGE, 1 + _DRIFT_EDGE, _size(day_noise))
 
 
@@ -114,28 +114,28 @@ def _size(variance: float) -> float:
 
 
 class ClockState(msgspec.Struct):
-    """Evidence of every alternative, as plain numbers; the lists follow ``ClockDesign.factors``."""
+    """Evidence of every alternative as plain numbers. The lists follow ``ClockDesign.factors``."""
 
     ln_days: list[float]
     start: list[float]
-    """Minute (since the epoch) at which the shift began if this alternative holds."""
+    """Minute (since the epoch) at which the shift began, if this alternative holds."""
     observed: list[float]
     expected: list[float]
-    """Events counted and expected since then."""
+    """Events counted and events expected since ``start``, for each alternative."""
     held_from: int = 0
     held_minutes: int = 0
     held_observed: int = 0
     held_expected: int = 0
-    """Minutes of the step under way; expected in millionths."""
+    """Sums over the minutes of the step under way. ``held_expected`` is in millionths."""
 
     @classmethod
     def fresh(cls, design: ClockDesign) -> ClockState:
-        """No evidence of anything."""
+        """State without any evidence."""
         n = len(design.factors)
         return cls([NOTHING] * n, [0.0] * n, [0.0] * n, [0.0] * n)
 
     def copy(self) -> ClockState:
-        """One that goes its own way."""
+        """Independent copy of the state."""
         return ClockState(
             self.ln_days[:],
             self.start[:],
@@ -151,9 +151,9 @@ class ClockState(msgspec.Struct):
 def hold(
     state: ClockState, design: ClockDesign, minute: int, observed: int, expected_micro: int
 ) -> bool:
-    """Add one minute to the step under way; whether the minute completes it.
+    """Add one minute to the step under way. True when the minute completes the step.
 
-    Steps are epoch aligned. Minutes in which the series slept are simply not in their step.
+    Steps are epoch aligned. Minutes in which the series was asleep are left out of their step.
     """
     if not state.held_minutes:
         state.held_from = minute
@@ -164,7 +164,7 @@ def hold(
 
 
 def release(state: ClockState) -> tuple[int, int, int]:
-    """(first minute, events, millionths expected) of the step under way, which is then empty."""
+    """(first minute, events, millionths expected) of the step under way; the step is then emptied."""
     step = (state.held_from, state.held_observed, state.held_expected)
     state.held_minutes = state.held_observed = state.held_expected = 0
     return step
@@ -177,9 +177,9 @@ def advance(
     step: tuple[int, int, int],
     asleep: frozenset[int] = frozenset(),
 ) -> None:
-    """One step; nothing is said of a direction that is ``asleep``.
+    """Apply one step to the evidence of every direction that is not ``asleep``.
 
-    An expectation of nothing says nothing: the step is left out.
+    An expectation of zero carries no information, so such a step is left out.
     """
     minute, observed, expected_micro = step
     if expected_micro <= 0:
@@ -203,7 +203,11 @@ def forget(state: ClockState) -> None:
 
 
 def ln_factor(observed: int, mu: float, size: float, edge: float, ratio: float) -> float:
-    """Logarithm of what one count multiplies the evidence by; ``mu``: events expected, above 0."""
+    """Logarithm of the factor by which one count multiplies the evidence.
+
+    ``mu``: events expected, above 0. ``size``: dispersion k. ``edge`` and ``ratio``: multiples of
+    ``mu``. The formula is at the top of this module.
+    """
     shrink = math.log((size + edge * mu) / (size + ratio * mu))
     return observed * (math.log(ratio / edge) + shrink) + size * shrink
 

@@ -1,13 +1,13 @@
-"""Shift detector of one series: minutes in, evidence and at times a shift or its end out.
+"""Shift detector of one series: it takes minutes and returns, at times, a shift or the end of one.
 
-A series has a fast and a slow clock, the market's own total also a daily one for drifts. Its
-evidence is the mean over the alternatives of all its clocks, in days, and pages at ``page_days``:
-the budget divided by the series' weight (shift_series). The mean of clocks that each grow by at most
-a day a day does so too, so the series' mean time between false pages is at least ``page_days``, and
-of all series together at least the budget.
+A series has a fast and a slow clock; the market's own total also has a daily clock for drifts. The
+evidence of a series is the mean over the alternatives of all its clocks, in days. It pages at
+``page_days``: the budget divided by the series' weight (shift_budget). Each clock grows by at most a day
+a day in the mean, so their mean does too. Hence the mean time between false pages is at least
+``page_days`` for the series, and at least the budget for all series together.
 
-State is plain numbers and a minute changes it in one way only: a restart from the state, or a live
-copy that ran ahead and is thrown away, leave no trace.
+The state is plain numbers, and a minute changes it in one way only. So a restart from the state leaves
+no trace, nor does a live copy that ran ahead and is thrown away.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from streams.index.shift_ratio import RatioInterval, ratio_interval
 
 SILENCE_MINUTES = 1440
 _DATES_FROM_DAYS = 150.0
-"""Evidence from which on the fast clock's start is the better one (decision 0224)."""
+"""Evidence from which the fast clock's start is the better one (decision 0224)."""
 _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
 DESIGNS = {design.name: design for design in (FAST, SLOW, DRIFT)}
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorRules:
-    """What decides of one series. ``page_days``: evidence that pages, budget days / weight."""
+    """What decides about one series. ``page_days``: evidence that pages, budget days / weight."""
 
     page_days: float
     silence_minutes: int = SILENCE_MINUTES
     drifts: bool = False
-    """Whether it has the daily clock: the market's own total does."""
+    """True when the series has the daily clock: only the market's own total has."""
 
     @property
     def clocks(self) -> int:
@@ -44,31 +44,31 @@ class DetectorRules:
 
 
 class OpenShift(msgspec.Struct):
-    """A shift that was paged and is not over."""
+    """A shift that was paged and is not over. Minutes are since the epoch."""
 
     direction: int
     clock: str
-    """The clock with the most evidence."""
+    """The clock that had the most evidence."""
     start: int
     paged_at: int
     edge: float
-    """The shift is over when the mean is on the usual side of this multiple of the expectation."""
+    """The shift is over when the mean is on the inner side of this multiple of the expectation."""
     ln_end_days: float = clocks.NOTHING
     observed: int = 0
     expected: int = 0
-    """Since its start, the expected in millionths."""
+    """Events counted and expected since its start; ``expected`` is in millionths."""
     evidence: float = 0.0
-    """What it was paged on, in units of what pages."""
+    """Evidence at the page, as a multiple of what pages."""
     dated_by: str = ""
-    """The clock that says when it began, and finds its end; empty: the one that found it."""
+    """The clock that dates the shift's start and finds its end; empty: the clock that found it."""
 
     def interval(self, noise: float) -> RatioInterval:
-        """How large it has been from its start on."""
+        """How large the shift has been since its start."""
         return ratio_interval(self.observed, self.expected / MICRO, noise)
 
 
 class ShiftState(msgspec.Struct):
-    """Everything a detector remembers; a minute before ``done_until`` was applied."""
+    """Everything a detector remembers. No minute before ``done_until`` is applied again."""
 
     fast: ClockState
     slow: ClockState
@@ -81,12 +81,12 @@ class ShiftState(msgspec.Struct):
 
     @classmethod
     def fresh(cls, rules: DetectorRules) -> ShiftState:
-        """State of a series never seen."""
+        """State of a series that has had no minute."""
         drift = ClockState.fresh(DRIFT) if rules.drifts else None
         return cls(ClockState.fresh(FAST), ClockState.fresh(SLOW), drift)
 
     def copy(self) -> ShiftState:
-        """One that goes its own way: the live copy of the state on final minutes."""
+        """Independent copy: the live copy of the state on final minutes."""
         return ShiftState(
             self.fast.copy(),
             self.slow.copy(),
@@ -98,25 +98,25 @@ class ShiftState(msgspec.Struct):
         )
 
     def by_clock(self) -> list[tuple[clocks.ClockDesign, ClockState]]:
-        """Clocks with their designs."""
+        """(design, state) of each clock."""
         pairs = [(FAST, self.fast), (SLOW, self.slow)]
         return pairs if self.drift is None else [*pairs, (DRIFT, self.drift)]
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftEvent:
-    """A shift found, or its end. Minutes are since the epoch; ``at`` is the end of the last one."""
+    """A shift found, or its end. Minutes are since the epoch; ``at`` is the end of the last minute."""
 
     kind: str
     """``page`` or ``end``."""
     number: int
-    """Which of the series' shifts, from 1: names it for good."""
+    """Number of the shift within its series, from 1. It names the shift for good."""
     direction: int
     clock: str
     start: int
     at: int
     evidence_ratio: float
-    """Evidence / what pages."""
+    """Evidence divided by what pages."""
     interval: RatioInterval
 
 
@@ -131,8 +131,8 @@ def advance(
     """Apply one minute in which the series was awake.
 
     ``observed``: events counted; ``expected_micro``: millionths expected; ``noise``: s^2 of the
-    expectation. Minutes come in order; one that was applied is refused, one left out was slept.
-    Evidence stays as it is through sleep.
+    expectation. Minutes come in order. ValueError for a minute that was applied before. A minute left
+    out counts as slept through, and evidence stays as it is through sleep.
     """
     if minute < state.done_until:
         raise ValueError(f"minute {minute} was applied: state is at {state.done_until}")
@@ -162,8 +162,9 @@ def advance_day(
 ) -> list[ShiftEvent]:
     """Apply a whole final local day to the daily clock.
 
-    ``step``: (first minute of the day, events, millionths expected from days before the ninth last);
-    ``day_noise``: relative variance of a day that such expectations had; ``noise``: as of minutes.
+    ``step``: (first minute of the day, events, millionths expected by a vintage of nine days' lead);
+    ``day_noise``: relative variance of a day under such expectations; ``noise``: s^2 as for minutes.
+    ValueError when the series has no daily clock.
     """
     if state.drift is None:
         raise ValueError("this series has no daily clock")
@@ -184,7 +185,7 @@ def ln_evidence_days(state: ShiftState, rules: DetectorRules) -> float:
 
 
 def evidence_ratio(state: ShiftState, rules: DetectorRules) -> float:
-    """Evidence by what pages; 1 and more pages."""
+    """Evidence divided by what pages. A ratio of 1 or more pages."""
     return math.exp(min(ln_evidence_days(state, rules) - math.log(rules.page_days), 700.0))
 
 
@@ -200,12 +201,12 @@ def _step(
     step: tuple[int, int, int],
     asleep: frozenset[int],
 ) -> bool:
-    """Step one clock; whether it found the open shift to be over."""
+    """Step one clock. True when it found the open shift to be over."""
     clocks.advance(clock, design, band, step, asleep)
     shift = state.open
     if shift is None or (shift.dated_by or shift.clock) != design.name or step[2] <= 0:
         return False
-    # The same sum the other way round: bounded by one step a step as long as the shift lasts.
+    # The same sum for the end of the shift: it grows by at most a step a step while the shift lasts.
     before = clocks.add_in_logarithms(shift.ln_end_days, design.ln_step)
     mu = step[2] / MICRO
     shift.ln_end_days = before + clocks.ln_factor(step[1], mu, band.size, shift.edge, 1.0)
@@ -260,7 +261,7 @@ def _page_if_due(
         evidence=evidence,
         dated_by=dating.name,
     )
-    # The other direction begins anew at once: a stop after a jump is another shift.
+    # The other direction starts anew at once: a stop after a jump is another shift.
     state.silent_until[direction] = at + rules.silence_minutes
     for _, own in state.by_clock():
         clocks.forget(own)
@@ -281,10 +282,11 @@ def _strongest(state: ShiftState) -> tuple[int, clocks.ClockDesign, ClockState, 
 def _dating(
     state: ShiftState, direction: int, design: clocks.ClockDesign, clock: ClockState, best: int
 ) -> tuple[clocks.ClockDesign, ClockState, int]:
-    """(clock, its state, its alternative) that says when a shift began: minutes know it better.
+    """(clock, its state, its alternative) that dates the start of a shift: minutes date it more closely.
 
-    What an hour completed is dated by the fast clock if that has evidence of the same shift, since a
-    start near the slow clock's own. A burst late in a small shift is not its start.
+    A shift that a whole hour completed is dated by the fast clock, if that clock has evidence of the
+    same shift with a start near the slow clock's own. A burst late in a small shift is not the shift's
+    start.
     """
     if design is SLOW:
         own = (at for at, way in enumerate(FAST.directions) if way == direction)
@@ -299,10 +301,11 @@ def _dating(
 def _end_edge(
     design: clocks.ClockDesign, direction: int, interval: RatioInterval, noise: float
 ) -> float:
-    """Three quarters of the way (in logarithms) from usual to the shift, never inside the dead-band.
+    """Edge at which a shift ends: three quarters of the way (in logarithms) from E to the shift.
 
-    To the nearer limit of what was measured: a page comes when counts are high, and an edge beyond
-    the true mean would end the shift by itself. A stop has no such way: below 1 / 16 counts as that.
+    The way leads to the nearer limit of what was measured: a page comes when counts are high, and an
+    edge beyond the true mean would end the shift by itself. A ratio below 1 / 16 counts as 1 / 16, since
+    a complete stop has no logarithm. The edge never lies inside the dead-band.
     """
     nearer = max(interval.lower if direction == UP else interval.upper, 1 / 16)
     on_the_way = math.sqrt(nearer * math.sqrt(nearer))

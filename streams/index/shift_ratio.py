@@ -1,9 +1,9 @@
-"""How large a shift is, and which members make it.
+"""How large a shift is, and which members drive it.
 
 The interval of observed / expected is Byar's approximation to the exact Poisson limits (Breslow and
-Day, Statistical Methods in Cancer Research II, 1987, formula 2.13), on a count made smaller for the
-error of the expectation itself: a relative variance s^2 is as if only X / (1 + s^2 X) had been
-counted.
+Day, Statistical Methods in Cancer Research II, 1987, formula 2.13). The count is first made smaller for
+the error of the expectation itself: with a relative variance s^2, it is as if only X / (1 + s^2 X)
+events had been counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CONTRIBUTORS_MAX = 3
 
 
 class RatioInterval(msgspec.Struct, frozen=True):
-    """observed / expected with a 95 % interval."""
+    """The ratio observed / expected with its 95 % interval."""
 
     observed: float
     expected: float
@@ -28,7 +28,7 @@ class RatioInterval(msgspec.Struct, frozen=True):
 
 
 class Contributor(msgspec.Struct, frozen=True):
-    """One member's part in a shift: events counted, expected, and the difference."""
+    """One member's part in a shift: events counted, events expected, and the difference."""
 
     member: str
     observed: int
@@ -37,7 +37,9 @@ class Contributor(msgspec.Struct, frozen=True):
 
 
 def ratio_interval(observed: float, expected: float, noise: float) -> RatioInterval:
-    """Interval of a count against its expectation (events, above 0); ``noise``: s^2.
+    """Interval of a count against its expectation (both in events). ValueError unless ``expected`` > 0.
+
+    ``noise``: s^2, the relative variance of the expectation.
 
     >>> found = ratio_interval(20, 10.0, 0.0)
     >>> round(found.ratio, 2), round(found.lower, 2), round(found.upper, 2)
@@ -65,7 +67,7 @@ def _root(count: float, z: float) -> float:
 def contributors(
     members: Mapping[str, tuple[int, float]], direction: int
 ) -> tuple[Contributor, ...]:
-    """Members with the largest X - E in the direction of the shift, the largest first.
+    """The members with the largest X - E in the direction of the shift, the largest first.
 
     ``members``: (events, events expected) of each member since the shift began.
     """

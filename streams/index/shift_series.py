@@ -10,11 +10,11 @@ from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.partials import Block, Layout
 
 PAYMENT_FAILURE = "payment_failure"
-"""Dimension of failed payments by method; ``payment_method`` is of captured ones."""
+"""Dimension of failed payments by method. The dimension ``payment_method`` counts captured ones."""
 
 
 class WatchedSeries(NamedTuple):
-    """One watched count: which dimension and member, and its column in a live row."""
+    """One watched count: its dimension, its member and its column in a live row."""
 
     dimension: str
     member: str
@@ -22,17 +22,17 @@ class WatchedSeries(NamedTuple):
 
     @property
     def drifts(self) -> bool:
-        """Whether it has the daily clock: the market's orders do."""
+        """True when the series has the daily clock: only the market's orders have."""
         return self.dimension == MARKET
 
     @property
     def of_payments(self) -> bool:
-        """Whether it is counted from the payments topic."""
+        """True when the series is counted from the payments topic."""
         return self.dimension in (METHOD, PAYMENT_FAILURE)
 
 
 def watched(layout: Layout) -> tuple[WatchedSeries, ...]:
-    """All series of a market: its orders first, then members' orders, captures and failures."""
+    """All watched series of a market: its orders, then orders, captures and failures of its members."""
     return tuple(_watched(layout))
 
 

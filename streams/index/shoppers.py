@@ -1,21 +1,21 @@
 """How many different shoppers: HyperLogLog sketches of keyed hashes, never the ids themselves.
 
-A sketch holds, for each of 4096 registers, the largest rank seen: a shopper's hash chooses the
-register by its first 12 bits and the rank by the zeros that follow. Merging takes the larger of each
-register: order, grouping and repetition do not matter (exactness rule 10), and neither do they to
-the estimate, which is read from the registers alone.
+A sketch holds, for each of 4096 registers, the largest rank seen. A shopper's hash chooses the register
+by its first 12 bits and the rank by the zeros that follow. Merging takes the larger rank of each
+register, so order, grouping and repetition do not matter (exactness rule 10). They do not matter to the
+estimate either, which is computed from the registers alone.
 
 Estimate: the improved raw estimator of O. Ertl, New cardinality estimation algorithms for HyperLogLog
 sketches (2017, arXiv:1702.01284, algorithm 6). It needs no tables of empirical corrections, and only
 IEEE operations that every processor rounds alike. Its relative standard error is 1.04 / sqrt(4096),
 and less where few registers are filled.
 
-At rest and on the wire a sketch is bytes, one form for one set of shoppers, nothing for nobody: most
-panes have a handful of shoppers, and three bytes for each beat an array of 4096 registers.
-``ShopperSketch`` is the same unpacked, to add to.
+At rest and on the wire a sketch is bytes. A set of shoppers has one form, and the empty set has no
+bytes: most panes have a handful of shoppers, and three bytes for each are less than an array of 4096
+registers. ``ShopperSketch`` is the unpacked form, to which shoppers can be added.
 
-Apache DataSketches would have been the library of choice, but its Python binding gives only estimates
-and bytes that depend on the order of the log (decision 0222).
+Apache DataSketches would have been the library of choice, but its Python binding gives only estimates,
+and its bytes depend on the order of the log (decision 0222).
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ REGISTERS = 1 << REGISTERS_LOG2
 _RANK_BITS = 64 - REGISTERS_LOG2
 _RANK_MAX = _RANK_BITS + 1
 STANDARD_ERROR = 1.04 / math.sqrt(REGISTERS)
-"""Relative, one sigma; published beside every estimate."""
+"""Relative standard error (one sigma); published beside every estimate."""
 SHOPPER_SEED = 0x73_68_6F_70_70_65_72_73
-"""Key of the hashes of shopper ids, another than that of event ids: fixed for ever, so that sketches
-of any two days can be merged."""
+"""Key of the hashes of shopper ids. It differs from the key for event ids, and it never changes, so that
+sketches of any two days can be merged."""
 
 SPARSE_MAX = 1_000
 _SPARSE, _DENSE = b"\x01", b"\x02"
 _COUPON_BYTES = 3
 DENSE_BYTES = 1 + REGISTERS * 3 // 4
 _FEW = 48
-"""Coupons up to which plain Python is faster than to fill an array."""
+"""Number of coupons up to which plain Python is faster than filling an array."""
 NOBODY = b""
 """Sketch of no shoppers."""
 _ALPHA = 0.5 / math.log(2)
@@ -53,7 +53,7 @@ Registers = NDArray[np.uint8]
 
 
 class Bought(NamedTuple):
-    """What placed orders of a span say of who bought."""
+    """What the placed orders of a span say about their shoppers."""
 
     orders: int
     """Orders that name a shopper."""
@@ -61,15 +61,15 @@ class Bought(NamedTuple):
     """Orders that say whether the shopper is new."""
     new: int
     sketch: bytes
-    """Of the shoppers named."""
+    """Sketch of the named shoppers."""
 
 
 class SketchError(ValueError):
-    """Bytes that are no sketch of this kind; the writer of the record is at fault."""
+    """Bytes that are no sketch of this kind. The writer of the record is at fault."""
 
 
 def shopper_hash(shopper_id: str) -> int:
-    """64-bit keyed hash of a shopper's id; what a sketch keeps of it are 12 + 6 bits."""
+    """64-bit keyed hash of a shopper's id. A sketch keeps 12 + 6 bits of it."""
     return xxh3_64_intdigest(shopper_id.encode(), SHOPPER_SEED)
 
 
@@ -81,7 +81,7 @@ def coupon_of(shopper_id: str) -> int:
 
 
 class ShopperSketch:
-    """Different shoppers of one market and slot, by what is kept of their ids."""
+    """The different shoppers of one market and slot, as registers of a HyperLogLog sketch."""
 
     __slots__ = ("registers",)
 
@@ -89,7 +89,7 @@ class ShopperSketch:
         self.registers: Registers = np.zeros(REGISTERS, dtype=np.uint8)
 
     def estimate(self) -> float:
-        """How many different shoppers; 0 of an empty sketch."""
+        """How many different shoppers; 0 for an empty sketch. Ertl 2017, algorithm 6."""
         counts = np.bincount(self.registers, minlength=_RANK_MAX + 1).tolist()
         z = REGISTERS * _tau(1 - counts[_RANK_MAX] / REGISTERS)
         for rank in range(_RANK_BITS, 0, -1):
@@ -98,9 +98,10 @@ class ShopperSketch:
         return 0.0 if math.isinf(z) else _ALPHA * REGISTERS * REGISTERS / z
 
     def to_bytes(self) -> bytes:
-        """Canonical form: sketches of the same shoppers are the same bytes, nothing of nobody.
+        """Canonical bytes: equal sketches have equal bytes, and an empty sketch has none.
 
-        Up to 1000 filled registers, three bytes each (register, rank); else all, six bits each.
+        Up to 1000 filled registers take three bytes each (register, rank). Beyond that, all registers
+        take six bits each.
         """
         filled = np.flatnonzero(self.registers)
         if not len(filled):
@@ -112,13 +113,13 @@ class ShopperSketch:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShopperSketch:
-        """Sketch of ``to_bytes``; SketchError for anything else."""
+        """Sketch from the bytes that ``to_bytes`` returns; SketchError for anything else."""
         sketch = cls()
         sketch.take(data)
         return sketch
 
     def take(self, data: bytes) -> None:
-        """Add everybody who is in a sketch of ``to_bytes``; SketchError for anything else."""
+        """Add everybody in a sketch's bytes (``to_bytes``); SketchError for anything else."""
         if data == NOBODY:
             return
         kind, body = data[:1], np.frombuffer(data, dtype=np.uint8, offset=1)
@@ -134,7 +135,7 @@ class ShopperSketch:
             raise SketchError(f"expected a sketch, found {len(data)} bytes of kind {kind!r}")
 
     def add_coupons(self, coupons: NDArray[np.int64]) -> None:
-        """Add shoppers by what ``coupon_of`` says of them; SketchError for what it cannot say."""
+        """Add shoppers by their coupons (``coupon_of``); SketchError for a number that is no coupon."""
         registers, ranks = coupons >> 6, (coupons & 63).astype(np.uint8)
         if len(coupons) and (registers.max() >= REGISTERS or ranks.max() > _RANK_MAX):
             raise SketchError(f"a register beyond {REGISTERS} or a rank beyond {_RANK_MAX}")
@@ -142,7 +143,7 @@ class ShopperSketch:
 
 
 def with_coupons(sketch: bytes, coupons: array[int]) -> bytes:
-    """Sketch of everybody in ``sketch`` and in ``coupons``, which may repeat (``array("I")``)."""
+    """Sketch of everybody in ``sketch`` and in ``coupons``. Coupons may repeat (``array("I")``)."""
     if len(coupons) + len(sketch) // _COUPON_BYTES <= _FEW:
         return _few([*_coupons_in(sketch), *coupons])
     total = ShopperSketch.from_bytes(sketch)
@@ -151,7 +152,7 @@ def with_coupons(sketch: bytes, coupons: array[int]) -> bytes:
 
 
 def union(sketches: Iterable[bytes]) -> bytes:
-    """Sketch of everybody in any of them. Order, grouping and repetition do not matter."""
+    """Sketch of everybody in any of the sketches. Order, grouping and repetition do not matter."""
     parts = {sketch for sketch in sketches if sketch}
     if len(parts) <= 1:
         return next(iter(parts), NOBODY)
@@ -164,7 +165,7 @@ def union(sketches: Iterable[bytes]) -> bytes:
 
 
 def estimate(sketch: bytes) -> int:
-    """How many different shoppers a sketch of ``to_bytes`` holds, to the nearest integer."""
+    """How many different shoppers the bytes of a sketch hold, to the nearest integer."""
     return round(ShopperSketch.from_bytes(sketch).estimate()) if sketch else 0
 
 
@@ -177,8 +178,8 @@ def _coupons_in(sketch: bytes) -> list[int]:
 
 
 def _few(coupons: list[int]) -> bytes:
-    """Canonical form of a few coupons: of each register the largest rank."""
-    # Sorted, the largest rank of a register comes last, and the last one stays.
+    """Canonical bytes of a few coupons: for each register, the largest rank."""
+    # In sorted order the largest rank of a register comes last, and the dict keeps the last one.
     largest = {coupon >> 6: coupon for coupon in sorted(coupons)}
     if not largest:
         return NOBODY
@@ -186,7 +187,7 @@ def _few(coupons: list[int]) -> bytes:
 
 
 def _packed(registers: Registers) -> bytes:
-    """Four ranks of six bits in three bytes."""
+    """Registers in the dense form: four ranks of six bits in three bytes."""
     a, b, c, d = registers.reshape(-1, 4).T
     packed = np.empty((REGISTERS // 4, 3), dtype=np.uint8)
     packed[:, 0] = a << 2 | b >> 4
@@ -206,7 +207,7 @@ def _unpacked(body: Registers) -> Registers:
 
 
 def _sigma(x: float) -> float:
-    """Ertl's sigma: correction for registers never filled; infinite when none was."""
+    """Ertl's sigma: correction for registers never filled; infinite when no register was filled."""
     if x == 1.0:
         return math.inf
     y, z, before = 1.0, x, -1.0

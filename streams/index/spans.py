@@ -1,4 +1,4 @@
-"""What one series of a vintage expects of a span: of each hour its part, exact in integers."""
+"""What one series of a vintage expects of a span, by hour; exact in integers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from streams.index.panes import HOUR_MS, MINUTE_MS
 
 
 class HourPart(NamedTuple):
-    """The part of an hour that lies within a span. Expectations are integers, millionths.
+    """The part of an hour that lies within a span. Expectations are integers in millionths.
 
-    ``usual``: level x season of the whole hour. ``factor``: the operator's, in millionths; None where
-    nobody said one, or said that it is unknown. ``expected``: the whole hour with its factor.
-    ``part``: what of it falls on ``[from_ms, until_ms)``, both counted from the hour's start.
+    ``usual``: level x season of the whole hour. ``factor``: the operator's, in millionths; None where no
+    factor was declared, or the declared event is of unknown size. ``expected``: the whole hour with its
+    factor. ``part``: the share of ``expected`` that falls on ``[from_ms, until_ms)``, both counted from
+    the hour's start.
     """
 
     hour_ms: int
@@ -41,7 +42,7 @@ def hour_part(
 ) -> HourPart:
     """Part of the hour ``hours[at]`` of a vintage that lies within ``[start_ms, end_ms)``.
 
-    ``hours``: what the vintage holds of the series; those beside ``at`` shape the hour's minutes.
+    ``hours``: the series' expectations in the vintage; those beside ``at`` shape the hour's minutes.
 
     >>> hour_part([60, 60, 60], 1, 2_000_000, HOUR_MS, HOUR_MS, HOUR_MS + 90_000).part
     3

@@ -1,8 +1,7 @@
-"""What is published: a value, what it is measured against, what it contains, how final it is.
+"""What is published: a value, what it is measured against, what it contains, and how final it is.
 
-The names here are the contract (docs/contract.md): others read them from Redis, Kafka and
-Prometheus. A ratio is ONE division of two integers, so that two readers who divide agree to the
-last digit.
+The names here are the contract (docs/contract.md): others read them from Redis, Kafka and Prometheus.
+A ratio is one division of two integers, so two readers who divide agree to the last digit.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ WINDOWS_MS: dict[str, int] = {
     "1h": 3_600_000,
     "24h": 86_400_000,
 }
-"""Length of each live window; 1m and 5m advance by a pane, 1h and 24h by a minute."""
+"""Length of each live window in ms. 1m and 5m advance by a pane, 1h and 24h by a minute."""
 MINUTE_STEP_WINDOWS = frozenset({"1h", "24h"})
 DAY_WINDOW = "day"
 
 COVERED_MIN = 0.5
-"""A window less covered than this has no value: it would read as a drop that did not happen."""
+"""Least coverage of a window with a value. Below it, a value would read as a drop that never was."""
 
 Identity = tuple[str, str, str, str]
-"""(index, dimension, member, window) within a market; a day value adds its date."""
+"""(index, dimension, member, window) within a market. A day value adds its date."""
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -33,10 +32,10 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
     ``as_of`` is RFC 3339; the window ends there, exclusively.
 
-    ``value`` is None when status is not ``ok`` (``warming`` values may still carry one).
-    ``observed`` is the integer counted, where the index has one; ``n`` the orders or payments
-    behind it. ``expected``, ``lower``, ``upper`` and ``vintage`` say what was expected and by which
-    vintage (docs/methodology.md).
+    ``value`` is None when status is not ``ok`` (``warming`` values may still carry one). ``observed`` is
+    the integer counted, where the index has one. ``n`` is the number of orders or payments behind it.
+    ``expected``, ``lower``, ``upper`` and ``vintage`` say what was
+    expected and by which vintage (docs/methodology.md); they are None where no expectation is known.
     """
 
     market: str
@@ -68,7 +67,7 @@ class Value(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> str:
-        """Key in ``ecindex.values``: market|index|dimension|member|window, then a day's date."""
+        """Key in ``ecindex.values``: market|index|dimension|member|window, plus a day's date."""
         base = f"{self.market}|{self.index}|{self.dimension}|{self.member}|{self.window}"
         return base if self.day is None else f"{base}|{self.day}"
 
@@ -85,7 +84,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Fence(msgspec.Struct, frozen=True, order=True):
-    """Version of a publication; compared in this order. A lower one never replaces a higher one."""
+    """Version of a publication, compared in field order. A lower one never replaces a higher one."""
 
     edition: int
     as_of_ms: int
@@ -94,12 +93,12 @@ class Fence(msgspec.Struct, frozen=True, order=True):
 
 
 def ratio(numerator: int, denominator: int) -> float | None:
-    """One IEEE division; None when there is nothing below the line."""
+    """One IEEE division; None when the denominator is 0."""
     return numerator / denominator if denominator else None
 
 
 def decimal(value: float) -> str:
-    """Plain decimal text without an exponent, shortest that reads back the same.
+    """Plain decimal text without an exponent: the shortest that reads back as the same number.
 
     >>> decimal(12), decimal(0.5), decimal(1e-07), decimal(1e22)
     ('12', '0.5', '0.0000001', '10000000000000000000000')

@@ -1,1 +1,1 @@
-"""Where index values go: Redis, Prometheus, Kafka."""
+"""The sinks of index values: Redis, Prometheus, Kafka."""

@@ -1,18 +1,18 @@
--- The only way anything of a market gets into Redis: one atomic call that refuses older versions.
+-- The only way in which values of a market get into Redis: one atomic call that refuses older versions.
 --
 -- KEYS     fence, values, snapshot, changes, history, days, shifts (publish/keys.py)
 -- ARGV[1]  msgpack map; every number in it is decimal text, since a Lua number is a double
 -- ARGV[2]  snapshot JSON            (not for a beat)
 -- ARGV[3]  changes JSON or ''       (not for a beat)
--- Answers {word, edition, as_of_ms, applied}: `written`, `refused` (a newer version stands there)
--- or `rewrite` (what the caller builds upon is not there: send everything); the numbers are those
--- found before the call.
+-- Returns {word, edition, as_of_ms, applied}. The word is `written`, `refused` (Redis holds a newer
+-- version) or `rewrite` (Redis does not hold what the caller builds on: send everything). The numbers
+-- are those found before the call.
 
 local sent = cmsgpack.unpack(ARGV[1])
 local fence, values, snapshot, changes, history, days, shifts = unpack(KEYS)
-local CHUNK = 1000 -- Lua's unpack is bounded by its C stack; even, so that pairs stay together
+local CHUNK = 1000 -- Lua's C stack bounds unpack; an even number keeps pairs together
 
--- A decimal integer of up to 20 digits as two numbers that a double holds exactly.
+-- Splits a decimal integer of up to 20 digits into two numbers that a double holds exactly.
 local function halves(text)
   local negative = string.sub(text, 1, 1) == '-'
   local digits = negative and string.sub(text, 2) or text
@@ -32,8 +32,8 @@ local function compare(left, right)
   return 0
 end
 
--- Whether every key that the caller wrote before is still there: a server that was emptied,
--- restarted or short of memory has lost some.
+-- True when every key that the caller wrote before still exists. A server that was emptied, was
+-- restarted or ran short of memory has lost some.
 local function intact()
   for i = 1, #KEYS do
     if string.sub(sent.required, i, i) == '1' and redis.call('EXISTS', KEYS[i]) == 0 then
@@ -80,7 +80,7 @@ if sent.mode == 'beat' then
   redis.call('HSET', values, '@published_at', sent.published_at)
   redis.call('SETRANGE', snapshot, sent.published_at_offset, sent.published_at)
 else
-  -- First, so that a call that ends in an error cannot leave new values under an old fence.
+  -- The fence comes first: a call that ends in an error must not leave new values under an old fence.
   redis.call('HSET', fence, 'edition', sent.fence[1], 'as_of_ms', sent.fence[2],
     'applied', sent.fence[3])
   if sent.mode == 'full' then redis.call('DEL', values) end

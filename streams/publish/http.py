@@ -1,8 +1,8 @@
-"""/metrics, /livez, /readyz and /partitions of a worker, on one address and port.
+"""HTTP endpoints of a worker on one address and port: /metrics, /livez, /readyz and /partitions.
 
-``POST /partitions/{topic}/{partition}/release`` is the one thing that changes anything. Whoever is
-on this machine may do it, as they may end the process: it is answered to loopback peers only, and
-only with a header that a web page of another origin cannot send.
+Only ``POST /partitions/{topic}/{partition}/release`` changes anything. Anybody on this machine may call
+it, since they may end the process too. So it is answered only to loopback peers, and only with a header
+that a web page of another origin cannot send.
 """
 
 from __future__ import annotations
@@ -20,20 +20,24 @@ from prometheus_client.exposition import choose_encoder
 
 LOOPBACK = "127.0.0.1"
 RELEASE_HEADER = "X-Ecindex-Release"
-"""A header of our own makes browsers ask first, and nobody answers them."""
+"""A header of our own: a browser asks for permission before it sends one, and nothing here grants it."""
 
 
 class Released(StrEnum):
-    """What became of a request to release a source partition."""
+    """Outcome of a request to release a source partition."""
 
     RELEASED = "released"
     NOT_HALTED = "not_halted"
     NOT_OWNED = "not_owned"
-    """Another worker has it, or none."""
+    """Another worker owns the partition, or none does."""
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """A source partition of this worker. ``halted``: why it takes no more records."""
+    """One source partition of this worker. ``halted``: why it takes no more records, else None.
+
+    ``through``: the last offset included in its state. ``log_end``: the next offset of the log, if
+    known.
+    """
 
     topic: str
     partition: int
@@ -46,11 +50,11 @@ class Partitions(Protocol):
     """The source partitions that a worker owns."""
 
     def states(self) -> list[PartitionState]:
-        """Each of them."""
+        """State of each owned partition."""
         ...
 
     def release(self, topic: str, partition: int) -> Released:
-        """Go on with a halted one."""
+        """Release a halted partition, so that it takes records again."""
         ...
 
 
@@ -64,10 +68,10 @@ _RELEASE_STATUS = {
 async def listen(
     app: web.Application, host: str, port: int, *, shutdown_s: float = 60.0
 ) -> tuple[web.AppRunner, int]:
-    """Serve an application: what ends it, and the bound port, which with port 0 the system chose.
+    """Serve an application. Returns the runner, which ends it, and the bound port.
 
-    ``shutdown_s``: how long open answers may take when it ends. Raises OSError when the address
-    cannot be bound.
+    With port 0 the system chooses the port. ``shutdown_s``: how long open responses may take once the
+    runner is cleaned up. Raises OSError when the address cannot be bound.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s)
     await runner.setup()
@@ -80,10 +84,10 @@ async def listen(
 
 
 class MetricsServer:
-    """Serves one registry. ``ready`` returns None when ready, else the reason why not.
+    """Serves one registry. ``ready`` returns None when the worker is ready, else the reason why not.
 
-    ``before_scrape`` is called before each answer of /metrics: whoever finds there that the process
-    no longer owns what it shows can take it away.
+    ``before_scrape`` is called before each answer of /metrics, so that a process that no longer owns
+    what it shows can remove it first.
     """
 
     def __init__(
@@ -105,7 +109,7 @@ class MetricsServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> int:
-        """Listen; the bound port, which with port 0 the system chose.
+        """Listen, and return the bound port. With port 0 the system chooses it.
 
         Raises OSError when the address cannot be bound.
         """
@@ -120,7 +124,7 @@ class MetricsServer:
         return port
 
     async def stop(self) -> None:
-        """Stop listening; safe to call twice."""
+        """Stop listening. Safe to call twice."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -132,7 +136,7 @@ class MetricsServer:
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        """Alive: the event loop answers."""
+        """Alive as long as the event loop answers."""
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
@@ -149,7 +153,7 @@ class MetricsServer:
     async def _release(self, request: web.Request) -> web.Response:
         assert self._partitions is not None
         if not _is_loopback(request.remote) or RELEASE_HEADER not in request.headers:
-            text = f"from this machine only, with a header {RELEASE_HEADER}\n"
+            text = f"allowed only from this machine, with the header {RELEASE_HEADER}\n"
             return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
         topic, partition = request.match_info["topic"], request.match_info["partition"]
         if not (partition.isascii() and partition.isdecimal()):

@@ -1,7 +1,7 @@
-"""Index series, made at scrape time from the publications that this worker owns.
+"""Index series, made at scrape time from the publications of the markets that this worker owns.
 
-Nothing is set and nothing can be left behind: what ``drop`` removed is not in the next scrape, and
-what has no value is not there at all, since a 0 would read as an outage and a NaN as a gap.
+No gauge is set, so none can be left behind: after ``drop`` the next scrape lacks the market. A value
+that does not exist has no series, since a 0 would read as an outage and a NaN as a gap.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SERIES_MAX = 5_000
 
 
 class _Export(NamedTuple):
-    """How an index of one dimension becomes a metric."""
+    """How an index of one dimension is exported as a metric."""
 
     metric: str
     by: str | None = None
     expected: bool = False
-    """Whether the value's ``expected`` is exported instead of its ``value``."""
+    """True when the value's ``expected`` is exported instead of its ``value``."""
 
 
 _EXPORTS: dict[tuple[str, str], tuple[_Export, ...]] = {
@@ -68,7 +68,7 @@ class _Series(NamedTuple):
 
 
 class _Shown:
-    """One market's publication and, from the first scrape of it on, its series."""
+    """One market's publication, and its series once it was scraped."""
 
     __slots__ = ("members", "publication", "series")
 
@@ -79,9 +79,9 @@ class _Shown:
 
 
 class IndexCollector:
-    """Holds the current publication of each owned market; Prometheus' registry asks ``collect``.
+    """Holds the current publication of each owned market. Prometheus' registry calls ``collect``.
 
-    To be used from one thread, that of the event loop, as the HTTP server here does.
+    Use it from one thread only, that of the event loop, as the HTTP server here does.
     """
 
     def __init__(self, *, members_max: int = MEMBERS_MAX, series_max: int = SERIES_MAX) -> None:
@@ -92,7 +92,7 @@ class IndexCollector:
         self._dropped_total = 0
 
     def show(self, publication: Publication) -> None:
-        """Export this publication from now on; the caller owns its market."""
+        """Export this publication from now on. The caller must own its market."""
         old = self._shown.get(publication.market)
         members = frozenset[Member]() if old is None else old.members
         self._shown[publication.market] = _Shown(publication, members)
@@ -103,11 +103,11 @@ class IndexCollector:
         del self._left_out[market]
 
     def describe(self) -> Iterator[Metric]:
-        """The families, empty: the registry refuses a second metric of one of these names."""
+        """The metric families, empty: with them the registry refuses a second metric of one name."""
         yield from self._families().values()
 
     def collect(self) -> Iterator[Metric]:
-        """Families with the samples of every owned market."""
+        """The metric families with the samples of every owned market."""
         families = self._families()
         for market, shown in sorted(self._shown.items()):
             if shown.series is None:
@@ -147,7 +147,7 @@ class IndexCollector:
             shown.series += _shift_series(shown.publication.market, status, rank)
 
     def _within_limit(self) -> list[_Series]:
-        """Series that are exported; counts those that come to be left out."""
+        """Series to export. Each series that begins to be left out is counted."""
         left_out = Tally[str]()
         kept: list[_Series] = []
         for market, shown in self._shown.items():
@@ -166,8 +166,8 @@ class IndexCollector:
 
 
 def _series_of(value: Value, rank: int) -> Iterator[_Series]:
-    # A member of the market dimension other than `all`, or an `all` elsewhere, would be summed
-    # twice by whoever sums over a label.
+    # A member of the market dimension other than `all`, or an `all` of another dimension, would be
+    # counted twice by a sum over a label.
     if value.status != "ok" or (value.member == ALL) != (value.dimension == "market"):
         return
     for export in _EXPORTS.get((value.index, value.dimension), ()):
@@ -190,7 +190,7 @@ def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Ser
         "dimension": status.series.dimension,
         "member": status.series.member,
     }
-    # A page drops the detector's evidence: a shift that goes on shows what it was found on.
+    # A page drops the detector's evidence. While a shift lasts, the evidence of its page is shown.
     evidence_of = status if status.shift is None else status.shift
     numbers = {
         "demand_shift_direction": status.direction,

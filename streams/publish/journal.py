@@ -1,7 +1,7 @@
 """Publication -> Kafka records: current values, the journal, the fence record. Pure functions.
 
-Exactness rule 7: journal and fence record are acknowledged before Redis is written, so that
-whoever takes the market over finds a floor at least as high as what readers have seen.
+Exactness rule 7: journal and fence record are acknowledged before Redis is written. So a worker that
+takes over the market finds a floor at least as high as what readers have seen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.index.values import VERSION, Fence, Value
 VALUES_TOPIC = "ecindex.values"
 JOURNAL_TOPIC = "ecindex.journal"
 PART_BYTES_MAX = 900_000
-"""Value bytes of a journal record; Kafka refuses records over 1 MB by default."""
+"""Largest value of a journal record in bytes. By default Kafka refuses records over 1 MB."""
 FENCE = "fence"
 _NUMBERS_BYTES = 64  # room for the part numbers and brackets
 
@@ -32,21 +32,21 @@ class Record(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
-    """None: a tombstone."""
+    """None makes a tombstone."""
     headers: Headers
     market: str
-    """Decides the partition, so that one market's records keep their order."""
+    """The market decides the partition, so that one market's records keep their order."""
 
 
 class Topics(NamedTuple):
-    """Where the records go; an edition or a test may have topics of its own."""
+    """Topics of the records. An edition or a test may have topics of its own."""
 
     values: str = VALUES_TOPIC
     journal: str = JOURNAL_TOPIC
 
 
 def value_records(publication: Publication, topic: str = VALUES_TOPIC) -> list[Record]:
-    """A record a changed window value and a changed day value."""
+    """One record for each changed window value and each changed day value."""
     headers = version_headers(publication.fence)
     return [
         Record(topic, value.key.encode(), encode_value(value), headers, publication.market)
@@ -56,7 +56,7 @@ def value_records(publication: Publication, topic: str = VALUES_TOPIC) -> list[R
 
 
 def fence_record(publication: Publication, writer: str, topic: str = VALUES_TOPIC) -> Record:
-    """How far this writer published the market; ``writer`` is its nonce of [A-Za-z0-9_-]."""
+    """Record of how far this writer published the market. ``writer`` is its nonce of [A-Za-z0-9_-]."""
     fence = publication.fence
     content = {
         **publication.fence_record,
@@ -74,14 +74,14 @@ def fence_record(publication: Publication, writer: str, topic: str = VALUES_TOPI
 def retired_fence(market: str, writer: str, fence: Fence, topic: str = VALUES_TOPIC) -> Record:
     """Tombstone of a former writer's fence record.
 
-    To be sent by an owner whose own fence record, not lower than ``fence``, was acknowledged:
-    without it the topic keeps a record of every worker that ever ran.
+    An owner sends it once its own fence record, not lower than ``fence``, is acknowledged. Without it
+    the topic would keep a record of every worker that ever ran.
     """
     return Record(topic, _fence_key(market, writer), None, version_headers(fence), market)
 
 
 def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> list[Record]:
-    """What is due for the journal: the minute, closings, revisions; none of them: no record."""
+    """Journal records that are due: minute, vintages, base, closings, revisions. May be none."""
     records: list[Record] = []
     if publication.journal_changed is not None:
         minute = {"values": publication.journal_changed}
@@ -109,17 +109,17 @@ def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> lis
 
 
 def encode_value(value: Value) -> bytes:
-    """JSON of a value (docs/contract.md#a-value); fields in the order of ``Value``, any width exact."""
+    """JSON of a value (docs/contract.md#a-value), fields in order of ``Value``; exact at any width."""
     return _encode(value)
 
 
 def decode_value(encoded: bytes | str) -> Value:
-    """Value of its JSON; raises msgspec.DecodeError when it is none."""
+    """Value from its JSON. Raises msgspec.DecodeError when the JSON is no value."""
     return msgspec.json.decode(encoded, type=Value)
 
 
 def version_headers(fence: Fence) -> Headers:
-    """Headers by which a reader drops what is older: decimal ASCII."""
+    """Headers by which a reader drops older records, in decimal ASCII."""
     return (
         ("edition", b"%d" % fence.edition),
         ("as_of", b"%d" % fence.as_of_ms),
@@ -128,7 +128,7 @@ def version_headers(fence: Fence) -> Headers:
 
 
 def version_of(headers: Iterable[tuple[str, bytes]]) -> Fence | None:
-    """Version of a record; None when its headers do not tell."""
+    """Version of a record from its headers; None when they do not name one."""
     found = dict(headers)
     try:
         return Fence(int(found["edition"]), int(found["as_of"]), int(found["applied"]))
@@ -143,7 +143,7 @@ def _fence_key(market: str, writer: str) -> bytes:
 def _parts(
     publication: Publication, topic: str, about: dict[str, str], content: dict[str, list[Any]]
 ) -> Iterator[Record]:
-    """Records ``about`` one thing, each with as many items of its content as fit, numbered."""
+    """Numbered records of one thing (``about``), each with as many items of its content as fit."""
     ((name, items),) = content.items()
     fence = publication.fence
     head = {

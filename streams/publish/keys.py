@@ -8,22 +8,22 @@ DEFAULT_PREFIX = "ecindex:v1"
 
 
 class MarketKeys(NamedTuple):
-    """Every key of one market, in the order in which the fenced script receives them."""
+    """Every key of one market, in the order in which the fenced script gets them."""
 
     fence: str
-    """HASH: edition, as_of_ms, applied of what is written; decides who may write."""
+    """HASH: edition, as_of_ms and applied of what is written. It decides who may write."""
     values: str
     """HASH: ``index:dimension:member:window`` -> plain decimal."""
     snapshot: str
     """STRING: JSON of all values."""
     changes: str
-    """STREAM: what changed at each write, bounded."""
+    """STREAM: the changes of each write, bounded."""
     history: str
     """ZSET: one point a minute of the headline values, scored by as_of in ms."""
     days: str
     """HASH: ``index:dimension:member:YYYY-MM-DD`` -> plain decimal."""
     shifts: str
-    """HASH: ``dimension:member`` -> JSON of the shift that goes on; absent without one."""
+    """HASH: ``dimension:member`` -> JSON of the active shift. A series without one has no field."""
 
 
 def market_keys(market: str, prefix: str = DEFAULT_PREFIX) -> MarketKeys:
@@ -37,5 +37,5 @@ def market_keys(market: str, prefix: str = DEFAULT_PREFIX) -> MarketKeys:
 
 
 def markets_key(prefix: str = DEFAULT_PREFIX) -> str:
-    """Key of the SET of markets that were published within the last day."""
+    """Key of the SET of markets published within the last day."""
     return f"{prefix}:markets"

@@ -1,6 +1,6 @@
-"""Every metric, declared once: what it is called, what it counts, in which unit.
+"""Every metric, declared once: its name, what it counts, and its unit.
 
-The exporters, docs/contract.md and the tests read this table; nothing else names a metric.
+The exporters, docs/contract.md and the tests read this table. No other module names a metric.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ PREFIX = "ecindex_"
 
 
 class Kind(StrEnum):
-    """Type of a metric as Prometheus knows it."""
+    """Type of a metric in Prometheus."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 
 class Spec(NamedTuple):
-    """One metric. ``name`` is without the prefix; ``buckets`` are upper bounds of a histogram."""
+    """One metric. ``name`` lacks the prefix; ``buckets`` are the upper bounds of a histogram."""
 
     name: str
     kind: Kind
@@ -29,11 +29,11 @@ class Spec(NamedTuple):
     help: str
     buckets: tuple[float, ...] = ()
     planned: bool = False
-    """Part of the contract, exported from the release that brings the methodology."""
+    """Part of the contract, but exported only from the release that brings the methodology."""
 
     @property
     def full_name(self) -> str:
-        """Name as it is scraped."""
+        """Name in a scrape."""
         return PREFIX + self.name
 
 
@@ -43,13 +43,13 @@ INDEX = (
     Spec("sales_minor", Kind.GAUGE, ("market", "category", "window"), "minor currency units",
          "Quantity times unit price of placed orders' lines in the category, within the window."),
     Spec("category_share_ratio", Kind.GAUGE, ("market", "category", "window", "by"), "0..1",
-         "Share of the category in the market's orders or sales (by). Shares by orders may sum "
-         "above 1, as an order can have lines in several categories."),
+         "Share of the category in the market's orders or sales (by). Shares by orders may sum to "
+         "more than 1, since an order can have lines in several categories."),
     Spec("payment_share_ratio", Kind.GAUGE, ("market", "method", "window", "by"), "0..1",
          "Share of the method in captured payments by count or amount, or in the placed orders "
          "that chose a method (by=chosen)."),
     Spec("payment_failure_ratio", Kind.GAUGE, ("market", "method", "window"), "0..1",
-         "Failed payments of the method by all its payments, failed and captured."),
+         "Failed payments of the method, divided by its failed and captured payments."),
     Spec("market_orders", Kind.GAUGE, ("market", "window"), "orders",
          "Placed orders of the market, within the window."),
     Spec("market_sales_minor", Kind.GAUGE, ("market", "window"), "minor currency units",
@@ -60,40 +60,41 @@ INDEX = (
          "Different shoppers of the market's placed orders within the window, estimated to a standard "
          "error of 1.6 %."),
     Spec("demand_index", Kind.GAUGE, ("market", "category", "window"), "100 = as expected",
-         "100 times observed by expected orders of the category."),
+         "100 times the category's observed orders, divided by its expected orders."),
     Spec("orders_expected", Kind.GAUGE, ("market", "category", "window"), "orders",
-         "Orders of the category that are usual for this window."),
+         "Expected orders of the category in this window."),
     Spec("market_demand_index", Kind.GAUGE, ("market", "window"), "100 = as expected",
-         "100 times observed by expected orders of the market."),
+         "100 times the market's observed orders, divided by its expected orders."),
     Spec("market_orders_expected", Kind.GAUGE, ("market", "window"), "orders",
-         "Orders of the market that are usual for this window."),
+         "Expected orders of the market in this window."),
     Spec("demand_shift_direction", Kind.GAUGE, ("market", "dimension", "member"), "-1, 0 or 1",
          "Direction of the active demand shift; 0 without one."),
     Spec("demand_shift_evidence_ratio", Kind.GAUGE, ("market", "dimension", "member"),
-         "1 = page", "Evidence of a shift by what pages; of an active one, what it was found on."),
+         "1 = page", "Evidence of a shift, divided by what pages. While a shift is active: the evidence "
+         "on which it was found."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
-         "1 while too little is known of the series to watch it."),
+         "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
          "End of the newest window of the market, from the worker that owns it. Its distance from "
-         "now is the age of every index metric of the market; absent: nobody owns it."),
+         "now is the age of every index metric of the market. Absent when nobody owns the market."),
 )  # fmt: skip
-"""What the index says. Only values of status ok are exported; anything else is absent."""
+"""Metrics of the index values. Only values of status ok are exported; others are absent."""
 
 SERVICE = (
     Spec("market_info", Kind.GAUGE, ("market",), "1",
-         "1 for every market of the methodology, from every worker: what ought to be there."),
+         "1 for every market of the methodology, from every worker: the markets to expect."),
     Spec("build_info", Kind.GAUGE, ("version", "edition", "methodology"), "1",
-         "1; labels tell the release, the edition and the start of the methodology's hash."),
+         "Always 1. The labels name the release, the edition and the start of the methodology's "
+         "hash."),
     Spec("events_total", Kind.COUNTER, ("topic", "outcome"), "events",
-         "Events read by outcome of admission: accepted, late, too_late, duplicate, ahead, .."),
+         "Events read, by outcome of admission: accepted, late, too_late, duplicate, ahead, .."),
     Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
          "Records sent to ecindex.dead-letters, by reason."),
     Spec("revised_after_final_total", Kind.COUNTER, (), "values",
-         "Values that changed after they were final; expected never to rise under "
-         "LogAppendTime."),
+         "Values that changed after they were final. Should never rise under LogAppendTime."),
     Spec("event_to_publish_seconds", Kind.HISTOGRAM, (), "seconds",
-         "From as_of, the end of the newest pane shown, to the value standing in Redis, once a "
-         "publication. An event shows at most one pane later than this.",
+         "From as_of, the end of the newest pane, until Redis holds the value; once a publication. "
+         "An event shows at most one pane later than this.",
          (0.25, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 5, 6, 8, 10, 15, 30, 60, 300)),
     Spec("consumer_lag_records", Kind.GAUGE, ("topic", "partition"), "records",
          "Log end minus position of an owned partition."),
@@ -103,32 +104,32 @@ SERVICE = (
          "From building a checkpoint to its acknowledgement by Kafka.",
          (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)),
     Spec("publish_duration_seconds", Kind.HISTOGRAM, (), "seconds",
-         "From handing a publication over until journal, Redis and metrics have it.",
+         "From the hand-over of a publication until journal, Redis and metrics have it.",
          (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)),
     Spec("publish_failures_total", Kind.COUNTER, ("sink",), "calls",
-         "Publications and heartbeats that a sink (journal, redis) did not take."),
+         "Publications and heartbeats that a sink (journal, redis) failed to take."),
     Spec("publish_refusals_total", Kind.COUNTER, ("sink",), "calls",
-         "Publications and heartbeats that a sink refused as older than what it holds: a few "
-         "after a takeover are the fence at work, a steady rate means two owners."),
+         "Publications and heartbeats that a sink refused as older than what it holds. A few "
+         "after a takeover are the fence at work; a steady rate means two owners."),
     Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
-         "Values of the smallest members for which the market's snapshot had no room."),
+         "Values left out of the market's snapshot for lack of room; they are of its smallest members."),
     Spec("partials_skipped_total", Kind.COUNTER, ("reason",), "records",
-         "Records of ecindex.partials that are in no value: foreign, of another edition or of a market "
-         "that is not of this partition (a worker with other settings writes there); expired, of an "
-         "hour or day that is not kept any more."),
+         "Records of ecindex.partials that are in no value. foreign: of another edition, or of a market "
+         "that does not belong to this partition (a worker with other settings writes there). "
+         "expired: of an hour or day that is no longer kept."),
     Spec("rebalances_total", Kind.COUNTER, (), "rebalances",
-         "Assignments of partitions that this worker went through."),
+         "Assignments of partitions to this worker."),
     Spec("open_panes", Kind.GAUGE, (), "panes",
          "Panes that can still change, over all owned partitions and markets."),
     Spec("dedupe_ids", Kind.GAUGE, (), "ids",
-         "Event ids held to recognise duplicates."),
+         "Event ids kept to recognise duplicates."),
     Spec("series_dropped_total", Kind.COUNTER, (), "series",
-         "Index series left out of the scrape, counted as each comes to be left out: members "
+         "Index series left out of the scrape, each counted when it begins to be left out: members "
          "beyond the 40 largest of a dimension, series beyond 5,000 a worker. Redis has them."),
     Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
-         "1 when a source partition was halted and waits for the operator."),
+         "1 while a source partition is halted and waits for the operator."),
 )  # fmt: skip
-"""What the service says of itself."""
+"""Metrics of the service itself."""
 
 PROCESS = (
     "process_cpu_seconds_total",
@@ -138,14 +139,14 @@ PROCESS = (
     "process_start_time_seconds",
     "process_virtual_memory_bytes",
 )
-"""Prometheus' own standard names for a process, without our prefix; where there is a /proc."""
+"""Prometheus' standard names for a process, without our prefix. Exported where /proc exists."""
 
 ALL = INDEX + SERVICE
 BY_NAME = {spec.name: spec for spec in ALL}
 
 
 def markdown_table(specs: tuple[Spec, ...]) -> str:
-    """Table of docs/contract.md."""
+    """The table in docs/contract.md."""
     lines = ["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|"]
     lines += [
         f"| `{spec.full_name}` | {spec.kind} | {', '.join(spec.labels) or '-'} "

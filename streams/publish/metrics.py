@@ -1,6 +1,6 @@
-"""The metric objects of one worker, on a registry of their own; see ``metric_table`` for each.
+"""The metric objects of one worker, on their own registry. ``metric_table`` says what each means.
 
-Nothing is registered globally, so that a test, or two workers in one process, can have their own.
+Nothing is registered globally. So a test, or each of two workers in one process, can have its own.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Metrics:
         methodology: str,
         index: IndexCollector | None = None,
     ) -> None:
-        """``markets`` are those of the methodology, ``methodology`` the hash of its content."""
-        # When each child was made is of no use here and would double the number of series.
+        """``markets``: the markets of the methodology. ``methodology``: the hash of its content."""
+        # The creation time of each child is of no use here, and would double the number of series.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.index = index or IndexCollector()
         self.registry.register(self.index)
-        ProcessCollector(registry=self.registry)  # memory, and when it was started
+        ProcessCollector(registry=self.registry)  # memory, and the start time of the process
         self.events = self._counter("events_total")
         self.dead_letters = self._counter("dead_letters_total")
         self.revised_after_final = self._counter("revised_after_final_total")

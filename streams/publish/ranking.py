@@ -1,4 +1,4 @@
-"""Which members matter most when not all of them fit: into a snapshot, into a scrape."""
+"""Rank of members, for a snapshot or a scrape that has no room for all of them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Member = tuple[str, str]
 """(dimension, member) within a market."""
 
 ALL = "all"
-_INCUMBENT, _CHALLENGER = 11, 10  # a tenth more is needed to push a member out
+_INCUMBENT, _CHALLENGER = 11, 10  # a challenger must be a tenth larger to push a member out
 
 
 def rank_members(
     values: Iterable[Value], incumbents: AbstractSet[Member] = frozenset()
 ) -> dict[Member, int]:
-    """Rank of each member within its dimension, 0 for the largest; `all` has no rank.
+    """Rank of each member within its dimension, 0 for the largest. `all` has no rank.
 
-    The size of a member is the largest ``n`` among its values, which is that of its longest
-    window. Incumbents count a tenth more, so that two members of like size do not take turns in a
-    scrape; equal sizes fall back on the name, so that every worker ranks alike.
+    The size of a member is the largest ``n`` among its values, which is the ``n`` of its longest window.
+    Incumbents count a tenth more, so that two members of similar size do not alternate in a scrape.
+    Equal sizes are ordered by name, so that every worker ranks alike.
     """
     sizes: dict[Member, int] = {}
     for value in values:

@@ -1,9 +1,9 @@
-"""What one market's Redis keys should hold, and the call that gets them there. No IO here.
+"""What one market's Redis keys should hold, and the call that writes it. No IO here.
 
-A ``MarketState`` keeps the newest publication in encoded form and remembers what Redis
-acknowledged. ``full`` sends everything, ``delta`` what differs from the acknowledged state,
-``beat`` only that the publisher lives. The latter two name the version they build upon; the script
-answers ``rewrite`` when that is not what it finds.
+A ``MarketState`` keeps the newest publication in encoded form, and what Redis acknowledged. ``full``
+sends everything, ``delta`` what differs from the acknowledged state, and ``beat`` only that the
+publisher lives. ``delta`` and ``beat`` name the version that they build on. The script answers
+``rewrite`` when it finds another one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _encode_packed = msgspec.msgpack.Encoder().encode
 
 
 class Limits(NamedTuple):
-    """Bounds of what one market may take in Redis."""
+    """Bounds of what one market may use in Redis: bytes, entries of ``:changes``, expiry in ms."""
 
     snapshot_bytes_max: int = 1024 * 1024
     changes_max: int = 120
@@ -39,7 +39,7 @@ class Limits(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Arguments of the fenced script after its keys, and the version they write."""
+    """Arguments of the fenced script after its keys, and the version that they write."""
 
     packed: bytes
     snapshot: bytes
@@ -48,14 +48,14 @@ class Call(NamedTuple):
 
 
 class MarketState:
-    """One market of one owner, from taking it over to losing it."""
+    """State of one market under one owner, from taking the market over until losing it."""
 
     def __init__(self, market: str, limits: Limits) -> None:
         self.market = market
         self.fence: Fence | None = None
         """Version of the newest publication taken; None before the first."""
         self.left_out = 0
-        """Values that the last snapshot had no room for."""
+        """Number of values that the last snapshot had no room for."""
         self._limits = limits
         self._phase = ""
         self._as_of_ms = 0
@@ -72,15 +72,15 @@ class MarketState:
 
     @property
     def acknowledged(self) -> Fence | None:
-        """Version that Redis is known to hold; None: unknown, only ``full`` will do."""
+        """Version that Redis is known to hold. None: unknown, so the next call must be ``full``."""
         return self._base
 
     def take(self, publication: Publication) -> bool:
-        """Make ``publication`` the newest; False (and nothing done) if a newer one is held."""
+        """Make ``publication`` the newest. False, and nothing is done, if a newer one is held."""
         if self.fence is not None and publication.fence < self.fence:
             return False
         if self._base is None:
-            # The next call sends everything anyway; a long outage must not pile this up.
+            # The next call sends everything anyway. A long outage must not pile up what is unsent.
             self._days_unsent = {}
             self._history_unsent = set()
         self.fence = publication.fence
@@ -103,12 +103,12 @@ class MarketState:
         return True
 
     def forget_acknowledged(self) -> None:
-        """What Redis holds is no longer known: a call failed, or it answered ``rewrite``."""
+        """Forget what Redis holds: a call failed, or Redis answered ``rewrite``."""
         self._acknowledged = None
         self._base = None
 
     def acknowledge(self, call: Call) -> None:
-        """Redis answered ``written`` to ``call``, made of this very state."""
+        """Note that Redis answered ``written`` to ``call``, which was made from this very state."""
         self._acknowledged = self._entries
         self._shifts_acknowledged = self._shifts
         self._base = call.fence
@@ -116,15 +116,15 @@ class MarketState:
         self._history_unsent = set()
 
     def full(self, published_at: str) -> Call:
-        """Everything, whatever Redis holds."""
+        """Call that writes everything, whatever Redis holds."""
         return self._write("full", published_at)
 
     def delta(self, published_at: str) -> Call:
-        """What differs from the acknowledged version."""
+        """Call that writes what differs from the acknowledged version."""
         return self._write("delta", published_at)
 
     def beat(self, published_at: str) -> Call:
-        """Only that the publisher of the acknowledged version lives at ``published_at``."""
+        """Call that says only that the acknowledged version's publisher lives at ``published_at``."""
         assert self._base is not None
         packed = _encode_packed(
             {
@@ -145,7 +145,7 @@ class MarketState:
         before = self._acknowledged
         pairs, gone, changes = self._differences({} if whole else (before or {}))
         if whole:
-            # Readers of the stream get what is new to them; all of it only when that is unknown.
+            # Readers of the stream get what is new to them, or everything when that is unknown.
             changes = changes if before is None else self._differences(before)[2]
         as_of = rfc3339(self._as_of_ms)
         pairs += ["@as_of", as_of, "@published_at", published_at]
@@ -187,7 +187,7 @@ class MarketState:
         return Call(packed, snapshot, joined, self.fence)
 
     def _differences(self, before: dict[str, Entry]) -> tuple[list[str], list[str], list[bytes]]:
-        """(pairs to set, fields to remove, changes to tell) against an earlier state."""
+        """(pairs to set, fields to remove, changes to publish) against an earlier state."""
         pairs: list[str] = []
         gone: list[str] = []
         changes: list[bytes] = []
@@ -217,7 +217,7 @@ class MarketState:
         return Header(self.market, as_of, published_at, self.fence.edition, self._phase)
 
     def _take_inherited(self, inherited: Inherited) -> None:
-        """Of before this owner's own days and points, which come after it."""
+        """Put the days and points from before this owner. Its own days and points come later."""
         for day, values in inherited.days.items():
             for name, number in values.items():
                 self._put_day(day, name, number)
@@ -254,7 +254,7 @@ class MarketState:
                     gone.append(field)
                 else:
                     pairs += (field, text)
-        # Days of an owner before us are known to Redis alone: looked through when all is sent.
+        # Only Redis knows the days of earlier owners, so they are pruned when everything is sent.
         return pairs, gone, self._first_day() if whole and self._days else ""
 
     def _take_history(self, revisions: list[Revision]) -> None:
@@ -280,7 +280,7 @@ class MarketState:
             self._history_unsent.discard(oldest)
 
     def _points(self, *, whole: bool) -> tuple[list[str], list[str]]:
-        """(score, member, .. to add; from, to, .. of the scores to clear before)."""
+        """(score, member, .. to add; from, to, .. of the scores to clear before adding)."""
         chosen = list(self._history) if whole else sorted(self._history_unsent)
         points: list[str] = []
         for at_ms in chosen:
@@ -291,7 +291,7 @@ class MarketState:
         return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
 
     def _requirement(self, *, shifts: bool) -> str:
-        # In the order of MarketKeys: fence, values, snapshot, changes, history, days, shifts.
+        # The order is that of MarketKeys: fence, values, snapshot, changes, history, days, shifts.
         return f"1110{'01'[bool(self._history)]}{'01'[bool(self._days)]}{'01'[shifts]}"
 
 

@@ -1,13 +1,13 @@
-"""Current values in Redis: fenced, expiring, rewritten when Redis lost them.
+"""Current values in Redis: fenced, expiring, and rewritten when Redis lost them.
 
-Redis is a cache that is rebuilt, never the truth. So nothing here raises into the caller when it is
-away: an outcome is returned, a metric counts, one line a minute is logged, and what is newest is
-sent as soon as Redis answers again.
+Redis is a cache that is rebuilt, never the truth. So a failing Redis raises nothing into the caller: an
+outcome is returned, a metric counts, one line a minute is logged, and the newest state is sent as soon
+as Redis answers again.
 
-Each market is written by ONE Lua call (``fenced_write.lua``) that refuses a version lower than the
-one that stands there. The fence expires with the data it guards: once both are gone, by expiry or
-because Redis was emptied, an older publisher that wakes up may be believed for up to a second
-(the known limit of exactness rule 7; readers keep a high water of their own).
+Each market is written by one Lua call (``fenced_write.lua``), which refuses a version lower than the
+stored one. The fence expires with the data that it guards. Once both are gone (they expired, or Redis
+was emptied), an older publisher that wakes up may be accepted for up to a second. This is the known
+limit of exactness rule 7; readers keep a high water mark of their own.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ _log = structlog.get_logger(__name__)
 
 
 class Outcome(StrEnum):
-    """What became of a publication or a heartbeat."""
+    """Outcome of a publication or a heartbeat."""
 
     WRITTEN = "written"
-    """Redis holds it."""
+    """Redis holds the publication."""
     REFUSED = "refused"
-    """A newer version stands there: this publisher is no longer, or not yet, the owner."""
+    """Redis holds a newer version: this publisher is no longer, or not yet, the owner."""
     FAILED = "failed"
-    """Redis did not answer in time or not with success; everything is sent when it does."""
+    """Redis did not answer in time, or answered with an error. Everything is sent once it answers."""
     DROPPED = "dropped"
-    """The market was dropped while the call waited its turn; nothing was sent."""
+    """The market was dropped while the call waited its turn. Nothing was sent."""
 
 
 class RedisStore:
     """Writes the markets that this worker owns.
 
-    ``stale_after_ms`` is how long values stand without a heartbeat, ``rewrite_every_ms`` how often
-    everything is sent although nothing seems missing. No call takes longer than
-    ``call_timeout_s``; for ``retry_after_ms`` after a failure calls fail at once, so that a Redis
-    that hangs costs the caller one time-out, not one a market.
+    ``stale_after_ms``: how long values stay in Redis without a heartbeat. ``rewrite_every_ms``: how
+    often everything is sent although nothing seems missing. No call takes longer than
+    ``call_timeout_s``. For ``retry_after_ms`` after a failure calls fail at once, so that a hanging
+    Redis costs the caller one time-out, not one a market.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RedisStore:
         script: str = SCRIPT,
         monotonic_ms: Callable[[], int] = clock.monotonic_ms,
     ) -> None:
-        """``script`` is for the test that proves the fence by taking it out."""
+        """``script`` is replaced only by the test that proves the fence by taking it out."""
         self._redis = _client(url, auth or {}, call_timeout_s)
         self._metrics = metrics
         self._prefix = prefix
@@ -100,9 +100,9 @@ class RedisStore:
         self._complaint = _Complaint(monotonic_ms)
 
     async def publish(self, publication: Publication, now_ms: int) -> Outcome:
-        """Write one market's newest state; takes the market over if it was not held.
+        """Write one market's newest state; take the market over first if it was not held.
 
-        ``now_ms`` is what ``published_at`` will say. Never raises for what Redis does or does not.
+        ``now_ms`` becomes ``published_at``. A failing Redis never raises here; see ``Outcome``.
         """
         owned = self._owned.get(publication.market)
         if owned is None:
@@ -113,25 +113,25 @@ class RedisStore:
             if not self._holds(owned):
                 return Outcome.DROPPED
             if not owned.state.take(publication):
-                # Readers of this very process have seen newer: refused even if Redis forgot.
+                # Readers in this very process have seen a newer version: refuse even if Redis forgot it.
                 return self._refused(owned, None)
             return await self._attempt(owned, now_ms, beat=False)
 
     async def heartbeat(self, now_ms: int) -> dict[str, Outcome]:
-        """Renew every market held; to be called each second.
+        """Renew every market held. Call it once a second.
 
-        A market whose values Redis lost, or that is due for a rewrite, is sent whole.
+        A market is sent whole if Redis lost its values or a rewrite is due.
         """
         owned = [each for each in self._owned.values() if each.state.fence is not None]
         outcomes = await asyncio.gather(*(self._beat(each, now_ms) for each in owned))
         return {each.state.market: what for each, what in zip(owned, outcomes, strict=True)}
 
     def drop(self, market: str) -> None:
-        """Stop writing ``market``: it was revoked. Its keys go over to the heir or expire."""
+        """Stop writing a revoked ``market``. Its keys pass to the new owner or expire."""
         self._owned.pop(market, None)
 
     async def close(self) -> None:
-        """Close the connections; keys expire by themselves."""
+        """Close the connections. The keys expire by themselves."""
         self._owned.clear()
         await self._redis.aclose()
 
@@ -152,7 +152,7 @@ class RedisStore:
             async with asyncio.timeout(self._call_timeout_s):
                 return await self._send(owned, rfc3339(now_ms), beat=beat)
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
-            # Whether Redis did it before it fell silent is not known: build upon nothing.
+            # Redis may have done the write before it stopped answering, so build on nothing.
             owned.state.forget_acknowledged()
             self._not_before_ms = self._monotonic_ms() + self._retry_after_ms
             self._complaint.failed(owned.state.market, error)
@@ -180,7 +180,7 @@ class RedisStore:
             return self._refused(owned, found)
         self._written(owned, call)
         owned.rewritten_at_ms = self._monotonic_ms()
-        # Of no market, hence of no hash tag, hence not in the script's keys.
+        # This key belongs to no market, so it has no hash tag and is not among the script's keys.
         key = markets_key(self._prefix)
         await cast("Any", self._redis.sadd(key, state.market))
         await self._redis.pexpire(key, MARKETS_KEPT_MS)
@@ -217,7 +217,7 @@ class RedisStore:
 
 
 class _Owned:
-    """A market held, and the lock that keeps its calls in order."""
+    """A market that is held, and the lock that keeps its calls in order."""
 
     __slots__ = ("lock", "rewritten_at_ms", "state")
 
@@ -228,7 +228,7 @@ class _Owned:
 
 
 class _Complaint:
-    """One line a minute about a Redis that fails, or refuses, and one when it is back after it."""
+    """Logs one line a minute while Redis fails or refuses, and one line when it answers again."""
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
         self._monotonic_ms = monotonic_ms
@@ -246,7 +246,7 @@ class _Complaint:
                 error=type(error).__name__,
                 detail=str(error),
                 failures=self._failures,
-                action="folding goes on; everything is rewritten when Redis answers",
+                action="folding continues; everything is rewritten when Redis answers",
             )
 
     def refused(self, market: str, found: tuple[str, ...] | None) -> None:
@@ -269,8 +269,8 @@ class _Complaint:
 
 
 def _client(url: str, auth: Mapping[str, str | None], timeout_s: float) -> Redis:
-    # One immediate retry on a connection that a restarted server had closed; the whole call is
-    # bounded by the caller's time-out either way.
+    # One immediate retry for a connection that a restarted server closed. The caller's time-out bounds
+    # the whole call either way.
     retry = Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,))
     pool = BlockingConnectionPool.from_url(
         url,
@@ -280,7 +280,7 @@ def _client(url: str, auth: Mapping[str, str | None], timeout_s: float) -> Redis
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=retry,
-        # A hosted service's notices of its maintenance; other servers answer with an error.
+        # These are maintenance notices of a hosted service; other servers answer with an error.
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)

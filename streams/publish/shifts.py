@@ -1,8 +1,8 @@
-"""Shifts as they are published: records of ``ecindex.shifts`` and fields of Redis' ``:shifts``.
+"""Shifts as they are published: records of ``ecindex.shifts`` and fields of the HASH ``:shifts``.
 
-Times are RFC 3339, durations and evidence plain numbers. A record's key names the shift for good, so
-that a shift told live and once more on final minutes, or told again by a worker that took the market
-over, is one shift to whoever keeps the last record of a key.
+Times are RFC 3339; durations and evidence are plain numbers. A record's key names the shift for good.
+A shift may be published live and again on final minutes, or again by a worker that took the market over.
+It is one shift to a reader who keeps the last record of a key.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _DIRECTIONS = {1: "up", -1: "down"}
 
 
 def shift_key(market: str, dimension: str, member: str, number: int) -> str:
-    """Name of a shift: the ``number``-th that this market's series had in this edition."""
+    """Name of a shift: the ``number``-th of this series of the market in this edition."""
     return f"{market}|{dimension}|{member}|{number}"
 
 
 def shift_records(publication: Publication, topic: str) -> list[Record]:
-    """A record for every shift, or end of one, that the step found."""
+    """One record for every shift, or end of a shift, that the step found."""
     market, fence = publication.market, publication.fence
     headers = version_headers(fence)
     return [
@@ -41,7 +41,7 @@ def shift_records(publication: Publication, topic: str) -> list[Record]:
 
 
 def shift_record(market: str, edition: int, shift: FoundShift) -> tuple[bytes, bytes]:
-    """(key, value) in ``ecindex.shifts`` of a shift that was found, or of its end."""
+    """(key, value) of a record of ``ecindex.shifts``: a shift that was found, or its end."""
     content = {
         "v": VERSION,
         "market": market,
@@ -64,7 +64,7 @@ def shift_record(market: str, edition: int, shift: FoundShift) -> tuple[bytes, b
 
 
 def active_fields(statuses: Sequence[SeriesStatus]) -> dict[str, str]:
-    """Fields of ``:shifts``: ``dimension:member`` -> JSON of the shift that goes on."""
+    """Fields of ``:shifts``: ``dimension:member`` -> JSON of the active shift."""
     return {
         f"{status.shift.dimension}:{status.shift.member}": _encode(_active(status)).decode()
         for status in statuses

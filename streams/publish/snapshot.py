@@ -1,4 +1,4 @@
-"""Values encoded once, and the snapshot made of them: JSON of ``index.values.Snapshot``."""
+"""Values encoded once, and the snapshot made from them: JSON of ``index.values.Snapshot``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LEFT_OUT_BYTES = len(b'],"left_out":1000000}')
 
 
 class Entry(NamedTuple):
-    """A value, encoded once for as long as it does not change."""
+    """A value with its encoded forms, made once for as long as it does not change."""
 
     value: Value
     text: str | None
     encoded: bytes
 
     def differs(self, other: Entry) -> bool:
-        """Whether a reader of the hash would notice; ``as_of`` alone does not count."""
+        """True when a reader of the HASH would notice the difference; ``as_of`` alone does not count."""
         mine, theirs = self.value, other.value
         return (
             self.text != other.text
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
         )
 
     def change(self, field: str) -> bytes:
-        """Element of the JSON array of a ``:changes`` entry."""
+        """Element of the JSON array in a ``:changes`` entry."""
         return b'{"field":%b,"value":%b,"status":%b,"revision":%d}' % (
             _encode_json(field),
             b"null" if self.text is None else self.text.encode(),
@@ -41,13 +41,13 @@ class Entry(NamedTuple):
 
 
 def entry_of(value: Value) -> Entry:
-    """Encode a value."""
+    """Entry of a value: the value, encoded."""
     text = None if value.value is None else decimal(value.value)
     return Entry(value, text, _encode_json(value))
 
 
 class Header(NamedTuple):
-    """What a snapshot says before its values; times in RFC 3339."""
+    """What a snapshot states before its values. Times are in RFC 3339."""
 
     market: str
     as_of: str
@@ -57,11 +57,11 @@ class Header(NamedTuple):
 
     @property
     def published_at_offset(self) -> int:
-        """Byte at which ``published_at`` begins: a heartbeat overwrites that text alone."""
+        """Byte at which ``published_at`` begins. A heartbeat overwrites only that text."""
         return len(self._before_published_at())
 
     def encode(self) -> bytes:
-        """JSON up to and with the bracket that opens the values."""
+        """JSON up to and including the bracket that opens the values."""
         return b'%b%b","edition":%d,"phase":%b,"values":[' % (
             self._before_published_at(),
             self.published_at.encode(),
@@ -77,7 +77,7 @@ class Header(NamedTuple):
 
 
 def encode_snapshot(header: Header, entries: Sequence[Entry], bytes_max: int) -> tuple[bytes, int]:
-    """(JSON of at most ``bytes_max``, number of values it had no room for)."""
+    """(JSON of at most ``bytes_max`` bytes, number of values that it has no room for)."""
     head = header.encode()
     room = bytes_max - len(head) - _LEFT_OUT_BYTES
     size = sum(len(entry.encoded) + 1 for entry in entries)
@@ -88,7 +88,7 @@ def encode_snapshot(header: Header, entries: Sequence[Entry], bytes_max: int) ->
 
 
 def _largest(entries: Sequence[Entry], room: int) -> list[Entry]:
-    """Values of the largest members, as many whole ranks as fit, in the order given."""
+    """Values of the largest members: as many whole ranks as fit, in the order given."""
     ranks = rank_members(entry.value for entry in entries)
 
     def rank(entry: Entry) -> int:

@@ -1,1 +1,1 @@
-"""Vendor payloads to events, pure."""
+"""Other systems' data -> events. Pure functions, no IO."""

@@ -1,11 +1,11 @@
-"""Generic CSV, one file an input, columns named as the fields of the contract -> events.
+"""Generic CSV -> events. One file for each input; columns are named like the fields of the contract.
 
-``orders.csv``: a row a line. Rows of one event repeat its other columns and its ``event_id``, in
-any place of the file; a row without ``sku`` adds no line (an order without lines is legal).
-``payments.csv``: a row a payment. Times are RFC 3339 with an offset, amounts are minor units,
-``new_shopper`` is true or false. Optional columns may be missing, optional values empty; other
-columns are ignored and named in the tally. Whatever would be a dead letter is left out here and
-counted under the same reason.
+``orders.csv`` has one row for each line of an order. All rows of one event carry its ``event_id`` and
+repeat its other columns; they may appear anywhere in the file. A row without ``sku`` adds no line (an
+order without lines is legal). ``payments.csv`` has one row for each payment. Times are RFC 3339 with an
+offset, amounts are minor units, and ``new_shopper`` is true or false. Optional columns may be missing
+and optional values empty. Other columns are ignored and named in the tally. A record that would become a
+dead letter is left out here and counted under the same reason.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAYMENT_COLUMNS = (*ORDER_COLUMNS, "method", "amount_minor")
 PAYMENT_OPTIONAL = ("placed_at", "provider")
 
 _INTEGERS = frozenset(("quantity", "unit_price_minor", "amount_minor"))
-_DIGITS_MAX = 19  # as many as 64 bits hold
+_DIGITS_MAX = 19  # decimal digits of the largest 64-bit integer
 _BOOLEANS = {"true": True, "false": False}
 _encode = msgspec.json.Encoder().encode
 
@@ -48,7 +48,10 @@ class _Event(NamedTuple):
 
 
 def csv_events(orders: Iterable[Row] | None, payments: Iterable[Row] | None) -> Imported:
-    """Events of the two files' rows, either may be absent. Raises SourceError on missing columns."""
+    """Events of the rows of the two files, either of which may be absent.
+
+    Raises SourceError when a required column is missing.
+    """
     tally = Tally()
     events: list[_Event] = []
     if orders is not None:
@@ -120,7 +123,7 @@ def _rows(
 def _record(
     row: Mapping[str, str], required: Iterable[str], optional: Iterable[str]
 ) -> dict[str, Any]:
-    """Fields as JSON has them; what is not a number stays text, for the contract to refuse."""
+    """Fields as JSON values. A text that is not a number stays text, so that the contract refuses it."""
     record: dict[str, Any] = {name: _value(name, row[name]) for name in required}
     for name in optional:
         if row.get(name):

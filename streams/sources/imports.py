@@ -1,4 +1,4 @@
-"""What the importers share: exact money, naive local times, and a tally of what was left out."""
+"""Parts shared by the importers: exact money, naive local times, and a tally of what was left out."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from streams.index.events import SUM_MAX
 from streams.sources.outgoing import Outgoing
 
 Row = Mapping[str, str]
-"""A row of a CSV file by column name; what is missing is empty."""
+"""A row of a CSV file: column name -> text. A missing value is empty."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_DIGITS_MAX = 30  # more than any amount within SUM_MAX has
+_DIGITS_MAX = 30  # more digits than any amount within SUM_MAX has
 _CACHED_TIMES_MAX = 200_000
 
 
 class SourceError(ValueError):
-    """The data is not of the kind expected; the text says what was found and expected."""
+    """The data is not of the expected kind. The text says what was expected and what was found."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was read, by table; what was left out, by reason; what had to be filled in, by field."""
+    """Counts of an import: rows read by table, rows left out by reason, values filled in by field."""
 
     read: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -37,7 +37,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Events by (occurred_at, event id). ``events`` encodes them as it is consumed, once."""
+    """Events ordered by (occurred_at, event id). ``events`` encodes them while it is consumed, once."""
 
     count: int
     events: Iterator[Outgoing]
@@ -45,7 +45,7 @@ class Imported:
 
 
 def minor_units(text: str, currency: str) -> int | None:
-    """Exact amount in minor units; None when it is no amount or finer than a minor unit.
+    """Exact amount in minor units. None when the text is no amount, or is finer than a minor unit.
 
     >>> minor_units("199.9", "BRL"), minor_units("0.001", "GBP"), minor_units("R$ 5", "BRL")
     (19990, None, None)
@@ -58,7 +58,7 @@ def minor_units(text: str, currency: str) -> int | None:
         return 0
     if not number.is_finite() or abs(number.adjusted()) > _DIGITS_MAX:
         return None
-    # Integers, not Decimal arithmetic: that rounds to the context's precision.
+    # Integers are used because Decimal arithmetic rounds to the precision of its context.
     sign, digits, power = number.as_tuple()
     assert isinstance(power, int), "finite numbers have an integer exponent"
     shift = power + exponent(currency)
@@ -75,9 +75,9 @@ def minor_units(text: str, currency: str) -> int | None:
 class LocalTimes:
     """Naive local times of one zone -> UTC epoch ms.
 
-    A time that occurs twice (clocks go back) is read as the first of the two. A time that does not
-    exist (clocks go forward) is moved forward by the gap: 00:30 on a night that jumps from 00:00 to
-    01:00 is read as 01:30. Both follow from reading with ``fold=0``.
+    A time that occurs twice (clocks go back) is read as the first of the two. A time that does not exist
+    (clocks go forward) is moved forward by the gap: 00:30 in a night that jumps from 00:00 to 01:00 is
+    read as 01:30. Both follow from reading with ``fold=0``.
     """
 
     __slots__ = ("_cache", "_zone")
@@ -87,7 +87,7 @@ class LocalTimes:
         self._cache: dict[str, int] = {}
 
     def instant_ms(self, text: str) -> int | None:
-        """UTC epoch ms of ``YYYY-MM-DD HH:MM[:SS[.f]]``; None when it is none or has an offset."""
+        """UTC epoch ms of ``YYYY-MM-DD HH:MM[:SS[.f]]``. None for other text, or with an offset."""
         known = self._cache.get(text)
         if known is not None:
             return known
@@ -103,7 +103,7 @@ class LocalTimes:
         return found
 
     def of(self, local: datetime) -> int | None:
-        """UTC epoch ms of a naive local time; None when it has an offset."""
+        """UTC epoch ms of a naive local time; None when the time has an offset."""
         if local.tzinfo is not None:
             return None
         try:

@@ -1,15 +1,16 @@
 """Olist's Brazilian marketplace (CSV tables) -> events of market BR.
 
-* ``order.placed`` at the purchase; a line an item, quantity 1; region = the customer's state;
-  shopper = ``customer_unique_id``; seller only where all items have the same; payment method =
-  that of the largest payment (the first of equals). Orders without items have no lines.
-* ``payment.captured`` for each payment, when the order was approved, else at the purchase, never
-  before it.
-* ``order.cancelled`` for orders of status ``canceled``: at the latest of the times known (approved,
-  handed to the carrier, delivered), never before the purchase.
+* ``order.placed`` occurs at the purchase. Each item is a line with quantity 1. The region is the
+  customer's state and the shopper is ``customer_unique_id``. A seller is given only where all items have
+  the same one. The payment method is that of the largest payment (the first among equals). An order
+  without items has no lines.
+* ``payment.captured`` occurs, for each payment, when the order was approved, else at the purchase, and
+  never before the purchase.
+* ``order.cancelled`` occurs for orders of status ``canceled``, at the latest known time (approved,
+  handed to the carrier, delivered), and never before the purchase.
 
-Times are naive local times of America/Sao_Paulo; ``LocalTimes`` says how those are read that occur
-twice or not at all. Event ids derive from Olist's own ids, so that importing twice counts once.
+Times are naive local times of America/Sao_Paulo. ``LocalTimes`` says how times that occur twice or not
+at all are read. Event ids derive from Olist's own ids, so events that are imported twice count once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from streams.sources.outgoing import (
 
 MARKET, CURRENCY, ZONE = "BR", "BRL", "America/Sao_Paulo"
 UNKNOWN = "unknown"
-"""Category of a product that has none; it is no member, so it counts as `other`."""
+"""Category of a product that has none. It is no member, so it counts as `other`."""
 _LATER_TIMES = (
     "order_approved_at",
     "order_delivered_carrier_date",
@@ -41,7 +42,7 @@ _LATER_TIMES = (
 
 @dataclass(frozen=True, slots=True)
 class OlistTables:
-    """The tables, rows in any order. ``translations``: Portuguese category to English."""
+    """The tables, with rows in any order. ``translations``: Portuguese category to English."""
 
     orders: Iterable[Row]
     customers: Iterable[Row]
@@ -104,7 +105,7 @@ class _Planned(NamedTuple):
 
 
 def olist_events(tables: OlistTables) -> Imported:
-    """Events of the tables, which are read at once; encoding waits until they are consumed."""
+    """Events of the tables. The tables are read at once; events are encoded when they are consumed."""
     tally = Tally()
     orders = _read_orders(tables, tally)
     _read_items(tables, orders, tally)
@@ -213,7 +214,7 @@ def _plan(orders: Iterable[_Order]) -> Iterator[_Planned]:
             event_id = f"{order.id}:paid:{payment.sequence}"
             yield _Planned(order.paid_ms, event_id, order, payment, cancels=False)
         if order.cancelled_ms is not None:
-            event_id = f"{order.id}:voided"  # sorts after what may happen at the same time
+            event_id = f"{order.id}:voided"  # sorts after other events of the same time
             yield _Planned(order.cancelled_ms, event_id, order, None, cancels=True)
 
 

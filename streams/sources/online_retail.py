@@ -1,17 +1,18 @@
 """UCI Online Retail (a British wholesaler's sales, 2010-12 .. 2011-12) -> events of market GB.
 
-The table as published here has neither invoice nor article numbers, so each row is an order of its
-own with one line: counts of orders are counts of rows, sales are exact.
+The table as published here has neither invoice numbers nor article numbers. So each row becomes an order
+of its own with one line: counts of orders are counts of rows, and sales are exact.
 
-* quantity above 0: ``order.placed``. Below 0, a return: ``order.refunded``; which sale it returns
-  is not known, so ``placed_at`` is the time of the return itself and the day book deducts it from
-  the day of the return, as the wholesaler's own accounts did.
-* article = slug of the description; region = slug of the country; category `general`.
-* Left out, and counted: quantity 0; prices of 0 or below (gifts, write-offs, bad debt) or finer than
-  a penny; fees and commissions, which are nobody's purchase.
+* A quantity above 0 is ``order.placed``. A quantity below 0 is a return: ``order.refunded``. The sale
+  that it returns is not known. So ``placed_at`` is the time of the return itself, and the day book
+  deducts the return from its own day, as the wholesaler's accounts did.
+* The article is the slug of the description, the region is the slug of the country, and the category is
+  `general`.
+* These are left out and counted: quantity 0; prices of 0 or below (gifts, write-offs, bad debt) or finer
+  than a penny; fees and commissions, which nobody bought.
 
 Times are naive local times of Europe/London, see ``LocalTimes``. Event ids are row numbers of the
-published file: importing it twice counts once.
+published file, so a file that is imported twice counts once.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from streams.sources.outgoing import OrderRecord, Outgoing, order_out
 MARKET, CURRENCY, ZONE = "GB", "GBP", "Europe/London"
 CATEGORY = "general"
 COLUMNS = ("Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
-"""Columns of the published table, in the order that rows have here."""
+"""Columns of the published table, in the order of a ``RetailRow``."""
 NOT_PURCHASES = frozenset(("amazon_fee", "bank_charges", "cruk_commission", "adjust_bad_debt"))
-"""Slugs of descriptions that are entries of the accounts."""
+"""Slugs of descriptions that are entries of the accounts, not purchases."""
 
 RetailRow = tuple[str | None, int, datetime, float, float | None, str | None]
-"""Values of COLUMNS."""
+"""Values of COLUMNS in one row."""
 
 
 class _Planned(NamedTuple):
@@ -48,7 +49,7 @@ class _Planned(NamedTuple):
 
 
 def online_retail_events(rows: Iterable[RetailRow]) -> Imported:
-    """Events of the rows, which are read at once; encoding waits until they are consumed."""
+    """Events of the rows. The rows are read at once; events are encoded when they are consumed."""
     tally = Tally()
     times = LocalTimes(ZONE)
     planned: list[_Planned] = []
@@ -67,7 +68,7 @@ def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _P
         raise SourceError(f"row {number}: expected an integer Quantity and a date-time InvoiceDate")
     article = slug(description or "")
     occurred_ms = times.of(local)
-    # repr of a float is its shortest decimal, which is the price as it was written.
+    # repr of a float is its shortest decimal form, which is the price as it was written.
     price_minor = minor_units(repr(price), CURRENCY)
     reason = None
     if quantity == 0:

@@ -1,10 +1,10 @@
-"""Hourly counts, as a query of a warehouse gives them -> seeded hours. No IO.
+"""Hourly counts from a query of a warehouse -> seeded hours. No IO.
 
-One row a market, UTC hour and member. Columns: ``market``, ``hour`` (RFC 3339, or a date and time that
-is taken as UTC), optionally ``dimension`` and ``member`` (absent or empty: the market as a whole), and
-at least one of ``orders units sales_minor payments amount_minor failed``. Of a payment method, orders,
-units and sales are those of the orders that chose it. An hour without a row had none; a column that is
-absent or empty throughout a dimension is not known, which is something else.
+One row is a market, a UTC hour and a member. Columns: ``market``; ``hour`` (RFC 3339, or a date and time
+that is taken as UTC); optionally ``dimension`` and ``member`` (absent or empty: the market as a whole);
+and at least one of ``orders units sales_minor payments amount_minor failed``. Orders, units and sales of
+a payment method are those of the orders that chose it. An hour without a row had no events. A column
+that is absent or empty throughout a dimension is unknown, which is not the same as zero.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class MarketSeed:
 
     cells: dict[Cell, Counts] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
-    """Labels that are not in methodology.toml; they count as `other`."""
+    """Labels that are not in methodology.toml. They count as `other`."""
 
     def given(self) -> list[tuple[str, str]]:
-        """(dimension, measure) that the rows speak of."""
+        """Every (dimension, measure) that the rows give, sorted."""
         return sorted(
             {
                 (dimension, measure)
@@ -58,7 +58,7 @@ class MarketSeed:
         )
 
     def records(self, market: str) -> list[tuple[bytes, bytes]]:
-        """Records for ``ecindex.history``; the same rows give the same records."""
+        """Records for ``ecindex.history``. Equal rows give equal records."""
         hours: dict[int, list[SeededRow]] = {}
         digest = hashlib.sha256()
         for cell, counts in sorted(self.cells.items()):
@@ -72,7 +72,7 @@ class MarketSeed:
 def seed_of(
     rows: Iterable[tuple[int, Mapping[str, Any]]], markets: Mapping[str, Market]
 ) -> dict[str, MarketSeed]:
-    """Seeds by market. ``rows``: (line number, values by column). Raises SourceError."""
+    """Seeds by market. ``rows``: (line number, values by column). Raises SourceError for a bad row."""
     found: dict[str, MarketSeed] = {}
     members = {code: members_of(market) for code, market in markets.items()}
     for line, row in rows:
@@ -83,7 +83,7 @@ def seed_of(
         dimension = str(row.get("dimension") or MARKET)
         if dimension not in DIMENSIONS:
             raise SourceError(
-                f"line {line}: dimension {dimension!r}: one of {', '.join(DIMENSIONS)}"
+                f"line {line}: dimension {dimension!r}: expected one of {', '.join(DIMENSIONS)}"
             )
         label = str(row.get("member") or ALL)
         member = members[code][dimension](label)
@@ -97,12 +97,12 @@ def seed_of(
             if count is not None:
                 counts[at] = count + (counts[at] or 0)
     if not found:
-        raise SourceError("no row; expected one a market, hour and member")
+        raise SourceError("found no row; expected one for each market, hour and member")
     return found
 
 
 def members_of(market: Market) -> dict[str, Callable[[str], str | None]]:
-    """Of each dimension: label -> member, None where it is not known."""
+    """For each dimension, a function label -> member, or None where the label is unknown."""
 
     def finder(names: Iterable[str], aliases: Mapping[str, str]) -> Callable[[str], str | None]:
         known = frozenset(names)

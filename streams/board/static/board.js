@@ -1,4 +1,4 @@
-// The page: one stream of states from the board, drawn whole whenever one comes.
+// The page: one stream of states from the board. Each state is drawn as a whole when it comes.
 
 import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
@@ -17,7 +17,7 @@ const state = {
   page: null,
   history: [],
   beat: null,
-  beatAt: 0, // performance.now() when it came: ages go on by this clock alone
+  beatAt: 0, // performance.now() when the beat came; only this clock advances ages
   connected: false,
   window: "",
   measure: "orders",
@@ -31,7 +31,7 @@ let stream = null;
 
 function listen() {
   stream?.close();
-  // The browser comes back by itself, and says what it had last.
+  // The browser reconnects by itself, and sends the id of the last event that it had.
   stream = new EventSource(`/events?market=${encodeURIComponent(state.market)}`);
   stream.addEventListener("market", (event) => receive("page", event));
   stream.addEventListener("history", (event) => receive("history", event));
@@ -92,7 +92,7 @@ function drawMarkets() {
     (each) => {
       const link = element("a", { href: `?market=${encodeURIComponent(each.market)}` }, element("span", { class: "dot", "aria-hidden": "true" }), element("span", { class: "code" }, each.market), element("span", { class: "unseen" }), element("span", { class: "orders" }));
       link.addEventListener("click", (event) => {
-        if (event.metaKey || event.ctrlKey || event.shiftKey) return; // a tab of its own
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return; // opens another tab
         event.preventDefault();
         choose(each.market);
       });
@@ -111,31 +111,32 @@ function drawMarkets() {
   );
 }
 
-// What to make of the numbers now, without waiting for anybody to say so.
+// State of the numbers now, from their ages, without waiting for another event.
 function judge() {
   if (!state.beat) return { state: "waiting", text: "connecting" };
   const gone = performance.now() - state.beatAt;
   const own = state.beat.markets.find((each) => each.market === state.market);
   const ages = own && own.published_age_ms !== null ? { published: own.published_age_ms + gone, asOf: own.as_of_age_ms + gone } : {};
   const limits = state.beat;
-  // Ages grow alike whoever died. Who beats no more is the board; then nobody knows of the publisher.
+  // Ages grow alike whether the board or the publisher died. Without beats the board is gone, and the
+  // state of the publisher is unknown.
   const unheard = gone > BEATS_MISSED_MS && ages.published > limits.silent_after_ms;
   if (unheard || gone > limits.silent_after_ms) {
-    return { state: "stale", text: "no connection", why: `No connection to the board for ${age(gone)}. What is shown is old.`, ...ages };
+    return { state: "stale", text: "no connection", why: `No connection to the board for ${age(gone)}. The values shown are old.`, ...ages };
   }
-  if (limits.redis) return { state: "stale", text: "Redis away", why: `${limits.redis}. What is shown is old.`, ...ages };
+  if (limits.redis) return { state: "stale", text: "Redis away", why: `${limits.redis}. The values shown are old.`, ...ages };
   if (!own) {
     const none = state.beat.markets.length === 0;
     return { state: "stale", text: none ? "nothing published" : "unknown market", why: none ? "No market was published within the last day." : `Nobody publishes ${state.market}.` };
   }
   if (own.state === "absent") {
-    return { state: "stale", text: "absent", why: `${own.name}: nothing is published. Values are unknown, not zero; what is shown was last read ${age(ages.published ?? 0)} ago.`, ...ages };
+    return { state: "stale", text: "absent", why: `${own.name}: nothing is published. Values are unknown, not zero. The values shown were last published ${age(ages.published ?? 0)} ago.`, ...ages };
   }
   if (ages.published > limits.silent_after_ms) {
-    return { state: "stale", text: "publishing stopped", why: `${own.name}: publishing stopped ${age(ages.published)} ago. What is shown is old.`, ...ages };
+    return { state: "stale", text: "publishing stopped", why: `${own.name}: publishing stopped ${age(ages.published)} ago. The values shown are old.`, ...ages };
   }
   if (ages.asOf > limits.behind_after_ms) {
-    return { state: "stale", text: "behind", why: `${own.name}: the values are true, but ${age(ages.asOf)} behind.`, ...ages };
+    return { state: "stale", text: "behind", why: `${own.name}: the values are correct, but ${age(ages.asOf)} behind.`, ...ages };
   }
   return { state: "live", text: "live", ...ages };
 }
@@ -156,7 +157,7 @@ function tick() {
   alarm.hidden = found.why === undefined;
   setText(alarm, found.why ?? "");
   if (state.said !== found.text) {
-    // Seconds that count up are for the eye; who listens hears each change once.
+    // Seconds that count up are only shown; a screen reader announces each change of state once.
     state.said = found.text;
     setText(byId("announcement"), found.why ?? (found.state === "live" ? `${state.market} is live` : ""));
   }
@@ -192,9 +193,9 @@ function draw() {
   drawMovers(page);
   drawShifts(page, window);
   drawChart();
-  const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times of ${page.time_zone}`];
+  const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times in ${page.time_zone}`];
   if (page.left_out) parts.push(`${page.left_out} values of the smallest members are not in the snapshot`);
-  setText(byId("foot"), `${parts.join(" · ")} · live values can still be revised by late events`);
+  setText(byId("foot"), `${parts.join(" · ")} · late events can still revise live values`);
 }
 
 function drawChart() {
@@ -215,7 +216,7 @@ function drawChart() {
   const current = page.totals[state.measure]?.["1m"];
   const points = state.history.map((point) => [point[0], point[at] === null || point[at] === undefined ? null : point[at] / scale]);
   if (current?.value !== undefined && (points.at(-1)?.[0] ?? 0) < to) points.push([to, Number(current.value) / scale]);
-  // A page that saw ten minutes shows them in full width, not as a dot at the edge of an hour.
+  // Ten minutes of history fill the width; they are not a dot at the edge of an hour.
   const from = Math.max(to - SPANS[state.span][0], Math.min(points[0]?.[0] ?? to, to - SHORTEST_MS));
   const usual = (page.spark ?? []).map((point, place) => [page.spark_ms[place], ...point.slice(1)]);
   const band = state.measure === "orders" ? usual.filter((row) => row.length > 1) : [];

@@ -1,8 +1,8 @@
-// Lines, bands and bars as SVG. Numbers in, elements out; colours are the stylesheet's.
+// Lines, bands and bars as SVG, made from numbers. The stylesheet gives the colours.
 
 import { svg } from "./dom.js";
 
-const GAP_MS = 150_000; // two minutes without a point: the line is broken there, not bridged
+const GAP_MS = 150_000; // without a point for longer, the line is broken, not bridged
 
 export function niceStep(span, ticks) {
   const raw = span / Math.max(ticks, 1);
@@ -26,7 +26,7 @@ function path(points, x, y) {
   return text;
 }
 
-// Between rows of [ms, lower, upper], broken where the line is.
+// The area between lower and upper of rows [ms, lower, upper], broken where the line is.
 function area(rows, x, y) {
   let text = "";
   let run = [];
@@ -46,7 +46,7 @@ function area(rows, x, y) {
   return text;
 }
 
-// `times` and `points` of a member, [value] or [value, expected, lower, upper] each.
+// A small line of one member: `times`, and `points` of [value] or [value, expected, lower, upper].
 export function sparkline(times, points, label, width = 112, height = 24) {
   const box = svg("svg", { class: "sparkline", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
   const rows = points.map((point, at) => [times[at], ...point]).filter((row) => row[1] !== null);
@@ -67,7 +67,7 @@ export function sparkline(times, points, label, width = 112, height = 24) {
   return box;
 }
 
-// A bar of what is there; with an expectation also its band and a mark where the usual is.
+// A bar of the value; with an expectation, also its band and a mark at the expected value.
 export function bullet(value, cell, top, width = 120, height = 14) {
   const x = (number) => Math.max(0, Math.min(1, number / top)) * width;
   const box = svg("svg", { class: "bullet", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", height, "aria-hidden": "true" });
@@ -83,7 +83,7 @@ export function bullet(value, cell, top, width = 120, height = 14) {
   return box;
 }
 
-// Shares side by side, in the members' colours.
+// Shares side by side, in the colours of the members.
 export function stacked(parts, label, height = 16) {
   const box = svg("svg", { class: "stacked", viewBox: `0 0 1000 ${height}`, preserveAspectRatio: "none", height, role: "img", "aria-label": label });
   let at = 0;
@@ -94,7 +94,7 @@ export function stacked(parts, label, height = 16) {
   return box;
 }
 
-// A bar to the right or the left of a middle.
+// A bar that extends right or left from the middle.
 export function diverging(difference, top, width = 80, height = 10) {
   const half = width / 2;
   const length = top > 0 ? (Math.abs(difference) / top) * half : 0;
@@ -126,7 +126,7 @@ export function lineChart({ points, band, width, height, from, to, label, yText,
     );
   }
   for (const at of timeTicks(from, to, Math.max(2, Math.floor(inner.width / 96)))) {
-    if (x(at) < 20 || x(at) > width - 20) continue; // it would be cut
+    if (x(at) < 20 || x(at) > width - 20) continue; // the text would be cut off
     box.append(svg("text", { class: "tick middle", x: x(at).toFixed(1), y: height - 6 }, xText(at)));
   }
   if (usual.length > 1) {

@@ -1,4 +1,4 @@
-// Elements from data: text goes in as text, never as markup.
+// Elements made from data. Text is inserted as text, never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -31,8 +31,8 @@ export function setAttribute(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-// Children of `parent`, one an item: made once a key, updated and put in order. A selection, a focus
-// and a hover live through it, and nothing flickers.
+// Keeps one child of `parent` for each item: made once for each key, then updated and put in order. So
+// a selection, a focus and a hover survive an update, and nothing flickers.
 export function keyed(parent, items, keyOf, make, update) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
   let place = parent.firstElementChild;
@@ -51,7 +51,7 @@ export function keyed(parent, items, keyOf, make, update) {
   for (const node of known.values()) node.remove();
 }
 
-// A few buttons of which one is pressed, as radio buttons: arrow keys and screen readers know them.
+// A few buttons of which one is pressed. They are radio buttons, which arrow keys and screen readers know.
 export function choice(fieldset, name, options, chosen, onChoose) {
   const current = fieldset.querySelectorAll("label");
   if (current.length === options.length && [...current].every((label, at) => label.dataset.value === options[at][0])) {

@@ -1,4 +1,4 @@
-// Numbers of the contract as text for people. Integers may exceed a double, hence BigInt.
+// Numbers of the contract as text for people. BigInt is used because integers may exceed a double.
 
 const WHOLE = new Intl.NumberFormat("en-GB");
 const DASH = "–";
@@ -16,7 +16,7 @@ export function fixed(number, digits) {
   return number.toLocaleString("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-// Minor units to major ones, exactly.
+// Minor units -> major units, exact.
 export function moneyExact(text, exponent) {
   if (text === undefined || text === null) return DASH;
   if (!isWhole(text)) return fixed(Number(text) / 10 ** exponent, exponent);
@@ -27,7 +27,7 @@ export function moneyExact(text, exponent) {
   return `${negative ? "-" : ""}${whole}${rest}`;
 }
 
-// The same without the small change, where thousands are shown anyway.
+// An amount in major units, without minor units where thousands are shown anyway.
 export function money(text, exponent) {
   const exact = moneyExact(text, exponent);
   const whole = exact.split(".")[0];
@@ -57,7 +57,7 @@ export function age(ms) {
 
 const clocks = new Map();
 
-// A formatter is dear to make; a page sees few zones.
+// A formatter is expensive to make, and a page has few zones.
 function clock(zone, options) {
   const key = `${zone}|${Object.keys(options).join()}`;
   if (!clocks.has(key)) {

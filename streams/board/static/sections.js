@@ -1,4 +1,4 @@
-// Each part of the page from the state of a market, as streams/board/view.py describes it.
+// Draws each part of the page from the state of a market (streams/board/view.py).
 
 import { bullet, diverging, sparkline, stacked } from "./charts.js";
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
@@ -20,7 +20,7 @@ export function knowsUsual(page, window) {
   return hasExpectation(cell(page.totals, "orders", window));
 }
 
-// What stands in place of a number that is not there.
+// Text in place of a missing number.
 function missing(found) {
   if (found === undefined || found.status === "no_data" || found.status === "ok") return "–";
   return found.status ?? "–";
@@ -42,7 +42,7 @@ function tiles(page, window) {
   const usual = hasExpectation(orders) ? `usual ${fixed(orders.expected, orders.expected < 10 ? 1 : 0)}` : `usual: ${WARMING}`;
   const name = WINDOW_NAMES[window];
   return [
-    { id: "demand", title: "Demand index", found: index, text: (value) => fixed(Number(value), 1), unit: "", under: index === undefined ? "usual is not known yet" : `100 is usual, ${name}`, absent: WARMING },
+    { id: "demand", title: "Demand index", found: index, text: (value) => fixed(Number(value), 1), unit: "", under: index === undefined ? "usual not known yet" : `100 is usual, ${name}`, absent: WARMING },
     { id: "orders", title: "Orders a minute", found: orders, text: count, unit: "", under: usual },
     { id: "sales", title: "Sales a minute", found: total("sales", "1m"), text: asMoney, unit: currency, under: "placed, last minute", exact },
     { id: "payments", title: "Payments a minute", found: total("payments", "1m"), text: count, unit: "", under: "captured, last minute" },
@@ -96,7 +96,7 @@ function putIndex(node, found) {
 
 const narrow = matchMedia("(max-width: 700px)");
 
-// A phone has no room for ten digits in a table; the exact amount is its title.
+// A phone has no room for ten digits in a table, so the exact amount is the title.
 function putMoney(node, found, exponent) {
   const short = (text) => (narrow.matches ? compact(Number(text) / 10 ** exponent) : money(text, exponent));
   putNumber(node, found, short, (text) => moneyExact(text, exponent));
@@ -146,8 +146,8 @@ export function drawCategories(page, window) {
     putNumber(share, cell(member.cells, "category_share_by_sales", window), percent);
   });
   const note = knowsUsual(page, window)
-    ? "mark: usual, shaded: its range; coloured where orders leave it"
-    : `usual: ${WARMING}. Bars show orders alone until enough history is known`;
+    ? "mark: usual orders; shaded: their usual range; coloured: outside the range"
+    : `usual: ${WARMING}. Bars show only orders until enough history is known`;
   setText(byId("categories-note"), note);
   setText(byId("categories").querySelector("th.money"), `Sales ${page.currency ?? ""}`.trim());
 }
@@ -206,12 +206,12 @@ export function drawMovers(page) {
   const movers = page.movers;
   const list = movers?.members ?? [];
   const top = Math.max(...list.map((each) => Math.abs(each.orders - each.usual)), 1);
-  let note = "Two windows must be covered before anything can be compared.";
+  let note = "Nothing to compare yet: the log must cover two windows.";
   if (movers) {
     note =
       movers.basis === "expected"
-        ? `Orders less what is usual, ${WINDOW_NAMES[movers.window]}.`
-        : `Orders of the last minute less the mean minute of ${WINDOW_NAMES[movers.basis]}; what is usual is still ${WARMING}.`;
+        ? `Difference from usual orders, last ${WINDOW_NAMES[movers.window]}.`
+        : `Orders of the last minute minus the mean minute of the last ${WINDOW_NAMES[movers.basis]}; usual orders are still ${WARMING}.`;
   }
   setText(byId("movers-note"), note);
   keyed(
@@ -232,7 +232,7 @@ export function drawMovers(page) {
 
 const WAYS = { 1: ["▲", "above", "Demand above usual"], "-1": ["▼", "below", "Demand below usual"], 0: ["●", "", "Demand not as usual"] };
 
-// What a series of this dimension counts.
+// What a series of each dimension counts; orders where none is named.
 const COUNTED = { payment_method: "payments", payment_failure: "failed payments" };
 
 function sizeText(shift) {
@@ -247,7 +247,7 @@ function explanation(shift, zone) {
   if (shift.observed !== undefined && shift.expected !== undefined) {
     parts.push(`${fixed(shift.observed, 0)} ${COUNTED[shift.dimension] ?? "orders"} where ${fixed(shift.expected, 0)} are usual`);
   }
-  if (shift.evidence !== undefined) parts.push(`evidence ${fixed(shift.evidence, 1)} times what pages`);
+  if (shift.evidence !== undefined) parts.push(`evidence ${fixed(shift.evidence, 1)} times the paging threshold`);
   return parts.join("; ");
 }
 
@@ -266,7 +266,7 @@ function shiftCard(shift, zone) {
       await navigator.clipboard.writeText(shift.command);
       setText(copy, "Copied");
     } catch {
-      getSelection().selectAllChildren(command); // no clipboard without a secure origin
+      getSelection().selectAllChildren(command); // only a secure origin has a clipboard
       setText(copy, "Selected");
     }
   });
@@ -276,7 +276,7 @@ function shiftCard(shift, zone) {
     element("h3", {}, element("span", { class: "sign", "aria-hidden": "true" }, sign), element("span", {}, shift.label), element("small", {}, shift.dimension.replace("_", " ")), element("span", { class: "size" }, sizeText(shift)), element("span", { class: "unseen" }, `. ${words}`)),
     element("p", {}, explanation(shift, zone)),
     contributors(shift),
-    shift.command ? element("details", {}, element("summary", {}, "Mark as expected"), element("p", {}, "Run this, with the end and the factor that you expect; paging stops and the hours are not learnt:"), element("div", { class: "command" }, command, copy)) : "",
+    shift.command ? element("details", {}, element("summary", {}, "Mark as expected"), element("p", {}, "Run this command with the end and the factor that you expect. Paging stops, and the hours do not change what is usual:"), element("div", { class: "command" }, command, copy)) : "",
   );
 }
 
@@ -285,14 +285,14 @@ let drawnShifts = "";
 export function drawShifts(page, window) {
   const shifts = page.shifts ?? [];
   const state = JSON.stringify([page.market, shifts, knowsUsual(page, window)]);
-  if (state === drawnShifts) return; // an open command stays open
+  if (state === drawnShifts) return; // so that an open command stays open
   drawnShifts = state;
   if (shifts.length) {
     byId("shifts").replaceChildren(...shifts.map((shift) => shiftCard(shift, page.time_zone)));
     return;
   }
   const [head, text] = knowsUsual(page, window)
-    ? ["None", "Every series is within what is usual, or its evidence is below what pages."]
-    : ["Warming", "A shift is demand against what is usual at this hour, and that is not known yet. Top movers compare the last minute with the minutes before."];
+    ? ["None", "No confirmed shift: every series is within its usual range, or its evidence is below the paging threshold."]
+    : ["Warming", "A shift compares demand with what is usual at this hour, which is not known yet. Until then, top movers compare the last minute with the minutes before."];
   byId("shifts").replaceChildren(element("div", { class: "empty" }, element("p", { class: "empty-head" }, head), element("p", {}, text)));
 }

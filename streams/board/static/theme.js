@@ -1,4 +1,4 @@
-// Before the first paint, so that a dark page never flashes white. Not a module: modules wait.
+// Runs before the first paint, so that a dark page never flashes white. A module would run too late.
 "use strict";
 (() => {
   const KEY = "ecindex-theme";
@@ -11,7 +11,7 @@
       const theme = localStorage.getItem(KEY);
       return ORDER.includes(theme) ? theme : "auto";
     } catch {
-      return "auto"; // storage may be forbidden; the system's colours are fine
+      return "auto"; // storage may be forbidden; then use the colours of the system
     }
   }
 
@@ -34,7 +34,7 @@
       try {
         localStorage.setItem(KEY, theme);
       } catch {
-        // chosen for this visit then
+        // then the choice lasts for this visit only
       }
       apply(theme);
     });
