@@ -42,7 +42,7 @@ BRINGS = {
 WITHOUT_INSTALLATION = ("README.md: Try it", "CONTRIBUTING.md", "examples/README.md")
 """Where nobody has installed anything yet: what is ours is reached by ``uv run``."""
 TASKS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["poe"]["tasks"]
-MADE_BY_COMMANDS = ("./try", "./demo", "./olist", "try/ecindex.toml")
+MADE_BY_COMMANDS = ("./try", "./demo", "./olist")
 _BLOCK = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
