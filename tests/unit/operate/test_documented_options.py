@@ -11,7 +11,7 @@ import shlex
 
 import pytest
 import typer
-from support.documented import PAGES, blocks, filled_in, spans
+from support.documented import PAGES, ROOT, blocks, filled_in, spans
 
 from streams.cli import app
 
@@ -46,7 +46,7 @@ def parse(line):
         command.make_context(command.name, words)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_of_a_page_is_understood(page, tmp_path):
     (tmp_path / "DIR").mkdir()
     (tmp_path / "seed.csv").touch()
