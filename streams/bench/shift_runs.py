@@ -35,7 +35,7 @@ class Learnt:
 
     shops: Shops
     totals: NDArray[np.int64]
-    """For each series, the number of its market's total."""
+    """Number of the market's total, for each series."""
     hours: Array
 
     @property

@@ -140,7 +140,7 @@ class Orders:
     failed: list[bool]
     retried: list[bool]
     follow: list[float]
-    """Where in its block a later event happens, 0..1."""
+    """Place of a later event within its block, 0..1."""
     delays_ms: list[list[int]]
     """Time from an event until it is sent, slots x orders; empty when no event is delayed."""
     repeats_ms: list[list[int]]

@@ -33,7 +33,7 @@ from streams.sources.outgoing import Outgoing
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Fate = tuple[tuple[Literal["delivered", "order.cancelled", "order.refunded"], float], ...]
-"""What happens to an order: (kind, hours after it was placed) of each event."""
+"""Later events of an order: (kind, hours after it was placed) of each."""
 
 
 class FollowUp(NamedTuple):

@@ -19,7 +19,7 @@ class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcomes(_Spec, frozen=True):
-    """What becomes of orders: shares of all orders, delays in hours."""
+    """Outcomes of orders: shares of all orders, delays in hours."""
 
     cancelled: float
     refunded: float
@@ -29,7 +29,7 @@ class Outcomes(_Spec, frozen=True):
 
 
 class Basket(_Spec, frozen=True):
-    """What is in an order."""
+    """Contents of an order: weights of its numbers of lines, of quantities, and its discounts."""
 
     lines: list[float]
     quantities: list[float]

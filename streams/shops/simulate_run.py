@@ -26,7 +26,7 @@ TICK_MS = 20
 
 
 class Span(NamedTuple):
-    """When a simulation runs.
+    """Time span of a simulation.
 
     ``start_ms``: start of the live part; the backfill lies before it. ``for_ms``: length of the live
     part, None: no end. ``open_ms``: how long before the first event the shops have been open; orders of
@@ -41,7 +41,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was sent. ``start_ms``: end of the backfill. ``behind_ms_max``: longest delay when live."""
+    """Counts of what was sent.
+
+    ``start_ms``: end of the backfill. ``behind_ms_max``: longest delay of a live event.
+    """
 
     seed: int
     start_ms: int

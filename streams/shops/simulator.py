@@ -69,7 +69,7 @@ class Shopfloor:
         """Every record sent in [start, end), by its timestamp.
 
         The records do not depend on how an interval is cut into calls. Successive intervals draw nothing
-        twice. An earlier time than before makes it draw anew.
+        twice. A call for an earlier time draws again from there.
         """
         if end_ms <= start_ms:
             return []
