@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat."""
+"""Benches: measurements that anyone can repeat."""

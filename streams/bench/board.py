@@ -1,8 +1,8 @@
 """``ecindex bench board``: what a hundred readers of the live page cost the worker, and what they miss.
 
-The input of ``bench fold`` is folded again and again by a fresh worker on a core of its own, a board
-beside it: without readers and with them, in the order A B B A, so that a machine that grows slower
-does not count against one of them. Board, readers, broker and Redis share the other core.
+In each run a fresh worker folds the input of ``bench fold`` on a core of its own, with a board beside
+it. Runs without readers (A) and with readers (B) come in the order A B B A, so that a machine that slows
+down counts against neither. Board, readers, broker and Redis share the other core.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from streams.settings import as_toml, environment_without_settings, load_setting
 
 BOARD_MB_MAX = 120
 LINGER_S = 5.0
-"""How long the worker, timed already, goes on publishing: `as_of` is seconds behind the log's end."""
+"""How long the worker goes on publishing after it was timed: `as_of` is seconds behind the log's end."""
 BEATS = 3
-"""A beat a second, each after a look at Redis: with the third, what stood there is on the board."""
+"""Beats to wait for. The board sends one a second, each after it has read Redis: with the third, the
+board shows the last state that Redis had."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoardBench:
-    """What is run; ``runs`` with readers, as many without."""
+    """Parameters of the bench: ``runs`` with readers, and as many without."""
 
     count: int = 1_200_000
     runs: int = 5
@@ -44,23 +45,25 @@ class BoardBench:
 
 
 class _Child(NamedTuple):
-    """A process that answers in lines of JSON."""
+    """A child process that answers in lines of JSON."""
 
     process: subprocess.Popen[str]
     log: Path
 
     def said(self) -> dict[str, Any]:
-        """Its next line. Raises OperationError when there is none."""
+        """Return its next line, decoded. Raises OperationError when there is none."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             tail = self.log.read_text(encoding="utf-8")[-2000:]
-            raise OperationError(f"{self.log.stem} ended {self.process.wait()}; its log:\n{tail}")
+            raise OperationError(
+                f"{self.log.stem} ended with exit code {self.process.wait()}; its log ends:\n{tail}"
+            )
         found: dict[str, Any] = json.loads(line)
         return found
 
     def asked(self, question: dict[str, str]) -> dict[str, Any]:
-        """What it answers to a line."""
+        """Send ``question`` as a line of JSON and return the answer, decoded."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
@@ -68,7 +71,7 @@ class _Child(NamedTuple):
 
 
 def run_board_bench(bench: BoardBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run it; the result as ``bench board --json`` prints it."""
+    """Run the bench and return the result that ``bench board --json`` prints."""
     without: list[dict[str, Any]] = []
     with_readers: list[dict[str, Any]] = []
     fold = FoldBench(count=bench.count, cache_dir=bench.cache_dir)
@@ -121,7 +124,7 @@ def _run_once(given: FoldInput, prefix: str, clients: int) -> dict[str, Any]:
         found = given.run(prefix, LINGER_S)
         last = asyncio.run(_last_states(url))
         if not last:
-            raise OperationError("nothing was published while it was folded: give more --events")
+            raise OperationError("nothing was published during the fold: give more --events")
         if readers is not None:
             found |= readers.asked(last)
         found["board_rss_mb"] = round(process.memory_info().rss / 2**20)
@@ -154,7 +157,7 @@ def _readers(given: FoldInput, prefix: str, url: str, clients: int) -> Iterator[
 
 
 async def _last_states(url: str) -> dict[str, str]:
-    """Market -> id of its last state, now that nobody publishes any more."""
+    """Market -> id of its last state on the board. Nothing may publish any more."""
 
     async def last_of(market: str) -> tuple[str, str]:
         newest, beats = "", 0

@@ -1,8 +1,9 @@
 """Child of ``bench board``: many readers of the live page in one process, as cheap as can be.
 
-Each holds one stream and remembers the id of its market's last state; nothing is decoded. It prints
-a line of JSON once all are connected. A line on stdin, market to the id of its last state, asks who
-has it: those who have not get some seconds, and a second line says how many did.
+Each reader holds one stream and remembers the id of its market's last state; it decodes nothing. The
+child prints a line of JSON once all readers are connected. The parent then sends a line of JSON on
+stdin: market -> id of its last state. Readers without that state get ``GIVEN_UP_AFTER_S`` to receive it.
+A second line of JSON says how many have it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CONNECTED_WITHIN_S = 60.0
 
 
 class Readers:
-    """``clients`` streams, shared out over ``markets``."""
+    """``clients`` streams, spread over ``markets``."""
 
     def __init__(self, url: str, markets: Sequence[str], clients: int) -> None:
         self._url = url
@@ -44,11 +45,11 @@ class Readers:
 
     @property
     def connected(self) -> bool:
-        """Whether each was sent something: a beat comes each second."""
+        """True once every stream has sent something. A beat comes each second."""
         return all(self._heard)
 
     async def until(self, holds: Callable[[], bool], within_s: float) -> None:
-        """Return when it holds, or when the time is over."""
+        """Return when ``holds`` is true, or after ``within_s``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while not holds():
@@ -56,7 +57,10 @@ class Readers:
                     await self._news.wait()
 
     def saw(self, last: Mapping[str, str]) -> int:
-        """How many have the last state of their market; of one without any, none is the last."""
+        """How many readers have the last state of their market.
+
+        Where a market has no state in ``last``, a reader without a state counts.
+        """
         return sum(
             own == last.get(market, "")
             for market, own in zip(self._watched, self._last, strict=True)
@@ -64,7 +68,7 @@ class Readers:
 
 
 async def main() -> None:
-    """Run the child; arguments are the parent's business only."""
+    """Run the child. Only ``bench board`` gives these arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--board", required=True)
     parser.add_argument("--markets", required=True)

@@ -1,6 +1,7 @@
 """``ecindex bench chaos``: whole mixes of faults, judged by an independent recomputation.
 
-The faults and the judge are the tests' (tests/faults); this runs them in a checkout and sums up.
+The faults and the judge belong to the tests (tests/faults). This module runs them in a checkout and
+summarises their reports.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _TESTS = Path(__file__).parents[3] / "tests"
 
 @dataclass(frozen=True, slots=True)
 class ChaosBench:
-    """What is run: mixes with the seeds ``seed``, ``seed`` + 1, ..."""
+    """Parameters of the bench: ``runs`` mixes, with the seeds ``seed``, ``seed`` + 1 and so on."""
 
     runs: int = 5
     seed: int = 1
@@ -30,10 +31,14 @@ class ChaosBench:
 
 
 def run_chaos(bench: ChaosBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run it; the result as ``bench chaos --json`` prints it. ``failed`` 0: exact every time."""
+    """Run the bench and return the result that ``bench chaos --json`` prints.
+
+    ``failed`` is 0 when every mix was exact. Raises OperationError outside a checkout, and when a mix
+    crashed instead of reporting.
+    """
     if not (_TESTS / "faults" / "__main__.py").exists():
         raise OperationError(
-            f"bench chaos needs a checkout: its faults are in tests/faults, not found at {_TESTS}"
+            f"bench chaos needs a checkout: expected faults/ of the tests in {_TESTS}, found none"
         )
     found = []
     for one in _mixes(bench):

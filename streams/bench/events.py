@@ -20,7 +20,7 @@ _CHANNELS = ("web", "app", "marketplace")
 def order_events(
     methodology: Methodology, count: int, *, first_ms: int, rate_per_s: int, seed: int = 1
 ) -> Iterator[tuple[bytes, bytes, int]]:
-    """(key, value, timestamp ms) of ``count`` orders, ``rate_per_s`` of them a second of event time."""
+    """Yield (key, value, timestamp ms) of ``count`` orders, ``rate_per_s`` a second of event time."""
     rng = np.random.default_rng(seed)
     block = 10_000
     for start in range(0, count, block):
@@ -57,7 +57,7 @@ def order_events(
 async def produce(
     bootstrap: str, topic: str, partitions: int, events: Iterator[tuple[bytes, bytes, int]]
 ) -> int:
-    """Write the events round robin over the partitions in large batches; how many bytes."""
+    """Write the events round robin to the partitions, in large batches; the bytes of their values."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         acks="all",

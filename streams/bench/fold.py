@@ -1,8 +1,8 @@
-"""``ecindex bench fold``: order events a second and core through the whole worker path.
+"""``ecindex bench fold``: order events a second through the whole worker path on one core.
 
-Kafka -> decode -> dedupe -> rows -> partials and checkpoints acknowledged, by a real worker (level 2
-and its publishing included) pinned to one core, the broker on another. Each run has topics and a
-group of its own over the same inputs.
+The path is Kafka -> decode -> dedupe -> rows -> partials and checkpoints acknowledged. A real worker,
+with level 2 and its publishing, is pinned to one core; the broker runs on another. Each run reads the
+inputs that all runs share, and has topics and a group of its own.
 """
 
 from __future__ import annotations
@@ -36,12 +36,15 @@ BYTES_AN_ID = 8
 RSS_BASE_MB = 250
 _CHILD_TIMEOUT_S = 180
 EXITS_AFTER_S = 0.1
-"""After the last acknowledgement, where nothing more is needed of the worker."""
+"""How long after the last acknowledgement the worker exits when nothing more is needed of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldBench:
-    """What is run. ``event_rate`` is event time's pace: it decides how many ids grace holds."""
+    """Parameters of the bench.
+
+    ``event_rate``: events a second of event time. It decides how many ids the grace holds.
+    """
 
     count: int = 1_200_000
     partitions: int = 8
@@ -52,7 +55,7 @@ class FoldBench:
 
 @dataclass(frozen=True, slots=True)
 class FoldInput:
-    """Orders that lie in a running Kafka, for any number of workers to fold from the beginning."""
+    """Orders in a running Kafka. Any number of workers can fold them from the beginning."""
 
     stack: LocalStack
     directory: Path
@@ -61,10 +64,10 @@ class FoldInput:
     bytes_an_event: int
 
     def run(self, prefix: str, linger_s: float = EXITS_AFTER_S) -> dict[str, Any]:
-        """Let a fresh worker, with topics and a group of its own, fold all of it.
+        """Fold all orders with a fresh worker that has topics and a group of its own.
 
-        ``prefix`` is that of its topics and of its keys in Redis. The worker goes on publishing for
-        ``linger_s`` once it was timed. Returns what it measured.
+        The worker's topics and its keys in Redis begin with ``prefix``. The worker goes on publishing
+        for ``linger_s`` after it was timed. Returns what it measured.
         """
         asyncio.run(_prepare(self.stack, prefix, self.partitions))
         work = _Work(prefix, self.partitions, self.count // self.partitions - 1, linger_s)
@@ -76,7 +79,7 @@ class FoldInput:
 
 @contextmanager
 def fold_input(bench: FoldBench, say: Callable[[str], None]) -> Iterator[FoldInput]:
-    """Start Kafka and Redis away from the worker's core, and produce what is to be folded."""
+    """Start Kafka and Redis off the worker's core, and produce the orders that are folded."""
     count = bench.count // bench.partitions * bench.partitions
     with (
         tempfile.TemporaryDirectory(prefix="ecindex-bench-") as name,
@@ -97,7 +100,7 @@ def fold_input(bench: FoldBench, say: Callable[[str], None]) -> Iterator[FoldInp
 
 
 def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run it; the result as ``bench fold --json`` prints it."""
+    """Run the bench and return the result that ``bench fold --json`` prints."""
     found = []
     with fold_input(bench, say) as given:
         for number in range(1, bench.runs + 1):
@@ -123,7 +126,7 @@ def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure was measured on."""
+    """Describe the machine that a figure was measured on."""
     return {
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),
@@ -133,7 +136,7 @@ def machine() -> dict[str, Any]:
 
 
 def leave_first_core(processes: Iterable[psutil.Process]) -> None:
-    """Keep these from the worker's core where there are two."""
+    """Keep the processes off the worker's core, on Linux with at least two cores."""
     cores = os.cpu_count() or 1
     if cores > 1 and sys.platform == "linux":
         for process in processes:
@@ -172,6 +175,8 @@ def _run_once(stack: LocalStack, work: _Work, directory: Path) -> dict[str, Any]
     lines = done.stdout.decode().splitlines()
     if done.returncode or not lines:
         tail = log.read_text()[-2000:]
-        raise OperationError(f"the bench's worker ended {done.returncode}; its log ends:\n{tail}")
+        raise OperationError(
+            f"the bench's worker ended with exit code {done.returncode}; its log ends:\n{tail}"
+        )
     found: dict[str, Any] = json.loads(lines[-1])
     return found

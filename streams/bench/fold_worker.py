@@ -1,7 +1,7 @@
 """Child of ``bench fold``: one whole worker on one core, timed from first chunk to last commit.
 
-Timed is what the bench claims: from the first chunk accepted until every source partition's last
-checkpoint, and the partials before it, were acknowledged by Kafka.
+The time begins with the first accepted chunk. It ends when Kafka has acknowledged the last checkpoint of
+every source partition, and the partials before it. That is what the bench claims to measure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from streams.worker.runner import run
 
 
 class TimedWorker(IndexWorker):
-    """Ends itself once ``ends`` is acknowledged and says how long it took."""
+    """A worker that prints how long it took once ``ends`` is acknowledged, and then exits.
+
+    ``ends``: source partition -> its last offset. ``lingers_s``: how long it runs on before the exit.
+    """
 
     ends: dict[SourcePartition, int]
     lingers_s: float
@@ -57,12 +60,12 @@ class TimedWorker(IndexWorker):
         }
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()
-        # What it does from here on is not measured, nor is its exit.
+        # What the worker does from here on is not measured; its exit is not measured either.
         asyncio.get_running_loop().call_later(self.lingers_s, os._exit, 0)
 
 
 def main() -> int:
-    """Run the child; arguments are the parent's business only."""
+    """Run the child. Only ``bench fold`` gives these arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--redis", required=True)

@@ -1,7 +1,7 @@
-"""What ``bench shifts`` knows of its series: expectations of a day, by the workers' own arithmetic.
+"""Expectations of the series of ``bench shifts``, a day at a time, by the workers' own arithmetic.
 
-``expectation.fit`` takes all series at once. Its integers are used as such by the hour; minutes are
-divided here for all series together, where ``index/minutes`` does one hour.
+``expectation.fit`` takes all series at once. Its integers are used unchanged for hours. This module
+divides hours into minutes for all series together; ``index/minutes`` divides one hour of one series.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from streams.index.season import Columns
 
 Array = NDArray[np.float64]
 _FIRST_DAY = 20_000
-"""Local day that the simulation's day 0 is taken for; any will do."""
+"""Local day that stands for the simulation's day 0. Any day will do."""
 
 
 class DayExpectation(NamedTuple):
-    """Events expected of every series: ``hours``: series x 24 and 3 hours beside on both sides.
+    """Events expected of every series in one day.
 
-    ``noise`` and ``day_noise``: s^2 of hours and of days.
+    ``hours``: series x 30, the 24 hours of the day and 3 more on both sides. ``noise`` and
+    ``day_noise``: s^2 of hours and of days, one for each series.
     """
 
     hours: Array
@@ -34,7 +35,7 @@ class DayExpectation(NamedTuple):
 
     @property
     def day(self) -> Array:
-        """Events expected in the whole day."""
+        """Events expected in the whole day, one number for each series."""
         return np.asarray(self.hours[:, MARGIN_HOURS:-MARGIN_HOURS].sum(axis=1))
 
 
@@ -43,7 +44,8 @@ def expect_day(
 ) -> DayExpectation:
     """Expectation of ``day`` from the 42 days up to ``day - lead_days``.
 
-    ``hours``: series x hours since day 0. ``totals``: of each series, which one lends its shape.
+    ``hours``: counts, series x hours since day 0. ``totals``: for each series, the number of the series
+    that lends its shape.
     """
     calendar = calendar_of(LocalHours("UTC"), _FIRST_DAY + day, lead_days)
     last = day - lead_days + 1
@@ -55,7 +57,10 @@ def expect_day(
 
 
 def minutes_of_day(hours: Array) -> Array:
-    """Expectation by the minute of a day from that of its hours and 3 beside: series x 1440."""
+    """Expectation of a day by the minute, series x 1440.
+
+    ``hours``: expectation by the hour, with 3 hours more on both sides of the day.
+    """
     count = hours.shape[1]
     system = 6 * np.eye(count) + np.eye(count, k=1) + np.eye(count, k=-1)
     system[0, 0] = system[-1, -1] = 7

@@ -1,9 +1,9 @@
-"""``bench shifts``: a whole market that stops: which of its series is found first, which ends last.
+"""``bench shifts``: a whole market stops; which of its series is found first, and which ends last.
 
-An alert of a member has to wait until the market's own would be there, and must not be told when the
-market is back and its smallest members are not yet known to be (decision 0303): both spreads
-are measured here, by the detector that workers run. All series stop at one second; their expectation
-is wrong by a factor of its own for each, and minutes are more dispersed than Poisson's.
+A member's alert has to wait until the market's own alert could be there. It must not fire when the
+market is back while its smallest members are not yet known to be back (decision 0303). This module
+measures both spreads with the detector that workers run. All series stop in the same second. The
+expectation of each series is wrong by a factor of its own, and minutes are more dispersed than Poisson.
 """
 
 from __future__ import annotations
@@ -24,38 +24,46 @@ PARTS = (
     *(0.58, 0.33, 0.07, 0.02),
     *(0.30, 0.30, 0.27, 0.11, 0.012, 0.007),
 )  # fmt: skip
-"""Of the market's orders: categories, regions, channels, methods, as the simulated shops have them."""
+"""Shares of the market's orders, as in the simulated shops: categories, regions, channels, methods."""
 SIZE = 20.0
 """Negative-binomial size of a minute."""
 WARM_MINUTES, AFTER_MINUTES = 60, 360
 _FIRST_MINUTE = 60_000
-"""Any full hour; the stop falls on any second of the one after WARM_MINUTES."""
+"""First minute of a run: any full hour. The stop falls on any second of the hour that begins
+WARM_MINUTES later."""
 
 
 class Stop(NamedTuple):
-    """One outage; minutes, None where that did not happen. Series 0 is the market's total."""
+    """One outage. Times are in minutes. Series 0 is the market's total."""
 
     found: dict[int, float]
-    """Series -> since the stop, at the end of the minute that was needed."""
+    """Series -> time from the stop to the end of the minute in which the stop was found."""
     ended: dict[int, float]
-    """Series -> since orders came again."""
+    """Series -> time from the return of orders until the end was found."""
 
     @property
     def first_member_leads(self) -> float | None:
-        """How much earlier than the market the first member was found; below 0: later."""
+        """How much earlier than the market the first member was found; below 0: later.
+
+        None if the market or every member was not found.
+        """
         members = [minutes for series, minutes in self.found.items() if series]
         return self.found[0] - min(members) if 0 in self.found and members else None
 
     @property
     def last_member_trails(self) -> float | None:
-        """How much later than the market's the last member's end was found."""
+        """How much later than the market's end the last member's end was found.
+
+        A member whose end was not found counts as AFTER_MINUTES. None if the market's end was not found,
+        or no member was found.
+        """
         if 0 not in self.ended or set(self.found) == {0}:
             return None
         return max(self.ended.get(series, AFTER_MINUTES) for series in self.found) - self.ended[0]
 
 
 def stop_market(rng: np.random.Generator, rate: float, minutes: float) -> Stop:
-    """A market of ``rate`` orders a minute that stops for ``minutes``."""
+    """Simulate a market of ``rate`` orders a minute that stops for ``minutes``."""
     usual = rate * np.array((1.0, *PARTS))
     # Error of an hour's expectation: 5-6 % at 20 a minute, 16-18 % at 0.05 (methodology, simulated).
     spread = 0.05 + 0.12 * np.exp(-usual / 3) + 0.03 * rng.random(len(usual))
@@ -92,7 +100,7 @@ def stop_market(rng: np.random.Generator, rate: float, minutes: float) -> Stop:
 def stop_markets(
     rng: np.random.Generator, rate: float, minutes: float, runs: int
 ) -> dict[str, Any]:
-    """Median, p90 and largest of ``runs`` stops, in minutes."""
+    """Simulate ``runs`` stops; their median, p90 and largest times, in minutes."""
     stops = [stop_market(rng, rate, minutes) for _ in range(runs)]
     return {
         "orders_a_minute": rate,

@@ -1,13 +1,16 @@
-"""What others page by, on the same series: three sigmas by the hour, and Grafana's adaptive band.
+"""Rules that others page by, on the series of ``bench shifts``: three sigmas, Grafana's adaptive band.
 
-Both are counted twice: every alarm, and pages that are followed by as much silence as ours.
+Both are counted twice: every alarm, and pages with as much silence after each as ours have.
 
-Three sigmas: an hour against mean and standard deviation of the same hour of the six weeks before.
-Adaptive band, with its own constants
-(https://github.com/grafana/promql-anomaly-detection/blob/7ed6390/rules/adaptive.yml):
-mean of the last hour, +- 2 x the smoothed deviation of volatile hours or half the mean, widened by
-what was a day and a week ago; no value, or fewer than 5 a minute, is no alarm; an alarm lasts five
-minutes before it is one. Its input here is the rate of the last five minutes.
+Three sigmas compares an hour with the mean and the standard deviation of that hour of the week in the
+six weeks before.
+
+The adaptive band has Grafana's constants
+(https://github.com/grafana/promql-anomaly-detection/blob/7ed6390/rules/adaptive.yml). The band is the
+mean of the last hour, plus and minus 2 x the smoothed deviation of volatile hours or half the mean,
+whichever is wider. The bands of a day ago and of a week ago widen it. A minute with no value, or with
+fewer than 5 a minute, raises no alarm. A value must be outside for five minutes before it is an alarm.
+The input here is the rate of the last five minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ _MONTH_DAYS = 30.44
 
 
 def three_sigmas(hours: Array, watched_from: int) -> Flags:
-    """Whether each hour from ``watched_from`` on is an alarm: series x hours."""
+    """True for each hour from ``watched_from`` on that is an alarm: series x hours."""
     now = hours[:, watched_from:]
     back = [watched_from - 168 * week for week in range(1, _WEEKS + 1)]
     before = np.stack([hours[:, at : at + now.shape[1]] for at in back])
@@ -41,7 +44,7 @@ def three_sigmas(hours: Array, watched_from: int) -> Flags:
 
 
 def adaptive_band(counts: Array) -> Flags:
-    """Whether an alarm is on at each minute of one series, from its second week on."""
+    """True for each minute of one series at which an alarm is on, from its second week on."""
     level = _mean(counts, np.ones(len(counts), dtype=bool), 5)[0]
     hourly = _mean(level, np.ones(len(level), dtype=bool), _HOUR)[0]
     known = (level > 0) & ~(hourly < _SPARSE)
@@ -84,7 +87,7 @@ def _before(values: Array, minutes: int) -> Array:
 
 
 def pages(alarms: Flags, step_minutes: int) -> tuple[int, int]:
-    """(alarms that began, pages with a day of silence after each): over series x steps."""
+    """Count (alarms that began, pages), a day of silence after each page. ``alarms``: series x steps."""
     began = alarms.copy()
     began[:, 1:] &= ~alarms[:, :-1]
     paged = 0
@@ -98,7 +101,7 @@ def pages(alarms: Flags, step_minutes: int) -> tuple[int, int]:
 
 
 def a_month(alarms: Flags, step_minutes: int, watched_days: float) -> dict[str, Any]:
-    """Alarms and pages of a series a month."""
+    """Alarms and pages for each series and month."""
     began, paged = pages(alarms, step_minutes)
     months = len(alarms) * watched_days / _MONTH_DAYS
     return {

@@ -1,8 +1,8 @@
 """The shift detector over a recorded series, as a worker would have run it, and NAB's files.
 
-Expectation day by day from the hours before (those in a shift are not learnt), then the detector
-step by step. Before the record begins its first whole week is taken as its past, six times over: what
-an operator does who seeds a new service with a typical week.
+The expectation of each day is learnt from the hours before it; hours in a shift are not learnt. The
+detector then runs step by step. The record's first whole week, six times over, serves as the past before
+the record begins. An operator who seeds a new service with a typical week gives the worker that past.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ _ALONE = Columns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Counts of a series: ``counts[i]`` in the ``step_minutes`` from ``first_minute`` on."""
+    """Counts of a series.
+
+    ``counts[i]`` is the count of the i-th step of ``step_minutes``, counted from ``first_minute``.
+    """
 
     first_minute: int
     step_minutes: int
@@ -41,7 +44,7 @@ class Recorded:
 
 
 def watch(recorded: Recorded, zone: str, rules: DetectorRules) -> list[ShiftEvent]:
-    """Shifts found, from the eighth whole local day on."""
+    """Events of the shifts that the detector finds, from the eighth whole local day on."""
     return list(_Watch(recorded, zone, rules).events())
 
 
@@ -63,7 +66,7 @@ class _Watch:
         """[first minute, minute after the last] of each shift; the last may be open."""
 
     def events(self) -> Iterator[ShiftEvent]:
-        """Day by day."""
+        """Yield the events of all watched days, in order."""
         for day in self._days:
             for event in self._day(self._vintage(day)):
                 if event.kind == "end":
@@ -107,11 +110,11 @@ class _Watch:
 
 
 def judge_nab(directory: Path) -> list[dict[str, Any]]:
-    """Hits and false alarms on every NAB file in ``directory`` (with its ``windows.json``).
+    """Hits and false alarms on every NAB file in ``directory``, which also holds ``windows.json``.
 
-    Values are rounded to counts of five minutes; naive times are read as UTC. A window is hit by a
-    page within it; a page outside every window is a false alarm. Windows of the first week are what
-    the series was learnt from.
+    Values are rounded to counts of five minutes. Times without a zone are read as UTC. A page within a
+    window hits it. A page outside every window is a false alarm. Windows of the first week are counted
+    apart: the series was learnt from them.
     """
     windows = {
         Path(name).name: spans
@@ -146,7 +149,7 @@ def _judge(path: Path, windows: list[list[str]], rules: DetectorRules) -> dict[s
 
 
 def read_nab(path: Path) -> Recorded:
-    """A NAB file: a row each five minutes; what is missing counts as 0."""
+    """Read a NAB file: a row each five minutes. A missing row counts as 0."""
     with path.open(newline="") as lines:
         rows = [(_minute(row["timestamp"]), float(row["value"])) for row in csv.DictReader(lines)]
     first = rows[0][0] // 5 * 5

@@ -1,4 +1,4 @@
-"""Runs of ``bench shifts``: learn simulated series for weeks, then watch them by the minute."""
+"""Runs of ``bench shifts``: learn simulated series for weeks, then watch them minute by minute."""
 
 from __future__ import annotations
 
@@ -19,44 +19,46 @@ from streams.index.hours import DRIFT_LEAD_DAYS
 from streams.index.shift_budget import ShiftRules, page_days, weights
 
 LEARN_DAYS = 52
-"""42 days behind an expectation, and the 9 days that the daily clock's is made before its day."""
+"""Days before the first watched day. An expectation needs 42 days; that of the daily clock knows hours
+only up to 9 days before its day."""
 TOTAL_RATE = 200.0
 MEMBER_RATES = (0.5, 200.0)
-"""Orders a minute: of the market's total, and of members, log-uniform between."""
+"""Orders a minute: TOTAL_RATE for a market's total, a log-uniform draw between MEMBER_RATES for a
+member."""
 Say = Callable[[str], None]
 Watch = Callable[[int, Counts, Array], None]
 
 
 @dataclass(slots=True)
 class Learnt:
-    """Series whose past is known, by the hour."""
+    """Series and their known past by the hour."""
 
     shops: Shops
     totals: NDArray[np.int64]
-    """Of each series: the number of its market's total."""
+    """Number of the market's total, for each series."""
     hours: Array
 
     @property
     def drifts(self) -> NDArray[np.bool_]:
-        """Which series are totals: these have the daily clock."""
+        """True for the series that are totals. Only these have the daily clock."""
         return np.asarray(self.totals == np.arange(len(self.totals)))
 
     def expect(self, day: int) -> DayExpectation:
-        """Expectation of a day of every series."""
+        """Expectation of ``day`` for every series."""
         return expect_day(self.hours, day, self.totals)
 
     def expect_early(self, day: int) -> DayExpectation:
-        """Of the totals, as it was known a week earlier."""
+        """Expectation of ``day`` for the totals, as it was known a week earlier."""
         own = self.hours[self.drifts]
         return expect_day(own, day, np.arange(len(own)), DRIFT_LEAD_DAYS)
 
     def add(self, day: int, by_hour: Counts) -> None:
-        """What a day brought."""
+        """Record the counts of ``day``, series x 24."""
         self.hours[:, day * 24 : (day + 1) * 24] = by_hour
 
 
 def learn(shops: Shops, totals: NDArray[np.int64], days: int) -> Learnt:
-    """Series after LEARN_DAYS, with room for ``days`` more."""
+    """Simulate LEARN_DAYS of past for the series, with room for ``days`` more."""
     learnt = Learnt(shops, totals, np.zeros((len(shops.rates), (LEARN_DAYS + days) * 24)))
     for day in range(LEARN_DAYS):
         learnt.add(day, shops.past_day(day))
@@ -75,12 +77,12 @@ class Quiet:
 
     @property
     def series_years(self) -> float:
-        """Length of all series together."""
+        """Watched time of all series together, in years."""
         return self.markets * (self.members + 1) * self.days / 365
 
     @property
     def market_days(self) -> int:
-        """Length of all markets together."""
+        """Watched time of all markets together, in days."""
         return self.markets * self.days
 
 
@@ -95,14 +97,14 @@ def run_quiet(
     rules: ShiftRules | None = None,
     watch: Watch | None = None,
 ) -> Quiet:
-    """Markets of a total and ``members`` for ``days`` each.
+    """Watch markets of a total and ``members`` members for ``days`` each.
 
-    ``watch`` is given every day's number, its minutes, and all hours so far.
+    ``watch`` is called each day with the day's number, its counts by the minute and all hours so far.
     """
     markets = max(1, round(series_years * 365 / days / (members + 1)))
     rates = log_uniform(rng, MEMBER_RATES, (markets, members + 1))
     rates[:, 0] = TOTAL_RATE
-    # Growth has run for LEARN_DAYS when they are watched: rates are those of that day, about.
+    # Growth has run for LEARN_DAYS when watching begins: only then are the rates about those drawn.
     shops = Shops(rng, rates.ravel(), markets, errors)
     shops.rates *= np.exp(-shops.growth * LEARN_DAYS)
     totals = np.repeat(np.arange(markets) * (members + 1), members + 1)
@@ -151,10 +153,10 @@ WATCHED_BEFORE_DAYS, WATCHED_AFTER_DAYS = 2, 3
 def run_shifted(
     rng: np.random.Generator, rate: float, factors: tuple[float, ...], weight: float, series: int
 ) -> dict[float, list[float]]:
-    """Factor -> minutes until the page of the right direction, of ``series`` series each.
+    """Factor -> minutes until the page in the right direction, for ``series`` series each.
 
-    Infinite if none came within WATCHED_AFTER_DAYS. The shift begins at any minute of a day; a series
-    paged before is left out: it is silent.
+    Infinite if the first page has the wrong direction or none comes within WATCHED_AFTER_DAYS. The shift
+    begins at any minute of a day. A series that paged before the shift is left out: it is silent.
     """
     n = series * len(factors)
     shops = Shops(rng, np.full(n, rate), n, Errors())

@@ -1,9 +1,9 @@
 """Simulated series for ``bench shifts``: counts a minute of shops whose demand is known.
 
-Mean of a minute = rate x weekly season x growth x day error x level error. The season is a smooth
-curve with a nightly trough, each series' a little different from its market's; the day error is one
-factor a day, the level error an autoregression that forgets in two hours; minutes are negative
-binomial. All of them differ from series to series, in the ranges of ``Errors``.
+Mean of a minute = rate x weekly season x growth x day error x level error. The season is a smooth curve
+with a nightly trough; that of a series differs a little from that of its market. The day error is one
+factor a day. The level error is an autoregression that forgets in two hours. Minutes are negative
+binomial. The parameters differ from series to series, within the ranges of ``Errors``.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ Counts = NDArray[np.int64]
 DAY_MINUTES = 1440
 WEEK_MINUTES = 7 * DAY_MINUTES
 BLOCK_MINUTES = 10
-"""The mean is constant within a block, so that a past day can be drawn by blocks: 10 x faster."""
+"""The mean is constant within a block, so that a past day can be drawn by blocks, 10 x faster."""
 DAY_BLOCKS = DAY_MINUTES // BLOCK_MINUTES
 _LEVEL_MINUTES = 120
 _DAY_WAVES = (0.9, 0.3, 0.1)
 """Amplitudes (in logarithms) of the market's daily curve and of its harmonics."""
 _WEEK_WAVES = (0.1, 0.05)
 _OWN = 0.15
-"""How far a series' amplitudes differ from its market's, as a part of them and of the largest."""
+"""How far a series' waves differ from its market's: standard deviation of their amplitudes, as a share
+of the largest amplitude, divided by the number of the harmonic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Ranges the series' parameters are drawn from, uniformly (``size`` in logarithms)."""
+    """Ranges that the series' parameters are drawn from, uniformly (``size``: in the logarithm)."""
 
     level: tuple[float, float] = (0.05, 0.10)
     day: tuple[float, float] = (0.05, 0.08)
     growth: tuple[float, float] = (0.0, 0.10)
-    """A week."""
+    """Growth a week, as a share."""
     size: tuple[float, float] = (5.0, 50.0)
     """Negative-binomial size of a minute."""
 
@@ -47,12 +48,16 @@ STRESS = Errors(level=(0.12, 0.12), day=(0.10, 0.10))
 
 
 class Shops:
-    """Many series side by side; ``rates``: mean orders a minute when ``day`` is 0."""
+    """Many series side by side. ``rates``: mean orders a minute when ``day`` is 0."""
 
     def __init__(
         self, rng: np.random.Generator, rates: Array, markets: int, errors: Errors
     ) -> None:
-        """``rates``: series, those of a market together; ``markets`` divides their number."""
+        """Draw the parameters of every series.
+
+        ``rates``: one for each series, the series of a market side by side. ``markets`` divides their
+        number.
+        """
         self.rng = rng
         self.rates = rates
         n = len(rates)
@@ -64,14 +69,14 @@ class Shops:
         self._level = rng.standard_normal(n)
 
     def past_day(self, day: int) -> Counts:
-        """Events by the hour of a day: series x 24."""
+        """Events of a day by the hour: series x 24."""
         mean = self._means(day) * BLOCK_MINUTES
         size = (self.size * BLOCK_MINUTES)[:, None]
         counts = self.rng.negative_binomial(size, size / (size + mean))
         return np.asarray(counts.reshape(len(self.rates), 24, -1).sum(axis=2))
 
     def day(self, day: int, factors: Array | None = None) -> Counts:
-        """Events by the minute of a day: series x 1440; ``factors``: planted, of the same shape."""
+        """Events of a day by the minute: series x 1440. ``factors``: planted shifts, series x 1440."""
         mean = np.repeat(self._means(day), BLOCK_MINUTES, axis=1)
         if factors is not None:
             mean *= factors
@@ -98,7 +103,7 @@ class Shops:
 def log_uniform(
     rng: np.random.Generator, ends: tuple[float, float], shape: tuple[int, ...]
 ) -> Array:
-    """Draws whose logarithm is uniform."""
+    """Draw numbers between ``ends`` whose logarithm is uniform."""
     return np.exp(rng.uniform(math.log(ends[0]), math.log(ends[1]), shape))
 
 
@@ -111,7 +116,7 @@ def _seasons(rng: np.random.Generator, markets: int, members: int) -> Array:
             phase = rng.uniform(0, 2 * np.pi, (markets, 1, 1))
             turn = 2 * np.pi * harmonic * at / period
             own = _OWN * waves[0] / harmonic * rng.standard_normal((markets, members, 2))
-            own[:, 0, :] = 0.0  # the first of a market is its total: the market's own shape
+            own[:, 0, :] = 0.0  # the first series of a market is its total, with the market's shape
             logs += amplitude * np.cos(turn + phase)
             logs += own[:, :, :1] * np.cos(turn) + own[:, :, 1:] * np.sin(turn)
     season = np.exp(logs).reshape(markets * members, -1)

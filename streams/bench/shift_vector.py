@@ -1,8 +1,9 @@
 """The shift detector of streams/index for many series at once, for ``bench shifts`` only.
 
-Evidence is kept as M itself, not as its logarithm (M never falls below one step's part, and pages
-long before it could overflow): one multiplication a minute instead of three transcendental
-functions. tests/unit/bench/test_bench_shifts.py holds it to the detector that workers run.
+Evidence is kept as M itself, not as its logarithm: that costs one multiplication a minute instead of
+three transcendental functions. M never falls below one step's part, and it pages long before it could
+overflow. tests/unit/bench/test_bench_shifts.py proves that the result equals the detector that workers
+run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _M_MAX = 1e200
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: which series, at the end of which minute, up or down, by which clock."""
+    """One page: the series, the minute at whose end it paged, up or down, the clock that found it."""
 
     series: int
     minute: int
@@ -30,7 +31,7 @@ class Page:
 
 
 class Clocks:
-    """One clock of every series; ``edges`` and ``ratios``: alternatives x series."""
+    """One clock of every series. ``edges`` and ``ratios``: alternatives x series."""
 
     def __init__(self, design: ClockDesign, series: int) -> None:
         self.design = design
@@ -43,14 +44,17 @@ class Clocks:
         self._size: Array = np.ones(series)
 
     def set_bands(self, lower: Array, upper: Array, size: Array) -> None:
-        """Bands of every series from now on."""
+        """Set the bands of every series from now on."""
         down = len(self.design.down)
         self._edges = np.vstack([np.tile(upper, (self.up, 1)), np.tile(lower, (down, 1))])
         self._ratios = self._edges * self._factors
         self._size = size
 
     def advance(self, observed: Array, mu: Array, awake: Array) -> None:
-        """One step; ``awake``: up and down x series, 1 or 0 (asleep stays without evidence)."""
+        """Advance by one step.
+
+        ``awake``: 2 (up, down) x series, 1 or 0. A direction that sleeps gathers no evidence.
+        """
         shrink = np.log((self._size + self._edges * mu) / (self._size + self._ratios * mu))
         ln_factor = observed * (self._ln_factors + shrink) + self._size * shrink
         self.days[: self.up] += self._step * awake[0]
@@ -61,7 +65,7 @@ class Clocks:
 
 
 class Detectors:
-    """All clocks of all series. ``page_days``, ``drifts``: by series."""
+    """All clocks of all series. ``page_days`` and ``drifts``: one for each series."""
 
     def __init__(
         self, page_days: Array, drifts: NDArray[np.bool_], silence_minutes: int = 1440
@@ -74,11 +78,11 @@ class Detectors:
         self._pages_at = page_days * self._alternatives
         self._silence = silence_minutes
         self._silent_until = np.zeros((2, n))
-        """Of up and of down."""
+        """Minute until which a direction sleeps: 2 (up, down) x series."""
         self._held = np.zeros((2, n))
 
     def set_noise(self, noise: Array) -> None:
-        """s^2 of every series from now on."""
+        """Set s^2 of every series from now on."""
         fast = [clocks.fast_band(float(value)) for value in noise]
         slow = [clocks.slow_band(float(value)) for value in noise]
         for clock, bands in ((self.fast, fast), (self.slow, slow)):
@@ -86,7 +90,7 @@ class Detectors:
             clock.set_bands(lower, upper, size)
 
     def minute(self, minute: int, observed: Array, mu: Array) -> list[Page]:
-        """Apply one minute to all."""
+        """Apply one minute to all series. Returns the pages at its end."""
         awake = (self._silent_until <= minute).astype(float)
         self.fast.advance(observed, mu, awake)
         self._held[0] += observed
@@ -97,7 +101,7 @@ class Detectors:
         return self._pages(minute + 1)
 
     def day(self, minute: int, observed: Array, mu: Array, day_noise: Array) -> list[Page]:
-        """Apply a day, up to ``minute``, to the series that have the daily clock."""
+        """Apply a day that ends at ``minute`` to the series that have the daily clock."""
         bands = [clocks.drift_band(float(value)) for value in day_noise]
         lower, upper, size = np.array([(b.lower, b.upper, b.size) for b in bands]).T
         self.drift.set_bands(lower, upper, size)
@@ -105,7 +109,7 @@ class Detectors:
         return self._pages(minute)
 
     def evidence_ratio(self) -> Array:
-        """Evidence by what pages."""
+        """Evidence of each series, divided by the evidence that pages."""
         return np.asarray(self._sum() / self._pages_at)
 
     def _sum(self) -> Array:

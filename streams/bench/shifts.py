@@ -1,8 +1,9 @@
 """``ecindex bench shifts``: days between false pages, and minutes until a true one.
 
-False pages: markets of a total and 40 or 200 members, learnt by our own arithmetic, watched without a
-shift. Delays: series of one rate with a shift planted at any minute of a day. The stated range of
-errors (shift_shops.STATED) is what the budget is promised for; the stress range is only reported.
+False pages are counted on markets of a total and 40 or 200 members. These are learnt by the workers' own
+arithmetic and watched without a shift. Delays are measured on series of one rate, with a shift planted
+at any minute of a day. The budget is promised for the stated range of errors (shift_shops.STATED). The
+stress range is only reported.
 """
 
 from __future__ import annotations
@@ -35,30 +36,31 @@ REACHABLE: dict[float, dict[str, tuple[int, int]]] = {
     5.0: {"x2": (99, 285), "x3": (20, 46), "x0.5": (214, 549), "x0": (11, 29)},
     0.5: {"x3": (90, 269), "x0": (83, 216)},
 }
-"""Minutes, median and p90, that are promised for 40 members; decision 0220 has what was measured."""
+"""Rate -> factor -> minutes until the page (median, p90) that are promised for 40 members. Decision 0220
+has the measurements."""
 STOPS = ((200.0, 2.5), (200.0, 60.0), (20.0, 4.0), (20.0, 60.0))
-"""Of a whole market: orders a minute, and for how many minutes it stops."""
+"""Outages of a whole market: (orders a minute, minutes for which it stops)."""
 _PEER_SERIES = 164
 _STRESS_PART = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftsBench:
-    """What is run; ``seed`` None: a fresh one, told in the result."""
+    """Parameters of the bench. ``seed`` None: a fresh seed, which the result states."""
 
     series_years: float = 300.0
     delay_series: int = 500
-    """Series of each rate and factor."""
+    """Number of series for each rate and factor."""
     days: int = 56
     seed: int | None = None
     stops: int = 30
-    """Outages of each kind."""
+    """Number of outages of each kind."""
     nab: Path | None = None
     """Directory of NAB's files and their windows."""
 
 
 def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run it; the result as ``bench shifts --json`` prints it."""
+    """Run the bench and return the result that ``bench shifts --json`` prints."""
     source = np.random.SeedSequence(bench.seed)
     seeds = iter(source.spawn(2 * len(MEMBERS) + len(RATES) + len(STOPS)))
     say(f"seed {source.entropy}")
@@ -136,13 +138,13 @@ def _quiet_result(run: Quiet) -> dict[str, Any]:
 
 
 def _within(quiet: list[dict[str, Any]], budget_days: float) -> bool:
-    """Whether the budget holds: with its interval for 40 members, in the mean for 200."""
+    """True if the budget holds: for 40 members with its whole interval, for 200 in the mean."""
     small, large = (one["mean_days_between_false_pages"] for one in quiet)
     return small["lower"] >= budget_days and (large["mean"] or math.inf) >= budget_days
 
 
 def _median_p90(delays: list[float]) -> list[float | None]:
-    """None where so many were not found within three days."""
+    """Median and p90 of the delays; None where the quantile was not found within three days."""
     if not delays:
         return [None, None]
     found = np.quantile(delays, (0.5, 0.9), method="inverted_cdf")
@@ -156,12 +158,12 @@ def _slower(delays: dict[str, Any]) -> list[str]:
             found = delays[f"{rate:g}"][name]
             for which, own, limit in zip(("median", "p90"), found, limits, strict=True):
                 if own is None or own > limit:
-                    slower.append(f"{rate:g} a minute, {name}, {which}: {own} for {limit}")
+                    slower.append(f"{rate:g} a minute, {name}, {which}: {own}, promised {limit}")
     return slower
 
 
 class _PeerWatch:
-    """Minutes of the first series, for those who page otherwise."""
+    """Collects the minutes of the first series, for the rules that others page by."""
 
     def __init__(self, days: int) -> None:
         self._days = days

@@ -1,7 +1,7 @@
-"""What a command may fail with. The command line prints the text and exits with 1."""
+"""The error that ends a command. The command line prints its text and exits with 1."""
 
 from __future__ import annotations
 
 
 class OperationError(RuntimeError):
-    """Something outside is wrong (a broker, a file); the text says what and who must act."""
+    """Something outside is wrong (a broker, a file). The text says what is wrong and who must act."""

@@ -1,6 +1,6 @@
-"""Where log lines go: stderr or a file, ours and the libraries' in one format.
+"""Log lines, ours and the libraries' in one format, to stderr or a file.
 
-Stdout is for results. What a line may hold: docs/security.md.
+Stdout is for results. docs/security.md says what a line may contain.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ import structlog
 from streams.settings import LogSettings
 
 LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
-"""Their `info` tells of each request; it is shown at our `debug`. Their own `debug` is never shown:
-aiokafka writes every request with it, the bytes of events and of a password among them."""
+"""Loggers of libraries. Their `info` reports each request; it is shown at our `debug`. Their own `debug`
+is never shown: aiokafka writes every request with it, including the bytes of events and of a
+password."""
 ALIKE_MAX = 20
 ALIKE_WITHIN_S = 60.0
 KINDS_MAX = 1_000
-"""How many kinds of lines are remembered; the one not seen for longest is forgotten."""
+"""How many kinds of lines are remembered. The kind not seen for longest is forgotten."""
 
-# Without the frames' variables, which can hold a password or an event.
+# A traceback is logged without the variables of its frames: they can hold a password or an event.
 _traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-# What a terminal would act upon, or take for a new line. JSON escapes them by itself.
+# Characters that a terminal acts upon, or takes for a new line. JSON escapes them by itself.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CONTROLS_BUT_LINES = re.compile(_CONTROLS.pattern.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f"))
 
@@ -41,10 +42,10 @@ class _Alike:
 
 
 class AlikeFilter(logging.Filter):
-    """Lets through so many lines of a kind a minute; the first one after says how many it was.
+    """Limits the lines of a kind within ``within_s``; the next one shown says how many were left out.
 
-    A kind is a logger and an event name, or a message before its arguments are put in. A broker that
-    is away, or a producer of broken events, must not fill the disk.
+    A kind is a logger and an event name, or a logger and a message before its arguments are put in. A
+    broker that is away, or a producer of broken events, must not fill the disk.
     """
 
     def __init__(self, limit: int = ALIKE_MAX, within_s: float = ALIKE_WITHIN_S) -> None:
@@ -54,8 +55,8 @@ class AlikeFilter(logging.Filter):
         self._kinds: OrderedDict[tuple[str, str], _Alike] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is shown; notes in it how many like it were not."""
-        # structlog hands its event on as a dictionary, though the type says text.
+        """True if the record is shown. Adds to it how many lines of its kind were left out before it."""
+        # structlog passes its event on as a dictionary, although the type says text.
         event: object = record.msg
         fields = event if isinstance(event, dict) else None
         kind = (record.name, str(fields.get("event") if fields is not None else event)[:200])
@@ -67,7 +68,7 @@ class AlikeFilter(logging.Filter):
             if seen.left_out and fields is not None:
                 fields["left_out"] = seen.left_out
             elif seen.left_out:
-                record.msg = f"{record.msg} ({seen.left_out} like it left out)"
+                record.msg = f"{record.msg} ({seen.left_out} similar lines left out)"
             seen.since_s, seen.shown, seen.left_out = record.created, 0, 0
         if seen.shown >= self._limit:
             seen.left_out += 1
@@ -83,7 +84,7 @@ def _escaped(match: re.Match[str]) -> str:
 def escape_controls(
     _logger: object, _method: str, event_dict: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """For the console: nothing that came from outside moves the cursor or begins a line of its own."""
+    """Escape control characters, so that text from outside cannot move the cursor or begin a line."""
     for key, value in event_dict.items():
         if isinstance(value, str):
             event_dict[key] = _CONTROLS.sub(_escaped, value)
@@ -97,9 +98,9 @@ def _plain_traceback(sio: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
 
 
 def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
-    """Send everything that is logged in this process to stderr, or to a file, as the settings say.
+    """Send everything that this process logs to stderr, or to ``file``, as the settings say.
 
-    A command that draws on the terminal wants a file.
+    A command that draws on the terminal needs a file.
     """
     on_terminal = file is None and sys.stderr.isatty()
     as_json = settings.format == "json" or (settings.format == "auto" and not on_terminal)

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: one function; the caller decides how it is shown."""
+"""Progress of long work. The work calls one function; the caller decides how to show it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class ProgressFunction(Protocol):
-    """Told what is being done; ``total_mb`` is 0 when there is nothing to count."""
+    """Receives what is being done. ``total_mb`` is 0 when there is nothing to count."""
 
     def __call__(self, text: str, done_mb: float, total_mb: float) -> None:
-        """Show it; called from several threads, never concurrently."""
+        """Show the progress. Several threads call it, but never concurrently."""
 
 
 def no_progress(text: str, done_mb: float, total_mb: float) -> None:
@@ -26,7 +26,7 @@ def no_progress(text: str, done_mb: float, total_mb: float) -> None:
 
 @contextlib.contextmanager
 def rich_progress(console: Console | None = None) -> Iterator[ProgressFunction]:
-    """Draw bars on stderr, from the first counted message on; without a terminal, plain lines."""
+    """Draw bars on stderr from the first counted message on; without a terminal, print plain lines."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(console)
@@ -36,7 +36,7 @@ def rich_progress(console: Console | None = None) -> Iterator[ProgressFunction]:
 
 
 class _Lines:
-    """Each text once: a log file wants to know that a download began, not each of its bytes."""
+    """Prints each text once: a log file should say that a download began, not count its bytes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -51,7 +51,7 @@ class _Lines:
 
 class _Bars:
     def __init__(self, console: Console, stack: contextlib.ExitStack) -> None:
-        # Here, because most starts download nothing.
+        # Imported here, because most starts download nothing.
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
             Progress,

@@ -1,4 +1,4 @@
-"""How far sending has come, on stderr where a person is looking."""
+"""Progress of sending events, on stderr when it is a terminal."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 EVERY = 500
-"""Events between two looks at the bar: drawing must not slow the sending."""
+"""Events between two updates of the bar: drawing must not slow down the sending."""
 
 
 class SendProgress(Protocol):
-    """Told how many events were sent, and where that is."""
+    """Receives how many events were sent, and how far that is."""
 
     def show(self, events: int, where: str) -> None:
-        """Show it."""
+        """Show that ``events`` events were sent so far; ``where`` is a text such as an event time."""
 
 
 class _Nothing:
@@ -42,7 +42,7 @@ class _Bar:
 
 @contextmanager
 def send_progress(label: str, total: int | None = None) -> Iterator[SendProgress]:
-    """Yield a bar on stderr; nothing is drawn when stderr is no terminal."""
+    """Yield a bar on stderr. Nothing is drawn when stderr is not a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

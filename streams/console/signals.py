@@ -1,4 +1,4 @@
-"""Stopping cleanly on SIGINT and SIGTERM; at once on the second."""
+"""Stops a command in order at the first SIGINT or SIGTERM, and at once at the second."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from streams.console.errors import OperationError
 
 
 class StoppedError(OperationError):
-    """A second signal: what was under way is given up."""
+    """A second signal came: the work under way was given up."""
 
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
     """Yield an event that SIGINT and SIGTERM set; a second signal raises StoppedError inside.
 
-    Use it in the main thread, within a task. What waits for a broker that is gone would otherwise
-    not end before its own deadline.
+    Use it in the main thread, within a task. Without the second signal, a wait for a broker that is gone
+    would end only at its own deadline.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    assert task is not None, "called within a task"
+    assert task is not None, "stop_signals must be called within a task"
     given_up = False
 
     def on_signal() -> None:
@@ -44,7 +44,7 @@ def stop_signals() -> Iterator[asyncio.Event]:
             raise
         task.uncancel()
         raise StoppedError(
-            "stopped by a second signal; what was not acknowledged may be missing"
+            "stopped by a second signal; records that were not acknowledged may be missing"
         ) from None
     finally:
         for number in signals:

@@ -1,1 +1,1 @@
-"""``ecindex demo``: local servers, simulated shops, and the story that they play."""
+"""``ecindex demo``: local servers, simulated shops, and the planted changes that a demo shows."""

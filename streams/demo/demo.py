@@ -1,7 +1,8 @@
-"""``ecindex demo``: a whole index on this machine, simulated shops, and what becomes of them.
+"""``ecindex demo``: a whole index on this machine, fed by simulated shops.
 
-Kafka comes first; what the rest needs is imported while its JVM starts. The shops' history is in
-the log before the workers read: they would show an empty minute as the first live one.
+Kafka starts first. The modules that the rest needs are imported while its JVM starts. The shops'
+backfill is in the log before the workers read: otherwise they would show an empty minute as the first
+live one.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ async def demo(
 ) -> str:
     """Run until ``options.for_s`` is over or a signal comes.
 
-    Returns the markets' snapshots as Redis had them last, a JSON array. Raises OperationError when
-    something cannot go on, and SettingsError before anything starts.
+    Returns the markets' last snapshots in Redis, as a JSON array. Raises OperationError when a part
+    cannot go on, and SettingsError before anything starts.
     """
     methodology, profile = load_methodology(settings), load_profile()
-    options.shops(profile)  # a wrong one is named before anything is downloaded
+    options.shops(profile)  # a wrong option is reported before anything is downloaded
 
     def say(text: str) -> None:
         tell(f"[{since_start_s():5.1f} s] {text}")
@@ -74,7 +75,7 @@ async def demo(
 
 
 async def _start(index: LocalIndex, say: Callable[[str], None], draw: Callable[[], None]) -> None:
-    """Start the servers; ``draw`` what is needed later while they come up."""
+    """Start the servers. Meanwhile ``draw`` prepares what is needed later."""
     await index.launch()
     say("Kafka, Redis and the workers are starting")
     from streams.demo import demo_show  # noqa: F401, PLC0415 - numpy and Redis' client take a while
@@ -84,15 +85,15 @@ async def _start(index: LocalIndex, say: Callable[[str], None], draw: Callable[[
 
 
 async def _open(index: LocalIndex, show: DemoShow) -> None:
-    """Create the topics, but for one that the workers wait for, while the first events are drawn."""
+    """Create the topics, except one that the workers wait for, while the first events are drawn."""
     await asyncio.gather(index.create_topics(workers_wait=True), asyncio.to_thread(show.draw))
 
 
 def since_start_s() -> float:
-    """How long ago this process was started, its imports included."""
+    """Seconds since this process was started, its imports included."""
     started_s, booted_ms = psutil.Process().create_time(), clock.since_boot_ms()
     if booted_ms is None:
         return clock.now_ms() / 1000 - started_s
-    # Linux tells when a process started by the time since boot, and when that was in whole seconds:
-    # by the wall clock every start seemed up to a second longer than it was.
+    # Linux gives a process's start as time since boot, and the boot itself in whole seconds. Measured by
+    # the wall clock, every start seemed up to a second longer than it was.
     return booted_ms / 1000 - (started_s - psutil.boot_time())

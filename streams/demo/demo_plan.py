@@ -1,4 +1,4 @@
-"""What a demo plants and announces beforehand: a jump of a category here, an outage there."""
+"""The changes that a demo plants and announces: one category jumps, another market has an outage."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from streams.shops.simulate_profile import Profile
 
 FACTOR = 6.0
 JUMP_AFTER_MS, JUMP_MS = 310_000, 250_000
-"""Of the story: five minutes of the usual, then a jump that lasts long enough to be found .."""
+"""The jump begins after five minutes without a change, and lasts long enough to be found."""
 OUTAGE_AFTER_MS, OUTAGE_MS = 400_000, 270_000
-""".. and an outage elsewhere; both are over in time to be told so."""
+"""The outage of another market. Jump and outage end in time for their ends to be reported."""
 FOUND_MS = 300_000
-"""Within this an outage is found."""
+"""An outage is found within this time."""
 STORY_MS = 960_000
-"""When all of it has been found and told to be over."""
+"""Time until jump and outage have been found and their ends have been reported."""
 PLANTED_AFTER, OUTAGE_PART = 0.4, 0.4
-"""In less time than that: parts of the time, to see what is usual and what changes, if not its end."""
+"""Shares of a demo's time if that is shorter than STORY_MS: before the changes, and of the outage. One
+then sees values before and after the changes, but no report of their end."""
 FIRST_LIVE_MS = 5_000
-"""About how long after the first event values are live; the time counts from there."""
+"""About how long after the first event values are live. The demo's time counts from there."""
 LAG_SCALE = 0.001
-"""Cash on delivery is captured after 108 to 281 s instead of 30 to 78 h, or none would be seen."""
+"""Cash on delivery is captured after 108 to 281 s instead of 30 to 78 h, or a demo would show none."""
 CATEGORY = "Women's Fashion"
-"""A tenth of the orders; times six it is half as much again for the whole market."""
+"""The category that jumps. It has a tenth of the orders: times six, the market has half as many more."""
 SEED_WEEKS = 6
-"""Hours that the shops are seeded with: all are known from the first value on."""
+"""Weeks of hourly counts that are seeded. No expectation lacks an hour from the first value on."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What is shown. ``for_s`` counts from the first live values; None: until stopped."""
+    """Options of a demo. ``for_s`` counts from the first live values; None: until stopped."""
 
     rate_per_s: float = 100.0
-    """The category that jumps has 200 orders a minute in the largest market then."""
+    """At this rate the category that jumps has 200 orders a minute in the largest market."""
     markets: tuple[str, ...] = ()
     seed: int = 0
     for_s: float | None = None
 
     def shops(self, profile: Profile, plan: Plan | None = None) -> ShopOptions:
-        """Options of the simulation. Raises SettingsError where one of these is wrong."""
+        """Options of the simulation. Raises SettingsError if one of them is wrong."""
         outage = None if plan is None else plan.outage
         return ShopOptions(
             seed=self.seed,
@@ -57,17 +58,17 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The two things that will happen; ``outage`` needs a second market."""
+    """The two changes that a demo plants. ``outage`` is None if there is no second market."""
 
     shift: Shift
     outage: Outage | None
     whole: bool
-    """Whether there is time to find what is planted and to see it end."""
+    """True if there is time to find both changes and to see them end."""
     story_ms: int
-    """How long all of it takes, from the first live values on."""
+    """How long it takes to find both changes and to see them end, from the first live values on."""
 
     def announcement(self, now_ms: int) -> list[str]:
-        """A sentence for each: what, where, when."""
+        """One sentence for each change: what, where, when."""
         shift, outage = self.shift, self.outage
         where = f"{shift.category} in {shift.market}"
         when = _when(shift.start_ms, shift.end_ms, now_ms)
@@ -78,15 +79,17 @@ class Plan:
         return lines
 
     def opening(self, now_ms: int) -> list[str]:
-        """Sentences to begin with: the announcement, and whether there is time for all of it."""
+        """First sentences of a demo: the announcement, and whether there is time for the ends."""
         lines = [f"will be planted: {line}" for line in self.announcement(now_ms)]
         minutes = -(-self.story_ms // 60_000)
         if self.whole:
-            lines.append(f"both are found and told here, and their ends: {minutes} minutes in all")
+            lines.append(
+                f"each is reported here when it is found and when it ends: {minutes} minutes"
+            )
         else:
             lines.append(
-                f"values will show it; to find it, explain it and see it end takes {minutes} minutes "
-                f"(--for {minutes}m, or no --for)"
+                f"the values will show it; finding it, explaining it and seeing it end takes {minutes} "
+                f"minutes (--for {minutes}m, or no --for)"
             )
         return lines
 
@@ -94,7 +97,10 @@ class Plan:
 def make_plan(
     profile: Profile, markets: Sequence[str], start_ms: int, duration_ms: int | None
 ) -> Plan:
-    """The plan of a demo of ``markets`` whose first event is at ``start_ms``."""
+    """Plan a demo of ``markets`` whose first event is at ``start_ms``.
+
+    ``duration_ms`` None: the demo runs until it is stopped.
+    """
     named = sorted(markets or profile.markets, key=lambda code: -profile.markets[code].weight)
     category = CATEGORY if CATEGORY in profile.categories else next(iter(profile.categories))
     whole = duration_ms is None or duration_ms >= STORY_MS
@@ -116,10 +122,10 @@ def make_plan(
 
 
 def past_the_hour_ms(from_ms: int, until_ms: int) -> int:
-    """How much later ``[from_ms, until_ms)`` must be for no full hour to lie in it.
+    """How much later ``[from_ms, until_ms)`` must begin so that no full hour lies in it.
 
-    A shift under way when an hour ends is found by the detector's hourly clock, which knows no start
-    within the hour, and sees an end at the next hour's only.
+    The detector's hourly clock finds a shift that goes on when an hour ends. That clock knows no start
+    within the hour, and it sees an end only when the next hour ends.
     """
     hour_ms = -(-from_ms // HOUR_MS) * HOUR_MS
     return hour_ms - from_ms if hour_ms < until_ms else 0
@@ -132,4 +138,4 @@ def _when(start_ms: int, end_ms: int | None, now_ms: int) -> str:
         return f"at {at}, in {(start_ms - now_ms) / 1000:.0f} s{lasts}"
     if end_ms is None or now_ms < end_ms:
         return f"since {at}, {(now_ms - start_ms) / 1000:.0f} s ago"
-    return f"from {at} on, over since {(now_ms - end_ms) / 1000:.0f} s"
+    return f"since {at}, over {(now_ms - end_ms) / 1000:.0f} s ago"

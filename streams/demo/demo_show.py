@@ -1,4 +1,4 @@
-"""The part of a demo that has shops and a screen; ``streams.demo.demo`` starts the servers."""
+"""Shops and screen of a demo; ``streams.demo.demo`` starts the servers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from streams.shops.simulate_profile import Profile
 from streams.shops.simulate_run import Span, open_shops, simulate
 
 BACKFILL_MS = 160_000
-"""Events sent first: the 1m window is covered at once, the 5m window by more than half, which is
-enough to be shown; each further minute of them is a second until the first value."""
+"""Length of the backfill. It covers the 1m window at once, and the 5m window by more than half, which is
+enough to show it. Each further minute would delay the first value by a second."""
 OPEN_MS = 600_000
-"""The shops were open before, so cash on delivery comes in from the first minute on."""
+"""How long the shops were open before the backfill, so that cash on delivery comes in from the start."""
 LIVE_DEADLINE_MS = 180_000
 MARKETS_SHOWN = 2
 WAITING_POLL_S = 0.1
@@ -39,7 +39,7 @@ SHOWING_POLL_S = 1.0
 
 
 class DemoShow:
-    """Shops that are simulated into the inputs, and what a reader of Redis sees of them."""
+    """Simulates shops into the inputs and shows what a reader of Redis sees of them."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class DemoShow:
         self._views: Sequence[MarketView] = ()
 
     def draw(self) -> None:
-        """Draw the events that are sent first: what takes longest, while the topics are made."""
+        """Draw the backfill. It takes longest, so it is called while the topics are created."""
         self._floor.draw(self._start_ms - BACKFILL_MS, self._start_ms)
 
     async def run(self, stopped: asyncio.Event) -> None:
@@ -86,7 +86,7 @@ class DemoShow:
             watching.cancel()
 
     def snapshots(self) -> str:
-        """Return the snapshots as they stood in Redis when last read: one JSON array."""
+        """Return the snapshots as last read from Redis, as one JSON array."""
         encoded = [view.encoded.decode() for view in self._views if view.encoded is not None]
         return f"[{','.join(encoded)}]"
 
@@ -102,13 +102,13 @@ class DemoShow:
 
     async def _seed(self) -> None:
         seeded = await seed_simulated(self._settings, self._seeds)
-        self._say(f"{SEED_WEEKS} weeks of hours are in the log, for {len(seeded)} markets")
+        self._say(f"{SEED_WEEKS} weeks of hourly counts are in the log, for {len(seeded)} markets")
 
     async def _open_to_workers(self, seeding: asyncio.Task[None]) -> None:
         self._say(f"{BACKFILL_MS / 1_000:g} s of events are in the log")
         await seeding
         await self._index.create_topics()
-        self._say("all topics are there")
+        self._say("all topics exist")
 
     async def _show(self, stopped: asyncio.Event) -> None:
         plan, duration_ms = self._plan, self._duration_ms
@@ -128,7 +128,10 @@ class DemoShow:
     async def _await_live(
         self, client: Redis, markets: Sequence[str], stopped: asyncio.Event
     ) -> None:
-        """Return when all of the markets show orders and payments of now."""
+        """Return when every market shows live orders and payments.
+
+        Raises OperationError after LIVE_DEADLINE_MS.
+        """
         deadline_ms = clock.monotonic_ms() + LIVE_DEADLINE_MS
         first = True
         while not stopped.is_set():
@@ -137,7 +140,7 @@ class DemoShow:
                 self._say("the first live values are in Redis")
                 first = False
             if all(shows_demand(view) for view in views):
-                self._say("live values in Redis")
+                self._say("every market has live values in Redis")
                 return
             if clock.monotonic_ms() > deadline_ms:
                 seen = ", ".join(f"{view.market} {view.state}" for view in views)
@@ -147,13 +150,13 @@ class DemoShow:
             await _pause(stopped, WAITING_POLL_S)
 
     async def _watch_board(self) -> None:
-        """Say when the page first has more than one market: that is what the demo promises to show."""
+        """Say when the page first shows more than one market, which the demo promises to show."""
         markets = self._options.shops(self._profile).markets
         shown = await markets_shown(self._index.board_url, min(MARKETS_SHOWN, len(markets)))
         self._say(f"the board has live values of {' and '.join(shown)}")
 
     async def _read(self, client: Redis, markets: Sequence[str]) -> Sequence[MarketView]:
-        """What Redis has; what was read last stands while Redis is away."""
+        """Views of the markets in Redis; while Redis is away, the views read last."""
         prefix = redis_prefix(self._settings)
         try:
             self._views = await asyncio.to_thread(
@@ -166,7 +169,7 @@ class DemoShow:
     async def _read_shifts(
         self, client: Redis, markets: Sequence[str]
     ) -> Mapping[str, Sequence[Shift]]:
-        """Active shifts of each market; none at all while Redis is away, so that none seems over."""
+        """Active shifts of each market; no markets while Redis is away, so that no shift seems over."""
         try:
             return await asyncio.to_thread(
                 read_shifts, client, markets, redis_prefix(self._settings)

@@ -1,4 +1,4 @@
-"""What a demo tells of shifts: found, explained, over. Read from Redis, as any reader would."""
+"""Reports the shifts of a demo: found, explained, over. It knows what any reader of Redis knows."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _Key = tuple[str, str, str]
 
 
 class Story:
-    """Compares the active shifts with those of the last look. Pure; the time is a parameter."""
+    """Compares the active shifts with those of the call before. It reads no clock and does no IO."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._known: dict[_Key, Active] = {}
 
     def news(self, found: Mapping[str, Sequence[Active]], now_ms: int) -> list[str]:
-        """Sentences on what began and what is over, by market; ``found``: active shifts of each.
+        """Sentences on the shifts that began and those that are over, by market.
 
-        A market's total and its categories are told one by one, unless the total explains them; of the
-        other series that went along only the number is.
+        ``found``: active shifts of each market. A market's total and its categories are reported one by
+        one, unless the total explains them. Other series that shifted with them are only counted.
         """
         lines: list[str] = []
         for market, shifts in found.items():
@@ -44,24 +44,24 @@ class Story:
     ) -> list[str]:
         own = {key: shift for key, shift in began.items() if not _explained(shift, all_active)}
         lines = [self._begins(key[0], shift, now_ms) for key, shift in own.items()]
-        return lines + _along(began, own, "went along")
+        return lines + _along(began, own, "shifted with it")
 
     def _over(
         self, over: Mapping[_Key, Active], all_known: Sequence[Active], now_ms: int
     ) -> list[str]:
         own = {key: shift for key, shift in over.items() if not _explained(shift, all_known)}
         lines = [
-            f"OVER   {_clock(now_ms)}: {_name(key[0], shift)} is as usual again; it was "
+            f"OVER   {_clock(now_ms)}: {_name(key[0], shift)} is back to usual; it was "
             f"{_size(shift)} since {_since(shift)}"
             for key, shift in own.items()
         ]
-        return lines + _along(over, own, "are as usual again")
+        return lines + _along(over, own, "are back to usual")
 
     def _begins(self, market: str, shift: Active, now_ms: int) -> str:
         parts = [f"FOUND  {_clock(now_ms)}: {_name(market, shift)} is {_size(shift)}"]
         parts.append(f" since {_since(shift)}")
         if shift.evidence is not None:
-            parts.append(f", evidence {shift.evidence:.3g} times what pages")
+            parts.append(f", evidence {shift.evidence:.3g}x what pages")
         if named := _contributors(shift):
             parts.append(f"; {named}")
         planted_ms = self._planted_ms(market, shift)
@@ -80,7 +80,11 @@ class Story:
 
 
 def _explained(shift: Active, beside: Sequence[Active]) -> bool:
-    """Whether it goes without saying: the total shifted the same way, or it is no category."""
+    """True if another active shift explains it, so that it needs no sentence of its own.
+
+    A market's fall explains the falls of its categories. A market or a category explains any other
+    series.
+    """
     if shift.dimension == MARKET:
         return False
     if shift.dimension != CATEGORY:
@@ -105,7 +109,7 @@ def _size(shift: Active) -> str:
     word = {1: "up", -1: "down"}.get(shift.direction, "shifted")
     if shift.ratio is None:
         return word
-    size = f"{word}, {shift.ratio:.2f} times the usual"
+    size = f"{word}, {shift.ratio:.2f}x usual"
     if shift.lower is None or shift.upper is None:
         return size
     return f"{size} ({shift.lower:.2f} to {shift.upper:.2f})"

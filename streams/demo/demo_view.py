@@ -1,4 +1,4 @@
-"""What a demo shows: one line a market, what was planted, and one market whole."""
+"""Screen of a demo: one line for each market, what was planted, and one market in full."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from streams.operate import show
 from streams.operate.market_views import MarketView, State
 
 LINE_EVERY_MS = 5_000
-"""Without a terminal: a log is not read as a screen is."""
+"""How often a line is printed without a terminal: a log needs fewer updates than a screen."""
 
 
 class Screen:
-    """Redrawn in a terminal; elsewhere a line for each market now and then."""
+    """Screen of a demo, redrawn in a terminal; elsewhere a line for each market every LINE_EVERY_MS."""
 
     def __init__(self, console: Console, plan: Plan, currencies: Mapping[str, str]) -> None:
         self._console = console
@@ -46,7 +46,7 @@ class Screen:
             self._live.stop()
 
     def update(self, views: Sequence[MarketView], now_ms: int) -> None:
-        """Show what was just read."""
+        """Show the views that were just read."""
         if self._live is not None:
             self._live.update(self._whole(views, now_ms), refresh=True)
         elif now_ms >= self._next_line_ms:
@@ -55,7 +55,7 @@ class Screen:
                 self._console.print(self._line(view), markup=False, highlight=False, soft_wrap=True)
 
     def say(self, lines: Sequence[str]) -> None:
-        """Tell what has happened, above the screen."""
+        """Print the lines above the screen."""
         for line in lines:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -105,10 +105,10 @@ class Screen:
 
 
 def shows_demand(view: MarketView) -> bool:
-    """Whether a market is live with both of its topics.
+    """True if a market is live with both of its topics.
 
-    Its first snapshot may have payments alone, where their partitions were read first; a demo that
-    called this live began with a screen of dashes.
+    Its first snapshot may have payments alone, if the partitions of payments were read first. A demo
+    that called such a market live began with a screen of dashes.
     """
     if view.state is not State.LIVE or view.snapshot is None:
         return False

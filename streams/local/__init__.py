@@ -1,1 +1,1 @@
-"""Servers and workers as child processes of this machine: Kafka, Redis, Prometheus, ``up``."""
+"""Servers and workers as child processes on this machine: Kafka, Redis, Prometheus, ``up``."""

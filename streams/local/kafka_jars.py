@@ -1,8 +1,8 @@
 """Apache Kafka's jars: pinned by coordinate, size and SHA-256, fetched once, verified each start.
 
-The pins (``kafka_jars.sha256``) are the whole closure of two coordinates, so that a first start
-reads no POM and asks for nothing that is not listed. A jar counts as cached only after its hash
-was right; it is then renamed into place, so no reader ever sees half of one.
+The pins (``kafka_jars.sha256``) are the whole closure of two coordinates, so a first start reads no POM
+and fetches nothing that is not listed. A jar is renamed into place once its hash has been verified, so
+no reader ever sees a wrong jar or half of one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KAFKA_VERSION = "4.3.1"
 ROOTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
-"""What is pinned. Without an slf4j binding the broker logs nothing, not even why it ended."""
+"""Pinned coordinates. Without an slf4j binding the broker logs nothing, not even why it ended."""
 PINS = Path(__file__).with_name("kafka_jars.sha256")
 MB = 1_000_000
 DOWNLOADS_AT_ONCE = 6
@@ -36,13 +36,13 @@ STAGING = ".fetching-"
 
 
 def default_cache_dir(environment: Mapping[str, str]) -> Path:
-    """``$XDG_CACHE_HOME/ecindex``, else ``~/.cache/ecindex``; the caller reads the environment."""
+    """``$XDG_CACHE_HOME/ecindex``, else ``~/.cache/ecindex``. The caller reads the environment."""
     base = Path(environment.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "ecindex"
 
 
 class Pin(NamedTuple):
-    """One jar as it must be."""
+    """One pinned jar: its SHA-256, its size in bytes, its coordinate (group:artifact:version)."""
 
     sha256: str
     size: int
@@ -50,13 +50,13 @@ class Pin(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """As in a Maven repository: artifact-version.jar."""
+        """Name of the file in a Maven repository: artifact-version.jar."""
         _, artifact, version = self.coordinate.split(":")
         return f"{artifact}-{version}.jar"
 
 
 def read_pins(path: Path = PINS) -> tuple[Pin, ...]:
-    """Read the pinned closure, in class path order."""
+    """Read the pinned closure, in class path order. Raises StackError."""
     pins = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if line and not line.startswith("#"):
@@ -72,15 +72,18 @@ def read_pins(path: Path = PINS) -> tuple[Pin, ...]:
 
 
 class Download(Protocol):
-    """Brings one coordinate's jar into a directory."""
+    """Fetches the jar of one coordinate."""
 
     def __call__(self, coordinate: str, into: Path, received: Callable[[int], None]) -> Path:
-        """Return the file's path; an OSError or RuntimeError counts as a failed attempt."""
+        """Fetch it below ``into`` and return its path. OSError and RuntimeError mean a failed attempt.
+
+        ``received`` is called with the number of bytes of each piece.
+        """
 
 
 @dataclass
 class JarCache:
-    """One Kafka version's verified jars under ``directory``, shared by all of a user's runs."""
+    """Verified jars of one Kafka version under ``directory``. All runs of a user share them."""
 
     directory: Path
     pins: Sequence[Pin] = field(default_factory=read_pins)
@@ -88,19 +91,22 @@ class JarCache:
     download: Download | None = None
     """None: jgo, with the repositories of its own configuration file, else Maven Central."""
     downloaded_bytes: int = 0
-    """How much this object fetched; 0 when everything was cached."""
+    """Bytes that this object fetched; 0 when everything was cached."""
 
     def __post_init__(self) -> None:
         self._counting = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
-        """Names the set of pins: what was derived from other jars is not ours."""
+        """Name of the set of pins. Files derived from other jars have another name."""
         joined = "".join(pin.sha256 for pin in self.pins)
         return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
     def jars(self) -> list[Path]:
-        """Paths of all jars, each verified now; downloads what is missing or wrong."""
+        """Paths of all jars, each verified now. Downloads jars that are missing or wrong.
+
+        Raises StackError.
+        """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -110,7 +116,7 @@ class JarCache:
             ) from error
         if self._to_fetch():
             with self._alone():
-                # Anew: another process may have fetched them while we waited.
+                # Checked again: another process may have fetched them while we waited.
                 wanted = self._to_fetch(tell=True)
                 if wanted:
                     self._fetch(wanted)
@@ -139,7 +145,7 @@ class JarCache:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """One downloading process at a time; the lock goes with the process that holds it."""
+        """Let one process download at a time. The lock ends with the process that holds it."""
         with (self.directory / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -187,14 +193,14 @@ class JarCache:
                 failure = error
             else:
                 failure = ValueError(
-                    f"found sha256 {sha256} ({size} bytes), so a broken transfer, or a proxy or "
-                    "repository that serves another file"
+                    f"found sha256 {sha256} ({size} bytes): the transfer broke, or a proxy or "
+                    "repository serves another file"
                 )
         raise StackError(
             f"expected {pin.coordinate} with sha256 {pin.sha256} ({pin.size} bytes, pinned in "
             f"{PINS.name}) from the Maven repositories jgo is configured with; {ATTEMPTS} attempts "
             f"failed, the last one: {failure}. Check the network and jgo's configuration file, "
-            "then run again; what was fetched is kept"
+            "then run again; jars already fetched are kept"
         ) from failure
 
 
@@ -215,7 +221,7 @@ def _jgo_download(coordinate: str, into: Path, received: Callable[[int], None]) 
 
 
 def write_pins() -> None:
-    """Resolve the roots anew and rewrite the pins (``poe kafka-pins``); review the difference."""
+    """Resolve the roots again and rewrite the pins (``poe kafka-pins``). Review the difference."""
     from streams.local import maven  # noqa: PLC0415 - jgo belongs to the optional extra
 
     head = f"# sha256 bytes coordinate; the runtime closure of {' + '.join(ROOTS)}"

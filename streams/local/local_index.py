@@ -1,7 +1,7 @@
-"""Kafka, Redis, topics, N workers and the page on this machine: their start, life and end.
+"""Kafka, Redis, topics, N workers and the page on this machine: start, supervision and end.
 
-Everything that takes time starts at once: the workers import Faust while the broker's JVM comes up,
-and wait for the topics; they know the addresses because those are chosen before the fork.
+Everything that takes time starts at once. The workers import Faust while the broker's JVM comes up, and
+then wait for the topics. They know the addresses because those are chosen before the fork.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from streams.settings import (
 DEFAULT_INPUTS = 8
 READY_DEADLINE_MS = 180_000
 TOPICS_WAIT_S = 120
-"""How long a worker waits for the topics: a first start formats the broker's directory before."""
+"""How long a worker waits for the topics. A first start formats the broker's directory before that."""
 POLL_S = 0.1
 SERVER_GIVEN_UP_AFTER = 5
 SETTINGS_FILE = "ecindex.toml"
@@ -44,21 +44,21 @@ SETTINGS_FILE = "ecindex.toml"
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What is to run. ``directory`` None: a temporary one, removed at the end."""
+    """Parts to run. ``directory`` None: a temporary directory, removed at the end."""
 
     directory: Path | None = None
     workers: int = 1
     inputs: int = DEFAULT_INPUTS
     prometheus: bool = False
     alertmanager: bool = False
-    """With it comes Prometheus, which nobody else would tell it anything."""
+    """Run Alertmanager, and Prometheus with it: nothing else sends it alerts."""
     notify: str | None = None
     """URL that Alertmanager posts its notifications to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where to look."""
+    """Addresses of the parts; None for a part that does not run."""
 
     bootstrap: str
     redis: str
@@ -69,11 +69,11 @@ class Addresses:
 
 
 class Interrupted(Exception):  # noqa: N818 - an order, not an error
-    """A stop was asked for while something was being downloaded."""
+    """A stop was requested during a download."""
 
 
 class LocalIndex:
-    """The parts, their start and their end. Make one with ``up.local_index``."""
+    """All parts of a local index, their start and their end. Make one with ``up.local_index``."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class LocalIndex:
         self._board_port = 0
         self._coordinator_asked = False
         self._worker_keeper = Supervisor(tell)
-        # A server is needed whoever ended it, so no exit code is a good one.
+        # A server is always needed: it is restarted after every exit code, even if a user ended it.
         self._server_keeper = Supervisor(
             tell,
             final_codes=frozenset(),
@@ -134,17 +134,17 @@ class LocalIndex:
 
     @property
     def settings_file(self) -> Path:
-        """The same as a file, for the workers and for ``ecindex show --config``."""
+        """File with the settings of this index, for its workers and for ``ecindex show --config``."""
         return self.directory / SETTINGS_FILE
 
     @property
     def logs(self) -> Path:
-        """Where every part has its log file."""
+        """Directory with the log file of every part."""
         return self._stack.logs
 
     @property
     def addresses(self) -> Addresses:
-        """Where to look; known from ``launch`` on."""
+        """Addresses of the parts; known from ``launch`` on."""
         prometheus, alertmanager = self._monitoring.prometheus, self._monitoring.alertmanager
         return Addresses(
             self._stack.bootstrap,
@@ -157,11 +157,11 @@ class LocalIndex:
 
     @property
     def board_url(self) -> str:
-        """The live page; known from ``launch`` on."""
+        """Address of the live page; known from ``launch`` on."""
         return f"http://{ports.LOOPBACK}:{self._board_port}/"
 
     def summary(self) -> str:
-        """Where to look, for people."""
+        """Addresses and paths of the parts as text for people, one a line."""
         addresses, topics = self.addresses, self._given.topics
         named = f"{topics.orders}, {topics.payments}, {topics.prefix}.*"
         return "\n".join(
@@ -179,7 +179,7 @@ class LocalIndex:
     # -- start, in this order --------------------------------------------------------------------
 
     async def launch(self) -> None:
-        """Fork servers and workers; a first start downloads Kafka before."""
+        """Fork servers and workers. A first start downloads Kafka before that."""
         self._launching = self._thread.submit(self._launch)
         await asyncio.wrap_future(self._launching)
         self._launched = True
@@ -187,7 +187,7 @@ class LocalIndex:
     def _launch(self) -> None:
         self._stack.launch()
         wanted = self._options.workers
-        # Kept over restarts: Prometheus finds a worker where it was, a browser tab the board.
+        # Ports are kept over restarts: Prometheus finds its workers again, and a browser tab the board.
         self._metrics_ports = self._kept_ports("metrics-ports.json", wanted)
         self._board_port = self._given.board.port or self._kept_ports("board-port.json", 1)[0]
         self._launch_clients()
@@ -210,16 +210,17 @@ class LocalIndex:
     def _await_servers(self) -> None:
         before = self.addresses
         self._stack.wait_ready()
-        if self.addresses != before:  # somebody took a port between its choice and the start
+        if self.addresses != before:  # another process took a port between its choice and the start
             self._stop_clients()
             self._launch_clients()
         self._monitoring.wait_ready()
 
     async def create_topics(self, *, workers_wait: bool = False) -> None:
-        """Create the topics that are missing, stamped by the producer so that history can come.
+        """Create the topics that are missing, stamped by the producer so that history can be imported.
 
-        ``workers_wait``: all but one, without which no worker starts. What is sent into the inputs
-        (orders, payments, seeds) before the next call is in the log before anyone reads.
+        ``workers_wait``: create all but one topic, without which no worker starts. Everything sent into
+        the inputs (orders, payments, seeds) before the next call is then in the log before a worker
+        reads.
         """
         from streams.records import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
@@ -239,9 +240,10 @@ class LocalIndex:
             self._tell(f"warning: {difference}")
 
     async def await_ready(self) -> None:
-        """Return when every worker has its partitions.
+        """Return when every worker has its partitions. Raises OperationError at a deadline.
 
-        All at once: one that joins takes of the others', which are not ready then.
+        Every round checks all workers: one that joins takes partitions of others, and these are then not
+        ready any more.
         """
         deadline_ms = monotonic_ms() + READY_DEADLINE_MS
         while (late := await self._late()) is not None:
@@ -276,8 +278,8 @@ class LocalIndex:
         self._board.start()
 
     def _command(self, name: str, command: str, *options: str) -> ChildProcess:
-        """One of our own commands as a child, with the settings of this index."""
-        # -P: a directory `streams` where the user happens to be is not this package.
+        """Make a child that runs one of our own commands with the settings of this index."""
+        # -P: a directory `streams` in the user's working directory must not be taken for this package.
         argv = [sys.executable, "-P", "-m", "streams.cli", command]
         return ChildProcess(
             name,
@@ -290,22 +292,22 @@ class LocalIndex:
     # -- life and end ----------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Restart what ends, for ever. Raises OperationError when something cannot go on."""
+        """Restart every part that ends, for ever. Raises OperationError when one cannot go on."""
         while True:
             self._worker_keeper.poll()
             self._server_keeper.poll()
             await asyncio.sleep(POLL_S)
 
     async def stop(self) -> None:
-        """End everything in order: who watches, workers, Kafka, Redis. May be called at any time."""
+        """End everything in order: monitoring, workers, Kafka, Redis. May be called at any time."""
         self._stopping = True
         if self._launching is not None and not self._launched:
-            # What it forks after the stop would stay; a download ends at its next piece.
+            # Processes forked after the stop would stay, so it waits. A download ends at its next piece.
             await asyncio.gather(asyncio.wrap_future(self._launching), return_exceptions=True)
         await asyncio.to_thread(self._stop)
 
     def kill(self) -> None:
-        """End everything as a crash would, while ``stop`` may be waiting in its thread."""
+        """End everything as a crash would, even while ``stop`` is waiting in its thread."""
         for process in self._clients:
             process.kill()
         for server in self._servers:

@@ -1,9 +1,9 @@
 """Real Kafka and Redis for ``demo``, ``up`` and the tests: one directory, no ports to choose.
 
-Starting is synchronous: a session fixture of pytest lives outside any event loop, and waiting for
-a JVM is no work for one. A command with a running loop calls
-``await asyncio.to_thread(stack.start)`` and ``await asyncio.to_thread(stack.stop)``; children are
-forked by a thread that lives as long as the process, so any thread may start them.
+Starting is synchronous: a session fixture of pytest lives outside any event loop, and waiting for a JVM
+is no work for one. A command with a running loop calls ``await asyncio.to_thread(stack.start)`` and
+``await asyncio.to_thread(stack.stop)``. Any thread may start the stack, because one thread that lives as
+long as the process forks all children.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 class LocalStack:
-    """Kafka and Redis (either, both) under ``directory``, which a later run may reuse.
+    """Kafka, Redis or both under ``directory``, which a later run may reuse.
 
-    ``cache_dir`` holds the downloaded jars (default ``~/.cache/ecindex``), ``env`` is what the
-    children get (None: ours), ``progress`` is told about downloads, ``java`` overrides the search
-    for one, ``kafka_settings`` go on top of :data:`streams.local.kafka_broker.SETTINGS`.
+    ``cache_dir`` holds the downloaded jars (default ``~/.cache/ecindex``). ``env`` is the environment of
+    the children (None: ours). ``progress`` is called during downloads. ``java`` is the path of a Java
+    (None: it is searched). ``kafka_settings`` override :data:`streams.local.kafka_broker.SETTINGS`.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class LocalStack:
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's address, host:port."""
+        """Address of Kafka, host:port."""
         return self.kafka.bootstrap
 
     @property
     def redis_url(self) -> str:
-        """Redis' address, redis://host:port/0."""
+        """Address of Redis, redis://host:port/0."""
         return self.redis.url
 
     @property
     def downloaded_bytes(self) -> int:
-        """What this start fetched from the network; 0 when all was cached."""
+        """Bytes that this start fetched from the network; 0 when everything was cached."""
         return self._jars.downloaded_bytes
 
     @property
@@ -104,9 +104,9 @@ class LocalStack:
         self.wait_ready()
 
     def launch(self) -> None:
-        """Fork everything; the addresses are known from here on, and clients may start to wait.
+        """Fork everything. The addresses are known from here on, and clients may begin to wait.
 
-        They can still change in :meth:`wait_ready`, should another process take a port just now.
+        Addresses can still change in :meth:`wait_ready`, if another process takes a port just now.
         """
         self._claim_directory()
         for pid_file in sorted(self._pids.glob("*.pid")):
@@ -129,7 +129,7 @@ class LocalStack:
 
     def stop(self) -> None:
         """End everything in order: spawned children, Kafka, Redis. Safe to call twice."""
-        with contextlib.ExitStack() as steps:  # each is taken even if one before it failed
+        with contextlib.ExitStack() as steps:  # each step runs even if one before it failed
             if self._lock is not None:
                 steps.callback(self._lock.close)
                 self._lock = None
@@ -144,7 +144,7 @@ class LocalStack:
     def spawn(
         self, name: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None
     ) -> ChildProcess:
-        """Start a further child (a worker, the board); logs to logs/<name>.log; ended by stop."""
+        """Start another child (a worker, the board). It logs to logs/<name>.log; ``stop`` ends it."""
         child = ChildProcess(
             name,
             argv,
@@ -169,7 +169,7 @@ class LocalStack:
         self.stop()
 
     def _claim_directory(self) -> None:
-        """One owner at a time; the lock ends with the process, whatever ends the process."""
+        """Let one process own the directory. The lock ends with that process, however it ends."""
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.directory / "owner.lock"
         lock = path.open("a+")

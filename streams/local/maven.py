@@ -1,4 +1,4 @@
-"""The only module that knows jgo, the pure-Python Maven resolver (extra ``local``)."""
+"""The only module that imports jgo, the pure-Python Maven resolver (extra ``local``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT_S = 30
 
 
 def _context(repo_cache: Path, resolver: PythonResolver) -> MavenContext:
-    # The repositories of the user's own jgo configuration (a company mirror); none: Maven Central.
+    # Repositories from the user's own jgo configuration (a company mirror), else Maven Central.
     repositories = GlobalSettings.load().repositories or None
     return MavenContext(
         resolver=resolver, repo_cache=repo_cache, remote_repos=repositories, timeout=TIMEOUT_S
@@ -26,7 +26,10 @@ def _context(repo_cache: Path, resolver: PythonResolver) -> MavenContext:
 
 
 def download_jar(coordinate: str, into: Path, received: Callable[[int], None]) -> Path:
-    """Fetch one jar below ``into`` (an empty directory of the caller's); the path it has there."""
+    """Fetch one jar below ``into``, an empty directory of the caller's. Returns the jar's path.
+
+    ``received`` is called with the number of bytes of each piece.
+    """
     counted = 0
 
     def count(size: int) -> None:
@@ -41,12 +44,12 @@ def download_jar(coordinate: str, into: Path, received: Callable[[int], None]) -
     group, artifact, version = coordinate.split(":")
     context = _context(into, PythonResolver(progress_callback=on_file))
     jar = Path(context.project(group, artifact).at_version(version).artifact().resolve())
-    received(jar.stat().st_size - counted)  # jgo tells nothing when the server gave no length
+    received(jar.stat().st_size - counted)  # jgo reports nothing when the server gave no length
     return jar
 
 
 def pin_lines(coordinates: Sequence[str]) -> list[str]:
-    """Resolve the runtime closure of some coordinates: 'sha256 bytes group:artifact:version'."""
+    """Resolve the runtime closure of coordinates to lines 'sha256 bytes group:artifact:version'."""
     with TemporaryDirectory() as directory:
         resolver = PythonResolver()
         context = _context(Path(directory), resolver)

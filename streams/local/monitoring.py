@@ -1,7 +1,7 @@
 """Prometheus and Alertmanager as children of ``up``, with the rules and routes of ``config/``.
 
-The configuration files are those of production, word for word: only the lists of targets beside
-them, and the address that is notified, belong to this machine.
+The configuration files are those of production, word for word. Only the lists of targets beside them and
+the address for notifications belong to this machine.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PROMETHEUS_FILES = ("prometheus.yml", "rules.yml", "alerts.yml")
 RETENTION = "15d"
 ANSWER_TIMEOUT_S = 2.0
 RECEIVERS = ("page", "ticket")
-"""Names of the receivers in alertmanager.yml: who is woken, and who reads it in the morning."""
+"""Names of the receivers in alertmanager.yml: a page wakes somebody, a ticket waits for the morning."""
 
 
 class _GoServer(Server):
-    """What both have in common: one port, /-/ready, and the words for a port that is taken."""
+    """Base of Prometheus and Alertmanager: one port, /-/ready, one log line for a port that is taken."""
 
     port_count = 1
     program: ClassVar[Program]
@@ -39,16 +39,16 @@ class _GoServer(Server):
 
     @property
     def url(self) -> str:
-        """For a browser and for clients."""
+        """Address for a browser and for clients."""
         return f"http://{ports.LOOPBACK}:{self.ports[0]}"
 
     @property
     def target(self) -> str:
-        """host:port."""
+        """Address as host:port, for a list of targets."""
         return f"{ports.LOOPBACK}:{self.ports[0]}"
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError):  # an error status is one as well
+        with contextlib.suppress(OSError):  # an HTTP error status is an OSError too
             url = f"{self.url}/-/ready"
             with urllib.request.urlopen(url, timeout=ANSWER_TIMEOUT_S):  # noqa: S310 - ours
                 return True
@@ -89,7 +89,7 @@ class AlertmanagerServer(_GoServer):
 
 
 class PrometheusServer(_GoServer):
-    """One Prometheus that scrapes our workers and tells ``alertmanager``, if there is one."""
+    """One Prometheus that scrapes our workers and sends alerts to ``alertmanager``, if there is one."""
 
     program = PROMETHEUS
 
@@ -120,7 +120,7 @@ class PrometheusServer(_GoServer):
         ]
 
     def write_targets(self) -> None:
-        """Tell it where workers and Alertmanager are; a running one notices the change."""
+        """Write the addresses of workers and Alertmanager. A running Prometheus notices the change."""
         alertmanagers = [] if self._alertmanager is None else [self._alertmanager.target]
         targets = self.directory / "targets"
         targets.mkdir(exist_ok=True)
@@ -133,7 +133,7 @@ class PrometheusServer(_GoServer):
 
 
 class Monitoring:
-    """What of the two was asked for; nothing, if nothing was."""
+    """The monitoring servers that were asked for: none, Prometheus, or Prometheus and Alertmanager."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Monitoring:
         alertmanager: bool,
         notify: str | None = None,
     ) -> None:
-        """With Alertmanager comes Prometheus: nobody else would tell it anything."""
+        """Alertmanager brings Prometheus with it: nothing else sends it alerts."""
         self.alertmanager = (
             AlertmanagerServer(home, packages, notify=notify) if alertmanager else None
         )
@@ -156,32 +156,32 @@ class Monitoring:
 
     @property
     def servers(self) -> list[AlertmanagerServer | PrometheusServer]:
-        """In the order of their start: each knows those before it."""
+        """Servers in the order of their start. Each knows those before it."""
         servers = (self.alertmanager, self.prometheus)
         return [server for server in servers if server is not None]
 
     def launch(self, workers: Sequence[int]) -> None:
-        """Fork what was asked for; ``workers`` are the metrics ports to scrape."""
+        """Fork the servers. ``workers``: metrics ports of the workers to scrape."""
         if self.prometheus is not None:
             self.prometheus.workers = workers
         for server in self.servers:
             server.launch()
 
     def wait_ready(self) -> None:
-        """Return when each answers."""
+        """Return when each server answers."""
         for server in self.servers:
             server.wait_ready()
-        if self.prometheus is not None:  # Alertmanager may have found its port taken
+        if self.prometheus is not None:  # Alertmanager may have moved to another port
             self.prometheus.write_targets()
 
     def stop(self) -> None:
-        """End them, who watches first, or it would see an outage."""
+        """End the servers, Prometheus first: otherwise it would see an outage of Alertmanager."""
         for server in reversed(self.servers):
             server.stop()
 
 
 def with_webhook(text: str, url: str) -> str:
-    """The Alertmanager configuration, its empty receivers sending to ``url``, ends included."""
+    """Alertmanager configuration whose empty receivers post to ``url``, resolved alerts included."""
     for name in RECEIVERS:
         line = f"  - name: {name}\n"
         assert text.count(line) == 1, f"config/alertmanager/alertmanager.yml: receiver {name}"

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-# Below every usual ephemeral range (Linux 32768.., macOS and IANA 49152..). Inside it, a client
-# that retries a dead server's port can be given that very port as its own source port: it then
-# talks to itself and the restarted server cannot bind.
+# Below every common ephemeral range (Linux 32768.., macOS and IANA 49152..). Within such a range, a
+# client that retries a dead server's port can be given that very port as its own source port. It then
+# talks to itself, and the restarted server cannot bind.
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 ATTEMPTS = 200
 
 
 def is_free(port: int) -> bool:
-    """Whether a server can bind this loopback port now (connections in TIME_WAIT are no bar)."""
+    """True if a server can bind this loopback port now. Connections in TIME_WAIT do not prevent it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -34,7 +34,7 @@ def is_free(port: int) -> bool:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Whether this very process listens there; an answer alone could be another stack's server."""
+    """True if this very process listens there; an answer alone could be another stack's server."""
     try:
         sockets = psutil.Process(pid).net_connections("tcp4")
     except psutil.NoSuchProcess:
@@ -47,7 +47,10 @@ def listens(pid: int, port: int) -> bool:
 
 
 def choose(count: int) -> tuple[int, ...]:
-    """Ports free at this moment, at random so that two stacks started at once rarely meet."""
+    """Choose ports that are free now, at random: two stacks started at once rarely pick the same.
+
+    Raises StackError.
+    """
     chosen: list[int] = []
     for _ in range(ATTEMPTS):
         if len(chosen) == count:
@@ -62,7 +65,7 @@ def choose(count: int) -> tuple[int, ...]:
 
 
 def remembered(path: Path, count: int) -> tuple[int, ...] | None:
-    """Read the ports an earlier run in this directory had, if all of them are free again."""
+    """Ports of an earlier run in this directory; None unless all ``count`` of them are free again."""
     try:
         ports = tuple(int(port) for port in json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -71,5 +74,5 @@ def remembered(path: Path, count: int) -> tuple[int, ...] | None:
 
 
 def remember(path: Path, ports: tuple[int, ...]) -> None:
-    """Keep the ports for the next run in this directory."""
+    """Save the ports for the next run in this directory."""
     path.write_text(json.dumps(ports))

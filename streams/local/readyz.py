@@ -10,7 +10,7 @@ READYZ_TIMEOUT_S = 5.0
 
 
 async def why_not_ready(port: int) -> str | None:
-    """What /readyz of the worker whose metrics port this is says; None when it is ready."""
+    """Reason that a worker's /readyz gives; None when it is ready. ``port``: its metrics port."""
     try:
         reader, writer = await asyncio.open_connection(ports.LOOPBACK, port)
     except OSError:

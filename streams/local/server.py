@@ -1,4 +1,4 @@
-"""What Kafka and Redis share as children: ports, start, readiness, crash, restart, freeze."""
+"""Base of the servers that run as children: ports, start, readiness, crash, restart, freeze."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ POLL_S = 0.02
 class Server(abc.ABC):
     """A server on loopback ports that it keeps over restarts.
 
-    ``launch`` forks, ``wait_ready`` waits for a real protocol answer; ``start`` does both.
-    Everything is synchronous and safe to call from any thread: a test fixture calls it plainly,
-    an event loop through ``asyncio.to_thread``.
+    ``launch`` forks, ``wait_ready`` waits for a real protocol answer, ``start`` does both. Everything is
+    synchronous and safe to call from any thread. A test fixture calls it directly; an event loop calls
+    it through ``asyncio.to_thread``.
     """
 
     port_count: ClassVar[int]
@@ -42,14 +42,14 @@ class Server(abc.ABC):
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The loopback ports; known from the first launch on."""
+        """Loopback ports of the server; known from the first launch on."""
         if self._ports is None:
             raise StackError(f"{self.name}: asked for its address before it was started")
         return self._ports
 
     @property
     def child(self) -> ChildProcess:
-        """The process behind it; known from the first launch on."""
+        """Process of the server; known from the first launch on."""
         if self._child is None:
             raise StackError(f"{self.name}: asked for its process before it was started")
         return self._child
@@ -61,28 +61,28 @@ class Server(abc.ABC):
 
     @property
     def running(self) -> bool:
-        """Whether the process is there (perhaps paused, perhaps not ready)."""
+        """True while the process is there, even if it is paused or not ready."""
         return self._child is not None and self._child.running
 
     @abc.abstractmethod
     def _prepare(self) -> list[str]:
-        """Write what the program needs, for the present ports; its command line."""
+        """Write the files that the program needs for the present ports. Returns its command line."""
 
     @abc.abstractmethod
     def _answers(self) -> bool:
-        """Whether the server answers its own protocol."""
+        """True if the server answers its own protocol."""
 
     @abc.abstractmethod
     def _lost_port(self) -> bool:
-        """Whether the ended child's log says that somebody else had the port."""
+        """True if the log of the ended child says that another process had the port."""
 
     def start(self) -> None:
-        """Launch and wait until it answers."""
+        """Launch the server and wait until it answers."""
         self.launch()
         self.wait_ready()
 
     def launch(self) -> None:
-        """Fork the process, on the ports of the last run if there was one."""
+        """Fork the process, on its known ports, else those of the last run if free, else new ones."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if self._ports is None:
             kept = ports.remembered(self._ports_file, self.port_count)
@@ -91,7 +91,7 @@ class Server(abc.ABC):
 
     def _launch(self) -> None:
         ports.remember(self._ports_file, self.ports)
-        # Relative paths in the command line and files: no path of the user's needs escaping.
+        # Command line and files hold relative paths, so that no path of the user's needs escaping.
         self._child = ChildProcess(
             self.name,
             self._prepare(),
@@ -103,12 +103,15 @@ class Server(abc.ABC):
         self._child.start()
 
     def wait_ready(self) -> None:
-        """Wait for a protocol answer; on a port clash at the first start, try other ports."""
+        """Wait for a protocol answer. On a port clash at the first start, try other ports.
+
+        Raises StackError.
+        """
         for _ in range(CLASH_RETRIES):
             if self._wait_answer():
                 self._was_ready = True
                 return
-            # Clients know the ports once it was ready; before that nobody does.
+            # Once the server was ready, clients rely on its ports; before that, ports may change.
             if self._was_ready or not self._lost_port():
                 break
             self._ports = ports.choose(self.port_count)
@@ -116,7 +119,7 @@ class Server(abc.ABC):
         found = f"none within {self.ready_deadline_s:.0f} s" if self.running else "that it ended"
         raise StackError(
             f"{self.name}: expected an answer on {ports.LOOPBACK}:{self.ports[0]}, found {found}; "
-            "mend what its log names (a port, a disk, a setting) or report it with the log. "
+            "fix what its log names (a port, a disk, a setting) or report it with the log. "
             f"{self.child.last_words()}"
         )
 
@@ -130,16 +133,16 @@ class Server(abc.ABC):
         return False
 
     def stop(self) -> None:
-        """End it in order, or by force after a deadline; does nothing when it does not run."""
+        """End it in order, and by force after a deadline. Does nothing when it does not run."""
         if self._child is not None:
             self._child.terminate(self.stop_deadline_s)
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL); its directory and ports stay for ``start``."""
+        """End it as a crash would (SIGKILL). Its directory and ports stay for ``start``."""
         self.child.kill()
 
     def restart(self, *, crash: bool = False) -> None:
-        """Stop (or kill) it and start it again on the same directory and ports."""
+        """Stop it (``crash``: kill it) and start it again with its directory and ports."""
         if crash:
             self.kill()
         else:
@@ -147,7 +150,7 @@ class Server(abc.ABC):
         self.start()
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
+        """Freeze it (SIGSTOP): connections stay open, but nothing answers."""
         self.child.pause()
 
     def resume(self) -> None:

@@ -1,7 +1,8 @@
-"""Keeps child processes running: one that ends comes back, later each time it ends soon again.
+"""Keeps child processes running: restarts one that ends, later each time it ends soon again.
 
 Nothing here waits or runs by itself: the owner calls ``poll`` a few times a second, and time is a
-parameter. A child that says that a restart changes nothing ends everything, with its last words.
+parameter. An exit code that says that a restart changes nothing ends everything; the error quotes the
+end of the child's log.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from streams.local.child import ChildProcess
 FIRST_DELAY_MS = 500
 LONGEST_DELAY_MS = 30_000
 HEALTHY_MS = 60_000
-"""Who ran this long was well: its next end is not held against it."""
+"""A child that ran this long was healthy: its next end is counted as the first."""
 STOP_DEADLINE_S = 15.0
 USAGE = 2
 """Exit code for wrong settings or topics: a restart changes nothing."""
@@ -24,16 +25,16 @@ USAGE = 2
 
 @dataclass(slots=True)
 class Backoff:
-    """How long to wait before a restart: doubled each time, as at first after a healthy run."""
+    """Delay before a restart: doubled with each end in a row, the first delay after a healthy run."""
 
     first_ms: int = FIRST_DELAY_MS
     longest_ms: int = LONGEST_DELAY_MS
     healthy_ms: int = HEALTHY_MS
     failures: int = 0
-    """Ends in a row, none of them after a healthy run."""
+    """Ends in a row without a healthy run between them."""
 
     def delay_ms(self, ran_ms: int) -> int:
-        """Count an end after ``ran_ms``; how long to wait before the next start."""
+        """Count an end after a run of ``ran_ms``. Returns the delay before the next start, in ms."""
         self.failures = 1 if ran_ms >= self.healthy_ms else self.failures + 1
         doublings = min(self.failures - 1, self.longest_ms.bit_length())
         return min(self.first_ms << doublings, self.longest_ms)
@@ -46,18 +47,18 @@ class _Kept:
     started_ms: int
     backoff: Backoff
     due_ms: int | None = None
-    """When it is to be started again; None while it runs, and when it ended for good."""
+    """Time of its next start; None while it runs, and after it has ended for good."""
     done: bool = False
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """Restarts what ends; see the module.
+    """Restarts children that end.
 
-    ``final_codes`` are exit codes after which nothing goes on, ``asked_codes`` those of a child
-    that was told to end: it is left alone. ``give_up_after`` that many ends in a row without a
-    healthy run between them, a child is given up; None: never. ``tell`` gets a sentence for each
-    end.
+    ``final_codes``: exit codes after which a restart changes nothing, so nothing goes on.
+    ``asked_codes``: exit codes of a child that was asked to end; it is not restarted. ``give_up_after``:
+    a child is given up after this many ends in a row without a healthy run between them; None: never.
+    ``tell`` is called with a sentence for each end.
     """
 
     tell: Callable[[str], None]
@@ -68,24 +69,25 @@ class Supervisor:
     _kept: list[_Kept] = field(default_factory=list)
 
     def keep(self, child: Callable[[], ChildProcess], launch: Callable[[], None]) -> None:
-        """Keep a child, launched just now, running; ``launch`` starts it without waiting for it.
+        """Keep a child running that was launched just now.
 
-        A server makes a new child at each launch, hence the function.
+        ``launch`` starts it without waiting for it. ``child`` is a function because a server makes a new
+        child at each launch.
         """
         self._kept.append(_Kept(child, launch, self.clock(), Backoff()))
 
     def poll(self) -> None:
-        """Look at each child once and restart those that are due.
+        """Check each child once and restart those that are due.
 
-        Raises OperationError with a child's last words when it is given up, when it says that a
-        restart changes nothing, and when every one of them has ended as asked.
+        Raises OperationError with the end of a child's log when the child is given up, or when its exit
+        code says that a restart changes nothing. Raises it too when every child has ended as asked.
         """
         for kept in self._kept:
             if not kept.done:
                 self._look_at(kept)
         if self._kept and all(kept.done for kept in self._kept):
             names = ", ".join(kept.child().name for kept in self._kept)
-            raise OperationError(f"{names}: told to end by somebody else; nothing is left")
+            raise OperationError(f"{names}: ended at somebody else's request; nothing is left")
 
     def _look_at(self, kept: _Kept) -> None:
         now_ms, child = self.clock(), kept.child()
@@ -99,7 +101,7 @@ class Supervisor:
             return
         if code in self.asked_codes:
             kept.done = True
-            self.tell(f"{child.name} was told to end by somebody else; not restarted")
+            self.tell(f"{child.name} ended at somebody else's request; it is not restarted")
             return
         if code in self.final_codes:
             raise OperationError(f"{child.name} cannot run: {child.last_words()}")
@@ -113,7 +115,7 @@ class Supervisor:
 
 
 def ended_how(code: int) -> str:
-    """`exit code 1` or `signal 9`."""
+    """Say how a process ended: `exit code 1` or `signal 9`."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
@@ -123,7 +125,10 @@ def stop_all(
     deadline_s: float = STOP_DEADLINE_S,
     clock: Callable[[], int] = monotonic_ms,
 ) -> list[ChildProcess]:
-    """Ask all of them to end at once, wait, and kill who outlasts the deadline; returns those."""
+    """Ask all processes to end at once, wait, and kill those that outlast the deadline.
+
+    Returns the processes that were killed.
+    """
     deadline_ms = clock() + int(deadline_s * 1000)
     for process in processes:
         process.ask_to_end()

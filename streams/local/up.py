@@ -1,4 +1,4 @@
-"""``ecindex up``: a whole index in one directory, until it is told to stop."""
+"""``ecindex up``: a whole index in one directory, until a signal stops it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ async def local_index(
     tell: Callable[[str], None],
     progress: ProgressFunction = no_progress,
 ) -> AsyncIterator[LocalIndex]:
-    """A LocalIndex, not yet launched, that is stopped at the end, and its directory removed."""
+    """Yield a LocalIndex that is not yet launched, and stop it at the end.
+
+    A temporary directory is removed at the end.
+    """
     directory = options.directory or Path(tempfile.mkdtemp(prefix="ecindex-"))
     index = LocalIndex(directory, settings, options, tell=tell, progress=progress)
     index.logs.mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ async def local_index(
     finally:
         try:
             await index.stop()
-        except asyncio.CancelledError:  # a second signal: at once
+        except asyncio.CancelledError:  # a second signal: end at once
             index.kill()
             raise
         finally:
@@ -51,8 +54,8 @@ async def up(
     tell: Callable[[str], None],
     progress: ProgressFunction = no_progress,
 ) -> None:
-    """``ecindex up``: run until SIGTERM or SIGINT. Raises OperationError, SettingsError."""
-    load_methodology(settings)  # a wrong one is named before anything is downloaded
+    """Run a local index until SIGTERM or SIGINT. Raises OperationError and SettingsError."""
+    load_methodology(settings)  # an error in it is reported before anything is downloaded
     with stop_signals() as stopped:
         async with local_index(settings, options, tell=tell, progress=progress) as index:
 
@@ -68,7 +71,7 @@ async def up(
 
 
 async def race(*works: Coroutine[Any, Any, Any]) -> None:
-    """Run all until the first ends, cancel the others; raises what the first raised."""
+    """Run all works until the first ends, then cancel the others. Raises what the first raised."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""``ecindex board``: the live page until SIGTERM or Ctrl-C."""
+"""``ecindex board``: serves the live page until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from streams.settings import Settings
 
 
 async def run_board(settings: Settings, on_listening: Callable[[str], None]) -> None:
-    """Serve until a signal comes; ``on_listening`` gets the page's address. Raises OperationError."""
+    """Serve until a signal comes. Raises OperationError.
+
+    ``on_listening`` is called with the page's address.
+    """
     configure_logs(settings.log)
     with stop_signals() as stopped:
         try:

@@ -1,4 +1,4 @@
-"""The live page's stream as a client of a few lines reads it: over HTTP/1.0, so without chunks."""
+"""A client of the live page's event stream. It speaks HTTP/1.0, so the stream has no chunks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import msgspec
 
 RETRY_S = 0.2
 FRAME_BYTES_MAX = 16 * 1024 * 1024
-"""A market of 4,000 values is below 1 MiB."""
+"""Longest line that is read. A market of 4,000 values takes less than 1 MiB."""
 
 
 class BoardEvent(NamedTuple):
-    """One event: a whole state. ``kind``: `market`, `history` or `beat`; ``data`` is JSON."""
+    """One event, which holds a whole state. ``kind``: `market`, `history` or `beat`. ``data``: JSON."""
 
     kind: str
     id: str
@@ -34,9 +34,9 @@ class _Beat(msgspec.Struct):
 
 
 async def board_events(url: str, market: str = "") -> AsyncGenerator[BoardEvent, None]:
-    """Events of the board at ``url`` until it ends the stream; of no market: beats alone.
+    """Yield the events of the board at ``url`` until it ends the stream. Without a market: beats only.
 
-    Raises OSError when it does not listen, is full or does not answer with a stream.
+    Raises OSError when the board does not listen, is full or does not answer with a stream.
     """
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(
@@ -66,7 +66,7 @@ async def board_events(url: str, market: str = "") -> AsyncGenerator[BoardEvent,
 
 
 async def markets_shown(url: str, wanted: int) -> list[str]:
-    """Wait until a reader of the board sees so many markets with live values; which they are."""
+    """Wait until the board shows ``wanted`` markets with live values. Returns their codes."""
     decode = msgspec.json.Decoder(_Beat).decode
     while True:
         try:
@@ -82,5 +82,5 @@ async def markets_shown(url: str, wanted: int) -> list[str]:
                     if len(shown) >= wanted:
                         return shown
         except OSError:
-            pass  # it does not listen yet, or was started anew
+            pass  # it does not listen yet, or was restarted
         await asyncio.sleep(RETRY_S)

@@ -1,4 +1,4 @@
-"""Opening the files of an import; what the rows mean is known to streams.sources."""
+"""Opens the files of an import. streams.sources knows what the rows mean."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _OLIST_FILES = {
     "products": ("products", "olist_products_dataset"),
     "translations": ("category_translation", "product_category_name_translation"),
 }
-"""Names a table's file may have, without .csv or .csv.gz; the second as Olist publishes it."""
+"""Names that a table's file may have, without .csv or .csv.gz. Olist publishes the second one."""
 
 
 class ImportFilesError(OperationError):
-    """A file is missing or is not what it should be; the text names it."""
+    """A file is missing or is not what it should be. The text names it."""
 
 
 def open_source(source: Source, directory: Path) -> Imported:
-    """Events of a directory, by time. Raises ImportFilesError."""
+    """Events of the files in a directory, by time. Raises ImportFilesError."""
     if not directory.is_dir():
         raise ImportFilesError(f"{directory}: expected a directory of files to import")
     readers = {"olist": _olist, "online-retail": _online_retail, "csv": _csv}
@@ -91,7 +91,10 @@ def _find(directory: Path, *names: str) -> Path:
 
 
 def _table(path: Path, required: tuple[str, ...]) -> Iterator[Row]:
-    """Rows by column name. A byte order mark is dropped, a ragged row is an error."""
+    """Yield rows by column name. A byte order mark is dropped.
+
+    Raises ImportFilesError when a column is missing or a row has another number of values.
+    """
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8-sig", newline="") as handle:
         reader = csv.DictReader(handle, strict=True)

@@ -1,4 +1,4 @@
-"""``import``: the events of a data set, in event-time order, with their own times."""
+"""``import``: sends the events of a data set in event-time order, with their own times."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class ImportSummary:
-    """What was sent and what was left out. Times RFC 3339, None when nothing was sent.
+    """Counts of what was sent and what was left out. Times are RFC 3339, None when nothing was sent.
 
-    ``skipped``: rows left out, by reason; ``filled``: what had to be filled in or ignored.
-    ``complete`` is false when it was stopped.
+    ``skipped``: rows left out, by reason. ``filled``: values that were filled in or ignored, by reason.
+    ``complete`` is false when the import was stopped.
     """
 
     source: str
@@ -56,11 +56,10 @@ async def import_events(
     pause: Pause | None = None,
     progress: SendProgress = NO_PROGRESS,
 ) -> ImportSummary:
-    """Send all events, both inputs interleaved in event-time order, until done or ``stopping``.
+    """Send all events, both inputs interleaved in event-time order, until done or ``stopping`` is set.
 
-    Record timestamp = event time: the log then says of an event of 2017 that it arrived in 2017,
-    and none is too late. Inputs stamped by the broker are refused. Raises TopicsError and
-    ProduceError.
+    The record timestamp is the event time. By the log, an event of 2017 then arrived in 2017, and no
+    event is too late. Inputs stamped by the broker are refused. Raises TopicsError and ProduceError.
     """
     await require_inputs(settings, producer_time=True)
     begun_ms = clock.monotonic_ms()
@@ -104,7 +103,10 @@ def _summary(source: str, imported: Imported, sent: Sent, took_ms: int) -> Impor
 async def import_command(
     settings: Settings, source: Source, directory: Path, *, pause_after: float, pause_s: float
 ) -> ImportSummary:
-    """Import a directory until done, SIGINT or SIGTERM; raises as ``import_events`` does."""
+    """Import a directory until done, SIGINT or SIGTERM.
+
+    Raises SettingsError, ImportFilesError, TopicsError and ProduceError.
+    """
     if not 0 <= pause_after <= 1:
         problem = Problem("--pause-after", repr(pause_after), "command line", "0 to 1")
         raise SettingsError([problem])

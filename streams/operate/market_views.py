@@ -1,4 +1,4 @@
-"""Markets as a reader of Redis sees them: values, age, and whether to believe them."""
+"""Markets as a reader of Redis sees them: values, age, and whether the values can be trusted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class State(StrEnum):
-    """What a reader should make of a market."""
+    """How far a reader can trust the values of a market."""
 
     LIVE = "live"
     STALE = "stale"
@@ -28,19 +28,19 @@ class State(StrEnum):
 
 
 class MarketView(NamedTuple):
-    """One market as read at one moment; ages in ms, None when absent."""
+    """One market as read at one moment. Ages are in ms, None when the market is absent."""
 
     market: str
     state: State
     snapshot: Snapshot | None
     encoded: bytes | None
-    """The snapshot as it stands in Redis."""
+    """The snapshot's bytes in Redis."""
     as_of_age_ms: int | None
     published_age_ms: int | None
 
 
 def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
-    """Client whose calls end within seconds; ``auth``: username and password."""
+    """Redis client whose calls end within seconds. ``auth``: username and password."""
     return Redis.from_url(
         url,
         **(auth or {}),
@@ -57,8 +57,8 @@ def read_markets(
 ) -> list[MarketView]:
     """Views of ``markets``, by default of all that were published within the last day.
 
-    Raises redis.exceptions.RedisError when Redis does not answer, msgspec.DecodeError when a
-    snapshot is not one.
+    Raises redis.exceptions.RedisError when Redis does not answer, and msgspec.DecodeError when a value
+    is no snapshot.
     """
     if markets is None:
         members = cast("set[bytes]", client.smembers(markets_key(prefix)))
@@ -99,7 +99,7 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
 
 
 def as_json(views: Sequence[MarketView]) -> str:
-    """One line: array of {market, state, as_of_age_s, published_age_s, snapshot}."""
+    """Encode the views in one line: array of {market, state, as_of_age_s, published_age_s, snapshot}."""
     return _encode(
         [
             {

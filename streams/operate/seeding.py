@@ -1,4 +1,4 @@
-"""``seed`` and ``expect``: what level 2 is told through ``ecindex.history``."""
+"""``seed`` and ``expect``: send the records of ``ecindex.history``, which level 2 reads."""
 
 from __future__ import annotations
 
@@ -24,16 +24,19 @@ from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
 from streams.worker import packing
 
 UNKNOWN, NONE = "unknown", "none"
-"""Words for a factor: an event of unknown size; what was said is taken back."""
+"""Words in place of a factor: the event has an unknown size; the declared factor is taken back."""
 _IN_FLIGHT = 500
 _BATCH_BYTES = 900_000
-"""An hour of a market is some KB; less than what a broker takes at once by default."""
+"""Largest batch, less than a broker accepts by default. An hour of a market takes some KB."""
 _FACTOR_MAX = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """What was sent of one market."""
+    """Summary of what was sent for one market.
+
+    ``given``: each 'dimension measure' that the seed states. ``unknown``: labels counted as `other`.
+    """
 
     market: str
     hours: int
@@ -44,7 +47,7 @@ class Seeded:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(line number, row) of a .csv, .csv.gz or .parquet file. Raises OperationError."""
+    """Yield (line number, row) of a .csv, .csv.gz or .parquet file. Raises OperationError."""
     if not path.is_file():
         raise OperationError(f"{path}: expected a file (.csv, .csv.gz or .parquet)")
     if path.suffix == ".parquet":
@@ -78,7 +81,10 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 async def seed(settings: Settings, path: Path) -> list[Seeded]:
-    """Send the hours of a file; used by each market once its last record is in the log."""
+    """Send the hours of a file. Raises OperationError.
+
+    A market uses its hours once its last record is in the log.
+    """
     markets = load_methodology(settings).markets
     try:
         seeds = seed_of(read_rows(path), markets)
@@ -99,10 +105,10 @@ def _seeded(code: str, found: MarketSeed) -> Seeded:
 async def expect(
     settings: Settings, code: str, member: str, start: str, end: str, factor: str
 ) -> SaidFactor:
-    """Say what an event multiplies demand by. Raises OperationError for what cannot be meant.
+    """Declare the factor by which an event multiplies demand. Raises OperationError.
 
-    ``member``: ``all`` or ``dimension:member``. ``start``, ``end``: whole hours in RFC 3339, or local
-    dates (the end is exclusive). ``factor``: a number, ``unknown`` or ``none``.
+    ``member``: ``all`` or ``dimension:member``. ``start`` and ``end``: whole hours in RFC 3339, or local
+    dates; the end is exclusive. ``factor``: a number, ``unknown`` or ``none``.
     """
     market = load_methodology(settings).markets.get(code)
     if market is None:
@@ -165,7 +171,10 @@ def _factor(text: str) -> float:
 
 
 async def send_history(settings: Settings, records: list[tuple[bytes, bytes | None]]) -> None:
-    """Send records to the one partition of ``ecindex.history``, in order, all acknowledged."""
+    """Send records to the one partition of ``ecindex.history``, in order.
+
+    Returns when all are acknowledged. Raises OperationError.
+    """
     topic = settings.topics.history
     packing.install()
     producer = AIOKafkaProducer(

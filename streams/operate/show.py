@@ -1,4 +1,4 @@
-"""``ecindex show``: the current values as a downstream service sees them. Reads Redis only."""
+"""``ecindex show``: the current values as a downstream service sees them. It reads Redis only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ROWS_MAX = 25
 
 
 def render(views: Sequence[MarketView], currencies: Mapping[str, str]) -> RenderableType:
-    """The markets one below the other; ``currencies`` gives each market's ISO 4217 code."""
+    """Render the markets one below the other. ``currencies``: each market's ISO 4217 code."""
     if not views:
         return Text("no market was published within the last day", style="bold red")
     return Group(*(_market(view, currencies.get(view.market, "")) for view in views))
@@ -40,8 +40,8 @@ def watch(
 ) -> None:
     """Show what ``read`` returns each ``interval_s`` until ``stop`` is set.
 
-    A KeyboardInterrupt is the caller's to catch. A Redis that is away is shown as such, in red,
-    and read again.
+    The caller catches KeyboardInterrupt. While Redis is away, the error is shown in red and Redis is
+    read again.
     """
     with Live(console=console, auto_refresh=False) as live:
         while not stop.is_set():
@@ -54,7 +54,7 @@ def watch(
 
 
 class _Values:
-    """Look-up of a snapshot's values."""
+    """Values of a snapshot by index, dimension, member and window."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._by_field = {value.field: value for value in snapshot.values}
@@ -63,7 +63,7 @@ class _Values:
         return self._by_field.get(f"{index}:{dimension}:{member}:{window}")
 
     def members(self, dimension: str, by: str, window: str) -> list[str]:
-        """Members of a dimension, largest of index ``by`` in ``window`` first."""
+        """Members of a dimension, the largest first by index ``by`` in ``window``."""
         members = {
             value.member
             for value in self._by_field.values()
@@ -77,7 +77,7 @@ class _Values:
         return sorted(members, key=rank)
 
     def windows(self) -> list[str]:
-        """The shown windows that the log covers; columns of dashes would hide the numbers."""
+        """Windows to show: those that the log covers. Columns of dashes would hide the numbers."""
         found = [(window, self.get("orders", "market", ALL, window)) for window in _WINDOWS]
         covered = [window for window, value in found if value is not None and value.status == "ok"]
         return covered or [_WINDOWS[0]]
@@ -157,7 +157,7 @@ def _payments(values: _Values, window: str) -> Table:
 
 
 def _not_ok(snapshot: Snapshot) -> list[Text]:
-    """Windows of the market's own values that have none yet, and how far they are covered."""
+    """One line for each window in which the market has no values yet, with how far it is covered."""
     lines: dict[tuple[str, str], Value] = {}
     for value in snapshot.values:
         if value.dimension == "market" and value.status not in ("ok", "no_data"):
@@ -201,7 +201,7 @@ def show(
     """Print the markets once; True when each of them is live (the command then exits 0)."""
     views = read_markets(client, now_ms(), markets, prefix)
     if as_json_line:
-        console.file.write(f"{as_json(views)}\n")  # as it is: a console wraps and substitutes
+        console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes
     else:
         console.print(render(views, currencies))
     return bool(views) and all(view.state is State.LIVE for view in views)

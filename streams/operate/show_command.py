@@ -1,4 +1,4 @@
-"""``ecindex show``: from settings to a screen, once or again and again."""
+"""``ecindex show``: shows the markets that the settings point to, once or until stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streams.settings import Settings, load_methodology
 def show_once(
     settings: Settings, markets: Sequence[str] | None, console: Console, *, as_json: bool
 ) -> bool:
-    """Print the markets; whether each is live. Raises OperationError when Redis does not answer."""
+    """Print the markets. True if each is live. Raises OperationError when Redis does not answer."""
     with _client(settings) as client:
         return show.show(
             client,
@@ -36,7 +36,7 @@ def show_once(
 
 
 def show_until_stopped(settings: Settings, markets: Sequence[str] | None, console: Console) -> None:
-    """Show the markets each second until SIGINT or SIGTERM; a Redis that is away is shown so."""
+    """Show the markets each second until SIGINT or SIGTERM. While Redis is away, the error is shown."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
@@ -47,7 +47,7 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
 
 
 def redis_prefix(settings: Settings) -> str:
-    """What all keys begin with: the prefix of the settings and the contract's version."""
+    """Beginning of every key in Redis: the prefix of the settings and the contract's version."""
     return f"{settings.redis.prefix}:v1"
 
 

@@ -1,4 +1,4 @@
-"""``ecindex worker``: ask the broker what is there, then run until told to stop."""
+"""``ecindex worker``: asks the broker for its topics, then runs until a signal stops it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: float = 0.0) -> int:
-    """Run one worker; its exit code (streams.worker.stops.ExitCode).
+    """Run one worker and return its exit code (streams.worker.stops.ExitCode).
 
     ``wait_for_topics_s``: how long topics may be missing before that is an error. A worker that is
-    started together with the broker has imported everything by the time the topics are created.
+    started together with the broker has imported everything by the time the topics are created. Raises
+    OperationError and SettingsError.
     """
     one_arena()
     configure_logs(settings.log)
@@ -43,7 +44,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
     if found != topics.partials_partitions:
         raise OperationError(
             f"{topics.partials} has {found} partitions, topics.partials_partitions says "
-            f"{topics.partials_partitions}; set it to {found}: it is fixed at creation"
+            f"{topics.partials_partitions}; set it to {found}: the number is fixed at creation"
         )
 
     def on_listening(port: int) -> None:
@@ -60,9 +61,10 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
 async def _discover(
     settings: Settings, edition: int, wait_s: float
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Partitions of every topic, once those that a worker needs are there, and the ids that states hold.
+    """Return (topic -> its partitions, topic -> its id for the topics that states are bound to).
 
-    Waits for a broker that is not up yet. Raises OperationError.
+    It waits for a broker that is not up yet, and for the topics that a worker needs. Raises
+    OperationError.
     """
     patience_ms = BROKER_PATIENCE_MS + int(wait_s * 1000)
     deadline_ms = monotonic_ms() + patience_ms

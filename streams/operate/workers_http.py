@@ -1,4 +1,4 @@
-"""Talking to workers over their metrics servers: states, readiness, release of a halted partition."""
+"""Client of the workers' metrics servers: states, readiness, release of a halted partition."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _OUTCOMES = {
 
 
 class WorkerError(OperationError):
-    """A worker did not answer, or not as one; the text names its address."""
+    """A worker did not answer, or its answer is not that of a worker. The text names its address."""
 
 
 def base_url(worker: str) -> str:
-    """Address of a worker's server, however it was given: ``host:port`` or any of its pages."""
+    """Base address of a worker's server, from ``host:port`` or from the address of any of its pages."""
     url = worker if "://" in worker else f"http://{worker}"
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.split('/', 1)[0]}"
 
 
 async def partition_states(worker: str) -> list[PartitionState]:
-    """Source partitions of a worker. Raises WorkerError."""
+    """States of a worker's source partitions. Raises WorkerError."""
     url = f"{base_url(worker)}/partitions"
     try:
         async with _session() as session, session.get(url) as response:
@@ -43,7 +43,7 @@ async def partition_states(worker: str) -> list[PartitionState]:
 
 
 async def why_not_ready(worker: str) -> str | None:
-    """What a worker says why it is not ready; None when it is. Raises WorkerError."""
+    """Reason that a worker gives for not being ready; None when it is ready. Raises WorkerError."""
     url = f"{base_url(worker)}/readyz"
     try:
         async with _session() as session, session.get(url) as response:
@@ -54,9 +54,9 @@ async def why_not_ready(worker: str) -> str | None:
 
 
 async def release(workers: Iterable[str], topic: str, partition: int) -> str:
-    """Release a halted source partition at whichever worker owns it; that worker's address.
+    """Release a halted source partition at the worker that owns it. Returns that worker's address.
 
-    Raises OperationError: no worker owns it, it is not halted, or one did not answer.
+    Raises OperationError when no worker owns it, when it is not halted, or when a worker did not answer.
     """
     silent: list[str] = []
     for worker in workers:
@@ -80,7 +80,7 @@ async def release(workers: Iterable[str], topic: str, partition: int) -> str:
     if silent:
         raise WorkerError(f"{topic}-{partition}: not released; no answer from {'; '.join(silent)}")
     raise OperationError(
-        f"{topic}-{partition}: none of the workers given owns it; give each with --worker"
+        f"{topic}-{partition}: none of the given workers owns it; name every worker with --worker"
     )
 
 

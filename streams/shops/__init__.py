@@ -1,1 +1,1 @@
-"""Simulated shops: events and history that look like a market's."""
+"""Simulated shops: events and history that resemble those of a market."""

@@ -9,12 +9,12 @@ from streams.index.panes import HOUR_MS, rfc3339
 from streams.operate.seeding import Seeded, send_history
 from streams.settings import Settings
 
-if TYPE_CHECKING:  # numpy: a demo imports it only once its servers start
+if TYPE_CHECKING:  # it imports numpy, which a demo imports only while its servers start
     from streams.shops.simulate_history import SimulatedSeed
 
 
 async def seed_simulated(settings: Settings, seeds: Mapping[str, SimulatedSeed]) -> list[Seeded]:
-    """Send the hours that simulated shops had, as ``ecindex seed`` sends those of a warehouse."""
+    """Send the hours of simulated shops, as ``ecindex seed`` sends those of a warehouse."""
     await send_history(settings, [record for found in seeds.values() for record in found.records])
     return [
         Seeded(

@@ -1,4 +1,4 @@
-"""Drawing orders with numpy: one market, one block of time, one cohort at a time."""
+"""Draws orders with numpy: one market, one block of time, one cohort at a time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from streams.shops.simulate_profile import Profile
 
 PAYMENT_FIRST_MAX_MS = 90 * SECOND_MS
 PAYMENT_MAX_MS = 120 * SECOND_MS
-"""A payment, also one tried again, comes at most this long after its order."""
+"""A payment comes at most this long after its order, even one that is tried again."""
 REPEATED_MAX_MS = 30 * SECOND_MS
 """A duplicate comes at most this long after the original."""
 SLOTS = 5
-"""Events an order can have in one phase; each has its own delay and repetition."""
+"""Events that an order can have; each has its own delay and repetition."""
 
 _SKU_POPULARITY = 0.8  # Zipf exponent: some articles sell far more often than others
-_ROWS = 14  # uniform numbers an order needs, see _draw
+_ROWS = 14  # uniform numbers that an order needs, see draw
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +44,10 @@ def _pick(shares: Floats, uniform: Floats) -> list[int]:
 
 
 class Piece(NamedTuple):
-    """A stretch of a block in which nothing changes: orders expected, shares of categories."""
+    """A stretch of a block in which nothing changes.
+
+    ``orders``: orders expected. ``categories``: cumulated shares of the categories.
+    """
 
     start_ms: int
     end_ms: int
@@ -53,7 +56,7 @@ class Piece(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Orders to draw: ``counts`` of them in each of the pieces, ids begin with ``prefix``."""
+    """Orders to draw: ``counts`` of them in each of the pieces. Their ids begin with ``prefix``."""
 
     pieces: Sequence[Piece]
     counts: NDArray[np.int64]
@@ -62,7 +65,7 @@ class Wanted(NamedTuple):
 
 
 class Catalogue:
-    """What a market sells: articles, list prices, methods, regions. Does not depend on the seed."""
+    """What a market sells: articles, list prices, methods, regions. It does not depend on the seed."""
 
     def __init__(self, profile: Profile, code: str) -> None:
         self.code = code
@@ -102,12 +105,12 @@ class Catalogue:
         self.channel_shares = cumulated(self.channel_weights)
 
     def positions(self, category: str) -> list[int]:
-        """Which rows of ``category_items`` a slug means; ``all`` means every one."""
+        """Rows of ``category_items`` that a slug stands for; ``all`` stands for every row."""
         slugs = self.category_slugs
         return [i for i, name in enumerate(slugs) if category in (name, "all")]
 
     def _prices(self, profile: Profile, name: str, index: int) -> NDArray[np.int64]:
-        """List prices in minor units: the quantiles of the log-normal, in random order."""
+        """List prices in minor units: quantiles of the category's log-normal, in random order."""
         category, count = profile.categories[name], profile.basket.skus_per_category
         normal = NormalDist(0, category.sigma)
         spread = np.exp([normal.inv_cdf((n + 0.5) / count) for n in range(count)])
@@ -118,7 +121,7 @@ class Catalogue:
 
 @dataclass(slots=True)
 class Orders:
-    """Drawn orders, a list per attribute, by time of placing. Times in UTC epoch ms."""
+    """Drawn orders by time of placing, one list for each attribute. Times are UTC epoch ms."""
 
     ids: list[str]
     placed_ms: list[int]
@@ -131,16 +134,18 @@ class Orders:
     new: list[bool]
     sellers: list[str]
     first_ms: list[int]
-    """From the order to the first attempt to pay it; ``second_ms``: to the second."""
+    """Time from the order to the first attempt to pay it."""
     second_ms: list[int]
+    """Time from the order to the second attempt to pay it."""
     failed: list[bool]
     retried: list[bool]
     follow: list[float]
-    """When in its block a later event happens, 0..1."""
+    """Place of a later event within its block, 0..1."""
     delays_ms: list[list[int]]
-    """From an event's occurring to its sending, for each slot; empty when none is delayed."""
+    """Time from an event until it is sent, slots x orders; empty when no event is delayed."""
     repeats_ms: list[list[int]]
-    """From an event's sending to its duplicate's, 0 for none; empty when there are none."""
+    """Time from sending an event to sending its duplicate, slots x orders; 0: it has no duplicate.
+    Empty when no event has one."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -149,7 +154,10 @@ class Orders:
 def draw(
     catalogue: Catalogue, random: np.random.Generator, wanted: Wanted, options: ShopOptions
 ) -> Orders:
-    """Orders of a cohort in a block, at least one. Uses ``random`` from its start."""
+    """Draw the orders of a cohort in a block; ``wanted`` asks for at least one.
+
+    ``random`` must be fresh: the orders depend on all that was drawn from it.
+    """
     pieces, counts, on_delivery = wanted.pieces, wanted.counts, wanted.on_delivery
     n = int(counts.sum())
     uniform = random.random((_ROWS, n))

@@ -1,4 +1,4 @@
-"""Drawn orders -> the events they cause, encoded."""
+"""Drawn orders -> the encoded events that they cause."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from streams.sources.outgoing import (
 )
 
 PLACED, FIRST, SECOND, FOLLOW, MONEY_BACK = range(5)
-"""Slots: which of an order's events; each has its own delay and repetition."""
+"""Slots: the events that an order can have. Each has its own delay and repetition."""
 
 _CACHED_MINUTES_MAX = 5_000
 
 
 class Instants:
-    """RFC 3339 of epoch milliseconds; remembers minutes, so that an event costs no calendar."""
+    """RFC 3339 texts of epoch milliseconds. Minutes are cached: most events cost no date computation."""
 
     __slots__ = ("_minutes",)
 
@@ -31,7 +31,7 @@ class Instants:
         self._minutes: dict[int, str] = {}
 
     def text(self, instant_ms: int) -> str:
-        """Like ``rfc3339``, faster."""
+        """RFC 3339 of an instant, equal to that of ``rfc3339`` and faster."""
         minute, rest = divmod(instant_ms, 60_000)
         prefix = self._minutes.get(minute)
         if prefix is None:
@@ -50,9 +50,9 @@ class _Payment(NamedTuple):
 class Writer:
     """Writes the events of one market's orders.
 
-    An event that would occur during an outage of the market, or before ``opened_ms``, does not
-    happen; neither does anything else of an order placed before that. An order placed before
-    ``logged_ms`` is paid and nothing else.
+    No event happens during an outage of the market, or before ``opened_ms``. An order placed before
+    ``opened_ms`` has no events at all. An order placed before ``logged_ms`` is paid, but not cancelled
+    or refunded.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Writer:
         self._text = Instants().text
 
     def placed(self, orders: Orders) -> list[Outgoing]:
-        """Write order.placed of each."""
+        """Write order.placed for each order."""
         out: list[Outgoing] = []
         market, currency, text = self._market, self._currency, self._text
         for i, placed_ms in enumerate(orders.placed_ms):
@@ -97,7 +97,7 @@ class Writer:
         return out
 
     def paid_at_once(self, orders: Orders) -> list[Outgoing]:
-        """payment.captured of each, or payment.failed and perhaps a second attempt."""
+        """Write payment.captured for each order, or payment.failed and perhaps a second attempt."""
         out: list[Outgoing] = []
         for i, placed_ms in enumerate(orders.placed_ms):
             first_ms = placed_ms + orders.first_ms[i]
@@ -111,7 +111,7 @@ class Writer:
         return out
 
     def delivered(self, orders: Orders, start_ms: int, length_ms: int) -> list[Outgoing]:
-        """payment.captured of each, within the block: cash on delivery."""
+        """Write payment.captured for each order, within the block: cash on delivery."""
         out: list[Outgoing] = []
         for i, at in enumerate(orders.follow):
             payment = _Payment("payment.captured", start_ms + int(at * length_ms), FOLLOW)
@@ -126,9 +126,9 @@ class Writer:
         length_ms: int,
         paid: Sequence[bool],
     ) -> list[Outgoing]:
-        """Write order.cancelled or order.refunded of each, with its payment's refund if paid.
+        """Write order.cancelled or order.refunded for each order, and payment.refunded if it was paid.
 
-        What was never paid is not refunded.
+        An order that was never paid is not refunded.
         """
         out: list[Outgoing] = []
         market, currency, text = self._market, self._currency, self._text

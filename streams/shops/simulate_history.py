@@ -1,8 +1,9 @@
-"""What simulated shops would have sold: hourly counts for ``ecindex.history``, without the events.
+"""Hourly counts that simulated shops would have had, for ``ecindex.history``; no events are drawn.
 
-The means follow from the same profile, curve and rate as the simulation's own. The noise around them is
-the simulation's: orders are Poisson, their parts multinomial, units and money normal with the variance
-of a sum over orders. A pure function of profile, options and hours; no IO, no clock.
+The means follow from the profile, curve and rate that the simulation of events uses. The noise around
+them is that of the simulation too: orders are Poisson, their parts multinomial, units and money normal
+with the variance of a sum over orders. The counts are a pure function of profile, options and hours; no
+IO, no clock.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Floats = NDArray[np.float64]
 
 
 class Hours(NamedTuple):
-    """Hours ``[start_ms, end_ms)`` to tell."""
+    """Hours ``[start_ms, end_ms)`` that a seed covers."""
 
     start_ms: int
     end_ms: int
@@ -53,7 +54,7 @@ class Hours(NamedTuple):
 
 
 class SimulatedSeed(NamedTuple):
-    """Records of one market for ``ecindex.history``, the completing one last."""
+    """Records of one market for ``ecindex.history``; the record that completes the seed is the last."""
 
     records: list[tuple[bytes, bytes]]
     given: list[tuple[str, str]]
@@ -61,7 +62,7 @@ class SimulatedSeed(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Mean and mean square of what one order, or one line, holds."""
+    """Mean and mean square of a quantity in one order or one line."""
 
     mean: float
     square: float
@@ -70,7 +71,10 @@ class Moments(NamedTuple):
 def simulated_seeds(
     profile: Profile, options: ShopOptions, markets: Mapping[str, Market], hours: Hours
 ) -> dict[str, SimulatedSeed]:
-    """Seeds by market, of ``options.checked(profile)``. Nothing that is planted is in them."""
+    """Seeds by market. They contain no planted shift or outage.
+
+    ``options`` must come from ``options.checked(profile)``.
+    """
     cohorts = cohorts_of(profile, options.lag_scale, block_length_ms(options.rate_per_s))
     name = _name(profile, options, hours)
     seeds: dict[str, SimulatedSeed] = {}
@@ -92,7 +96,7 @@ def _name(profile: Profile, options: ShopOptions, hours: Hours) -> str:
 
 
 def _expected(profile: Profile, options: ShopOptions, code: str, hours: Hours) -> Floats:
-    """Of each hour: its length in ms times the mean of the curve."""
+    """Length of each hour in ms, times the mean of the market's curve in it."""
     curve = Curve.of(profile.shape, profile.markets[code].time_zone, options.season)
     step_ms = HOUR_MS // _PARTS_OF_HOUR
     parts = np.array(
@@ -113,7 +117,7 @@ def _rows(drawn: _Drawn, market: Market, hours: Hours) -> dict[int, list[SeededR
 
 
 def _by_member(drawn: _Drawn, market: Market) -> Iterator[tuple[str, str, list[list[int]]]]:
-    """(dimension, member, counts of each hour by measure), labels summed up as the index would."""
+    """Yield (dimension, member, counts: hours x measures). Labels become members as in the index."""
     finders = members_of(market)
     for dimension, labels in drawn.labels().items():
         sums: dict[str, Counts] = {}
@@ -125,7 +129,7 @@ def _by_member(drawn: _Drawn, market: Market) -> Iterator[tuple[str, str, list[l
 
 
 def _delivered(cohorts: Sequence[Cohort]) -> float:
-    """Share of the orders paid on delivery that are delivered; the others are cancelled before."""
+    """Share of the orders to be paid on delivery that are delivered; the others are cancelled before."""
     late = [cohort for cohort in cohorts if cohort.on_delivery]
     paid = sum(
         cohort.share
@@ -136,7 +140,7 @@ def _delivered(cohorts: Sequence[Cohort]) -> float:
 
 
 class _Drawn:
-    """The hours of one market, by label as the profile has them; columns as in ``MEASURES``."""
+    """Drawn counts of one market's hours, by the profile's labels; columns as in ``MEASURES``."""
 
     def __init__(
         self, catalogue: Catalogue, random: np.random.Generator, orders: Counts, delivered: float
@@ -209,13 +213,13 @@ class _Drawn:
         }
 
     def _sales_of_line(self) -> Moments:
-        """Of a line of any category."""
+        """Moments of the value of a line of any category."""
         means = np.array([each.mean for each in self._sales])
         squares = np.array([each.square for each in self._sales])
         return Moments(float(self._shares @ means), float(self._shares @ squares))
 
     def _of_order(self, line: Moments) -> Moments:
-        """Of an order: the sum of its independent lines."""
+        """Moments of an order: the sum of its independent lines."""
         sizes = np.arange(1, len(self._sizes) + 1)
         pairs = float(self._sizes @ (sizes * (sizes - 1)))
         return Moments(
@@ -223,7 +227,10 @@ class _Drawn:
         )
 
     def _summed(self, count: Floats | Counts, each: Moments, at_least: Counts | int = 0) -> Counts:
-        """Sum of Poisson many: mean n m, variance n times the mean square."""
+        """Draw the sum of Poisson many parts: its mean is n m, its variance n times the mean square.
+
+        ``count``: n in each hour. ``each``: moments of a part, m its mean.
+        """
         noise = self._random.standard_normal(len(self._orders))
         summed = count * each.mean + np.sqrt(count * each.square) * noise
         rounded: Counts = np.maximum(np.rint(summed), at_least).astype(np.int64)
@@ -231,7 +238,7 @@ class _Drawn:
 
 
 def _of_lines(catalogue: Catalogue) -> tuple[Moments, list[Moments]]:
-    """Units of a line, and its value in minor units by category."""
+    """Moments of a line's units, and of its value in minor units for each category."""
     basket = catalogue.basket
     quantities = np.array(basket.quantities) / sum(basket.quantities)
     pieces = np.arange(1, len(quantities) + 1)

@@ -1,4 +1,4 @@
-"""One market's shop: how many orders a block of time holds, and what becomes of them."""
+"""The shop of one market: how many orders a block of time holds, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from streams.sources.outgoing import Outgoing
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Fate = tuple[tuple[Literal["delivered", "order.cancelled", "order.refunded"], float], ...]
-"""What happens to an order, each after how many hours."""
+"""Later events of an order: (kind, hours after it was placed) of each."""
 
 
 class FollowUp(NamedTuple):
-    """What happens to each order of a cohort, ``blocks`` later."""
+    """An event that each order of a cohort has ``blocks`` blocks after it was placed."""
 
     kind: Literal["delivered", "order.cancelled", "order.refunded"]
     blocks: int
 
 
 class Cohort(NamedTuple):
-    """Orders with the same fate. ``share`` of all orders."""
+    """Orders that have one fate. ``share``: their share of all orders."""
 
     number: int
     share: float
@@ -53,11 +53,11 @@ class Cohort(NamedTuple):
 
 
 def cohorts_of(profile: Profile, lag_scale: float, block_ms: int) -> list[Cohort]:
-    """Every fate an order can have, with its share; the shares sum to 1."""
+    """A cohort for every fate that an order can have. The shares sum to 1."""
     methods = profile.payments.methods.values()
     total = sum(method.count for method in methods)
     late = sum(method.count for method in methods if method.on_delivery) / total
-    # Nothing is undone before it could be paid, so a refund never comes before its payment.
+    # No order is undone before it could be paid, so that no refund comes before its payment.
     soonest = PAYMENT_MAX_MS // block_ms + 2
     shares: dict[tuple[bool, tuple[FollowUp, ...]], float] = {}
     for on_delivery, part in ((False, 1 - late), (True, late)):
@@ -79,7 +79,7 @@ def cohorts_of(profile: Profile, lag_scale: float, block_ms: int) -> list[Cohort
 
 
 def _fates(outcomes: Outcomes) -> Iterator[tuple[float, Fate]]:
-    """(share of orders, their fate)."""
+    """Yield (share of orders, their fate)."""
     delivered, cancelled = outcomes.delivered_after_h, outcomes.cancelled_after_h
     kept = 1 - outcomes.cancelled - outcomes.refunded
     for number, hours in enumerate(delivered):
@@ -93,7 +93,7 @@ def _fates(outcomes: Outcomes) -> Iterator[tuple[float, Fate]]:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Relative demand of one market at a time; the mean over a week is 1."""
+    """Relative demand of one market at any time. The mean over a week is 1."""
 
     zone: ZoneInfo
     week: tuple[float, ...]
@@ -101,7 +101,7 @@ class Curve:
 
     @classmethod
     def of(cls, shape: Shape, zone: str, season: str) -> Curve:
-        """Curve of a season, see ShopOptions."""
+        """Curve of a season (``Season`` in simulate_options)."""
         flat = season == "flat"
         week = [1.0 if flat else day * hour for day in shape.weekdays for hour in shape.hours]
         mean = sum(week) / len(week)
@@ -109,7 +109,7 @@ class Curve:
         return cls(ZoneInfo(zone), tuple(value / mean for value in week), tuple(months))
 
     def at(self, instant_ms: int) -> float:
-        """Linear between the middles of hours, so that nothing jumps on the hour."""
+        """Relative demand at an instant, linear between the middles of hours: no jump on the hour."""
         local = (_EPOCH + timedelta(milliseconds=instant_ms)).astimezone(self.zone)
         minutes = local.weekday() * 1_440 + local.hour * 60 + local.minute + local.second / 60
         hour, part = divmod(minutes / 60 - 0.5, 1)
@@ -122,7 +122,7 @@ Counts = NDArray[np.int64]
 
 
 class Blocks(NamedTuple):
-    """How time is cut, when the shops opened, and from when on their orders are in the log."""
+    """Length of a block, when the shops opened, and since when their orders are in the log."""
 
     length_ms: int
     opened_ms: int
@@ -161,7 +161,7 @@ class MarketShop:
         self._cut: list[Piece] = []
 
     def events_of(self, block: int) -> list[Outgoing]:
-        """Write what happens in a block: orders, payments, and what befalls earlier orders."""
+        """Write the events of a block: orders, payments, and later events of earlier orders."""
         out: list[Outgoing] = []
         counts = self._counts(block)
         for cohort in self._cohorts:
@@ -190,7 +190,7 @@ class MarketShop:
         return self._writer.undone(orders, follow_up.kind, start_ms, self._block_ms, paid)
 
     def _counts(self, block: int) -> Counts | None:
-        """How many orders of each cohort (row) are placed in each piece (column) of a block."""
+        """Orders placed in a block, cohorts x pieces; None before the shops opened."""
         if block < self._opened_block:
             return None
         random = np.random.default_rng([*self._seed, block])
@@ -198,7 +198,7 @@ class MarketShop:
         return random.poisson(np.outer(self._shares, expected))
 
     def _orders(self, block: int, cohort: Cohort, counts: Counts | None) -> Orders | None:
-        # At low rates most cohorts of most blocks are empty: see that before anything is drawn.
+        # At low rates most cohorts of most blocks are empty: this check saves drawing them.
         if counts is None or not counts[cohort.number].any():
             return None
         random = np.random.default_rng([*self._seed, block, cohort.number])
@@ -235,7 +235,7 @@ class MarketShop:
                 items = self._catalogue.category_items.copy()
                 for one in active:
                     items[self._catalogue.positions(one.category)] *= one.factor
-                # Lines of other categories stay as many as they were.
+                # The number of lines of other categories does not change.
                 expected *= items.sum() / self._catalogue.category_items.sum()
                 categories = cumulated(items) if items.sum() > 0 else categories
             pieces.append(Piece(begin, end, expected, categories))
@@ -245,13 +245,13 @@ class MarketShop:
 def orders_per_ms(
     profile: Profile, options: ShopOptions, code: str, cohorts: Sequence[Cohort]
 ) -> float:
-    """Orders of one market in a millisecond, mean of a week."""
+    """Mean orders of one market a millisecond, over a week."""
     orders = options.rate_per_s / SECOND_MS / _immediate_events(profile, cohorts)
     orders *= profile.markets[code].weight
     return orders / sum(profile.markets[other].weight for other in options.markets)
 
 
 def _immediate_events(profile: Profile, cohorts: Sequence[Cohort]) -> float:
-    """Events of an order within two minutes: placed, and one or two attempts to pay."""
+    """Mean events of an order within two minutes: placed, and one or two attempts to pay."""
     at_once = sum(cohort.share for cohort in cohorts if not cohort.on_delivery)
     return 1 + at_once * (1 + profile.payments.failed * profile.payments.retried)

@@ -1,4 +1,4 @@
-"""What a simulation is asked for, and the two things that can be planted in it."""
+"""Options of a simulation, and what can be planted in it: shifts and outages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from streams.settings import Problem, SettingsError
 from streams.shops.simulate_profile import Profile
 
 Season = Literal["flat", "week", "year"]
-"""flat: the same rate at any time; week: the hours of the week; year: and the months."""
+"""flat: one rate at all times. week: the rate follows the hours of the week. year: the months too."""
 
 SECOND_MS = 1_000
 DELAYED_MAX_S = 60
-"""Out of order, but within the grace: nothing here is ever too late."""
+"""Longest delay of an event that is out of order. It lies within the grace: no event is too late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Demand of a category (``all``: of the market) times ``factor`` in [start, end)."""
+    """Demand of a category is multiplied by ``factor`` in [start, end).
+
+    ``category`` ``all`` stands for the whole market. ``end_ms`` None: it does not end.
+    """
 
     market: str
     category: str
@@ -31,7 +34,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Nothing happens in the market in [start, end)."""
+    """A market has no events in [start, end)."""
 
     market: str
     start_ms: int
@@ -40,12 +43,12 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class ShopOptions:
-    """What decides the events, with the seed and the time.
+    """Everything that decides the events of a simulation, beside the profile and the time.
 
-    ``rate_per_s``: orders placed and payments tried, all markets, mean of a week; cancels, refunds
-    and cash on delivery come on top once there are orders old enough. ``duplicates`` and
-    ``out_of_order``: shares of events sent twice, and sent up to ``out_of_order_max_s`` after they
-    occurred. ``lag_scale`` shrinks the hours and days after which orders are cancelled, delivered
+    ``rate_per_s``: orders placed and payments tried, in all markets, mean of a week. Cancels, refunds
+    and cash on delivery are added once there are orders old enough. ``duplicates``: share of events that
+    are sent twice. ``out_of_order``: share of events that are sent up to ``out_of_order_max_s`` after
+    they occurred. ``lag_scale`` shrinks the hours and days after which orders are cancelled, delivered
     and refunded.
     """
 
@@ -61,7 +64,7 @@ class ShopOptions:
     outages: tuple[Outage, ...] = ()
 
     def checked(self, profile: Profile) -> ShopOptions:
-        """Return these options with all markets named; raise SettingsError if one is wrong."""
+        """Return these options with all markets named. Raises SettingsError if one option is wrong."""
         known = set(profile.markets)
         members = {slug(name) for name in profile.categories} | {"all"}
         planted = [shift.market for shift in self.shifts]
@@ -100,7 +103,7 @@ class ShopOptions:
         if problems:
             raise SettingsError(problems)
         markets = tuple(sorted(set(self.markets) or known))
-        # 60 and 60.0 are the same simulation and must name their orders alike.
+        # 60 and 60.0 are one simulation, so their orders must have the same ids.
         numbers = {
             name: float(getattr(self, name))
             for name in (
@@ -115,7 +118,10 @@ class ShopOptions:
 
 
 def parse_shift(text: str, origin_ms: int) -> Shift:
-    """Shift of ``market:category:factor:after_s[:duration_s]``, after ``origin_ms``."""
+    """Parse ``market:category:factor:after_s[:duration_s]``; ``after_s`` counts from ``origin_ms``.
+
+    Raises SettingsError.
+    """
     parts = text.split(":")
     try:
         market, category, factor, after, *duration = parts
@@ -134,7 +140,10 @@ def parse_shift(text: str, origin_ms: int) -> Shift:
 
 
 def parse_outage(text: str, origin_ms: int) -> Outage:
-    """Outage of ``market:after_s:duration_s``, after ``origin_ms``."""
+    """Parse ``market:after_s:duration_s``; ``after_s`` counts from ``origin_ms``.
+
+    Raises SettingsError.
+    """
     try:
         market, after, duration = text.split(":")
         start_ms = origin_ms + round(float(after) * SECOND_MS)

@@ -1,4 +1,4 @@
-"""What simulated shops sell and to whom: config/simulator.toml, checked."""
+"""Profile of the simulated shops, what they sell and to whom: config/simulator.toml, checked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 from streams.settings import Problem, SettingsError, default_config
 
 SIGMA_MIN, SIGMA_MAX = 0.3, 1.2
-"""Spread of prices within a category. Means printed for some are ten times their median (a few
-wholesale orders); a spread that wide would drown every test of sales in noise."""
+"""Limits for the spread of prices within a category. The published mean of some categories is ten times
+their median (a few wholesale orders). A spread that wide would drown every test of sales in noise."""
 
 
 class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,7 +19,7 @@ class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Outcomes(_Spec, frozen=True):
-    """What becomes of orders: shares of all, delays in hours."""
+    """Outcomes of orders: shares of all orders, delays in hours."""
 
     cancelled: float
     refunded: float
@@ -29,7 +29,7 @@ class Outcomes(_Spec, frozen=True):
 
 
 class Basket(_Spec, frozen=True):
-    """What is in an order."""
+    """Contents of an order: weights of its numbers of lines, of quantities, and its discounts."""
 
     lines: list[float]
     quantities: list[float]
@@ -40,14 +40,14 @@ class Basket(_Spec, frozen=True):
 
 
 class Method(_Spec, frozen=True):
-    """A payment method under the name a source uses. ``on_delivery``: captured with the parcel."""
+    """A payment method. ``count``: its weight. ``on_delivery``: captured when the parcel arrives."""
 
     count: float
     on_delivery: bool = False
 
 
 class Payments(_Spec, frozen=True):
-    """How orders are paid; delays in seconds."""
+    """How orders are paid. Delays are in seconds; methods have the names that a source uses."""
 
     failed: float
     retried: float
@@ -57,7 +57,7 @@ class Payments(_Spec, frozen=True):
 
 
 class Category(_Spec, frozen=True):
-    """Items sold, their median price and their total value, both in PKR."""
+    """One category: items sold, their median price in PKR and their total value in PKR."""
 
     items: float
     median: float
@@ -65,7 +65,7 @@ class Category(_Spec, frozen=True):
 
     @property
     def sigma(self) -> float:
-        """Sigma of the log-normal that has this median and this mean, within bounds."""
+        """Sigma of the log-normal with this median and mean, within SIGMA_MIN and SIGMA_MAX."""
         ratio = self.value / self.items / self.median
         sigma = math.sqrt(2 * math.log(ratio)) if ratio > 1 else 0.0
         return min(max(sigma, SIGMA_MIN), SIGMA_MAX)
@@ -80,7 +80,7 @@ class Shape(_Spec, frozen=True):
 
 
 class MarketProfile(_Spec, frozen=True):
-    """One market. ``price_scale``: its currency for one PKR. ``weight``: share of all orders."""
+    """One market. ``price_scale``: its currency units for one PKR. ``weight``: share of all orders."""
 
     currency: str
     time_zone: str
@@ -92,7 +92,7 @@ class MarketProfile(_Spec, frozen=True):
 
 
 class Profile(_Spec, frozen=True):
-    """All of it."""
+    """Everything that decides what simulated shops sell, to whom and when."""
 
     outcomes: Outcomes
     basket: Basket
@@ -104,7 +104,7 @@ class Profile(_Spec, frozen=True):
 
 
 def load_profile(path: Path | None = None) -> Profile:
-    """Profile of a TOML file (None: the one shipped). Raises SettingsError."""
+    """Load the profile from a TOML file (None: the shipped file). Raises SettingsError."""
     path = path or default_config("simulator.toml")
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)

@@ -1,4 +1,4 @@
-"""Running the simulated shops against Kafka: history first, then paced by the clock."""
+"""Runs the simulated shops against Kafka: first the backfill, then live events paced by the clock."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ TICK_MS = 20
 
 
 class Span(NamedTuple):
-    """When: ``start_ms`` is the live start, history lies before it; ``for_ms`` None: no end.
+    """Time span of a simulation.
 
-    ``open_ms``: how long before the first event the shops have been open; deliveries of orders of then
-    are paid.
+    ``start_ms``: start of the live part; the backfill lies before it. ``for_ms``: length of the live
+    part, None: no end. ``open_ms``: how long before the first event the shops have been open; orders of
+    that time are paid when they are delivered.
     """
 
     start_ms: int
@@ -40,7 +41,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was sent. ``start_ms``: when history ended; ``behind_ms_max``: how late it ever was."""
+    """Counts of what was sent.
+
+    ``start_ms``: end of the backfill. ``behind_ms_max``: longest delay of a live event.
+    """
 
     seed: int
     start_ms: int
@@ -58,7 +62,7 @@ async def _nothing() -> None:
 
 
 def open_shops(profile: Profile, options: ShopOptions, span: Span) -> Shopfloor:
-    """The shop floor of a span. Raises SettingsError."""
+    """Make the shop floor for a span. Raises SettingsError."""
     first_ms = span.start_ms - span.backfill_ms
     return Shopfloor(profile, options, first_ms - span.open_ms, first_ms)
 
@@ -73,11 +77,10 @@ async def simulate(
 ) -> Summary:
     """Send the shops' events until the span ends or ``stopping`` is set; report what was sent.
 
-    Event times are the simulation's own, so that after a stall (a stopped process, a slow broker)
-    the due events are sent with the times at which they were due, none left out. ``floor``: of
-    ``open_shops``. Under
-    LogAppendTime the broker stamps a backfill as arriving now, hence too late: that is refused.
-    ``on_history`` is awaited once the backfill is acknowledged, before anything live is sent.
+    ``floor`` comes from ``open_shops``. Event times come from the simulation, not from the clock: after
+    a stall (a stopped process, a slow broker) every due event is sent, with the time at which it was
+    due. A backfill under LogAppendTime is refused: the broker would stamp it as arriving now, hence too
+    late. ``on_history`` is awaited once the backfill is acknowledged, before any live event is sent.
     Raises TopicsError and ProduceError.
     """
     await require_inputs(settings, producer_time=span.backfill_ms > 0)
@@ -101,7 +104,7 @@ async def _send_history(
 ) -> None:
     sent_until = span.start_ms - span.backfill_ms
     while not stopping.is_set() and sent_until < span.start_ms:
-        # A block at a time: a long backlog is neither held in memory nor uninterruptible.
+        # A block at a time, so that a long backfill fits in memory and can be stopped.
         until = min(span.start_ms, sent_until + floor.block_ms)
         await sender.send_all(floor.events_between(sent_until, until))
         progress.show(sender.sent.events, f"until {rfc3339(until)}")
@@ -165,7 +168,7 @@ def _summary(seed: int, start_ms: int, sent: Sent, took_ms: int, behind_ms: int)
 
 
 class Planted(NamedTuple):
-    """Shifts and outages as given on the command line, see simulate_options."""
+    """Shifts and outages as text from the command line; simulate_options parses them."""
 
     shifts: tuple[str, ...] = ()
     outages: tuple[str, ...] = ()
@@ -181,10 +184,11 @@ async def simulate_command(
     for_s: float | None,
     seed_weeks: int = 0,
 ) -> Summary:
-    """Simulate from now until SIGINT, SIGTERM or ``for_s``; raises as ``simulate`` does.
+    """Simulate from now until SIGINT, SIGTERM or the end of ``for_s``.
 
-    ``seed_weeks``: hours of so many weeks are sent to ``ecindex.history`` first, as if the shops had
-    been open since. Raises OperationError where that cannot be.
+    ``seed_weeks``: the hours of that many weeks are sent to ``ecindex.history`` first, as if the shops
+    had been open since then. Raises TopicsError, ProduceError and SettingsError; OperationError if a
+    market to be seeded is not in methodology.toml.
     """
     if seed_weeks:
         await _seed(settings, profile, options, seed_weeks)
@@ -208,8 +212,8 @@ async def _seed(settings: Settings, profile: Profile, options: ShopOptions, week
     missing = sorted(set(options.markets) - set(markets))
     if missing:
         raise OperationError(
-            f"--seed-history: markets {', '.join(missing)} of the simulation are not in "
-            "methodology.toml: add them there, or leave them out with --markets"
+            f"--seed-history: the simulation has markets that methodology.toml does not: "
+            f"{', '.join(missing)}; add them there, or leave them out with --markets"
         )
     hours = Hours.before(clock.now_ms(), weeks)
     await seed_simulated(settings, simulated_seeds(profile, options, markets, hours))

@@ -1,9 +1,9 @@
 """A seeded shop floor: the events of any stretch of time, as a pure function of seed and time.
 
-Time is cut into blocks. The orders of a block are drawn by cohorts; a cohort is what becomes of an
-order and when (kept, cancelled after 3 h, delivered after 54 h, ..), so that an event of today that
-belongs to an order of the day before yesterday is found by drawing that one small cohort again.
-Nothing has to be remembered, and a simulation can begin anywhere.
+Time is cut into blocks. The orders of a block are drawn by cohorts. A cohort holds the orders that share
+one fate: kept, cancelled after 3 h, delivered after 54 h and so on. Today's event of an order placed two
+days ago is found by drawing that one small cohort again. So a simulation keeps no state and can begin at
+any time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from streams.sources.outgoing import Outgoing
 
 BLOCK_EVENTS = 4_000
 BLOCK_MS_MIN, BLOCK_MS_MAX = 250, 64_000
-"""A block is about BLOCK_EVENTS long: short enough to be drawn in passing, long enough that numpy
-draws many orders at once."""
+"""Limits for the length of a block. It holds about BLOCK_EVENTS events: few enough to be drawn between
+two sends, enough for numpy to draw many orders at once."""
 _timestamp = attrgetter("timestamp_ms")
 
 
 def block_length_ms(rate_per_s: float) -> int:
-    """Length of a block: a power of two times 250 ms."""
+    """Length of a block: BLOCK_MS_MIN times a power of two."""
     length = BLOCK_MS_MIN
     while length < BLOCK_MS_MAX and length * rate_per_s < BLOCK_EVENTS * SECOND_MS:
         length *= 2
@@ -33,11 +33,11 @@ def block_length_ms(rate_per_s: float) -> int:
 
 
 class Shopfloor:
-    """Events of all markets; no IO, no clock.
+    """Events of all markets. It does no IO and reads no clock.
 
-    ``opened_ms``: orders placed earlier do not exist. ``logged_ms``: of orders placed earlier nothing
-    is told but that they are paid; a cancel would be of an order that nobody has seen. Shifts and
-    outages are in the options, at absolute times.
+    ``opened_ms``: orders placed earlier do not exist. ``logged_ms``: orders placed earlier have payments
+    only, because a cancel would refer to an order that is in no log. The options hold shifts and
+    outages, at absolute times.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Shopfloor:
         self.options = options.checked(profile)
         self.block_ms = block_length_ms(options.rate_per_s)
         self._opened_ms = opened_ms
-        # How much later than its block an event can be sent.
+        # The longest time from the end of a block until one of its events is sent.
         self._spill_ms = PAYMENT_MAX_MS + REPEATED_MAX_MS
         self._spill_ms += round(options.out_of_order_max_s * SECOND_MS)
         cohorts = cohorts_of(profile, options.lag_scale, self.block_ms)
@@ -68,8 +68,8 @@ class Shopfloor:
     def events_between(self, start_ms: int, end_ms: int) -> list[Outgoing]:
         """Every record sent in [start, end), by its timestamp.
 
-        The same for any cut of the interval. Asking for successive intervals costs nothing twice;
-        asking for an earlier time than before begins anew.
+        The records do not depend on how an interval is cut into calls. Successive intervals draw nothing
+        twice. A call for an earlier time draws again from there.
         """
         if end_ms <= start_ms:
             return []
@@ -79,7 +79,7 @@ class Shopfloor:
         for block in range(first, last + 1):
             events = self._due.get(block, [])
             if block >= self._sorted_until:
-                # Stable, and blocks are always filled in the same order: ties are settled too.
+                # The sort is stable and blocks are always filled in one order, so ties are decided too.
                 events.sort(key=_timestamp)
                 self._sorted_until = block + 1
             low = bisect_left(events, start_ms, key=_timestamp)
@@ -90,7 +90,7 @@ class Shopfloor:
         return found
 
     def draw(self, start_ms: int, end_ms: int) -> None:
-        """Draw what is sent in [start, end) beforehand; ``events_between`` then has it ready."""
+        """Draw the records of [start, end) in advance; ``events_between`` then has them ready."""
         if not self._first_complete <= start_ms // self.block_ms <= self._next_block:
             self._restart(start_ms)
         while self._next_block <= (end_ms - 1) // self.block_ms:

@@ -169,4 +169,4 @@ def test_what_was_planted_is_found_in_time_rightly_and_ends(seen, what, key, dir
 def test_the_demo_tells_both_when_they_are_found_and_when_they_are_over(seen):
     for name in ("category womens_fashion in PK", "demand in BD as a whole"):
         assert len(re.findall(f"^FOUND .*{name}.* found after ", seen.told, re.MULTILINE)) == 1
-        assert len(re.findall(f"^OVER .*{name} is as usual again", seen.told, re.MULTILINE)) == 1
+        assert len(re.findall(f"^OVER .*{name} is back to usual", seen.told, re.MULTILINE)) == 1

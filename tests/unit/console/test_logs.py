@@ -97,7 +97,7 @@ def lines_of(times_s, message="again and again"):
 
 def test_more_lines_of_a_kind_than_a_minute_may_have_are_counted():
     found = lines_of([0, 1, 2, 3, 4, 61])
-    assert found == ["again and again"] * 3 + ["again and again (2 like it left out)"]
+    assert found == ["again and again"] * 3 + ["again and again (2 similar lines left out)"]
 
 
 def test_an_event_tells_how_many_like_it_were_left_out():

@@ -53,9 +53,7 @@ def news(story, after_s, **fields):
 def test_a_jump_is_told_once_with_size_start_evidence_and_contributors(story):
     jump = {f"category:{JUMPED}": record("up", 6.0)}
     (line,) = news(story, 380, PK=jump, BD={})
-    assert line.startswith(
-        f"FOUND  14:06:20 UTC: category {JUMPED} in PK is up, 6.00 times the usual"
-    )
+    assert line.startswith(f"FOUND  14:06:20 UTC: category {JUMPED} in PK is up, 6.00x usual")
     for part in ("(5.40 to 6.60)", "since 14:05 UTC", "evidence 123", "Punjab 300 instead of 50"):
         assert part in line
     assert "(planted at 14:05:15 UTC, found after 65 s)" in line
@@ -67,17 +65,17 @@ def test_what_goes_along_is_only_counted(story):
     jump = {f"category:{JUMPED}": record("up", 6.0)}
     first, second = news(story, 380, PK=jump | along)
     assert JUMPED in first
-    assert second.strip() == "3 other series of PK went along"
+    assert second.strip() == "3 other series of PK shifted with it"
 
 
 def test_an_outage_is_the_market_not_each_of_its_categories(story):
     members = {f"category:c{n}": record("down", 0.0) for n in range(15)}
     first, second = news(story, 500, BD={"market:all": record("down", 0.0)} | members)
-    assert "demand in BD as a whole is down, 0.00 times the usual" in first
-    assert "15 other series of BD went along" in second
+    assert "demand in BD as a whole is down, 0.00x usual" in first
+    assert "15 other series of BD shifted with it" in second
     over, others = news(story, 700, BD={})
-    assert over.startswith("OVER   14:11:40 UTC: demand in BD as a whole is as usual again")
-    assert "15 other series of BD are as usual again" in others
+    assert over.startswith("OVER   14:11:40 UTC: demand in BD as a whole is back to usual")
+    assert "15 other series of BD are back to usual" in others
 
 
 def test_nothing_is_over_while_redis_cannot_be_asked(story):

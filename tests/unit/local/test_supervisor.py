@@ -129,7 +129,7 @@ def test_a_child_that_was_told_to_end_is_left_alone_until_none_is_left(world):
     world.keep(supervisor, ends_with(0), "worker-0").wait(60)
     other = world.keep(supervisor, ends_with(0), "worker-1")
     other.wait(60)
-    with pytest.raises(OperationError, match="worker-0, worker-1: told to end"):
+    with pytest.raises(OperationError, match="worker-0, worker-1: ended at somebody"):
         supervisor.poll()
 
 
@@ -140,7 +140,7 @@ def test_one_of_two_told_to_end_is_no_failure(world):
     supervisor.poll()
     world.now_ms += 60_000
     supervisor.poll()
-    assert world.told == ["worker-0 was told to end by somebody else; not restarted"]
+    assert world.told == ["worker-0 ended at somebody else's request; it is not restarted"]
 
 
 def test_a_child_that_never_gets_well_is_given_up_where_that_is_asked_for(world):
