@@ -18,7 +18,8 @@ from typing import Any
 from streams.bench.fold import machine
 from streams.console.errors import OperationError
 
-_TESTS = Path(__file__).parents[3] / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
+"""The tests of the checkout that this file lies in; an installation has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ def run_chaos(bench: ChaosBench, say: Callable[[str], None]) -> dict[str, Any]:
     ``failed`` is 0 when every mix was exact. Raises OperationError outside a checkout, and when a mix
     crashed instead of reporting.
     """
-    if not (_TESTS / "faults" / "__main__.py").exists():
+    if not (TESTS / "faults" / "__main__.py").exists():
         raise OperationError(
-            f"bench chaos needs a checkout: expected faults/ of the tests in {_TESTS}, found none"
+            f"bench chaos needs a checkout: expected faults/ of the tests in {TESTS}, found none"
         )
     found = []
     for one in _mixes(bench):
@@ -64,7 +65,7 @@ def run_chaos(bench: ChaosBench, say: Callable[[str], None]) -> dict[str, Any]:
 def _mixes(bench: ChaosBench) -> Iterator[dict[str, Any]]:
     argv = [sys.executable, "-m", "faults", "--runs", str(bench.runs)]
     argv += ["--seed", str(bench.seed), "--events", str(bench.events)]
-    with subprocess.Popen(argv, cwd=_TESTS, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 - our own module
+    with subprocess.Popen(argv, cwd=TESTS, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 - our own module
         assert child.stdout is not None
         for line in child.stdout:
             if line.startswith("{"):
