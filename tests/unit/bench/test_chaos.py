@@ -6,6 +6,6 @@ from streams.bench import chaos
 
 
 def test_it_finds_the_faults_of_this_checkout():
-    # A move of the module once left it looking a folder too high: it then asked everybody for a checkout.
+    # A move of the module once left it a folder too high: it then asked everybody for a checkout.
     assert Path(__file__).parents[2] == chaos.TESTS
     assert (chaos.TESTS / "faults" / "__main__.py").is_file()
