@@ -32,6 +32,7 @@ from streams.settings import (
     load_methodology,
     local_settings,
 )
+from streams.worker import names
 
 DEFAULT_INPUTS = 8
 READY_DEADLINE_MS = 180_000
@@ -224,7 +225,7 @@ class LocalIndex:
         from streams.records import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
-        group = settings.group(load_methodology(settings).edition)
+        group = names.app_id(load_methodology(settings).edition, settings.topics.prefix)
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
         if workers_wait:
             wanted = [topic for topic in wanted if topic.name != settings.topics.values]
