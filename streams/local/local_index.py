@@ -169,7 +169,7 @@ class LocalIndex:
             [
                 f"board     {addresses.board}",
                 f"Kafka     {addresses.bootstrap}  topics {named}",
-                f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
+                f"Redis     {addresses.redis}  keys {self._given.redis.keys_prefix}:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
                 *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
                 f"settings  {self.settings_file}",

@@ -196,6 +196,11 @@ class RedisSettings(_Section):
     tls_key_file: Path | None = None
     prefix: str = Field(default="ecindex", pattern=r"^[a-zA-Z0-9._:-]{1,100}$")
 
+    @property
+    def keys_prefix(self) -> str:
+        """What every key begins with: the prefix and the contract's version."""
+        return f"{self.prefix}:v1"
+
     def auth_options(self) -> dict[str, str | None]:
         """Keyword arguments by which every Redis client is let in."""
         password = None if self.password is None else self.password.get_secret_value()

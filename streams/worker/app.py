@@ -22,6 +22,7 @@ from streams.flow.history import HistoryBook
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
+from streams.publish.redis_state import Limits
 from streams.publish.redis_store import RedisStore
 from streams.settings import Settings
 from streams.worker import names
@@ -112,8 +113,8 @@ class IndexWorker:
         self.store = RedisStore(
             settings.redis.url,
             self.metrics,
-            prefix=f"{settings.redis.prefix}:v1",
-            stale_after_ms=settings.intervals.stale_after_s * 1000,
+            prefix=settings.redis.keys_prefix,
+            limits=Limits(expire_ms=settings.intervals.stale_after_s * 1000),
             auth=settings.redis.auth_options(),
         )
         self.server = MetricsServer(
