@@ -159,11 +159,6 @@ class ChildProcess:
         """Whether it was started and has not ended; a paused process is running."""
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def paused(self) -> bool:
-        """Whether it is stopped by :meth:`pause`."""
-        return self._paused and self.running
-
     def start(self) -> None:
         """Start the program; returns once it is forked, not once it is ready."""
         if self.running:

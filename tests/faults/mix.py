@@ -98,10 +98,12 @@ class Mix:
         worker = await self._victim()
         child = worker.child
         self.rig.fault(f"SIGSTOP {worker.name}")
+        worker.frozen = True
         child.pause()
         await asyncio.sleep(self.plan.freeze_s)
         self.rig.fault(f"SIGCONT {worker.name}")
         child.resume()
+        worker.frozen = False
 
     async def _kill_broker(self):
         self.rig.fault("kill -9 broker")
