@@ -63,8 +63,8 @@ class RedisStore:
     """Writes the markets that this worker owns.
 
     ``rewrite_every_ms``: how often everything is sent although nothing seems missing. No call takes
-    longer than ``call_timeout_s``. For ``retry_after_ms`` after a failure calls fail at once, so that a hanging
-    Redis costs the caller one time-out, not one a market.
+    longer than ``call_timeout_s``. For ``retry_after_ms`` after a failure calls fail at once, so that a
+    hanging Redis costs the caller one time-out, not one a market.
     """
 
     def __init__(

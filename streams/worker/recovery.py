@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
-
 class LoudRecovery(Recovery):  # type: ignore[misc]
     """Recovery that raises on timeouts and opens source partitions only with known positions."""
 
