@@ -161,8 +161,8 @@ class Mix:
             "recovered_s": round(recovered_s, 1),
             "behind_s_max": round(max(behind_s for _, behind_s in self.lag.samples), 1),
             "outcomes": {
-                name: sum(counts[name] for counts in batch.outcomes.values())
-                for name in ("accepted", "duplicate", "too_late", "dead")
+                name: sum(batch.outcomes(topic)[name] for topic in rig.topic)
+                for name in ("accepted", "late", "duplicate", "too_late", "dead")
             },
             "exits": {w.name: [each.code for each in w.exits] for w in rig.workers},
             "stalls_s_since": self.redis.stalls(),

@@ -165,8 +165,6 @@ class Rig(Oracle):
         self.watchers: list = []
         self.produced: dict[tuple[str, int], int] = defaultdict(int)
         self.last_fault_at = self.produced_at = 0.0
-        self.poison: set[tuple[str, int, int]] = set()
-        """(topic, partition, offset) of records that a test knows to break the contract."""
         self.events: list[str] = []
 
     async def __aenter__(self):
