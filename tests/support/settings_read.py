@@ -43,7 +43,7 @@ def models_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 
 def unread(root: type[BaseModel], files: Mapping[str, str]) -> set[str]:
-    """``Section.name`` of each field, property and method that no file (name -> text) reads."""
+    """Each field, property and method, behind its section's name, that no file (name -> text) reads."""
     models = models_of(root)
     pending = list(_Reading(root, files).uses)
     read: set[Use] = set()
