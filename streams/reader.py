@@ -37,8 +37,10 @@ from streams import clock
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import DEFAULT_PREFIX, market_keys
+from streams.publish.keys import market_keys
 
+DEFAULT_PREFIX = "ecindex:v1"
+"""A service has no settings: what redis.prefix is by default, and the contract's version."""
 SILENT_AFTER_MS = 5_000
 """A publisher renews ``published_at`` each second. After this long without it, it counts as gone."""
 BEHIND_AFTER_MS = 30_000

@@ -29,7 +29,7 @@ async def serve(
         settings.redis.url,
         hub,
         markets,
-        prefix=f"{settings.redis.prefix}:v1",
+        prefix=settings.redis.keys_prefix,
         auth=settings.redis.auth_options(),
     )
     server = BoardServer(

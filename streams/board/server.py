@@ -66,8 +66,8 @@ class BoardServer:
         hub: Hub,
         ready: Callable[[], str | None],
         *,
-        host: str = "127.0.0.1",
-        port: int = 0,
+        host: str,
+        port: int,
     ) -> None:
         self._hub = hub
         self._ready = ready

@@ -28,7 +28,7 @@ from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
+from streams.publish.keys import market_keys, markets_key
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS, TIMEOUT_S
 
 POLL_S = 0.25
@@ -111,7 +111,7 @@ class Source:
         hub: Hub,
         markets: Mapping[str, Market],
         *,
-        prefix: str = DEFAULT_PREFIX,
+        prefix: str,
         auth: Mapping[str, str | None] | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:

@@ -21,7 +21,6 @@ from streams.local.local_index import LocalIndex
 from streams.local.up import race
 from streams.operate.board_stream import markets_shown
 from streams.operate.market_views import MarketView, connect, read_markets, read_shifts
-from streams.operate.show_command import redis_prefix
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import SimulatedSeed
 from streams.shops.simulate_profile import Profile
@@ -157,7 +156,7 @@ class DemoShow:
 
     async def _read(self, client: Redis, markets: Sequence[str]) -> Sequence[MarketView]:
         """Views of the markets in Redis; while Redis is away, the views read last."""
-        prefix = redis_prefix(self._settings)
+        prefix = self._settings.redis.keys_prefix
         try:
             self._views = await asyncio.to_thread(
                 read_markets, client, clock.now_ms(), markets, prefix
@@ -172,7 +171,7 @@ class DemoShow:
         """Active shifts of each market; no markets while Redis is away, so that no shift seems over."""
         try:
             return await asyncio.to_thread(
-                read_shifts, client, markets, redis_prefix(self._settings)
+                read_shifts, client, markets, self._settings.redis.keys_prefix
             )
         except redis.exceptions.RedisError:
             return {}

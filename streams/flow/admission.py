@@ -18,7 +18,6 @@ ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD = (
     "day_closed",
     "dead",
 )
-OUTCOMES = (ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD)
 """What becomes of a record. ``day_closed`` counts in the live book only; its day took no part."""
 
 

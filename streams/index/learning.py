@@ -17,11 +17,9 @@ import numpy as np
 from streams.index.demand import SCALE
 from streams.index.hours import Calendar, LocalHours
 from streams.index.methodology import Event
-from streams.index.panes import DAY_MS, HOUR_MS
+from streams.index.panes import HOUR_MS
 from streams.index.trend import Matrix
 
-RELEVEL_AFTER_MS = 7 * DAY_MS
-"""A shift that has lasted this long is adopted as the new level."""
 WHOLE = ("market", "all")
 
 Scope = tuple[str, str]

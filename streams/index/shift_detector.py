@@ -25,7 +25,6 @@ SILENCE_MINUTES = 1440
 _DATES_FROM_DAYS = 150.0
 """Evidence from which the fast clock's start is the better one (decision 0224)."""
 _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
-DESIGNS = {design.name: design for design in (FAST, SLOW, DRIFT)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,11 +159,6 @@ class ChildProcess:
         """True if it was started and has not ended. A paused process is running."""
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def paused(self) -> bool:
-        """True while it is stopped by :meth:`pause`."""
-        return self._paused and self.running
-
     def start(self) -> None:
         """Start the program. Returns once it is forked, not once it is ready. Raises StackError."""
         if self.running:

@@ -32,6 +32,7 @@ from streams.settings import (
     load_methodology,
     local_settings,
 )
+from streams.worker import names
 
 DEFAULT_INPUTS = 8
 READY_DEADLINE_MS = 180_000
@@ -168,7 +169,7 @@ class LocalIndex:
             [
                 f"board     {addresses.board}",
                 f"Kafka     {addresses.bootstrap}  topics {named}",
-                f"Redis     {addresses.redis}  keys {self._given.redis.prefix}:v1:*",
+                f"Redis     {addresses.redis}  keys {self._given.redis.keys_prefix}:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
                 *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
                 f"settings  {self.settings_file}",
@@ -225,7 +226,7 @@ class LocalIndex:
         from streams.records import topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
-        group = settings.group(load_methodology(settings).edition)
+        group = names.app_id(load_methodology(settings).edition, settings.topics.prefix)
         wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
         if workers_wait:
             wanted = [topic for topic in wanted if topic.name != settings.topics.values]

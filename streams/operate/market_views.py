@@ -12,7 +12,7 @@ from redis import Redis
 from streams.board.shifts import Shift, active
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
-from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
+from streams.publish.keys import market_keys, markets_key
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 READ_TIMEOUT_S = 2.0
@@ -50,12 +50,9 @@ def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
 
 
 def read_markets(
-    client: Redis,
-    now_ms: int,
-    markets: Iterable[str] | None = None,
-    prefix: str = DEFAULT_PREFIX,
+    client: Redis, now_ms: int, markets: Iterable[str] | None, prefix: str
 ) -> list[MarketView]:
-    """Views of ``markets``, by default of all that were published within the last day.
+    """Views of ``markets``; None: of all that were published within the last day.
 
     Raises redis.exceptions.RedisError when Redis does not answer, and msgspec.DecodeError when a value
     is no snapshot.
@@ -70,9 +67,7 @@ def read_markets(
     return views
 
 
-def read_shifts(
-    client: Redis, markets: Iterable[str], prefix: str = DEFAULT_PREFIX
-) -> dict[str, list[Shift]]:
+def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str, list[Shift]]:
     """Active shifts of each market. Raises redis.exceptions.RedisError when Redis does not answer."""
     found: dict[str, list[Shift]] = {}
     for market in markets:

@@ -17,7 +17,6 @@ from streams import clock
 from streams.index.currencies import major_units
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import MarketView, State, as_json, read_markets
-from streams.publish.keys import DEFAULT_PREFIX
 from streams.publish.ranking import ALL
 
 _WINDOWS = ("1m", "5m", "1h")
@@ -194,7 +193,7 @@ def show(
     currencies: Mapping[str, str],
     markets: Iterable[str] | None = None,
     *,
-    prefix: str = DEFAULT_PREFIX,
+    prefix: str,
     as_json_line: bool = False,
     now_ms: Callable[[], int] = clock.now_ms,
 ) -> bool:

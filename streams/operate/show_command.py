@@ -30,7 +30,7 @@ def show_once(
             console,
             _currencies(settings),
             markets,
-            prefix=redis_prefix(settings),
+            prefix=settings.redis.keys_prefix,
             as_json_line=as_json,
         )
 
@@ -41,14 +41,8 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with _client(settings) as client:
-        prefix = redis_prefix(settings)
-        read = partial(_read, client, markets, prefix)
+        read = partial(_read, client, markets, settings.redis.keys_prefix)
         show.watch(read, _currencies(settings), console, stop)
-
-
-def redis_prefix(settings: Settings) -> str:
-    """Beginning of every key in Redis: the prefix of the settings and the contract's version."""
-    return f"{settings.redis.prefix}:v1"
 
 
 def _read(client: Redis, markets: Sequence[str] | None, prefix: str) -> list[MarketView]:

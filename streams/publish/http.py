@@ -18,7 +18,6 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-LOOPBACK = "127.0.0.1"
 RELEASE_HEADER = "X-Ecindex-Release"
 """A header of our own: a browser asks for permission before it sends one, and nothing here grants it."""
 
@@ -97,8 +96,8 @@ class MetricsServer:
         *,
         before_scrape: Callable[[], None] = lambda: None,
         partitions: Partitions | None = None,
-        host: str = LOOPBACK,
-        port: int = 0,
+        host: str,
+        port: int,
     ) -> None:
         self._registry = registry
         self._before_scrape = before_scrape

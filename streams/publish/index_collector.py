@@ -56,9 +56,6 @@ _EXPORTS: dict[tuple[str, str], tuple[_Export, ...]] = {
         _Export("market_orders_expected", expected=True),
     ),
 }
-_EXPORTED_NAMES = dict.fromkeys(
-    export.metric for exports in _EXPORTS.values() for export in exports
-)
 
 
 class _Series(NamedTuple):
@@ -123,10 +120,7 @@ class IndexCollector:
     def _families() -> dict[str, GaugeMetricFamily | CounterMetricFamily]:
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for spec in INDEX:
-            if not spec.planned or spec.name in _EXPORTED_NAMES:
-                families[spec.name] = GaugeMetricFamily(
-                    spec.full_name, spec.help, labels=spec.labels
-                )
+            families[spec.name] = GaugeMetricFamily(spec.full_name, spec.help, labels=spec.labels)
         dropped = BY_NAME["series_dropped_total"]
         families[dropped.name] = CounterMetricFamily(dropped.full_name, dropped.help, labels=())
         return families

@@ -15,8 +15,6 @@ from streams.flow.publication import Publication
 from streams.index.panes import rfc3339
 from streams.index.values import VERSION, Fence, Value
 
-VALUES_TOPIC = "ecindex.values"
-JOURNAL_TOPIC = "ecindex.journal"
 PART_BYTES_MAX = 900_000
 """Largest value of a journal record in bytes. By default Kafka refuses records over 1 MB."""
 FENCE = "fence"
@@ -38,14 +36,7 @@ class Record(NamedTuple):
     """The market decides the partition, so that one market's records keep their order."""
 
 
-class Topics(NamedTuple):
-    """Topics of the records. An edition or a test may have topics of its own."""
-
-    values: str = VALUES_TOPIC
-    journal: str = JOURNAL_TOPIC
-
-
-def value_records(publication: Publication, topic: str = VALUES_TOPIC) -> list[Record]:
+def value_records(publication: Publication, topic: str) -> list[Record]:
     """One record for each changed window value and each changed day value."""
     headers = version_headers(publication.fence)
     return [
@@ -55,7 +46,7 @@ def value_records(publication: Publication, topic: str = VALUES_TOPIC) -> list[R
     ]
 
 
-def fence_record(publication: Publication, writer: str, topic: str = VALUES_TOPIC) -> Record:
+def fence_record(publication: Publication, writer: str, topic: str) -> Record:
     """Record of how far this writer published the market. ``writer`` is its nonce of [A-Za-z0-9_-]."""
     fence = publication.fence
     content = {
@@ -71,7 +62,7 @@ def fence_record(publication: Publication, writer: str, topic: str = VALUES_TOPI
     return Record(topic, key, _encode(content), version_headers(fence), publication.market)
 
 
-def retired_fence(market: str, writer: str, fence: Fence, topic: str = VALUES_TOPIC) -> Record:
+def retired_fence(market: str, writer: str, fence: Fence, topic: str) -> Record:
     """Tombstone of a former writer's fence record.
 
     An owner sends it once its own fence record, not lower than ``fence``, is acknowledged. Without it
@@ -80,7 +71,7 @@ def retired_fence(market: str, writer: str, fence: Fence, topic: str = VALUES_TO
     return Record(topic, _fence_key(market, writer), None, version_headers(fence), market)
 
 
-def journal_records(publication: Publication, topic: str = JOURNAL_TOPIC) -> list[Record]:
+def journal_records(publication: Publication, topic: str) -> list[Record]:
     """Journal records that are due: minute, vintages, base, closings, revisions. May be none."""
     records: list[Record] = []
     if publication.journal_changed is not None:

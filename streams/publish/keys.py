@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-DEFAULT_PREFIX = "ecindex:v1"
-
 
 class MarketKeys(NamedTuple):
     """Every key of one market, in the order in which the fenced script gets them."""
@@ -26,16 +24,16 @@ class MarketKeys(NamedTuple):
     """HASH: ``dimension:member`` -> JSON of the active shift. A series without one has no field."""
 
 
-def market_keys(market: str, prefix: str = DEFAULT_PREFIX) -> MarketKeys:
+def market_keys(market: str, prefix: str) -> MarketKeys:
     """Keys of ``market``.
 
-    >>> market_keys("PK").values
+    >>> market_keys("PK", "ecindex:v1").values
     'ecindex:v1:{PK}:values'
     """
     tag = f"{prefix}:{{{market}}}"
     return MarketKeys(*(f"{tag}:{name}" for name in MarketKeys._fields))
 
 
-def markets_key(prefix: str = DEFAULT_PREFIX) -> str:
+def markets_key(prefix: str) -> str:
     """Key of the SET of markets published within the last day."""
     return f"{prefix}:markets"

@@ -28,8 +28,6 @@ class Spec(NamedTuple):
     unit: str
     help: str
     buckets: tuple[float, ...] = ()
-    planned: bool = False
-    """Part of the contract, but exported only from the release that brings the methodology."""
 
     @property
     def full_name(self) -> str:
@@ -150,7 +148,7 @@ def markdown_table(specs: tuple[Spec, ...]) -> str:
     lines = ["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|"]
     lines += [
         f"| `{spec.full_name}` | {spec.kind} | {', '.join(spec.labels) or '-'} "
-        f"| {spec.unit} | {'*planned* ' if spec.planned else ''}{spec.help} |"
+        f"| {spec.unit} | {spec.help} |"
         for spec in specs
     ]
     return "\n".join(lines) + "\n"

@@ -33,9 +33,10 @@ _encode_packed = msgspec.msgpack.Encoder().encode
 class Limits(NamedTuple):
     """Bounds of what one market may use in Redis: bytes, entries of ``:changes``, expiry in ms."""
 
+    expire_ms: int
+    """How long values stand without a heartbeat."""
     snapshot_bytes_max: int = 1024 * 1024
     changes_max: int = 120
-    expire_ms: int = 60_000
 
 
 class Call(NamedTuple):

@@ -29,13 +29,12 @@ from redis.maint_notifications import MaintNotificationsConfig
 from streams import clock
 from streams.flow.publication import Publication
 from streams.index.panes import rfc3339
-from streams.publish.keys import DEFAULT_PREFIX, market_keys, markets_key
+from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import Call, Limits, MarketState
 
 SCRIPT = resources.files(__package__).joinpath("fenced_write.lua").read_text(encoding="utf-8")
 
-STALE_AFTER_MS = 60_000
 REWRITE_EVERY_MS = 30_000
 CALL_TIMEOUT_S = 1.0
 RETRY_AFTER_MS = 500
@@ -63,10 +62,9 @@ class Outcome(StrEnum):
 class RedisStore:
     """Writes the markets that this worker owns.
 
-    ``stale_after_ms``: how long values stay in Redis without a heartbeat. ``rewrite_every_ms``: how
-    often everything is sent although nothing seems missing. No call takes longer than
-    ``call_timeout_s``. For ``retry_after_ms`` after a failure calls fail at once, so that a hanging
-    Redis costs the caller one time-out, not one a market.
+    ``rewrite_every_ms``: how often everything is sent although nothing seems missing. No call takes
+    longer than ``call_timeout_s``. For ``retry_after_ms`` after a failure calls fail at once, so that a
+    hanging Redis costs the caller one time-out, not one a market.
     """
 
     def __init__(
@@ -74,12 +72,11 @@ class RedisStore:
         url: str,
         metrics: Metrics,
         *,
-        prefix: str = DEFAULT_PREFIX,
-        stale_after_ms: int = STALE_AFTER_MS,
+        prefix: str,
+        limits: Limits,
         rewrite_every_ms: int = REWRITE_EVERY_MS,
         call_timeout_s: float = CALL_TIMEOUT_S,
         retry_after_ms: int = RETRY_AFTER_MS,
-        limits: Limits | None = None,
         auth: Mapping[str, str | None] | None = None,
         script: str = SCRIPT,
         monotonic_ms: Callable[[], int] = clock.monotonic_ms,
@@ -88,7 +85,7 @@ class RedisStore:
         self._redis = _client(url, auth or {}, call_timeout_s)
         self._metrics = metrics
         self._prefix = prefix
-        self._limits = (limits or Limits())._replace(expire_ms=stale_after_ms)
+        self._limits = limits
         self._rewrite_every_ms = rewrite_every_ms
         self._call_timeout_s = call_timeout_s
         self._retry_after_ms = retry_after_ms

@@ -22,6 +22,7 @@ from streams.flow.history import HistoryBook
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
+from streams.publish.redis_state import Limits
 from streams.publish.redis_store import RedisStore
 from streams.settings import Settings
 from streams.worker import names
@@ -112,8 +113,8 @@ class IndexWorker:
         self.store = RedisStore(
             settings.redis.url,
             self.metrics,
-            prefix=f"{settings.redis.prefix}:v1",
-            stale_after_ms=settings.intervals.stale_after_s * 1000,
+            prefix=settings.redis.keys_prefix,
+            limits=Limits(expire_ms=settings.intervals.stale_after_s * 1000),
             auth=settings.redis.auth_options(),
         )
         self.server = MetricsServer(
@@ -150,11 +151,12 @@ class IndexWorker:
                 bootstrap=kafka.bootstrap_servers,
                 auth=kafka.auth_options(),
                 datadir=datadir,
-                session_timeout_s=kafka.session_timeout_ms / 1000,
-                request_timeout_s=kafka.request_timeout_ms / 1000,
+                session_timeout_ms=kafka.session_timeout_ms,
+                heartbeat_ms=kafka.heartbeat_ms,
+                request_timeout_ms=kafka.request_timeout_ms,
                 fetch=FetchSettings(
                     min_bytes=kafka.fetch_min_bytes,
-                    max_wait_ms=max(1, min(kafka.fetch_max_wait_ms, 500)),
+                    max_wait_ms=kafka.fetch_max_wait_ms,
                     partition_bytes=kafka.fetch_max_bytes,
                 ),
             ),

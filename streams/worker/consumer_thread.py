@@ -19,7 +19,7 @@ from faust.types import TP
 from mode import Service, get_logger
 
 from streams.flow.chunk import SourcePartition
-from streams.worker.fetch import chunk_records, chunks_of
+from streams.worker.fetch import chunk_records
 from streams.worker.stops import ExitCode, Fatal
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 _BEAT_S = 0.2
-_MAX_WAIT_MS = 500
-"""Progress of an idle partition must renew well within out_of_order_ms."""
 _LEAVE_LIMIT_S = 5.0
 """A stop that meets a rebalance waits for it, to leave the group; the other members may take long."""
 _COMMIT_LIMIT_S = 2.0
@@ -42,25 +40,15 @@ _COMMIT_LIMIT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """How chunk topics are fetched."""
+    """How chunk topics are fetched. Defaults of what an operator may set are with the settings."""
 
-    min_bytes: int = 64 * 1024
-    """Small fetches cost more than what is in them: 1,000 events/s took 69 % of a core, now 10."""
-    max_wait_ms: int = 100
+    min_bytes: int
+    max_wait_ms: int
     """How long the broker may wait for ``min_bytes``; also how stale `caught_up_at` can get."""
-    partition_bytes: int = 1024 * 1024
+    partition_bytes: int
     chunk_records: int = 4000
     queue_chunks: int = 8
     """Chunks that wait for an agent; beyond them the fetch waits, which is the back-pressure."""
-    raw: bool = True
-    """False: wrap aiokafka's public path instead of its PartitionRecords (a third slower)."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would break a promise made elsewhere."""
-        if not 0 < self.max_wait_ms <= _MAX_WAIT_MS:
-            raise ValueError(f"fetch max_wait_ms is {self.max_wait_ms}, not in 1..{_MAX_WAIT_MS}")
-        if self.queue_chunks < 1 or self.chunk_records < 1:
-            raise ValueError("fetch queue_chunks and chunk_records must be positive")
 
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -75,16 +63,14 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._answers: Answers = self.transport.answers
         self._switch: StopSwitch = self.transport.switch
         self._clock: Callable[[], int] = self.transport.clock
-        self._next_fetch: dict[TopicPartition, int] = {}
         self._fetching: set[asyncio.Future[Any]] = set()
         self._revoked = False
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust has no settings for these three; aiokafka reads them when its consumer starts.
+        # Faust has no settings for these two; aiokafka reads them when its consumer starts.
         consumer._fetch_min_bytes = self._fetch.min_bytes
         consumer._fetch_max_wait_ms = self._fetch.max_wait_ms
-        consumer._max_partition_fetch_bytes = self._fetch.partition_bytes
         return consumer
 
     async def on_start(self) -> None:
@@ -96,11 +82,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
         # Tables recover from chunks as well: a record at a time, Faust reads a tenth as fast.
         self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
-        if self._fetch.raw:
-            fetcher = self._ensure_consumer()._fetcher
-            fetcher._proc_fetch_request = functools.partial(
-                self._on_fetch, fetcher, fetcher._proc_fetch_request
-            )
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._proc_fetch_request = functools.partial(
+            self._on_fetch, fetcher, fetcher._proc_fetch_request
+        )
 
     async def on_thread_stop(self) -> None:
         """Stop the consumer and leave the group, so that the next owner need not wait."""
@@ -197,7 +182,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 self._switch.trip(Fatal(ExitCode.LOG_CHANGED, reason))
                 raise Fatal(ExitCode.LOG_CHANGED, reason)
             consumer.seek(tp, target)
-            self._next_fetch[tp] = target
             found[tp] = target
         return found
 
@@ -223,16 +207,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if self._revoked or not active_partitions:
             await asyncio.sleep(_BEAT_S)
             return {}
-        if self._fetch.raw:
-            return await self._until_revoked(
-                super()._fetch_records(consumer, active_partitions, timeout, **kwargs)
-            )
-        # Short waits: this path looks at the fetch responses only when a call returns.
-        wait = min(timeout or 0.0, 0.2)
-        fetched = await self._until_revoked(
-            super()._fetch_records(consumer, active_partitions, wait, **kwargs)
+        return await self._until_revoked(
+            super()._fetch_records(consumer, active_partitions, timeout, **kwargs)
         )
-        return await self._wrap(consumer, fetched)
 
     async def _until_revoked(self, fetch: Coroutine[Any, Any, Any]) -> Any:
         """Await a fetch, or nothing once partitions are taken away.
@@ -261,32 +238,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         """Fetch again; Faust has suspended its flow, so what it asked for before comes to nothing."""
         self._revoked = False
         await super().on_partitions_assigned(assigned, generation_id)
-
-    async def _seek_wait(self, consumer: Any, partitions: Mapping[TP, int]) -> None:
-        # Faust's recovery seeks changelogs through here.
-        self._next_fetch |= {TopicPartition(*tp): offset for tp, offset in partitions.items()}
-        await super()._seek_wait(consumer, partitions)
-
-    async def _wrap(self, consumer: Any, fetched: Any) -> Any:
-        for tp in consumer.assignment():
-            if tp.topic not in self._chunked:
-                continue
-            if tp not in self._next_fetch:
-                fetched.pop(tp, None)  # read before its turn: nobody has sought it yet
-                continue
-            sp = SourcePartition(tp.topic, tp.partition)
-            began, reached = self._next_fetch[tp], await consumer.position(tp)
-            records = fetched.get(tp, ())
-            if reached > began:
-                first = records[0].offset if records else reached
-                if first > began and (await consumer.beginning_offsets([tp]))[tp] > began:
-                    began = first  # retention cut the log: no gap of it, so let the guard refuse
-                fetched[tp] = chunks_of(sp, records, began, reached, self._fetch.chunk_records)
-                self._next_fetch[tp] = reached
-            end, seen_at = consumer.highwater(tp), consumer.last_poll_timestamp(tp)
-            if end is not None and seen_at is not None:
-                self._intake.on_response(sp, end, seen_at)
-        return fetched
 
     async def commit_done(self, offsets: Mapping[SourcePartition, int]) -> bool:
         """Commit for lag monitors; False when it did not work (nothing depends on it)."""

@@ -59,14 +59,16 @@ class AppSettings:
     app_id: str
     bootstrap: str
     datadir: Path
-    auth: Mapping[str, Any] = field(default_factory=dict)
-    """By what the broker lets clients in: aiokafka's keyword arguments."""
-    session_timeout_s: float = 10.0
-    rebalance_timeout_s: float = 30.0
-    request_timeout_s: float = 40.0
+    session_timeout_ms: int
+    heartbeat_ms: int
+    """At most a third of the session: the group gives up on us after three that are missed."""
+    request_timeout_ms: int
     """Above the rebalance timeout, which a join may take. No longer: a half-open connection is
     noticed after it, and a recovery call that takes longer ends the process."""
-    fetch: FetchSettings = field(default_factory=FetchSettings)
+    fetch: FetchSettings
+    auth: Mapping[str, Any] = field(default_factory=dict)
+    """By what the broker lets clients in: aiokafka's keyword arguments."""
+    rebalance_timeout_s: float = 30.0
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
 
 
@@ -206,11 +208,10 @@ def create_faust_app(
         # Exactness is ours (positions in the state); Faust's exactly_once crashes two workers.
         processing_guarantee="at_least_once",
         # -- group membership
-        broker_session_timeout=settings.session_timeout_s,
-        # Three missed heartbeats, not one, before the group gives up on us.
-        broker_heartbeat_interval=settings.session_timeout_s / 4,
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_heartbeat_interval=settings.heartbeat_ms / 1000,
         broker_rebalance_timeout=settings.rebalance_timeout_s,
-        broker_request_timeout=settings.request_timeout_s,
+        broker_request_timeout=settings.request_timeout_ms / 1000,
         # A spare without partitions does not poll, leaves the group after this, and says "Ready".
         broker_max_poll_interval=1e6,
         broker_commit_interval=1.0,
@@ -239,9 +240,9 @@ def create_faust_app(
     app.intake = Intake(chunk_topics, monotonic=monotonic)
     app.positions = positions
     app.switch = switch or StopSwitch()
-    half_session_ms = int(settings.session_timeout_s * 500)
+    half_session_ms = settings.session_timeout_ms // 2
     app.presence = presence or Presence(half_session_ms, monotonic)
-    app.answers = Answers(half_session_ms, monotonic)  # heartbeats are a quarter apart
+    app.answers = Answers(half_session_ms, monotonic)  # a heartbeat each third at the latest
     app.watchdog = Watchdog(
         app.intake,
         switch=app.switch,

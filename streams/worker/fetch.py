@@ -1,9 +1,8 @@
 """From one partition's fetch response to chunks, without an object per record.
 
-Two ways to the same chunks. `chunk_records` stands in for aiokafka's own PartitionRecords and reads
-the batches directly: no ConsumerRecord, no generator resumption per record, and it knows where the
-fetch began and what the batches covered. `chunks_of` wraps what aiokafka's public path returns,
-and is the fallback when a new aiokafka moves the first seam.
+`chunk_records` stands in for aiokafka's own PartitionRecords and reads the batches directly: no
+ConsumerRecord, no generator resumption per record, and it knows where the fetch began and what the
+batches covered.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from streams.worker.batches import COMPILED, Columns, RawRecords, read_batches
 from streams.worker.unpacking import UnpackedTooLargeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 class _Part(Columns):
@@ -127,15 +126,3 @@ def chunk_records(result: Any, limit: int) -> None:
     """Make a buffered fetch result yield chunks (the raw-fetch seam)."""
     if type(result) is FetchResult and type(result._partition_records) is PartitionRecords:
         result._partition_records = ChunkRecords(result._partition_records, limit)
-
-
-def chunks_of(
-    sp: SourcePartition, records: Sequence[Any], fetch_offset: int, next_offset: int, limit: int
-) -> list[Chunk]:
-    """Chunks from the ConsumerRecords that a public fetch returned (the fallback)."""
-    part = _Part()
-    part.offsets = [record.offset for record in records]
-    part.keys = [record.key for record in records]
-    part.values = [record.value for record in records]
-    part.timestamps = [record.timestamp for record in records]
-    return list(part.chunks(sp, fetch_offset, next_offset, limit))

@@ -161,12 +161,12 @@ class MarketsRunner:
     async def _publish(self, publication: Publication) -> None:
         parts = self._parts
         began_ms = monotonic_ms()
-        topics = journal.Topics(parts.settings.topics.values, parts.settings.topics.journal)
+        topics = parts.settings.topics
         records = [
             *journal.journal_records(publication, topics.journal),
             *journal.value_records(publication, topics.values),
         ]
-        found = shift_records(publication, parts.settings.topics.shifts)
+        found = shift_records(publication, topics.shifts)
         await asyncio.gather(self._acknowledged(records), self._acknowledged(found, partition=0))
         fence = self.compiled.fence_batch(publication)
         in_values = journal.fence_record(publication, self.compiled.nonce, topics.values)

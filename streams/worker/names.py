@@ -12,7 +12,7 @@ from streams.settings import Settings
 MERGED_TABLE = "merged"
 
 
-def app_id(edition: int, prefix: str = "ecindex") -> str:
+def app_id(edition: int, prefix: str) -> str:
     """Consumer group and Faust application."""
     return f"{prefix}-e{edition}"
 

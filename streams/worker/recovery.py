@@ -8,7 +8,6 @@ resumed, while the worker heartbeats on. Here a late call raises, which ends the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import IllegalStateError
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from streams.worker.intake import Intake
 
 logger = get_logger(__name__)
-
-OnRecovered = Callable[[frozenset[SourcePartition]], Awaitable[None]]
 
 
 class LoudRecovery(Recovery):  # type: ignore[misc]

@@ -47,7 +47,6 @@ SIGNATURES = [
     (AIOKafkaConsumer, "seek", "partition offset"),
     (AIOKafkaConsumer, "beginning_offsets", "partitions"),
     (AIOKafkaConsumer, "end_offsets", "partitions"),
-    (AIOKafkaConsumer, "last_poll_timestamp", "partition"),
     (group_coordinator.GroupCoordinator, "check_errors", ""),
     (group_coordinator.GroupCoordinator, "_do_heartbeat", ""),
     (AIOKafkaProducer, "create_batch", ""),
@@ -60,7 +59,6 @@ SIGNATURES = [
         "_fetch_records",
         "consumer active_partitions timeout max_records",
     ),
-    (driver.AIOKafkaConsumerThread, "_seek_wait", "consumer partitions"),
     (driver.AIOKafkaConsumerThread, "_ensure_consumer", ""),
     (driver.AIOKafkaConsumerThread, "seek_to_committed", ""),
     (driver.AIOKafkaConsumerThread, "__post_init__", ""),
@@ -131,7 +129,6 @@ CALLS = [
     (App._on_partitions_revoked, "consumer.stop_flow)()", "silence while reading only"),
     (AIOKafkaConsumer.start, "fetch_min_bytes=self._fetch_min_bytes", "set before start"),
     (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms", "set before start"),
-    (AIOKafkaConsumer.start, "max_partition_fetch_bytes=self._max_partition", "set before start"),
     (sender.SendProduceReqHandler.do, "self._client.send(node_id, request)", "gated by the outbox"),
     (
         message_accumulator.MessageAccumulator._append_batch,

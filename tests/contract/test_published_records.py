@@ -30,6 +30,7 @@ from streams.publish.journal import (
 )
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
+from streams.publish.redis_state import Limits
 from streams.publish.redis_store import RedisStore
 from streams.publish.shifts import active_fields
 from streams.publish.shifts import shift_record as published_shift
@@ -97,6 +98,7 @@ async def test_every_redis_record_is_what_its_schema_says(stack, published, uniq
         stack.redis_url,
         Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
         prefix=prefix,
+        limits=Limits(60_000),
     )
     for made in published[-40:]:
         await store.publish(made, made.as_of_ms + 3_000)
@@ -116,7 +118,7 @@ async def test_every_redis_record_is_what_its_schema_says(stack, published, uniq
 
 def test_long_content_is_split_into_records_of_the_same_schema():
     values = [value(member=f"m{number}", number=2**70) for number in range(4_000)]
-    records = journal_records(publication(values, journal_changed=values))
+    records = journal_records(publication(values, journal_changed=values), "journal")
     assert len(records) > 1
     for record in records:
         validators["journal"].validate(json.loads(record.value))
@@ -166,8 +168,8 @@ def broken(content, **changes):
 def test_the_schemas_are_not_blind(name, changes):
     made = publication(journal_changed=[value()])
     good = {
-        "journal": json.loads(journal_records(made)[0].value),
-        "fence": json.loads(fence_record(made, "w-1").value),
+        "journal": json.loads(journal_records(made, "journal")[0].value),
+        "fence": json.loads(fence_record(made, "w-1", "values").value),
         "shift": json.loads(shift_record()),
     }[name]
     check = validator(name)

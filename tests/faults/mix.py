@@ -98,10 +98,12 @@ class Mix:
         worker = await self._victim()
         child = worker.child
         self.rig.fault(f"SIGSTOP {worker.name}")
+        worker.frozen = True
         child.pause()
         await asyncio.sleep(self.plan.freeze_s)
         self.rig.fault(f"SIGCONT {worker.name}")
         child.resume()
+        worker.frozen = False
 
     async def _kill_broker(self):
         self.rig.fault("kill -9 broker")
@@ -159,8 +161,8 @@ class Mix:
             "recovered_s": round(recovered_s, 1),
             "behind_s_max": round(max(behind_s for _, behind_s in self.lag.samples), 1),
             "outcomes": {
-                name: sum(counts[name] for counts in batch.outcomes.values())
-                for name in ("accepted", "duplicate", "too_late", "dead")
+                name: sum(batch.outcomes(topic)[name] for topic in rig.topic)
+                for name in ("accepted", "late", "duplicate", "too_late", "dead")
             },
             "exits": {w.name: [each.code for each in w.exits] for w in rig.workers},
             "stalls_s_since": self.redis.stalls(),

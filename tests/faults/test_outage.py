@@ -7,7 +7,7 @@ import time
 
 import pytest
 import pytest_asyncio
-from support.batch import millis
+from support.reference import to_ms
 from support.rig import Rig, now_ms, until
 from support.shop import ORDERS, PAYMENTS, shop
 from support.watchers import RedisWatch
@@ -47,7 +47,7 @@ async def produce(rig, span_s, *, first, topics=None):
 def readings(rig, market, since):
     """(seconds after ``since``, @as_of in ms, orders of the last minute) as Redis showed them."""
     return [
-        (at - since, millis(values[market][0]), values[market][2] and int(values[market][2]))
+        (at - since, to_ms(values[market][0]), values[market][2] and int(values[market][2]))
         for at, values in rig.watchers[0].samples
         if at >= since and market in values
     ]

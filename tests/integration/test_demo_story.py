@@ -17,6 +17,7 @@ from streams.clock import now_ms
 from streams.demo.demo_plan import make_plan
 from streams.index.instants import parse_instant
 from streams.operate.market_views import connect, read_markets, read_shifts
+from streams.reader import DEFAULT_PREFIX
 from streams.settings import load_settings
 from streams.shops.simulate_profile import load_profile
 
@@ -72,7 +73,7 @@ class Seen:
 
 def looked(settings):
     with connect(settings.redis.url) as client:
-        views = read_markets(client, now_ms())
+        views = read_markets(client, now_ms(), None, DEFAULT_PREFIX)
         values = {
             view.market: {
                 value.field: value for value in view.snapshot.values if value.field in USUAL
@@ -80,7 +81,7 @@ def looked(settings):
             for view in views
             if view.snapshot is not None
         }
-        return Look(now_ms(), values, read_shifts(client, MARKETS))
+        return Look(now_ms(), values, read_shifts(client, MARKETS, DEFAULT_PREFIX))
 
 
 @pytest.fixture(scope="module")

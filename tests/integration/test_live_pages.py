@@ -22,6 +22,7 @@ from streams.clock import now_ms
 from streams.demo.demo_plan import FOUND_MS, past_the_hour_ms
 from streams.index.instants import parse_instant
 from streams.operate.market_views import connect, read_markets, read_shifts
+from streams.reader import DEFAULT_PREFIX
 from streams.settings import load_settings
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
@@ -64,7 +65,7 @@ class Run:
 
     def shifts(self, market):
         with contextlib.suppress(RedisError), connect(self.settings.redis.url) as client:
-            return read_shifts(client, [market])[market]
+            return read_shifts(client, [market], DEFAULT_PREFIX)[market]
         return []
 
     def shift(self, market, dimension, member):
@@ -132,7 +133,7 @@ def usual_values(run):
     with contextlib.suppress(RedisError), connect(run.settings.redis.url) as client:
         return {
             (view.market, value.field): value.value
-            for view in read_markets(client, now_ms())
+            for view in read_markets(client, now_ms(), None, DEFAULT_PREFIX)
             if view.snapshot is not None
             for value in view.snapshot.values
             if value.field.startswith("demand_index_orders:market:all:")

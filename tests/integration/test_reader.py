@@ -13,11 +13,13 @@ from support.publications import AS_OF_MS, publication, value
 
 from streams.index.panes import rfc3339
 from streams.local.local_stack import LocalStack
+from streams.publish import redis_state
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import RedisStore
 from streams.reader import (
     BEHIND_AFTER_MS,
+    DEFAULT_PREFIX,
     SILENT_AFTER_MS,
     AbsentError,
     AsyncReader,
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.stack
 
 NOW_MS = AS_OF_MS + 3_000
 ORDERS, SALES, DAY = "orders:market:all:1m", "sales:market:all:1m", "orders:market:all:24h"
-KEYS = market_keys("PK")
+KEYS = market_keys("PK", DEFAULT_PREFIX)
 VALUES = [
     value("orders", "market", "all", "1m", 12),
     value("sales", "market", "all", "1m", 2**70, unit="minor"),
@@ -123,7 +125,12 @@ def reader(make):
 
 @pytest.fixture
 async def publish(server, client):
-    store = RedisStore(server.url, Metrics(markets=["PK"], version="0", edition=1, methodology="0"))
+    store = RedisStore(
+        server.url,
+        Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
+        prefix=DEFAULT_PREFIX,
+        limits=redis_state.Limits(60_000),
+    )
     applied = itertools.count(10)
 
     async def write(values=VALUES, as_of_ms=AS_OF_MS, now_ms=NOW_MS, edition=1):

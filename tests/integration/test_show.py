@@ -17,7 +17,9 @@ from streams.local.local_stack import LocalStack
 from streams.operate.market_views import State, connect, read_markets
 from streams.operate.show import render, show, watch
 from streams.publish.metrics import Metrics
+from streams.publish.redis_state import Limits
 from streams.publish.redis_store import RedisStore
+from streams.reader import DEFAULT_PREFIX
 
 pytestmark = pytest.mark.stack
 
@@ -49,7 +51,7 @@ async def publish(redis_url):
 
     async def write(values, market="PK", now_ms=NOW_MS):
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
-        store = RedisStore(redis_url, metrics)
+        store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=Limits(60_000))
         stores.append(store)
         await store.publish(publication(values, market=market), now_ms)
 
@@ -73,7 +75,7 @@ async def test_the_largest_members_come_first(client, console, publish):
             value("payment_chosen_share", "payment_method", f"by_{member}", number=share, n=30)
         )
     await publish(values)
-    show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     text = printed(console)
     assert text.index("books") < text.index("cars") < text.index("apples")
     assert text.index("by_books") < text.index("by_cars") < text.index("by_apples")
@@ -92,7 +94,7 @@ async def test_a_live_market_is_shown_in_major_units(client, console, publish):
         value("orders", "market", "all", "24h", None, status="filling", covered=0.12),
     ]
     await publish(values)
-    assert show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    assert show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     text = printed(console)
     assert "1,234" in text
     assert "1,234,567.89" in text
@@ -112,7 +114,7 @@ async def test_a_live_market_is_shown_in_major_units(client, console, publish):
 )
 async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, state):
     await publish(market_values("PK", ["books"]))
-    (view,) = read_markets(client, NOW_MS + later_ms)
+    (view,) = read_markets(client, NOW_MS + later_ms, None, DEFAULT_PREFIX)
     assert view.state is state
     console.print(render([view], CURRENCIES))
     assert ("stale: published" in printed(console)) == (state is State.STALE)
@@ -120,7 +122,7 @@ async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, s
 
 async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, publish):
     await publish(market_values("PK", ["books"]), now_ms=AS_OF_MS + 31_000)
-    (view,) = read_markets(client, AS_OF_MS + 31_000)
+    (view,) = read_markets(client, AS_OF_MS + 31_000, None, DEFAULT_PREFIX)
     assert view.state is State.STALE
     assert view.published_age_ms == 0
 
@@ -128,12 +130,12 @@ async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, 
 async def test_what_expired_is_absent_not_forgotten(client, console, publish):
     await publish(market_values("PK", ["books"]))
     client.delete("ecindex:v1:{PK}:snapshot")
-    assert not show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "PK: absent" in printed(console)
 
 
 def test_an_empty_redis_says_so(client, console):
-    assert not show(client, console, CURRENCIES, now_ms=lambda: NOW_MS)
+    assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "no market was published" in printed(console)
 
 
@@ -141,7 +143,15 @@ async def test_json_is_one_exact_line(client, console, publish):
     await publish([value("sales", "market", "all", "1m", 2**70, unit="minor")])
     await publish(market_values("MM", ["books"]), market="MM")
     assert (
-        show(client, console, CURRENCIES, ["PK", "BD"], as_json_line=True, now_ms=lambda: NOW_MS)
+        show(
+            client,
+            console,
+            CURRENCIES,
+            ["PK", "BD"],
+            prefix=DEFAULT_PREFIX,
+            as_json_line=True,
+            now_ms=lambda: NOW_MS,
+        )
         is False
     )
     (line,) = printed(console).splitlines()
@@ -169,7 +179,7 @@ async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, pub
         if answer is not None:
             raise answer
         stop.set()
-        return read_markets(client, NOW_MS)
+        return read_markets(client, NOW_MS, None, DEFAULT_PREFIX)
 
     watch(read, CURRENCIES, console, stop, interval_s=0)
     assert "Redis does not answer: refused" in printed(console)
@@ -178,10 +188,10 @@ async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, pub
 
 def test_a_redis_that_is_away_is_told_to_the_caller(unique):
     with Redis(port=1) as nobody, pytest.raises(redis.exceptions.ConnectionError):
-        read_markets(nobody, NOW_MS)
+        read_markets(nobody, NOW_MS, None, DEFAULT_PREFIX)
 
 
 def test_a_snapshot_that_is_none_is_told_to_the_caller(client):
     client.set("ecindex:v1:{PK}:snapshot", "{}")
     with pytest.raises(msgspec.DecodeError):
-        read_markets(client, NOW_MS, ["PK"])
+        read_markets(client, NOW_MS, ["PK"], DEFAULT_PREFIX)

@@ -23,6 +23,8 @@ from support.kafka import (
 from support.toys import Toys
 
 from streams.local.local_stack import LocalStack
+from streams.settings import default_config, load_methodology, load_settings
+from streams.worker.app import IndexWorker
 from streams.worker.stops import ExitCode
 
 pytestmark = pytest.mark.stack
@@ -68,6 +70,42 @@ async def test_the_oracle_reads_a_topic_that_is_empty_and_one_that_has_become_so
     assert ends == {0: 0, 1: 2, 2: 1}
 
 
+async def test_a_workers_consumer_runs_with_what_the_settings_say(stack, tmp_path):
+    """The heartbeat was set, and a quarter of the session was used."""
+    kafka = {
+        "bootstrap_servers": stack.bootstrap,
+        "session_timeout_ms": 7_000,
+        "heartbeat_ms": 1_234,
+        "request_timeout_ms": 45_678,
+        "fetch_min_bytes": 4_321,
+        "fetch_max_wait_ms": 500,
+        "fetch_max_bytes": 123_456,
+    }
+    settings = load_settings(
+        default_config("ecindex.toml"),
+        {"data_dir": tmp_path} | {f"kafka.{name}": value for name, value in kafka.items()},
+    )
+    worker = IndexWorker(settings, load_methodology(settings), {"orders": 1, "payments": 1})
+    worker.create()
+    consumer = worker.app.consumer._new_consumer_thread()._create_worker_consumer(
+        worker.app.transport
+    )
+    await consumer.start()
+    try:
+        coordinator, fetcher = consumer._coordinator, consumer._fetcher
+        assert kafka == {
+            "bootstrap_servers": ",".join(consumer._client._bootstrap_servers),
+            "session_timeout_ms": coordinator._session_timeout_ms,
+            "heartbeat_ms": coordinator._heartbeat_interval_ms,
+            "request_timeout_ms": consumer._client._request_timeout_ms,
+            "fetch_min_bytes": fetcher._fetch_min_bytes,
+            "fetch_max_wait_ms": fetcher._fetch_max_wait_ms,
+            "fetch_max_bytes": fetcher._max_partition_fetch_bytes,
+        }
+    finally:
+        await consumer.stop()
+
+
 @pytest.mark.slow
 async def test_two_workers_killed_and_frozen_are_exact(toys):
     await toys.create()
@@ -107,22 +145,10 @@ async def test_a_worker_told_to_end_in_the_middle_of_a_rebalance_leaves_the_grou
     assert await group_members(toys.stack.bootstrap, toys.name) == 0, second.log_tail(60)
 
 
-async def test_the_public_fetch_path_is_exact_too(toys):
-    await toys.create()
-    toys.start("one", "--public")
-    producing = asyncio.create_task(toys.produce(30_000, per_s=6000))
-    await asyncio.sleep(4)
-    toys.children["one"].kill()
-    toys.start("one", "--public")
-    await producing
-    await toys.assert_exact()
-
-
-@pytest.mark.parametrize("options", [(), ("--public",)], ids=["raw", "public"])
-async def test_transaction_markers_are_gaps_and_count_as_read(toys, options):
+async def test_transaction_markers_are_gaps_and_count_as_read(toys):
     """A log that ends in a marker has no record at its last offset, and is read to its end."""
     await toys.create()
-    toys.start("one", *options)
+    toys.start("one")
     await until(lambda: toys.said("one", "recovered"))
     for number in range(6):
         await toys.produce_in_transaction(number, count=50, commit=number % 3 != 1)
@@ -137,8 +163,7 @@ async def test_transaction_markers_are_gaps_and_count_as_read(toys, options):
     )
 
 
-@pytest.mark.parametrize("options", [(), ("--public",)], ids=["raw", "public"])
-async def test_a_compacted_source_has_gaps_that_are_not_losses(toys, options):
+async def test_a_compacted_source_has_gaps_that_are_not_losses(toys):
     await toys.create(
         cleanup_policy="compact",
         segment_ms=100,
@@ -150,7 +175,7 @@ async def test_a_compacted_source_has_gaps_that_are_not_losses(toys, options):
         await toys.produce_keyed(first, keys=20, count=300)
         await asyncio.sleep(0.3)
     await until_compacted(toys)
-    toys.start("one", *options)
+    toys.start("one")
     await toys.assert_exact()
 
 
@@ -311,7 +336,7 @@ async def test_a_broker_that_is_away_costs_nothing(own, away_s):
 async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_recovery(own):
     """As shipped, recovery is dead from here on and the worker heartbeats for ever."""
     await own.produce(4000)
-    child = own.start("one", "--request-timeout", "6", "--hold-assigned-s", "1.5")
+    child = own.start("one", "--request-timeout-ms", "6000", "--hold-assigned-s", "1.5")
     await until(lambda: own.said("one", "assigned"))
     own.stack.kafka.pause()
     try:
@@ -378,7 +403,7 @@ async def test_a_topic_deleted_under_a_worker_halts_it_and_a_new_one_is_not_take
 
 
 async def test_a_missing_topic_is_said_at_start(toys):
-    child = toys.start("one", "--request-timeout", "6")
+    child = toys.start("one", "--request-timeout-ms", "6000")
     assert await asyncio.to_thread(child.wait, 40) == ExitCode.USAGE
 
 

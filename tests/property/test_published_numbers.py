@@ -17,7 +17,9 @@ from streams.local.local_stack import LocalStack
 from streams.publish.journal import decode_value, encode_value
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
+from streams.publish.redis_state import Limits
 from streams.publish.redis_store import Outcome, RedisStore
+from streams.reader import DEFAULT_PREFIX
 
 PLAIN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 WIDE = st.integers(-(2**200), 2**200)
@@ -59,11 +61,11 @@ def test_the_fence_orders_versions_as_integers(redis_url, first, second, same_ed
             await client.flushall()
             outcomes = []
             for version in (first, second):
-                store = RedisStore(redis_url, metrics)
+                store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=Limits(60_000))
                 made = dataclasses.replace(publication(), fence=Fence(*version))
                 outcomes.append(await store.publish(made, 0))
                 await store.close()
-            fence = await client.hgetall(market_keys("PK").fence)
+            fence = await client.hgetall(market_keys("PK", DEFAULT_PREFIX).fence)
         return outcomes, tuple(int(fence[name]) for name in ("edition", "as_of_ms", "applied"))
 
     outcomes, fence = asyncio.run(write_both())

@@ -68,7 +68,7 @@ class Shop:
         """What the journal says of bases, and what they are called."""
         found = []
         for publication in self.flow.history:
-            for record in journal_records(publication):
+            for record in journal_records(publication, "journal"):
                 content = json.loads(record.value)
                 if content["kind"] == "base":
                     found += [{"base": content["base"], **each} for each in content["bases"]]

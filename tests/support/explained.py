@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from support.flow_harness import METHODOLOGY, Flow, order, payment
-from support.records import publication_records
+from support.records import JOURNAL_TOPIC, VALUES_TOPIC, publication_records
 from support.usual import season
 
 from streams.flow.chunk import SourcePartition
@@ -19,7 +19,6 @@ from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.published import ValuesLog
 from streams.proof.audit.report import Report
 from streams.proof.audit.sums import Sums, add_sums
-from streams.publish.journal import JOURNAL_TOPIC, VALUES_TOPIC
 from streams.records.reading import Stored
 
 HOURS = LocalHours("Asia/Karachi")

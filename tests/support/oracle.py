@@ -9,13 +9,14 @@ from collections import defaultdict
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
-from support.batch import WINDOWS_MS, Batch, millis
+from support.by_name import named, without_zeros
 from support.kafka import read_all, read_partitions
+from support.reference import WINDOWS, LogReference, Rules, to_ms
 
 from streams.flow.chain import CheckpointRecord, _best_chain, _decode
-from streams.index import partials as col
 from streams.index.partials import Layout, from_wire
 from streams.proof.audit.published import is_measured
+from streams.settings import default_config
 
 
 class Oracle:
@@ -24,8 +25,8 @@ class Oracle:
     # -- reading back
 
     async def log(self):
-        """{(topic, partition): [(offset, value, timestamp)]} of the inputs, and the batch of it."""
-        batch = Batch(self.poison)
+        """The reference over what is in the inputs."""
+        batch = LogReference(Rules.read(default_config("methodology.toml")))
         for topic, own in self.topic.items():
             records, _ = await read_partitions(self.bootstrap, own, self.inputs)
             for partition, found in records.items():
@@ -111,54 +112,45 @@ class Oracle:
 
     def check_chains(self, chains, batch):
         problems = []
-        for sp, through in batch.through.items():
+        for sp, source in batch.sources.items():
             chain = chains.get(sp)
+            if not source.history:
+                continue
+            through, watermarks = source.history[-1]
             if not chain:
                 problems.append(f"{sp}: no checkpoint")
                 continue
             head = chain[-1]
             if head.through != through:
                 problems.append(f"{sp}: through {head.through}, log ends at {through}")
-            if head.watermarks != batch.watermarks[sp]:
-                problems.append(f"{sp}: watermarks {head.watermarks} != {batch.watermarks[sp]}")
-            problems += self._check_rows(sp, chain, head, batch)
+            if head.watermarks != watermarks:
+                problems.append(f"{sp}: watermarks {head.watermarks} != {watermarks}")
+            problems += self._check_rows(sp, chain, source)
         return problems
 
-    def _check_rows(self, sp, chain, head, batch):
+    def _check_rows(self, sp, chain, source):
+        through, watermarks = source.history[-1]
         newest = {}
         for record in chain:
+            sketches = {(market, pane): sketch for market, pane, sketch in record.sketches}
             for market, book, slot, sparse in record.rows:
-                newest[market, book, slot] = sparse
+                sketch = sketches.get((market, slot), b"") if book == "live" else b""
+                newest[market, book, slot] = sparse, sketch
         problems = []
-        days = set()
-        for (market, book, slot), sparse in newest.items():
+        for (market, book, slot), (sparse, sketch) in newest.items():
             layout = Layout(self.methodology.markets[market])
-            if book == "day":
-                name = time.strftime("%Y-%m-%d", time.gmtime(slot * 86_400))
-                days.add((market, name))
-                row = from_wire(sparse, layout.day_width)
-                found, expected = _day_cells(layout, row), batch.sp_days[sp, market, name]
-            else:
-                row = from_wire(sparse, layout.live_width)
-                found, expected = _live_cells(layout, row), batch.sp_panes[sp, market, slot]
-            expected = {cell: n for cell, n in expected.items() if n and cell in found}
-            found = {cell: n for cell, n in found.items() if n}
+            row = from_wire(sparse, layout.day_width if book == "day" else layout.live_width)
+            found = named(layout, book, row, sketch)
+            expected = without_zeros(source.row(market, book, slot, through))
             if found != expected:
                 problems.append(f"{sp} {market} {book} {slot}: {_difference(found, expected)}")
-        missing = [
-            (market, day)
-            for (owner, market, day), cells in batch.sp_days.items()
-            if owner == sp and any(cells.values()) and (market, day) not in days
-        ]
-        problems += [f"{sp}: no row of day {each}" for each in missing]
-        open_from = {market: at - 120_000 - 5_000 for market, at in batch.watermarks[sp].items()}
+        kept_ms = source.rules.grace_ms + source.rules.pane_ms
         problems += [
-            f"{sp}: no row of open pane {market} {pane}"
-            for (owner, market, pane), cells in batch.sp_panes.items()
-            if owner == sp
-            and pane > open_from[market]
-            and any(cells.values())
-            and (market, "live", pane) not in newest
+            f"{sp}: no row of {market} {book} {slot}"
+            for market, book, slot in source.slots()
+            if (market, book, slot) not in newest
+            and (book == "day" or slot > watermarks[market] - kept_ms)
+            and without_zeros(source.row(market, book, slot, through))
         ]
         return problems
 
@@ -189,7 +181,7 @@ class Oracle:
 
     def check_redis(self, redis, batch):
         problems = []
-        for market in {market for market, _ in batch.panes}:
+        for market in batch.markets():
             found = redis.get(market)
             if found is None or found["snapshot"] is None:
                 problems.append(f"{market}: nothing in Redis")
@@ -207,25 +199,25 @@ class Oracle:
             if found["hash"].get("@as_of") != found["snapshot"]["as_of"]:
                 problems.append(f"{market}: as_of of hash and snapshot differ")
             (as_of_ms,) = {
-                millis(value["as_of"])
+                to_ms(value["as_of"])
                 for value in found["snapshot"]["values"]
                 if (value["index"], value["dimension"], value["window"])
                 == ("orders", "market", "1m")
             } or {0}
-            buyers = batch.buyers_days(market, as_of_ms // 900_000 * 900_000)
-            problems += self._check_days(market, found["days"], batch, buyers)
+            buyers = batch.buyers(market, as_of_ms // 900_000 * 900_000)
+            problems += self._check_days(market, found["days"], batch.days(market) | buyers)
         return problems
 
     def _check_value(self, market, value, batch):
         if is_measured(value["index"]):
             return []  # against what is usual: no sum over the log, judged by its own tests
-        length_ms = WINDOWS_MS[value["window"]]
-        end_ms = millis(value["as_of"])
+        length_ms = WINDOWS[value["window"]]
+        end_ms = to_ms(value["as_of"])
         cache = batch.__dict__.setdefault("windows", {})
         key = (market, end_ms, length_ms)
         if key not in cache:
-            cache[key] = batch.values(market, batch.window(market, end_ms, length_ms))
-        name = (value["index"], value["dimension"], value["member"])
+            cache[key] = batch.window(market, end_ms, length_ms)
+        name = f"{value['index']}:{value['dimension']}:{value['member']}"
         expected = cache[key].get(name)
         if expected is None:
             return [f"{market} {name} {value['window']}: not expected at all"]
@@ -238,16 +230,7 @@ class Oracle:
             return [f"{where}: found {found}, expected {number, observed, n}"]
         return []
 
-    def _check_days(self, market, found, batch, buyers):
-        expected = dict(buyers)
-        days = sorted(
-            day
-            for code, day in batch.days
-            if code == market and any(batch.days[code, day].values())
-        )
-        for day in days:
-            for (index, dimension, member), number in batch.day_values(market, day).items():
-                expected[f"{index}:{dimension}:{member}:{day}"] = number
+    def _check_days(self, market, found, expected):
         shown = {name: json.loads(text) for name, text in found.items()}
         return [
             f"{market} {name}: Redis {shown.get(name)}, expected {expected.get(name)}"
@@ -298,8 +281,8 @@ class Oracle:
         """Every too late and every dead record is in its topic, by source offset; no other is."""
         problems = []
         for topic, expected in (
-            (self.settings.topics.late, batch.late),
-            (self.settings.topics.dead_letters, batch.dead),
+            (self.settings.topics.late, batch.places("too_late")),
+            (self.settings.topics.dead_letters, batch.places("dead")),
         ):
             found = set()
             for record in await read_all(self.bootstrap, topic):
@@ -357,21 +340,21 @@ class Oracle:
             for (name, labels), number in series.items():
                 if name == "ecindex_index_as_of_timestamp_seconds":
                     owners[dict(labels)["market"]].append((worker, round(number * 1000)))
-        for market in {market for market, _ in batch.panes}:
+        for market in batch.markets():
             if len(owners[market]) != 1:
                 problems.append(f"{market}: as_of series on {owners[market]}")
                 continue
             ((worker, as_of_ms),) = owners[market]
-            wanted = batch.values(market, batch.window(market, as_of_ms, 300_000))
+            wanted = batch.window(market, as_of_ms, WINDOWS["5m"])
             for (name, labels), number in scraped[worker].items():
                 own = dict(labels)
                 if own.get("market") != market or own.get("window") != "5m":
                     continue
                 cell = {
-                    "ecindex_market_orders": ("orders", "market", "all"),
-                    "ecindex_market_sales_minor": ("sales", "market", "all"),
-                    "ecindex_orders": ("orders", "category", own.get("category")),
-                    "ecindex_sales_minor": ("sales", "category", own.get("category")),
+                    "ecindex_market_orders": "orders:market:all",
+                    "ecindex_market_sales_minor": "sales:market:all",
+                    "ecindex_orders": f"orders:category:{own.get('category')}",
+                    "ecindex_sales_minor": f"sales:category:{own.get('category')}",
                 }.get(name)
                 if cell is not None and wanted[cell][0] != number:
                     problems.append(
@@ -415,58 +398,6 @@ class CheckpointTail:
                 if record.value is not None:
                     through = _decode(record.value).through
                     self.through[sp] = max(through, self.through.get(sp, -1))
-
-
-def _live_cells(layout, row):
-    cells = {
-        ("orders", "market", "all"): row[col.ORDERS],
-        ("units", "market", "all"): row[col.UNITS],
-        ("sales", "market", "all"): row[col.SALES],
-        ("payments", "market", "all"): row[col.PAYMENTS],
-        ("amount", "market", "all"): row[col.AMOUNT],
-        ("failed", "market", "all"): row[col.FAILED],
-        ("payment_refunds", "market", "all"): row[col.PAYMENT_REFUNDS],
-        ("refund_amount", "market", "all"): row[col.REFUND_AMOUNT],
-        ("cancelled_orders", "market", "all"): row[col.CANCELLED],
-        ("refunded_orders", "market", "all"): row[col.REFUNDED],
-    }
-    for dimension, block in (
-        ("category", layout.category),
-        ("payment_method", layout.method),
-        ("region", layout.region),
-        ("channel", layout.channel),
-    ):
-        for member in block.members:
-            at = block.at(member)
-            for offset, name in enumerate(("orders", "units", "sales")):
-                cells[name, dimension, member] = row[at + offset]
-            if dimension == "payment_method":
-                for offset, name in ((3, "payments"), (4, "amount"), (5, "failed")):
-                    cells[name, dimension, member] = row[at + offset]
-    return cells
-
-
-def _day_cells(layout, row):
-    three = ("orders", "units", "sales")
-    cells = {}
-
-    def ledgers(dimension, member, at):
-        for ledger, prefix in enumerate(("", "cancelled_", "refunded_")):
-            for offset, name in enumerate(three):
-                cells[prefix + name, dimension, member] = row[at + 3 * ledger + offset]
-
-    ledgers("market", "all", 0)
-    payment_names = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
-    for offset, name in enumerate((*payment_names, "unplaced_payments", "unplaced_amount")):
-        cells[name, "market", "all"] = row[9 + offset]
-    for member in layout.day_category.members:
-        ledgers("category", member, layout.day_category.at(member))
-    for member in layout.day_method.members:
-        at = layout.day_method.at(member)
-        ledgers("payment_method", member, at)
-        for offset, name in enumerate(payment_names):
-            cells[name, "payment_method", member] = row[at + 9 + offset]
-    return cells
 
 
 def _difference(found, expected):

@@ -17,13 +17,15 @@ from streams.publish.journal import (
     version_of,
 )
 
+VALUES_TOPIC, JOURNAL_TOPIC = "ecindex.values", "ecindex.journal"
+
 
 def publication_records(publication: Publication, writer: str) -> list[Record]:
     """Records in the order in which a worker sends them, the fence record last."""
     return [
-        *journal_records(publication),
-        *value_records(publication),
-        fence_record(publication, writer),
+        *journal_records(publication, JOURNAL_TOPIC),
+        *value_records(publication, VALUES_TOPIC),
+        fence_record(publication, writer, VALUES_TOPIC),
     ]
 
 

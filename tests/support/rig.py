@@ -60,6 +60,7 @@ class Supervised:
         self.patches = patches
         self.child = None
         self.exits: list[Exit] = []
+        self.frozen = False
         self._starts = 0
         self._leaving = False
         self._task = asyncio.create_task(self._run(), name=f"supervise-{name}")
@@ -164,8 +165,6 @@ class Rig(Oracle):
         self.watchers: list = []
         self.produced: dict[tuple[str, int], int] = defaultdict(int)
         self.last_fault_at = self.produced_at = 0.0
-        self.poison: set[tuple[str, int, int]] = set()
-        """(topic, partition, offset) of records that a test knows to break the contract."""
         self.events: list[str] = []
 
     async def __aenter__(self):
@@ -211,7 +210,7 @@ class Rig(Oracle):
         return worker
 
     def running_workers(self):
-        return [w for w in self.workers if w.running and not w.child.paused and not w._leaving]
+        return [w for w in self.workers if w.running and not w.frozen and not w._leaving]
 
     async def ready(self, *workers, within_s=60.0):
         """Wait until these (default: all) answer /readyz with 200."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.clock import monotonic_ms
+from streams.settings.model import KafkaSettings
 from streams.worker.consumer_thread import ChunkConsumerThread, FetchSettings
 from streams.worker.faust_app import AppSettings, Hooks, create_faust_app
 from streams.worker.outbox import Outbox, OutboxSettings, OutboxStopped
@@ -54,14 +55,21 @@ class Toy:
     def create(self) -> Worker:
         args = self.args
         switch = StopSwitch()
+        kafka = KafkaSettings()
         self.app = create_faust_app(
             AppSettings(
                 app_id=args.app_id,
                 bootstrap=args.bootstrap,
                 datadir=Path(args.dir),
-                session_timeout_s=args.session,
-                request_timeout_s=args.request_timeout,
-                fetch=FetchSettings(raw=not args.public, chunk_records=args.chunk_records),
+                session_timeout_ms=args.session_ms,
+                heartbeat_ms=args.session_ms // 4,
+                request_timeout_ms=args.request_timeout_ms,
+                fetch=FetchSettings(
+                    kafka.fetch_min_bytes,
+                    kafka.fetch_max_wait_ms,
+                    kafka.fetch_max_bytes,
+                    chunk_records=args.chunk_records,
+                ),
                 watchdog=WatchdogSettings(no_progress_ms=args.no_progress_ms, deaf_ms=args.deaf_ms),
             ),
             chunk_topics=frozenset({args.topic}),
@@ -221,12 +229,11 @@ def main() -> int:
     parser.add_argument("--topic", required=True)
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--dir", required=True)
-    parser.add_argument("--session", type=float, default=6.0)
-    parser.add_argument("--request-timeout", type=float, default=20.0)
+    parser.add_argument("--session-ms", type=int, default=6_000)
+    parser.add_argument("--request-timeout-ms", type=int, default=20_000)
     parser.add_argument("--hold-assigned-s", type=float, default=0)
     parser.add_argument("--crash-at", type=int, default=0)
     parser.add_argument("--plain-topic")
-    parser.add_argument("--public", action="store_true")
     parser.add_argument("--slow-ms", type=float, default=0)
     parser.add_argument("--stuck", action="store_true")
     parser.add_argument("--flush-each", action="store_true")

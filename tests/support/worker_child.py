@@ -92,7 +92,6 @@ def believes_commits():
         for tp in tps:
             found[tp] = await consumer.committed(tp) or begins[tp]
             consumer.seek(tp, found[tp])
-            self._next_fetch[tp] = found[tp]
         return found
 
     consumer_thread.ChunkConsumerThread._seek_open = seek_open

@@ -81,6 +81,8 @@ def test_a_file_that_is_named_must_exist_and_be_toml(tmp_path, config):
         ("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "kafka", "kafka.bootstrap_servers", "host:port"),
         ("ECINDEX_KAFKA__BOOTSTRAP_SERVERS", "k:0", "kafka.bootstrap_servers", "host:port"),
         ("ECINDEX_KAFKA__HEARTBEAT_MS", "2001", "kafka.heartbeat_ms", "at most a third"),
+        ("ECINDEX_KAFKA__FETCH_MAX_WAIT_MS", "0", "kafka.fetch_max_wait_ms", "1 to 500"),
+        ("ECINDEX_KAFKA__FETCH_MAX_WAIT_MS", "501", "kafka.fetch_max_wait_ms", "as_of waits"),
         ("ECINDEX_INTERVALS__CHECKPOINT_BYTES", "921601", "intervals.checkpoint_bytes", "921600"),
         ("ECINDEX_LOG__LEVEL", "loud", "log.level", "'debug', 'info'"),
         ("ECINDEX_TOPICS__PREFIX", "a b", "topics.prefix", "pattern"),
@@ -176,12 +178,10 @@ def test_the_default_methodology_is_found_and_a_broken_one_is_named(tmp_path):
         assert caught.value.problems[0].found == str(path)
 
 
-def test_names_carry_the_prefix_and_the_edition():
+def test_names_of_our_topics_carry_the_prefix():
     settings = load_settings(overrides={"topics.prefix": "shop"})
     assert settings.topics.partials == "shop.partials"
     assert settings.topics.dead_letters == "shop.dead-letters"
-    assert settings.group(3) == "shop-e3"
-    assert settings.table("orders", 3) == "orders-e3"
 
 
 def test_settings_are_frozen_and_constructing_them_reads_no_environment(monkeypatch):

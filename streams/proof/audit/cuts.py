@@ -179,7 +179,6 @@ class PartialsLog:
     ) -> None:
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.rows: dict[tuple[SourcePartition, SlotKey], Row] = {}
-        self.other_editions = 0
         self.changes: dict[str, MarketChanges] = {}
         self._edition = methodology.edition
         self._calendar = calendar
@@ -205,7 +204,6 @@ class PartialsLog:
             )
             return
         if record.edition != self._edition:
-            self.other_editions += 1
             return
         known = self.rows.get((key.sp, key.slot))
         if known is not None and record.through <= known.through:
@@ -226,7 +224,6 @@ class PartialsLog:
 
     def _mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
         if mark.edition != self._edition:
-            self.other_editions += 1
             return
         old = self.marks.get(sp)
         if old is None or mark.through >= old.through:

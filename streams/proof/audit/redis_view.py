@@ -62,7 +62,7 @@ class RedisReader:
             socket_timeout=10.0,
             socket_connect_timeout=5.0,
         )
-        self._prefix = f"{redis.prefix}:v1"
+        self._prefix = redis.keys_prefix
         self._topics = (settings.topics.orders, settings.topics.payments)
         self._url = redis.url
         self._report = report

@@ -17,6 +17,7 @@ from support.explained import (
     values_log,
 )
 from support.flow_harness import METHODOLOGY, Flow, order, payment
+from support.records import VALUES_TOPIC
 
 from streams.flow.history import HistoryBook
 from streams.flow.state import NEVER_MS
@@ -30,7 +31,7 @@ from streams.proof.audit.judge_levels import judge_levels
 from streams.proof.audit.redis_view import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.audit.slots import Blind, Calendar
-from streams.publish.journal import VALUES_TOPIC, version_of
+from streams.publish.journal import version_of
 from streams.publish.keys import market_keys
 from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.records.journal_record import decode_journal

@@ -13,6 +13,8 @@ from support.publications import publication
 from streams.publish.http import MetricsServer
 from streams.publish.metrics import Metrics
 
+LISTEN = {"host": "127.0.0.1", "port": 0}
+
 
 @pytest.fixture
 def reason():
@@ -26,7 +28,7 @@ def metrics():
 
 @pytest.fixture
 async def get(metrics, reason):
-    server = MetricsServer(metrics.registry, lambda: reason[0])
+    server = MetricsServer(metrics.registry, lambda: reason[0], **LISTEN)
     port = await server.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
 
@@ -69,9 +71,9 @@ async def test_ready_tells_why_not(get, reason):
 
 
 async def test_a_taken_port_is_told(metrics):
-    first = MetricsServer(metrics.registry, lambda: None)
+    first = MetricsServer(metrics.registry, lambda: None, **LISTEN)
     port = await first.start()
-    second = MetricsServer(metrics.registry, lambda: None, port=port)
+    second = MetricsServer(metrics.registry, lambda: None, host="127.0.0.1", port=port)
     with pytest.raises(OSError, match="in use"):
         await second.start()
     await second.stop()

@@ -6,14 +6,12 @@ import json
 
 import pytest
 from support.publications import AS_OF_MS, market_values, publication, value
-from support.records import publication_records
+from support.records import JOURNAL_TOPIC, VALUES_TOPIC, publication_records
 
 from streams.flow.publication import Closing, Revision
 from streams.index.values import Fence
 from streams.publish import journal
 from streams.publish.journal import (
-    JOURNAL_TOPIC,
-    VALUES_TOPIC,
     decode_value,
     encode_value,
     fence_record,
@@ -28,7 +26,9 @@ HEADERS = (("edition", b"1"), ("as_of", str(AS_OF_MS).encode()), ("applied", b"1
 
 def test_a_changed_value_becomes_a_record_of_its_own_key():
     changed = value(number=3)
-    (record,) = value_records(publication([value(member="toys"), changed], changed=[changed]))
+    (record,) = value_records(
+        publication([value(member="toys"), changed], changed=[changed]), VALUES_TOPIC
+    )
     assert record.topic == "ecindex.values"
     assert record.key == b"PK|orders|category|books|1m"
     assert record.headers == HEADERS
@@ -60,7 +60,7 @@ def test_a_changed_value_becomes_a_record_of_its_own_key():
 
 def test_a_day_value_has_its_date_in_the_key():
     day = value("orders", "market", "all", "day", 9, day="2023-11-14")
-    (record,) = value_records(publication(changed=[], days=[day]))
+    (record,) = value_records(publication(changed=[], days=[day]), VALUES_TOPIC)
     assert record.key == b"PK|orders|market|all|day|2023-11-14"
 
 
@@ -77,7 +77,9 @@ def test_a_ratio_keeps_every_digit():
 
 
 def test_the_fence_record_tells_the_version_and_what_level_2_keeps_there():
-    record = fence_record(publication(fence_record={"live": True, "as_of": {"orders": 5}}), "w1")
+    record = fence_record(
+        publication(fence_record={"live": True, "as_of": {"orders": 5}}), "w1", VALUES_TOPIC
+    )
     assert record.key == b"PK|fence|w1"
     assert record.headers == HEADERS
     assert json.loads(record.value) == {
@@ -103,18 +105,18 @@ def test_the_fence_record_is_sent_last():
 
 
 def test_a_retired_fence_is_a_tombstone():
-    record = retired_fence("PK", "w0", Fence(1, 2, 3))
+    record = retired_fence("PK", "w0", Fence(1, 2, 3), VALUES_TOPIC)
     assert record.key == b"PK|fence|w0"
     assert record.value is None
     assert version_of(record.headers) == Fence(1, 2, 3)
 
 
 def test_nothing_due_is_no_journal_record():
-    assert journal_records(publication()) == []
+    assert journal_records(publication(), JOURNAL_TOPIC) == []
 
 
 def test_a_minute_without_changes_is_a_record_all_the_same():
-    (record,) = journal_records(publication(journal_changed=[]))
+    (record,) = journal_records(publication(journal_changed=[]), JOURNAL_TOPIC)
     assert json.loads(record.value) == {
         "v": 1,
         "kind": "minute",
@@ -131,7 +133,9 @@ def test_a_minute_without_changes_is_a_record_all_the_same():
 def test_closings_and_revisions_are_journaled():
     hour = Closing("hour", AS_OF_MS - 3_600_000, AS_OF_MS, [value(phase="final")])
     revision = Revision(value(number=4, revision=1), 3, "late")
-    closing, revised = journal_records(publication(closings=[hour], revisions=[revision]))
+    closing, revised = journal_records(
+        publication(closings=[hour], revisions=[revision]), JOURNAL_TOPIC
+    )
     decoded = json.loads(closing.value)
     assert decoded["kind"] == "hour"
     assert (decoded["start"], decoded["end"]) == (
@@ -148,7 +152,7 @@ def test_closings_and_revisions_are_journaled():
 
 def test_what_does_not_fit_one_record_is_split_in_numbered_parts():
     values = market_values("PK", [f"c{position}" for position in range(500)])
-    parts = journal_records(publication([], journal_changed=values))
+    parts = journal_records(publication([], journal_changed=values), JOURNAL_TOPIC)
     assert len(parts) > 1
     decoded = [json.loads(part.value) for part in parts]
     assert [each["part"] for each in decoded] == list(range(1, len(parts) + 1))

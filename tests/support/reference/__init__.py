@@ -1,0 +1,41 @@
+"""The batch recomputation: what a log prefix means, said again as plainly as possible.
+
+A second voice: written from docs/exactness.md, docs/contract.md, docs/methodology.md, with nothing of
+streams/. Events are JSON dicts, rows are counters by name, sums are loops over events. It is slow on
+purpose. Whatever the incremental code publishes must equal it to the last digit.
+
+``SourceReference`` is one source partition's log, ``LogReference`` all of them together.
+"""
+
+from .counting import Counted, SourceReference, contributions
+from .log import LogReference
+from .rules import WINDOWS, MarketRules, Rules, day_end_ms, local_day, to_ms
+from .values import (
+    PAYMENT_INDICES,
+    SHOPPER_INDICES,
+    Found,
+    day_values,
+    live_values,
+    registers_of,
+    shopper_values,
+)
+
+__all__ = [
+    "PAYMENT_INDICES",
+    "SHOPPER_INDICES",
+    "WINDOWS",
+    "Counted",
+    "Found",
+    "LogReference",
+    "MarketRules",
+    "Rules",
+    "SourceReference",
+    "contributions",
+    "day_end_ms",
+    "day_values",
+    "live_values",
+    "local_day",
+    "registers_of",
+    "shopper_values",
+    "to_ms",
+]

@@ -1,0 +1,258 @@
+"""One source partition's log, record by record: what counts, where, and what it adds."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .contract import SUM_MAX, validate
+from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
+
+Counts = Counter
+"""Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...)."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """An event that counts: where, and what it adds to the live book and to its day."""
+
+    offset: int
+    market: str
+    event_id: str
+    occurred_ms: int
+    pane: int
+    day: int
+    live: Counts
+    day_book: Counts | None
+    """None: the day was closed."""
+
+
+@dataclass
+class SourceReference:
+    """One source partition's log, record by record."""
+
+    rules: Rules
+    payments: bool
+    watermarks: dict[str, int] = field(default_factory=dict)
+    history: list[tuple[int, dict[str, int]]] = field(default_factory=list)
+    """(offset, watermarks after it)."""
+    counted: list[Counted] = field(default_factory=list)
+    outcomes: dict[int, str] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    _slots: dict[tuple, list[Counted]] = field(default_factory=dict)
+    _sums: dict[tuple, Counts] = field(default_factory=dict)
+    _open: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+
+    def add(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
+        verdict = self._judge(offset, value, timestamp_ms)
+        outcome, _, reason = verdict.partition(":")
+        self.outcomes[offset] = outcome
+        if reason:
+            self.reasons[offset] = reason
+        self.history.append((offset, dict(self.watermarks)))
+        return outcome
+
+    def _judge(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
+        event, reason = validate(value, payments=self.payments)
+        if event is None:
+            return f"dead:{reason}"
+        rules = self.rules
+        market = rules.markets.get(event["market"])
+        if market is None:
+            return "dead:unknown_market"
+        try:
+            occurred_ms = to_ms(event["occurred_at"])
+        except ValueError:
+            return "dead:invalid_time"
+        if event["currency"] != market.currency:
+            return "dead:wrong_currency"
+        watermark_ms = max(timestamp_ms, self.watermarks.get(market.code, timestamp_ms))
+        self.watermarks[market.code] = watermark_ms
+        if occurred_ms > timestamp_ms + rules.ahead_ms:
+            return "dead:ahead"
+        if watermark_ms - occurred_ms > rules.grace_ms:
+            return "too_late"
+        placed_ms = None
+        if event.get("placed_at") is not None:
+            try:
+                placed_ms = to_ms(event["placed_at"])
+            except ValueError:
+                return "dead:invalid_time"
+            if placed_ms > occurred_ms:
+                return "dead:placed_after_occurred"
+        elif event["type"] in ("order.cancelled", "order.refunded"):
+            return "dead:placed_at_missing"
+        return self._count(offset, event, market, occurred_ms, placed_ms)
+
+    def _count(self, offset, event, market, occurred_ms, placed_ms) -> str:
+        rules = self.rules
+        watermark_ms = self.watermarks[market.code]
+        pane = occurred_ms // rules.pane_ms * rules.pane_ms
+        panes = self._open.setdefault(market.code, {})
+        for start in [s for s in panes if s + rules.pane_ms + rules.grace_ms <= watermark_ms]:
+            del panes[start]
+        if pane not in panes and len(panes) >= rules.panes_max:
+            return "dead:pane_limit"
+        if event["event_id"] in panes.get(pane, ()):
+            return "duplicate"
+        day = local_day(market.zone, occurred_ms if placed_ms is None else placed_ms)
+        day_closed = day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms
+        live, day_book = contributions(event, market)
+        in_pane, on_day = (market.code, "live", pane), (market.code, "day", day)
+        held = [self._sums.setdefault(slot, Counter()) for slot in (in_pane, on_day)]
+        if _overflows(event, *held):
+            return "dead:overflow"
+        panes.setdefault(pane, set()).add(event["event_id"])
+        found = Counted(
+            offset,
+            market.code,
+            event["event_id"],
+            occurred_ms,
+            pane,
+            day,
+            live,
+            None if day_closed else day_book,
+        )
+        self.counted.append(found)
+        held[0].update(live)
+        self._slots.setdefault(in_pane, []).append(found)
+        if not day_closed:
+            held[1].update(day_book)
+            self._slots.setdefault(on_day, []).append(found)
+        late = pane + rules.pane_ms + rules.out_of_order_ms <= watermark_ms
+        return "late" if late else "accepted"
+
+    # -- what a prefix means -----------------------------------------------------------------
+
+    def row(self, market: str, book: str, slot: int, through: int) -> Counts:
+        """Sums of one slot over the records up to ``through``."""
+        total: Counts = Counter()
+        for event in self._slots.get((market, book, slot), ()):
+            if event.offset <= through:
+                total.update(event.live if book == "live" else event.day_book)
+        return total
+
+    def slots(self) -> Iterator[tuple[str, str, int]]:
+        """Every slot that holds an event."""
+        return iter(self._slots)
+
+    def watermarks_at(self, through: int) -> dict[str, int]:
+        """Arrival watermark per market after the record ``through``."""
+        at = bisect_right(self.history, through, key=lambda item: item[0])
+        return self.history[at - 1][1] if at else {}
+
+    def with_outcome(self, outcome: str, through: int) -> set[int]:
+        """Offsets up to ``through`` that had this outcome."""
+        return {
+            offset
+            for offset, found in self.outcomes.items()
+            if found == outcome and offset <= through
+        }
+
+
+def _overflows(event: dict, live: Counts, day: Counts) -> bool:
+    if event["type"].startswith("payment"):
+        amount = event["amount_minor"]
+        held = [live["amount",], live["refund_amount",]]
+        held += [day["amount",], day["refund_amount",], day["unplaced_amount",]]
+        return max(held) + amount > SUM_MAX
+    units, sales = _units_and_sales(event)
+    ledgers = ("", "cancelled_", "refunded_")
+    return (
+        max(live["sales",], *(day[f"{ledger}sales",] for ledger in ledgers)) + sales > SUM_MAX
+        or max(live["units",], *(day[f"{ledger}units",] for ledger in ledgers)) + units > SUM_MAX
+    )
+
+
+def _units_and_sales(event: dict) -> tuple[int, int]:
+    units = sum(line["quantity"] for line in event["lines"])
+    sales = sum(line["quantity"] * line["unit_price_minor"] for line in event["lines"])
+    return units, sales
+
+
+def contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
+    """(what the event adds to its pane, what it adds to its day)."""
+    if event["type"].startswith("payment"):
+        return _payment_contributions(event, market)
+    live: Counts = Counter()
+    day: Counts = Counter()
+    kind = event["type"].removeprefix("order.")
+    units, sales = _units_and_sales(event)
+    by_category: dict[str, list[int]] = {}
+    unknown_of: dict[str, bool] = {}
+    for line in event["lines"]:
+        member, unknown = market.member("category", line["category"])
+        held = by_category.setdefault(member, [0, 0])
+        held[0] += line["quantity"]
+        held[1] += line["quantity"] * line["unit_price_minor"]
+        unknown_of.setdefault(member, unknown)
+    method = event.get("payment_method")
+
+    ledger = {"placed": "", "cancelled": "cancelled_", "refunded": "refunded_"}[kind]
+    _three(day, ledger, (), 1, units, sales)
+    for member, (its_units, its_sales) in by_category.items():
+        _three(day, ledger, ("category", member), 1, its_units, its_sales)
+    if method is not None:
+        member, _ = market.member("payment_method", method)
+        _three(day, ledger, ("payment_method", member), 1, units, sales)
+
+    if kind != "placed":
+        live[kind,] += 1
+        return live, day
+    _three(live, "", (), 1, units, sales)
+    for member, (its_units, its_sales) in by_category.items():
+        _three(live, "", ("category", member), 1, its_units, its_sales)
+    live["unknown", "category"] += sum(unknown_of.values())
+    if method is not None:
+        member, unknown = market.member("payment_method", method)
+        live["chosen",] += 1
+        live["unknown", "payment_method"] += unknown
+        _three(live, "", ("payment_method", member), 1, units, sales)
+    for dimension in ("region", "channel"):
+        member, unknown = market.member(dimension, event.get(dimension))
+        live["unknown", dimension] += unknown
+        _three(live, "", (dimension, member), 1, units, sales)
+    if event.get("shopper_id") is not None:
+        live["shopper_orders",] += 1
+        live["shopper", event["shopper_id"]] += 1
+    if event.get("new_shopper") is not None:
+        live["new_known",] += 1
+        live["new_shoppers",] += event["new_shopper"]
+    return live, day
+
+
+def _three(counts: Counts, ledger: str, where: tuple, orders: int, units: int, sales: int) -> None:
+    counts[f"{ledger}orders", *where] += orders
+    counts[f"{ledger}units", *where] += units
+    counts[f"{ledger}sales", *where] += sales
+
+
+def _payment_contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
+    live: Counts = Counter()
+    day: Counts = Counter()
+    member, unknown = market.member("payment_method", event["method"])
+    live["unknown", "payment_method"] += unknown
+    amount = event["amount_minor"]
+    counts = {
+        "payment.captured": ("payments", "amount"),
+        "payment.failed": ("failed", None),
+        "payment.refunded": ("payment_refunds", "refund_amount"),
+    }
+    count, sum_of = counts[event["type"]]
+    for where in ((), ("payment_method", member)):
+        if where and count == "payment_refunds":
+            continue  # the live book keeps refunds of payments as a total only
+        live[count, *where] += 1
+        if sum_of is not None:
+            live[sum_of, *where] += amount
+    if event.get("placed_at") is not None:
+        for where in ((), ("payment_method", member)):
+            day[count, *where] += 1
+            if sum_of is not None:
+                day[sum_of, *where] += amount
+    elif count == "payments":
+        day["unplaced_payments",] += 1
+        day["unplaced_amount",] += amount
+    return live, day

@@ -1,0 +1,13 @@
+"""The reference reads the methodology with its own eyes, and sees what streams/ sees."""
+
+from __future__ import annotations
+
+from support.reference import Rules
+
+from streams.index import methodology
+from streams.settings import default_config
+
+
+def test_two_readers_of_the_methodology_agree():
+    path = default_config("methodology.toml")
+    assert Rules.read(path) == Rules.of(methodology.parse(path.read_text(encoding="utf-8")))
