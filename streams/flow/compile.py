@@ -16,13 +16,13 @@ from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
+from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.history import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged, restore
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
-from streams.flow.standing import FenceRecord
 from streams.flow.state import NEVER_MS
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
@@ -45,8 +45,6 @@ SHOWN_KIND = "s"
 BUYERS_KIND = "b"
 LIVE_WITHIN_MS = 15_000
 """A source partition that keeps up is read to its end within this; marks come each second."""
-_encode_fence = msgspec.msgpack.Encoder().encode
-_decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
 
 @dataclass(slots=True)
@@ -138,7 +136,7 @@ class PartitionCompile:
     ) -> int:
         """Take over a record that is no merged slot; the partials offset it says it includes."""
         if kind == FENCE_KIND:
-            fence = _decode_fence(value)
+            fence = decode_fence_record(value)
             self._check_topic(fence)
             market.at.take_fence(fence)
             return market.at.floor_applied
@@ -191,7 +189,6 @@ class PartitionCompile:
         shifts told, which a crash has lost.
         """
         batch = TableBatch()
-        record = msgspec.convert(publication.fence_record, FenceRecord)
         for held, _ in publication.vintages:
             base = f"{VINTAGE_KIND}|{publication.market}|{held.vintage.day}"
             self._write(batch, base, encode_vintage(held.record()))
@@ -203,11 +200,11 @@ class PartitionCompile:
         for day, kept in publication.buyers:
             base = f"{BUYERS_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_day_buyers(kept))
-        record.partials_id = self.topic_id
+        record = msgspec.structs.replace(publication.fence_record, partials_id=self.topic_id)
         base = f"{FENCE_KIND}|{publication.market}"
         writers = {_writer_of(key) for key in self._table_keys.get(base, ())}
         batch.retired = sorted(writers - {self.nonce})
-        self._write(batch, base, _encode_fence(record))
+        self._write(batch, base, encode_fence_record(record))
         return batch
 
     def replayed(self) -> None:

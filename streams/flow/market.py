@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from streams.flow.chunk import SourcePartition
 from streams.flow.daybook import DayBook
 from streams.flow.inherited import Inheriting
@@ -154,6 +152,7 @@ class MarketCompile:
         return Publication(
             market=self.at.market.code,
             fence=Fence(self.at.methodology.edition, as_of_ms, self.at.floor_applied),
+            fence_record=self.at.fence_record(applied),
             as_of_ms=as_of_ms,
             phase="live",
             values=values,
@@ -170,7 +169,6 @@ class MarketCompile:
             buyers=buyers,
             rebased=rebased,
             inherited=self.inheriting.take(),
-            fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
 
     def _days_due(self, now_ms: int) -> bool:
