@@ -20,7 +20,7 @@ from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_f
 from streams.flow.history import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
-from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged, restore
+from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
 from streams.flow.state import NEVER_MS
@@ -90,13 +90,12 @@ class PartitionCompile:
         """Largest partials offset that a table record contains: below it nothing is published."""
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.markets = {
-            code: MarketCompile(market, methodology, sps)
+            code: MarketCompile(
+                market, methodology, sps, None if history is None else history.markets[code]
+            )
             for code, market in methodology.markets.items()
             if partition_of(code, partitions) == partition
         }
-        if history is not None:
-            for code, market in self.markets.items():
-                market.usual.history = history.markets[code]
         self._foreign_records = 0
         self._table_keys: dict[str, set[str]] = {}
         self._written = 0
@@ -126,8 +125,7 @@ class PartitionCompile:
             if slot not in best or applied > best[slot][0]:
                 best[slot] = (applied, value)
         for (code, kind, start), (_, value) in best.items():
-            ledger = self.markets[code].ledger
-            ledger.merged[kind, start] = restore(decode_merged(value), ledger.width_of(kind))
+            self.markets[code].ledger.restore((kind, start), decode_merged(value))
         for market in self.markets.values():
             market.recovered()
 
@@ -138,11 +136,11 @@ class PartitionCompile:
         if kind == FENCE_KIND:
             fence = decode_fence_record(value)
             self._check_topic(fence)
-            market.at.take_fence(fence)
+            market.take_fence(fence)
             return market.at.floor_applied
         if kind == SHOWN_KIND:
             shown = decode_shown(value)
-            market.book.restore(int(rest[0]), shown)
+            market.days.restore(int(rest[0]), shown)
             return shown.applied
         if kind == BUYERS_KIND:
             buyers = decode_day_buyers(value)
@@ -174,12 +172,11 @@ class PartitionCompile:
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
             gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.usual.take_expired()]
-            gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.book.take_expired()]
+            gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.days.take_expired()]
             gone += [f"{BUYERS_KIND}|{code}|{day}" for day in market.shoppers.take_expired()]
             for base in gone:
                 batch.writes += [(key.encode(), None) for key in self._table_keys.pop(base, ())]
-            batch.tombstones += market.ledger.garbage
-            market.ledger.garbage = {}
+            batch.tombstones += market.ledger.take_garbage()
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
@@ -238,7 +235,7 @@ class PartitionCompile:
                 # A tombstone: the row is in a merged slot already. Read at a takeover, it keeps the
                 # new owner from deleting once more all that was ever deleted.
                 for each in self.markets.values():
-                    each.ledger.garbage.pop(key, None)
+                    each.ledger.forget_garbage(key)
                 continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
@@ -274,7 +271,7 @@ class PartitionCompile:
             self._foreign_records += 1
             return
         for market in self.markets.values():
-            market.at.note_live(mark)  # an older mark shows it as well: it was so once
+            market.note_live(mark)  # an older mark shows it as well: it was so once
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:

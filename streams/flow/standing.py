@@ -69,9 +69,6 @@ class Standing:
             return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
-        for topic, first_ms in fence.first.items():
-            held = self._ledger.first_ms
-            held[topic] = min(first_ms, held.get(topic, first_ms))
         # Of two records at one offset the one that has changed the base: the other could not be
         # deleted before its writer ended.
         if fence.level is not None and (fence.applied, fence.level.sequence) > self._level_of:
