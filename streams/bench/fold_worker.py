@@ -55,7 +55,7 @@ class TimedWorker(IndexWorker):
             "seconds": time.perf_counter() - self._began,
             "cpu_seconds": time.process_time() - self._cpu_began,
             "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "ids": sum(r.level.fold.held_ids for r in self._sources.values()),
+            "ids": sum(r.level.source.held_ids for r in self._sources.values()),
             "through": {str(sp): r.level.through for sp, r in self._sources.items()},
         }
         sys.stdout.write(json.dumps(found) + "\n")

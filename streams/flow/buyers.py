@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streams.flow.ledger import Ledger, SlotId
-from streams.flow.merged import LENGTH_MS, MINUTE, QUARTER
+from streams.flow.ledger import Ledger
+from streams.flow.merged import LENGTH_MS, MINUTE, QUARTER, SlotId
 from streams.index.panes import MINUTE_MS, QUARTER_MS
 from streams.index.partials import BOUGHT
 from streams.index.shoppers import Bought, union

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.fold import SourceFold
+from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
 from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
@@ -113,9 +113,9 @@ class Chain:
     """The chain of one source partition as its owner extends it."""
 
     def __init__(
-        self, fold: SourceFold, identity: Identity, nonce: str, *, length: int = CHAIN_LENGTH
+        self, source: SourceState, identity: Identity, nonce: str, *, length: int = CHAIN_LENGTH
     ) -> None:
-        self.fold = fold
+        self.source = source
         self.identity = identity
         self.nonce = nonce
         self._length = length
@@ -133,12 +133,12 @@ class Chain:
     @property
     def pending_bytes(self) -> int:
         """About how large the next record will be."""
-        return self.fold.pending_slots * self._row_bytes + 8 * self.fold.pending_ids
+        return self.source.pending_slots * self._row_bytes + 8 * self.source.pending_ids
 
     @property
     def due(self) -> bool:
         """Whether there is anything to flush."""
-        return self.fold.through != self._flushed_through or self.overlong
+        return self.source.through != self._flushed_through or self.overlong
 
     @property
     def overlong(self) -> bool:
@@ -158,7 +158,7 @@ class Chain:
         """
         rows: dict[SlotKey, list[int | str]] = {}
         slots: dict[SlotKey, Ranges] = {}
-        touched = self.fold.take_touched(CHECKPOINT)
+        touched = self.source.take_touched(CHECKPOINT)
         size = 0
         sizes: dict[SlotKey, int] = {}
         sketches: dict[SlotKey, bytes] = {}
@@ -187,8 +187,8 @@ class Chain:
             seq=self._seq,
             previous=self._entries[-1].key if self._entries else None,
             n=len(self._entries) + 1,
-            through=self.fold.through,
-            watermarks=self.fold.watermarks(),
+            through=self.source.through,
+            watermarks=self.source.watermarks(),
             rows=[(*key, row) for key, row in rows.items()],
             ids=self._ids(slots),
             sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
@@ -197,13 +197,13 @@ class Chain:
         self._entries.append(Entry(key_text, self._seq, len(value), slots))
         for key in rows:
             self._latest[key] = (self._seq, sizes[key])
-        self._flushed_through = self.fold.through
-        return Flush(key_text.encode(), value, self.fold.through, self._deletes(retired))
+        self._flushed_through = self.source.through
+        return Flush(key_text.encode(), value, self.source.through, self._deletes(retired))
 
     def _ids(self, slots: dict[SlotKey, Ranges]) -> list[tuple[str, int, bytes]]:
         found = []
         for key, ranges in slots.items():
-            slot = self.fold.slot(key)
+            slot = self.source.slot(key)
             if ranges and isinstance(slot, Pane):
                 packed = b"".join(slot.order[start:stop].tobytes() for start, stop in ranges)
                 found.append((key.market, key.slot, packed))
@@ -221,9 +221,10 @@ class Chain:
         retired: list[Entry] = []
         while len(self._entries) >= self._length and len(retired) < RETIRED_PER_FLUSH:
             oldest = self._entries[0]
-            live = {key: ranges for key, ranges in oldest.slots.items() if self.fold.is_open(key)}
+            live = {key: ranges for key, ranges in oldest.slots.items() if self.source.is_open(key)}
             if any(
-                (key in unacknowledged or self.fold.is_unsent(key)) and self._is_latest(key, oldest)
+                (key in unacknowledged or self.source.is_unsent(key))
+                and self._is_latest(key, oldest)
                 for key in oldest.slots
                 if key not in live and key not in rows
             ):
@@ -241,7 +242,7 @@ class Chain:
                 break
             size += carried
             for key in alone:
-                slot = self.fold.slot(key)
+                slot = self.source.slot(key)
                 assert slot is not None
                 rows[key] = to_wire(slot.row)
                 sketches[key] = slot.shoppers()
@@ -269,7 +270,7 @@ class Chain:
         return [key.encode() for key in gone]
 
     def _key(self, seq: int) -> str:
-        return f"{self.fold.sp.topic}|{self.fold.sp.partition}|{self.nonce}|{seq}"
+        return f"{self.source.sp.topic}|{self.source.sp.partition}|{self.nonce}|{seq}"
 
     # -- recovery --------------------------------------------------------------------------------
 
@@ -286,7 +287,7 @@ class Chain:
             self._check_identity(decoded[path[-1]])
         elif decoded:
             raise RecoveryError(
-                f"checkpoints of {self.fold.sp}: {len(decoded)} records but no complete chain; "
+                f"checkpoints of {self.source.sp}: {len(decoded)} records but no complete chain; "
                 "the changelog topic lost records: the operator must restore it or reset this "
                 "partition by deleting its changelog records"
             )
@@ -294,7 +295,7 @@ class Chain:
         return self._restore([(key, decoded[key], len(records[key.encode()])) for key in path])
 
     def _check_identity(self, record: CheckpointRecord) -> None:
-        sp, own = self.fold.sp, self.identity
+        sp, own = self.source.sp, self.identity
         if record.content_hash != own.content_hash or record.edition != own.edition:
             raise RecoveryError(
                 f"methodology.toml: edition {own.edition} was hashed {record.content_hash[:12]} in "
@@ -311,23 +312,23 @@ class Chain:
             )
 
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
-        fold = self.fold
+        source = self.source
         newest: dict[SlotKey, RecoveredRow] = {}
         if not path:
             return []
         head = path[-1][1]
-        fold.through = self._flushed_through = head.through
+        source.through = self._flushed_through = head.through
         for market, watermark_ms in head.watermarks.items():
-            fold.markets[market].watermark_ms = watermark_ms
+            source.markets[market].watermark_ms = watermark_ms
         sketches = [_sketches(record) for _, record, _ in path]
         for (_, record, _), held in zip(path, sketches, strict=True):
             for market, book, slot, sparse in record.rows:
-                layout = fold.markets[market].layout
+                layout = source.markets[market].layout
                 width = layout.live_width if book == LIVE else layout.day_width
                 key = SlotKey(market, book, slot)
                 newest[key] = RecoveredRow(key, from_wire(sparse, width), held.get(key, NOBODY))
         for found in newest.values():
-            fold.restore_slot(*found)
+            source.restore_slot(*found)
         for (key_text, record, size), held in zip(path, sketches, strict=True):
             entry = Entry(key_text, record.seq, size)
             for market, book, slot, sparse in record.rows:
@@ -336,7 +337,7 @@ class Chain:
                 self._latest[key] = (record.seq, _size(sparse, held.get(key, NOBODY)))
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
-                stretch = fold.restore_ids(key, array("Q", packed))
+                stretch = source.restore_ids(key, array("Q", packed))
                 if stretch is not None:
                     entry.slots.setdefault(key, []).append(stretch)
             self._entries.append(entry)

@@ -16,13 +16,13 @@ from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
+from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.history import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
-from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged, restore
+from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
 from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
-from streams.flow.standing import FenceRecord
 from streams.flow.state import NEVER_MS
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
@@ -45,8 +45,6 @@ SHOWN_KIND = "s"
 BUYERS_KIND = "b"
 LIVE_WITHIN_MS = 15_000
 """A source partition that keeps up is read to its end within this; marks come each second."""
-_encode_fence = msgspec.msgpack.Encoder().encode
-_decode_fence = msgspec.msgpack.Decoder(FenceRecord).decode
 
 
 @dataclass(slots=True)
@@ -92,13 +90,12 @@ class PartitionCompile:
         """Largest partials offset that a table record contains: below it nothing is published."""
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.markets = {
-            code: MarketCompile(market, methodology, sps)
+            code: MarketCompile(
+                market, methodology, sps, None if history is None else history.markets[code]
+            )
             for code, market in methodology.markets.items()
             if partition_of(code, partitions) == partition
         }
-        if history is not None:
-            for code, market in self.markets.items():
-                market.usual.history = history.markets[code]
         self._foreign_records = 0
         self._table_keys: dict[str, set[str]] = {}
         self._written = 0
@@ -128,8 +125,7 @@ class PartitionCompile:
             if slot not in best or applied > best[slot][0]:
                 best[slot] = (applied, value)
         for (code, kind, start), (_, value) in best.items():
-            ledger = self.markets[code].ledger
-            ledger.merged[kind, start] = restore(decode_merged(value), ledger.width_of(kind))
+            self.markets[code].ledger.restore((kind, start), decode_merged(value))
         for market in self.markets.values():
             market.recovered()
 
@@ -138,13 +134,13 @@ class PartitionCompile:
     ) -> int:
         """Take over a record that is no merged slot; the partials offset it says it includes."""
         if kind == FENCE_KIND:
-            fence = _decode_fence(value)
+            fence = decode_fence_record(value)
             self._check_topic(fence)
-            market.at.take_fence(fence)
+            market.take_fence(fence)
             return market.at.floor_applied
         if kind == SHOWN_KIND:
             shown = decode_shown(value)
-            market.book.restore(int(rest[0]), shown)
+            market.days.restore(int(rest[0]), shown)
             return shown.applied
         if kind == BUYERS_KIND:
             buyers = decode_day_buyers(value)
@@ -176,12 +172,11 @@ class PartitionCompile:
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
             gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.usual.take_expired()]
-            gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.book.take_expired()]
+            gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.days.take_expired()]
             gone += [f"{BUYERS_KIND}|{code}|{day}" for day in market.shoppers.take_expired()]
             for base in gone:
                 batch.writes += [(key.encode(), None) for key in self._table_keys.pop(base, ())]
-            batch.tombstones += market.ledger.garbage
-            market.ledger.garbage = {}
+            batch.tombstones += market.ledger.take_garbage()
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
@@ -191,7 +186,6 @@ class PartitionCompile:
         shifts told, which a crash has lost.
         """
         batch = TableBatch()
-        record = msgspec.convert(publication.fence_record, FenceRecord)
         for held, _ in publication.vintages:
             base = f"{VINTAGE_KIND}|{publication.market}|{held.vintage.day}"
             self._write(batch, base, encode_vintage(held.record()))
@@ -203,11 +197,11 @@ class PartitionCompile:
         for day, kept in publication.buyers:
             base = f"{BUYERS_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_day_buyers(kept))
-        record.partials_id = self.topic_id
+        record = msgspec.structs.replace(publication.fence_record, partials_id=self.topic_id)
         base = f"{FENCE_KIND}|{publication.market}"
         writers = {_writer_of(key) for key in self._table_keys.get(base, ())}
         batch.retired = sorted(writers - {self.nonce})
-        self._write(batch, base, _encode_fence(record))
+        self._write(batch, base, encode_fence_record(record))
         return batch
 
     def replayed(self) -> None:
@@ -241,7 +235,7 @@ class PartitionCompile:
                 # A tombstone: the row is in a merged slot already. Read at a takeover, it keeps the
                 # new owner from deleting once more all that was ever deleted.
                 for each in self.markets.values():
-                    each.ledger.garbage.pop(key, None)
+                    each.ledger.forget_garbage(key)
                 continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
@@ -277,7 +271,7 @@ class PartitionCompile:
             self._foreign_records += 1
             return
         for market in self.markets.values():
-            market.at.note_live(mark)  # an older mark shows it as well: it was so once
+            market.note_live(mark)  # an older mark shows it as well: it was so once
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:

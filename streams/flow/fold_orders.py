@@ -24,7 +24,8 @@ from streams.flow.aside import (
 from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
 from streams.flow.rows import add_order, add_order_to_day, order_sums
-from streams.flow.state import CHECKPOINT, PARTIAL, MarketState
+from streams.flow.source_state import BOTH, SourceState
+from streams.flow.state import MarketState
 from streams.index.events import (
     SHAPES,
     SUM_MAX,
@@ -37,23 +38,18 @@ from streams.index.events import (
 from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
 from streams.index.partials import Row
 
-if TYPE_CHECKING:
-    from streams.flow.fold import SourceFold
 
-_BOTH = CHECKPOINT | PARTIAL
-
-
-def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per step would cost a third of its speed
+def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per step would cost a third of its speed
     """Fold the order records ``start <= position < stop`` of a chunk."""
     values = chunk.values[start:stop]
     events, quotes = decode_orders_unproven(values)
     timestamps = chunk.timestamps_ms
-    markets = fold.markets
-    admission = fold.admission
+    markets = source.markets
+    admission = source.admission
     pane_ms, grace_ms, ahead_ms = admission.pane_ms, admission.grace_ms, admission.ahead_ms
     minute_of, rest_of = MINUTES.get, RESTS.get
     digest, shape_of = xxh3_64_intdigest, SHAPES.get
-    volume = fold.volume
+    volume = source.volume
     accepted = late = duplicates = day_closed = 0
     position = start - 1
     for event in events:
@@ -105,7 +101,7 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             state.watermark_ms = watermark_ms = arrived_ms
             if watermark_ms >= state.next_close_ms:
                 # Closing may take the pane away, and books what is in the cells of all others.
-                fold.close(state)
+                source.close(state)
                 pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
                 if pane is not None:
                     profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
@@ -122,9 +118,9 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             or event.placed_at is not None
             or volume > SUM_MAX
         ):
-            fold.volume = volume
-            day_closed += _fold_unusual(fold, chunk, position, event, state, occurred_ms, folded)
-            volume = fold.volume
+            source.volume = volume
+            day_closed += _fold_unusual(source, chunk, position, event, state, occurred_ms, folded)
+            volume = source.volume
             continue
         event_hash = digest(event.event_id.encode(), ID_SEED)
         ids = pane.ids
@@ -165,16 +161,16 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
         if volume > SUM_MAX:
             # So large that sums must be looked at one by one: take it back, go the careful way.
             _take_back(pane.category_cells, event)
-            fold.volume = volume - units - sales
-            day_closed += _fold_unusual(fold, chunk, position, event, state, occurred_ms, folded)
-            volume = fold.volume
+            source.volume = volume - units - sales
+            day_closed += _fold_unusual(source, chunk, position, event, state, occurred_ms, folded)
+            volume = source.volume
             continue
         if ids is not None:
             ids.add(event_hash)
         pane.order.append(event_hash)
         pane.meet(event.shopper_id)
-        if pane.flags != _BOTH:
-            fold.touch_pane(state, pane)
+        if pane.flags != BOTH:
+            source.touch_pane(state, pane)
         profile_cell[0] += 1
         profile_cell[1] += units
         profile_cell[2] += sales
@@ -182,8 +178,8 @@ def fold_orders(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: F
             late += 1
         else:
             accepted += 1
-    fold.volume = volume
-    fold.count(folded, accepted, late, duplicates, day_closed)
+    source.volume = volume
+    source.count(folded, accepted, late, duplicates, day_closed)
 
 
 def _take_back(cells: dict[str, list[int]], event: OrderEvent) -> None:
@@ -199,7 +195,7 @@ def _take_back(cells: dict[str, list[int]], event: OrderEvent) -> None:
 
 
 def _fold_unusual(
-    fold: SourceFold,
+    source: SourceState,
     chunk: Chunk,
     position: int,
     event: OrderEvent,
@@ -223,9 +219,9 @@ def _fold_unusual(
         missing = Rejected("placed_at_missing", f"{event.type} without placed_at")
         folded.bury(chunk, position, missing)
         return 0
-    pane = fold.admission.pane(state, occurred_ms)
+    pane = source.admission.pane(state, occurred_ms)
     if pane is None:
-        folded.bury(chunk, position, pane_limit(fold.admission.panes_max))
+        folded.bury(chunk, position, pane_limit(source.admission.panes_max))
         return 0
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
     if pane.seen(event_hash):
@@ -233,26 +229,26 @@ def _fold_unusual(
         return 0
     day_number = state.local_days.day_of(placed_ms)
     units, sales = order_sums(event)
-    if fold.volume + units + sales > SUM_MAX:
-        fold.book(state)
+    if source.volume + units + sales > SUM_MAX:
+        source.book(state)
         held = state.days.get(day_number)
         day_row = [0] * 9 if held is None else held.row
         if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
             folded.bury(chunk, position, OVERFLOW)
             state.drop_empty(pane)
             return 0
-    fold.volume += units + sales
+    source.volume += units + sales
     day = state.days.get(day_number) or state.open_day(day_number)
-    fold.remember(state, pane, event_hash)
+    source.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
     if event.type == "order.placed":
         pane.meet(event.shopper_id)
         add_order(pane.booked, event, state)  # the day book gets this one here, not in bulk
     if day is not None:
         add_order_to_day(day.row, event, state)
-        fold.touch_day(state, day)
+        source.touch_day(state, day)
     is_late = pane.late_from_ms <= state.watermark_ms
-    fold.count(folded, int(not is_late), int(is_late), 0, 0)
+    source.count(folded, int(not is_late), int(is_late), 0, 0)
     return int(day is None)
 
 

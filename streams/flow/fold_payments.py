@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.admission import LATE, TOO_LATE
@@ -11,24 +9,22 @@ from streams.flow.aside import OVERFLOW, Folded, ahead, bad_placed, pane_limit, 
 from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
 from streams.flow.rows import add_payment
+from streams.flow.source_state import SourceState
 from streams.flow.state import Day
 from streams.index import partials as col
 from streams.index.events import SUM_MAX, PaymentEvent, Rejected, decode_payments
 from streams.index.instants import parse_instant
 from streams.index.partials import Row
 
-if TYPE_CHECKING:
-    from streams.flow.fold import SourceFold
 
-
-def fold_payments(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
+def fold_payments(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
     """Fold the payment records ``start <= position < stop`` of a chunk."""
     accepted = late = duplicates = day_closed = 0
     for position, event in enumerate(decode_payments(chunk.values[start:stop]), start):
         if isinstance(event, Rejected):
             folded.bury(chunk, position, event)
             continue
-        outcome, without_day = _fold_one(fold, chunk, position, event, folded)
+        outcome, without_day = _fold_one(source, chunk, position, event, folded)
         day_closed += without_day
         if outcome == "duplicate":
             duplicates += 1
@@ -36,14 +32,14 @@ def fold_payments(fold: SourceFold, chunk: Chunk, start: int, stop: int, folded:
             late += 1
         elif outcome:
             accepted += 1
-    fold.count(folded, accepted, late, duplicates, day_closed)
+    source.count(folded, accepted, late, duplicates, day_closed)
 
 
 def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
-    fold: SourceFold, chunk: Chunk, position: int, event: PaymentEvent, folded: Folded
+    source: SourceState, chunk: Chunk, position: int, event: PaymentEvent, folded: Folded
 ) -> tuple[str, int]:
     """(``accepted``, ``late``, ``duplicate`` or nothing when set aside; 1 if its day was closed)."""
-    state = fold.markets.get(event.market)
+    state = source.markets.get(event.market)
     occurred_ms = parse_instant(event.occurred_at)
     if state is None or occurred_ms is None or event.currency != state.currency:
         folded.bury(chunk, position, refused(event, state, occurred_ms))
@@ -52,8 +48,8 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     if arrived_ms > state.watermark_ms:
         state.watermark_ms = arrived_ms
         if arrived_ms >= state.next_close_ms:
-            fold.close(state)
-    verdict = fold.admission.verdict(state, occurred_ms, arrived_ms)
+            source.close(state)
+    verdict = source.admission.verdict(state, occurred_ms, arrived_ms)
     if verdict == "ahead":
         folded.bury(chunk, position, ahead(occurred_ms, arrived_ms))
         return "", 0
@@ -66,9 +62,9 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
         if placed_ms is None or placed_ms > occurred_ms:
             folded.bury(chunk, position, bad_placed(placed_ms))
             return "", 0
-    pane = fold.admission.pane(state, occurred_ms)
+    pane = source.admission.pane(state, occurred_ms)
     if pane is None:
-        folded.bury(chunk, position, pane_limit(fold.admission.panes_max))
+        folded.bury(chunk, position, pane_limit(source.admission.panes_max))
         return "", 0
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
     if pane.seen(event_hash):
@@ -79,10 +75,10 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
         state.drop_empty(pane)
         return "", 0
     day = state.days.get(day_number) or state.open_day(day_number)
-    fold.remember(state, pane, event_hash)
+    source.remember(state, pane, event_hash)
     add_payment(pane.row, None if day is None else day.row, event, state)
     if day is not None:
-        fold.touch_day(state, day)
+        source.touch_day(state, day)
     return verdict, int(day is None)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
 from streams.flow.merged import (
     DAY_KIND,
@@ -22,15 +23,15 @@ from streams.flow.merged import (
     QUARTERS_KEPT_MS,
     SHOPPERS_OF_MINUTES_KEPT_MS,
     Merged,
+    MergedRecord,
+    SlotId,
+    restore,
 )
 from streams.flow.state import DAY, FOREVER_MS, LIVE, NEVER_MS, SlotKey
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.partials import BOUGHT, Layout, Row, add_into, sum_rows
 from streams.index.shoppers import NOBODY
-
-SlotId = tuple[str, int]
-"""(kind, start ms or day number) of a merged slot."""
 
 
 class OpenRow:
@@ -74,10 +75,10 @@ class Ledger:
         self.horizon_ms = NEVER_MS
         self.first_day = NEVER_MS
         """Number of the oldest day that is kept."""
-        self.changed_panes: set[int] = set()
-        self.changed_days: set[int] = set()
         self.first_ms: dict[str, int] = {}
         """Per input topic: start of the first pane with a row, where the log begins to cover."""
+        self._changed_panes: set[int] = set()
+        self._changed_days: set[int] = set()
 
     # -- rows arrive -----------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ class Ledger:
         """
         live = slot.book == LIVE
         if live:
-            self._begins(sp.topic, slot.slot)  # of a row that is no longer kept as well
+            self.note_first(sp.topic, slot.slot)  # of a row that is no longer kept as well
         if self._is_merged(slot, sp, row):
             self.garbage[key] = None
             return
@@ -126,11 +127,12 @@ class Ledger:
             self._hour_sums.pop(hour_ms, None)
             self._opened |= {(MINUTE, minute_ms), (QUARTER, quarter_ms), (HOUR, hour_ms)}
             if news:
-                self.changed_panes.add(slot.slot)
+                self._changed_panes.add(slot.slot)
         elif news:
-            self.changed_days.add(slot.slot)
+            self._changed_days.add(slot.slot)
 
-    def _begins(self, topic: str, pane_ms: int) -> None:
+    def note_first(self, topic: str, pane_ms: int) -> None:
+        """Note that the topic had a row for the pane that starts at ``pane_ms``, kept or not."""
         if pane_ms < self.first_ms.get(topic, FOREVER_MS):
             self.first_ms[topic] = pane_ms
 
@@ -145,7 +147,7 @@ class Ledger:
             if kind == HOUR:
                 for name, bits in merged.folded.items():
                     first = (bits & -bits).bit_length() - 1
-                    self._begins(name.rpartition("-")[0], start_ms + first * self._pane_ms)
+                    self.note_first(name.rpartition("-")[0], start_ms + first * self._pane_ms)
 
     def _is_merged(self, slot: SlotKey, sp: SourcePartition, row: Row) -> bool:
         if slot.book != LIVE:
@@ -182,6 +184,34 @@ class Ledger:
     def _contains(self, slot_id: SlotId, sp: SourcePartition, bit: int) -> bool:
         merged = self.merged.get(slot_id)
         return merged is not None and merged.contains(str(sp), bit)
+
+    # -- what changed is taken -------------------------------------------------------------------
+
+    def changed_before(self, end_ms: int) -> bool:
+        """Whether a pane that starts before ``end_ms`` changed since the last ``drain``."""
+        return any(pane < end_ms for pane in self._changed_panes)
+
+    @property
+    def days_changed(self) -> bool:
+        """Whether a day changed since the last ``drain``."""
+        return bool(self._changed_days)
+
+    def drain(self) -> ChangedSlots:
+        """Return the panes and days whose row changed since the last call, and forget them."""
+        changed = ChangedSlots(frozenset(self._changed_panes), frozenset(self._changed_days))
+        self._changed_panes.clear()
+        self._changed_days.clear()
+        return changed
+
+    def take_garbage(self) -> list[bytes]:
+        """Return the keys in ``garbage``; the caller has them deleted."""
+        garbage = list(self.garbage)
+        self.garbage.clear()
+        return garbage
+
+    def forget_garbage(self, key: bytes) -> None:
+        """Forget a key of the partials that has its tombstone: nobody need delete it again."""
+        self.garbage.pop(key, None)
 
     # -- rows are folded -------------------------------------------------------------------------
 
@@ -231,6 +261,10 @@ class Ledger:
                 sketch = closed.sketch if recent else NOBODY
                 pane_ms = start_ms if keep_pane else None
                 merged.fold(sp, bit, closed.row, pane_ms, sketch, offset=closed.offset)
+
+    def restore(self, slot_id: SlotId, record: MergedRecord) -> None:
+        """Put back a merged slot from the table."""
+        self.merged[slot_id] = restore(record, self.width_of(slot_id[0]))
 
     def _slot(self, slot_id: SlotId) -> Merged:
         merged = self.merged.get(slot_id)

@@ -1,23 +1,30 @@
-"""Level 2 of one market: what its rows and marks say now -> publications."""
+"""Level 2 of one market: what its rows and marks say now -> publications.
+
+``MarketCompile`` alone drains the ledger and writes the market's progress. Its parts (windows, days,
+closings, shoppers, level index) read both, get what changed as a frozen value, and return what they
+show and how far they are. So no part sees what another has half done.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import msgspec
-
+from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
-from streams.flow.daybook import DayBook
+from streams.flow.fence_record import FenceRecord
+from streams.flow.history import MarketHistory
 from streams.flow.inherited import Inheriting
-from streams.flow.ledger import Ledger, SlotId
-from streams.flow.market_closings import MarketClosings
+from streams.flow.ledger import Ledger
+from streams.flow.level_base import Rebased
+from streams.flow.market_closings import Closed, MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_level import MarketLevel
-from streams.flow.market_shifts import MarketShifts, Reach, encode_shifts
+from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
-from streams.flow.merged import DAY_KIND, HOUR
-from streams.flow.publication import Publication, Revision
+from streams.flow.merged import DAY_KIND, HOUR, SlotId
+from streams.flow.publication import Closing, Publication
 from streams.flow.shift_watch import FoundShift
 from streams.flow.standing import Standing
 from streams.flow.state import NEVER_MS
@@ -43,10 +50,14 @@ class MarketCompile:
         market: Market,
         methodology: Methodology,
         sps: Mapping[str, Sequence[SourcePartition]],
+        history: MarketHistory | None = None,
     ) -> None:
+        """``history``: seeds and factors of the market; its reader goes on adding to it."""
         self.ledger = Ledger(market, methodology)
         self.at = Standing(market, methodology, sps, self.ledger)
-        self.usual = MarketUsual(market, self.ledger)
+        self.usual = MarketUsual(
+            market, self.ledger, MarketHistory() if history is None else history
+        )
         shares = market_shares(
             {code: each.shift_weight for code, each in methodology.markets.items()}
         )
@@ -57,11 +68,10 @@ class MarketCompile:
             shares[market.code],
             lambda day: self.usual.early(self._observed(), day),
         )
-        self.book = DayBook(self.ledger.layout)
         self.shoppers = MarketShoppers(self.at, self.ledger)
         self.windows = MarketWindows(self.at, self.ledger, self.usual, self.shoppers)
         self.level = MarketLevel(self.at, self.ledger)
-        self.days = MarketDays(self.at, self.ledger, self.usual, self.book, self.level)
+        self.days = MarketDays(self.at, self.ledger, self.usual, self.level)
         self.inheriting = Inheriting(self.at, self.ledger, self.level, self.shoppers)
         self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days, self.shoppers)
         self.revised_after_final = 0
@@ -70,8 +80,23 @@ class MarketCompile:
         self._journaled_at_ms = NEVER_MS
         self._published_at_ms = NEVER_MS
         self._expired: list[SlotId] = []
+        self._days_to_show: set[int] = set()
+        """Days to be published though no row of theirs changed since the takeover."""
+        self._slots_to_close: set[SlotId] = set()
+        """Final hours and days that an earlier owner may have changed without closing them again."""
 
     # -- recovery --------------------------------------------------------------------------------
+
+    def take_fence(self, fence: FenceRecord) -> None:
+        """Take over how far an earlier owner, or an older edition, published."""
+        self.at.take_fence(fence)
+        if fence.edition == self.at.methodology.edition:
+            for topic, first_ms in fence.first.items():
+                self.ledger.note_first(topic, first_ms)
+
+    def note_live(self, mark: MarkRecord) -> None:
+        """Whether this mark's writer has shown the market's events arriving about now, ever."""
+        self.at.note_live(mark)
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication: it may not contain it."""
@@ -82,15 +107,15 @@ class MarketCompile:
             if merged.changed <= self.at.floor_applied:
                 continue
             if kind == DAY_KIND:
-                self.days.due.add(start)
+                self._days_to_show.add(start)
             until = {DAY_KIND: self.at.days_until, HOUR: self.at.hours_until}.get(kind, NEVER_MS)
             if start < until:
-                self.closings.due.add((kind, start))
+                self._slots_to_close.add((kind, start))
         self.ledger.recover_first()
 
     def replayed(self) -> None:
         """Everything is to be published once: nobody else keeps this market's values alive."""
-        self.days.due |= self.ledger.open_days()
+        self._days_to_show |= self.ledger.open_days()
         self._must_publish = True
         self.inheriting.begin()
 
@@ -123,58 +148,61 @@ class MarketCompile:
         moved = self.at.advance(marks)
         if not self.at.as_of_ms:
             return None
-        revised = any(pane < self.at.newest_ms for pane in self.ledger.changed_panes)
-        journal_due = self._journal_due(now_ms)
+        revised = self.ledger.changed_before(self.at.newest_ms)
         told = self.usual.take_history()
-        due = moved or revised or journal_due or told or self.behind
+        due = moved or revised or told or self._journal_due(now_ms) or self.behind
         if not (due or self._must_publish or self._days_due(now_ms)):
             return None
         self._must_publish = False
         self._published_at_ms = now_ms
-        after_final = self.closings.changed_after_final()
-        revisions: list[Revision] = []
+        changed = self._drain()
         shifts = self._watch(changed=revised or told)
         vintages = self._learn(told=told, moved=moved)
-        rebased = self.level.look()
-        days, shown = self.days.changed(revisions, applied, rebased)
-        of_buyers, buyers = self.shoppers.changed_days(revisions, applied)
-        days += of_buyers
-        closings = self.closings.again(after_final) + self.closings.newly_final()
+        rebased = self._rebase()
+        days = self.days.step(changed, applied, rebased)
+        buyers = self.shoppers.step(changed, applied)
+        closed = self._close(changed)
         self._expire()
-        values = self.windows.values()
-        changed = self.windows.differences(values, revisions)
-        days += [value for closing in closings if closing.kind == "day" for value in closing.values]
-        self.ledger.changed_panes.clear()
-        for value in (*changed, *days):
-            self._journal_pending[value.key] = value
-        journal = self._take_journal(now_ms)
-        self.revised_after_final += len(after_final)
+        windows = self.windows.step(changed)
+        day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
+        journal = self._journal([*windows.changed, *day_values], now_ms)
         as_of_ms = max(self.at.as_of_ms.values())
         self.at.floor_applied = max(applied, self.at.floor_applied)
         return Publication(
             market=self.at.market.code,
             fence=Fence(self.at.methodology.edition, as_of_ms, self.at.floor_applied),
+            fence_record=self.at.fence_record(applied),
             as_of_ms=as_of_ms,
             phase="live",
-            values=values,
-            changed=changed,
-            days=days,
-            revisions=revisions,
-            closings=closings,
+            values=windows.values,
+            changed=windows.changed,
+            days=day_values,
+            revisions=[*days.revisions, *buyers.revisions, *windows.revisions],
+            closings=closed.closings,
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
             watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
-            detectors=self._detectors(),
-            shown=shown,
-            buyers=buyers,
+            detectors=self.shifts.take_record(),
+            shown=days.ended,
+            buyers=buyers.ended,
             rebased=rebased,
             inherited=self.inheriting.take(),
-            fence_record=msgspec.to_builtins(self.at.fence_record(applied)),
         )
 
+    def _drain(self) -> ChangedSlots:
+        """Return what this step has to look at again; the next one starts from nothing."""
+        changed = replace(
+            self.ledger.drain(),
+            days_due=frozenset(self._days_to_show),
+            closings_due=frozenset(self._slots_to_close),
+        )
+        self._days_to_show.clear()
+        self._slots_to_close.clear()
+        return changed
+
     def _days_due(self, now_ms: int) -> bool:
-        if not (self.ledger.changed_days or self.days.due):
+        if not (self.ledger.days_changed or self._days_to_show):
             return False
         return _waited(self._published_at_ms, now_ms)
 
@@ -207,11 +235,20 @@ class MarketCompile:
         )
         return self.shifts.step(reach, changed=changed)
 
-    def _detectors(self) -> bytes | None:
-        if self.shifts.written:
+    def _rebase(self) -> Rebased | None:
+        """Let the level index look at its base; what readers see of that, None where nothing."""
+        looked = self.level.look()
+        if looked is None:
             return None
-        self.shifts.written = True
-        return encode_shifts(self.shifts.record())
+        self.at.level = looked.record
+        return looked.rebased
+
+    def _close(self, changed: ChangedSlots) -> Closed:
+        """Close hours and days, and write down how far they are closed now."""
+        closed = self.closings.step(changed)
+        self.at.hours_until, self.at.days_until = closed.hours_until, closed.days_until
+        self.revised_after_final += closed.revised
+        return closed
 
     def _expire(self) -> None:
         """Drop what the last publication no longer shows; where ``as_of`` leaps it closed it too."""
@@ -225,7 +262,7 @@ class MarketCompile:
         for slot_id in self.ledger.expire(self.at.horizon_ms):
             self._expired.append(slot_id)
             self.closings.forget(slot_id)
-        self.book.expire(self.at.days_until)
+        self.days.expire()
         self.shoppers.expire()
 
     # -- the journal -----------------------------------------------------------------------------
@@ -236,13 +273,20 @@ class MarketCompile:
         minute_ms = self.at.newest_ms // MINUTE_MS * MINUTE_MS
         return minute_ms > self.at.journaled_ms or _waited(self._journaled_at_ms, now_ms)
 
-    def _take_journal(self, now_ms: int) -> list[Value] | None:
+    def _journal(self, changed: list[Value], now_ms: int) -> list[Value] | None:
+        """Let what changed wait for the journal; all that waits when it is due, else None."""
+        for value in changed:
+            self._journal_pending[value.key] = value
         if not self._journal_due(now_ms):
             return None
         self.at.journaled_ms = self.at.newest_ms // MINUTE_MS * MINUTE_MS
         self._journaled_at_ms = now_ms
         values, self._journal_pending = list(self._journal_pending.values()), {}
         return values
+
+
+def _of_days(closings: Sequence[Closing]) -> list[Value]:
+    return [value for closing in closings if closing.kind == "day" for value in closing.values]
 
 
 def _waited(since_ms: int, now_ms: int) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
+from streams.flow.changed_slots import ChangedSlots
 from streams.flow.entry_value import value_of
-from streams.flow.ledger import Ledger, SlotId
+from streams.flow.ledger import Ledger
 from streams.flow.market_days import MarketDays
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
-from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS
+from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, SlotId
 from streams.flow.publication import Closing
 from streams.flow.standing import Standing
 from streams.flow.state import NEVER_MS
@@ -17,6 +19,18 @@ from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
 from streams.index.panes import HOUR_MS, rfc3339
 
 EMPTY_HOURS_MAX = 48
+
+
+class Closed(NamedTuple):
+    """What a step closed, and how far everything is closed now."""
+
+    closings: list[Closing]
+    hours_until: int
+    """Hours that end by it are closed, ms."""
+    days_until: int
+    """Local days before it are closed."""
+    revised: int
+    """How many hours and days changed after they were final."""
 
 
 class MarketClosings:
@@ -30,8 +44,6 @@ class MarketClosings:
         days: MarketDays,
         shoppers: MarketShoppers,
     ) -> None:
-        self.due: set[SlotId] = set()
-        """Final hours and days that an earlier owner may have changed without closing them again."""
         self._at = at
         self._ledger = ledger
         self._windows = windows
@@ -43,41 +55,35 @@ class MarketClosings:
         """Retention dropped this slot."""
         self._final_revisions.pop(slot_id, None)
 
-    def changed_after_final(self) -> set[SlotId]:
-        """Hours and days that were final and changed: none while inputs keep their arrival times."""
-        hours = {pane - pane % HOUR_MS for pane in self._ledger.changed_panes}
-        changed: set[SlotId] = {(HOUR, start) for start in hours if start < self._at.hours_until}
-        changed |= {
-            (DAY_KIND, day) for day in self._ledger.changed_days if day < self._at.days_until
-        }
-        for slot_id in changed:
-            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
-        return changed
+    def step(self, changed: ChangedSlots) -> Closed:
+        """Close what became final, and again what changed after it was.
 
-    def again(self, changed: set[SlotId]) -> list[Closing]:
-        """Close again what changed after it was final: the journal's last word on it is right."""
-        due, self.due = changed | self.due, set()
-        return [
+        Closed again, the journal's last word on a slot is right.
+        """
+        revised = self._changed_after_final(changed)
+        closings = [
             self._hour_closing(start) if kind == HOUR else self._day_closing(start)
-            for kind, start in sorted(due)
+            for kind, start in sorted(revised | changed.closings_due)
         ]
-
-    def newly_final(self) -> list[Closing]:
-        """Hours and days that became final since the last call."""
-        closings: list[Closing] = []
-        hours_limit = self._at.hours_limit()
-        if hours_limit is None:
-            return closings
-        if hours_limit > self._at.hours_until:
+        hours_until, days_until = self._at.hours_until, self._at.days_until
+        hours_limit, days_limit = self._at.hours_limit(), self._at.days_limit()
+        if hours_limit is not None and hours_limit > hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
-            self._at.hours_until = hours_limit
-        days_limit = self._at.days_limit()
-        if days_limit is not None and days_limit > self._at.days_until:
-            for day in sorted(self._ledger.days()):
-                if self._at.days_until <= day < days_limit:
-                    closings.append(self._day_closing(day))
-            self._at.days_until = days_limit
-        return closings
+            hours_until = hours_limit
+        if days_limit is not None and days_limit > days_until:
+            days = sorted(self._ledger.days())
+            closings += [self._day_closing(day) for day in days if days_until <= day < days_limit]
+            days_until = days_limit
+        return Closed(closings, hours_until, days_until, len(revised))
+
+    def _changed_after_final(self, changed: ChangedSlots) -> set[SlotId]:
+        """Hours and days that were final and changed: none while inputs keep their arrival times."""
+        hours = {pane - pane % HOUR_MS for pane in changed.panes}
+        found: set[SlotId] = {(HOUR, start) for start in hours if start < self._at.hours_until}
+        found |= {(DAY_KIND, day) for day in changed.days if day < self._at.days_until}
+        for slot_id in found:
+            self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
+        return found
 
     def _hours_to_close(self, limit_ms: int) -> list[int]:
         hours = {hour for hour in self._ledger.hours() if self._at.hours_until <= hour < limit_ms}

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.flow.daybook import DayBook, ShownDay, name_of
+from streams.flow.changed_slots import ChangedSlots
+from streams.flow.daybook import DayBook, ShownDay, ShownRecord, name_of
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import Rebased
@@ -36,36 +37,59 @@ class _Ended(NamedTuple):
     cause: str | None
 
 
+class ShownDays(NamedTuple):
+    """What a step shows of the day book."""
+
+    values: list[Value]
+    """Those that changed."""
+    ended: list[ShownDay]
+    """Ended days whose row is to be stored with them."""
+    revisions: list[Revision]
+
+
 class MarketDays:
-    """The day book as it is shown. ``due``: days not published yet, though nothing changed in them."""
+    """The day book as it is shown."""
 
     def __init__(
         self,
         at: Standing,
         ledger: Ledger,
         usual: MarketUsual,
-        book: DayBook,
         level: MarketLevel,
     ) -> None:
-        self.due: set[int] = set()
         self._at = at
         self._ledger = ledger
         self._usual = usual
-        self._book = book
+        self._book = DayBook(ledger.layout)
         self._level = level
         self._noise_columns = columns_of(ledger.layout)
         self._days_published: dict[str, Value] = {}
 
-    def changed(
-        self, revisions: list[Revision], applied: int, rebased: Rebased | None
-    ) -> tuple[list[Value], list[ShownDay]]:
-        """(day values that changed, days whose shown row is to be stored with them)."""
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def restore(self, day: int, record: ShownRecord) -> None:
+        """Take over from the table how a day was shown."""
+        self._book.restore(day, record)
+
+    def expire(self) -> None:
+        """Forget days that were closed long ago."""
+        self._book.expire(self._at.days_until)
+
+    def take_expired(self) -> list[int]:
+        """Days forgotten since the last call."""
+        return self._book.take_expired()
+
+    # -- showing ---------------------------------------------------------------------------------
+
+    def step(self, changed: ChangedSlots, applied: int, rebased: Rebased | None) -> ShownDays:
+        """Show the days that changed, are due, have ended, or have another base of their level."""
         found: list[Value] = []
+        revisions: list[Revision] = []
         levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
         today = self._ledger.local_days.day_of(self._at.newest_ms)
         ended = self._book.newly_ended(today, self._ledger.days(), self._at.days_until)
-        for day in sorted(self._ledger.changed_days | self.due | ended):
+        for day in sorted(changed.days | changed.days_due | ended):
             row = self._ledger.day_sum(day)
             if row is None:
                 continue
@@ -90,10 +114,8 @@ class MarketDays:
                 if row is not None:
                     levels[day] = _Ended(row, row, None)
             self._show_levels(levels, rebased, revisions, found)
-        self._ledger.changed_days.clear()
-        self.due.clear()
         self._forget_old_days()
-        return found, stored
+        return ShownDays(found, stored, revisions)
 
     def _show(self, value: Value, found: list[Value]) -> None:
         old = self._days_published.get(value.key)

@@ -6,6 +6,8 @@ refunds may still change them, and fixed when its days are final.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from streams.flow.ledger import Ledger
@@ -22,6 +24,14 @@ LEVEL_NAME = f"{LEVEL}:{MARKET}:{ALL}"
 """Within a day, as the day book names it."""
 
 
+class Looked(NamedTuple):
+    """What a look at the base found: the record that stands from now on, and what it revises."""
+
+    record: LevelRecord
+    rebased: Rebased | None
+    """None: readers see the base that they saw before."""
+
+
 class MarketLevel:
     """Level index of one market."""
 
@@ -34,8 +44,8 @@ class MarketLevel:
         """Whether this market has a level index: one without a base period has none."""
         return self._at.market.base is not None and self._at.level is not None
 
-    def look(self) -> Rebased | None:
-        """Take the base where it is due; what changed. To be called before days are shown."""
+    def look(self) -> Looked | None:
+        """Look at the base where that is due. To be called before days are shown, which read it."""
         period, old = self._at.market.base, self._at.level
         if period is None:
             return None
@@ -44,9 +54,9 @@ class MarketLevel:
             return None
         held = None if old is None else old.base
         found = held if _settled(period, held) else self._taken(period)
-        self._at.level = now = _following(old, found, today)
+        now = _following(old, found, today)
         shows = old is None or (old.sequence, old.final) != (now.sequence, now.final)
-        return Rebased(old, now) if shows else None
+        return Looked(now, Rebased(old, now) if shows else None)
 
     def _due(self, period: BasePeriod, held: Base | None) -> bool:
         """Whether a look on the same day may find more: another period, or that it is final."""

@@ -122,8 +122,8 @@ class MarketShifts:
         self.kept: list[KeptShift] = []
         self.behind = False
         """Whether final minutes wait for the next step."""
-        self.written = True
-        """Whether the present state is in the table."""
+        self._recorded = True
+        """Whether the present state was taken as a record."""
         self._ledger = ledger
         self._usual = usual
         self._early = early
@@ -134,9 +134,12 @@ class MarketShifts:
 
     # -- keeping ---------------------------------------------------------------------------------
 
-    def record(self) -> ShiftsRecord:
-        """Table record of the present state."""
-        return ShiftsRecord(self.watch.record(), self.kept, self._days_until)
+    def take_record(self) -> bytes | None:
+        """Table record of the present state, None where no step moved it since the last call."""
+        if self._recorded:
+            return None
+        self._recorded = True
+        return encode_shifts(ShiftsRecord(self.watch.record(), self.kept, self._days_until))
 
     def restore(self, record: ShiftsRecord) -> None:
         """Go on from a record, unless it is behind the present state."""
@@ -162,7 +165,7 @@ class MarketShifts:
         if not self.watch.done_until:
             self.watch.begin(final)
             self._days_until = self._local_days.day_of(reach.final_ms) + 1
-            self.written = False
+            self._recorded = False
         found: list[FoundShift] = []
         first = self.watch.done_until
         applied = 0
@@ -175,7 +178,7 @@ class MarketShifts:
                 found += self.watch.apply_final(self._minute(minute, reach), self._sums)
                 applied += 1
             found += self._ended_day(self.watch.done_until)
-            self.written = False
+            self._recorded = False
         last = self.watch.done_until
         self._keep(found)
         self._adopt()
@@ -311,7 +314,7 @@ class MarketShifts:
                 kept.end = adopt_at
                 if scope == WHOLE:
                     self._adopt_members(kept, sums)
-            self.written = False
+            self._recorded = False
 
     def _adopt_members(self, total: KeptShift, sums: Sequence[tuple[int, int]]) -> None:
         """Adopt what each member did while the total shifted: not all need have shifted alike.

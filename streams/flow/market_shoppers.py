@@ -8,8 +8,10 @@ The windows of 24 hours and the day advance by quarters of an hour, which is wha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from streams.flow.buyers import bought_in
+from streams.flow.changed_slots import ChangedSlots
 from streams.flow.day_buyers import DayBuyers, DayOfBuyers
 from streams.flow.daybook import SHOWN_DAYS_KEPT, name_of
 from streams.flow.entry_value import differs, value_of
@@ -22,6 +24,16 @@ from streams.index.indices import SHOPPER_WINDOWS, Entry, shopper_entries
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, day_name, rfc3339
 from streams.index.shoppers import Bought, estimate
 from streams.index.values import DAY_WINDOW, WINDOWS_MS, Value
+
+
+class ShownBuyers(NamedTuple):
+    """What a step shows of who bought on local days."""
+
+    values: list[Value]
+    """Those that changed."""
+    ended: list[DayOfBuyers]
+    """Ended days that are to be stored with them."""
+    revisions: list[Revision]
 
 
 class MarketShoppers:
@@ -82,27 +94,24 @@ class MarketShoppers:
 
     # -- days ------------------------------------------------------------------------------------
 
-    def changed_days(
-        self, revisions: list[Revision], applied: int
-    ) -> tuple[list[Value], list[DayOfBuyers]]:
-        """(values of days that changed, ended days to be stored with them)."""
+    def step(self, changed: ChangedSlots, applied: int) -> ShownBuyers:
+        """Show who bought on the days that changed, were reached, have ended or became final."""
+        shown = ShownBuyers([], [], [])
         as_of_ms = self._at.as_of_ms.get(self._at.topics[0])
         if as_of_ms is None:
-            return [], []
+            return shown
         until_ms = as_of_ms // QUARTER_MS * QUARTER_MS
-        found: list[Value] = []
-        stored: list[DayOfBuyers] = []
-        for day in sorted(self._to_show(until_ms)):
-            values, kept = self._day(day, until_ms, revisions, applied)
-            found += values
-            stored += [] if kept is None else [DayOfBuyers(day, kept)]
+        for day in sorted(self._to_show(changed, until_ms)):
+            values, kept = self._day(day, until_ms, shown.revisions, applied)
+            shown.values.extend(values)
+            shown.ended.extend([] if kept is None else [DayOfBuyers(day, kept)])
         self._until_ms = until_ms
-        return found, stored
+        return shown
 
-    def _to_show(self, until_ms: int) -> set[int]:
+    def _to_show(self, changed: ChangedSlots, until_ms: int) -> set[int]:
         """Days that the present step may change."""
         days = self._ledger.local_days
-        late = {days.day_of(pane) for pane in self._ledger.changed_panes if pane < until_ms}
+        late = {days.day_of(pane) for pane in changed.panes if pane < until_ms}
         final = {
             day
             for day, values in self._shown.items()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from streams.flow.changed_slots import ChangedSlots
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
 from streams.flow.market_shoppers import MarketShoppers
@@ -20,6 +22,16 @@ from streams.index.measured import Usual, columns_of, demand_entries, usual_of
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.partials import Row
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS, Value
+
+
+class ShownWindows(NamedTuple):
+    """What a step shows of the windows."""
+
+    values: list[Value]
+    """All of them."""
+    changed: list[Value]
+    """Those that differ from what was published before."""
+    revisions: list[Revision]
 
 
 class MarketWindows:
@@ -40,8 +52,16 @@ class MarketWindows:
         self._minute_values: dict[str, list[Value]] = {}
         self._minutes_made_of: dict[str, tuple[object, ...]] = {}
 
-    def values(self) -> list[Value]:
-        """Every window value at the present ``as_of``; the list of the last call where none can differ.
+    def step(self, changed: ChangedSlots) -> ShownWindows:
+        """Show every window at the present ``as_of``."""
+        values = self._values(changed)
+        if values is self._compared:
+            return ShownWindows(values, [], [])
+        self._compared = values
+        return self._compare(values)
+
+    def _values(self, changed: ChangedSlots) -> list[Value]:
+        """Return every window value: the list of the last call where none can differ.
 
         Day rows arrive each second and ``as_of`` moves each five: most steps are about days alone.
         """
@@ -52,12 +72,11 @@ class MarketWindows:
             self._usual.version,
             self._at.live,
         )
-        revised = any(pane < self._at.newest_ms for pane in self._ledger.changed_panes)
-        if revised or made_of != self._all_made_of:
-            self._all, self._all_made_of = self._computed(), made_of
+        if changed.before(self._at.newest_ms) or made_of != self._all_made_of:
+            self._all, self._all_made_of = self._computed(changed), made_of
         return self._all
 
-    def _computed(self) -> list[Value]:
+    def _computed(self, changed: ChangedSlots) -> list[Value]:
         values: list[Value] = []
         for window, length_ms in WINDOWS_MS.items():
             step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self._at.methodology.step_ms
@@ -75,7 +94,7 @@ class MarketWindows:
             if (
                 window in MINUTE_STEP_WINDOWS
                 and self._minutes_made_of.get(window) == made_of
-                and not any(self._touches(*span) for span in spans_read)
+                and not any(changed.within(*span) for span in spans_read)
             ):
                 values += self._minute_values[window]
                 continue
@@ -88,9 +107,6 @@ class MarketWindows:
                 self._minutes_made_of[window] = made_of
             values += found
         return values
-
-    def _touches(self, start_ms: int, end_ms: int) -> bool:
-        return any(start_ms <= pane < end_ms for pane in self._ledger.changed_panes)
 
     def _window(self, window: str, length_ms: int, spans: list[Span]) -> list[Value]:
         rows = [self._ledger.window_sum(*span) for span in spans[:1]]
@@ -152,12 +168,13 @@ class MarketWindows:
         layout = self._ledger.layout
         return usual_of(entries, layout, self.noise_columns, orders, payments, window)
 
-    def differences(self, values: list[Value], revisions: list[Revision]) -> list[Value]:
-        """Those that differ from what was published; what changed at its ``as_of`` is a revision."""
+    def _compare(self, values: list[Value]) -> ShownWindows:
+        """Compare each value with the one published before; a change at its ``as_of`` is a revision.
+
+        One that does not differ is replaced in ``values`` by the one that was published.
+        """
         changed: list[Value] = []
-        if values is self._compared:
-            return changed
-        self._compared = values
+        revisions: list[Revision] = []
         for position, computed in enumerate(values):
             value = computed
             old = self._published.get(value.field)
@@ -179,4 +196,4 @@ class MarketWindows:
             if old is None or differs(old, value):
                 changed.append(value)
             self._published[value.field] = value
-        return changed
+        return ShownWindows(values, changed, revisions)

@@ -14,6 +14,8 @@ from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.index.partials import Row, add_into, from_wire, to_wire
 from streams.index.shoppers import NOBODY, union
 
+SlotId = tuple[str, int]
+"""(kind, start ms or day number) of a merged slot."""
 MINUTE, QUARTER, HOUR, DAY_KIND = "m", "q", "h", "d"
 """A quarter of an hour keeps of its rows only who bought: ``partials.BOUGHT`` and the sketch."""
 LENGTH_MS = {MINUTE: MINUTE_MS, QUARTER: QUARTER_MS, HOUR: HOUR_MS}

@@ -7,14 +7,10 @@ together costs half as much as one by one, and each change of halves hands over 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk
 from streams.flow.fold_orders import fold_orders
-
-if TYPE_CHECKING:
-    from streams.flow.fold import SourceFold
+from streams.flow.source_state import SourceState
 
 try:
     from streams.flow.plain_orders import PlainOrders
@@ -29,9 +25,9 @@ _STRETCH_MAX = 512
 class OrderFold:
     """Folds the order events of one source partition."""
 
-    def __init__(self, fold: SourceFold, *, compiled: bool = COMPILED) -> None:
-        self._fold = fold
-        self._plain = PlainOrders(fold) if compiled else None
+    def __init__(self, source: SourceState, *, compiled: bool = COMPILED) -> None:
+        self._source = source
+        self._plain = PlainOrders(source) if compiled else None
         self._stretch = 1
         """Records that the Python half took last time."""
         self._plain_run = _STRETCH_MAX
@@ -40,7 +36,7 @@ class OrderFold:
     def fold(self, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
         """Fold the records ``start <= position < stop`` of a chunk."""
         if self._plain is None:
-            fold_orders(self._fold, chunk, start, stop, folded)
+            fold_orders(self._source, chunk, start, stop, folded)
             return
         position = start
         while position < stop:
@@ -53,4 +49,4 @@ class OrderFold:
             self._stretch = 1 if calm else min(2 * self._stretch, _STRETCH_MAX)
             self._plain_run = 0
             position = min(reached + self._stretch, stop)
-            fold_orders(self._fold, chunk, reached, position, folded)
+            fold_orders(self._source, chunk, reached, position, folded)

@@ -1,7 +1,7 @@
 from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk
-from streams.flow.fold import SourceFold
+from streams.flow.source_state import SourceState
 
 class PlainOrders:
-    def __init__(self, fold: SourceFold) -> None: ...
+    def __init__(self, source: SourceState) -> None: ...
     def fold_plain(self, chunk: Chunk, start: int, stop: int, folded: Folded) -> int: ...

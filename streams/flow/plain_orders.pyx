@@ -20,7 +20,8 @@ from libc.string cimport memcmp, memset
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
-from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
+from streams.flow.source_state import BOTH as BOTH_FLAGS
+from streams.flow.state import COUPONS_MAX
 from streams.index import partials as col
 from streams.index.events import ID_BYTES_MAX, RECORD_BYTES_MAX
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
@@ -40,7 +41,7 @@ cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MA
 cdef int64_t PRICE_MAX = 100_000_000_000
 cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
 
-cdef int BOTH = CHECKPOINT | PARTIAL
+cdef int BOTH = BOTH_FLAGS
 cdef int ID_MAX = ID_BYTES_MAX
 cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
 cdef object digest = xxh3_64_intdigest
@@ -559,9 +560,9 @@ cdef inline int add(list row, Py_ssize_t at, int64_t more) except -1:
 
 
 cdef class PlainOrders:
-    """Folds plain order events into the panes of one ``SourceFold``."""
+    """Folds plain order events into the panes of one ``SourceState``."""
 
-    cdef object fold
+    cdef object source
     cdef list markets
     cdef MarketSlot last
     cdef Labels labels
@@ -573,19 +574,19 @@ cdef class PlainOrders:
     cdef int64_t grace_ms
     cdef int64_t ahead_ms
 
-    def __init__(self, fold):
+    def __init__(self, source):
         cdef MarketSlot slot
-        self.fold = fold
-        self.pane_ms = fold.admission.pane_ms
-        self.grace_ms = fold.admission.grace_ms
-        self.ahead_ms = fold.admission.ahead_ms
+        self.source = source
+        self.pane_ms = source.admission.pane_ms
+        self.grace_ms = source.admission.grace_ms
+        self.ahead_ms = source.admission.ahead_ms
         self.labels = Labels()
         self.panes = []
         self.markets = []
         self.last = None
         self.used_count = 0
         memset(self.cells, 0, sizeof(self.cells))
-        for code, state in fold.markets.items():
+        for code, state in source.markets.items():
             slot = MarketSlot()
             slot.code = code.encode()
             slot.currency = state.currency.encode()
@@ -682,7 +683,7 @@ cdef class PlainOrders:
             kind = <int> (cell.key >> 24) & 0xFF
             if kind == WHOLE:
                 if slot.pane.flags != BOTH:
-                    self.fold.touch_pane(slot.market.state, slot.pane)
+                    self.source.touch_pane(slot.market.state, slot.pane)
                 add(row, ORDERS, cell.orders)
                 add(row, ORDERS + 1, cell.units)
                 add(row, ORDERS + 2, cell.sales)
@@ -738,9 +739,9 @@ cdef class PlainOrders:
         cdef list timestamps = (
             chunk.timestamps_ms if type(chunk.timestamps_ms) is list else list(chunk.timestamps_ms)
         )
-        if self.fold.volume > VOLUME_MAX:
+        if self.source.volume > VOLUME_MAX:
             return start
-        volume = self.fold.volume
+        volume = self.source.volume
         while position < stop:
             value = values[position]
             if not PyBytes_CheckExact(value) or PyBytes_GET_SIZE(value) > RECORD_MAX:
@@ -763,7 +764,7 @@ cdef class PlainOrders:
                     # Closing may take panes away, and books what is in the cells of the others.
                     state = market.state
                     self.leave()
-                    self.fold.close(state)
+                    self.source.close(state)
                     market.load()
             if occurred_ms > arrived_ms + self.ahead_ms:
                 break
@@ -839,7 +840,7 @@ cdef class PlainOrders:
             else:
                 accepted += 1
             position += 1
-        self.fold.volume = volume
+        self.source.volume = volume
         self.leave()
-        self.fold.count(folded, accepted, late, duplicates, 0)
+        self.source.count(folded, accepted, late, duplicates, 0)
         return position

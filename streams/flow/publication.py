@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from streams.flow.day_buyers import DayOfBuyers
 from streams.flow.daybook import ShownDay
+from streams.flow.fence_record import FenceRecord
 from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import Learnt
@@ -62,6 +63,8 @@ class Publication:
 
     market: str
     fence: Fence
+    fence_record: FenceRecord
+    """What the next owner must not fall behind; tells as_of of each topic to readers too."""
     as_of_ms: int
     """The larger of the topics' ``as_of``; never goes back."""
     phase: str
@@ -88,5 +91,3 @@ class Publication:
     """A new base of the level index: journaled and stored before a level shows it."""
     inherited: Inherited | None = None
     """For caches, with an owner's first publication; no record tells it again."""
-    fence_record: dict[str, Any] = field(default_factory=dict)
-    """Content of the market's fence record in ``ecindex.values`` (as_of per topic, live, ..)."""

@@ -1,4 +1,4 @@
-"""What one event adds to the rows of its slots. The definition that the hot path of fold.py obeys.
+"""What one event adds to the rows of its slots: the definition that the hot path obeys.
 
 ``fold_orders`` repeats ``add_order`` for the most common shape of event, without calls; a
 property test holds the two equal.

@@ -19,6 +19,7 @@ from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.progress import shows_live
+from streams.flow.source_state import SourceState
 from streams.flow.state import NEVER_MS, Day, Pane, SlotKey
 from streams.flow.wire import (
     MarkRecord,
@@ -60,8 +61,9 @@ class SourceLevel:
     ) -> None:
         self.sp = sp
         self.nonce = nonce
-        self.fold = SourceFold(sp, methodology, payments=payments)
-        self.chain = Chain(self.fold, identity, nonce, length=chain_length)
+        self.source = SourceState(sp, methodology, payments=payments)
+        self._fold = SourceFold(self.source)
+        self.chain = Chain(self.source, identity, nonce, length=chain_length)
         self._edition = methodology.edition
         self._out_of_order_ms = methodology.out_of_order_ms
         self._step_ms = methodology.step_ms
@@ -80,7 +82,7 @@ class SourceLevel:
     @property
     def through(self) -> int:
         """Last offset included."""
-        return self.fold.through
+        return self.source.through
 
     def recover(self, records: dict[bytes, bytes]) -> list[Send]:
         """Rebuild from the checkpoint table's records of this partition; rows to send again."""
@@ -90,7 +92,7 @@ class SourceLevel:
 
     def take(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold part of a chunk."""
-        folded = self.fold.fold(chunk, start, stop)
+        folded = self._fold.fold(chunk, start, stop)
         records = (len(chunk) if stop is None else min(stop, len(chunk))) - start
         self._recent.append((records, len(folded.dead)))
         self._recent_records += records
@@ -120,11 +122,11 @@ class SourceLevel:
         whose watermark closes a day must find the day's row sent.
         """
         covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
-        return self._send_slots(self.fold.take_touched_live(covered_ms))
+        return self._send_slots(self.source.take_touched_live(covered_ms))
 
     def day_partials(self) -> list[Send]:
         """Rows of the days touched since the last call."""
-        return self._send_slots(self.fold.take_touched_days())
+        return self._send_slots(self.source.take_touched_days())
 
     def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
         """Progress records, one a partials partition; to be sent after the partials they cover.
@@ -136,8 +138,8 @@ class SourceLevel:
         close of a day whose row still waits, or level 2 would close that day without it.
         """
         if caught_up_at is not None:
-            caught_up_at = min(caught_up_at, self.fold.pending_days_close_ms() - 1)
-        watermarks = self.fold.watermarks()
+            caught_up_at = min(caught_up_at, self.source.pending_days_close_ms() - 1)
+        watermarks = self.source.watermarks()
         key = mark_key(self.sp, self.nonce)
         found = []
         for partition in self._mark_partitions:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from streams.flow.chunk import SourcePartition
+from streams.flow.fence_record import FenceRecord
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import LevelRecord
 from streams.flow.progress import topic_progress
@@ -17,24 +16,6 @@ from streams.index.panes import HOUR_MS
 
 Span = tuple[int, int]
 """[start, end) of a window, ms."""
-
-
-class FenceRecord(msgspec.Struct, omit_defaults=True):
-    """What a new owner must not fall behind: one a market and writer (exactness rule 7)."""
-
-    edition: int
-    applied: int
-    live: bool
-    as_of: dict[str, int]
-    first: dict[str, int]
-    hours_until: int
-    days_until: int
-    horizon: int
-    journaled: int = NEVER_MS
-    partials_id: str = ""
-    """Incarnation of the partials topic that ``applied`` is an offset of; empty: not known."""
-    level: LevelRecord | None = None
-    """The base of the level index; None: the market has none, or no record named it yet."""
 
 
 class Standing:
@@ -88,9 +69,6 @@ class Standing:
             return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
-        for topic, first_ms in fence.first.items():
-            held = self._ledger.first_ms
-            held[topic] = min(first_ms, held.get(topic, first_ms))
         # Of two records at one offset the one that has changed the base: the other could not be
         # deleted before its writer ended.
         if fence.level is not None and (fence.applied, fence.level.sequence) > self._level_of:

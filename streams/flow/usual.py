@@ -64,11 +64,11 @@ class Observed(NamedTuple):
 class MarketUsual:
     """Vintages of one market."""
 
-    def __init__(self, market: Market, ledger: Ledger) -> None:
+    def __init__(self, market: Market, ledger: Ledger, history: MarketHistory) -> None:
         self.hours = LocalHours(market.time_zone)
         self.table = SeriesTable(ledger.layout)
         self.held: dict[int, Held] = {}
-        self.history = MarketHistory()
+        self.history = history
         self.version = 0
         """Counts what changes an expectation that was read before."""
         self._events = event_factors(market.events, self.hours)

@@ -50,7 +50,7 @@ def fence_record(publication: Publication, writer: str, topic: str) -> Record:
     """Record of how far this writer published the market. ``writer`` is its nonce of [A-Za-z0-9_-]."""
     fence = publication.fence
     content = {
-        **publication.fence_record,
+        **msgspec.to_builtins(publication.fence_record),
         "v": VERSION,
         "market": publication.market,
         "writer": writer,

@@ -326,16 +326,16 @@ class IndexWorker:
             position, log_end = intake.position(sp), intake.log_end(sp)
             if position is not None and log_end is not None:
                 metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
-            watermarks = runner.level.fold.watermarks()
+            watermarks = runner.level.source.watermarks()
             if watermarks:
                 metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)
             metrics.partition_halted.labels(*labels).set(runner.halted is not None)
-            open_panes += runner.level.fold.open_panes
-            held_ids += runner.level.fold.held_ids
+            open_panes += runner.level.source.open_panes
+            held_ids += runner.level.source.held_ids
         metrics.open_panes.set(open_panes)
         metrics.dedupe_ids.set(held_ids)
         if held_ids > self.settings.limits.dedupe_ids_max and self._sources:
-            fullest = max(self._sources.values(), key=lambda runner: runner.level.fold.held_ids)
+            fullest = max(self._sources.values(), key=lambda runner: runner.level.source.held_ids)
             if not intake.is_paused(fullest.sp):
                 fullest.halt("dedupe_ids", f"{held_ids} ids held; add workers or lower the rate")
 

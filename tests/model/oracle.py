@@ -284,10 +284,10 @@ class Oracle:
         floor = worker.as_of_floor.get(market)
         if floor is not None and publication.as_of_ms < floor:
             raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
-        as_of = publication.fence_record["as_of"]
+        as_of = publication.fence_record.as_of
         self._check_as_of(view, market, as_of)
         rows = self._live_rows(view, market)
-        horizon_ms = publication.fence_record["horizon"]
+        horizon_ms = publication.fence_record.horizon
         self._check_windows(view, publication, as_of, rows, horizon_ms)
         self._check_days(view, publication, rows)
         self._check_base(view, publication)
@@ -479,24 +479,25 @@ class Oracle:
 
     def _level_of(self, publication: Publication, net: int, covered: float) -> float | None:
         """A level against the base of the publication that shows it."""
-        level = publication.fence_record.get("level", {})
-        total = int(level.get("net_minor", 0))
-        if covered < 0.5 or total <= 0:
+        level = publication.fence_record.level
+        total = 0 if level is None else int(level.net_minor)
+        if level is None or covered < 0.5 or total <= 0:
             return None
-        return 100 * net * (level["end"] - level["first"]) / total
+        return 100 * net * (level.end - level.first) / total
 
     def _check_base(self, view: View, publication: Publication) -> None:
         """A base that was taken now, or is final, is what the log says of its days."""
-        level = publication.fence_record.get("level", {})
-        taken = publication.rebased is not None or level.get("final")
-        if not level.get("sequence") or not taken:
+        level = publication.fence_record.level
+        if level is None or not level.sequence:
+            return
+        if publication.rebased is None and not level.final:
             return
         market = self.rules.markets[publication.market]
         total = 0
-        for day in range(level["first"], level["end"]):
+        for day in range(level.first, level.end):
             found = day_values(self._day_row(view, market.code, day), market)
             total += found["sales_net:market:all"][1]
-        if int(level.get("net_minor", 0)) != total:
+        if int(level.net_minor) != total:
             raise Violation("P1", f"{market.code}: base {level}, not {total}")
 
     def _check_closings(self, publication: Publication, events: list[Counted]) -> None:

@@ -11,7 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
-from streams.flow import chain, fold, ledger, market, merged, progress, source, standing
+from streams.flow import (
+    chain,
+    fold,
+    ledger,
+    market,
+    merged,
+    progress,
+    source,
+    source_state,
+    standing,
+)
 from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
 from streams.flow.progress import shows_live
@@ -81,15 +91,15 @@ def _one_watermark_for_all(original):
                 folded.outcomes.update(part.outcomes)
                 folded.late += part.late
                 folded.dead += part.dead
-            highest = max(state.watermark_ms for state in self.markets.values())
-            for state in self.markets.values():
+            highest = max(state.watermark_ms for state in self.source.markets.values())
+            for state in self.source.markets.values():
                 if state.watermark_ms < highest:
                     state.watermark_ms = highest
-                    self.close(state)
+                    self.source.close(state)
         if folded is None:
             return original(self, chunk, start, stop)
         if stop == len(chunk):
-            self.through = chunk.last_offset
+            self.source.through = chunk.last_offset
         return folded
 
     return fold_with_shared_watermark
@@ -125,7 +135,7 @@ def _unseen_left_out(market_code, sps, marks, *, live):
 
 
 def _no_key(self, seq: int) -> str:
-    return f"{self.fold.sp.topic}|{self.fold.sp.partition}||{seq}"
+    return f"{self.source.sp.topic}|{self.source.sp.partition}||{seq}"
 
 
 def _partial_key_of_slot(slot, sp, writer: str) -> bytes:
@@ -326,7 +336,9 @@ SWITCHES = [
     Switch(
         "caught up past the close of a day whose row waits",
         "decision 0101",
-        patches=lambda: [patch.object(fold.SourceFold, "pending_days_close_ms", _never_pending)],
+        patches=lambda: [
+            patch.object(source_state.SourceState, "pending_days_close_ms", _never_pending)
+        ],
     ),
     Switch(
         "one table key a writer",

@@ -10,6 +10,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.rows import add_order, add_order_to_day, add_payment
 from streams.flow.source import SourceLevel
+from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE, MarketState
 from streams.flow.wire import decode_mark, decode_partial, parse_key
 from streams.index.events import decode_orders, decode_payments
@@ -51,9 +52,9 @@ def reference_of(log, payments, methodology=METHODOLOGY) -> SourceReference:
 
 def rows_of(fold: SourceFold) -> dict:
     """Open slots by name, both books level."""
-    fold.take_touched(CHECKPOINT)
+    fold.source.take_touched(CHECKPOINT)
     found = {}
-    for code, state in fold.markets.items():
+    for code, state in fold.source.markets.items():
         for start, pane in state.panes.items():
             found[code, LIVE, start] = named(state.layout, LIVE, pane.row, pane.shoppers())
         for number, day in state.days.items():
@@ -62,15 +63,15 @@ def rows_of(fold: SourceFold) -> dict:
 
 
 def check_against(fold: SourceFold, reference: SourceReference) -> None:
-    through = fold.through
-    assert fold.watermarks() == reference.watermarks_at(through)
+    through = fold.source.through
+    assert fold.source.watermarks() == reference.watermarks_at(through)
     for key, row in rows_of(fold).items():
         assert row == without_zeros(reference.row(*key, through)), key
     open_now = {
         key
         for key in reference.slots()
         if without_zeros(reference.row(*key, through))
-        and not fold.markets[key[0]].is_closed(_slot(key))
+        and not fold.source.markets[key[0]].is_closed(_slot(key))
     }
     assert open_now == set(rows_of(fold))
 
@@ -87,12 +88,12 @@ def test_any_chunking_equals_the_reference(payments, data):
     log = data.draw(source_logs(payments=payments))
     methodology = tuned(open_panes_max=data.draw(st.sampled_from([2, 128])))
     reference = reference_of(log, payments, methodology)
-    fold = SourceFold(source(payments), methodology, payments=payments)
+    fold = SourceFold(SourceState(source(payments), methodology, payments=payments))
     late, dead = {}, {}
-    while fold.through + 1 < len(log):
-        start = fold.through + 1
+    while fold.source.through + 1 < len(log):
+        start = fold.source.through + 1
         stop = data.draw(st.integers(start + 1, len(log)))
-        chunk = chunk_of(log, fold.sp, start, stop)
+        chunk = chunk_of(log, fold.source.sp, start, stop)
         cut = data.draw(st.integers(1, len(chunk)))
         for part in ((0, cut), (cut, len(chunk))):
             if part[0] == part[1]:
@@ -101,13 +102,15 @@ def test_any_chunking_equals_the_reference(payments, data):
             late |= {aside.offset: aside for aside in folded.late}
             dead |= {aside.offset: aside.reason for aside in folded.dead}
         if data.draw(st.booleans()):
-            fold.take_touched_live(FOREVER_MS)
+            fold.source.take_touched_live(FOREVER_MS)
         check_against(fold, reference)
     assert set(late) == reference.with_outcome("too_late", len(log))
     assert dead == reference.reasons
-    held = sum(len(pane.order) for state in fold.markets.values() for pane in state.panes.values())
-    assert fold.held_ids == held
-    assert fold.pending_ids >= 0
+    held = sum(
+        len(pane.order) for state in fold.source.markets.values() for pane in state.panes.values()
+    )
+    assert fold.source.held_ids == held
+    assert fold.source.pending_ids >= 0
 
 
 @pytest.mark.parametrize("payments", [False, True])
@@ -115,10 +118,10 @@ def test_any_chunking_equals_the_reference(payments, data):
 def test_outcomes_are_counted_once_a_record(payments, data):
     log = data.draw(source_logs(payments=payments))
     reference = reference_of(log, payments)
-    fold = SourceFold(source(payments), METHODOLOGY, payments=payments)
+    fold = SourceFold(SourceState(source(payments), METHODOLOGY, payments=payments))
     if not log:
         return
-    outcomes = fold.fold(chunk_of(log, fold.sp, 0, len(log))).outcomes
+    outcomes = fold.fold(chunk_of(log, fold.source.sp, 0, len(log))).outcomes
     for outcome in ("accepted", "late", "duplicate", "too_late", "dead"):
         assert outcomes[outcome] == len(reference.with_outcome(outcome, len(log))), outcome
     closed = sum(event.day_book is None for event in reference.counted)
@@ -157,7 +160,7 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
 
     level_layouts = {
         code: state.layout
-        for code, state in SourceFold(sp, methodology, payments=payments).markets.items()
+        for code, state in SourceState(sp, methodology, payments=payments).markets.items()
     }
     nonce = 0
     level = owner(nonce)
@@ -231,8 +234,8 @@ def test_the_hot_path_equals_the_definitions(events):
             line["unit_price_minor"] %= 2**20
             line["quantity"] %= 2**10
             line["quantity"] += 1
-    fold = SourceFold(source(False), METHODOLOGY, payments=False)
-    state = fold.markets["PK"]
+    fold = SourceFold(SourceState(source(False), METHODOLOGY, payments=False))
+    state = fold.source.markets["PK"]
     arrival = 1_795_514_045_000
     log = [(encoded(event), arrival) for event in events]
     expected = [0] * state.layout.live_width
@@ -242,8 +245,8 @@ def test_the_hot_path_equals_the_definitions(events):
         add_order_to_day(expected_day, decoded, state)
     if not log:
         return
-    fold.fold(chunk_of(log, fold.sp, 0, len(log)))
-    fold.take_touched(CHECKPOINT)
+    fold.fold(chunk_of(log, fold.source.sp, 0, len(log)))
+    fold.source.take_touched(CHECKPOINT)
     (pane,) = state.panes.values()
     (day,) = state.days.values()
     assert pane.row == expected

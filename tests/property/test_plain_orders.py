@@ -15,6 +15,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.fold_orders import fold_orders
 from streams.flow.plain import OrderFold
+from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
 from streams.index.shoppers import shopper_hash
 from tests.support.events import source_logs, tuned
@@ -56,8 +57,8 @@ def _small_memories(monkeypatch):
 def halves(methodology=METHODOLOGY) -> tuple[SourceFold, SourceFold]:
     found = []
     for compiled in (True, False):
-        fold = SourceFold(SP, methodology, payments=False)
-        fold._orders = OrderFold(fold, compiled=compiled)
+        fold = SourceFold(SourceState(SP, methodology, payments=False))
+        fold._orders = OrderFold(fold.source, compiled=compiled)
         found.append(fold)
     return found[0], found[1]
 
@@ -67,11 +68,11 @@ def said(fold: SourceFold, folded) -> tuple:
 
 
 def state_of(fold: SourceFold) -> dict:
-    touched = {flag: sorted(fold._touched[flag]) for flag in (CHECKPOINT, PARTIAL)}
-    found = {"touched": touched, "held": fold.held_ids, "new": fold.pending_ids}
-    found |= {"through": fold.through, "volume": fold.volume}
-    for code, state in fold.markets.items():
-        fold.book(state)
+    touched = {flag: sorted(fold.source._touched[flag]) for flag in (CHECKPOINT, PARTIAL)}
+    found = {"touched": touched, "held": fold.source.held_ids, "new": fold.source.pending_ids}
+    found |= {"through": fold.source.through, "volume": fold.source.volume}
+    for code, state in fold.source.markets.items():
+        fold.source.book(state)
         found[code] = (
             state.watermark_ms,
             state.next_close_ms,
@@ -239,8 +240,8 @@ def test_labels_of_one_column_count_an_order_once_and_sums_add_up():
     chunk = Chunk(SP, 0, 4, [None] * 5, [value for value, _ in log], [stamp for _, stamp in log])
     outcomes = compiled.fold(chunk).outcomes
     assert outcomes == {"accepted": 3, "duplicate": 2}
-    state = compiled.markets["PK"]
-    compiled.book(state)
+    state = compiled.source.markets["PK"]
+    compiled.source.book(state)
     (pane,) = state.panes.values()
     assert pane.row[:3] == [3, 18, 3 * (2 * 150 + 3 * 99)]
 
@@ -294,7 +295,7 @@ def test_the_shoppers_of_a_busy_pane_are_met_alike():
     compiled, _ = halves()
     values, stamps = [value for value, _ in log], [stamp for _, stamp in log]
     compiled.fold(Chunk(SP, 0, len(log) - 1, [None] * len(log), values, stamps))
-    (pane,) = compiled.markets["PK"].panes.values()
+    (pane,) = compiled.source.markets["PK"].panes.values()
     everybody = sketch_of([shopper_hash(f"s{n}") for n in range(7_000)])
     assert len(pane.coupons) < COUPONS_MAX
     assert pane.shoppers() == everybody.to_bytes()
@@ -309,7 +310,7 @@ def test_instants_agree_over_the_years():
         log = [(text_of({"occurred_at": text, "event_id": f"e{n}"}), moment * 1000) for n in (1, 2)]
         chunk = Chunk(SP, 0, 1, [None] * 2, [v for v, _ in log], [s for _, s in log])
         for fold in (compiled, careful):
-            fold.markets["PK"].watermark_ms = -(2**62)
+            fold.source.markets["PK"].watermark_ms = -(2**62)
             fold.fold(chunk)
     assert state_of(compiled) == state_of(careful)
 
@@ -328,9 +329,9 @@ def test_the_python_half_takes_runs_in_stretches_and_then_one_by_one_again(monke
     """Chunks shorter than a stretch once kept it long: one odd event then slowed all behind it."""
     taken = []
 
-    def spy(fold, chunk, start, stop, folded):
+    def spy(source, chunk, start, stop, folded):
         taken.append(stop - start)
-        fold_orders(fold, chunk, start, stop, folded)
+        fold_orders(source, chunk, start, stop, folded)
 
     monkeypatch.setattr(plain, "fold_orders", spy)
     compiled, _ = halves()

@@ -264,7 +264,7 @@ class Expect:
         return self.flow.compiles[partition].markets[market].revised_after_final
 
     def _open_panes(self, _: str, __: int) -> int:
-        return sum(level.fold.open_panes for level in self.flow.levels.values())
+        return sum(level.source.open_panes for level in self.flow.levels.values())
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

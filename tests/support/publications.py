@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from streams.flow.fence_record import FenceRecord
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
-from streams.index.panes import rfc3339
+from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_series import WatchedSeries
 from streams.index.values import Fence, Value
@@ -70,6 +71,19 @@ def status(dimension="category", member="books", *, evidence=0.0, direction=0, w
     return SeriesStatus(series, evidence, shift if direction else None, warming)
 
 
+def fence_record_of(edition, as_of_ms, applied):
+    return FenceRecord(
+        edition=edition,
+        applied=applied,
+        live=True,
+        as_of={"orders": as_of_ms},
+        first={"orders": as_of_ms - DAY_MS},
+        hours_until=as_of_ms - HOUR_MS,
+        days_until=19_600,
+        horizon=as_of_ms - HOUR_MS,
+    )
+
+
 def publication(
     values=None,
     *,
@@ -82,7 +96,6 @@ def publication(
     closings=(),
     changed=None,
     journal_changed=None,
-    fence_record=None,
     phase="live",
     watched=(),
     shifts=(),
@@ -92,6 +105,7 @@ def publication(
     return Publication(
         market=market,
         fence=Fence(edition, as_of_ms, applied),
+        fence_record=fence_record_of(edition, as_of_ms, applied),
         as_of_ms=as_of_ms,
         phase=phase,
         values=values,
@@ -103,7 +117,6 @@ def publication(
         shifts=list(shifts),
         watched=list(watched),
         inherited=inherited,
-        fence_record=fence_record or {},
     )
 
 

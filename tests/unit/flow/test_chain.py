@@ -8,6 +8,7 @@ from streams.flow import chain as module
 from streams.flow.chain import Chain, Identity, RecoveryError, source_of
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.source_state import SourceState
 from streams.flow.state import FOREVER_MS
 from streams.index.panes import DAY_MS
 from tests.support.events import PANE, T0
@@ -23,21 +24,22 @@ class Owner:
     def __init__(self, table: dict[bytes, bytes], nonce: str = "w1", length: int = 3) -> None:
         self.table = table
         self.chain = Chain(
-            SourceFold(SP, METHODOLOGY, payments=False), IDENTITY, nonce, length=length
+            SourceState(SP, METHODOLOGY, payments=False), IDENTITY, nonce, length=length
         )
+        self.folding = SourceFold(self.chain.source)
         self.recovered = self.chain.recover(dict(table))
 
     def fold(self, *events: tuple[dict, int]) -> None:
         values = [json.dumps(event).encode() for event, _ in events]
-        first = self.chain.fold.through + 1
+        first = self.chain.source.through + 1
         arrivals = [arrived_ms for _, arrived_ms in events]
         last = first + len(values) - 1
-        self.chain.fold.fold(Chunk(SP, first, last, [None] * len(values), values, arrivals))
+        self.folding.fold(Chunk(SP, first, last, [None] * len(values), values, arrivals))
 
     def flush(self, *, deletes: bool = True) -> module.Flush:
         # Rows are sent, and acknowledged by the next flush.
-        self.chain.fold.take_touched_live(FOREVER_MS)
-        self.chain.fold.take_touched_days()
+        self.chain.source.take_touched_live(FOREVER_MS)
+        self.chain.source.take_touched_days()
         flush = self.chain.flush()
         self.table[flush.key] = flush.value
         if deletes:
@@ -49,7 +51,7 @@ class Owner:
 def test_an_empty_table_is_the_beginning():
     owner = Owner({})
     assert owner.recovered == []
-    assert owner.chain.fold.through == -1
+    assert owner.chain.source.through == -1
     assert not owner.chain.due
     assert owner.chain.pending_bytes == 0
 
@@ -68,8 +70,8 @@ def test_a_chain_comes_to_rest_when_everything_in_it_is_alive():
     assert not owner.chain.due
     assert len(owner.table) == owner.chain.entries <= 4
     heir = Owner(dict(owner.table), "w2", length=1)
-    assert heir.chain.fold.through == 1199
-    assert heir.chain.fold.held_ids == 1200
+    assert heir.chain.source.through == 1199
+    assert heir.chain.source.held_ids == 1200
 
 
 def test_a_chain_shrinks_when_its_panes_have_closed():
@@ -108,7 +110,7 @@ def test_no_record_is_larger_than_a_record_may_be(monkeypatch, quantity):
             number += 1
         flush = owner.flush()
         assert len(flush.value) <= 12_000, flushes
-    assert Owner(dict(owner.table), "w2").chain.fold.through == number - 1
+    assert Owner(dict(owner.table), "w2").chain.source.through == number - 1
 
 
 def test_foreign_records_go_once_the_own_chain_has_left_them_behind():
@@ -120,7 +122,7 @@ def test_foreign_records_go_once_the_own_chain_has_left_them_behind():
     first.fold((order("b", T0), T0))
     first.flush()  # the zombie's branch: w1|2
     later = Owner(table, "w3")
-    assert later.chain.fold.through == 1, "the branch that knows more"
+    assert later.chain.source.through == 1, "the branch that knows more"
     heir.fold((order("b", T0), T0), (order("c", T0), T0))
     heir.flush()  # w2|2, unknown to w3
     for number in range(12):
@@ -157,7 +159,7 @@ def test_checkpoints_of_another_topic_or_methodology_are_refused(identity, says)
     owner = Owner({})
     owner.fold((order("a", T0), T0))
     owner.flush()
-    chain = Chain(SourceFold(SP, METHODOLOGY, payments=False), identity, "w2")
+    chain = Chain(SourceState(SP, METHODOLOGY, payments=False), identity, "w2")
     with pytest.raises(RecoveryError, match=says):
         chain.recover(owner.table)
 

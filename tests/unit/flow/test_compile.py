@@ -80,7 +80,7 @@ def test_an_heir_closes_no_hour_again_whose_record_was_only_written_again():
     market = heir.markets["PK"]
     (hour,) = (merged for (kind, _), merged in market.ledger.merged.items() if kind == HOUR)
     assert hour.applied > market.at.floor_applied >= hour.changed
-    assert market.closings.due == set()
+    assert market._slots_to_close == set()
 
 
 def test_an_heir_retires_the_fence_records_of_former_writers_once():

@@ -7,6 +7,7 @@ import pytest
 from streams.flow import state as state_module
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.source_state import SourceState
 from streams.flow.state import DAY, FOREVER_MS, LIVE, SlotKey
 from streams.index.events import SUM_MAX
 from streams.index.panes import DAY_MS
@@ -18,17 +19,22 @@ PANE = METHODOLOGY.pane_ms
 
 
 def fold_all(events, arrivals, *, payments=False, fold=None, methodology=METHODOLOGY):
-    fold = fold or SourceFold(SP, methodology, payments=payments)
+    fold = fold or SourceFold(SourceState(SP, methodology, payments=payments))
     values = [json.dumps(event).encode() if isinstance(event, dict) else event for event in events]
     chunk = Chunk(
-        SP, fold.through + 1, fold.through + len(values), [b"k"] * len(values), values, arrivals
+        SP,
+        fold.source.through + 1,
+        fold.source.through + len(values),
+        [b"k"] * len(values),
+        values,
+        arrivals,
     )
     return fold, fold.fold(chunk)
 
 
 def orders_in(fold: SourceFold, pane_start: int, market: str = "PK") -> int:
-    fold.book(fold.markets[market])
-    return fold.markets[market].panes[pane_start].row[0]
+    fold.source.book(fold.source.markets[market])
+    return fold.source.markets[market].panes[pane_start].row[0]
 
 
 def test_a_duplicate_in_a_cold_pane_is_still_one_after_the_pane_was_warmed(monkeypatch):
@@ -42,7 +48,7 @@ def test_a_duplicate_in_a_cold_pane_is_still_one_after_the_pane_was_warmed(monke
     fold, folded = fold_all(events, [T0 + PANE] * len(events))
     assert folded.outcomes["duplicate"] == 5
     assert orders_in(fold, T0) == 6
-    assert fold.held_ids == 7
+    assert fold.source.held_ids == 7
 
 
 def test_orders_of_a_pane_are_booked_even_when_the_next_arrival_closes_their_day():
@@ -57,8 +63,8 @@ def test_orders_of_a_pane_are_booked_even_when_the_next_arrival_closes_their_day
     ]
     fold, folded = fold_all(events, [T0, T0, T0 + 1, T0 + 60 * DAY_MS])
     assert folded.dead == []
-    day = fold.markets["PK"].local_days.day_of(T0)
-    rows = {key: slot.row for key, slot in fold.take_touched_live(FOREVER_MS).items()}
+    day = fold.source.markets["PK"].local_days.day_of(T0)
+    rows = {key: slot.row for key, slot in fold.source.take_touched_live(FOREVER_MS).items()}
     assert rows[SlotKey("PK", DAY, day)][:3] == [2, 2, 200]
     assert rows[SlotKey("PK", LIVE, T0)][0] == 2
 
@@ -96,13 +102,13 @@ def test_an_event_refused_for_overflow_leaves_no_pane_open(payments):
         methodology=methodology,
     )
     assert [dead.reason for dead in folded.dead] == ["overflow", "pane_limit"]
-    assert sorted(fold.markets["PK"].panes) == [T0, T0 + 2 * PANE]
+    assert sorted(fold.source.markets["PK"].panes) == [T0, T0 + 2 * PANE]
 
 
 def test_one_event_too_large_does_not_slow_down_all_that_follow():
     fold, folded = fold_all([order("o1", T0, lines=HUGE * 3)], [T0])
     assert [dead.reason for dead in folded.dead] == ["overflow"]
-    assert fold.volume == 0
+    assert fold.source.volume == 0
 
 
 def test_an_order_whose_arrival_closes_another_pane_is_counted():
@@ -117,5 +123,5 @@ def test_an_order_whose_arrival_closes_another_pane_is_counted():
     ]
     fold, folded = fold_all(events, [T0, T0 + close - 2, T0 + close - 1, T0 + close])
     assert folded.outcomes["accepted"] == 4
-    assert list(fold.markets["PK"].panes) == [T0 + close - PANE]
+    assert list(fold.source.markets["PK"].panes) == [T0 + close - PANE]
     assert orders_in(fold, T0 + close - PANE) == 3

@@ -6,6 +6,7 @@ import pytest
 
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.source_state import SourceState
 from streams.index import partials as col
 from streams.index.panes import DAY_MS, rfc3339
 from tests.support.events import tuned
@@ -17,7 +18,7 @@ GRACE, AHEAD = METHODOLOGY.grace_ms, METHODOLOGY.ahead_ms
 
 
 def fold_all(*events, methodology=METHODOLOGY, arrived_ms=T0):
-    fold = SourceFold(SP, methodology, payments=True)
+    fold = SourceFold(SourceState(SP, methodology, payments=True))
     values = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
     count = len(values)
     chunk = Chunk(SP, 0, count - 1, [b"k"] * count, values, [arrived_ms] * count)
@@ -40,8 +41,8 @@ def test_a_payment_that_breaks_the_contract_is_dead_and_leaves_no_trace(event, r
     fold, folded = fold_all(event)
     assert [aside.reason for aside in folded.dead] == [reason]
     assert folded.outcomes == {"dead": 1}
-    assert fold.open_panes == 0
-    assert fold.held_ids == 0
+    assert fold.source.open_panes == 0
+    assert fold.source.held_ids == 0
 
 
 def test_grace_decides_to_the_millisecond_and_a_published_pane_is_late():
@@ -50,13 +51,13 @@ def test_grace_decides_to_the_millisecond_and_a_published_pane_is_late():
     )
     assert folded.outcomes == {"accepted": 1, "late": 1, "too_late": 1}
     assert folded.late[0].detail == f"lateness {GRACE + 1} ms"
-    assert fold.held_ids == 2
+    assert fold.source.held_ids == 2
 
 
 def test_the_same_id_in_the_same_pane_counts_once():
     fold, folded = fold_all(payment("a", T0, amount=5), payment("a", T0, amount=5))
     assert folded.outcomes == {"accepted": 1, "duplicate": 1}
-    assert fold.markets["PK"].panes[T0].row[col.AMOUNT] == 5
+    assert fold.source.markets["PK"].panes[T0].row[col.AMOUNT] == 5
 
 
 def test_one_pane_more_than_the_limit_is_dead():
@@ -65,7 +66,7 @@ def test_one_pane_more_than_the_limit_is_dead():
         payment("a", T0), payment("b", T0 - METHODOLOGY.pane_ms), methodology=methodology
     )
     assert [aside.reason for aside in folded.dead] == ["pane_limit"]
-    assert list(fold.markets["PK"].panes) == [T0]
+    assert list(fold.source.markets["PK"].panes) == [T0]
 
 
 @pytest.mark.parametrize("placed", [False, True])
@@ -76,10 +77,10 @@ def test_each_kind_of_payment_counts_in_both_books(placed):
         payment("b", T0, kind="payment.failed", amount=2, **more),
         payment("c", T0, kind="payment.refunded", amount=4, **more),
     )
-    row = fold.markets["PK"].panes[T0].row
+    row = fold.source.markets["PK"].panes[T0].row
     assert (row[col.PAYMENTS], row[col.AMOUNT], row[col.FAILED]) == (1, 1, 1)
     assert (row[col.PAYMENT_REFUNDS], row[col.REFUND_AMOUNT]) == (1, 4)
-    (day,) = fold.markets["PK"].days.values()
+    (day,) = fold.source.markets["PK"].days.values()
     booked = [day.row[column] for column in (col.DAY_PAYMENTS, col.DAY_AMOUNT, col.DAY_FAILED)]
     booked += [day.row[column] for column in (col.DAY_PAYMENT_REFUNDS, col.DAY_REFUND_AMOUNT)]
     assert booked == ([1, 1, 1, 1, 4] if placed else [0] * 5)
@@ -91,5 +92,5 @@ def test_a_payment_of_an_order_whose_day_is_closed_counts_in_the_live_book_only(
     placed = rfc3339(T0 - METHODOLOGY.day_grace_ms - 2 * DAY_MS)
     fold, folded = fold_all(payment("a", T0, placed_at=placed))
     assert folded.outcomes == {"accepted": 1, "day_closed": 1}
-    assert fold.markets["PK"].panes[T0].row[col.PAYMENTS] == 1
-    assert fold.markets["PK"].days == {}
+    assert fold.source.markets["PK"].panes[T0].row[col.PAYMENTS] == 1
+    assert fold.source.markets["PK"].days == {}

@@ -2,10 +2,11 @@
 
 import pytest
 
+from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
 from streams.flow.ledger import Ledger
 from streams.flow.merged import HOUR, HOURS_KEPT_MS, MINUTE, QUARTER
-from streams.flow.state import LIVE, SlotKey
+from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
 from tests.support.events import T0
 from tests.support.flow_harness import METHODOLOGY
@@ -20,8 +21,8 @@ def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
     row = [1] * ledger.layout.live_width
     ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
     ledger.fold_closed(SP, pane_ms + HOUR_MS)
-    ledger.changed_panes.clear()
-    ledger.garbage.clear()
+    ledger.drain()
+    ledger.take_garbage()
     return ledger, row
 
 
@@ -43,9 +44,25 @@ def test_a_row_in_the_later_half_of_a_slot_that_was_dropped_is_no_news(kind, len
 
     ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
 
-    assert ledger.changed_panes == set()
+    assert ledger.drain() == ChangedSlots()
     assert list(ledger.garbage) == [b"key"]
     assert {each for each, _ in ledger.merged} == kept
+
+
+def test_what_changed_is_taken_once_and_stays_as_it_was_taken():
+    ledger = Ledger(PK, METHODOLOGY)
+    live, day = [1] * ledger.layout.live_width, [1] * ledger.layout.day_width
+    ledger.apply(SlotKey("PK", LIVE, T0), SP, 7, live, b"", b"a", offset=0)
+    ledger.apply(SlotKey("PK", DAY, 20_000), SP, 7, day, b"", b"b", offset=1)
+    ledger.apply(SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, news=False)
+    assert (ledger.changed_before(T0), ledger.changed_before(T0 + 1)) == (False, True)
+    assert ledger.days_changed
+    changed = ledger.drain()
+    ledger.apply(SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3)
+    assert changed == ChangedSlots(frozenset({T0}), frozenset({20_000}))
+    assert ledger.drain() == ChangedSlots(frozenset({T0}))
+    assert ledger.drain() == ChangedSlots()
+    assert not ledger.days_changed
 
 
 def test_an_open_row_goes_with_the_hour_it_is_in():

@@ -9,6 +9,7 @@ from support.publications import AS_OF_MS, market_values, publication, value
 from support.records import JOURNAL_TOPIC, VALUES_TOPIC, publication_records
 
 from streams.flow.publication import Closing, Revision
+from streams.index.panes import DAY_MS, HOUR_MS
 from streams.index.values import Fence
 from streams.publish import journal
 from streams.publish.journal import (
@@ -77,14 +78,16 @@ def test_a_ratio_keeps_every_digit():
 
 
 def test_the_fence_record_tells_the_version_and_what_level_2_keeps_there():
-    record = fence_record(
-        publication(fence_record={"live": True, "as_of": {"orders": 5}}), "w1", VALUES_TOPIC
-    )
+    record = fence_record(publication(), "w1", VALUES_TOPIC)
     assert record.key == b"PK|fence|w1"
     assert record.headers == HEADERS
     assert json.loads(record.value) == {
         "live": True,
-        "as_of": {"orders": 5},
+        "as_of": {"orders": AS_OF_MS},
+        "first": {"orders": AS_OF_MS - DAY_MS},
+        "hours_until": AS_OF_MS - HOUR_MS,
+        "days_until": 19_600,
+        "horizon": AS_OF_MS - HOUR_MS,
         "v": 1,
         "market": "PK",
         "writer": "w1",

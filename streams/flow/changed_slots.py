@@ -1,0 +1,29 @@
+"""What one step of a market has to look at again, taken from its ledger once and not changed after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.flow.merged import SlotId
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSlots:
+    """Slots whose rows changed since the last publication, and slots due for another reason."""
+
+    panes: frozenset[int] = frozenset()
+    """Starts of the panes whose row changed, ms."""
+    days: frozenset[int] = frozenset()
+    """Numbers of the local days whose row changed."""
+    days_due: frozenset[int] = frozenset()
+    """Days to be shown though no row of theirs changed: this owner has not published them yet."""
+    closings_due: frozenset[SlotId] = frozenset()
+    """Final hours and days that an earlier owner may have changed without closing them again."""
+
+    def before(self, end_ms: int) -> bool:
+        """Whether a pane changed that starts before ``end_ms``."""
+        return any(pane < end_ms for pane in self.panes)
+
+    def within(self, start_ms: int, end_ms: int) -> bool:
+        """Whether a pane changed that starts in ``[start_ms, end_ms)``."""
+        return any(start_ms <= pane < end_ms for pane in self.panes)
