@@ -72,9 +72,9 @@ def explain_command(
     from rich.console import Console
 
     from streams.console.progress import rich_progress
+    from streams.proof.explain.explanation_types import Asked
     from streams.proof.explain.gather import explain
-    from streams.proof.explain.records import Asked
-    from streams.proof.explain.show import show
+    from streams.proof.explain.print_explanation import show
 
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -104,7 +104,7 @@ def audit_command(
 ) -> None:
     """Recompute everything from the log and compare it, to the last digit."""
     from streams.console.progress import rich_progress
-    from streams.proof.audit.run import audit
+    from streams.proof.audit.auditor import audit
 
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
@@ -142,8 +142,8 @@ def export_command(
 ) -> None:
     """Write what is published as a table, with vintages, revisions and how to cite it."""
     from streams.console.progress import rich_progress
-    from streams.proof.export.files import polars
-    from streams.proof.export.run import STDOUT, Selection, export, read
+    from streams.proof.export.read_table import STDOUT, Selection, export, read
+    from streams.proof.export.table_files import polars
 
     if csv is None and parquet is None:
         raise typer.BadParameter("say --csv FILE, --parquet FILE or both")
@@ -175,7 +175,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this installation, and the command that mends it."""
-    from streams.proof.doctor.run import diagnose
+    from streams.proof.doctor.diagnose import diagnose
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)

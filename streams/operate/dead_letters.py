@@ -19,9 +19,9 @@ from aiokafka.structs import TopicPartition
 
 from streams.console.errors import OperationError
 from streams.index.panes import rfc3339
-from streams.records.reading import Extent, Logs, Stored, open_logs
+from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
+from streams.records.kafka_topics import existing_partitions
 from streams.records.replayed import REPLAYED_AS
-from streams.records.topics import existing_partitions
 from streams.settings import Settings
 
 LIMIT = 50

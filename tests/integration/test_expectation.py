@@ -13,8 +13,8 @@ from support.kafka import read_all
 from streams.clock import now_ms
 from streams.index.hours import LocalHours
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
+from streams.proof.explain.explanation_types import Asked
 from streams.proof.explain.gather import explain
-from streams.proof.explain.records import Asked
 from tests.support.flow_harness import order, payment
 from tests.support.usual import season
 

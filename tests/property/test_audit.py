@@ -11,11 +11,11 @@ from streams.flow.chain import CheckpointRecord, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.source import SourceLevel
 from streams.flow.state import NEVER_MS
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.checkpoints import CheckpointLog, judge_chain
 from streams.proof.audit.report import Report
-from streams.proof.audit.slots import Blind, Calendar
-from streams.records.reading import Stored
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import Blind, Calendar
+from streams.records.kafka_logs import Stored
 from tests.support.events import T0, encoded, source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY, order
 

@@ -15,12 +15,12 @@ from streams.index.history import SeededRow, seed_records
 from streams.index.hours import LocalHours
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
-from streams.proof.audit.batch import SourceBatch
-from streams.proof.audit.published import ValuesLog
+from streams.proof.audit.expected_values import ValuesLog
 from streams.proof.audit.report import Report
-from streams.proof.audit.sums import Sums, add_sums
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.sums import Sums, add_sums
 from streams.publish.journal import JOURNAL_TOPIC, VALUES_TOPIC
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 HOURS = LocalHours("Asia/Karachi")
 TODAY = day_number("2026-11-24")

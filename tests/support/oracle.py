@@ -15,7 +15,7 @@ from support.kafka import read_all, read_partitions
 from streams.flow.chain import CheckpointRecord, _best_chain, _decode
 from streams.index import partials as col
 from streams.index.partials import Layout, from_wire
-from streams.proof.audit.published import is_measured
+from streams.proof.audit.expected_values import is_measured
 
 
 class Oracle:

@@ -13,12 +13,12 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.partials import Layout
-from streams.proof.audit.asking import Ask, PrefixState
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.report import CHECKPOINT, Report
-from streams.proof.audit.slots import GONE, Blind, slot_name
-from streams.proof.audit.sums import Columns, Sums, differing
-from streams.records.reading import Stored
+from streams.proof.recompute.asking import Ask, PrefixState
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import GONE, Blind, slot_name
+from streams.proof.recompute.sums import Columns, Sums, differing
+from streams.records.kafka_logs import Stored
 
 _decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
 

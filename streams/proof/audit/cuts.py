@@ -27,9 +27,9 @@ from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
 from streams.proof.audit.report import PARTIALS, Report
-from streams.proof.audit.slots import Calendar
-from streams.proof.audit.sums import Sums, add_sums, of_buyers
-from streams.records.reading import Stored
+from streams.proof.recompute.slots import Calendar
+from streams.proof.recompute.sums import Sums, add_sums, of_buyers
+from streams.records.kafka_logs import Stored
 
 BUYERS_STEP_MS = {"1h": MINUTE_MS, "24h": QUARTER_MS}
 """Windows in which shoppers are counted, and by what each advances."""

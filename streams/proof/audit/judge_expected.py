@@ -17,20 +17,27 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import Fence, Value, decimal
+from streams.proof.audit.expected_values import MarketValues, is_measured
 from streams.proof.audit.judge_closings import ClosingsJudge
 from streams.proof.audit.judge_levels import Bases
+from streams.proof.audit.judge_redis import MarketRedis
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.judge_vintages import Learnt, VintageJudge, first_hour
-from streams.proof.audit.published import MarketValues, is_measured
-from streams.proof.audit.redis_view import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
-from streams.proof.audit.sums import Sums
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.records import Closed, Explanation, Journal, Known, Recorded, Vintaged
-from streams.proof.explain.wanted import wanted_of
+from streams.proof.explain.explanation_types import (
+    Closed,
+    Explanation,
+    Journal,
+    Known,
+    Recorded,
+    Vintaged,
+)
+from streams.proof.explain.journal_query import wanted_of
+from streams.proof.recompute.sums import Sums
 from streams.records.factors import SaidFactors
 from streams.records.journal_record import JournalRecord
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 _Name = tuple[str, str]
 """(dimension, member)."""

@@ -23,7 +23,7 @@ from streams.index.learning import Relevel, Shifted
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.proof.audit.report import EXPECTED, Report
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 _WHERE = "the market's detectors in level 2's table"
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
-from streams.proof.audit.asking import FOREVER_MS
 from streams.proof.audit.cuts import Cut
-from streams.proof.audit.published import (
+from streams.proof.audit.expected_values import (
     Expectations,
     ExpectedValue,
     Held,
@@ -15,7 +14,8 @@ from streams.proof.audit.published import (
     is_measured,
 )
 from streams.proof.audit.report import PROGRESS, VALUES, Report
-from streams.proof.audit.slots import GONE
+from streams.proof.recompute.asking import FOREVER_MS
+from streams.proof.recompute.slots import GONE
 
 
 class ValuesJudge:

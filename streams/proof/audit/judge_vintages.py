@@ -24,8 +24,8 @@ from streams.index.series import Series, SeriesTable
 from streams.index.trend import Matrix
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.report import EXPECTED, Report
-from streams.proof.audit.slots import GONE
-from streams.proof.audit.sums import Sums
+from streams.proof.recompute.slots import GONE
+from streams.proof.recompute.sums import Sums
 from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.records.journal_record import JournaledSeries
 

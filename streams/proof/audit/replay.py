@@ -10,16 +10,16 @@ from streams.flow.wire import MarkRecord
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS
 from streams.index.partials import Layout
-from streams.proof.audit.asking import Ask, blind_before
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.checkpoints import Chain, judge_chain
 from streams.proof.audit.cuts import Cut, PartialsLog, Row
-from streams.proof.audit.journal_view import FinalSums
-from streams.proof.audit.merged import MergedLog
+from streams.proof.audit.judge_journal import FinalSums
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import CHECKPOINT, PARTIALS, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar, slot_name
-from streams.proof.audit.sums import Columns, Sums, add_sums, differing, of_buyers
-from streams.records.reading import Extent, Stored
+from streams.proof.recompute.asking import Ask, blind_before
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import GONE, Blind, Calendar, slot_name
+from streams.proof.recompute.sums import Columns, Sums, add_sums, differing, of_buyers
+from streams.records.kafka_logs import Extent, Stored
 
 
 class Replay:

@@ -14,11 +14,11 @@ from streams.index.methodology import Methodology
 from streams.index.values import Fence
 from streams.proof.audit.checkpoints import Chain, CheckpointLog
 from streams.proof.audit.cuts import MarketChanges, PartialsLog
-from streams.proof.audit.published import MarketValues, ValuesLog
-from streams.proof.audit.redis_view import MarketRedis, RedisReader
+from streams.proof.audit.expected_values import MarketValues, ValuesLog
+from streams.proof.audit.judge_redis import MarketRedis, RedisReader
 from streams.proof.audit.report import PROGRESS, REDIS, VALUES, Report
-from streams.proof.audit.slots import Calendar
-from streams.records.reading import Extent, Logs, Stored
+from streams.proof.recompute.slots import Calendar
+from streams.records.kafka_logs import Extent, Logs, Stored
 from streams.settings import Settings
 from streams.worker import names
 from streams.worker.names import changelog_topic

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streams.proof.explain.records import Asked, Recorded
+    from streams.proof.explain.explanation_types import Asked, Recorded
 
 
 class NotFoundError(LookupError):

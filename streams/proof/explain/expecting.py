@@ -10,9 +10,15 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_number
 from streams.index.values import Value
-from streams.proof.explain.records import Check, Expectation, Known, Recorded
-from streams.proof.explain.usual import NotKnownError, UsualHour, Vintages, band_of, noise_of
-from streams.proof.explain.wanted import Span, methods_of, noise_series, series_of
+from streams.proof.explain.explanation_types import Check, Expectation, Known, Recorded
+from streams.proof.explain.journal_query import Span, methods_of, noise_series, series_of
+from streams.proof.explain.journaled_vintages import (
+    NotKnownError,
+    UsualHour,
+    Vintages,
+    band_of,
+    noise_of,
+)
 
 _EXACT_MAX = 2**52
 """Millionths up to which a published expectation, a double, says which integer it was."""

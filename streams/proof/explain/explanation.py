@@ -15,8 +15,7 @@ from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.spans import hours_of_span
 from streams.index.values import MINUTE_STEP_WINDOWS
 from streams.proof.explain.expecting import Expecting
-from streams.proof.explain.formulas import Parts, formula_of, limits_of, number_of
-from streams.proof.explain.records import (
+from streams.proof.explain.explanation_types import (
     Based,
     Check,
     Closed,
@@ -27,9 +26,10 @@ from streams.proof.explain.records import (
     Number,
     Recorded,
 )
+from streams.proof.explain.journal_query import span_of, wanted_of
+from streams.proof.explain.journaled_vintages import NotKnownError, UsualHour
 from streams.proof.explain.status import status_of
-from streams.proof.explain.usual import NotKnownError, UsualHour
-from streams.proof.explain.wanted import span_of, wanted_of
+from streams.proof.explain.terms import Parts, formula_of, limits_of, number_of
 from streams.records.journal_record import JournaledRevision
 
 

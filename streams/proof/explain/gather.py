@@ -16,13 +16,12 @@ from streams.index.learning import Factor
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, day_name, rfc3339
 from streams.index.values import DAY_WINDOW, WINDOWS_MS, Fence
-from streams.proof.audit.published import ValuesLog
+from streams.proof.audit.expected_values import ValuesLog
 from streams.proof.audit.report import Report
 from streams.proof.explain.bases import journaled_base, standing_base
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.formulas import FORMULAS
-from streams.proof.explain.records import (
+from streams.proof.explain.explanation_types import (
     Asked,
     Based,
     Closed,
@@ -33,12 +32,13 @@ from streams.proof.explain.records import (
     Revised,
     Vintaged,
 )
-from streams.proof.explain.wanted import Wanted, wanted_of
+from streams.proof.explain.journal_query import Wanted, wanted_of
+from streams.proof.explain.terms import FORMULAS
 from streams.publish.journal import version_of
 from streams.records.factors import SaidFactors
 from streams.records.journal_record import JournalRecord, decode_journal
-from streams.records.reading import Extent, Logs, Stored, open_logs
-from streams.records.topics import existing_partitions
+from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
+from streams.records.kafka_topics import existing_partitions
 from streams.settings import Settings, load_methodology
 
 _BACK_MS = 17 * DAY_MS

@@ -14,9 +14,9 @@ from support.flow_harness import ROOT
 
 from streams.console.errors import OperationError
 from streams.index.values import Value
-from streams.proof.export.files import EXACT, save_csv, save_parquet, write_csv
-from streams.proof.export.rows import COLUMNS, cite, revision_key, rows_of
-from streams.proof.export.run import Exported, Selection, export
+from streams.proof.export.read_table import Exported, Selection, export
+from streams.proof.export.table_files import EXACT, save_csv, save_parquet, write_csv
+from streams.proof.export.table_rows import COLUMNS, cite, revision_key, rows_of
 
 HUGE = 2**70 + 1
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from streams.index.demand import SCALE
 from streams.index.values import Value, decimal
-from streams.proof.explain.records import Explanation, Number
+from streams.proof.explain.explanation_types import Explanation, Number
 
 
 def show(explanation: Explanation, console: Console) -> None:

@@ -14,16 +14,16 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
-from streams.proof.audit.formulas import Expected, day_values, shopper_values, window_values
+from streams.proof.audit.expected_values import MarketValues
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
-from streams.proof.audit.published import MarketValues
 from streams.proof.audit.report import JOURNAL, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar
-from streams.proof.audit.sums import Sums
+from streams.proof.recompute.formulas import Expected, day_values, shopper_values, window_values
+from streams.proof.recompute.slots import GONE, Blind, Calendar
+from streams.proof.recompute.sums import Sums
 from streams.publish.journal import version_of
 from streams.records.journal_record import JournalRecord, decode_journal
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 _CUT = "the beginning of the journal is gone"
 

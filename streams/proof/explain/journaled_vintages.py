@@ -18,8 +18,8 @@ from streams.index.learning import Factor, factor_at
 from streams.index.panes import HOUR_MS, day_name
 from streams.index.spans import HourPart, hour_part, hours_of_span
 from streams.index.values import DAY_WINDOW, Fence
-from streams.proof.explain.records import Vintaged
-from streams.proof.explain.wanted import Series
+from streams.proof.explain.explanation_types import Vintaged
+from streams.proof.explain.journal_query import Series
 from streams.records.journal_record import JournaledSeries
 
 _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streams.index.methodology import Market
-from streams.proof.audit.shoppers import estimate
-from streams.proof.audit.sums import Sums
+from streams.proof.recompute.shopper_registers import estimate
+from streams.proof.recompute.sums import Sums
 
 ORDERS, PAYMENTS = "orders", "payments"
 """The input that an index is counted from: each has its own as_of."""

@@ -24,9 +24,9 @@ from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Layout
 from streams.proof.audit.report import MERGED, Report
-from streams.proof.audit.slots import GONE, Blind, slot_name
-from streams.proof.audit.sums import Columns, Sums, add_sums, differing, of_buyers
-from streams.records.reading import Stored
+from streams.proof.recompute.slots import GONE, Blind, slot_name
+from streams.proof.recompute.sums import Columns, Sums, add_sums, differing, of_buyers
+from streams.records.kafka_logs import Stored
 
 _decode = msgspec.msgpack.Decoder(MergedRecord).decode
 _NO_SUMS = {

@@ -18,13 +18,13 @@ from streams.flow.wire import partition_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Value
-from streams.proof.audit.published import ValuesLog
+from streams.proof.audit.expected_values import ValuesLog
 from streams.proof.audit.report import Report
-from streams.proof.export.files import save_csv, save_parquet, write_csv
-from streams.proof.export.rows import Citation, RevisionKey, Row, cite, revision_key, rows_of
+from streams.proof.export.table_files import save_csv, save_parquet, write_csv
+from streams.proof.export.table_rows import Citation, RevisionKey, Row, cite, revision_key, rows_of
 from streams.records.journal_record import decode_journal
-from streams.records.reading import Logs, open_logs
-from streams.records.topics import existing_partitions
+from streams.records.kafka_logs import Logs, open_logs
+from streams.records.kafka_topics import existing_partitions
 from streams.settings import Settings, load_methodology
 
 DAYS, VALUES = "days", "values"

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from streams.console.errors import OperationError
 from streams.index.instants import parse_instant
 from streams.index.values import decimal
-from streams.proof.export.rows import COLUMNS, Citation, Row, cell, text
+from streams.proof.export.table_rows import COLUMNS, Citation, Row, cell, text
 
 EXACT = "value_exact"
 """Column of Parquet alone: ``value`` as in Redis, where a double would lose digits."""

@@ -16,12 +16,18 @@ from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Fence, Value
 from streams.proof.audit.cuts import BUYERS_STEP_MS, Cut
-from streams.proof.audit.formulas import ORDERS, Expected, day_values, shopper_values, window_values
 from streams.proof.audit.report import VALUES, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar
-from streams.proof.audit.sums import Sums
+from streams.proof.recompute.formulas import (
+    ORDERS,
+    Expected,
+    day_values,
+    shopper_values,
+    window_values,
+)
+from streams.proof.recompute.slots import GONE, Blind, Calendar
+from streams.proof.recompute.sums import Sums
 from streams.publish.journal import FENCE, decode_value, version_of
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 _FENCE_PARTS = 3
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from streams.flow.chunk import SourcePartition
-from streams.proof.audit.batch import ASIDES_MAX, TOO_LATE, SourceBatch
 from streams.proof.audit.report import ASIDE, Report
-from streams.proof.audit.slots import GONE
-from streams.records.reading import Stored
+from streams.proof.recompute.batch import ASIDES_MAX, TOO_LATE, SourceBatch
+from streams.proof.recompute.slots import GONE
+from streams.records.kafka_logs import Stored
 from streams.records.replayed import REPLAYED_AS
 
 

@@ -13,13 +13,13 @@ from streams.console.errors import OperationError
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
 from streams.proof.audit.checkpoints import Chain, CheckpointLog
-from streams.proof.audit.published import ValuesLog
-from streams.proof.audit.redis_view import MarketRedis, RedisReader
+from streams.proof.audit.expected_values import ValuesLog
+from streams.proof.audit.judge_redis import MarketRedis, RedisReader
 from streams.proof.audit.report import Report
-from streams.proof.doctor import broker, state
+from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
-from streams.records.reading import Extent, Logs, open_logs
-from streams.records.topics import existing_partitions
+from streams.records.kafka_logs import Extent, Logs, open_logs
+from streams.records.kafka_topics import existing_partitions
 from streams.settings import Settings, SettingsError, describe, load_methodology
 from streams.worker import names
 from streams.worker.topic_ids import topic_identities
@@ -28,7 +28,7 @@ from streams.worker.topic_ids import topic_identities
 async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis:
     """Look at everything; never raises for what it finds."""
     diagnosis = Diagnosis(describe(settings))
-    diagnosis.add([state.check_installation()])
+    diagnosis.add([worker_checks.check_installation()])
     try:
         methodology = load_methodology(settings)
     except SettingsError as error:
@@ -45,7 +45,7 @@ async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis
         diagnosis.add(
             [Finding("broker", Level.WRONG, servers, "an answer", str(error) or repr(error), mend)]
         )
-    diagnosis.add(await state.check_workers(workers))
+    diagnosis.add(await worker_checks.check_workers(workers))
     return diagnosis
 
 
@@ -68,11 +68,11 @@ class _Doctor:
         )
         try:
             await admin.start()
-            diagnosis.add([await broker.check_broker(settings, admin)])
-            diagnosis.add(await broker.check_topics(settings))
-            diagnosis.add(await broker.check_inputs(settings, self._methodology, admin))
+            diagnosis.add([await broker_checks.check_broker(settings, admin)])
+            diagnosis.add(await broker_checks.check_topics(settings))
+            diagnosis.add(await broker_checks.check_inputs(settings, self._methodology, admin))
             identities = await topic_identities(admin, self._inputs)
-            finding, members = await state.check_group(self._group, admin)
+            finding, members = await worker_checks.check_group(self._group, admin)
             diagnosis.add([finding])
         finally:
             await admin.close()
@@ -82,9 +82,9 @@ class _Doctor:
             extents = {SourcePartition(tp.topic, tp.partition): e for tp, e in found.items()}
             chains = await self._chains(logs, counts, extents)
             path = str(settings.methodology)
-            diagnosis.add([state.check_methodology(self._methodology, path, chains)])
-            diagnosis.add(state.check_identity(chains, identities, extents))
-            diagnosis.add(state.check_lag(chains, extents))
+            diagnosis.add([worker_checks.check_methodology(self._methodology, path, chains)])
+            diagnosis.add(worker_checks.check_identity(chains, identities, extents))
+            diagnosis.add(worker_checks.check_lag(chains, extents))
             values = await self._values(logs, counts)
         await self._redis(values, members)
 
@@ -141,4 +141,6 @@ class _Doctor:
         answer = Finding("redis", Level.OK, settings.redis.url, "an answer", "it answers")
         self._diagnosis.add([answer])
         now_ms = clock.now_ms()
-        self._diagnosis.add(state.check_redis(settings, values.markets, held, members, now_ms))
+        self._diagnosis.add(
+            worker_checks.check_redis(settings, values.markets, held, members, now_ms)
+        )

@@ -27,8 +27,8 @@ from streams.index.events import (
 )
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
-from streams.proof.audit.asking import Ask, PrefixState
-from streams.proof.audit.sums import EventSums, Sums, totals
+from streams.proof.recompute.asking import Ask, PrefixState
+from streams.proof.recompute.sums import EventSums, Sums, totals
 
 ASIDES_MAX = 2_000_000
 TOO_LATE = "too_late"

@@ -26,8 +26,8 @@ from streams.index.indices import (
 from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.values import COVERED_MIN, Value, ratio
-from streams.proof.explain.records import Based, Number, Recorded, Term
-from streams.proof.explain.usual import NotKnownError
+from streams.proof.explain.explanation_types import Based, Number, Recorded, Term
+from streams.proof.explain.journaled_vintages import NotKnownError
 
 WINDOW, DAY_BOOK, SHOPPERS_ANCHOR, DEMAND_ANCHOR, LEVEL_ANCHOR = (
     "counted-a-window",

@@ -15,7 +15,7 @@ from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.proof.audit.cuts import Cut
-from streams.proof.audit.published import (
+from streams.proof.audit.expected_values import (
     Expectations,
     ExpectedValue,
     Held,
@@ -23,7 +23,7 @@ from streams.proof.audit.published import (
     is_measured,
 )
 from streams.proof.audit.report import REDIS, Report
-from streams.proof.audit.slots import GONE
+from streams.proof.recompute.slots import GONE
 from streams.publish.keys import market_keys
 from streams.settings import Settings
 

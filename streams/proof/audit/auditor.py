@@ -20,22 +20,22 @@ from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.cuts import Cut, PartialsLog
-from streams.proof.audit.journal_view import JournalLog
+from streams.proof.audit.expected_values import Expectations, MarketValues
 from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_journal import JournalLog
 from streams.proof.audit.judge_levels import judge_levels
+from streams.proof.audit.judge_merged import MergedLog
+from streams.proof.audit.judge_redis import MarketRedis, RedisJudge, RedisReader
+from streams.proof.audit.judge_set_aside import AsideLog
 from streams.proof.audit.judge_values import ValuesJudge
-from streams.proof.audit.merged import MergedLog
-from streams.proof.audit.published import Expectations, MarketValues
-from streams.proof.audit.redis_view import MarketRedis, RedisJudge, RedisReader
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
-from streams.proof.audit.set_aside import AsideLog
 from streams.proof.audit.settle import Settled, settle
-from streams.proof.audit.slots import Blind, Calendar
-from streams.records.reading import Extent, Logs, Stored, open_logs
-from streams.records.topics import existing_partitions
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import Blind, Calendar
+from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
+from streams.records.kafka_topics import existing_partitions
 from streams.settings import Settings, load_methodology
 from streams.worker import names
 from streams.worker.names import changelog_topic
