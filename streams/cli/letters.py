@@ -12,7 +12,7 @@ from streams.cli.common import WRONG, echo_json, reported, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile, WorkerUrls, instant_of
 
 if TYPE_CHECKING:
-    from streams.operate.dead_letters import Selection
+    from streams.operate.dead_letters import LetterSelection
 
 Since = Annotated[
     str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
@@ -130,7 +130,9 @@ def _list_letters(
         typer.echo("\n".join(listing.lines()))
 
 
-def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
-    from streams.operate.dead_letters import Selection
+def _selection(
+    since: str | None, reason: str | None, topic: str | None, limit: int
+) -> LetterSelection:
+    from streams.operate.dead_letters import LetterSelection
 
-    return Selection(instant_of("--since", since), reason, topic, limit)
+    return LetterSelection(instant_of("--since", since), reason, topic, limit)

@@ -142,7 +142,7 @@ def export_command(
 ) -> None:
     """Write what is published as a table, with vintages, revisions and how to cite it."""
     from streams.console.progress import rich_progress
-    from streams.proof.export.read_table import STDOUT, Selection, export, read
+    from streams.proof.export.read_table import STDOUT, ExportSelection, export, read
     from streams.proof.export.table_files import polars
 
     if csv is None and parquet is None:
@@ -152,7 +152,7 @@ def export_command(
     if what == "values" and (first or last):
         raise typer.BadParameter("--from and --to choose days; the newest windows have none")
     days = (day_of("--from", first), day_of("--to", last))
-    selection = Selection(what, tuple(market or ()), *days)
+    selection = ExportSelection(what, tuple(market or ()), *days)
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         if parquet is not None:

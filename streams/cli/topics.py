@@ -12,7 +12,7 @@ from streams.cli.common import WRONG, echo_json, reported, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile
 
 if TYPE_CHECKING:
-    from streams.records.kafka_topics import Difference, Report
+    from streams.records.kafka_topics import TopicDifference, TopicsReport
     from streams.settings import Settings
 
 Inputs = Annotated[
@@ -71,7 +71,7 @@ def topics_check(
     raise typer.Exit(WRONG if differences else 0)
 
 
-async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
+async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> TopicsReport:
     from streams.records import kafka_topics
 
     wanted = await kafka_topics.plan_topics(settings, inputs=inputs, arrival=arrival)
@@ -81,14 +81,14 @@ async def _create_topics(settings: Settings, inputs: int | None, arrival: Arriva
 
 async def _check_topics(
     settings: Settings, inputs: int | None, arrival: Arrival
-) -> list[Difference]:
+) -> list[TopicDifference]:
     from streams.records import kafka_topics
 
     wanted = await kafka_topics.plan_topics(settings, inputs=inputs, arrival=arrival)
     return await kafka_topics.check_topics(settings.kafka, wanted)
 
 
-def _show_differences(differences: Sequence[Difference]) -> None:
+def _show_differences(differences: Sequence[TopicDifference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
     if not differences:

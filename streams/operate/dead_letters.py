@@ -32,7 +32,7 @@ REPLAY_OF = "ecindex_replay_of"
 """Header of the copy: where the original lies."""
 
 
-class Source(NamedTuple):
+class SourceRecord(NamedTuple):
     """A record of an input."""
 
     topic: str
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 class Letter:
     """One record that was set aside."""
 
-    source: Source
+    source: SourceRecord
     reason: str
     detail: str
     set_aside_ms: int
@@ -57,7 +57,7 @@ class Letter:
     cut: bool
     """Too large to be set aside whole; the source topic holds the rest."""
     lies: TopicPartition
-    replayed_as: Source | None = None
+    replayed_as: SourceRecord | None = None
     again: str | None = None
     """Reason for which the copy is a dead letter too."""
 
@@ -85,7 +85,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class LetterSelection:
     """Which letters are wanted. ``topic``: of the source; ``limit``: the newest."""
 
     since_ms: int | None = None
@@ -126,7 +126,7 @@ class Listing:
         ]
 
 
-async def list_letters(settings: Settings, topic: str, selection: Selection) -> Listing:
+async def list_letters(settings: Settings, topic: str, selection: LetterSelection) -> Listing:
     """Letters of a topic (``topics.late`` or ``topics.dead_letters``). Raises OperationError."""
     counts = await existing_partitions(settings.kafka)
     if topic not in counts:
@@ -152,8 +152,8 @@ async def list_letters(settings: Settings, topic: str, selection: Selection) -> 
 
 async def _letters(logs: Logs, tp: TopicPartition, extent: Extent) -> AsyncIterator[Letter]:
     """Letters of a partition, each once, in the order in which they were set aside."""
-    seen: dict[Source, Letter | None] = {}
-    copies: dict[Source, Letter] = {}
+    seen: dict[SourceRecord, Letter | None] = {}
+    copies: dict[SourceRecord, Letter] = {}
     async for batch in logs.read(tp, extent):
         for stored in batch:
             letter = _letter(stored)
@@ -176,7 +176,7 @@ def _letter(stored: Stored) -> Letter | None:
     """Letter, or marker, of a record; None when it is neither."""
     headers = {name: content.decode(errors="replace") for name, content in stored.headers}
     try:
-        source = Source(
+        source = SourceRecord(
             headers["source_topic"], int(headers["source_partition"]), int(headers["source_offset"])
         )
         return Letter(
@@ -195,10 +195,10 @@ def _letter(stored: Stored) -> Letter | None:
         return None
 
 
-def _parse(text: str) -> Source:
+def _parse(text: str) -> SourceRecord:
     name, _, offset = text.rpartition("@")
     topic, _, partition = name.rpartition("-")
-    return Source(topic, int(partition), int(offset))
+    return SourceRecord(topic, int(partition), int(offset))
 
 
 def _shown(content: bytes | None) -> str | None:
@@ -256,7 +256,7 @@ async def replay(
                 timestamp_ms=None if letter.reason == "ahead" else letter.source_timestamp_ms,
                 headers=[(REPLAY_OF, str(source).encode())],
             )
-            copy = Source(sent.topic, sent.partition, sent.offset)
+            copy = SourceRecord(sent.topic, sent.partition, sent.offset)
             await producer.send_and_wait(
                 letter.lies.topic,
                 None,

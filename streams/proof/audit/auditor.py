@@ -33,7 +33,7 @@ from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
 from streams.proof.audit.settle import Settled, settle
 from streams.proof.recompute.batch import SourceBatch
-from streams.proof.recompute.slots import Blind, Calendar
+from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
 from streams.settings import Settings, load_methodology
@@ -94,7 +94,7 @@ class _Auditor:
         self._redis = redis
         self._report = report
         self._progress = progress
-        self._calendar = Calendar(methodology)
+        self._calendar = SlotCalendar(methodology)
         self._blind = Blind(self._calendar)
         self._merged = MergedLog(methodology, report)
         self._cuts: dict[str, list[Cut]] = defaultdict(list)

@@ -24,7 +24,7 @@ from streams.proof.recompute.formulas import (
     shopper_values,
     window_values,
 )
-from streams.proof.recompute.slots import GONE, Blind, Calendar
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
 from streams.proof.recompute.sums import Sums
 from streams.publish.journal import FENCE, decode_value, version_of
 from streams.records.kafka_logs import Stored
@@ -50,7 +50,7 @@ class FenceContent(msgspec.Struct):
     """Base of the level index."""
 
 
-class Held(NamedTuple):
+class StoredValue(NamedTuple):
     """A published value and where it lies."""
 
     version: Fence
@@ -66,10 +66,10 @@ class MarketValues:
 
     fence: FenceContent | None = None
     version: Fence | None = None
-    values: dict[str, Held] = field(default_factory=dict)
-    unfinished: dict[str, Held] = field(default_factory=dict)
+    values: dict[str, StoredValue] = field(default_factory=dict)
+    unfinished: dict[str, StoredValue] = field(default_factory=dict)
     """Newer than the newest fence record: of a publication that is under way."""
-    older_last: dict[str, Held] = field(default_factory=dict)
+    older_last: dict[str, StoredValue] = field(default_factory=dict)
     """Older than what stands, but behind it in the log: compaction keeps these."""
 
 
@@ -100,7 +100,7 @@ class ValuesLog:
         if value is not None and value.key != text:
             self._unreadable(stored, f"a value of {text}", f"one of {value.key}")
             return
-        held = Held(version, value, stored.where, stored.timestamp_ms)
+        held = StoredValue(version, value, stored.where, stored.timestamp_ms)
         known = market.values.get(text)
         if market.version is None or version > market.version:
             market.unfinished[text] = held
@@ -174,7 +174,11 @@ class Expectations:
     """Cut -> the values it must show."""
 
     def __init__(
-        self, methodology: Methodology, topics: tuple[str, str], calendar: Calendar, blind: Blind
+        self,
+        methodology: Methodology,
+        topics: tuple[str, str],
+        calendar: SlotCalendar,
+        blind: Blind,
     ) -> None:
         """``topics``: that of the orders, that of the payments."""
         self._methodology = methodology

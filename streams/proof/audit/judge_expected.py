@@ -22,7 +22,7 @@ from streams.proof.audit.judge_closings import ClosingsJudge
 from streams.proof.audit.judge_levels import Bases
 from streams.proof.audit.judge_redis import MarketRedis
 from streams.proof.audit.judge_shifts import Shifts
-from streams.proof.audit.judge_vintages import Learnt, VintageJudge, first_hour
+from streams.proof.audit.judge_vintages import JudgedVintage, VintageJudge, first_hour
 from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import (
@@ -30,10 +30,10 @@ from streams.proof.explain.explanation_types import (
     Explanation,
     Journal,
     Known,
-    Recorded,
+    PublishedValue,
     Vintaged,
 )
-from streams.proof.explain.journal_query import wanted_of
+from streams.proof.explain.journal_query import query_of
 from streams.proof.recompute.sums import Sums
 from streams.records.factors import SaidFactors
 from streams.records.journal_record import JournalRecord
@@ -65,7 +65,7 @@ class ExpectedJudge:
         self._methodology = methodology
         self._report = report
         self.bases = Bases(published)
-        self._values: dict[str, dict[str, Recorded]] = {}
+        self._values: dict[str, dict[str, PublishedValue]] = {}
         self._factors = {code: SaidFactors(methodology.markets[code]) for code in published}
         self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
         self._closings = {
@@ -83,7 +83,7 @@ class ExpectedJudge:
 
     def _take_values(self, code: str, market: MarketValues) -> None:
         values = {
-            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in market.values.items()
             if held.value is not None and held.value.edition == self._methodology.edition
         }
@@ -96,7 +96,7 @@ class ExpectedJudge:
             self._days[code] |= {day_name(day - 1), day_name(day)}
         for each in values.values():
             if each.value.index in AGO_DAYS and each.value.covered == 1:
-                self._wanted_hours[code] |= wanted_of(each.value, spec, hours).hours
+                self._wanted_hours[code] |= query_of(each.value, spec, hours).hours
 
     # -- what the topics say ---------------------------------------------------------------------
 
@@ -162,7 +162,8 @@ class ExpectedJudge:
         written_ms = parse_instant(snapshot.published_at) or held.as_of_ms
         where = held.keys.snapshot
         values = {
-            value.key: Recorded(value, version, where, written_ms) for value in snapshot.values
+            value.key: PublishedValue(value, version, where, written_ms)
+            for value in snapshot.values
         }
         for each in values.values():
             measured = is_measured(each.value.index)
@@ -198,10 +199,12 @@ class ExpectedJudge:
             )  # fmt: skip
             for each in vintages:
                 written_ms = self._written_ms[code, each.name]
-                learnt = Learnt(each.name, each.where, written_ms, each.series)
+                learnt = JudgedVintage(each.name, each.where, written_ms, each.series)
                 judge.judge(learnt, self.shifts, blind_before_ms)
 
-    def _judge(self, stage: str, code: str, held: Recorded, values: Mapping[str, Recorded]) -> None:
+    def _judge(
+        self, stage: str, code: str, held: PublishedValue, values: Mapping[str, PublishedValue]
+    ) -> None:
         explanation: Explanation | None = None
         for factors in self._factors[code].candidates(held.written_ms):
             known = Known(values, self._journal(code, held.value), factors)

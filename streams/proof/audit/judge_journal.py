@@ -19,7 +19,7 @@ from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
 from streams.proof.audit.report import JOURNAL, Report
 from streams.proof.recompute.formulas import Expected, day_values, shopper_values, window_values
-from streams.proof.recompute.slots import GONE, Blind, Calendar
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
 from streams.proof.recompute.sums import Sums
 from streams.publish.journal import version_of
 from streams.records.journal_record import JournalRecord, decode_journal
@@ -93,7 +93,7 @@ class JournalLog:
         methodology: Methodology,
         published: dict[str, MarketValues],
         finals: FinalSums,
-        calendar: Calendar,
+        calendar: SlotCalendar,
         blind: Blind,
         report: Report,
         expected: ExpectedJudge,

@@ -17,7 +17,7 @@ from streams.proof.audit.expected_values import FenceContent, MarketValues
 from streams.proof.audit.report import EXPECTED, Report
 from streams.proof.explain.bases import STANDING, journaled_base, standing_base
 from streams.proof.explain.explanation_types import Based
-from streams.proof.recompute.slots import GONE, Blind, Calendar
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
 from streams.proof.recompute.sums import Sums
 from streams.records.journal_record import JournalRecord
 
@@ -63,7 +63,7 @@ def judge_levels(
     methodology: Methodology,
     published: Mapping[str, MarketValues],
     days: Mapping[tuple[str, int], Sums],
-    calendar: Calendar,
+    calendar: SlotCalendar,
     blind: Blind,
     report: Report,
 ) -> None:
@@ -96,7 +96,7 @@ def _judge_base(
     base: Base,
     fence: FenceContent,
     days: Mapping[tuple[str, int], Sums],
-    calendar: Calendar,
+    calendar: SlotCalendar,
     blind: Blind,
     report: Report,
 ) -> None:

@@ -18,7 +18,7 @@ from streams.proof.audit.cuts import Cut
 from streams.proof.audit.expected_values import (
     Expectations,
     ExpectedValue,
-    Held,
+    StoredValue,
     compare,
     is_measured,
 )
@@ -138,7 +138,7 @@ class RedisJudge:
         self._report = report
 
     def judge(
-        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None = None
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, StoredValue] | None = None
     ) -> None:
         """One market. ``published``: what ``ecindex.values`` says at this very cut, if it does."""
         if held.snapshot is None:
@@ -225,7 +225,7 @@ class RedisJudge:
                 self._report.differs(REDIS, key, name, expected, found, where)
 
     def _judge_level(
-        self, held: MarketRedis, field: str, found: str, published: Mapping[str, Held] | None
+        self, held: MarketRedis, field: str, found: str, published: Mapping[str, StoredValue] | None
     ) -> None:
         """A level is what the values topic says, whose number is judged with its base."""
         index, dimension, member, day = field.split(":")
@@ -243,7 +243,7 @@ class RedisJudge:
             )
 
     def _judge_days(
-        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, StoredValue] | None
     ) -> None:
         where = held.keys.days
         left = dict(held.days)

@@ -8,8 +8,8 @@ from streams.proof.audit.cuts import Cut
 from streams.proof.audit.expected_values import (
     Expectations,
     ExpectedValue,
-    Held,
     MarketValues,
+    StoredValue,
     compare,
     is_measured,
 )
@@ -47,7 +47,7 @@ class ValuesJudge:
                 self._report.differs(VALUES, key, "record", None, held.value.value, held.where)
         self._judge_leftovers(code, market)
 
-    def _judge_window(self, code: str, left: dict[str, Held], wanted: ExpectedValue) -> None:
+    def _judge_window(self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue) -> None:
         key = wanted.key(code)
         held = left.pop(key, None)
         if self._expectations.blind_window(wanted):
@@ -64,7 +64,7 @@ class ValuesJudge:
             self._report.differs(VALUES, key, "as_of", latest, held.value.as_of, held.where)
 
     def _judge_day(
-        self, code: str, left: dict[str, Held], wanted: ExpectedValue, market: MarketValues
+        self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue, market: MarketValues
     ) -> None:
         key = wanted.key(code)
         held = left.pop(key, None)
@@ -90,7 +90,7 @@ class ValuesJudge:
             final = end_ms <= market.fence.hours_until
         self._compare_version(key, held, "final" if final else "live")
 
-    def _present(self, key: str, held: Held | None, wanted: ExpectedValue) -> bool:
+    def _present(self, key: str, held: StoredValue | None, wanted: ExpectedValue) -> bool:
         if held is None or held.value is None:
             self._report.judge(VALUES)
             where = "no record" if held is None else held.where
@@ -98,7 +98,7 @@ class ValuesJudge:
             return False
         return True
 
-    def _compare_version(self, key: str, held: Held, phase: str) -> None:
+    def _compare_version(self, key: str, held: StoredValue, phase: str) -> None:
         assert held.value is not None
         for name, expected, found in (
             ("edition", self._edition, held.value.edition),

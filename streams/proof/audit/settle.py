@@ -12,12 +12,12 @@ from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
 from streams.index.values import Fence
-from streams.proof.audit.checkpoints import Chain, CheckpointLog
+from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.cuts import MarketChanges, PartialsLog
 from streams.proof.audit.expected_values import MarketValues, ValuesLog
 from streams.proof.audit.judge_redis import MarketRedis, RedisReader
 from streams.proof.audit.report import PROGRESS, REDIS, VALUES, Report
-from streams.proof.recompute.slots import Calendar
+from streams.proof.recompute.slots import SlotCalendar
 from streams.records.kafka_logs import Extent, Logs, Stored
 from streams.settings import Settings
 from streams.worker import names
@@ -59,7 +59,7 @@ class Settled:
         for _, tail in self.checkpoints.values():
             await tail.catch_up(logs)
 
-    def chain(self, sp: SourcePartition) -> Chain:
+    def chain(self, sp: SourcePartition) -> CheckpointChain:
         """Best chain of a source partition."""
         return self.checkpoints[sp][0].chain(sp)
 
@@ -148,7 +148,7 @@ async def _changes(
 ) -> dict[str, MarketChanges]:
     """Where each market's rows changed last: what a publication has to include by now."""
     topic = settings.topics.partials
-    calendar = Calendar(methodology)
+    calendar = SlotCalendar(methodology)
     changes: dict[str, MarketChanges] = {}
     for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
         # What is wrong with its records is found when it is read again.

@@ -12,7 +12,7 @@ from streams import clock
 from streams.console.errors import OperationError
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
-from streams.proof.audit.checkpoints import Chain, CheckpointLog
+from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.expected_values import ValuesLog
 from streams.proof.audit.judge_redis import MarketRedis, RedisReader
 from streams.proof.audit.report import Report
@@ -90,9 +90,9 @@ class _Doctor:
 
     async def _chains(
         self, logs: Logs, counts: dict[str, int], extents: dict[SourcePartition, Extent]
-    ) -> dict[SourcePartition, Chain]:
+    ) -> dict[SourcePartition, CheckpointChain]:
         report = Report()
-        chains: dict[SourcePartition, Chain] = {}
+        chains: dict[SourcePartition, CheckpointChain] = {}
         for sp in extents:
             changelog = names.changelog_topic(self._group, names.checkpoint_table(sp.topic))
             if sp.partition >= counts.get(changelog, 0):

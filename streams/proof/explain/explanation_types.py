@@ -28,7 +28,7 @@ class Asked:
     day: str | None = None
 
 
-class Recorded(NamedTuple):
+class PublishedValue(NamedTuple):
     """A published value, and the record that says so."""
 
     value: Value
@@ -94,7 +94,7 @@ class Journal:
 class Known(NamedTuple):
     """Everything that an explanation is made from."""
 
-    values: Mapping[str, Recorded]
+    values: Mapping[str, PublishedValue]
     """The market's values at one publication, by key."""
     journal: Journal
     factors: list[Factor]

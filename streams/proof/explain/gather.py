@@ -28,11 +28,11 @@ from streams.proof.explain.explanation_types import (
     Explanation,
     Journal,
     Known,
-    Recorded,
+    PublishedValue,
     Revised,
     Vintaged,
 )
-from streams.proof.explain.journal_query import Wanted, wanted_of
+from streams.proof.explain.journal_query import JournalQuery, query_of
 from streams.proof.explain.terms import FORMULAS
 from streams.publish.journal import version_of
 from streams.records.factors import SaidFactors
@@ -66,7 +66,7 @@ async def explain(
         progress("reading what was published", 0, 0)
         values, held = await reader.find(asked)
         progress("reading the journal", 0, 0)
-        wanted = wanted_of(held.value, market, LocalHours(market.time_zone))
+        wanted = query_of(held.value, market, LocalHours(market.time_zone))
         as_of_ms = parse_instant(held.value.as_of)
         assert as_of_ms is not None
         journal = await reader.journal(wanted, held, as_of_ms - _BACK_MS)
@@ -105,7 +105,7 @@ class _Reader:
 
     # -- values ----------------------------------------------------------------------------------
 
-    async def find(self, asked: Asked) -> tuple[dict[str, Recorded], Recorded]:
+    async def find(self, asked: Asked) -> tuple[dict[str, PublishedValue], PublishedValue]:
         """The market's values at one publication, and the one that is asked for."""
         try:
             if asked.at_ms is None:
@@ -115,7 +115,7 @@ class _Reader:
         except NotFoundError as error:
             raise OperationError(str(error)) from error
 
-    async def _newest(self) -> dict[str, Recorded]:
+    async def _newest(self) -> dict[str, PublishedValue]:
         log = ValuesLog(Report())
         tp = self._partition(self._topics.values)
         async for batch in self._logs.read(tp, (await self._logs.extents_of([tp]))[tp]):
@@ -125,12 +125,14 @@ class _Reader:
         fence = None if market is None else market.fence
         self.bases = standing_base(None if fence is None else fence.level)
         return {
-            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in (market.values if market is not None else {}).items()
             if held.value is not None
         }
 
-    async def _find_at(self, asked: Asked, at_ms: int) -> tuple[dict[str, Recorded], Recorded]:
+    async def _find_at(
+        self, asked: Asked, at_ms: int
+    ) -> tuple[dict[str, PublishedValue], PublishedValue]:
         """From the journal: what had been published by the last of its minutes until then.
 
         A value that did not change is not journaled again, so further back may have to be read.
@@ -152,8 +154,8 @@ class _Reader:
 
     async def _values_at(
         self, tp: TopicPartition, extent: Extent, asked: Asked, at_ms: int
-    ) -> dict[str, Recorded]:
-        found: dict[str, Recorded] = {}
+    ) -> dict[str, PublishedValue]:
+        found: dict[str, PublishedValue] = {}
         async for stored, record, version in self._records(tp, extent):
             if record.kind != "minute" or version.as_of_ms > at_ms:
                 continue
@@ -162,12 +164,14 @@ class _Reader:
                     continue
                 known = found.get(value.key)
                 if known is None or version >= known.version:
-                    found[value.key] = Recorded(value, version, stored.where, stored.timestamp_ms)
+                    found[value.key] = PublishedValue(
+                        value, version, stored.where, stored.timestamp_ms
+                    )
         return found
 
     # -- journal ---------------------------------------------------------------------------------
 
-    async def journal(self, wanted: Wanted, held: Recorded, since_ms: int) -> Journal:
+    async def journal(self, wanted: JournalQuery, held: PublishedValue, since_ms: int) -> Journal:
         """What the journal says that bears on the value."""
         tp = self._partition(self._topics.journal)
         extent = await self._logs.since(tp, since_ms)
@@ -205,7 +209,7 @@ class _Reader:
 class JournalSearch:
     """Records of one market's journal, in order: keeps what bears on one value."""
 
-    def __init__(self, wanted: Wanted, edition: int) -> None:
+    def __init__(self, wanted: JournalQuery, edition: int) -> None:
         self.found = Journal()
         self._wanted = wanted
         self._edition = edition

@@ -26,7 +26,7 @@ from streams.index.indices import (
 from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.values import COVERED_MIN, Value, ratio
-from streams.proof.explain.explanation_types import Based, Number, Recorded, Term
+from streams.proof.explain.explanation_types import Based, Number, PublishedValue, Term
 from streams.proof.explain.journaled_vintages import NotKnownError
 
 WINDOW, DAY_BOOK, SHOPPERS_ANCHOR, DEMAND_ANCHOR, LEVEL_ANCHOR = (
@@ -54,7 +54,7 @@ class Parts:
     value: Value
     market: Market
     where: str
-    find: Callable[[str, str, str], Recorded | None]
+    find: Callable[[str, str, str], PublishedValue | None]
     """(index, dimension, member) -> the record of the same window and publication."""
     exact: Callable[[], int]
     """The expectation in millionths; raises NotKnownError."""

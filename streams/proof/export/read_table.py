@@ -21,7 +21,14 @@ from streams.index.values import Value
 from streams.proof.audit.expected_values import ValuesLog
 from streams.proof.audit.report import Report
 from streams.proof.export.table_files import save_csv, save_parquet, write_csv
-from streams.proof.export.table_rows import Citation, RevisionKey, Row, cite, revision_key, rows_of
+from streams.proof.export.table_rows import (
+    Citation,
+    RevisionKey,
+    TableRow,
+    cite,
+    revision_key,
+    rows_of,
+)
 from streams.records.journal_record import decode_journal
 from streams.records.kafka_logs import Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
@@ -34,7 +41,7 @@ _HASH_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ExportSelection:
     """What to export. ``markets`` empty: all. ``first``, ``last``: local days, both included."""
 
     what: What
@@ -58,7 +65,7 @@ class Selection:
 class Exported:
     """A table read at one publication of each market."""
 
-    rows: list[Row]
+    rows: list[TableRow]
     citation: Citation
 
     def summary(self, files: Sequence[Path]) -> dict[str, Any]:
@@ -73,7 +80,7 @@ class Exported:
 
 
 async def read(
-    settings: Settings, selection: Selection, progress: ProgressFunction = no_progress
+    settings: Settings, selection: ExportSelection, progress: ProgressFunction = no_progress
 ) -> Exported:
     """Read the table. Raises OperationError, SettingsError."""
     methodology = load_methodology(settings)
@@ -105,7 +112,7 @@ async def read(
     return Exported(rows, citation)
 
 
-async def _values(logs: Logs, topic: str, count: int, selection: Selection) -> list[Value]:
+async def _values(logs: Logs, topic: str, count: int, selection: ExportSelection) -> list[Value]:
     log = ValuesLog(Report())
     for tp, extent in (await logs.extents([(topic, count)])).items():
         async for batch in logs.read(tp, extent):

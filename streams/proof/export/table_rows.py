@@ -36,7 +36,7 @@ RevisionKey = tuple[str, str, int]
 """(key, as_of, revision) of a revised value."""
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A published value, and why it was revised last (None: it was not, or nobody knows any more)."""
 
     value: Value
@@ -48,10 +48,10 @@ def revision_key(value: Value) -> RevisionKey:
     return value.key, value.as_of, value.revision
 
 
-def rows_of(values: Iterable[Value], causes: Mapping[RevisionKey, str]) -> list[Row]:
+def rows_of(values: Iterable[Value], causes: Mapping[RevisionKey, str]) -> list[TableRow]:
     """Rows by market, day, window, index, dimension and member."""
     return [
-        Row(value, causes.get(revision_key(value)) if value.revision else None)
+        TableRow(value, causes.get(revision_key(value)) if value.revision else None)
         for value in sorted(values, key=_order)
     ]
 
@@ -67,7 +67,7 @@ def _order(value: Value) -> tuple[str, ...]:
     )
 
 
-def cell(row: Row, column: str) -> Any:
+def cell(row: TableRow, column: str) -> Any:
     """What a row has in a column; None: empty."""
     return row.cause if column == "cause" else getattr(row.value, column)
 
@@ -109,7 +109,7 @@ class Citation(NamedTuple):
 
 
 def cite(
-    what: str, rows: list[Row], *, methodology: str, exported_at: str, source: str
+    what: str, rows: list[TableRow], *, methodology: str, exported_at: str, source: str
 ) -> Citation:
     """Citation of rows."""
     values = [row.value for row in rows]

@@ -236,7 +236,7 @@ def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
             return  # one says enough
 
 
-class Columns:
+class ColumnNames:
     """Names of a layout's columns, to read stored rows with."""
 
     def __init__(self, layout: Layout) -> None:

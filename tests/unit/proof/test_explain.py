@@ -19,9 +19,9 @@ from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.values import Fence, Value
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.explanation_types import Asked, Closed, Journal, Known, Recorded
+from streams.proof.explain.explanation_types import Asked, Closed, Journal, Known, PublishedValue
 from streams.proof.explain.gather import JournalSearch
-from streams.proof.explain.journal_query import wanted_of
+from streams.proof.explain.journal_query import query_of
 from streams.proof.explain.print_explanation import show
 from streams.proof.explain.terms import FORMULAS, formula_of
 from streams.publish.journal import version_of
@@ -38,7 +38,7 @@ class Published:
         records = stored(market.flow)
         self.factors = list(factors)
         self.values = {
-            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in values_log(records).markets["PK"].values.items()
         }
         self.journal = [
@@ -47,7 +47,7 @@ class Published:
         ]
 
     def explain(self, held, *, kinds=("vintage", "hour", "day", "revision", "base")):
-        search = JournalSearch(wanted_of(held.value, PK, HOURS), METHODOLOGY.edition)
+        search = JournalSearch(query_of(held.value, PK, HOURS), METHODOLOGY.edition)
         for where, record, version in self.journal:
             if record.kind in kinds:
                 search.apply(where, record, version)
@@ -112,7 +112,7 @@ def value(index, **fields):
 
 
 def recorded(index, **fields):
-    return Recorded(value(index, **fields), Fence(1, MIDNIGHT, 1), "values-0@1", MIDNIGHT)
+    return PublishedValue(value(index, **fields), Fence(1, MIDNIGHT, 1), "values-0@1", MIDNIGHT)
 
 
 def alone(held, *others, found=None):

@@ -29,7 +29,7 @@ from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import judge_levels
 from streams.proof.audit.judge_redis import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
-from streams.proof.recompute.slots import Blind, Calendar
+from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.publish.journal import VALUES_TOPIC, version_of
 from streams.publish.keys import market_keys
 from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
@@ -390,7 +390,7 @@ def judged_levels(levelled, *, part=b"", days=None, **fields):
     for each in journal(records):
         judge.take_journal(decode_journal(each.value), version_of(each.headers), each)
     judge.judge()
-    calendar = Calendar(methodology)
+    calendar = SlotCalendar(methodology)
     sums = days_of_the_log(flow) if days is None else days
     judge_levels(methodology, published, sums, calendar, Blind(calendar), report)
     return report
