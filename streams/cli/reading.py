@@ -140,7 +140,11 @@ def export_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Write what is published as a table, with vintages, revisions and how to cite it."""
+    """Write what is published as a table, with vintages, revisions and how to cite it.
+
+    Exits with 1, once the table is written, when records of its markets and days could not be read and
+    are therefore not in it; stderr, --json and the line to cite say so.
+    """
     from streams.console.progress import rich_progress
     from streams.proof.export.read_table import STDOUT, ExportSelection, export, read
     from streams.proof.export.table_files import polars
@@ -159,11 +163,14 @@ def export_command(
             polars()  # before anything is read
         exported = asyncio.run(read(settings, selection, progress))
         files = export(exported, csv=csv, parquet=parquet)
+    for line in exported.unreadable.lines():
+        tell(line)
     if as_json:
         echo_json(exported.summary(files))
-        return
+        raise typer.Exit(0 if exported.complete else WRONG)
     named = ", ".join(map(str, files)) or "standard output"
     tell(f"{len(exported.rows):,} rows to {named}\n{exported.citation.line}")
+    raise typer.Exit(0 if exported.complete else WRONG)
 
 
 def doctor(

@@ -15,12 +15,11 @@ from streams.index.history import SeededRow, seed_records
 from streams.index.hours import LocalHours
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
-from streams.proof.audit.expected_values import ValuesLog
-from streams.proof.audit.report import Report
 from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.sums import Sums, add_sums
 from streams.publish.journal import JOURNAL_TOPIC, VALUES_TOPIC
 from streams.records.kafka_logs import Stored
+from streams.records.values_log import ValuesLog
 
 HOURS = LocalHours("Asia/Karachi")
 TODAY = day_number("2026-11-24")
@@ -143,7 +142,7 @@ def stored(flow: Flow) -> list[Stored]:
 
 
 def values_log(records: list[Stored]) -> ValuesLog:
-    log = ValuesLog(Report())
+    log = ValuesLog()
     for each in records:
         if each.topic == VALUES_TOPIC:
             log.apply(each)

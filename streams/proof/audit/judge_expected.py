@@ -17,12 +17,12 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import Fence, Value, decimal
-from streams.proof.audit.expected_values import MarketValues, is_measured
+from streams.proof.audit.expected_values import is_measured
 from streams.proof.audit.judge_closings import ClosingsJudge
 from streams.proof.audit.judge_levels import Bases
-from streams.proof.audit.judge_redis import MarketRedis
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.judge_vintages import JudgedVintage, VintageJudge, first_hour
+from streams.proof.audit.redis_reader import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import (
@@ -36,8 +36,10 @@ from streams.proof.explain.explanation_types import (
 from streams.proof.explain.journal_query import query_of
 from streams.proof.recompute.sums import Sums
 from streams.records.factors import SaidFactors
+from streams.records.history_record import refused_history
 from streams.records.journal_record import JournalRecord
 from streams.records.kafka_logs import Stored
+from streams.records.values_log import MarketValues
 
 _Name = tuple[str, str]
 """(dimension, member)."""
@@ -102,6 +104,9 @@ class ExpectedJudge:
 
     def take_history(self, stored: Stored) -> None:
         """The next record of ``ecindex.history``."""
+        refused = refused_history(stored)
+        if refused is not None:
+            self._report.unreadable(EXPECTED, refused)
         self._history.append((stored.timestamp_ms, stored.key or b"", stored.value))
         for factors in self._factors.values():
             factors.take(stored.key, stored.value, stored.timestamp_ms)

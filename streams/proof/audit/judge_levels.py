@@ -13,13 +13,13 @@ from streams.index.level import LEVEL, Base
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import day_name
 from streams.index.values import DAY_WINDOW, Value
-from streams.proof.audit.expected_values import FenceContent, MarketValues
 from streams.proof.audit.report import EXPECTED, Report
 from streams.proof.explain.bases import STANDING, journaled_base, standing_base
 from streams.proof.explain.explanation_types import Based
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
 from streams.proof.recompute.sums import Sums
 from streams.records.journal_record import JournalRecord
+from streams.records.values_log import FenceContent, MarketValues
 
 _OPEN = "a base that cancels and refunds may still change: taken once a local day"
 _STATED = "a base whose net sales methodology.toml states"

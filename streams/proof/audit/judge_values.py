@@ -5,17 +5,11 @@ from __future__ import annotations
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
 from streams.proof.audit.cuts import Cut
-from streams.proof.audit.expected_values import (
-    Expectations,
-    ExpectedValue,
-    MarketValues,
-    StoredValue,
-    compare,
-    is_measured,
-)
+from streams.proof.audit.expected_values import Expectations, ExpectedValue, compare, is_measured
 from streams.proof.audit.report import PROGRESS, VALUES, Report
 from streams.proof.recompute.asking import FOREVER_MS
 from streams.proof.recompute.slots import GONE
+from streams.records.values_log import MarketValues, StoredValue
 
 
 class ValuesJudge:

@@ -13,13 +13,21 @@ from streams.console.errors import OperationError
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
-from streams.proof.audit.expected_values import ValuesLog
-from streams.proof.audit.judge_redis import MarketRedis, RedisReader
+from streams.proof.audit.redis_reader import MarketRedis, RedisReader
 from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
+from streams.proof.doctor.record_checks import (
+    JOURNAL_LOOKED_AT_MS,
+    check_journal,
+    check_redis_records,
+    check_values,
+)
+from streams.records.journal_record import read_journaled
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords
+from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, SettingsError, describe, load_methodology
 from streams.worker import names
 from streams.worker.topic_ids import topic_identities
@@ -114,17 +122,28 @@ class _Doctor:
         return chains
 
     async def _values(self, logs: Logs, counts: dict[str, int]) -> ValuesLog:
-        topic = self._settings.topics.values
-        values = ValuesLog(Report())
-        for tp, extent in (await logs.extents([(topic, counts.get(topic, 0))])).items():
-            async for batch in logs.read(tp, extent):
-                for stored in batch:
-                    values.apply(stored)
+        topics = self._settings.topics
+        values = await read_values(logs, topics.values, counts.get(topics.values, 0))
+        if counts.get(topics.values):  # else the topics check says so
+            self._diagnosis.add([check_values(topics.values, values.unreadable)])
+        if counts.get(topics.journal):
+            found = await self._unreadable_in_journal(logs, counts[topics.journal])
+            self._diagnosis.add([check_journal(topics.journal, found)])
         return values
+
+    async def _unreadable_in_journal(self, logs: Logs, count: int) -> UnreadableRecords:
+        found = UnreadableRecords()
+        since_ms = clock.now_ms() - JOURNAL_LOOKED_AT_MS
+        for tp in await logs.extents([(self._settings.topics.journal, count)]):
+            async for batch in logs.read(tp, await logs.since(tp, since_ms)):
+                for read in map(read_journaled, batch):
+                    if isinstance(read, UnreadableRecord):
+                        found.add(read)
+        return found
 
     async def _redis(self, values: ValuesLog, members: int) -> None:
         settings = self._settings
-        reader = RedisReader(settings, Report())
+        reader = RedisReader(settings)
         held: dict[str, MarketRedis | None] = {}
         try:
             await reader.ping()
@@ -138,9 +157,13 @@ class _Doctor:
             return
         finally:
             await reader.close()
+        self._diagnosis.add(check_redis_records(reader.unreadable.values()))
+        published = {
+            code: market
+            for code, market in values.markets.items()
+            if held[code] is not None or not reader.unreadable.get(code)
+        }
         answer = Finding("redis", Level.OK, settings.redis.url, "an answer", "it answers")
         self._diagnosis.add([answer])
         now_ms = clock.now_ms()
-        self._diagnosis.add(
-            worker_checks.check_redis(settings, values.markets, held, members, now_ms)
-        )
+        self._diagnosis.add(worker_checks.check_redis(settings, published, held, members, now_ms))

@@ -11,6 +11,7 @@ import msgspec
 from streams.index.learning import Factor
 from streams.index.values import Fence, Value
 from streams.records.journal_record import JournaledRevision, JournaledSeries
+from streams.records.unreadable import UnreadableSummary
 
 Number = int | float
 
@@ -186,3 +187,5 @@ class Explanation(msgspec.Struct, frozen=True):
     published: Number | None
     recomputed: Number | None
     equal: bool
+    unreadable: UnreadableSummary = UnreadableSummary()
+    """Records that bear, or may bear, on the value and could not be read: it is made without them."""

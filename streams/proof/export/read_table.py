@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
@@ -17,9 +16,7 @@ from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.wire import partition_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
-from streams.index.values import Value
-from streams.proof.audit.expected_values import ValuesLog
-from streams.proof.audit.report import Report
+from streams.index.values import DAY_WINDOW, WINDOWS_MS, Value
 from streams.proof.export.table_files import save_csv, save_parquet, write_csv
 from streams.proof.export.table_rows import (
     Citation,
@@ -29,15 +26,24 @@ from streams.proof.export.table_rows import (
     revision_key,
     rows_of,
 )
-from streams.records.journal_record import decode_journal
-from streams.records.kafka_logs import Logs, open_logs
+from streams.records.journal_record import read_journaled
+from streams.records.kafka_logs import Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
+from streams.records.unreadable import (
+    NOTHING_UNREADABLE,
+    UnreadableRecord,
+    UnreadableRecords,
+    UnreadableSummary,
+)
+from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, load_methodology
 
 DAYS, VALUES = "days", "values"
 What = Literal["days", "values"]
 STDOUT = Path("-")
 _HASH_SHOWN = 12
+_WINDOW_AT = 4
+"""Place of the window in a key behind the market: index, dimension, member, window, day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,26 @@ class ExportSelection:
             and (self.last is None or value.day <= self.last)
         )
 
+    def may_miss(self, record: UnreadableRecord, markets: Container[str]) -> bool:
+        """Whether one of these may be what a record that cannot be read should have said.
+
+        A key that names another market, window or day of ours says that it is not.
+        """
+        market, *rest = record.key.split("|")
+        if self.markets and market in markets and market not in self.markets:
+            return False
+        if len(rest) < _WINDOW_AT:
+            return True  # a fence record, one of the journal, or nobody knows what
+        window, *day = rest[_WINDOW_AT - 1 :]
+        if window not in (DAY_WINDOW, *WINDOWS_MS):
+            return True
+        if (window == DAY_WINDOW) != (self.what == DAYS):
+            return False
+        return not day or (
+            (self.first is None or day[0] >= self.first)
+            and (self.last is None or day[0] <= self.last)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -67,6 +93,13 @@ class Exported:
 
     rows: list[TableRow]
     citation: Citation
+    unreadable: UnreadableSummary = NOTHING_UNREADABLE
+    """Records of its markets and days that are left out because they could not be read."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left out; what was written well since is in the table."""
+        return not self.unreadable.standing
 
     def summary(self, files: Sequence[Path]) -> dict[str, Any]:
         """For machines."""
@@ -74,6 +107,8 @@ class Exported:
             "rows": len(self.rows),
             "revised": sum(row.value.revision > 0 for row in self.rows),
             "files": [str(each) for each in files],
+            "complete": self.complete,
+            "unreadable": self.unreadable,
             "cite": self.citation.line,
             **self.citation._asdict(),
         }
@@ -98,26 +133,36 @@ async def read(
         )
     async with open_logs(settings.kafka) as logs:
         progress("reading what was published", 0, 0)
-        values = await _values(logs, topics.values, counts[topics.values], selection)
+        log = await read_values(logs, topics.values, counts[topics.values])
+        values = selected(log, selection)
         progress("reading the journal", 0, 0)
-        causes = await _causes(logs, topics.journal, counts[topics.journal], values)
-    rows = rows_of(values, causes)
+        causes = CausesLog(values)
+        await causes.read(logs, topics.journal, counts[topics.journal])
+    unreadable = left_out(selection, methodology.markets, log.unreadable, causes.unreadable)
+    rows = rows_of(values, causes.found)
     citation = cite(
         "day values" if selection.what == DAYS else "values of the newest windows",
         rows,
         methodology=methodology.content_hash[:_HASH_SHOWN],
         exported_at=rfc3339(now_ms()),
         source=f"topic {topics.values}",
+        left_out=unreadable.standing,
     )
-    return Exported(rows, citation)
+    return Exported(rows, citation, unreadable)
 
 
-async def _values(logs: Logs, topic: str, count: int, selection: ExportSelection) -> list[Value]:
-    log = ValuesLog(Report())
-    for tp, extent in (await logs.extents([(topic, count)])).items():
-        async for batch in logs.read(tp, extent):
-            for stored in batch:
-                log.apply(stored)
+def left_out(
+    selection: ExportSelection, markets: Container[str], *found: UnreadableRecords
+) -> UnreadableSummary:
+    """Records that could not be read, of those that the table may miss."""
+    total = UnreadableRecords()
+    for each in found:
+        total.add_all(each.chosen(lambda record: selection.may_miss(record, markets)))
+    return total.summary()
+
+
+def selected(log: ValuesLog, selection: ExportSelection) -> list[Value]:
+    """Published values that are asked for."""
     return [
         held.value
         for market in log.markets.values()
@@ -126,32 +171,36 @@ async def _values(logs: Logs, topic: str, count: int, selection: ExportSelection
     ]
 
 
-async def _causes(
-    logs: Logs, topic: str, count: int, values: Sequence[Value]
-) -> dict[RevisionKey, str]:
-    """Why the revised ones among the values were: from the time on that the oldest is about."""
-    revised = [value for value in values if value.revision]
-    wanted = {revision_key(value) for value in revised}
-    since: dict[TopicPartition, int] = {}
-    for value in revised:
-        tp = TopicPartition(topic, partition_of(value.market, count))
-        since[tp] = min(parse_instant(value.as_of) or 0, since.get(tp, sys.maxsize))
-    found: dict[RevisionKey, str] = {}
-    for tp, since_ms in since.items():
-        async for batch in logs.read(tp, await logs.since(tp, since_ms)):
-            for stored in batch:
-                try:
-                    record = decode_journal(stored.value or b"")
-                except msgspec.DecodeError as error:
-                    raise OperationError(
-                        f"{stored.where}: expected a journal record: {error}; "
-                        "`ecindex audit` says what else"
-                    ) from error
-                for each in record.revisions:
-                    key = revision_key(each.value)
-                    if key in wanted:
-                        found[key] = each.cause
-    return found
+class CausesLog:
+    """Why the revised ones among some values were revised, from the journal."""
+
+    def __init__(self, values: Sequence[Value]) -> None:
+        self.found: dict[RevisionKey, str] = {}
+        self.unreadable = UnreadableRecords()
+        self._revised = [value for value in values if value.revision]
+        self._wanted = {revision_key(value) for value in self._revised}
+
+    async def read(self, logs: Logs, topic: str, count: int) -> None:
+        """Read the journal from the time on that the oldest revised value is about."""
+        since: dict[TopicPartition, int] = {}
+        for value in self._revised:
+            tp = TopicPartition(topic, partition_of(value.market, count))
+            since[tp] = min(parse_instant(value.as_of) or 0, since.get(tp, sys.maxsize))
+        for tp, since_ms in since.items():
+            async for batch in logs.read(tp, await logs.since(tp, since_ms)):
+                for stored in batch:
+                    self.apply(stored)
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the journal in."""
+        read = read_journaled(stored)
+        if isinstance(read, UnreadableRecord):
+            self.unreadable.add(read)
+            return
+        for each in read.record.revisions:
+            key = revision_key(each.value)
+            if key in self._wanted:
+                self.found[key] = each.cause
 
 
 def export(exported: Exported, *, csv: Path | None, parquet: Path | None) -> list[Path]:

@@ -96,22 +96,33 @@ class Citation(NamedTuple):
     """The newest ``as_of`` of its values."""
     exported_at: str
     source: str
+    left_out: int = 0
+    """Records of it that could not be read."""
 
     @property
     def line(self) -> str:
         """How to cite."""
+        missing = (
+            f"; incomplete, {self.left_out} records could not be read" if self.left_out else ""
+        )
         span = "" if self.days is None else f" of {self.days[0]} to {self.days[1]}"
         return (
             f"How to cite: ecindex, edition {self.edition} (methodology {self.methodology}), "
             f"{self.what}{span}, {' '.join(self.markets) or 'no market'}, "
-            f"as of {self.as_of or 'never'}; exported {self.exported_at} from {self.source}."
+            f"as of {self.as_of or 'never'}; exported {self.exported_at} from {self.source}{missing}."
         )
 
 
 def cite(
-    what: str, rows: list[TableRow], *, methodology: str, exported_at: str, source: str
+    what: str,
+    rows: list[TableRow],
+    *,
+    methodology: str,
+    exported_at: str,
+    source: str,
+    left_out: int = 0,
 ) -> Citation:
-    """Citation of rows."""
+    """Citation of rows. ``left_out``: records that could not be read, so no rows."""
     values = [row.value for row in rows]
     days = [value.day for value in values if value.day is not None]
     editions = sorted({value.edition for value in values})
@@ -124,4 +135,5 @@ def cite(
         as_of=max((value.as_of for value in values), default=None),
         exported_at=exported_at,
         source=source,
+        left_out=left_out,
     )

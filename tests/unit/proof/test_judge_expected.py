@@ -27,7 +27,7 @@ from streams.index.panes import DAY_MS, HOUR_MS, day_number, rfc3339
 from streams.index.values import Snapshot, decimal
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import judge_levels
-from streams.proof.audit.judge_redis import MarketRedis
+from streams.proof.audit.redis_reader import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.publish.journal import VALUES_TOPIC, version_of
