@@ -16,6 +16,7 @@ from streams.index.values import DAY_WINDOW, Value
 from streams.proof.audit.report import EXPECTED, Report
 from streams.proof.explain.bases import STANDING, journaled_base, standing_base
 from streams.proof.explain.explanation_types import Based
+from streams.proof.recompute.comparisons import level_index
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
 from streams.proof.recompute.sums import Sums
 from streams.records.journal_record import JournalRecord
@@ -54,8 +55,8 @@ class Bases:
         if base is None:
             return None
         expected = None
-        if value.status != "filling" and base.net_minor > 0:
-            expected = 100 * (value.observed or 0) * base.days / base.net_minor
+        if value.status != "filling":
+            expected = level_index(value.observed or 0, base.days, base.net_minor)
         return [("value", expected, value.value)]
 
 

@@ -26,10 +26,11 @@ from streams.proof.explain.explanation_types import (
     Number,
     PublishedValue,
 )
+from streams.proof.explain.formula_words import formula_of, number_of
+from streams.proof.explain.gathered_sums import Parts
 from streams.proof.explain.journal_query import query_of, span_of
 from streams.proof.explain.journaled_vintages import ExpectedHour, NotKnownError
 from streams.proof.explain.status import status_of
-from streams.proof.explain.terms import Parts, formula_of, limits_of, number_of
 from streams.records.journal_record import JournaledRevision
 
 
@@ -92,7 +93,7 @@ class _Explainer:
         self._checks.append(Check("value", value.value, recomputed, same, why))
         self._check_status(told=told, number=recomputed)
         if told and value.index in SHOPPER_INDICES:
-            self._check_limits(recomputed)
+            self._check_limits(*parts.limits)
         if value.edition != self._edition:
             self._notes.append(
                 f"published under edition {value.edition}; methodology.toml is edition "
@@ -268,9 +269,8 @@ class _Explainer:
         if status is not None:
             self._checks.append(Check("status", value.status, status, value.status == status))
 
-    def _check_limits(self, number: Number | None) -> None:
+    def _check_limits(self, lower: float | None, upper: float | None) -> None:
         value = self._value
-        lower, upper = limits_of(value, number)
         for name, published, found in (
             ("lower", value.lower, lower),
             ("upper", value.upper, upper),

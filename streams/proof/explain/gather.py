@@ -30,8 +30,8 @@ from streams.proof.explain.explanation_types import (
     Revised,
     Vintaged,
 )
+from streams.proof.explain.formula_words import FORMULAS
 from streams.proof.explain.journal_query import JournalQuery, query_of
-from streams.proof.explain.terms import FORMULAS
 from streams.records.factors import SaidFactors
 from streams.records.history_record import refused_history
 from streams.records.journal_record import Journaled, JournalRecord, read_journaled

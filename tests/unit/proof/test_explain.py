@@ -20,10 +20,10 @@ from streams.index.values import Fence, Value
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import Asked, Closed, Journal, Known, PublishedValue
+from streams.proof.explain.formula_words import FORMULAS, formula_of
 from streams.proof.explain.gather import JournalSearch
 from streams.proof.explain.journal_query import query_of
 from streams.proof.explain.print_explanation import show
-from streams.proof.explain.terms import FORMULAS, formula_of
 from streams.publish.journal import version_of
 from streams.records.journal_record import decode_journal
 
