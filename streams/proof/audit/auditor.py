@@ -29,7 +29,6 @@ from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_redis import RedisJudge
 from streams.proof.audit.judge_set_aside import AsideLog
 from streams.proof.audit.judge_values import ValuesJudge
-from streams.proof.audit.redis_reader import MarketRedis, RedisReader
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
 from streams.proof.audit.settle import Settled, settle
@@ -37,6 +36,7 @@ from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
+from streams.records.redis_reader import MarketRedis, RedisReader
 from streams.records.values_log import MarketValues
 from streams.settings import Settings, load_methodology
 from streams.worker import names

@@ -22,7 +22,6 @@ from streams.proof.audit.judge_closings import ClosingsJudge
 from streams.proof.audit.judge_levels import Bases
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.judge_vintages import JudgedVintage, VintageJudge, first_hour
-from streams.proof.audit.redis_reader import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import (
@@ -39,6 +38,7 @@ from streams.records.factors import SaidFactors
 from streams.records.history_record import refused_history
 from streams.records.journal_record import JournalRecord
 from streams.records.kafka_logs import Stored
+from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import MarketValues
 
 _Name = tuple[str, str]

@@ -8,9 +8,9 @@ from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.proof.audit.cuts import Cut
 from streams.proof.audit.expected_values import Expectations, ExpectedValue, compare, is_measured
-from streams.proof.audit.redis_reader import MarketRedis
 from streams.proof.audit.report import REDIS, Report
 from streams.proof.recompute.slots import GONE
+from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import StoredValue
 
 DAYS_KEPT = 35

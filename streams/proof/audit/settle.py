@@ -14,10 +14,10 @@ from streams.index.methodology import Methodology
 from streams.index.values import Fence
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.cuts import MarketChanges, PartialsLog
-from streams.proof.audit.redis_reader import MarketRedis, RedisReader
 from streams.proof.audit.report import PROGRESS, REDIS, VALUES, Report
 from streams.proof.recompute.slots import SlotCalendar
 from streams.records.kafka_logs import Extent, Logs, Stored
+from streams.records.redis_reader import MarketRedis, RedisReader
 from streams.records.values_log import MarketValues, ValuesLog
 from streams.settings import Settings
 from streams.worker import names

@@ -13,7 +13,6 @@ from streams.console.errors import OperationError
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
-from streams.proof.audit.redis_reader import MarketRedis, RedisReader
 from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
@@ -26,6 +25,7 @@ from streams.proof.doctor.record_checks import (
 from streams.records.journal_record import read_journaled
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
+from streams.records.redis_reader import MarketRedis, RedisReader
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, SettingsError, describe, load_methodology

@@ -13,10 +13,10 @@ from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.operate.workers_http import WorkerError, base_url, partition_states, why_not_ready
 from streams.proof.audit.checkpoints import CheckpointChain
-from streams.proof.audit.redis_reader import MarketRedis
 from streams.proof.doctor.findings import Finding, Level
 from streams.publish.http import PartitionState
 from streams.records.kafka_logs import Extent
+from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import MarketValues
 from streams.settings import Settings
 from streams.worker import batches

@@ -27,7 +27,6 @@ from streams.index.panes import DAY_MS, HOUR_MS, day_number, rfc3339
 from streams.index.values import Snapshot, decimal
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import judge_levels
-from streams.proof.audit.redis_reader import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.publish.journal import VALUES_TOPIC, version_of
@@ -35,6 +34,7 @@ from streams.publish.keys import market_keys
 from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.records.journal_record import decode_journal
 from streams.records.kafka_logs import Stored
+from streams.records.redis_reader import MarketRedis
 
 EID = SaidFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
 
