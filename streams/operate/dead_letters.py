@@ -21,7 +21,12 @@ from streams.console.errors import OperationError
 from streams.index.panes import rfc3339
 from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
-from streams.records.set_aside_record import REPLAYED_AS, SetAside, SourceRecord, read_set_aside
+from streams.records.set_aside_record import (
+    REPLAYED_AS,
+    SetAsideHeaders,
+    SourceRecord,
+    read_set_aside,
+)
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 from streams.settings import Settings
 
@@ -170,7 +175,7 @@ async def _letters(
                 yield letter
 
 
-def _letter(stored: Stored, read: SetAside) -> Letter:
+def _letter(stored: Stored, read: SetAsideHeaders) -> Letter:
     """Letter, or marker, of a record."""
     return Letter(
         source=read.source,

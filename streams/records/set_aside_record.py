@@ -22,7 +22,7 @@ class SourceRecord(NamedTuple):
         return f"{self.topic}-{self.partition}@{self.offset}"
 
 
-class SetAside(NamedTuple):
+class SetAsideHeaders(NamedTuple):
     """What the headers say: of which record of an input, why it was set aside, or what became of it."""
 
     source: SourceRecord
@@ -36,12 +36,12 @@ class SetAside(NamedTuple):
     """Only in a mark: the copy that was sent to the input again."""
 
 
-def read_set_aside(stored: Stored) -> SetAside | UnreadableRecord:
+def read_set_aside(stored: Stored) -> SetAsideHeaders | UnreadableRecord:
     """Read a record of either topic, or say why it is none of ours."""
     headers = {name: content.decode(errors="replace") for name, content in stored.headers}
     copy = headers.get(REPLAYED_AS)
     try:
-        return SetAside(
+        return SetAsideHeaders(
             source=SourceRecord(
                 headers["source_topic"],
                 int(headers["source_partition"]),

@@ -27,7 +27,7 @@ from streams.proof.audit.judge_journal import JournalLog
 from streams.proof.audit.judge_levels import judge_levels
 from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_redis import RedisJudge
-from streams.proof.audit.judge_set_aside import AsideLog
+from streams.proof.audit.judge_set_aside import SetAsideLog
 from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
@@ -212,8 +212,8 @@ class _Auditor:
             log.finish()
             self._partials.append(log)
 
-    async def _read_asides(self) -> tuple[AsideLog, bool]:
-        log, complete = AsideLog(self._report), True
+    async def _read_asides(self) -> tuple[SetAsideLog, bool]:
+        log, complete = SetAsideLog(self._report), True
         topics = self._settings.topics
         for topic in (topics.late, topics.dead_letters):
             for tp, extent in (await self._extents(topic)).items():

@@ -14,7 +14,7 @@ from streams.records.set_aside_record import read_set_aside
 from streams.records.unreadable import UnreadableRecord
 
 
-class AsideLog:
+class SetAsideLog:
     """Records of ``ecindex.late`` and ``ecindex.dead-letters``; repeats by source offset count once."""
 
     def __init__(self, report: Report) -> None:
