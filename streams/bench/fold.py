@@ -28,7 +28,7 @@ from streams.clock import monotonic_ms, now_ms
 from streams.console.errors import OperationError
 from streams.flow import plain
 from streams.local.local_stack import LocalStack
-from streams.records import topics as topic_ops
+from streams.records import kafka_topics
 from streams.settings import load_methodology, load_settings
 from streams.worker import batches
 
@@ -147,8 +147,8 @@ async def _prepare(stack: LocalStack, prefix: str, partitions: int) -> None:
     settings = load_settings(
         None, {"kafka.bootstrap_servers": stack.bootstrap, "topics.prefix": prefix}
     )
-    wanted = await topic_ops.plan_topics(settings, inputs=partitions, arrival="producer")
-    await topic_ops.create_topics(settings.kafka, wanted)
+    wanted = await kafka_topics.plan_topics(settings, inputs=partitions, arrival="producer")
+    await kafka_topics.create_topics(settings.kafka, wanted)
 
 
 class _Work(NamedTuple):

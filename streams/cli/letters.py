@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.common import WRONG, echo_json, reported, settings_of
+from streams.cli.common import WRONG, echo_json, reported, settings_of, tell
 from streams.cli.options import AsJson, Bootstrap, ConfigFile, WorkerUrls, instant_of
 
 if TYPE_CHECKING:
-    from streams.operate.dead_letters import Selection
+    from streams.operate.dead_letters import LetterSelection
 
 Since = Annotated[
     str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
@@ -78,6 +78,8 @@ def dead_letters_replay(
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         selection = _selection(since, reason, topic, limit)
         found = asyncio.run(list_letters(settings, settings.topics.dead_letters, selection))
+        for line in found.unreadable.summary().lines():
+            tell(line)
         letters = replayable(found.letters, again=again)
         if letters and not yes:
             typer.echo("\n".join(letter.line() for letter in letters), err=True)
@@ -130,7 +132,9 @@ def _list_letters(
         typer.echo("\n".join(listing.lines()))
 
 
-def _selection(since: str | None, reason: str | None, topic: str | None, limit: int) -> Selection:
-    from streams.operate.dead_letters import Selection
+def _selection(
+    since: str | None, reason: str | None, topic: str | None, limit: int
+) -> LetterSelection:
+    from streams.operate.dead_letters import LetterSelection
 
-    return Selection(instant_of("--since", since), reason, topic, limit)
+    return LetterSelection(instant_of("--since", since), reason, topic, limit)

@@ -72,9 +72,9 @@ def explain_command(
     from rich.console import Console
 
     from streams.console.progress import rich_progress
+    from streams.proof.explain.explanation_types import Asked
     from streams.proof.explain.gather import explain
-    from streams.proof.explain.records import Asked
-    from streams.proof.explain.show import show
+    from streams.proof.explain.print_explanation import show
 
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -104,7 +104,7 @@ def audit_command(
 ) -> None:
     """Recompute everything from the log and compare it, to the last digit."""
     from streams.console.progress import rich_progress
-    from streams.proof.audit.run import audit
+    from streams.proof.audit.auditor import audit
 
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
@@ -140,10 +140,14 @@ def export_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Write what is published as a table, with vintages, revisions and how to cite it."""
+    """Write what is published as a table, with vintages, revisions and how to cite it.
+
+    Exits with 1, once the table is written, when records of its markets and days could not be read and
+    are therefore not in it; stderr, --json and the line to cite say so.
+    """
     from streams.console.progress import rich_progress
-    from streams.proof.export.files import polars
-    from streams.proof.export.run import STDOUT, Selection, export, read
+    from streams.proof.export.read_table import STDOUT, ExportSelection, export, read
+    from streams.proof.export.table_files import polars
 
     if csv is None and parquet is None:
         raise typer.BadParameter("say --csv FILE, --parquet FILE or both")
@@ -152,18 +156,21 @@ def export_command(
     if what == "values" and (first or last):
         raise typer.BadParameter("--from and --to choose days; the newest windows have none")
     days = (day_of("--from", first), day_of("--to", last))
-    selection = Selection(what, tuple(market or ()), *days)
+    selection = ExportSelection(what, tuple(market or ()), *days)
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         if parquet is not None:
             polars()  # before anything is read
         exported = asyncio.run(read(settings, selection, progress))
         files = export(exported, csv=csv, parquet=parquet)
+    for line in exported.unreadable.lines():
+        tell(line)
     if as_json:
         echo_json(exported.summary(files))
-        return
+        raise typer.Exit(0 if exported.complete else WRONG)
     named = ", ".join(map(str, files)) or "standard output"
     tell(f"{len(exported.rows):,} rows to {named}\n{exported.citation.line}")
+    raise typer.Exit(0 if exported.complete else WRONG)
 
 
 def doctor(
@@ -175,7 +182,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is wrong with this installation, and the command that mends it."""
-    from streams.proof.doctor.run import diagnose
+    from streams.proof.doctor.diagnose import diagnose
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)

@@ -12,7 +12,7 @@ from streams.cli.common import WRONG, echo_json, reported, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile
 
 if TYPE_CHECKING:
-    from streams.records.topics import Difference, Report
+    from streams.records.kafka_topics import TopicDifference, TopicsReport
     from streams.settings import Settings
 
 Inputs = Annotated[
@@ -71,24 +71,24 @@ def topics_check(
     raise typer.Exit(WRONG if differences else 0)
 
 
-async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> Report:
-    from streams.records import topics as topic_ops
+async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> TopicsReport:
+    from streams.records import kafka_topics
 
-    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
+    wanted = await kafka_topics.plan_topics(settings, inputs=inputs, arrival=arrival)
     replicas = settings.topics.replication_factor
-    return await topic_ops.create_topics(settings.kafka, wanted, replication_factor=replicas)
+    return await kafka_topics.create_topics(settings.kafka, wanted, replication_factor=replicas)
 
 
 async def _check_topics(
     settings: Settings, inputs: int | None, arrival: Arrival
-) -> list[Difference]:
-    from streams.records import topics as topic_ops
+) -> list[TopicDifference]:
+    from streams.records import kafka_topics
 
-    wanted = await topic_ops.plan_topics(settings, inputs=inputs, arrival=arrival)
-    return await topic_ops.check_topics(settings.kafka, wanted)
+    wanted = await kafka_topics.plan_topics(settings, inputs=inputs, arrival=arrival)
+    return await kafka_topics.check_topics(settings.kafka, wanted)
 
 
-def _show_differences(differences: Sequence[Difference]) -> None:
+def _show_differences(differences: Sequence[TopicDifference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
     if not differences:

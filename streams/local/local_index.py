@@ -223,18 +223,20 @@ class LocalIndex:
         the inputs (orders, payments, seeds) before the next call is then in the log before a worker
         reads.
         """
-        from streams.records import topics  # noqa: PLC0415 - its imports, while the JVM comes up
+        from streams.records import kafka_topics  # noqa: PLC0415 - its imports, while the JVM comes up
 
         settings = self.settings
         group = names.app_id(load_methodology(settings).edition, settings.topics.prefix)
-        wanted = await topics.plan_topics(settings, inputs=self._options.inputs, arrival="producer")
+        wanted = await kafka_topics.plan_topics(
+            settings, inputs=self._options.inputs, arrival="producer"
+        )
         if workers_wait:
             wanted = [topic for topic in wanted if topic.name != settings.topics.values]
-        creating = topics.create_topics(settings.kafka, wanted, replication_factor=1)
+        creating = kafka_topics.create_topics(settings.kafka, wanted, replication_factor=1)
         if self._coordinator_asked:
             report = await creating
         else:
-            asking = topics.ask_for_coordinator(settings.kafka, group)
+            asking = kafka_topics.ask_for_coordinator(settings.kafka, group)
             report, _ = await asyncio.gather(creating, asking)
             self._coordinator_asked = True
         for difference in report.differences:

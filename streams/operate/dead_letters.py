@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -19,9 +19,15 @@ from aiokafka.structs import TopicPartition
 
 from streams.console.errors import OperationError
 from streams.index.panes import rfc3339
-from streams.records.reading import Extent, Logs, Stored, open_logs
-from streams.records.replayed import REPLAYED_AS
-from streams.records.topics import existing_partitions
+from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
+from streams.records.kafka_topics import existing_partitions
+from streams.records.set_aside_record import (
+    REPLAYED_AS,
+    SetAsideHeaders,
+    SourceRecord,
+    read_set_aside,
+)
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 from streams.settings import Settings
 
 LIMIT = 50
@@ -32,22 +38,11 @@ REPLAY_OF = "ecindex_replay_of"
 """Header of the copy: where the original lies."""
 
 
-class Source(NamedTuple):
-    """A record of an input."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}-{self.partition}@{self.offset}"
-
-
 @dataclass(slots=True)
 class Letter:
     """One record that was set aside."""
 
-    source: Source
+    source: SourceRecord
     reason: str
     detail: str
     set_aside_ms: int
@@ -57,7 +52,7 @@ class Letter:
     cut: bool
     """Too large to be set aside whole; the source topic holds the rest."""
     lies: TopicPartition
-    replayed_as: Source | None = None
+    replayed_as: SourceRecord | None = None
     again: str | None = None
     """Reason for which the copy is a dead letter too."""
 
@@ -85,7 +80,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class LetterSelection:
     """Which letters are wanted. ``topic``: of the source; ``limit``: the newest."""
 
     since_ms: int | None = None
@@ -108,6 +103,8 @@ class Listing:
 
     letters: list[Letter] = field(default_factory=list)
     by_reason: Counter[str] = field(default_factory=Counter)
+    unreadable: UnreadableRecords = field(default_factory=UnreadableRecords)
+    """Records of the topic that are no letters: of whatever time, reason or input they are."""
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -115,6 +112,7 @@ class Listing:
             "total": self.by_reason.total(),
             "by_reason": dict(sorted(self.by_reason.items())),
             "letters": [letter.as_json() for letter in self.letters],
+            "unreadable": self.unreadable.summary(),
         }
 
     def lines(self) -> list[str]:
@@ -122,11 +120,12 @@ class Listing:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.most_common())
         shown = len(self.letters)
         return [letter.line() for letter in self.letters] + [
-            f"{self.by_reason.total()} in all, {shown} shown{': ' + reasons if reasons else ''}"
+            f"{self.by_reason.total()} in all, {shown} shown{': ' + reasons if reasons else ''}",
+            *self.unreadable.summary().lines(),
         ]
 
 
-async def list_letters(settings: Settings, topic: str, selection: Selection) -> Listing:
+async def list_letters(settings: Settings, topic: str, selection: LetterSelection) -> Listing:
     """Letters of a topic (``topics.late`` or ``topics.dead_letters``). Raises OperationError."""
     counts = await existing_partitions(settings.kafka)
     if topic not in counts:
@@ -136,7 +135,7 @@ async def list_letters(settings: Settings, topic: str, selection: Selection) -> 
     async with open_logs(settings.kafka) as logs:
         for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
             found: deque[Letter] = deque(maxlen=selection.limit)
-            async for letter in _letters(logs, tp, extent):
+            async for letter in _letters(logs, tp, extent, listing.unreadable):
                 if selection.takes(letter):
                     listing.by_reason[letter.reason] += 1
                     found.append(letter)
@@ -150,15 +149,19 @@ async def list_letters(settings: Settings, topic: str, selection: Selection) -> 
     return listing
 
 
-async def _letters(logs: Logs, tp: TopicPartition, extent: Extent) -> AsyncIterator[Letter]:
+async def _letters(
+    logs: Logs, tp: TopicPartition, extent: Extent, unreadable: UnreadableRecords
+) -> AsyncIterator[Letter]:
     """Letters of a partition, each once, in the order in which they were set aside."""
-    seen: dict[Source, Letter | None] = {}
-    copies: dict[Source, Letter] = {}
+    seen: dict[SourceRecord, Letter | None] = {}
+    copies: dict[SourceRecord, Letter] = {}
     async for batch in logs.read(tp, extent):
         for stored in batch:
-            letter = _letter(stored)
-            if letter is None:
+            read = read_set_aside(stored)
+            if isinstance(read, UnreadableRecord):
+                unreadable.add(read)
                 continue
+            letter = _letter(stored, read)
             if letter.replayed_as is not None:
                 original = seen.get(letter.source)
                 if original is not None:
@@ -172,33 +175,20 @@ async def _letters(logs: Logs, tp: TopicPartition, extent: Extent) -> AsyncItera
                 yield letter
 
 
-def _letter(stored: Stored) -> Letter | None:
-    """Letter, or marker, of a record; None when it is neither."""
-    headers = {name: content.decode(errors="replace") for name, content in stored.headers}
-    try:
-        source = Source(
-            headers["source_topic"], int(headers["source_partition"]), int(headers["source_offset"])
-        )
-        return Letter(
-            source=source,
-            reason=headers.get("reason", ""),
-            detail=headers.get("detail", ""),
-            set_aside_ms=stored.timestamp_ms,
-            source_timestamp_ms=int(headers.get("source_timestamp_ms", stored.timestamp_ms)),
-            key=stored.key,
-            value=stored.value,
-            cut="original_value_bytes" in headers,
-            lies=TopicPartition(stored.topic, stored.partition),
-            replayed_as=_parse(headers[REPLAYED_AS]) if REPLAYED_AS in headers else None,
-        )
-    except (KeyError, ValueError):
-        return None
-
-
-def _parse(text: str) -> Source:
-    name, _, offset = text.rpartition("@")
-    topic, _, partition = name.rpartition("-")
-    return Source(topic, int(partition), int(offset))
+def _letter(stored: Stored, read: SetAsideHeaders) -> Letter:
+    """Letter, or marker, of a record."""
+    return Letter(
+        source=read.source,
+        reason=read.reason,
+        detail=read.detail,
+        set_aside_ms=stored.timestamp_ms,
+        source_timestamp_ms=read.source_timestamp_ms,
+        key=stored.key,
+        value=stored.value,
+        cut=read.cut,
+        lies=TopicPartition(stored.topic, stored.partition),
+        replayed_as=read.replayed_as,
+    )
 
 
 def _shown(content: bytes | None) -> str | None:
@@ -256,7 +246,7 @@ async def replay(
                 timestamp_ms=None if letter.reason == "ahead" else letter.source_timestamp_ms,
                 headers=[(REPLAY_OF, str(source).encode())],
             )
-            copy = Source(sent.topic, sent.partition, sent.offset)
+            copy = SourceRecord(sent.topic, sent.partition, sent.offset)
             await producer.send_and_wait(
                 letter.lies.topic,
                 None,

@@ -11,8 +11,8 @@ from streams.console.send_progress import NO_PROGRESS, SendProgress, send_progre
 from streams.console.signals import stop_signals
 from streams.index.panes import rfc3339
 from streams.operate.import_files import Source, open_source
+from streams.records.kafka_topics import require_inputs
 from streams.records.producing import Sent, event_sender
-from streams.records.topics import require_inputs
 from streams.settings import Problem, Settings, SettingsError
 from streams.sources.imports import Imported, Tally
 

@@ -1,1 +1,1 @@
-"""What defends a number: audit, explain, export, doctor."""
+"""What defends a number: a second implementation, explain, audit, export, doctor."""

@@ -1,1 +1,1 @@
-"""Kafka seen from outside the service: topics, sending, reading back what was written."""
+"""Kafka and Redis from outside: topics, sending, reading back, and what of it cannot be read."""

@@ -33,7 +33,10 @@ class SaidFactors:
         self._cached: dict[int, list[Factor]] = {}
 
     def take(self, key: bytes | None, value: bytes | None, stamp_ms: int) -> None:
-        """Take a record of the topic in; those of other markets and kinds are passed over."""
+        """Take a record of the topic in; those of other markets and kinds are passed over.
+
+        So is what ``refused_history`` refuses, as a worker does.
+        """
         try:
             parsed = parse_key(key or b"")
             if parsed == (self._code, SAID_KIND):

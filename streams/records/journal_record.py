@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
-from streams.index.values import Value
+from streams.index.values import Fence, Value
+from streams.publish.journal import version_of
+from streams.records.kafka_logs import Stored
+from streams.records.unreadable import UnreadableRecord, key_text, unreadable
 
 
 class JournaledRevision(msgspec.Struct):
@@ -62,3 +67,27 @@ class JournalRecord(msgspec.Struct):
 
 
 decode_journal = msgspec.json.Decoder(JournalRecord).decode
+
+
+class Journaled(NamedTuple):
+    """A record of the journal, the publication it is of, and where it lies."""
+
+    record: JournalRecord
+    version: Fence
+    where: str
+    written_ms: int
+    """Timestamp of the record."""
+
+
+def read_journaled(stored: Stored) -> Journaled | UnreadableRecord:
+    """Read a record of the journal, or say why it is none."""
+    try:
+        record = decode_journal(stored.value or b"")
+    except msgspec.DecodeError as error:
+        return unreadable(stored, "a journal record", str(error))
+    version = version_of(stored.headers)
+    if version is None:
+        return unreadable(stored, "headers edition, as_of, applied", "none of ours")
+    if key_text(stored.key) != record.market:
+        return unreadable(stored, f"a record keyed {record.market!r}, its market", "another key")
+    return Journaled(record, version, stored.where, stored.timestamp_ms)

@@ -12,8 +12,8 @@ from streams.console.errors import OperationError
 from streams.console.send_progress import NO_PROGRESS, SendProgress, send_progress
 from streams.console.signals import stop_signals
 from streams.index.panes import HOUR_MS, rfc3339
+from streams.records.kafka_topics import require_inputs
 from streams.records.producing import EventSender, Sent, event_sender
-from streams.records.topics import require_inputs
 from streams.settings import Settings, load_methodology
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import WEEK_HOURS, Hours, simulated_seeds

@@ -276,7 +276,7 @@ class SourceRunner:
 
 
 ASIDE_PARTITIONS = 4
-"""Partitions of the late and dead-letter topics (records/topics.py creates them so)."""
+"""Partitions of the late and dead-letter topics (records/kafka_topics.py creates them so)."""
 ASIDE_BYTES_MAX = 512 * 1024
 """Key and value of a late or dead record beyond this are cut; the contract allows half of it."""
 ASIDE_KEY_BYTES_MAX = 4 * 1024

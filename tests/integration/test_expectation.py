@@ -13,8 +13,8 @@ from support.kafka import read_all
 from streams.clock import now_ms
 from streams.index.hours import LocalHours
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
+from streams.proof.explain.explanation_types import Asked
 from streams.proof.explain.gather import explain
-from streams.proof.explain.records import Asked
 from tests.support.flow_harness import order, payment
 from tests.support.usual import season
 
@@ -133,6 +133,7 @@ async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, u
     await a_table_of_the_days_is_what_redis_has(installed, tmp_path)
     installed.stop()
     await a_changed_expectation_is_found(installed)
+    await records_that_cannot_be_read_are_said(installed, tmp_path)
 
 
 async def every_kind_of_index_is_explained(installed, today):
@@ -200,3 +201,49 @@ async def a_changed_expectation_is_found(installed):
     assert {each["field"] for each in found} == {"expected"}
     assert {each["key"] for each in found} == {key.decode()}
     assert found[0]["found"] == str(content["expected"])
+
+
+async def records_that_cannot_be_read_are_said(installed, directory):
+    """By everything that reads them: a table, an explanation, the doctor, the audit."""
+    planted = {}
+    for topic, key in (
+        (installed.settings.topics.values, b"PK|orders|market|all|24h"),
+        (installed.settings.topics.journal, b"PK"),
+    ):
+        records = await read_all(installed.stack.bootstrap, topic)
+        record = [each for each in records if each.key == key][-1]
+        async with installed.producer() as producer:
+            sent = await producer.send_and_wait(
+                topic, b"{", key=key, partition=record.partition, headers=list(record.headers)
+            )
+        planted[topic] = f"{topic}-{sent.partition}@{sent.offset}"
+    values, journal = planted.values()
+
+    table = ("export", "values", "--csv", str(directory / "values.csv"))
+    _, out, err = await installed.command(*table, "--json", check=1)
+    summary = msgspec.json.decode(out.splitlines()[-1])
+    assert not summary["complete"]
+    assert values in {each["where"] for each in summary["unreadable"]["records"]}
+    assert values in err
+    missing = summary["unreadable"]["standing"]  # of the journal too, where a value was revised
+    cited = (directory / "values.csv").read_text().splitlines()[0]
+    assert f"incomplete, {missing} records could not be read" in cited
+    _, out, _ = await installed.command("export", "days", "--csv", "-", "--market", "BD", check=0)
+
+    asked = ("explain", "PK", "orders", "all", "5m")
+    _, out, _ = await installed.command(*asked, "--json", check=0)
+    found = msgspec.json.decode(out.splitlines()[-1])["unreadable"]["records"]
+    assert {each["where"] for each in found} == {values, journal}
+    _, out, _ = await installed.command(*asked, check=0)
+    assert "warning: 2 records could not be read" in out
+
+    _, out, _ = await installed.command("doctor", "--json", check=1)
+    findings = msgspec.json.decode(out.splitlines()[-1])["findings"]
+    wrong = {each["check"]: each["found"] for each in findings if each["level"] == "wrong"}
+    assert values in wrong["values"]
+    assert journal in wrong["journal"]
+
+    _, out, _ = await installed.command("audit", "--market", "PK", "--json", check=1)
+    differences = msgspec.json.decode(out.splitlines()[-1])["differences"]
+    refused = {each["where"] for each in differences if each["field"] == "record"}
+    assert refused == {values, journal}

@@ -7,8 +7,8 @@ from collections import defaultdict
 import pytest
 from support.kafka import read_all
 
+from streams.records.kafka_topics import create_topics, wanted_topics
 from streams.records.producing import BATCH_BYTES, event_sender
-from streams.records.topics import create_topics, wanted_topics
 from streams.settings import load_settings
 from streams.sources.outgoing import Outgoing
 

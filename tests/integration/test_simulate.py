@@ -16,7 +16,7 @@ from support.kafka import read_all
 from streams import clock
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.local.local_stack import LocalStack
-from streams.records.topics import TopicsError, create_topics, wanted_topics
+from streams.records.kafka_topics import TopicsError, create_topics, wanted_topics
 from streams.settings import load_settings
 from streams.shops.simulate_options import ShopOptions
 from streams.shops.simulate_profile import load_profile

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.local.local_stack import LocalStack
-from streams.records.topics import (
+from streams.records.kafka_topics import (
     Changelog,
     TopicsError,
     ask_for_coordinator,

@@ -11,11 +11,11 @@ from streams.flow.chain import CheckpointRecord, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.source import SourceLevel
 from streams.flow.state import NEVER_MS
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.checkpoints import CheckpointLog, judge_chain
 from streams.proof.audit.report import Report
-from streams.proof.audit.slots import Blind, Calendar
-from streams.records.reading import Stored
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import Blind, SlotCalendar
+from streams.records.kafka_logs import Stored
 from tests.support.events import T0, encoded, source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY, order
 
@@ -57,7 +57,7 @@ def audited(sp, records, log, methodology, payments) -> Report:
     for start, part in ((0, log[:half]), (half, log[half:])):
         batch.feed(range(start, start + len(part)), [v for v, _ in part], [ts for _, ts in part])
     batch.finish()
-    judge_chain(sp, chain, batch, Blind(Calendar(methodology)), report)
+    judge_chain(sp, chain, batch, Blind(SlotCalendar(methodology)), report)
     return report
 
 
@@ -111,7 +111,7 @@ def test_outcomes_are_those_of_the_fold(payments, data):
 
 
 def test_slots_before_the_first_record_left_cannot_be_told():
-    blind = Blind(Calendar(METHODOLOGY))
+    blind = Blind(SlotCalendar(METHODOLOGY))
     blind.add(SourcePartition("orders", 0), NEVER_MS)
     assert not blind
     blind.add(SourcePartition("orders", 1), 1_000)

@@ -15,11 +15,10 @@ from streams.index.history import SeededRow, seed_records
 from streams.index.hours import LocalHours
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
-from streams.proof.audit.batch import SourceBatch
-from streams.proof.audit.published import ValuesLog
-from streams.proof.audit.report import Report
-from streams.proof.audit.sums import Sums, add_sums
-from streams.records.reading import Stored
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.sums import Sums, add_sums
+from streams.records.kafka_logs import Stored
+from streams.records.values_log import ValuesLog
 
 HOURS = LocalHours("Asia/Karachi")
 TODAY = day_number("2026-11-24")
@@ -142,7 +141,7 @@ def stored(flow: Flow) -> list[Stored]:
 
 
 def values_log(records: list[Stored]) -> ValuesLog:
-    log = ValuesLog(Report())
+    log = ValuesLog()
     for each in records:
         if each.topic == VALUES_TOPIC:
             log.apply(each)

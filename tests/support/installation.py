@@ -12,8 +12,8 @@ from pathlib import Path
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
 
-from streams.proof.audit.run import audit
-from streams.records import topics as topic_ops
+from streams.proof.audit.auditor import audit
+from streams.records import kafka_topics
 from streams.settings import load_settings
 
 ECINDEX = Path(sys.executable).with_name("ecindex")
@@ -55,8 +55,8 @@ class Installation:
 
     async def create_topics(self):
         settings = self.settings
-        wanted = await topic_ops.plan_topics(settings, inputs=self.inputs, arrival=self.arrival)
-        return await topic_ops.create_topics(settings.kafka, wanted)
+        wanted = await kafka_topics.plan_topics(settings, inputs=self.inputs, arrival=self.arrival)
+        return await kafka_topics.create_topics(settings.kafka, wanted)
 
     def start_worker(self):
         child = self.stack.spawn(

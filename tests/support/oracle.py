@@ -15,7 +15,7 @@ from support.reference import WINDOWS, LogReference, Rules, to_ms
 
 from streams.flow.chain import CheckpointRecord, _best_chain, _decode
 from streams.index.partials import Layout, from_wire
-from streams.proof.audit.published import is_measured
+from streams.proof.audit.expected_values import is_measured
 from streams.settings import default_config
 
 

@@ -20,7 +20,7 @@ from support.oracle import Oracle
 from support.shop import ORDERS, PAYMENTS
 
 from streams.local.local_stack import LocalStack
-from streams.records.topics import create_topics, plan_topics
+from streams.records.kafka_topics import create_topics, plan_topics
 from streams.settings import load_methodology, load_settings
 from streams.worker import names
 

@@ -13,18 +13,18 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.partials import Layout
-from streams.proof.audit.asking import Ask, PrefixState
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.report import CHECKPOINT, Report
-from streams.proof.audit.slots import GONE, Blind, slot_name
-from streams.proof.audit.sums import Columns, Sums, differing
-from streams.records.reading import Stored
+from streams.proof.recompute.asking import Ask, PrefixState
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import GONE, Blind, slot_name
+from streams.proof.recompute.sums import ColumnNames, Sums, differing
+from streams.records.kafka_logs import Stored
 
 _decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
 
 
 @dataclass(slots=True)
-class Chain:
+class CheckpointChain:
     """What a recovery would find for one source partition."""
 
     through: int = -1
@@ -51,7 +51,7 @@ class CheckpointLog:
         self._methodology = methodology
         self._report = report
         self._columns = {
-            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
         }
         self._records: dict[bytes, tuple[CheckpointRecord, str]] = {}
         self.through = -1
@@ -74,7 +74,7 @@ class CheckpointLog:
         self._records[stored.key] = (record, stored.where)
         self.through = max(self.through, record.through)
 
-    def chain(self, sp: SourcePartition) -> Chain:
+    def chain(self, sp: SourcePartition) -> CheckpointChain:
         """Return the complete chain that reaches furthest; an empty one when there is none."""
         records: dict[str, tuple[CheckpointRecord, str]] = {}
         for key, found in self._records.items():
@@ -95,12 +95,12 @@ class CheckpointLog:
                     f"{len(records)} records without one",
                     next(iter(records.values()))[1],
                 )
-            return Chain()
+            return CheckpointChain()
         return self._read([records[key] for key in path])
 
-    def _read(self, path: list[tuple[CheckpointRecord, str]]) -> Chain:
+    def _read(self, path: list[tuple[CheckpointRecord, str]]) -> CheckpointChain:
         head, where = path[-1]
-        chain = Chain(
+        chain = CheckpointChain(
             head.through,
             dict(head.watermarks),
             where=where,
@@ -160,7 +160,7 @@ def _complete_path(records: Mapping[str, tuple[CheckpointRecord, str]]) -> list[
 
 
 def judge_chain(
-    sp: SourcePartition, chain: Chain, batch: SourceBatch, blind: Blind, report: Report
+    sp: SourcePartition, chain: CheckpointChain, batch: SourceBatch, blind: Blind, report: Report
 ) -> None:
     """Compare a chain with the state after the same prefix."""
     if chain.through < 0:
@@ -184,7 +184,7 @@ def judge_chain(
 
 
 def _judge_slot(
-    sp: SourcePartition, slot: SlotKey, chain: Chain, state: PrefixState, report: Report
+    sp: SourcePartition, slot: SlotKey, chain: CheckpointChain, state: PrefixState, report: Report
 ) -> None:
     key = f"{sp} {slot_name(slot)}"
     found, where = chain.rows.get(slot, (None, chain.where))

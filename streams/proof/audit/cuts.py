@@ -27,9 +27,9 @@ from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
 from streams.proof.audit.report import PARTIALS, Report
-from streams.proof.audit.slots import Calendar
-from streams.proof.audit.sums import Sums, add_sums, of_buyers
-from streams.records.reading import Stored
+from streams.proof.recompute.slots import SlotCalendar
+from streams.proof.recompute.sums import Sums, add_sums, of_buyers
+from streams.records.kafka_logs import Stored
 
 BUYERS_STEP_MS = {"1h": MINUTE_MS, "24h": QUARTER_MS}
 """Windows in which shoppers are counted, and by what each advances."""
@@ -82,7 +82,7 @@ class Cut:
         start_ms = max(end_ms - WINDOWS_MS[window], min(self.horizon_ms - kept_ms, end_ms))
         return start_ms, end_ms
 
-    def closed(self, sp: SourcePartition, slot: SlotKey, calendar: Calendar) -> bool:
+    def closed(self, sp: SourcePartition, slot: SlotKey, calendar: SlotCalendar) -> bool:
         """Whether the publication knew the slot's last row of this source partition."""
         return is_closed(self.marks.get(sp), slot, calendar)
 
@@ -127,14 +127,14 @@ class Cut:
         return -(-start_ms // step_ms) * step_ms, end_ms
 
 
-def is_closed(mark: MarkRecord | None, slot: SlotKey, calendar: Calendar) -> bool:
+def is_closed(mark: MarkRecord | None, slot: SlotKey, calendar: SlotCalendar) -> bool:
     """Whether a mark's watermark has closed the slot for its source partition."""
     watermark_ms = None if mark is None else mark.watermarks.get(slot.market)
     return watermark_ms is not None and calendar.closes_ms(slot) <= watermark_ms
 
 
 @dataclass(slots=True)
-class Row:
+class PartialRow:
     """The row of one source partition for one slot that reaches furthest."""
 
     through: int
@@ -173,12 +173,12 @@ class PartialsLog:
     def __init__(
         self,
         methodology: Methodology,
-        calendar: Calendar,
+        calendar: SlotCalendar,
         cuts: Iterable[Cut],
         report: Report,
     ) -> None:
         self.marks: dict[SourcePartition, MarkRecord] = {}
-        self.rows: dict[tuple[SourcePartition, SlotKey], Row] = {}
+        self.rows: dict[tuple[SourcePartition, SlotKey], PartialRow] = {}
         self.changes: dict[str, MarketChanges] = {}
         self._edition = methodology.edition
         self._calendar = calendar
@@ -211,7 +211,7 @@ class PartialsLog:
         if known is None or (known.sparse, known.sketch) != (record.row, record.shoppers):
             changes = self.changes.setdefault(key.slot.market, MarketChanges())
             changes.note(key.slot, stored.offset)
-        row = Row(record.through, record.row, record.shoppers, stored.where)
+        row = PartialRow(record.through, record.row, record.shoppers, stored.where)
         self.rows[key.sp, key.slot] = row
         if len(self.rows) > self._sweep_at:
             self._sweep()

@@ -16,12 +16,12 @@ from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_name
 from streams.index.values import Fence, Value
 from streams.proof.audit.report import EXPECTED, Report
-from streams.proof.explain.records import Vintaged
-from streams.proof.explain.usual import NotKnownError, Vintages, band_of
-from streams.proof.explain.wanted import noise_series, series_of, span_of
+from streams.proof.explain.explanation_types import Vintaged
+from streams.proof.explain.journal_query import noise_series, series_of, span_of
+from streams.proof.explain.journaled_vintages import NotKnownError, Vintages, band_of
 from streams.records.factors import SaidFactors
 from streams.records.journal_record import JournalRecord
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 _Difference = tuple[str, str, object, object]
 """(key, field, expected, found)."""

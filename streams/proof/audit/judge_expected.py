@@ -17,20 +17,29 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
 from streams.index.values import Fence, Value, decimal
+from streams.proof.audit.expected_values import is_measured
 from streams.proof.audit.judge_closings import ClosingsJudge
 from streams.proof.audit.judge_levels import Bases
 from streams.proof.audit.judge_shifts import Shifts
-from streams.proof.audit.judge_vintages import Learnt, VintageJudge, first_hour
-from streams.proof.audit.published import MarketValues, is_measured
-from streams.proof.audit.redis_view import MarketRedis
+from streams.proof.audit.judge_vintages import JudgedVintage, VintageJudge, first_hour
 from streams.proof.audit.report import EXPECTED, REDIS, Report
-from streams.proof.audit.sums import Sums
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.records import Closed, Explanation, Journal, Known, Recorded, Vintaged
-from streams.proof.explain.wanted import wanted_of
+from streams.proof.explain.explanation_types import (
+    Closed,
+    Explanation,
+    Journal,
+    Known,
+    PublishedValue,
+    Vintaged,
+)
+from streams.proof.explain.journal_query import query_of
+from streams.proof.recompute.sums import Sums
 from streams.records.factors import SaidFactors
+from streams.records.history_record import refused_history
 from streams.records.journal_record import JournalRecord
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
+from streams.records.redis_reader import MarketRedis
+from streams.records.values_log import MarketValues
 
 _Name = tuple[str, str]
 """(dimension, member)."""
@@ -58,7 +67,7 @@ class ExpectedJudge:
         self._methodology = methodology
         self._report = report
         self.bases = Bases(published)
-        self._values: dict[str, dict[str, Recorded]] = {}
+        self._values: dict[str, dict[str, PublishedValue]] = {}
         self._factors = {code: SaidFactors(methodology.markets[code]) for code in published}
         self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
         self._closings = {
@@ -76,7 +85,7 @@ class ExpectedJudge:
 
     def _take_values(self, code: str, market: MarketValues) -> None:
         values = {
-            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in market.values.items()
             if held.value is not None and held.value.edition == self._methodology.edition
         }
@@ -89,12 +98,15 @@ class ExpectedJudge:
             self._days[code] |= {day_name(day - 1), day_name(day)}
         for each in values.values():
             if each.value.index in AGO_DAYS and each.value.covered == 1:
-                self._wanted_hours[code] |= wanted_of(each.value, spec, hours).hours
+                self._wanted_hours[code] |= query_of(each.value, spec, hours).hours
 
     # -- what the topics say ---------------------------------------------------------------------
 
     def take_history(self, stored: Stored) -> None:
         """The next record of ``ecindex.history``."""
+        refused = refused_history(stored)
+        if refused is not None:
+            self._report.unreadable(EXPECTED, refused)
         self._history.append((stored.timestamp_ms, stored.key or b"", stored.value))
         for factors in self._factors.values():
             factors.take(stored.key, stored.value, stored.timestamp_ms)
@@ -155,7 +167,8 @@ class ExpectedJudge:
         written_ms = parse_instant(snapshot.published_at) or held.as_of_ms
         where = held.keys.snapshot
         values = {
-            value.key: Recorded(value, version, where, written_ms) for value in snapshot.values
+            value.key: PublishedValue(value, version, where, written_ms)
+            for value in snapshot.values
         }
         for each in values.values():
             measured = is_measured(each.value.index)
@@ -191,10 +204,12 @@ class ExpectedJudge:
             )  # fmt: skip
             for each in vintages:
                 written_ms = self._written_ms[code, each.name]
-                learnt = Learnt(each.name, each.where, written_ms, each.series)
+                learnt = JudgedVintage(each.name, each.where, written_ms, each.series)
                 judge.judge(learnt, self.shifts, blind_before_ms)
 
-    def _judge(self, stage: str, code: str, held: Recorded, values: Mapping[str, Recorded]) -> None:
+    def _judge(
+        self, stage: str, code: str, held: PublishedValue, values: Mapping[str, PublishedValue]
+    ) -> None:
         explanation: Explanation | None = None
         for factors in self._factors[code].candidates(held.written_ms):
             known = Known(values, self._journal(code, held.value), factors)

@@ -13,13 +13,14 @@ from streams.index.level import LEVEL, Base
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import day_name
 from streams.index.values import DAY_WINDOW, Value
-from streams.proof.audit.published import FenceContent, MarketValues
 from streams.proof.audit.report import EXPECTED, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar
-from streams.proof.audit.sums import Sums
 from streams.proof.explain.bases import STANDING, journaled_base, standing_base
-from streams.proof.explain.records import Based
+from streams.proof.explain.explanation_types import Based
+from streams.proof.recompute.comparisons import level_index
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
+from streams.proof.recompute.sums import Sums
 from streams.records.journal_record import JournalRecord
+from streams.records.values_log import FenceContent, MarketValues
 
 _OPEN = "a base that cancels and refunds may still change: taken once a local day"
 _STATED = "a base whose net sales methodology.toml states"
@@ -54,8 +55,8 @@ class Bases:
         if base is None:
             return None
         expected = None
-        if value.status != "filling" and base.net_minor > 0:
-            expected = 100 * (value.observed or 0) * base.days / base.net_minor
+        if value.status != "filling":
+            expected = level_index(value.observed or 0, base.days, base.net_minor)
         return [("value", expected, value.value)]
 
 
@@ -63,7 +64,7 @@ def judge_levels(
     methodology: Methodology,
     published: Mapping[str, MarketValues],
     days: Mapping[tuple[str, int], Sums],
-    calendar: Calendar,
+    calendar: SlotCalendar,
     blind: Blind,
     report: Report,
 ) -> None:
@@ -96,7 +97,7 @@ def _judge_base(
     base: Base,
     fence: FenceContent,
     days: Mapping[tuple[str, int], Sums],
-    calendar: Calendar,
+    calendar: SlotCalendar,
     blind: Blind,
     report: Report,
 ) -> None:

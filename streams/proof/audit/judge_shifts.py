@@ -23,7 +23,8 @@ from streams.index.learning import Relevel, Shifted
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.proof.audit.report import EXPECTED, Report
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
+from streams.records.unreadable import UnreadableRecords, unreadable
 
 _WHERE = "the market's detectors in level 2's table"
 
@@ -54,6 +55,7 @@ class Shifts:
     def __init__(self) -> None:
         self.kept: Mapping[str, ShiftsRecord] = {}
         """By market; of one whose table holds none there is none."""
+        self.unreadable = UnreadableRecords()
         self._last: dict[bytes, Told] = {}
         self._final: list[Told] = []
 
@@ -61,7 +63,8 @@ class Shifts:
         """The next record; one that is none of ours stands for a shift of every market."""
         try:
             shift = msgspec.json.decode(stored.value or b"", type=Told)
-        except msgspec.DecodeError:
+        except msgspec.DecodeError as error:
+            self.unreadable.add(unreadable(stored, "a shift", str(error)))
             shift = Told("", "page", "")
         self._last[stored.key or b""] = shift
         if shift.phase == FINAL:
@@ -94,6 +97,7 @@ class Shifts:
 
     def judge(self, edition: int, report: Report) -> None:
         """Compare what is kept with what was told of final minutes."""
+        report.unreadable_of(EXPECTED, self.unreadable)
         for market, record in self.kept.items():
             told = [
                 each for each in self._final if (each.market, each.edition) == (market, edition)

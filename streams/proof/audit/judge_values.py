@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
-from streams.proof.audit.asking import FOREVER_MS
 from streams.proof.audit.cuts import Cut
-from streams.proof.audit.published import (
-    Expectations,
-    ExpectedValue,
-    Held,
-    MarketValues,
-    compare,
-    is_measured,
-)
+from streams.proof.audit.expected_values import Expectations, ExpectedValue, compare, is_measured
 from streams.proof.audit.report import PROGRESS, VALUES, Report
-from streams.proof.audit.slots import GONE
+from streams.proof.recompute.asking import FOREVER_MS
+from streams.proof.recompute.slots import GONE
+from streams.records.values_log import MarketValues, StoredValue
 
 
 class ValuesJudge:
@@ -47,7 +41,7 @@ class ValuesJudge:
                 self._report.differs(VALUES, key, "record", None, held.value.value, held.where)
         self._judge_leftovers(code, market)
 
-    def _judge_window(self, code: str, left: dict[str, Held], wanted: ExpectedValue) -> None:
+    def _judge_window(self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue) -> None:
         key = wanted.key(code)
         held = left.pop(key, None)
         if self._expectations.blind_window(wanted):
@@ -64,7 +58,7 @@ class ValuesJudge:
             self._report.differs(VALUES, key, "as_of", latest, held.value.as_of, held.where)
 
     def _judge_day(
-        self, code: str, left: dict[str, Held], wanted: ExpectedValue, market: MarketValues
+        self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue, market: MarketValues
     ) -> None:
         key = wanted.key(code)
         held = left.pop(key, None)
@@ -90,7 +84,7 @@ class ValuesJudge:
             final = end_ms <= market.fence.hours_until
         self._compare_version(key, held, "final" if final else "live")
 
-    def _present(self, key: str, held: Held | None, wanted: ExpectedValue) -> bool:
+    def _present(self, key: str, held: StoredValue | None, wanted: ExpectedValue) -> bool:
         if held is None or held.value is None:
             self._report.judge(VALUES)
             where = "no record" if held is None else held.where
@@ -98,7 +92,7 @@ class ValuesJudge:
             return False
         return True
 
-    def _compare_version(self, key: str, held: Held, phase: str) -> None:
+    def _compare_version(self, key: str, held: StoredValue, phase: str) -> None:
         assert held.value is not None
         for name, expected, found in (
             ("edition", self._edition, held.value.edition),

@@ -24,8 +24,8 @@ from streams.index.series import Series, SeriesTable
 from streams.index.trend import Matrix
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.report import EXPECTED, Report
-from streams.proof.audit.slots import GONE
-from streams.proof.audit.sums import Sums
+from streams.proof.recompute.slots import GONE
+from streams.proof.recompute.sums import Sums
 from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.records.journal_record import JournaledSeries
 
@@ -37,7 +37,7 @@ _PAID = {"payments": "captured"}
 """Measures of a method that the named sums call otherwise."""
 
 
-class Learnt(NamedTuple):
+class JudgedVintage(NamedTuple):
     """A journaled vintage to be judged."""
 
     name: str
@@ -72,7 +72,7 @@ class VintageJudge:
         for stamp_ms, key, value in history:
             self._factors.take(key, value, stamp_ms)
 
-    def judge(self, learnt: Learnt, shifts: Shifts, blind_before_ms: int) -> None:
+    def judge(self, learnt: JudgedVintage, shifts: Shifts, blind_before_ms: int) -> None:
         """Learn a vintage again and compare."""
         calendar = calendar_of(self._local, day_number(learnt.name[: len("2026-11-24")]))
         key = f"{self._market.code} vintage {learnt.name}"

@@ -10,16 +10,16 @@ from streams.flow.wire import MarkRecord
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS
 from streams.index.partials import Layout
-from streams.proof.audit.asking import Ask, blind_before
-from streams.proof.audit.batch import SourceBatch
-from streams.proof.audit.checkpoints import Chain, judge_chain
-from streams.proof.audit.cuts import Cut, PartialsLog, Row
-from streams.proof.audit.journal_view import FinalSums
-from streams.proof.audit.merged import MergedLog
+from streams.proof.audit.checkpoints import CheckpointChain, judge_chain
+from streams.proof.audit.cuts import Cut, PartialRow, PartialsLog
+from streams.proof.audit.judge_journal import FinalSums
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.report import CHECKPOINT, PARTIALS, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar, slot_name
-from streams.proof.audit.sums import Columns, Sums, add_sums, differing, of_buyers
-from streams.records.reading import Extent, Stored
+from streams.proof.recompute.asking import Ask, blind_before
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar, slot_name
+from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
+from streams.records.kafka_logs import Extent, Stored
 
 
 class Replay:
@@ -29,7 +29,7 @@ class Replay:
         self,
         methodology: Methodology,
         payments_topic: str,
-        calendar: Calendar,
+        calendar: SlotCalendar,
         blind: Blind,
         cuts: Mapping[str, Sequence[Cut]],
         partials: Sequence[PartialsLog],
@@ -46,11 +46,11 @@ class Replay:
         self._merged = merged
         self._report = report
         self._columns = {
-            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
         }
 
     def start(
-        self, sp: SourcePartition, chain: Chain, extent: Extent, first: Stored | None
+        self, sp: SourcePartition, chain: CheckpointChain, extent: Extent, first: Stored | None
     ) -> SourceBatch:
         """Begin a source partition; ``first``: the first record that its log still holds."""
         first_ms = None if first is None else first.timestamp_ms
@@ -71,7 +71,7 @@ class Replay:
             blind_before_ms=before_ms,
         )
 
-    def finish(self, batch: SourceBatch, chain: Chain, extent: Extent) -> None:
+    def finish(self, batch: SourceBatch, chain: CheckpointChain, extent: Extent) -> None:
         """End a source partition: judge what level 1 holds of it, complete the cuts."""
         batch.finish()
         sp, report = batch.sp, self._report
@@ -95,7 +95,7 @@ class Replay:
             if mark is not None and mark.through >= 0:
                 self._judge_mark(batch, mark)
 
-    def _ask(self, sp: SourcePartition, chain: Chain) -> Ask:
+    def _ask(self, sp: SourcePartition, chain: CheckpointChain) -> Ask:
         ask = chain.ask()
         for cuts in self._cuts.values():
             for cut in cuts:
@@ -141,7 +141,7 @@ class Replay:
                     PARTIALS, key, "watermark_ms", expected.get(market), found, where
                 )
 
-    def _judge_row(self, batch: SourceBatch, slot: SlotKey, row: Row) -> None:
+    def _judge_row(self, batch: SourceBatch, slot: SlotKey, row: PartialRow) -> None:
         key = f"{batch.sp} {slot_name(slot)}"
         if self._blind.of(batch.sp, slot):
             self._report.skip(PARTIALS, GONE, key)

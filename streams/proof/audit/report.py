@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords
+
 DIFFERENCES_KEPT = 1_000
 
 CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, ASIDE, PROGRESS = (
@@ -112,6 +114,16 @@ class Report:
             self.differences.append(
                 Difference(stage, key, name, _text(expected), _text(found), where)
             )
+
+    def unreadable(self, stage: str, record: UnreadableRecord) -> None:
+        """Note a record that is not what its topic's contract says."""
+        self.differs(stage, record.key, "record", record.expected, record.found, record.where)
+
+    def unreadable_of(self, stage: str, found: UnreadableRecords) -> None:
+        """Note every record that a reader could not read, those beyond what it kept in number."""
+        for each in found.records:
+            self.unreadable(stage, each)
+        self.differences_total += found.total - len(found.records)
 
     def skip(self, stage: str, reason: str, example: str, count: int = 1) -> None:
         """Note values that cannot be compared."""

@@ -12,13 +12,13 @@ from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
 from streams.index.values import Fence
-from streams.proof.audit.checkpoints import Chain, CheckpointLog
+from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.cuts import MarketChanges, PartialsLog
-from streams.proof.audit.published import MarketValues, ValuesLog
-from streams.proof.audit.redis_view import MarketRedis, RedisReader
 from streams.proof.audit.report import PROGRESS, REDIS, VALUES, Report
-from streams.proof.audit.slots import Calendar
-from streams.records.reading import Extent, Logs, Stored
+from streams.proof.recompute.slots import SlotCalendar
+from streams.records.kafka_logs import Extent, Logs, Stored
+from streams.records.redis_reader import MarketRedis, RedisReader
+from streams.records.values_log import MarketValues, ValuesLog
 from streams.settings import Settings
 from streams.worker import names
 from streams.worker.names import changelog_topic
@@ -59,7 +59,7 @@ class Settled:
         for _, tail in self.checkpoints.values():
             await tail.catch_up(logs)
 
-    def chain(self, sp: SourcePartition) -> Chain:
+    def chain(self, sp: SourcePartition) -> CheckpointChain:
         """Best chain of a source partition."""
         return self.checkpoints[sp][0].chain(sp)
 
@@ -80,6 +80,7 @@ async def settle(
     await _await_level1(settings, counts, logs, settled, report, deadline_ms)
     changes = await _changes(settings, methodology, counts, logs)
     values = await _await_level2(settings, counts, logs, changes, markets, deadline_ms, report)
+    report.unreadable_of(VALUES, values.unreadable)
     settled.values = {code: values.markets[code] for code in markets if code in values.markets}
     for code in markets:
         market = settled.values.get(code)
@@ -87,6 +88,8 @@ async def settle(
             report.skip(VALUES, "nothing was ever published", code)
             continue
         held = await _await_redis(redis, code, market.version, report)
+        for each in redis.unreadable.get(code, ()):
+            report.unreadable(REDIS, each)
         if held is not None:
             settled.redis[code] = held
     return settled
@@ -148,7 +151,7 @@ async def _changes(
 ) -> dict[str, MarketChanges]:
     """Where each market's rows changed last: what a publication has to include by now."""
     topic = settings.topics.partials
-    calendar = Calendar(methodology)
+    calendar = SlotCalendar(methodology)
     changes: dict[str, MarketChanges] = {}
     for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
         # What is wrong with its records is found when it is read again.
@@ -170,7 +173,7 @@ async def _await_level2(
     report: Report,
 ) -> ValuesLog:
     topic = settings.topics.values
-    values = ValuesLog(report)
+    values = ValuesLog()
     tails = [Tail(TopicPartition(topic, number), values.apply) for number in range(counts[topic])]
     while True:
         for tail in tails:
@@ -224,6 +227,8 @@ async def _await_redis(
         if monotonic_ms() > deadline_ms:
             break
         await asyncio.sleep(_POLL_S)
+    if held is None and code in redis.unreadable:
+        return None  # there are keys
     if held is None:
         report.skip(REDIS, "no keys: nobody published in the last minute", code)
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.flow.level_base import LevelRecord
-from streams.proof.explain.records import Based
+from streams.proof.explain.explanation_types import Based
 from streams.records.journal_record import JournalRecord
 
 STANDING = "the market's fence record in the values topic"

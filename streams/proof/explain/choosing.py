@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from streams.proof.explain.records import Asked, Recorded
+    from streams.proof.explain.explanation_types import Asked, PublishedValue
 
 
 class NotFoundError(LookupError):
     """No such value, or several; the text says what there is."""
 
 
-def choose(values: Mapping[str, Recorded], asked: Asked) -> Recorded:
+def choose(values: Mapping[str, PublishedValue], asked: Asked) -> PublishedValue:
     """The one value that is asked for. Raises NotFoundError."""
     here = [
         each

@@ -10,9 +10,15 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_number
 from streams.index.values import Value
-from streams.proof.explain.records import Check, Expectation, Known, Recorded
-from streams.proof.explain.usual import NotKnownError, UsualHour, Vintages, band_of, noise_of
-from streams.proof.explain.wanted import Span, methods_of, noise_series, series_of
+from streams.proof.explain.explanation_types import Check, Expectation, Known, PublishedValue
+from streams.proof.explain.journal_query import ValueSpan, methods_of, noise_series, series_of
+from streams.proof.explain.journaled_vintages import (
+    ExpectedHour,
+    NotKnownError,
+    Vintages,
+    band_of,
+    noise_of,
+)
 
 _EXACT_MAX = 2**52
 """Millionths up to which a published expectation, a double, says which integer it was."""
@@ -22,7 +28,7 @@ class Expecting:
     """The expectation of one value, hour by hour and in sum."""
 
     def __init__(
-        self, held: Recorded, known: Known, market: Market, hours: LocalHours, span: Span
+        self, held: PublishedValue, known: Known, market: Market, hours: LocalHours, span: ValueSpan
     ) -> None:
         self._value = held.value
         self._market = market
@@ -36,9 +42,9 @@ class Expecting:
             known.journal.vintages, hours, known.factors, at=held.version, end=end
         )
 
-    def usual_hours(self) -> dict[int, list[UsualHour]]:
+    def expected_hours(self) -> dict[int, list[ExpectedHour]]:
         """By hour, the usual of each series that makes the expectation; empty where not known."""
-        found: dict[int, list[UsualHour]] = {}
+        found: dict[int, list[ExpectedHour]] = {}
         try:
             for series in series_of(self._value, self._market):
                 for hour in self._vintages.hours(

@@ -15,8 +15,7 @@ from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.spans import hours_of_span
 from streams.index.values import MINUTE_STEP_WINDOWS
 from streams.proof.explain.expecting import Expecting
-from streams.proof.explain.formulas import Parts, formula_of, limits_of, number_of
-from streams.proof.explain.records import (
+from streams.proof.explain.explanation_types import (
     Based,
     Check,
     Closed,
@@ -25,16 +24,23 @@ from streams.proof.explain.records import (
     Explanation,
     Known,
     Number,
-    Recorded,
+    PublishedValue,
 )
+from streams.proof.explain.formula_words import formula_of, number_of
+from streams.proof.explain.gathered_sums import Parts
+from streams.proof.explain.journal_query import query_of, span_of
+from streams.proof.explain.journaled_vintages import ExpectedHour, NotKnownError
 from streams.proof.explain.status import status_of
-from streams.proof.explain.usual import NotKnownError, UsualHour
-from streams.proof.explain.wanted import span_of, wanted_of
 from streams.records.journal_record import JournaledRevision
 
 
 def explain_value(
-    held: Recorded, known: Known, market: Market, *, edition: int, hours: LocalHours | None = None
+    held: PublishedValue,
+    known: Known,
+    market: Market,
+    *,
+    edition: int,
+    hours: LocalHours | None = None,
 ) -> Explanation:
     """Explanation of ``held``. ``edition``: that of the methodology at hand.
 
@@ -46,7 +52,7 @@ def explain_value(
 
 class _Explainer:
     def __init__(
-        self, held: Recorded, known: Known, market: Market, edition: int, hours: LocalHours
+        self, held: PublishedValue, known: Known, market: Market, edition: int, hours: LocalHours
     ) -> None:
         self._held = held
         self._value = held.value
@@ -55,7 +61,7 @@ class _Explainer:
         self._edition = edition
         self._hours = hours
         self._span = span_of(held.value, self._hours)
-        self._wanted = wanted_of(held.value, market, self._hours)
+        self._wanted = query_of(held.value, market, self._hours)
         self._notes: list[str] = []
         self._checks: list[Check] = []
         self._expecting = Expecting(held, known, market, self._hours, self._span)
@@ -87,7 +93,7 @@ class _Explainer:
         self._checks.append(Check("value", value.value, recomputed, same, why))
         self._check_status(told=told, number=recomputed)
         if told and value.index in SHOPPER_INDICES:
-            self._check_limits(recomputed)
+            self._check_limits(*parts.limits)
         if value.edition != self._edition:
             self._notes.append(
                 f"published under edition {value.edition}; methodology.toml is edition "
@@ -171,14 +177,14 @@ class _Explainer:
             Check("expected", value.expected, mean, value.expected == mean, base.where)
         )
 
-    def _find(self, index: str, dimension: str, member: str) -> Recorded | None:
+    def _find(self, index: str, dimension: str, member: str) -> PublishedValue | None:
         value = self._value
         key = f"{value.market}|{index}|{dimension}|{member}|{value.window}"
         return self._known.values.get(key if value.day is None else f"{key}|{value.day}")
 
     def _hours_within(self) -> list[ExplainedHour]:
         span = self._span
-        usual = self._expecting.usual_hours()
+        usual = self._expecting.expected_hours()
         if self._value.day is not None and not usual:
             return []
         starts = list(hours_of_span(span.covered_from_ms, span.end_ms))
@@ -186,7 +192,7 @@ class _Explainer:
             starts = sorted(self._wanted.hours)
         return [self._hour(hour_ms, usual.get(hour_ms, [])) for hour_ms in starts]
 
-    def _hour(self, hour_ms: int, usual: list[UsualHour]) -> ExplainedHour:
+    def _hour(self, hour_ms: int, usual: list[ExpectedHour]) -> ExplainedHour:
         span = self._span
         within_ms = HOUR_MS
         if self._value.index not in AGO_DAYS:
@@ -263,9 +269,8 @@ class _Explainer:
         if status is not None:
             self._checks.append(Check("status", value.status, status, value.status == status))
 
-    def _check_limits(self, number: Number | None) -> None:
+    def _check_limits(self, lower: float | None, upper: float | None) -> None:
         value = self._value
-        lower, upper = limits_of(value, number)
         for name, published, found in (
             ("lower", value.lower, lower),
             ("upper", value.upper, upper),

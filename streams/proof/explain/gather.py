@@ -16,29 +16,29 @@ from streams.index.learning import Factor
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, day_name, rfc3339
 from streams.index.values import DAY_WINDOW, WINDOWS_MS, Fence
-from streams.proof.audit.published import ValuesLog
-from streams.proof.audit.report import Report
 from streams.proof.explain.bases import journaled_base, standing_base
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.formulas import FORMULAS
-from streams.proof.explain.records import (
+from streams.proof.explain.explanation_types import (
     Asked,
     Based,
     Closed,
     Explanation,
     Journal,
     Known,
-    Recorded,
+    PublishedValue,
     Revised,
     Vintaged,
 )
-from streams.proof.explain.wanted import Wanted, wanted_of
-from streams.publish.journal import version_of
+from streams.proof.explain.formula_words import FORMULAS
+from streams.proof.explain.journal_query import JournalQuery, query_of
 from streams.records.factors import SaidFactors
-from streams.records.journal_record import JournalRecord, decode_journal
-from streams.records.reading import Extent, Logs, Stored, open_logs
-from streams.records.topics import existing_partitions
+from streams.records.history_record import refused_history
+from streams.records.journal_record import Journaled, JournalRecord, read_journaled
+from streams.records.kafka_logs import Extent, Logs, open_logs
+from streams.records.kafka_topics import existing_partitions
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords, key_text
+from streams.records.values_log import ValuesLog
 from streams.settings import Settings, load_methodology
 
 _BACK_MS = 17 * DAY_MS
@@ -62,18 +62,19 @@ async def explain(
             "topics.prefix is another"
         )
     async with open_logs(settings.kafka) as logs:
-        reader = _Reader(logs, counts, settings, market)
+        reader = _Reader(logs, counts, settings, market, frozenset(methodology.markets))
         progress("reading what was published", 0, 0)
         values, held = await reader.find(asked)
         progress("reading the journal", 0, 0)
-        wanted = wanted_of(held.value, market, LocalHours(market.time_zone))
+        wanted = query_of(held.value, market, LocalHours(market.time_zone))
         as_of_ms = parse_instant(held.value.as_of)
         assert as_of_ms is not None
         journal = await reader.journal(wanted, held, as_of_ms - _BACK_MS)
         journal.bases = {**reader.bases, **journal.bases}
         factors = await reader.factors(held.written_ms)
     known = Known(values, journal, factors)
-    return explain_value(held, known, market, edition=methodology.edition)
+    explanation = explain_value(held, known, market, edition=methodology.edition)
+    return msgspec.structs.replace(explanation, unreadable=reader.unreadable.summary())
 
 
 def _check(asked: Asked, market: Market | None, markets: Sequence[str]) -> None:
@@ -91,8 +92,16 @@ def _check(asked: Asked, market: Market | None, markets: Sequence[str]) -> None:
 
 class _Reader:
     def __init__(
-        self, logs: Logs, counts: dict[str, int], settings: Settings, market: Market
+        self,
+        logs: Logs,
+        counts: dict[str, int],
+        settings: Settings,
+        market: Market,
+        markets: frozenset[str],
     ) -> None:
+        self.unreadable = UnreadableRecords()
+        """Of what was read; those that say they are another market's left out."""
+        self._others = markets - {market.code}
         self._logs = logs
         self._counts = counts
         self._topics = settings.topics
@@ -105,7 +114,7 @@ class _Reader:
 
     # -- values ----------------------------------------------------------------------------------
 
-    async def find(self, asked: Asked) -> tuple[dict[str, Recorded], Recorded]:
+    async def find(self, asked: Asked) -> tuple[dict[str, PublishedValue], PublishedValue]:
         """The market's values at one publication, and the one that is asked for."""
         try:
             if asked.at_ms is None:
@@ -113,24 +122,29 @@ class _Reader:
                 return values, choose(values, asked)
             return await self._find_at(asked, asked.at_ms)
         except NotFoundError as error:
-            raise OperationError(str(error)) from error
+            raise OperationError(
+                "\n".join((str(error), *self.unreadable.summary().lines()))
+            ) from error
 
-    async def _newest(self) -> dict[str, Recorded]:
-        log = ValuesLog(Report())
+    async def _newest(self) -> dict[str, PublishedValue]:
+        log = ValuesLog()
         tp = self._partition(self._topics.values)
         async for batch in self._logs.read(tp, (await self._logs.extents_of([tp]))[tp]):
             for stored in batch:
                 log.apply(stored)
+        self._refuse(log.unreadable)
         market = log.markets.get(self._market.code)
         fence = None if market is None else market.fence
         self.bases = standing_base(None if fence is None else fence.level)
         return {
-            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in (market.values if market is not None else {}).items()
             if held.value is not None
         }
 
-    async def _find_at(self, asked: Asked, at_ms: int) -> tuple[dict[str, Recorded], Recorded]:
+    async def _find_at(
+        self, asked: Asked, at_ms: int
+    ) -> tuple[dict[str, PublishedValue], PublishedValue]:
         """From the journal: what had been published by the last of its minutes until then.
 
         A value that did not change is not journaled again, so further back may have to be read.
@@ -152,42 +166,49 @@ class _Reader:
 
     async def _values_at(
         self, tp: TopicPartition, extent: Extent, asked: Asked, at_ms: int
-    ) -> dict[str, Recorded]:
-        found: dict[str, Recorded] = {}
-        async for stored, record, version in self._records(tp, extent):
-            if record.kind != "minute" or version.as_of_ms > at_ms:
+    ) -> dict[str, PublishedValue]:
+        found: dict[str, PublishedValue] = {}
+        async for read in self._records(tp, extent):
+            version = read.version
+            if read.record.kind != "minute" or version.as_of_ms > at_ms:
                 continue
-            for value in record.values:
+            for value in read.record.values:
                 if (value.window, value.day) != (asked.window, asked.day):
                     continue
                 known = found.get(value.key)
                 if known is None or version >= known.version:
-                    found[value.key] = Recorded(value, version, stored.where, stored.timestamp_ms)
+                    found[value.key] = PublishedValue(value, version, read.where, read.written_ms)
         return found
 
     # -- journal ---------------------------------------------------------------------------------
 
-    async def journal(self, wanted: Wanted, held: Recorded, since_ms: int) -> Journal:
+    async def journal(self, wanted: JournalQuery, held: PublishedValue, since_ms: int) -> Journal:
         """What the journal says that bears on the value."""
         tp = self._partition(self._topics.journal)
         extent = await self._logs.since(tp, since_ms)
         log = JournalSearch(wanted, held.value.edition)
-        async for stored, record, version in self._records(tp, extent):
-            log.apply(stored.where, record, version)
+        async for read in self._records(tp, extent):
+            log.apply(read.where, read.record, read.version)
         log.found.cut = extent.begin > 0
         return log.found
 
-    async def _records(
-        self, tp: TopicPartition, extent: Extent
-    ) -> AsyncIterator[tuple[Stored, JournalRecord, Fence]]:
+    async def _records(self, tp: TopicPartition, extent: Extent) -> AsyncIterator[Journaled]:
         async for batch in self._logs.read(tp, extent):
             for stored in batch:
-                if (stored.key or b"").decode(errors="replace") != self._market.code:
+                if key_text(stored.key) in self._others:
                     continue
-                version = version_of(stored.headers)
-                if version is None:
-                    continue
-                yield stored, _decoded(stored), version
+                read = read_journaled(stored)
+                if isinstance(read, UnreadableRecord):
+                    self._refuse(UnreadableRecords([read]))
+                else:
+                    yield read
+
+    def _refuse(self, found: UnreadableRecords) -> None:
+        """Keep what bears, or may bear, on the market; a record that is read twice once."""
+        known = {each.where for each in self.unreadable.records}
+        self.unreadable.add_all(
+            found.chosen(lambda each: each.market not in self._others and each.where not in known)
+        )
 
     # -- factors ---------------------------------------------------------------------------------
 
@@ -198,6 +219,9 @@ class _Reader:
         for tp, extent in (await self._logs.extents([(topic, self._counts[topic])])).items():
             async for batch in self._logs.read(tp, extent):
                 for stored in batch:
+                    refused = refused_history(stored)
+                    if refused is not None:
+                        self._refuse(UnreadableRecords([refused]))
                     said.take(stored.key, stored.value, stored.timestamp_ms)
         return said.at(until_ms)
 
@@ -205,7 +229,7 @@ class _Reader:
 class JournalSearch:
     """Records of one market's journal, in order: keeps what bears on one value."""
 
-    def __init__(self, wanted: Wanted, edition: int) -> None:
+    def __init__(self, wanted: JournalQuery, edition: int) -> None:
         self.found = Journal()
         self._wanted = wanted
         self._edition = edition
@@ -263,12 +287,3 @@ class JournalSearch:
             at = self._revised.setdefault(told, len(self.found.revisions))
             if at == len(self.found.revisions):  # once more after a crash: the same
                 self.found.revisions.append(Revised(revision, where))
-
-
-def _decoded(stored: Stored) -> JournalRecord:
-    try:
-        return decode_journal(stored.value or b"")
-    except msgspec.DecodeError as error:
-        raise OperationError(
-            f"{stored.where}: expected a journal record: {error}; `ecindex audit` says what else"
-        ) from error

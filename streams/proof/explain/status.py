@@ -11,7 +11,7 @@ from streams.index.values import COVERED_MIN, Value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.proof.explain.records import Number
+    from streams.proof.explain.explanation_types import Number
 
 
 def status_of(

@@ -17,13 +17,16 @@ from streams.index.history import SaidFactor, factor_record
 from streams.index.learning import WHOLE, Factor
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.values import Fence, Value
+from streams.proof.audit.expected_values import is_measured
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.formulas import FORMULAS, formula_of
+from streams.proof.explain.explanation_types import Asked, Closed, Journal, Known, PublishedValue
+from streams.proof.explain.formula_words import FORMULAS, formula_of
 from streams.proof.explain.gather import JournalSearch
-from streams.proof.explain.records import Asked, Closed, Journal, Known, Recorded
-from streams.proof.explain.show import show
-from streams.proof.explain.wanted import wanted_of
+from streams.proof.explain.journal_query import query_of
+from streams.proof.explain.print_explanation import show
+from streams.proof.recompute.formulas import day_values, shopper_values, window_values
+from streams.proof.recompute.sums import Sums
 from streams.publish.journal import version_of
 from streams.records.journal_record import decode_journal
 
@@ -38,7 +41,7 @@ class Published:
         records = stored(market.flow)
         self.factors = list(factors)
         self.values = {
-            key: Recorded(held.value, held.version, held.where, held.written_ms)
+            key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in values_log(records).markets["PK"].values.items()
         }
         self.journal = [
@@ -47,7 +50,7 @@ class Published:
         ]
 
     def explain(self, held, *, kinds=("vintage", "hour", "day", "revision", "base")):
-        search = JournalSearch(wanted_of(held.value, PK, HOURS), METHODOLOGY.edition)
+        search = JournalSearch(query_of(held.value, PK, HOURS), METHODOLOGY.edition)
         for where, record, version in self.journal:
             if record.kind in kinds:
                 search.apply(where, record, version)
@@ -112,7 +115,7 @@ def value(index, **fields):
 
 
 def recorded(index, **fields):
-    return Recorded(value(index, **fields), Fence(1, MIDNIGHT, 1), "values-0@1", MIDNIGHT)
+    return PublishedValue(value(index, **fields), Fence(1, MIDNIGHT, 1), "values-0@1", MIDNIGHT)
 
 
 def alone(held, *others, found=None):
@@ -136,6 +139,26 @@ def test_a_share_is_made_of_the_records_of_both_its_sides():
     ]
     tampered = alone(share, sales, total._replace(value=value("sales", observed=1_000)))
     assert (tampered.equal, tampered.recomputed) == (False, 0.5)
+
+
+def test_a_share_of_money_whose_whole_was_not_read_cannot_be_told():
+    share = recorded(
+        "category_share_by_sales", dimension="category", member="books", unit="ratio",
+        value=0.25, observed=500, n=9,
+    )  # fmt: skip
+    explanation = alone(share)
+    assert (explanation.equal, explanation.recomputed) == (False, None)
+    check = explanation.checks[-1]
+    assert (check.equal, check.why) == (None, "the sales of the market are not in what was read")
+
+
+def test_every_counted_index_is_made_by_the_second_implementation():
+    windows = {each.index for each in window_values(PK, Sums(), Sums())}
+    days = {each.index for each in day_values(PK, Sums())}
+    shoppers = {each.index for each in shopper_values(Sums())}
+    measured = {name for name in FORMULAS if is_measured(name)}
+    assert windows | days | shoppers | measured == FORMULAS.keys()
+    assert not measured & (windows | days | shoppers)
 
 
 def test_a_net_day_names_what_was_cancelled_and_refunded():

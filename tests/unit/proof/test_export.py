@@ -14,9 +14,9 @@ from support.flow_harness import ROOT
 
 from streams.console.errors import OperationError
 from streams.index.values import Value
-from streams.proof.export.files import EXACT, save_csv, save_parquet, write_csv
-from streams.proof.export.rows import COLUMNS, cite, revision_key, rows_of
-from streams.proof.export.run import Exported, Selection, export
+from streams.proof.export.read_table import Exported, ExportSelection, export
+from streams.proof.export.table_files import EXACT, save_csv, save_parquet, write_csv
+from streams.proof.export.table_rows import COLUMNS, cite, revision_key, rows_of
 
 HUGE = 2**70 + 1
 
@@ -154,13 +154,13 @@ def test_a_cause_belongs_to_the_revision_that_stands():
 
 def test_selection_by_market_and_days():
     window = value(day=None, window="1h")
-    assert Selection("values").takes(window)
-    assert not Selection("values").takes(NET)
-    assert not Selection("days").takes(window)
-    assert Selection("days", ("PK",), "2026-11-23", "2026-11-23").takes(NET)
-    assert not Selection("days", ("BD",)).takes(NET)
-    assert not Selection("days", first="2026-11-24").takes(NET)
-    assert not Selection("days", last="2026-11-22").takes(NET)
+    assert ExportSelection("values").takes(window)
+    assert not ExportSelection("values").takes(NET)
+    assert not ExportSelection("days").takes(window)
+    assert ExportSelection("days", ("PK",), "2026-11-23", "2026-11-23").takes(NET)
+    assert not ExportSelection("days", ("BD",)).takes(NET)
+    assert not ExportSelection("days", first="2026-11-24").takes(NET)
+    assert not ExportSelection("days", last="2026-11-22").takes(NET)
 
 
 def test_standard_output_is_the_csv_and_a_summary_says_what_was_written(tmp_path, capsys):

@@ -28,14 +28,14 @@ from streams.index.panes import DAY_MS, HOUR_MS, day_number, rfc3339
 from streams.index.values import Snapshot, decimal
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import judge_levels
-from streams.proof.audit.redis_view import MarketRedis
 from streams.proof.audit.report import EXPECTED, REDIS, Report
-from streams.proof.audit.slots import Blind, Calendar
+from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.publish.journal import version_of
 from streams.publish.keys import market_keys
 from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
 from streams.records.journal_record import decode_journal
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
+from streams.records.redis_reader import MarketRedis
 
 EID = SaidFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
 
@@ -391,7 +391,7 @@ def judged_levels(levelled, *, part=b"", days=None, **fields):
     for each in journal(records):
         judge.take_journal(decode_journal(each.value), version_of(each.headers), each)
     judge.judge()
-    calendar = Calendar(methodology)
+    calendar = SlotCalendar(methodology)
     sums = days_of_the_log(flow) if days is None else days
     judge_levels(methodology, published, sums, calendar, Blind(calendar), report)
     return report

@@ -14,13 +14,13 @@ from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_shifts import Shifts
-from streams.proof.audit.merged import MergedLog
 from streams.proof.audit.report import EXPECTED, Report
 from streams.publish.journal import version_of
 from streams.publish.shifts import shift_records
 from streams.records.journal_record import decode_journal
-from streams.records.reading import Stored
+from streams.records.kafka_logs import Stored
 
 OPENED = MIDNIGHT - 44 * HOUR_MS
 

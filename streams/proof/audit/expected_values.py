@@ -1,129 +1,27 @@
-"""``ecindex.values``: the newest published value of each key, as of the newest publication."""
+"""What the log decides of every value that a publication must show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
-from streams.flow.level_base import LevelRecord
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.methodology import Methodology
 from streams.index.panes import day_name, day_number
-from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Fence, Value
+from streams.index.values import COVERED_MIN, DAY_WINDOW, WINDOWS_MS, Value
 from streams.proof.audit.cuts import BUYERS_STEP_MS, Cut
-from streams.proof.audit.formulas import ORDERS, Expected, day_values, shopper_values, window_values
-from streams.proof.audit.report import VALUES, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar
-from streams.proof.audit.sums import Sums
-from streams.publish.journal import FENCE, decode_value, version_of
-from streams.records.reading import Stored
-
-_FENCE_PARTS = 3
-
-
-class FenceContent(msgspec.Struct):
-    """What the audit reads of a fence record."""
-
-    market: str
-    edition: int
-    as_of_ms: int
-    applied: int
-    as_of: dict[str, int]
-    hours_until: int
-    days_until: int
-    horizon: int
-    live: bool = False
-    first: dict[str, int] = {}
-    """Per input topic: where its log begins to cover."""
-    level: LevelRecord | None = None
-    """Base of the level index."""
-
-
-class Held(NamedTuple):
-    """A published value and where it lies."""
-
-    version: Fence
-    value: Value | None
-    where: str
-    written_ms: int = 0
-    """Timestamp of its record."""
-
-
-@dataclass(slots=True)
-class MarketValues:
-    """What one market has in ``ecindex.values``."""
-
-    fence: FenceContent | None = None
-    version: Fence | None = None
-    values: dict[str, Held] = field(default_factory=dict)
-    unfinished: dict[str, Held] = field(default_factory=dict)
-    """Newer than the newest fence record: of a publication that is under way."""
-    older_last: dict[str, Held] = field(default_factory=dict)
-    """Older than what stands, but behind it in the log: compaction keeps these."""
-
-
-class ValuesLog:
-    """Records of ``ecindex.values`` in the order of their offsets."""
-
-    def __init__(self, report: Report) -> None:
-        self.markets: dict[str, MarketValues] = {}
-        self._report = report
-
-    def apply(self, stored: Stored) -> None:
-        """Take the next record of the log in."""
-        text = (stored.key or b"").decode(errors="replace")
-        market_code, *rest = text.split("|")
-        version = version_of(stored.headers)
-        if version is None:
-            self._unreadable(stored, "headers edition, as_of, applied", "none of ours")
-            return
-        market = self.markets.setdefault(market_code, MarketValues())
-        if len(rest) == _FENCE_PARTS - 1 and rest[0] == FENCE:
-            self._apply_fence(market, stored, version)
-            return
-        try:
-            value = None if stored.value is None else decode_value(stored.value)
-        except msgspec.DecodeError as error:
-            self._unreadable(stored, "a value", str(error))
-            return
-        if value is not None and value.key != text:
-            self._unreadable(stored, f"a value of {text}", f"one of {value.key}")
-            return
-        held = Held(version, value, stored.where, stored.timestamp_ms)
-        known = market.values.get(text)
-        if market.version is None or version > market.version:
-            market.unfinished[text] = held
-        elif known is None or version >= known.version:
-            market.values[text] = held
-            market.older_last.pop(text, None)
-        else:
-            market.older_last[text] = held
-
-    def _apply_fence(self, market: MarketValues, stored: Stored, version: Fence) -> None:
-        if stored.value is None or (market.version is not None and version < market.version):
-            return
-        try:
-            content = msgspec.json.decode(stored.value, type=FenceContent)
-        except msgspec.DecodeError as error:
-            self._unreadable(stored, "a fence record", str(error))
-            return
-        market.fence, market.version = content, version
-        for key, held in list(market.unfinished.items()):
-            if held.version <= version:
-                del market.unfinished[key]
-                known = market.values.get(key)
-                if known is None or held.version >= known.version:
-                    market.values[key] = held
-                    market.older_last.pop(key, None)
-
-    def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
-        key = (stored.key or b"").decode(errors="replace")
-        self._report.differs(VALUES, key, "record", expected, found, stored.where)
+from streams.proof.audit.report import Report
+from streams.proof.recompute.formulas import (
+    ORDERS,
+    Expected,
+    day_values,
+    shopper_values,
+    window_values,
+)
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
+from streams.proof.recompute.sums import Sums
 
 
 def is_measured(index: str) -> bool:
@@ -168,7 +66,11 @@ class Expectations:
     """Cut -> the values it must show."""
 
     def __init__(
-        self, methodology: Methodology, topics: tuple[str, str], calendar: Calendar, blind: Blind
+        self,
+        methodology: Methodology,
+        topics: tuple[str, str],
+        calendar: SlotCalendar,
+        blind: Blind,
     ) -> None:
         """``topics``: that of the orders, that of the payments."""
         self._methodology = methodology

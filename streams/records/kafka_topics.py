@@ -80,7 +80,7 @@ class WantedTopic:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TopicDifference:
     """What is not as wanted, and the command that mends it."""
 
     topic: str
@@ -96,11 +96,11 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TopicsReport:
     """Outcome of creating: names created, and how existing ones differ from what is wanted."""
 
     created: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[TopicDifference, ...]
 
 
 def wanted_topics(
@@ -200,7 +200,7 @@ async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:
 
 async def create_topics(
     kafka: KafkaSettings, wanted: Iterable[WantedTopic], *, replication_factor: int | None = None
-) -> Report:
+) -> TopicsReport:
     """Create what is missing, wait until each partition has a leader, report what differs.
 
     Changes nothing that exists. Raises TopicsError when the broker cannot be asked or refuses.
@@ -215,10 +215,12 @@ async def create_topics(
             await _create(admin, missing, replicas)
             await _await_leaders(admin, [topic.name for topic in missing])
         differences = await _differences(admin, kafka, wanted)
-    return Report(tuple(topic.name for topic in missing), tuple(differences))
+    return TopicsReport(tuple(topic.name for topic in missing), tuple(differences))
 
 
-async def check_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) -> list[Difference]:
+async def check_topics(
+    kafka: KafkaSettings, wanted: Iterable[WantedTopic]
+) -> list[TopicDifference]:
     """How topics differ from what is wanted; empty when all is well. Raises TopicsError."""
     async with _admin(kafka) as admin:
         return await _differences(admin, kafka, list(wanted))
@@ -283,17 +285,19 @@ async def _await_leaders(admin: AIOKafkaAdminClient, names: Sequence[str]) -> No
 
 async def _differences(
     admin: AIOKafkaAdminClient, kafka: KafkaSettings, wanted: Sequence[WantedTopic]
-) -> list[Difference]:
+) -> list[TopicDifference]:
     counts = await _partition_counts(admin)
     found = await _configs(admin, [topic for topic in wanted if topic.name in counts])
-    differences: list[Difference] = []
+    differences: list[TopicDifference] = []
     for topic in wanted:
         if topic.name not in counts:
-            differences.append(Difference(topic.name, "topic", "none", "one", topic.missing_mend))
+            differences.append(
+                TopicDifference(topic.name, "topic", "none", "one", topic.missing_mend)
+            )
             continue
         if topic.partitions not in (None, counts[topic.name]):
             differences.append(
-                Difference(
+                TopicDifference(
                     topic.name,
                     "partitions",
                     str(counts[topic.name]),
@@ -305,7 +309,7 @@ async def _differences(
             actual = found[topic.name].get(name, "unknown to this broker")
             if actual != value:
                 mend = _alter_command(kafka, topic.name, f"{name}={value}")
-                differences.append(Difference(topic.name, name, actual, value, mend))
+                differences.append(TopicDifference(topic.name, name, actual, value, mend))
     return differences
 
 

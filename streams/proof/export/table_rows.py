@@ -36,7 +36,7 @@ RevisionKey = tuple[str, str, int]
 """(key, as_of, revision) of a revised value."""
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A published value, and why it was revised last (None: it was not, or nobody knows any more)."""
 
     value: Value
@@ -48,10 +48,10 @@ def revision_key(value: Value) -> RevisionKey:
     return value.key, value.as_of, value.revision
 
 
-def rows_of(values: Iterable[Value], causes: Mapping[RevisionKey, str]) -> list[Row]:
+def rows_of(values: Iterable[Value], causes: Mapping[RevisionKey, str]) -> list[TableRow]:
     """Rows by market, day, window, index, dimension and member."""
     return [
-        Row(value, causes.get(revision_key(value)) if value.revision else None)
+        TableRow(value, causes.get(revision_key(value)) if value.revision else None)
         for value in sorted(values, key=_order)
     ]
 
@@ -67,7 +67,7 @@ def _order(value: Value) -> tuple[str, ...]:
     )
 
 
-def cell(row: Row, column: str) -> Any:
+def cell(row: TableRow, column: str) -> Any:
     """What a row has in a column; None: empty."""
     return row.cause if column == "cause" else getattr(row.value, column)
 
@@ -96,22 +96,33 @@ class Citation(NamedTuple):
     """The newest ``as_of`` of its values."""
     exported_at: str
     source: str
+    left_out: int = 0
+    """Records of it that could not be read."""
 
     @property
     def line(self) -> str:
         """How to cite."""
+        missing = (
+            f"; incomplete, {self.left_out} records could not be read" if self.left_out else ""
+        )
         span = "" if self.days is None else f" of {self.days[0]} to {self.days[1]}"
         return (
             f"How to cite: ecindex, edition {self.edition} (methodology {self.methodology}), "
             f"{self.what}{span}, {' '.join(self.markets) or 'no market'}, "
-            f"as of {self.as_of or 'never'}; exported {self.exported_at} from {self.source}."
+            f"as of {self.as_of or 'never'}; exported {self.exported_at} from {self.source}{missing}."
         )
 
 
 def cite(
-    what: str, rows: list[Row], *, methodology: str, exported_at: str, source: str
+    what: str,
+    rows: list[TableRow],
+    *,
+    methodology: str,
+    exported_at: str,
+    source: str,
+    left_out: int = 0,
 ) -> Citation:
-    """Citation of rows."""
+    """Citation of rows. ``left_out``: records that could not be read, so no rows."""
     values = [row.value for row in rows]
     days = [value.day for value in values if value.day is not None]
     editions = sorted({value.edition for value in values})
@@ -124,4 +135,5 @@ def cite(
         as_of=max((value.as_of for value in values), default=None),
         exported_at=exported_at,
         source=source,
+        left_out=left_out,
     )

@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.index.methodology import Methodology
 from streams.proof.doctor.findings import Finding, Level
-from streams.records import topics as topic_ops
+from streams.records import kafka_topics
 from streams.settings import Settings
 
 DAY_MS = 86_400_000
@@ -32,8 +32,8 @@ async def check_broker(settings: Settings, admin: AIOKafkaAdminClient) -> Findin
 
 async def check_topics(settings: Settings) -> list[Finding]:
     """Every topic is there with its partitions and configs."""
-    wanted = await topic_ops.plan_topics(settings)
-    differences = await topic_ops.check_topics(settings.kafka, wanted)
+    wanted = await kafka_topics.plan_topics(settings)
+    differences = await kafka_topics.check_topics(settings.kafka, wanted)
     if not differences:
         found = f"{len(wanted)} as wanted"
         return [Finding("topics", Level.OK, "broker", "as planned", found)]

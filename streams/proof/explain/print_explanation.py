@@ -10,7 +10,7 @@ from rich.text import Text
 
 from streams.index.demand import SCALE
 from streams.index.values import Value, decimal
-from streams.proof.explain.records import Explanation, Number
+from streams.proof.explain.explanation_types import Explanation, Number
 
 
 def show(explanation: Explanation, console: Console) -> None:
@@ -48,6 +48,7 @@ def _steps(it: Explanation) -> Iterable[RenderableType]:
     if it.calculation:
         yield Text(f"  {it.calculation}")
     yield from (Text(f"  note: {note}", style="yellow") for note in it.notes)
+    yield from (Text(line, style="yellow") for line in it.unreadable.lines())
     yield _checks(it)
     verdict = "equal to the last digit" if it.equal else "NOT equal"
     yield Text(

@@ -18,8 +18,8 @@ from streams.index.learning import Factor, factor_at
 from streams.index.panes import HOUR_MS, day_name
 from streams.index.spans import HourPart, hour_part, hours_of_span
 from streams.index.values import DAY_WINDOW, Fence
-from streams.proof.explain.records import Vintaged
-from streams.proof.explain.wanted import Series
+from streams.proof.explain.explanation_types import Vintaged
+from streams.proof.explain.journal_query import Series
 from streams.records.journal_record import JournaledSeries
 
 _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
@@ -29,7 +29,7 @@ class NotKnownError(LookupError):
     """What the records do not say any more; the text says which."""
 
 
-class UsualHour(NamedTuple):
+class ExpectedHour(NamedTuple):
     """An hour of a span: the vintage it is read from, and of one series its level and part."""
 
     vintage: str
@@ -79,7 +79,7 @@ class Vintages:
             )
         return found
 
-    def hours(self, series: Series, start_ms: int, end_ms: int) -> list[UsualHour]:
+    def hours(self, series: Series, start_ms: int, end_ms: int) -> list[ExpectedHour]:
         """What is usual of one series in each hour of ``[start_ms, end_ms)``."""
         return [
             self._hour(series, hour_ms, start_ms, end_ms)
@@ -90,13 +90,13 @@ class Vintages:
         """Expectation of some series together over ``[start_ms, end_ms)``, millionths."""
         return sum(hour.part.part for each in series for hour in self.hours(each, start_ms, end_ms))
 
-    def _hour(self, series: Series, hour_ms: int, start_ms: int, end_ms: int) -> UsualHour:
+    def _hour(self, series: Series, hour_ms: int, start_ms: int, end_ms: int) -> ExpectedHour:
         day = self._hours.day_of_hour(hour_ms)
         vintage = self.of(day)
         own = self._hours.hours_of(day)
         learnt = vintage.series.get(series)
         if learnt is None:  # nothing is expected, or nothing was known: the journal leaves both out
-            return UsualHour(vintage.name, 0.0, HourPart(hour_ms, 0, 0, 0, None, 0, 0))
+            return ExpectedHour(vintage.name, 0.0, HourPart(hour_ms, 0, 0, 0, None, 0, 0))
         first_ms = parse_instant(learnt.first_hour)
         assert first_ms is not None  # the journal's form
         at = (hour_ms - first_ms) // HOUR_MS
@@ -104,7 +104,7 @@ class Vintages:
         whole = learnt.expected[begin : begin + len(own)]
         factor = self._factor(series, hour_ms)
         part = hour_part(learnt.expected, at, factor, hour_ms, start_ms, end_ms)
-        return UsualHour(vintage.name, sum(whole) / len(whole) / SCALE, part)
+        return ExpectedHour(vintage.name, sum(whole) / len(whole) / SCALE, part)
 
     def _factor(self, series: Series, hour_ms: int) -> int | None:
         here = [

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from streams.console.errors import OperationError
 from streams.index.instants import parse_instant
 from streams.index.values import decimal
-from streams.proof.export.rows import COLUMNS, Citation, Row, cell, text
+from streams.proof.export.table_rows import COLUMNS, Citation, TableRow, cell, text
 
 EXACT = "value_exact"
 """Column of Parquet alone: ``value`` as in Redis, where a double would lose digits."""
@@ -23,7 +23,7 @@ _STAGING = ".ecindex-export-"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def write_csv(rows: list[Row], citation: Citation, stream: TextIO) -> None:
+def write_csv(rows: list[TableRow], citation: Citation, stream: TextIO) -> None:
     """UTF-8 with a header after one comment line; RFC 4180 but for line feeds alone."""
     stream.write(f"# {citation.line}\n")
     writer = csv.writer(stream, lineterminator="\n")
@@ -31,13 +31,13 @@ def write_csv(rows: list[Row], citation: Citation, stream: TextIO) -> None:
     writer.writerows([text(cell(row, column)) for column in COLUMNS] for row in rows)
 
 
-def save_csv(rows: list[Row], citation: Citation, path: Path) -> None:
+def save_csv(rows: list[TableRow], citation: Citation, path: Path) -> None:
     """Write a file. Raises OperationError."""
     with _whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         write_csv(rows, citation, stream)
 
 
-def save_parquet(rows: list[Row], citation: Citation, path: Path) -> None:
+def save_parquet(rows: list[TableRow], citation: Citation, path: Path) -> None:
     """Write a file; how to cite it stands in its metadata (``cite``). Raises OperationError."""
     pl = polars()
     series = [_series(pl, column, rows) for column in COLUMNS]
@@ -58,7 +58,7 @@ def polars() -> ModuleType:
     return pl
 
 
-def _series(pl: ModuleType, column: str, rows: list[Row]) -> Any:
+def _series(pl: ModuleType, column: str, rows: list[TableRow]) -> Any:
     kinds: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         "day": (pl.Date, date.fromisoformat),
         "value": (pl.Float64, float),

@@ -12,12 +12,12 @@ from streams.flow.chunk import SourcePartition
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.operate.workers_http import WorkerError, base_url, partition_states, why_not_ready
-from streams.proof.audit.checkpoints import Chain
-from streams.proof.audit.published import MarketValues
-from streams.proof.audit.redis_view import MarketRedis
+from streams.proof.audit.checkpoints import CheckpointChain
 from streams.proof.doctor.findings import Finding, Level
 from streams.publish.http import PartitionState
-from streams.records.reading import Extent
+from streams.records.kafka_logs import Extent
+from streams.records.redis_reader import MarketRedis
+from streams.records.values_log import MarketValues
 from streams.settings import Settings
 from streams.worker import batches
 from streams.worker.topic_ids import TopicIdentity
@@ -51,7 +51,7 @@ def check_installation() -> Finding:
 
 
 def check_methodology(
-    methodology: Methodology, path: str, chains: Mapping[SourcePartition, Chain]
+    methodology: Methodology, path: str, chains: Mapping[SourcePartition, CheckpointChain]
 ) -> Finding:
     """The checkpoints were made under this very file."""
     others = {
@@ -73,7 +73,7 @@ def check_methodology(
 
 
 def check_identity(
-    chains: Mapping[SourcePartition, Chain],
+    chains: Mapping[SourcePartition, CheckpointChain],
     inputs: Mapping[str, TopicIdentity],
     extents: Mapping[SourcePartition, Extent],
 ) -> list[Finding]:
@@ -121,7 +121,7 @@ async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, 
 
 
 def check_lag(
-    chains: Mapping[SourcePartition, Chain], extents: Mapping[SourcePartition, Extent]
+    chains: Mapping[SourcePartition, CheckpointChain], extents: Mapping[SourcePartition, Extent]
 ) -> list[Finding]:
     """How far each checkpoint is behind its log."""
     findings: list[Finding] = []

@@ -20,22 +20,24 @@ from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
-from streams.proof.audit.batch import SourceBatch
 from streams.proof.audit.cuts import Cut, PartialsLog
-from streams.proof.audit.journal_view import JournalLog
+from streams.proof.audit.expected_values import Expectations
 from streams.proof.audit.judge_expected import ExpectedJudge
+from streams.proof.audit.judge_journal import JournalLog
 from streams.proof.audit.judge_levels import judge_levels
+from streams.proof.audit.judge_merged import MergedLog
+from streams.proof.audit.judge_redis import RedisJudge
+from streams.proof.audit.judge_set_aside import SetAsideLog
 from streams.proof.audit.judge_values import ValuesJudge
-from streams.proof.audit.merged import MergedLog
-from streams.proof.audit.published import Expectations, MarketValues
-from streams.proof.audit.redis_view import MarketRedis, RedisJudge, RedisReader
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
-from streams.proof.audit.set_aside import AsideLog
 from streams.proof.audit.settle import Settled, settle
-from streams.proof.audit.slots import Blind, Calendar
-from streams.records.reading import Extent, Logs, Stored, open_logs
-from streams.records.topics import existing_partitions
+from streams.proof.recompute.batch import SourceBatch
+from streams.proof.recompute.slots import Blind, SlotCalendar
+from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
+from streams.records.kafka_topics import existing_partitions
+from streams.records.redis_reader import MarketRedis, RedisReader
+from streams.records.values_log import MarketValues
 from streams.settings import Settings, load_methodology
 from streams.worker import names
 from streams.worker.names import changelog_topic
@@ -62,7 +64,7 @@ async def audit(
         raise OperationError(f"market {unknown[0]!r} is not in methodology.toml; it has {known}")
     counts = await existing_partitions(settings.kafka)
     report = Report()
-    redis = RedisReader(settings, report)
+    redis = RedisReader(settings)
     try:
         async with open_logs(settings.kafka) as logs:
             auditor = _Auditor(settings, methodology, counts, logs, redis, report, progress)
@@ -94,7 +96,7 @@ class _Auditor:
         self._redis = redis
         self._report = report
         self._progress = progress
-        self._calendar = Calendar(methodology)
+        self._calendar = SlotCalendar(methodology)
         self._blind = Blind(self._calendar)
         self._merged = MergedLog(methodology, report)
         self._cuts: dict[str, list[Cut]] = defaultdict(list)
@@ -210,8 +212,8 @@ class _Auditor:
             log.finish()
             self._partials.append(log)
 
-    async def _read_asides(self) -> tuple[AsideLog, bool]:
-        log, complete = AsideLog(self._report), True
+    async def _read_asides(self) -> tuple[SetAsideLog, bool]:
+        log, complete = SetAsideLog(self._report), True
         topics = self._settings.topics
         for topic in (topics.late, topics.dead_letters):
             for tp, extent in (await self._extents(topic)).items():

@@ -12,7 +12,7 @@ from streams.index import partials as col
 from streams.index.events import OrderEvent, PaymentEvent
 from streams.index.methodology import OTHER, Market, slug
 from streams.index.partials import Layout
-from streams.proof.audit import shoppers
+from streams.proof.recompute import shopper_registers
 
 
 class Sums(dict[str, int]):
@@ -22,12 +22,12 @@ class Sums(dict[str, int]):
 
     def __init__(self, sums: Mapping[str, int] | None = None) -> None:
         super().__init__(sums or {})
-        self.buyers: shoppers.Registers | None = None
+        self.buyers: shopper_registers.Registers | None = None
 
     def copy(self) -> Sums:
         """The same, to be added to apart."""
         found = Sums(self)
-        found.buyers = shoppers.together(self.buyers, None)
+        found.buyers = shopper_registers.together(self.buyers, None)
         return found
 
 
@@ -135,8 +135,8 @@ class EventSums:
             _add(sums, f"unknown_{dimension}", unknown)
         if event.shopper_id is not None:
             _add(sums, "shopper_orders", 1)
-            sums.buyers = sums.buyers or shoppers.Registers(shoppers.REGISTERS)
-            shoppers.meet(sums.buyers, event.shopper_id)
+            sums.buyers = sums.buyers or shopper_registers.Registers(shopper_registers.REGISTERS)
+            shopper_registers.meet(sums.buyers, event.shopper_id)
         _add(sums, "new_known", int(event.new_shopper is not None))
         _add(sums, "new_shoppers", int(event.new_shopper is True))
 
@@ -211,7 +211,7 @@ def totals(event: OrderEvent) -> tuple[int, int]:
 def of_buyers(sums: Sums) -> Sums:
     """Of the sums of a pane those that say who bought."""
     found = Sums({name: sums[name] for name in _QUARTER.values() if name in sums})
-    found.buyers = shoppers.together(sums.buyers, None)
+    found.buyers = shopper_registers.together(sums.buyers, None)
     return found
 
 
@@ -219,7 +219,7 @@ def add_sums(total: Sums, sums: Sums) -> None:
     """Add ``sums`` to ``total``."""
     for name, value in sums.items():
         total[name] = total.get(name, 0) + value
-    total.buyers = shoppers.together(total.buyers, sums.buyers)
+    total.buyers = shopper_registers.together(total.buyers, sums.buyers)
 
 
 def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
@@ -228,7 +228,7 @@ def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
         left, right = expected.get(name, 0), found.get(name, 0)
         if left != right:
             yield name, left, right
-    nobody = shoppers.Registers(shoppers.REGISTERS)
+    nobody = shopper_registers.Registers(shopper_registers.REGISTERS)
     ranks = zip(expected.buyers or nobody, found.buyers or nobody, strict=True)
     for register, (left, right) in enumerate(ranks):
         if left != right:
@@ -236,7 +236,7 @@ def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
             return  # one says enough
 
 
-class Columns:
+class ColumnNames:
     """Names of a layout's columns, to read stored rows with."""
 
     def __init__(self, layout: Layout) -> None:
@@ -279,13 +279,13 @@ class Columns:
         ``sketch``: of the shoppers, stored beside it; ValueError where it is none.
         """
         found = self._read(sparse, self.day if day else self.live)
-        found.buyers = shoppers.read(sketch)
+        found.buyers = shopper_registers.read(sketch)
         return found
 
     def read_quarter(self, sparse: list[int | str], sketch: bytes) -> Sums:
         """Sums of a stored quarter of an hour: who bought, and nothing else."""
         found = self._read(sparse, _QUARTER)
-        found.buyers = shoppers.read(sketch)
+        found.buyers = shopper_registers.read(sketch)
         return found
 
     @staticmethod

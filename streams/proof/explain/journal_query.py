@@ -44,7 +44,7 @@ _COUNTED = {
 }
 
 
-class Span(NamedTuple):
+class ValueSpan(NamedTuple):
     """``[start_ms, end_ms)`` of a window or day, and where in it the log begins to cover it."""
 
     start_ms: int
@@ -52,7 +52,7 @@ class Span(NamedTuple):
     covered_from_ms: int
 
 
-class Wanted(NamedTuple):
+class JournalQuery(NamedTuple):
     """What the journal is searched for."""
 
     key: str
@@ -67,17 +67,17 @@ class Wanted(NamedTuple):
     """Name of the base that a level is against."""
 
 
-def span_of(value: Value, hours: LocalHours) -> Span:
+def span_of(value: Value, hours: LocalHours) -> ValueSpan:
     """Span of a value, from its record alone."""
     end_ms = parse_instant(value.as_of)
     assert end_ms is not None  # a record of ours: the contract's form
     if value.day is not None:
         start_ms = hours.local_days.start_ms(day_number(value.day))
-        return Span(start_ms, end_ms, start_ms)
+        return ValueSpan(start_ms, end_ms, start_ms)
     length_ms = WINDOWS_MS[value.window]
     if value.index in AGO_DAYS:  # whole hours, ending at the last whole one
-        return Span(end_ms - length_ms, end_ms, end_ms - length_ms)
-    return Span(end_ms - length_ms, end_ms, end_ms - round(value.covered * length_ms))
+        return ValueSpan(end_ms - length_ms, end_ms, end_ms - length_ms)
+    return ValueSpan(end_ms - length_ms, end_ms, end_ms - round(value.covered * length_ms))
 
 
 def series_of(value: Value, market: Market) -> tuple[Series, ...]:
@@ -102,7 +102,7 @@ def noise_series(value: Value, market: Market) -> Series:
     return series_of(value, market)[0]
 
 
-def wanted_of(value: Value, market: Market, hours: LocalHours) -> Wanted:
+def query_of(value: Value, market: Market, hours: LocalHours) -> JournalQuery:
     """What to look for in the journal."""
     span = span_of(value, hours)
     own = set(hours_of_span(span.start_ms, span.end_ms))
@@ -116,7 +116,7 @@ def wanted_of(value: Value, market: Market, hours: LocalHours) -> Wanted:
         series = {*series_of(value, market), noise_series(value, market)}
     if value.index == "mix_shift":
         series.update(methods_of(market))
-    return Wanted(
+    return JournalQuery(
         key=value.key,
         days=frozenset(hours.day_of_hour(hour_ms) for hour_ms in own),
         series=frozenset(series),

@@ -3,131 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from streams.console.errors import OperationError
-from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.proof.audit.cuts import Cut
-from streams.proof.audit.published import (
-    Expectations,
-    ExpectedValue,
-    Held,
-    compare,
-    is_measured,
-)
+from streams.proof.audit.expected_values import Expectations, ExpectedValue, compare, is_measured
 from streams.proof.audit.report import REDIS, Report
-from streams.proof.audit.slots import GONE
-from streams.publish.keys import market_keys
-from streams.settings import Settings
+from streams.proof.recompute.slots import GONE
+from streams.records.redis_reader import MarketRedis
+from streams.records.values_log import StoredValue
 
 DAYS_KEPT = 35
 NOT_TOLD = "measured, and left out of the snapshot that says against what"
 _OTHER_CUT = "levels: Redis holds another publication than the values topic"
 _META = ("@as_of", "@published_at", "@edition", "@phase")
-_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
-
-
-@dataclass(slots=True)
-class MarketRedis:
-    """One market's keys, read in one transaction."""
-
-    market: str
-    keys: Any
-    edition: int
-    as_of_ms: int
-    applied: int
-    values: dict[str, str]
-    days: dict[str, str]
-    snapshot: Snapshot | None
-    as_of: dict[str, int]
-    """Per input topic."""
-
-
-class RedisReader:
-    """Reads what is published; writes nothing."""
-
-    def __init__(self, settings: Settings, report: Report) -> None:
-        redis = settings.redis
-        self._redis = Redis.from_url(
-            redis.url,
-            username=redis.username,
-            password=None if redis.password is None else redis.password.get_secret_value(),
-            socket_timeout=10.0,
-            socket_connect_timeout=5.0,
-        )
-        self._prefix = redis.keys_prefix
-        self._topics = (settings.topics.orders, settings.topics.payments)
-        self._url = redis.url
-        self._report = report
-
-    async def ping(self) -> None:
-        """Raises OperationError when Redis does not answer."""
-        try:
-            await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
-
-    async def read(self, market: str) -> MarketRedis | None:
-        """Read one market; None when nothing of it is in Redis. Raises OperationError."""
-        keys = market_keys(market, self._prefix)
-        try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(keys.fence)
-                pipe.hgetall(keys.values)
-                pipe.hgetall(keys.days)
-                pipe.get(keys.snapshot)
-                fence, values, days, snapshot = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
-        if not (fence or values or days or snapshot):
-            return None
-        return self._parse(market, keys, _texts(fence), _texts(values), _texts(days), snapshot)
-
-    def _parse(
-        self,
-        market: str,
-        keys: Any,
-        fence: dict[str, str],
-        values: dict[str, str],
-        days: dict[str, str],
-        encoded: bytes | None,
-    ) -> MarketRedis | None:
-        report = self._report
-        try:
-            edition, as_of_ms, applied = (
-                int(fence[name]) for name in ("edition", "as_of_ms", "applied")
-            )
-        except (KeyError, ValueError):
-            report.differs(REDIS, market, "fence", "edition, as_of_ms, applied", fence, keys.fence)
-            return None
-        snapshot: Snapshot | None = None
-        try:
-            snapshot = _decode_snapshot(encoded or b"")
-        except msgspec.DecodeError as error:
-            report.differs(REDIS, market, "snapshot", "JSON of a snapshot", error, keys.snapshot)
-        as_of = {} if snapshot is None else self._as_of(snapshot)
-        return MarketRedis(market, keys, edition, as_of_ms, applied, values, days, snapshot, as_of)
-
-    def _as_of(self, snapshot: Snapshot) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for topic, index in zip(self._topics, ("orders", "payments"), strict=True):
-            for value in snapshot.values:
-                if (value.index, value.dimension, value.window) == (index, "market", "1m"):
-                    as_of_ms = parse_instant(value.as_of)
-                    if as_of_ms is not None:
-                        found[topic] = as_of_ms
-        return found
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._redis.aclose()
 
 
 class RedisJudge:
@@ -138,7 +27,7 @@ class RedisJudge:
         self._report = report
 
     def judge(
-        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None = None
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, StoredValue] | None = None
     ) -> None:
         """One market. ``published``: what ``ecindex.values`` says at this very cut, if it does."""
         if held.snapshot is None:
@@ -225,7 +114,7 @@ class RedisJudge:
                 self._report.differs(REDIS, key, name, expected, found, where)
 
     def _judge_level(
-        self, held: MarketRedis, field: str, found: str, published: Mapping[str, Held] | None
+        self, held: MarketRedis, field: str, found: str, published: Mapping[str, StoredValue] | None
     ) -> None:
         """A level is what the values topic says, whose number is judged with its base."""
         index, dimension, member, day = field.split(":")
@@ -243,7 +132,7 @@ class RedisJudge:
             )
 
     def _judge_days(
-        self, held: MarketRedis, cut: Cut, published: Mapping[str, Held] | None
+        self, held: MarketRedis, cut: Cut, published: Mapping[str, StoredValue] | None
     ) -> None:
         where = held.keys.days
         left = dict(held.days)
@@ -279,10 +168,3 @@ def _is_day(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
-    return {
-        name.decode(errors="replace"): text.decode(errors="replace")
-        for name, text in fields.items()
-    }

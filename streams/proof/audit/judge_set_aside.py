@@ -6,14 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from streams.flow.chunk import SourcePartition
-from streams.proof.audit.batch import ASIDES_MAX, TOO_LATE, SourceBatch
 from streams.proof.audit.report import ASIDE, Report
-from streams.proof.audit.slots import GONE
-from streams.records.reading import Stored
-from streams.records.replayed import REPLAYED_AS
+from streams.proof.recompute.batch import ASIDES_MAX, TOO_LATE, SourceBatch
+from streams.proof.recompute.slots import GONE
+from streams.records.kafka_logs import Stored
+from streams.records.set_aside_record import read_set_aside
+from streams.records.unreadable import UnreadableRecord
 
 
-class AsideLog:
+class SetAsideLog:
     """Records of ``ecindex.late`` and ``ecindex.dead-letters``; repeats by source offset count once."""
 
     def __init__(self, report: Report) -> None:
@@ -23,19 +24,14 @@ class AsideLog:
 
     def apply(self, stored: Stored) -> None:
         """Take the next record of either topic in."""
-        headers = dict(stored.headers)
-        if REPLAYED_AS in headers:
-            return  # says that a letter was sent again; the copy is a record of the log itself
-        try:
-            sp = SourcePartition(headers["source_topic"].decode(), int(headers["source_partition"]))
-            offset, reason = int(headers["source_offset"]), headers["reason"].decode()
-        except (KeyError, ValueError):
-            key = (stored.key or b"").decode(errors="replace")
-            self._report.differs(
-                ASIDE, key, "headers", "reason, source_topic, source_partition, source_offset",
-                sorted(headers), stored.where,
-            )  # fmt: skip
+        read = read_set_aside(stored)
+        if isinstance(read, UnreadableRecord):
+            self._report.unreadable(ASIDE, read)
             return
+        if read.replayed_as is not None:
+            return  # says that a letter was sent again; the copy is a record of the log itself
+        sp = SourcePartition(read.source.topic, read.source.partition)
+        offset, reason = read.source.offset, read.reason
         if self._count >= ASIDES_MAX:
             self._report.skip(ASIDE, f"more than {ASIDES_MAX} records set aside", stored.where)
             return

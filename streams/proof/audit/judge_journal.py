@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-import msgspec
-
 from streams.flow.merged import QUARTERS_KEPT_MS
 from streams.index.indices import SHOPPER_INDICES
 from streams.index.instants import parse_instant
@@ -14,16 +12,16 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
-from streams.proof.audit.formulas import Expected, day_values, shopper_values, window_values
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
-from streams.proof.audit.published import MarketValues
 from streams.proof.audit.report import JOURNAL, Report
-from streams.proof.audit.slots import GONE, Blind, Calendar
-from streams.proof.audit.sums import Sums
-from streams.publish.journal import version_of
-from streams.records.journal_record import JournalRecord, decode_journal
-from streams.records.reading import Stored
+from streams.proof.recompute.formulas import Expected, day_values, shopper_values, window_values
+from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
+from streams.proof.recompute.sums import Sums
+from streams.records.journal_record import JournalRecord, read_journaled
+from streams.records.kafka_logs import Stored
+from streams.records.unreadable import UnreadableRecord
+from streams.records.values_log import MarketValues
 
 _CUT = "the beginning of the journal is gone"
 
@@ -93,7 +91,7 @@ class JournalLog:
         methodology: Methodology,
         published: dict[str, MarketValues],
         finals: FinalSums,
-        calendar: Calendar,
+        calendar: SlotCalendar,
         blind: Blind,
         report: Report,
         expected: ExpectedJudge,
@@ -114,16 +112,12 @@ class JournalLog:
 
     def apply(self, stored: Stored) -> None:
         """Take the next record in."""
-        version = version_of(stored.headers)
-        try:
-            record = decode_journal(stored.value or b"")
-        except msgspec.DecodeError as error:
-            self._unreadable(stored, "a journal record", str(error))
+        read = read_journaled(stored)
+        if isinstance(read, UnreadableRecord):
+            self._report.unreadable(JOURNAL, read)
             return
+        record, version = read.record, read.version
         market = self._published.get(record.market)
-        if version is None or (stored.key or b"").decode(errors="replace") != record.market:
-            self._unreadable(stored, "a record keyed by its market, with a version", "neither")
-            return
         if market is None or market.version is None or version > market.version:
             return  # of a publication that is under way
         if record.edition != self._methodology.edition:
@@ -224,10 +218,6 @@ class JournalLog:
             self._wrong[key] = (differing, where)
         else:
             self._wrong.pop(key, None)
-
-    def _unreadable(self, stored: Stored, expected: str, found: str) -> None:
-        key = (stored.key or b"").decode(errors="replace")
-        self._report.differs(JOURNAL, key, "record", expected, found, stored.where)
 
     def finish(self, cut_markets: frozenset[str]) -> None:
         """The end: compare the last journaled values, and look for closings that are missing.

@@ -24,9 +24,9 @@ from streams.index.methodology import Methodology
 from streams.index.panes import MINUTE_MS, day_name, rfc3339
 from streams.index.partials import Layout
 from streams.proof.audit.report import MERGED, Report
-from streams.proof.audit.slots import GONE, Blind, slot_name
-from streams.proof.audit.sums import Columns, Sums, add_sums, differing, of_buyers
-from streams.records.reading import Stored
+from streams.proof.recompute.slots import GONE, Blind, slot_name
+from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
+from streams.records.kafka_logs import Stored
 
 _decode = msgspec.msgpack.Decoder(MergedRecord).decode
 _NO_SUMS = {
@@ -70,7 +70,7 @@ class MergedLog:
         self._pane_ms = methodology.pane_ms
         self._report = report
         self._columns = {
-            code: Columns(Layout(market)) for code, market in methodology.markets.items()
+            code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
         }
         self.shifts: dict[str, ShiftsRecord] = {}
         """What detectors keep, by market."""
@@ -187,7 +187,7 @@ class MergedLog:
             for difference in differences:
                 report.differs(MERGED, key, *difference, slot.where)
 
-    def _judge_sums(self, slot: Slot, columns: Columns, panes_from_ms: int | None) -> None:
+    def _judge_sums(self, slot: Slot, columns: ColumnNames, panes_from_ms: int | None) -> None:
         report = self._report
         try:
             held = self._held(slot, columns)
@@ -203,7 +203,7 @@ class MergedLog:
         for name, expected, found in differing(slot.expected, held):
             report.differs(MERGED, slot.name, name, expected, found, slot.where)
 
-    def _held(self, slot: Slot, columns: Columns) -> Sums:
+    def _held(self, slot: Slot, columns: ColumnNames) -> Sums:
         row, sketch = slot.record.row, slot.record.shoppers
         if slot.kind == QUARTER:
             return columns.read_quarter(row, sketch)

@@ -12,14 +12,22 @@ from streams import clock
 from streams.console.errors import OperationError
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
-from streams.proof.audit.checkpoints import Chain, CheckpointLog
-from streams.proof.audit.published import ValuesLog
-from streams.proof.audit.redis_view import MarketRedis, RedisReader
+from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.report import Report
-from streams.proof.doctor import broker, state
+from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
-from streams.records.reading import Extent, Logs, open_logs
-from streams.records.topics import existing_partitions
+from streams.proof.doctor.record_checks import (
+    JOURNAL_LOOKED_AT_MS,
+    check_journal,
+    check_redis_records,
+    check_values,
+)
+from streams.records.journal_record import read_journaled
+from streams.records.kafka_logs import Extent, Logs, open_logs
+from streams.records.kafka_topics import existing_partitions
+from streams.records.redis_reader import MarketRedis, RedisReader
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords
+from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, SettingsError, describe, load_methodology
 from streams.worker import names
 from streams.worker.topic_ids import topic_identities
@@ -28,7 +36,7 @@ from streams.worker.topic_ids import topic_identities
 async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis:
     """Look at everything; never raises for what it finds."""
     diagnosis = Diagnosis(describe(settings))
-    diagnosis.add([state.check_installation()])
+    diagnosis.add([worker_checks.check_installation()])
     try:
         methodology = load_methodology(settings)
     except SettingsError as error:
@@ -45,7 +53,7 @@ async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis
         diagnosis.add(
             [Finding("broker", Level.WRONG, servers, "an answer", str(error) or repr(error), mend)]
         )
-    diagnosis.add(await state.check_workers(workers))
+    diagnosis.add(await worker_checks.check_workers(workers))
     return diagnosis
 
 
@@ -68,11 +76,11 @@ class _Doctor:
         )
         try:
             await admin.start()
-            diagnosis.add([await broker.check_broker(settings, admin)])
-            diagnosis.add(await broker.check_topics(settings))
-            diagnosis.add(await broker.check_inputs(settings, self._methodology, admin))
+            diagnosis.add([await broker_checks.check_broker(settings, admin)])
+            diagnosis.add(await broker_checks.check_topics(settings))
+            diagnosis.add(await broker_checks.check_inputs(settings, self._methodology, admin))
             identities = await topic_identities(admin, self._inputs)
-            finding, members = await state.check_group(self._group, admin)
+            finding, members = await worker_checks.check_group(self._group, admin)
             diagnosis.add([finding])
         finally:
             await admin.close()
@@ -82,17 +90,17 @@ class _Doctor:
             extents = {SourcePartition(tp.topic, tp.partition): e for tp, e in found.items()}
             chains = await self._chains(logs, counts, extents)
             path = str(settings.methodology)
-            diagnosis.add([state.check_methodology(self._methodology, path, chains)])
-            diagnosis.add(state.check_identity(chains, identities, extents))
-            diagnosis.add(state.check_lag(chains, extents))
+            diagnosis.add([worker_checks.check_methodology(self._methodology, path, chains)])
+            diagnosis.add(worker_checks.check_identity(chains, identities, extents))
+            diagnosis.add(worker_checks.check_lag(chains, extents))
             values = await self._values(logs, counts)
         await self._redis(values, members)
 
     async def _chains(
         self, logs: Logs, counts: dict[str, int], extents: dict[SourcePartition, Extent]
-    ) -> dict[SourcePartition, Chain]:
+    ) -> dict[SourcePartition, CheckpointChain]:
         report = Report()
-        chains: dict[SourcePartition, Chain] = {}
+        chains: dict[SourcePartition, CheckpointChain] = {}
         for sp in extents:
             changelog = names.changelog_topic(self._group, names.checkpoint_table(sp.topic))
             if sp.partition >= counts.get(changelog, 0):
@@ -114,17 +122,28 @@ class _Doctor:
         return chains
 
     async def _values(self, logs: Logs, counts: dict[str, int]) -> ValuesLog:
-        topic = self._settings.topics.values
-        values = ValuesLog(Report())
-        for tp, extent in (await logs.extents([(topic, counts.get(topic, 0))])).items():
-            async for batch in logs.read(tp, extent):
-                for stored in batch:
-                    values.apply(stored)
+        topics = self._settings.topics
+        values = await read_values(logs, topics.values, counts.get(topics.values, 0))
+        if counts.get(topics.values):  # else the topics check says so
+            self._diagnosis.add([check_values(topics.values, values.unreadable)])
+        if counts.get(topics.journal):
+            found = await self._unreadable_in_journal(logs, counts[topics.journal])
+            self._diagnosis.add([check_journal(topics.journal, found)])
         return values
+
+    async def _unreadable_in_journal(self, logs: Logs, count: int) -> UnreadableRecords:
+        found = UnreadableRecords()
+        since_ms = clock.now_ms() - JOURNAL_LOOKED_AT_MS
+        for tp in await logs.extents([(self._settings.topics.journal, count)]):
+            async for batch in logs.read(tp, await logs.since(tp, since_ms)):
+                for read in map(read_journaled, batch):
+                    if isinstance(read, UnreadableRecord):
+                        found.add(read)
+        return found
 
     async def _redis(self, values: ValuesLog, members: int) -> None:
         settings = self._settings
-        reader = RedisReader(settings, Report())
+        reader = RedisReader(settings)
         held: dict[str, MarketRedis | None] = {}
         try:
             await reader.ping()
@@ -138,7 +157,13 @@ class _Doctor:
             return
         finally:
             await reader.close()
+        self._diagnosis.add(check_redis_records(reader.unreadable.values()))
+        published = {
+            code: market
+            for code, market in values.markets.items()
+            if held[code] is not None or not reader.unreadable.get(code)
+        }
         answer = Finding("redis", Level.OK, settings.redis.url, "an answer", "it answers")
         self._diagnosis.add([answer])
         now_ms = clock.now_ms()
-        self._diagnosis.add(state.check_redis(settings, values.markets, held, members, now_ms))
+        self._diagnosis.add(worker_checks.check_redis(settings, published, held, members, now_ms))

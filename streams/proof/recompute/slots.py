@@ -10,7 +10,7 @@ from streams.index.panes import LocalDays, day_name, rfc3339
 GONE = "the beginning of the log is gone"
 
 
-class Calendar:
+class SlotCalendar:
     """Start and closing of slots under one methodology."""
 
     def __init__(self, methodology: Methodology) -> None:
@@ -40,7 +40,7 @@ class Calendar:
 class Blind:
     """Where logs whose beginning is gone stop being able to tell."""
 
-    def __init__(self, calendar: Calendar) -> None:
+    def __init__(self, calendar: SlotCalendar) -> None:
         self._calendar = calendar
         self._before_ms: dict[SourcePartition, int] = {}
 

@@ -27,8 +27,8 @@ from streams.index.events import (
 )
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
-from streams.proof.audit.asking import Ask, PrefixState
-from streams.proof.audit.sums import EventSums, Sums, totals
+from streams.proof.recompute.asking import Ask, PrefixState
+from streams.proof.recompute.sums import EventSums, Sums, totals
 
 ASIDES_MAX = 2_000_000
 TOO_LATE = "too_late"
@@ -46,7 +46,7 @@ class _Pane:
     hashes: array[int] = field(default_factory=lambda: array("Q"))
 
 
-class _Market:
+class _MarketReplay:
     """One market in one source partition."""
 
     def __init__(self, market: Market) -> None:
@@ -95,7 +95,7 @@ class SourceBatch:
         self._stops = sorted(stops)
         self._wanted = self._ask.keep.union(*self._ask.rows_at.values())
         self._kept: dict[SlotKey, Sums] = {}
-        self._markets = {code: _Market(each) for code, each in methodology.markets.items()}
+        self._markets = {code: _MarketReplay(each) for code, each in methodology.markets.items()}
 
     @property
     def blind(self) -> bool:
@@ -195,7 +195,7 @@ class SourceBatch:
         self._count(event, market, pane, market.days[day] if day_open else None)
         return "accepted"
 
-    def _count(self, event: Event, market: _Market, pane: _Pane, day: Sums | None) -> None:
+    def _count(self, event: Event, market: _MarketReplay, pane: _Pane, day: Sums | None) -> None:
         pane.ids.add(event.event_id)
         pane.hashes.append(xxh3_64_intdigest(event.event_id.encode(), ID_SEED))
         if isinstance(event, OrderEvent):
@@ -237,15 +237,15 @@ class SourceBatch:
 
     # -- closing ---------------------------------------------------------------------------------
 
-    def _day_closes_ms(self, market: _Market, day: int) -> int:
+    def _day_closes_ms(self, market: _MarketReplay, day: int) -> int:
         return market.local_days.end_ms(day) + self._methodology.day_grace_ms
 
     @staticmethod
-    def _closes_at(market: _Market, at_ms: int) -> None:
+    def _closes_at(market: _MarketReplay, at_ms: int) -> None:
         if market.next_close_ms is None or at_ms < market.next_close_ms:
             market.next_close_ms = at_ms
 
-    def _close(self, market: _Market) -> None:
+    def _close(self, market: _MarketReplay) -> None:
         watermark_ms = market.watermark_ms
         assert watermark_ms is not None
         if market.next_close_ms is None or watermark_ms < market.next_close_ms:

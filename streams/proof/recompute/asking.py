@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from streams.flow.state import NEVER_MS, SlotKey
 from streams.index.methodology import Methodology
-from streams.proof.audit.sums import Sums
+from streams.proof.recompute.sums import Sums
 
 FOREVER_MS = 2**62
 

@@ -11,6 +11,7 @@ import msgspec
 from streams.index.learning import Factor
 from streams.index.values import Fence, Value
 from streams.records.journal_record import JournaledRevision, JournaledSeries
+from streams.records.unreadable import UnreadableSummary
 
 Number = int | float
 
@@ -28,7 +29,7 @@ class Asked:
     day: str | None = None
 
 
-class Recorded(NamedTuple):
+class PublishedValue(NamedTuple):
     """A published value, and the record that says so."""
 
     value: Value
@@ -94,7 +95,7 @@ class Journal:
 class Known(NamedTuple):
     """Everything that an explanation is made from."""
 
-    values: Mapping[str, Recorded]
+    values: Mapping[str, PublishedValue]
     """The market's values at one publication, by key."""
     journal: Journal
     factors: list[Factor]
@@ -186,3 +187,5 @@ class Explanation(msgspec.Struct, frozen=True):
     published: Number | None
     recomputed: Number | None
     equal: bool
+    unreadable: UnreadableSummary = UnreadableSummary()
+    """Records that bear, or may bear, on the value and could not be read: it is made without them."""

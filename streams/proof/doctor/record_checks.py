@@ -1,0 +1,49 @@
+"""Checks of what is published: whether every record is one that our contract knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from streams.index.panes import HOUR_MS
+from streams.proof.doctor.findings import Finding, Level
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords
+
+JOURNAL_LOOKED_AT_MS = HOUR_MS
+"""How far back the journal is read: a whole one takes minutes, and `ecindex audit` reads it."""
+_WRITER = "find who else writes to the topic, and take that right away (docs/security.md)"
+
+
+def check_values(topic: str, found: UnreadableRecords) -> Finding:
+    """Every record of the values topic can be read; compaction keeps one that cannot for ever."""
+    if not found:
+        return Finding("values", Level.OK, topic, "records that can be read", "all can")
+    fix = (
+        f"{_WRITER}; then write a tombstone for each key, without headers, into its partition: "
+        "compaction takes the record away. `ecindex audit` lists all"
+    )
+    level = Level.WRONG if found.standing else Level.WARNING
+    return Finding("values", level, topic, "records that can be read", _text(found), fix)
+
+
+def check_journal(topic: str, found: UnreadableRecords) -> Finding:
+    """Every record of the journal's last hour can be read."""
+    wanted = "records of the last hour that can be read"
+    if not found:
+        return Finding("journal", Level.OK, topic, wanted, "all can")
+    fix = f"{_WRITER}; `ecindex audit` reads the whole journal and lists all"
+    return Finding("journal", Level.WRONG, topic, wanted, _text(found), fix)
+
+
+def check_redis_records(found: Iterable[Sequence[UnreadableRecord]]) -> list[Finding]:
+    """What Redis holds of each market can be read."""
+    fix = "it is written again within 30 s; if it stays, find who else writes to these keys"
+    return [
+        Finding("redis", Level.WRONG, each.where, each.expected, each.found, fix)
+        for records in found
+        for each in records
+    ]
+
+
+def _text(found: UnreadableRecords) -> str:
+    more = f" (the first of {found.total})" if found.total > 1 else ""
+    return f"{found.records[0].line()}{more}"

@@ -1,0 +1,64 @@
+"""A record of ``ecindex.late`` or ``ecindex.dead-letters``: what its headers say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from streams.records.kafka_logs import Stored
+from streams.records.unreadable import UnreadableRecord, unreadable
+
+REPLAYED_AS = "replayed_as"
+"""Header of a mark: where the copy of a letter that was sent again lies, ``topic-partition@offset``."""
+
+
+class SourceRecord(NamedTuple):
+    """A record of an input."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}@{self.offset}"
+
+
+class SetAsideHeaders(NamedTuple):
+    """What the headers say: of which record of an input, why it was set aside, or what became of it."""
+
+    source: SourceRecord
+    reason: str
+    """Empty in a mark."""
+    detail: str
+    source_timestamp_ms: int
+    cut: bool
+    """Too large to be set aside whole; the source topic holds the rest."""
+    replayed_as: SourceRecord | None
+    """Only in a mark: the copy that was sent to the input again."""
+
+
+def read_set_aside(stored: Stored) -> SetAsideHeaders | UnreadableRecord:
+    """Read a record of either topic, or say why it is none of ours."""
+    headers = {name: content.decode(errors="replace") for name, content in stored.headers}
+    copy = headers.get(REPLAYED_AS)
+    try:
+        return SetAsideHeaders(
+            source=SourceRecord(
+                headers["source_topic"],
+                int(headers["source_partition"]),
+                int(headers["source_offset"]),
+            ),
+            reason=headers["reason"] if copy is None else "",
+            detail=headers.get("detail", ""),
+            source_timestamp_ms=int(headers.get("source_timestamp_ms", stored.timestamp_ms)),
+            cut="original_value_bytes" in headers,
+            replayed_as=None if copy is None else _parse(copy),
+        )
+    except (KeyError, ValueError):
+        wanted = "headers reason, source_topic, source_partition, source_offset"
+        return unreadable(stored, wanted, ", ".join(sorted(headers)) or "no headers")
+
+
+def _parse(text: str) -> SourceRecord:
+    name, _, offset = text.rpartition("@")
+    topic, _, partition = name.rpartition("-")
+    return SourceRecord(topic, int(partition), int(offset))

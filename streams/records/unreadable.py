@@ -1,0 +1,129 @@
+"""Records that are not what their topic's contract says: which, what was expected, what was found.
+
+A reader keeps them beside what it could read and hands both out: a table, an explanation or a verdict
+that left a record out without a word would look complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from streams.records.kafka_logs import Stored
+
+KEPT_MAX = 1_000
+"""Unreadable records of one reading that are kept; the rest is only counted."""
+_SHOWN_MAX = 10
+_KEY_CHARACTERS = 200
+
+
+class UnreadableRecord(msgspec.Struct, frozen=True):
+    """A record that could not be read. ``replaced``: its key has been written well since."""
+
+    key: str
+    """The beginning of it, where it is long."""
+    expected: str
+    found: str
+    where: str
+    """``topic-partition@offset``."""
+    replaced: bool = False
+
+    @property
+    def market(self) -> str:
+        """Market that its key names, in a topic that is keyed by market; any text at all."""
+        return self.key.partition("|")[0]
+
+    def line(self) -> str:
+        """For people."""
+        since = "; written well since" if self.replaced else ""
+        return (
+            f"{self.where}, key {self.key!r}: expected {self.expected}, found {self.found}{since}"
+        )
+
+
+class UnreadableSummary(msgspec.Struct, frozen=True):
+    """How many records could not be read, and the first thousand of them.
+
+    ``standing``: how many of them nothing has replaced since.
+    """
+
+    total: int = 0
+    standing: int = 0
+    records: tuple[UnreadableRecord, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """For people: how many, and the first of them."""
+        if not self.total:
+            return
+        noun = "record" if self.total == 1 else "records"
+        yield f"warning: {self.total} {noun} could not be read"
+        for each in self.records[:_SHOWN_MAX]:
+            yield f"  {each.line()}"
+        if self.total > _SHOWN_MAX:
+            yield f"  and {self.total - _SHOWN_MAX} more; `ecindex audit --json` lists them"
+
+
+NOTHING_UNREADABLE = UnreadableSummary()
+
+
+def unreadable(stored: Stored, expected: str, found: str) -> UnreadableRecord:
+    """Name a record that could not be read."""
+    key = key_text(stored.key)[:_KEY_CHARACTERS]
+    return UnreadableRecord(key, expected, found, stored.where)
+
+
+def key_text(key: bytes | None) -> str:
+    """A key as text, whatever it is."""
+    return (key or b"").decode(errors="replace")
+
+
+class UnreadableRecords:
+    """The first thousand records that a reading could not read, and how many there were."""
+
+    def __init__(self, records: Iterable[UnreadableRecord] = ()) -> None:
+        self.records: list[UnreadableRecord] = []
+        self.total = 0
+        self._standing: dict[str, list[int]] = {}
+        for each in records:
+            self.add(each)
+
+    def __bool__(self) -> bool:
+        return self.total > 0
+
+    def add(self, record: UnreadableRecord) -> None:
+        """Keep one more, or count it where too many are kept."""
+        self.total += 1
+        if len(self.records) >= KEPT_MAX:
+            return
+        if not record.replaced:
+            self._standing.setdefault(record.key, []).append(len(self.records))
+        self.records.append(record)
+
+    def add_all(self, others: UnreadableRecords) -> None:
+        """Keep those of another reading too."""
+        for each in others.records:
+            self.add(each)
+        self.total += others.total - len(others.records)
+
+    def chosen(self, wanted: Callable[[UnreadableRecord], bool]) -> UnreadableRecords:
+        """Those that are wanted, and all that were only counted: they may be."""
+        found = UnreadableRecords(filter(wanted, self.records))
+        found.total += self.total - len(self.records)
+        return found
+
+    def replace(self, key: str) -> bool:
+        """Note that a compacted topic has a good record of the key now; whether that was news."""
+        places = self._standing.pop(key[:_KEY_CHARACTERS], ())
+        for at in places:
+            self.records[at] = msgspec.structs.replace(self.records[at], replaced=True)
+        return bool(places)
+
+    @property
+    def standing(self) -> int:
+        """How many nothing has replaced since."""
+        return self.total - sum(each.replaced for each in self.records)
+
+    def summary(self) -> UnreadableSummary:
+        """For whoever prints or sends it."""
+        return UnreadableSummary(self.total, self.standing, tuple(self.records))

@@ -1,0 +1,139 @@
+"""``ecindex.values``: the newest published value of each key, as of the newest publication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from streams.flow.level_base import LevelRecord
+from streams.index.values import Fence, Value
+from streams.publish.journal import FENCE, decode_value, version_of
+from streams.records.kafka_logs import Logs, Stored
+from streams.records.unreadable import UnreadableRecords, key_text, unreadable
+
+_FENCE_PARTS = 3
+
+
+class FenceContent(msgspec.Struct):
+    """A fence record, as whoever reads it back decodes it."""
+
+    market: str
+    edition: int
+    as_of_ms: int
+    applied: int
+    as_of: dict[str, int]
+    hours_until: int
+    days_until: int
+    horizon: int
+    live: bool = False
+    first: dict[str, int] = {}
+    """Per input topic: where its log begins to cover."""
+    level: LevelRecord | None = None
+    """Base of the level index."""
+
+
+class StoredValue(NamedTuple):
+    """A published value and where it lies."""
+
+    version: Fence
+    value: Value | None
+    where: str
+    written_ms: int = 0
+    """Timestamp of its record."""
+
+
+@dataclass(slots=True)
+class MarketValues:
+    """What one market has in ``ecindex.values``."""
+
+    fence: FenceContent | None = None
+    version: Fence | None = None
+    values: dict[str, StoredValue] = field(default_factory=dict)
+    unfinished: dict[str, StoredValue] = field(default_factory=dict)
+    """Newer than the newest fence record: of a publication that is under way."""
+    older_last: dict[str, StoredValue] = field(default_factory=dict)
+    """Older than what stands, but behind it in the log: compaction keeps these."""
+
+
+class ValuesLog:
+    """Records of ``ecindex.values`` in the order of their offsets."""
+
+    def __init__(self) -> None:
+        self.markets: dict[str, MarketValues] = {}
+        self.unreadable = UnreadableRecords()
+
+    def apply(self, stored: Stored) -> None:
+        """Take the next record of the log in."""
+        text = key_text(stored.key)
+        market_code, *rest = text.split("|")
+        version = version_of(stored.headers)
+        if version is None:
+            if not self._clears(market_code, text, stored):
+                self._refuse(stored, "headers edition, as_of, applied", "none of ours")
+            return
+        market = self.markets.get(market_code) or MarketValues()
+        if len(rest) == _FENCE_PARTS - 1 and rest[0] == FENCE:
+            read = self._apply_fence(market, stored, version)
+        else:
+            read = self._apply_value(market, stored, version, text)
+        if read:
+            self.markets[market_code] = market
+            self.unreadable.replace(text)
+
+    def _clears(self, market_code: str, text: str, stored: Stored) -> bool:
+        """Whether a tombstone that somebody else wrote takes nothing but an unreadable record away."""
+        market = self.markets.get(market_code)
+        if stored.value is not None or (market is not None and text in market.values):
+            return False
+        return self.unreadable.replace(text)
+
+    def _apply_value(self, market: MarketValues, stored: Stored, version: Fence, text: str) -> bool:
+        try:
+            value = None if stored.value is None else decode_value(stored.value)
+        except msgspec.DecodeError as error:
+            return self._refuse(stored, "a value", str(error))
+        if value is not None and value.key != text:
+            return self._refuse(stored, f"a value of {text}", f"one of {value.key}")
+        held = StoredValue(version, value, stored.where, stored.timestamp_ms)
+        known = market.values.get(text)
+        if market.version is None or version > market.version:
+            market.unfinished[text] = held
+        elif known is None or version >= known.version:
+            market.values[text] = held
+            market.older_last.pop(text, None)
+        else:
+            market.older_last[text] = held
+        return True
+
+    def _apply_fence(self, market: MarketValues, stored: Stored, version: Fence) -> bool:
+        if stored.value is None or (market.version is not None and version < market.version):
+            return True
+        try:
+            content = msgspec.json.decode(stored.value, type=FenceContent)
+        except msgspec.DecodeError as error:
+            return self._refuse(stored, "a fence record", str(error))
+        market.fence, market.version = content, version
+        for key, held in list(market.unfinished.items()):
+            if held.version <= version:
+                del market.unfinished[key]
+                known = market.values.get(key)
+                if known is None or held.version >= known.version:
+                    market.values[key] = held
+                    market.older_last.pop(key, None)
+        return True
+
+    def _refuse(self, stored: Stored, expected: str, found: str) -> bool:
+        self.unreadable.add(unreadable(stored, expected, found))
+        return False
+
+
+async def read_values(logs: Logs, topic: str, count: int) -> ValuesLog:
+    """Read the topic, of ``count`` partitions, as it stands now."""
+    values = ValuesLog()
+    for tp, extent in (await logs.extents([(topic, count)])).items():
+        async for batch in logs.read(tp, extent):
+            for stored in batch:
+                values.apply(stored)
+    return values
