@@ -23,8 +23,8 @@ CHECKPOINT_BYTES_MAX = 900 * 1024
 """A flush is one record (exactness rule 3); a larger one would not fit the changelog's 1 MiB."""
 
 FETCH_WAIT_MAX_MS = 500
-"""The broker answers for a partition without events only this often, and as_of waits for the answer:
-it must come well within the methodology's out_of_order_ms."""
+"""For a partition without events the broker answers only this often, and as_of waits for the answer.
+So it must be well below the methodology's out_of_order_ms."""
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
@@ -105,8 +105,8 @@ class KafkaSettings(_Section):
     def _answered_often(cls, value: int) -> int:
         if not 0 < value <= FETCH_WAIT_MAX_MS:
             raise ValueError(
-                f"1 to {FETCH_WAIT_MAX_MS}: a partition without events is known to be read to its end "
-                "only this often, and as_of waits for it"
+                f"1 to {FETCH_WAIT_MAX_MS}: only this often a partition without events shows that it was "
+                "read to its end, and as_of waits for that"
             )
         return value
 
@@ -198,7 +198,7 @@ class RedisSettings(_Section):
 
     @property
     def keys_prefix(self) -> str:
-        """What every key begins with: the prefix and the contract's version."""
+        """Start of every key: the prefix and the contract's version."""
         return f"{self.prefix}:v1"
 
     def auth_options(self) -> dict[str, str | None]:
