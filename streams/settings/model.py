@@ -105,8 +105,8 @@ class KafkaSettings(_Section):
     def _answered_often(cls, value: int) -> int:
         if not 0 < value <= FETCH_WAIT_MAX_MS:
             raise ValueError(
-                f"1 to {FETCH_WAIT_MAX_MS}: only this often a partition without events shows that it was "
-                "read to its end, and as_of waits for that"
+                f"1 to {FETCH_WAIT_MAX_MS}: only this often a partition without events shows that it "
+                "was read to its end, and as_of waits for that"
             )
         return value
 
