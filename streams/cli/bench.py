@@ -20,7 +20,7 @@ def bench_fold(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Order events a second and core through the whole worker path."""
+    """Measure order events a second and core through the whole worker path."""
     with reported():
         from streams.bench.fold import FoldBench, run_fold
 
@@ -35,7 +35,7 @@ def bench_fold(
 def bench_board(
     count: Annotated[int, typer.Option("--events", min=10_000, metavar="N")] = 1_200_000,
     runs: Annotated[
-        int, typer.Option("--runs", min=1, metavar="N", help="With readers, and as many without.")
+        int, typer.Option("--runs", min=1, metavar="N", help="Runs with readers; as many without.")
     ] = 5,
     clients: Annotated[
         int, typer.Option("--clients", min=1, max=1_000, metavar="N", help="Readers of the page.")
@@ -43,7 +43,7 @@ def bench_board(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """What readers of the live page cost the worker, and whether each saw the last state."""
+    """Measure what readers of the live page cost the worker, and whether each saw the last state."""
     with reported():
         from streams.bench.board import BoardBench, run_board_bench
 
@@ -64,21 +64,25 @@ def bench_board(
 @bench_app.command("shifts")
 def bench_shifts(
     years: Annotated[
-        float, typer.Option("--series-years", min=5, metavar="N", help="Of each configuration.")
+        float, typer.Option("--series-years", min=5, metavar="N", help="For each configuration.")
     ] = 300.0,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, metavar="N", help="Default: a fresh one.")
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Default: random.")
     ] = None,
     nab: Annotated[
         Path | None,
         typer.Option(
-            "--nab", metavar="DIR", file_okay=False, exists=True, help="NAB's CSVs, windows.json."
+            "--nab",
+            metavar="DIR",
+            file_okay=False,
+            exists=True,
+            help="NAB's CSVs and windows.json.",
         ),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Days between false shift pages, and minutes until a true one, on simulated series."""
+    """Measure days between false shift pages and minutes until a true one, on simulated series."""
     with reported():
         from streams.bench.shifts import ShiftsBench, run_shifts
 
@@ -96,12 +100,14 @@ def bench_shifts(
 @bench_app.command("chaos")
 def bench_chaos(
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N")] = 5,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the first run.")] = 1,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, metavar="N", help="Seed of the first run.")
+    ] = 1,
     count: Annotated[int, typer.Option("--events", min=20_000, metavar="N")] = 200_000,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Kill and freeze workers, the broker and its topics under load; judge what is left."""
+    """Kill and freeze workers, the broker and its topics under load, then audit the result."""
     with reported():
         from streams.bench.chaos import ChaosBench, run_chaos
 

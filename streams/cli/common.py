@@ -1,4 +1,4 @@
-"""What every command does alike: settings, errors told and turned into exit codes, JSON."""
+"""What all commands share: settings, errors printed and turned into exit codes, JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 WRONG, USAGE = 1, 2
 LOCAL_EXTRA = ("jgo", "psutil")
-"""Packages of the extra `local`, which a production machine does without."""
+"""Packages of the extra `local`, which a production machine does not need."""
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn what a command may fail with into a message on stderr and an exit code."""
+    """Turn the errors that a command may raise into a message on stderr and an exit code."""
     from streams.console.errors import OperationError
     from streams.settings import SettingsError
 
@@ -39,7 +39,7 @@ def reported() -> Iterator[None]:
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
-    """Settings of file, environment and the options given; `a__b` stands for `a.b`."""
+    """Load settings from file, environment and the options given; `a__b` stands for `a.b`."""
     from streams.settings import load_settings
 
     return load_settings(
@@ -55,5 +55,5 @@ def echo_json(value: Any) -> None:
 
 
 def tell(text: str) -> None:
-    """What a person should know while a command runs."""
+    """Print a line for the person at the terminal, on stderr."""
     typer.echo(text, err=True)

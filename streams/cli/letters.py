@@ -1,4 +1,4 @@
-"""``ecindex dead-letters`` and ``ecindex late``: what was set aside."""
+"""``ecindex dead-letters`` and ``ecindex late``: records and events that were set aside."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from streams.operate.dead_letters import LetterSelection
 
 Since = Annotated[
-    str | None, typer.Option("--since", metavar="INSTANT", help="Set aside then or later.")
+    str | None,
+    typer.Option("--since", metavar="INSTANT", help="Only those set aside then or later."),
 ]
-Reason = Annotated[str | None, typer.Option("--reason", metavar="REASON", help="Only of this.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="REASON", help="Only those with this reason.")
+]
 SourceTopic = Annotated[
-    str | None, typer.Option("--topic", metavar="TOPIC", help="Only of this input.")
+    str | None, typer.Option("--topic", metavar="TOPIC", help="Only those of this input.")
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")]
 
 letters_app = typer.Typer(no_args_is_help=True, help="Records that break the contract.")
-late_app = typer.Typer(no_args_is_help=True, help="Events that came later than grace.")
+late_app = typer.Typer(no_args_is_help=True, help="Events that came later than the grace.")
 
 
 @letters_app.command("list")
@@ -38,7 +41,7 @@ def dead_letters_list(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Records that break the contract, the newest last."""
+    """List records that break the contract, the newest last."""
     _list_letters("dead_letters", bootstrap, config, (since, reason, topic, limit), as_json=as_json)
 
 
@@ -52,7 +55,7 @@ def late_list(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Events that came later than grace, the newest last."""
+    """List events that came later than the grace, the newest last."""
     _list_letters("late", bootstrap, config, (since, None, topic, limit), as_json=as_json)
 
 
@@ -71,7 +74,7 @@ def dead_letters_replay(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters to their topics once more, as they were."""
+    """Send dead letters to their topics again, unchanged."""
     from streams.operate.dead_letters import list_letters, replay, replayable
 
     with reported():
@@ -88,7 +91,7 @@ def dead_letters_replay(
     if as_json:
         echo_json({"sent": done.sent, "left_out": done.left_out})
     else:
-        typer.echo(f"sent {done.sent}; what is older than grace will be too late")
+        typer.echo(f"sent {done.sent}; events older than the grace will be too late")
         typer.echo("".join(f"left out {n}: {why}\n" for why, n in done.left_out.items()), nl=False)
     raise typer.Exit(WRONG if done.left_out else 0)
 
@@ -101,7 +104,7 @@ def dead_letters_release(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Let a halted source partition go on, at whichever of the workers given owns it."""
+    """Let a halted source partition continue, at the worker given that owns it."""
     from streams.operate.workers_http import release
 
     with reported():
@@ -109,7 +112,7 @@ def dead_letters_release(
     if as_json:
         echo_json({"released": f"{topic}-{partition}", "worker": owner})
     else:
-        typer.echo(f"{topic}-{partition} goes on at {owner}")
+        typer.echo(f"{topic}-{partition} continues at {owner}")
 
 
 def _list_letters(

@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their texts mean."""
+"""Options that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Annotated
 import typer
 
 Bootstrap = Annotated[
-    str | None, typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka; comma separated.")
+    str | None,
+    typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka servers, separated by commas."),
 ]
 RedisUrl = Annotated[
-    str | None, typer.Option("--redis", metavar="URL", help="redis://host:port/db")
+    str | None, typer.Option("--redis", metavar="URL", help="Redis, as redis://host:port/db.")
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: the last line is JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line, for machines.")]
 WorkerUrls = Annotated[
     list[str] | None,
     typer.Option("--worker", metavar="URL", help="A worker's metrics address; repeatable."),
@@ -30,7 +31,7 @@ DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def seconds_of(option: str, text: str | None) -> float | None:
-    """Seconds of `90s`, `5m`, `1h` or a plain number."""
+    """Parse `90s`, `5m`, `1h` or a plain number into seconds."""
     if text is None:
         return None
     unit = DURATION_UNITS_S.get(text[-1:])
@@ -40,18 +41,18 @@ def seconds_of(option: str, text: str | None) -> float | None:
         seconds = 0.0
     if not 0 < seconds < math.inf:
         raise typer.BadParameter(
-            f"{text!r}; expected a duration as 90s, 5m or 1h", param_hint=option
+            f"{text!r}; expected a duration such as 90s, 5m or 1h", param_hint=option
         )
     return seconds
 
 
 def parts_of(text: str | None) -> tuple[str, ...]:
-    """Parts of `PK,BD`."""
+    """Split `PK,BD` at its commas."""
     return () if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def day_of(option: str, text: str | None) -> str | None:
-    """A local day, checked."""
+    """Check that an option is a local day, YYYY-MM-DD."""
     from streams.index.panes import day_name, day_number
 
     try:
@@ -64,12 +65,12 @@ def day_of(option: str, text: str | None) -> str | None:
 
 
 def instant_of(option: str, text: str | None) -> int | None:
-    """Epoch ms of an option; raises SettingsError."""
+    """Parse an instant into epoch ms. Raises SettingsError."""
     from streams.index.instants import parse_instant
     from streams.settings import Problem, SettingsError
 
     instant_ms = None if text is None else parse_instant(text)
     if text is not None and instant_ms is None:
-        expected = "an instant as 2026-11-24T09:54:00Z"
+        expected = "an instant such as 2026-11-24T09:54:00Z"
         raise SettingsError([Problem(option, repr(text), "command line", expected)])
     return instant_ms

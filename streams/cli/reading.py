@@ -1,4 +1,4 @@
-"""Commands that read what is there: show, explain, audit, export, doctor."""
+"""Commands that only read: show, explain, audit, export, doctor."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from streams.cli.options import (
 
 def show_markets(
     market: Annotated[
-        str | None, typer.Argument(metavar="[MARKET]", help="Default: all that are published.")
+        str | None, typer.Argument(metavar="[MARKET]", help="Default: all published markets.")
     ] = None,
     redis: RedisUrl = None,
     config: ConfigFile = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Again each second until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh each second until Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the current values as Redis has them; exits with 1 unless every market is live."""
+    """Show the current values in Redis; exits with 1 unless every market is live."""
     from rich.console import Console
 
     from streams.operate import show_command
@@ -49,19 +51,22 @@ def show_markets(
 
 def explain_command(
     market: Annotated[str, typer.Argument(metavar="MARKET")],
-    index: Annotated[str, typer.Argument(metavar="INDEX", help="As in docs/contract.md.")],
+    index: Annotated[
+        str, typer.Argument(metavar="INDEX", help="A name in docs/contract.md, as orders.")
+    ],
     member: Annotated[str, typer.Argument(metavar="MEMBER", help="`all` for the market.")],
     window: Annotated[str, typer.Argument(metavar="WINDOW", help="1m, 5m, 1h, 24h or day.")],
     dimension: Annotated[
         str | None,
-        typer.Option("--dimension", metavar="NAME", help="Where several have the member."),
+        typer.Option("--dimension", metavar="NAME", help="Needed when several have the member."),
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="AS_OF", help="As journaled until then; default: the newest."),
+        typer.Option("--at", metavar="AS_OF", help="As journaled by then; default: the newest."),
     ] = None,
     day: Annotated[
-        str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="Of window `day`: which.")
+        str | None,
+        typer.Option("--day", metavar="YYYY-MM-DD", help="Which day, for the window `day`."),
     ] = None,
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
@@ -97,12 +102,12 @@ def audit_command(
     ] = None,
     wait: Annotated[
         float,
-        typer.Option("--wait", metavar="SECONDS", help="For the workers to reach the log's end."),
+        typer.Option("--wait", metavar="SECONDS", help="Time for workers to reach the log's end."),
     ] = 60.0,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute everything from the log and compare it, to the last digit."""
+    """Recompute every value from the log and compare it to the last digit."""
     from streams.console.progress import rich_progress
     from streams.proof.audit.auditor import audit
 
@@ -142,19 +147,19 @@ def export_command(
 ) -> None:
     """Write what is published as a table, with vintages, revisions and how to cite it.
 
-    Exits with 1, once the table is written, when records of its markets and days could not be read and
-    are therefore not in it; stderr, --json and the line to cite say so.
+    Exits with 1 when records of its markets and days could not be read. The table is written without
+    them; stderr, --json and the line to cite say so.
     """
     from streams.console.progress import rich_progress
     from streams.proof.export.read_table import STDOUT, ExportSelection, export, read
     from streams.proof.export.table_files import polars
 
     if csv is None and parquet is None:
-        raise typer.BadParameter("say --csv FILE, --parquet FILE or both")
+        raise typer.BadParameter("give --csv FILE, --parquet FILE or both")
     if parquet == STDOUT or (as_json and csv == STDOUT):
         raise typer.BadParameter("standard output is for the CSV alone; name a file")
     if what == "values" and (first or last):
-        raise typer.BadParameter("--from and --to choose days; the newest windows have none")
+        raise typer.BadParameter("--from and --to choose days; `export values` has no days")
     days = (day_of("--from", first), day_of("--to", last))
     selection = ExportSelection(what, tuple(market or ()), *days)
     with reported(), rich_progress() as progress:
@@ -181,7 +186,7 @@ def doctor(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with this installation, and the command that mends it."""
+    """Say what is wrong with this installation, and the command that fixes it."""
     from streams.proof.doctor.diagnose import diagnose
 
     with reported():

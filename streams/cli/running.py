@@ -1,4 +1,4 @@
-"""Commands that run until they are told to stop: demo, up, worker, board."""
+"""Commands that run until they are stopped: demo, up, worker, board."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_demo(
     config: ConfigFile = None,
     duration: Annotated[
         str | None,
-        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+        typer.Option("--for", metavar="DURATION", help="90s, 5m or 1h; default: until Ctrl-C."),
     ] = None,
     rate: Annotated[
         float, typer.Option("--rate", metavar="EV/S", help="Orders and payments a second.")
@@ -36,7 +36,9 @@ def run_demo(
     inputs: InputPartitions = 8,
     keep: Annotated[
         Path | None,
-        typer.Option("--keep", metavar="DIR", file_okay=False, help="Keep all data there."),
+        typer.Option(
+            "--keep", metavar="DIR", file_okay=False, help="Keep all data in this directory."
+        ),
     ] = None,
     markets: Annotated[
         str | None, typer.Option("--markets", metavar="PK,BD,..", help="Default: all simulated.")
@@ -45,10 +47,10 @@ def run_demo(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show it all on this machine: Kafka, Redis, workers, simulated shops with six weeks of history.
+    """Run everything on this machine: Kafka, Redis, workers, simulated shops with six weeks of history.
 
-    Announces a jump and an outage, plants them after five minutes, and tells when they are found, what
-    explains them, and when they are over: 16 minutes, or up to 7 more.
+    Announces a jump and an outage, plants them after five minutes, and reports when each is found, what
+    explains it, and when it is over. It takes 16 minutes, sometimes up to 7 more.
     """
     from rich.console import Console
 
@@ -76,12 +78,17 @@ def up(
     directory: Annotated[
         Path | None,
         typer.Option(
-            "--dir", metavar="DIR", file_okay=False, help="Kept, and gone on with by a later run."
+            "--dir",
+            metavar="DIR",
+            file_okay=False,
+            help="Keep all data here; a later run continues.",
         ),
     ] = None,
     workers: Annotated[
         int,
-        typer.Option("--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis, topics."),
+        typer.Option(
+            "--workers", min=0, max=64, metavar="N", help="0: only Kafka, Redis and topics."
+        ),
     ] = 1,
     inputs: InputPartitions = 8,
     notify: Annotated[
@@ -90,10 +97,10 @@ def up(
     ] = None,
     *,
     prometheus: Annotated[
-        bool, typer.Option("--prometheus", help="Also Prometheus, with the rules and alerts.")
+        bool, typer.Option("--prometheus", help="Also run Prometheus, with rules and alerts.")
     ] = False,
     alertmanager: Annotated[
-        bool, typer.Option("--alertmanager", help="Also Prometheus and Alertmanager.")
+        bool, typer.Option("--alertmanager", help="Also run Prometheus and Alertmanager.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -130,13 +137,16 @@ def worker(
     wait_for_topics: Annotated[
         float,
         typer.Option(
-            "--wait-for-topics", min=0, metavar="SECONDS", help="How long topics may be missing."
+            "--wait-for-topics",
+            min=0,
+            metavar="SECONDS",
+            help="How long to wait for missing topics.",
         ),
     ] = 0.0,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Run one worker of the consumer group until SIGTERM; start as many as you like."""
+    """Run one worker of the consumer group until SIGTERM. You may start several."""
     from streams.operate import worker_process
 
     with reported():
@@ -162,7 +172,7 @@ def board_command(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Serve the live page of what Redis holds until SIGTERM or Ctrl-C."""
+    """Serve the live page, from the values in Redis, until SIGTERM or Ctrl-C."""
     from streams.operate.board_command import run_board
 
     def on_listening(url: str) -> None:

@@ -16,11 +16,11 @@ def simulate(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     rate: Annotated[
-        float, typer.Option("--rate", help="Orders and payments a second, mean of a week.")
+        float, typer.Option("--rate", help="Orders and payments a second, as a week's mean.")
     ] = 50.0,
     duration: Annotated[
         str | None,
-        typer.Option("--for", metavar="DURATION", help="As 90s, 5m or 1h; until Ctrl-C if absent."),
+        typer.Option("--for", metavar="DURATION", help="90s, 5m or 1h; default: until Ctrl-C."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     backfill: Annotated[
@@ -28,7 +28,7 @@ def simulate(
         typer.Option(
             "--backfill",
             metavar="DURATION",
-            help="First send this much history; not with --seed-history to workers that already read.",
+            help="First send this much history. With --seed-history: only before workers read.",
         ),
     ] = None,
     seed_history: Annotated[
@@ -38,7 +38,7 @@ def simulate(
             min=0,
             max=52,
             metavar="WEEKS",
-            help="First tell the index what these shops sold in the hours of so many weeks.",
+            help="First seed this many weeks of hourly counts of these shops.",
         ),
     ] = 0,
     markets: Annotated[
@@ -46,35 +46,37 @@ def simulate(
     ] = None,
     season: Annotated[
         Literal["flat", "week", "year"],
-        typer.Option("--season", help="Same at any time, by the hour, also by the month."),
+        typer.Option("--season", help="Demand: constant; by the hour; also by the month."),
     ] = "week",
     shift: Annotated[
         list[str] | None,
         typer.Option(
             "--shift",
             metavar="MARKET:CATEGORY:FACTOR:AFTER_S[:DURATION_S]",
-            help="Plant a change of demand; category `all` is the whole market.",
+            help="Plant a change of demand; category `all`: the whole market.",
         ),
     ] = None,
     outage: Annotated[
         list[str] | None,
-        typer.Option("--outage", metavar="MARKET:AFTER_S:DURATION_S", help="Plant silence."),
+        typer.Option(
+            "--outage", metavar="MARKET:AFTER_S:DURATION_S", help="Plant a time without events."
+        ),
     ] = None,
     duplicates: Annotated[
-        float, typer.Option("--duplicates", help="Share of events sent twice.")
+        float, typer.Option("--duplicates", help="Share of events to send twice.")
     ] = 0.0,
     out_of_order: Annotated[
-        float, typer.Option("--out-of-order", help="Share of events sent late.")
+        float, typer.Option("--out-of-order", help="Share of events to send late.")
     ] = 0.0,
     out_of_order_max: Annotated[
         float, typer.Option("--out-of-order-max", metavar="SECONDS", help="How late at most.")
     ] = 10.0,
     lag_scale: Annotated[
         float,
-        typer.Option("--lag-scale", help="Shrinks the delays of cancels, deliveries, refunds."),
+        typer.Option("--lag-scale", help="Scale the delays of cancels, deliveries, refunds."),
     ] = 1.0,
     profile: Annotated[
-        Path | None, typer.Option("--profile", metavar="FILE", help="Instead of simulator.toml.")
+        Path | None, typer.Option("--profile", metavar="FILE", help="Use this, not simulator.toml.")
     ] = None,
     *,
     as_json: AsJson = False,
@@ -116,21 +118,24 @@ def simulate(
 def import_source(
     source: Annotated[
         Literal["olist", "online-retail", "csv"],
-        typer.Argument(help="What the files are; csv: columns named as in the contract."),
+        typer.Argument(help="The data set; csv: columns named as in the contract."),
     ],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files are.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the files.")],
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
     pause_after: Annotated[
-        float, typer.Option("--pause-after", metavar="FRACTION", help="0..1 of the events.")
+        float,
+        typer.Option(
+            "--pause-after", metavar="FRACTION", help="Share of events sent before a pause."
+        ),
     ] = 0.5,
     pause_s: Annotated[
-        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="Pause there this long.")
+        float, typer.Option("--pause-s", min=0, metavar="SECONDS", help="How long to pause.")
     ] = 0.0,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Send a data set's events with their own times, in event-time order."""
+    """Send the events of a data set with their own times, in event-time order."""
     from streams.operate.importer import import_command
 
     with reported():
@@ -162,7 +167,7 @@ def seed_history(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Start the expectation warm with hourly counts of a warehouse: six weeks or more."""
+    """Teach the expectation from hourly counts of a warehouse: six weeks or more."""
     from streams.operate.seeding import seed
 
     with reported():
@@ -181,17 +186,17 @@ def seed_history(
 def expect_factor(
     market: Annotated[str, typer.Argument(metavar="MARKET")],
     member: Annotated[
-        str, typer.Argument(metavar="MEMBER", help="all, or as category:books, region:punjab.")
+        str, typer.Argument(metavar="MEMBER", help="all, category:books, region:punjab, ..")
     ],
     start: Annotated[
         str, typer.Argument(metavar="FROM", help="Local date, or a whole hour in RFC 3339.")
     ],
-    end: Annotated[str, typer.Argument(metavar="TO", help="The same, exclusive.")],
+    end: Annotated[str, typer.Argument(metavar="TO", help="Local date or hour, exclusive.")],
     factor: Annotated[
         str,
         typer.Argument(
             metavar="FACTOR",
-            help="Times the usual; `unknown`: learn nothing from it; `none`: take it back.",
+            help="Times the usual; `unknown`: learn nothing; `none`: take it back.",
         ),
     ],
     bootstrap: Bootstrap = None,
@@ -199,7 +204,7 @@ def expect_factor(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say that an event multiplies demand: counts at once, and is not learnt as usual."""
+    """Declare an event that multiplies demand: it applies at once and is not learnt as normal."""
     from streams.operate.seeding import expect
 
     with reported():

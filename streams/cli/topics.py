@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     int | None,
-    typer.Option("--inputs", min=1, metavar="N", help="Also orders and payments, N partitions."),
+    typer.Option("--inputs", min=1, metavar="N", help="Also the inputs, with N partitions each."),
 ]
 Arrival = Annotated[
     Literal["broker", "producer"] | None,
     typer.Option(
         "--arrival",
-        help="Whose clock stamps the inputs; producer where old data is imported.",
+        help="Whose clock stamps the inputs; `producer` to import old data.",
     ),
 ]
 
@@ -39,7 +39,7 @@ def topics_create(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Create the topics that are missing; change nothing that exists."""
+    """Create missing topics; change nothing that exists."""
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         report = asyncio.run(_create_topics(settings, inputs, arrival))
@@ -60,7 +60,7 @@ def topics_check(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List how topics differ from what is wanted, each with the command that mends it."""
+    """List topics that differ from what is expected, each with the command that fixes it."""
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         differences = asyncio.run(_check_topics(settings, inputs, arrival))
@@ -92,4 +92,4 @@ def _show_differences(differences: Sequence[TopicDifference]) -> None:
     for difference in differences:
         typer.echo(str(difference))
     if not differences:
-        typer.echo("topics are as wanted")
+        typer.echo("all topics are as expected")

@@ -1,9 +1,9 @@
-"""The one frozen, typed settings object; the only reader of the environment.
+"""One frozen, typed settings object. Only this package reads the environment.
 
-Three sources, each stronger than the one before: a TOML file, variables ``ECINDEX_*`` (a section
-and its setting joined by two underscores: ``ECINDEX_KAFKA__BOOTSTRAP_SERVERS``), the command line.
-A wrong setting, or one nobody knows, stops start-up and is named with what was found, where it
-came from and what was expected. Values of secrets and of unknown settings are never shown.
+There are three sources, each overriding the one before: a TOML file, variables ``ECINDEX_*`` (a
+section and its setting joined by two underscores: ``ECINDEX_KAFKA__BOOTSTRAP_SERVERS``), the command
+line. A wrong or unknown setting stops start-up. The error names it, what was found, where it came from
+and what was expected. Values of secrets and of unknown settings are never shown.
 """
 
 from __future__ import annotations

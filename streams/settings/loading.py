@@ -1,4 +1,4 @@
-"""Merging the sources of settings, and naming what is wrong and where it came from."""
+"""Merges the sources of settings; names what is wrong and where it came from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 
 
 class SettingsError(ValueError):
-    """Start-up must stop: at least one setting is wrong. The operator must mend each problem."""
+    """At least one setting is wrong, so start-up must stop. The operator must fix each problem."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
@@ -56,11 +56,11 @@ class _Given(NamedTuple):
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Settings of file, environment and command line, rising.
+    """Load settings from file, environment and command line; the later source overrides.
 
-    ``file`` None: the one that ECINDEX_CONFIG names, else the default ``ecindex.toml`` if there is
-    one. ``overrides`` maps dotted names (``kafka.bootstrap_servers``) to values; None means not
-    given. Relative paths in the file are relative to the file. Raises SettingsError.
+    Without ``file`` it reads the file that ECINDEX_CONFIG names, else the default ``ecindex.toml`` if
+    there is one. ``overrides`` maps dotted names (``kafka.bootstrap_servers``) to values; None means
+    not given. Relative paths in the file are relative to the file. Raises SettingsError.
     """
     given: dict[str, _Given] = {}
     problems: list[Problem] = []
@@ -86,7 +86,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
 
 
 def load_methodology(settings: Settings) -> methodology.Methodology:
-    """The methodology that the settings name. Raises SettingsError."""
+    """Load the methodology that the settings name. Raises SettingsError."""
     path = settings.methodology
     origin = _origin(settings, "methodology")
     try:
@@ -100,7 +100,7 @@ def load_methodology(settings: Settings) -> methodology.Methodology:
 
 
 def describe(settings: Settings) -> list[Described]:
-    """Every setting with its value and where it came from; secrets are masked."""
+    """List every setting with its value and where it came from; secrets are masked."""
     return [
         Described(name, _shown(value), _origin(settings, name)) for name, value in _leaves(settings)
     ]

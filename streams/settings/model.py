@@ -1,4 +1,4 @@
-"""The settings themselves: what may be set, in which bounds, and why a default is what it is."""
+"""The settings: what may be set, within which bounds, and why each default has its value."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 CHECKPOINT_BYTES_MAX = 900 * 1024
-"""A flush is one record (exactness rule 3); more would not fit the changelog's 1 MiB."""
+"""A flush is one record (exactness rule 3); a larger one would not fit the changelog's 1 MiB."""
 
 FETCH_WAIT_MAX_MS = 500
-"""The broker answers for a partition without events only this often, and as_of waits for the answer:
-it must come well within the methodology's out_of_order_ms."""
+"""For a partition without events the broker answers only this often, and as_of waits for the answer.
+So it must be well below the methodology's out_of_order_ms."""
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
@@ -45,10 +45,10 @@ class _Section(BaseModel):
 
 
 class KafkaSettings(_Section):
-    """The broker, how to be let in, and what the consumers ask of it."""
+    """The broker, credentials for it, and the options of consumers."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
-    """host:port, several separated by commas."""
+    """host:port; separate several by commas."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     sasl_username: str | None = None
@@ -59,17 +59,17 @@ class KafkaSettings(_Section):
     tls_key_file: Path | None = None
     tls_key_password: SecretStr | None = None
     request_timeout_ms: int = Field(default=90_000, ge=1_000)
-    """Shorter than a broker restart and a recovery in it would be given up."""
+    """Must be longer than a broker restart, or a recovery during one would fail."""
     session_timeout_ms: int = Field(default=6_000, ge=1_000)
-    """A dead worker's partitions move after this long."""
+    """A dead worker's partitions move to other workers after this long."""
     heartbeat_ms: int = Field(default=1_500, ge=100)
-    """How often a worker tells the group that it lives, and learns that the group is rebalancing."""
+    """How often a worker reports to the group that it is alive, and learns of a rebalance."""
     fetch_min_bytes: int = Field(default=64 * 1024, ge=1)
-    """Coalesces small fetches: at 1,000 events/s 8-13 % of a core instead of 69 %."""
+    """Coalesces small fetches: at 1,000 events/s they take 8-13 % of a core instead of 69 %."""
     fetch_max_wait_ms: int = 200
     """Upper bound of the delay that coalescing may cost, 1 to FETCH_WAIT_MAX_MS."""
     fetch_max_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
-    """A partition and fetch. 4 MiB gained nothing."""
+    """Limit for one partition in one fetch. 4 MiB gained nothing."""
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -105,17 +105,17 @@ class KafkaSettings(_Section):
     def _answered_often(cls, value: int) -> int:
         if not 0 < value <= FETCH_WAIT_MAX_MS:
             raise ValueError(
-                f"1 to {FETCH_WAIT_MAX_MS}: a partition without events is known to be read to its end "
-                "only this often, and as_of waits for it"
+                f"1 to {FETCH_WAIT_MAX_MS}: only this often a partition without events shows that it "
+                "was read to its end, and as_of waits for that"
             )
         return value
 
     def client_options(self) -> dict[str, Any]:
-        """Keyword arguments of every aiokafka client. Raises OSError when a TLS file is bad."""
+        """Keyword arguments for every aiokafka client. Raises OSError when a TLS file is bad."""
         return {"bootstrap_servers": self.bootstrap_servers, **self.auth_options()}
 
     def auth_options(self) -> dict[str, Any]:
-        """Of those, the ones by which a client is let in."""
+        """Keyword arguments by which an aiokafka client authenticates."""
         options: dict[str, Any] = {"security_protocol": self.security_protocol}
         if self.security_protocol.startswith("SASL") and self.sasl_password is not None:
             options["sasl_mechanism"] = self.sasl_mechanism
@@ -138,7 +138,7 @@ class KafkaSettings(_Section):
 
 
 class TopicSettings(_Section):
-    """Names of the topics; our own share a prefix."""
+    """Names of the topics; ecindex's own share a prefix."""
 
     orders: str = Field(default="orders", pattern=_TOPIC)
     payments: str = Field(default="payments", pattern=_TOPIC)
@@ -146,11 +146,11 @@ class TopicSettings(_Section):
     partials_partitions: int = Field(default=12, ge=1, le=1_000)
     """Fixed when the topic is created: a market's partition is hash(market) % this."""
     replication_factor: int | None = Field(default=None, ge=1, le=10)
-    """Of topics we create; without it 3, or as many as there are brokers if fewer."""
+    """For topics that ecindex creates; unset: 3, or the number of brokers if fewer."""
 
     @property
     def partials(self) -> str:
-        """Level 1 to level 2."""
+        """Rows and marks from level 1 to level 2."""
         return f"{self.prefix}.partials"
 
     @property
@@ -165,12 +165,12 @@ class TopicSettings(_Section):
 
     @property
     def shifts(self) -> str:
-        """Shifts found."""
+        """Shifts of demand, found and ended."""
         return f"{self.prefix}.shifts"
 
     @property
     def history(self) -> str:
-        """Seeded hourly aggregates."""
+        """Seeded hourly aggregates and operators' factors."""
         return f"{self.prefix}.history"
 
     @property
@@ -185,7 +185,7 @@ class TopicSettings(_Section):
 
 
 class RedisSettings(_Section):
-    """Where values are published."""
+    """The Redis to which values are published."""
 
     url: str = "redis://127.0.0.1:6379/0"
     username: str | None = None
@@ -198,14 +198,14 @@ class RedisSettings(_Section):
 
     @property
     def keys_prefix(self) -> str:
-        """What every key begins with: the prefix and the contract's version."""
+        """Start of every key: the prefix and the contract's version."""
         return f"{self.prefix}:v1"
 
     def auth_options(self) -> dict[str, str | None]:
-        """Keyword arguments by which every Redis client is let in."""
+        """Keyword arguments by which every Redis client authenticates."""
         password = None if self.password is None else self.password.get_secret_value()
         options = {"username": self.username, "password": password}
-        if self.url.startswith("rediss://"):  # another connection does not know these
+        if self.url.startswith("rediss://"):  # only this kind of connection accepts them
             for name, file in (
                 ("ssl_ca_certs", self.tls_ca_file),
                 ("ssl_certfile", self.tls_certificate_file),
@@ -239,7 +239,7 @@ class ServerSettings(_Section):
 
 
 class IntervalSettings(_Section):
-    """How often things are sent. None of it decides a value, only how soon it shows."""
+    """How often results are sent. An interval decides how soon a value shows, never the value."""
 
     partials_ms: int = Field(default=200, ge=10, le=10_000)
     checkpoint_ms: int = Field(default=1_000, ge=50, le=60_000)
@@ -250,18 +250,18 @@ class IntervalSettings(_Section):
 
 
 class LimitSettings(_Section):
-    """What a worker may hold."""
+    """Limits of what a worker may hold in memory."""
 
     dedupe_ids_max: int = Field(default=20_000_000, ge=10_000)
-    """More ids in open panes and fetching pauses; 8 bytes each."""
+    """A worker with more ids in open panes halts its fullest partition; 8 bytes each."""
 
 
 class LogSettings(_Section):
-    """What is logged, to stderr."""
+    """What is logged to stderr, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
-    """auto: console on a terminal, else json."""
+    """auto: console when stderr is a terminal, else json."""
 
 
 def default_config(name: str) -> Path:
@@ -276,14 +276,14 @@ def _xdg(variable: str, fallback: str) -> Path:
 
 
 class Settings(BaseSettings):
-    """Everything an operator may set. Constructing it reads no source; load_settings does."""
+    """Everything an operator may set. Constructing it reads no source; use `load_settings`."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
     )
 
     methodology: Path = Field(default_factory=lambda: default_config("methodology.toml"))
-    """What decides how an event becomes a number; see docs/methodology.md."""
+    """The file that decides how an event becomes a number; see docs/methodology.md."""
     data_dir: Path = Field(default_factory=lambda: _xdg("XDG_DATA_HOME", ".local/share"))
     cache_dir: Path = Field(default_factory=lambda: _xdg("XDG_CACHE_HOME", ".cache"))
     kafka: KafkaSettings = KafkaSettings()
@@ -305,5 +305,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: load_settings merges the sources and knows each value's own."""
+        """Use only what is passed in: `load_settings` merges the sources and keeps their names."""
         return (init_settings,)

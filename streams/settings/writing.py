@@ -1,7 +1,7 @@
-"""Settings for another process: a file that says them all, an environment that says none.
+"""Settings for another process: a file with all of them, and an environment without any.
 
-``up`` and ``demo`` resolve the settings once and hand them to their workers. What the user's
-environment says about a production broker must not reach a worker of a demo.
+``up`` and ``demo`` resolve the settings once and hand them to their workers. Variables in the user's
+environment may name a production broker; they must not reach a worker of a demo.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TUNING = (
 def local_settings(
     settings: Settings, *, bootstrap: str, redis_url: str, data_dir: Path
 ) -> Settings:
-    """The same settings for servers of our own on loopback: their addresses, no credentials."""
+    """Adapt settings to local servers on loopback: their addresses, no credentials."""
     tuning = {name: getattr(settings.kafka, name) for name in _TUNING}
     return settings.model_copy(
         update={
@@ -45,7 +45,7 @@ def local_settings(
 
 
 def as_toml(settings: Settings) -> str:
-    """A file of these settings that load_settings reads back. Secrets are never written."""
+    """Write settings as TOML that `load_settings` reads back. Secrets are never written."""
     lines: list[str] = []
     sections: list[str] = []
     for name in type(settings).model_fields:
@@ -58,7 +58,7 @@ def as_toml(settings: Settings) -> str:
 
 
 def environment_without_settings() -> dict[str, str]:
-    """The environment for a child that gets its settings from a file."""
+    """The environment for a child process that gets its settings from a file."""
     return {
         name: value
         for name, value in os.environ.items()  # noqa: TID251 - settings read the environment
@@ -74,7 +74,7 @@ def _lines(section: BaseModel) -> Iterator[str]:
 
 
 def _literal(value: Any) -> str:
-    """A TOML literal; JSON's strings are TOML's basic strings."""
+    """Write a value as a TOML literal; a JSON string is a TOML basic string."""
     if isinstance(value, Path):
         value = str(value)
     return json.dumps(value, ensure_ascii=False)
