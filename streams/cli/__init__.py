@@ -1,58 +1,68 @@
 """Command line: arguments only; each command calls into the room that does its work.
 
-Exit codes: 0 ok, 1 something is wrong, 2 usage or settings.
+Exit codes: 0 ok, 1 something is wrong, 2 usage or settings, 130 interrupted (Ctrl-C).
 
-A command imports what it runs when it runs: Faust and its kin take two seconds to import, which
-`--help` need not pay and `demo` pays in its workers, while Kafka starts.
+What is imported here is imported before an interrupt is heard and before bytecode is kept: only
+what Python has loaded by then anyway.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import os
+import signal
+import sys
+from types import FrameType
 
-import typer
-
-from streams.cli import bench, letters, reading, running, sending, topics
-
-# A pretty traceback is for the author of a script; what a bug prints here goes into a log.
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": running.run_demo,
-    "up": running.up,
-    "worker": running.worker,
-    "board": running.board_command,
-    "show": reading.show_markets,
-    "explain": reading.explain_command,
-    "audit": reading.audit_command,
-    "export": reading.export_command,
-    "doctor": reading.doctor,
-    "simulate": sending.simulate,
-    "import": sending.import_source,
-    "seed": sending.seed_history,
-    "expect": sending.expect_factor,
-}
-"""In the order of `--help`."""
-GROUPS = {
-    "topics": topics.topics_app,
-    "dead-letters": letters.letters_app,
-    "late": letters.late_app,
-    "bench": bench.bench_app,
-}
-
-for _name, _command in COMMANDS.items():
-    app.command(_name)(_command)
-for _name, _group in GROUPS.items():
-    app.add_typer(_group, name=_name)
-
-
-@app.callback()
-def root() -> None:
-    """ecindex: a live, exact, revisable e-commerce index."""
+INTERRUPTED = 130
+"""What a shell calls the end of a process by SIGINT."""
 
 
 def main() -> None:
     """Entry point of the ``ecindex`` script."""
-    # What a command imports stays: looking for garbage among it takes a twentieth of a start.
-    gc.set_threshold(50_000)
-    app()
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        keep_bytecode()
+        # What a command imports stays: looking for garbage among it takes a twentieth of a start.
+        gc.set_threshold(50_000)
+        from streams.cli.commands import app
+
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def interruptible() -> None:
+    """From here on Ctrl-C is Python's: asyncio takes it over only from Python's own handler."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def keep_bytecode() -> None:
+    """Keep compiled modules in our cache where Python may not write them beside their source.
+
+    PYTHONDONTWRITEBYTECODE is set in many images; each process then compiles all it imports, 1.8 s
+    of a worker's start. An installation that was compiled is used as it is.
+    """
+    if not sys.dont_write_bytecode or sys.pycache_prefix:
+        return
+    from pathlib import Path
+
+    if not Path(__spec__.cached or "").is_file():
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))  # noqa: TID251 - before the settings
+        base = base if base.is_absolute() else Path.home() / ".cache"
+        sys.pycache_prefix = str(base / "ecindex" / "bytecode")
+        sys.dont_write_bytecode = False
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """End at once while modules are imported, else raise KeyboardInterrupt.
+
+    Raised within an import it can be lost in a callback of the import lock, or become the
+    ImportError of an extension module; there is nothing to clean up yet.
+    """
+    within = frame
+    while within is not None:
+        if within.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(INTERRUPTED)
+        within = within.f_back
+    signal.default_int_handler(number, frame)
