@@ -12,7 +12,7 @@ import pytest
 from streams.cli.commands import COMMANDS
 from streams.settings import environment_without_settings
 
-WORKER = ("typer", "pydantic", "aiokafka.errors", "numpy", "faust.app", "streams.worker.app")
+WORKER = ("typer", "aiokafka.errors", "faust.app")
 """What a worker imports on its way, some of it before and some after the command line is read."""
 
 ARGUMENTS = {
