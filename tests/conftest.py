@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from streams.cli import keep_bytecode
+from streams.cli.start import keep_bytecode
 
 # Kept for the hundreds of processes that the tests start as well, even where Python may not write
 # bytecode: each of them compiled all it imports.

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from streams.cli import interruptible
 from streams.cli.common import WRONG, echo_json, reported, tell
 from streams.cli.options import AsJson
+from streams.cli.start import interruptible
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
 

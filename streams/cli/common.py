@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from streams.cli import interruptible
+from streams.cli.start import interruptible
 
 if TYPE_CHECKING:
     from streams.settings import Settings

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli import interruptible
 from streams.cli.common import echo_json, reported, run, settings_of, tell
 from streams.cli.options import (
     AsJson,
@@ -18,6 +17,7 @@ from streams.cli.options import (
     parts_of,
     seconds_of,
 )
+from streams.cli.start import interruptible
 
 if TYPE_CHECKING:
     from streams.local.local_index import LocalIndex
