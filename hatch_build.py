@@ -6,7 +6,6 @@ only slower, and says so (`ecindex doctor`, the worker's first log line).
 
 from __future__ import annotations
 
-import compileall
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,10 @@ class CompileHook(BuildHookInterface):  # type: ignore[misc]
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Compile before the wheel is put together."""
         if self.target_name != "wheel":
             return
-        if version == "editable":
-            # An installer compiles what it copies. Where Python may not write bytecode, each process
-            # compiled what it runs in place: half a second of a start of three.
-            compileall.compile_dir(Path(self.root) / "streams", quiet=1)
         built = [path for module in MODULES if (path := _compile(Path(self.root), module))]
         if built:
             build_data["pure_python"] = False

@@ -1,23 +1,77 @@
-"""Fixtures that every test may ask for, and the tests that only run when asked for."""
+"""Fixtures that every test may ask for, and which tests a run holds."""
 
 from __future__ import annotations
 
-import pytest
+import os
+import sys
 
-pytest_plugins = ["support.stack"]
+import pytest
+from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
+
+from streams.cli.start import keep_bytecode
+
+# Kept for the hundreds of processes that the tests start as well, even where Python may not write
+# bytecode: each of them compiled all it imports.
+keep_bytecode()
+if sys.pycache_prefix:
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix  # noqa: TID251 - the children's
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # noqa: TID251
+
+pytest_plugins = ["support.stack", "support.draws"]
 
 
 def pytest_addoption(parser):
+    parser.addoption("--deep", action="store_true", help="the rest: what a plain run leaves out")
     parser.addoption("--long", action="store_true", help="also the tests that take minutes")
     parser.addoption(
         "--pictures", action="store_true", help="take docs/images anew (tests/browser)"
     )
 
 
+def pytest_configure(config):
+    settings.load_profile("deep" if config.getoption("--deep") else "plain")
+
+
+RIG = ("tests/faults/test_poison.py", "tests/faults/test_singly.py", "tests/faults/test_cancel.py")
+"""They break one rig in turn; each process that ran one of them would start a rig of its own."""
+
+
+class _WithTheirRig(LoadFileScheduling):
+    """A file stays with one process of pytest-xdist, and all files of the rig with one, too."""
+
+    def _split_scope(self, nodeid):
+        path = super()._split_scope(nodeid)
+        return RIG[0] if path in RIG else path
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _WithTheirRig(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--long"):
-        return
-    skip = pytest.mark.skip(reason="takes minutes; run with --long")
-    for item in items:
-        if item.get_closest_marker("long"):
-            item.add_marker(skip)
+    if not config.getoption("--long"):
+        skip = pytest.mark.skip(reason="takes minutes; run with --long")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skip)
+    if any("::" in each for each in config.args):
+        return  # whoever names a test wants it
+    wanted = _is_deep if config.getoption("--deep") else _is_plain
+    left_out = [item for item in items if not wanted(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if wanted(item)]
+
+
+def _is_plain(item):
+    return item.get_closest_marker("deep") is None or _is_chaos(item)
+
+
+def _is_deep(item):
+    """Also what draws examples: a plain run draws a fifth of them."""
+    draws = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
+    return draws or item.get_closest_marker("deep") is not None or _is_chaos(item)
+
+
+def _is_chaos(item):
+    return item.get_closest_marker("chaos") is not None  # left out by -m, or asked for by it

@@ -9,6 +9,7 @@ import typer
 
 from streams.cli.common import WRONG, echo_json, reported, tell
 from streams.cli.options import AsJson
+from streams.cli.start import interruptible
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measurements that anyone can repeat.")
 
@@ -24,6 +25,7 @@ def bench_fold(
     with reported():
         from streams.bench.fold import FoldBench, run_fold
 
+        interruptible()
         result = run_fold(FoldBench(count=count, runs=runs), tell)
     if as_json:
         echo_json(result)
@@ -47,6 +49,7 @@ def bench_board(
     with reported():
         from streams.bench.board import BoardBench, run_board_bench
 
+        interruptible()
         result = run_board_bench(
             BoardBench(count=count, runs=runs, clients=clients),
             tell,
@@ -86,6 +89,7 @@ def bench_shifts(
     with reported():
         from streams.bench.shifts import ShiftsBench, run_shifts
 
+        interruptible()
         result = run_shifts(
             ShiftsBench(series_years=years, seed=seed, nab=nab),
             tell,
@@ -111,6 +115,7 @@ def bench_chaos(
     with reported():
         from streams.bench.chaos import ChaosBench, run_chaos
 
+        interruptible()
         result = run_chaos(ChaosBench(runs=runs, seed=seed, events=count), tell)
     if as_json:
         echo_json(result)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from streams.cli.start import interruptible
+
 if TYPE_CHECKING:
     from streams.settings import Settings
+
+T = TypeVar("T")
 
 WRONG, USAGE = 1, 2
 LOCAL_EXTRA = ("jgo", "psutil")
@@ -45,6 +50,12 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
     return load_settings(
         config, {name.replace("__", "."): value for name, value in overrides.items()}
     )
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop of its own; Ctrl-C cancels it."""
+    interruptible()
+    return asyncio.run(work)
 
 
 def echo_json(value: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.common import WRONG, echo_json, reported, settings_of, tell
+from streams.cli.common import WRONG, echo_json, reported, run, settings_of, tell
 from streams.cli.options import AsJson, Bootstrap, ConfigFile, WorkerUrls, instant_of
 
 if TYPE_CHECKING:
@@ -80,14 +79,14 @@ def dead_letters_replay(
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         selection = _selection(since, reason, topic, limit)
-        found = asyncio.run(list_letters(settings, settings.topics.dead_letters, selection))
+        found = run(list_letters(settings, settings.topics.dead_letters, selection))
         for line in found.unreadable.summary().lines():
             tell(line)
         letters = replayable(found.letters, again=again)
         if letters and not yes:
             typer.echo("\n".join(letter.line() for letter in letters), err=True)
             typer.confirm(f"send these {len(letters)} again?", abort=True, err=True)
-        done = asyncio.run(replay(settings, letters))
+        done = run(replay(settings, letters))
     if as_json:
         echo_json({"sent": done.sent, "left_out": done.left_out})
     else:
@@ -108,7 +107,7 @@ def dead_letters_release(
     from streams.operate.workers_http import release
 
     with reported():
-        owner = asyncio.run(release(worker or (), topic, partition))
+        owner = run(release(worker or (), topic, partition))
     if as_json:
         echo_json({"released": f"{topic}-{partition}", "worker": owner})
     else:
@@ -128,7 +127,7 @@ def _list_letters(
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         topic = getattr(settings.topics, which)
-        listing = asyncio.run(list_letters(settings, topic, _selection(*chosen)))
+        listing = run(list_letters(settings, topic, _selection(*chosen)))
     if as_json:
         echo_json(listing.as_json())
     else:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from streams.cli.common import WRONG, echo_json, reported, settings_of, tell
+from streams.cli.common import WRONG, echo_json, reported, run, settings_of, tell
 from streams.cli.options import (
     AsJson,
     Bootstrap,
@@ -85,7 +84,7 @@ def explain_command(
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         at_ms, on = instant_of("--at", at), day_of("--day", day)
         asked = Asked(market, index, member, window, dimension, at_ms, on)
-        explanation = asyncio.run(explain(settings, asked, progress))
+        explanation = run(explain(settings, asked, progress))
     if as_json:
         echo_json(explanation)
     else:
@@ -114,7 +113,7 @@ def audit_command(
     with reported(), rich_progress() as progress:
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
         work = audit(settings, markets=market or (), wait_ms=int(wait * 1000), progress=progress)
-        report = asyncio.run(work)
+        report = run(work)
     if as_json:
         echo_json(report.as_json())
     else:
@@ -166,7 +165,7 @@ def export_command(
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         if parquet is not None:
             polars()  # before anything is read
-        exported = asyncio.run(read(settings, selection, progress))
+        exported = run(read(settings, selection, progress))
         files = export(exported, csv=csv, parquet=parquet)
     for line in exported.unreadable.lines():
         tell(line)
@@ -191,7 +190,7 @@ def doctor(
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap, redis__url=redis)
-        diagnosis = asyncio.run(diagnose(settings, worker or ()))
+        diagnosis = run(diagnose(settings, worker or ()))
     if as_json:
         echo_json(diagnosis.as_json())
     else:

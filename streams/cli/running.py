@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.common import echo_json, reported, settings_of, tell
+from streams.cli.common import echo_json, reported, run, settings_of, tell
 from streams.cli.options import (
     AsJson,
     Bootstrap,
@@ -18,6 +17,7 @@ from streams.cli.options import (
     parts_of,
     seconds_of,
 )
+from streams.cli.start import interruptible
 
 if TYPE_CHECKING:
     from streams.local.local_index import LocalIndex
@@ -66,7 +66,7 @@ def run_demo(
         work = UpOptions(keep, workers, inputs)
         settings, console = settings_of(config), Console(stderr=as_json)
         with rich_progress() as progress:
-            snapshots = asyncio.run(
+            snapshots = run(
                 demo(settings, work, options, console=console, tell=tell, progress=progress)
             )
     if as_json:
@@ -122,9 +122,7 @@ def up(
             directory, workers, inputs, prometheus, alertmanager or notify is not None, notify
         )
         with rich_progress() as progress:
-            asyncio.run(
-                local.up(settings, options, on_ready=on_ready, tell=tell, progress=progress)
-            )
+            run(local.up(settings, options, on_ready=on_ready, tell=tell, progress=progress))
 
 
 def worker(
@@ -156,6 +154,7 @@ def worker(
             redis__url=redis,
             metrics__port=metrics_port,
         )
+        interruptible()
         code = worker_process.run_worker(
             settings, as_json=as_json, wait_for_topics_s=wait_for_topics
         )
@@ -183,4 +182,4 @@ def board_command(
 
     with reported():
         settings = settings_of(config, redis__url=redis, board__port=port)
-        asyncio.run(run_board(settings, on_listening))
+        run(run_board(settings, on_listening))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from streams.cli.common import WRONG, echo_json, reported, settings_of
+from streams.cli.common import WRONG, echo_json, reported, run, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile, parts_of, seconds_of
 
 
@@ -88,7 +87,7 @@ def simulate(
 
     for_s, backfill_s = seconds_of("--for", duration), seconds_of("--backfill", backfill) or 0.0
     with reported():
-        summary = asyncio.run(
+        summary = run(
             simulate_command(
                 settings_of(config, kafka__bootstrap_servers=bootstrap),
                 load_profile(profile),
@@ -140,7 +139,7 @@ def import_source(
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        summary = asyncio.run(
+        summary = run(
             import_command(settings, source, directory, pause_after=pause_after, pause_s=pause_s)
         )
     if as_json:
@@ -172,7 +171,7 @@ def seed_history(
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        seeded = asyncio.run(seed(settings, file))
+        seeded = run(seed(settings, file))
     if as_json:
         echo_json(seeded)
         return
@@ -209,7 +208,7 @@ def expect_factor(
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        said = asyncio.run(expect(settings, market, member, start, end, factor))
+        said = run(expect(settings, market, member, start, end, factor))
     if as_json:
         echo_json(said)
     else:

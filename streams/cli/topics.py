@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from streams.cli.common import WRONG, echo_json, reported, settings_of
+from streams.cli.common import WRONG, echo_json, reported, run, settings_of
 from streams.cli.options import AsJson, Bootstrap, ConfigFile
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def topics_create(
     """Create missing topics; change nothing that exists."""
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        report = asyncio.run(_create_topics(settings, inputs, arrival))
+        report = run(_create_topics(settings, inputs, arrival))
     if as_json:
         echo_json(report)
     else:
@@ -63,7 +62,7 @@ def topics_check(
     """List topics that differ from what is expected, each with the command that fixes it."""
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        differences = asyncio.run(_check_topics(settings, inputs, arrival))
+        differences = run(_check_topics(settings, inputs, arrival))
     if as_json:
         echo_json({"differences": differences})
     else:

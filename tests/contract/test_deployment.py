@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.operator_files import ROOT
 
-from streams.cli import app
+from streams.cli.commands import app
 from streams.local.kafka_jars import KAFKA_VERSION
 from streams.settings import load_settings
 from streams.worker.runner import _FATAL_GRACE_S, run

@@ -39,6 +39,7 @@ def order(kind, number, at_ms, **more):
     return json.dumps({**event, **more}).encode()
 
 
+@pytest.mark.deep
 async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are_killed(bench):
     rig = bench.rig
     placed_ms = now_ms() - 3 * DAY_MS

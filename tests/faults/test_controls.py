@@ -56,6 +56,7 @@ async def test_a_chunk_lost_on_the_way_is_read_again(rig, guarded):
 
 
 @pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.deep
 async def test_committed_offsets_that_ran_ahead_lose_nothing(rig, guarded):
     """Exactness rule 2, the state decides."""
     patches = [] if guarded else ["believes_commits", "no_contiguity"]

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.mark.slow
+@pytest.mark.deep
 async def test_two_workers_killed_and_frozen_with_redis_lost_are_exact(tmp_path, cache_dir):
     async with Rig(tmp_path, cache_dir) as rig:
         mix = Mix(rig, SMALL, seed=1)

@@ -58,6 +58,7 @@ async def test_both_workers_killed_at_once(bench):
     "where",
     ["forward", "back", pytest.param("group deleted", marks=pytest.mark.chaos)],
 )
+@pytest.mark.deep
 async def test_the_committed_offset_is_advisory(bench, where):
     rig = bench.rig
     for worker in rig.workers:
@@ -96,6 +97,7 @@ async def _delete_group(rig):
 
 
 @pytest.mark.parametrize("fault", ["killed", "emptied", "frozen"])
+@pytest.mark.deep
 async def test_redis_loses_everything_and_gets_it_back(bench, fault):
     rig = bench.rig
     redis = rig.stack.redis
@@ -167,6 +169,7 @@ async def test_the_broker_is_away_while_a_worker_recovers(bench):
     await bench.judge()
 
 
+@pytest.mark.deep
 async def test_a_changelog_that_refuses_records_stops_the_worker_and_loses_nothing(bench):
     rig = bench.rig
     topic = rig.checkpoint_topics["orders"]
@@ -236,6 +239,7 @@ async def _set_aside(rig, topic):
     }
 
 
+@pytest.mark.deep
 async def test_rejects_in_every_chunk_do_not_keep_the_checkpoint_back(bench):
     rig = bench.rig
     await rig.caught_up()
@@ -273,6 +277,7 @@ async def _is_silent(rig):
     return not await rig.scrape()
 
 
+@pytest.mark.deep
 async def test_a_stop_while_recovering_ends_in_order(bench):
     rig = bench.rig
     for delay_s in (1.5, 2.5):

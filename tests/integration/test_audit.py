@@ -224,6 +224,7 @@ async def redis_fields_are_judged(installed):
     assert "equal: all of it" in out
 
 
+@pytest.mark.deep
 async def test_equal_while_events_keep_coming_and_a_worker_is_killed(installed):
     stop = asyncio.Event()
 
@@ -264,6 +265,7 @@ async def test_equal_while_events_keep_coming_and_a_worker_is_killed(installed):
     assert report.equal, "\n".join(report.lines())
 
 
+@pytest.mark.deep
 async def test_a_log_that_nobody_folds_is_a_difference_that_says_who_must_act(installed):
     async with installed.producer() as producer:
         await history(installed, producer, minutes=1)
@@ -278,6 +280,7 @@ async def test_a_log_that_nobody_folds_is_a_difference_that_says_who_must_act(in
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.deep
 async def test_what_a_cut_log_cannot_tell_is_said_and_the_rest_is_judged(installed):
     async with installed.producer() as producer:
         await history(installed, producer, minutes=4)

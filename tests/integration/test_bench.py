@@ -7,7 +7,7 @@ import json
 import pytest
 from support.command import Command
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.deep, pytest.mark.slow]
 
 EVENTS = 60_000
 

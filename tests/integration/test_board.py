@@ -314,6 +314,7 @@ async def test_such_a_client_is_told_when_the_board_refuses(url):
 
 
 @pytest.mark.slow
+@pytest.mark.deep
 async def test_a_hundred_clients_all_hear_the_last_and_the_board_stays_small(
     floor, server, session
 ):

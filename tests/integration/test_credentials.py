@@ -17,7 +17,7 @@ from support.command import Command, until
 from streams.local import ports
 from streams.local.local_stack import LocalStack
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.deep, pytest.mark.slow]
 
 USER, PASSWORD = "me", "tell-nobody"
 JAAS = (

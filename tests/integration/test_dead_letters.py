@@ -35,6 +35,7 @@ async def worker_url(installed):
     return await installed.until(printed)
 
 
+@pytest.mark.deep
 async def test_letters_are_listed_and_sent_again_and_counted_once(installed):
     at_ms = now_ms()
     async with installed.producer() as producer:
@@ -85,6 +86,7 @@ async def test_letters_are_listed_and_sent_again_and_counted_once(installed):
     assert report.equal, "\n".join(report.lines())
 
 
+@pytest.mark.deep
 async def test_a_letter_whose_cause_is_gone_is_counted_when_it_is_sent_again(installed):
     ahead_ms = now_ms() + 303_000
     async with installed.producer() as producer:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def finished():
     """Exit code, stdout and stderr of one whole demo."""
-    with Command("demo", "--for", "20s", "--json") as command:
+    with Command("demo", "--for", "8s", "--json") as command:
         code, out, err = command.finish()
     assert code == 0, err
     return out, err
@@ -105,6 +105,7 @@ def test_a_stop_asked_for_is_a_clean_end_and_what_was_kept_is_kept(tmp_path):
     assert (tmp_path / "logs" / "worker-0.log").exists()
 
 
+@pytest.mark.deep
 async def test_the_one_page_has_two_markets_with_live_values_and_the_demo_says_since_when():
     with Command("demo", "--json") as command:
         said = iter(command.process.stderr)

@@ -52,6 +52,7 @@ async def test_missing_topics_are_named_with_what_creates_them(bare):
     assert by_level["ok"]["broker"]
 
 
+@pytest.mark.deep
 async def test_a_sound_installation_and_then_what_breaks_it(bare):
     await bare.create_topics()
     child = bare.start_worker()

@@ -124,6 +124,7 @@ async def test_partitions_that_were_added_are_refused(stopped):
     assert "5" in await refused(stopped)
 
 
+@pytest.mark.deep
 async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
     topic = f"{stopped.name}-e{EDITION}-checkpoint-{stopped.name}-orders-changelog"
     found, _ = await read_partitions(stopped.stack.bootstrap, topic, 2)
@@ -137,6 +138,7 @@ async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
     assert "the state includes offset 1000000, the log ends at" in words
 
 
+@pytest.mark.deep
 async def test_partials_made_anew_are_refused(stopped):
     topics = stopped.settings.topics
     await recreated(stopped, topics.partials)
@@ -148,6 +150,7 @@ async def test_partials_made_anew_are_refused(stopped):
     assert "the table is about topic id" in await refused(stopped)
 
 
+@pytest.mark.deep
 async def test_a_new_edition_runs_beside_the_old_until_it_has_caught_up(stack, unique, tmp_path):
     installed = Installation(stack, unique("i"), tmp_path, inputs=2)
     await installed.create_topics()

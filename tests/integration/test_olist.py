@@ -25,6 +25,7 @@ DATA = Path(__file__).parents[3] / "shared/data/olist"
 
 pytestmark = [
     pytest.mark.stack,
+    pytest.mark.deep,
     pytest.mark.slow,
     pytest.mark.skipif(not DATA.is_dir(), reason="Olist's tables are not part of the repository"),
 ]

@@ -116,6 +116,7 @@ async def test_missing_inputs_are_named_at_once(settings):
         await simulated(settings, Span(clock.now_ms()))
 
 
+@pytest.mark.deep
 async def test_a_broker_that_stalls_costs_no_event(tmp_path, cache_dir, unique):
     with LocalStack(tmp_path, cache_dir=cache_dir, with_redis=False) as local:
         settings = settings_for(local.bootstrap, unique)
@@ -132,6 +133,7 @@ async def test_a_broker_that_stalls_costs_no_event(tmp_path, cache_dir, unique):
         await assert_log_holds(settings, expected)
 
 
+@pytest.mark.deep
 async def test_a_simulator_that_was_stopped_sends_what_was_due_meanwhile(settings, stack):
     await create_topics(settings.kafka, wanted_topics(settings, inputs=2, arrival="producer"))
     argv = ["simulate", "--bootstrap", stack.bootstrap, "--json", "--for", "4", "--seed", "5"]
@@ -157,6 +159,7 @@ async def test_a_simulator_that_was_stopped_sends_what_was_due_meanwhile(setting
     await assert_log_holds(settings, expected)
 
 
+@pytest.mark.deep
 async def test_a_second_signal_ends_it_although_the_broker_is_gone(tmp_path, cache_dir, unique):
     with LocalStack(tmp_path, cache_dir=cache_dir, with_redis=False) as local:
         settings = settings_for(local.bootstrap, unique)

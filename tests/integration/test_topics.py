@@ -135,6 +135,7 @@ async def test_a_broker_that_is_not_there_is_named(unique):
         await check_topics(settings.kafka, wanted_topics(settings))
 
 
+@pytest.mark.deep
 async def test_a_new_broker_makes_its_topic_of_groups_when_it_is_asked(tmp_path, cache_dir):
     with LocalStack(tmp_path, cache_dir=cache_dir, with_redis=False) as new:
         kafka = load_settings(overrides={"kafka.bootstrap_servers": new.bootstrap}).kafka

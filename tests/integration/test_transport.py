@@ -107,6 +107,7 @@ async def test_a_workers_consumer_runs_with_what_the_settings_say(stack, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.deep
 async def test_two_workers_killed_and_frozen_are_exact(toys):
     await toys.create()
     for worker in ("one", "two"):
@@ -163,6 +164,7 @@ async def test_transaction_markers_are_gaps_and_count_as_read(toys):
     )
 
 
+@pytest.mark.deep
 async def test_a_compacted_source_has_gaps_that_are_not_losses(toys):
     await toys.create(
         cleanup_policy="compact",
@@ -188,6 +190,7 @@ async def until_compacted(toys):
     pytest.fail("the broker did not compact")
 
 
+@pytest.mark.deep
 async def test_a_slow_agent_holds_the_fetch_back(toys):
     """Without a bound the queue takes all that the broker has; with it, eight chunks."""
     await toys.create()
@@ -198,6 +201,7 @@ async def test_a_slow_agent_holds_the_fetch_back(toys):
     assert 1 <= largest <= 8
 
 
+@pytest.mark.deep
 async def test_every_codec_decodes(toys):
     await toys.create()
     for partition, codec in enumerate(["gzip", "snappy", "lz4", "zstd"]):
@@ -206,6 +210,7 @@ async def test_every_codec_decodes(toys):
     await toys.assert_exact()
 
 
+@pytest.mark.deep
 async def test_an_idle_partition_stays_caught_up_and_a_paused_one_is_not(toys):
     await toys.create()
     await toys.produce(400)
@@ -231,6 +236,7 @@ async def test_an_idle_partition_stays_caught_up_and_a_paused_one_is_not(toys):
     await toys.assert_exact()
 
 
+@pytest.mark.deep
 async def test_a_refused_record_ends_the_worker_and_nothing_is_lost(toys):
     await toys.create()
     child = toys.start("one")
@@ -245,6 +251,7 @@ async def test_a_refused_record_ends_the_worker_and_nothing_is_lost(toys):
     await toys.assert_exact()
 
 
+@pytest.mark.deep
 async def test_join_and_leave_by_sigterm(toys):
     await toys.create()
     toys.start("one")
@@ -263,6 +270,7 @@ async def test_join_and_leave_by_sigterm(toys):
     await toys.assert_exact()
 
 
+@pytest.mark.deep
 async def test_a_fold_that_never_returns_ends_by_the_deadline(toys):
     await toys.create()
     child = toys.start("one", "--stuck")
@@ -275,6 +283,7 @@ async def test_a_fold_that_never_returns_ends_by_the_deadline(toys):
     assert 10 < time.monotonic() - began < 20
 
 
+@pytest.mark.deep
 async def test_a_fold_that_never_returns_is_seen_by_the_watchdog(toys):
     await toys.create()
     await toys.produce(4000)
@@ -295,6 +304,7 @@ async def test_a_log_cut_below_the_state_halts_with_the_offsets(toys):
     assert f"{toys.topic}-0: the state goes on at offset 100" in child.log_tail(60)
 
 
+@pytest.mark.deep
 async def test_records_that_are_never_acknowledged_end_the_worker(own):
     # Slow, so that there is more to fold, and to write, when the broker no longer answers.
     slow = ("--slow-ms", "200", "--chunk-records", "100")
@@ -315,6 +325,7 @@ async def test_records_that_are_never_acknowledged_end_the_worker(own):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("away_s", [9, 40])
+@pytest.mark.deep
 async def test_a_broker_that_is_away_costs_nothing(own, away_s):
     for worker in ("one", "two"):
         own.start(worker)
@@ -333,6 +344,7 @@ async def test_a_broker_that_is_away_costs_nothing(own, away_s):
     await own.assert_exact()
 
 
+@pytest.mark.deep
 async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_recovery(own):
     """As shipped, recovery is dead from here on and the worker heartbeats for ever."""
     await own.produce(4000)
@@ -348,6 +360,7 @@ async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_reco
     await own.assert_exact()
 
 
+@pytest.mark.deep
 async def test_a_recovery_that_reads_nothing_ends_the_worker_while_the_broker_answers(toys):
     """Faust warns and waits, and the worker heartbeats: its partitions were nobody's for ever."""
     await toys.create()
@@ -363,6 +376,7 @@ async def test_a_recovery_that_reads_nothing_ends_the_worker_while_the_broker_an
     await toys.assert_exact()
 
 
+@pytest.mark.deep
 async def test_an_exception_in_a_fold_ends_the_worker_and_loses_nothing(toys):
     await toys.create()
     child = toys.start("one", "--crash-at", "2001")
@@ -373,6 +387,7 @@ async def test_an_exception_in_a_fold_ends_the_worker_and_loses_nothing(toys):
     await toys.assert_exact()
 
 
+@pytest.mark.deep
 async def test_a_spare_takes_over(stack, unique, tmp_path):
     toys = Toys(stack, unique("toy"), tmp_path, partitions=2)
     await toys.create()
@@ -402,11 +417,13 @@ async def test_a_topic_deleted_under_a_worker_halts_it_and_a_new_one_is_not_take
     assert "but the log holds 0 to 100" in child.log_tail(100)
 
 
+@pytest.mark.deep
 async def test_a_missing_topic_is_said_at_start(toys):
     child = toys.start("one", "--request-timeout-ms", "6000")
     assert await asyncio.to_thread(child.wait, 40) == ExitCode.USAGE
 
 
+@pytest.mark.deep
 async def test_offsets_are_committed_for_lag_monitors_and_never_believed(toys):
     await toys.create()
     child = toys.start("one")
@@ -432,6 +449,7 @@ async def until_committed(toys, wanted):
         found = await committed(toys.stack.bootstrap, toys.name, toys.topic)
 
 
+@pytest.mark.deep
 async def test_a_plain_topic_beside_it_works_as_ever(toys, unique):
     plain = unique("plain")
     await toys.create()

@@ -54,6 +54,7 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
         assert not list((tmp_path / "pids").iterdir())
 
 
+@pytest.mark.deep
 async def test_a_directory_has_one_user_and_a_later_one_goes_on_with_its_log(tmp_path):
     arguments = ("up", "--dir", tmp_path, "--inputs", "2", "--json")
     with Command(*arguments) as command:
@@ -71,6 +72,7 @@ async def test_a_directory_has_one_user_and_a_later_one_goes_on_with_its_log(tmp
         assert command.end(signal.SIGTERM)[0] == 0
 
 
+@pytest.mark.deep
 def test_what_is_killed_comes_back_on_its_address(tmp_path):
     with Command("up", "--dir", tmp_path, "--inputs", "2", "--json") as command:
         where = command.line()
@@ -133,6 +135,7 @@ def test_a_wrong_setting_is_named_before_anything_starts(tmp_path):
     assert "environment ECINDEX_METHODOLOGY" in err
 
 
+@pytest.mark.deep
 def test_a_second_signal_ends_it_at_once(tmp_path):
     with Command("up", "--dir", tmp_path, "--inputs", "1", "--json") as command:
         command.line()

@@ -39,6 +39,7 @@ def test_a_worker_without_topics_says_which_and_how_to_make_them(config):
     assert "ecindex topics create" in err
 
 
+@pytest.mark.deep
 def test_a_worker_that_waits_starts_once_its_topics_are_there(config):
     arguments = ("worker", "--config", config, "--wait-for-topics", "300", "--json")
     with Command(*arguments) as command:

@@ -135,6 +135,7 @@ def _quiet_partition(stage: Stage) -> None:
 
 
 @both("tombstones before the merged record")
+@pytest.mark.deep
 def test_v06_rows_outlive_any_silence(off):
     def script(stage: Stage) -> None:
         _quiet_partition(stage)

@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import examples
 from support.usual import BOOKS, COLUMNS, ORDERS, SALES, History
 
 from streams.index import minutes
@@ -86,7 +87,7 @@ def noisy(seed, rate=600.0):
     return history
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(st.integers(0, 2**32), st.sampled_from([0.01, 7.0, 1000.0]))
 def test_money_in_another_unit_is_expected_in_that_unit(seed, unit):
     history = noisy(seed)
@@ -104,7 +105,7 @@ def test_money_in_another_unit_is_expected_in_that_unit(seed, unit):
     )
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.integers(0, 2**32), st.permutations([ORDERS, BOOKS, SALES]))
 def test_a_column_does_not_depend_on_where_it_stands(seed, order):
     history = noisy(seed)
@@ -122,13 +123,13 @@ def test_a_column_does_not_depend_on_where_it_stands(seed, order):
     assert tuple(moved.noise[place[column]] for column in range(3)) == plain.noise
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.integers(0, 2**32))
 def test_the_same_hours_give_the_same_integers(seed):
     assert noisy(seed).vintage() == noisy(seed).vintage()
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.integers(0, 2**32), st.data())
 def test_no_history_however_odd_is_a_crash_or_an_absurd_expectation(seed, data):
     rng = np.random.default_rng(seed)
@@ -251,7 +252,7 @@ def coverage(mean, noise, found):
     return total
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.one_of(st.floats(0.01, 60), st.floats(60, 3_000)),
     st.one_of(st.just(0.0), st.floats(1e-4, 1.0)),

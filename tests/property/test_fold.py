@@ -1,7 +1,7 @@
 """Level 1 equals the batch recomputation of its log prefix, however it is cut and wherever it dies."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.flow import state as state_module
@@ -129,7 +129,6 @@ def test_outcomes_are_counted_once_a_record(payments, data):
 
 
 @pytest.mark.parametrize("payments", [False, True])
-@settings(deadline=None)
 @given(data=st.data())
 def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments, data):
     log = data.draw(source_logs(payments=payments))

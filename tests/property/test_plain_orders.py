@@ -5,8 +5,9 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import examples
 
 from streams.flow import plain
 from streams.flow import state as state_module
@@ -100,7 +101,7 @@ def assert_equal(log, cuts=(), methodology=METHODOLOGY) -> None:
         assert state_of(compiled) == state_of(careful)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.data())
 def test_both_halves_fold_any_log_alike(data):
     methodology = tuned(open_panes_max=data.draw(st.sampled_from([2, METHODOLOGY.open_panes_max])))
@@ -246,7 +247,7 @@ def test_labels_of_one_column_count_an_order_once_and_sums_add_up():
     assert pane.row[:3] == [3, 18, 3 * (2 * 150 + 3 * 99)]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_a_damaged_record_is_judged_alike(seed, damages):
     dice = random.Random(seed)

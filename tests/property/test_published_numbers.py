@@ -7,9 +7,10 @@ import dataclasses
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from support.draws import examples
 from support.publications import publication, value
 
 from streams.index.values import Fence, decimal
@@ -48,7 +49,7 @@ def redis_url(tmp_path_factory):
 
 
 @pytest.mark.stack
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.tuples(NEAR, NEAR, NEAR), st.tuples(NEAR, NEAR, NEAR), st.booleans())
 def test_the_fence_orders_versions_as_integers(redis_url, first, second, same_edition):
     """The script agrees with Python's comparison of the three integers, beyond 2^53 too."""

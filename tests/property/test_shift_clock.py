@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import examples
 
 from streams.index import shift_clock as clocks
 from streams.index.shift_clock import DOWN, DRIFT, FAST, MICRO, SLOW, UP, ClockState
@@ -36,7 +37,7 @@ def mean_of_factor(mu, true_mean, true_size, band, design, at):
         x += 1
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     mu=st.floats(0.01, 60),
     inside=st.floats(0, 1),
@@ -59,7 +60,7 @@ def test_a_step_within_the_dead_band_gains_nothing_in_the_mean(
     assert total <= 1 + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(mu=st.floats(0.01, 60), design=DESIGNS, band=BANDS, at=st.integers(0, 5))
 def test_at_the_edge_it_is_fair_and_beyond_it_gains(mu, design, band, at):
     direction, factor = design.directions[at], design.factors[at]
@@ -73,7 +74,7 @@ def test_at_the_edge_it_is_fair_and_beyond_it_gains(mu, design, band, at):
     assert at_fair < 0 < at_ratio
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 100 * MICRO)), max_size=50),
     noise=st.floats(0, 0.1),

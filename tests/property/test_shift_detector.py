@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import examples
 
 from streams.index import shift_detector as detector
 from streams.index.methodology import parse
@@ -41,7 +42,7 @@ def run(state, series):
     return [event for step in series for event in detector.advance(state, RULES, *step, NOISE)]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(parts=PARTS, rate=st.floats(0.05, 100), seed=st.integers(0, 9), cut=st.integers(0, 3000))
 def test_a_restart_from_the_stored_state_changes_nothing(parts, rate, seed, cut):
     series = minutes(parts, rate, seed)
@@ -54,7 +55,7 @@ def test_a_restart_from_the_stored_state_changes_nothing(parts, rate, seed, cut)
     assert msgspec.msgpack.encode(second) == msgspec.msgpack.encode(whole)
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(parts=PARTS, rate=st.floats(0.05, 100), seed=st.integers(0, 9), cut=st.integers(0, 3000))
 def test_a_live_copy_leaves_no_trace(parts, rate, seed, cut):
     series = minutes(parts, rate, seed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import examples
 
 from streams.shops.simulate_options import Outage, Shift, ShopOptions
 from streams.shops.simulate_profile import load_profile
@@ -34,7 +35,7 @@ def floor(seed):
     return Shopfloor(PROFILE, options(seed), OPENED)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=st.integers(0, 3), cuts=st.lists(instants, min_size=2, max_size=6).map(sorted))
 def test_any_cut_gives_the_same_events(seed, cuts):
     whole = floor(seed).events_between(cuts[0], cuts[-1])
@@ -45,7 +46,7 @@ def test_any_cut_gives_the_same_events(seed, cuts):
     assert pieces == whole
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(asked=st.lists(st.tuples(instants, instants).map(sorted), min_size=2, max_size=3))
 def test_what_was_asked_before_does_not_matter(asked):
     used = floor(1)
@@ -53,7 +54,7 @@ def test_what_was_asked_before_does_not_matter(asked):
         assert used.events_between(start, end) == floor(1).events_between(start, end)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(start=instants, length=st.integers(1, 60_000))
 def test_records_are_within_the_interval_and_in_order(start, length):
     times = [event.timestamp_ms for event in floor(2).events_between(start, start + length)]

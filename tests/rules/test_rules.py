@@ -31,6 +31,7 @@ def cases():
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.deep
 def test_the_cases_of_promtool_pass(cache_dir, path):
     run(*program(cache_dir, PROMTOOL), "test", "rules", str(path))
 

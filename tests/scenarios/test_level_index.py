@@ -153,6 +153,7 @@ def test_an_heir_goes_on_with_the_base_that_was_published(shop):
     assert shop.bases()[-1]["previous"] == "2026-11-17/2026-11-18"
 
 
+@pytest.mark.deep
 def test_a_base_is_fixed_when_its_days_are_final(shop):
     shop.cancel(3, 1_000, NOON + DAY_MS)
     shop.sell(37, 300)
@@ -174,6 +175,7 @@ def test_a_base_is_fixed_when_its_days_are_final(shop):
     assert {(value.day, value.value) for value in closed} >= {("2026-11-18", 400 / 3)}
 
 
+@pytest.mark.deep
 def test_the_base_outlives_the_days_that_it_is_made_of(shop):
     shop.sell(37, 300)
     for day in (1_300, 1_301, 1_302):

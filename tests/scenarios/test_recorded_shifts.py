@@ -22,6 +22,7 @@ def needs(name):
 
 
 @needs("nab")
+@pytest.mark.deep
 def test_nabs_jumps_are_found_and_nothing_where_there_is_none():
     found = {one["file"]: one for one in judge_nab(SHARED / "nab")}
     for name, ratio in (("art_daily_jumpsup.csv", 1.8), ("art_daily_jumpsdown.csv", 0.5)):
@@ -33,6 +34,7 @@ def test_nabs_jumps_are_found_and_nothing_where_there_is_none():
 
 
 @needs("olist")
+@pytest.mark.deep
 def test_black_friday_2017_is_found_in_its_first_hours():
     with gzip.open(SHARED / "olist/orders.csv.gz", "rt", newline="") as lines:
         bought = [

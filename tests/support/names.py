@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from support.citations import ELSEWHERE, resolved
 from support.prose import Prose, files, nodes, source
 
-from streams.cli import app
+from streams.cli.commands import app
 from streams.publish.metric_table import ALL
 from streams.settings import Settings
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from streams.cli import COMMANDS, GROUPS, app
+from streams.cli.commands import COMMANDS, GROUPS, app
 from streams.local import ports
 
 
@@ -40,7 +40,7 @@ def test_every_command_explains_itself(run, command):
 def test_help_imports_nothing_that_a_worker_needs():
     """Two seconds of imports before `--help` answers, and before `demo` starts Kafka."""
     code = (
-        "import sys, streams.cli\n"
+        "import sys, streams.cli.commands\n"
         "print([name for name in ('faust', 'redis', 'aiohttp', 'aiokafka', 'pydantic', 'numpy')"
         " if name in sys.modules])"
     )

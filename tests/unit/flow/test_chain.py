@@ -92,7 +92,10 @@ def test_a_chain_shrinks_when_its_panes_have_closed():
     assert not any(key.endswith(b"|1") for key in owner.table)
 
 
-@pytest.mark.parametrize("quantity", [1, 2**31, 2**52])
+@pytest.mark.parametrize(
+    "quantity",
+    [1, pytest.param(2**31, marks=pytest.mark.deep), pytest.param(2**52, marks=pytest.mark.deep)],
+)
 def test_no_record_is_larger_than_a_record_may_be(monkeypatch, quantity):
     # However wide the sums: an estimate that a producer can beat would end the worker, again and again.
     monkeypatch.setattr(module, "RECORD_BYTES_MAX", 12_000)

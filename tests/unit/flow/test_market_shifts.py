@@ -92,6 +92,7 @@ def test_a_stop_is_told_though_nothing_arrives(flow):
     assert found[0].at <= end_ms // MINUTE_MS + 12
 
 
+@pytest.mark.deep
 def test_a_takeover_leaves_the_detectors_as_they_would_have_been(flow):
     parts = [(1.0, 20), (6.0, 8), (1.0, 20)]
     other = new_flow()

@@ -159,6 +159,7 @@ def test_the_sketches_kept_are_those_of_a_batch_and_few(shop):
     assert {kind for kind, _ in kept} == {MINUTE, QUARTER}
 
 
+@pytest.mark.deep
 def test_a_new_owner_shows_the_same_to_the_last_bit(shop):
     before = {v.field: v for v in shop.flow.published["PK"].values if v.index in NAMES}
     days = [shop.day(day_name(KARACHI.day_of(T0 + hours * HOUR_MS))) for hours in (12, 25)]
@@ -205,6 +206,7 @@ def test_a_late_order_revises_the_day_with_its_cause_once():
     assert shop.day(day) == after
 
 
+@pytest.mark.deep
 def test_the_closing_of_a_day_weeks_later_has_who_bought_on_it():
     shop, end_ms = late_shop()
     day = day_name(KARACHI.day_of(end_ms - 1))

@@ -250,6 +250,7 @@ def test_an_heir_learns_what_its_predecessor_had_put_off(flow):
     assert not compiled(flow).behind
 
 
+@pytest.mark.deep
 def test_an_heir_learns_days_put_off_before_yesterday(flow):
     shop = seeded_shop(flow)
     for day in (1, 2, 3):
@@ -316,6 +317,7 @@ def test_the_next_days_vintage_is_there_before_the_day_begins(flow):
     assert day.vintage == "2026-11-25"
 
 
+@pytest.mark.deep
 def test_a_wholly_observed_hour_beats_the_seed(flow):
     shop = seeded_shop(flow, times=3.0)
     for hour in range(2, 14):

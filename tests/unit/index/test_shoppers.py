@@ -4,8 +4,9 @@ from array import array
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.draws import examples
 from support.sketches import sketch_of
 
 from streams.index.shoppers import (
@@ -28,7 +29,7 @@ def drawn(rng, count):
     return rng.integers(0, 2**64, count, dtype=np.uint64)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(parts=st.lists(HASHES, max_size=5), seed=st.randoms())
 def test_order_grouping_and_repetition_do_not_matter(parts, seed):
     everybody = [one for part in parts for one in part]
@@ -43,7 +44,7 @@ def test_order_grouping_and_repetition_do_not_matter(parts, seed):
     assert merged.estimate() == at_once.estimate()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(hashes=HASHES)
 def test_bytes_give_the_sketch_back(hashes):
     sketch = sketch_of(hashes)
@@ -53,7 +54,7 @@ def test_bytes_give_the_sketch_back(hashes):
     assert again.to_bytes() == data
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(parts=st.lists(IDS, max_size=6), seed=st.randoms())
 def test_coupons_and_unions_of_bytes_are_the_sketch_of_everybody(parts, seed):
     everybody = sketch_of([shopper_hash(one) for part in parts for one in part]).to_bytes()

@@ -13,7 +13,7 @@ import pytest
 import typer
 from support.documented import PAGES, ROOT, blocks, filled_in, spans
 
-from streams.cli import app
+from streams.cli.commands import app
 
 
 def lines_of(page, work):

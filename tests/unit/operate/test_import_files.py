@@ -91,6 +91,7 @@ def valid(events):
 
 
 @pytest.mark.skipif(not (REAL_DATA / "olist").is_dir(), reason="Olist's data is not at hand")
+@pytest.mark.deep
 def test_the_real_olist_data_is_imported_whole():
     found = open_source("olist", REAL_DATA / "olist")
     events = list(found.events)
@@ -116,6 +117,7 @@ def test_the_real_olist_data_is_imported_whole():
 @pytest.mark.skipif(
     not (REAL_DATA / "online_retail").is_dir(), reason="Online Retail's data is not at hand"
 )
+@pytest.mark.deep
 def test_the_real_online_retail_data_is_imported_but_for_what_is_counted():
     found = open_source("online-retail", REAL_DATA / "online_retail")
     assert found.tally.read["rows"] == 541_909

@@ -281,6 +281,7 @@ def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms
     return report
 
 
+@pytest.mark.deep
 def test_a_vintage_is_learnt_again_from_log_and_seed(learnt):
     report = relearnt(learnt)
     assert report.equal, "\n".join(report.lines())
@@ -288,6 +289,7 @@ def test_a_vintage_is_learnt_again_from_log_and_seed(learnt):
     assert report.not_judged == []
 
 
+@pytest.mark.deep
 def test_a_changed_vintage_hour_or_band_is_found(learnt):
     def one_more(series):
         series[0].expected[5] += 1
@@ -304,6 +306,7 @@ def test_a_changed_vintage_hour_or_band_is_found(learnt):
         assert all(field in each.field or change is one_less for each in report.differences)
 
 
+@pytest.mark.deep
 def test_an_hour_of_the_log_that_was_not_learnt_is_found(learnt):
     _, _, counted = learnt
     at = ("PK", MIDNIGHT - 60 * HOUR_MS)
@@ -324,6 +327,7 @@ def test_an_hour_of_the_log_that_was_not_learnt_is_found(learnt):
         ({"blind_ms": MIDNIGHT}, "the beginning of the log is gone"),
     ],
 )
+@pytest.mark.deep
 def test_what_cannot_be_learnt_again_is_said(learnt, how, reason):
     report = relearnt(learnt, **how)
     assert report.equal
@@ -331,6 +335,7 @@ def test_what_cannot_be_learnt_again_is_said(learnt, how, reason):
     assert {each.reason.startswith(reason) for each in report.not_judged} == {True}
 
 
+@pytest.mark.deep
 def test_shifts_of_others_or_over_before_do_not_count(learnt):
     for shift in (
         {"market": "BD", "event": "page", "at": rfc3339(0)},
@@ -339,6 +344,7 @@ def test_shifts_of_others_or_over_before_do_not_count(learnt):
         assert relearnt(learnt, shift=shift).judged[EXPECTED] > 40
 
 
+@pytest.mark.deep
 def test_seeds_said_again_since_may_hide_what_stood_before(learnt):
     _, records, _ = learnt
     later_ms = records[-1].timestamp_ms + 1

@@ -79,6 +79,7 @@ def scope(record: ShiftsRecord):
     return {(each.dimension, each.member) for each in record.kept}
 
 
+@pytest.mark.deep
 def test_a_vintage_is_learnt_again_without_the_hours_of_a_shift(market, told):
     record = decode_shifts(told[1])
     assert ("market", "all") in scope(record)
@@ -88,6 +89,7 @@ def test_a_vintage_is_learnt_again_without_the_hours_of_a_shift(market, told):
     assert report.not_judged == []
 
 
+@pytest.mark.deep
 def test_a_shift_that_was_kept_and_not_told_changes_a_vintage(market, told):
     def forget(record):
         record.kept = []
@@ -102,6 +104,7 @@ def test_a_shift_that_was_kept_and_not_told_changes_a_vintage(market, told):
     ("field", "by", "name"),
     [("start", 1, "start"), ("found_at", -1, "found_at"), ("end", 60, "end")],
 )
+@pytest.mark.deep
 def test_a_kept_shift_that_is_not_as_it_was_told_is_found(market, told, field, by, name):
     def move(record):
         (own,) = [each for each in record.kept if each.dimension == "market"]
@@ -113,6 +116,7 @@ def test_a_kept_shift_that_is_not_as_it_was_told_is_found(market, told, field, b
     }
 
 
+@pytest.mark.deep
 def test_without_the_table_a_vintage_under_a_shift_is_passed_over(market, told):
     report = judged(market, told, without=True)
     assert report.equal
@@ -122,6 +126,7 @@ def test_without_the_table_a_vintage_under_a_shift_is_passed_over(market, told):
     }
 
 
+@pytest.mark.deep
 def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
     topic, kept, _ = told
     shifts = Shifts()
@@ -139,6 +144,7 @@ def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
     assert shifts.lessons("PK", start_ms, done_ms) is None
 
 
+@pytest.mark.deep
 def test_of_several_records_of_detectors_the_one_that_is_further_counts(told):
     older = copy.deepcopy(decode_shifts(told[1]))
     older.watch.done_until -= 1

@@ -72,6 +72,7 @@ def sold():
     return found
 
 
+@pytest.mark.deep
 def test_an_hour_is_what_the_simulation_sells_in_one(sold):
     hours = hours_of(OPTIONS)
     usual = summed(hours)

@@ -47,6 +47,7 @@ def old_shop():
     return shop(rate_per_s=10, lag_scale=0.002).events_between(NOON, NOON + 2 * HOUR)
 
 
+@pytest.mark.deep
 def test_every_event_keeps_the_contract(hour, old_shop):
     for events in (hour, old_shop):
         for topic in ("orders", "payments"):
@@ -60,6 +61,7 @@ def test_every_event_keeps_the_contract(hour, old_shop):
         assert None not in record.values(), "what is not known is left out"
 
 
+@pytest.mark.deep
 def test_currencies_zones_and_labels_are_those_of_the_methodology(hour):
     for code, market in PROFILE.markets.items():
         assert METHODOLOGY.markets[code].currency == market.currency
@@ -75,6 +77,7 @@ def test_currencies_zones_and_labels_are_those_of_the_methodology(hour):
     assert unknown.keys() <= {"Others", "marketingexpense", "financesettlement"}
 
 
+@pytest.mark.deep
 def test_methods_are_chosen_as_often_as_in_the_marginals(hour):
     chosen = Counter(event.payment_method for event in decoded(hour, "orders"))
     methods = PROFILE.payments.methods
@@ -87,6 +90,7 @@ def test_methods_are_chosen_as_often_as_in_the_marginals(hour):
     assert members >= {"cod", "card", "wallet", "bank_transfer", "voucher", "bnpl"}
 
 
+@pytest.mark.deep
 def test_categories_sell_as_often_as_in_the_marginals(hour):
     lines = [line for event in decoded(hour, "orders") for line in event.lines]
     sold = Counter(line.category for line in lines)
@@ -95,6 +99,7 @@ def test_categories_sell_as_often_as_in_the_marginals(hour):
         assert sold[name] / len(lines) == pytest.approx(count / sum(items.values()), abs=0.005)
 
 
+@pytest.mark.deep
 def test_prices_lie_around_the_median_of_their_category(hour):
     prices = defaultdict(list)
     for event in decoded(hour, "orders"):
@@ -106,11 +111,13 @@ def test_prices_lie_around_the_median_of_their_category(hour):
             assert median(prices[name]) / 100 == pytest.approx(category.median, rel=0.35), name
 
 
+@pytest.mark.deep
 def test_the_mean_rate_of_orders_and_payments_is_the_rate_asked_for(hour):
     at_once = [event for event in hour if event.timestamp_ms < NOON + HOUR // 2]
     assert len(at_once) / 1_800 == pytest.approx(40, rel=0.02)
 
 
+@pytest.mark.deep
 def test_a_week_has_the_mean_rate():
     for market in PROFILE.markets.values():
         curve = Curve.of(PROFILE.shape, market.time_zone, "week")
@@ -120,6 +127,7 @@ def test_a_week_has_the_mean_rate():
         assert max(steps) < 0.01, "nothing jumps on the hour"
 
 
+@pytest.mark.deep
 def test_demand_follows_the_local_hour():
     events = shop(rate_per_s=0.5, season="week", markets=("PK",)).events_between(NOON, NOON + DAY)
     # Karachi is UTC+5: 04:00 there is 23:00 UTC, 21:00 there is 16:00 UTC.
@@ -127,6 +135,7 @@ def test_demand_follows_the_local_hour():
     assert by_hour[16] > 5 * by_hour[23] > 0
 
 
+@pytest.mark.deep
 def test_november_is_five_times_a_median_month():
     november = 1_762_000_000_000  # 2025-11-01T12:26:40Z
     asked = {"rate_per_s": 5, "season": "year", "opened_ms": november}
@@ -135,6 +144,7 @@ def test_november_is_five_times_a_median_month():
     assert len(events) / len(week) == pytest.approx(5.5, rel=0.05)
 
 
+@pytest.mark.deep
 def test_orders_end_as_often_cancelled_and_refunded_as_in_the_marginals(old_shop):
     types = Counter()
     placed = {}
@@ -152,6 +162,7 @@ def test_orders_end_as_often_cancelled_and_refunded_as_in_the_marginals(old_shop
     assert types["order.refunded"] / types["order.placed"] == pytest.approx(0.115, abs=0.05)
 
 
+@pytest.mark.deep
 def test_money_moves_at_most_once_and_only_for_its_order(old_shop):
     amounts = {
         event.order_id: sum(line.quantity * line.unit_price_minor for line in event.lines)
@@ -171,16 +182,19 @@ def test_money_moves_at_most_once_and_only_for_its_order(old_shop):
     assert cod_types["payment.failed"] == 0
 
 
+@pytest.mark.deep
 def test_cash_on_delivery_is_captured_only_when_delivered(hour):
     methods = {event.method for event in decoded(hour, "payments")}
     assert "cod" not in methods, "nothing is delivered within an hour"
 
 
+@pytest.mark.deep
 def test_failed_payments_have_the_share_asked_for(hour):
     kinds = Counter(event.type for event in decoded(hour, "payments"))
     assert kinds["payment.failed"] / kinds.total() == pytest.approx(0.04, abs=0.005)
 
 
+@pytest.mark.deep
 def test_ids_are_unique_and_differ_between_simulations(hour):
     ids = [msgspec.json.decode(event.value)["event_id"] for event in hour]
     assert len(set(ids)) == len(ids)
@@ -194,6 +208,7 @@ def test_a_whole_number_and_its_float_are_the_same_simulation():
     assert one.events_between(NOON, NOON + 500) == other.events_between(NOON, NOON + 500)
 
 
+@pytest.mark.deep
 def test_duplicates_are_the_same_bytes_within_half_a_minute():
     events = shop(rate_per_s=40, duplicates=0.1).events_between(NOON, NOON + 20 * MINUTE)
     seen = defaultdict(list)
@@ -217,6 +232,7 @@ def test_events_out_of_order_come_late_but_within_the_grace():
     assert [e.timestamp_ms for e in events] == sorted(e.timestamp_ms for e in events)
 
 
+@pytest.mark.deep
 def test_a_shift_moves_its_category_and_nothing_else():
     start = NOON + 10 * MINUTE
     shift = parse_shift("PK:mobiles_tablets:3:600:1200", NOON)
@@ -262,6 +278,7 @@ def test_an_outage_silences_its_market_and_no_other():
     assert {minute for market, minute in silent if market == "BD"} >= quiet
 
 
+@pytest.mark.deep
 def test_nothing_is_older_than_the_opening():
     floor = shop(rate_per_s=5, lag_scale=0.002, opened_ms=NOON + 12_345)
     assert floor.events_between(NOON, NOON + 12_345) == []
