@@ -150,7 +150,9 @@ class _Judge:
         self._admit(market, snapshot.edition, as_of_ms, published_at_ms)
         return snapshot
 
-    def still_stands(self, market: str, published_at: bytes | None, as_of: bytes | None) -> None:
+    def check_believable(
+        self, market: str, published_at: bytes | None, as_of: bytes | None
+    ) -> None:
         """Raise ReaderError when what was read before must not be used any more."""
         if published_at is None or as_of is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
@@ -245,7 +247,7 @@ class Reader:
             pipeline = self._redis.pipeline(transaction=True)
             version, header = _ask(pipeline, fence, values).execute()
         if not watched.is_new(version):
-            self._judge.still_stands(watched.market, *header)
+            self._judge.check_believable(watched.market, *header)
             return None
         return watched.took(version, self.snapshot(watched.market))
 
@@ -317,7 +319,7 @@ class AsyncReader:
             pipeline = self._redis.pipeline(transaction=True)
             version, header = await _ask(pipeline, fence, values).execute()
         if not watched.is_new(version):
-            self._judge.still_stands(watched.market, *header)
+            self._judge.check_believable(watched.market, *header)
             return None
         return watched.took(version, await self.snapshot(watched.market))
 
@@ -343,18 +345,18 @@ class _Watched:
     def __init__(self, market: str) -> None:
         self.market = market
         self._version: list[bytes | None] | None = None
-        self._told_lost = False
+        self._lost_reported = False
 
     def is_new(self, version: list[bytes | None]) -> bool:
         return version != self._version
 
     def took(self, version: list[bytes | None], snapshot: Snapshot) -> Snapshot:
-        self._version, self._told_lost = version, False
+        self._version, self._lost_reported = version, False
         return snapshot
 
     def lost(self) -> bool:
         """Forget the version, so that the next read counts as new. True if the loss is news."""
-        news, self._told_lost, self._version = not self._told_lost, True, None
+        news, self._lost_reported, self._version = not self._lost_reported, True, None
         return news
 
 

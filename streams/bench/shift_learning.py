@@ -15,7 +15,7 @@ from streams.index.demand import SCALE
 from streams.index.expectation import fit
 from streams.index.hours import LEAD_DAYS, MARGIN_HOURS, LocalHours, calendar_of
 from streams.index.minutes import FLOOR_PARTS
-from streams.index.season import Columns
+from streams.index.season import ColumnRelations
 
 Array = NDArray[np.float64]
 _FIRST_DAY = 20_000
@@ -50,7 +50,7 @@ def expect_day(
     calendar = calendar_of(LocalHours("UTC"), _FIRST_DAY + day, lead_days)
     last = day - lead_days + 1
     known = hours[:, last * 24 - len(calendar.hours_ms) : last * 24]
-    columns = Columns(np.arange(len(hours)), totals)
+    columns = ColumnRelations(np.arange(len(hours)), totals)
     vintage = fit(calendar, np.ascontiguousarray(known.T), columns)
     noise = np.array([(one.hour, one.day) for one in vintage.noise]) / SCALE
     return DayExpectation(np.array(vintage.expected) / SCALE, noise[:, 0], noise[:, 1])

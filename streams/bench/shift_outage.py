@@ -64,10 +64,10 @@ class Stop(NamedTuple):
 
 def stop_market(rng: np.random.Generator, rate: float, minutes: float) -> Stop:
     """Simulate a market of ``rate`` orders a minute that stops for ``minutes``."""
-    usual = rate * np.array((1.0, *PARTS))
+    expected_rate = rate * np.array((1.0, *PARTS))
     # Error of an hour's expectation: 5-6 % at 20 a minute, 16-18 % at 0.05 (methodology, simulated).
-    spread = 0.05 + 0.12 * np.exp(-usual / 3) + 0.03 * rng.random(len(usual))
-    mean = usual * np.exp(rng.normal(0.0, spread))
+    spread = 0.05 + 0.12 * np.exp(-expected_rate / 3) + 0.03 * rng.random(len(expected_rate))
+    mean = expected_rate * np.exp(rng.normal(0.0, spread))
     own, each = weights(ShiftRules(), 1.0, len(PARTS))
     rules = [DetectorRules(page_days(ShiftRules(), own), drifts=True)]
     rules += [DetectorRules(page_days(ShiftRules(), each))] * len(PARTS)
@@ -81,7 +81,7 @@ def stop_market(rng: np.random.Generator, rate: float, minutes: float) -> Stop:
         now = np.maximum(mean * (1 - silent), 1e-12)
         counts = rng.negative_binomial(SIZE, SIZE / (SIZE + now))
         for series, state in enumerate(states):
-            expected = round(usual[series] * MICRO)
+            expected = round(expected_rate[series] * MICRO)
             noise = float(spread[series] ** 2)
             for event in detector.advance(
                 state, rules[series], minute, int(counts[series]), expected, noise

@@ -23,16 +23,16 @@ from streams.index.expectation import Vintage, fit
 from streams.index.hours import MARGIN_HOURS, LocalHours, calendar_of
 from streams.index.minutes import minutes_of
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
-from streams.index.season import Columns
+from streams.index.season import ColumnRelations
 from streams.index.shift_budget import ShiftRules, page_days
 from streams.index.shift_detector import DetectorRules, ShiftEvent, ShiftState
 
 _WEEK_DAYS = 7
-_ALONE = Columns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+_ALONE = ColumnRelations(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedCounts:
     """Counts of a series.
 
     ``counts[i]`` is the count of the i-th step of ``step_minutes``, counted from ``first_minute``.
@@ -43,13 +43,13 @@ class Recorded:
     counts: Sequence[int]
 
 
-def watch(recorded: Recorded, zone: str, rules: DetectorRules) -> list[ShiftEvent]:
+def watch(recorded: RecordedCounts, zone: str, rules: DetectorRules) -> list[ShiftEvent]:
     """Events of the shifts that the detector finds, from the eighth whole local day on."""
     return list(_Watch(recorded, zone, rules).events())
 
 
 class _Watch:
-    def __init__(self, recorded: Recorded, zone: str, rules: DetectorRules) -> None:
+    def __init__(self, recorded: RecordedCounts, zone: str, rules: DetectorRules) -> None:
         self._recorded = recorded
         self._rules = rules
         self._state = ShiftState.fresh(rules)
@@ -148,7 +148,7 @@ def _judge(path: Path, windows: list[list[str]], rules: DetectorRules) -> dict[s
     }
 
 
-def read_nab(path: Path) -> Recorded:
+def read_nab(path: Path) -> RecordedCounts:
     """Read a NAB file: a row each five minutes. A missing row counts as 0."""
     with path.open(newline="") as lines:
         rows = [(_minute(row["timestamp"]), float(row["value"])) for row in csv.DictReader(lines)]
@@ -156,7 +156,7 @@ def read_nab(path: Path) -> Recorded:
     counts = [0] * ((rows[-1][0] - first) // 5 + 1)
     for minute, value in rows:
         counts[(minute - first) // 5] += round(value)
-    return Recorded(first, 5, counts)
+    return RecordedCounts(first, 5, counts)
 
 
 def _minute(text: str) -> int:

@@ -25,12 +25,12 @@ TOTAL_RATE = 200.0
 MEMBER_RATES = (0.5, 200.0)
 """Orders a minute: TOTAL_RATE for a market's total, a log-uniform draw between MEMBER_RATES for a
 member."""
-Say = Callable[[str], None]
+Echo = Callable[[str], None]
 Watch = Callable[[int, Counts, Array], None]
 
 
 @dataclass(slots=True)
-class Learnt:
+class LearntSeries:
     """Series and their known past by the hour."""
 
     shops: Shops
@@ -57,9 +57,9 @@ class Learnt:
         self.hours[:, day * 24 : (day + 1) * 24] = by_hour
 
 
-def learn(shops: Shops, totals: NDArray[np.int64], days: int) -> Learnt:
+def learn(shops: Shops, totals: NDArray[np.int64], days: int) -> LearntSeries:
     """Simulate LEARN_DAYS of past for the series, with room for ``days`` more."""
-    learnt = Learnt(shops, totals, np.zeros((len(shops.rates), (LEARN_DAYS + days) * 24)))
+    learnt = LearntSeries(shops, totals, np.zeros((len(shops.rates), (LEARN_DAYS + days) * 24)))
     for day in range(LEARN_DAYS):
         learnt.add(day, shops.past_day(day))
     return learnt
@@ -91,7 +91,7 @@ def run_quiet(
     members: int,
     series_years: float,
     errors: Errors,
-    say: Say,
+    echo: Echo,
     *,
     days: int = 56,
     rules: ShiftRules | None = None,
@@ -117,18 +117,18 @@ def run_quiet(
     pages: list[Page] = []
     noise = np.zeros(len(totals))
     for day in range(LEARN_DAYS, LEARN_DAYS + days):
-        usual = learnt.expect(day)
-        noise = usual.noise
+        expectation = learnt.expect(day)
+        noise = expectation.noise
         detectors.set_noise(noise)
         counts = shops.day(day)
-        pages += list(_watch_day(detectors, day, counts, minutes_of_day(usual.hours)))
+        pages += list(_watch_day(detectors, day, counts, minutes_of_day(expectation.hours)))
         learnt.add(day, counts.reshape(len(counts), 24, 60).sum(axis=2))
         pages += _drift_day(detectors, learnt, day)
         if watch is not None:
             watch(day - LEARN_DAYS, counts, learnt.hours)
         done = day - LEARN_DAYS + 1
         if done % 7 == 0:
-            say(f"{members} members: {done} of {days} days, {len(pages)} false pages")
+            echo(f"{members} members: {done} of {days} days, {len(pages)} false pages")
     return Quiet(markets, members, days, pages, noise)
 
 
@@ -138,7 +138,7 @@ def _watch_day(detectors: Detectors, day: int, counts: Counts, expected: Array) 
         yield from detectors.minute(day * DAY_MINUTES + minute, columns[minute], means[minute])
 
 
-def _drift_day(detectors: Detectors, learnt: Learnt, day: int) -> list[Page]:
+def _drift_day(detectors: Detectors, learnt: LearntSeries, day: int) -> list[Page]:
     n, own = len(learnt.totals), learnt.drifts
     observed, expected, noise = np.zeros(n), np.ones(n), np.zeros(n)
     early = learnt.expect_early(day)
@@ -174,8 +174,8 @@ def run_shifted(
         counts = shops.day(day, np.where(minutes[None, :] >= begin[:, None], planted[:, None], 1.0))
         for page in _watch_day(detectors, day, counts, minutes_of_day(expected.hours)):
             first.setdefault(page.series, page)
-        usual = np.where(planted > 0, planted, 1.0)
-        learnt.add(day, np.round(counts.reshape(n, 24, 60).sum(axis=2) / usual[:, None]))
+        factors_of = np.where(planted > 0, planted, 1.0)
+        learnt.add(day, np.round(counts.reshape(n, 24, 60).sum(axis=2) / factors_of[:, None]))
     return {factor: _delays(first, begin, planted, factor) for factor in factors}
 
 

@@ -46,11 +46,11 @@ class Mailbox:
         self._filled.set()
 
     def close(self) -> None:
-        """Let ``take`` return None from now on."""
+        """Let ``take_frames`` return None from now on."""
         self._closed = True
         self._filled.set()
 
-    async def take(self) -> bytes | None:
+    async def take_frames(self) -> bytes | None:
         """Wait for frames and return all of them, joined. None: the board stops."""
         await self._filled.wait()
         if self._closed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 OWN_NAMES = {"cod": "Cash on delivery", "bnpl": "Pay later (BNPL)"}
-_CODE_LETTERS = 2
+_CODE_LENGTH = 2
 
 
 def label(member: str) -> str:
@@ -14,6 +14,6 @@ def label(member: str) -> str:
     """
     if member in OWN_NAMES:
         return OWN_NAMES[member]
-    if len(member) <= _CODE_LETTERS:
+    if len(member) <= _CODE_LENGTH:
         return member.upper()
     return member.replace("_", " ").capitalize()

@@ -52,7 +52,7 @@ _LOCAL_NAMES = frozenset({"localhost", ""})
 _log = structlog.get_logger(__name__)
 
 
-class _File(NamedTuple):
+class _StaticFile(NamedTuple):
     body: bytes
     content_type: str
     etag: str
@@ -125,7 +125,7 @@ class BoardServer:
                     # Frames for a slow client wait in its mailbox, where the newest one wins.
                     request.transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX)
                 await response.write(b"retry: %d\n\n" % RETRY_MS)
-                while (frames := await mailbox.take()) is not None:
+                while (frames := await mailbox.take_frames()) is not None:
                     async with asyncio.timeout(WRITE_TIMEOUT_S):
                         await response.write(frames)
                 return response
@@ -174,7 +174,7 @@ def _is_loopback(host: str) -> bool:
         return host in _LOCAL_NAMES
 
 
-def _answer(request: web.Request, file: _File) -> web.Response:
+def _answer(request: web.Request, file: _StaticFile) -> web.Response:
     headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.ETAG: file.etag}
     if request.headers.get(hdrs.IF_NONE_MATCH) == file.etag:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -183,7 +183,7 @@ def _answer(request: web.Request, file: _File) -> web.Response:
     )
 
 
-def _files() -> dict[str, _File]:
+def _files() -> dict[str, _StaticFile]:
     """The page's files by name. They are read once; they are a few dozen KB."""
     found = {}
     for entry in resources.files(__package__).joinpath("static").iterdir():
@@ -191,5 +191,5 @@ def _files() -> dict[str, _File]:
         if content_type is not None:
             body = entry.read_bytes()
             etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-            found[entry.name] = _File(body, content_type, etag)
+            found[entry.name] = _StaticFile(body, content_type, etag)
     return found

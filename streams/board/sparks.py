@@ -68,7 +68,7 @@ class SparkBook:
             rows = {key: (value, _NONE, _NONE, _NONE) for key, value in values.items()}
             self._add(at_ms, members, rows)
 
-    def take(self, snapshot: Snapshot) -> None:
+    def add_snapshot(self, snapshot: Snapshot) -> None:
         """Add the members' values of a snapshot."""
         at_ms = parse_instant(snapshot.as_of)
         if at_ms is None:

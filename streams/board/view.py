@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streams.board.labels import label
-from streams.board.shifts import Shift, active
+from streams.board.shown_shifts import ShownShift, active
 from streams.index.currencies import exponent
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
@@ -53,14 +53,14 @@ class Window(msgspec.Struct, frozen=True):
     covered: float
 
 
-class Mover(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A member whose orders moved most. ``usual``: what ``basis`` names, for the same window."""
+class Mover(msgspec.Struct, frozen=True, omit_defaults=True, rename={"expected": "usual"}):
+    """A member whose orders moved most. ``expected``: what ``basis`` names, for the same window."""
 
     dimension: str
     member: str
     label: str
     orders: float
-    usual: float
+    expected: float
 
 
 class Movers(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     totals: dict[str, dict[str, Cell]]
     dimensions: dict[str, list[Member]]
     movers: Movers | None = None
-    shifts: list[Shift] = []
+    shifts: list[ShownShift] = []
     spark_ms: list[int] = []
     """Instants of the points in every member's ``spark``."""
     spark: list[list[float | None]] = []
@@ -230,24 +230,24 @@ def _movers(
     basis = "1h" if "1h" in longer else longer[0]
     part = WINDOWS_MS["1m"] / WINDOWS_MS[basis]
     compared = {
-        key: (float(now.value), float(usual.value) * part / usual.covered)
+        key: (float(now.value), float(expected.value) * part / expected.covered)
         for key, orders in members.items()
         if (now := orders.get("1m")) is not None
-        and (usual := orders.get(basis)) is not None
+        and (expected := orders.get(basis)) is not None
         and now.value is not None
-        and usual.value is not None
-        and usual.covered
+        and expected.value is not None
+        and expected.covered
     }
     return Movers("1m", basis, _largest(compared))
 
 
 def _largest(compared: Mapping[tuple[str, str], tuple[float, float]]) -> list[Mover]:
     movers = [
-        Mover(dimension, member, label(member), orders, usual)
-        for (dimension, member), (orders, usual) in compared.items()
-        if orders != usual
+        Mover(dimension, member, label(member), orders, expected)
+        for (dimension, member), (orders, expected) in compared.items()
+        if orders != expected
     ]
-    movers.sort(key=lambda each: (-abs(each.orders - each.usual), each.dimension, each.member))
+    movers.sort(key=lambda each: (-abs(each.orders - each.expected), each.dimension, each.member))
     return movers[:MOVERS_MAX]
 
 

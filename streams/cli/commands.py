@@ -10,31 +10,38 @@ from collections.abc import Callable
 
 import typer
 
-from streams.cli import bench, letters, reading, running, sending, topics
+from streams.cli import (
+    bench_commands,
+    read_commands,
+    run_commands,
+    send_commands,
+    set_aside_commands,
+    topic_commands,
+)
 
 # A pretty traceback is for the author of a script; what a bug prints here goes into a log.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": running.run_demo,
-    "up": running.up,
-    "worker": running.worker,
-    "board": running.board_command,
-    "show": reading.show_markets,
-    "explain": reading.explain_command,
-    "audit": reading.audit_command,
-    "export": reading.export_command,
-    "doctor": reading.doctor,
-    "simulate": sending.simulate,
-    "import": sending.import_source,
-    "seed": sending.seed_history,
-    "expect": sending.expect_factor,
+    "demo": run_commands.run_demo,
+    "up": run_commands.up,
+    "worker": run_commands.worker,
+    "board": run_commands.board_command,
+    "show": read_commands.show_markets,
+    "explain": read_commands.explain_command,
+    "audit": read_commands.audit_command,
+    "export": read_commands.export_command,
+    "doctor": read_commands.doctor,
+    "simulate": send_commands.simulate,
+    "import": send_commands.import_source,
+    "seed": send_commands.seed_history,
+    "expect": send_commands.expect_factor,
 }
 """In the order of `--help`."""
 GROUPS = {
-    "topics": topics.topics_app,
-    "dead-letters": letters.letters_app,
-    "late": letters.late_app,
-    "bench": bench.bench_app,
+    "topics": topic_commands.topics_app,
+    "dead-letters": set_aside_commands.dead_letters_app,
+    "late": set_aside_commands.late_app,
+    "bench": bench_commands.bench_app,
 }
 
 for _name, _command in COMMANDS.items():

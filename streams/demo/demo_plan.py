@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streams.index.methodology import slug
 from streams.index.panes import HOUR_MS, rfc3339
-from streams.shops.simulate_options import Outage, Shift, ShopOptions
+from streams.shops.simulate_options import Outage, PlantedShift, ShopOptions
 from streams.shops.simulate_profile import Profile
 
 FACTOR = 6.0
@@ -60,7 +60,7 @@ class DemoOptions:
 class Plan:
     """The two changes that a demo plants. ``outage`` is None if there is no second market."""
 
-    shift: Shift
+    shift: PlantedShift
     outage: Outage | None
     whole: bool
     """True if there is time to find both changes and to see them end."""
@@ -116,7 +116,7 @@ def make_plan(
     else:
         at_ms = live_ms + round(duration_ms * PLANTED_AFTER)
         jump, silence = (at_ms, None), (at_ms, at_ms + round(duration_ms * OUTAGE_PART))
-    shift = Shift(named[0], slug(category), FACTOR, *jump)
+    shift = PlantedShift(named[0], slug(category), FACTOR, *jump)
     outage = Outage(named[1], *silence) if len(named) > 1 else None
     return Plan(shift, outage, whole, STORY_MS + waits_ms)
 

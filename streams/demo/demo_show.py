@@ -11,7 +11,7 @@ from redis import Redis
 from rich.console import Console
 
 from streams import clock
-from streams.board.shifts import Shift
+from streams.board.shown_shifts import ShownShift
 from streams.console.errors import OperationError
 from streams.demo.demo_plan import SEED_WEEKS, DemoOptions, make_plan
 from streams.demo.demo_story import Story
@@ -167,7 +167,7 @@ class DemoShow:
 
     async def _read_shifts(
         self, client: Redis, markets: Sequence[str]
-    ) -> Mapping[str, Sequence[Shift]]:
+    ) -> Mapping[str, Sequence[ShownShift]]:
         """Active shifts of each market; no markets while Redis is away, so that no shift seems over."""
         try:
             return await asyncio.to_thread(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from streams.board.shifts import Shift as Active
+from streams.board.shown_shifts import ShownShift as Active
 from streams.demo.demo_plan import Plan
 from streams.index.indices import CATEGORY, MARKET
 from streams.index.panes import rfc3339
@@ -32,14 +32,14 @@ class Story:
             known = {key: shift for key, shift in self._known.items() if key[0] == market}
             began = {key: shift for key, shift in active.items() if key not in known}
             over = {key: shift for key, shift in known.items() if key not in active}
-            lines += self._told(began, list(active.values()), now_ms)
+            lines += self._news_of(began, list(active.values()), now_ms)
             lines += self._over(over, list(known.values()), now_ms)
             for key in over:
                 del self._known[key]
             self._known |= active
         return lines
 
-    def _told(
+    def _news_of(
         self, began: Mapping[_Key, Active], all_active: Sequence[Active], now_ms: int
     ) -> list[str]:
         own = {key: shift for key, shift in began.items() if not _explained(shift, all_active)}

@@ -15,7 +15,7 @@ from streams.demo.demo_plan import Plan
 from streams.index.currencies import major_units
 from streams.index.values import Value
 from streams.operate import show
-from streams.operate.market_views import MarketView, State
+from streams.operate.market_views import MarketView, ViewState
 
 LINE_EVERY_MS = 5_000
 """How often a line is printed without a terminal: a log needs fewer updates than a screen."""
@@ -73,7 +73,7 @@ class Screen:
         for name in (*heads, "mean of 5 min"):
             table.add_column(name, justify="right")
         for view in views:
-            style = None if view.state is State.LIVE else "red"
+            style = None if view.state is ViewState.LIVE else "red"
             table.add_row(view.market, view.state, *self._cells(view), style=style)
         return table
 
@@ -110,7 +110,7 @@ def shows_demand(view: MarketView) -> bool:
     Its first snapshot may have payments alone, if the partitions of payments were read first. A demo
     that called such a market live began with a screen of dashes.
     """
-    if view.state is not State.LIVE or view.snapshot is None:
+    if view.state is not ViewState.LIVE or view.snapshot is None:
         return False
     values = {value.field: value.value for value in view.snapshot.values}
     shown = (values.get(f"{index}:market:all:1m") for index in ("orders", "payments"))

@@ -72,7 +72,7 @@ Ranges = list[tuple[int, int]]
 
 
 @dataclass(slots=True)
-class Entry:
+class ChainEntry:
     """One record of the own chain: which slots it holds and which stretch of their ids."""
 
     key: str
@@ -120,7 +120,7 @@ class Chain:
         self.nonce = nonce
         self._length = length
         self._length_max = length * LENGTH_MAX_FACTOR
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[ChainEntry] = deque()
         self._latest: dict[SlotKey, tuple[int, int]] = {}
         """(seq, bytes) of the last record of the chain that holds the slot's row."""
         self._foreign: dict[str, int] = {}
@@ -194,7 +194,7 @@ class Chain:
             sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
         )
         value = _encode(record)
-        self._entries.append(Entry(key_text, self._seq, len(value), slots))
+        self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
         for key in rows:
             self._latest[key] = (self._seq, sizes[key])
         self._flushed_through = self.source.through
@@ -217,8 +217,8 @@ class Chain:
         sizes: dict[SlotKey, int],
         size: int,
         unacknowledged: AbstractSet[SlotKey],
-    ) -> list[Entry]:
-        retired: list[Entry] = []
+    ) -> list[ChainEntry]:
+        retired: list[ChainEntry] = []
         while len(self._entries) >= self._length and len(retired) < RETIRED_PER_FLUSH:
             oldest = self._entries[0]
             live = {key: ranges for key, ranges in oldest.slots.items() if self.source.is_open(key)}
@@ -257,11 +257,11 @@ class Chain:
             retired.append(self._entries.popleft())
         return retired
 
-    def _is_latest(self, key: SlotKey, entry: Entry) -> bool:
+    def _is_latest(self, key: SlotKey, entry: ChainEntry) -> bool:
         latest = self._latest.get(key)
         return latest is not None and latest[0] == entry.seq
 
-    def _deletes(self, retired: list[Entry]) -> list[bytes]:
+    def _deletes(self, retired: list[ChainEntry]) -> list[bytes]:
         oldest_seq = self._entries[0].seq
         gone = [entry.key for entry in retired]
         gone += [key for key, seq in self._foreign.items() if seq < oldest_seq]
@@ -330,7 +330,7 @@ class Chain:
         for found in newest.values():
             source.restore_slot(*found)
         for (key_text, record, size), held in zip(path, sketches, strict=True):
-            entry = Entry(key_text, record.seq, size)
+            entry = ChainEntry(key_text, record.seq, size)
             for market, book, slot, sparse in record.rows:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []

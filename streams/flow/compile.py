@@ -17,13 +17,13 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
-from streams.flow.history import HistoryBook
+from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
-from streams.flow.progress import better_mark
 from streams.flow.publication import Publication
 from streams.flow.state import NEVER_MS
+from streams.flow.topic_progress import better_mark
 from streams.flow.vintages import decode_vintage, encode_vintage, held_of
 from streams.flow.wire import (
     EXPIRED,
@@ -137,7 +137,7 @@ class PartitionCompile:
             fence = decode_fence_record(value)
             self._check_topic(fence)
             market.take_fence(fence)
-            return market.at.floor_applied
+            return market.progress.floor_applied
         if kind == SHOWN_KIND:
             shown = decode_shown(value)
             market.days.restore(int(rest[0]), shown)
@@ -147,7 +147,7 @@ class PartitionCompile:
             market.shoppers.restore(int(rest[0]), buyers)
             return buyers.applied
         if kind == VINTAGE_KIND:
-            market.usual.restore(held_of(decode_vintage(value)))
+            market.expectation.restore(held_of(decode_vintage(value)))
         elif kind == SHIFTS_KIND:
             market.shifts.restore(decode_shifts(value))
         return -1
@@ -171,7 +171,7 @@ class PartitionCompile:
             for kind, start in market.take_expired():
                 for key in self._table_keys.pop(f"{kind}|{code}|{start}", ()):
                     batch.writes.append((key.encode(), None))
-            gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.usual.take_expired()]
+            gone = [f"{VINTAGE_KIND}|{code}|{day}" for day in market.expectation.take_expired()]
             gone += [f"{SHOWN_KIND}|{code}|{day}" for day in market.days.take_expired()]
             gone += [f"{BUYERS_KIND}|{code}|{day}" for day in market.shoppers.take_expired()]
             for base in gone:
@@ -226,7 +226,7 @@ class PartitionCompile:
 
     # -- the log ---------------------------------------------------------------------------------
 
-    def apply(self, chunk: Chunk) -> None:
+    def apply_chunk(self, chunk: Chunk) -> None:
         """Apply the records of a chunk, in order."""
         for position, (key, value) in enumerate(zip(chunk.keys, chunk.values, strict=True)):
             if key is None:
@@ -250,7 +250,7 @@ class PartitionCompile:
             width = layout.live_width if parsed.slot.book == "live" else layout.day_width
             row = from_wire(record.row, width)
             offset = chunk.offset_at(position)
-            market.ledger.apply(
+            market.ledger.apply_row(
                 parsed.slot,
                 parsed.sp,
                 record.through,
@@ -258,7 +258,7 @@ class PartitionCompile:
                 record.shoppers,
                 key,
                 offset=offset,
-                news=offset > market.at.floor_applied,
+                news=offset > market.progress.floor_applied,
             )
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:

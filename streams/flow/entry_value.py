@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from streams.flow.standing import Standing
+from streams.flow.market_progress import MarketProgress
 from streams.index.changes import CHANGES
 from streams.index.indices import Entry
-from streams.index.measured import Usual
+from streams.index.measured import ValueExpectation
 from streams.index.values import COVERED_MIN, Value
 
 
 def value_of(
-    at: Standing,
+    progress: MarketProgress,
     entry: Entry,
     window: str,
     as_of: str,
@@ -19,7 +19,7 @@ def value_of(
     *,
     revision: int = 0,
     day: str | None = None,
-    usual: Usual | None = None,
+    expectation: ValueExpectation | None = None,
 ) -> Value:
     """Value of an entry at ``as_of``: with what is usual for it, and what status that makes."""
     status, value = "ok", entry.value
@@ -27,13 +27,13 @@ def value_of(
         status = "filling"
     elif covered < COVERED_MIN and day is None:
         status, value = "filling", None
-    elif entry.measured and (usual is None or usual.warming):
+    elif entry.measured and (expectation is None or expectation.warming):
         status = "warming"
     elif value is None:
         status = "no_data"
     lower, upper = (None, None) if value is None else (entry.lower, entry.upper)
     return Value(
-        market=at.market.code,
+        market=progress.market.code,
         index=entry.name,
         dimension=entry.dimension,
         member=entry.member,
@@ -47,12 +47,12 @@ def value_of(
         status=status,
         phase=phase,
         revision=revision,
-        edition=at.methodology.edition,
+        edition=progress.methodology.edition,
         day=day,
-        expected=None if usual is None else usual.expected,
-        lower=lower if usual is None else usual.lower,
-        upper=upper if usual is None else usual.upper,
-        vintage=None if usual is None else usual.vintage,
+        expected=None if expectation is None else expectation.expected,
+        lower=lower if expectation is None else expectation.lower,
+        upper=upper if expectation is None else expectation.upper,
+        vintage=None if expectation is None else expectation.vintage,
     )
 
 

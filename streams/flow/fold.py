@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from streams.flow.admission import DEAD, TOO_LATE
-from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk
 from streams.flow.fold_payments import fold_payments
 from streams.flow.plain import OrderFold
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 
 
@@ -29,7 +29,7 @@ class SourceFold:
             fold_payments(self.source, chunk, start, stop, folded)
         else:
             self._orders.fold(chunk, start, stop, folded)
-        aside = {TOO_LATE: len(folded.late), DEAD: len(folded.dead)}
-        folded.outcomes.update({name: count for name, count in aside.items() if count})
+        set_aside = {TOO_LATE: len(folded.late), DEAD: len(folded.dead)}
+        folded.outcomes.update({name: count for name, count in set_aside.items() if count})
         self.source.through = chunk.last_offset if stop == len(chunk) else chunk.offset_at(stop - 1)
         return folded

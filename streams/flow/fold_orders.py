@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.admission import DUPLICATE
-from streams.flow.aside import (
+from streams.flow.chunk import Chunk
+from streams.flow.ids import ID_SEED
+from streams.flow.rows import add_order, add_order_to_day, order_sums
+from streams.flow.set_aside import (
     OVERFLOW,
     Folded,
     ahead,
@@ -21,9 +24,6 @@ from streams.flow.aside import (
     pane_limit,
     refused,
 )
-from streams.flow.chunk import Chunk
-from streams.flow.ids import ID_SEED
-from streams.flow.rows import add_order, add_order_to_day, order_sums
 from streams.flow.source_state import BOTH, SourceState
 from streams.flow.state import MarketState
 from streams.index.events import (
@@ -55,7 +55,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
     for event in events:
         position += 1
         if event.__class__ is Rejected:
-            folded.bury(chunk, position, event)
+            folded.add_dead_letter(chunk, position, event)
             continue
         if TYPE_CHECKING:
             assert isinstance(event, OrderEvent)
@@ -90,10 +90,10 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
         if quotes is not None and quotes[position - start] != shape + 12 * len(lines):
             rejected = recheck_order(values[position - start])
             if rejected is not None:
-                folded.bury(chunk, position, rejected)
+                folded.add_dead_letter(chunk, position, rejected)
                 continue
         if state is None or occurred_ms is None or event.currency != state.currency:
-            folded.bury(chunk, position, refused(event, state, occurred_ms))
+            folded.add_dead_letter(chunk, position, refused(event, state, occurred_ms))
             continue
         arrived_ms = timestamps[position]
         watermark_ms = state.watermark_ms
@@ -106,10 +106,10 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
                 if pane is not None:
                     profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
         if occurred_ms > arrived_ms + ahead_ms:
-            folded.bury(chunk, position, ahead(occurred_ms, arrived_ms))
+            folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
             continue
         if watermark_ms - occurred_ms > grace_ms:
-            folded.too_late(chunk, position, watermark_ms - occurred_ms)
+            folded.add_late(chunk, position, watermark_ms - occurred_ms)
             continue
         if (
             pane is None
@@ -119,7 +119,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             or volume > SUM_MAX
         ):
             source.volume = volume
-            day_closed += _fold_unusual(source, chunk, position, event, state, occurred_ms, folded)
+            day_closed += _fold_checked(source, chunk, position, event, state, occurred_ms, folded)
             volume = source.volume
             continue
         event_hash = digest(event.event_id.encode(), ID_SEED)
@@ -162,13 +162,13 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             # So large that sums must be looked at one by one: take it back, go the careful way.
             _take_back(pane.category_cells, event)
             source.volume = volume - units - sales
-            day_closed += _fold_unusual(source, chunk, position, event, state, occurred_ms, folded)
+            day_closed += _fold_checked(source, chunk, position, event, state, occurred_ms, folded)
             volume = source.volume
             continue
         if ids is not None:
             ids.add(event_hash)
         pane.order.append(event_hash)
-        pane.meet(event.shopper_id)
+        pane.add_shopper(event.shopper_id)
         if pane.flags != BOTH:
             source.touch_pane(state, pane)
         profile_cell[0] += 1
@@ -194,7 +194,7 @@ def _take_back(cells: dict[str, list[int]], event: OrderEvent) -> None:
             cell[0] -= 1
 
 
-def _fold_unusual(
+def _fold_checked(
     source: SourceState,
     chunk: Chunk,
     position: int,
@@ -212,16 +212,16 @@ def _fold_unusual(
     if event.placed_at is not None:
         found = parse_instant(event.placed_at)
         if found is None or found > occurred_ms:
-            folded.bury(chunk, position, bad_placed(found))
+            folded.add_dead_letter(chunk, position, bad_placed(found))
             return 0
         placed_ms = found
     elif event.type != "order.placed":
         missing = Rejected("placed_at_missing", f"{event.type} without placed_at")
-        folded.bury(chunk, position, missing)
+        folded.add_dead_letter(chunk, position, missing)
         return 0
     pane = source.admission.pane(state, occurred_ms)
     if pane is None:
-        folded.bury(chunk, position, pane_limit(source.admission.panes_max))
+        folded.add_dead_letter(chunk, position, pane_limit(source.admission.panes_max))
         return 0
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
     if pane.seen(event_hash):
@@ -234,7 +234,7 @@ def _fold_unusual(
         held = state.days.get(day_number)
         day_row = [0] * 9 if held is None else held.row
         if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
-            folded.bury(chunk, position, OVERFLOW)
+            folded.add_dead_letter(chunk, position, OVERFLOW)
             state.drop_empty(pane)
             return 0
     source.volume += units + sales
@@ -242,7 +242,7 @@ def _fold_unusual(
     source.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
     if event.type == "order.placed":
-        pane.meet(event.shopper_id)
+        pane.add_shopper(event.shopper_id)
         add_order(pane.booked, event, state)  # the day book gets this one here, not in bulk
     if day is not None:
         add_order_to_day(day.row, event, state)

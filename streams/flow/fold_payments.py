@@ -5,10 +5,10 @@ from __future__ import annotations
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.admission import LATE, TOO_LATE
-from streams.flow.aside import OVERFLOW, Folded, ahead, bad_placed, pane_limit, refused
 from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
 from streams.flow.rows import add_payment
+from streams.flow.set_aside import OVERFLOW, Folded, ahead, bad_placed, pane_limit, refused
 from streams.flow.source_state import SourceState
 from streams.flow.state import Day
 from streams.index import partials as col
@@ -22,7 +22,7 @@ def fold_payments(source: SourceState, chunk: Chunk, start: int, stop: int, fold
     accepted = late = duplicates = day_closed = 0
     for position, event in enumerate(decode_payments(chunk.values[start:stop]), start):
         if isinstance(event, Rejected):
-            folded.bury(chunk, position, event)
+            folded.add_dead_letter(chunk, position, event)
             continue
         outcome, without_day = _fold_one(source, chunk, position, event, folded)
         day_closed += without_day
@@ -42,7 +42,7 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     state = source.markets.get(event.market)
     occurred_ms = parse_instant(event.occurred_at)
     if state is None or occurred_ms is None or event.currency != state.currency:
-        folded.bury(chunk, position, refused(event, state, occurred_ms))
+        folded.add_dead_letter(chunk, position, refused(event, state, occurred_ms))
         return "", 0
     arrived_ms = chunk.timestamps_ms[position]
     if arrived_ms > state.watermark_ms:
@@ -51,27 +51,27 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
             source.close(state)
     verdict = source.admission.verdict(state, occurred_ms, arrived_ms)
     if verdict == "ahead":
-        folded.bury(chunk, position, ahead(occurred_ms, arrived_ms))
+        folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
         return "", 0
     if verdict == TOO_LATE:
-        folded.too_late(chunk, position, state.watermark_ms - occurred_ms)
+        folded.add_late(chunk, position, state.watermark_ms - occurred_ms)
         return "", 0
     placed_ms: int | None = None
     if event.placed_at is not None:
         placed_ms = parse_instant(event.placed_at)
         if placed_ms is None or placed_ms > occurred_ms:
-            folded.bury(chunk, position, bad_placed(placed_ms))
+            folded.add_dead_letter(chunk, position, bad_placed(placed_ms))
             return "", 0
     pane = source.admission.pane(state, occurred_ms)
     if pane is None:
-        folded.bury(chunk, position, pane_limit(source.admission.panes_max))
+        folded.add_dead_letter(chunk, position, pane_limit(source.admission.panes_max))
         return "", 0
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
     if pane.seen(event_hash):
         return "duplicate", 0
     day_number = pane.day if placed_ms is None else state.local_days.day_of(placed_ms)
     if _overflows(pane.row, state.days.get(day_number), event.amount_minor):
-        folded.bury(chunk, position, OVERFLOW)
+        folded.add_dead_letter(chunk, position, OVERFLOW)
         state.drop_empty(pane)
         return "", 0
     day = state.days.get(day_number) or state.open_day(day_number)

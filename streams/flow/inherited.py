@@ -10,15 +10,15 @@ from __future__ import annotations
 from streams.flow.daybook import name_of
 from streams.flow.ledger import Ledger
 from streams.flow.market_level import LEVEL_NAME, MarketLevel
+from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.merged import MINUTES_KEPT_MS
 from streams.flow.publication import Headline, Inherited
-from streams.flow.standing import Standing
 from streams.index.ledgers import book_entries
 from streams.index.panes import MINUTE_MS, day_name
 from streams.index.partials import ORDERS, SALES
 
-DAYS_TOLD = 35
+INHERITED_DAYS = 35
 """Local days, today's included."""
 
 
@@ -26,9 +26,9 @@ class Inheriting:
     """Of one market: what is to be told, until it was. Nothing before ``begin``."""
 
     def __init__(
-        self, at: Standing, ledger: Ledger, level: MarketLevel, shoppers: MarketShoppers
+        self, progress: MarketProgress, ledger: Ledger, level: MarketLevel, shoppers: MarketShoppers
     ) -> None:
-        self._at = at
+        self._progress = progress
         self._ledger = ledger
         self._level = level
         self._shoppers = shoppers
@@ -39,9 +39,9 @@ class Inheriting:
         """An owner has read all that there was."""
         self._days_due = self._headlines_due = True
 
-    def take(self) -> Inherited | None:
+    def take_inherited(self) -> Inherited | None:
         """What goes with the present publication; headlines wait until orders were read."""
-        read = self._at.topics[0] in self._at.as_of_ms
+        read = self._progress.topics[0] in self._progress.as_of_ms
         days_due, headlines_due = self._days_due, self._headlines_due and read
         if not (days_due or headlines_due):
             return None
@@ -53,26 +53,28 @@ class Inheriting:
     def _days(self) -> dict[str, dict[str, int | float | None]]:
         """Of days that still take rows only who bought: all else of them is published again."""
         ledger, level = self._ledger, self._level
-        today, again = ledger.local_days.day_of(self._at.newest_ms), ledger.open_days()
+        today, again = ledger.local_days.day_of(self._progress.newest_ms), ledger.open_days()
         found: dict[str, dict[str, int | float | None]] = {}
-        for day in range(today - DAYS_TOLD + 1, today + 1):
+        for day in range(today - INHERITED_DAYS + 1, today + 1):
             values = {name_of(entry): entry.value for entry in self._shoppers.ended_day(day)}
             row = None if day in again else ledger.day_sum(day)
             if row is not None:
                 values |= {name_of(each): each.value for each in book_entries(ledger.layout, row)}
                 if level.published:
-                    values[LEVEL_NAME] = level.number(day, row, self._at.level)
+                    values[LEVEL_NAME] = level.number(day, row, self._progress.level)
             if values:
                 found[day_name(day)] = values
         return found
 
     def _headlines(self) -> list[Headline]:
         """The market's 1m window as each minute before the present one ended, while minutes are kept."""
-        orders, _ = self._at.topics
-        first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._at.as_of_ms[orders]
+        orders, _ = self._progress.topics
+        first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._progress.as_of_ms[orders]
         if first_ms is None:
             return []
-        oldest_ms = max(first_ms, as_of_ms - MINUTES_KEPT_MS, self._at.horizon_ms - MINUTES_KEPT_MS)
+        oldest_ms = max(
+            first_ms, as_of_ms - MINUTES_KEPT_MS, self._progress.horizon_ms - MINUTES_KEPT_MS
+        )
         found: list[Headline] = []
         for end_ms in range(
             -(-oldest_ms // MINUTE_MS) * MINUTE_MS + MINUTE_MS,

@@ -82,7 +82,7 @@ class Ledger:
 
     # -- rows arrive -----------------------------------------------------------------------------
 
-    def apply(
+    def apply_row(
         self,
         slot: SlotKey,
         sp: SourcePartition,

@@ -18,10 +18,12 @@ REBASED_KEPT = 400
 """Changes of base that revisions are counted by."""
 
 
-class LevelRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class LevelRecord(
+    msgspec.Struct, frozen=True, omit_defaults=True, rename={"checked_day": "looked"}
+):
     """State of a market's level index. Days are local, numbers since 1970."""
 
-    looked: int
+    checked_day: int
     """Days before it were published, with or without a base."""
     sequence: int = 0
     """How many bases there were; 0: none yet."""
@@ -62,9 +64,9 @@ class Rebased(NamedTuple):
     def revises(self, day: int) -> bool:
         """Whether an ended day had been published by another base, or without one."""
         old = self.before
-        return old is not None and old.sequence != self.now.sequence and day < old.looked
+        return old is not None and old.sequence != self.now.sequence and day < old.checked_day
 
-    def told(self) -> list[dict[str, Any]]:
+    def journal_bases(self) -> list[dict[str, Any]]:
         """What the journal says; nothing where there is no base yet."""
         new = self.now.base
         if new is None:

@@ -13,23 +13,23 @@ from dataclasses import replace
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.chunk import SourcePartition
 from streams.flow.fence_record import FenceRecord
-from streams.flow.history import MarketHistory
+from streams.flow.history_book import MarketHistory
 from streams.flow.inherited import Inheriting
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import Rebased
-from streams.flow.market_closings import Closed, MarketClosings
+from streams.flow.market_closings import ClosedSlots, MarketClosings
 from streams.flow.market_days import MarketDays
+from streams.flow.market_expectation import MarketExpectation, Observed
 from streams.flow.market_level import MarketLevel
+from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, SlotId
 from streams.flow.publication import Closing, Publication
 from streams.flow.shift_watch import FoundShift
-from streams.flow.standing import Standing
 from streams.flow.state import NEVER_MS
-from streams.flow.usual import MarketUsual, Observed
-from streams.flow.vintages import Learnt
+from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
@@ -54,8 +54,8 @@ class MarketCompile:
     ) -> None:
         """``history``: seeds and factors of the market; its reader goes on adding to it."""
         self.ledger = Ledger(market, methodology)
-        self.at = Standing(market, methodology, sps, self.ledger)
-        self.usual = MarketUsual(
+        self.progress = MarketProgress(market, methodology, sps, self.ledger)
+        self.expectation = MarketExpectation(
             market, self.ledger, MarketHistory() if history is None else history
         )
         shares = market_shares(
@@ -63,17 +63,19 @@ class MarketCompile:
         )
         self.shifts = MarketShifts(
             self.ledger,
-            self.usual,
+            self.expectation,
             methodology.shifts,
             shares[market.code],
-            lambda day: self.usual.early(self._observed(), day),
+            lambda day: self.expectation.early(self._observed(), day),
         )
-        self.shoppers = MarketShoppers(self.at, self.ledger)
-        self.windows = MarketWindows(self.at, self.ledger, self.usual, self.shoppers)
-        self.level = MarketLevel(self.at, self.ledger)
-        self.days = MarketDays(self.at, self.ledger, self.usual, self.level)
-        self.inheriting = Inheriting(self.at, self.ledger, self.level, self.shoppers)
-        self.closings = MarketClosings(self.at, self.ledger, self.windows, self.days, self.shoppers)
+        self.shoppers = MarketShoppers(self.progress, self.ledger)
+        self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)
+        self.level = MarketLevel(self.progress, self.ledger)
+        self.days = MarketDays(self.progress, self.ledger, self.expectation, self.level)
+        self.inheriting = Inheriting(self.progress, self.ledger, self.level, self.shoppers)
+        self.closings = MarketClosings(
+            self.progress, self.ledger, self.windows, self.days, self.shoppers
+        )
         self.revised_after_final = 0
         self._must_publish = False
         self._journal_pending: dict[str, Value] = {}
@@ -89,14 +91,14 @@ class MarketCompile:
 
     def take_fence(self, fence: FenceRecord) -> None:
         """Take over how far an earlier owner, or an older edition, published."""
-        self.at.take_fence(fence)
-        if fence.edition == self.at.methodology.edition:
+        self.progress.take_fence(fence)
+        if fence.edition == self.progress.methodology.edition:
             for topic, first_ms in fence.first.items():
                 self.ledger.note_first(topic, first_ms)
 
     def note_live(self, mark: MarkRecord) -> None:
         """Whether this mark's writer has shown the market's events arriving about now, ever."""
-        self.at.note_live(mark)
+        self.progress.note_live(mark)
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication: it may not contain it."""
@@ -104,11 +106,13 @@ class MarketCompile:
         for (kind, start), merged in self.ledger.merged.items():
             # Not by ``applied``: a mark that closes a slot has its record written anew, and publishes
             # nothing. The heir closed the hour again, without shoppers if its quarters had gone.
-            if merged.changed <= self.at.floor_applied:
+            if merged.changed <= self.progress.floor_applied:
                 continue
             if kind == DAY_KIND:
                 self._days_to_show.add(start)
-            until = {DAY_KIND: self.at.days_until, HOUR: self.at.hours_until}.get(kind, NEVER_MS)
+            until = {DAY_KIND: self.progress.days_until, HOUR: self.progress.hours_until}.get(
+                kind, NEVER_MS
+            )
             if start < until:
                 self._slots_to_close.add((kind, start))
         self.ledger.recover_first()
@@ -129,11 +133,11 @@ class MarketCompile:
     @property
     def behind(self) -> bool:
         """Whether the next step has something to do even if no record comes before it."""
-        return self.shifts.behind or self.usual.behind
+        return self.shifts.behind or self.expectation.behind
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold what this source partition's watermark has closed."""
-        watermark_ms = mark.watermarks.get(self.at.market.code)
+        watermark_ms = mark.watermarks.get(self.progress.market.code)
         if watermark_ms is not None:
             self.ledger.fold_closed(sp, watermark_ms)
 
@@ -145,19 +149,19 @@ class MarketCompile:
         To be called again only when the fence record of the last publication was acknowledged: what
         retention drops now was closed in that one, and a new owner could not close it any more.
         """
-        moved = self.at.advance(marks)
-        if not self.at.as_of_ms:
+        moved = self.progress.advance(marks)
+        if not self.progress.as_of_ms:
             return None
-        revised = self.ledger.changed_before(self.at.newest_ms)
-        told = self.usual.take_history()
-        due = moved or revised or told or self._journal_due(now_ms) or self.behind
+        revised = self.ledger.changed_before(self.progress.newest_ms)
+        history_changed = self.expectation.take_history()
+        due = moved or revised or history_changed or self._journal_due(now_ms) or self.behind
         if not (due or self._must_publish or self._days_due(now_ms)):
             return None
         self._must_publish = False
         self._published_at_ms = now_ms
         changed = self._drain()
-        shifts = self._watch(changed=revised or told)
-        vintages = self._learn(told=told, moved=moved)
+        shifts = self._watch(changed=revised or history_changed)
+        vintages = self._learn(history_changed=history_changed, moved=moved)
         rebased = self._rebase()
         days = self.days.step(changed, applied, rebased)
         buyers = self.shoppers.step(changed, applied)
@@ -166,12 +170,12 @@ class MarketCompile:
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
         journal = self._journal([*windows.changed, *day_values], now_ms)
-        as_of_ms = max(self.at.as_of_ms.values())
-        self.at.floor_applied = max(applied, self.at.floor_applied)
+        as_of_ms = max(self.progress.as_of_ms.values())
+        self.progress.floor_applied = max(applied, self.progress.floor_applied)
         return Publication(
-            market=self.at.market.code,
-            fence=Fence(self.at.methodology.edition, as_of_ms, self.at.floor_applied),
-            fence_record=self.at.fence_record(applied),
+            market=self.progress.market.code,
+            fence=Fence(self.progress.methodology.edition, as_of_ms, self.progress.floor_applied),
+            fence_record=self.progress.fence_record(applied),
             as_of_ms=as_of_ms,
             phase="live",
             values=windows.values,
@@ -187,7 +191,7 @@ class MarketCompile:
             shown=days.ended,
             buyers=buyers.ended,
             rebased=rebased,
-            inherited=self.inheriting.take(),
+            inherited=self.inheriting.take_inherited(),
         )
 
     def _drain(self) -> ChangedSlots:
@@ -206,30 +210,32 @@ class MarketCompile:
             return False
         return _waited(self._published_at_ms, now_ms)
 
-    def _learn(self, *, told: bool, moved: bool) -> list[Learnt]:
+    def _learn(self, *, history_changed: bool, moved: bool) -> list[LearntVintage]:
         """Vintages that this step's final hours make possible; a market of old data needs none."""
-        limit_ms = self.at.hours_limit()
-        if not self.at.live or limit_ms is None:
+        limit_ms = self.progress.hours_limit()
+        if not self.progress.live or limit_ms is None:
             return []
         # Not before the detectors were there: the hours of a shift teach nothing.
         limit_ms = min(limit_ms, self.shifts.done_until_ms // HOUR_MS * HOUR_MS)
-        observed, newest_ms = self._observed(), self.at.newest_ms
-        found = self.usual.learn(observed, limit_ms, newest_ms, again=told, awaited=moved)
-        return [Learnt(held, self.usual.table) for held in found]
+        observed, newest_ms = self._observed(), self.progress.newest_ms
+        found = self.expectation.learn(
+            observed, limit_ms, newest_ms, again=history_changed, awaited=moved
+        )
+        return [LearntVintage(held, self.expectation.table) for held in found]
 
     def _observed(self) -> Observed:
-        orders, payments = (self.ledger.first_hour_ms(topic) for topic in self.at.topics)
+        orders, payments = (self.ledger.first_hour_ms(topic) for topic in self.progress.topics)
         shifts = self.shifts
         return Observed(self.ledger, orders, payments, shifts.shifted, shifts.relevels)
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
         """Step the detectors; a market of old data has none at work."""
-        if not self.at.live or self.at.final_ms == NEVER_MS:
+        if not self.progress.live or self.progress.final_ms == NEVER_MS:
             return []
-        orders, payments = (self.ledger.first_ms.get(topic) for topic in self.at.topics)
+        orders, payments = (self.ledger.first_ms.get(topic) for topic in self.progress.topics)
         reach = Reach(
-            final_ms=self.at.final_ms - self.at.methodology.grace_ms,
-            live_ms=min(self.at.as_of_ms.values()),
+            final_ms=self.progress.final_ms - self.progress.methodology.grace_ms,
+            live_ms=min(self.progress.as_of_ms.values()),
             orders_from_ms=orders,
             payments_from_ms=payments,
         )
@@ -237,29 +243,31 @@ class MarketCompile:
 
     def _rebase(self) -> Rebased | None:
         """Let the level index look at its base; what readers see of that, None where nothing."""
-        looked = self.level.look()
-        if looked is None:
+        base_revision = self.level.revise_base()
+        if base_revision is None:
             return None
-        self.at.level = looked.record
-        return looked.rebased
+        self.progress.level = base_revision.record
+        return base_revision.rebased
 
-    def _close(self, changed: ChangedSlots) -> Closed:
+    def _close(self, changed: ChangedSlots) -> ClosedSlots:
         """Close hours and days, and write down how far they are closed now."""
         closed = self.closings.step(changed)
-        self.at.hours_until, self.at.days_until = closed.hours_until, closed.days_until
+        self.progress.hours_until, self.progress.days_until = closed.hours_until, closed.days_until
         self.revised_after_final += closed.revised
         return closed
 
     def _expire(self) -> None:
         """Drop what the last publication no longer shows; where ``as_of`` leaps it closed it too."""
         self._drop_expired()
-        known_ms = min(self.at.final_ms, *self.at.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        known_ms = (
+            min(self.progress.final_ms, *self.progress.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
+        )
         if self.shifts.behind:  # its minutes are still to be read
             known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
-        self.at.horizon_ms = max(self.at.horizon_ms, known_ms)
+        self.progress.horizon_ms = max(self.progress.horizon_ms, known_ms)
 
     def _drop_expired(self) -> None:
-        for slot_id in self.ledger.expire(self.at.horizon_ms):
+        for slot_id in self.ledger.expire(self.progress.horizon_ms):
             self._expired.append(slot_id)
             self.closings.forget(slot_id)
         self.days.expire()
@@ -270,8 +278,8 @@ class MarketCompile:
     def _journal_due(self, now_ms: int) -> bool:
         if not self._journal_pending:
             return False
-        minute_ms = self.at.newest_ms // MINUTE_MS * MINUTE_MS
-        return minute_ms > self.at.journaled_ms or _waited(self._journaled_at_ms, now_ms)
+        minute_ms = self.progress.newest_ms // MINUTE_MS * MINUTE_MS
+        return minute_ms > self.progress.journaled_ms or _waited(self._journaled_at_ms, now_ms)
 
     def _journal(self, changed: list[Value], now_ms: int) -> list[Value] | None:
         """Let what changed wait for the journal; all that waits when it is due, else None."""
@@ -279,7 +287,7 @@ class MarketCompile:
             self._journal_pending[value.key] = value
         if not self._journal_due(now_ms):
             return None
-        self.at.journaled_ms = self.at.newest_ms // MINUTE_MS * MINUTE_MS
+        self.progress.journaled_ms = self.progress.newest_ms // MINUTE_MS * MINUTE_MS
         self._journaled_at_ms = now_ms
         values, self._journal_pending = list(self._journal_pending.values()), {}
         return values

@@ -9,11 +9,11 @@ from streams.flow.changed_slots import ChangedSlots
 from streams.flow.entry_value import value_of
 from streams.flow.ledger import Ledger
 from streams.flow.market_days import MarketDays
+from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, HOURS_KEPT_MS, SlotId
 from streams.flow.publication import Closing
-from streams.flow.standing import Standing
 from streams.flow.state import NEVER_MS
 from streams.index.indices import MARKET, ORDERS_BASIS, Entry, live_entries
 from streams.index.panes import HOUR_MS, rfc3339
@@ -21,7 +21,7 @@ from streams.index.panes import HOUR_MS, rfc3339
 EMPTY_HOURS_MAX = 48
 
 
-class Closed(NamedTuple):
+class ClosedSlots(NamedTuple):
     """What a step closed, and how far everything is closed now."""
 
     closings: list[Closing]
@@ -38,13 +38,13 @@ class MarketClosings:
 
     def __init__(
         self,
-        at: Standing,
+        progress: MarketProgress,
         ledger: Ledger,
         windows: MarketWindows,
         days: MarketDays,
         shoppers: MarketShoppers,
     ) -> None:
-        self._at = at
+        self._progress = progress
         self._ledger = ledger
         self._windows = windows
         self._days = days
@@ -55,7 +55,7 @@ class MarketClosings:
         """Retention dropped this slot."""
         self._final_revisions.pop(slot_id, None)
 
-    def step(self, changed: ChangedSlots) -> Closed:
+    def step(self, changed: ChangedSlots) -> ClosedSlots:
         """Close what became final, and again what changed after it was.
 
         Closed again, the journal's last word on a slot is right.
@@ -65,8 +65,8 @@ class MarketClosings:
             self._hour_closing(start) if kind == HOUR else self._day_closing(start)
             for kind, start in sorted(revised | changed.closings_due)
         ]
-        hours_until, days_until = self._at.hours_until, self._at.days_until
-        hours_limit, days_limit = self._at.hours_limit(), self._at.days_limit()
+        hours_until, days_until = self._progress.hours_until, self._progress.days_until
+        hours_limit, days_limit = self._progress.hours_limit(), self._progress.days_limit()
         if hours_limit is not None and hours_limit > hours_until:
             closings += [self._hour_closing(start) for start in self._hours_to_close(hours_limit)]
             hours_until = hours_limit
@@ -74,22 +74,26 @@ class MarketClosings:
             days = sorted(self._ledger.days())
             closings += [self._day_closing(day) for day in days if days_until <= day < days_limit]
             days_until = days_limit
-        return Closed(closings, hours_until, days_until, len(revised))
+        return ClosedSlots(closings, hours_until, days_until, len(revised))
 
     def _changed_after_final(self, changed: ChangedSlots) -> set[SlotId]:
         """Hours and days that were final and changed: none while inputs keep their arrival times."""
         hours = {pane - pane % HOUR_MS for pane in changed.panes}
-        found: set[SlotId] = {(HOUR, start) for start in hours if start < self._at.hours_until}
-        found |= {(DAY_KIND, day) for day in changed.days if day < self._at.days_until}
+        found: set[SlotId] = {
+            (HOUR, start) for start in hours if start < self._progress.hours_until
+        }
+        found |= {(DAY_KIND, day) for day in changed.days if day < self._progress.days_until}
         for slot_id in found:
             self._final_revisions[slot_id] = self._final_revisions.get(slot_id, 0) + 1
         return found
 
     def _hours_to_close(self, limit_ms: int) -> list[int]:
-        hours = {hour for hour in self._ledger.hours() if self._at.hours_until <= hour < limit_ms}
-        if self._at.live and self._at.hours_until > NEVER_MS:
+        hours = {
+            hour for hour in self._ledger.hours() if self._progress.hours_until <= hour < limit_ms
+        }
+        if self._progress.live and self._progress.hours_until > NEVER_MS:
             # In a live market an hour without an order is a finding, not a gap.
-            first = max(self._at.hours_until, limit_ms - EMPTY_HOURS_MAX * HOUR_MS)
+            first = max(self._progress.hours_until, limit_ms - EMPTY_HOURS_MAX * HOUR_MS)
             hours |= set(range(first, limit_ms, HOUR_MS))
         return sorted(hours)
 
@@ -102,25 +106,27 @@ class MarketClosings:
         row = self._ledger.hour_sum(start_ms) or [0] * self._ledger.layout.live_width
         end_ms = start_ms + HOUR_MS
         as_of = rfc3339(end_ms)
-        span = self._at.span(end_ms, HOUR_MS, HOURS_KEPT_MS)
-        covers = {topic: self._at.covered(topic, span, HOUR_MS) for topic in self._at.topics}
-        orders, payments = self._at.topics
+        span = self._progress.span(end_ms, HOUR_MS, HOURS_KEPT_MS)
+        covers = {
+            topic: self._progress.covered(topic, span, HOUR_MS) for topic in self._progress.topics
+        }
+        orders, payments = self._progress.topics
         entries = list(live_entries(self._ledger.layout, row, row))
-        usual = self._windows.usual_of(entries, [span, span], "1h")
+        expectation = self._windows.window_expectations(entries, [span, span], "1h")
         kept = _with_something(entries)
         revision = self._final_revisions.get((HOUR, start_ms), 0)
         values = [
             value_of(
-                self._at,
+                self._progress,
                 entry,
                 "1h",
                 as_of,
                 covers[orders if entry.basis == ORDERS_BASIS else payments],
                 "final",
                 revision=revision,
-                usual=own,
+                expectation=own,
             )
-            for entry, own in zip(entries, usual, strict=True)
+            for entry, own in zip(entries, expectation, strict=True)
             if entry.dimension == MARKET or (entry.dimension, entry.member) in kept
         ]
         values += self._shoppers.hour(start_ms, covers[orders], revision)

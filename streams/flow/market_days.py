@@ -11,13 +11,13 @@ from streams.flow.daybook import DayBook, ShownDay, ShownRecord, name_of
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import Rebased
+from streams.flow.market_expectation import MarketExpectation
 from streams.flow.market_level import LEVEL_NAME, MarketLevel
+from streams.flow.market_progress import MarketProgress
 from streams.flow.publication import Closing, Revision
-from streams.flow.standing import Standing
-from streams.flow.usual import MarketUsual
 from streams.index.indices import ALL, MARKET, Entry
 from streams.index.ledgers import book_entries, cause_of
-from streams.index.measured import columns_of, usual_of_day
+from streams.index.measured import columns_of, day_expectations
 from streams.index.panes import day_name, rfc3339
 from streams.index.partials import Row
 from streams.index.values import DAY_WINDOW, Value
@@ -52,14 +52,14 @@ class MarketDays:
 
     def __init__(
         self,
-        at: Standing,
+        progress: MarketProgress,
         ledger: Ledger,
-        usual: MarketUsual,
+        expectation: MarketExpectation,
         level: MarketLevel,
     ) -> None:
-        self._at = at
+        self._progress = progress
         self._ledger = ledger
-        self._usual = usual
+        self._expectation = expectation
         self._book = DayBook(ledger.layout)
         self._level = level
         self._noise_columns = columns_of(ledger.layout)
@@ -73,7 +73,7 @@ class MarketDays:
 
     def expire(self) -> None:
         """Forget days that were closed long ago."""
-        self._book.expire(self._at.days_until)
+        self._book.expire(self._progress.days_until)
 
     def take_expired(self) -> list[int]:
         """Days forgotten since the last call."""
@@ -87,8 +87,8 @@ class MarketDays:
         revisions: list[Revision] = []
         levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
-        today = self._ledger.local_days.day_of(self._at.newest_ms)
-        ended = self._book.newly_ended(today, self._ledger.days(), self._at.days_until)
+        today = self._ledger.local_days.day_of(self._progress.newest_ms)
+        ended = self._book.newly_ended(today, self._ledger.days(), self._progress.days_until)
         for day in sorted(changed.days | changed.days_due | ended):
             row = self._ledger.day_sum(day)
             if row is None:
@@ -131,7 +131,7 @@ class MarketDays:
         found: list[Value],
     ) -> None:
         """Levels of ended days; one that another base or its own day's row has changed is revised."""
-        before = self._at.level if rebased is None else rebased.before
+        before = self._progress.level if rebased is None else rebased.before
         for day, ended in sorted(levels.items()):
             value = self._level_value(day, ended.row)
             cause = ended.cause
@@ -147,7 +147,7 @@ class MarketDays:
             day,
             row,
             revisions=self._book.revision(day, LEVEL_NAME),
-            closed=closing or day < self._at.days_until,
+            closed=closing or day < self._progress.days_until,
         )
 
     def _revised(self, day: int, row: Row) -> dict[str, tuple[int | float | None, str]]:
@@ -168,7 +168,9 @@ class MarketDays:
         return found
 
     def _forget_old_days(self) -> None:
-        oldest = day_name(self._ledger.local_days.day_of(self._at.newest_ms) - _PUBLISHED_DAYS)
+        oldest = day_name(
+            self._ledger.local_days.day_of(self._progress.newest_ms) - _PUBLISHED_DAYS
+        )
         if len(self._days_published) > _PUBLISHED_MAX:
             self._days_published = {
                 key: value
@@ -181,19 +183,23 @@ class MarketDays:
     ) -> list[tuple[Entry, Value]]:
         local_days = self._ledger.local_days
         start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
-        as_of_ms = self._at.newest_ms
+        as_of_ms = self._progress.newest_ms
         covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
         as_of = rfc3339(min(as_of_ms, end_ms))
-        phase = "final" if closing or day < self._at.days_until else "live"
+        phase = "final" if closing or day < self._progress.days_until else "live"
         name = day_name(day)
         entries = list(book_entries(self._ledger.layout, row))
-        span = self._usual.of_span(start_ms, min(as_of_ms, end_ms)) if self._at.live else None
-        usual = usual_of_day(entries, self._noise_columns, span)
+        span = (
+            self._expectation.of_span(start_ms, min(as_of_ms, end_ms))
+            if self._progress.live
+            else None
+        )
+        expectation = day_expectations(entries, self._noise_columns, span)
         return [
             (
                 entry,
                 value_of(
-                    self._at,
+                    self._progress,
                     entry,
                     DAY_WINDOW,
                     as_of,
@@ -201,10 +207,10 @@ class MarketDays:
                     phase,
                     revision=self._book.revision(day, name_of(entry)),
                     day=name,
-                    usual=own,
+                    expectation=own,
                 ),
             )
-            for entry, own in zip(entries, usual, strict=True)
+            for entry, own in zip(entries, expectation, strict=True)
         ]
 
     def closing(self, day: int) -> Closing:

@@ -12,7 +12,7 @@ import msgspec
 
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import REBASED_KEPT, LevelRecord, Rebased
-from streams.flow.standing import Standing
+from streams.flow.market_progress import MarketProgress
 from streams.index.indices import ALL, MARKET
 from streams.index.ledgers import net_orders, net_sales
 from streams.index.level import LEVEL, Base, BasePeriod, level
@@ -24,7 +24,7 @@ LEVEL_NAME = f"{LEVEL}:{MARKET}:{ALL}"
 """Within a day, as the day book names it."""
 
 
-class Looked(NamedTuple):
+class BaseRevision(NamedTuple):
     """What a look at the base found: the record that stands from now on, and what it revises."""
 
     record: LevelRecord
@@ -35,28 +35,28 @@ class Looked(NamedTuple):
 class MarketLevel:
     """Level index of one market."""
 
-    def __init__(self, at: Standing, ledger: Ledger) -> None:
-        self._at = at
+    def __init__(self, progress: MarketProgress, ledger: Ledger) -> None:
+        self._progress = progress
         self._ledger = ledger
 
     @property
     def published(self) -> bool:
         """Whether this market has a level index: one without a base period has none."""
-        return self._at.market.base is not None and self._at.level is not None
+        return self._progress.market.base is not None and self._progress.level is not None
 
-    def look(self) -> Looked | None:
+    def revise_base(self) -> BaseRevision | None:
         """Look at the base where that is due. To be called before days are shown, which read it."""
-        period, old = self._at.market.base, self._at.level
+        period, old = self._progress.market.base, self._progress.level
         if period is None:
             return None
-        today = self._ledger.local_days.day_of(self._at.newest_ms)
-        if old is not None and old.looked == today and not self._due(period, old.base):
+        today = self._ledger.local_days.day_of(self._progress.newest_ms)
+        if old is not None and old.checked_day == today and not self._due(period, old.base):
             return None
         held = None if old is None else old.base
         found = held if _settled(period, held) else self._taken(period)
         now = _following(old, found, today)
         shows = old is None or (old.sequence, old.final) != (now.sequence, now.final)
-        return Looked(now, Rebased(old, now) if shows else None)
+        return BaseRevision(now, Rebased(old, now) if shows else None)
 
     def _due(self, period: BasePeriod, held: Base | None) -> bool:
         """Whether a look on the same day may find more: another period, or that it is final."""
@@ -68,9 +68,9 @@ class MarketLevel:
         """Whether the log covers the period, and has reached its end."""
         if period.net_minor is not None:
             return True
-        orders, _ = self._at.topics
+        orders, _ = self._progress.topics
         local_days = self._ledger.local_days
-        first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._at.as_of_ms.get(orders)
+        first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._progress.as_of_ms.get(orders)
         if first_ms is None or as_of_ms is None or self._ledger.first_day > period.first:
             return False
         return first_ms <= local_days.start_ms(period.first) and (
@@ -78,7 +78,7 @@ class MarketLevel:
         )
 
     def _final(self, period: BasePeriod) -> bool:
-        limit = self._at.days_limit()
+        limit = self._progress.days_limit()
         return limit is not None and limit >= period.end
 
     def _taken(self, period: BasePeriod) -> Base | None:
@@ -106,7 +106,7 @@ class MarketLevel:
 
     def value(self, day: int, row: Row, *, revisions: int, closed: bool) -> Value:
         """An ended day as published. ``revisions``: how often its own row revised it."""
-        record = self._at.level
+        record = self._progress.level
         assert record is not None  # ``published`` says so
         base, covered = record.base, self._covered(day)
         number = self.number(day, row, record)
@@ -117,7 +117,7 @@ class MarketLevel:
             status = "warming"
         settled = closed and (status == "filling" or (base is not None and base.final))
         return Value(
-            market=self._at.market.code,
+            market=self._progress.market.code,
             index=LEVEL,
             dimension=MARKET,
             member=ALL,
@@ -131,7 +131,7 @@ class MarketLevel:
             status=status,
             phase="final" if settled else "live",
             revision=revisions + (record.revisions_of(day) if self.covers(day) else 0),
-            edition=self._at.methodology.edition,
+            edition=self._progress.methodology.edition,
             expected=None if base is None else base.mean,
             vintage=record.name,
             day=day_name(day),
@@ -143,7 +143,7 @@ class MarketLevel:
             self._ledger.local_days.start_ms(day),
             self._ledger.local_days.end_ms(day),
         )
-        first_ms = self._ledger.first_ms.get(self._at.topics[0], end_ms)
+        first_ms = self._ledger.first_ms.get(self._progress.topics[0], end_ms)
         return max(0, end_ms - max(start_ms, first_ms)) / (end_ms - start_ms)
 
 
@@ -165,13 +165,13 @@ def _following(old: LevelRecord | None, found: Base | None, today: int) -> Level
     known = LevelRecord(today) if old is None else old
     held = known.base
     if found is None or found == held:
-        return msgspec.structs.replace(known, looked=today)
+        return msgspec.structs.replace(known, checked_day=today)
     changed = held is None or held[:3] != found[:3]
     rebased = known.rebased
     if changed and old is not None:
-        rebased = [*rebased, known.looked][-REBASED_KEPT:]
+        rebased = [*rebased, known.checked_day][-REBASED_KEPT:]
     return LevelRecord(
-        looked=today,
+        checked_day=today,
         sequence=known.sequence + changed,
         first=found.first,
         end=found.end,

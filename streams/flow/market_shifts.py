@@ -15,18 +15,18 @@ import msgspec
 from streams.flow.ledger import Ledger
 from streams.flow.shift_watch import (
     FINAL,
+    ExpectedDay,
+    ExpectedMinute,
     FoundShift,
     SeriesStatus,
     ShiftWatch,
-    UsualDay,
-    UsualMinute,
     WatchedMinute,
     WatchRecord,
 )
 from streams.index.demand import SCALE
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
-from streams.index.measured import UsualRow
+from streams.index.measured import ExpectedRow
 from streams.index.panes import MINUTE_MS, LocalDays
 from streams.index.partials import Row
 from streams.index.season import PRIOR_ORDERS
@@ -66,13 +66,13 @@ class EarlyDay(NamedTuple):
     noise: float
 
 
-class Usual(Protocol):
-    """Expectations of a market, as ``flow.usual.MarketUsual`` reads them."""
+class ExpectationReader(Protocol):
+    """Expectations of a market, as ``flow.market_expectation.MarketExpectation`` reads them."""
 
     version: int
     """Counts what changes an expectation that was read before."""
 
-    def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
+    def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)`` by the columns of a live row; None: unknown."""
 
 
@@ -113,7 +113,7 @@ class MarketShifts:
     def __init__(
         self,
         ledger: Ledger,
-        usual: Usual,
+        expectation: ExpectationReader,
         rules: ShiftRules,
         market_share: float,
         early: Callable[[int], EarlyDay | None],
@@ -125,7 +125,7 @@ class MarketShifts:
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._ledger = ledger
-        self._usual = usual
+        self._expectation = expectation
         self._early = early
         self._days_until = 0
         self._tried: tuple[int, int, int] | None = None
@@ -172,7 +172,7 @@ class MarketShifts:
         while self.watch.done_until < final and applied < STEP_MINUTES_MAX:
             minute = self.watch.done_until
             hour_end = (minute // 60 + 1) * 60
-            if self._usual.of_span(minute * MINUTE_MS, hour_end * MINUTE_MS) is None:
+            if self._expectation.of_span(minute * MINUTE_MS, hour_end * MINUTE_MS) is None:
                 self.watch.begin(min(hour_end, final))  # nothing is expected: all sleep
             else:
                 found += self.watch.apply_final(self._minute(minute, reach), self._sums)
@@ -195,7 +195,7 @@ class MarketShifts:
         return self._shown
 
     def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
-        tried = (minutes.start, minutes.stop, self._usual.version)
+        tried = (minutes.start, minutes.stop, self._expectation.version)
         if tried == self._tried and not changed:
             return []
         self._tried = tried
@@ -210,25 +210,25 @@ class MarketShifts:
     def _minute(self, minute: int, reach: Reach) -> WatchedMinute:
         start_ms = minute * MINUTE_MS
         row = self._ledger.minute_sum(start_ms) or self._empty
-        usual = self._usual.of_span(start_ms, start_ms + MINUTE_MS)
-        if usual is None:
+        expectation = self._expectation.of_span(start_ms, start_ms + MINUTE_MS)
+        if expectation is None:
             return WatchedMinute(minute, row, None)
         orders = _covered(reach.orders_from_ms, start_ms)
         payments = _covered(reach.payments_from_ms, start_ms)
         expected = [
-            usual.row[series.column]
-            if (payments if series.of_payments else orders) and _awake(series, usual)
+            expectation.row[series.column]
+            if (payments if series.of_payments else orders) and _awake(series, expectation)
             else None
             for series in self.watch.series
         ]
-        noise = [_noise(series, usual) for series in self.watch.series]
-        return WatchedMinute(minute, row, UsualMinute(expected, noise))
+        noise = [_noise(series, expectation) for series in self.watch.series]
+        return WatchedMinute(minute, row, ExpectedMinute(expected, noise))
 
     def _sums(self, first: int, until: int) -> list[tuple[int, int]]:
         start_ms, end_ms = max(first, until - MINUTES_BACK) * MINUTE_MS, until * MINUTE_MS
         row = self._ledger.window_sum(start_ms, end_ms)
-        usual = self._usual.of_span(start_ms, end_ms)
-        expected = self._empty if usual is None else usual.row
+        expectation = self._expectation.of_span(start_ms, end_ms)
+        expected = self._empty if expectation is None else expectation.row
         return [(row[series.column], expected[series.column]) for series in self.watch.series]
 
     def _ended_day(self, minute: int) -> list[FoundShift]:
@@ -238,17 +238,17 @@ class MarketShifts:
         if end_ms > minute * MINUTE_MS:
             return []
         self._days_until = day + 1
-        if self._usual.of_span(end_ms - MINUTE_MS, end_ms) is None:
+        if self._expectation.of_span(end_ms - MINUTE_MS, end_ms) is None:
             return []
         early = self._early(day)
         if early is None:
             return []
         start_ms = self._local_days.start_ms(day)
         observed = self._ledger.window_sum(start_ms, end_ms)[self.watch.series[0].column]
-        usual = UsualDay(
+        expectation = ExpectedDay(
             start_ms // MINUTE_MS, observed, early.expected, early.day_noise, early.noise
         )
-        return self.watch.apply_final_day(usual, self._sums)
+        return self.watch.apply_final_day(expectation, self._sums)
 
     # -- what expectations must know -------------------------------------------------------------
 
@@ -375,12 +375,12 @@ def _covered(from_ms: int | None, start_ms: int) -> bool:
     return from_ms is not None and from_ms <= start_ms
 
 
-def _awake(series: WatchedSeries, usual: UsualRow) -> bool:
-    return series.column in usual.noise and series.column not in usual.warming
+def _awake(series: WatchedSeries, expectation: ExpectedRow) -> bool:
+    return series.column in expectation.noise and series.column not in expectation.warming
 
 
-def _noise(series: WatchedSeries, usual: UsualRow) -> float:
-    noise = usual.noise.get(series.column)
+def _noise(series: WatchedSeries, expectation: ExpectedRow) -> float:
+    noise = expectation.noise.get(series.column)
     return 0.0 if noise is None else noise.hour / SCALE
 
 

@@ -16,9 +16,9 @@ from streams.flow.day_buyers import DayBuyers, DayOfBuyers
 from streams.flow.daybook import SHOWN_DAYS_KEPT, name_of
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
+from streams.flow.market_progress import MarketProgress, Span
 from streams.flow.merged import SHOPPERS_OF_MINUTES_KEPT_MS
 from streams.flow.publication import Revision
-from streams.flow.standing import Span, Standing
 from streams.flow.state import NEVER_MS
 from streams.index.indices import SHOPPER_WINDOWS, Entry, shopper_entries
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, day_name, rfc3339
@@ -39,8 +39,8 @@ class ShownBuyers(NamedTuple):
 class MarketShoppers:
     """Shoppers of one market."""
 
-    def __init__(self, at: Standing, ledger: Ledger) -> None:
-        self._at = at
+    def __init__(self, progress: MarketProgress, ledger: Ledger) -> None:
+        self._progress = progress
         self._ledger = ledger
         self._days: dict[int, DayBuyers] = {}
         """Ended days as published; their quarters go after a day, they stay."""
@@ -63,19 +63,21 @@ class MarketShoppers:
         by_minute = window == "1h"
         step_ms = MINUTE_MS if by_minute else QUARTER_MS
         kept_ms = SHOPPERS_OF_MINUTES_KEPT_MS if by_minute else self._ledger.quarters_kept_ms
-        as_of_ms = self._at.as_of_ms.get(self._at.topics[0], NEVER_MS)
-        start_ms, end_ms = self._at.span(as_of_ms // step_ms * step_ms, WINDOWS_MS[window], kept_ms)
+        as_of_ms = self._progress.as_of_ms.get(self._progress.topics[0], NEVER_MS)
+        start_ms, end_ms = self._progress.span(
+            as_of_ms // step_ms * step_ms, WINDOWS_MS[window], kept_ms
+        )
         return -(-start_ms // step_ms) * step_ms, end_ms
 
     def window(self, window: str) -> list[Value]:
         """Values of a window, none of one in which shoppers are not counted."""
-        if window not in SHOPPER_WINDOWS or self._at.topics[0] not in self._at.as_of_ms:
+        if window not in SHOPPER_WINDOWS or self._progress.topics[0] not in self._progress.as_of_ms:
             return []
         span = self.span(window)
-        covered = self._at.covered(self._at.topics[0], span, WINDOWS_MS[window])
+        covered = self._progress.covered(self._progress.topics[0], span, WINDOWS_MS[window])
         as_of = rfc3339(span[1])
         return [
-            value_of(self._at, entry, window, as_of, covered, "live")
+            value_of(self._progress, entry, window, as_of, covered, "live")
             for entry in _entries(bought_in(self._ledger, *span))
         ]
 
@@ -85,7 +87,7 @@ class MarketShoppers:
             return []
         as_of = rfc3339(start_ms + HOUR_MS)
         return [
-            value_of(self._at, entry, "1h", as_of, covered, "final", revision=revision)
+            value_of(self._progress, entry, "1h", as_of, covered, "final", revision=revision)
             for entry in _entries(bought_in(self._ledger, start_ms, start_ms + HOUR_MS))
         ]
 
@@ -97,7 +99,7 @@ class MarketShoppers:
     def step(self, changed: ChangedSlots, applied: int) -> ShownBuyers:
         """Show who bought on the days that changed, were reached, have ended or became final."""
         shown = ShownBuyers([], [], [])
-        as_of_ms = self._at.as_of_ms.get(self._at.topics[0])
+        as_of_ms = self._progress.as_of_ms.get(self._progress.topics[0])
         if as_of_ms is None:
             return shown
         until_ms = as_of_ms // QUARTER_MS * QUARTER_MS
@@ -124,7 +126,7 @@ class MarketShoppers:
         return late | final | {day for day in moved if day >= first}
 
     def _is_final(self, day: int) -> bool:
-        limit_ms = max(self._at.hours_limit() or NEVER_MS, self._at.hours_until)
+        limit_ms = max(self._progress.hours_limit() or NEVER_MS, self._progress.hours_until)
         return self._ledger.local_days.end_ms(day) <= limit_ms
 
     def _day(
@@ -174,7 +176,8 @@ class MarketShoppers:
         covered = (until_ms - start_ms) / (end_ms - start_ms)
         return [
             value_of(
-                self._at, entry, DAY_WINDOW, rfc3339(until_ms), covered, "final" if final else "live",
+                self._progress, entry, DAY_WINDOW, rfc3339(until_ms), covered,
+                "final" if final else "live",
                 revision=now.revisions.get(name_of(entry), 0), day=day_name(day),
             )
             for entry in now.entries()
@@ -194,7 +197,7 @@ class MarketShoppers:
 
     def expire(self) -> None:
         """Forget days that were closed long ago, and what was shown of days that are final."""
-        limit = self._at.days_until - SHOWN_DAYS_KEPT
+        limit = self._progress.days_until - SHOWN_DAYS_KEPT
         for day in [day for day in self._days if day < limit]:
             del self._days[day]
             self._expired.append(day)

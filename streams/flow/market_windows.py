@@ -10,15 +10,15 @@ import msgspec
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.entry_value import differs, value_of
 from streams.flow.ledger import Ledger
+from streams.flow.market_expectation import MarketExpectation
+from streams.flow.market_progress import MarketProgress, Span
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.merged import MINUTES_KEPT_MS, PANES_KEPT_MS
 from streams.flow.publication import Revision
-from streams.flow.standing import Span, Standing
 from streams.flow.state import NEVER_MS
-from streams.flow.usual import MarketUsual
 from streams.index.changes import AGO_DAYS, HOURS, change_entries, hours_before
 from streams.index.indices import ORDERS_BASIS, SHOPPER_WINDOWS, Entry, live_entries
-from streams.index.measured import Usual, columns_of, demand_entries, usual_of
+from streams.index.measured import ValueExpectation, columns_of, demand_entries, window_expectations
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.partials import Row
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS, Value
@@ -38,12 +38,16 @@ class MarketWindows:
     """The windows that end at ``as_of``."""
 
     def __init__(
-        self, at: Standing, ledger: Ledger, usual: MarketUsual, shoppers: MarketShoppers
+        self,
+        progress: MarketProgress,
+        ledger: Ledger,
+        expectation: MarketExpectation,
+        shoppers: MarketShoppers,
     ) -> None:
         self.noise_columns = columns_of(ledger.layout)
-        self._at = at
+        self._progress = progress
         self._ledger = ledger
-        self._usual = usual
+        self._expectation = expectation
         self._shoppers = shoppers
         self._published: dict[str, Value] = {}
         self._all: list[Value] = []
@@ -66,31 +70,33 @@ class MarketWindows:
         Day rows arrive each second and ``as_of`` moves each five: most steps are about days alone.
         """
         made_of = (
-            *self._at.as_of_ms.items(),
+            *self._progress.as_of_ms.items(),
             *self._ledger.first_ms.items(),
-            self._at.horizon_ms,
-            self._usual.version,
-            self._at.live,
+            self._progress.horizon_ms,
+            self._expectation.version,
+            self._progress.live,
         )
-        if changed.before(self._at.newest_ms) or made_of != self._all_made_of:
+        if changed.before(self._progress.newest_ms) or made_of != self._all_made_of:
             self._all, self._all_made_of = self._computed(changed), made_of
         return self._all
 
     def _computed(self, changed: ChangedSlots) -> list[Value]:
         values: list[Value] = []
         for window, length_ms in WINDOWS_MS.items():
-            step_ms = MINUTE_MS if window in MINUTE_STEP_WINDOWS else self._at.methodology.step_ms
+            step_ms = (
+                MINUTE_MS if window in MINUTE_STEP_WINDOWS else self._progress.methodology.step_ms
+            )
             ends = [
-                self._at.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms
-                for topic in self._at.topics
+                self._progress.as_of_ms.get(topic, NEVER_MS) // step_ms * step_ms
+                for topic in self._progress.topics
             ]
             kept_ms = MINUTES_KEPT_MS if window in MINUTE_STEP_WINDOWS else PANES_KEPT_MS
-            spans = [self._at.span(end, length_ms, kept_ms) for end in ends]
-            firsts = [self._ledger.first_ms.get(topic) for topic in self._at.topics]
+            spans = [self._progress.span(end, length_ms, kept_ms) for end in ends]
+            firsts = [self._ledger.first_ms.get(topic) for topic in self._progress.topics]
             spans_read = spans[:]
             if window in SHOPPER_WINDOWS:
                 spans_read.append(self._shoppers.span(window))
-            made_of = (spans_read, firsts, self._usual.version, self._at.live)
+            made_of = (spans_read, firsts, self._expectation.version, self._progress.live)
             if (
                 window in MINUTE_STEP_WINDOWS
                 and self._minutes_made_of.get(window) == made_of
@@ -99,7 +105,7 @@ class MarketWindows:
                 values += self._minute_values[window]
                 continue
             found = self._window(window, length_ms, spans)
-            if window in HOURS and self._at.live:
+            if window in HOURS and self._progress.live:
                 found += self._changes(window)
             found += self._shoppers.window(window)
             if window in MINUTE_STEP_WINDOWS:
@@ -112,61 +118,69 @@ class MarketWindows:
         rows = [self._ledger.window_sum(*span) for span in spans[:1]]
         rows.append(rows[0] if spans[0] == spans[1] else self._ledger.window_sum(*spans[1]))
         covers = [
-            self._at.covered(topic, span, length_ms)
-            for topic, span in zip(self._at.topics, spans, strict=True)
+            self._progress.covered(topic, span, length_ms)
+            for topic, span in zip(self._progress.topics, spans, strict=True)
         ]
         texts = [rfc3339(end_ms) if end_ms != NEVER_MS else "" for _, end_ms in spans]
         values = []
-        for entry, usual in self._measured(rows, spans, window):
+        for entry, expectation in self._measured(rows, spans, window):
             which = 0 if entry.basis == ORDERS_BASIS else 1
             if texts[which]:
                 values.append(
                     value_of(
-                        self._at, entry, window, texts[which], covers[which], "live", usual=usual
+                        self._progress,
+                        entry,
+                        window,
+                        texts[which],
+                        covers[which],
+                        "live",
+                        expectation=expectation,
                     )
                 )
         return values
 
     def _changes(self, window: str) -> list[Value]:
         """Orders up to the last whole hour against the same hours a day and a week earlier."""
-        orders, _ = self._at.topics
-        end_ms = self._at.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
+        orders, _ = self._progress.topics
+        end_ms = self._progress.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
         first_ms = self._ledger.first_hour_ms(orders)
-        if first_ms is None or orders not in self._at.as_of_ms:
+        if first_ms is None or orders not in self._progress.as_of_ms:
             return []  # payments alone have been read so far
         covers: dict[str, float] = {}
         found: dict[str, tuple[Row, Row] | None] = {}
         for name, days in AGO_DAYS.items():
-            own, before = hours_before(self._usual.hours, end_ms, HOURS[window], days)
+            own, before = hours_before(self._expectation.hours, end_ms, HOURS[window], days)
             covers[name] = sum(hour_ms >= first_ms for hour_ms in before) / len(before)
             rows = self._ledger.hours_sum(own), self._ledger.hours_sum(before)
             found[name] = rows if covers[name] == 1 else None
         return [
-            value_of(self._at, entry, window, rfc3339(end_ms), covers[entry.name], "live")
+            value_of(self._progress, entry, window, rfc3339(end_ms), covers[entry.name], "live")
             for entry in change_entries(self._ledger.layout, found)
         ]
 
     def _measured(
         self, rows: list[Row], spans: list[Span], window: str
-    ) -> list[tuple[Entry, Usual | None]]:
+    ) -> list[tuple[Entry, ValueExpectation | None]]:
         """Entries of a window with what is usual; of a live market the demand indices too."""
         entries = list(live_entries(self._ledger.layout, *rows))
-        usual = self.usual_of(entries, spans, window)
-        measured = demand_entries(entries, usual) if self._at.live else ()
-        return [*zip(entries, usual, strict=True), *measured]
+        expectation = self.window_expectations(entries, spans, window)
+        measured = demand_entries(entries, expectation) if self._progress.live else ()
+        return [*zip(entries, expectation, strict=True), *measured]
 
-    def usual_of(
+    def window_expectations(
         self, entries: list[Entry], spans: list[Span], window: str
-    ) -> Sequence[Usual | None]:
+    ) -> Sequence[ValueExpectation | None]:
         """What is usual for each entry; of a market that is not live nothing is."""
-        if not self._at.live:
+        if not self._progress.live:
             return [None] * len(entries)
         orders, payments = (
-            self._usual.of_span(max(span[0], self._ledger.first_ms.get(topic, span[1])), span[1])
-            for topic, span in zip(self._at.topics, spans, strict=True)
+            self._expectation.of_span(
+                max(span[0], self._ledger.first_ms.get(topic, span[1])), span[1]
+            )
+            for topic, span in zip(self._progress.topics, spans, strict=True)
         )
         layout = self._ledger.layout
-        return usual_of(entries, layout, self.noise_columns, orders, payments, window)
+        return window_expectations(entries, layout, self.noise_columns, orders, payments, window)
 
     def _compare(self, values: list[Value]) -> ShownWindows:
         """Compare each value with the one published before; a change at its ``as_of`` is a revision.

@@ -7,9 +7,9 @@ together costs half as much as one by one, and each change of halves hands over 
 
 from __future__ import annotations
 
-from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk
 from streams.flow.fold_orders import fold_orders
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 
 try:

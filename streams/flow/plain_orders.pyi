@@ -1,5 +1,5 @@
-from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 
 class PlainOrders:

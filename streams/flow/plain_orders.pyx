@@ -34,7 +34,7 @@ cdef enum:
     CELLS_MAX = 3500
     CELL_SLOTS = 8192
     PANES_MAX = 250         # ids must fit eight bits
-    MET_MAX = 64            # shoppers of a pane that wait in this call
+    WAITING_MAX = 64            # shoppers of a pane that wait in this call
     MARKETS_MAX = 64
 
 cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MAX stays below 2**63
@@ -521,14 +521,14 @@ cdef class PaneSlot:
     cdef object pane
     cdef object ids
     cdef list fresh                 # ids counted in this call, not in pane.order yet
-    cdef uint32_t met[MET_MAX]      # shoppers counted in this call, not in pane.coupons yet
-    cdef int met_count
+    cdef uint32_t waiting[WAITING_MAX]      # shoppers counted in this call, not in pane.coupons yet
+    cdef int waiting_count
     cdef MarketSlot market
     cdef int64_t start_ms
     cdef int64_t late_from_ms
 
-    cdef int meet(self, Text shopper) except -1:
-        """The same as Pane.meet."""
+    cdef int add_shopper(self, Text shopper) except -1:
+        """The same as Pane.add_shopper."""
         cdef uint64_t found = digest(
             PyBytes_FromStringAndSize(<const char*> shopper.at, shopper.size), shopper_seed
         )
@@ -537,17 +537,17 @@ cdef class PaneSlot:
         while bit and not found & bit:
             bit >>= 1
             rank += 1
-        self.met[self.met_count] = <uint32_t> (found >> RANK_BITS) << 6 | rank
-        self.met_count += 1
-        if self.met_count == MET_MAX:
-            self.introduce()
+        self.waiting[self.waiting_count] = <uint32_t> (found >> RANK_BITS) << 6 | rank
+        self.waiting_count += 1
+        if self.waiting_count == WAITING_MAX:
+            self.flush_shoppers()
         return 0
 
-    cdef int introduce(self) except -1:
+    cdef int flush_shoppers(self) except -1:
         """Hand the shoppers met to the pane."""
         cdef array coupons = self.pane.coupons
-        extend_buffer(coupons, <char*> self.met, self.met_count)
-        self.met_count = 0
+        extend_buffer(coupons, <char*> self.waiting, self.waiting_count)
+        self.waiting_count = 0
         if len(coupons) >= COUPONS:
             self.pane.shoppers()
         return 0
@@ -627,7 +627,7 @@ cdef class PlainOrders:
         slot.pane = pane
         slot.ids = pane.ids
         slot.fresh = []
-        slot.met_count = 0
+        slot.waiting_count = 0
         slot.market = market
         slot.start_ms = start_ms
         slot.late_from_ms = pane.late_from_ms
@@ -673,8 +673,8 @@ cdef class PlainOrders:
             if slot.fresh:
                 slot.pane.order.fromlist(slot.fresh)
                 slot.fresh = []
-            if slot.met_count:
-                slot.introduce()
+            if slot.waiting_count:
+                slot.flush_shoppers()
         for i in range(self.used_count):
             cell = &self.cells[self.used[i]]
             slot = <PaneSlot> self.panes[(cell.key >> 12) & 0xFF]
@@ -831,7 +831,7 @@ cdef class PlainOrders:
             self.add_order(self.cell(CHANNEL, pane, channel), units, sales)
             cell = self.cell(SHOPPERS, pane, 0)
             if order.shopper.at != NULL:
-                slot.meet(order.shopper)
+                slot.add_shopper(order.shopper)
                 cell.orders += 1
             cell.units += order.new_shopper >= 0
             cell.sales += order.new_shopper > 0

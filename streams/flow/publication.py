@@ -10,7 +10,7 @@ from streams.flow.daybook import ShownDay
 from streams.flow.fence_record import FenceRecord
 from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
-from streams.flow.vintages import Learnt
+from streams.flow.vintages import LearntVintage
 from streams.index.values import Fence, Value
 
 
@@ -75,7 +75,7 @@ class Publication:
     closings: list[Closing] = field(default_factory=list)
     journal_changed: list[Value] | None = None
     """None: no journal record due at this step."""
-    vintages: list[Learnt] = field(default_factory=list)
+    vintages: list[LearntVintage] = field(default_factory=list)
     """Expectations that this step learnt: journaled and stored before a value shows them."""
     shifts: list[FoundShift] = field(default_factory=list)
     """Shifts that this step found, and ends of shifts: told before their state is stored."""

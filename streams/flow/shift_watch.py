@@ -26,7 +26,7 @@ from streams.index.shift_series import WatchedSeries, watched
 LIVE, FINAL = "live", "final"
 
 
-class UsualMinute(NamedTuple):
+class ExpectedMinute(NamedTuple):
     """What is expected of a minute, in the order of ``ShiftWatch.series``.
 
     ``expected``: millionths of an event, None where the series is warming: it sleeps.
@@ -40,15 +40,15 @@ class UsualMinute(NamedTuple):
 class WatchedMinute(NamedTuple):
     """One minute (since the epoch) of the market: its row, and what was expected.
 
-    ``usual`` None: the whole market sleeps (the window is filling, or nothing was learnt).
+    ``expectation`` None: the whole market sleeps (the window is filling, or nothing was learnt).
     """
 
     minute: int
     row: Row
-    usual: UsualMinute | None
+    expectation: ExpectedMinute | None
 
 
-class UsualDay(NamedTuple):
+class ExpectedDay(NamedTuple):
     """A final local day of the market's total, for the daily clock; expected in millionths."""
 
     first_minute: int
@@ -140,10 +140,10 @@ class ShiftWatch:
         self._states = [ShiftState.fresh(one) for one in self.rules]
         self._live = self._states
         n = len(self.series)
-        self._nothing = UsualMinute([None] * n, [0.0] * n)
-        self._usual = self._nothing
+        self._nothing = ExpectedMinute([None] * n, [0.0] * n)
+        self._expected = self._nothing
         """Of the last minute that was applied or tried."""
-        self._told: dict[int, tuple[int, bool]] = {}
+        self._published: dict[int, tuple[int, bool]] = {}
         """Of each series: number of the last shift told as live, and whether its end was."""
         self._why: dict[int, tuple[tuple[int, int], Contributors]] = {}
         """Of each active shift: its minutes until it was found, and who contributed to them."""
@@ -175,7 +175,7 @@ class ShiftWatch:
         self.done_until = minute.minute + 1
         return self._found(self._advance(self._states, minute), FINAL, sums)
 
-    def apply_final_day(self, day: UsualDay, sums: Sums) -> list[FoundShift]:
+    def apply_final_day(self, day: ExpectedDay, sums: Sums) -> list[FoundShift]:
         """Apply a final local day to the daily clock of the market's total.
 
         The caller applies each day once, after the day's last minute.
@@ -209,7 +209,7 @@ class ShiftWatch:
                 expected is None,
             )
             for at, (series, state, rules, expected, noise) in enumerate(
-                zip(self.series, self._live, self.rules, *self._usual, strict=True)
+                zip(self.series, self._live, self.rules, *self._expected, strict=True)
             )
         ]
 
@@ -239,12 +239,12 @@ class ShiftWatch:
     def _advance(
         self, states: list[ShiftState], minute: WatchedMinute
     ) -> list[tuple[int, ShiftEvent]]:
-        self._usual = minute.usual or self._nothing
-        if minute.usual is None:
+        self._expected = minute.expectation or self._nothing
+        if minute.expectation is None:
             return []
         events = []
         for at, (series, expected, noise) in enumerate(
-            zip(self.series, minute.usual.expected, minute.usual.noise, strict=True)
+            zip(self.series, minute.expectation.expected, minute.expectation.noise, strict=True)
         ):
             if expected is not None:
                 found = detector.advance(
@@ -259,11 +259,11 @@ class ShiftWatch:
         return events
 
     def _is_news(self, at: int, event: ShiftEvent) -> bool:
-        told = self._told.get(at, (0, False))
+        published = self._published.get(at, (0, False))
         own = (event.number, event.kind == "end")
-        if own <= told:
+        if own <= published:
             return False
-        self._told[at] = own
+        self._published[at] = own
         return True
 
     def _found(

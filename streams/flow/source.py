@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from streams.flow.aside import Folded
 from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
-from streams.flow.progress import shows_live
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import NEVER_MS, Day, Pane, SlotKey
+from streams.flow.topic_progress import shows_live
 from streams.flow.wire import (
     MarkRecord,
     PartialRecord,
@@ -32,7 +32,7 @@ from streams.flow.wire import (
 from streams.index.methodology import Methodology
 from streams.index.partials import Row, to_wire
 
-REJECTS_LOOKED_AT = 10_000
+REJECTS_WINDOW = 10_000
 REJECTS_MIN = 1_000
 REJECTS_SHARE_MAX = 0.5
 
@@ -90,14 +90,14 @@ class SourceLevel:
         self._unacknowledged.clear()  # they are acknowledged before the first flush
         return sends
 
-    def take(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
+    def fold_chunk(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold part of a chunk."""
         folded = self._fold.fold(chunk, start, stop)
         records = (len(chunk) if stop is None else min(stop, len(chunk))) - start
         self._recent.append((records, len(folded.dead)))
         self._recent_records += records
         self._recent_dead += len(folded.dead)
-        while self._recent_records - self._recent[0][0] >= REJECTS_LOOKED_AT:
+        while self._recent_records - self._recent[0][0] >= REJECTS_WINDOW:
             oldest_records, oldest_dead = self._recent.popleft()
             self._recent_records -= oldest_records
             self._recent_dead -= oldest_dead

@@ -10,9 +10,9 @@ from __future__ import annotations
 from array import array
 
 from streams.flow.admission import ACCEPTED, DAY_CLOSED, DUPLICATE, LATE, Admission
-from streams.flow.aside import Folded
 from streams.flow.chunk import SourcePartition
 from streams.flow.rows import settle
+from streams.flow.set_aside import Folded
 from streams.flow.state import (
     CHECKPOINT,
     DAY,

@@ -74,7 +74,7 @@ class Pane:
         """Shoppers that ``sketch`` has not got yet; see ``shoppers.coupon_of``."""
         self.sketch = NOBODY
 
-    def meet(self, shopper_id: str | None) -> None:
+    def add_shopper(self, shopper_id: str | None) -> None:
         """Count a shopper in; None: nobody knows who bought."""
         if shopper_id is None:
             return
@@ -100,7 +100,7 @@ class Pane:
             return event_hash in self.ids
         self.cold_hits += 1
         if self.cold_hits > _COLD_HITS_MAX:
-            self.warm()
+            self.build_id_set()
             return event_hash in self.order_set()
         return event_hash in self.order
 
@@ -110,12 +110,12 @@ class Pane:
             self.ids = set(self.order)
         return self.ids
 
-    def warm(self) -> None:
+    def build_id_set(self) -> None:
         """Keep a set of the ids again: this pane is asked often."""
         self.order_set()
         self.cold_hits = 0
 
-    def cool(self) -> None:
+    def drop_id_set(self) -> None:
         """Keep the packed array alone: 8 bytes an id instead of about 70."""
         self.ids = None
         self.cold_hits = 0
@@ -172,7 +172,7 @@ class MarketState:
         self.next_close_ms = min(self.next_close_ms, start_ms + self.pane_ms + self.grace_ms)
         self.warm_panes.append(pane)
         if len(self.warm_panes) > _WARM_PANES_MAX:
-            self.warm_panes.pop(0).cool()
+            self.warm_panes.pop(0).drop_id_set()
         return pane
 
     def category_cell(self, pane: Pane, label: str) -> list[int]:

@@ -37,7 +37,7 @@ decode_vintage = msgspec.msgpack.Decoder(VintageRecord).decode
 
 
 @dataclass(slots=True)
-class Held:
+class HeldVintage:
     """A vintage in memory. ``basis``: fingerprint of the seeds and factors it was learnt with."""
 
     vintage: Vintage
@@ -67,10 +67,10 @@ class Held:
         )
 
 
-class Learnt(NamedTuple):
+class LearntVintage(NamedTuple):
     """A vintage that a step has learnt, with what its series are."""
 
-    held: Held
+    held: HeldVintage
     table: SeriesTable
 
     def series(self) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ class Learnt(NamedTuple):
         return journal_series(self.held, self.table)
 
 
-def held_of(record: VintageRecord) -> Held:
+def held_of(record: VintageRecord) -> HeldVintage:
     """Vintage of its table record."""
     hours = record.hours
     target = range(record.first_ms, record.first_ms + hours * HOUR_MS, HOUR_MS)
@@ -89,10 +89,10 @@ def held_of(record: VintageRecord) -> Held:
         noise=tuple(Noise(*map(int, each)) for each in record.noise),
         learnt_days=tuple(record.learnt),
     )
-    return Held(vintage, record.sequence, record.basis)
+    return HeldVintage(vintage, record.sequence, record.basis)
 
 
-def journal_series(held: Held, table: SeriesTable) -> list[dict[str, Any]]:
+def journal_series(held: HeldVintage, table: SeriesTable) -> list[dict[str, Any]]:
     """What the journal says of each series that has an expectation.
 
     ``expected``: integers, millionths, of the hours from ``first_hour`` on, some hours before the

@@ -47,7 +47,7 @@ def mix_shift(observed: Sequence[int], expected: Sequence[int]) -> float | None:
     n, total = sum(observed), sum(expected)
     if n <= 0 or total <= 0:
         return None
-    apart = sum(abs(own * total - usual * n) for own, usual in zip(observed, expected, strict=True))
+    apart = sum(abs(own * total - mean * n) for own, mean in zip(observed, expected, strict=True))
     return apart / (2 * n * total) - mix_null_mean(n, expected)
 
 
@@ -57,7 +57,7 @@ def mix_null_mean(n: int, expected: Sequence[int]) -> float:
     It is half the sum of the members' mean absolute deviations, divided by ``n``.
     """
     total = sum(expected)
-    deviations = (mean_deviation(n, usual / total) for usual in expected)
+    deviations = (mean_deviation(n, mean / total) for mean in expected)
     return math.fsum(deviations) / (2 * n)
 
 

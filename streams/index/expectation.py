@@ -23,7 +23,7 @@ import numpy as np
 from streams.index.demand import SCALE
 from streams.index.hours import LEARNT_DAYS, Calendar
 from streams.index.noise import Noise, noise_of
-from streams.index.season import HALF, Columns, season_of, worth_of
+from streams.index.season import HALF, ColumnRelations, season_of, worth_of
 from streams.index.trend import Matrix, by_group, fit_trend, logs, ratio
 
 HALF_LIFE_DAYS = 14.0
@@ -62,7 +62,7 @@ class Vintage:
 def fit(
     calendar: Calendar,
     counts: Matrix,
-    columns: Columns,
+    columns: ColumnRelations,
     learnt: Matrix | None = None,
     factors: Matrix | None = None,
 ) -> Vintage:
@@ -100,7 +100,7 @@ def fit(
     )
 
 
-def begun(calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix) -> Matrix:
+def begun(calendar: Calendar, counts: Matrix, columns: ColumnRelations, learnt: Matrix) -> Matrix:
     """1 from the first day with an event in the column, 0 before, where the column began midway.
 
     A new category did not have zero demand before it began: there is nothing to learn from those days.
@@ -116,7 +116,7 @@ def begun(calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix) 
 
 
 def _daily_levels(
-    calendar: Calendar, counts: Matrix, columns: Columns, base: Matrix, share: Matrix
+    calendar: Calendar, counts: Matrix, columns: ColumnRelations, base: Matrix, share: Matrix
 ) -> tuple[Matrix, Matrix]:
     """ln((X + half) / sum S) of every day, and the day's weight in the trend: days x columns.
 
@@ -144,9 +144,9 @@ def _daily_levels(
 
 def _learnt_share(calendar: Calendar, learnt: Matrix, season: Matrix) -> Matrix:
     """Share of each day's expected orders that falls into learnt hours."""
-    usual = season[calendar.cells]
-    whole = by_group(calendar.days, usual, LEARNT_DAYS)
-    return ratio(by_group(calendar.days, usual * learnt, LEARNT_DAYS), whole, empty=0.0)
+    seasonal = season[calendar.cells]
+    whole = by_group(calendar.days, seasonal, LEARNT_DAYS)
+    return ratio(by_group(calendar.days, seasonal * learnt, LEARNT_DAYS), whole, empty=0.0)
 
 
 def _hours_a_day(calendar: Calendar) -> Matrix:

@@ -45,7 +45,7 @@ Name = tuple[str, str, str]
 """(index, dimension, member)."""
 
 
-class Usual(NamedTuple):
+class ValueExpectation(NamedTuple):
     """Expectation of one value, on the scale of its ``observed``.
 
     ``exact`` is an integer in units of 1 / SCALE; ``expected`` is the same as a number. ``lower`` and
@@ -64,7 +64,7 @@ class Usual(NamedTuple):
         return self.exact / SCALE
 
 
-class UsualRow(NamedTuple):
+class ExpectedRow(NamedTuple):
     """Expectation of a span, by the columns of a live row. A column not in ``noise`` has none."""
 
     row: Row
@@ -84,14 +84,14 @@ def columns_of(layout: Layout) -> dict[Name, int]:
     return found
 
 
-def usual_of(
+def window_expectations(
     entries: Iterable[Entry],
     layout: Layout,
     columns: Mapping[Name, int],
-    orders: UsualRow | None,
-    payments: UsualRow | None,
+    orders: ExpectedRow | None,
+    payments: ExpectedRow | None,
     window: str,
-) -> list[Usual | None]:
+) -> list[ValueExpectation | None]:
     """Expectation of each entry of a live window; None where nothing is known.
 
     ``orders`` and ``payments``: the expected row of the window, by basis.
@@ -103,7 +103,7 @@ def usual_of(
         zeros if payments is None else payments.row,
     )
     bands: dict[tuple[int, int], tuple[float, float]] = {}
-    found: list[Usual | None] = []
+    found: list[ValueExpectation | None] = []
     for entry, wanted in zip(entries, expected, strict=True):
         row = payments if entry.basis == PAYMENTS_BASIS else orders
         column = columns[entry.name, entry.dimension, entry.member]
@@ -115,19 +115,19 @@ def usual_of(
         limits = bands.get((column, exact))
         if limits is None:
             limits = bands[column, exact] = _limits(exact, noise, window)
-        found.append(Usual(exact, *limits, row.vintage, column in row.warming))
+        found.append(ValueExpectation(exact, *limits, row.vintage, column in row.warming))
     return found
 
 
-def usual_of_day(
-    entries: Iterable[Entry], columns: Mapping[Name, int], span: UsualRow | None
-) -> list[Usual | None]:
+def day_expectations(
+    entries: Iterable[Entry], columns: Mapping[Name, int], span: ExpectedRow | None
+) -> list[ValueExpectation | None]:
     """Expectation of a local day's gross orders, units and sales, up to what has passed of the day.
 
     A day counts a payment on the day of its order. No hour knows that day, so payments have no
     expectation.
     """
-    found: list[Usual | None] = []
+    found: list[ValueExpectation | None] = []
     for entry in entries:
         column = columns.get((entry.name, entry.dimension, entry.member))
         noise = None if span is None or column is None else span.noise.get(column)
@@ -136,7 +136,7 @@ def usual_of_day(
             continue
         exact = span.row[column]
         limits = _limits(exact, noise, DAY_WINDOW)
-        found.append(Usual(exact, *limits, span.vintage, column in span.warming))
+        found.append(ValueExpectation(exact, *limits, span.vintage, column in span.warming))
     return found
 
 
@@ -148,12 +148,12 @@ def _limits(exact: int, noise: Noise, window: str) -> tuple[float, float]:
 
 
 def demand_entries(
-    entries: Sequence[Entry], usual: Sequence[Usual | None]
-) -> Iterator[tuple[Entry, Usual | None]]:
+    entries: Sequence[Entry], expectation: Sequence[ValueExpectation | None]
+) -> Iterator[tuple[Entry, ValueExpectation | None]]:
     """Demand and payment indices of a window's entries, and the shift of its payment mix."""
     mix: list[tuple[int, int]] = []
     known = True
-    for entry, own in zip(entries, usual, strict=True):
+    for entry, own in zip(entries, expectation, strict=True):
         name = DEMAND.get(entry.name)
         dimensions = PAYMENT_DIMENSIONS if entry.basis == PAYMENTS_BASIS else DEMAND_DIMENSIONS
         if name is None or entry.dimension not in dimensions:
@@ -165,7 +165,8 @@ def demand_entries(
             known = known and own is not None
             mix.append((observed, 0 if own is None else own.exact))
     whole = next(
-        (own for entry, own in zip(entries, usual, strict=True) if _is_all_payments(entry)), None
+        (own for entry, own in zip(entries, expectation, strict=True) if _is_all_payments(entry)),
+        None,
     )
     captured = [observed for observed, _ in mix]
     shift = mix_shift(captured, [exact for _, exact in mix]) if known and mix else None

@@ -75,7 +75,7 @@ class _Base(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from",
     net_minor: int | None = None
 
 
-class _Market(msgspec.Struct, forbid_unknown_fields=True):
+class _FileMarket(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     currency: str
     time_zone: str
@@ -86,7 +86,7 @@ class _Market(msgspec.Struct, forbid_unknown_fields=True):
     base: _Base | None = None
 
 
-class _Event(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+class _FileEvent(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
     """A factor known beforehand: local dates, with an exclusive end. No factor: the size is unknown."""
 
     name: str
@@ -97,12 +97,12 @@ class _Event(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from"
     member: str = "all"
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _FileContent(msgspec.Struct, forbid_unknown_fields=True):
     edition: int
     methods: dict[str, _Method]
     channels: dict[str, _Channel]
     category_sets: dict[str, list[str]]
-    markets: dict[str, _Market]
+    markets: dict[str, _FileMarket]
     pane_ms: int = 5_000
     grace_ms: int = 120_000
     ahead_ms: int = 300_000
@@ -110,7 +110,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     day_grace_days: int = 35
     open_panes_max: int = 128
     shifts: ShiftRules = ShiftRules()
-    events: list[_Event] = []
+    events: list[_FileEvent] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def parse(text: str) -> Methodology:
     """Methodology of a TOML text. MethodologyError says what is wrong."""
     try:
         raw = tomllib.loads(text)
-        file = msgspec.convert(raw, _File)
+        file = msgspec.convert(raw, _FileContent)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise MethodologyError(f"methodology.toml: {error}; the operator must fix it") from error
     _check_numbers(file)
@@ -180,7 +180,7 @@ def parse(text: str) -> Methodology:
     )
 
 
-def _check_numbers(file: _File) -> None:
+def _check_numbers(file: _FileContent) -> None:
     minute_ms = 60_000
     rules = (
         ("edition", file.edition >= 1, "at least 1"),
@@ -201,7 +201,7 @@ def _check_numbers(file: _File) -> None:
         raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
 
 
-def _market(code: str, spec: _Market, file: _File) -> Market:
+def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
     where = f"methodology.toml: markets.{code}"
     try:
         ZoneInfo(spec.time_zone)
@@ -244,7 +244,7 @@ def _base(where: str, base: _Base) -> BasePeriod:
     return BasePeriod(first, first + days, base.net_minor)
 
 
-def _event(event: _Event) -> Event:
+def _event(event: _FileEvent) -> Event:
     where = f"methodology.toml: events: {event.name}"
     if event.start >= event.end:
         raise MethodologyError(f"{where}: `from` must be before `to`; the operator must fix it")
@@ -255,7 +255,7 @@ def _event(event: _Event) -> Event:
     return Event(dimension or "market", member, first, end, event.factor)
 
 
-def _members(where: str, names: list[str], spec: _Market) -> tuple[str, ...]:
+def _members(where: str, names: list[str], spec: _FileMarket) -> tuple[str, ...]:
     for name in names:
         if name != slug(name) or name in ("all", OTHER):
             raise MethodologyError(f"{where}: {name!r} is not a member slug (try {slug(name)!r})")

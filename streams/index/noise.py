@@ -61,7 +61,7 @@ def noise_of(
     ``counts`` and ``base``: hours x columns, both 0 where nothing is learnt; E = level x base.
     ``left``: cells x columns, see ``season.Season``. ``levels`` and ``weights``: days x columns, the
     logarithms of the days' levels and their weights in the trend.
-    ``size_of``: see ``season.Columns``.
+    ``size_of``: see ``season.ColumnRelations``.
     """
     forecast = _forecasts(levels, weights, calendar.lead_days)
     expected = forecast[calendar.days] * base

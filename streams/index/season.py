@@ -29,7 +29,7 @@ _LEFT_MIN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnRelations:
     """How the columns of a table of hours relate to each other.
 
     ``size_of``: for each column, the column that counts the same events (orders of a category for its
@@ -56,7 +56,7 @@ class Season:
 
 
 def season_of(
-    calendar: Calendar, counts: Matrix, columns: Columns, learnt: Matrix, factors: Matrix
+    calendar: Calendar, counts: Matrix, columns: ColumnRelations, learnt: Matrix, factors: Matrix
 ) -> Season:
     """Season learnt from the calendar's hours. ``counts`` must be 0 wherever ``learnt`` is 0."""
     plain = learnt * factors
@@ -79,8 +79,8 @@ def season_of(
         cell_base = by_group(calendar.cells, plain * growing * means[blocks], CELLS)
         season = normalised(_filled(cell_counts, cell_base))
     shape = season[:, columns.shape_of]
-    usual = cell_base[:, columns.size_of] * shape
-    own = usual / (usual + PRIOR_ORDERS)
+    expected = cell_base[:, columns.size_of] * shape
+    own = expected / (expected + PRIOR_ORDERS)
     hours = by_group(calendar.cells, learnt, CELLS)
     weight = own / np.maximum(hours, 1.0)
     learning = weight * own
@@ -88,7 +88,7 @@ def season_of(
     return Season(normalised(own * season + (1.0 - own) * shape), left)
 
 
-def worth_of(totals: Vector, columns: Columns) -> Vector:
+def worth_of(totals: Vector, columns: ColumnRelations) -> Vector:
     """Mean of a column per event: 1 for a count; for sales, the worth of an order in minor units."""
     worth = ratio(totals, totals[columns.size_of], empty=1.0)
     return np.where(worth > 0, worth, 1.0)

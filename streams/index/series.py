@@ -10,7 +10,7 @@ from streams.index import partials as col
 from streams.index.indices import CATEGORY, CHANNEL, METHOD, REGION
 from streams.index.learning import WHOLE, Scope
 from streams.index.partials import Layout
-from streams.index.season import Columns
+from streams.index.season import ColumnRelations
 
 MEASURES = ("orders", "units", "sales", "payments", "amount", "failed")
 """Orders, units and sales of a payment method are those of the orders that chose it."""
@@ -38,7 +38,7 @@ class SeriesTable:
         self.series = tuple(_series(layout))
         self.at = {(each.scope, each.measure): at for at, each in enumerate(self.series)}
         self.scopes = tuple(each.scope for each in self.series)
-        self.columns = Columns(
+        self.columns = ColumnRelations(
             size_of=np.array([self.at[each.scope, _counted(each)] for each in self.series]),
             shape_of=np.array(
                 [

@@ -64,7 +64,7 @@ DRIFT = ClockDesign("drift", MINUTES_A_DAY, (1.1, 1.3, 1.6), (0.9, 0.77, 0.6), e
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class DeadBand:
     """The dead-band: a mean between ``lower`` and ``upper`` times E, with dispersion ``size``."""
 
     lower: float
@@ -85,7 +85,7 @@ _DRIFT_EDGE = 0.06
 _SIZES = (1.0, 500.0)
 
 
-def fast_band(noise: float) -> Band:
+def fast_band(noise: float) -> DeadBand:
     """Band of the minute clock. ``noise``: s^2, the expectation's relative error by the hour.
 
     The edges are e^(+-3.25 s), at least e^(+-0.25). An hour's error lasts sixty minutes and must not
@@ -93,19 +93,19 @@ def fast_band(noise: float) -> Band:
     """
     narrowest, widest = _FAST_REACH
     reach = min(widest, max(narrowest, _FAST_REACH_PER_NOISE * math.sqrt(noise)))
-    return Band(math.exp(-reach), math.exp(reach), FAST_SIZE)
+    return DeadBand(math.exp(-reach), math.exp(reach), FAST_SIZE)
 
 
-def slow_band(noise: float) -> Band:
+def slow_band(noise: float) -> DeadBand:
     """Band of the hour clock: 0.8 and 1.2, wider (e^(+-2 s)) where the series is noisier."""
     reach = min(_SLOW_REACH_MAX, _SLOW_REACH_PER_NOISE * math.sqrt(noise))
     lower, upper = _SLOW_EDGES
-    return Band(min(lower, math.exp(-reach)), max(upper, math.exp(reach)), _size(3 * noise))
+    return DeadBand(min(lower, math.exp(-reach)), max(upper, math.exp(reach)), _size(3 * noise))
 
 
-def drift_band(day_noise: float) -> Band:
+def drift_band(day_noise: float) -> DeadBand:
     """Band of the day clock. ``day_noise``: relative variance of a day (index/noise)."""
-    return Band(1 - _DRIFT_EDGE, 1 + _DRIFT_EDGE, _size(day_noise))
+    return DeadBand(1 - _DRIFT_EDGE, 1 + _DRIFT_EDGE, _size(day_noise))
 
 
 def _size(variance: float) -> float:
@@ -173,7 +173,7 @@ def release(state: ClockState) -> tuple[int, int, int]:
 def advance(
     state: ClockState,
     design: ClockDesign,
-    band: Band,
+    band: DeadBand,
     step: tuple[int, int, int],
     asleep: frozenset[int] = frozenset(),
 ) -> None:

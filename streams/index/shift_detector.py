@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streams.index import shift_clock as clocks
-from streams.index.shift_clock import DRIFT, FAST, MICRO, SLOW, UP, Band, ClockState
+from streams.index.shift_clock import DRIFT, FAST, MICRO, SLOW, UP, ClockState, DeadBand
 from streams.index.shift_ratio import RatioInterval, ratio_interval
 
 SILENCE_MINUTES = 1440
@@ -196,7 +196,7 @@ def _step(
     state: ShiftState,
     design: clocks.ClockDesign,
     clock: ClockState,
-    band: Band,
+    band: DeadBand,
     step: tuple[int, int, int],
     asleep: frozenset[int],
 ) -> bool:

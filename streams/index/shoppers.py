@@ -115,10 +115,10 @@ class ShopperSketch:
     def from_bytes(cls, data: bytes) -> ShopperSketch:
         """Sketch from the bytes that ``to_bytes`` returns; SketchError for anything else."""
         sketch = cls()
-        sketch.take(data)
+        sketch.merge_bytes(data)
         return sketch
 
-    def take(self, data: bytes) -> None:
+    def merge_bytes(self, data: bytes) -> None:
         """Add everybody in a sketch's bytes (``to_bytes``); SketchError for anything else."""
         if data == NOBODY:
             return
@@ -160,7 +160,7 @@ def union(sketches: Iterable[bytes]) -> bytes:
         return _few([coupon for part in parts for coupon in _coupons_in(part)])
     total = ShopperSketch()
     for part in parts:
-        total.take(part)
+        total.merge_bytes(part)
     return total.to_bytes()
 
 

@@ -13,7 +13,8 @@ from streams.index.panes import HOUR_MS, MINUTE_MS
 class HourPart(NamedTuple):
     """The part of an hour that lies within a span. Expectations are integers in millionths.
 
-    ``usual``: level x season of the whole hour. ``factor``: the operator's, in millionths; None where no
+    ``seasonal``: level x season of the whole hour.
+    ``factor``: the operator's, in millionths; None where no
     factor was declared, or the declared event is of unknown size. ``expected``: the whole hour with its
     factor. ``part``: the share of ``expected`` that falls on ``[from_ms, until_ms)``, both counted from
     the hour's start.
@@ -22,7 +23,7 @@ class HourPart(NamedTuple):
     hour_ms: int
     from_ms: int
     until_ms: int
-    usual: int
+    seasonal: int
     factor: int | None
     expected: int
     part: int
@@ -48,13 +49,13 @@ def hour_part(
     3
     """
     from_ms, until_ms = max(0, start_ms - hour_ms), min(HOUR_MS, end_ms - hour_ms)
-    usual = hours[at]
-    expected = with_factor(usual, factor)
+    seasonal = hours[at]
+    expected = with_factor(seasonal, factor)
     part = expected
     if (from_ms, until_ms) != (0, HOUR_MS):
         minutes = minutes_of(hours, at, expected) if expected else [0] * (HOUR_MS // MINUTE_MS + 1)
         part = _until(minutes, until_ms) - _until(minutes, from_ms)
-    return HourPart(hour_ms, from_ms, until_ms, usual, factor, expected, part)
+    return HourPart(hour_ms, from_ms, until_ms, seasonal, factor, expected, part)
 
 
 def _until(minutes: Sequence[int], offset_ms: int) -> int:

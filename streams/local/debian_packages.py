@@ -100,7 +100,7 @@ class DebianPackages:
                     try:
                         self._fetch(program.package, place)
                     except (OSError, subprocess.SubprocessError) as error:
-                        raise self._not_there(program, seen, _said(error)) from error
+                        raise self._not_there(program, seen, _error_text(error)) from error
         if _version(str(place / program.inside)) is None:
             shutil.rmtree(place)
             raise self._not_there(program, seen, f"{place / program.inside} does not run here")
@@ -173,7 +173,7 @@ def _dotted(version: tuple[int, int] | None) -> str:
     return "unknown" if version is None else f"{version[0]}.{version[1]}"
 
 
-def _said(error: OSError | subprocess.SubprocessError) -> str:
+def _error_text(error: OSError | subprocess.SubprocessError) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         lines = str(error.stderr).strip().splitlines() or [f"exit code {error.returncode}"]
         return f"{' '.join(error.cmd[:1])}: {lines[-1]}"

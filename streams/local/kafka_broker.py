@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from streams.local import ports
 from streams.local.child import StackError
 from streams.local.jvm_archive import ClassArchive
-from streams.local.server import Server
+from streams.local.server_process import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from streams.local.debian_packages import DebianPackages
 from streams.local.local_stack import LocalStack
 from streams.local.monitoring import Monitoring
 from streams.local.readyz import why_not_ready
-from streams.local.server import Server
+from streams.local.server_process import Server
 from streams.local.supervisor import Supervisor, stop_all
 from streams.settings import (
     Settings,

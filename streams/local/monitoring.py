@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from streams.local import ports
 from streams.local.debian_packages import ALERTMANAGER, PROMETHEUS, DebianPackages, Program
-from streams.local.server import Server
+from streams.local.server_process import Server
 from streams.settings import default_config
 
 PROMETHEUS_FILES = ("prometheus.yml", "rules.yml", "alerts.yml")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from streams.local import ports
 from streams.local.child import StackError
-from streams.local.server import Server
+from streams.local.server_process import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -84,12 +84,12 @@ class Supervisor:
         """
         for kept in self._kept:
             if not kept.done:
-                self._look_at(kept)
+                self._check_child(kept)
         if self._kept and all(kept.done for kept in self._kept):
             names = ", ".join(kept.child().name for kept in self._kept)
             raise OperationError(f"{names}: ended at somebody else's request; nothing is left")
 
-    def _look_at(self, kept: _Kept) -> None:
+    def _check_child(self, kept: _Kept) -> None:
         now_ms, child = self.clock(), kept.child()
         if kept.due_ms is not None:
             if now_ms >= kept.due_ms:

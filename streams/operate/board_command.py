@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams.board.run import serve
+from streams.board.board_process import serve
 from streams.console.errors import OperationError
 from streams.console.logs import configure_logs
 from streams.console.signals import stop_signals

@@ -39,7 +39,7 @@ REPLAY_OF = "ecindex_replay_of"
 
 
 @dataclass(slots=True)
-class Letter:
+class DeadLetter:
     """One record that was set aside."""
 
     source: SourceRecord
@@ -80,7 +80,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterSelection:
+class DeadLetterSelection:
     """Which letters are wanted. ``topic``: of the source; ``limit``: the newest."""
 
     since_ms: int | None = None
@@ -88,12 +88,12 @@ class LetterSelection:
     topic: str | None = None
     limit: int = LIMIT
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, dead_letter: DeadLetter) -> bool:
         """Whether a letter is among them."""
         return (
-            (self.since_ms is None or letter.set_aside_ms >= self.since_ms)
-            and self.reason in (None, letter.reason)
-            and self.topic in (None, letter.source.topic)
+            (self.since_ms is None or dead_letter.set_aside_ms >= self.since_ms)
+            and self.reason in (None, dead_letter.reason)
+            and self.topic in (None, dead_letter.source.topic)
         )
 
 
@@ -101,7 +101,7 @@ class LetterSelection:
 class Listing:
     """The newest letters selected, oldest first, and how many there are in all, by reason."""
 
-    letters: list[Letter] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
     by_reason: Counter[str] = field(default_factory=Counter)
     unreadable: UnreadableRecords = field(default_factory=UnreadableRecords)
     """Records of the topic that are no letters: of whatever time, reason or input they are."""
@@ -111,73 +111,73 @@ class Listing:
         return {
             "total": self.by_reason.total(),
             "by_reason": dict(sorted(self.by_reason.items())),
-            "letters": [letter.as_json() for letter in self.letters],
+            "letters": [dead_letter.as_json() for dead_letter in self.dead_letters],
             "unreadable": self.unreadable.summary(),
         }
 
     def lines(self) -> list[str]:
         """For people."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.most_common())
-        shown = len(self.letters)
-        return [letter.line() for letter in self.letters] + [
+        shown = len(self.dead_letters)
+        return [dead_letter.line() for dead_letter in self.dead_letters] + [
             f"{self.by_reason.total()} in all, {shown} shown{': ' + reasons if reasons else ''}",
             *self.unreadable.summary().lines(),
         ]
 
 
-async def list_letters(settings: Settings, topic: str, selection: LetterSelection) -> Listing:
+async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSelection) -> Listing:
     """Letters of a topic (``topics.late`` or ``topics.dead_letters``). Raises OperationError."""
     counts = await existing_partitions(settings.kafka)
     if topic not in counts:
         raise OperationError(f"topic {topic} does not exist; run `ecindex topics create`")
-    newest: deque[Letter] = deque(maxlen=2 * selection.limit)
+    newest: deque[DeadLetter] = deque(maxlen=2 * selection.limit)
     listing = Listing()
     async with open_logs(settings.kafka) as logs:
         for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
-            found: deque[Letter] = deque(maxlen=selection.limit)
-            async for letter in _letters(logs, tp, extent, listing.unreadable):
-                if selection.takes(letter):
-                    listing.by_reason[letter.reason] += 1
-                    found.append(letter)
+            found: deque[DeadLetter] = deque(maxlen=selection.limit)
+            async for dead_letter in _dead_letters(logs, tp, extent, listing.unreadable):
+                if selection.takes(dead_letter):
+                    listing.by_reason[dead_letter.reason] += 1
+                    found.append(dead_letter)
             newest = deque(
                 sorted([*newest, *found], key=lambda each: (each.set_aside_ms, each.source))[
                     -selection.limit :
                 ],
                 maxlen=2 * selection.limit,
             )
-    listing.letters = list(newest)
+    listing.dead_letters = list(newest)
     return listing
 
 
-async def _letters(
+async def _dead_letters(
     logs: Logs, tp: TopicPartition, extent: Extent, unreadable: UnreadableRecords
-) -> AsyncIterator[Letter]:
+) -> AsyncIterator[DeadLetter]:
     """Letters of a partition, each once, in the order in which they were set aside."""
-    seen: dict[SourceRecord, Letter | None] = {}
-    copies: dict[SourceRecord, Letter] = {}
+    seen: dict[SourceRecord, DeadLetter | None] = {}
+    copies: dict[SourceRecord, DeadLetter] = {}
     async for batch in logs.read(tp, extent):
         for stored in batch:
             read = read_set_aside(stored)
             if isinstance(read, UnreadableRecord):
                 unreadable.add(read)
                 continue
-            letter = _letter(stored, read)
-            if letter.replayed_as is not None:
-                original = seen.get(letter.source)
+            dead_letter = _dead_letter(stored, read)
+            if dead_letter.replayed_as is not None:
+                original = seen.get(dead_letter.source)
                 if original is not None:
-                    original.replayed_as, original.again = letter.replayed_as, None
-                    copies[letter.replayed_as] = original
-            elif letter.source in copies:
-                copies[letter.source].again = letter.reason
-            elif letter.source not in seen:
+                    original.replayed_as, original.again = dead_letter.replayed_as, None
+                    copies[dead_letter.replayed_as] = original
+            elif dead_letter.source in copies:
+                copies[dead_letter.source].again = dead_letter.reason
+            elif dead_letter.source not in seen:
                 if len(seen) < SEEN_MAX:
-                    seen[letter.source] = letter
-                yield letter
+                    seen[dead_letter.source] = dead_letter
+                yield dead_letter
 
 
-def _letter(stored: Stored, read: SetAsideHeaders) -> Letter:
+def _dead_letter(stored: Stored, read: SetAsideHeaders) -> DeadLetter:
     """Letter, or marker, of a record."""
-    return Letter(
+    return DeadLetter(
         source=read.source,
         reason=read.reason,
         detail=read.detail,
@@ -210,28 +210,30 @@ class Replayed:
     """By why."""
 
 
-def replayable(letters: Sequence[Letter], *, again: bool = False) -> list[Letter]:
+def replayable(dead_letters: Sequence[DeadLetter], *, again: bool = False) -> list[DeadLetter]:
     """Letters that were not replayed yet; with ``again`` those whose copy is dead too."""
     return [
-        letter
-        for letter in letters
-        if letter.replayed_as is None or (again and letter.again is not None)
+        dead_letter
+        for dead_letter in dead_letters
+        if dead_letter.replayed_as is None or (again and dead_letter.again is not None)
     ]
 
 
 async def replay(
-    settings: Settings, letters: Sequence[Letter], on_sent: Callable[[int], None] = lambda _: None
+    settings: Settings,
+    dead_letters: Sequence[DeadLetter],
+    on_sent: Callable[[int], None] = lambda _: None,
 ) -> Replayed:
     """Send letters to their source topics again, then mark each. Raises OperationError."""
     done = Replayed()
     counts = await existing_partitions(settings.kafka)
     async with open_logs(settings.kafka) as logs, _producer(settings) as producer:
-        for letter in letters:
-            source = letter.source
+        for dead_letter in dead_letters:
+            source = dead_letter.source
             if source.topic not in counts:
                 done.left_out[f"topic {source.topic} does not exist"] += 1
                 continue
-            original = await _original(logs, letter)
+            original = await _original(logs, dead_letter)
             if original is None:
                 done.left_out["larger than a dead letter can be, and no longer in its topic"] += 1
                 continue
@@ -243,15 +245,17 @@ async def replay(
                 partition=partition,
                 # Where producers stamp records, the copy arrives when the original did; but what
                 # was ahead of its arrival then would be so for ever.
-                timestamp_ms=None if letter.reason == "ahead" else letter.source_timestamp_ms,
+                timestamp_ms=None
+                if dead_letter.reason == "ahead"
+                else dead_letter.source_timestamp_ms,
                 headers=[(REPLAY_OF, str(source).encode())],
             )
             copy = SourceRecord(sent.topic, sent.partition, sent.offset)
             await producer.send_and_wait(
-                letter.lies.topic,
+                dead_letter.lies.topic,
                 None,
-                key=letter.key,
-                partition=letter.lies.partition,
+                key=dead_letter.key,
+                partition=dead_letter.lies.partition,
                 headers=[
                     ("source_topic", source.topic.encode()),
                     ("source_partition", str(source.partition).encode()),
@@ -279,14 +283,18 @@ async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
-async def _original(logs: Logs, letter: Letter) -> tuple[bytes | None, bytes | None] | None:
-    if not letter.cut:
-        return letter.key, letter.value
-    tp = TopicPartition(letter.source.topic, letter.source.partition)
+async def _original(
+    logs: Logs, dead_letter: DeadLetter
+) -> tuple[bytes | None, bytes | None] | None:
+    if not dead_letter.cut:
+        return dead_letter.key, dead_letter.value
+    tp = TopicPartition(dead_letter.source.topic, dead_letter.source.partition)
     extent = (await logs.extents_of([tp]))[tp]
-    if not extent.begin <= letter.source.offset < extent.end:
+    if not extent.begin <= dead_letter.source.offset < extent.end:
         return None
-    async for batch in logs.read(tp, Extent(letter.source.offset, letter.source.offset + 1)):
+    async for batch in logs.read(
+        tp, Extent(dead_letter.source.offset, dead_letter.source.offset + 1)
+    ):
         for stored in batch:
             return stored.key, stored.value
     return None

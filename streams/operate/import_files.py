@@ -50,7 +50,7 @@ def _olist(directory: Path) -> Imported:
 
 
 def _csv(directory: Path) -> Imported:
-    orders, payments = (_look_for(directory, name) for name in ("orders", "payments"))
+    orders, payments = (_find_file(directory, name) for name in ("orders", "payments"))
     if orders is None and payments is None:
         raise ImportFilesError(f"{directory}: expected orders.csv or payments.csv (or .csv.gz)")
     return csv_events.csv_events(
@@ -77,13 +77,13 @@ def _online_retail(directory: Path) -> Imported:
     return online_retail.online_retail_events(rows)
 
 
-def _look_for(directory: Path, *names: str) -> Path | None:
+def _find_file(directory: Path, *names: str) -> Path | None:
     candidates = [directory / f"{name}{end}" for name in names for end in (".csv", ".csv.gz")]
     return next((path for path in candidates if path.exists()), None)
 
 
 def _find(directory: Path, *names: str) -> Path:
-    found = _look_for(directory, *names)
+    found = _find_file(directory, *names)
     if found is None:
         expected = " or ".join(f"{name}.csv[.gz]" for name in names)
         raise ImportFilesError(f"{directory}: expected {expected}")

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import msgspec
 from redis import Redis
 
-from streams.board.shifts import Shift, active
+from streams.board.shown_shifts import ShownShift, active
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.keys import market_keys, markets_key
@@ -19,7 +19,7 @@ READ_TIMEOUT_S = 2.0
 _encode = msgspec.json.Encoder().encode
 
 
-class State(StrEnum):
+class ViewState(StrEnum):
     """How far a reader can trust the values of a market."""
 
     LIVE = "live"
@@ -31,7 +31,7 @@ class MarketView(NamedTuple):
     """One market as read at one moment. Ages are in ms, None when the market is absent."""
 
     market: str
-    state: State
+    state: ViewState
     snapshot: Snapshot | None
     encoded: bytes | None
     """The snapshot's bytes in Redis."""
@@ -67,9 +67,9 @@ def read_markets(
     return views
 
 
-def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str, list[Shift]]:
+def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
     """Active shifts of each market. Raises redis.exceptions.RedisError when Redis does not answer."""
-    found: dict[str, list[Shift]] = {}
+    found: dict[str, list[ShownShift]] = {}
     for market in markets:
         fields = cast("dict[bytes, bytes]", client.hgetall(market_keys(market, prefix).shifts))
         found[market] = active(market, {k.decode(): v.decode() for k, v in fields.items()})
@@ -78,14 +78,14 @@ def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str,
 
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
     if encoded is None:
-        return MarketView(market, State.ABSENT, None, None, None, None)
+        return MarketView(market, ViewState.ABSENT, None, None, None, None)
     snapshot = msgspec.json.decode(encoded, type=Snapshot)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
     published_age_ms = now_ms - (parse_instant(snapshot.published_at) or 0)
     stale = published_age_ms > SILENT_AFTER_MS or as_of_age_ms > BEHIND_AFTER_MS
     return MarketView(
         market,
-        State.STALE if stale else State.LIVE,
+        ViewState.STALE if stale else ViewState.LIVE,
         snapshot,
         encoded,
         as_of_age_ms,

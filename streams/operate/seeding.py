@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
-from streams.index.history import HistoryError, SaidFactor, hour_of, said_records
+from streams.index.history_records import DeclaredFactor, HistoryError, declaration_records, hour_of
 from streams.index.indices import ALL, MARKET
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
@@ -104,7 +104,7 @@ def _seeded(code: str, found: MarketSeed) -> Seeded:
 
 async def expect(
     settings: Settings, code: str, member: str, start: str, end: str, factor: str
-) -> SaidFactor:
+) -> DeclaredFactor:
     """Declare the factor by which an event multiplies demand. Raises OperationError.
 
     ``member``: ``all`` or ``dimension:member``. ``start`` and ``end``: whole hours in RFC 3339, or local
@@ -114,7 +114,7 @@ async def expect(
     if market is None:
         raise OperationError(f"market {code!r} is not in methodology.toml")
     dimension, name = _member(market, member)
-    said = SaidFactor(
+    declared = DeclaredFactor(
         code,
         dimension,
         name,
@@ -122,10 +122,10 @@ async def expect(
         rfc3339(_instant(market, end)),
         None if factor in (UNKNOWN, NONE) else _factor(factor),
     )
-    if said.start >= said.end:
+    if declared.start >= declared.end:
         raise OperationError(f"{start} to {end}: expected the end after the start")
-    await send_history(settings, said_records(said, now_ms(), taken_back=factor == NONE))
-    return said
+    await send_history(settings, declaration_records(declared, now_ms(), taken_back=factor == NONE))
+    return declared
 
 
 def _member(market: Market, text: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from streams import clock
 from streams.index.currencies import major_units
 from streams.index.values import Snapshot, Value
-from streams.operate.market_views import MarketView, State, as_json, read_markets
+from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
 from streams.publish.ranking import ALL
 
 _WINDOWS = ("1m", "5m", "1h")
@@ -97,7 +97,7 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         _payments(values, longest),
         *_not_ok(view.snapshot),
     ]
-    border = "red" if view.state is State.STALE else "green"
+    border = "red" if view.state is ViewState.STALE else "green"
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
 
 
@@ -109,7 +109,7 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
         (sales, "bold"), f" {currency}/min   ",
         f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago   {snapshot.phase}",
     )  # fmt: skip
-    if view.state is State.STALE:
+    if view.state is ViewState.STALE:
         text.append(f"   stale: published {_age(view.published_age_ms)} ago", "bold red")
         text.stylize("red")
     return text
@@ -203,4 +203,4 @@ def show(
         console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes
     else:
         console.print(render(views, currencies))
-    return bool(views) and all(view.state is State.LIVE for view in views)
+    return bool(views) and all(view.state is ViewState.LIVE for view in views)

@@ -68,7 +68,7 @@ async def _discover(
     """
     patience_ms = BROKER_PATIENCE_MS + int(wait_s * 1000)
     deadline_ms = monotonic_ms() + patience_ms
-    told = False
+    reported = False
     while True:
         admin = AIOKafkaAdminClient(**settings.kafka.client_options())
         try:
@@ -84,9 +84,9 @@ async def _discover(
                     f"Kafka at {settings.kafka.bootstrap_servers} (kafka.bootstrap_servers): "
                     f"no answer in {patience_ms // 1000} s: {error}"
                 ) from error
-            if not told:
+            if not reported:
                 _log.warning("broker_not_reachable", error=str(error), patience_ms=patience_ms)
-                told = True
+                reported = True
             await asyncio.sleep(_RETRY_S)
         finally:
             await admin.close()

@@ -80,9 +80,9 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
     for learnt in publication.vintages:
         about = {"kind": "vintage", "vintage": learnt.held.name}
         records += _parts(publication, topic, about, {"series": learnt.series()})
-    if publication.rebased is not None and (told := publication.rebased.told()):
+    if publication.rebased is not None and (bases := publication.rebased.journal_bases()):
         about = {"kind": "base", "base": publication.rebased.now.name or ""}
-        records += _parts(publication, topic, about, {"bases": told})
+        records += _parts(publication, topic, about, {"bases": bases})
     for closing in publication.closings:
         about = {
             "kind": closing.kind,

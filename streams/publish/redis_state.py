@@ -1,6 +1,6 @@
 """What one market's Redis keys should hold, and the call that writes it. No IO here.
 
-A ``MarketState`` keeps the newest publication in encoded form, and what Redis acknowledged. ``full``
+A ``OwnedMarket`` keeps the newest publication in encoded form, and what Redis acknowledged. ``full``
 sends everything, ``delta`` what differs from the acknowledged state, and ``beat`` only that the
 publisher lives. ``delta`` and ``beat`` name the version that they build on. The script answers
 ``rewrite`` when it finds another one.
@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.flow.inherited import DAYS_TOLD
+from streams.flow.inherited import INHERITED_DAYS
 from streams.flow.publication import Inherited, Publication, Revision
 from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
 from streams.publish.ranking import ALL
-from streams.publish.shifts import active_fields
-from streams.publish.snapshot import Entry, Header, encode_snapshot, entry_of
+from streams.publish.shift_records import active_fields
+from streams.publish.snapshot import EncodedValue, Header, encode_snapshot, entry_of
 
 HISTORY_MS = 26 * 3_600_000
 HISTORY_STEP_MS = 60_000
@@ -30,7 +30,7 @@ _encode_json = msgspec.json.Encoder().encode
 _encode_packed = msgspec.msgpack.Encoder().encode
 
 
-class Limits(NamedTuple):
+class RedisLimits(NamedTuple):
     """Bounds of what one market may use in Redis: bytes, entries of ``:changes``, expiry in ms."""
 
     expire_ms: int
@@ -48,10 +48,10 @@ class Call(NamedTuple):
     fence: Fence
 
 
-class MarketState:
+class OwnedMarket:
     """State of one market under one owner, from taking the market over until losing it."""
 
-    def __init__(self, market: str, limits: Limits) -> None:
+    def __init__(self, market: str, limits: RedisLimits) -> None:
         self.market = market
         self.fence: Fence | None = None
         """Version of the newest publication taken; None before the first."""
@@ -60,12 +60,12 @@ class MarketState:
         self._limits = limits
         self._phase = ""
         self._as_of_ms = 0
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, EncodedValue] = {}
         self._days: dict[str, dict[str, str | None]] = {}
         self._history: dict[int, dict[str, int | float | None]] = {}
         self._shifts: dict[str, str] = {}
         self._shifts_acknowledged: dict[str, str] = {}
-        self._acknowledged: dict[str, Entry] | None = None
+        self._acknowledged: dict[str, EncodedValue] | None = None
         self._base: Fence | None = None
         self._days_unsent: dict[str, str | None] = {}
         self._history_unsent: set[int] = set()
@@ -76,7 +76,7 @@ class MarketState:
         """Version that Redis is known to hold. None: unknown, so the next call must be ``full``."""
         return self._base
 
-    def take(self, publication: Publication) -> bool:
+    def take_publication(self, publication: Publication) -> bool:
         """Make ``publication`` the newest. False, and nothing is done, if a newer one is held."""
         if self.fence is not None and publication.fence < self.fence:
             return False
@@ -88,7 +88,7 @@ class MarketState:
         self._phase = publication.phase
         self._as_of_ms = publication.as_of_ms
         known = self._entries
-        entries: dict[str, Entry] = {}
+        entries: dict[str, EncodedValue] = {}
         for value in publication.values:
             field = value.field
             entry = known.get(field)
@@ -187,7 +187,9 @@ class MarketState:
         )
         return Call(packed, snapshot, joined, self.fence)
 
-    def _differences(self, before: dict[str, Entry]) -> tuple[list[str], list[str], list[bytes]]:
+    def _differences(
+        self, before: dict[str, EncodedValue]
+    ) -> tuple[list[str], list[str], list[bytes]]:
         """(pairs to set, fields to remove, changes to publish) against an earlier state."""
         pairs: list[str] = []
         gone: list[str] = []
@@ -243,7 +245,7 @@ class MarketState:
         self._days.setdefault(day, {})[field] = self._days_unsent[field] = text
 
     def _first_day(self) -> str:
-        return day_name(day_number(max(self._days)) - DAYS_TOLD + 1)
+        return day_name(day_number(max(self._days)) - INHERITED_DAYS + 1)
 
     def _day_pairs(self, *, whole: bool) -> tuple[list[str], list[str], str]:
         """(pairs to set, fields to remove, first day to keep or '' when nothing needs pruning)."""

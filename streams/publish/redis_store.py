@@ -31,7 +31,7 @@ from streams.flow.publication import Publication
 from streams.index.panes import rfc3339
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Call, Limits, MarketState
+from streams.publish.redis_state import Call, OwnedMarket, RedisLimits
 
 SCRIPT = resources.files(__package__).joinpath("fenced_write.lua").read_text(encoding="utf-8")
 
@@ -73,7 +73,7 @@ class RedisStore:
         metrics: Metrics,
         *,
         prefix: str,
-        limits: Limits,
+        limits: RedisLimits,
         rewrite_every_ms: int = REWRITE_EVERY_MS,
         call_timeout_s: float = CALL_TIMEOUT_S,
         retry_after_ms: int = RETRY_AFTER_MS,
@@ -104,12 +104,12 @@ class RedisStore:
         owned = self._owned.get(publication.market)
         if owned is None:
             owned = self._owned[publication.market] = _Owned(
-                MarketState(publication.market, self._limits)
+                OwnedMarket(publication.market, self._limits)
             )
         async with owned.lock:
             if not self._holds(owned):
                 return Outcome.DROPPED
-            if not owned.state.take(publication):
+            if not owned.state.take_publication(publication):
                 # Readers in this very process have seen a newer version: refuse even if Redis forgot it.
                 return self._refused(owned, None)
             return await self._attempt(owned, now_ms, beat=False)
@@ -218,7 +218,7 @@ class _Owned:
 
     __slots__ = ("lock", "rewritten_at_ms", "state")
 
-    def __init__(self, state: MarketState) -> None:
+    def __init__(self, state: OwnedMarket) -> None:
         self.state = state
         self.lock = asyncio.Lock()
         self.rewritten_at_ms = 0
@@ -229,14 +229,14 @@ class _Complaint:
 
     def __init__(self, monotonic_ms: Callable[[], int]) -> None:
         self._monotonic_ms = monotonic_ms
-        self._said_at_ms: dict[str, int] = {}
+        self._logged_at_ms: dict[str, int] = {}
         self._failures = 0
-        self._down_said = False
+        self._down_logged = False
 
     def failed(self, market: str, error: Exception) -> None:
         self._failures += 1
-        if self._may_say("failed"):
-            self._down_said = True
+        if self._may_log("failed"):
+            self._down_logged = True
             _log.warning(
                 "redis_failed",
                 market=market,
@@ -247,21 +247,21 @@ class _Complaint:
             )
 
     def refused(self, market: str, found: tuple[str, ...] | None) -> None:
-        if self._may_say("refused"):
+        if self._may_log("refused"):
             _log.warning("redis_refused_older_version", market=market, found=found)
 
     def answered(self) -> None:
-        if self._down_said:
+        if self._down_logged:
             _log.info("redis_answers_again", failures=self._failures)
-        self._down_said = False
+        self._down_logged = False
         self._failures = 0
 
-    def _may_say(self, what: str) -> bool:
+    def _may_log(self, what: str) -> bool:
         now_ms = self._monotonic_ms()
-        said_at_ms = self._said_at_ms.get(what)
-        if said_at_ms is not None and now_ms - said_at_ms < LOG_EVERY_MS:
+        logged_at_ms = self._logged_at_ms.get(what)
+        if logged_at_ms is not None and now_ms - logged_at_ms < LOG_EVERY_MS:
             return False
-        self._said_at_ms[what] = now_ms
+        self._logged_at_ms[what] = now_ms
         return True
 
 

@@ -14,14 +14,14 @@ _encode_json = msgspec.json.Encoder().encode
 _LEFT_OUT_BYTES = len(b'],"left_out":1000000}')
 
 
-class Entry(NamedTuple):
+class EncodedValue(NamedTuple):
     """A value with its encoded forms, made once for as long as it does not change."""
 
     value: Value
     text: str | None
     encoded: bytes
 
-    def differs(self, other: Entry) -> bool:
+    def differs(self, other: EncodedValue) -> bool:
         """True when a reader of the HASH would notice the difference; ``as_of`` alone does not count."""
         mine, theirs = self.value, other.value
         return (
@@ -40,10 +40,10 @@ class Entry(NamedTuple):
         )
 
 
-def entry_of(value: Value) -> Entry:
+def entry_of(value: Value) -> EncodedValue:
     """Entry of a value: the value, encoded."""
     text = None if value.value is None else decimal(value.value)
-    return Entry(value, text, _encode_json(value))
+    return EncodedValue(value, text, _encode_json(value))
 
 
 class Header(NamedTuple):
@@ -76,7 +76,9 @@ class Header(NamedTuple):
         )
 
 
-def encode_snapshot(header: Header, entries: Sequence[Entry], bytes_max: int) -> tuple[bytes, int]:
+def encode_snapshot(
+    header: Header, entries: Sequence[EncodedValue], bytes_max: int
+) -> tuple[bytes, int]:
     """(JSON of at most ``bytes_max`` bytes, number of values that it has no room for)."""
     head = header.encode()
     room = bytes_max - len(head) - _LEFT_OUT_BYTES
@@ -87,11 +89,11 @@ def encode_snapshot(header: Header, entries: Sequence[Entry], bytes_max: int) ->
     return head + b",".join([entry.encoded for entry in kept]) + end, left_out
 
 
-def _largest(entries: Sequence[Entry], room: int) -> list[Entry]:
+def _largest(entries: Sequence[EncodedValue], room: int) -> list[EncodedValue]:
     """Values of the largest members: as many whole ranks as fit, in the order given."""
     ranks = rank_members(entry.value for entry in entries)
 
-    def rank(entry: Entry) -> int:
+    def rank(entry: EncodedValue) -> int:
         return ranks.get((entry.value.dimension, entry.value.member), -1)
 
     sizes: dict[int, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.index.history import HistoryError, decode_content, parse_key
+from streams.index.history_records import HistoryError, decode_content, parse_key
 from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord, unreadable
 
@@ -10,7 +10,7 @@ from streams.records.unreadable import UnreadableRecord, unreadable
 def refused_history(stored: Stored) -> UnreadableRecord | None:
     """Say why a record is none of that topic; None: it is one.
 
-    Workers pass over what they refuse and log it; so does ``SaidFactors``, whose caller says so.
+    Workers pass over what they refuse and log it; so does ``FactorHistory``, whose caller says so.
     """
     try:
         _, kind = parse_key(stored.key or b"")

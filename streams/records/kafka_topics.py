@@ -75,8 +75,8 @@ class WantedTopic:
     name: str
     partitions: int | None
     configs: Mapping[str, str] = field(default_factory=dict)
-    missing_mend: str = "ecindex topics create"
-    partitions_mend: str = "ecindex topics migrate"
+    missing_fix: str = "ecindex topics create"
+    partitions_fix: str = "ecindex topics migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,10 @@ class TopicDifference:
     setting: str
     found: str
     wanted: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.topic}: {self.setting}: found {self.found}, wanted {self.wanted}; {self.mend}"
-        )
+        return f"{self.topic}: {self.setting}: found {self.found}, wanted {self.wanted}; {self.fix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +123,15 @@ def wanted_topics(
     }
     # Few records and no order between markets to keep: one partition is read in one go.
     single = {topics.shifts: _KEPT, topics.history: _COMPACTED}
-    aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
+    set_aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
     return [
         *_inputs(topics, inputs, arrival),
         *(
-            WantedTopic(name, topics.partials_partitions, configs, partitions_mend=fixed)
+            WantedTopic(name, topics.partials_partitions, configs, partitions_fix=fixed)
             for name, configs in by_market.items()
         ),
         *(WantedTopic(name, 1, configs) for name, configs in single.items()),
-        *(WantedTopic(name, 4, configs) for name, configs in aside.items()),
+        *(WantedTopic(name, 4, configs) for name, configs in set_aside.items()),
         *(WantedTopic(log.name, log.partitions, _CHANGELOG) for log in changelogs),
     ]
 
@@ -154,10 +152,10 @@ def _inputs(
     topics: TopicSettings, inputs: int | None, arrival: Arrival | None
 ) -> list[WantedTopic]:
     names = (topics.orders, topics.payments)
-    mend = f"ecindex topics create --inputs {inputs or 6}"
+    fix = f"ecindex topics create --inputs {inputs or 6}"
     if inputs is None:
         asked = {} if arrival is None else {"message.timestamp.type": _timestamp_type(arrival)}
-        return [WantedTopic(name, None, asked, missing_mend=mend) for name in names]
+        return [WantedTopic(name, None, asked, missing_fix=fix) for name in names]
     configs = {
         "cleanup.policy": "delete",
         "message.timestamp.type": _timestamp_type(arrival or "broker"),
@@ -165,7 +163,7 @@ def _inputs(
         # would be deleted as soon as it arrived.
         "retention.ms": "-1" if arrival == "producer" else str(INPUT_KEPT_DAYS * DAY_MS),
     }
-    return [WantedTopic(name, inputs, configs, missing_mend=mend) for name in names]
+    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in names]
 
 
 def _timestamp_type(arrival: Arrival) -> str:
@@ -292,7 +290,7 @@ async def _differences(
     for topic in wanted:
         if topic.name not in counts:
             differences.append(
-                TopicDifference(topic.name, "topic", "none", "one", topic.missing_mend)
+                TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix)
             )
             continue
         if topic.partitions not in (None, counts[topic.name]):
@@ -302,14 +300,14 @@ async def _differences(
                     "partitions",
                     str(counts[topic.name]),
                     str(topic.partitions),
-                    topic.partitions_mend,
+                    topic.partitions_fix,
                 )
             )
         for name, value in topic.configs.items():
             actual = found[topic.name].get(name, "unknown to this broker")
             if actual != value:
-                mend = _alter_command(kafka, topic.name, f"{name}={value}")
-                differences.append(TopicDifference(topic.name, name, actual, value, mend))
+                fix = _alter_command(kafka, topic.name, f"{name}={value}")
+                differences.append(TopicDifference(topic.name, name, actual, value, fix))
     return differences
 
 

@@ -45,11 +45,11 @@ class UnreadableRecord(msgspec.Struct, frozen=True):
 class UnreadableSummary(msgspec.Struct, frozen=True):
     """How many records could not be read, and the first thousand of them.
 
-    ``standing``: how many of them nothing has replaced since.
+    ``not_replaced``: how many of them nothing has replaced since.
     """
 
     total: int = 0
-    standing: int = 0
+    not_replaced: int = 0
     records: tuple[UnreadableRecord, ...] = ()
 
     def lines(self) -> Iterator[str]:
@@ -84,7 +84,7 @@ class UnreadableRecords:
     def __init__(self, records: Iterable[UnreadableRecord] = ()) -> None:
         self.records: list[UnreadableRecord] = []
         self.total = 0
-        self._standing: dict[str, list[int]] = {}
+        self._not_replaced: dict[str, list[int]] = {}
         for each in records:
             self.add(each)
 
@@ -97,7 +97,7 @@ class UnreadableRecords:
         if len(self.records) >= KEPT_MAX:
             return
         if not record.replaced:
-            self._standing.setdefault(record.key, []).append(len(self.records))
+            self._not_replaced.setdefault(record.key, []).append(len(self.records))
         self.records.append(record)
 
     def add_all(self, others: UnreadableRecords) -> None:
@@ -114,16 +114,16 @@ class UnreadableRecords:
 
     def replace(self, key: str) -> bool:
         """Note that a compacted topic has a good record of the key now; whether that was news."""
-        places = self._standing.pop(key[:_KEY_CHARACTERS], ())
+        places = self._not_replaced.pop(key[:_KEY_CHARACTERS], ())
         for at in places:
             self.records[at] = msgspec.structs.replace(self.records[at], replaced=True)
         return bool(places)
 
     @property
-    def standing(self) -> int:
+    def not_replaced(self) -> int:
         """How many nothing has replaced since."""
         return self.total - sum(each.replaced for each in self.records)
 
     def summary(self) -> UnreadableSummary:
         """For whoever prints or sends it."""
-        return UnreadableSummary(self.total, self.standing, tuple(self.records))
+        return UnreadableSummary(self.total, self.not_replaced, tuple(self.records))

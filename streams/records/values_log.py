@@ -64,7 +64,7 @@ class ValuesLog:
         self.markets: dict[str, MarketValues] = {}
         self.unreadable = UnreadableRecords()
 
-    def apply(self, stored: Stored) -> None:
+    def apply_record(self, stored: Stored) -> None:
         """Take the next record of the log in."""
         text = key_text(stored.key)
         market_code, *rest = text.split("|")
@@ -135,5 +135,5 @@ async def read_values(logs: Logs, topic: str, count: int) -> ValuesLog:
     for tp, extent in (await logs.extents([(topic, count)])).items():
         async for batch in logs.read(tp, extent):
             for stored in batch:
-                values.apply(stored)
+                values.apply_record(stored)
     return values

@@ -41,7 +41,7 @@ class Instants:
         return f"{prefix}{rest // 1000:02d}.{rest % 1000:03d}Z"
 
 
-class _Payment(NamedTuple):
+class _DrawnPayment(NamedTuple):
     kind: Literal["payment.captured", "payment.failed", "payment.refunded"]
     occurred_ms: int
     slot: int
@@ -102,19 +102,19 @@ class Writer:
         for i, placed_ms in enumerate(orders.placed_ms):
             first_ms = placed_ms + orders.first_ms[i]
             if not orders.failed[i]:
-                self._pay(out, orders, i, _Payment("payment.captured", first_ms, FIRST))
+                self._pay(out, orders, i, _DrawnPayment("payment.captured", first_ms, FIRST))
                 continue
-            self._pay(out, orders, i, _Payment("payment.failed", first_ms, FIRST))
+            self._pay(out, orders, i, _DrawnPayment("payment.failed", first_ms, FIRST))
             if orders.retried[i]:
                 second_ms = placed_ms + orders.second_ms[i]
-                self._pay(out, orders, i, _Payment("payment.captured", second_ms, SECOND))
+                self._pay(out, orders, i, _DrawnPayment("payment.captured", second_ms, SECOND))
         return out
 
     def delivered(self, orders: Orders, start_ms: int, length_ms: int) -> list[Outgoing]:
         """Write payment.captured for each order, within the block: cash on delivery."""
         out: list[Outgoing] = []
         for i, at in enumerate(orders.follow):
-            payment = _Payment("payment.captured", start_ms + int(at * length_ms), FOLLOW)
+            payment = _DrawnPayment("payment.captured", start_ms + int(at * length_ms), FOLLOW)
             self._pay(out, orders, i, payment)
         return out
 
@@ -152,10 +152,12 @@ class Writer:
             )
             self._send(out, order_out(record, occurred_ms), orders, FOLLOW, i)
             if paid[i]:
-                self._pay(out, orders, i, _Payment("payment.refunded", occurred_ms, MONEY_BACK))
+                self._pay(
+                    out, orders, i, _DrawnPayment("payment.refunded", occurred_ms, MONEY_BACK)
+                )
         return out
 
-    def _pay(self, out: list[Outgoing], orders: Orders, i: int, payment: _Payment) -> None:
+    def _pay(self, out: list[Outgoing], orders: Orders, i: int, payment: _DrawnPayment) -> None:
         kind, occurred_ms, slot = payment
         placed_ms = orders.placed_ms[i]
         if not self._happens(placed_ms, occurred_ms):

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.index.history import SeededRow, seed_records
+from streams.index.history_records import SeededRow, seed_records
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.methodology import OTHER, Market
 from streams.index.panes import HOUR_MS
@@ -91,8 +91,8 @@ def simulated_seeds(
 
 
 def _name(profile: Profile, options: ShopOptions, hours: Hours) -> str:
-    told = (options.seed, options.rate_per_s, options.markets, options.season, hours, profile)
-    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:12]
+    given = (options.seed, options.rate_per_s, options.markets, options.season, hours, profile)
+    return hashlib.sha256(msgspec.json.encode(given)).hexdigest()[:12]
 
 
 def _expected(profile: Profile, options: ShopOptions, code: str, hours: Hours) -> Floats:

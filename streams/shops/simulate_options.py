@@ -19,7 +19,7 @@ DELAYED_MAX_S = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class PlantedShift:
     """Demand of a category is multiplied by ``factor`` in [start, end).
 
     ``category`` ``all`` stands for the whole market. ``end_ms`` None: it does not end.
@@ -60,7 +60,7 @@ class ShopOptions:
     out_of_order: float = 0.0
     out_of_order_max_s: float = 10.0
     lag_scale: float = 1.0
-    shifts: tuple[Shift, ...] = ()
+    shifts: tuple[PlantedShift, ...] = ()
     outages: tuple[Outage, ...] = ()
 
     def checked(self, profile: Profile) -> ShopOptions:
@@ -117,7 +117,7 @@ class ShopOptions:
         return replace(self, markets=markets, **numbers)  # type: ignore[arg-type] # all floats
 
 
-def parse_shift(text: str, origin_ms: int) -> Shift:
+def parse_shift(text: str, origin_ms: int) -> PlantedShift:
     """Parse ``market:category:factor:after_s[:duration_s]``; ``after_s`` counts from ``origin_ms``.
 
     Raises SettingsError.
@@ -136,7 +136,7 @@ def parse_shift(text: str, origin_ms: int) -> Shift:
         raise SettingsError([Problem("--shift", repr(text), "command line", expected)])
     start_ms = origin_ms + round(after_s * SECOND_MS)
     end_ms = start_ms + round(lasting_s[0] * SECOND_MS) if lasting_s else None
-    return Shift(market, slug(category), factor_value, start_ms, end_ms)
+    return PlantedShift(market, slug(category), factor_value, start_ms, end_ms)
 
 
 def parse_outage(text: str, origin_ms: int) -> Outage:

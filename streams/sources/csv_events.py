@@ -39,7 +39,7 @@ _BOOLEANS = {"true": True, "false": False}
 _encode = msgspec.json.Encoder().encode
 
 
-class _Event(NamedTuple):
+class _CsvEvent(NamedTuple):
     occurred_ms: int
     event_id: str
     topic: Input
@@ -53,7 +53,7 @@ def csv_events(orders: Iterable[Row] | None, payments: Iterable[Row] | None) -> 
     Raises SourceError when a required column is missing.
     """
     tally = Tally()
-    events: list[_Event] = []
+    events: list[_CsvEvent] = []
     if orders is not None:
         events += _checked("orders", _orders(orders, tally), tally)
     if payments is not None:
@@ -63,7 +63,7 @@ def csv_events(orders: Iterable[Row] | None, payments: Iterable[Row] | None) -> 
     return Imported(len(events), out, tally)
 
 
-def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> Iterator[_Event]:
+def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> Iterator[_CsvEvent]:
     decode = decode_orders if topic == "orders" else decode_payments
     for record in records:
         value = _encode(record)
@@ -78,7 +78,7 @@ def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> I
         elif placed_ms > occurred_ms:
             tally.skipped[f"{topic}: placed_after_occurred"] += 1
         else:
-            yield _Event(occurred_ms, event.event_id, topic, event.order_id.encode(), value)
+            yield _CsvEvent(occurred_ms, event.event_id, topic, event.order_id.encode(), value)
 
 
 def _orders(rows: Iterable[Row], tally: Tally) -> Iterator[dict[str, Any]]:

@@ -69,7 +69,7 @@ REQUIRED_COLUMNS: dict[str, tuple[str, ...]] = {
 """Columns that each table must have."""
 
 
-class _Payment(NamedTuple):
+class _OlistPayment(NamedTuple):
     sequence: int
     method: str
     amount_minor: int
@@ -85,7 +85,7 @@ class _Order:
     region: str | None
     items: list[tuple[int, Line]] = field(default_factory=list)
     sellers: set[str] = field(default_factory=set)
-    payments: list[_Payment] = field(default_factory=list)
+    payments: list[_OlistPayment] = field(default_factory=list)
 
     def lines(self) -> list[Line]:
         return [line for _, line in sorted(self.items, key=lambda item: item[0])]
@@ -96,11 +96,11 @@ class _Order:
         return max(self.payments, key=lambda p: (p.amount_minor, -p.sequence)).method
 
 
-class _Planned(NamedTuple):
+class _PlannedEvent(NamedTuple):
     occurred_ms: int
     event_id: str
     order: _Order
-    payment: _Payment | None
+    payment: _OlistPayment | None
     cancels: bool
 
 
@@ -204,21 +204,21 @@ def _read_payments(tables: OlistTables, orders: dict[str, _Order], tally: Tally)
         elif not sequence.isdecimal():
             tally.skipped["payment: number"] += 1
         else:
-            order.payments.append(_Payment(int(sequence), row["payment_type"], amount))
+            order.payments.append(_OlistPayment(int(sequence), row["payment_type"], amount))
 
 
-def _plan(orders: Iterable[_Order]) -> Iterator[_Planned]:
+def _plan(orders: Iterable[_Order]) -> Iterator[_PlannedEvent]:
     for order in orders:
-        yield _Planned(order.placed_ms, f"{order.id}:placed", order, None, cancels=False)
+        yield _PlannedEvent(order.placed_ms, f"{order.id}:placed", order, None, cancels=False)
         for payment in order.payments:
             event_id = f"{order.id}:paid:{payment.sequence}"
-            yield _Planned(order.paid_ms, event_id, order, payment, cancels=False)
+            yield _PlannedEvent(order.paid_ms, event_id, order, payment, cancels=False)
         if order.cancelled_ms is not None:
             event_id = f"{order.id}:voided"  # sorts after other events of the same time
-            yield _Planned(order.cancelled_ms, event_id, order, None, cancels=True)
+            yield _PlannedEvent(order.cancelled_ms, event_id, order, None, cancels=True)
 
 
-def _written(event: _Planned) -> Outgoing:
+def _written(event: _PlannedEvent) -> Outgoing:
     order, payment = event.order, event.payment
     occurred_at = rfc3339(event.occurred_ms)
     if payment is not None:

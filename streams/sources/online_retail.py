@@ -38,7 +38,7 @@ RetailRow = tuple[str | None, int, datetime, float, float | None, str | None]
 """Values of COLUMNS in one row."""
 
 
-class _Planned(NamedTuple):
+class _PlannedRow(NamedTuple):
     occurred_ms: int
     number: int
     description: str
@@ -52,7 +52,7 @@ def online_retail_events(rows: Iterable[RetailRow]) -> Imported:
     """Events of the rows. The rows are read at once; events are encoded when they are consumed."""
     tally = Tally()
     times = LocalTimes(ZONE)
-    planned: list[_Planned] = []
+    planned: list[_PlannedRow] = []
     for number, row in enumerate(rows):
         tally.read["rows"] += 1
         event = _planned(number, row, times, tally)
@@ -62,7 +62,7 @@ def online_retail_events(rows: Iterable[RetailRow]) -> Imported:
     return Imported(len(planned), map(_written, planned), tally)
 
 
-def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _Planned | None:
+def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _PlannedRow | None:
     description, quantity, local, price, customer, country = row
     if not isinstance(local, datetime) or not isinstance(quantity, int):
         raise SourceError(f"row {number}: expected an integer Quantity and a date-time InvoiceDate")
@@ -90,7 +90,7 @@ def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _P
         tally.filled["description: unknown"] += 1
     if customer is None:
         tally.filled["customer: none"] += 1
-    return _Planned(
+    return _PlannedRow(
         occurred_ms,
         number,
         article or "unknown",
@@ -101,7 +101,7 @@ def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _P
     )
 
 
-def _written(event: _Planned) -> Outgoing:
+def _written(event: _PlannedRow) -> Outgoing:
     order_id = f"uci-{event.number:06d}"
     occurred_at = rfc3339(event.occurred_ms)
     article = event.description.encode()[:ID_BYTES_MAX].decode(errors="ignore")

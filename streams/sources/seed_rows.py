@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.index.history import SeededRow, seed_records
+from streams.index.history_records import SeededRow, seed_records
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.methodology import OTHER, Market, slug

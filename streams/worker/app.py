@@ -18,18 +18,18 @@ from streams.clock import now_ms
 from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
-from streams.flow.history import HistoryBook
+from streams.flow.history_book import HistoryBook
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Limits
+from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.settings import Settings
 from streams.worker import names
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.contiguity import offset_after
 from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_app
-from streams.worker.history import HistoryReader
+from streams.worker.history_reader import HistoryReader
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.level2 import Level2Parts, MarketsRunner
 from streams.worker.outbox import Outbox, OutboxStopped
@@ -114,7 +114,7 @@ class IndexWorker:
             settings.redis.url,
             self.metrics,
             prefix=settings.redis.keys_prefix,
-            limits=Limits(expire_ms=settings.intervals.stale_after_s * 1000),
+            limits=RedisLimits(expire_ms=settings.intervals.stale_after_s * 1000),
             auth=settings.redis.auth_options(),
         )
         self.server = MetricsServer(
@@ -173,12 +173,12 @@ class IndexWorker:
         await self.outbox.room()
         part = self.app.intake.accept(chunk)
         if part is not None:
-            await self._sources[part.sp].take(part)
+            await self._sources[part.sp].fold_chunk(part)
 
     async def _compile(self, chunk: Chunk) -> None:
         part = self.app.intake.accept(chunk)
         if part is not None:
-            self._markets[part.sp.partition].take(part)
+            self._markets[part.sp.partition].apply_chunk(part)
 
     # -- partitions come and go ------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ _UNPACK: Final[dict[int, Callable[[Any], Any]]] = {
 
 
 @dataclass(slots=True)
-class Columns:
+class RecordColumns:
     """Records of one fetch, column by column."""
 
     keys: list[bytes | None] = field(default_factory=list)
@@ -93,7 +93,7 @@ def install() -> None:
 
 
 def read_batches(
-    data: bytes, columns: Columns, next_offset: int, where: object, *, check_crcs: bool
+    data: bytes, columns: RecordColumns, next_offset: int, where: object, *, check_crcs: bool
 ) -> int | None:
     """Fill the columns from ``next_offset`` on; the offset behind the last batch.
 

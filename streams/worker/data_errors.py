@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from streams.clock import monotonic_ms
-from streams.flow.aside import SetAside
+from streams.flow.set_aside import SetAside
 
 LOG_EVERY_MS = 60_000
 
@@ -23,19 +23,19 @@ class DataErrorLog:
 
     def __init__(self, clock: Callable[[], int] = monotonic_ms) -> None:
         self._clock = clock
-        self._said_at_ms: dict[str, int] = {}
+        self._logged_at_ms: dict[str, int] = {}
         self._since: dict[str, int] = {}
 
-    def tell(self, topic: str, partition: int, records: Sequence[SetAside]) -> None:
+    def log_set_aside(self, topic: str, partition: int, records: Sequence[SetAside]) -> None:
         """Say of these records of one source partition what has not just been said."""
         now_ms = self._clock()
         for record in records:
             reason = record.reason
             self._since[reason] = self._since.get(reason, 0) + 1
-            said_at_ms = self._said_at_ms.get(reason)
-            if said_at_ms is not None and now_ms - said_at_ms < LOG_EVERY_MS:
+            logged_at_ms = self._logged_at_ms.get(reason)
+            if logged_at_ms is not None and now_ms - logged_at_ms < LOG_EVERY_MS:
                 continue
-            self._said_at_ms[reason] = now_ms
+            self._logged_at_ms[reason] = now_ms
             _log.warning(
                 "record_set_aside",
                 reason=reason,

@@ -13,14 +13,14 @@ from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRe
 from aiokafka.errors import CorruptRecordException
 
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.worker.batches import COMPILED, Columns, RawRecords, read_batches
+from streams.worker.batches import COMPILED, RawRecords, RecordColumns, read_batches
 from streams.worker.unpacking import UnpackedTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class _Part(Columns):
+class _Part(RecordColumns):
     """Columns of one fetch, filled batch by batch."""
 
     def chunks(

@@ -36,7 +36,7 @@ class Positions(Protocol):
         ...
 
 
-class Reader(Protocol):
+class ConsumerControl(Protocol):
     """What the intake asks of the consumer; all three only schedule, from the main thread."""
 
     def reseek(self, sp: SourcePartition) -> None:
@@ -63,7 +63,7 @@ class Intake:
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
         self._guard = Guard(self._on_gap, clock=monotonic)
-        self._reader: Reader | None = None
+        self._reader: ConsumerControl | None = None
         self._lock = threading.Lock()
         self._caught_up: dict[SourcePartition, CaughtUp] = {}
         self._paused: set[SourcePartition] = set()
@@ -154,7 +154,7 @@ class Intake:
 
     # -- for the transport half
 
-    def bind(self, reader: Reader) -> None:
+    def bind(self, reader: ConsumerControl) -> None:
         """Tell which consumer reads for this intake."""
         self._reader = reader
 

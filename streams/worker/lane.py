@@ -56,7 +56,7 @@ class Lane:
     ) -> None:
         self.topic = topic
         self.partition = partition
-        self.hurry = False
+        self.send_at_once = False
         """Do not wait for a batch to fill."""
         self._new_builder = new_builder
         self._send = send
@@ -94,7 +94,7 @@ class Lane:
         while True:
             await self._filled.wait()
             batch = self._batches[0]
-            if self._linger_s and len(self._batches) == 1 and not self.hurry:
+            if self._linger_s and len(self._batches) == 1 and not self.send_at_once:
                 await asyncio.sleep(self._linger_s)
             batch.builder.close()
             base_offset = await self._send(self, batch)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.clock import monotonic_ms
-from streams.flow.aside import Folded, SetAside
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
 from streams.index.methodology import Methodology
 from streams.publish.metrics import Metrics
@@ -74,7 +74,7 @@ class SourceRunner:
         self._parts = parts
         self._changelog = changelog
         self._rows_found: list[Send] = []
-        self._aside: list[asyncio.Future[int]] = []
+        self._set_aside_sends: list[asyncio.Future[int]] = []
         self._rows: dict[int, asyncio.Future[int]] = {}
         """Of each partials partition the last row not known to be acknowledged."""
         self._full = asyncio.Event()
@@ -120,7 +120,7 @@ class SourceRunner:
 
     # -- folding ---------------------------------------------------------------------------------
 
-    async def take(self, chunk: Chunk) -> None:
+    async def fold_chunk(self, chunk: Chunk) -> None:
         """Fold a chunk that the guard accepted, flushing on the way when a record is full."""
         limit = self._parts.settings.intervals.checkpoint_bytes
         start = 0
@@ -129,7 +129,7 @@ class SourceRunner:
             if self.closed:
                 return
             stop = min(start + SLICE_RECORDS, len(chunk))
-            folded = self.level.take(chunk, start, stop)
+            folded = self.level.fold_chunk(chunk, start, stop)
             self._set_aside(folded)
             self._parts.intake.advance(self.sp, self.level.through)
             self._count(folded)
@@ -169,18 +169,18 @@ class SourceRunner:
         metrics = self._parts.metrics
         for outcome, count in folded.outcomes.items():
             metrics.events.labels(self.sp.topic, outcome).inc(count)
-        for aside in folded.dead:
-            metrics.dead_letters.labels(aside.reason).inc()
+        for set_aside in folded.dead:
+            metrics.dead_letters.labels(set_aside.reason).inc()
 
     def _set_aside(self, folded: Folded) -> None:
         topics = self._parts.settings.topics
         for topic, records in ((topics.late, folded.late), (topics.dead_letters, folded.dead)):
             if records:
-                self._parts.errors.tell(self.sp.topic, self.sp.partition, records)
+                self._parts.errors.log_set_aside(self.sp.topic, self.sp.partition, records)
             for record in records:
-                self._aside.append(self._put_aside(topic, record))
+                self._set_aside_sends.append(self._send_set_aside(topic, record))
 
-    def _put_aside(self, topic: str, record: SetAside) -> asyncio.Future[int]:
+    def _send_set_aside(self, topic: str, record: SetAside) -> asyncio.Future[int]:
         headers: tuple[tuple[str, bytes], ...] = (
             ("reason", record.reason.encode()),
             ("detail", record.detail.encode(errors="replace")),
@@ -190,16 +190,16 @@ class SourceRunner:
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
         )
         key, value = record.key or b"", record.value or b""
-        if len(key) + len(value) > ASIDE_BYTES_MAX:
+        if len(key) + len(value) > SET_ASIDE_BYTES_MAX:
             # The whole of it would not be taken, and a worker that cannot set a record aside can
             # never go on. The source topic still holds it, at the offset named.
             headers += (
                 ("original_key_bytes", str(len(key)).encode()),
                 ("original_value_bytes", str(len(value)).encode()),
             )
-            key = key[:ASIDE_KEY_BYTES_MAX]
-            value = value[: ASIDE_BYTES_MAX - len(key)]
-        partition = self.sp.partition % ASIDE_PARTITIONS
+            key = key[:SET_ASIDE_KEY_BYTES_MAX]
+            value = value[: SET_ASIDE_BYTES_MAX - len(key)]
+        partition = self.sp.partition % SET_ASIDE_PARTITIONS
         return self._parts.outbox.put(
             topic,
             partition,
@@ -244,8 +244,8 @@ class SourceRunner:
             # All that this prefix set aside must be there first (sequence V1). No folding meanwhile:
             # more would be set aside each time, and a source with many rejects would never be flushed.
             self._room.clear()
-            aside, self._aside = self._aside, []
-            await asyncio.gather(*aside)
+            set_aside, self._set_aside_sends = self._set_aside_sends, []
+            await asyncio.gather(*set_aside)
             if self.closed:
                 return
             self._send((*level.partials(), *level.day_partials()))
@@ -275,9 +275,9 @@ class SourceRunner:
             self._rows[partition] = self._parts.outbox.put_all(topic, partition, records)
 
 
-ASIDE_PARTITIONS = 4
+SET_ASIDE_PARTITIONS = 4
 """Partitions of the late and dead-letter topics (records/kafka_topics.py creates them so)."""
-ASIDE_BYTES_MAX = 512 * 1024
+SET_ASIDE_BYTES_MAX = 512 * 1024
 """Key and value of a late or dead record beyond this are cut; the contract allows half of it."""
-ASIDE_KEY_BYTES_MAX = 4 * 1024
+SET_ASIDE_KEY_BYTES_MAX = 4 * 1024
 MARK_EVERY_MS = 1_000

@@ -23,15 +23,15 @@ from streams.flow.wire import SKIPPED
 from streams.publish import journal
 from streams.publish.metrics import Metrics
 from streams.publish.redis_store import Outcome, RedisStore
-from streams.publish.shifts import shift_records
+from streams.publish.shift_records import shift_records
 from streams.settings import Settings
-from streams.worker.history import HistoryReader
+from streams.worker.history_reader import HistoryReader
 from streams.worker.intake import Intake
 from streams.worker.outbox import Outbox
 from streams.worker.waiting import set_within
 
 TABLE_EVERY_MS = 1_000
-REPLAYED_LOOK_S = 0.05
+REPLAYED_STEP_S = 0.05
 STEP_IDLE_S = 0.5
 """Longest time without a step: what is due by the clock alone (the journal of a market that stands
 still) waits no longer. All else comes with a record: looking every 50 ms was 140 looks a second."""
@@ -98,9 +98,9 @@ class MarketsRunner:
             self._parts.store.drop(market)
             self._parts.metrics.drop_market(market)
 
-    def take(self, chunk: Chunk) -> None:
+    def apply_chunk(self, chunk: Chunk) -> None:
         """Apply a chunk that the guard accepted."""
-        self.compiled.apply(chunk)
+        self.compiled.apply_chunk(chunk)
         for reason, count in self.compiled.skipped.items():
             self._parts.metrics.partials_skipped.labels(reason).inc(count - self._skipped[reason])
             self._skipped[reason] = count
@@ -115,7 +115,7 @@ class MarketsRunner:
         apart_ms = 0
         while not self.closed:
             if not self._replayed:
-                await asyncio.sleep(REPLAYED_LOOK_S)
+                await asyncio.sleep(REPLAYED_STEP_S)
                 # Seeds before the first step: an expectation learnt without them would be another.
                 read = self._parts.intake.caught_up_at(self.sp) is not None
                 if read and self._parts.history.ready:
@@ -126,7 +126,7 @@ class MarketsRunner:
             if await self._step():
                 await self._apart(apart_ms)
                 apart_ms = CATCHING_UP_EVERY_MS
-            wait_s = REPLAYED_LOOK_S if self.compiled.behind else STEP_IDLE_S
+            wait_s = REPLAYED_STEP_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
 
     async def _step(self) -> bool:

@@ -184,7 +184,7 @@ class Outbox:
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything is acknowledged; False when the deadline came first."""
         for lane in self._lanes.values():
-            lane.hurry = True
+            lane.send_at_once = True
         try:
             async with asyncio.timeout(deadline_s):
                 while self._pending_bytes and self._dead is None:
@@ -194,7 +194,7 @@ class Outbox:
             return False
         finally:
             for lane in self._lanes.values():
-                lane.hurry = False
+                lane.send_at_once = False
         return self._dead is None
 
     def oldest_unacked_age_ms(self) -> int:

@@ -14,7 +14,7 @@ from support.boards import running_board
 from support.shopfloor import Floor, shift_record
 
 from streams import clock
-from streams.board.source import POLL_S
+from streams.board.redis_poller import POLL_S
 from streams.index.currencies import major_units
 from streams.local.local_stack import LocalStack
 

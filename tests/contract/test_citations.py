@@ -198,7 +198,7 @@ def test_a_name_that_is_nowhere_is_found(span):
 @pytest.mark.parametrize(
     "span",
     [
-        "grace_ms", "Ledger.apply", "streams.flow.chain", "flow/rows.py", "flow/market_*", "board/",
+        "grace_ms", "Ledger.apply_row", "streams.flow.chain", "flow/rows.py", "flow/market_*", "board/",
         "metrics.port", "ecindex_dead_letters_total", "ecindex.partials", "pane_limit",
         "ecindex show PK --watch", "uv run ecindex bench fold --runs 5", "through + 1",
     ],

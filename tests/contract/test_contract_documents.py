@@ -15,7 +15,7 @@ from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.values import WINDOWS_MS, Value
 from streams.publish.journal import encode_value
 from streams.publish.keys import market_keys
-from streams.publish.redis_state import Limits, MarketState
+from streams.publish.redis_state import OwnedMarket, RedisLimits
 from streams.reader import DEFAULT_PREFIX
 from tools.contract_doc import with_tables
 
@@ -168,8 +168,8 @@ def test_the_value_schema_names_the_fields_and_windows_of_the_code():
 
 @pytest.mark.parametrize("room", [1024 * 1024, 4_096])
 def test_a_snapshot_is_what_its_schema_says(room):
-    state = MarketState("PK", Limits(60_000, snapshot_bytes_max=room))
-    state.take(publication(market_values("PK", ["books", "toys"])))
+    state = OwnedMarket("PK", RedisLimits(60_000, snapshot_bytes_max=room))
+    state.take_publication(publication(market_values("PK", ["books", "toys"])))
     assert valid("snapshot", json.loads(state.full("2026-11-24T10:00:00.000Z").snapshot))
 
 

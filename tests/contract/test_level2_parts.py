@@ -69,7 +69,7 @@ def test_no_part_of_level_2_writes_to_what_it_shares(path):
         "del self._ledger.merged[3]",
         "self._ledger.changed_days.clear()",
         "self._ledger.drain()",
-        "market.at.advance(marks)",
+        "market.progress.advance(marks)",
         "market.ledger.merged[3] = 3",
         "first, self._at.level = 1, 2",
     ],

@@ -20,7 +20,7 @@ from support.publications import publication, status, value
 from support.records import publication_records
 from support.shopfloor import shift_record
 
-from streams.board.shifts import active
+from streams.board.shown_shifts import active
 from streams.flow.shift_watch import FoundShift
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import Contributor, RatioInterval
@@ -30,10 +30,10 @@ from streams.publish.journal import (
 )
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Limits
+from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
-from streams.publish.shifts import active_fields
-from streams.publish.shifts import shift_record as published_shift
+from streams.publish.shift_records import active_fields
+from streams.publish.shift_records import shift_record as published_shift
 
 EACH = 500
 """Of a kind: a month has 700 hours that look alike, and a validator in Python is slow."""
@@ -98,7 +98,7 @@ async def test_every_redis_record_is_what_its_schema_says(stack, published, uniq
         stack.redis_url,
         Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
         prefix=prefix,
-        limits=Limits(60_000),
+        limits=RedisLimits(60_000),
     )
     for made in published[-40:]:
         await store.publish(made, made.as_of_ms + 3_000)

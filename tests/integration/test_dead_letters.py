@@ -120,7 +120,7 @@ async def test_a_partition_halted_by_rejects_goes_on_when_it_is_released(install
 
         (finding,) = await installed.until(halted)
         command = f"ecindex dead-letters release {topic} 0 --worker {url.rpartition('/')[0]}"
-        assert finding["mend"].endswith(command)
+        assert finding["fix"].endswith(command)
         assert finding["where"].startswith(f"{topic}-0@")
         await installed.send(producer, "orders", order("o", now_ms()), at_ms=now_ms(), partition=0)
         await installed.send(producer, "orders", order("b", now_ms()), at_ms=now_ms(), partition=1)

@@ -33,7 +33,7 @@ def bare(stack, unique, tmp_path):
 async def test_without_a_broker_it_says_so_and_fails(bare):
     bare.overrides["kafka.bootstrap_servers"] = f"127.0.0.1:{ports.choose(1)[0]}"
     _, by_level = await doctor(bare, code=1)
-    assert "bootstrap_servers" in by_level["wrong"]["broker"]["mend"]
+    assert "bootstrap_servers" in by_level["wrong"]["broker"]["fix"]
     compiled = plain.COMPILED and batches.COMPILED
     assert "installation" in by_level["ok" if compiled else "warning"]
 
@@ -47,8 +47,8 @@ async def test_secrets_are_masked(bare):
 
 async def test_missing_topics_are_named_with_what_creates_them(bare):
     _, by_level = await doctor(bare, code=1)
-    assert "ecindex topics create" in by_level["wrong"]["topics"]["mend"]
-    assert by_level["wrong"]["workers"]["mend"] == "ecindex worker"
+    assert "ecindex topics create" in by_level["wrong"]["topics"]["fix"]
+    assert by_level["wrong"]["workers"]["fix"] == "ecindex worker"
     assert by_level["ok"]["broker"]
 
 
@@ -85,7 +85,7 @@ async def test_a_sound_installation_and_then_what_breaks_it(bare):
     changed.write_text(text.replace("grace_ms = 120000", "grace_ms = 130000"))
     bare.overrides["methodology"] = changed
     _, by_level = await doctor(bare, code=1)
-    assert "restore the file" in by_level["wrong"]["methodology"]["mend"]
+    assert "restore the file" in by_level["wrong"]["methodology"]["fix"]
     del bare.overrides["methodology"]
 
     bare.stop()
@@ -95,5 +95,5 @@ async def test_a_sound_installation_and_then_what_breaks_it(bare):
         return "workers" in by_level["wrong"] and by_level["wrong"]
 
     wrong = await bare.until(left)
-    assert wrong["workers"]["mend"] == "ecindex worker"
+    assert wrong["workers"]["fix"] == "ecindex worker"
     assert wrong["readiness"]["found"]

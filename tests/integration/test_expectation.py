@@ -16,7 +16,7 @@ from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.proof.explain.explanation_types import Asked
 from streams.proof.explain.gather import explain
 from tests.support.flow_harness import order, payment
-from tests.support.usual import season
+from tests.support.known_histories import season
 
 pytestmark = pytest.mark.stack
 HOURS = LocalHours("Asia/Karachi")
@@ -75,7 +75,9 @@ async def fence_writers(installed):
     return {writer for writer, value in found.items() if value is not None}
 
 
-async def test_a_seeded_market_is_measured_and_an_heir_expects_the_same(stack, unique, tmp_path):
+async def test_a_seeded_market_is_measured_and_a_new_owner_expects_the_same(
+    stack, unique, tmp_path
+):
     installed = Installation(stack, unique("expected"), tmp_path)
     await installed.create_topics()
     await sell(installed, 8)
@@ -225,7 +227,7 @@ async def records_that_cannot_be_read_are_said(installed, directory):
     assert not summary["complete"]
     assert values in {each["where"] for each in summary["unreadable"]["records"]}
     assert values in err
-    missing = summary["unreadable"]["standing"]  # of the journal too, where a value was revised
+    missing = summary["unreadable"]["not_replaced"]  # of the journal too, where a value was revised
     cited = (directory / "values.csv").read_text().splitlines()[0]
     assert f"incomplete, {missing} records could not be read" in cited
     _, out, _ = await installed.command("export", "days", "--csv", "-", "--market", "BD", check=0)

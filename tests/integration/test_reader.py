@@ -129,7 +129,7 @@ async def publish(server, client):
         server.url,
         Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
         prefix=DEFAULT_PREFIX,
-        limits=redis_state.Limits(60_000),
+        limits=redis_state.RedisLimits(60_000),
     )
     applied = itertools.count(10)
 

@@ -21,7 +21,7 @@ from streams.index.values import Snapshot
 from streams.local.local_stack import LocalStack
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Limits
+from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import SCRIPT, Outcome, RedisStore
 
 pytestmark = pytest.mark.stack
@@ -58,7 +58,7 @@ async def make_store(server, metrics, prefix):
 
     def make(**options):
         store = RedisStore(
-            server.url, metrics, **({"prefix": prefix, "limits": Limits(60_000)} | options)
+            server.url, metrics, **({"prefix": prefix, "limits": RedisLimits(60_000)} | options)
         )
         stores.append(store)
         return store
@@ -178,8 +178,8 @@ async def test_a_newer_version_replaces_an_older_one(make_store, client, keys):
     for number, (newer, older) in enumerate(ORDER.values()):
         await client.delete(*keys)
         await make_store().publish(publication([value(number=number)], **older), NOW_MS)
-        heir = make_store()
-        written = await heir.publish(publication([value(number=-1)], **newer), NOW_MS)
+        new_owner = make_store()
+        written = await new_owner.publish(publication([value(number=-1)], **newer), NOW_MS)
         assert written is Outcome.WRITTEN
         assert await client.hget(keys.values, "orders:category:books:1m") == "-1"
 
@@ -266,7 +266,7 @@ async def test_shifts_that_go_on_are_there_and_gone_when_they_are_over(store, cl
 async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, keys):
     days = [value("orders", "market", "all", "day", 9, day="2023-11-14")]
     headline = value("orders", "market", "all", "1m", 12)
-    store = make_store(limits=Limits(60_000))
+    store = make_store(limits=RedisLimits(60_000))
     await store.publish(publication([headline], days=days), NOW_MS)
     there = [key for key in keys if await client.exists(key)]
     assert set(keys) - set(there) == {keys.shifts}
@@ -283,7 +283,7 @@ async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, k
 
 
 async def test_a_dead_publisher_leaves_nothing_standing(make_store, client, keys):
-    await make_store(limits=Limits(20)).publish(publication(), NOW_MS)
+    await make_store(limits=RedisLimits(20)).publish(publication(), NOW_MS)
     while await client.exists(*keys):  # noqa: ASYNC110 - only Redis knows when
         await asyncio.sleep(0.005)
 
@@ -332,7 +332,7 @@ async def test_a_delta_is_not_put_upon_another_publishers_state(make_store, clie
     ) == ["1", "1"]
 
 
-async def test_an_heir_leaves_nothing_of_what_it_does_not_publish(make_store, client, keys):
+async def test_a_new_owner_leaves_nothing_of_what_it_does_not_publish(make_store, client, keys):
     filling = value(member="toys", number=None, status="filling")
     await make_store().publish(publication([value(), filling], applied=1), NOW_MS)
     await make_store().publish(publication([value("sales")], applied=2), NOW_MS)
@@ -412,7 +412,7 @@ async def test_a_call_that_waits_while_its_market_is_dropped_sends_nothing(store
 
 
 async def test_changes_history_and_days_are_bounded(make_store, client, keys):
-    store = make_store(limits=Limits(60_000, changes_max=5))
+    store = make_store(limits=RedisLimits(60_000, changes_max=5))
     for minute in range(0, 27 * 60 + 1, 9):
         at_ms = AS_OF_MS + minute * 60_000
         await store.publish(
@@ -506,7 +506,7 @@ async def test_a_revised_headline_mends_its_point(store, client, keys):
 async def test_a_snapshot_without_room_leaves_out_the_smallest_members(
     make_store, client, keys, metrics
 ):
-    store = make_store(limits=Limits(60_000, snapshot_bytes_max=8_192))
+    store = make_store(limits=RedisLimits(60_000, snapshot_bytes_max=8_192))
     values = [value("orders", "market", "all", "1m", 500)]
     values += [value(member=f"c{position:02}", number=position) for position in range(60)]
     await store.publish(publication(values), NOW_MS)
@@ -570,6 +570,6 @@ async def test_a_restarted_redis_is_filled_again(make_store, server, client, key
 
 
 async def test_a_url_that_nobody_answers_fails_quietly(metrics):
-    store = RedisStore("redis://127.0.0.1:1/0", metrics, prefix="p", limits=Limits(60_000))
+    store = RedisStore("redis://127.0.0.1:1/0", metrics, prefix="p", limits=RedisLimits(60_000))
     assert await store.publish(publication(), NOW_MS) is Outcome.FAILED
     await store.close()

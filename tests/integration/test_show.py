@@ -14,10 +14,10 @@ from rich.console import Console
 from support.publications import AS_OF_MS, market_values, publication, value
 
 from streams.local.local_stack import LocalStack
-from streams.operate.market_views import State, connect, read_markets
+from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Limits
+from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX
 
@@ -51,7 +51,7 @@ async def publish(redis_url):
 
     async def write(values, market="PK", now_ms=NOW_MS):
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
-        store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=Limits(60_000))
+        store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000))
         stores.append(store)
         await store.publish(publication(values, market=market), now_ms)
 
@@ -110,20 +110,20 @@ async def test_a_live_market_is_shown_in_major_units(client, console, publish):
 
 @pytest.mark.parametrize(
     ("later_ms", "state"),
-    [(5_000, State.LIVE), (5_001, State.STALE), (60_000, State.STALE)],
+    [(5_000, ViewState.LIVE), (5_001, ViewState.STALE), (60_000, ViewState.STALE)],
 )
 async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, state):
     await publish(market_values("PK", ["books"]))
     (view,) = read_markets(client, NOW_MS + later_ms, None, DEFAULT_PREFIX)
     assert view.state is state
     console.print(render([view], CURRENCIES))
-    assert ("stale: published" in printed(console)) == (state is State.STALE)
+    assert ("stale: published" in printed(console)) == (state is ViewState.STALE)
 
 
 async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, publish):
     await publish(market_values("PK", ["books"]), now_ms=AS_OF_MS + 31_000)
     (view,) = read_markets(client, AS_OF_MS + 31_000, None, DEFAULT_PREFIX)
-    assert view.state is State.STALE
+    assert view.state is ViewState.STALE
     assert view.published_age_ms == 0
 
 

@@ -104,7 +104,7 @@ async def test_the_inputs_are_created_only_when_asked(settings):
     assert settings.topics.orders not in report.created
     missing = [found for found in report.differences if found.setting == "topic"]
     assert {found.topic for found in missing} == {settings.topics.orders, settings.topics.payments}
-    assert all("--inputs" in found.mend for found in missing)
+    assert all("--inputs" in found.fix for found in missing)
 
 
 async def test_a_difference_is_named_with_the_command_that_mends_it(settings, admin):
@@ -121,10 +121,10 @@ async def test_a_difference_is_named_with_the_command_that_mends_it(settings, ad
     by_setting = {(one.topic, one.setting): one for one in found}
     partitions = by_setting[topics.partials, "partitions"]
     assert (partitions.found, partitions.wanted) == ("2", "3")
-    assert "topics.partials_partitions" in partitions.mend
+    assert "topics.partials_partitions" in partitions.fix
     policy = by_setting[topics.partials, "cleanup.policy"]
     assert (policy.found, policy.wanted) == ("delete", "compact")
-    assert f"--entity-name {topics.partials} --add-config cleanup.policy=compact" in policy.mend
+    assert f"--entity-name {topics.partials} --add-config cleanup.policy=compact" in policy.fix
     assert (topics.orders, "message.timestamp.type") in by_setting
     assert (topics.orders, "partitions") not in by_setting, "any partition count will do"
 

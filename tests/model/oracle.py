@@ -131,16 +131,16 @@ class Oracle:
     # -- level 1 -----------------------------------------------------------------------------
 
     def late_landed(self, log: Log, record: Record) -> None:
-        self._aside_landed("late", "too_late", log, record)
+        self._set_aside_landed("late", "too_late", log, record)
 
     def dead_landed(self, log: Log, record: Record) -> None:
-        self._aside_landed("dead", "dead", log, record)
+        self._set_aside_landed("dead", "dead", log, record)
         sp = self._sp_of(log)
         expected = self.references[sp].reasons[int(record.key or b"")]
         if record.value != expected.encode():
             raise Violation("P7", f"{sp} {record.key!r} dead for {record.value!r}, not {expected}")
 
-    def _aside_landed(self, kind: str, outcome: str, log: Log, record: Record) -> None:
+    def _set_aside_landed(self, kind: str, outcome: str, log: Log, record: Record) -> None:
         sp, offset = self._sp_of(log), int(record.key or b"")
         found = self.references[sp].outcomes[offset]
         if found != outcome:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from streams.flow.usual import MarketUsual
+from streams.flow.market_expectation import MarketExpectation
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.model.oracle import Violation
 from tests.model.switches import Switch, patched
@@ -115,7 +115,7 @@ def _none(*_: object, **__: object) -> list:
 def run(schedule: Schedule, switch: Switch | None = None) -> Violation | None:
     """Violation that the schedule leads to, None when every property held."""
     learning = (
-        nullcontext() if schedule.config.learns else patch.object(MarketUsual, "learn", _none)
+        nullcontext() if schedule.config.learns else patch.object(MarketExpectation, "learn", _none)
     )
     with patched(switch) as off, learning:
         try:

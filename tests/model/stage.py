@@ -77,8 +77,8 @@ class Stage:
 
     def _replace(self, worker: Worker) -> Worker:
         at = self.world.owners.index(worker)
-        self.world.owners[at] = heir = self.world.heir(worker)
-        return heir
+        self.world.owners[at] = new_owner = self.world.new_owner(worker)
+        return new_owner
 
     def compact(self) -> None:
         for log in (*self.world.partials, *self.world.checkpoints.values(), *self.world.tables):

@@ -16,16 +16,16 @@ from streams.flow import (
     fold,
     ledger,
     market,
+    market_progress,
     merged,
-    progress,
     source,
     source_state,
-    standing,
+    topic_progress,
 )
 from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
-from streams.flow.progress import shows_live
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
+from streams.flow.topic_progress import shows_live
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def _last_row_wins(original):
 
 def _own_clock_is_progress(original):
     def step(self, marks, applied, now_ms):
-        if self.at.live:
-            self.at.final_ms = max(self.at.final_ms, now_ms)
+        if self.progress.live:
+            self.progress.final_ms = max(self.progress.final_ms, now_ms)
         return original(self, marks, applied, now_ms)
 
     return step
@@ -131,7 +131,7 @@ def _no_floor(self, fence) -> None:
 def _unseen_left_out(market_code, sps, marks, *, live):
     found = [marks[sp].watermarks.get(market_code, NEVER_MS) for sp in sps if sp in marks]
     seen = [progress_ms for progress_ms in found if progress_ms != NEVER_MS]
-    return progress.Progress(min(seen, default=NEVER_MS), bool(seen))
+    return topic_progress.TopicProgress(min(seen, default=NEVER_MS), bool(seen))
 
 
 def _no_key(self, seq: int) -> str:
@@ -281,7 +281,7 @@ SWITCHES = [
     Switch(
         "a new owner takes no floor",
         "exactness rule 7, sequence V9",
-        patches=lambda: [patch.object(standing.Standing, "take_fence", _no_floor)],
+        patches=lambda: [patch.object(market_progress.MarketProgress, "take_fence", _no_floor)],
     ),
     Switch(
         "arrival of a chunk from its first record",
@@ -303,7 +303,9 @@ SWITCHES = [
     Switch(
         "the last row wins, not the larger through",
         "exactness rule 5, sequence V4",
-        patches=lambda: [patch.object(ledger.Ledger, "apply", _last_row_wins(ledger.Ledger.apply))],
+        patches=lambda: [
+            patch.object(ledger.Ledger, "apply_row", _last_row_wins(ledger.Ledger.apply_row))
+        ],
     ),
     Switch(
         "table keys without the writer",
@@ -313,7 +315,7 @@ SWITCHES = [
     Switch(
         "as_of from those that have seen the market",
         "exactness rule 5",
-        patches=lambda: [patch.object(standing, "topic_progress", _unseen_left_out)],
+        patches=lambda: [patch.object(market_progress, "topic_progress", _unseen_left_out)],
     ),
     Switch(
         "published below what the table contains",
@@ -330,7 +332,11 @@ SWITCHES = [
         "unseen partitions of a topic take no part in what is final",
         "decision 0100",
         patches=lambda: [
-            patch.object(standing.Standing, "advance", _final_of_seen(standing.Standing.advance))
+            patch.object(
+                market_progress.MarketProgress,
+                "advance",
+                _final_of_seen(market_progress.MarketProgress.advance),
+            )
         ],
     ),
     Switch(
@@ -354,7 +360,9 @@ SWITCHES = [
     Switch(
         "live by the mark at hand",
         "decision 0103",
-        patches=lambda: [patch.object(standing.Standing, "note_live", _live_by_this_mark)],
+        patches=lambda: [
+            patch.object(market_progress.MarketProgress, "note_live", _live_by_this_mark)
+        ],
     ),
     Switch(
         "retention before its closing was acknowledged",
@@ -369,7 +377,7 @@ SWITCHES = [
         "coverage from kept rows only",
         "exactness rule 6",
         patches=lambda: [
-            patch.object(ledger.Ledger, "apply", _begin_with_kept_rows(ledger.Ledger.apply))
+            patch.object(ledger.Ledger, "apply_row", _begin_with_kept_rows(ledger.Ledger.apply_row))
         ],
     ),
     Switch(

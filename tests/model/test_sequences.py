@@ -8,7 +8,7 @@ from tests.model.world import T0
 
 
 @both("one table key a writer")
-def test_an_heir_does_not_delete_what_a_zombie_has_written_since(off):
+def test_a_new_owner_does_not_delete_what_a_zombie_has_written_since(off):
     """A table key that is written twice must not be deleted by somebody who knows its first content.
 
     The zombie merges r2 under its key and tombstones r2's row. Its heir, which has not read that far,
@@ -26,7 +26,7 @@ def test_an_heir_does_not_delete_what_a_zombie_has_written_since(off):
         stage.produce("orders-0", "x", MINUTE_MS)  # closes r1
         stage.rest("orders-0", "orders-1", "level2-0")
         zombie = stage.owner("level2-0")
-        heir = stage.pause(zombie)
+        new_owner = stage.pause(zombie)
         stage.rest("level2-0")
         stage.tick(MINUTE_MS)
         stage.produce("orders-0", "y")  # closes r3
@@ -37,14 +37,14 @@ def test_an_heir_does_not_delete_what_a_zombie_has_written_since(off):
 
         zombie.only = None
         stage.world.rest(zombie)  # merges r2 and r3, tombstones their rows
-        while heir.compiled.through + 1 < third:  # exactly up to the closing of r3
-            heir.size, heir.only = 1 / 3, 0
-            heir.step(lands=True)
-        heir.only = 2
+        while new_owner.compiled.through + 1 < third:  # exactly up to the closing of r3
+            new_owner.size, new_owner.only = 1 / 3, 0
+            new_owner.step(lands=True)
+        new_owner.only = 2
         for _ in range(4):
-            heir.step(lands=True)
-        heir.producer.land_all()
-        stage.kill(heir)
+            new_owner.step(lands=True)
+        new_owner.producer.land_all()
+        stage.kill(new_owner)
         stage.world.zombies.remove(zombie)
         zombie.die(0)
         stage.compact()
@@ -160,14 +160,14 @@ def test_no_record_is_retired_while_rows_sent_again_are_on_their_way(off):
         stage.produce("orders-0", "a")
         stage.go(worker, "flush", lands=False)
         stage.land(worker, "checkpoint")
-        heir = stage.kill(worker)
+        new_owner = stage.kill(worker)
         stage.tick(10 * MINUTE_MS)
         stage.produce("orders-0", "b")  # closes the pane of a
         for _ in range(12):  # up to the flush, if nothing holds it back
-            heir.step(lands=False)
-        if "checkpoint-orders-0" in heir.producer.queues:
-            stage.land(heir, "checkpoint")
-        stage.kill(heir)
+            new_owner.step(lands=False)
+        if "checkpoint-orders-0" in new_owner.producer.queues:
+            stage.land(new_owner, "checkpoint")
+        stage.kill(new_owner)
         stage.compact()
         stage.finish()
 
@@ -211,7 +211,7 @@ def test_rows_and_ids_are_durable_together(off):
 
 
 @both("table keys without the writer")
-def test_a_zombies_merged_hour_does_not_replace_its_heirs(off):
+def test_a_zombies_merged_hour_does_not_replace_its_new_owners(off):
     """The zombie's record of the hour waits in its producer while the heir merges another row."""
 
     def script(stage: Stage) -> None:
@@ -223,13 +223,13 @@ def test_a_zombies_merged_hour_does_not_replace_its_heirs(off):
         stage.rest("orders-0", "orders-1")
         zombie = stage.owner("level2-0")
         stage.go(zombie, "writes", lands=False)
-        heir = stage.pause(zombie)
+        new_owner = stage.pause(zombie)
         stage.produce("orders-1", "y")  # closes r2
         stage.rest("orders-1", "level2-0")
         stage.land(zombie, "table")
         stage.world.zombies.remove(zombie)
         zombie.die(0)
-        stage.kill(heir)
+        stage.kill(new_owner)
         stage.compact()
         stage.finish()
 
@@ -237,29 +237,29 @@ def test_a_zombies_merged_hour_does_not_replace_its_heirs(off):
 
 
 @both("published below what the table contains")
-def test_an_heir_publishes_nothing_older_than_the_table_it_read(off):
+def test_a_new_owner_publishes_nothing_older_than_the_table_it_read(off):
     """The zombie goes on after its heir read the highwater and before it read the table."""
 
     def script(stage: Stage) -> None:
         stage.produce("orders-0", "a")
         stage.world.settle()
         zombie = stage.owner("level2-0")
-        heir = stage.pause(zombie)
-        stage.go(heir, "assigned")
+        new_owner = stage.pause(zombie)
+        stage.go(new_owner, "assigned")
         highwater = stage.world.partials[0].end
         stage.tick(2 * PANE)
         stage.produce("orders-0", "b")
         stage.rest("orders-0", "payments-0")
         stage.world.rest(zombie)
-        heir.only = 0
-        stage.go(heir, "recovered")
-        while heir.compiled.through + 1 < highwater:
-            heir.size = 1 / 3
-            heir.step(lands=True)
-        heir.step(lands=True)
-        heir.only = 1
-        heir.step(lands=True)
-        heir.step(lands=True)
+        new_owner.only = 0
+        stage.go(new_owner, "recovered")
+        while new_owner.compiled.through + 1 < highwater:
+            new_owner.size = 1 / 3
+            new_owner.step(lands=True)
+        new_owner.step(lands=True)
+        new_owner.only = 1
+        new_owner.step(lands=True)
+        new_owner.step(lands=True)
         stage.finish()
 
     held(script, off)

@@ -49,19 +49,19 @@ def test_v02_rows_of_the_chain_are_sent_again_closed_ones_too(off, closes):
 
 
 @both("writer left out of checkpoint keys", "previous not checked")
-def test_v03_a_zombies_record_does_not_replace_its_heirs(off):
+def test_v03_a_zombies_record_does_not_replace_its_new_owners(off):
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
         stage.go(worker, "nothing to fold")
         for name in "abc":
             stage.produce("orders-0", name)
-        heir = stage.pause(worker)
-        stage.go(heir, "committed 3")  # record 1 of the heir, through 2
+        new_owner = stage.pause(worker)
+        stage.go(new_owner, "committed 3")  # record 1 of the heir, through 2
         stage.go(worker, "committed 1", size=1)  # record 1 of the zombie, through 0
         stage.tick(PANE)
         stage.produce("orders-0", "d")
-        stage.go(heir, "committed 4")  # record 2: the pane of d alone
-        heir = stage.kill(heir)
+        stage.go(new_owner, "committed 4")  # record 2: the pane of d alone
+        new_owner = stage.kill(new_owner)
         stage.produce("orders-0", "b", PANE)  # a duplicate of what record 1 held
         stage.produce("orders-0", "e", PANE)
         stage.finish()
@@ -70,18 +70,18 @@ def test_v03_a_zombies_record_does_not_replace_its_heirs(off):
 
 
 @both("writer left out of partial keys", "the last row wins, not the larger through")
-def test_v04_a_zombies_older_row_does_not_replace_its_heirs(off):
+def test_v04_a_zombies_older_row_does_not_replace_its_new_owners(off):
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
         stage.produce("orders-0", "a")
         stage.tick(MINUTE_MS)
         stage.go(worker, "folded")
         stage.go(worker, "sent 1", flush=False, lands=False)  # through 0, queued
-        heir = stage.pause(worker)
+        new_owner = stage.pause(worker)
         stage.produce("orders-0", "b", MINUTE_MS)
-        stage.go(heir, "folded")
-        stage.go(heir, "sent 1", flush=False)
-        stage.land(heir, "partials")  # through 1
+        stage.go(new_owner, "folded")
+        stage.go(new_owner, "sent 1", flush=False)
+        stage.land(new_owner, "partials")  # through 1
         stage.land(worker, "partials")  # through 0, later
         stage.compact()
         level2 = stage.kill(stage.owner("level2-0"))
@@ -220,12 +220,12 @@ def test_v09_a_new_owners_floor_is_no_lower_than_redis(off):
         stage.go(level2, "redis took AA")
         level2 = stage.kill(level2)
         # The partition's heir is not caught up: its mark says less, and counts as it knows more.
-        heir = stage.kill(stage.owner("orders-0"))
+        new_owner = stage.kill(stage.owner("orders-0"))
         stage.produce("orders-0", "b", MINUTE_MS, arrived_ms=T0 + 2 * MINUTE_MS)
         stage.produce("orders-0", "c", MINUTE_MS, arrived_ms=T0 + 2 * MINUTE_MS)
-        stage.go(heir, "folded", size=1)
-        stage.go(heir, "sent", flush=False, size=1)
-        heir.producer.land_all()
+        stage.go(new_owner, "folded", size=1)
+        stage.go(new_owner, "sent", flush=False, size=1)
+        new_owner.producer.land_all()
         stage.go(level2, "journal")
         stage.finish()
 
@@ -265,11 +265,11 @@ def test_v11_an_emptied_redis_may_take_an_older_value_from_a_paused_publisher():
     stage.rest("orders-0", "payments-0")
     stage.go(zombie, "fence record of AA")  # the next thing it does is to write to Redis
     older = stage.world.oracle._through[id(stage.world.oracle._publications[-1])]
-    heir = stage.pause(zombie)
+    new_owner = stage.pause(zombie)
     zombie.only = 1  # its publishing goes on, it applies nothing more
     stage.tick(PANE)
     stage.rest("orders-0", "payments-0")
-    stage.go(heir, "redis took AA")
+    stage.go(new_owner, "redis took AA")
     newer = stage.world.redis.fences["AA"]
     stage.world.redis.fences.clear()  # FLUSHALL, or a restart without persistence
     with pytest.raises(Violation, match="P3"):
@@ -277,12 +277,12 @@ def test_v11_an_emptied_redis_may_take_an_older_value_from_a_paused_publisher():
     stage.world.redis.fences["AA"] = newer.__class__(newer.edition, newer.as_of_ms - PANE, older)
     stage.tick(PANE)
     stage.rest("orders-0", "payments-0")
-    stage.go(heir, "redis took AA")
+    stage.go(new_owner, "redis took AA")
     assert stage.world.redis.fences["AA"] > newer
 
 
 @both("writer left out of partial keys")
-def test_v12_a_zombies_older_day_row_does_not_replace_its_heirs(off):
+def test_v12_a_zombies_older_day_row_does_not_replace_its_new_owners(off):
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
         stage.produce("orders-0", "a")

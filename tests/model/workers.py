@@ -181,7 +181,7 @@ class Level1(Worker):
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
-        folded = level.take(chunk_of(sp, records, self.position, last, self.position), start)
+        folded = level.fold_chunk(chunk_of(sp, records, self.position, last, self.position), start)
         self.position = level.through + 1
         for aside in folded.late:
             key = str(aside.offset).encode()
@@ -330,7 +330,7 @@ class Level2(Worker):
             start = compiled.through + 1
             if start < log.end:
                 records, last = log.read(start, round(3 * self.size))
-                compiled.apply(chunk_of(sp, records, start, last, start))
+                compiled.apply_chunk(chunk_of(sp, records, start, last, start))
                 self.done = f"applied {len(records)} through {compiled.through}"
                 self._busy()
             else:

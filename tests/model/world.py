@@ -144,7 +144,7 @@ class World:
     def _level2(self, partition: int) -> Level2:
         return Level2(self, self._nonce(), partition=partition)
 
-    def heir(self, worker: Worker) -> Worker:
+    def new_owner(self, worker: Worker) -> Worker:
         return (
             self._level1(worker.sp)
             if isinstance(worker, Level1)
@@ -228,7 +228,7 @@ class World:
         at = index % len(self.owners)
         worker = self.owners[at]
         worker.die(choice)
-        self.owners[at] = self.heir(worker)
+        self.owners[at] = self.new_owner(worker)
         return f"{self.name(worker)} is killed, {self.owners[at].nonce} takes over"
 
     def _do_lose(self, index: int, choice: int) -> str:
@@ -245,7 +245,7 @@ class World:
             self.zombies.append(worker)
         else:
             worker.die(0)
-        self.owners[at] = self.heir(worker)
+        self.owners[at] = self.new_owner(worker)
         return f"{self.name(worker)} is paused, {self.owners[at].nonce} takes over"
 
     def _do_zkill(self, index: int, choice: int) -> str:
@@ -315,7 +315,7 @@ class World:
         for at, worker in enumerate(self.owners):
             if isinstance(worker, kinds):
                 worker.die(0)
-                self.owners[at] = self.heir(worker)
+                self.owners[at] = self.new_owner(worker)
 
     def _complete_panes(self) -> None:
         """Let the newest pane end: level 1 keeps a row back while ``as_of`` cannot reach its pane."""

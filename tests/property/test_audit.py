@@ -38,7 +38,9 @@ def checkpoints(level, log, data) -> list[tuple[bytes, bytes | None]]:
     records: list[tuple[bytes, bytes | None]] = []
     while level.through + 1 < len(log):
         start = level.through + 1
-        level.take(chunk_of(log, level.sp, start, data.draw(st.integers(start + 1, len(log)))))
+        level.fold_chunk(
+            chunk_of(log, level.sp, start, data.draw(st.integers(start + 1, len(log))))
+        )
         if data.draw(st.booleans()):
             flush = level.flush()
             records.append((flush.key, flush.value))
@@ -50,7 +52,7 @@ def audited(sp, records, log, methodology, payments) -> Report:
     report = Report()
     changelog = CheckpointLog(methodology, report)
     for offset, (key, value) in enumerate(records):
-        changelog.apply(stored(key, value, offset))
+        changelog.apply_record(stored(key, value, offset))
     chain = changelog.chain(sp)
     batch = SourceBatch(sp, methodology, payments=payments, sink=lambda *_: None, ask=chain.ask())
     half = len(log) // 2
@@ -101,7 +103,7 @@ def test_outcomes_are_those_of_the_fold(payments, data):
     batch = SourceBatch(sp, METHODOLOGY, payments=payments, sink=lambda *_: None)
     batch.feed(range(len(log)), [v for v, _ in log], [ts for _, ts in log])
     assume(log)
-    folded = level.take(chunk_of(log, sp, 0, len(log)))
+    folded = level.fold_chunk(chunk_of(log, sp, 0, len(log)))
     assert batch.outcomes["duplicate"] == folded.outcomes["duplicate"]
     assert batch.outcomes["too_late"] == len(folded.late)
     assert batch.outcomes["accepted"] == folded.outcomes["accepted"] + folded.outcomes["late"]
@@ -145,7 +147,7 @@ def test_a_stream_as_real_ones_are_is_found_equal(seed):
     level = SourceLevel(sp, METHODOLOGY, IDENTITY, "w", 3, payments=False)
     records = []
     for start in range(0, len(log), 400):
-        level.take(chunk_of(log, sp, start, min(start + 400, len(log))))
+        level.fold_chunk(chunk_of(log, sp, start, min(start + 400, len(log))))
         level.partials()
         flush = level.flush()
         records.append((flush.key, flush.value))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.draws import examples
-from support.usual import BOOKS, COLUMNS, ORDERS, SALES, History
+from support.known_histories import BOOKS, COLUMNS, ORDERS, SALES, History
 
 from streams.index import minutes
 from streams.index.band import COVERAGE, band

@@ -168,7 +168,7 @@ def test_whatever_is_sent_is_a_function_of_the_prefix_over_crashes_too(payments,
         start = level.through + 1
         if step in "fF" and start < len(log):
             stop = len(log) if step == "F" else data.draw(st.integers(start + 1, len(log)))
-            level.take(chunk_of(log, sp, start, stop))
+            level.fold_chunk(chunk_of(log, sp, start, stop))
         elif step == "p":
             take(level.partials())
             for send in level.marks(0, None):

@@ -11,11 +11,11 @@ from support.draws import examples
 
 from streams.flow import plain
 from streams.flow import state as state_module
-from streams.flow.aside import Folded
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.fold_orders import fold_orders
 from streams.flow.plain import OrderFold
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
 from streams.index.shoppers import shopper_hash

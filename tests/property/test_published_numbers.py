@@ -18,7 +18,7 @@ from streams.local.local_stack import LocalStack
 from streams.publish.journal import decode_value, encode_value
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Limits
+from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import Outcome, RedisStore
 from streams.reader import DEFAULT_PREFIX
 
@@ -62,7 +62,9 @@ def test_the_fence_orders_versions_as_integers(redis_url, first, second, same_ed
             await client.flushall()
             outcomes = []
             for version in (first, second):
-                store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=Limits(60_000))
+                store = RedisStore(
+                    redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000)
+                )
                 made = dataclasses.replace(publication(), fence=Fence(*version))
                 outcomes.append(await store.publish(made, 0))
                 await store.close()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.draws import examples
 
-from streams.shops.simulate_options import Outage, Shift, ShopOptions
+from streams.shops.simulate_options import Outage, PlantedShift, ShopOptions
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulator import Shopfloor
 
@@ -26,7 +26,7 @@ def options(seed):
         duplicates=0.05,
         out_of_order=0.1,
         lag_scale=0.0001,
-        shifts=(Shift("PK", "books", 9.0, OPENED + 50_001, OPENED + 90_003),),
+        shifts=(PlantedShift("PK", "books", 9.0, OPENED + 50_001, OPENED + 90_003),),
         outages=(Outage("LK", OPENED + 60_000, OPENED + 61_000),),
     )
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from support.usual import BOOKS, ORDERS, SALES, History
+from support.known_histories import BOOKS, ORDERS, SALES, History
 
 from streams.index.hours import LocalHours
 from streams.index.learning import (

@@ -43,7 +43,7 @@ class Shop:
         self.flow.run()
         return at_ms
 
-    def heir(self, methodology=None) -> None:
+    def new_owner(self, methodology=None) -> None:
         self.flow.methodology = methodology or self.flow.methodology
         self.flow.start_compile(PARTITION)
         self.flow.step(PARTITION)
@@ -141,10 +141,10 @@ def test_a_cancel_revises_its_day_at_once_and_the_base_on_the_next_day(shop):
     assert second["previous"] == first["base"]
 
 
-def test_an_heir_goes_on_with_the_base_that_was_published(shop):
+def test_a_new_owner_goes_on_with_the_base_that_was_published(shop):
     shop.cancel(3, 1_000, NOON + DAY_MS)
     seen, before = len(shop.flow.history), shop.levels("17", "18", "19")
-    shop.heir()
+    shop.new_owner()
     assert shop.levels("17", "18", "19") == before == [50.0, 100.0, 220.0]
     assert shop.revisions(seen) == []
     assert len(shop.bases()) == 1
@@ -162,7 +162,7 @@ def test_a_base_is_fixed_when_its_days_are_final(shop):
     assert shop.level("2026-11-18").phase == "final"
     assert shop.level("2026-11-20").phase == "live"
     told = len(shop.bases())
-    shop.heir()
+    shop.new_owner()
     shop.sell(38, 300)
     assert len(shop.bases()) == told
     closed = [
@@ -182,7 +182,7 @@ def test_the_base_outlives_the_days_that_it_is_made_of(shop):
         shop.sell(day, 2_000)
     days = shop.flow.compiles[PARTITION].markets["PK"].ledger.days()
     assert min(days) > BASE.markets["PK"].base.end
-    shop.heir()
+    shop.new_owner()
     shop.sell(1_303, 2_600)
     shop.sell(1_304, 1)
     assert shop.level("2030-06-12").value == 130.0
@@ -192,7 +192,7 @@ def test_the_base_outlives_the_days_that_it_is_made_of(shop):
 def test_re_referencing_multiplies_by_one_factor(shop):
     old = shop.levels("17", "18", "19")
     seen = len(shop.flow.history)
-    shop.heir(based("PK", "2026-11-18", "2026-11-20"))
+    shop.new_owner(based("PK", "2026-11-18", "2026-11-20"))
     new = shop.levels("17", "18", "19")
     assert new == [100 * 1_000 / 3_700, 100 * 3_000 / 3_700, 100 * 4_400 / 3_700]
     last = shop.bases()[-1]
@@ -209,13 +209,13 @@ def test_re_referencing_multiplies_by_one_factor(shop):
         ("19", 220.0, new[2], "definition", 1),
     ]
     again = len(shop.flow.history)
-    shop.heir()
+    shop.new_owner()
     assert shop.levels("17", "18", "19") == new
     assert shop.revisions(again) == []
 
 
 def test_the_old_base_stands_until_the_new_one_is_over(shop):
-    shop.heir(based("PK", "2026-11-19", "2026-11-21"))
+    shop.new_owner(based("PK", "2026-11-19", "2026-11-21"))
     assert shop.levels("17", "18", "19") == [50.0, 150.0, 220.0]
     shop.sell(4, 50)
     assert shop.level("2026-11-19").value == 100 * 4_400 * 2 / 4_500

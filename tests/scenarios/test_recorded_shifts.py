@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.bench.shift_recorded import Recorded, judge_nab, watch
+from streams.bench.shift_recorded import RecordedCounts, judge_nab, watch
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_detector import DetectorRules
 
@@ -54,7 +54,7 @@ def test_black_friday_2017_is_found_in_its_first_hours():
     pages = [
         event
         for event in watch(
-            Recorded(first, 1, counts), "America/Sao_Paulo", DetectorRules(page_days=150.0)
+            RecordedCounts(first, 1, counts), "America/Sao_Paulo", DetectorRules(page_days=150.0)
         )
         if event.kind == "page" and event.direction > 0
     ]

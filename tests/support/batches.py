@@ -11,7 +11,7 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 TP = TopicPartition("orders", 1)
-usual_wrap = MemoryRecords
+original_wrap = MemoryRecords
 """How a fetch's bytes are wrapped; the fixture ``each_reader`` sets it."""
 
 ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH = 21, 23, 35, 17, 8
@@ -51,5 +51,5 @@ def resealed(batch):
 
 def fetched(buffer, fetch_offset=0, *, isolation=READ_UNCOMMITTED, wrap=None, check_crcs=True):
     """A buffered fetch of ``TP``, as aiokafka's fetcher makes it."""
-    records = (wrap or usual_wrap)(buffer)
+    records = (wrap or original_wrap)(buffer)
     return PartitionRecords(TP, records, [], fetch_offset, None, None, check_crcs, isolation)

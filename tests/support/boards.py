@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 
-from streams.board.run import serve
+from streams.board.board_process import serve
 from streams.settings import load_settings
 
 DEADLINE_S = 60

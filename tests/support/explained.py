@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 
 from support.flow_harness import METHODOLOGY, Flow, order, payment
+from support.known_histories import season
 from support.records import JOURNAL_TOPIC, VALUES_TOPIC, publication_records
-from support.usual import season
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.state import DAY
 from streams.flow.wire import partition_of
-from streams.index.history import SeededRow, seed_records
+from streams.index.history_records import SeededRow, seed_records
 from streams.index.hours import LocalHours
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number
@@ -50,7 +50,7 @@ class Market:
 
     def say(self, key: bytes, value: bytes) -> None:
         """A record of ``ecindex.history``."""
-        self.flow.book.apply(key, value)
+        self.flow.book.apply_record(key, value)
         self.said.append((key, value))
 
     def usual(self, hour_ms: int) -> int:
@@ -144,7 +144,7 @@ def values_log(records: list[Stored]) -> ValuesLog:
     log = ValuesLog()
     for each in records:
         if each.topic == VALUES_TOPIC:
-            log.apply(each)
+            log.apply_record(each)
     return log
 
 

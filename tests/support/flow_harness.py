@@ -7,12 +7,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streams.flow.aside import Folded
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
-from streams.flow.history import HistoryBook
+from streams.flow.history_book import HistoryBook
 from streams.flow.publication import Publication
+from streams.flow.set_aside import Folded
 from streams.flow.source import SourceLevel
 from streams.index.methodology import Methodology, parse
 from streams.index.panes import rfc3339
@@ -134,7 +134,7 @@ class Flow:
         chunk = self.logs[sp].chunk(sp, level.through + 1, stop)
         if chunk is None:
             return None
-        folded = level.take(chunk)
+        folded = level.fold_chunk(chunk)
         self.late += folded.late
         self.dead += folded.dead
         for name, count in folded.outcomes.items():
@@ -164,7 +164,7 @@ class Flow:
         sp = SourcePartition("ecindex.partials", partition)
         chunk = self.partials[partition].chunk(sp, compiled.through + 1)
         if chunk is not None:
-            compiled.apply(chunk)
+            compiled.apply_chunk(chunk)
 
     def step(self, partition: int) -> list[Publication]:
         compiled = self.compiles[partition]

@@ -98,7 +98,7 @@ class Oracle:
             await asyncio.sleep(0.5)
         problems = await self.check_values_topic(batch)
         assert not problems, self._wrong("ecindex.values", problems)
-        problems = await self.check_aside(batch)
+        problems = await self.check_set_aside(batch)
         assert not problems, self._wrong("late and dead letters", problems)
         if workers:
             problems = await self.check_metrics(batch)
@@ -277,7 +277,7 @@ class Oracle:
             problems.append("ecindex.values is empty")
         return problems
 
-    async def check_aside(self, batch):
+    async def check_set_aside(self, batch):
         """Every too late and every dead record is in its topic, by source offset; no other is."""
         problems = []
         for topic, expected in (

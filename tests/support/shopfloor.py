@@ -9,7 +9,7 @@ from support.publications import publication, value
 from streams.index.methodology import parse
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
-from streams.publish.redis_state import Limits
+from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX
 from streams.settings import default_config
@@ -47,7 +47,7 @@ class Floor:
         self.keys = market_keys(market, prefix)
         self.values = []
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
-        self.store = RedisStore(url, metrics, prefix=prefix, limits=Limits(60_000))
+        self.store = RedisStore(url, metrics, prefix=prefix, limits=RedisLimits(60_000))
 
     async def publish(self, as_of_ms, now_ms=None):
         """One step; ``now_ms`` is what published_at says, by default 3 s after ``as_of_ms``."""

@@ -50,7 +50,7 @@ def stuck_fold():
         while True:
             time.sleep(1)  # noqa: ASYNC251 - that is the fault
 
-    level1.SourceRunner.take = take
+    level1.SourceRunner.fold_chunk = take
 
 
 def dead_letters_hang():
@@ -62,7 +62,7 @@ def dead_letters_hang():
     def put_aside(self, topic, record):
         return asyncio.get_running_loop().create_future()
 
-    level1.SourceRunner._put_aside = put_aside
+    level1.SourceRunner._send_set_aside = put_aside
 
 
 def lost_chunks():

@@ -136,10 +136,10 @@ class _Auditor:
         await self._read_merged()
         await self._read_partials()
         await settled.catch_up_checkpoints(self._logs)
-        asides = await self._read_asides()
+        set_aside = await self._read_set_aside()
         batches = await self._run_replay(settled)
         self._judge(settled, pairs)
-        asides[0].judge(batches, asides[1])
+        set_aside[0].judge(batches, set_aside[1])
         await self._read_journal(settled)
 
     # -- what the system holds -------------------------------------------------------------------
@@ -192,7 +192,7 @@ class _Auditor:
         for tp, extent in (await self._extents(self._merged_changelog)).items():
             async for batch in self._read(tp, extent):
                 for stored in batch:
-                    self._merged.apply(stored)
+                    self._merged.apply_record(stored)
         self._merged.finish()
 
     async def _read_partials(self) -> None:
@@ -208,11 +208,11 @@ class _Auditor:
             log = PartialsLog(self._methodology, self._calendar, cuts, self._report)
             async for batch in self._read(tp, extent):
                 for stored in batch:
-                    log.apply(stored)
+                    log.apply_record(stored)
             log.finish()
             self._partials.append(log)
 
-    async def _read_asides(self) -> tuple[SetAsideLog, bool]:
+    async def _read_set_aside(self) -> tuple[SetAsideLog, bool]:
         log, complete = SetAsideLog(self._report), True
         topics = self._settings.topics
         for topic in (topics.late, topics.dead_letters):
@@ -220,7 +220,7 @@ class _Auditor:
                 complete &= extent.begin == 0
                 async for batch in self._read(tp, extent):
                     for stored in batch:
-                        log.apply(stored)
+                        log.apply_record(stored)
         return log, complete
 
     async def _read_journal(self, settled: Settled) -> None:
@@ -241,7 +241,7 @@ class _Auditor:
                 cut |= {m for m in settled.values if partition_of(m, count) == tp.partition}
             async for batch in self._read(tp, extent):
                 for stored in batch:
-                    log.apply(stored)
+                    log.apply_record(stored)
         log.finish(frozenset(cut))
         expected.judge()
         for held in settled.redis.values():
@@ -260,7 +260,7 @@ class _Auditor:
         topics = self._settings.topics
         for topic, take in (
             (topics.history, expected.take_history),
-            (topics.shifts, expected.shifts.take),
+            (topics.shifts, expected.shifts.add_shift),
         ):
             if not self._counts.get(topic):
                 continue  # an installation from before there were expectations

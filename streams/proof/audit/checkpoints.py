@@ -57,7 +57,7 @@ class CheckpointLog:
         self.through = -1
         """Furthest that any record reaches."""
 
-    def apply(self, stored: Stored) -> None:
+    def apply_record(self, stored: Stored) -> None:
         """Take the next record of the log in."""
         if stored.key is None:
             return

@@ -186,10 +186,10 @@ class PartialsLog:
         self._report = report
         self._sweep_at = _SWEEP_ROWS
 
-    def apply(self, stored: Stored) -> None:
+    def apply_record(self, stored: Stored) -> None:
         """Take the next record of the log in."""
         while self._waiting and self._waiting[0].applied < stored.offset:
-            self._take(self._waiting.pop(0))
+            self._take_cut(self._waiting.pop(0))
         if stored.key is None or stored.value is None:
             return
         try:
@@ -219,7 +219,7 @@ class PartialsLog:
     def finish(self) -> None:
         """The end of the log as far as it is read."""
         while self._waiting:
-            self._take(self._waiting.pop(0))
+            self._take_cut(self._waiting.pop(0))
         self._sweep()
 
     def _mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
@@ -229,7 +229,7 @@ class PartialsLog:
         if old is None or mark.through >= old.through:
             self.marks[sp] = mark
 
-    def _take(self, cut: Cut) -> None:
+    def _take_cut(self, cut: Cut) -> None:
         cut.marks = dict(self.marks)
         cut.rows = {
             (sp, slot): row.through

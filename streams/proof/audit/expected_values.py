@@ -91,8 +91,8 @@ class Expectations:
                 start_ms, end_ms = span
                 first_ms = max(start_ms, cut.first_ms.get(topic, end_ms))
                 covered = max(0, end_ms - first_ms) / length_ms
-                told = covered >= 1 or not self._blind
-                yield ExpectedValue(expected, window, end_ms, covered if told else None)
+                known = covered >= 1 or not self._blind
+                yield ExpectedValue(expected, window, end_ms, covered if known else None)
             yield from self._buyers(cut, window, length_ms)
 
     def _buyers(self, cut: Cut, window: str, length_ms: int) -> Iterator[ExpectedValue]:
@@ -102,9 +102,9 @@ class Expectations:
         start_ms, end_ms = span
         first_ms = max(start_ms, cut.first_ms.get(self._topics[0], end_ms))
         covered = max(0, end_ms - first_ms) / length_ms
-        told = covered >= 1 or not self._blind
+        known = covered >= 1 or not self._blind
         for expected in shopper_values(cut.buyers.get(window, Sums())):
-            yield ExpectedValue(expected, window, end_ms, covered if told else None)
+            yield ExpectedValue(expected, window, end_ms, covered if known else None)
 
     def blind_window(self, each: ExpectedValue) -> bool:
         """Whether the log cannot tell this window any more."""

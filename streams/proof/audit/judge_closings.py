@@ -19,7 +19,7 @@ from streams.proof.audit.report import EXPECTED, Report
 from streams.proof.explain.explanation_types import Vintaged
 from streams.proof.explain.journal_query import noise_series, series_of, span_of
 from streams.proof.explain.journaled_vintages import NotKnownError, Vintages, band_of
-from streams.records.factors import SaidFactors
+from streams.records.factors import FactorHistory
 from streams.records.journal_record import JournalRecord
 from streams.records.kafka_logs import Stored
 
@@ -31,7 +31,7 @@ class ClosingsJudge:
     """Judges the hour closings of one market."""
 
     def __init__(
-        self, market: Market, hours: LocalHours, factors: SaidFactors, report: Report
+        self, market: Market, hours: LocalHours, factors: FactorHistory, report: Report
     ) -> None:
         self._market = market
         self._hours = hours
@@ -61,9 +61,9 @@ class ClosingsJudge:
             if not found:
                 break
         self._report.judge(EXPECTED, len(values))
-        for key, name, expected, said in found:
+        for key, name, expected, published in found:
             closing = f"{key} closing {record.start}"
-            self._report.differs(EXPECTED, closing, name, expected, said, stored.where)
+            self._report.differs(EXPECTED, closing, name, expected, published, stored.where)
 
     def _differences(
         self,
@@ -101,4 +101,6 @@ class ClosingsJudge:
             ("lower", limits.lower, value.lower),
             ("upper", limits.upper, value.upper),
         )
-        return [(value.key, name, own, said) for name, own, said in pairs if own != said]
+        return [
+            (value.key, name, own, published) for name, own, published in pairs if own != published
+        ]

@@ -34,7 +34,7 @@ from streams.proof.explain.explanation_types import (
 )
 from streams.proof.explain.journal_query import query_of
 from streams.proof.recompute.sums import Sums
-from streams.records.factors import SaidFactors
+from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import JournalRecord
 from streams.records.kafka_logs import Stored
@@ -68,7 +68,7 @@ class ExpectedJudge:
         self._report = report
         self.bases = Bases(published)
         self._values: dict[str, dict[str, PublishedValue]] = {}
-        self._factors = {code: SaidFactors(methodology.markets[code]) for code in published}
+        self._factors = {code: FactorHistory(methodology.markets[code]) for code in published}
         self._local = {code: LocalHours(methodology.markets[code].time_zone) for code in published}
         self._closings = {
             code: ClosingsJudge(
@@ -109,7 +109,7 @@ class ExpectedJudge:
             self._report.unreadable(EXPECTED, refused)
         self._history.append((stored.timestamp_ms, stored.key or b"", stored.value))
         for factors in self._factors.values():
-            factors.take(stored.key, stored.value, stored.timestamp_ms)
+            factors.add_record(stored.key, stored.value, stored.timestamp_ms)
 
     def take_journal(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
         """The next record of the journal, of this edition and of no newer version than published."""
@@ -121,7 +121,7 @@ class ExpectedJudge:
             if closings is not None:
                 closings.judge(record, version, stored, self._vintages[record.market])
         elif record.kind == "base":
-            self.bases.take(record, stored.where)
+            self.bases.add_bases(record, stored.where)
 
     def _vintage(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
         name = record.vintage or ""
@@ -182,10 +182,10 @@ class ExpectedJudge:
             ("text", None if value.value is None else decimal(value.value), value.field),
             ("status", value.status, f"{value.field}@status"),
         ):
-            said = held.values.get(found, "ok" if name == "status" else None)
-            if said != expected:
+            published = held.values.get(found, "ok" if name == "status" else None)
+            if published != expected:
                 key = f"{held.market} {value.field}"
-                self._report.differs(REDIS, key, name, expected, said, held.keys.values)
+                self._report.differs(REDIS, key, name, expected, published, held.keys.values)
 
     def judge_vintages(
         self, hours: Mapping[tuple[str, int], Sums], topics: tuple[str, str], blind_before_ms: int

@@ -110,7 +110,7 @@ class JournalLog:
         self._wrong: dict[str, tuple[list[_Pair], str]] = {}
         self._named: dict[tuple[str, str, int], set[Name]] = {}
 
-    def apply(self, stored: Stored) -> None:
+    def apply_record(self, stored: Stored) -> None:
         """Take the next record in."""
         read = read_journaled(stored)
         if isinstance(read, UnreadableRecord):

@@ -14,7 +14,7 @@ from streams.index.methodology import Market, Methodology
 from streams.index.panes import day_name
 from streams.index.values import DAY_WINDOW, Value
 from streams.proof.audit.report import EXPECTED, Report
-from streams.proof.explain.bases import STANDING, journaled_base, standing_base
+from streams.proof.explain.bases import FENCE_WHERE, fence_base, journaled_base
 from streams.proof.explain.explanation_types import Based
 from streams.proof.recompute.comparisons import level_index
 from streams.proof.recompute.slots import GONE, Blind, SlotCalendar
@@ -33,19 +33,19 @@ class Bases:
     """Bases of all markets: those that stand, and those that the journal names."""
 
     def __init__(self, published: Mapping[str, MarketValues]) -> None:
-        self._standing = {
-            code: standing_base(None if market.fence is None else market.fence.level)
+        self._fence_bases = {
+            code: fence_base(None if market.fence is None else market.fence.level)
             for code, market in published.items()
         }
         self._journaled: dict[str, dict[str, Based]] = {code: {} for code in published}
 
-    def take(self, record: JournalRecord, where: str) -> None:
+    def add_bases(self, record: JournalRecord, where: str) -> None:
         """The next record of the journal that is about a base; the last of a name counts."""
         self._journaled.setdefault(record.market, {}).update(journaled_base(where, record))
 
     def of(self, market: str) -> dict[str, Based]:
         """Bases of a market, by name."""
-        return {**self._journaled.get(market, {}), **self._standing.get(market, {})}
+        return {**self._journaled.get(market, {}), **self._fence_bases.get(market, {})}
 
     def closing_pairs(self, market: str, value: Value) -> list[tuple[str, object, object]] | None:
         """(what, expected, found) of a level in a day's closing; None: it cannot be told."""
@@ -118,9 +118,9 @@ def _judge_base(
         _net(days.get((market.code, day), Sums())) for day in range(base.first, base.end)
     )
     if net_minor != base.net_minor:
-        report.differs(EXPECTED, key, "net_minor", net_minor, base.net_minor, STANDING)
+        report.differs(EXPECTED, key, "net_minor", net_minor, base.net_minor, FENCE_WHERE)
     if base.end > fence.days_until:
-        report.differs(EXPECTED, key, "final", False, True, STANDING)
+        report.differs(EXPECTED, key, "final", False, True, FENCE_WHERE)
 
 
 def _net(sums: Sums) -> int:

@@ -14,7 +14,7 @@ from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import StoredValue
 
 DAYS_KEPT = 35
-NOT_TOLD = "measured, and left out of the snapshot that says against what"
+NOT_IN_SNAPSHOT = "measured, and left out of the snapshot that says against what"
 _OTHER_CUT = "levels: Redis holds another publication than the values topic"
 _META = ("@as_of", "@published_at", "@edition", "@phase")
 
@@ -42,7 +42,9 @@ class RedisJudge:
 
     def _judge_hash(self, held: MarketRedis, windows: list[ExpectedValue]) -> None:
         left = dict(held.values)
-        told = set() if held.snapshot is None else {each.field for each in held.snapshot.values}
+        in_snapshot = (
+            set() if held.snapshot is None else {each.field for each in held.snapshot.values}
+        )
         where = held.keys.values
         for name in _META:
             found = left.pop(name, None)
@@ -69,8 +71,8 @@ class RedisJudge:
                 self._report.differs(REDIS, key, "status", wanted.status, status, where)
         for name, found in left.items():
             if is_measured(name.partition(":")[0]):
-                if held.snapshot is None or name.partition("@")[0] not in told:
-                    self._report.skip(REDIS, NOT_TOLD, f"{held.market} {name}")
+                if held.snapshot is None or name.partition("@")[0] not in in_snapshot:
+                    self._report.skip(REDIS, NOT_IN_SNAPSHOT, f"{held.market} {name}")
                 continue  # judged with its expectation
             self._report.differs(REDIS, f"{held.market} {name}", "field", None, found, where)
 
@@ -79,13 +81,13 @@ class RedisJudge:
     ) -> None:
         where = held.keys.snapshot
         found = {value.field: value for value in snapshot.values}
-        for name, expected, said in (
+        for name, expected, shown in (
             ("market", held.market, snapshot.market),
             ("as_of", rfc3339(held.as_of_ms), snapshot.as_of),
             ("edition", held.edition, snapshot.edition),
         ):
-            if expected != said:
-                self._report.differs(REDIS, held.market, name, expected, said, where)
+            if expected != shown:
+                self._report.differs(REDIS, held.market, name, expected, shown, where)
         for wanted in windows:
             key = f"{held.market} {wanted.field}"
             value = found.pop(wanted.field, None)

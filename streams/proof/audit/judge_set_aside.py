@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from streams.flow.chunk import SourcePartition
-from streams.proof.audit.report import ASIDE, Report
-from streams.proof.recompute.batch import ASIDES_MAX, TOO_LATE, SourceBatch
+from streams.proof.audit.report import SET_ASIDE, Report
+from streams.proof.recompute.batch import SET_ASIDE_MAX, TOO_LATE, SourceBatch
 from streams.proof.recompute.slots import GONE
 from streams.records.kafka_logs import Stored
 from streams.records.set_aside_record import read_set_aside
@@ -22,18 +22,20 @@ class SetAsideLog:
         self._found: dict[SourcePartition, dict[int, set[str]]] = defaultdict(dict)
         self._count = 0
 
-    def apply(self, stored: Stored) -> None:
+    def apply_record(self, stored: Stored) -> None:
         """Take the next record of either topic in."""
         read = read_set_aside(stored)
         if isinstance(read, UnreadableRecord):
-            self._report.unreadable(ASIDE, read)
+            self._report.unreadable(SET_ASIDE, read)
             return
         if read.replayed_as is not None:
             return  # says that a letter was sent again; the copy is a record of the log itself
         sp = SourcePartition(read.source.topic, read.source.partition)
         offset, reason = read.source.offset, read.reason
-        if self._count >= ASIDES_MAX:
-            self._report.skip(ASIDE, f"more than {ASIDES_MAX} records set aside", stored.where)
+        if self._count >= SET_ASIDE_MAX:
+            self._report.skip(
+                SET_ASIDE, f"more than {SET_ASIDE_MAX} records set aside", stored.where
+            )
             return
         reasons = self._found[sp].setdefault(offset, set())
         self._count += not reasons
@@ -46,24 +48,26 @@ class SetAsideLog:
                 continue
             found = self._found.get(sp, {})
             if batch.blind:
-                self._report.skip(ASIDE, GONE, str(sp), len(batch.asides))
+                self._report.skip(SET_ASIDE, GONE, str(sp), len(batch.set_aside))
                 continue
-            for offset, reason in batch.asides.items():
-                self._report.judge(ASIDE)
+            for offset, reason in batch.set_aside.items():
+                self._report.judge(SET_ASIDE)
                 reasons = found.get(offset)
                 if reasons is None and not complete:
-                    self._report.skip(ASIDE, "the beginning of their log is gone", f"{sp}@{offset}")
+                    self._report.skip(
+                        SET_ASIDE, "the beginning of their log is gone", f"{sp}@{offset}"
+                    )
                 elif reasons is None or reason not in reasons:
                     kind = "late event" if reason == TOO_LATE else "dead letter"
                     self._report.differs(
-                        ASIDE, f"{sp}@{offset}", kind, reason, reasons, f"{sp}@{offset}"
+                        SET_ASIDE, f"{sp}@{offset}", kind, reason, reasons, f"{sp}@{offset}"
                     )
-            if batch.asides_left_out:
+            if batch.set_aside_left_out:
                 self._report.skip(
-                    ASIDE,
-                    f"more than {ASIDES_MAX} records set aside",
+                    SET_ASIDE,
+                    f"more than {SET_ASIDE_MAX} records set aside",
                     str(sp),
-                    batch.asides_left_out,
+                    batch.set_aside_left_out,
                 )
                 continue
             self._judge_surplus(sp, batch, found)
@@ -72,9 +76,14 @@ class SetAsideLog:
         self, sp: SourcePartition, batch: SourceBatch, found: Mapping[int, set[str]]
     ) -> None:
         through = batch.state_through
-        for offset in found.keys() - batch.asides.keys():
+        for offset in found.keys() - batch.set_aside.keys():
             if through is not None and offset <= through:
-                self._report.judge(ASIDE)
+                self._report.judge(SET_ASIDE)
                 self._report.differs(
-                    ASIDE, f"{sp}@{offset}", "outcome", "counted", found[offset], f"{sp}@{offset}"
+                    SET_ASIDE,
+                    f"{sp}@{offset}",
+                    "outcome",
+                    "counted",
+                    found[offset],
+                    f"{sp}@{offset}",
                 )

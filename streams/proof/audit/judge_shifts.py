@@ -29,7 +29,7 @@ from streams.records.unreadable import UnreadableRecords, unreadable
 _WHERE = "the market's detectors in level 2's table"
 
 
-class Told(msgspec.Struct):
+class PublishedShift(msgspec.Struct):
     """A record of ``ecindex.shifts``, as far as it is read here."""
 
     market: str
@@ -56,16 +56,16 @@ class Shifts:
         self.kept: Mapping[str, ShiftsRecord] = {}
         """By market; of one whose table holds none there is none."""
         self.unreadable = UnreadableRecords()
-        self._last: dict[bytes, Told] = {}
-        self._final: list[Told] = []
+        self._last: dict[bytes, PublishedShift] = {}
+        self._final: list[PublishedShift] = []
 
-    def take(self, stored: Stored) -> None:
+    def add_shift(self, stored: Stored) -> None:
         """The next record; one that is none of ours stands for a shift of every market."""
         try:
-            shift = msgspec.json.decode(stored.value or b"", type=Told)
+            shift = msgspec.json.decode(stored.value or b"", type=PublishedShift)
         except msgspec.DecodeError as error:
             self.unreadable.add(unreadable(stored, "a shift", str(error)))
-            shift = Told("", "page", "")
+            shift = PublishedShift("", "page", "")
         self._last[stored.key or b""] = shift
         if shift.phase == FINAL:
             self._final.append(shift)
@@ -99,15 +99,17 @@ class Shifts:
         """Compare what is kept with what was told of final minutes."""
         report.unreadable_of(EXPECTED, self.unreadable)
         for market, record in self.kept.items():
-            told = [
+            published = [
                 each for each in self._final if (each.market, each.edition) == (market, edition)
             ]
-            pages = {(each.series, each.number): each for each in told if each.event == "page"}
+            pages = {(each.series, each.number): each for each in published if each.event == "page"}
             for kept in record.kept:
                 report.judge(EXPECTED)
                 series = (kept.dimension, kept.member)
                 page = pages.get((series, kept.number))
-                ends = {each.at for each in told if each.event == "end" and each.series == series}
+                ends = {
+                    each.at for each in published if each.event == "end" and each.series == series
+                }
                 _judge_kept(f"{market} shift", kept, page, ends, report)
             for page in pages.values():
                 if not _is_kept(page, record):
@@ -116,7 +118,7 @@ class Shifts:
 
 
 def _judge_kept(
-    what: str, kept: KeptShift, page: Told | None, ends: set[str], report: Report
+    what: str, kept: KeptShift, page: PublishedShift | None, ends: set[str], report: Report
 ) -> None:
     key = f"{what} {kept.dimension} {kept.member} {kept.number}"
     if page is None:
@@ -135,7 +137,7 @@ def _judge_kept(
             report.differs(EXPECTED, key, name, expected, found, _WHERE)
 
 
-def _is_kept(page: Told, record: ShiftsRecord) -> bool:
+def _is_kept(page: PublishedShift, record: ShiftsRecord) -> bool:
     """Whether a page is kept, or came while an earlier shift of its series went on."""
     at = _instant(page.at, 0) // MINUTE_MS
     done = record.watch.done_until

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.flow.history import HistoryBook, MarketHistory
+from streams.flow.history_book import HistoryBook, MarketHistory
 from streams.index.expectation import fit
-from streams.index.history import SAID_KIND, HistoryError, parse_key
+from streams.index.history_records import DECLARED_KIND, HistoryError, parse_key
 from streams.index.hours import Calendar, LocalHours, calendar_of
 from streams.index.indices import MARKET, METHOD
 from streams.index.learning import Relevel, Shifted, lessons
@@ -26,13 +26,13 @@ from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.report import EXPECTED, Report
 from streams.proof.recompute.slots import GONE
 from streams.proof.recompute.sums import Sums
-from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
+from streams.records.factors import HEARD_WITHIN_MS, FactorHistory
 from streams.records.journal_record import JournaledSeries
 
 _SHIFTED = (
     "a shift in the six weeks behind the vintage, of which level 2's table says nothing any more"
 )
-_SAID_SINCE = "seeds were said since: what stood before may be compacted away"
+_SEEDED_SINCE = "seeds were said since: what stood before may be compacted away"
 _PAID = {"payments": "captured"}
 """Measures of a method that the named sums call otherwise."""
 
@@ -68,9 +68,9 @@ class VintageJudge:
         self._report = report
         self._local = LocalHours(market.time_zone)
         self._table = SeriesTable(Layout(market))
-        self._factors = SaidFactors(market)
+        self._factors = FactorHistory(market)
         for stamp_ms, key, value in history:
-            self._factors.take(key, value, stamp_ms)
+            self._factors.add_record(key, value, stamp_ms)
 
     def judge(self, learnt: JudgedVintage, shifts: Shifts, blind_before_ms: int) -> None:
         """Learn a vintage again and compare."""
@@ -92,11 +92,11 @@ class VintageJudge:
             if not found:
                 break
         if found and hidden_ms > learnt.written_ms:
-            self._report.skip(EXPECTED, _SAID_SINCE, key)
+            self._report.skip(EXPECTED, _SEEDED_SINCE, key)
             return
         self._report.judge(EXPECTED, max(1, len(learnt.series)))
-        for name, expected, said in found:
-            self._report.differs(EXPECTED, key, name, expected, said, learnt.where)
+        for name, expected, published in found:
+            self._report.differs(EXPECTED, key, name, expected, published, learnt.where)
 
     def _may_hide(self, key: bytes) -> bool:
         """Whether compaction may have taken what a record of this key replaced."""
@@ -104,7 +104,7 @@ class VintageJudge:
             kind = parse_key(key).kind
         except HistoryError:
             return False
-        return kind != SAID_KIND and key not in self._factors.lasting
+        return kind != DECLARED_KIND and key not in self._factors.lasting
 
     def _candidates(self, written_ms: int, newest_ms: int) -> list[int]:
         """Until when what was said may have counted, the likeliest first; what is the same once."""
@@ -120,12 +120,12 @@ class VintageJudge:
         until_ms: int,
         shifted: tuple[list[Shifted], list[Relevel]],
     ) -> dict[tuple[str, str, str], JournaledSeries]:
-        counts, known = self._hours(calendar, self._said(until_ms))
+        counts, known = self._hours(calendar, self._history_of(until_ms))
         learnt, factors = lessons(
             calendar,
             self._table.scopes,
             known,
-            factors=self._factors.at(until_ms),
+            factors=self._factors.declared_until(until_ms),
             shifts=shifted[0],
             relevels=shifted[1],
         )
@@ -143,11 +143,11 @@ class VintageJudge:
             if any(hours)
         }  # fmt: skip
 
-    def _said(self, until_ms: int) -> MarketHistory:
+    def _history_of(self, until_ms: int) -> MarketHistory:
         book = HistoryBook([self._market.code])
         for stamp_ms, key, value in self._history:
             if stamp_ms <= until_ms:
-                book.apply(key, value)
+                book.apply_record(key, value)
         return book.markets[self._market.code]
 
     def _hours(self, calendar: Calendar, history: MarketHistory) -> tuple[Matrix, Matrix]:
@@ -186,20 +186,22 @@ def _differing(
     """(series and field, expected, found) of what differs, the first field of each series."""
     for key in sorted(expected.keys() | found.keys()):
         name = " ".join(key)
-        wanted, said = expected.get(key), found.get(key)
-        if wanted is None or said is None:
+        wanted, published = expected.get(key), found.get(key)
+        if wanted is None or published is None:
             yield (
                 name,
                 "a series" if wanted is not None else None,
-                "a series" if said is not None else None,
+                "a series" if published is not None else None,
             )
             continue
         for field in ("first_hour", "learnt_days", "noise_hour", "noise_day", "dispersion"):
-            if getattr(wanted, field) != getattr(said, field):
-                yield f"{name} {field}", getattr(wanted, field), getattr(said, field)
+            if getattr(wanted, field) != getattr(published, field):
+                yield f"{name} {field}", getattr(wanted, field), getattr(published, field)
                 break
         else:
-            for hour, (own, other) in enumerate(zip(wanted.expected, said.expected, strict=False)):
+            for hour, (own, other) in enumerate(
+                zip(wanted.expected, published.expected, strict=False)
+            ):
                 if own != other:
                     yield f"{name} hour {hour}", own, other
                     break

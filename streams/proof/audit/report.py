@@ -11,7 +11,7 @@ from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 
 DIFFERENCES_KEPT = 1_000
 
-CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, ASIDE, PROGRESS = (
+CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, SET_ASIDE, PROGRESS = (
     "checkpoint",
     "partials",
     "merged",
@@ -22,7 +22,7 @@ CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, ASIDE, PROGRESS 
     "set_aside",
     "progress",
 )
-STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, ASIDE, PROGRESS)
+STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, SET_ASIDE, PROGRESS)
 """What is compared, in the order of the data's way: the first that differs is where it began."""
 
 _REFOLD = (
@@ -42,7 +42,7 @@ ACTS = {
     "operator: find who else writes to the values, `ecindex explain` shows one step by step",
     REDIS: "the operator: nothing is lost, Redis is rewritten within 30 s while its owner runs; if "
     "it stays, restart the worker that owns the market",
-    ASIDE: "the operator: a record was neither counted nor set aside, or both; keep the topics and "
+    SET_ASIDE: "the operator: a record was neither counted nor set aside, or both; keep the topics and "
     "report this table",
     PROGRESS: "the operator: look at `ecindex doctor`: a worker is missing, halted or behind",
 }

@@ -104,7 +104,7 @@ def _checkpoints(
         changelog = changelog_topic(group, names.checkpoint_table(topic))
         for partition in range(counts[topic]):
             log = CheckpointLog(methodology, report)
-            tail = Tail(TopicPartition(changelog, partition), log.apply)
+            tail = Tail(TopicPartition(changelog, partition), log.apply_record)
             found[SourcePartition(topic, partition)] = (log, tail)
     return found
 
@@ -158,7 +158,7 @@ async def _changes(
         log = PartialsLog(methodology, calendar, (), Report())
         async for batch in logs.read(tp, extent):
             for stored in batch:
-                log.apply(stored)
+                log.apply_record(stored)
         changes |= log.changes
     return changes
 
@@ -174,7 +174,9 @@ async def _await_level2(
 ) -> ValuesLog:
     topic = settings.topics.values
     values = ValuesLog()
-    tails = [Tail(TopicPartition(topic, number), values.apply) for number in range(counts[topic])]
+    tails = [
+        Tail(TopicPartition(topic, number), values.apply_record) for number in range(counts[topic])
+    ]
     while True:
         for tail in tails:
             await tail.catch_up(logs)

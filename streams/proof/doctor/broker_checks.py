@@ -44,7 +44,7 @@ async def check_topics(settings: Settings) -> list[Finding]:
             f"{each.topic} {each.setting}",
             each.wanted,
             each.found,
-            each.mend,
+            each.fix,
         )
         for each in differences
     ]

@@ -17,7 +17,7 @@ from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
 from streams.proof.doctor.record_checks import (
-    JOURNAL_LOOKED_AT_MS,
+    JOURNAL_CHECKED_MS,
     check_journal,
     check_redis_records,
     check_values,
@@ -40,18 +40,16 @@ async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis
     try:
         methodology = load_methodology(settings)
     except SettingsError as error:
-        where, mend = str(settings.methodology), "mend the file, or set `methodology`"
-        diagnosis.add(
-            [Finding("methodology", Level.WRONG, where, "a valid file", str(error), mend)]
-        )
+        where, fix = str(settings.methodology), "mend the file, or set `methodology`"
+        diagnosis.add([Finding("methodology", Level.WRONG, where, "a valid file", str(error), fix)])
         return diagnosis
     try:
         await _Doctor(settings, methodology, diagnosis).examine()
     except (KafkaError, OperationError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
-        mend = f"start Kafka at {servers}, or set kafka.bootstrap_servers"
+        fix = f"start Kafka at {servers}, or set kafka.bootstrap_servers"
         diagnosis.add(
-            [Finding("broker", Level.WRONG, servers, "an answer", str(error) or repr(error), mend)]
+            [Finding("broker", Level.WRONG, servers, "an answer", str(error) or repr(error), fix)]
         )
     diagnosis.add(await worker_checks.check_workers(workers))
     return diagnosis
@@ -109,7 +107,7 @@ class _Doctor:
             tp = TopicPartition(changelog, sp.partition)
             async for batch in logs.read(tp, (await logs.extents_of([tp]))[tp]):
                 for stored in batch:
-                    log.apply(stored)
+                    log.apply_record(stored)
             chains[sp] = log.chain(sp)
         self._diagnosis.add(
             Finding(
@@ -133,7 +131,7 @@ class _Doctor:
 
     async def _unreadable_in_journal(self, logs: Logs, count: int) -> UnreadableRecords:
         found = UnreadableRecords()
-        since_ms = clock.now_ms() - JOURNAL_LOOKED_AT_MS
+        since_ms = clock.now_ms() - JOURNAL_CHECKED_MS
         for tp in await logs.extents([(self._settings.topics.journal, count)]):
             async for batch in logs.read(tp, await logs.since(tp, since_ms)):
                 for read in map(read_journaled, batch):
@@ -150,9 +148,9 @@ class _Doctor:
             for code in values.markets:
                 held[code] = await reader.read(code)
         except OperationError as error:
-            mend = "start Redis, or set redis.url; folding goes on without it"
+            fix = "start Redis, or set redis.url; folding goes on without it"
             self._diagnosis.add(
-                [Finding("redis", Level.WRONG, settings.redis.url, "an answer", str(error), mend)]
+                [Finding("redis", Level.WRONG, settings.redis.url, "an answer", str(error), fix)]
             )
             return
         finally:

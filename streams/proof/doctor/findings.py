@@ -22,21 +22,21 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One check. ``mend``: the command, or who must do what; empty when all is well."""
+    """One check. ``fix``: the command, or who must do what; empty when all is well."""
 
     check: str
     level: Level
     where: str
     expected: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def line(self) -> str:
         """For people."""
         head = f"{self.level.upper():7} {self.check}: {self.where}: {self.found}"
         if self.level is Level.OK:
             return head
-        return f"{head}\n        expected {self.expected}\n        {self.mend}"
+        return f"{head}\n        expected {self.expected}\n        {self.fix}"
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from streams.index.panes import HOUR_MS
 from streams.proof.doctor.findings import Finding, Level
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 
-JOURNAL_LOOKED_AT_MS = HOUR_MS
+JOURNAL_CHECKED_MS = HOUR_MS
 """How far back the journal is read: a whole one takes minutes, and `ecindex audit` reads it."""
 _WRITER = "find who else writes to the topic, and take that right away (docs/security.md)"
 
@@ -21,7 +21,7 @@ def check_values(topic: str, found: UnreadableRecords) -> Finding:
         f"{_WRITER}; then write a tombstone for each key, without headers, into its partition: "
         "compaction takes the record away. `ecindex audit` lists all"
     )
-    level = Level.WRONG if found.standing else Level.WARNING
+    level = Level.WRONG if found.not_replaced else Level.WARNING
     return Finding("values", level, topic, "records that can be read", _text(found), fix)
 
 

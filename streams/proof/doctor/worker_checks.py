@@ -218,8 +218,8 @@ async def check_workers(workers: Sequence[str]) -> list[Finding]:
             continue
         level = Level.OK if reason is None else Level.WRONG
         found = f"ready, {len(states)} source partitions" if reason is None else reason
-        mend = "wait for its recovery; if it stays, look at its log"
-        findings.append(Finding("readiness", level, url, "ready", found, mend))
+        fix = "wait for its recovery; if it stays, look at its log"
+        findings.append(Finding("readiness", level, url, "ready", found, fix))
         findings += _halted(url, states)
     return findings
 

@@ -6,7 +6,7 @@ from streams.flow.level_base import LevelRecord
 from streams.proof.explain.explanation_types import Based
 from streams.records.journal_record import JournalRecord
 
-STANDING = "the market's fence record in the values topic"
+FENCE_WHERE = "the market's fence record in the values topic"
 
 
 def journaled_base(where: str, record: JournalRecord) -> dict[str, Based]:
@@ -16,8 +16,8 @@ def journaled_base(where: str, record: JournalRecord) -> dict[str, Based]:
     return {name: found[-1]} if found else {}
 
 
-def standing_base(level: LevelRecord | None) -> dict[str, Based]:
+def fence_base(level: LevelRecord | None) -> dict[str, Based]:
     """The base of the newest fence record, by its name; it outlives the journal."""
     if level is None or level.base is None or level.name is None:
         return {}
-    return {level.name: Based(level.name, level.base.days, level.base.net_minor, STANDING)}
+    return {level.name: Based(level.name, level.base.days, level.base.net_minor, FENCE_WHERE)}

@@ -86,13 +86,13 @@ class _Explainer:
         recomputed: Number | None = None
         try:
             recomputed = number_of(parts, formula)
-            told, why = True, ""
+            known, why = True, ""
         except NotKnownError as error:
-            told, why = False, str(error)
-        same = value.value == recomputed if told else None
+            known, why = False, str(error)
+        same = value.value == recomputed if known else None
         self._checks.append(Check("value", value.value, recomputed, same, why))
-        self._check_status(told=told, number=recomputed)
-        if told and value.index in SHOPPER_INDICES:
+        self._check_status(known=known, number=recomputed)
+        if known and value.index in SHOPPER_INDICES:
             self._check_limits(*parts.limits)
         if value.edition != self._edition:
             self._notes.append(
@@ -184,42 +184,42 @@ class _Explainer:
 
     def _hours_within(self) -> list[ExplainedHour]:
         span = self._span
-        usual = self._expecting.expected_hours()
-        if self._value.day is not None and not usual:
+        expected_hours = self._expecting.expected_hours()
+        if self._value.day is not None and not expected_hours:
             return []
         starts = list(hours_of_span(span.covered_from_ms, span.end_ms))
         if self._value.index in AGO_DAYS:
             starts = sorted(self._wanted.hours)
-        return [self._hour(hour_ms, usual.get(hour_ms, [])) for hour_ms in starts]
+        return [self._hour(hour_ms, expected_hours.get(hour_ms, [])) for hour_ms in starts]
 
-    def _hour(self, hour_ms: int, usual: list[ExpectedHour]) -> ExplainedHour:
+    def _hour(self, hour_ms: int, expected_hours: list[ExpectedHour]) -> ExplainedHour:
         span = self._span
         within_ms = HOUR_MS
         if self._value.index not in AGO_DAYS:
             within_ms = min(span.end_ms, hour_ms + HOUR_MS) - max(span.covered_from_ms, hour_ms)
         # The day book's orders stand by when they were placed: no hour closing counts them so.
         closed = None if self._value.day is not None else self._closed_hour(hour_ms)
-        told = ExplainedHour(
+        known = ExplainedHour(
             hour=rfc3339(hour_ms),
             seconds=within_ms // 1_000,
             closed_observed=None if closed is None else closed.observed,
             where=None if closed is None else closed.where,
         )
-        if not usual:
-            return told
-        level = sum(each.level for each in usual)
-        whole = sum(each.part.usual for each in usual) / SCALE
-        factor = usual[0].part.factor
+        if not expected_hours:
+            return known
+        level = sum(each.level for each in expected_hours)
+        whole = sum(each.part.seasonal for each in expected_hours) / SCALE
+        factor = expected_hours[0].part.factor
         return ExplainedHour(
-            told.hour,
-            told.seconds,
-            told.closed_observed,
-            vintage=usual[0].vintage,
+            known.hour,
+            known.seconds,
+            known.closed_observed,
+            vintage=expected_hours[0].vintage,
             level=level,
             season=whole / level if level else None,
             factor=None if factor is None else factor / SCALE,
-            expected=sum(each.part.part for each in usual),
-            where=told.where,
+            expected=sum(each.part.part for each in expected_hours),
+            where=known.where,
         )
 
     def _closed_hour(self, hour_ms: int) -> Closed | None:
@@ -261,9 +261,9 @@ class _Explainer:
 
     # -- status, revisions -----------------------------------------------------------------------
 
-    def _check_status(self, *, told: bool, number: Number | None) -> None:
+    def _check_status(self, *, known: bool, number: Number | None) -> None:
         value = self._value
-        if not told:
+        if not known:
             return
         status = status_of(value, number, self._expecting.warming)
         if status is not None:

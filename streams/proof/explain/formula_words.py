@@ -144,5 +144,5 @@ def number_of(parts: Parts, formula: Formula) -> Number | None:
     """The number to publish: that of the formula, unless the window is not covered."""
     value = parts.value
     if value.day is None and value.covered < COVERED_MIN:
-        return parts.said(f"covered {value.covered} is below {COVERED_MIN}: no value", None)
+        return parts.result(f"covered {value.covered} is below {COVERED_MIN}: no value", None)
     return formula.make(parts)

@@ -16,7 +16,7 @@ from streams.index.learning import Factor
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, day_name, rfc3339
 from streams.index.values import DAY_WINDOW, WINDOWS_MS, Fence
-from streams.proof.explain.bases import journaled_base, standing_base
+from streams.proof.explain.bases import fence_base, journaled_base
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import (
@@ -32,7 +32,7 @@ from streams.proof.explain.explanation_types import (
 )
 from streams.proof.explain.formula_words import FORMULAS
 from streams.proof.explain.journal_query import JournalQuery, query_of
-from streams.records.factors import SaidFactors
+from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import Journaled, JournalRecord, read_journaled
 from streams.records.kafka_logs import Extent, Logs, open_logs
@@ -131,11 +131,11 @@ class _Reader:
         tp = self._partition(self._topics.values)
         async for batch in self._logs.read(tp, (await self._logs.extents_of([tp]))[tp]):
             for stored in batch:
-                log.apply(stored)
+                log.apply_record(stored)
         self._refuse(log.unreadable)
         market = log.markets.get(self._market.code)
         fence = None if market is None else market.fence
-        self.bases = standing_base(None if fence is None else fence.level)
+        self.bases = fence_base(None if fence is None else fence.level)
         return {
             key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in (market.values if market is not None else {}).items()
@@ -188,7 +188,7 @@ class _Reader:
         extent = await self._logs.since(tp, since_ms)
         log = JournalSearch(wanted, held.value.edition)
         async for read in self._records(tp, extent):
-            log.apply(read.where, read.record, read.version)
+            log.apply_record(read.where, read.record, read.version)
         log.found.cut = extent.begin > 0
         return log.found
 
@@ -214,7 +214,7 @@ class _Reader:
 
     async def factors(self, until_ms: int) -> list[Factor]:
         """Factors of methodology.toml, then what the operator had said until then, in this order."""
-        said = SaidFactors(self._market)
+        factors = FactorHistory(self._market)
         topic = self._topics.history
         for tp, extent in (await self._logs.extents([(topic, self._counts[topic])])).items():
             async for batch in self._logs.read(tp, extent):
@@ -222,8 +222,8 @@ class _Reader:
                     refused = refused_history(stored)
                     if refused is not None:
                         self._refuse(UnreadableRecords([refused]))
-                    said.take(stored.key, stored.value, stored.timestamp_ms)
-        return said.at(until_ms)
+                    factors.add_record(stored.key, stored.value, stored.timestamp_ms)
+        return factors.declared_until(until_ms)
 
 
 class JournalSearch:
@@ -237,7 +237,7 @@ class JournalSearch:
         self._hours = {rfc3339(hour_ms): hour_ms for hour_ms in wanted.hours}
         self._revised: dict[tuple[str, int], int] = {}
 
-    def apply(self, where: str, record: JournalRecord, version: Fence) -> None:
+    def apply_record(self, where: str, record: JournalRecord, version: Fence) -> None:
         """Take the next record in."""
         if record.edition != self._edition:
             return
@@ -283,7 +283,7 @@ class JournalSearch:
             value = revision.value
             if value.key != self._wanted.key:
                 continue
-            told = (value.as_of, value.revision)
-            at = self._revised.setdefault(told, len(self.found.revisions))
+            revised = (value.as_of, value.revision)
+            at = self._revised.setdefault(revised, len(self.found.revisions))
             if at == len(self.found.revisions):  # once more after a crash: the same
                 self.found.revisions.append(Revised(revision, where))

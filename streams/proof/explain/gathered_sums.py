@@ -94,9 +94,9 @@ class Parts:
     def divided(self) -> Number | None:
         """Note the division of two sums."""
         found = self.counted()
-        return self.said(f"{found.observed} / {found.whole}", found.value)
+        return self.result(f"{found.observed} / {found.whole}", found.value)
 
-    def said(self, calculation: str, number: Number | None) -> Number | None:
+    def result(self, calculation: str, number: Number | None) -> Number | None:
         """Note how the number was made."""
         self.calculation = f"{calculation} = {number}"
         return number

@@ -1,6 +1,7 @@
 """Journaled vintages -> what was expected of a span: the published E, computed again. No IO.
 
-Not the code of level 2 (``flow.usual``): that one reads its own tables and all columns at once. Shared
+Not the code of level 2 (``flow.market_expectation``): that one reads its own
+tables and all columns at once. Shared
 are the definitions, ``index.minutes``, ``index.learning`` and ``index.band``.
 """
 

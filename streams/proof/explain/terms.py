@@ -40,9 +40,9 @@ def make_count(parts: Parts) -> Number | None:
         ]
         if any(each is not None for each in found):
             parts.sums[own] = sum(each or 0 for each in found)
-            return parts.said(f"sum over {dimension}: {_sum(found)}", parts.counted().value)
+            return parts.result(f"sum over {dimension}: {_sum(found)}", parts.counted().value)
     parts.sums[own] = parts.own("counted", value.observed)
-    return parts.said(f"counted {parts.sums[own]}", parts.counted().value)
+    return parts.result(f"counted {parts.sums[own]}", parts.counted().value)
 
 
 def _members(parts: Parts) -> tuple[str, tuple[str, ...]] | None:
@@ -67,7 +67,7 @@ def make_ledger(parts: Parts) -> Number | None:
     left = parts.own(value.index, value.observed)
     placed = parts.observed(f"{index} placed", index, value.dimension, value.member)
     if placed is None:
-        return parts.said(f"{value.index} {left}", left)
+        return parts.result(f"{value.index} {left}", left)
     valid = left
     if ledger == "net":
         found = parts.find(f"{index}_valid", value.dimension, value.member)
@@ -79,7 +79,7 @@ def make_ledger(parts: Parts) -> Number | None:
     parts.sums[f"{parts.prefix}refunded/{index}"] = refunded
     made = f"placed {placed} - cancelled {cancelled}"
     made = made if ledger == "valid" else f"{made} - refunded {refunded}"
-    return parts.said(made, parts.counted().value)
+    return parts.result(made, parts.counted().value)
 
 
 # -- ratios --------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def make_cohort_coverage(parts: Parts) -> Number | None:
 def make_shoppers(parts: Parts) -> Number | None:
     """Different shoppers, as the sketch says."""
     parts.shoppers = parts.own("different shoppers, by the sketch", parts.value.observed)
-    return parts.said(f"estimate {parts.shoppers}", parts.counted().value)
+    return parts.result(f"estimate {parts.shoppers}", parts.counted().value)
 
 
 def make_orders_per_shopper(parts: Parts) -> Number | None:
@@ -189,10 +189,10 @@ def make_demand_index(counted: str) -> Callable[[Parts], Number | None]:
         found = parts.observed(f"{counted} counted", counted, value.dimension, value.member)
         observed = parts.own(f"{counted} counted", value.observed) if found is None else found
         if value.expected is None:
-            return parts.said("nothing is known to compare with: no value", None)
+            return parts.result("nothing is known to compare with: no value", None)
         exact = parts.exact()
         parts.terms.append(Term("expected, millionths", exact, f"vintage {value.vintage}"))
-        return parts.said(f"100 x {observed} / {exact / SCALE}", demand_index(observed, exact))
+        return parts.result(f"100 x {observed} / {exact / SCALE}", demand_index(observed, exact))
 
     return make
 
@@ -201,13 +201,13 @@ def make_change(parts: Parts) -> Number | None:
     """Orders of the last hours against the same hours before. Raises NotKnownError."""
     value = parts.value
     if value.covered < 1:
-        return parts.said(f"covered {value.covered}: the earlier hours are not all known", None)
+        return parts.result(f"covered {value.covered}: the earlier hours are not all known", None)
     before, hours = parts.before()
     now = parts.own("orders of the last whole hours", value.observed)
     parts.terms.append(
         Term(f"orders of the {hours} hours before", before, "hour closings of the journal")
     )
-    return parts.said(f"({now} - {before}) / {before}", change(now, before))
+    return parts.result(f"({now} - {before}) / {before}", change(now, before))
 
 
 def make_level(parts: Parts) -> Number | None:
@@ -217,15 +217,15 @@ def make_level(parts: Parts) -> Number | None:
     if net is None:
         net = parts.own("net sales of the day", value.observed)
     if value.covered < COVERED_MIN:
-        return parts.said(f"covered {value.covered} is below {COVERED_MIN}: no value", None)
+        return parts.result(f"covered {value.covered} is below {COVERED_MIN}: no value", None)
     if value.vintage is None:
-        return parts.said("the base period is not over: no value", None)
+        return parts.result("the base period is not over: no value", None)
     base = parts.base()
     parts.terms.append(
         Term(f"net sales of the {base.days} days of base {base.name}", base.net_minor, base.where)
     )
     number = level_index(net, base.days, base.net_minor)
-    return parts.said(f"100 x {net} x {base.days} / {base.net_minor}", number)
+    return parts.result(f"100 x {net} x {base.days} / {base.net_minor}", number)
 
 
 def make_mix_shift(parts: Parts) -> Number | None:
@@ -234,7 +234,7 @@ def make_mix_shift(parts: Parts) -> Number | None:
     methods = parts.market.methods
     counts = [parts.observed(f"payments by {name}", "payments", METHOD, name) for name in methods]
     if value.expected is None:
-        return parts.said("the expected mix is not known: no value", None)
+        return parts.result("the expected mix is not known: no value", None)
     if any(each is None for each in counts):
         raise NotKnownError("the payments of each method are not in what was read")
     expected = parts.mix()
@@ -244,6 +244,6 @@ def make_mix_shift(parts: Parts) -> Number | None:
     ]
     observed = [each or 0 for each in counts]
     shift = mix_shift(observed, expected)
-    return parts.said(
+    return parts.result(
         f"distance of {observed} from the expected mix less its mean by chance", shift
     )

@@ -99,7 +99,7 @@ class Exported:
     @property
     def complete(self) -> bool:
         """Whether nothing is left out; what was written well since is in the table."""
-        return not self.unreadable.standing
+        return not self.unreadable.not_replaced
 
     def summary(self, files: Sequence[Path]) -> dict[str, Any]:
         """For machines."""
@@ -146,7 +146,7 @@ async def read(
         methodology=methodology.content_hash[:_HASH_SHOWN],
         exported_at=rfc3339(now_ms()),
         source=f"topic {topics.values}",
-        left_out=unreadable.standing,
+        left_out=unreadable.not_replaced,
     )
     return Exported(rows, citation, unreadable)
 
@@ -189,9 +189,9 @@ class CausesLog:
         for tp, since_ms in since.items():
             async for batch in logs.read(tp, await logs.since(tp, since_ms)):
                 for stored in batch:
-                    self.apply(stored)
+                    self.apply_record(stored)
 
-    def apply(self, stored: Stored) -> None:
+    def apply_record(self, stored: Stored) -> None:
         """Take the next record of the journal in."""
         read = read_journaled(stored)
         if isinstance(read, UnreadableRecord):

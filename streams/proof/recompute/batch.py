@@ -30,7 +30,7 @@ from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
 from streams.proof.recompute.sums import EventSums, Sums, totals
 
-ASIDES_MAX = 2_000_000
+SET_ASIDE_MAX = 2_000_000
 TOO_LATE = "too_late"
 _LEDGERS = ("placed", "cancelled", "refunded")
 
@@ -75,9 +75,9 @@ class SourceBatch:
         """``blind_before_ms``: see ``blind_before``; what the log holds is all there was if NEVER."""
         self.sp = sp
         self.outcomes: Counter[str] = Counter()
-        self.asides: dict[int, str] = {}
+        self.set_aside: dict[int, str] = {}
         """Offset -> reason of what was not counted, up to ``state_at``."""
-        self.asides_left_out = 0
+        self.set_aside_left_out = 0
         self.state: PrefixState | None = None
         self.rows: dict[tuple[int, SlotKey], Sums] = {}
         """Answers to ``rows_at``; a slot without an event has none."""
@@ -122,7 +122,7 @@ class SourceBatch:
             outcome = self._admit(event, arrived_ms)
             self.outcomes[outcome] += 1
             if outcome not in ("accepted", "duplicate"):
-                self._put_aside(offset, outcome)
+                self._add_set_aside(offset, outcome)
             self.through = offset
 
     def finish(self) -> None:
@@ -227,13 +227,13 @@ class SourceBatch:
         held = [sums.get(name, 0) for sums in (live, book) for name in names]
         return max(held) + event.amount_minor > SUM_MAX
 
-    def _put_aside(self, offset: int, reason: str) -> None:
+    def _add_set_aside(self, offset: int, reason: str) -> None:
         if self._ask.state_at is None or offset > self._ask.state_at:
             return
-        if len(self.asides) < ASIDES_MAX:
-            self.asides[offset] = reason
+        if len(self.set_aside) < SET_ASIDE_MAX:
+            self.set_aside[offset] = reason
         else:
-            self.asides_left_out += 1
+            self.set_aside_left_out += 1
 
     # -- closing ---------------------------------------------------------------------------------
 

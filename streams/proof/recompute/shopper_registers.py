@@ -25,7 +25,7 @@ Registers = bytearray
 """Of each register the largest rank seen, 0 where none was."""
 
 
-def meet(registers: Registers, shopper_id: str) -> None:
+def add_shopper(registers: Registers, shopper_id: str) -> None:
     """Count a shopper in: the hash's first 12 digits are the register, the rest says the rank."""
     digits = f"{xxh3_64_intdigest(shopper_id.encode(), SHOPPER_SEED):0{_HASH_BITS}b}"
     register, rest = int(digits[:_INDEX_BITS], 2), digits[_INDEX_BITS:]

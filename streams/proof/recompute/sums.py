@@ -136,7 +136,7 @@ class EventSums:
         if event.shopper_id is not None:
             _add(sums, "shopper_orders", 1)
             sums.buyers = sums.buyers or shopper_registers.Registers(shopper_registers.REGISTERS)
-            shopper_registers.meet(sums.buyers, event.shopper_id)
+            shopper_registers.add_shopper(sums.buyers, event.shopper_id)
         _add(sums, "new_known", int(event.new_shopper is not None))
         _add(sums, "new_shoppers", int(event.new_shopper is True))
 

@@ -11,7 +11,7 @@ from streams.board.hub import Frame, FullError, Hub
 
 async def taken(mailbox):
     async with asyncio.timeout(30):
-        return (await mailbox.take()).decode()
+        return (await mailbox.take_frames()).decode()
 
 
 async def test_a_slow_client_gets_the_latest_of_each_kind_and_no_more():
@@ -65,9 +65,9 @@ async def test_clients_are_counted_and_bounded():
 async def test_a_close_ends_those_who_are_there_and_those_who_come():
     hub = Hub()
     with hub.subscribed("PK") as mailbox:
-        waiting = asyncio.ensure_future(mailbox.take())
+        waiting = asyncio.ensure_future(mailbox.take_frames())
         await asyncio.sleep(0)
         hub.close()
         assert await waiting is None
     with hub.subscribed("PK") as mailbox:
-        assert await mailbox.take() is None
+        assert await mailbox.take_frames() is None

@@ -25,7 +25,7 @@ def books(number, window="1m"):
 def test_a_slot_keeps_the_newest_that_fell_into_it():
     book = SparkBook()
     for second, number in ((0, 1), (5, 2), (25, 3), (30, 4)):
-        book.take(snapshot(AS_OF_MS + second * 1_000, books(number)))
+        book.add_snapshot(snapshot(AS_OF_MS + second * 1_000, books(number)))
     sparks = book.sparks()
     assert sparks.points[BOOKS] == [[3], [4]]
     assert sparks.times_ms == [AS_OF_MS + 25_000, AS_OF_MS + 30_000]
@@ -34,7 +34,7 @@ def test_a_slot_keeps_the_newest_that_fell_into_it():
 def test_it_is_bounded():
     book = SparkBook()
     for slot in range(3 * POINTS_MAX):
-        book.take(snapshot(AS_OF_MS + slot * STEP_MS, books(slot)))
+        book.add_snapshot(snapshot(AS_OF_MS + slot * STEP_MS, books(slot)))
     sparks = book.sparks()
     assert len(sparks.times_ms) == POINTS_MAX
     assert sparks.points[BOOKS][-1] == [3 * POINTS_MAX - 1]
@@ -42,9 +42,9 @@ def test_it_is_bounded():
 
 def test_a_member_that_appears_midway_has_nothing_before():
     book = SparkBook()
-    book.take(snapshot(AS_OF_MS, books(1)))
-    book.take(snapshot(AS_OF_MS + STEP_MS, books(2), value(member="art", number=7)))
-    book.take(snapshot(AS_OF_MS + 2 * STEP_MS, value(member="art", number=8)))
+    book.add_snapshot(snapshot(AS_OF_MS, books(1)))
+    book.add_snapshot(snapshot(AS_OF_MS + STEP_MS, books(2), value(member="art", number=7)))
+    book.add_snapshot(snapshot(AS_OF_MS + 2 * STEP_MS, value(member="art", number=8)))
     points = book.sparks().points
     assert points["category", "art"] == [[None], [7], [8]]
     assert BOOKS not in points
@@ -53,20 +53,20 @@ def test_a_member_that_appears_midway_has_nothing_before():
 def test_the_expectation_comes_with_it():
     known = msgspec.structs.replace(books(5), expected=4.0, lower=2.0, upper=6.0)
     book = SparkBook()
-    book.take(snapshot(AS_OF_MS, known))
+    book.add_snapshot(snapshot(AS_OF_MS, known))
     assert book.sparks().points[BOOKS] == [[5, 4, 2, 6]]
 
 
 def test_a_filling_value_is_a_gap():
     book = SparkBook()
-    book.take(snapshot(AS_OF_MS, books(None)))
+    book.add_snapshot(snapshot(AS_OF_MS, books(None)))
     assert book.sparks().points[BOOKS] == [[None]]
 
 
 def test_other_windows_and_methods_are_not_kept():
     book = SparkBook()
     method = value("orders", "payment_method", "cod", number=1)
-    book.take(snapshot(AS_OF_MS, books(9, "5m"), value("sales", number=1), method))
+    book.add_snapshot(snapshot(AS_OF_MS, books(9, "5m"), value("sales", number=1), method))
     assert book.sparks().points == {}
 
 
@@ -96,13 +96,13 @@ def test_a_start_reads_what_changed_before():
 
 def test_a_book_with_points_is_not_seeded_again():
     book = SparkBook()
-    book.take(snapshot(AS_OF_MS, books(1)))
+    book.add_snapshot(snapshot(AS_OF_MS, books(1)))
     book.seed([entry(AS_OF_MS - STEP_MS, change("orders:category:books:1m", 5))])
     assert book.sparks().points[BOOKS] == [[1]]
 
 
 def test_a_log_that_begins_anew_clears_it():
     book = SparkBook()
-    book.take(snapshot(AS_OF_MS, books(1)))
-    book.take(snapshot(AS_OF_MS - 10 * STEP_MS, books(2)))
+    book.add_snapshot(snapshot(AS_OF_MS, books(1)))
+    book.add_snapshot(snapshot(AS_OF_MS - 10 * STEP_MS, books(2)))
     assert book.sparks().points[BOOKS] == [[2]]

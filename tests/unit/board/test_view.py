@@ -82,7 +82,7 @@ def test_movers_are_against_the_expectation_where_there_is_one():
         ]
     )  # fmt: skip
     assert (shown.movers.window, shown.movers.basis) == ("5m", "expected")
-    assert [(each.member, each.usual) for each in shown.movers.members] == [
+    assert [(each.member, each.expected) for each in shown.movers.members] == [
         ("toys", 90),
         ("books", 50),
     ]
@@ -95,7 +95,7 @@ def test_without_an_expectation_movers_say_against_what_they_are():
         values.append(value(member=member, window="5m", number=before))
     shown = page(values)
     assert (shown.movers.window, shown.movers.basis) == ("1m", "5m")
-    assert [(each.member, each.orders, each.usual) for each in shown.movers.members] == [
+    assert [(each.member, each.orders, each.expected) for each in shown.movers.members] == [
         ("books", 30, 10),
         ("toys", 9, 10),
     ]
@@ -106,7 +106,7 @@ def test_a_window_covered_in_part_is_not_taken_for_a_whole_one():
     values += [value(member="books", window="1m", number=30)]
     values += [value(member="books", window="1h", number=300, covered=0.5)]
     (mover,) = page(values).movers.members
-    assert mover.usual == 10
+    assert mover.expected == 10
 
 
 def test_nothing_to_compare_with_is_no_movers():

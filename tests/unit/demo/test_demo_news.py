@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from streams.board.shifts import active
+from streams.board.shown_shifts import active
 from streams.demo.demo_plan import STORY_MS, make_plan
 from streams.demo.demo_story import Story
 from streams.index.instants import parse_instant

@@ -8,14 +8,14 @@ from support.publications import AS_OF_MS, value
 from streams.demo.demo_view import shows_demand
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
-from streams.operate.market_views import MarketView, State
+from streams.operate.market_views import MarketView, ViewState
 
 
 def market(index, number, status="ok"):
     return value(index, "market", "all", number=number, status=status)
 
 
-def view(*values, state=State.LIVE):
+def view(*values, state=ViewState.LIVE):
     at = rfc3339(AS_OF_MS)
     return MarketView("PK", state, Snapshot("PK", at, at, 2, "live", list(values)), b"{}", 0, 0)
 
@@ -40,5 +40,5 @@ def test_one_topic_alone_is_not_yet_live(values):
 
 def test_old_values_and_no_values_are_not_live():
     both = (market("orders", 9), market("payments", 9))
-    assert not shows_demand(view(*both, state=State.STALE))
-    assert not shows_demand(MarketView("PK", State.ABSENT, None, None, None, None))
+    assert not shows_demand(view(*both, state=ViewState.STALE))
+    assert not shows_demand(MarketView("PK", ViewState.ABSENT, None, None, None, None))

@@ -69,9 +69,9 @@ def test_a_chain_comes_to_rest_when_everything_in_it_is_alive():
         owner.flush()
     assert not owner.chain.due
     assert len(owner.table) == owner.chain.entries <= 4
-    heir = Owner(dict(owner.table), "w2", length=1)
-    assert heir.chain.source.through == 1199
-    assert heir.chain.source.held_ids == 1200
+    new_owner = Owner(dict(owner.table), "w2", length=1)
+    assert new_owner.chain.source.through == 1199
+    assert new_owner.chain.source.held_ids == 1200
 
 
 def test_a_chain_shrinks_when_its_panes_have_closed():
@@ -121,13 +121,13 @@ def test_foreign_records_go_once_the_own_chain_has_left_them_behind():
     first = Owner(table, "w1")
     first.fold((order("a", T0), T0))
     first.flush()
-    heir = Owner(table, "w2")
+    new_owner = Owner(table, "w2")
     first.fold((order("b", T0), T0))
     first.flush()  # the zombie's branch: w1|2
     later = Owner(table, "w3")
     assert later.chain.source.through == 1, "the branch that knows more"
-    heir.fold((order("b", T0), T0), (order("c", T0), T0))
-    heir.flush()  # w2|2, unknown to w3
+    new_owner.fold((order("b", T0), T0), (order("c", T0), T0))
+    new_owner.flush()  # w2|2, unknown to w3
     for number in range(12):
         later.fold((order(f"d{number}", T0 + DAY_MS * number), T0 + DAY_MS * number))
         later.flush()

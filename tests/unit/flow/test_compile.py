@@ -45,18 +45,18 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     (newer,) = (p for p in flow.step(partition) if p.market == "PK")
     assert newer.fence.applied == zombie.through
 
-    heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
-    heir.recover(dict(flow.tables[partition]))
-    heir.apply(flow.partials[partition].chunk(("p", partition), 0, highwater))
-    heir.replayed()
-    assert heir.step(flow.now_ms) == []
-    heir.apply(flow.partials[partition].chunk(("p", partition), highwater))
-    (publication,) = (p for p in heir.step(flow.now_ms) if p.market == "PK")
+    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    new_owner.recover(dict(flow.tables[partition]))
+    new_owner.apply_chunk(flow.partials[partition].chunk(("p", partition), 0, highwater))
+    new_owner.replayed()
+    assert new_owner.step(flow.now_ms) == []
+    new_owner.apply_chunk(flow.partials[partition].chunk(("p", partition), highwater))
+    (publication,) = (p for p in new_owner.step(flow.now_ms) if p.market == "PK")
     assert publication.fence == newer.fence
     assert [v.value for v in publication.values] == [v.value for v in newer.values]
 
 
-def test_an_heir_closes_no_hour_again_whose_record_was_only_written_again():
+def test_a_new_owner_closes_no_hour_again_whose_record_was_only_written_again():
     # By what was read since it took the hour for changed; the second closing had no shoppers left.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
@@ -75,15 +75,15 @@ def test_an_heir_closes_no_hour_again_whose_record_was_only_written_again():
     for batch in (own(flow).table_batch(), own(flow).fence_batch(publication)):
         flow._write_table(partition, batch)
 
-    heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
-    heir.recover(dict(flow.tables[partition]))
-    market = heir.markets["PK"]
+    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    new_owner.recover(dict(flow.tables[partition]))
+    market = new_owner.markets["PK"]
     (hour,) = (merged for (kind, _), merged in market.ledger.merged.items() if kind == HOUR)
-    assert hour.applied > market.at.floor_applied >= hour.changed
+    assert hour.applied > market.progress.floor_applied >= hour.changed
     assert market._slots_to_close == set()
 
 
-def test_an_heir_retires_the_fence_records_of_former_writers_once():
+def test_a_new_owner_retires_the_fence_records_of_former_writers_once():
     # The contract's "the writer is gone": a reader of the values gave up at 10,000 of them.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
@@ -93,14 +93,14 @@ def test_an_heir_retires_the_fence_records_of_former_writers_once():
     former = own(flow)
     (published,) = (p for p in flow.step(partition) if p.market == "PK")
     zombie_too = {b"f|PK|paused.7": former.fence_batch(published).writes[-1][1]}
-    heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
-    heir.recover(dict(flow.tables[partition]) | zombie_too)
-    heir.apply(flow.partials[partition].chunk(("p", partition), 0))
-    heir.replayed()
-    (publication,) = (p for p in heir.step(flow.now_ms) if p.market == "PK")
+    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    new_owner.recover(dict(flow.tables[partition]) | zombie_too)
+    new_owner.apply_chunk(flow.partials[partition].chunk(("p", partition), 0))
+    new_owner.replayed()
+    (publication,) = (p for p in new_owner.step(flow.now_ms) if p.market == "PK")
     assert publication.fence >= published.fence
-    assert heir.fence_batch(publication).retired == sorted([former.nonce, "paused"])
-    assert heir.fence_batch(publication).retired == []
+    assert new_owner.fence_batch(publication).retired == sorted([former.nonce, "paused"])
+    assert new_owner.fence_batch(publication).retired == []
 
 
 def test_a_table_about_partials_that_were_made_anew_is_refused():
@@ -114,13 +114,13 @@ def test_a_table_about_partials_that_were_made_anew_is_refused():
     flow.step(partition)
     table = dict(flow.tables[partition])
 
-    def heir(topic_id):
+    def new_owner(topic_id):
         return PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir", topic_id=topic_id)
 
     for same in ("first", ""):
-        heir(same).recover(table)
+        new_owner(same).recover(table)
     with pytest.raises(RecoveryError, match=r"id first, the topic has id second.*raise `edition`"):
-        heir("second").recover(table)
+        new_owner("second").recover(table)
 
 
 def test_a_new_owner_deletes_nothing_that_was_deleted_already():
@@ -139,10 +139,10 @@ def test_a_new_owner_deletes_nothing_that_was_deleted_already():
 
     table = {key: value for key, value in batch.writes if value is not None}
     for deleted in (False, True):
-        heir = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
-        heir.recover(table)
-        heir.apply(log.chunk(("p", partition), 0))
-        assert heir.table_batch().tombstones == ([] if deleted else batch.tombstones)
+        new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+        new_owner.recover(table)
+        new_owner.apply_chunk(log.chunk(("p", partition), 0))
+        assert new_owner.table_batch().tombstones == ([] if deleted else batch.tombstones)
         log.append(None, flow.now_ms, batch.tombstones[0])
 
 
@@ -184,7 +184,7 @@ def test_a_market_is_live_by_any_mark_not_only_by_the_best():
             key = mark_key(orders, f"w{number}")
             flow.partials[partition].append(encode_partial(mark), mark.sent_at, key)
         flow.apply(partition)
-        assert own(flow).markets["PK"].at.live
+        assert own(flow).markets["PK"].progress.live
 
 
 def test_what_another_edition_or_a_worker_with_other_partitions_sent_is_skipped_and_counted():

@@ -43,7 +43,7 @@ def flow() -> Flow:
     return flow
 
 
-def heir(flow: Flow) -> None:
+def new_owner(flow: Flow) -> None:
     flow.start_compile(partition_of("PK", flow.partials_partitions))
 
 
@@ -112,7 +112,7 @@ def test_ledgers_are_never_clamped(flow):
     assert flow.day_value("PK", "sales_net", "market", "all", DAY).value == 10_000 - 18_000
 
 
-def test_killed_before_the_cancel_is_published_the_heir_counts_it_once(flow):
+def test_killed_before_the_cancel_is_published_the_new_owner_counts_it_once(flow):
     cancel(flow)
     flow.now_ms = START + 3 * DAY_MS + 3 * MINUTE_MS
     for sp in flow.logs:  # level 1 has it, level 2 dies before it publishes
@@ -120,15 +120,15 @@ def test_killed_before_the_cancel_is_published_the_heir_counts_it_once(flow):
         flow.send_partials(sp)
         flow.flush(sp)
         flow.send_partials(sp)
-    heir(flow)
+    new_owner(flow)
     found = named(run_at(flow, START + 3 * DAY_MS + 3 * MINUTE_MS))
     assert {key: each for key, each in found.items() if key[1] == "all"} == CANCELLED
 
 
-def test_killed_after_it_the_heir_revises_nothing_and_keeps_the_number(flow):
+def test_killed_after_it_the_new_owner_revises_nothing_and_keeps_the_number(flow):
     cancel(flow)
     run_at(flow, START + 3 * DAY_MS + 3 * MINUTE_MS)
-    heir(flow)
+    new_owner(flow)
     assert not named(run_at(flow, START + 3 * DAY_MS + 4 * MINUTE_MS))
     value = flow.day_value("PK", "sales_valid", "market", "all", DAY)
     assert (value.value, value.revision) == (9_000, 1)
@@ -143,7 +143,7 @@ def test_killed_between_journal_and_table_the_number_is_the_same(flow):
     for key in [key for key in flow.tables[partition] if key[:2] in (b"s|", b"f|")]:
         del flow.tables[partition][key]
     flow.tables[partition] |= {key: v for key, v in before.items() if key[:2] in (b"s|", b"f|")}
-    heir(flow)
+    new_owner(flow)
     assert named(run_at(flow, START + 3 * DAY_MS + 4 * MINUTE_MS)) == first
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.inherited import DAYS_TOLD
+from streams.flow.inherited import INHERITED_DAYS
 from streams.flow.publication import Headline
 from streams.flow.wire import partition_of
 from streams.index.indices import SHOPPER_INDICES
@@ -73,7 +73,7 @@ class Shop:
         self.flow.now_ms = now_ms + 365 * DAY_MS
         self.flow.run()
 
-    def heir(self) -> None:
+    def new_owner(self) -> None:
         """Another owner, and its first publication."""
         self.flow.start_compile(PARTITION)
         self.flow.step(PARTITION)
@@ -95,17 +95,17 @@ def name(value: Value) -> str:
 def shop() -> Shop:
     shop = Shop()
     shop.published = shop.published_days()
-    shop.heir()
+    shop.new_owner()
     return shop
 
 
-def test_the_days_that_an_heir_tells_are_those_that_were_published(shop):
+def test_the_days_that_a_new_owner_tells_are_those_that_were_published(shop):
     first = shop.flow.published["PK"]
     today = FIRST_DAY + DAYS
     days = {day: dict(values) for day, values in first.inherited.days.items()}
     for value in first.days:  # of days that are open
         days.setdefault(value.day, {})[name(value)] = value.value
-    told = {day_name(day) for day in range(today - DAYS_TOLD + 1, today + 1)}
+    told = {day_name(day) for day in range(today - INHERITED_DAYS + 1, today + 1)}
     assert days == {day: shop.published[day] for day in told}
     assert {name(value) for value in first.days if value.day == day_name(today - 3)} >= {
         "orders:market:all", "sales_level_index:market:all",

@@ -19,7 +19,7 @@ def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
     """A ledger in which one pane of one source partition is merged, and the pane's row."""
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
-    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
+    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
     ledger.fold_closed(SP, pane_ms + HOUR_MS)
     ledger.drain()
     ledger.take_garbage()
@@ -42,7 +42,7 @@ def test_a_row_in_the_later_half_of_a_slot_that_was_dropped_is_no_news(kind, len
     gone = {each for each, _ in ledger.expire(start_ms + kept_ms + length_ms // 2)}
     assert gone == {MINUTE, QUARTER, HOUR} - kept
 
-    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
+    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
 
     assert ledger.drain() == ChangedSlots()
     assert list(ledger.garbage) == [b"key"]
@@ -52,13 +52,13 @@ def test_a_row_in_the_later_half_of_a_slot_that_was_dropped_is_no_news(kind, len
 def test_what_changed_is_taken_once_and_stays_as_it_was_taken():
     ledger = Ledger(PK, METHODOLOGY)
     live, day = [1] * ledger.layout.live_width, [1] * ledger.layout.day_width
-    ledger.apply(SlotKey("PK", LIVE, T0), SP, 7, live, b"", b"a", offset=0)
-    ledger.apply(SlotKey("PK", DAY, 20_000), SP, 7, day, b"", b"b", offset=1)
-    ledger.apply(SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, news=False)
+    ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 7, live, b"", b"a", offset=0)
+    ledger.apply_row(SlotKey("PK", DAY, 20_000), SP, 7, day, b"", b"b", offset=1)
+    ledger.apply_row(SlotKey("PK", DAY, 20_001), SP, 7, day, b"", b"c", offset=2, news=False)
     assert (ledger.changed_before(T0), ledger.changed_before(T0 + 1)) == (False, True)
     assert ledger.days_changed
     changed = ledger.drain()
-    ledger.apply(SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3)
+    ledger.apply_row(SlotKey("PK", LIVE, T0), SP, 8, [2, *live[1:]], b"", b"d", offset=3)
     assert changed == ChangedSlots(frozenset({T0}), frozenset({20_000}))
     assert ledger.drain() == ChangedSlots(frozenset({T0}))
     assert ledger.drain() == ChangedSlots()
@@ -70,7 +70,7 @@ def test_an_open_row_goes_with_the_hour_it_is_in():
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width
     pane_ms = start_ms + HOUR_MS - MINUTE_MS
-    ledger.apply(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
+    ledger.apply_row(SlotKey("PK", LIVE, pane_ms), SP, 7, row, b"", b"key", offset=0)
     list(ledger.expire(start_ms + HOURS_KEPT_MS + HOUR_MS // 2))
     assert ledger.hour_sum(start_ms) is None
     assert list(ledger.garbage) == [b"key"]

@@ -159,7 +159,7 @@ def test_a_new_owner_publishes_what_came_after_the_last_publication_as_a_revisio
     flow.send_partials(orders)
     flow.start_compile(partition)  # the old owner is killed before it applied the row
     market = flow.compiles[partition].markets["PK"]
-    assert market.ledger.changed_before(market.at.newest_ms)
+    assert market.ledger.changed_before(market.progress.newest_ms)
     flow.step(partition)
     assert len(flow.history) == published + 1
     assert flow.value("PK", "orders:market:all:1h").observed == 13

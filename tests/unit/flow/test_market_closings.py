@@ -22,22 +22,22 @@ def market_after(hours: int):
 
 def test_a_step_returns_how_far_it_closed_and_writes_nothing_down():
     market = market_after(3)
-    until_ms = market.at.hours_until
-    market.at.final_ms += HOUR_MS
+    until_ms = market.progress.hours_until
+    market.progress.final_ms += HOUR_MS
     closed = [market.closings.step(ChangedSlots()) for _ in range(2)]
-    assert market.at.hours_until == until_ms
+    assert market.progress.hours_until == until_ms
     assert closed[0] == closed[1]
     assert closed[0].hours_until == until_ms + HOUR_MS
     assert [each.start_ms for each in closed[0].closings] == [until_ms]
-    assert closed[0].days_until == market.at.days_until
+    assert closed[0].days_until == market.progress.days_until
     market._close(ChangedSlots())
-    assert market.at.hours_until == until_ms + HOUR_MS
+    assert market.progress.hours_until == until_ms + HOUR_MS
     assert market.closings.step(ChangedSlots()).closings == []
 
 
 def test_what_changed_after_it_was_final_is_closed_again_and_counted():
     market = market_after(3)
-    start_ms = market.at.hours_until - HOUR_MS
+    start_ms = market.progress.hours_until - HOUR_MS
     changed = ChangedSlots(panes=frozenset({start_ms, start_ms + 5_000, start_ms + HOUR_MS}))
     closed = market.closings.step(changed)
     assert [each.start_ms for each in closed.closings] == [start_ms]
@@ -47,7 +47,7 @@ def test_what_changed_after_it_was_final_is_closed_again_and_counted():
 
 def test_what_an_earlier_owner_left_is_closed_again_but_was_not_revised():
     market = market_after(3)
-    start_ms = market.at.hours_until - HOUR_MS
+    start_ms = market.progress.hours_until - HOUR_MS
     day = market.ledger.local_days.day_of(T0)
     changed = ChangedSlots(closings_due=frozenset({(HOUR, start_ms), (DAY_KIND, day)}))
     closed = market.closings.step(changed)

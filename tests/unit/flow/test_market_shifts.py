@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.board.shifts import active
+from streams.board.shown_shifts import active
 from streams.flow.chunk import SourcePartition
 from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
 from streams.flow.shift_watch import FINAL, LIVE
@@ -12,9 +12,9 @@ from streams.flow.wire import partition_of
 from streams.index.demand import SCALE
 from streams.index.learning import WHOLE
 from streams.index.panes import MINUTE_MS
-from streams.publish.shifts import active_fields, shift_record
+from streams.publish.shift_records import active_fields, shift_record
 from tests.support.flow_harness import Flow, order
-from tests.unit.flow.test_usual import TEN, Shop, seeded
+from tests.unit.flow.test_market_expectation import TEN, Shop, seeded
 
 ALL = ("market", "all")
 MOBILES = ("category", "mobiles_tablets")
@@ -119,7 +119,7 @@ def test_an_import_of_old_data_watches_nothing():
         flow.produce(SourcePartition("orders", 0), order(f"e{minute}", at_ms), at_ms)
     flow.run()
     assert flow.published["PK"].watched == []
-    assert not market(flow).at.live
+    assert not market(flow).progress.live
     assert market(flow).shifts.done_until_ms == 0
 
 

@@ -28,7 +28,7 @@ def take(level, *arrivals_ms):
     first = level.through + 1
     values = [json.dumps(order(f"e{first + n}", at)).encode() for n, at in enumerate(arrivals_ms)]
     last = first + len(values) - 1
-    level.take(Chunk(SP, first, last, [b"k"] * len(values), values, list(arrivals_ms)))
+    level.fold_chunk(Chunk(SP, first, last, [b"k"] * len(values), values, list(arrivals_ms)))
 
 
 def test_a_full_round_marks_every_partition():

@@ -9,9 +9,9 @@ import pytest
 from streams.flow.shift_watch import (
     FINAL,
     LIVE,
+    ExpectedDay,
+    ExpectedMinute,
     ShiftWatch,
-    UsualDay,
-    UsualMinute,
     WatchedMinute,
     WatchRecord,
 )
@@ -54,7 +54,7 @@ class Market:
         expected = [None] * len(self.watch.series)
         for at, rate in self.busy.items():
             expected[at] = rate * MICRO
-        return UsualMinute(expected, [0.005] * len(expected))
+        return ExpectedMinute(expected, [0.005] * len(expected))
 
     def sums(self, first, until):
         minutes = [m for m in range(first, until) if m in self.rows]
@@ -121,12 +121,12 @@ def test_what_is_kept_is_the_same_however_often_live_was_tried_and_who_goes_on()
         other.watch.apply_final(other.minute(minute), other.sums)
         other.watch.apply_live([other.minute(minute + 1)], other.sums)
     kept = msgspec.msgpack.encode(other.watch.record())
-    heir = new_watch()
-    heir.restore(msgspec.msgpack.decode(kept, type=WatchRecord))
+    new_owner = new_watch()
+    new_owner.restore(msgspec.msgpack.decode(kept, type=WatchRecord))
     for minute in range(100, 300):  # it reads some minutes again
         factors = jump([minute], 250)[minute]
-        heir.apply_final(other.minute(minute, factors), other.sums)
-    assert msgspec.msgpack.encode(heir.record()) == msgspec.msgpack.encode(one.watch.record())
+        new_owner.apply_final(other.minute(minute, factors), other.sums)
+    assert msgspec.msgpack.encode(new_owner.record()) == msgspec.msgpack.encode(one.watch.record())
 
 
 def test_asleep_while_the_market_is_filling_or_a_member_is_warming():
@@ -135,7 +135,7 @@ def test_asleep_while_the_market_is_filling_or_a_member_is_warming():
     for minute in range(600):
         market.watch.apply_final(WatchedMinute(minute, row, None), market.sums)
     assert max(status.evidence_ratio for status in market.watch.statuses(market.sums)) == 0.0
-    nothing = UsualMinute([None] * len(market.watch.series), [0.0] * len(market.watch.series))
+    nothing = ExpectedMinute([None] * len(market.watch.series), [0.0] * len(market.watch.series))
     for minute in range(600, 700):
         market.watch.apply_final(WatchedMinute(minute, row, nothing), market.sums)
     assert max(status.evidence_ratio for status in market.watch.statuses(market.sums)) == 0.0
@@ -155,7 +155,7 @@ def test_the_total_drifts_by_days():
     found = []
     for day in range(20):
         market.watch.apply_final(market.minute(day * 1440), market.sums)
-        usual = UsualDay(day * 1440, 32_500, 28_800 * MICRO, 0.002, 0.005)
+        usual = ExpectedDay(day * 1440, 32_500, 28_800 * MICRO, 0.002, 0.005)
         found += market.watch.apply_final_day(usual, market.sums)
     assert [(s.member, s.clock, s.event, s.direction) for s in found[:1]] == [
         ("all", "drift", "page", 1)

@@ -24,7 +24,7 @@ def take(owner: SourceLevel, *events: tuple[dict | bytes, int]):
     values = [json.dumps(e).encode() if isinstance(e, dict) else e for e, _ in events]
     first = owner.through + 1
     arrivals = [arrived_ms for _, arrived_ms in events]
-    return owner.take(
+    return owner.fold_chunk(
         Chunk(SP, first, first + len(values) - 1, [None] * len(values), values, arrivals)
     )
 
@@ -92,22 +92,22 @@ def test_the_row_of_a_day_that_its_own_watermark_closes_goes_before_the_mark():
     assert slots(owner.partials()) == [("PK", DAY), ("PK", LIVE)]
 
 
-def test_an_heir_sends_every_row_of_the_chain_again():
+def test_a_new_owner_sends_every_row_of_the_chain_again():
     owner = level(chain_length=2)
     take(owner, (order("a", T0), T0))
     first = owner.flush()
     take(owner, (order("b", T0 + 10 * MINUTE_MS), T0 + 10 * MINUTE_MS))  # closes the first pane
     second = owner.flush()
-    heir = level()
-    sends = heir.recover({flush.key: flush.value for flush in (first, second)})
+    new_owner = level()
+    sends = new_owner.recover({flush.key: flush.value for flush in (first, second)})
     assert slots(sends) == [("PK", DAY), ("PK", LIVE), ("PK", LIVE)]
     assert {decode_partial(send.value).through for send in sends} == {1}
-    assert heir.through == 1
-    assert heir.partials() == []
+    assert new_owner.through == 1
+    assert new_owner.partials() == []
 
 
 def test_too_many_rejects_are_noticed_and_forgiven(monkeypatch):
-    monkeypatch.setattr(module, "REJECTS_LOOKED_AT", 10)
+    monkeypatch.setattr(module, "REJECTS_WINDOW", 10)
     monkeypatch.setattr(module, "REJECTS_MIN", 4)
     owner = level()
     take(owner, *[(b"{", T0)] * 3)
@@ -138,8 +138,8 @@ def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
     table = {first.key: first.value, second.key: second.value}
     for key in second.delete_keys:
         del table[key]
-    heir = level()
-    sent = [parse_key(send.key).slot for send in heir.recover(table)]
+    new_owner = level()
+    sent = [parse_key(send.key).slot for send in new_owner.recover(table)]
     assert {slot.slot for slot in sent if slot.book == LIVE} == {T0, T0 + 10 * MINUTE_MS}
     # By the next flush it was acknowledged, and the record may go.
     take(owner, (order("c", T0 + 10 * MINUTE_MS), T0 + 10 * MINUTE_MS))

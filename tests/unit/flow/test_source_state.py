@@ -4,8 +4,8 @@ from array import array
 
 import pytest
 
-from streams.flow.aside import Folded
 from streams.flow.chunk import SourcePartition
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE, PARTIAL, SlotKey
 from streams.index.panes import DAY_MS

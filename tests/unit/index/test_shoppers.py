@@ -39,7 +39,7 @@ def test_order_grouping_and_repetition_do_not_matter(parts, seed):
     seed.shuffle(shuffled)
     for part in shuffled:
         seed.shuffle(part)
-        merged.take(sketch_of(part).to_bytes())
+        merged.merge_bytes(sketch_of(part).to_bytes())
     assert merged.to_bytes() == at_once.to_bytes()
     assert merged.estimate() == at_once.estimate()
 

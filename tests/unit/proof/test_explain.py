@@ -13,7 +13,7 @@ from support.bases import based
 from support.explained import HOURS, MIDNIGHT, Market, journal, stored, values_log
 from support.flow_harness import METHODOLOGY, ROOT, order
 
-from streams.index.history import SaidFactor, factor_record
+from streams.index.history_records import DeclaredFactor, factor_record
 from streams.index.learning import WHOLE, Factor
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.values import Fence, Value
@@ -53,7 +53,7 @@ class Published:
         search = JournalSearch(query_of(held.value, PK, HOURS), METHODOLOGY.edition)
         for where, record, version in self.journal:
             if record.kind in kinds:
-                search.apply(where, record, version)
+                search.apply_record(where, record, version)
         known = Known(self.values, search.found, self.factors)
         return explain_value(held, known, PK, edition=METHODOLOGY.edition)
 
@@ -240,10 +240,10 @@ def test_a_level_names_its_base_and_the_net_sales_of_its_day(published):
 
 def test_the_operators_factor_is_named_and_counts():
     market = Market(rate=240.0)
-    eid = SaidFactor(
+    eid = DeclaredFactor(
         "PK", *WHOLE, rfc3339(MIDNIGHT + HOUR_MS), rfc3339(MIDNIGHT + 2 * HOUR_MS), 2.0
     )
-    market.flow.book.apply(*factor_record(eid))
+    market.flow.book.apply_record(*factor_record(eid))
     market.open(MIDNIGHT, 100)
     published = Published(market, factors=[eid.as_factor()])
     held = published.of("demand_index_orders")

@@ -19,9 +19,9 @@ from support.explained import (
 from support.flow_harness import METHODOLOGY, Flow, order, payment
 from support.records import VALUES_TOPIC
 
-from streams.flow.history import HistoryBook
+from streams.flow.history_book import HistoryBook
 from streams.flow.state import NEVER_MS
-from streams.index.history import SaidFactor, factor_record, said_records
+from streams.index.history_records import DeclaredFactor, declaration_records, factor_record
 from streams.index.instants import parse_instant
 from streams.index.learning import WHOLE
 from streams.index.panes import DAY_MS, HOUR_MS, day_number, rfc3339
@@ -32,12 +32,12 @@ from streams.proof.audit.report import EXPECTED, REDIS, Report
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.publish.journal import version_of
 from streams.publish.keys import market_keys
-from streams.records.factors import HEARD_WITHIN_MS, SaidFactors
+from streams.records.factors import HEARD_WITHIN_MS, FactorHistory
 from streams.records.journal_record import decode_journal
 from streams.records.kafka_logs import Stored
 from streams.records.redis_reader import MarketRedis
 
-EID = SaidFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
+EID = DeclaredFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def judged(records, *, factor_ms=0, change=None, factors=None, journaled=None, r
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
     for each in [said(factor_ms)] if factors is None else factors:
-        judge._factors["PK"].take(*each)
+        judge._factors["PK"].add_record(*each)
     for each in journal(records):
         record = decode_journal(each.value)
         if journaled is not None:
@@ -210,45 +210,48 @@ def test_a_factor_said_after_a_value_was_written_is_not_in_it(records):
 
 
 def test_a_worker_may_not_have_heard_a_factor_yet():
-    factors = SaidFactors(METHODOLOGY.markets["PK"])
-    factors.take(*said(100_000))
+    factors = FactorHistory(METHODOLOGY.markets["PK"])
+    factors.add_record(*said(100_000))
     assert [len(each) for each in factors.candidates(99_999)] == [0]
     assert [len(each) for each in factors.candidates(100_000)] == [1, 0]
     assert [len(each) for each in factors.candidates(100_000 + HEARD_WITHIN_MS)] == [1]
-    factors.take(EID.key, None, 200_000)  # taken back
+    factors.add_record(EID.key, None, 200_000)  # taken back
     assert [len(each) for each in factors.candidates(200_000)] == [0, 1]
-    factors.take(b"PK|hour|x|s", b"{}", 0)
-    factors.take(b"nonsense", b"{}", 0)
-    assert factors.at(100_000) == [EID.as_factor()]
+    factors.add_record(b"PK|hour|x|s", b"{}", 0)
+    factors.add_record(b"nonsense", b"{}", 0)
+    assert factors.declared_until(100_000) == [EID.as_factor()]
 
 
 def test_what_was_taken_back_and_compacted_away_still_counts_for_what_was_written_then(records):
     last_ms = records[-1].timestamp_ms
     topic = [
-        *((0, *each) for each in said_records(EID, 0)),
-        *((last_ms + 10, *each) for each in said_records(EID, last_ms + 10, taken_back=True)),
+        *((0, *each) for each in declaration_records(EID, 0)),
+        *(
+            (last_ms + 10, *each)
+            for each in declaration_records(EID, last_ms + 10, taken_back=True)
+        ),
     ]
     compacted = [each for each in topic if each[1] != EID.key]
     assert len(compacted) == 2, "of the factor's own key compaction leaves nothing"
     report = judged(records, factors=[(key, value, ms) for ms, key, value in compacted])
     assert report.equal, "\n".join(report.lines())
-    factors = SaidFactors(METHODOLOGY.markets["PK"])
+    factors = FactorHistory(METHODOLOGY.markets["PK"])
     for stamp_ms, key, value in compacted:
-        factors.take(key, value, stamp_ms)
-    assert factors.at(last_ms + 9) == [EID.as_factor()]
-    assert factors.at(last_ms + 10) == []
+        factors.add_record(key, value, stamp_ms)
+    assert factors.declared_until(last_ms + 9) == [EID.as_factor()]
+    assert factors.declared_until(last_ms + 10) == []
     assert factors.lasting == {EID.key}
 
 
 def test_a_worker_hears_a_factor_once():
     book = HistoryBook(["PK"])
-    for key, value in said_records(EID, 5):
-        book.apply(key, value)
-    assert book.markets["PK"].said() == [EID.as_factor()]
+    for key, value in declaration_records(EID, 5):
+        book.apply_record(key, value)
+    assert book.markets["PK"].declared() == [EID.as_factor()]
     assert book.markets["PK"].version == 1
-    for key, value in said_records(EID, 6, taken_back=True):
-        book.apply(key, value)
-    assert book.markets["PK"].said() == []
+    for key, value in declaration_records(EID, 6, taken_back=True):
+        book.apply_record(key, value)
+    assert book.markets["PK"].declared() == []
     assert book.take_refused() == []
 
 
@@ -276,7 +279,7 @@ def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms
             change(record.series)
         judge.take_journal(record, version_of(each.headers), each)
     if shift is not None:
-        judge.shifts.take(Stored("shifts", 0, 0, b"k", msgspec.json.encode(shift), (), 0, 0))
+        judge.shifts.add_shift(Stored("shifts", 0, 0, b"k", msgspec.json.encode(shift), (), 0, 0))
     judge.judge_vintages(counted if hours is None else hours, ("orders", "payments"), blind_ms)
     return report
 

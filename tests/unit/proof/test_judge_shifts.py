@@ -18,7 +18,7 @@ from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.report import EXPECTED, Report
 from streams.publish.journal import version_of
-from streams.publish.shifts import shift_records
+from streams.publish.shift_records import shift_records
 from streams.records.journal_record import decode_journal
 from streams.records.kafka_logs import Stored
 
@@ -65,7 +65,7 @@ def judged(market, told, *, change=None, topic=None, without=False):
         if record.kind == "vintage":
             judge.take_journal(record, version_of(each.headers), each)
     for each in shifts if topic is None else topic:
-        judge.shifts.take(each)
+        judge.shifts.add_shift(each)
     record = decode_shifts(kept)
     if change is not None:
         change(record)
@@ -131,7 +131,7 @@ def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
     topic, kept, _ = told
     shifts = Shifts()
     for each in topic:
-        shifts.take(each)
+        shifts.add_shift(each)
     record = decode_shifts(kept)
     shifts.kept = {"PK": record}
     done_ms = record.watch.done_until * MINUTE_MS
@@ -140,7 +140,7 @@ def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
     assert shifts.lessons("PK", start_ms, done_ms + 1) is None
     assert shifts.lessons("PK", done_ms - 61 * 24 * HOUR_MS, done_ms) is None
     assert shifts.lessons("BD", start_ms, done_ms) == ([], [])
-    shifts.take(Stored("shifts", 0, 9, b"x", b"nonsense", (), 0, 0))
+    shifts.add_shift(Stored("shifts", 0, 9, b"x", b"nonsense", (), 0, 0))
     assert shifts.lessons("PK", start_ms, done_ms) is None
 
 
@@ -150,7 +150,7 @@ def test_of_several_records_of_detectors_the_one_that_is_further_counts(told):
     older.watch.done_until -= 1
     log = MergedLog(METHODOLOGY, Report())
     for number, value in enumerate((told[1], msgspec.msgpack.encode(older))):
-        log.apply(Stored("t", 0, number, b"w|PK|n.%d" % number, value, (), 0, 0))
+        log.apply_record(Stored("t", 0, number, b"w|PK|n.%d" % number, value, (), 0, 0))
     log.finish()
     assert log.shifts["PK"].watch.done_until == older.watch.done_until + 1
     assert rfc3339(log.shifts["PK"].kept[0].start * MINUTE_MS) > rfc3339(OPENED)

@@ -95,8 +95,8 @@ def records():
 def test_a_bad_record_of_the_journal_neither_ends_a_table_nor_is_it_unsaid(records):
     record, value = revised_record(records)
     causes = CausesLog([value])
-    causes.apply(record._replace(value=b"{"))
-    causes.apply(record)
+    causes.apply_record(record._replace(value=b"{"))
+    causes.apply_record(record)
     assert causes.found == {revision_key(value): "late"}
     assert [each.expected for each in causes.unreadable.records] == ["a journal record"]
     assert left_out(ExportSelection("days", ("PK",)), MARKETS, causes.unreadable).total == 1
@@ -118,11 +118,11 @@ def test_an_explanation_prints_what_it_was_made_without(records):
 
 def test_the_doctor_makes_findings_of_them():
     assert check_values("v", UnreadableRecords()).level is Level.OK
-    standing = check_values("v", UnreadableRecords([bad("a"), bad("b")]))
-    assert (standing.level, standing.where) == (Level.WRONG, "v")
-    assert "key 'a'" in standing.found
-    assert "the first of 2" in standing.found
-    assert "tombstone" in standing.mend
+    not_replaced = check_values("v", UnreadableRecords([bad("a"), bad("b")]))
+    assert (not_replaced.level, not_replaced.where) == (Level.WRONG, "v")
+    assert "key 'a'" in not_replaced.found
+    assert "the first of 2" in not_replaced.found
+    assert "tombstone" in not_replaced.fix
     replaced = check_values("v", UnreadableRecords([bad("a", replaced=True)]))
     assert replaced.level is Level.WARNING
     assert check_journal("j", UnreadableRecords()).level is Level.OK
@@ -145,9 +145,9 @@ def test_the_audit_makes_a_difference_of_each(records):
     log = JournalLog(
         METHODOLOGY, values, FinalSums(METHODOLOGY), calendar, Blind(calendar), report, expected
     )
-    log.apply(journal(records)[0]._replace(value=b"{"))
+    log.apply_record(journal(records)[0]._replace(value=b"{"))
     expected.take_history(Stored("history", 0, 3, b"rubbish", b"{", (), MIDNIGHT, 0))
-    expected.shifts.take(Stored("shifts", 0, 4, b"PK|x", b"{", (), MIDNIGHT, 0))
+    expected.shifts.add_shift(Stored("shifts", 0, 4, b"PK|x", b"{", (), MIDNIGHT, 0))
     expected.shifts.judge(METHODOLOGY.edition, report)
     assert [(each.stage, each.where) for each in report.differences] == [
         (JOURNAL, journal(records)[0].where),

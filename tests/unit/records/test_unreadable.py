@@ -6,7 +6,7 @@ import pytest
 from support.explained import MIDNIGHT, Market, journal, stored
 from support.records import JOURNAL_TOPIC, VALUES_TOPIC
 
-from streams.index.history import SaidFactor, factor_record
+from streams.index.history_records import DeclaredFactor, factor_record
 from streams.index.learning import WHOLE
 from streams.index.panes import HOUR_MS, rfc3339
 from streams.records.history_record import refused_history
@@ -38,7 +38,7 @@ def planted(topic, key, value, headers=(), offset=10**6):
 def values_of(records, *bad):
     log = ValuesLog()
     for each in (*(each for each in records if each.topic == VALUES_TOPIC), *bad):
-        log.apply(each)
+        log.apply_record(each)
     return log
 
 
@@ -70,7 +70,7 @@ def test_a_value_that_cannot_be_read_is_named_and_the_one_before_it_kept(records
     )
     assert (foreign.market, foreign.expected) == ("rubbish", "headers edition, as_of, applied")
     assert fence.expected == "a fence record"
-    assert (log.unreadable.total, log.unreadable.standing) == (4, 4)
+    assert (log.unreadable.total, log.unreadable.not_replaced) == (4, 4)
     assert log.markets["PK"].values[ORDERS].value.key == ORDERS
     assert log.markets.keys() == {"PK"}, "a record that is none makes no market"
 
@@ -79,7 +79,7 @@ def test_what_was_written_well_since_no_longer_stands(records):
     good = of_key(records, ORDERS)
     bad = planted(VALUES_TOPIC, ORDERS, b"{", good.headers)
     log = values_of(records, bad, good)
-    assert (log.unreadable.total, log.unreadable.standing) == (1, 0)
+    assert (log.unreadable.total, log.unreadable.not_replaced) == (1, 0)
     (record,) = log.unreadable.records
     assert record.replaced
     assert record.line().endswith("; written well since")
@@ -88,7 +88,7 @@ def test_what_was_written_well_since_no_longer_stands(records):
 def test_a_tombstone_takes_a_foreign_record_away_but_not_a_value_unsaid(records):
     foreign = planted(VALUES_TOPIC, "rubbish", b"1", (), 9)
     cleared = values_of(records, foreign, planted(VALUES_TOPIC, "rubbish", None, (), 10))
-    assert (cleared.unreadable.total, cleared.unreadable.standing) == (1, 0)
+    assert (cleared.unreadable.total, cleared.unreadable.not_replaced) == (1, 0)
     erased = values_of(records, planted(VALUES_TOPIC, ORDERS, None, (), 9))
     assert [each.key for each in erased.unreadable.records] == [ORDERS]
 
@@ -126,7 +126,7 @@ def test_a_record_set_aside_is_read_from_its_headers_or_named():
 
 def test_a_record_of_history_that_workers_refuse_is_named():
     key, value = factor_record(
-        SaidFactor("PK", *WHOLE, rfc3339(MIDNIGHT), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
+        DeclaredFactor("PK", *WHOLE, rfc3339(MIDNIGHT), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
     )
     good = planted("history", key.decode(), value)
     assert refused_history(good) is None
@@ -139,7 +139,7 @@ def test_so_many_are_kept_and_the_rest_is_counted():
     found = UnreadableRecords(
         UnreadableRecord("PK" if n % 2 else "BD", "a", "b", f"t-0@{n}") for n in range(KEPT_MAX + 5)
     )
-    assert (len(found.records), found.total, found.standing) == (KEPT_MAX, 1_005, 1_005)
+    assert (len(found.records), found.total, found.not_replaced) == (KEPT_MAX, 1_005, 1_005)
     chosen = found.chosen(lambda each: each.market == "PK")
     assert (len(chosen.records), chosen.total) == (500, 505), "those only counted may be any"
     both = UnreadableRecords()

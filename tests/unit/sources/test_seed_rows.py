@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streams.flow.history import HistoryBook
+from streams.flow.history_book import HistoryBook
 from streams.index.panes import HOUR_MS
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import seed_of
@@ -29,7 +29,7 @@ def book_of(seeds):
     book = HistoryBook(MARKETS)
     for market, seed in seeds.items():
         for key, value in seed.records(market):
-            book.apply(key, value)
+            book.apply_record(key, value)
     assert not book.take_refused()
     return book
 

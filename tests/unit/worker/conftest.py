@@ -21,4 +21,4 @@ from streams.worker import batches
 def each_reader(request, monkeypatch):
     """Every test reads aiokafka's own way and the compiled one."""
     wrap = MemoryRecords if request.param == "aiokafka" else batches.RawRecords
-    monkeypatch.setattr(made, "usual_wrap", wrap)
+    monkeypatch.setattr(made, "original_wrap", wrap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from streams.flow.aside import SetAside
+from streams.flow.set_aside import SetAside
 from streams.worker.data_errors import LOG_EVERY_MS, DataErrorLog
 
 
@@ -16,11 +16,11 @@ def test_a_line_a_minute_and_reason_with_the_place_and_the_number_of_records():
     now = [0]
     log = DataErrorLog(lambda: now[0])
     with structlog.testing.capture_logs() as lines:
-        log.tell("orders", 3, [aside(7), aside(8), aside(9, "ahead")])
+        log.log_set_aside("orders", 3, [aside(7), aside(8), aside(9, "ahead")])
         now[0] = LOG_EVERY_MS - 1
-        log.tell("orders", 3, [aside(10)])
+        log.log_set_aside("orders", 3, [aside(10)])
         now[0] = LOG_EVERY_MS
-        log.tell("payments", 1, [aside(11)])
+        log.log_set_aside("payments", 1, [aside(11)])
     places = [
         (line["reason"], line["topic"], line["partition"], line["offset"], line["records"])
         for line in lines

@@ -44,7 +44,7 @@ def test_skipped_records_are_counted_once_by_reason_and_their_offsets_passed():
         row = [0] * compiled.markets["PK"].ledger.layout.live_width
         values = [encode_partial([edition, 9, row]) for edition in editions]
         last = first + len(values) - 1
-        runner.take(
+        runner.apply_chunk(
             intake.accept(Chunk(sp, first, last, [key] * len(values), values, [T0] * len(values)))
         )
 
@@ -86,7 +86,7 @@ class Ready:
 def paced(monkeypatch):
     """A runner that has read its log and always has something to publish, and what it steps."""
     monkeypatch.setattr(level2, "CATCHING_UP_EVERY_MS", 60_000)
-    monkeypatch.setattr(level2, "REPLAYED_LOOK_S", 0)
+    monkeypatch.setattr(level2, "REPLAYED_STEP_S", 0)
     monkeypatch.setattr(level2, "STEP_IDLE_S", 0)
     methodology = tuned()
     sp = SourcePartition(PARTIALS, partition_of("PK", 3))

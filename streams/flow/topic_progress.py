@@ -33,7 +33,7 @@ def shows_live(watermark_ms: int, now_ms: int) -> bool:
     return watermark_ms >= now_ms - LIVE_WITHIN_MS
 
 
-class Progress(NamedTuple):
+class TopicProgress(NamedTuple):
     """How far a topic's log is known for a market."""
 
     until_ms: int | None
@@ -48,7 +48,7 @@ def topic_progress(
     marks: Mapping[SourcePartition, MarkRecord],
     *,
     live: bool,
-) -> Progress:
+) -> TopicProgress:
     """Event time (ms) up to which the topic's log is known for the market.
 
     A source partition without a mark holds everything: it may have the market's records unread, of
@@ -70,4 +70,4 @@ def topic_progress(
         seen = seen or watermark_ms != NEVER_MS
         known = known and progress_ms != NEVER_MS
         lowest = progress_ms if lowest is None else min(lowest, progress_ms)
-    return Progress(lowest if known else None, seen)
+    return TopicProgress(lowest if known else None, seen)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from streams.bench import shift_peers as peers
-from streams.bench.fold import machine
+from streams.bench.fold_bench import machine
 from streams.bench.shift_outage import stop_markets
 from streams.bench.shift_recorded import judge_nab
 from streams.bench.shift_runs import LEARN_DAYS, Quiet, run_quiet, run_shifted
@@ -59,28 +59,30 @@ class ShiftsBench:
     """Directory of NAB's files and their windows."""
 
 
-def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]:
+def run_shifts(bench: ShiftsBench, echo: Callable[[str], None]) -> dict[str, Any]:
     """Run the bench and return the result that ``bench shifts --json`` prints."""
     source = np.random.SeedSequence(bench.seed)
     seeds = iter(source.spawn(2 * len(MEMBERS) + len(RATES) + len(STOPS)))
-    say(f"seed {source.entropy}")
+    echo(f"seed {source.entropy}")
     rules = ShiftRules()
     watcher = _PeerWatch(bench.days)
     quiet, stress = [], []
     for members in MEMBERS:
         rng = np.random.default_rng(next(seeds))
         watch = watcher if members == MEMBERS[0] else None
-        run = run_quiet(rng, members, bench.series_years, STATED, say, days=bench.days, watch=watch)
+        run = run_quiet(
+            rng, members, bench.series_years, STATED, echo, days=bench.days, watch=watch
+        )
         quiet.append(_quiet_result(run))
     for members in MEMBERS:
         rng = np.random.default_rng(next(seeds))
         years = bench.series_years * _STRESS_PART
-        run = run_quiet(rng, members, years, STRESS, say, days=bench.days)
+        run = run_quiet(rng, members, years, STRESS, echo, days=bench.days)
         stress.append(_quiet_result(run))
     delays: dict[str, Any] = {}
     weight = rules.members / MEMBERS[0]
     for rate in RATES:
-        say(f"delays at {rate:g} a minute")
+        echo(f"delays at {rate:g} a minute")
         found = run_shifted(
             np.random.default_rng(next(seeds)),
             rate,
@@ -91,7 +93,7 @@ def run_shifts(bench: ShiftsBench, say: Callable[[str], None]) -> dict[str, Any]
         delays[f"{rate:g}"] = {name: _median_p90(found[f]) for name, f in FACTORS.items()}
     outages = []
     for rate, minutes in STOPS:
-        say(f"markets of {rate:g} a minute that stop for {minutes:g} minutes")
+        echo(f"markets of {rate:g} a minute that stop for {minutes:g} minutes")
         outages.append(stop_markets(np.random.default_rng(next(seeds)), rate, minutes, bench.stops))
     first = quiet[0]
     return {

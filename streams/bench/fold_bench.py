@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from streams.bench import events
+from streams.bench import order_events
 from streams.clock import monotonic_ms, now_ms
 from streams.console.errors import OperationError
 from streams.flow import plain
@@ -78,7 +78,7 @@ class FoldInput:
 
 
 @contextmanager
-def fold_input(bench: FoldBench, say: Callable[[str], None]) -> Iterator[FoldInput]:
+def fold_input(bench: FoldBench, echo: Callable[[str], None]) -> Iterator[FoldInput]:
     """Start Kafka and Redis off the worker's core, and produce the orders that are folded."""
     count = bench.count // bench.partitions * bench.partitions
     with (
@@ -87,26 +87,26 @@ def fold_input(bench: FoldBench, say: Callable[[str], None]) -> Iterator[FoldInp
     ):
         leave_first_core(psutil.Process().children(recursive=True))
         asyncio.run(_prepare(stack, "bench0", bench.partitions))
-        say(f"producing {count} orders")
+        echo(f"producing {count} orders")
         settings = load_settings(None, {"kafka.bootstrap_servers": stack.bootstrap})
-        made = events.order_events(
+        made = order_events.order_events(
             load_methodology(settings),
             count,
             first_ms=now_ms() - count * 1000 // bench.event_rate - 60_000,
             rate_per_s=bench.event_rate,
         )
-        size = asyncio.run(events.produce(stack.bootstrap, "orders", bench.partitions, made))
+        size = asyncio.run(order_events.produce(stack.bootstrap, "orders", bench.partitions, made))
         yield FoldInput(stack, Path(name), bench.partitions, count, round(size / count))
 
 
-def run_fold(bench: FoldBench, say: Callable[[str], None]) -> dict[str, Any]:
+def run_fold(bench: FoldBench, echo: Callable[[str], None]) -> dict[str, Any]:
     """Run the bench and return the result that ``bench fold --json`` prints."""
     found = []
-    with fold_input(bench, say) as given:
+    with fold_input(bench, echo) as given:
         for number in range(1, bench.runs + 1):
             one = given.run(f"bench{number}")
             found.append(one)
-            say(f"run {number}: {one['events_per_s']:,.0f} events/s, RSS {one['rss_mb']:.0f} MB")
+            echo(f"run {number}: {one['events_per_s']:,.0f} events/s, RSS {one['rss_mb']:.0f} MB")
     rates = [one["events_per_s"] for one in found]
     return {
         "bench": "fold",

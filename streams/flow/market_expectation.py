@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.flow.history import MarketHistory, Seed
+from streams.flow.expectation_spans import ExpectationSpans
+from streams.flow.history_book import MarketHistory, Seed
 from streams.flow.ledger import Ledger
 from streams.flow.market_shifts import EarlyDay
-from streams.flow.usual_spans import UsualSpans
-from streams.flow.vintages import Held
+from streams.flow.vintages import HeldVintage
 from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
 from streams.index.hours import DRIFT_LEAD_DAYS, Calendar, LocalHours, calendar_of
@@ -35,10 +35,10 @@ from streams.index.learning import (
     lessons,
     with_factor,
 )
-from streams.index.measured import UsualRow
+from streams.index.measured import ExpectedRow
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS
-from streams.index.season import Columns
+from streams.index.season import ColumnRelations
 from streams.index.series import MEASURES, SeriesTable
 from streams.index.trend import Matrix, Vector
 
@@ -47,7 +47,7 @@ KEPT_DAYS = 10
 
 _NO_PLACES = np.zeros(0, dtype=np.int64)
 _measures = attrgetter(*MEASURES)
-_ALONE = Columns(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+_ALONE = ColumnRelations(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
 
 
 class Observed(NamedTuple):
@@ -61,13 +61,13 @@ class Observed(NamedTuple):
     """What final minutes before an instant say of shifts: hours that teach nothing, new levels."""
 
 
-class MarketUsual:
+class MarketExpectation:
     """Vintages of one market."""
 
     def __init__(self, market: Market, ledger: Ledger, history: MarketHistory) -> None:
         self.hours = LocalHours(market.time_zone)
         self.table = SeriesTable(ledger.layout)
-        self.held: dict[int, Held] = {}
+        self.held: dict[int, HeldVintage] = {}
         self.history = history
         self.version = 0
         """Counts what changes an expectation that was read before."""
@@ -75,7 +75,7 @@ class MarketUsual:
         """Factors of methodology.toml; what was said since counts more."""
         self._placed: tuple[tuple[Scope, ...], NDArray[np.int64]] = ((), _NO_PLACES)
         self._seeded_hours: dict[tuple[int, int], Vector] = {}
-        self._spans = UsualSpans(
+        self._spans = ExpectationSpans(
             self.hours, self.table, ledger.layout.live_width, self.held, self._factors
         )
         self._history_seen = 0
@@ -87,7 +87,7 @@ class MarketUsual:
 
     # -- learning --------------------------------------------------------------------------------
 
-    def restore(self, held: Held) -> None:
+    def restore(self, held: HeldVintage) -> None:
         """Take over a vintage from the table."""
         known = self.held.get(held.vintage.day)
         if known is None or held.sequence > known.sequence:
@@ -110,7 +110,7 @@ class MarketUsual:
         *,
         again: bool,
         awaited: bool,
-    ) -> list[Held]:
+    ) -> list[HeldVintage]:
         """Vintages that final hours up to ``hours_until_ms`` make possible; those that are new.
 
         First those that a window of now is compared with; while ``behind``, the others in a later call.
@@ -161,7 +161,7 @@ class MarketUsual:
         begun = self.hours.day_of_hour(min(begun_ms) - HOUR_MS) if begun_ms else today - 1
         return today if begun >= today else today - 1
 
-    def _learn(self, observed: Observed, day: int) -> Held | None:
+    def _learn(self, observed: Observed, day: int) -> HeldVintage | None:
         calendar = calendar_of(self.hours, day)
         known = self.held.get(day)
         factors = self._factors()
@@ -185,12 +185,12 @@ class MarketUsual:
         vintage = fit(calendar, counts * learnt, self.table.columns, learnt, multiplied)
         if not any(vintage.expected) or (known is not None and known.vintage == vintage):
             return None
-        held = Held(vintage, 1 if known is None else known.sequence + 1, basis)
+        held = HeldVintage(vintage, 1 if known is None else known.sequence + 1, basis)
         self._hold(held)
         return held
 
     def _factors(self) -> list[Factor]:
-        return [*self._events, *self.history.said()]
+        return [*self._events, *self.history.declared()]
 
     def _basis(self, calendar: Calendar, factors: Sequence[Factor]) -> str:
         """Fingerprint of everything but final hours that this vintage is learnt from."""
@@ -200,9 +200,9 @@ class MarketUsual:
             for name, seed in self.history.seeds.items()
             if seed.start_ms < end_ms and start_ms < seed.end_ms
         ]
-        told = [each for each in factors if each.start_ms < end_ms and start_ms < each.end_ms]
+        given = [each for each in factors if each.start_ms < end_ms and start_ms < each.end_ms]
         return (
-            hashlib.sha256(repr((seeds, told)).encode()).hexdigest()[:16] if seeds or told else ""
+            hashlib.sha256(repr((seeds, given)).encode()).hexdigest()[:16] if seeds or given else ""
         )
 
     def _hours_known(self, observed: Observed, calendar: Calendar) -> tuple[Matrix, Matrix]:
@@ -239,8 +239,8 @@ class MarketUsual:
         counts = self._seeded_hours.get(key)
         if counts is None:
             rows = seed.hours.get(hour_ms, {})
-            told = [part for row in rows.values() for part in _measures(row)]
-            values = np.array(told, dtype=np.float64)  # None becomes nan
+            given = [part for row in rows.values() for part in _measures(row)]
+            values = np.array(given, dtype=np.float64)  # None becomes nan
             counts = np.zeros(len(self.table.series) + 1)
             counts[self._places(tuple(rows))] = np.where(np.isnan(values), 0.0, values)
             counts = self._seeded_hours[key] = counts[:-1]
@@ -289,7 +289,7 @@ class MarketUsual:
 
     # -- keeping ---------------------------------------------------------------------------------
 
-    def _hold(self, held: Held) -> None:
+    def _hold(self, held: HeldVintage) -> None:
         self.held[held.vintage.day] = held
         self._forget_reads()
 
@@ -312,6 +312,6 @@ class MarketUsual:
         self.version += 1
         self._spans.forget()
 
-    def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
+    def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown."""
         return self._spans.of_span(start_ms, end_ms)

@@ -10,14 +10,14 @@ import pytest
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.wire import partition_of
-from streams.index.history import SaidFactor, SeededRow, factor_record, seed_records
+from streams.index.history_records import DeclaredFactor, SeededRow, factor_record, seed_records
 from streams.index.hours import LocalHours
 from streams.index.methodology import MethodologyError, parse
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number, rfc3339
 from streams.index.series import SeriesTable
 from streams.publish.journal import journal_records
 from tests.support.flow_harness import METHODOLOGY, ROOT, Flow, order, payment
-from tests.support.usual import season
+from tests.support.known_histories import season
 
 DAY = day_number("2026-11-24")
 HOURS = LocalHours("Asia/Karachi")
@@ -47,7 +47,7 @@ def seeded(flow: Flow, *, market="PK", until=TEN, seed="s1", complete=True, time
             SeededRow("payment_method", "cod", payments=count, amount=100 * count),
         ]
     for key, value in seed_records(market, seed, hours, GIVEN)[: None if complete else -1]:
-        flow.book.apply(key, value)
+        flow.book.apply_record(key, value)
 
 
 class Shop:
@@ -87,7 +87,7 @@ def compiled(flow: Flow):
 
 
 def held(flow: Flow):
-    return compiled(flow).markets["PK"].usual.held
+    return compiled(flow).markets["PK"].expectation.held
 
 
 def seeded_shop(flow, minutes=90, **how) -> Shop:
@@ -209,11 +209,13 @@ def test_what_is_put_off_waits_while_somebody_waits_for_values(flow):
     seeded_shop(flow)
     seeded(flow, seed="s2", times=1.5)
     market = compiled(flow).markets["PK"]
-    assert market.usual.take_history()
+    assert market.expectation.take_history()
 
     def learn(**how):
-        until_ms = market.at.hours_limit()
-        found = market.usual.learn(market._observed(), until_ms, market.at.newest_ms, **how)
+        until_ms = market.progress.hours_limit()
+        found = market.expectation.learn(
+            market._observed(), until_ms, market.progress.newest_ms, **how
+        )
         return [each.name for each in found]
 
     assert learn(again=True, awaited=True) == ["2026-11-24.2"]
@@ -237,7 +239,7 @@ def test_yesterdays_vintage_is_not_put_off_where_a_window_begins_yesterday(flow)
     assert [names for names in learnt if names] == [["2026-11-23", "2026-11-24"], ["2026-11-25"]]
 
 
-def test_an_heir_learns_what_its_predecessor_had_put_off(flow):
+def test_a_new_owner_learns_what_its_predecessor_had_put_off(flow):
     seeded_shop(flow)
     before = {day: each.vintage for day, each in held(flow).items()}
     partition = partition_of("PK", flow.partials_partitions)
@@ -251,7 +253,7 @@ def test_an_heir_learns_what_its_predecessor_had_put_off(flow):
 
 
 @pytest.mark.deep
-def test_an_heir_learns_days_put_off_before_yesterday(flow):
+def test_a_new_owner_learns_days_put_off_before_yesterday(flow):
     shop = seeded_shop(flow)
     for day in (1, 2, 3):
         shop.open(HOURS.hours_of(DAY + day).start, 5)
@@ -270,13 +272,15 @@ def test_of_a_day_whose_vintage_expired_nothing_is_expected_though_its_hours_wer
     seeded_shop(flow)
     market = compiled(flow).markets["PK"]
     start_ms = TEN + 5 * HOUR_MS  # of which no part was read before
-    assert market.usual.of_span(start_ms, start_ms + HOUR_MS) is not None
-    until_ms = market.at.hours_limit()
+    assert market.expectation.of_span(start_ms, start_ms + HOUR_MS) is not None
+    until_ms = market.progress.hours_limit()
     awake_ms = TEN + 70 * 24 * HOUR_MS  # the machine slept; detectors have not read a minute since
-    found = market.usual.learn(market._observed(), until_ms, awake_ms, again=False, awaited=False)
-    assert (found, market.usual.held) == ([], {})
-    assert market.usual.of_span(start_ms, start_ms + HOUR_MS) is None
-    assert market.usual.of_span(start_ms, start_ms + MINUTE_MS) is None
+    found = market.expectation.learn(
+        market._observed(), until_ms, awake_ms, again=False, awaited=False
+    )
+    assert (found, market.expectation.held) == ([], {})
+    assert market.expectation.of_span(start_ms, start_ms + HOUR_MS) is None
+    assert market.expectation.of_span(start_ms, start_ms + MINUTE_MS) is None
 
 
 def test_a_takeover_finds_the_same_vintages_and_learns_nothing_again(flow):
@@ -294,7 +298,7 @@ def test_a_takeover_finds_the_same_vintages_and_learns_nothing_again(flow):
     assert not flow.history[-1].vintages
 
 
-def test_without_its_table_an_heir_learns_the_same_integers_anew(flow):
+def test_without_its_table_a_new_owner_learns_the_same_integers_anew(flow):
     seeded_shop(flow)
     before = {day: each.vintage for day, each in held(flow).items()}
     tables = flow.tables[partition_of("PK", flow.partials_partitions)]
@@ -326,16 +330,16 @@ def test_a_wholly_observed_hour_beats_the_seed(flow):
     calendar_day = DAY + 3  # learns from the 24th and 25th too, as soon as they are final
     seeded(flow, until=TEN + 72 * HOUR_MS, seed="s2")
     shop.open(HOURS.hours_of(DAY + 2).start + 5 * MINUTE_MS, 2)
-    series = market.usual.table.at[("market", "all"), "orders"]
+    series = market.expectation.table.at[("market", "all"), "orders"]
     assert calendar_day in held(flow)
-    from streams.flow.usual import Observed
+    from streams.flow.market_expectation import Observed
     from streams.index.hours import calendar_of
 
     observed = Observed(
         market.ledger, *(market.ledger.first_hour_ms(t) for t in ("orders", "payments"))
     )
     calendar = calendar_of(HOURS, calendar_day)
-    counts, known = market.usual._hours_known(observed, calendar)
+    counts, known = market.expectation._hours_known(observed, calendar)
     by_hour = dict(zip(calendar.hours_ms, counts[:, series], strict=True))
     assert known[:, series].all()
     assert by_hour[TEN + 3 * HOUR_MS] == pytest.approx(3 * usual_orders(TEN + 3 * HOUR_MS), abs=2)
@@ -344,10 +348,10 @@ def test_a_wholly_observed_hour_beats_the_seed(flow):
 
 
 def said(flow, factor, *, dimension="market", member="all", hours=2):
-    about = SaidFactor(
+    about = DeclaredFactor(
         "PK", dimension, member, rfc3339(TEN), rfc3339(TEN + hours * HOUR_MS), factor
     )
-    flow.book.apply(*factor_record(about))
+    flow.book.apply_record(*factor_record(about))
     return about
 
 
@@ -363,7 +367,7 @@ def test_what_the_operator_says_counts_at_once(flow):
     assert flow.value("PK", "demand_index_orders:market:all:1h").value == pytest.approx(100, abs=3)
     revisions = [each for later in flow.history[published:] for each in later.revisions]
     assert {each.cause for each in revisions} == {"definition"}
-    flow.book.apply(about.key, None)
+    flow.book.apply_record(about.key, None)
     flow.run()
     assert flow.value("PK", "orders:market:all:5m").expected == before.expected
 
@@ -463,7 +467,7 @@ def test_a_seed_of_another_market_changes_nothing(flow):
     ],
 )
 def test_a_record_that_is_none_is_passed_over_and_said(flow, key, value):
-    flow.book.apply(key, value)
+    flow.book.apply_record(key, value)
     assert len(flow.book.take_refused()) == 1
     assert not flow.book.refused
 

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from streams.bench.events import MARKETS
-from streams.bench.fold import FoldBench, FoldInput, fold_input, leave_first_core, machine
+from streams.bench.fold_bench import FoldBench, FoldInput, fold_input, leave_first_core, machine
+from streams.bench.order_events import MARKETS
 from streams.console.errors import OperationError
 from streams.operate.board_stream import board_events
 from streams.settings import as_toml, environment_without_settings, load_settings
@@ -50,7 +50,7 @@ class _Child(NamedTuple):
     process: subprocess.Popen[str]
     log: Path
 
-    def said(self) -> dict[str, Any]:
+    def next_line(self) -> dict[str, Any]:
         """Return its next line, decoded. Raises OperationError when there is none."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -67,20 +67,20 @@ class _Child(NamedTuple):
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
-        return self.said()
+        return self.next_line()
 
 
-def run_board_bench(bench: BoardBench, say: Callable[[str], None]) -> dict[str, Any]:
+def run_board_bench(bench: BoardBench, echo: Callable[[str], None]) -> dict[str, Any]:
     """Run the bench and return the result that ``bench board --json`` prints."""
     without: list[dict[str, Any]] = []
     with_readers: list[dict[str, Any]] = []
     fold = FoldBench(count=bench.count, cache_dir=bench.cache_dir)
-    with fold_input(fold, say) as given:
+    with fold_input(fold, echo) as given:
         for number in range(2 * bench.runs):
             clients = bench.clients if number % 4 in {1, 2} else 0
             one = _run_once(given, f"board{number}", clients)
             (with_readers if clients else without).append(one)
-            say(
+            echo(
                 f"{clients} readers: {one['events_per_cpu_s']:,.0f} events/s of CPU, "
                 f"{one['events_per_s']:,.0f} events/s, board {one['board_rss_mb']} MB"
                 + (f", {one['saw_last']} saw the last state" if clients else "")
@@ -140,7 +140,7 @@ def _board(given: FoldInput, prefix: str) -> Iterator[tuple[str, psutil.Process]
     config.write_text(as_toml(settings), encoding="utf-8")
     argv = [sys.executable, "-P", "-m", "streams.cli", "board", "--config", str(config)]
     with _child(given, f"{prefix}-board", [*argv, "--port", "0", "--json"]) as child:
-        yield child.said()["board"], psutil.Process(child.process.pid)
+        yield child.next_line()["board"], psutil.Process(child.process.pid)
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def _readers(given: FoldInput, prefix: str, url: str, clients: int) -> Iterator[
     argv = [sys.executable, "-P", "-m", "streams.bench.board_clients", "--board", url]
     argv += ["--markets", ",".join(MARKETS), "--clients", str(clients)]
     with _child(given, f"{prefix}-readers", argv) as child:
-        if not child.said()["connected"]:
+        if not child.next_line()["connected"]:
             raise OperationError(f"the board at {url} did not answer all of {clients} readers")
         yield child
 

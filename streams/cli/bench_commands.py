@@ -23,7 +23,7 @@ def bench_fold(
 ) -> None:
     """Measure order events a second and core through the whole worker path."""
     with reported():
-        from streams.bench.fold import FoldBench, run_fold
+        from streams.bench.fold_bench import FoldBench, run_fold
 
         interruptible()
         result = run_fold(FoldBench(count=count, runs=runs), tell)
@@ -47,7 +47,7 @@ def bench_board(
 ) -> None:
     """Measure what readers of the live page cost the worker, and whether each saw the last state."""
     with reported():
-        from streams.bench.board import BoardBench, run_board_bench
+        from streams.bench.board_bench import BoardBench, run_board_bench
 
         interruptible()
         result = run_board_bench(
@@ -87,7 +87,7 @@ def bench_shifts(
 ) -> None:
     """Measure days between false shift pages and minutes until a true one, on simulated series."""
     with reported():
-        from streams.bench.shifts import ShiftsBench, run_shifts
+        from streams.bench.shift_bench import ShiftsBench, run_shifts
 
         interruptible()
         result = run_shifts(
@@ -113,7 +113,7 @@ def bench_chaos(
 ) -> None:
     """Kill and freeze workers, the broker and its topics under load, then audit the result."""
     with reported():
-        from streams.bench.chaos import ChaosBench, run_chaos
+        from streams.bench.chaos_bench import ChaosBench, run_chaos
 
         interruptible()
         result = run_chaos(ChaosBench(runs=runs, seed=seed, events=count), tell)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streams.bench.fold import machine
+from streams.bench.fold_bench import machine
 from streams.console.errors import OperationError
 
 TESTS = Path(__file__).parents[2] / "tests"
@@ -31,7 +31,7 @@ class ChaosBench:
     events: int = 200_000
 
 
-def run_chaos(bench: ChaosBench, say: Callable[[str], None]) -> dict[str, Any]:
+def run_chaos(bench: ChaosBench, echo: Callable[[str], None]) -> dict[str, Any]:
     """Run the bench and return the result that ``bench chaos --json`` prints.
 
     ``failed`` is 0 when every mix was exact. Raises OperationError outside a checkout, and when a mix
@@ -45,7 +45,7 @@ def run_chaos(bench: ChaosBench, say: Callable[[str], None]) -> dict[str, Any]:
     for one in _mixes(bench):
         found.append(one)
         outcome = "exact" if "failed" not in one else f"FAILED: {one['failed'][:500]}"
-        say(f"seed {one['seed']}: {outcome} ({one['seconds']:.0f} s)")
+        echo(f"seed {one['seed']}: {outcome} ({one['seconds']:.0f} s)")
     if len(found) != bench.runs:
         raise OperationError(f"{len(found)} of {bench.runs} mixes reported; the others crashed")
     exact = [one["lag_s"] for one in found if "failed" not in one]

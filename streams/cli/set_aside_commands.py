@@ -11,7 +11,7 @@ from streams.cli.common import WRONG, echo_json, reported, run, settings_of, tel
 from streams.cli.options import AsJson, Bootstrap, ConfigFile, WorkerUrls, instant_of
 
 if TYPE_CHECKING:
-    from streams.operate.dead_letters import LetterSelection
+    from streams.operate.dead_letters import DeadLetterSelection
 
 Since = Annotated[
     str | None,
@@ -25,11 +25,11 @@ SourceTopic = Annotated[
 ]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")]
 
-letters_app = typer.Typer(no_args_is_help=True, help="Records that break the contract.")
+dead_letters_app = typer.Typer(no_args_is_help=True, help="Records that break the contract.")
 late_app = typer.Typer(no_args_is_help=True, help="Events that came later than the grace.")
 
 
-@letters_app.command("list")
+@dead_letters_app.command("list")
 def dead_letters_list(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
@@ -41,7 +41,9 @@ def dead_letters_list(
     as_json: AsJson = False,
 ) -> None:
     """List records that break the contract, the newest last."""
-    _list_letters("dead_letters", bootstrap, config, (since, reason, topic, limit), as_json=as_json)
+    _list_set_aside(
+        "dead_letters", bootstrap, config, (since, reason, topic, limit), as_json=as_json
+    )
 
 
 @late_app.command("list")
@@ -55,10 +57,10 @@ def late_list(
     as_json: AsJson = False,
 ) -> None:
     """List events that came later than the grace, the newest last."""
-    _list_letters("late", bootstrap, config, (since, None, topic, limit), as_json=as_json)
+    _list_set_aside("late", bootstrap, config, (since, None, topic, limit), as_json=as_json)
 
 
-@letters_app.command("replay")
+@dead_letters_app.command("replay")
 def dead_letters_replay(
     bootstrap: Bootstrap = None,
     config: ConfigFile = None,
@@ -74,19 +76,19 @@ def dead_letters_replay(
     as_json: AsJson = False,
 ) -> None:
     """Send dead letters to their topics again, unchanged."""
-    from streams.operate.dead_letters import list_letters, replay, replayable
+    from streams.operate.dead_letters import list_set_aside, replay, replayable
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         selection = _selection(since, reason, topic, limit)
-        found = run(list_letters(settings, settings.topics.dead_letters, selection))
+        found = run(list_set_aside(settings, settings.topics.dead_letters, selection))
         for line in found.unreadable.summary().lines():
             tell(line)
-        letters = replayable(found.letters, again=again)
-        if letters and not yes:
-            typer.echo("\n".join(letter.line() for letter in letters), err=True)
-            typer.confirm(f"send these {len(letters)} again?", abort=True, err=True)
-        done = run(replay(settings, letters))
+        dead_letters = replayable(found.dead_letters, again=again)
+        if dead_letters and not yes:
+            typer.echo("\n".join(dead_letter.line() for dead_letter in dead_letters), err=True)
+            typer.confirm(f"send these {len(dead_letters)} again?", abort=True, err=True)
+        done = run(replay(settings, dead_letters))
     if as_json:
         echo_json({"sent": done.sent, "left_out": done.left_out})
     else:
@@ -95,7 +97,7 @@ def dead_letters_replay(
     raise typer.Exit(WRONG if done.left_out else 0)
 
 
-@letters_app.command("release")
+@dead_letters_app.command("release")
 def dead_letters_release(
     topic: Annotated[str, typer.Argument(metavar="TOPIC")],
     partition: Annotated[int, typer.Argument(metavar="PARTITION", min=0)],
@@ -114,7 +116,7 @@ def dead_letters_release(
         typer.echo(f"{topic}-{partition} continues at {owner}")
 
 
-def _list_letters(
+def _list_set_aside(
     which: str,
     bootstrap: str | None,
     config: Path | None,
@@ -122,12 +124,12 @@ def _list_letters(
     *,
     as_json: bool,
 ) -> None:
-    from streams.operate.dead_letters import list_letters
+    from streams.operate.dead_letters import list_set_aside
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
         topic = getattr(settings.topics, which)
-        listing = run(list_letters(settings, topic, _selection(*chosen)))
+        listing = run(list_set_aside(settings, topic, _selection(*chosen)))
     if as_json:
         echo_json(listing.as_json())
     else:
@@ -136,7 +138,7 @@ def _list_letters(
 
 def _selection(
     since: str | None, reason: str | None, topic: str | None, limit: int
-) -> LetterSelection:
-    from streams.operate.dead_letters import LetterSelection
+) -> DeadLetterSelection:
+    from streams.operate.dead_letters import DeadLetterSelection
 
-    return LetterSelection(instant_of("--since", since), reason, topic, limit)
+    return DeadLetterSelection(instant_of("--since", since), reason, topic, limit)

@@ -8,8 +8,8 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.fence_record import FenceRecord
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import LevelRecord
-from streams.flow.progress import topic_progress
 from streams.flow.state import NEVER_MS
+from streams.flow.topic_progress import topic_progress
 from streams.flow.wire import MarkRecord
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS
@@ -18,7 +18,7 @@ Span = tuple[int, int]
 """[start, end) of a window, ms."""
 
 
-class Standing:
+class MarketProgress:
     """Progress of one market. ``topics``: (orders, payments), as they were configured."""
 
     def __init__(

@@ -21,7 +21,7 @@ from streams.index.instants import parse_instant
 from streams.index.learning import Factor
 from streams.index.panes import HOUR_MS, rfc3339
 
-HOUR_KIND, SEED_KIND, FACTOR_KIND, SAID_KIND = "hour", "seed", "factor", "said"
+HOUR_KIND, SEED_KIND, FACTOR_KIND, DECLARED_KIND = "hour", "seed", "factor", "said"
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -61,7 +61,7 @@ class SeedComplete(msgspec.Struct, frozen=True):
     v: int = 1
 
 
-class SaidFactor(msgspec.Struct, frozen=True):
+class DeclaredFactor(msgspec.Struct, frozen=True):
     """The operator's factor for hours. ``factor`` None: an event of unknown size."""
 
     market: str
@@ -85,14 +85,16 @@ class SaidFactor(msgspec.Struct, frozen=True):
         return "|".join(parts).encode()
 
 
-class SaidOnce(msgspec.Struct, frozen=True):
-    """One time that a factor was declared. ``said`` None: it was taken back."""
+class FactorDeclaration(
+    msgspec.Struct, frozen=True, rename={"declared_at": "at", "declared": "said"}
+):
+    """One time that a factor was declared. ``declared`` None: it was taken back."""
 
     market: str
-    at: str
+    declared_at: str
     key: str
     """Key of the factor's own record."""
-    said: SaidFactor | None
+    declared: DeclaredFactor | None
     v: int = 1
 
 
@@ -107,12 +109,12 @@ class Key(NamedTuple):
     kind: str
 
 
-Content = SeededHour | SeedComplete | SaidFactor | SaidOnce
+Content = SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration
 _KINDS: dict[str, type[Content]] = {
     HOUR_KIND: SeededHour,
     SEED_KIND: SeedComplete,
-    FACTOR_KIND: SaidFactor,
-    SAID_KIND: SaidOnce,
+    FACTOR_KIND: DeclaredFactor,
+    DECLARED_KIND: FactorDeclaration,
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -131,12 +133,12 @@ def decode_content(kind: str, value: bytes) -> Content:
         content = msgspec.json.decode(value, type=_KINDS[kind])
     except msgspec.DecodeError as error:
         raise HistoryError(f"{kind}: {error}") from error
-    told = content.said if isinstance(content, SaidOnce) else content
-    if isinstance(told, SeededHour):
-        hour_of(told.hour)
-    elif told is not None:
-        hour_of(told.start)
-        hour_of(told.end)
+    entry = content.declared if isinstance(content, FactorDeclaration) else content
+    if isinstance(entry, SeededHour):
+        hour_of(entry.hour)
+    elif entry is not None:
+        hour_of(entry.start)
+        hour_of(entry.end)
     return content
 
 
@@ -168,18 +170,18 @@ def seed_records(
     return records
 
 
-def factor_record(said: SaidFactor) -> tuple[bytes, bytes]:
+def factor_record(declared: DeclaredFactor) -> tuple[bytes, bytes]:
     """(key, value) of an operator's factor."""
-    return said.key, _encode(said)
+    return declared.key, _encode(declared)
 
 
-def said_records(
-    said: SaidFactor, at_ms: int, *, taken_back: bool = False
+def declaration_records(
+    declared: DeclaredFactor, at_ms: int, *, taken_back: bool = False
 ) -> list[tuple[bytes, bytes | None]]:
-    """Records that declare a factor, or take it back, at ``at_ms``; the ``SaidOnce`` comes first."""
-    key, value = factor_record(said)
+    """Records that declare a factor, or take it back, at ``at_ms``; the declaration comes first."""
+    key, value = factor_record(declared)
     at = rfc3339(at_ms)
     market, _, rest = key.decode().split("|", 2)
-    once = SaidOnce(market, at, key.decode(), None if taken_back else said)
-    lasting = f"{market}|{SAID_KIND}|{at}|{rest}".encode()
+    once = FactorDeclaration(market, at, key.decode(), None if taken_back else declared)
+    lasting = f"{market}|{DECLARED_KIND}|{at}|{rest}".encode()
     return [(lasting, _encode(once)), (key, None if taken_back else value)]

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 if TYPE_CHECKING:
-    from streams.flow.history import HistoryBook
+    from streams.flow.history_book import HistoryBook
     from streams.settings import Settings
 
 _POLL_MS = 500
@@ -56,7 +56,7 @@ class HistoryReader:
             while True:
                 found = await consumer.getmany(timeout_ms=_POLL_MS)
                 for record in (each for records in found.values() for each in records):
-                    self.book.apply(record.key, record.value)
+                    self.book.apply_record(record.key, record.value)
                 for reason in self.book.take_refused():
                     _log.warning("history_record_refused", topic=topic, reason=reason)
                 if not self.ready:

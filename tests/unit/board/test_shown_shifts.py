@@ -6,7 +6,7 @@ import json
 
 from support.shopfloor import shift_record
 
-from streams.board.shifts import active
+from streams.board.shown_shifts import active
 
 FIELD = "category:beauty_grooming"
 

@@ -10,11 +10,11 @@ from streams.index.expectation import Vintage, fit
 from streams.index.hours import LocalHours, calendar_of
 from streams.index.learning import WHOLE, lessons
 from streams.index.panes import HOUR_MS, day_number
-from streams.index.season import Columns
+from streams.index.season import ColumnRelations
 
 ORDERS, BOOKS, SALES = range(3)
 """Columns of the histories here: the market's orders, one category's, and the category's sales."""
-COLUMNS = Columns(
+COLUMNS = ColumnRelations(
     size_of=np.array([ORDERS, BOOKS, BOOKS]), shape_of=np.array([ORDERS, ORDERS, ORDERS])
 )
 SCOPES = [WHOLE, ("category", "books"), ("category", "books")]

@@ -208,11 +208,11 @@ def expect_factor(
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        said = run(expect(settings, market, member, start, end, factor))
+        made = run(expect(settings, market, member, start, end, factor))
     if as_json:
-        echo_json(said)
+        echo_json(made)
     else:
-        told = factor if said.factor is None else f"{said.factor:g} times the usual"
+        effect = factor if made.factor is None else f"{made.factor:g} times the usual"
         typer.echo(
-            f"{said.market} {said.dimension} {said.member}, {said.start} .. {said.end}: {told}"
+            f"{made.market} {made.dimension} {made.member}, {made.start} .. {made.end}: {effect}"
         )

@@ -24,7 +24,7 @@ EXPECTED_FOR_MS = 6 * HOUR_MS
 """Length of the event in the proposed command. Whoever runs the command knows the end better."""
 
 
-class Contributor(msgspec.Struct, frozen=True, omit_defaults=True):
+class ShownContributor(msgspec.Struct, frozen=True, omit_defaults=True):
     """A member's part in the shift."""
 
     dimension: str
@@ -33,7 +33,7 @@ class Contributor(msgspec.Struct, frozen=True, omit_defaults=True):
     expected: float | None = None
 
 
-class Shift(msgspec.Struct, frozen=True, omit_defaults=True):
+class ShownShift(msgspec.Struct, frozen=True, omit_defaults=True):
     """One active shift. ``direction`` is 1 or -1, or 0 where the record does not state it."""
 
     dimension: str
@@ -49,10 +49,10 @@ class Shift(msgspec.Struct, frozen=True, omit_defaults=True):
     start: str | None = None
     evidence: float | None = None
     clock: str | None = None
-    contributors: list[Contributor] = []
+    contributors: list[ShownContributor] = []
 
 
-def active(market: str, records: Mapping[str, str]) -> list[Shift]:
+def active(market: str, records: Mapping[str, str]) -> list[ShownShift]:
     """Shifts of the HASH ``:shifts``, ordered by field. A value that is no JSON object is skipped."""
     found = []
     for field, text in sorted(records.items()):
@@ -64,7 +64,7 @@ def active(market: str, records: Mapping[str, str]) -> list[Shift]:
     return found
 
 
-def _shift(market: str, field: str, record: dict[str, Any]) -> Shift:
+def _shift(market: str, field: str, record: dict[str, Any]) -> ShownShift:
     dimension, _, member = field.partition(":")
     dimension = str(record.get("dimension", dimension))
     member = str(record.get("member", member or "all"))
@@ -72,7 +72,7 @@ def _shift(market: str, field: str, record: dict[str, Any]) -> Shift:
     size = record | interval if isinstance(interval, dict) else record
     ratio = _number(size.get("ratio"))
     start = record.get("start")
-    return Shift(
+    return ShownShift(
         dimension=dimension,
         member=member,
         label=label(member),
@@ -98,11 +98,11 @@ def _direction(direction: Any, ratio: float | None) -> int:
     return 0 if ratio is None or ratio == 1 else int(math.copysign(1, ratio - 1))
 
 
-def _contributors(found: Any) -> list[Contributor]:
+def _contributors(found: Any) -> list[ShownContributor]:
     if not isinstance(found, dict):
         return []
     return [
-        Contributor(
+        ShownContributor(
             str(dimension),
             label(str(each.get("member", ""))),
             _number(each.get("observed")),

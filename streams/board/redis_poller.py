@@ -40,7 +40,7 @@ _EVERYONE = ""
 _log = structlog.get_logger(__name__)
 
 
-class State(StrEnum):
+class BeatState(StrEnum):
     """State of a market's values: current, too old, or not published."""
 
     LIVE = "live"
@@ -53,7 +53,7 @@ class MarketBeat(msgspec.Struct, frozen=True):
 
     market: str
     name: str
-    state: State
+    state: BeatState
     as_of: str | None
     as_of_age_ms: int | None
     published_age_ms: int | None
@@ -99,7 +99,7 @@ class _Known:
 _decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
 
 
-class Source:
+class RedisPoller:
     """Keeps a hub filled with what Redis holds.
 
     ``markets``: each market of the methodology, for its name, currency and time zone.
@@ -246,7 +246,7 @@ class Source:
             known.header = header
             return False
         known.header = header
-        known.book.take(snapshot)
+        known.book.add_snapshot(snapshot)
         known.page = view.market_page(
             snapshot,
             self._markets.get(market),
@@ -287,11 +287,11 @@ class Source:
         )
 
 
-def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None) -> State:  # noqa: FBT001
+def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None) -> BeatState:  # noqa: FBT001
     if not present or as_of_age_ms is None or published_age_ms is None:
-        return State.ABSENT
+        return BeatState.ABSENT
     silent = published_age_ms > SILENT_AFTER_MS
-    return State.STALE if silent or as_of_age_ms > BEHIND_AFTER_MS else State.LIVE
+    return BeatState.STALE if silent or as_of_age_ms > BEHIND_AFTER_MS else BeatState.LIVE
 
 
 def _entries(newest_first: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, str]]:

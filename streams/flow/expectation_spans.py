@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from streams.flow.vintages import Held
+from streams.flow.vintages import HeldVintage
 from streams.index.hours import LocalHours
 from streams.index.learning import Factor, factor_at, with_factor
-from streams.index.measured import UsualRow
+from streams.index.measured import ExpectedRow
 from streams.index.minutes import minutes_of, within_minute
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS
@@ -21,22 +21,22 @@ _SHAPED_HOURS_MAX = 8
 _NOTHING = [0] * 61
 
 
-class UsualSpans:
-    """Reads ``held``, vintages by local day; ``forget`` after they or what ``said`` returns changed."""
+class ExpectationSpans:
+    """Reads ``held``, vintages by local day; ``forget`` after they or the factors changed."""
 
     def __init__(
         self,
         hours: LocalHours,
         table: SeriesTable,
         width: int,
-        held: Mapping[int, Held],
-        said: Callable[[], Sequence[Factor]],
+        held: Mapping[int, HeldVintage],
+        factors: Callable[[], Sequence[Factor]],
     ) -> None:
         self._hours = hours
         self._table = table
         self._width = width
         self._held = held
-        self._said = said
+        self._declared = factors
         self._rows: dict[int, Row | None] = {}
         self._shaped: dict[int, list[list[int]]] = {}
         self._noise: dict[int, tuple[Mapping[int, Noise], frozenset[int]]] = {}
@@ -47,7 +47,7 @@ class UsualSpans:
         self._shaped.clear()
         self._noise.clear()
 
-    def of_span(self, start_ms: int, end_ms: int) -> UsualRow | None:
+    def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown.
 
         Named after, and with the noise of, the vintage of its end.
@@ -67,7 +67,7 @@ class UsualSpans:
             elsewhere, early = self._noise_of(first)
             noise = {column: own for column, own in noise.items() if column in elsewhere}
             warming |= early
-        return UsualRow(total, noise, warming, held.name)
+        return ExpectedRow(total, noise, warming, held.name)
 
     def _part(self, hour_ms: int, from_ms: int, until_ms: int) -> Row | None:
         if from_ms == 0 and until_ms == HOUR_MS:
@@ -104,7 +104,9 @@ class UsualSpans:
 
     def _factors(self, hour_ms: int) -> list[int | None]:
         end_ms = hour_ms + HOUR_MS
-        here = [each for each in self._said() if each.start_ms < end_ms and hour_ms < each.end_ms]
+        here = [
+            each for each in self._declared() if each.start_ms < end_ms and hour_ms < each.end_ms
+        ]
         if not here:
             return [None] * len(self._table.series)
         by_scope = {scope: factor_at(here, scope, hour_ms) for scope in set(self._table.scopes)}
@@ -130,7 +132,7 @@ class UsualSpans:
             self._shaped[hour_ms] = shaped
         return shaped
 
-    def _noise_of(self, held: Held) -> tuple[Mapping[int, Noise], frozenset[int]]:
+    def _noise_of(self, held: HeldVintage) -> tuple[Mapping[int, Noise], frozenset[int]]:
         found = self._noise.get(held.vintage.day)
         if found is None:
             vintage = held.vintage

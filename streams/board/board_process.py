@@ -8,8 +8,8 @@ from collections.abc import Callable
 import structlog
 
 from streams.board.hub import Hub
+from streams.board.redis_poller import RedisPoller
 from streams.board.server import BoardServer
-from streams.board.source import Source
 from streams.settings import Settings, load_methodology
 
 _log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ async def serve(
     """
     markets = load_methodology(settings).markets
     hub = Hub()
-    source = Source(
+    source = RedisPoller(
         settings.redis.url,
         hub,
         markets,

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from streams.flow.merged import HOURS_KEPT_MS
-from streams.index.history import (
+from streams.index.history_records import (
+    DECLARED_KIND,
     FACTOR_KIND,
-    SAID_KIND,
+    DeclaredFactor,
     HistoryError,
-    SaidFactor,
     SeedComplete,
     SeededHour,
     SeededRow,
@@ -59,7 +59,7 @@ class MarketHistory:
                 found = seed
         return found
 
-    def said(self) -> list[Factor]:
+    def declared(self) -> list[Factor]:
         """Factors, the last word last."""
         return list(self.factors.values())
 
@@ -77,17 +77,17 @@ class HistoryBook:
         refused, self.refused = self.refused, []
         return refused
 
-    def apply(self, key: bytes | None, value: bytes | None) -> None:
+    def apply_record(self, key: bytes | None, value: bytes | None) -> None:
         """Take the next record in."""
         try:
-            self._apply(key or b"", value)
+            self._apply_record(key or b"", value)
         except HistoryError as error:
             self.refused.append(str(error))
 
-    def _apply(self, key: bytes, value: bytes | None) -> None:
+    def _apply_record(self, key: bytes, value: bytes | None) -> None:
         code, kind = parse_key(key)
         market = self.markets.get(code)
-        if kind == SAID_KIND:
+        if kind == DECLARED_KIND:
             return  # for whoever asks later what stood when
         if market is None:
             raise HistoryError(f"{key!r}: market {code!r} is not in methodology.toml")
@@ -96,7 +96,7 @@ class HistoryBook:
                 market.version += 1
             return
         content = decode_content(kind, value)
-        if isinstance(content, SaidFactor):
+        if isinstance(content, DeclaredFactor):
             market.factors.pop(key, None)  # said again, it is the last word
             market.factors[key] = content.as_factor()
             market.version += 1

@@ -31,16 +31,16 @@ class Folded:
     late: list[SetAside] = field(default_factory=list)
     dead: list[SetAside] = field(default_factory=list)
 
-    def bury(self, chunk: Chunk, position: int, rejected: Rejected) -> None:
+    def add_dead_letter(self, chunk: Chunk, position: int, rejected: Rejected) -> None:
         """Set a record aside as a dead letter."""
-        self.dead.append(_aside(chunk, position, rejected.reason, rejected.detail))
+        self.dead.append(_set_aside(chunk, position, rejected.reason, rejected.detail))
 
-    def too_late(self, chunk: Chunk, position: int, lateness_ms: int) -> None:
+    def add_late(self, chunk: Chunk, position: int, lateness_ms: int) -> None:
         """Set a record aside as too late."""
-        self.late.append(_aside(chunk, position, TOO_LATE, f"lateness {lateness_ms} ms"))
+        self.late.append(_set_aside(chunk, position, TOO_LATE, f"lateness {lateness_ms} ms"))
 
 
-def _aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAside:
+def _set_aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAside:
     return SetAside(
         offset=chunk.offset_at(position),
         key=chunk.keys[position],
