@@ -9,7 +9,7 @@ import sys
 import pytest
 from support.examples import ORDERS_1M, PYTHON, Examples, check_reader, check_unreachable
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow]
+pytestmark = [pytest.mark.stack, pytest.mark.deep, pytest.mark.slow]
 
 HAS_NODE = all(shutil.which(tool) for tool in ("node", "npm"))
 HAS_GO = shutil.which("go") is not None

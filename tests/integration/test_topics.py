@@ -19,6 +19,7 @@ from streams.records.kafka_topics import (
     wanted_topics,
 )
 from streams.settings import load_settings
+from streams.worker import names
 
 pytestmark = pytest.mark.stack
 
@@ -51,7 +52,7 @@ async def configs_of(admin, topic):
 
 async def test_topics_are_created_with_exactly_the_wanted_configs(settings, admin):
     topics = settings.topics
-    log = Changelog(f"{settings.group(1)}-orders-changelog", 2)
+    log = Changelog(f"{names.app_id(1, topics.prefix)}-orders-changelog", 2)
     wanted = wanted_topics(settings, inputs=2, arrival="producer", changelogs=[log])
     report = await create_topics(settings.kafka, wanted)
     assert set(report.created) == {topic.name for topic in wanted}
