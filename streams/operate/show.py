@@ -18,6 +18,7 @@ from streams.index.currencies import major_units
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
 from streams.publish.ranking import ALL
+from streams.reader import SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
@@ -110,9 +111,16 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
         f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago   {snapshot.phase}",
     )  # fmt: skip
     if view.state is ViewState.STALE:
-        text.append(f"   stale: published {_age(view.published_age_ms)} ago", "bold red")
+        text.append(f"   stale: {_why_stale(view)}", "bold red")
         text.stylize("red")
     return text
+
+
+def _why_stale(view: MarketView) -> str:
+    """Which of the two ages is too high; the publisher's first, since nothing moves without it."""
+    if view.published_age_ms is not None and view.published_age_ms > SILENT_AFTER_MS:
+        return f"published {_age(view.published_age_ms)} ago; its worker is gone or cut off"
+    return f"values end {_age(view.as_of_age_ms)} ago; processing is behind"
 
 
 def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:

@@ -120,11 +120,13 @@ async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, s
     assert ("stale: published" in printed(console)) == (state is ViewState.STALE)
 
 
-async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, publish):
+async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, console, publish):
     await publish(market_values("PK", ["books"]), now_ms=AS_OF_MS + 31_000)
     (view,) = read_markets(client, AS_OF_MS + 31_000, None, DEFAULT_PREFIX)
     assert view.state is ViewState.STALE
     assert view.published_age_ms == 0
+    console.print(render([view], CURRENCIES))
+    assert "stale: values end 31.0 s ago; processing is behind" in printed(console)
 
 
 async def test_what_expired_is_absent_not_forgotten(client, console, publish):
