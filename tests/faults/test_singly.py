@@ -205,7 +205,7 @@ async def test_dead_letters_that_are_refused_hold_the_checkpoint_back(bench):
     assert place in await _set_aside(rig, dead_letters)
 
 
-@pytest.mark.chaos
+@pytest.mark.deep
 async def test_a_stop_flushes_nothing_past_a_dead_letter_that_is_not_acknowledged(bench):
     """Sequence V1 by way of SIGTERM, which used to cancel the flush that waited for it."""
     rig = bench.rig

@@ -389,6 +389,8 @@ class CheckpointTail:
         return self
 
     async def __aexit__(self, *_):
+        # What aiokafka's stop cancels must have begun: else it ends as the caller's own cancellation.
+        await asyncio.sleep(0)
         await self._consumer.stop()
 
     async def read(self):
