@@ -167,7 +167,7 @@ class Chain:
             rows[key] = to_wire(slot.row)
             slots[key] = []
             sketches[key] = slot.shoppers()
-            # Measured, not guessed: a record that the broker refuses ends the worker, and the new
+            # Measured, not guessed: a record that the broker refuses ends the worker, then the new
             # owner.
             sizes[key] = _size(rows[key], sketches[key])
             size += sizes[key]

@@ -68,8 +68,7 @@ class Ledger:
         self._minute_sums: dict[int, Row] = {}
         self._hour_sums: dict[int, Row] = {}
         self._opened: set[SlotId] = set()
-        """Minutes, quarters, hours in which a row was once open; most of a small market's have
-        none."""
+        """Minutes, quarters and hours in which a row was once open: few of a small market's."""
         self.garbage: dict[bytes, None] = {}
         """Keys of partials that merged slots contain: tombstoned once the slots were acknowledged."""
         self.expired_rows = 0
