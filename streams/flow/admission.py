@@ -1,8 +1,8 @@
-"""Admission: does an event count, and how. Decided from the log prefix alone, never from a clock.
+"""Admission: whether and how an event counts, by the log prefix alone, never by a clock.
 
-The order of the checks is part of the exactness rules: what is refused must leave no trace (an id
-remembered for an event that was refused would make its corrected repetition a duplicate), and the
-arrival watermark moves before lateness is judged, the event included.
+The order of the checks is part of the exactness rules. A refused event must leave no trace: if its
+id were remembered, its corrected repetition would be a duplicate. The arrival watermark moves
+before lateness is judged, the event included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD = (
     "day_closed",
     "dead",
 )
-"""What becomes of a record. ``day_closed`` counts in the live book only; its day took no part."""
+"""Outcomes of a record. ``day_closed``: it counts in the live book only, since its day is closed."""
 
 
 class Admission:
@@ -34,7 +34,7 @@ class Admission:
         self.panes_max = methodology.open_panes_max
 
     def verdict(self, state: MarketState, occurred_ms: int, arrived_ms: int) -> str:
-        """``ahead``, ``too_late``, ``late`` or ``accepted``; the watermark was moved already."""
+        """Return ``ahead``, ``too_late``, ``late`` or ``accepted``. The caller moved the watermark."""
         if occurred_ms > arrived_ms + self.ahead_ms:
             return "ahead"
         lateness_ms = state.watermark_ms - occurred_ms
@@ -44,7 +44,7 @@ class Admission:
         return LATE if pane_end_ms + self.out_of_order_ms <= state.watermark_ms else ACCEPTED
 
     def pane(self, state: MarketState, occurred_ms: int) -> Pane | None:
-        """Open pane of the instant; None when one more would pass the limit."""
+        """Return the open pane of the instant; None when one more would pass the limit."""
         start_ms = occurred_ms - occurred_ms % self.pane_ms
         pane = state.panes.get(start_ms)
         if pane is None and len(state.panes) < self.panes_max:

@@ -1,7 +1,8 @@
-"""Who bought in a span: what the rows of a market say, and the union of their sketches.
+"""Who bought in a span: the counts in a market's rows, and the union of their sketches.
 
-Minutes have sketches for an hour only, then quarters of an hour stand for them: 96 unions make a day,
-and four kilobytes a quarter hold what 1,440 minutes would need six megabytes for.
+Minutes keep sketches for an hour only; further back, quarters of an hour replace them. A day is
+then 96 unions, and a quarter takes four kilobytes; sketches of 1,440 minutes would take six
+megabytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from streams.index.shoppers import Bought, union
 
 
 def bought_in(ledger: Ledger, start_ms: int, end_ms: int) -> Bought:
-    """Who bought in ``[start, end)``, both whole minutes, further back whole quarters."""
+    """Return who bought in ``[start, end)``, both on whole minutes, further back on whole quarters."""
     parts: list[Bought] = []
     at = start_ms
     while at < end_ms:
@@ -40,7 +41,7 @@ def _parts(ledger: Ledger, slot_id: SlotId) -> list[Bought]:
 
 
 def together(parts: Sequence[Bought]) -> Bought:
-    """All of them: orders add up, shoppers are met once."""
+    """Return the union of the parts: counts add up, and a shopper of several parts counts once."""
     return Bought(
         sum(part.orders for part in parts),
         sum(part.known for part in parts),

@@ -1,9 +1,10 @@
 """The checkpoint chain: one atomic record a flush, recovered as the complete chain that knows most.
 
-Each flush of a source partition is ONE record (exactness rule 3): the rows of the slots touched
-and the ids added since the record before, so that ids can never be durable without their rows or
-the reverse. A chain of records, linked by ``previous``, is the whole state. Keys carry the writer's
-nonce: a zombie's late record can then never replace its heir's (sequence V3), it only adds a branch.
+Each flush of a source partition is ONE record (exactness rule 3): the rows of the slots touched and
+the ids added since the record before. So ids can never be durable without their rows, nor rows
+without their ids. A chain of records, linked by ``previous``, is the whole state. Keys carry the
+writer's nonce: a zombie's late record then cannot replace one of the new owner (sequence V3), it
+only adds a branch.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
 
 CHAIN_LENGTH = 128
-"""Records a chain may hold before its oldest are retired. At one flush a second this is longer
-than grace, so that the ids of a retired record belong to closed panes: nothing is written twice."""
+"""Records a chain may hold before its oldest are retired. At one flush a second this is longer than
+the grace: the ids of a retired record belong to closed panes, so nothing is written twice."""
 LENGTH_MAX_FACTOR = 4
-"""Beyond this many times the length the oldest record is retired however much of it is still live."""
+"""At this many times the length, the oldest record is retired however much of it still lives."""
 RETIRED_PER_FLUSH = 2
 RECORD_BYTES_MAX = 900 * 1024
 NEW_EDITION = (
-    "checkpoints cannot be gone on from over another log: raise `edition` in methodology.toml, run "
+    "checkpoints cannot be continued over another log: raise `edition` in methodology.toml, run "
     "`ecindex topics create` and restart the workers; the new edition folds what the logs hold now"
 )
-"""What mends a topic that was made anew, repartitioned, or cut behind the state."""
+"""What fixes a topic that was recreated or repartitioned, or whose log ends before the state."""
 _ROW_BYTES_GUESS = 400
 _SLOT_BYTES = 40
-"""What a row takes in a record beside its sparse form: market, book, slot."""
+"""Bytes that a row takes in a record beside its sparse form: market, book, slot."""
 _SKETCH_BYTES = 20
-"""The same of a sketch: market, slot, length."""
+"""Bytes that a sketch takes in a record beside its content: market, slot, length."""
 
 
 class RecoveryError(RuntimeError):
-    """The checkpoint table holds no state that this worker may go on from; says who must act."""
+    """The checkpoint table holds no state to continue from; the message says who must act."""
 
 
 class CheckpointRecord(msgspec.Struct, omit_defaults=True):
@@ -73,7 +74,7 @@ Ranges = list[tuple[int, int]]
 
 @dataclass(slots=True)
 class ChainEntry:
-    """One record of the own chain: which slots it holds and which stretch of their ids."""
+    """One record of the own chain: which slots it holds, and which ranges of their ids."""
 
     key: str
     seq: int
@@ -92,7 +93,7 @@ class Flush:
 
 
 class RecoveredRow(NamedTuple):
-    """A slot's row found in the chain; closed ones are sent again as well (sequence V2)."""
+    """A slot's row found in the chain; rows of closed slots are sent again too (sequence V2)."""
 
     key: SlotKey
     row: Row
@@ -132,7 +133,7 @@ class Chain:
 
     @property
     def pending_bytes(self) -> int:
-        """About how large the next record will be."""
+        """Approximate size of the next record, bytes."""
         return self.source.pending_slots * self._row_bytes + 8 * self.source.pending_ids
 
     @property
@@ -142,7 +143,7 @@ class Chain:
 
     @property
     def overlong(self) -> bool:
-        """Whether records must be retired even without new events."""
+        """Whether records must be retired even if no event comes."""
         return len(self._entries) > self._length_max
 
     @property
@@ -151,9 +152,9 @@ class Chain:
         return len(self._entries)
 
     def flush(self, unacknowledged: AbstractSet[SlotKey] = frozenset()) -> Flush:
-        """Build the next record: what was touched, and what of the oldest records still lives.
+        """Build the next record: what was touched, and what still lives of the oldest records.
 
-        ``unacknowledged``: slots whose row is on its way to level 2 only now. A record that alone
+        ``unacknowledged``: slots whose row is still on its way to level 2. A record that alone
         holds one of them, closed, is not retired yet: the row could still be lost (sequence V2).
         """
         rows: dict[SlotKey, list[int | str]] = {}
@@ -166,7 +167,8 @@ class Chain:
             rows[key] = to_wire(slot.row)
             slots[key] = []
             sketches[key] = slot.shoppers()
-            # Measured, not guessed: a record that the broker refuses ends the worker, and its heir.
+            # Measured, not guessed: a record that the broker refuses ends the worker, then the new
+            # owner.
             sizes[key] = _size(rows[key], sketches[key])
             size += sizes[key]
             if isinstance(slot, Pane) and slot.saved < len(slot.order):
@@ -237,7 +239,7 @@ class Chain:
             if (rows or retired) and size + carried > RECORD_BYTES_MAX:
                 break
             if 2 * carried > oldest.size and not must:
-                # Carrying what is mostly alive would write it again and again at high rates; the
+                # A record that is mostly alive would be written again and again at high rates. The
                 # chain grows instead, by what the dedupe window holds and no more.
                 break
             size += carried
@@ -248,7 +250,7 @@ class Chain:
                 sketches[key] = slot.shoppers()
                 sizes[key] = self._latest[key][1]
             for key, ranges in live.items():
-                # Older ids first: a recovered pane then has them about in the order of the log.
+                # Older ids first: a recovered pane then has them roughly in the order of the log.
                 if key in rows or ranges:
                     slots[key] = ranges + slots.get(key, [])
             for key in oldest.slots:
@@ -277,8 +279,9 @@ class Chain:
     def recover(self, records: dict[bytes, bytes]) -> list[RecoveredRow]:
         """Take over the complete chain with the largest ``through``.
 
-        Returns every row of that chain, of closed slots too: they are sent again before the first
-        mark. Raises RecoveryError when the records belong to another topic or methodology.
+        Returns every row of that chain, those of closed slots too: they are sent again before the
+        first mark. Raises RecoveryError when the records belong to another topic or methodology, or
+        when no chain of them is complete.
         """
         decoded = {key.decode(): _decode(value) for key, value in records.items()}
         self._seq = max((record.seq for record in decoded.values()), default=0)
@@ -298,11 +301,11 @@ class Chain:
         sp, own = self.source.sp, self.identity
         if record.content_hash != own.content_hash or record.edition != own.edition:
             raise RecoveryError(
-                f"methodology.toml: edition {own.edition} was hashed {record.content_hash[:12]} in "
-                f"the checkpoints of {sp}, this worker's file hashes {own.content_hash[:12]}; "
+                f"methodology.toml: edition {own.edition} has hash {record.content_hash[:12]} in "
+                f"the checkpoints of {sp}, but {own.content_hash[:12]} in this worker's file; "
                 "restore the file or raise `edition`"
             )
-        # Brokers before Kafka 2.8 tell no id; a checkpoint written beside one then holds none.
+        # Brokers before Kafka 2.8 have no topic ids; a checkpoint written with one holds none.
         other_id = record.topic_id != own.topic_id and record.topic_id and own.topic_id
         if other_id or record.partitions != own.partitions:
             raise RecoveryError(
@@ -345,7 +348,7 @@ class Chain:
 
 
 def _size(row: list[int | str], sketch: bytes) -> int:
-    """What a slot takes in a record."""
+    """Return the bytes that a slot takes in a record."""
     return len(_encode(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
 
 
@@ -354,7 +357,7 @@ def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:
 
 
 def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:
-    """Keys, oldest first, of the complete chain that reaches furthest; empty when there is none."""
+    """Return the keys, oldest first, of the complete chain that reaches furthest; empty if none is."""
     best: list[str] = []
     order = sorted(records, key=lambda key: (records[key].through, records[key].seq, key))
     for head in reversed(order):
@@ -371,6 +374,6 @@ def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:
 
 
 def source_of(key: bytes) -> SourcePartition:
-    """Source partition named in a checkpoint key."""
+    """Return the source partition named in a checkpoint key."""
     topic, partition, _, _ = key.decode().split("|")
     return SourcePartition(topic, int(partition))

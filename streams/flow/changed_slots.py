@@ -1,4 +1,4 @@
-"""What one step of a market has to look at again, taken from its ledger once and not changed after."""
+"""The slots that one step of a market processes, taken from its ledger once and not changed after."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ChangedSlots:
     days: frozenset[int] = frozenset()
     """Numbers of the local days whose row changed."""
     days_due: frozenset[int] = frozenset()
-    """Days to be shown though no row of theirs changed: this owner has not published them yet."""
+    """Days to show although none of their rows changed: this owner has not published them yet."""
     closings_due: frozenset[SlotId] = frozenset()
     """Final hours and days that an earlier owner may have changed without closing them again."""
 

@@ -1,8 +1,8 @@
 """Level 2: one partition of ``ecindex.partials`` -> its markets' values.
 
 ``PartitionCompile`` applies rows and marks in the order of the log, keeps what must last as table
-records, and says what to publish. Like level 1 it sends nothing itself and reads no clock: ``now``
-enters for pacing and for the age of nothing but the journal's cadence.
+records, and returns what to publish. Like level 1 it sends nothing itself and reads no clock:
+``now`` paces publishing and the journal. It decides no value.
 """
 
 from __future__ import annotations
@@ -44,17 +44,18 @@ SHIFTS_KIND = "w"
 SHOWN_KIND = "s"
 BUYERS_KIND = "b"
 LIVE_WITHIN_MS = 15_000
-"""A source partition that keeps up is read to its end within this; marks come each second."""
+"""A source partition that keeps up is read to its end within this time; marks come each second."""
 
 
 @dataclass(slots=True)
 class TableBatch:
-    """Table records to write; when all are acknowledged, what may be deleted.
+    """Table records to write, and what may be deleted once all of them are acknowledged.
 
     ``tombstones``: keys in ``ecindex.partials`` whose rows the written records contain.
-    ``deletes``: table keys, read or written before, that the written records replace.
-    ``retired``: former writers whose fence record the written one replaces. All that they published
-    before this owner's assignment was computed from what it has applied: its own stands no lower.
+    ``deletes``: table keys, read or written before, that the written records replace. ``retired``:
+    former writers whose fence record the written one replaces. Everything that they published
+    before this owner's assignment was computed from what this owner has applied, so its own version
+    is no lower.
     """
 
     writes: list[tuple[bytes, bytes | None]] = field(default_factory=list)
@@ -87,7 +88,7 @@ class PartitionCompile:
         self.topic_id = topic_id
         self.through = -1
         self.replay_through = -1
-        """Largest partials offset that a table record contains: below it nothing is published."""
+        """Largest partials offset that a table record contains: nothing is published below it."""
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.markets = {
             code: MarketCompile(
@@ -105,7 +106,7 @@ class PartitionCompile:
     def recover(self, records: Mapping[bytes, bytes]) -> None:
         """Take over merged slots and fence records of the table; the larger ``applied`` wins.
 
-        Raises RecoveryError when they are about another incarnation of the partials.
+        Raises RecoveryError when they belong to another incarnation of the partials.
         """
         best: dict[tuple[str, str, int], tuple[int, bytes]] = {}
         for key, value in records.items():
@@ -132,7 +133,7 @@ class PartitionCompile:
     def _restore_other(
         self, market: MarketCompile, kind: str, rest: Sequence[str], value: bytes
     ) -> int:
-        """Take over a record that is no merged slot; the partials offset it says it includes."""
+        """Restore a record that is no merged slot; return the partials offset it includes, or -1."""
         if kind == FENCE_KIND:
             fence = decode_fence_record(value)
             self._check_topic(fence)
@@ -153,16 +154,16 @@ class PartitionCompile:
         return -1
 
     def _check_topic(self, fence: FenceRecord) -> None:
-        # Its offsets begin at 0 again: level 2 would take every new row for one it has applied, and
-        # wait with publishing until the new log is as long as the old one was.
+        # A recreated topic begins at offset 0 again. Level 2 would take every new row for one that
+        # it has applied, and publish nothing until the new log is as long as the old one was.
         if fence.partials_id and self.topic_id and fence.partials_id != self.topic_id:
             raise RecoveryError(
-                f"partials-{self.partition}: the table is about topic id {fence.partials_id}, the "
-                f"topic has id {self.topic_id}: it was made anew; {NEW_EDITION}"
+                f"partials-{self.partition}: the table belongs to topic id {fence.partials_id}, the "
+                f"topic has id {self.topic_id}: it was recreated; {NEW_EDITION}"
             )
 
     def table_batch(self) -> TableBatch:
-        """Merged slots changed since the last batch, and what they make garbage."""
+        """Return the merged slots changed since the last batch, and what these replace."""
         batch = TableBatch()
         for code, market in self.markets.items():
             for (kind, start), merged in market.ledger.merged.items():
@@ -180,10 +181,10 @@ class PartitionCompile:
         return batch
 
     def fence_batch(self, publication: Publication) -> TableBatch:
-        """Fence record, vintages and detectors: to be sent after the journal was acknowledged.
+        """Return fence record, vintages and detectors, to send when the journal was acknowledged.
 
-        Acknowledged before the journal they would tell a new owner that closings were journaled, or
-        shifts told, which a crash has lost.
+        Acknowledged before the journal, they would make a new owner believe that closings were
+        journaled, or shifts published, which a crash has lost.
         """
         batch = TableBatch()
         for held, _ in publication.vintages:
@@ -205,19 +206,20 @@ class PartitionCompile:
         return batch
 
     def replayed(self) -> None:
-        """All that was in the log at the assignment is applied: what it says may be published."""
+        """Allow publishing: all that was in the log at the assignment is applied."""
         for market in self.markets.values():
             market.replayed()
 
     def _encode(self, merged: Merged) -> bytes:
         merged.written = True
-        # Never less than what it was restored from contains.
+        # Never below what the restored record contains.
         merged.applied = max(merged.applied, self.through)
         return encode_merged(merged.record(merged.applied))
 
     def _write(self, batch: TableBatch, base: str, value: bytes) -> None:
-        # No key is written twice: a delete then hits only content that its sender has read, and a
-        # record contains. A zombie may have written on under a key since its heir read it.
+        # No key is written twice. So a delete hits only content that its sender has read, and that
+        # a written record contains: a zombie may have gone on writing under its key after the new
+        # owner read it.
         self._written += 1
         own = f"{base}|{self.nonce}.{self._written}"  # see _writer_of
         batch.writes.append((own.encode(), value))
@@ -232,8 +234,8 @@ class PartitionCompile:
             if key is None:
                 continue
             if value is None:
-                # A tombstone: the row is in a merged slot already. Read at a takeover, it keeps the
-                # new owner from deleting once more all that was ever deleted.
+                # A tombstone: the row is in a merged slot already. A new owner that reads it at the
+                # takeover does not delete again all that was ever deleted.
                 for each in self.markets.values():
                     each.ledger.forget_garbage(key)
                 continue
@@ -271,7 +273,7 @@ class PartitionCompile:
             self._foreign_records += 1
             return
         for market in self.markets.values():
-            market.note_live(mark)  # an older mark shows it as well: it was so once
+            market.note_live(mark)  # an older mark counts too: live once is enough
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:
@@ -282,7 +284,7 @@ class PartitionCompile:
 
     @property
     def skipped(self) -> dict[str, int]:
-        """By reason of ``wire.SKIPPED``: how many records and rows so far are in no value for it."""
+        """Number of records and rows so far that are in no value, by reason of ``wire.SKIPPED``."""
         expired = sum(market.ledger.expired_rows for market in self.markets.values())
         return {FOREIGN: self._foreign_records, EXPIRED: expired}
 
@@ -290,23 +292,23 @@ class PartitionCompile:
 
     @property
     def behind(self) -> bool:
-        """Whether the next step has something to do even if no record comes before it."""
+        """Whether the next step has work even if no record comes before it."""
         return any(market.behind for market in self.markets.values())
 
     @property
     def detecting(self) -> bool:
-        """Whether a detector has minutes to read that came before."""
+        """Whether a detector still has earlier minutes to read."""
         return any(market.shifts.behind for market in self.markets.values())
 
     def catching_up(self, now_ms: int) -> bool:
-        """Whether a source partition was last read to its end longer ago than live ones ever are."""
+        """Whether a source partition was last read to its end longer ago than a live one ever is."""
         late_ms = now_ms - LIVE_WITHIN_MS
         return any((mark.caught_up_at or NEVER_MS) < late_ms for mark in self.marks.values())
 
     def step(self, now_ms: int) -> list[Publication]:
-        """Publications that are due: ``as_of`` moved on, or a value changed at its ``as_of``.
+        """Return the publications due: ``as_of`` moved, or a value changed at its ``as_of``.
 
-        None before everything is applied that the table contains: a paused owner may have written
+        Empty until everything is applied that the table contains. A paused owner may have written
         on after this one read the highwater, and its version must not get this one's older rows.
         """
         if self.through < self.replay_through:
@@ -316,5 +318,5 @@ class PartitionCompile:
 
 
 def _writer_of(table_key: str) -> str:
-    """Nonce of whoever wrote a table record."""
+    """Return the nonce of the writer of a table record."""
     return table_key.rpartition("|")[2].rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""Who bought on a local day that has ended, as it was published: counts and an estimate, no sketch."""
+"""Who bought on an ended local day, as published: counts and an estimate, no sketch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streams.index.indices import Entry, shopper_entries
 
 
 class DayBuyers(msgspec.Struct, omit_defaults=True):
-    """Table record: an ended day as it was published last, and how often each value was revised."""
+    """Table record: an ended day as last published, and how often each value was revised."""
 
     applied: int
     orders: int
@@ -30,7 +30,7 @@ decode_day_buyers = msgspec.msgpack.Decoder(DayBuyers).decode
 
 
 class DayOfBuyers(NamedTuple):
-    """What a publication shows of a day that has ended, to be stored with it."""
+    """An ended day as a publication shows it, to be stored with that publication."""
 
     day: int
     shown: DayBuyers

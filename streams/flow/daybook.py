@@ -1,8 +1,8 @@
-"""What was shown of the days that are over: so that a revision is counted once, whoever publishes it.
+"""Ended days as they were shown, so that a revision counts once, whoever publishes it.
 
 When a day has ended, the row behind its values is stored beside the publication that shows them. A
 cancel or refund days later is then a difference from that row, also for an owner that was not there
-when the day ended: kill -9 between the event and its publication costs nothing.
+when the day ended: kill -9 between the event and its publication loses nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Shown:
 
 
 class ShownDay(NamedTuple):
-    """What a publication shows of a day that is over, to be stored with it."""
+    """An ended day as a publication shows it, to be stored with that publication."""
 
     day: int
     shown: Shown
@@ -77,7 +77,7 @@ class DayBook:
             self.days[day] = Shown(record.applied, row, dict(record.revisions))
 
     def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
-        """Days before ``today`` that have ended and were not shown since; asked once a day."""
+        """Return the ended days that were not shown yet; empty when ``today`` was asked for before."""
         if self._ended_before is not None and today <= self._ended_before:
             return set()
         self._ended_before = today
@@ -89,14 +89,14 @@ class DayBook:
         return 0 if shown is None else shown.revisions.get(name, 0)
 
     def was(self, day: int, name: Name) -> Entry | None:
-        """A value as shown, None where it was not there."""
+        """Return a value as it was shown; None where it was not."""
         if self._entries is None or self._entries[0] != day:
             entries = book_entries(self.layout, self.days[day].row)
             self._entries = day, {name_of(entry): entry for entry in entries}
         return self._entries[1].get(name)
 
     def show(self, day: int, row: Row, revised: list[Name], applied: int) -> Shown | None:
-        """Note what is shown of an ended day from now on; what to store, None if nothing new."""
+        """Note how an ended day is shown from now on; return what to store, None if nothing is new."""
         known = self.days.get(day)
         if known is not None and known.row == row:
             return None

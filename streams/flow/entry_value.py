@@ -1,4 +1,4 @@
-"""An entry of a window or day as it is published: status, coverage, what is usual for it."""
+"""An entry of a window or day as it is published: status, coverage, expectation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def value_of(
     day: str | None = None,
     expectation: ValueExpectation | None = None,
 ) -> Value:
-    """Value of an entry at ``as_of``: with what is usual for it, and what status that makes."""
+    """Return the value of an entry at ``as_of``, with its expectation and the resulting status."""
     status, value = "ok", entry.value
     if entry.name in CHANGES and covered < 1:
         status = "filling"
@@ -65,6 +65,6 @@ def differs(old: Value, new: Value) -> bool:
         or old.status != new.status
         or old.covered != new.covered
         or old.phase != new.phase
-        # What is expected moves with every pane; a record keeps that of its own as_of.
+        # The expectation moves with every pane; a published record keeps that of its own as_of.
         or (old.as_of == new.as_of and old.expected != new.expected)
     )

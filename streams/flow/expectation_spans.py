@@ -1,4 +1,4 @@
-"""What was to be expected of a span of time, read from the vintages that a market holds."""
+"""Expectations of spans of time, read from the vintages that a market holds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from streams.index.partials import Row, add_into
 from streams.index.series import SeriesTable
 
 _HOURS_MAX = 24 * 20
-"""Hours whose rows are kept."""
+"""Hours whose rows are cached."""
 _SHAPED_HOURS_MAX = 8
-"""Hours whose minutes are kept: the edges of the windows lie in three or four."""
+"""Hours whose minutes are cached: the edges of the windows lie in three or four."""
 _NOTHING = [0] * 61
 
 
 class ExpectationSpans:
-    """Reads ``held``, vintages by local day; ``forget`` after they or the factors changed."""
+    """Reads ``held``, vintages by local day; call ``forget`` when they or the factors have changed."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class ExpectationSpans:
         self._noise: dict[int, tuple[Mapping[int, Noise], frozenset[int]]] = {}
 
     def forget(self) -> None:
-        """Read anew."""
+        """Empty the caches: the next read computes anew."""
         self._rows.clear()
         self._shaped.clear()
         self._noise.clear()
@@ -50,7 +50,7 @@ class ExpectationSpans:
     def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown.
 
-        Named after, and with the noise of, the vintage of its end.
+        Its name and its noise are those of the vintage of its end.
         """
         if start_ms >= end_ms:
             return None
@@ -63,7 +63,7 @@ class ExpectationSpans:
         held = self._held[self._hours.day_of_hour((end_ms - 1) // HOUR_MS * HOUR_MS)]
         first = self._held[self._hours.day_of_hour(start_ms // HOUR_MS * HOUR_MS)]
         noise, warming = self._noise_of(held)
-        if first is not held:  # a member must be known on both days to be known of the whole
+        if first is not held:  # a member is known in the span if it is on both days
             elsewhere, early = self._noise_of(first)
             noise = {column: own for column, own in noise.items() if column in elsewhere}
             warming |= early
@@ -113,7 +113,7 @@ class ExpectationSpans:
         return [by_scope[scope] for scope in self._table.scopes]
 
     def _minutes(self, hour_ms: int) -> list[list[int]] | None:
-        """Of each series: its parts in the first 0, 1, .. 60 minutes of the hour."""
+        """Return, for each series, its sums over the first 0, 1, .. 60 minutes of the hour."""
         shaped = self._shaped.get(hour_ms)
         if shaped is None:
             hour = self._hour(hour_ms)
@@ -151,7 +151,7 @@ class ExpectationSpans:
 
 
 def _until(minutes: Sequence[Sequence[int]], offset_ms: int) -> list[int]:
-    """Parts of each series until ``offset_ms`` of the hour has passed."""
+    """Return the sum of each series until ``offset_ms`` of the hour has passed."""
     minute, rest_ms = divmod(offset_ms, MINUTE_MS)
     if rest_ms == 0:
         return [series[minute] for series in minutes]

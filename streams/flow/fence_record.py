@@ -1,4 +1,7 @@
-"""What a new owner of a market must not fall behind: stored and published with each publication."""
+"""The fence record: how far a market was published. A new owner must not fall behind it.
+
+It is stored and published with each publication.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class SourceFold:
     def fold(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold the records ``start <= position < stop`` of a chunk and move ``through``.
 
-        The caller checked that the chunk continues the state (exactness rule 2). When the last
+        The caller has checked that the chunk continues the state (exactness rule 2). When the last
         record is included, ``through`` becomes the chunk's ``last_offset``.
         """
         stop = len(chunk) if stop is None else min(stop, len(chunk))

@@ -1,9 +1,9 @@
-"""Folding order events: the hot path, and the careful path for whatever is unusual.
+"""Folding order events: the hot path, and the careful path for all that it passes on.
 
 The hot path repeats ``rows.add_order`` for the common shape of event (placed now, its pane open)
-without a call a step, and adds into cells by raw labels: a row has forty columns that one order
-touches twenty of, a cell three numbers. ``rows.settle`` turns cells into columns once a flush. A
-property test holds the two paths equal.
+without a call for each step. It adds into cells by raw labels: an order changes twenty of the forty
+columns of a row, but only three numbers of a cell. ``rows.settle`` turns cells into columns once a
+flush. A property test holds the two paths equal.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
         if arrived_ms > watermark_ms:
             state.watermark_ms = watermark_ms = arrived_ms
             if watermark_ms >= state.next_close_ms:
-                # Closing may take the pane away, and books what is in the cells of all others.
+                # Closing may remove the pane, and books what is in the cells of all others.
                 source.close(state)
                 pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
                 if pane is not None:
@@ -159,7 +159,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
                     cell[0] += 1
         volume += units + sales
         if volume > SUM_MAX:
-            # So large that sums must be looked at one by one: take it back, go the careful way.
+            # So large that each sum needs a check: undo it, and take the careful path.
             _take_back(pane.category_cells, event)
             source.volume = volume - units - sales
             day_closed += _fold_checked(source, chunk, position, event, state, occurred_ms, folded)
@@ -203,10 +203,11 @@ def _fold_checked(
     occurred_ms: int,
     folded: Folded,
 ) -> int:
-    """Fold an order event that the hot path passed on; 1 when its day was closed.
+    """Fold an order event that the hot path passed on; return 1 when its day was closed, else 0.
 
-    First of its pane, cancelled, refunded, placed at another time than it occurred, or so large
-    that a sum must be looked at. One path with every check, in the order of admission.
+    Such an event is the first of its pane, cancelled, refunded, placed at another time than it
+    occurred, or so large that its sums need a check. This one path makes every check, in the order
+    of admission.
     """
     placed_ms = occurred_ms
     if event.placed_at is not None:
@@ -243,7 +244,7 @@ def _fold_checked(
     add_order(pane.row, event, state)
     if event.type == "order.placed":
         pane.add_shopper(event.shopper_id)
-        add_order(pane.booked, event, state)  # the day book gets this one here, not in bulk
+        add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
     if day is not None:
         add_order_to_day(day.row, event, state)
         source.touch_day(state, day)
@@ -255,7 +256,8 @@ def _fold_checked(
 def _overflows(row: Row, units: int, sales: int) -> bool:
     """Whether the units or sales of any ledger in the first nine columns could pass 63 bits.
 
-    A live row has one ledger there; its payment columns are only larger limits than needed.
+    A live row has one ledger there. Its payment columns, which are read too, only make the check
+    stricter than needed.
     """
     return max(row[2], row[5], row[8]) + sales > SUM_MAX or (
         max(row[1], row[4], row[7]) + units > SUM_MAX

@@ -38,7 +38,10 @@ def fold_payments(source: SourceState, chunk: Chunk, start: int, stop: int, fold
 def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     source: SourceState, chunk: Chunk, position: int, event: PaymentEvent, folded: Folded
 ) -> tuple[str, int]:
-    """(``accepted``, ``late``, ``duplicate`` or nothing when set aside; 1 if its day was closed)."""
+    """Fold one payment event; return (outcome, 1 if its day was closed, else 0).
+
+    The outcome is ``accepted``, ``late``, ``duplicate``, or empty when the event was set aside.
+    """
     state = source.markets.get(event.market)
     occurred_ms = parse_instant(event.occurred_at)
     if state is None or occurred_ms is None or event.currency != state.currency:

@@ -1,7 +1,7 @@
-"""What ``ecindex.history`` holds of each market: complete seeds, and the operator's factors.
+"""The content of ``ecindex.history`` by market: complete seeds, and the operator's factors.
 
-The topic is read from its beginning by every worker; applying a record twice, or what compaction left
-of the records, ends in the same state.
+Every worker reads the topic from its beginning. Applying a record twice, or only the records that
+compaction left, ends in the same state.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from streams.index.history_records import (
 from streams.index.learning import Factor
 
 Rows = dict[tuple[str, str], SeededRow]
-"""By (dimension, member)."""
+"""(dimension, member) -> its row."""
 SEEDS_MAX = 64
-"""Seeds of a market that are begun and not completed; the oldest goes."""
+"""Seeds of a market that may be begun and not completed; beyond it the oldest is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class Seed:
 
 @dataclass(slots=True)
 class MarketHistory:
-    """What is known of one market; ``version`` counts the changes."""
+    """Seeds and factors of one market; ``version`` counts their changes."""
 
     version: int = 0
     seeds: dict[str, Seed] = field(default_factory=dict)
-    """In the order in which they were completed: of two that hold an hour the later one counts."""
+    """In the order of completion; where two hold an hour, the later one counts."""
     factors: dict[bytes, Factor] = field(default_factory=dict)
-    """In the order in which they were said."""
+    """In the order of declaration."""
     staged: dict[str, dict[int, Rows]] = field(default_factory=dict)
 
     def seed_of(self, hour_ms: int) -> Seed | None:
-        """Seed that speaks of an hour."""
+        """Return the seed that covers an hour; None where none does."""
         found = None
         for seed in self.seeds.values():
             if seed.start_ms <= hour_ms < seed.end_ms:
@@ -60,7 +60,7 @@ class MarketHistory:
         return found
 
     def declared(self) -> list[Factor]:
-        """Factors, the last word last."""
+        """Return the factors, the latest declaration last."""
         return list(self.factors.values())
 
 
@@ -70,15 +70,15 @@ class HistoryBook:
     def __init__(self, markets: Iterable[str]) -> None:
         self.markets = {code: MarketHistory() for code in markets}
         self.refused: list[str] = []
-        """Why records were passed over; whoever reads the topic takes and logs them."""
+        """Why records were skipped; the reader of the topic takes and logs the reasons."""
 
     def take_refused(self) -> list[str]:
-        """Reasons since the last call."""
+        """Return the reasons since the last call."""
         refused, self.refused = self.refused, []
         return refused
 
     def apply_record(self, key: bytes | None, value: bytes | None) -> None:
-        """Take the next record in."""
+        """Apply the next record; one that breaks the contract adds its reason to ``refused``."""
         try:
             self._apply_record(key or b"", value)
         except HistoryError as error:
@@ -88,7 +88,7 @@ class HistoryBook:
         code, kind = parse_key(key)
         market = self.markets.get(code)
         if kind == DECLARED_KIND:
-            return  # for whoever asks later what stood when
+            return  # only for a later question: which factors held when
         if market is None:
             raise HistoryError(f"{key!r}: market {code!r} is not in methodology.toml")
         if value is None:
@@ -97,7 +97,7 @@ class HistoryBook:
             return
         content = decode_content(kind, value)
         if isinstance(content, DeclaredFactor):
-            market.factors.pop(key, None)  # said again, it is the last word
+            market.factors.pop(key, None)  # declared again, it is the latest
             market.factors[key] = content.as_factor()
             market.version += 1
         elif isinstance(content, SeededHour):
@@ -120,7 +120,7 @@ class HistoryBook:
     @staticmethod
     def _complete(market: MarketHistory, content: SeedComplete) -> None:
         end_ms = hour_of(content.end)
-        # More than nine weeks before its end no vintage looks.
+        # No vintage reads further back than nine weeks before a seed's end.
         start_ms = max(hour_of(content.start), end_ms - HOURS_KEPT_MS)
         hours = market.staged.pop(content.seed, None)
         known = market.seeds.pop(content.seed, None)

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 ID_SEED = 0x65_63_69_6E_64_65_78
-"""Key of the hashes: fixed for ever, or a replay would not know its own ids."""
+"""Seed of the hashes. It never changes: a replay would not recognize its own ids."""

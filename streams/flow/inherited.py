@@ -1,8 +1,8 @@
-"""What stands since before an owner's first publication, told once.
+"""What a new owner publishes once of the values from before its first publication.
 
 Readers' caches are filled by what is published. A day that ended before this owner began changes no
-more, so nobody would ever tell it to a Redis that was emptied, or whose keys expired while every
-worker was down.
+more. So no later publication would bring it to a Redis that was emptied, or whose keys expired
+while every worker was down.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from streams.index.panes import MINUTE_MS, day_name
 from streams.index.partials import ORDERS, SALES
 
 INHERITED_DAYS = 35
-"""Local days, today's included."""
+"""Local days that are published, today included."""
 
 
 class Inheriting:
-    """Of one market: what is to be told, until it was. Nothing before ``begin``."""
+    """What one market still has to publish of the time before its owner. Nothing before ``begin``."""
 
     def __init__(
         self, progress: MarketProgress, ledger: Ledger, level: MarketLevel, shoppers: MarketShoppers
@@ -36,11 +36,11 @@ class Inheriting:
         self._headlines_due = False
 
     def begin(self) -> None:
-        """An owner has read all that there was."""
+        """Make everything due: the owner has read all that there was."""
         self._days_due = self._headlines_due = True
 
     def take_inherited(self) -> Inherited | None:
-        """What goes with the present publication; headlines wait until orders were read."""
+        """Return what goes with the present publication; headlines wait until orders were read."""
         read = self._progress.topics[0] in self._progress.as_of_ms
         days_due, headlines_due = self._days_due, self._headlines_due and read
         if not (days_due or headlines_due):
@@ -51,7 +51,10 @@ class Inheriting:
         )
 
     def _days(self) -> dict[str, dict[str, int | float | None]]:
-        """Of days that still take rows only who bought: all else of them is published again."""
+        """Return the values of the last days.
+
+        A day that still takes rows gives only who bought: all its other values are published again.
+        """
         ledger, level = self._ledger, self._level
         today, again = ledger.local_days.day_of(self._progress.newest_ms), ledger.open_days()
         found: dict[str, dict[str, int | float | None]] = {}
@@ -67,7 +70,7 @@ class Inheriting:
         return found
 
     def _headlines(self) -> list[Headline]:
-        """The market's 1m window as each minute before the present one ended, while minutes are kept."""
+        """Return the market's 1m window at the end of each earlier minute, while minutes are kept."""
         orders, _ = self._progress.topics
         first_ms, as_of_ms = self._ledger.first_ms.get(orders), self._progress.as_of_ms[orders]
         if first_ms is None:

@@ -1,7 +1,8 @@
-"""A market's rows at level 2: open rows per source partition, and the merged slots.
+"""A market's rows in level 2: open rows of each source partition, and the merged slots.
 
-Values read merged + open rows. A row moves from open to merged when ITS source partition closed the
-slot, whatever the others do; the sum does not change by that, so cached sums stay valid.
+A value is the sum of merged and open rows. A row moves from open to merged when ITS source
+partition closed the slot, whatever the others do. The move does not change the sum, so cached sums
+stay valid.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class OpenRow:
     def __init__(self, through: int, row: Row, sketch: bytes, key: bytes, offset: int) -> None:
         self.through = through
         self.offset = offset
-        """Of the partials record that said it first."""
+        """Offset of the partials record that first held this row."""
         self.row = row
         self.sketch = sketch
         self.keys = {key}
@@ -67,16 +68,16 @@ class Ledger:
         self._minute_sums: dict[int, Row] = {}
         self._hour_sums: dict[int, Row] = {}
         self._opened: set[SlotId] = set()
-        """Minutes, quarters, hours in which a row was open once: most of a small market's have none."""
+        """Minutes, quarters and hours in which a row was once open: few of a small market's."""
         self.garbage: dict[bytes, None] = {}
-        """Keys of partials that merged slots contain; tombstoned once those were acknowledged."""
+        """Keys of partials that merged slots contain: tombstoned once the slots were acknowledged."""
         self.expired_rows = 0
-        """Rows of hours and days that are no longer kept."""
+        """How many rows were of hours and days that are no longer kept."""
         self.horizon_ms = NEVER_MS
         self.first_day = NEVER_MS
         """Number of the oldest day that is kept."""
         self.first_ms: dict[str, int] = {}
-        """Per input topic: start of the first pane with a row, where the log begins to cover."""
+        """For each input topic, start of the first pane with a row: there its log begins to cover."""
         self._changed_panes: set[int] = set()
         self._changed_days: set[int] = set()
 
@@ -94,13 +95,14 @@ class Ledger:
         offset: int,
         news: bool = True,
     ) -> None:
-        """Take a row as level 1 sent it, at ``offset``; keeps the larger ``through`` over all writers.
+        """Apply a row that level 1 sent; the larger ``through`` over all writers wins.
 
-        ``news``: no acknowledged publication contains this record; the slot counts as changed.
+        ``offset``: offset of its partials record. ``news``: no acknowledged publication contains
+        this record, so the slot counts as changed.
         """
         live = slot.book == LIVE
         if live:
-            self.note_first(sp.topic, slot.slot)  # of a row that is no longer kept as well
+            self.note_first(sp.topic, slot.slot)  # a row that is no longer kept counts too
         if self._is_merged(slot, sp, row):
             self.garbage[key] = None
             return
@@ -115,7 +117,7 @@ class Ledger:
                 return
             known.through = through
             if known.row == row:
-                return  # and the same shoppers: each has an order in it
+                return  # the shoppers are the same too: each has an order in it
             known.row = row
             known.sketch = sketch
             known.offset = offset
@@ -137,12 +139,12 @@ class Ledger:
             self.first_ms[topic] = pane_ms
 
     def first_hour_ms(self, topic: str) -> int | None:
-        """First hour that the topic's log covers wholly; None: it covers nothing yet."""
+        """First hour (ms) that the topic's log covers wholly; None: it covers nothing yet."""
         first_ms = self.first_ms.get(topic)
         return None if first_ms is None else -(-first_ms // HOUR_MS) * HOUR_MS
 
     def recover_first(self) -> None:
-        """Where the log begins to cover, from the merged hours: no fence record may hold it yet."""
+        """Find where the log begins to cover in the merged hours: no fence record may hold it yet."""
         for (kind, start_ms), merged in self.merged.items():
             if kind == HOUR:
                 for name, bits in merged.folded.items():
@@ -167,16 +169,16 @@ class Ledger:
         return True
 
     def _is_wanted(self, kind: str, start_ms: int, row: Row) -> bool:
-        """Whether the slot of this kind that starts then has a use for a row of it."""
+        """Whether the merged slot of this kind and start takes this row."""
         if kind == QUARTER and not any(row[BOUGHT]):
-            return False  # of payments, and of orders that say nothing of who bought
+            return False  # payments, or orders that do not say who bought
         return self._is_kept(kind, start_ms)
 
     def _is_kept(self, kind: str, start_ms: int) -> bool:
-        """Whether retention has not dropped the slot of this kind that starts then.
+        """Whether retention still keeps the slot of this kind and start.
 
-        Of its start, as in ``expire``: a row of the later half of a quarter that was dropped would be
-        taken for news, and its final hour for revised.
+        It judges the slot's start, as ``expire`` does. Judged by its own start, a row of the later
+        half of a dropped quarter would be taken for news, and its final hour for revised.
         """
         kept_ms = {MINUTE: MINUTES_KEPT_MS, QUARTER: self.quarters_kept_ms, HOUR: HOURS_KEPT_MS}
         return start_ms >= self.horizon_ms - kept_ms[kind]
@@ -210,7 +212,7 @@ class Ledger:
         return garbage
 
     def forget_garbage(self, key: bytes) -> None:
-        """Forget a key of the partials that has its tombstone: nobody need delete it again."""
+        """Forget a partials key that has its tombstone: nobody needs to delete it again."""
         self.garbage.pop(key, None)
 
     # -- rows are folded -------------------------------------------------------------------------
@@ -263,7 +265,7 @@ class Ledger:
                 merged.fold(sp, bit, closed.row, pane_ms, sketch, offset=closed.offset)
 
     def restore(self, slot_id: SlotId, record: MergedRecord) -> None:
-        """Put back a merged slot from the table."""
+        """Restore a merged slot from its table record."""
         self.merged[slot_id] = restore(record, self.width_of(slot_id[0]))
 
     def _slot(self, slot_id: SlotId) -> Merged:
@@ -273,7 +275,7 @@ class Ledger:
         return merged
 
     def width_of(self, kind: str) -> int:
-        """Columns of the row of a merged slot."""
+        """Return the number of columns in the row of a merged slot, by its kind."""
         if kind == QUARTER:
             return BOUGHT.stop - BOUGHT.start
         return self.layout.day_width if kind == DAY_KIND else self.layout.live_width
@@ -305,7 +307,7 @@ class Ledger:
         return cached
 
     def minute_total(self, start_ms: int) -> Row | None:
-        """The same, not remembered: for who reads each minute of a day once."""
+        """Row of one minute, not cached: for a caller that reads each minute of a day once."""
         return self._total((MINUTE, start_ms), MINUTE_MS)
 
     def hour_sum(self, start_ms: int) -> Row | None:
@@ -329,13 +331,13 @@ class Ledger:
         return sum_rows(rows, self.layout.live_width) if rows else None
 
     def open_rows(self, slot_id: SlotId, length_ms: int) -> Iterator[OpenRow]:
-        """Rows of a minute, quarter or hour that are not in what is merged of it."""
+        """Yield the rows of a minute, quarter or hour that its merged slot does not contain."""
         if slot_id not in self._opened:
             return
         merged = self.merged.get(slot_id)
         start_ms = slot_id[1]
         panes: Iterable[int] = range(start_ms, start_ms + length_ms, self._pane_ms)
-        if len(self._open_panes) < length_ms // self._pane_ms:  # so of an import of years
+        if len(self._open_panes) < length_ms // self._pane_ms:  # so in an import of years
             panes = [at for at in self._open_panes if start_ms <= at < start_ms + length_ms]
         for pane in panes:
             bit = (pane - start_ms) // self._pane_ms
@@ -344,9 +346,9 @@ class Ledger:
                     yield open_row
 
     def window_sum(self, start_ms: int, end_ms: int) -> Row:
-        """Row of ``[start, end)``, both on pane boundaries; whole hours and minutes as such.
+        """Row of ``[start, end)``, both on pane boundaries, summed from whole hours and minutes.
 
-        A day is 24 rows to add so, and not 1,440: a late event makes it anew at every step.
+        A day is then 24 rows to add, not 1,440: a late event has it summed anew at every step.
         """
         rows: list[Row] = []
         at = start_ms
@@ -396,7 +398,7 @@ class Ledger:
     # -- bounds ----------------------------------------------------------------------------------
 
     def expire(self, horizon_ms: int) -> Iterator[SlotId]:
-        """Drop what lies behind the retention of each kind; yields the slots dropped."""
+        """Drop what lies before the retention of each kind; yields the slots dropped."""
         if horizon_ms <= self.horizon_ms:
             return
         self.horizon_ms = horizon_ms
@@ -411,8 +413,8 @@ class Ledger:
         for slot_id in gone:
             del self.merged[slot_id]
             yield slot_id
-        # The rows of source partitions that have not closed the slot go with what was merged of it:
-        # they alone would read as its value.
+        # Open rows of source partitions that have not closed a dropped slot go with it: alone they
+        # would read as its value.
         self._drop_open(LIVE, self._open_panes, -(-limits[HOUR] // HOUR_MS) * HOUR_MS)
         self._drop_open(DAY, self._open_days, limits[DAY_KIND])
         panes_limit = horizon_ms - PANES_KEPT_MS

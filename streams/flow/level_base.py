@@ -1,7 +1,7 @@
 """The base of the level index as level 2 keeps it: part of the market's fence record.
 
-So it is stored with the publication that shows it, after its journal was acknowledged, and is there
-for whoever takes the market over, when the days that it is made of are no longer kept as well.
+The base is stored with the publication that shows it, after its journal was acknowledged. So a new
+owner has it even when the days that it was taken from are no longer kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams.index.level import Base, link
 from streams.index.panes import day_name
 
 REBASED_KEPT = 400
-"""Changes of base that revisions are counted by."""
+"""How many changes of base are remembered, to count the revisions of a day."""
 
 
 class LevelRecord(
@@ -33,7 +33,7 @@ class LevelRecord(
     """Decimal text: it may exceed 64 bits."""
     final: bool = False
     rebased: list[int] = []
-    """Of each change: days before it had been published by then."""
+    """For each change of base, ``checked_day`` at that time: days before it had been published."""
 
     @property
     def base(self) -> Base | None:
@@ -44,7 +44,7 @@ class LevelRecord(
 
     @property
     def name(self) -> str | None:
-        """As values name it: first and last day, then the sequence if it is not the first."""
+        """Name that values carry: first and last day, and the sequence unless it is the first."""
         if not self.sequence:
             return None
         days = f"{day_name(self.first)}/{day_name(self.end - 1)}"
@@ -56,18 +56,18 @@ class LevelRecord(
 
 
 class Rebased(NamedTuple):
-    """What a step has made of the base: every ended day is to be shown by it."""
+    """The base before and after a step that changed it: every ended day is shown anew."""
 
     before: LevelRecord | None
     now: LevelRecord
 
     def revises(self, day: int) -> bool:
-        """Whether an ended day had been published by another base, or without one."""
+        """Whether this ended day was published before, by another base or without one."""
         old = self.before
         return old is not None and old.sequence != self.now.sequence and day < old.checked_day
 
     def journal_bases(self) -> list[dict[str, Any]]:
-        """What the journal says; nothing where there is no base yet."""
+        """Return the journal's entry for the new base; nothing while there is no base."""
         new = self.now.base
         if new is None:
             return []

@@ -1,8 +1,8 @@
-"""Level 2 of one market: what its rows and marks say now -> publications.
+"""Level 2 of one market: its rows and marks -> publications.
 
-``MarketCompile`` alone drains the ledger and writes the market's progress. Its parts (windows, days,
-closings, shoppers, level index) read both, get what changed as a frozen value, and return what they
-show and how far they are. So no part sees what another has half done.
+``MarketCompile`` alone drains the ledger and writes the market's progress. Its parts (windows,
+days, closings, shoppers, level index) read both. Each gets what changed as a frozen value, and
+returns what it shows and how far it is. So no part sees what another has half done.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from streams.index.shift_budget import market_shares
 from streams.index.values import Fence, Value
 
 IDLE_MS = 5_000
-"""What waits for the next step of ``as_of`` goes out after this long without one (an import ended):
-days to readers, changes to the journal. Rows of days come each second, and a publication for them
-alone cost as much as all folding at 1,000 events a second."""
+"""How long days wait for readers, and changes for the journal, while ``as_of`` takes no step (an
+import ended). They wait because rows of days come each second, and a publication for them alone
+cost as much as all folding at 1,000 events a second."""
 
 
 class MarketCompile:
@@ -52,7 +52,7 @@ class MarketCompile:
         sps: Mapping[str, Sequence[SourcePartition]],
         history: MarketHistory | None = None,
     ) -> None:
-        """``history``: seeds and factors of the market; its reader goes on adding to it."""
+        """``history``: seeds and factors of the market; whoever reads the topic goes on adding."""
         self.ledger = Ledger(market, methodology)
         self.progress = MarketProgress(market, methodology, sps, self.ledger)
         self.expectation = MarketExpectation(
@@ -83,7 +83,7 @@ class MarketCompile:
         self._published_at_ms = NEVER_MS
         self._expired: list[SlotId] = []
         self._days_to_show: set[int] = set()
-        """Days to be published though no row of theirs changed since the takeover."""
+        """Days to publish although none of their rows changed since the takeover."""
         self._slots_to_close: set[SlotId] = set()
         """Final hours and days that an earlier owner may have changed without closing them again."""
 
@@ -97,15 +97,16 @@ class MarketCompile:
                 self.ledger.note_first(topic, first_ms)
 
     def note_live(self, mark: MarkRecord) -> None:
-        """Whether this mark's writer has shown the market's events arriving about now, ever."""
+        """Make the market live if the mark's writer has ever shown its events arriving about now."""
         self.progress.note_live(mark)
 
     def recovered(self) -> None:
-        """Find what was merged after the last acknowledged publication: it may not contain it."""
+        """Find what was merged after the last acknowledged publication, which may not contain it."""
         self._drop_expired()
         for (kind, start), merged in self.ledger.merged.items():
-            # Not by ``applied``: a mark that closes a slot has its record written anew, and publishes
-            # nothing. The heir closed the hour again, without shoppers if its quarters had gone.
+            # By ``changed``, not ``applied``: a mark that closes a slot has its record written anew
+            # and publishes nothing. By ``applied`` the new owner closed the hour again, without
+            # shoppers if its quarters were gone.
             if merged.changed <= self.progress.floor_applied:
                 continue
             if kind == DAY_KIND:
@@ -118,13 +119,13 @@ class MarketCompile:
         self.ledger.recover_first()
 
     def replayed(self) -> None:
-        """Everything is to be published once: nobody else keeps this market's values alive."""
+        """Make everything due once: nobody else keeps this market's values alive."""
         self._days_to_show |= self.ledger.open_days()
         self._must_publish = True
         self.inheriting.begin()
 
     def take_expired(self) -> list[SlotId]:
-        """Merged slots dropped by retention since the last call."""
+        """Return the merged slots that retention dropped since the last call."""
         expired, self._expired = self._expired, []
         return expired
 
@@ -132,11 +133,11 @@ class MarketCompile:
 
     @property
     def behind(self) -> bool:
-        """Whether the next step has something to do even if no record comes before it."""
+        """Whether the next step has work even if no record comes before it."""
         return self.shifts.behind or self.expectation.behind
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
-        """Fold what this source partition's watermark has closed."""
+        """Fold the rows of slots that this source partition's watermark has closed."""
         watermark_ms = mark.watermarks.get(self.progress.market.code)
         if watermark_ms is not None:
             self.ledger.fold_closed(sp, watermark_ms)
@@ -144,10 +145,11 @@ class MarketCompile:
     def step(
         self, marks: Mapping[SourcePartition, MarkRecord], applied: int, now_ms: int
     ) -> Publication | None:
-        """Publication of the present state, or None when nothing is new.
+        """Return the publication of the present state, or None when nothing is new.
 
-        To be called again only when the fence record of the last publication was acknowledged: what
-        retention drops now was closed in that one, and a new owner could not close it any more.
+        Call it again only when the fence record of the last publication was acknowledged. What
+        retention drops now was closed in that publication, and a new owner could no longer close
+        it.
         """
         moved = self.progress.advance(marks)
         if not self.progress.as_of_ms:
@@ -195,7 +197,7 @@ class MarketCompile:
         )
 
     def _drain(self) -> ChangedSlots:
-        """Return what this step has to look at again; the next one starts from nothing."""
+        """Return what this step has to process; the next one starts from nothing."""
         changed = replace(
             self.ledger.drain(),
             days_due=frozenset(self._days_to_show),
@@ -211,11 +213,11 @@ class MarketCompile:
         return _waited(self._published_at_ms, now_ms)
 
     def _learn(self, *, history_changed: bool, moved: bool) -> list[LearntVintage]:
-        """Vintages that this step's final hours make possible; a market of old data needs none."""
+        """Learn the vintages that this step's final hours allow; a market of old data needs none."""
         limit_ms = self.progress.hours_limit()
         if not self.progress.live or limit_ms is None:
             return []
-        # Not before the detectors were there: the hours of a shift teach nothing.
+        # Only hours that the detectors have passed: the hours of a shift teach nothing.
         limit_ms = min(limit_ms, self.shifts.done_until_ms // HOUR_MS * HOUR_MS)
         observed, newest_ms = self._observed(), self.progress.newest_ms
         found = self.expectation.learn(
@@ -229,7 +231,7 @@ class MarketCompile:
         return Observed(self.ledger, orders, payments, shifts.shifted, shifts.relevels)
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
-        """Step the detectors; a market of old data has none at work."""
+        """Step the detectors; a market of old data runs none."""
         if not self.progress.live or self.progress.final_ms == NEVER_MS:
             return []
         orders, payments = (self.ledger.first_ms.get(topic) for topic in self.progress.topics)
@@ -242,7 +244,7 @@ class MarketCompile:
         return self.shifts.step(reach, changed=changed)
 
     def _rebase(self) -> Rebased | None:
-        """Let the level index look at its base; what readers see of that, None where nothing."""
+        """Let the level index check its base; return what readers see of that, None if nothing."""
         base_revision = self.level.revise_base()
         if base_revision is None:
             return None
@@ -250,19 +252,22 @@ class MarketCompile:
         return base_revision.rebased
 
     def _close(self, changed: ChangedSlots) -> ClosedSlots:
-        """Close hours and days, and write down how far they are closed now."""
+        """Close hours and days, and note how far they are closed now."""
         closed = self.closings.step(changed)
         self.progress.hours_until, self.progress.days_until = closed.hours_until, closed.days_until
         self.revised_after_final += closed.revised
         return closed
 
     def _expire(self) -> None:
-        """Drop what the last publication no longer shows; where ``as_of`` leaps it closed it too."""
+        """Drop what the last publication no longer shows.
+
+        Where ``as_of`` leapt, that publication closed it too.
+        """
         self._drop_expired()
         known_ms = (
             min(self.progress.final_ms, *self.progress.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         )
-        if self.shifts.behind:  # its minutes are still to be read
+        if self.shifts.behind:  # they still have to read these minutes
             known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
         self.progress.horizon_ms = max(self.progress.horizon_ms, known_ms)
 
@@ -282,7 +287,7 @@ class MarketCompile:
         return minute_ms > self.progress.journaled_ms or _waited(self._journaled_at_ms, now_ms)
 
     def _journal(self, changed: list[Value], now_ms: int) -> list[Value] | None:
-        """Let what changed wait for the journal; all that waits when it is due, else None."""
+        """Keep changed values until the journal is due; then return all that are kept, else None."""
         for value in changed:
             self._journal_pending[value.key] = value
         if not self._journal_due(now_ms):
@@ -298,5 +303,5 @@ def _of_days(closings: Sequence[Closing]) -> list[Value]:
 
 
 def _waited(since_ms: int, now_ms: int) -> bool:
-    """Whether the patience is over; so it is when the clock was set back."""
+    """True once the wait has ended, or the clock was set back."""
     return not 0 <= now_ms - since_ms < IDLE_MS

@@ -1,4 +1,4 @@
-"""Closings of one market: hours and days that became final, and those that changed after it."""
+"""Closings of one market: hours and days that became final, and those that changed afterwards."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ClosedSlots(NamedTuple):
 
     closings: list[Closing]
     hours_until: int
-    """Hours that end by it are closed, ms."""
+    """Instant in ms: hours that end by it are closed."""
     days_until: int
-    """Local days before it are closed."""
+    """Number of a local day: days before it are closed."""
     revised: int
     """How many hours and days changed after they were final."""
 
 
 class MarketClosings:
-    """What is final is said once; what changes after that, again and counted."""
+    """Closes hours and days once when they are final, and again when they change afterwards."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class MarketClosings:
         self._final_revisions: dict[SlotId, int] = {}
 
     def forget(self, slot_id: SlotId) -> None:
-        """Retention dropped this slot."""
+        """Forget the revisions of a slot that retention dropped."""
         self._final_revisions.pop(slot_id, None)
 
     def step(self, changed: ChangedSlots) -> ClosedSlots:
-        """Close what became final, and again what changed after it was.
+        """Close what became final, and close again what changed afterwards.
 
-        Closed again, the journal's last word on a slot is right.
+        So the journal's last record of a slot is right.
         """
         revised = self._changed_after_final(changed)
         closings = [
@@ -77,7 +77,10 @@ class MarketClosings:
         return ClosedSlots(closings, hours_until, days_until, len(revised))
 
     def _changed_after_final(self, changed: ChangedSlots) -> set[SlotId]:
-        """Hours and days that were final and changed: none while inputs keep their arrival times."""
+        """Return the hours and days that changed after they were final, and count their revisions.
+
+        There are none while inputs keep their arrival times.
+        """
         hours = {pane - pane % HOUR_MS for pane in changed.panes}
         found: set[SlotId] = {
             (HOUR, start) for start in hours if start < self._progress.hours_until
@@ -134,5 +137,5 @@ class MarketClosings:
 
 
 def _with_something(entries: Iterable[Entry]) -> set[tuple[str, str]]:
-    """Members of which something was counted: of a wide market's quiet hour that is few."""
+    """Return the members with any count; in a quiet hour of a wide market they are few."""
     return {(each.dimension, each.member) for each in entries if each.observed}

@@ -1,4 +1,4 @@
-"""Values of one market's local days, gross, valid and net, and the revisions of days that are over."""
+"""Values of one market's local days, gross, valid and net, and the revisions of ended days."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from streams.index.partials import Row
 from streams.index.values import DAY_WINDOW, Value
 
 _PUBLISHED_MAX = 40_000
-"""About two months of a wide market."""
+"""How many published values are remembered: about two months of a wide market."""
 _PUBLISHED_DAYS = 64
 _NET = f"sales_net:{MARKET}:{ALL}"
-"""What a level is made of."""
+"""The value that a level is computed from."""
 
 
 class _Ended(NamedTuple):
@@ -41,14 +41,14 @@ class ShownDays(NamedTuple):
     """What a step shows of the day book."""
 
     values: list[Value]
-    """Those that changed."""
+    """Values that changed."""
     ended: list[ShownDay]
-    """Ended days whose row is to be stored with them."""
+    """Ended days whose row is to be stored with the values."""
     revisions: list[Revision]
 
 
 class MarketDays:
-    """The day book as it is shown."""
+    """Shows the day book of one market."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class MarketDays:
     # -- keeping ---------------------------------------------------------------------------------
 
     def restore(self, day: int, record: ShownRecord) -> None:
-        """Take over from the table how a day was shown."""
+        """Restore from the table how a day was shown."""
         self._book.restore(day, record)
 
     def expire(self) -> None:
@@ -130,7 +130,7 @@ class MarketDays:
         revisions: list[Revision],
         found: list[Value],
     ) -> None:
-        """Levels of ended days; one that another base or its own day's row has changed is revised."""
+        """Show the levels of ended days; one that its base or its day's row changed is revised."""
         before = self._progress.level if rebased is None else rebased.before
         for day, ended in sorted(levels.items()):
             value = self._level_value(day, ended.row)
@@ -151,7 +151,7 @@ class MarketDays:
         )
 
     def _revised(self, day: int, row: Row) -> dict[str, tuple[int | float | None, str]]:
-        """Values of an ended day that are not as they were shown: (what they were, cause)."""
+        """Return the values of an ended day that differ from those shown: (value shown, cause)."""
         shown = self._book.days.get(day)
         if shown is None or shown.row == row:
             return {}
@@ -214,7 +214,7 @@ class MarketDays:
         ]
 
     def closing(self, day: int) -> Closing:
-        """The closing of a day that is final."""
+        """Return the closing of a final day."""
         row = self._ledger.day_sum(day) or [0] * self._ledger.layout.day_width
         values = [value for _, value in self._day_values(day, row, closing=True)]
         if self._level.published:

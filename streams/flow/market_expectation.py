@@ -1,8 +1,8 @@
-"""The expectation at work in level 2: one market's vintages, learnt and kept.
+"""The expectation in level 2: one market's vintages, learnt and kept.
 
-A vintage of local day D is learnt once, as soon as every hour up to the end of D-2 is final, from
-those hours alone (seeds before the log begins); it is stored and journaled before a value shows it. So
-a restart, a takeover or a replay from the log finds or learns the same integers.
+The vintage of local day D is learnt once, as soon as every hour up to the end of D-2 is final, from
+those hours alone (from seeds for hours before the log begins). It is stored and journaled before a
+value shows it. So a restart, a takeover or a replay from the log finds or learns the same integers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from streams.index.series import MEASURES, SeriesTable
 from streams.index.trend import Matrix, Vector
 
 KEPT_DAYS = 10
-"""Vintages of so many days before the present one stay: hours may be closed late."""
+"""For so many days before the present one, vintages are kept: hours may be closed late."""
 
 _NO_PLACES = np.zeros(0, dtype=np.int64)
 _measures = attrgetter(*MEASURES)
@@ -51,14 +51,14 @@ _ALONE = ColumnRelations(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64
 
 
 class Observed(NamedTuple):
-    """Where final hours come from: rows, and the first hour wholly covered by each basis' topic."""
+    """Where final hours come from: rows, and the first hour that each basis' topic covers wholly."""
 
     ledger: Ledger
     orders_from_ms: int | None
     payments_from_ms: int | None
     shifted: Callable[[int], Sequence[Shifted]] = lambda _: ()
     relevels: Callable[[int], Sequence[Relevel]] = lambda _: ()
-    """What final minutes before an instant say of shifts: hours that teach nothing, new levels."""
+    """What final minutes before an instant say of shifts: hours that teach nothing, and new levels."""
 
 
 class MarketExpectation:
@@ -70,9 +70,9 @@ class MarketExpectation:
         self.held: dict[int, HeldVintage] = {}
         self.history = history
         self.version = 0
-        """Counts what changes an expectation that was read before."""
+        """Grows with every change of an expectation that was read before."""
         self._events = event_factors(market.events, self.hours)
-        """Factors of methodology.toml; what was said since counts more."""
+        """Factors of methodology.toml; one that was declared since counts more."""
         self._placed: tuple[tuple[Scope, ...], NDArray[np.int64]] = ((), _NO_PLACES)
         self._seeded_hours: dict[tuple[int, int], Vector] = {}
         self._spans = ExpectationSpans(
@@ -80,9 +80,9 @@ class MarketExpectation:
         )
         self._history_seen = 0
         self._wanted: set[int] = set()
-        """Days to learn, or to look at again."""
+        """Days to learn, or to check again."""
         self._wanted_until: int | None = None
-        """The last day that was wanted so far; None before the first look."""
+        """The last day that was wanted so far; None before the first step."""
         self._expired: list[int] = []
 
     # -- learning --------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class MarketExpectation:
             self._hold(held)
 
     def take_history(self) -> bool:
-        """Whether seeds or factors changed since the last call; what was read is read anew."""
+        """Return whether seeds or factors changed since the last call; if so, all is read anew."""
         if self.history.version == self._history_seen:
             return False
         self._history_seen = self.history.version
@@ -111,11 +111,12 @@ class MarketExpectation:
         again: bool,
         awaited: bool,
     ) -> list[HeldVintage]:
-        """Vintages that final hours up to ``hours_until_ms`` make possible; those that are new.
+        """Learn the vintages that final hours up to ``hours_until_ms`` allow; return the new ones.
 
-        First those that a window of now is compared with; while ``behind``, the others in a later call.
-        ``again``: seeds or factors changed; today's and tomorrow's vintages may be others now.
-        ``awaited``: somebody waits for what is published now: learn nothing that it does not show.
+        Vintages that a window of now is compared with come first; while ``behind``, later calls
+        learn the others. ``again``: seeds or factors changed, so the vintages of today and tomorrow
+        may differ now. ``awaited``: somebody waits for what is published now, so learn nothing that
+        it does not show.
         """
         today = self.hours.local_days.day_of(as_of_ms)
         newest = self.hours.local_days.day_of(hours_until_ms) + 1
@@ -132,11 +133,11 @@ class MarketExpectation:
         return found
 
     def _want(self, today: int, newest: int, *, again: bool) -> None:
-        """Add the days up to ``newest`` that were not wanted yet, or are to be looked at again."""
+        """Add the days up to ``newest`` that were not wanted yet, or are to be checked again."""
         yesterday = today - 1  # the longest window begins then
         if self._wanted_until is None:
-            # What earlier owners had not come to. What they had is looked at again where it shows:
-            # this owner's methodology may have other factors.
+            # Days that earlier owners did not learn. Days they did learn are checked again if they
+            # are shown: this owner's methodology may have other factors.
             self._wanted.update(range(min(self.held, default=yesterday), yesterday))
             self._wanted.difference_update(self.held)
             self._wanted_until = yesterday - 1
@@ -151,13 +152,13 @@ class MarketExpectation:
         return bool(self._wanted)
 
     def _shown_from(self, observed: Observed, today: int) -> int:
-        """Yesterday, where the longest window begins; today if nothing older was observed."""
+        """Return yesterday, where the longest window begins; today if nothing older was observed."""
         begun_ms = [
             from_ms
             for from_ms in (observed.orders_from_ms, observed.payments_from_ms)
             if from_ms is not None
         ]
-        # The first whole hour: the one before it, observed in part, is of a window too.
+        # The hour before the first whole one was observed in part; it is in a window too.
         begun = self.hours.day_of_hour(min(begun_ms) - HOUR_MS) if begun_ms else today - 1
         return today if begun >= today else today - 1
 
@@ -171,7 +172,7 @@ class MarketExpectation:
         counts, sure = self._hours_known(observed, calendar)
         if (
             int(sure.any(axis=1).sum()) < MIN_DAYS * 23
-        ):  # before the arithmetic: less is never enough
+        ):  # checked before the arithmetic: less is never enough
             return None
         until_ms = calendar.hours_ms[-1] + HOUR_MS
         learnt, multiplied = lessons(
@@ -193,7 +194,7 @@ class MarketExpectation:
         return [*self._events, *self.history.declared()]
 
     def _basis(self, calendar: Calendar, factors: Sequence[Factor]) -> str:
-        """Fingerprint of everything but final hours that this vintage is learnt from."""
+        """Return the fingerprint of everything but final hours that this vintage is learnt from."""
         start_ms, end_ms = calendar.hours_ms[0], calendar.hours_ms[-1] + HOUR_MS
         seeds = [
             name
@@ -206,7 +207,7 @@ class MarketExpectation:
         )
 
     def _hours_known(self, observed: Observed, calendar: Calendar) -> tuple[Matrix, Matrix]:
-        """(counts, 1 where known): a wholly observed hour, else what a seed says of it."""
+        """Return (counts, 1 where known): an hour observed whole, else what a seed says of it."""
         hours = calendar.hours_ms
         counts = np.zeros((len(hours), len(self.table.series)))
         known = np.zeros_like(counts)
@@ -234,7 +235,7 @@ class MarketExpectation:
         return counts, known
 
     def _seeded(self, seed: Seed, hour_ms: int) -> Vector:
-        """What a seed counted in an hour; read once for all vintages learnt together."""
+        """Return a seed's counts of an hour; read once for all vintages learnt together."""
         key = (id(seed), hour_ms)
         counts = self._seeded_hours.get(key)
         if counts is None:
@@ -247,8 +248,8 @@ class MarketExpectation:
         return counts
 
     def _places(self, scopes: tuple[Scope, ...]) -> NDArray[np.int64]:
-        """Series of the measures of each scope, one after another; past the last: of none."""
-        if self._placed[0] != scopes:  # an hour has the rows of the hour before
+        """Return the series of each scope's measures, in order; one past the last means none."""
+        if self._placed[0] != scopes:  # unchanged while hours have the rows of the hour before
             none = len(self.table.series)
             found = [
                 self.table.at.get((scope, measure), none)
@@ -262,9 +263,10 @@ class MarketExpectation:
         return [float((each.scope[0], each.measure) in seed.given) for each in self.table.series]
 
     def early(self, observed: Observed, day: int) -> EarlyDay | None:
-        """What was to be expected of a day's orders nine days before it; None if too little was known.
+        """Return the expectation of a day's orders nine days before it; None: too little is known.
 
-        For the daily clock of the market's total, which sees drifts that every vintage follows.
+        It is for the daily clock of the market's total, which sees drifts that every vintage
+        follows.
         """
         calendar = calendar_of(self.hours, day, DRIFT_LEAD_DAYS)
         factors = self._factors()
@@ -298,13 +300,13 @@ class MarketExpectation:
         for day in expired:
             del self.held[day]
         if expired:
-            # An hour read before was still there, its minutes were not: a worker that slept for weeks
-            # ended with a KeyError at the day it had been in.
+            # Cached hours go with their vintage. Else the hour was still there and its minutes were
+            # not: a worker that slept for weeks ended with a KeyError at the day it had been in.
             self._expired += expired
             self._forget_reads()
 
     def take_expired(self) -> list[int]:
-        """Days whose vintage was dropped since the last call."""
+        """Return the days whose vintage was dropped since the last call."""
         expired, self._expired = self._expired, []
         return expired
 

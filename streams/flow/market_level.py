@@ -1,7 +1,7 @@
-"""The level index of one market: which base stands, and what its ended days are against it.
+"""The level index of one market: its base, and the levels of ended days against it.
 
-A base is taken once all of its days have ended, looked at again once a local day while cancels and
-refunds may still change them, and fixed when its days are final.
+A base is taken once all of its days have ended. It is checked again once a local day while cancels
+and refunds may still change those days, and fixed when they are final.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from streams.index.partials import Row
 from streams.index.values import COVERED_MIN, DAY_WINDOW, Value
 
 LEVEL_NAME = f"{LEVEL}:{MARKET}:{ALL}"
-"""Within a day, as the day book names it."""
+"""Name of the level within its day, as the day book names values."""
 
 
 class BaseRevision(NamedTuple):
-    """What a look at the base found: the record that stands from now on, and what it revises."""
+    """Result of a check of the base: the record that holds from now on, and what it revises."""
 
     record: LevelRecord
     rebased: Rebased | None
-    """None: readers see the base that they saw before."""
+    """None: readers see the same base as before."""
 
 
 class MarketLevel:
@@ -41,11 +41,11 @@ class MarketLevel:
 
     @property
     def published(self) -> bool:
-        """Whether this market has a level index: one without a base period has none."""
+        """Whether this market has a level index; a market without a base period has none."""
         return self._progress.market.base is not None and self._progress.level is not None
 
     def revise_base(self) -> BaseRevision | None:
-        """Look at the base where that is due. To be called before days are shown, which read it."""
+        """Check the base where that is due, else return None. Days read it: call this before them."""
         period, old = self._progress.market.base, self._progress.level
         if period is None:
             return None
@@ -59,7 +59,7 @@ class MarketLevel:
         return BaseRevision(now, Rebased(old, now) if shows else None)
 
     def _due(self, period: BasePeriod, held: Base | None) -> bool:
-        """Whether a look on the same day may find more: another period, or that it is final."""
+        """Whether a check on the same day may find more: another period, or that it is final."""
         if not _same(period, held):
             return self._complete(period)
         return not _settled(period, held) and self._final(period)
@@ -82,7 +82,7 @@ class MarketLevel:
         return limit is not None and limit >= period.end
 
     def _taken(self, period: BasePeriod) -> Base | None:
-        """The base as its days stand now; None: they are not all over, or not all in the log."""
+        """Return the base as its days are now; None: some have not ended, or are not in the log."""
         if period.net_minor is not None:
             return Base(period.first, period.end, period.net_minor, final=True)
         if not self._complete(period):
@@ -94,7 +94,7 @@ class MarketLevel:
     # -- values ----------------------------------------------------------------------------------
 
     def number(self, day: int, row: Row, record: LevelRecord | None) -> float | None:
-        """Level of an ended day against the base of a record."""
+        """Return the level of an ended day against the base of a record; None where it has none."""
         base = None if record is None else record.base
         if base is None or not self.covers(day):
             return None
@@ -105,9 +105,9 @@ class MarketLevel:
         return self._covered(day) >= COVERED_MIN
 
     def value(self, day: int, row: Row, *, revisions: int, closed: bool) -> Value:
-        """An ended day as published. ``revisions``: how often its own row revised it."""
+        """Return an ended day's level. ``revisions``: how often the day's own row revised it."""
         record = self._progress.level
-        assert record is not None  # ``published`` says so
+        assert record is not None  # the caller checked ``published``
         base, covered = record.base, self._covered(day)
         number = self.number(day, row, record)
         status = "ok" if number is not None else "no_data"
@@ -138,7 +138,7 @@ class MarketLevel:
         )
 
     def _covered(self, day: int) -> float:
-        """Share of an ended day that the log covers."""
+        """Return the share of an ended day that the log covers, 0 to 1."""
         start_ms, end_ms = (
             self._ledger.local_days.start_ms(day),
             self._ledger.local_days.end_ms(day),
@@ -148,7 +148,7 @@ class MarketLevel:
 
 
 def _same(period: BasePeriod, held: Base | None) -> bool:
-    """Whether the base is of this period, and has the sum that is stated of it."""
+    """Whether the base is of this period, and has the sum that the period states, if any."""
     return (
         held is not None
         and (held.first, held.end) == (period.first, period.end)
@@ -161,7 +161,7 @@ def _settled(period: BasePeriod, held: Base | None) -> bool:
 
 
 def _following(old: LevelRecord | None, found: Base | None, today: int) -> LevelRecord:
-    """The record after a look that found a base, or none: then the old one stands."""
+    """Return the record after a check; where it found no base, the old one stays."""
     known = LevelRecord(today) if old is None else old
     held = known.base
     if found is None or found == held:

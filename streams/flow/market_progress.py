@@ -1,4 +1,4 @@
-"""Where a market stands in level 2: ``as_of`` of each topic, what is final, what an heir must keep."""
+"""Progress of a market: ``as_of`` of each topic, what is final, what a new owner must keep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Span = tuple[int, int]
 
 
 class MarketProgress:
-    """Progress of one market. ``topics``: (orders, payments), as they were configured."""
+    """Progress of one market. ``topics``: the configured topics (orders, payments)."""
 
     def __init__(
         self,
@@ -34,20 +34,20 @@ class MarketProgress:
         self.topics = (orders, payments)
         self.live = False
         self.as_of_ms: dict[str, int] = {}
-        """Per basis (orders, payments); never goes back."""
+        """``as_of`` of each topic (orders, payments), ms; it never goes back."""
         self.final_ms = NEVER_MS
         self.horizon_ms = NEVER_MS
-        """What lies further behind it than rows are kept is no longer shown, and dropped as soon as
-        the publication that says so is acknowledged."""
+        """Rows that lie further before it than their retention are no longer shown. They are
+        dropped as soon as the publication that says so is acknowledged."""
         self.hours_until = NEVER_MS
         """Hours that end by it were closed."""
         self.days_until = NEVER_MS
         """Days before it were closed."""
         self.floor_applied = -1
-        """Partials offset that the last publication contains, an earlier owner's included."""
+        """Partials offset that the last publication contains, by this owner or an earlier one."""
         self.journaled_ms = NEVER_MS
         self.level: LevelRecord | None = None
-        """What the days' level is against."""
+        """The base that the levels of days are measured against."""
         self._level_of = (-1, -1)
         self._reach_ms: dict[str, int] = {}
         """``as_of`` of an older edition, below which this one does not publish."""
@@ -57,10 +57,11 @@ class MarketProgress:
     # -- owners ----------------------------------------------------------------------------------
 
     def take_fence(self, fence: FenceRecord) -> None:
-        """Raise the floor to a fence record; of ``as_of`` the maximum over all of them counts.
+        """Raise the progress to a fence record; the largest ``as_of`` over all records counts.
 
-        Of another edition only ``as_of`` does, and as something to reach: the new edition's rows are
-        its own, and until they reach as far the older edition goes on publishing.
+        A record of another edition gives only its ``as_of``, as something to reach. The new
+        edition's rows are its own, and until they reach as far the older edition goes on
+        publishing.
         """
         self.live = self.live or fence.live
         if fence.edition != self.methodology.edition:
@@ -69,14 +70,14 @@ class MarketProgress:
             return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
-        # Of two records at one offset the one that has changed the base: the other could not be
-        # deleted before its writer ended.
+        # Two records may have one offset: a writer may end before it deletes the older one. The one
+        # that has changed the base counts.
         if fence.level is not None and (fence.applied, fence.level.sequence) > self._level_of:
             self._level_of = fence.applied, fence.level.sequence
             self.level = fence.level
         if fence.applied > self.floor_applied:
-            # Of whoever had applied most: a paused owner that saw less of the log may have taken
-            # for final what the other knew to be open.
+            # The record of the owner that had applied most counts. A paused owner saw less of the
+            # log, and may have taken for final what the other knew to be open.
             self.floor_applied = fence.applied
             self.hours_until = fence.hours_until
             self.days_until = fence.days_until
@@ -84,7 +85,7 @@ class MarketProgress:
             self.horizon_ms = fence.horizon
 
     def fence_record(self, applied: int) -> FenceRecord:
-        """Floor for the next owner."""
+        """Return the fence record for the next owner."""
         return FenceRecord(
             edition=self.methodology.edition,
             applied=max(applied, self.floor_applied),
@@ -101,18 +102,18 @@ class MarketProgress:
     # -- progress --------------------------------------------------------------------------------
 
     def note_live(self, mark: MarkRecord) -> None:
-        """Whether this mark's writer has shown the market's events arriving about now, ever."""
+        """Make the market live if the mark's writer has ever shown its events arriving about now."""
         self.live = self.live or self.market.code in mark.live
 
     def advance(self, marks: Mapping[SourcePartition, MarkRecord]) -> bool:
-        """Move ``as_of`` and what is final on; whether ``as_of`` moved."""
+        """Advance ``as_of`` and what is final; return whether ``as_of`` moved."""
         moved = False
         step_ms = self.methodology.step_ms
         known_ms: list[int] = []
         seen = False
         for topic, sps in self._sps.items():
             progress = topic_progress(self.market.code, sps, marks, live=self.live)
-            # A topic that has not seen the market holds what is final as well: its first rows may
+            # A topic that has not seen the market holds back what is final too: its first rows may
             # be on their way (an import whose orders are read before its payments).
             known_ms.append(NEVER_MS if progress.until_ms is None else progress.until_ms)
             seen = seen or progress.seen
@@ -124,7 +125,7 @@ class MarketProgress:
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
-        if seen:  # before, nobody knows whether the market's records will be of today or of 2017
+        if seen:  # until then nobody knows whether the market's records are of today or of 2017
             self.final_ms = max(self.final_ms, min(known_ms))
         return moved
 
@@ -134,13 +135,13 @@ class MarketProgress:
         return max(self.as_of_ms.values())
 
     def hours_limit(self) -> int | None:
-        """Hours that end up to here are final; None before anything is."""
+        """Return the instant (ms) up to which hours are final; None before any is."""
         if self.final_ms == NEVER_MS:
             return None
         return (self.final_ms - self.methodology.grace_ms) // HOUR_MS * HOUR_MS
 
     def days_limit(self) -> int | None:
-        """Local days before it are final; None before anything is."""
+        """Return the local day before which days are final; None before any is."""
         if self.final_ms == NEVER_MS:
             return None
         return self._ledger.local_days.day_of(self.final_ms - self.methodology.day_grace_ms)
@@ -148,7 +149,7 @@ class MarketProgress:
     # -- spans -----------------------------------------------------------------------------------
 
     def span(self, end_ms: int, length_ms: int, kept_ms: int) -> Span:
-        """[start, end) of a window, as far back as rows are kept.
+        """Return [start, end) of a window, as far back as rows are kept.
 
         Retention cuts a window only when a topic's ``as_of`` begins far behind the other's: an
         import whose payments are read after its orders.
@@ -158,7 +159,7 @@ class MarketProgress:
         return max(end_ms - length_ms, min(self.horizon_ms - kept_ms, end_ms)), end_ms
 
     def covered(self, topic: str, span: Span, length_ms: int) -> float:
-        """Share of a window that the topic has covered."""
+        """Return the share of a window that the topic has covered, 0 to 1."""
         start_ms, end_ms = span
         start_ms = max(start_ms, self._ledger.first_ms.get(topic, end_ms))
         return max(0, end_ms - start_ms) / length_ms

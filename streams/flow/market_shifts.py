@@ -1,6 +1,6 @@
 """Feeds the detectors of one market: minutes from the ledger, expectations from its vintages.
 
-Final minutes are applied in order, each once, wherever this worker took over; live ones up to
+Final minutes are applied in order, each once, wherever this worker took over. Live minutes up to
 ``as_of`` are tried on top of them. Detection begins when the market is live: an import of old data
 pages nobody.
 """
@@ -35,21 +35,22 @@ from streams.index.shift_clock import DRIFT
 from streams.index.shift_series import PAYMENT_FAILURE, WatchedSeries
 
 STEP_MINUTES_MAX = 120
-"""Final minutes applied in one step: a worker that comes back after days must not stand still."""
+"""Final minutes applied in one step: a worker that comes back after days must not block."""
 MINUTES_BACK = 1_440
 """How far back a shift's contributors are summed; minutes are kept a little longer."""
 RELEVEL_MINUTES = 7 * 1_440
-"""A shift that has lasted so long is the new level."""
+"""A shift that has lasted this long is the new level."""
 KEPT_MINUTES = 60 * 1_440
-"""After its end a shift is remembered so long: vintages look back six weeks and some days."""
+"""A shift is remembered this long after its end: vintages learn from six weeks and some days back."""
 _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 
 
 class Reach(NamedTuple):
     """How far a market's minutes are known, in ms.
 
-    ``final_ms``: what ends by it can no longer change. ``live_ms``: ``as_of`` of every topic seen.
-    ``orders_from_ms``, ``payments_from_ms``: first instant covered; None: nothing was seen.
+    ``final_ms``: what ends by it can no longer change. ``live_ms``: the least ``as_of`` of the
+    topics seen. ``orders_from_ms``, ``payments_from_ms``: first instant covered; None: nothing was
+    seen.
     """
 
     final_ms: int
@@ -59,7 +60,7 @@ class Reach(NamedTuple):
 
 
 class EarlyDay(NamedTuple):
-    """What was expected of a local day's orders nine days before, in millionths; both s^2."""
+    """Expectation of a local day's orders nine days before it, in millionths; both noises are s^2."""
 
     expected: int
     day_noise: float
@@ -70,14 +71,14 @@ class ExpectationReader(Protocol):
     """Expectations of a market, as ``flow.market_expectation.MarketExpectation`` reads them."""
 
     version: int
-    """Counts what changes an expectation that was read before."""
+    """Grows with every change of an expectation that was read before."""
 
     def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)`` by the columns of a live row; None: unknown."""
 
 
 class KeptShift(msgspec.Struct):
-    """A shift on final minutes, for as long as expectations are learnt from its hours."""
+    """A shift found on final minutes, kept as long as expectations are learnt from its hours."""
 
     dimension: str
     member: str
@@ -87,12 +88,12 @@ class KeptShift(msgspec.Struct):
     found_at: int
     """Minute after the last one that was needed to find it."""
     end: int = 0
-    """Minute after its last; 0: it goes on."""
+    """Minute after its last one; 0: it goes on."""
     relevelled_at: int = 0
     ratio: int = 0
-    """Of the new level to the old, in units of 1 / SCALE, once it was adopted."""
+    """Ratio of the new level to the old, in units of 1 / SCALE, once it was adopted."""
     parts: list[tuple[str, str, int]] = []
-    """Of a shift of the total, once adopted: (dimension, member, its ratio by the total's)."""
+    """For an adopted shift of the total: (dimension, member, the member's ratio over the total's)."""
 
 
 class ShiftsRecord(msgspec.Struct):
@@ -135,14 +136,14 @@ class MarketShifts:
     # -- keeping ---------------------------------------------------------------------------------
 
     def take_record(self) -> bytes | None:
-        """Table record of the present state, None where no step moved it since the last call."""
+        """Return the table record of the present state; None when no step moved it since."""
         if self._recorded:
             return None
         self._recorded = True
         return encode_shifts(ShiftsRecord(self.watch.record(), self.kept, self._days_until))
 
     def restore(self, record: ShiftsRecord) -> None:
-        """Go on from a record, unless it is behind the present state."""
+        """Continue from a record, unless it is behind the present state."""
         if record.watch.done_until > self.watch.done_until:
             self.watch.restore(record.watch)
             self.kept = record.kept
@@ -156,10 +157,10 @@ class MarketShifts:
     # -- stepping --------------------------------------------------------------------------------
 
     def step(self, reach: Reach, *, changed: bool) -> list[FoundShift]:
-        """Apply what became final and try what is live; what was found or ended, in order.
+        """Apply what became final and try what is live; return what was found or ended, in order.
 
-        ``changed``: a live minute changed after it was tried. The caller steps markets that are
-        live, and again while ``behind``.
+        ``changed``: a live minute changed after it was tried. The caller steps live markets only,
+        and steps again while ``behind``.
         """
         final = reach.final_ms // MINUTE_MS
         if not self.watch.done_until:
@@ -173,7 +174,7 @@ class MarketShifts:
             minute = self.watch.done_until
             hour_end = (minute // 60 + 1) * 60
             if self._expectation.of_span(minute * MINUTE_MS, hour_end * MINUTE_MS) is None:
-                self.watch.begin(min(hour_end, final))  # nothing is expected: all sleep
+                self.watch.begin(min(hour_end, final))  # nothing is expected: all detectors sleep
             else:
                 found += self.watch.apply_final(self._minute(minute, reach), self._sums)
                 applied += 1
@@ -189,7 +190,7 @@ class MarketShifts:
         return found
 
     def statuses(self) -> list[SeriesStatus]:
-        """Direction and evidence of every series, live."""
+        """Return direction and evidence of every series, live."""
         if self._shown is None:
             self._shown = self.watch.statuses(self._sums)
         return self._shown
@@ -253,14 +254,14 @@ class MarketShifts:
     # -- what expectations must know -------------------------------------------------------------
 
     def shifted(self, before_ms: int) -> list[Shifted]:
-        """Hours that teach nothing, as final minutes before ``before_ms`` say.
+        """Return the hours that teach nothing, as final minutes before ``before_ms`` show.
 
         A drift does not count: its hours are the level that is to be learnt.
         """
         return shifted_of(self.kept, before_ms)
 
     def relevels(self, before_ms: int) -> list[Relevel]:
-        """Shifts that have become the new level before ``before_ms``."""
+        """Return the shifts that became the new level before ``before_ms``."""
         return relevels_of(self.kept, before_ms)
 
     def _keep(self, found: list[FoundShift]) -> None:
@@ -293,7 +294,7 @@ class MarketShifts:
         return None
 
     def _adopt(self) -> None:
-        """Make a shift that has lasted a week the new level; as measured over its last day."""
+        """Make each shift that has lasted a week the new level, as measured over its last day."""
         done = self.watch.done_until
         for kept in self.kept:
             if kept.end or kept.relevelled_at or done < _whole_hours(kept.start) + RELEVEL_MINUTES:
@@ -319,8 +320,8 @@ class MarketShifts:
     def _adopt_members(self, total: KeptShift, sums: Sequence[tuple[int, int]]) -> None:
         """Adopt what each member did while the total shifted: not all need have shifted alike.
 
-        A relevel of the total multiplies every column, so a member's is relative to it; one with few
-        events is taken to have gone along.
+        A relevel of the total multiplies every column, so a member's ratio is relative to the
+        total's. A member with few events is taken to have shifted with the total.
         """
         ratio = total.ratio / SCALE
         for series, (observed, expected) in zip(self.watch.series, sums, strict=True):
@@ -336,7 +337,7 @@ class MarketShifts:
 
 
 def shifted_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Shifted]:
-    """Hours that teach nothing, of shifts found before an instant; a drift's do."""
+    """Return the hours of shifts found before an instant: they teach nothing. Hours of a drift do."""
     before = before_ms // MINUTE_MS
     return [
         Shifted(
@@ -350,7 +351,7 @@ def shifted_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Shifted
 
 
 def relevels_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Relevel]:
-    """Shifts that had become the new level by an instant."""
+    """Return the shifts that had become the new level by an instant."""
     before = before_ms // MINUTE_MS
     return [
         Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
@@ -361,7 +362,7 @@ def relevels_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Releve
 
 
 def scope_of(dimension: str, member: str) -> Scope:
-    """Scope of a series in ``index.learning``: the total speaks for every column."""
+    """Scope of a series in ``index.learning``: the total covers every column."""
     if (dimension, member) == (MARKET, ALL):
         return WHOLE
     return (dimension if dimension in _LEARNABLE else METHOD, member)

@@ -1,8 +1,9 @@
 """Who bought in one market: in the last hour and day, in hours that closed, on local days.
 
-Local days here are those in which orders were placed (``occurred_at``), not those of the day book: an
-event that comes later with the ``placed_at`` of a day long ago belongs to a day whose sketch is gone.
-The windows of 24 hours and the day advance by quarters of an hour, which is what sketches are kept for.
+A local day here holds the orders placed on it by their ``occurred_at``. The day book's days differ:
+an event that comes later with the ``placed_at`` of a day long ago belongs to a day whose sketch is
+gone. The windows of 24 hours and the day advance by quarters of an hour: sketches are kept by the
+quarter.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class ShownBuyers(NamedTuple):
     """What a step shows of who bought on local days."""
 
     values: list[Value]
-    """Those that changed."""
+    """Values that changed."""
     ended: list[DayOfBuyers]
-    """Ended days that are to be stored with them."""
+    """Ended days to be stored with the values."""
     revisions: list[Revision]
 
 
@@ -43,12 +44,12 @@ class MarketShoppers:
         self._progress = progress
         self._ledger = ledger
         self._days: dict[int, DayBuyers] = {}
-        """Ended days as published; their quarters go after a day, they stay."""
+        """Ended days as published. They stay when their quarters are dropped after a day."""
         self._expired: list[int] = []
         self._shown: dict[int, list[Value]] = {}
-        """Days that are not final yet, and those that were shown since this owner began."""
+        """Days that are not final yet, and those shown since this owner began."""
         self._until_ms = NEVER_MS
-        """Where the days shown reach to."""
+        """Instant, ms, up to which the days are shown."""
 
     def restore(self, day: int, record: DayBuyers) -> None:
         """Take over a day from the table; of several records the larger ``applied`` wins."""
@@ -59,7 +60,7 @@ class MarketShoppers:
     # -- windows ---------------------------------------------------------------------------------
 
     def span(self, window: str) -> Span:
-        """[start, end) of a window at the present ``as_of`` of the orders."""
+        """Return [start, end) of a window at the present ``as_of`` of the orders."""
         by_minute = window == "1h"
         step_ms = MINUTE_MS if by_minute else QUARTER_MS
         kept_ms = SHOPPERS_OF_MINUTES_KEPT_MS if by_minute else self._ledger.quarters_kept_ms
@@ -70,7 +71,7 @@ class MarketShoppers:
         return -(-start_ms // step_ms) * step_ms, end_ms
 
     def window(self, window: str) -> list[Value]:
-        """Values of a window, none of one in which shoppers are not counted."""
+        """Return the values of a window; none where the window does not count shoppers."""
         if window not in SHOPPER_WINDOWS or self._progress.topics[0] not in self._progress.as_of_ms:
             return []
         span = self.span(window)
@@ -82,7 +83,7 @@ class MarketShoppers:
         ]
 
     def hour(self, start_ms: int, covered: float, revision: int) -> list[Value]:
-        """Values of an hour's closing; none of one that is closed again after its quarters went."""
+        """Return the values of an hour's closing; none when its quarters were dropped before it."""
         if not self._is_kept(start_ms):
             return []
         as_of = rfc3339(start_ms + HOUR_MS)
@@ -111,7 +112,7 @@ class MarketShoppers:
         return shown
 
     def _to_show(self, changed: ChangedSlots, until_ms: int) -> set[int]:
-        """Days that the present step may change."""
+        """Return the days that the present step may change."""
         days = self._ledger.local_days
         late = {days.day_of(pane) for pane in changed.panes if pane < until_ms}
         final = {
@@ -184,12 +185,12 @@ class MarketShoppers:
         ]  # fmt: skip
 
     def ended_day(self, day: int) -> Iterator[Entry]:
-        """Entries of an ended day as it was published; none of a day that was not."""
+        """Return the entries of an ended day as published; none for a day that was not."""
         known = self._days.get(day)
         return iter(()) if known is None else known.entries()
 
     def day_closing(self, day: int) -> list[Value]:
-        """Values of an ended day for its closing, weeks later."""
+        """Return the values of an ended day for its closing, weeks later."""
         known = self._days.get(day)
         if known is None:
             return []

@@ -1,4 +1,4 @@
-"""Values of one market's windows, with what is usual for each, and how they differ from the last."""
+"""Values of one market's windows with their expectations, and how they differ from the last ones."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ShownWindows(NamedTuple):
     """What a step shows of the windows."""
 
     values: list[Value]
-    """All of them."""
+    """Every window value."""
     changed: list[Value]
-    """Those that differ from what was published before."""
+    """Values that differ from those published before."""
     revisions: list[Revision]
 
 
@@ -67,7 +67,7 @@ class MarketWindows:
     def _values(self, changed: ChangedSlots) -> list[Value]:
         """Return every window value: the list of the last call where none can differ.
 
-        Day rows arrive each second and ``as_of`` moves each five: most steps are about days alone.
+        Day rows arrive each second and ``as_of`` moves every five: most steps concern days alone.
         """
         made_of = (
             *self._progress.as_of_ms.items(),
@@ -140,7 +140,7 @@ class MarketWindows:
         return values
 
     def _changes(self, window: str) -> list[Value]:
-        """Orders up to the last whole hour against the same hours a day and a week earlier."""
+        """Compare orders up to the last whole hour with the same hours a day and a week earlier."""
         orders, _ = self._progress.topics
         end_ms = self._progress.as_of_ms.get(orders, NEVER_MS) // HOUR_MS * HOUR_MS
         first_ms = self._ledger.first_hour_ms(orders)
@@ -161,7 +161,7 @@ class MarketWindows:
     def _measured(
         self, rows: list[Row], spans: list[Span], window: str
     ) -> list[tuple[Entry, ValueExpectation | None]]:
-        """Entries of a window with what is usual; of a live market the demand indices too."""
+        """Return a window's entries with expectations, and a live market's demand indices."""
         entries = list(live_entries(self._ledger.layout, *rows))
         expectation = self.window_expectations(entries, spans, window)
         measured = demand_entries(entries, expectation) if self._progress.live else ()
@@ -170,7 +170,7 @@ class MarketWindows:
     def window_expectations(
         self, entries: list[Entry], spans: list[Span], window: str
     ) -> Sequence[ValueExpectation | None]:
-        """What is usual for each entry; of a market that is not live nothing is."""
+        """Return the expectation of each entry; in a market that is not live there is none."""
         if not self._progress.live:
             return [None] * len(entries)
         orders, payments = (
@@ -183,9 +183,9 @@ class MarketWindows:
         return window_expectations(entries, layout, self.noise_columns, orders, payments, window)
 
     def _compare(self, values: list[Value]) -> ShownWindows:
-        """Compare each value with the one published before; a change at its ``as_of`` is a revision.
+        """Compare each value with the one published before; a change at one ``as_of`` revises it.
 
-        One that does not differ is replaced in ``values`` by the one that was published.
+        A value that does not differ is replaced in ``values`` by the published one.
         """
         changed: list[Value] = []
         revisions: list[Revision] = []

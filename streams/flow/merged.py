@@ -1,8 +1,8 @@
-"""What level 2 keeps merged of a market: minutes, hours and days, each naming what it contains.
+"""Merged minutes, quarters, hours and days of a market in level 2; each names what it contains.
 
-A merged slot is the sum over source partitions of their closed rows; ``folded`` says, per source
-partition, which slots are in it, as a bit set. Naming every slot, not only the last one, keeps a
-row from being lost or counted twice whatever order compaction and takeovers replay them in
+A merged slot is the sum over source partitions of their closed rows. ``folded`` says which slots
+are in the sum: one bit set for each source partition. Every slot is named, not only the last one.
+So no row is lost or counted twice, in whatever order compaction and takeovers replay the rows
 (sequences V6 and V7).
 """
 
@@ -17,24 +17,25 @@ from streams.index.shoppers import NOBODY, union
 SlotId = tuple[str, int]
 """(kind, start ms or day number) of a merged slot."""
 MINUTE, QUARTER, HOUR, DAY_KIND = "m", "q", "h", "d"
-"""A quarter of an hour keeps of its rows only who bought: ``partials.BOUGHT`` and the sketch."""
+"""Kinds of merged slots. A quarter of an hour keeps only who bought: ``partials.BOUGHT``, a sketch."""
 LENGTH_MS = {MINUTE: MINUTE_MS, QUARTER: QUARTER_MS, HOUR: HOUR_MS}
 
 MINUTES_KEPT_MS = 25 * HOUR_MS
 HOURS_KEPT_MS = 9 * 7 * 24 * HOUR_MS
 DAYS_KEPT = 1_200
 QUARTERS_KEPT_MS = 26 * HOUR_MS
-"""And grace: a local day of 25 hours until it is final, and a window of 24 hours."""
+"""Quarters are kept this long plus the grace: a local day of 25 hours needs them until it is final,
+and a window of 24 hours reads them."""
 SHOPPERS_OF_MINUTES_KEPT_MS = HOUR_MS
-"""The window of an hour is made of minutes; of what lies further back quarters say who bought."""
+"""Minutes keep their sketches this long, for the 1h window; further back, quarters say who bought."""
 PANES_KEPT_MS = 8 * MINUTE_MS
 """Pane resolution is needed at the edges of the 5m window only; older minutes keep their sum."""
 
 
 class MergedRecord(msgspec.Struct, omit_defaults=True):
-    """Table record of a merged slot; ``applied`` is the partials offset it includes.
+    """Table record of a merged slot; ``applied`` is the partials offset that it includes.
 
-    ``changed``: of the last row that is in it. None: of a record written before there was this field.
+    ``changed``: partials offset of the last row in it. None: the record is older than this field.
     """
 
     applied: int
@@ -58,7 +59,7 @@ class Merged:
         self.row: Row = [0] * width
         self.folded: dict[str, int] = {}
         self.panes: dict[int, Row] = {}
-        """Of a recent minute: start of a pane -> its part of ``row``."""
+        """Only in a recent minute: start of a pane -> the pane's part of ``row``."""
         self.sketch = NOBODY
         """Shoppers of a quarter, and of a minute of the last hour."""
         self.applied = -1
@@ -79,9 +80,9 @@ class Merged:
         *,
         offset: int,
     ) -> None:
-        """Add a closed row of a source partition; the caller checked ``contains``.
+        """Add a closed row of a source partition; the caller has checked ``contains``.
 
-        ``offset``: of the partials record that said it.
+        ``offset``: offset of the partials record that first held the row.
         """
         add_into(self.row, row)
         self.changed = max(self.changed, offset)
@@ -96,7 +97,7 @@ class Merged:
         self.written = False
 
     def record(self, applied: int) -> MergedRecord:
-        """Table record of the present state."""
+        """Return the table record of the present state."""
         return MergedRecord(
             applied=applied,
             row=to_wire(self.row),
@@ -111,7 +112,7 @@ class Merged:
 
 
 def restore(record: MergedRecord, width: int) -> Merged:
-    """Merged slot of a table record."""
+    """Return the merged slot that a table record holds."""
     merged = Merged(width)
     merged.row = from_wire(record.row, width)
     merged.folded = {sp: int.from_bytes(bits, "little") for sp, bits in record.folded.items()}

@@ -1,8 +1,8 @@
-"""Order events: the compiled half for the plain ones, the Python half for all others.
+"""Folding order events: compiled code for the plain ones, Python for all others.
 
-The compiled half stops at the first event that is not plain; the Python half folds that one. Where
-such events come in runs, the Python half takes longer and longer stretches, because decoding them
-together costs half as much as one by one, and each change of halves hands over what was added.
+The compiled half stops at the first event that is not plain, and the Python half folds that one.
+Where such events come in runs, the Python half takes longer and longer stretches: decoding them
+together costs half as much as one by one, and each change of halves writes back what was added.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streams.flow.source_state import SourceState
 
 try:
     from streams.flow.plain_orders import PlainOrders
-except ImportError:  # no compiler was there at installation
+except ImportError:  # there was no compiler at installation
     COMPILED = False
 else:
     COMPILED = True
@@ -29,9 +29,9 @@ class OrderFold:
         self._source = source
         self._plain = PlainOrders(source) if compiled else None
         self._stretch = 1
-        """Records that the Python half took last time."""
+        """How many records the Python half took last time."""
         self._plain_run = _STRETCH_MAX
-        """Plain records since, over chunks: at low rates a chunk is shorter than a stretch."""
+        """Plain records since then, over chunks: at low rates a chunk is shorter than a stretch."""
 
     def fold(self, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
         """Fold the records ``start <= position < stop`` of a chunk."""
@@ -44,7 +44,7 @@ class OrderFold:
             self._plain_run += reached - position
             if reached == stop:
                 return
-            # A run of plain events as long as the last stretch: back to one by one.
+            # After a run of plain events as long as the last stretch: one by one again.
             calm = self._plain_run >= self._stretch
             self._stretch = 1 if calm else min(2 * self._stretch, _STRETCH_MAX)
             self._plain_run = 0

@@ -2,13 +2,13 @@
 # cython: initializedcheck=False, infer_types=False
 """The compiled half of ``fold_orders``: order events of the plain shape, at ten times the speed.
 
-Plain is a record about which nothing has to be asked twice: one JSON object in printable ASCII
+A record is plain when nothing about it needs a second check: one JSON object in printable ASCII
 without escapes, every known key at most once, ``order.placed`` without ``placed_at``, an instant to
 the microsecond at most, its pane open, its sums far from their limits. ``fold_plain`` folds such
-records in order and stops at the first that is anything else, before it had any effect; the Python
-half folds that one, by the definitions in rows.py, and comes back. So what counts, and how, is said
-there; here is only the same again for what is common. tests/property/test_plain_orders.py holds the
-two equal. Without a compiler at installation this module is missing and nothing else changes.
+records in order and stops at the first other one, before that had any effect. The Python half folds
+it, by the definitions in rows.py, and comes back. So rows.py says what counts, and how; this module
+only repeats it for the common case. tests/property/test_plain_orders.py holds the two equal.
+Without a compiler at installation this module is missing and nothing else changes.
 """
 
 from cpython.array cimport array, extend_buffer
@@ -27,7 +27,7 @@ from streams.index.events import ID_BYTES_MAX, RECORD_BYTES_MAX
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 
 cdef enum:
-    LINES_MAX = 64          # more lines than that are rare: the Python half knows the real limit
+    LINES_MAX = 64          # more lines are rare: the Python half knows the real limit
     UNKNOWN_MAX = 12
     LABELS_MAX = 4095       # ids must fit twelve bits
     LABEL_SLOTS = 16384
@@ -51,7 +51,7 @@ cdef int RANK_BITS = 64 - REGISTERS_LOG2
 cdef Py_ssize_t COUPONS = COUPONS_MAX
 
 
-cdef enum:                  # what a cell is of; the first four are places in MarketState.labels
+cdef enum:                  # what a cell counts; the first four are indices of MarketState.labels
     CATEGORY = 0
     METHOD = 1
     REGION = 2
@@ -88,14 +88,14 @@ cdef struct Order:
     Text region
     Text channel
     Text shopper            # at NULL: anonymous
-    int new_shopper         # -1: not said
+    int new_shopper         # -1: absent
     int lines
     Line line[LINES_MAX]
 
 
 # -- one record -----------------------------------------------------------------------------------
 
-cdef uint8_t PLAIN[256]     # what may stand in a string: printable ASCII, no quote, no backslash
+cdef uint8_t PLAIN[256]     # what a plain string may contain: printable ASCII, no quote, no backslash
 memset(PLAIN, 0, 256)
 for _code in range(0x20, 0x7F):
     PLAIN[_code] = 1
@@ -110,7 +110,7 @@ cdef inline const uint8_t* blank(const uint8_t* p) noexcept nogil:
 
 
 cdef inline const uint8_t* text(const uint8_t* p, Text* found) noexcept nogil:
-    """A string of plain characters at ``p``; behind it, or NULL."""
+    """Read a string of plain characters at ``p``; return what is behind it, or NULL."""
     if p[0] != 0x22:
         return NULL
     p += 1
@@ -124,7 +124,7 @@ cdef inline const uint8_t* text(const uint8_t* p, Text* found) noexcept nogil:
 
 
 cdef inline const uint8_t* optional(const uint8_t* p, Text* found) noexcept nogil:
-    """A string, or null for none."""
+    """Read a string, or null for none; return what is behind it, or NULL."""
     if p[0] == 0x6E:
         found.at = NULL
         return word(p, b"null", 4)
@@ -140,7 +140,7 @@ cdef inline const uint8_t* word(const uint8_t* p, const char* expected, int size
 
 
 cdef inline const uint8_t* natural(const uint8_t* p, int64_t* found) noexcept nogil:
-    """An integer of at most 18 digits, without sign, fraction or exponent."""
+    """Read an integer of at most 18 digits, without sign, fraction or exponent."""
     cdef int64_t value = 0
     cdef const uint8_t* began = p
     while 0x30 <= p[0] <= 0x39:
@@ -157,7 +157,7 @@ cdef inline const uint8_t* natural(const uint8_t* p, int64_t* found) noexcept no
 
 
 cdef inline const uint8_t* scalar(const uint8_t* p) noexcept nogil:
-    """Behind a string, whole number, true, false or null of a field that nobody reads."""
+    """Skip a string, whole number, true, false or null of a field that nobody reads."""
     cdef Text ignored
     cdef int64_t number
     if p[0] == 0x22:
@@ -193,7 +193,7 @@ cdef inline bint is_id(Text found) noexcept nogil:
 
 
 cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
-    """One object of ``lines``; behind it, or NULL."""
+    """Read one object of ``lines``; return what is behind it, or NULL."""
     cdef Text unknown[UNKNOWN_MAX]
     cdef Text key, sku
     cdef int unknowns = 0
@@ -268,7 +268,7 @@ cdef const uint8_t* read_lines(const uint8_t* p, Order* order) noexcept nogil:
 
 
 cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcept nogil:
-    """Whether the record is a plain placed order; its parts in ``order``."""
+    """Whether the record is a plain placed order; its parts are then in ``order``."""
     cdef Text unknown[UNKNOWN_MAX]
     cdef Text key, value
     cdef int unknowns = 0
@@ -366,7 +366,7 @@ DAYS[:] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
 
 cdef inline int digits(const uint8_t* p, int count) noexcept nogil:
-    """A number of ``count`` digits, or -1."""
+    """Read a number of ``count`` digits; -1 when it is not one."""
     cdef int value = 0, i
     for i in range(count):
         if not 0x30 <= p[i] <= 0x39:
@@ -438,7 +438,7 @@ cdef int64_t instant(Text found) noexcept nogil:
 # -- labels: raw text -> a small number, for one call of fold_plain --------------------------------
 
 cdef class Labels:
-    """Raw labels by number; 0 is no label. Bounded: it is emptied when full, between calls."""
+    """Raw labels by number; 0 is no label. Bounded: when half full it is emptied between calls."""
 
     cdef int16_t slots[LABEL_SLOTS]
     cdef list texts
@@ -528,7 +528,7 @@ cdef class PaneSlot:
     cdef int64_t late_from_ms
 
     cdef int add_shopper(self, Text shopper) except -1:
-        """The same as Pane.add_shopper."""
+        """Count a shopper, as Pane.add_shopper does."""
         cdef uint64_t found = digest(
             PyBytes_FromStringAndSize(<const char*> shopper.at, shopper.size), shopper_seed
         )
@@ -544,7 +544,7 @@ cdef class PaneSlot:
         return 0
 
     cdef int flush_shoppers(self) except -1:
-        """Hand the shoppers met to the pane."""
+        """Add the waiting shoppers to the pane's coupons."""
         cdef array coupons = self.pane.coupons
         extend_buffer(coupons, <char*> self.waiting, self.waiting_count)
         self.waiting_count = 0
@@ -641,7 +641,7 @@ cdef class PlainOrders:
         cell.sales += sales
 
     cdef inline Cell* cell(self, int kind, int pane, int label) noexcept:
-        # The bit on top keeps a key from being zero, which stands for a free slot.
+        # The top bit keeps a key from being zero, which marks a free slot.
         cdef uint64_t key = (
             (<uint64_t> 1 << 40) | (<uint64_t> kind << 24) | (<uint64_t> pane << 12) | <uint64_t> label
         )
@@ -662,7 +662,7 @@ cdef class PlainOrders:
         return market.columns[label]
 
     cdef int settle(self) except -1:
-        """Hand what was added to the panes themselves, and forget it."""
+        """Add the sums of the cells to the panes, and empty the cells."""
         cdef Cell* cell
         cdef PaneSlot slot
         cdef uint64_t label
@@ -706,7 +706,7 @@ cdef class PlainOrders:
         return 0
 
     cdef int leave(self) except -1:
-        """Write back everything; nothing of this call is kept but the labels' numbers."""
+        """Write everything back; of this call only the labels' numbers are kept."""
         cdef MarketSlot market
         self.settle()
         self.panes.clear()
@@ -722,7 +722,7 @@ cdef class PlainOrders:
         return 0
 
     def fold_plain(self, chunk, Py_ssize_t start, Py_ssize_t stop, folded):
-        """Fold records from ``start`` up to the first that is not plain; its position, or ``stop``."""
+        """Fold records from ``start`` up to the first that is not plain; return where it stopped."""
         cdef Order order
         cdef Line* line
         cdef MarketSlot market
@@ -761,7 +761,7 @@ cdef class PlainOrders:
             if arrived_ms > market.watermark_ms:
                 market.watermark_ms = arrived_ms
                 if arrived_ms >= market.next_close_ms:
-                    # Closing may take panes away, and books what is in the cells of the others.
+                    # Closing may remove panes, and books what is in the cells of the others.
                     state = market.state
                     self.leave()
                     self.source.close(state)

@@ -44,12 +44,12 @@ class Headline(NamedTuple):
 
 
 class Inherited(NamedTuple):
-    """What stands since before an owner's first publication."""
+    """Values from before an owner's first publication."""
 
     days: dict[str, dict[str, int | float | None]]
     """Day -> ``index:dimension:member`` -> value."""
     headlines: list[Headline]
-    """Oldest first."""
+    """Headlines, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Publication:
     market: str
     fence: Fence
     fence_record: FenceRecord
-    """What the next owner must not fall behind; tells as_of of each topic to readers too."""
+    """What the next owner must not fall behind; readers take ``as_of`` of each topic from it too."""
     as_of_ms: int
     """The larger of the topics' ``as_of``; never goes back."""
     phase: str
@@ -74,11 +74,11 @@ class Publication:
     revisions: list[Revision] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     journal_changed: list[Value] | None = None
-    """None: no journal record due at this step."""
+    """None: no journal record is due at this step."""
     vintages: list[LearntVintage] = field(default_factory=list)
     """Expectations that this step learnt: journaled and stored before a value shows them."""
     shifts: list[FoundShift] = field(default_factory=list)
-    """Shifts that this step found, and ends of shifts: told before their state is stored."""
+    """Shifts that this step found, and ends of shifts: published before their state is stored."""
     watched: list[SeriesStatus] = field(default_factory=list)
     """What every watched series shows; empty where detection has not begun."""
     detectors: bytes | None = None
@@ -86,8 +86,8 @@ class Publication:
     shown: list[ShownDay] = field(default_factory=list)
     """Ended days as this publication shows them: stored with it, so that a revision counts once."""
     buyers: list[DayOfBuyers] = field(default_factory=list)
-    """The same of who bought on them."""
+    """Who bought on ended days, as this publication shows it: stored with it."""
     rebased: Rebased | None = None
     """A new base of the level index: journaled and stored before a level shows it."""
     inherited: Inherited | None = None
-    """For caches, with an owner's first publication; no record tells it again."""
+    """For caches, with an owner's first publication; no later record repeats it."""

@@ -1,7 +1,7 @@
-"""What one event adds to the rows of its slots: the definition that the hot path obeys.
+"""What one event adds to the rows of its slots: the definition that the hot path must equal.
 
-``fold_orders`` repeats ``add_order`` for the most common shape of event, without calls; a
-property test holds the two equal.
+``fold_orders`` repeats ``add_order`` for the most common shape of event, without calls. A property
+test holds the two equal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from streams.index.partials import Row
 
 
 def order_sums(event: OrderEvent) -> tuple[int, int]:
-    """(units, sales in minor units) of an order event."""
+    """Return (units, sales in minor units) of an order event."""
     units = sales = 0
     for line in event.lines:
         units += line.quantity
@@ -79,8 +79,8 @@ def add_order_to_day(row: Row, event: OrderEvent, state: MarketState) -> None:
 def add_payment(row: Row, day_row: Row | None, event: PaymentEvent, state: MarketState) -> None:
     """Add a payment event to its pane's row and, where the day is open, to the day's.
 
-    A payment without ``placed_at`` cannot be put on its order's day: it is counted apart, on the
-    day it occurred, so that coverage of the day book can be stated.
+    A payment without ``placed_at`` cannot be assigned to its order's day. It is counted apart, on
+    the day it occurred, so that coverage of the day book can be stated.
     """
     at, day_at, unknown = state.labels[1].get(event.method)
     row[col.OTHER_METHOD] += unknown
@@ -117,7 +117,7 @@ def add_payment(row: Row, day_row: Row | None, event: PaymentEvent, state: Marke
 
 
 def settle(pane: Pane, state: MarketState) -> None:
-    """Turn the cells that the hot path added into (by raw labels) into columns of the row."""
+    """Add the hot path's cells (by raw labels) to the columns of the row, and empty them."""
     row = pane.row
     category, method, region, channel = state.labels
     for label, (orders, units, sales, at) in pane.category_cells.items():
@@ -126,7 +126,7 @@ def settle(pane: Pane, state: MarketState) -> None:
     pane.category_cells.clear()
     for profile, (orders, units, sales, _) in pane.profile_cells.items():
         if not orders:
-            continue  # of a record that was refused after all
+            continue  # its record was refused after all
         chosen, region_label, channel_label, new_shopper, anonymous, *_ = profile
         _add_cell(row, col.ORDERS, orders, units, sales)
         if chosen is not None:

@@ -1,4 +1,4 @@
-"""Records that are not counted: too late, or dead with their reason; and what a fold reports."""
+"""Records that are not counted (too late, or dead with a reason), and what a fold reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.index.events import OrderEvent, PaymentEvent, Rejected
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A record that was not counted: too late, or dead with its reason. Original bytes kept."""
+    """A record that was not counted, too late or dead with its reason, in its original bytes."""
 
     offset: int
     key: bytes | None
@@ -25,7 +25,7 @@ class SetAside:
 
 @dataclass(slots=True)
 class Folded:
-    """What folding part of a chunk did. ``outcomes`` counts records by admission outcome."""
+    """Result of folding part of a chunk. ``outcomes`` counts records by admission outcome."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     late: list[SetAside] = field(default_factory=list)
@@ -57,7 +57,7 @@ OVERFLOW = Rejected("overflow", "a sum would pass 63 bits")
 def refused(
     event: OrderEvent | PaymentEvent, state: MarketState | None, occurred_ms: int | None
 ) -> Rejected:
-    """Why an event that decoded has no place: its market, its time or its currency."""
+    """Return why a decoded event is refused: its market, its time or its currency."""
     if state is None:
         return Rejected(
             "unknown_market", f"market {event.market[:40]!r} is not in methodology.toml"
@@ -68,17 +68,17 @@ def refused(
 
 
 def ahead(occurred_ms: int, arrived_ms: int) -> Rejected:
-    """An event from the future."""
+    """Return the rejection of an event from the future."""
     return Rejected("ahead", f"{occurred_ms - arrived_ms} ms after its arrival")
 
 
 def bad_placed(placed_ms: int | None) -> Rejected:
-    """A placed_at that is no time, or lies after the event."""
+    """Return the rejection of a placed_at that is no time, or lies after the event."""
     if placed_ms is None:
         return Rejected("invalid_time", "placed_at is not RFC 3339")
     return Rejected("placed_after_occurred", "placed_at lies after occurred_at")
 
 
 def pane_limit(panes_max: int) -> Rejected:
-    """One pane too many."""
+    """Return the rejection of an event that needs one pane too many."""
     return Rejected("pane_limit", f"{panes_max} panes are open in this partition and market")

@@ -1,10 +1,10 @@
 """All shift detectors of one market: final minutes move them, live minutes are tried on a copy.
 
-The states on final minutes are what is kept: they are a pure function of the final panes and the
-expectations, whoever computes them. What is not final yet is applied to a copy, each time anew, so
-that a late event changes what is said of the last minutes and leaves no trace in what is kept. A
-shift is found on the copy first (``phase`` live) and once more on final minutes; both have the same
-number, so a reader sees the second as the first, confirmed.
+Only the states on final minutes are kept: they are a pure function of the final panes and the
+expectations, whoever computes them. Minutes that are not final yet are applied to a copy, each time
+anew. So a late event changes what is published of the last minutes, and leaves no trace in what is
+kept. A shift is found on the copy first (``phase`` live) and once more on final minutes. Both have
+the same number, so a reader sees that the second confirms the first.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LIVE, FINAL = "live", "final"
 
 
 class ExpectedMinute(NamedTuple):
-    """What is expected of a minute, in the order of ``ShiftWatch.series``.
+    """Expectation of a minute, in the order of ``ShiftWatch.series``.
 
-    ``expected``: millionths of an event, None where the series is warming: it sleeps.
+    ``expected``: millionths of an event; None: the series is warming, and its detector sleeps.
     ``noise``: s^2 of each series.
     """
 
@@ -38,9 +38,9 @@ class ExpectedMinute(NamedTuple):
 
 
 class WatchedMinute(NamedTuple):
-    """One minute (since the epoch) of the market: its row, and what was expected.
+    """One minute of the market: its number since the epoch, its row and its expectation.
 
-    ``expectation`` None: the whole market sleeps (the window is filling, or nothing was learnt).
+    ``expectation`` None: all detectors sleep (the window is filling, or nothing was learnt).
     """
 
     minute: int
@@ -49,7 +49,7 @@ class WatchedMinute(NamedTuple):
 
 
 class ExpectedDay(NamedTuple):
-    """A final local day of the market's total, for the daily clock; expected in millionths."""
+    """A final local day of the market's total, for the daily clock; ``expected`` in millionths."""
 
     first_minute: int
     observed: int
@@ -63,11 +63,11 @@ Sums = Callable[[int, int], Sequence[tuple[int, int]]]
 
 
 Contributors = dict[str, tuple[Contributor, ...]]
-"""By dimension, those with the largest difference first."""
+"""Dimension -> its contributors, the one with the largest difference first."""
 
 
 class FoundShift(msgspec.Struct, frozen=True):
-    """A shift found or its end, as it is published. Instants are minutes since the epoch."""
+    """A shift that was found, or its end, as published. Instants are minutes since the epoch."""
 
     dimension: str
     member: str
@@ -94,10 +94,10 @@ class ActiveShift(msgspec.Struct, frozen=True):
     start: int
     found_at: int
     evidence_ratio: float
-    """When it was found; later evidence is about its end."""
+    """Evidence when it was found; later evidence concerns its end."""
     interval: RatioInterval
     contributors: Contributors = {}
-    """From its start until it was found."""
+    """Contributors from its start until it was found."""
 
 
 class SeriesStatus(NamedTuple):
@@ -107,16 +107,16 @@ class SeriesStatus(NamedTuple):
     evidence_ratio: float
     shift: ActiveShift | None
     warming: bool
-    """Whether it slept at the last minute: too little is known of it."""
+    """Whether its detector slept at the last minute: too little is known of the series."""
 
     @property
     def direction(self) -> int:
-        """Of the active shift; 0 without one."""
+        """Direction of the active shift; 0 without one."""
         return 0 if self.shift is None else self.shift.direction
 
 
 class WatchRecord(msgspec.Struct):
-    """What is kept of a market's detectors."""
+    """State that is kept of a market's detectors."""
 
     done_until: int
     states: list[ShiftState]
@@ -136,26 +136,26 @@ class ShiftWatch:
             for series in self.series
         ]
         self.done_until = 0
-        """First minute not applied; a minute before it is ignored."""
+        """First minute not applied; an earlier minute is ignored."""
         self._states = [ShiftState.fresh(one) for one in self.rules]
         self._live = self._states
         n = len(self.series)
         self._nothing = ExpectedMinute([None] * n, [0.0] * n)
         self._expected = self._nothing
-        """Of the last minute that was applied or tried."""
+        """Expectation of the last minute that was applied or tried."""
         self._published: dict[int, tuple[int, bool]] = {}
-        """Of each series: number of the last shift told as live, and whether its end was."""
+        """For each series: number of the last shift published as live, and whether its end was."""
         self._why: dict[int, tuple[tuple[int, int], Contributors]] = {}
-        """Of each active shift: its minutes until it was found, and who contributed to them."""
+        """For each active shift: its minutes until it was found, and who contributed to them."""
 
     # -- keeping ---------------------------------------------------------------------------------
 
     def record(self) -> WatchRecord:
-        """What to keep, on final minutes alone."""
+        """Return what to keep: the states on final minutes alone."""
         return WatchRecord(self.done_until, self._states)
 
     def restore(self, record: WatchRecord) -> None:
-        """Go on from what was kept; of several records the one that is further counts."""
+        """Continue from a kept record; of several records the furthest counts."""
         if record.done_until <= self.done_until or len(record.states) != len(self.series):
             return
         self.done_until = record.done_until
@@ -163,7 +163,7 @@ class ShiftWatch:
         self._live = self._states
 
     def begin(self, minute: int) -> None:
-        """Start with this minute: detection begins."""
+        """Begin detection at this minute."""
         self.done_until = max(self.done_until, minute)
 
     # -- stepping --------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class ShiftWatch:
         return self._found([(0, event) for event in events], FINAL, sums)
 
     def apply_live(self, minutes: Iterable[WatchedMinute], sums: Sums) -> list[FoundShift]:
-        """Try the minutes after the final ones on a copy; what was not told before is returned."""
+        """Try the minutes after the final ones on a copy; return what was not published before."""
         self._live = [state.copy() for state in self._states]
         events: list[tuple[int, ShiftEvent]] = []
         for minute in minutes:
@@ -200,7 +200,7 @@ class ShiftWatch:
         return self._found(news, LIVE, sums)
 
     def statuses(self, sums: Sums) -> list[SeriesStatus]:
-        """Direction and evidence of every series, live."""
+        """Return direction and evidence of every series, live."""
         return [
             SeriesStatus(
                 series,

@@ -1,11 +1,12 @@
 """Level 1 of one source partition as its owner runs it: fold, partials, marks, checkpoints.
 
-Everything is a list of ``Send``: what to write where, in which order. The worker writes it to Kafka,
-the model of tests/model to a fake log; the order is decided here, once:
+Every result is a list of ``Send``: what to write where, in which order. The worker writes it to
+Kafka, the model of tests/model to a fake log. The order is decided here, once:
 
-- ``recover`` returns the rows of the whole chain: acknowledged before the first flush, sent before
-  the first mark (sequence V2);
-- ``partials`` returns the rows touched, then the marks that cover them, same partition;
+- ``recover`` returns the rows of the whole chain. They are sent before the first mark, and
+  acknowledged before the first flush (sequence V2).
+- ``partials`` returns the rows touched; the marks that cover them are sent after them, to the same
+  partitions.
 - ``flush`` is called when late and dead-letter records were acknowledged (sequence V1).
 """
 
@@ -85,7 +86,7 @@ class SourceLevel:
         return self.source.through
 
     def recover(self, records: dict[bytes, bytes]) -> list[Send]:
-        """Rebuild from the checkpoint table's records of this partition; rows to send again."""
+        """Rebuild from the checkpoint records of this partition; return the rows to send again."""
         sends = [self._send(*found) for found in self.chain.recover(records)]
         self._unacknowledged.clear()  # they are acknowledged before the first flush
         return sends
@@ -105,37 +106,40 @@ class SourceLevel:
 
     @property
     def rejects_too_many(self) -> bool:
-        """Whether half of the last 10,000 records were dead letters: something upstream is wrong."""
+        """Whether more than half of the last 10,000 records were dead letters, and at least 1,000.
+
+        Something upstream is wrong then.
+        """
         dead = self._recent_dead
         return dead >= REJECTS_MIN and dead > REJECTS_SHARE_MAX * self._recent_records
 
     def forgive_rejects(self) -> None:
-        """Begin the count of rejects anew (``dead-letters release``)."""
+        """Start the count of rejects anew (``dead-letters release``)."""
         self._recent.clear()
         self._recent_records = self._recent_dead = 0
 
     def partials(self, caught_up_at: int | None = None) -> list[Send]:
-        """Rows touched since the last call that a mark with this ``caught_up_at`` has to cover.
+        """Return the rows touched since the last call that a mark of this ``caught_up_at`` covers.
 
         Panes that ``as_of`` cannot reach by that mark wait: a row is then sent once or twice, not
-        with every event of its five seconds. Day rows otherwise go with the checkpoint, but a mark
-        whose watermark closes a day must find the day's row sent.
+        with every event of its five seconds. Rows of days go with the checkpoint, with one
+        exception: a mark whose watermark closes a day must find the day's row sent.
         """
         covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
         return self._send_slots(self.source.take_touched_live(covered_ms))
 
     def day_partials(self) -> list[Send]:
-        """Rows of the days touched since the last call."""
+        """Return the rows of the days touched since the last call."""
         return self._send_slots(self.source.take_touched_days())
 
     def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
-        """Progress records, one a partials partition; to be sent after the partials they cover.
+        """Return one progress record for each partials partition, to send after what it covers.
 
-        With ``every`` False only where ``as_of`` could take a step that the last mark did not let
-        it take: the others say nothing that cannot wait.
+        With ``every`` False, return a mark only where ``as_of`` could take a step that the last
+        mark did not allow: the others can wait.
 
-        Rows of days go with the checkpoint only: a mark does not say that it was caught up past the
-        close of a day whose row still waits, or level 2 would close that day without it.
+        Rows of days go with the checkpoint only. So a mark does not claim to be caught up past the
+        close of a day whose row still waits: level 2 would close that day without it.
         """
         if caught_up_at is not None:
             caught_up_at = min(caught_up_at, self.source.pending_days_close_ms() - 1)
@@ -166,7 +170,8 @@ class SourceLevel:
     def flush(self) -> Flush:
         """Build the next checkpoint record.
 
-        The caller's acknowledgements: everything sent before the last flush, and that flush.
+        The caller waits for two acknowledgements first: of everything sent before the last flush,
+        and of that flush.
         """
         unacknowledged, self._unacknowledged = self._unacknowledged, set()
         return self.chain.flush(unacknowledged)

@@ -1,8 +1,9 @@
 """Level 1's state of one source partition: both books, what is to be sent, recovery.
 
-It knows no event. The folds of orders and payments add to its rows and tell it what they touched; it
-says what to send, and sends nothing itself. What it says is a pure function of (edition, source
-partition, log prefix): two workers that fold the same prefix (a zombie and its heir) say the same.
+It knows no event. The folds of orders and payments add to its rows and report what they touched. It
+returns what to send, and sends nothing itself. What it returns is a pure function of (edition,
+source partition, log prefix): two workers that fold the same prefix (a zombie and the new owner)
+return the same.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from streams.index.methodology import Methodology
 from streams.index.partials import Row
 
 BOTH = CHECKPOINT | PARTIAL
-"""Flags of a slot that both the next checkpoint and the next partials hold: nothing is left to note."""
+"""Flags of a slot that the next checkpoint and the next partials hold: nothing is left to note."""
 
 
 class SourceState:
@@ -38,7 +39,7 @@ class SourceState:
         self.sp = sp
         self.methodology = methodology
         self.payments = payments
-        """Whether its records are payments; those of orders have a day book to be brought level."""
+        """Whether its records are payments. For orders the day book must be brought up to the panes."""
         self.through = -1
         """Last offset included; -1 before the first."""
         self.markets = {
@@ -46,17 +47,17 @@ class SourceState:
         }
         self.admission = Admission(methodology)
         self.volume = 0
-        """At least the largest sum in any row: below 63 bits no row needs to be looked at."""
+        """An upper bound of the sums in all rows: while it is below 63 bits, no row needs a check."""
         self.held_ids = 0
         self._touched: dict[int, dict[SlotKey, Pane | Day]] = {CHECKPOINT: {}, PARTIAL: {}}
         self._new_ids = 0
 
-    # -- what the folds tell ---------------------------------------------------------------------
+    # -- what the folds report -------------------------------------------------------------------
 
     def count(
         self, folded: Folded, accepted: int, late: int, duplicates: int, day_closed: int
     ) -> None:
-        """Add to the outcomes; called once a slice by the hot path, once an event by the others."""
+        """Add to the outcomes, once a slice; the careful path of orders calls it once an event."""
         self._new_ids += accepted + late
         self.held_ids += accepted + late
         counts = {
@@ -78,8 +79,8 @@ class SourceState:
     def book(self, state: MarketState) -> None:
         """Bring the day book up to the panes: placed orders of their own day are added in bulk.
 
-        Adding each order to both books costs the fold a fifth of its speed; the difference between
-        a pane's row and what was booked of it says the same.
+        Adding each order to both books costs the fold a fifth of its speed. The difference between
+        a pane's row and what was booked of it gives the same sums.
         """
         for pane in state.unbooked.values():
             settle(pane, state)
@@ -94,19 +95,19 @@ class SourceState:
             pane.booked = row[:]
             if not added:
                 continue  # cancellations and refunds: they went to their orders' days at once
-            # Not ``open_day``: the arrival that closes the day may be what calls for the booking.
+            # Not ``open_day``: this booking may be caused by the very arrival that closes the day.
             day = state.days.get(pane.day) or state.new_day(pane.day)
             for day_column, value in added:
                 day.row[day_column] += value
             self.touch_day(state, day)
-        # The hot path enters a pane here only when it sets the pane's flags; one that has both
-        # flags still will not be entered again and must stay.
+        # The hot path enters a pane here only when it sets the pane's flags. A pane that still has
+        # both flags will not be entered again, so it must stay.
         state.unbooked = {
             start: pane for start, pane in state.unbooked.items() if pane.flags == BOTH
         }
 
     def close(self, state: MarketState) -> None:
-        """Let go of the slots that the market's watermark has closed."""
+        """Drop the slots that the market's watermark has closed."""
         self.book(state)
         panes, _ = state.close()
         for pane in panes:
@@ -136,7 +137,7 @@ class SourceState:
         slot.flags = BOTH
 
     def take_touched(self, flag: int) -> dict[SlotKey, Pane | Day]:
-        """Slots touched since the last call with this flag; forgets them."""
+        """Return the slots touched since the last call with this flag, and forget them."""
         for state in self.markets.values():
             self.book(state)
         touched = self._touched[flag]
@@ -148,10 +149,10 @@ class SourceState:
         return touched
 
     def take_touched_live(self, covered_ms: int) -> dict[SlotKey, Pane | Day]:
-        """Touched since their last partial: panes, and of the days those that have closed.
+        """Return the panes touched since their last partial, and the touched days that have closed.
 
-        Only panes that ``as_of`` may reach by a mark of now, when the source partition was caught up
-        at ``covered_ms``: the rest can wait, since nobody reads a pane before it is complete.
+        Only panes that ``as_of`` may reach by a mark of now, when the source partition was caught
+        up at ``covered_ms``. The rest can wait: nobody reads a pane before it is complete.
         """
         touched = self._touched[PARTIAL]
         taken = {key: slot for key, slot in touched.items() if self._is_due(key, slot, covered_ms)}
@@ -165,11 +166,11 @@ class SourceState:
     def _is_due(self, key: SlotKey, slot: Pane | Day, covered_ms: int) -> bool:
         if not isinstance(slot, Pane):
             return not self.is_open(key)
-        # From here on an event of the pane is late, which says that as_of can have passed it.
+        # From then on an event of the pane is late: as_of may have passed the pane.
         return slot.late_from_ms <= max(covered_ms, self.markets[key.market].watermark_ms)
 
     def take_touched_days(self) -> dict[SlotKey, Pane | Day]:
-        """Days touched since their last partial."""
+        """Return the days touched since their last partial."""
         for state in self.markets.values():
             self.book(state)
         touched = self._touched[PARTIAL]
@@ -180,7 +181,7 @@ class SourceState:
         return taken
 
     def pending_days_close_ms(self) -> int:
-        """When the first of the days closes whose row was not sent since it changed."""
+        """Return when (ms) the first day closes whose row was not sent since it changed."""
         ends = [slot.end_ms for slot in self._touched[PARTIAL].values() if isinstance(slot, Day)]
         for state in self.markets.values():
             ends += [
@@ -206,7 +207,7 @@ class SourceState:
         return sum(len(state.panes) for state in self.markets.values())
 
     def watermarks(self) -> dict[str, int]:
-        """Arrival watermark of each market that this log prefix has seen."""
+        """Return the arrival watermark (ms) of each market that this log prefix has seen."""
         return {
             code: state.watermark_ms
             for code, state in self.markets.items()
@@ -223,21 +224,21 @@ class SourceState:
         return key in self._touched[PARTIAL]
 
     def slot(self, key: SlotKey) -> Pane | Day | None:
-        """Open slot of the key."""
+        """Return the open slot of the key; None when it is not open."""
         state = self.markets[key.market]
         return state.panes.get(key.slot) if key.book == LIVE else state.days.get(key.slot)
 
     # -- recovery --------------------------------------------------------------------------------
 
     def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
-        """Put back a slot from a checkpoint, unless it was closed; watermarks were set before."""
+        """Restore a slot from a checkpoint unless it was closed; the caller set the watermarks."""
         state = self.markets[key.market]
         if state.is_closed(key):
             return
         if key.book == LIVE:
             pane = state.open_pane(key.slot)
             pane.row = row[:]
-            pane.booked = row[:]  # a checkpoint is taken with both books level
+            pane.booked = row[:]  # a checkpoint is taken when the books agree
             pane.sketch = sketch
         else:
             day = state.open_day(key.slot)
@@ -246,7 +247,7 @@ class SourceState:
         self.volume = max(self.volume, *row)
 
     def restore_ids(self, key: SlotKey, ids: array[int]) -> tuple[int, int] | None:
-        """Put back ids of an open pane; the stretch they take in it, or None when it was closed."""
+        """Restore ids of an open pane; return the range they take in it, None when it was closed."""
         pane = self.markets[key.market].panes.get(key.slot)
         if pane is None:
             return None

@@ -29,12 +29,13 @@ Profile = tuple[str | None, str | None, str | None, bool | None, bool, bool, boo
 seller and placed_at are absent."""
 
 _WARM_PANES_MAX = 4
-"""Of a market and source partition: the newest panes, where nearly all events fall that are less than
-15 s out of order. One more costs a worker 5 MB at 10,000 events a second: 136 bytes an id, not 8."""
+"""How many panes keep a set of their ids: the newest of a market and source partition, where nearly
+all events fall that are less than 15 s out of order. One more costs a worker 5 MB at 10,000 events
+a second: 136 bytes an id, not 8."""
 _COLD_HITS_MAX = 64
-"""Scans of a packed array after which its pane is asked often enough for a set to pay."""
+"""After this many scans of a pane's packed array, a set of its ids pays."""
 COUPONS_MAX = 4096
-"""Shoppers that wait to be put into a pane's sketch: more than any sketch has registers is waste."""
+"""Shoppers that may wait for a pane's sketch: more than any sketch has registers is waste."""
 
 
 class SlotKey(NamedTuple):
@@ -57,7 +58,7 @@ class Pane:
         self.start_ms = start_ms
         self.row: Row = [0] * width
         self.booked: Row = self.row[:]
-        """What of ``row`` the day book has already, or must not get from here."""
+        """The part of ``row`` that the day book has already, or must not get from here."""
         self.day = 0
         self.late_from_ms = 0
         self.order = array("Q")
@@ -67,15 +68,15 @@ class Pane:
         self.flags = 0
         self.cold_hits = 0
         self.category_cells: dict[str, list[int]] = {}
-        """What ``row`` has not got yet: raw category -> [orders, units, sales, column]."""
+        """Sums that ``row`` does not have yet: raw category -> [orders, units, sales, column]."""
         self.profile_cells: dict[Profile, list[int]] = {}
-        """The same by the rest of what an order says: profile -> [orders, units, sales, shape]."""
+        """Sums that ``row`` does not have yet: profile -> [orders, units, sales, shape]."""
         self.coupons = array("I")
-        """Shoppers that ``sketch`` has not got yet; see ``shoppers.coupon_of``."""
+        """Coupons of shoppers that ``sketch`` does not have yet; see ``shoppers.coupon_of``."""
         self.sketch = NOBODY
 
     def add_shopper(self, shopper_id: str | None) -> None:
-        """Count a shopper in; None: nobody knows who bought."""
+        """Count a shopper; None: nobody knows who bought."""
         if shopper_id is None:
             return
         self.coupons.append(coupon_of(shopper_id))
@@ -95,7 +96,7 @@ class Pane:
         return cell
 
     def seen(self, event_hash: int) -> bool:
-        """Whether the id was counted in this pane; of a cold pane the packed array is scanned."""
+        """Whether the id was counted in this pane; without a set, the packed array is scanned."""
         if self.ids is not None:
             return event_hash in self.ids
         self.cold_hits += 1
@@ -133,7 +134,7 @@ class Day:
         self.end_ms = end_ms
 
     def shoppers(self) -> bytes:
-        """Nobody: shoppers are counted when they bought, in panes."""
+        """Return the empty sketch: shoppers are counted in panes, when they bought."""
         return NOBODY
 
 
@@ -162,10 +163,10 @@ class MarketState:
         self.next_close_ms = FOREVER_MS
         self.warm_panes: list[Pane] = []
         self.unbooked: dict[int, Pane] = {}
-        """Panes whose row holds placed orders that the day book has not got yet."""
+        """Panes whose row holds placed orders that the day book does not have yet."""
 
     def open_pane(self, start_ms: int) -> Pane:
-        """Create the pane; the caller checked the limit."""
+        """Create the pane; the caller has checked the limit."""
         pane = self.panes[start_ms] = Pane(start_ms, self.layout.live_width)
         pane.day = self.local_days.day_of(start_ms)
         pane.late_from_ms = start_ms + self.pane_ms + self.out_of_order_ms
@@ -181,7 +182,7 @@ class MarketState:
         return cell
 
     def drop_empty(self, pane: Pane) -> None:
-        """Undo ``open_pane`` when its first event was refused: what is refused leaves no trace."""
+        """Undo ``open_pane`` when its first event was refused: a refused event leaves no trace."""
         if not pane.order:
             del self.panes[pane.start_ms]
             self.warm_panes.remove(pane)
@@ -193,7 +194,7 @@ class MarketState:
         return self.new_day(day)
 
     def new_day(self, day: int) -> Day:
-        """Create the day's row; the caller knows that the day was open for what goes into it."""
+        """Create the day's row; the caller knows that the day was open for what it adds."""
         end_ms = self.local_days.end_ms(day)
         found = self.days[day] = Day(day, self.layout.day_width, end_ms)
         self.next_close_ms = min(self.next_close_ms, end_ms + self.day_grace_ms)

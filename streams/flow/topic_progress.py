@@ -1,7 +1,7 @@
 """How far the log is known for a market: progress of source partitions -> as_of of a topic.
 
-Level 2's own clock never takes part (sequence V8): only what a mark says, which was true of the log
-when it was written, moves ``as_of``.
+Level 2's own clock never takes part (sequence V8). Only what a mark says moves ``as_of``: it was
+true of the log when the mark was written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LIVE_WITHIN_MS = HOUR_MS
 
 
 def better_mark(old: MarkRecord | None, new: MarkRecord) -> MarkRecord:
-    """The mark that knows more; of two with the same prefix the one caught up later."""
+    """Return the mark that knows more; of two with one prefix, the one caught up later."""
     if old is None or new.through > old.through:
         return new
     if new.through == old.through and (new.caught_up_at or NEVER_MS) >= (
@@ -37,7 +37,7 @@ class TopicProgress(NamedTuple):
     """How far a topic's log is known for a market."""
 
     until_ms: int | None
-    """Event time; None: some source partition holds it open."""
+    """Event time, ms; None: some source partition holds it back."""
     seen: bool
     """Whether any source partition has seen the market."""
 
@@ -49,13 +49,13 @@ def topic_progress(
     *,
     live: bool,
 ) -> TopicProgress:
-    """Event time (ms) up to which the topic's log is known for the market.
+    """Return the event time (ms) up to which the topic's log is known for the market.
 
-    A source partition without a mark holds everything: it may have the market's records unread, of
-    any age. One that has not seen the market vouches for the time at which it was caught up, in a
-    market that is not live too: beyond it, it may have records unread (a market that began during
-    an outage of that partition's owner). For an import of old data that time lies far ahead and
-    holds nothing (decision 0100).
+    A source partition without a mark holds everything back: it may have unread records of the
+    market, of any age. A partition that has not seen the market counts with the time at which it
+    was caught up, in a market that is not live too. Beyond that time it may have unread records (of
+    a market that began during an outage of that partition's owner). For an import of old data that
+    time lies far ahead and holds nothing back (decision 0100).
     """
     lowest: int | None = None
     known, seen = True, False

@@ -16,10 +16,11 @@ _WIDE = 2**63
 
 
 class VintageRecord(msgspec.Struct, array_like=True):
-    """Table record. ``sequence``: 1, more where a seed or factor that came late changed it.
+    """Table record of a vintage. ``sequence``: 1, and one more for each change by a late seed or factor.
 
-    ``expected``: of each series its hours from ``first_ms`` on; none: no expectation; one number:
-    the same in every hour (of most it is 0). What is wider than 64 bits is decimal text.
+    ``expected``: for each series, its hours from ``first_ms`` on. An empty list: no expectation. One
+    number: it holds in every hour (for most series it is 0). A number wider than 64 bits is decimal
+    text.
     """
 
     day: int
@@ -46,7 +47,7 @@ class HeldVintage:
 
     @property
     def name(self) -> str:
-        """As values name it: the local day, then the sequence if it is not the first."""
+        """Name that values carry: the local day, and the sequence unless it is the first."""
         day = day_name(self.vintage.day)
         return day if self.sequence == 1 else f"{day}.{self.sequence}"
 
@@ -68,18 +69,18 @@ class HeldVintage:
 
 
 class LearntVintage(NamedTuple):
-    """A vintage that a step has learnt, with what its series are."""
+    """A vintage that a step has learnt, with the table of its series."""
 
     held: HeldVintage
     table: SeriesTable
 
     def series(self) -> list[dict[str, Any]]:
-        """What the journal says of each series that has an expectation."""
+        """Return the journal's entry for each series that has an expectation."""
         return journal_series(self.held, self.table)
 
 
 def held_of(record: VintageRecord) -> HeldVintage:
-    """Vintage of its table record."""
+    """Return the vintage that a table record holds."""
     hours = record.hours
     target = range(record.first_ms, record.first_ms + hours * HOUR_MS, HOUR_MS)
     vintage = Vintage(
@@ -93,10 +94,11 @@ def held_of(record: VintageRecord) -> HeldVintage:
 
 
 def journal_series(held: HeldVintage, table: SeriesTable) -> list[dict[str, Any]]:
-    """What the journal says of each series that has an expectation.
+    """Return the journal's entry for each series that has an expectation.
 
-    ``expected``: integers, millionths, of the hours from ``first_hour`` on, some hours before the
-    day begins; ``noise_hour``, ``noise_day`` and ``dispersion`` millionths too.
+    ``expected``: integers in millionths, one for each hour from ``first_hour`` on, which lies some
+    hours before the day begins. ``noise_hour``, ``noise_day`` and ``dispersion`` are in millionths
+    too.
     """
     vintage = held.vintage
     first = rfc3339(vintage.target_ms[0])

@@ -1,7 +1,7 @@
 """Keys and bytes of ``ecindex.partials``: cumulative rows of level 1, and its marks.
 
-Keys end in the writer's nonce, so that compaction never lets a zombie's row replace its heir's
-(sequence V4); level 2 keeps the larger ``through`` over all writers.
+Keys end in the writer's nonce, so that compaction never lets a zombie's row replace the new owner's
+(sequence V4). Level 2 keeps the larger ``through`` over all writers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ MARK = "mark"
 
 
 FOREIGN, EXPIRED = SKIPPED = ("foreign", "expired")
-"""Why level 2 counts a record nowhere: of another edition or of a market that is not of its partition;
-of an hour or day that is not kept any more."""
+"""Why level 2 counts a record nowhere. Foreign: it is of another edition, or of a market of another
+partition. Expired: it is of an hour or day that is no longer kept."""
 
 
 class PartialRecord(msgspec.Struct, array_like=True):
@@ -39,8 +39,8 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
 
     ``watermarks``: arrival watermark (ms) of each market of this partials partition that the prefix
     has seen. ``caught_up_at``: clock (ms) of the last fetch that showed nothing beyond ``through``.
-    ``live``: those of them that any mark of this writer has shown live; once is enough, and of a
-    writer's marks compaction keeps the last.
+    ``live``: those of the markets that any mark of this writer has shown live. Once is enough, and
+    compaction keeps only the last of a writer's marks.
     """
 
     edition: int

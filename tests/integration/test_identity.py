@@ -148,7 +148,7 @@ async def test_partials_made_anew_are_refused(stopped):
         for number in range(3_000):
             await producer.send(topics.partials, b"", partition=number % topics.partials_partitions)
         await producer.flush()
-    assert "the table is about topic id" in await refused(stopped)
+    assert "the table belongs to topic id" in await refused(stopped)
 
 
 @pytest.mark.deep
