@@ -16,7 +16,7 @@ def main() -> None:
     start.hear_interrupts()
     try:
         start.keep_bytecode()
-        # What a command imports stays: looking for garbage among it takes a twentieth of a start.
+        # What a command imports stays. The search for garbage among it takes 1/20 of a start.
         gc.set_threshold(50_000)
         from streams.cli.commands import app
 

@@ -1,7 +1,7 @@
 """Every command under its name, as one Typer application.
 
-A command imports what it runs when it runs: Faust and its kin take two seconds to import, which
-`--help` need not pay and `demo` pays in its workers, while Kafka starts.
+A command imports its modules only when it runs. Faust and its dependencies take two seconds to import:
+`--help` need not pay for that, and `demo` pays in its workers, while Kafka starts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streams.cli import (
     topic_commands,
 )
 
-# A pretty traceback is for the author of a script; what a bug prints here goes into a log.
+# A pretty traceback suits the author of a script. What a bug prints here goes into a log.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": run_commands.run_demo,

@@ -1,6 +1,6 @@
-"""What happens before a command is imported: an interrupt is heard, compiled modules are kept.
+"""Runs before a command is imported: handles interrupts and keeps compiled modules.
 
-What is imported here is imported before both: only what Python has loaded by then anyway.
+This module imports only what Python has loaded anyway, since its imports run before both.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import sys
 from types import FrameType
 
 INTERRUPTED = 130
-"""What a shell calls the end of a process by SIGINT."""
+"""Exit code that a shell gives to a process that SIGINT ended."""
 
 
 def hear_interrupts() -> None:
-    """Until :func:`interruptible` Ctrl-C ends the process without a word."""
+    """Make Ctrl-C end the process silently until :func:`interruptible` is called."""
     signal.signal(signal.SIGINT, _interrupted)
 
 
 def interruptible() -> None:
-    """From here on Ctrl-C is Python's: asyncio takes it over only from Python's own handler."""
+    """Give Ctrl-C back to Python's own handler: asyncio takes it over from no other."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def keep_bytecode() -> None:
     """Keep compiled modules in our cache where Python may not write them beside their source.
 
-    PYTHONDONTWRITEBYTECODE is set in many images; each process then compiles all it imports, 1.8 s
-    of a worker's start. An installation that was compiled is used as it is.
+    Many images set PYTHONDONTWRITEBYTECODE. Each process then compiles all that it imports, which is
+    1.8 s of a worker's start. An installation that is compiled already is used as it is.
     """
     if not sys.dont_write_bytecode or sys.pycache_prefix:
         return
@@ -44,8 +44,8 @@ def keep_bytecode() -> None:
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """End at once while modules are imported, else raise KeyboardInterrupt.
 
-    Raised within an import it can be lost in a callback of the import lock, or become the
-    ImportError of an extension module; there is nothing to clean up yet.
+    A KeyboardInterrupt within an import can be lost in a callback of the import lock, or become the
+    ImportError of an extension module. There is nothing to clean up yet.
     """
     within = frame
     while within is not None:

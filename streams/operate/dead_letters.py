@@ -1,8 +1,8 @@
-"""Dead letters and late events: what is in their topics, and sending dead letters once more.
+"""Lists dead letters and late events, and sends dead letters again.
 
-A replay sends the original bytes under the original key to the same source partition, so that its
-event id still tells a duplicate, and leaves a marker in the dead-letter topic: what becomes of the
-copy is then known to be the same letter, and lists count it once.
+A replay sends the original bytes under the original key to the same source partition, so that the
+event id still detects a duplicate. It leaves a marker in the dead-letter topic. If the copy becomes a
+dead letter too, the marker shows that both are one, and lists count it once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from streams.settings import Settings
 
 LIMIT = 50
 SEEN_MAX = 2_000_000
-"""Source offsets remembered to drop repeats; beyond it a repeat may be listed again."""
+"""Source offsets remembered to drop repeats; beyond that number a repeat may be listed again."""
 PREVIEW_BYTES = 200
 REPLAY_OF = "ecindex_replay_of"
 """Header of the copy: where the original lies."""
@@ -54,10 +54,10 @@ class DeadLetter:
     lies: TopicPartition
     replayed_as: SourceRecord | None = None
     again: str | None = None
-    """Reason for which the copy is a dead letter too."""
+    """Why the copy became a dead letter too; None when it did not."""
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the dead letter for machines."""
         return {
             "source": str(self.source),
             "reason": self.reason,
@@ -70,7 +70,7 @@ class DeadLetter:
         }
 
     def line(self) -> str:
-        """For people."""
+        """Return the dead letter for people, on two lines."""
         replayed = "" if self.replayed_as is None else f" [replayed as {self.replayed_as}]"
         again = "" if self.again is None else f" [dead again: {self.again}]"
         return (
@@ -81,7 +81,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSelection:
-    """Which letters are wanted. ``topic``: of the source; ``limit``: the newest."""
+    """Which dead letters are wanted. ``topic``: of the source; ``limit``: how many, the newest."""
 
     since_ms: int | None = None
     reason: str | None = None
@@ -89,7 +89,7 @@ class DeadLetterSelection:
     limit: int = LIMIT
 
     def takes(self, dead_letter: DeadLetter) -> bool:
-        """Whether a letter is among them."""
+        """Return whether a dead letter is wanted."""
         return (
             (self.since_ms is None or dead_letter.set_aside_ms >= self.since_ms)
             and self.reason in (None, dead_letter.reason)
@@ -99,15 +99,15 @@ class DeadLetterSelection:
 
 @dataclass(slots=True)
 class Listing:
-    """The newest letters selected, oldest first, and how many there are in all, by reason."""
+    """The newest dead letters selected, oldest first, and the number of all selected, by reason."""
 
     dead_letters: list[DeadLetter] = field(default_factory=list)
     by_reason: Counter[str] = field(default_factory=Counter)
     unreadable: UnreadableRecords = field(default_factory=UnreadableRecords)
-    """Records of the topic that are no letters: of whatever time, reason or input they are."""
+    """Records of the topic that are no dead letters, of any time, reason or input."""
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the listing for machines."""
         return {
             "total": self.by_reason.total(),
             "by_reason": dict(sorted(self.by_reason.items())),
@@ -116,7 +116,7 @@ class Listing:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the listing for people."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.most_common())
         shown = len(self.dead_letters)
         return [dead_letter.line() for dead_letter in self.dead_letters] + [
@@ -126,7 +126,7 @@ class Listing:
 
 
 async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSelection) -> Listing:
-    """Letters of a topic (``topics.late`` or ``topics.dead_letters``). Raises OperationError."""
+    """List records of a topic (``topics.late`` or ``topics.dead_letters``). Raises OperationError."""
     counts = await existing_partitions(settings.kafka)
     if topic not in counts:
         raise OperationError(f"topic {topic} does not exist; run `ecindex topics create`")
@@ -152,7 +152,7 @@ async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSe
 async def _dead_letters(
     logs: Logs, tp: TopicPartition, extent: Extent, unreadable: UnreadableRecords
 ) -> AsyncIterator[DeadLetter]:
-    """Letters of a partition, each once, in the order in which they were set aside."""
+    """Yield the dead letters of a partition, each once, in the order in which they were set aside."""
     seen: dict[SourceRecord, DeadLetter | None] = {}
     copies: dict[SourceRecord, DeadLetter] = {}
     async for batch in logs.read(tp, extent):
@@ -176,7 +176,7 @@ async def _dead_letters(
 
 
 def _dead_letter(stored: Stored, read: SetAsideHeaders) -> DeadLetter:
-    """Letter, or marker, of a record."""
+    """Return the dead letter, or the replay marker, that a record holds."""
     return DeadLetter(
         source=read.source,
         reason=read.reason,
@@ -203,15 +203,15 @@ def _shown(content: bytes | None) -> str | None:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay did."""
+    """Outcome of a replay."""
 
     sent: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
-    """By why."""
+    """Number of dead letters not sent, by cause."""
 
 
 def replayable(dead_letters: Sequence[DeadLetter], *, again: bool = False) -> list[DeadLetter]:
-    """Letters that were not replayed yet; with ``again`` those whose copy is dead too."""
+    """Return those not replayed yet; with ``again`` also those whose copy is a dead letter too."""
     return [
         dead_letter
         for dead_letter in dead_letters
@@ -224,7 +224,7 @@ async def replay(
     dead_letters: Sequence[DeadLetter],
     on_sent: Callable[[int], None] = lambda _: None,
 ) -> Replayed:
-    """Send letters to their source topics again, then mark each. Raises OperationError."""
+    """Send dead letters to their topics again, and write a marker for each. Raises OperationError."""
     done = Replayed()
     counts = await existing_partitions(settings.kafka)
     async with open_logs(settings.kafka) as logs, _producer(settings) as producer:
@@ -243,8 +243,8 @@ async def replay(
                 original[1],
                 key=original[0],
                 partition=partition,
-                # Where producers stamp records, the copy arrives when the original did; but what
-                # was ahead of its arrival then would be so for ever.
+                # Where producers stamp records, the copy arrives when the original did. A record
+                # that was ahead of its arrival needs a new one, or it would be ahead for ever.
                 timestamp_ms=None
                 if dead_letter.reason == "ahead"
                 else dead_letter.source_timestamp_ms,

@@ -1,1 +1,1 @@
-"""Kafka and Redis from outside: topics, sending, reading back, and what of it cannot be read."""
+"""Kafka and Redis from outside: topics, sending, reading back, and records that cannot be read."""

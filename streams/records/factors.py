@@ -1,4 +1,4 @@
-"""What the operator had said at an instant: the factors in ``ecindex.history`` and methodology.toml."""
+"""The factors declared by an instant, in ``ecindex.history`` and methodology.toml."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from streams.index.learning import Factor, event_factors
 from streams.index.methodology import Market
 
 HEARD_WITHIN_MS = 5_000
-"""A worker has heard a factor so long after it was said, as a rule much sooner."""
+"""A worker knows a factor at most this long after it was declared, as a rule much sooner."""
 
 
 class FactorHistory:
-    """The factors of one market. Records are to be taken in in the order of the topic."""
+    """The factors of one market. Add the records in the order of the topic."""
 
     def __init__(self, market: Market) -> None:
         self._code = market.code
         self._events = event_factors(market.events, LocalHours(market.time_zone))
         self._records: list[tuple[int, bytes, bytes | None]] = []
         self.lasting: set[bytes] = set()
-        """Keys of factors whose every time was recorded for good: compaction hides none of them."""
+        """Keys of factors whose every declaration is recorded for good: compaction hides none."""
         self._cached: dict[int, list[Factor]] = {}
 
     def add_record(self, key: bytes | None, value: bytes | None, stamp_ms: int) -> None:
-        """Take a record of the topic in; those of other markets and kinds are passed over.
+        """Add a record of the topic; skip those of other markets and kinds.
 
-        So is what ``refused_history`` refuses, as a worker does.
+        A record that ``refused_history`` refuses is skipped too, as a worker does.
         """
         try:
             parsed = parse_key(key or b"")
             if parsed == (self._code, DECLARED_KIND):
-                self._once(decode_content(DECLARED_KIND, value or b""), stamp_ms)
+                self._add_declaration(decode_content(DECLARED_KIND, value or b""), stamp_ms)
         except HistoryError:
             return
         if parsed == (self._code, FACTOR_KIND):
             self._records.append((stamp_ms, key or b"", value))
             self._cached.clear()
 
-    def _once(self, entry: Content, stamp_ms: int) -> None:
-        """One time that a factor was said: its own record follows, until compaction takes that."""
+    def _add_declaration(self, entry: Content, stamp_ms: int) -> None:
+        """Add one declaration of a factor; the factor's record follows, until it is compacted."""
         if isinstance(entry, FactorDeclaration):
             key = entry.key.encode()
             value = None if entry.declared is None else factor_record(entry.declared)[1]
@@ -57,7 +57,7 @@ class FactorHistory:
             self._cached.clear()
 
     def declared_until(self, until_ms: int) -> list[Factor]:
-        """What had been said until then, the last word last; methodology.toml first."""
+        """Return the factors declared by then, the newest last, methodology.toml's first."""
         count = sum(stamp_ms <= until_ms for stamp_ms, _, _ in self._records)
         found = self._cached.get(count)
         if found is None:
@@ -69,7 +69,7 @@ class FactorHistory:
         return found
 
     def candidates(self, written_ms: int) -> list[list[Factor]]:
-        """What whoever wrote a record then may have known, the likeliest first."""
+        """Return the lists of factors a writer may have known then, the likeliest first."""
         found = [self.declared_until(written_ms)]
         before = self.declared_until(written_ms - HEARD_WITHIN_MS)
         if before != found[0]:

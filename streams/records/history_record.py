@@ -1,4 +1,4 @@
-"""A record of ``ecindex.history``: seeds, and what the operator said."""
+"""A record of ``ecindex.history``: a seed, or a factor that an operator declared."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from streams.records.unreadable import UnreadableRecord, unreadable
 
 
 def refused_history(stored: Stored) -> UnreadableRecord | None:
-    """Say why a record is none of that topic; None: it is one.
+    """Return why a record of ``ecindex.history`` breaks its contract; None when it does not.
 
-    Workers pass over what they refuse and log it; so does ``FactorHistory``, whose caller says so.
+    Workers skip such a record and log it. ``FactorHistory`` skips it too, and its caller reports it.
     """
     try:
         _, kind = parse_key(stored.key or b"")

@@ -1,4 +1,4 @@
-"""A record of the journal (docs/contract.md), as whoever reads it back decodes it."""
+"""A record of the journal (docs/contract.md), as its readers decode it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.records.unreadable import UnreadableRecord, key_text, unreadable
 
 
 class JournaledRevision(msgspec.Struct):
-    """A value that changed, what it was before, and why."""
+    """A value that changed, the value before, and the cause."""
 
     cause: str
     value: Value
@@ -35,7 +35,7 @@ class JournaledSeries(msgspec.Struct):
 
 
 class JournaledBase(msgspec.Struct):
-    """A base of the level index. ``net_minor``: net sales of its days; ``link``: from the one before."""
+    """A base of the level index. ``net_minor``: net sales of its days; ``link``: from the last base."""
 
     cause: str
     first: str
@@ -48,7 +48,7 @@ class JournaledBase(msgspec.Struct):
 
 
 class JournalRecord(msgspec.Struct):
-    """Any record of the journal; what its kind does not have is empty."""
+    """A record of the journal, of any kind. Fields that its kind does not have are empty."""
 
     kind: str
     market: str
@@ -70,7 +70,7 @@ decode_journal = msgspec.json.Decoder(JournalRecord).decode
 
 
 class Journaled(NamedTuple):
-    """A record of the journal, the publication it is of, and where it lies."""
+    """A record of the journal, the version of its publication, and its place in the topic."""
 
     record: JournalRecord
     version: Fence
@@ -80,7 +80,7 @@ class Journaled(NamedTuple):
 
 
 def read_journaled(stored: Stored) -> Journaled | UnreadableRecord:
-    """Read a record of the journal, or say why it is none."""
+    """Decode a record of the journal, or return why it breaks the contract."""
     try:
         record = decode_journal(stored.value or b"")
     except msgspec.DecodeError as error:

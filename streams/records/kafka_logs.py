@@ -1,4 +1,4 @@
-"""Reading logs from beginning to end, one partition at a time, in the order of offsets."""
+"""Reads logs from beginning to end, one partition at a time, in the order of offsets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 
 
 class Stored(NamedTuple):
-    """A record as it lies in its log."""
+    """A record with its place in its log."""
 
     topic: str
     partition: int
@@ -41,7 +41,7 @@ class Stored(NamedTuple):
 
     @property
     def arrival(self) -> str:
-        """Whose clock stamped it."""
+        """Type of the timestamp: ``CreateTime``, ``LogAppendTime`` or ``unknown``."""
         return _TIMESTAMP_TYPES.get(self.timestamp_type, "unknown")
 
 
@@ -60,13 +60,13 @@ class Logs:
         self.records_read = 0
 
     async def extents(self, topics: Iterable[tuple[str, int]]) -> dict[TopicPartition, Extent]:
-        """Extent of every partition of topics given with their partition counts."""
+        """Return the extent of every partition of topics, given with their partition counts."""
         return await self.extents_of(
             [TopicPartition(topic, number) for topic, count in topics for number in range(count)]
         )
 
     async def extents_of(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, Extent]:
-        """Extent of each partition."""
+        """Return the extent of each partition."""
         if not tps:
             return {}
         begins = await self._consumer.beginning_offsets(tps)
@@ -74,7 +74,7 @@ class Logs:
         return {tp: Extent(begins[tp], ends[tp]) for tp in tps}
 
     async def since(self, tp: TopicPartition, instant_ms: int) -> Extent:
-        """Extent from the first record stamped at ``instant_ms`` or later."""
+        """Return the extent from the first record stamped at ``instant_ms`` or later."""
         extent = (await self.extents_of([tp]))[tp]
         found = (await self._consumer.offsets_for_times({tp: max(0, instant_ms)}))[tp]
         begin = extent.end if found is None else max(extent.begin, found.offset)
@@ -96,14 +96,14 @@ class Logs:
             if batch:
                 self.records_read += len(batch)
                 yield batch
-            # A log may end in what is no record (transaction markers, compacted away).
+            # The last offsets of a log may hold no record (transaction markers, compaction).
             reached = await consumer.position(tp)
             if reached > position:
                 position, moved_ms = reached, monotonic_ms()
             elif monotonic_ms() - moved_ms > STALL_LIMIT_MS:
                 raise OperationError(
                     f"{tp.topic}-{tp.partition}: nothing came from offset {position} on in "
-                    f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; look at the broker"
+                    f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; check the broker"
                 )
 
 
@@ -122,7 +122,7 @@ def _stored(record: Any) -> Stored:
 
 @asynccontextmanager
 async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
-    """Connect; raises OperationError when the broker cannot be asked."""
+    """Connect and yield a reader. Raises OperationError when the broker does not answer."""
     consumer = AIOKafkaConsumer(
         **kafka.client_options(),
         enable_auto_commit=False,
@@ -134,7 +134,7 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
     )
     try:
         await consumer.start()
-        # Stopped before its tasks ran once, aiokafka 0.14 lets their cancellation out of stop().
+        # If its tasks have not run once, stop() of aiokafka 0.14 lets their cancellation out.
         await asyncio.sleep(0)
         yield Logs(consumer)
     except KafkaError as error:

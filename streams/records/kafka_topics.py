@@ -1,8 +1,8 @@
-"""Topics and their configs: what is wanted, creating what is missing, naming what differs.
+"""Topics and their configs: plans what is wanted, creates what is missing, lists what differs.
 
-Topics are created here and nowhere else: a topic that a broker made up by itself has neither the
-partitions nor the clean-up that exactness rests on. Nothing existing is ever changed; a difference
-is listed together with the command that mends it, and the operator decides.
+Topics are created here and nowhere else: a topic that a broker creates by itself has neither the
+partitions nor the clean-up policy that exactness needs. Nothing existing is ever changed. A difference
+is listed together with the command that fixes it, and the operator decides.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 KEPT_DAYS = 400
-"""Journal, shifts, late events and dead letters: a year and the month to compare it with."""
+"""Retention of journal, shifts, late events and dead letters: a year, and a month to compare with."""
 INPUT_KEPT_DAYS = 40
-"""Longer than the 35 days for which an order's day stays open, so that an audit can recompute."""
+"""Retention of inputs: longer than the 35 days that an order's day stays open, so that an audit can
+recompute."""
 RECORD_BYTES_MAX = 2 * 1024 * 1024
 """Room for a checkpoint of 900 KB, and for a dead letter: an original of 1 MiB and its headers."""
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -57,7 +58,7 @@ _CHANGELOG = _COMPACTED | {"compression.type": "lz4"}
 
 
 class TopicsError(OperationError):
-    """The broker could not be asked, or refused; the text says what and who must act."""
+    """The broker did not answer, or refused; the message says what failed and who must act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class WantedTopic:
 
 @dataclass(frozen=True, slots=True)
 class TopicDifference:
-    """What is not as wanted, and the command that mends it."""
+    """A setting that is not as wanted, and the command that fixes it."""
 
     topic: str
     setting: str
@@ -95,7 +96,7 @@ class TopicDifference:
 
 @dataclass(frozen=True, slots=True)
 class TopicsReport:
-    """Outcome of creating: names created, and how existing ones differ from what is wanted."""
+    """Outcome of `create_topics`: names created, and how existing topics differ from those wanted."""
 
     created: tuple[str, ...]
     differences: tuple[TopicDifference, ...]
@@ -108,11 +109,11 @@ def wanted_topics(
     arrival: Arrival | None = None,
     changelogs: Sequence[Changelog] = (),
 ) -> list[WantedTopic]:
-    """Every topic of an installation.
+    """Return every topic of an installation.
 
-    ``inputs``: partitions of `orders` and `payments`; None leaves both to their owner and asks
-    only that they exist. ``arrival`` None asks nothing about their timestamps, and creates them
-    with the broker's.
+    ``inputs``: partition count of `orders` and `payments`; None leaves both to their owner and only
+    requires that they exist. ``arrival``: whose clock stamps them; None accepts either, and creates
+    them with the broker's.
     """
     topics = settings.topics
     fixed = "set topics.partials_partitions to the number found: it is fixed at creation"
@@ -121,7 +122,7 @@ def wanted_topics(
         topics.values: _COMPACTED,
         topics.journal: _KEPT,
     }
-    # Few records and no order between markets to keep: one partition is read in one go.
+    # They hold few records and need no order between markets; one partition is read in one go.
     single = {topics.shifts: _KEPT, topics.history: _COMPACTED}
     set_aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
     return [
@@ -139,8 +140,8 @@ def wanted_topics(
 async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
     """Raise TopicsError unless `orders` and `payments` exist, stamped as the events need it.
 
-    ``producer_time``: the events carry times of the past; stamped by the broker on arrival every
-    one of them would be too late.
+    ``producer_time``: the events carry times of the past. If the broker stamped them on arrival,
+    every one of them would be too late.
     """
     wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
     differences = await check_topics(settings.kafka, wanted)
@@ -159,7 +160,7 @@ def _inputs(
     configs = {
         "cleanup.policy": "delete",
         "message.timestamp.type": _timestamp_type(arrival or "broker"),
-        # Retention goes by record timestamps: under the producer's clock an import of old data
+        # Retention goes by record timestamps. Under the producer's clock an import of old data
         # would be deleted as soon as it arrived.
         "retention.ms": "-1" if arrival == "producer" else str(INPUT_KEPT_DAYS * DAY_MS),
     }
@@ -173,10 +174,10 @@ def _timestamp_type(arrival: Arrival) -> str:
 async def plan_topics(
     settings: Settings, *, inputs: int | None = None, arrival: Arrival | None = None
 ) -> list[WantedTopic]:
-    """Every topic wanted, the tables' changelogs included: those follow the inputs' partitions.
+    """Return every topic wanted, with the tables' changelogs, which have the inputs' counts.
 
-    Inputs that exist keep their count; without them and without ``inputs`` no changelog can be
-    planned. Raises TopicsError when the broker cannot be asked.
+    Inputs that exist keep their partition count. When one is missing and ``inputs`` is None, no
+    changelog can be planned. Raises TopicsError when the broker does not answer.
     """
     async with _admin(settings.kafka) as admin:
         counts = await _partition_counts(admin)
@@ -191,7 +192,7 @@ async def plan_topics(
 
 
 async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:
-    """Partition count of every topic there is. Raises TopicsError."""
+    """Return the partition count of every existing topic. Raises TopicsError."""
     async with _admin(kafka) as admin:
         return await _partition_counts(admin)
 
@@ -201,7 +202,7 @@ async def create_topics(
 ) -> TopicsReport:
     """Create what is missing, wait until each partition has a leader, report what differs.
 
-    Changes nothing that exists. Raises TopicsError when the broker cannot be asked or refuses.
+    Changes nothing that exists. Raises TopicsError when the broker does not answer or refuses.
     """
     wanted = list(wanted)
     async with _admin(kafka) as admin:
@@ -219,16 +220,16 @@ async def create_topics(
 async def check_topics(
     kafka: KafkaSettings, wanted: Iterable[WantedTopic]
 ) -> list[TopicDifference]:
-    """How topics differ from what is wanted; empty when all is well. Raises TopicsError."""
+    """Return how topics differ from those wanted; empty when none does. Raises TopicsError."""
     async with _admin(kafka) as admin:
         return await _differences(admin, kafka, list(wanted))
 
 
 async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> None:
-    """Have a new broker begin to make its topic of groups' offsets. Raises TopicsError.
+    """Make a new broker create its topic of group offsets. Raises TopicsError.
 
-    It does so when it is first asked for a coordinator, and refuses until the topic is there: half a
-    second that a first worker need not wait if somebody asked before.
+    A broker creates it when it is first asked for a coordinator, and refuses until the topic exists.
+    That is half a second which the first worker need not wait if somebody asked before.
     """
     async with _admin(kafka) as admin:
         with suppress(GroupCoordinatorNotAvailableError):
@@ -252,7 +253,7 @@ async def _admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient) -> dict[str, int]:
-    # All of them: asking for one by name would make a broker with auto-creation create it.
+    # This asks for all: a request by name would make a broker with auto-creation create the topic.
     described = await admin.describe_topics()
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
 

@@ -1,4 +1,4 @@
-"""Sending events to the inputs: in order, counted, none lost while the broker is away."""
+"""Sends events to the inputs, in order and counted; none is lost while the broker is away."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from streams.sources.outgoing import Outgoing, head
 from streams.worker import packing
 
 GIVE_UP_MS = 300_000
-"""A broker that took nothing for this long is not coming back by itself."""
+"""A broker that accepted nothing for this long does not come back by itself."""
 CLOSE_S = 5
-"""To part from a broker that no longer answers; nothing is waiting for it any more."""
+"""Longest wait to close the connection to a broker that no longer answers; no record waits for it."""
 LINGER_MS = 5
 BATCH_BYTES = 256 * 1024
 YIELD_EVERY = 200
@@ -37,7 +37,7 @@ class ProduceError(OperationError):
 
 @dataclass(slots=True)
 class Sent:
-    """What was handed to the producer: counts by type and market, the span of event times."""
+    """What was handed to the producer: counts by type and market, the span of record timestamps."""
 
     by_type: Counter[str] = field(default_factory=Counter)
     by_market: Counter[str] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class Sent:
 
     @property
     def events(self) -> int:
-        """How many, duplicates included."""
+        """Number of events, duplicates included."""
         return self.by_type.total()
 
     def add(self, event: Outgoing) -> None:
@@ -87,9 +87,9 @@ class EventSender:
             await asyncio.sleep(0)
 
     async def send_all(self, events: Iterable[Outgoing]) -> None:
-        """Hand over many events, in order, as whole batches: half of what ``send`` costs for each.
+        """Hand over many events, in order, as whole batches, at half the cost of ``send`` for each.
 
-        Into the partitions that ``send`` chooses. Raises ProduceError.
+        They go to the partitions that ``send`` would choose. Raises ProduceError.
         """
         try:
             partitions = {
@@ -126,16 +126,17 @@ class EventSender:
             await self._taken(partial(self._producer.send_batch, batch, topic, partition=partition))
 
     async def _taken(self, offer: Callable[[], Awaitable[asyncio.Future[Any]]]) -> None:
-        """Offer it until the producer has room for it."""
+        """Call ``offer`` until the producer has room. Raises ProduceError."""
         begun_ms = clock.monotonic_ms()
         while True:
             self._raise_failure()
             try:
                 future = await offer()
                 break
-            except KafkaTimeoutError as error:  # its buffer stayed full; the event is still ours
+            except KafkaTimeoutError as error:  # its buffer stayed full: the event was not accepted
                 if clock.monotonic_ms() - begun_ms > GIVE_UP_MS:
-                    raise ProduceError(f"the broker took nothing for {GIVE_UP_MS} ms") from error
+                    text = f"the broker accepted nothing for {GIVE_UP_MS} ms"
+                    raise ProduceError(text) from error
             except KafkaError as error:
                 raise _refused(error) from error
         future.add_done_callback(self._done)
@@ -165,7 +166,7 @@ def _refused(error: BaseException) -> ProduceError:
 
 @asynccontextmanager
 async def event_sender(settings: Settings) -> AsyncIterator[EventSender]:
-    """Connect a sender; flush it at the end unless an error ends it. Raises ProduceError."""
+    """Connect a sender; flush it at the end, unless an error ended its use. Raises ProduceError."""
     packing.install()
     producer = AIOKafkaProducer(
         **settings.kafka.client_options(),

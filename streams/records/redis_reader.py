@@ -32,7 +32,7 @@ class MarketRedis:
     days: dict[str, str]
     snapshot: Snapshot | None
     as_of: dict[str, int]
-    """Per input topic."""
+    """By input topic, in epoch ms."""
 
 
 class RedisReader:
@@ -51,10 +51,10 @@ class RedisReader:
         self._topics = (settings.topics.orders, settings.topics.payments)
         self._url = redis.url
         self.unreadable: dict[str, list[UnreadableRecord]] = {}
-        """What could not be read of each market the last time."""
+        """By market: what its last read could not decode."""
 
     async def ping(self) -> None:
-        """Raises OperationError when Redis does not answer."""
+        """Raise OperationError when Redis does not answer."""
         try:
             await self._redis.ping()
         except (RedisError, OSError) as error:
@@ -63,7 +63,7 @@ class RedisReader:
     async def read(self, market: str) -> MarketRedis | None:
         """Read one market; None when nothing of it can be read. Raises OperationError.
 
-        What is there and is not what it should be stands in ``unreadable`` then.
+        Content that breaks the contract is then in ``unreadable``.
         """
         keys = market_keys(market, self._prefix)
         self.unreadable.pop(market, None)

@@ -1,4 +1,4 @@
-"""A record of ``ecindex.late`` or ``ecindex.dead-letters``: what its headers say."""
+"""The headers of a record of ``ecindex.late`` or ``ecindex.dead-letters``, decoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord, unreadable
 
 REPLAYED_AS = "replayed_as"
-"""Header of a mark: where the copy of a letter that was sent again lies, ``topic-partition@offset``."""
+"""Header of a replay marker: where the copy of a replayed dead letter lies, topic-partition@offset."""
 
 
 class SourceRecord(NamedTuple):
@@ -23,21 +23,21 @@ class SourceRecord(NamedTuple):
 
 
 class SetAsideHeaders(NamedTuple):
-    """What the headers say: of which record of an input, why it was set aside, or what became of it."""
+    """Headers, decoded: the record of an input, and why it was set aside or where its copy lies."""
 
     source: SourceRecord
     reason: str
-    """Empty in a mark."""
+    """Empty in a replay marker."""
     detail: str
     source_timestamp_ms: int
     cut: bool
     """Too large to be set aside whole; the source topic holds the rest."""
     replayed_as: SourceRecord | None
-    """Only in a mark: the copy that was sent to the input again."""
+    """The copy that was sent to the input again; only in a replay marker."""
 
 
 def read_set_aside(stored: Stored) -> SetAsideHeaders | UnreadableRecord:
-    """Read a record of either topic, or say why it is none of ours."""
+    """Decode the headers of a record of either topic, or return why they break the contract."""
     headers = {name: content.decode(errors="replace") for name, content in stored.headers}
     copy = headers.get(REPLAYED_AS)
     try:

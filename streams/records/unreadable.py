@@ -1,7 +1,7 @@
-"""Records that are not what their topic's contract says: which, what was expected, what was found.
+"""Records that break their topic's contract: which, what was expected, what was found.
 
-A reader keeps them beside what it could read and hands both out: a table, an explanation or a verdict
-that left a record out without a word would look complete.
+A reader keeps them beside what it could read and returns both. Otherwise a table, an explanation or a
+verdict that silently left a record out would look complete.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _KEY_CHARACTERS = 200
 
 
 class UnreadableRecord(msgspec.Struct, frozen=True):
-    """A record that could not be read. ``replaced``: its key has been written well since."""
+    """A record that could not be read. ``replaced``: its key has a readable record since."""
 
     key: str
-    """The beginning of it, where it is long."""
+    """The key as text; only its beginning when it is long."""
     expected: str
     found: str
     where: str
@@ -31,12 +31,12 @@ class UnreadableRecord(msgspec.Struct, frozen=True):
 
     @property
     def market(self) -> str:
-        """Market that its key names, in a topic that is keyed by market; any text at all."""
+        """Market that the key names in a topic keyed by market; it may be any text."""
         return self.key.partition("|")[0]
 
     def line(self) -> str:
-        """For people."""
-        since = "; written well since" if self.replaced else ""
+        """Return a line for people."""
+        since = "; replaced since" if self.replaced else ""
         return (
             f"{self.where}, key {self.key!r}: expected {self.expected}, found {self.found}{since}"
         )
@@ -45,7 +45,7 @@ class UnreadableRecord(msgspec.Struct, frozen=True):
 class UnreadableSummary(msgspec.Struct, frozen=True):
     """How many records could not be read, and the first thousand of them.
 
-    ``not_replaced``: how many of them nothing has replaced since.
+    ``not_replaced``: how many of them no readable record has replaced since.
     """
 
     total: int = 0
@@ -53,7 +53,7 @@ class UnreadableSummary(msgspec.Struct, frozen=True):
     records: tuple[UnreadableRecord, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """For people: how many, and the first of them."""
+        """Yield lines for people: how many records, and the first of them."""
         if not self.total:
             return
         noun = "record" if self.total == 1 else "records"
@@ -68,18 +68,18 @@ NOTHING_UNREADABLE = UnreadableSummary()
 
 
 def unreadable(stored: Stored, expected: str, found: str) -> UnreadableRecord:
-    """Name a record that could not be read."""
+    """Describe a record that could not be read."""
     key = key_text(stored.key)[:_KEY_CHARACTERS]
     return UnreadableRecord(key, expected, found, stored.where)
 
 
 def key_text(key: bytes | None) -> str:
-    """A key as text, whatever it is."""
+    """Return a key as text, whatever its bytes are."""
     return (key or b"").decode(errors="replace")
 
 
 class UnreadableRecords:
-    """The first thousand records that a reading could not read, and how many there were."""
+    """The first thousand records that one reading could not read, and the number of all."""
 
     def __init__(self, records: Iterable[UnreadableRecord] = ()) -> None:
         self.records: list[UnreadableRecord] = []
@@ -92,7 +92,7 @@ class UnreadableRecords:
         return self.total > 0
 
     def add(self, record: UnreadableRecord) -> None:
-        """Keep one more, or count it where too many are kept."""
+        """Keep one more record; only count it when a thousand are kept already."""
         self.total += 1
         if len(self.records) >= KEPT_MAX:
             return
@@ -101,19 +101,22 @@ class UnreadableRecords:
         self.records.append(record)
 
     def add_all(self, others: UnreadableRecords) -> None:
-        """Keep those of another reading too."""
+        """Add the records of another reading."""
         for each in others.records:
             self.add(each)
         self.total += others.total - len(others.records)
 
     def chosen(self, wanted: Callable[[UnreadableRecord], bool]) -> UnreadableRecords:
-        """Those that are wanted, and all that were only counted: they may be."""
+        """Return the wanted records, and count all that were not kept: they may be wanted."""
         found = UnreadableRecords(filter(wanted, self.records))
         found.total += self.total - len(self.records)
         return found
 
     def replace(self, key: str) -> bool:
-        """Note that a compacted topic has a good record of the key now; whether that was news."""
+        """Note that a compacted topic now has a readable record of ``key``.
+
+        Returns whether an unreadable record of that key was there.
+        """
         places = self._not_replaced.pop(key[:_KEY_CHARACTERS], ())
         for at in places:
             self.records[at] = msgspec.structs.replace(self.records[at], replaced=True)
@@ -121,9 +124,9 @@ class UnreadableRecords:
 
     @property
     def not_replaced(self) -> int:
-        """How many nothing has replaced since."""
+        """Number of records that no readable record has replaced since."""
         return self.total - sum(each.replaced for each in self.records)
 
     def summary(self) -> UnreadableSummary:
-        """For whoever prints or sends it."""
+        """Return the summary to print or to send."""
         return UnreadableSummary(self.total, self.not_replaced, tuple(self.records))

@@ -17,7 +17,7 @@ _FENCE_PARTS = 3
 
 
 class FenceContent(msgspec.Struct):
-    """A fence record, as whoever reads it back decodes it."""
+    """A fence record, as its readers decode it."""
 
     market: str
     edition: int
@@ -29,13 +29,13 @@ class FenceContent(msgspec.Struct):
     horizon: int
     live: bool = False
     first: dict[str, int] = {}
-    """Per input topic: where its log begins to cover."""
+    """By input topic: the instant from which its log covers the market, epoch ms."""
     level: LevelRecord | None = None
     """Base of the level index."""
 
 
 class StoredValue(NamedTuple):
-    """A published value and where it lies."""
+    """A published value and its place in the topic; None as a value is a tombstone."""
 
     version: Fence
     value: Value | None
@@ -52,9 +52,9 @@ class MarketValues:
     version: Fence | None = None
     values: dict[str, StoredValue] = field(default_factory=dict)
     unfinished: dict[str, StoredValue] = field(default_factory=dict)
-    """Newer than the newest fence record: of a publication that is under way."""
+    """Values newer than the newest fence record: their publication is under way."""
     older_last: dict[str, StoredValue] = field(default_factory=dict)
-    """Older than what stands, but behind it in the log: compaction keeps these."""
+    """Values older than those in ``values``, but after them in the log: compaction keeps these."""
 
 
 class ValuesLog:
@@ -65,7 +65,7 @@ class ValuesLog:
         self.unreadable = UnreadableRecords()
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record of the log in."""
+        """Apply the next record of the log."""
         text = key_text(stored.key)
         market_code, *rest = text.split("|")
         version = version_of(stored.headers)
@@ -83,7 +83,7 @@ class ValuesLog:
             self.unreadable.replace(text)
 
     def _clears(self, market_code: str, text: str, stored: Stored) -> bool:
-        """Whether a tombstone that somebody else wrote takes nothing but an unreadable record away."""
+        """Return whether a record is a foreign tombstone that deletes only an unreadable record."""
         market = self.markets.get(market_code)
         if stored.value is not None or (market is not None and text in market.values):
             return False
@@ -130,7 +130,7 @@ class ValuesLog:
 
 
 async def read_values(logs: Logs, topic: str, count: int) -> ValuesLog:
-    """Read the topic, of ``count`` partitions, as it stands now."""
+    """Read the topic, of ``count`` partitions, to its present end."""
     values = ValuesLog()
     for tp, extent in (await logs.extents([(topic, count)])).items():
         async for batch in logs.read(tp, extent):

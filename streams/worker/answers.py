@@ -1,4 +1,4 @@
-"""When the group's coordinator last answered a heartbeat: whether a silent broker is there."""
+"""When the group's coordinator last answered a heartbeat: tells a silent broker from an absent one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Answers:
-    """Told by the thread that heartbeats, asked by others."""
+    """Heartbeat answers: recorded by the thread that sends heartbeats, read by others."""
 
     def __init__(self, limit_ms: int, clock: Callable[[], int] = monotonic_ms) -> None:
         self._limit_ms = limit_ms
@@ -19,7 +19,7 @@ class Answers:
         self._answered_ms: int | None = None
 
     async def heard(self, heartbeat: Callable[[], Awaitable[bool]]) -> bool:
-        """Send a heartbeat; whether it was answered well."""
+        """Send a heartbeat; return True when the broker accepted it."""
         answered = await heartbeat()
         if answered:
             self._answered_ms = self._clock()
@@ -27,6 +27,6 @@ class Answers:
 
     @property
     def lately(self) -> bool:
-        """Whether a heartbeat was answered within the limit, which is longer than one is apart."""
+        """True when a heartbeat was answered within the limit, which exceeds their interval."""
         answered_ms = self._answered_ms
         return answered_ms is not None and self._clock() - answered_ms <= self._limit_ms

@@ -1,7 +1,7 @@
 """One worker process put together: Faust app, both levels, publishers, metrics server.
 
-``IndexWorker.create`` builds the parts inside the loop: nothing exists at import. ``run_worker``, which
-``ecindex worker`` calls, asks the broker before what is there.
+``IndexWorker.create`` builds the parts inside the loop: nothing exists at import. ``ecindex worker``
+calls ``run_worker``, which first asks the broker for its topics.
 """
 
 from __future__ import annotations
@@ -56,11 +56,10 @@ class IndexWorker:
         on_listening: Callable[[int], None] = lambda _port: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        """``partitions``: of each input topic; ``topic_ids``: of these and of the partials.
+        """Take settings and what the broker has now.
 
-        Both as the broker has them now.
-
-        ``on_listening`` gets the metrics port.
+        ``partitions``: partition count of each input topic. ``topic_ids``: id of each input topic and
+        of the partials topic. ``on_listening`` is called with the metrics port.
         """
         self.settings = settings
         self.methodology = methodology
@@ -144,7 +143,7 @@ class IndexWorker:
     def _faust_app(self) -> ChunkApp:
         kafka, topics = self.settings.kafka, self.settings.topics
         datadir = self.settings.data_dir / "workers"
-        datadir.mkdir(parents=True, exist_ok=True)  # Faust makes only the last part of its own
+        datadir.mkdir(parents=True, exist_ok=True)  # Faust creates only the last directory
         return create_faust_app(
             AppSettings(
                 app_id=names.app_id(self.methodology.edition, topics.prefix),
@@ -183,15 +182,18 @@ class IndexWorker:
     # -- partitions come and go ------------------------------------------------------------------
 
     def next_offset(self, sp: SourcePartition) -> int | None:
-        """Where the recovered state goes on; partials are read from their beginning."""
+        """Return the first offset not in the recovered state; None: read from the beginning.
+
+        Partials are always read from their beginning.
+        """
         runner = self._sources.get(sp)
         if runner is None or runner.level.through < 0:
             return None
         return offset_after(runner.level.through)
 
     def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
-        # Every rebalance takes everything away first (Faust's consumer is an eager one), and what
-        # comes back is rebuilt from the changelogs: another may have owned it in between.
+        # Faust's consumer is eager: every rebalance first revokes all partitions. Those that come
+        # back are rebuilt from the changelogs: another worker may have owned them in between.
         self._ready = False
         for runner in self._runners():
             runner.close()
@@ -212,9 +214,9 @@ class IndexWorker:
                     self._own_markets(sp, nonce)
                 else:
                     self._own_source(sp, nonce)
-                await asyncio.sleep(0)  # heartbeats of a large recovery
+                await asyncio.sleep(0)  # a large recovery must let heartbeats run
                 if self.app.intake.closings != closings:
-                    return  # lost again meanwhile, and what was built is closed already
+                    return  # revoked meanwhile: what was built is closed already
             await self._check_log_ends()
         except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
@@ -226,7 +228,7 @@ class IndexWorker:
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
 
     async def _check_log_ends(self) -> None:
-        """Refuse to start over a log that ends before the state; later the transport finds out."""
+        """Refuse to start when a log ends before the state; later the transport notices it."""
         if self._log_ends_checked:
             return
         partials = self.settings.topics.partials
@@ -274,7 +276,7 @@ class IndexWorker:
     # -- what the metrics server shows and does ---------------------------------------------------
 
     def states(self) -> list[PartitionState]:
-        """State of each source partition owned."""
+        """Return the state of each source partition owned."""
         return [
             PartitionState(
                 sp.topic,
@@ -287,7 +289,7 @@ class IndexWorker:
         ]
 
     def release(self, topic: str, partition: int) -> Released:
-        """Go on with a halted source partition."""
+        """Resume a halted source partition."""
         runner = self._sources.get(SourcePartition(topic, partition))
         if runner is None:
             return Released.NOT_OWNED
@@ -351,8 +353,8 @@ class IndexWorker:
             self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
 
     def _before_scrape(self) -> None:
-        # Thawed after a suspension, this process answers the scrapes that waited before anything
-        # else runs; its markets are another's by then, and shown there.
+        # After a suspension this process answers the scrapes that waited before anything else
+        # runs. By then another worker owns its markets and shows them.
         if not self.app.may_publish:
             for market in self.methodology.markets:
                 self.metrics.drop_market(market)

@@ -1,9 +1,9 @@
-"""A fetch's batches -> columns, the fast way: straight from the bytes of the response.
+"""Fast decoding of a fetch's batches into columns, straight from the bytes of the response.
 
-aiokafka keeps those bytes to itself, so ``install`` has its fetcher wrap them here first (a seam,
-with a contract test). What is not record format 2 (brokers older than 0.11 wrote such) goes
-aiokafka's own way. Its checksum in software takes as long as everything else here; the library used
-instead asks the processor.
+aiokafka hides those bytes, so ``install`` makes its fetcher wrap them here first (a seam, with a
+contract test). aiokafka itself decodes batches in a record format older than 2, which brokers before
+0.11 wrote. Its checksum in software takes as long as everything else here; the library used instead
+computes it with a processor instruction.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from streams.worker.unpacking import (
 
 try:
     from streams.worker import record_columns
-except ImportError:  # no compiler was there at installation
+except ImportError:  # the installation had no compiler
     COMPILED = False
 else:
     COMPILED = True
 
 TOO_LARGE = b"<not read: its batch unpacks to more than %d bytes>" % UNPACKED_BYTES_MAX
-"""Stands for a record of such a batch. No JSON, hence a dead letter that says why."""
+"""Replaces each record of a batch too large to unpack. It is no JSON, so it becomes a dead letter."""
 
 _FORMAT = 2
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
@@ -49,7 +49,7 @@ _UNPACK: Final[dict[int, Callable[[Any], Any]]] = {
 
 @dataclass(slots=True)
 class RecordColumns:
-    """Records of one fetch, column by column."""
+    """Records of one fetch, as one column per field."""
 
     keys: list[bytes | None] = field(default_factory=list)
     values: list[bytes | None] = field(default_factory=list)
@@ -57,7 +57,7 @@ class RecordColumns:
     offsets: list[int] = field(default_factory=list)
 
     def set_aside(self, offsets: range, timestamp_ms: int) -> None:
-        """Put a note in place of each record of a batch too large to unpack: a dead letter each."""
+        """Put ``TOO_LARGE`` in place of each record of a batch: each becomes a dead letter."""
         self.offsets += offsets
         self.keys += [None] * len(offsets)
         self.values += [TOO_LARGE] * len(offsets)
@@ -65,7 +65,7 @@ class RecordColumns:
 
 
 class RawRecords:
-    """aiokafka's MemoryRecords of a fetch, and the bytes they are read from."""
+    """aiokafka's MemoryRecords of a fetch, with the bytes from which they are read."""
 
     __slots__ = ("_records", "data")
 
@@ -74,7 +74,7 @@ class RawRecords:
         self._records = MemoryRecords(data)
 
     def has_next(self) -> bool:
-        """Whether a whole batch is left."""
+        """Return whether a whole batch is left."""
         return bool(self._records.has_next())
 
     def next_batch(self) -> Any:
@@ -82,12 +82,12 @@ class RawRecords:
         return self._records.next_batch()
 
     def size_in_bytes(self) -> int:
-        """Bytes of the whole."""
+        """Return the size of the fetch in bytes."""
         return len(self.data)
 
 
 def install() -> None:
-    """Have aiokafka's fetcher keep the bytes, in this process and for good; safe to call again."""
+    """Make aiokafka's fetcher keep the bytes, in this process for good; repeated calls are safe."""
     if COMPILED:
         fetcher.MemoryRecords = RawRecords
 
@@ -95,10 +95,10 @@ def install() -> None:
 def read_batches(
     data: bytes, columns: RecordColumns, next_offset: int, where: object, *, check_crcs: bool
 ) -> int | None:
-    """Fill the columns from ``next_offset`` on; the offset behind the last batch.
+    """Fill the columns from ``next_offset`` on; return the offset after the last batch.
 
-    None when a batch has an older format: the columns are of no use then. Raises
-    CorruptRecordException, which names ``where``.
+    Returns None when a batch has an older format; discard the columns then. Raises
+    CorruptRecordException, whose message names ``where``.
     """
     at = 0
     view = memoryview(data)

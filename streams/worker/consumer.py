@@ -1,7 +1,7 @@
-"""Faust's consumer, on the main loop, with chunk topics under our own accounting.
+"""Faust's consumer on the main loop, with our own accounting of chunk topics.
 
-What Faust keeps about offsets (read offsets, gaps, acknowledgements) is switched off for chunk
-topics: it drops what a re-seek reads again, and commits over lost messages and over gaps.
+Faust's accounting of offsets (read offsets, gaps, acknowledgements) is off for chunk topics: it drops
+what a re-seek reads again, and it commits past lost messages and gaps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HANDOVER_S = 2.0
 
 
 class Listeners(NamedTuple):
-    """Called on the main loop as partitions come and go."""
+    """Callbacks for partitions that are assigned and revoked; they run on the main loop."""
 
     on_assigned: Callable[[frozenset[SourcePartition]], None]
     on_revoked: Callable[[frozenset[SourcePartition]], None]
@@ -37,10 +37,10 @@ class Listeners(NamedTuple):
 
 
 class _ReadOffsets(dict[TP, int | None]):
-    """Faust's read offsets, blind to chunk topics.
+    """Faust's read offsets, without those of chunk topics.
 
-    Faust drops a message below the highest offset it has read. After a re-seek that is every chunk
-    until the old position is reached again: the guard decides instead, and it alone.
+    Faust drops a message below the highest offset it has read. After a re-seek it would drop every
+    chunk up to the old position. For chunk topics the guard alone decides.
     """
 
     def __init__(self, chunk_topics: frozenset[str]) -> None:
@@ -84,7 +84,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
             tp.topic,
             tp.partition,
             record.last_offset,
-            0.0,  # a chunk has a timestamp a record; Faust's is not read
+            0.0,  # a chunk holds one timestamp per record; this one is not read
             0,
             (),
             None,
@@ -97,10 +97,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         )
 
     def highwater(self, tp: Any) -> int:
-        """Log end as of the last fetch; 0 when not known.
+        """Return the log end as of the last fetch; 0 when unknown.
 
-        aiokafka asserts that the partition is assigned, and a rebalance between its thread and ours
-        made that assertion end the worker.
+        Faust would ask aiokafka, which asserts that the partition is assigned. A rebalance between
+        its thread and ours made that assertion end the worker.
         """
         if tp.topic in self._chunk_topics:
             return self._intake.log_end(SourcePartition(tp.topic, tp.partition)) or 0
@@ -109,8 +109,8 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     def on_buffer_full(self, tp: Any) -> None:
         """Do not pause a chunk topic whose queue fills.
 
-        Faust's fetcher sleeps a whole second once every partition is paused, and a queue of chunks
-        is worked off in a tenth of that. The bounded queue makes the fetch wait by itself.
+        Faust's fetcher sleeps a whole second once every partition is paused; an agent folds a queue
+        of chunks in a tenth of that. The bounded queue makes the fetch wait by itself.
         """
         if tp.topic not in self._chunk_topics:
             super().on_buffer_full(tp)
@@ -121,21 +121,21 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         )
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """Drop state first, with no await before it: the next owner may be waiting for us."""
+        """Drop the state first, with no await before it: the new owner may be waiting for us."""
         sps = self._owned(revoked)
         self._intake.close(self._intake.owned | sps)
-        await self._tell(self._listeners.on_revoked, sps)
-        # What is under way lands before the next owner reads the changelog, if it lands soon; if
-        # not, it is a late write like a zombie's, and the next owner's state allows for those.
+        await self._notify(self._listeners.on_revoked, sps)
+        # Records that land soon are there before the new owner reads the changelog. Any other is
+        # a late write like a zombie's, which the new owner's state allows for.
         await self._listeners.drain(_HANDOVER_S)
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        """Tell what is ours now; recovery follows."""
-        await self._tell(self._listeners.on_assigned, self._owned(assigned))
+        """Pass the partitions that are ours now to the listener; recovery follows."""
+        await self._notify(self._listeners.on_assigned, self._owned(assigned))
         await super().on_partitions_assigned(assigned, generation_id)
 
-    async def _tell(
+    async def _notify(
         self,
         listener: Callable[[frozenset[SourcePartition]], None],
         sps: frozenset[SourcePartition],
@@ -143,12 +143,12 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         try:
             listener(sps)
         except Exception as error:
-            # aiokafka logs what a rebalance listener raises, and goes on with the rebalance.
+            # aiokafka only logs what a rebalance listener raises, and continues the rebalance.
             await self.crash(error)
             raise
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek to where the states go on; the one path of recovery, resume and a stopped flow."""
+        """Seek to where the states continue; recovery, resume and a stopped flow all call this."""
         found: Mapping[TP, int] = await super().seek_to_committed()
         for tp, offset in found.items():
             if tp.topic in self._chunk_topics:
@@ -156,9 +156,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         return found
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
-        """Commit what `mark_done` told; other topics as Faust has it.
+        """Commit the offsets given to `mark_done`; Faust commits those of other topics.
 
-        Chunk topics acknowledge nothing, so Faust's own accounting knows none of them.
+        Chunk topics acknowledge nothing, so Faust's own accounting knows none of their offsets.
         """
         committed = bool(await super().force_commit(topics, start_new_transaction))
         done = self._intake.take_done()
@@ -169,10 +169,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         self._intake.give_back(done)
         return committed
 
-    # -- intake.Reader
+    # -- intake.ConsumerControl
 
     def reseek(self, sp: SourcePartition) -> None:
-        """Read ``sp`` again from its guard, soon."""
+        """Schedule that ``sp`` is read again from the offset that its guard expects."""
         task = self._reseeking.get(sp)
         if task is None or task.done():
             logger.info("Reading %s again from offset %s", sp, self._intake.position(sp))
@@ -182,11 +182,11 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         try:
             await self._thread.reseek(sp)
         except KafkaError as error:
-            # A rebalance or an absent broker: both bring another seek, or the watchdog.
+            # After a rebalance or a broker's absence another seek follows, or the watchdog acts.
             logger.warning("Could not seek %s: %r", sp, error)
 
     def hold(self, sp: SourcePartition) -> None:
-        """Deliver nothing more of ``sp``."""
+        """Stop delivering ``sp``."""
         self.pause_partitions([TP(*sp)])
 
     def unhold(self, sp: SourcePartition) -> None:

@@ -1,6 +1,6 @@
 """The thread that owns the aiokafka consumer: fetch hook, state-seek, advisory commits.
 
-The aiokafka consumer is touched only here. Calling it from the main loop races Faust's drain
+Only this thread touches the aiokafka consumer. A call from the main loop races Faust's drain
 (KeyError in fetched_records, dead worker), so the main loop asks through `call_thread`.
 """
 
@@ -33,14 +33,14 @@ logger = get_logger(__name__)
 
 _BEAT_S = 0.2
 _LEAVE_LIMIT_S = 5.0
-"""A stop that meets a rebalance waits for it, to leave the group; the other members may take long."""
+"""Longest wait to leave the group at a stop. A rebalance must end first; other members may take long."""
 _COMMIT_LIMIT_S = 2.0
 """A commit is advisory; one that hangs must not delay a rebalance or a stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """How chunk topics are fetched. Defaults of what an operator may set are with the settings."""
+    """How chunk topics are fetched. The settings hold the defaults of what an operator may set."""
 
     min_bytes: int
     max_wait_ms: int
@@ -48,14 +48,14 @@ class FetchSettings:
     partition_bytes: int
     chunk_records: int = 4000
     queue_chunks: int = 8
-    """Chunks that wait for an agent; beyond them the fetch waits, which is the back-pressure."""
+    """Most chunks that wait for an agent. Beyond them the fetch waits: that is the back-pressure."""
 
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Owns the aiokafka consumer; every method here runs on its loop unless it says otherwise."""
 
     def __post_init__(self) -> None:
-        """Take what is shared with the main thread."""
+        """Keep references to what is shared with the main thread."""
         super().__post_init__()
         self._fetch: FetchSettings = self.transport.fetch
         self._intake: Intake = self.transport.intake
@@ -80,7 +80,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         coordinator._do_heartbeat = functools.partial(
             self._answers.heard, coordinator._do_heartbeat
         )
-        # Tables recover from chunks as well: a record at a time, Faust reads a tenth as fast.
+        # Tables recover from chunks too: record by record Faust reads at a tenth of the speed.
         self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
         fetcher = self._ensure_consumer()._fetcher
         fetcher._proc_fetch_request = functools.partial(
@@ -88,11 +88,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
 
     async def on_thread_stop(self) -> None:
-        """Stop the consumer and leave the group, so that the next owner need not wait."""
+        """Stop the consumer and leave the group, so that the new owner need not wait."""
         try:
             await asyncio.wait_for(super().on_thread_stop(), _LEAVE_LIMIT_S)
         except TimeoutError:
-            logger.warning("The group is not left: a rebalance takes longer than our stop may")
+            logger.warning("Stopped without leaving the group: a rebalance took too long")
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _beat(self) -> None:
@@ -102,8 +102,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             await self.sleep(_BEAT_S)
 
     def _check_background_tasks(self) -> None:
-        # aiokafka's own getmany asks these two, Faust's way around it does not: a fetcher or a
-        # coordinator that died went unseen, and the worker waited for records for ever.
+        # aiokafka's getmany checks these two, and Faust bypasses it: a fetcher or coordinator that
+        # had died went unnoticed, and the worker waited for records for ever.
         consumer = self._ensure_consumer()
         try:
             consumer._coordinator.check_errors()
@@ -126,9 +126,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         stamps = [state.timestamp for _, state in asked]
         sent_at = self._clock()
         woken: bool = await proceed(assignment, node_id, request)
-        # The leader looked at its log no earlier than it got the request and, having waited at most
-        # max_wait for data, about no later than that. A response that lay in the socket while this
-        # process was suspended must not count as fresh.
+        # The leader read its log after it got the request and, since it waits for data at most
+        # max_wait, not much later than that. A response that lay in the socket while this process
+        # was suspended must not count as fresh.
         seen_at = min(self._clock(), sent_at + self._fetch.max_wait_ms)
         for (tp, state), stamp in zip(asked, stamps, strict=True):
             # aiokafka stamps a partition's state with a new int on each response it accepts.
@@ -152,7 +152,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         others: list[TopicPartition] = []
         for tp in consumer.assignment():
             if tp.topic in self._intake.chunk_topics:
-                # Not open: not recovered yet. Nothing may be read of it, so no seek either.
+                # One that is not open is not recovered yet. Nothing of it may be read: no seek.
                 if self._intake.is_open(SourcePartition(tp.topic, tp.partition)):
                     ours.append(tp)
             elif tp.topic not in changelogs:
@@ -170,13 +170,13 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         ends = await consumer.end_offsets(tps)
         found: dict[TopicPartition, int] = {}
         for tp in tps:
-            # Read now, not before the two requests: an agent may have folded on meanwhile.
+            # Asked now, not before the two requests: an agent may have folded more meanwhile.
             target = self._intake.position(SourcePartition(tp.topic, tp.partition))
             if target is None:
                 target = begins[tp]
             if not begins[tp] <= target <= ends[tp]:
                 reason = (
-                    f"{tp.topic}-{tp.partition}: the state goes on at offset {target}, but the log "
+                    f"{tp.topic}-{tp.partition}: the state continues at offset {target}, the log "
                     f"holds {begins[tp]} to {ends[tp]}: cut by retention, or a recreated topic"
                 )
                 self._switch.trip(Fatal(ExitCode.LOG_CHANGED, reason))
@@ -186,7 +186,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return found
 
     async def reseek(self, sp: SourcePartition) -> None:
-        """Read ``sp`` again from its guard (runs on the main loop)."""
+        """Read ``sp`` again from the offset that its guard expects (runs on the main loop)."""
         await self.call_thread(self._reseek, TopicPartition(sp.topic, sp.partition))
 
     async def _reseek(self, tp: TopicPartition) -> None:
@@ -202,7 +202,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
         **kwargs: Any,
     ) -> Any:
-        # Faust goes on changing the set that it passed, and aiokafka takes an empty one for "all".
+        # Faust keeps changing the set that it passed, and aiokafka reads an empty one as "all".
         active_partitions = frozenset(active_partitions)
         if self._revoked or not active_partitions:
             await asyncio.sleep(_BEAT_S)
@@ -212,11 +212,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
 
     async def _until_revoked(self, fetch: Coroutine[Any, Any, Any]) -> Any:
-        """Await a fetch, or nothing once partitions are taken away.
+        """Await a fetch; return nothing once partitions are revoked.
 
-        aiokafka's waits for the next assignment and takes of its records, when Faust has given up on
-        the call: they were lost. A recovery then got the rest of a changelog alone or, where there
-        was no rest, nothing for ever.
+        aiokafka's fetch waits for the next assignment and takes some of its records, although Faust
+        has given up on the call: those records were lost. A recovery then got only the rest of a
+        changelog or, where there was no rest, waited for ever.
         """
         fetching = asyncio.ensure_future(fetch)
         self._fetching.add(fetching)
@@ -228,19 +228,19 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return {} if fetching.cancelled() else fetching.result()
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """End the fetches of this assignment before there is another."""
+        """Cancel the fetches of this assignment before the next one begins."""
         self._revoked = True
         for fetching in self._fetching:
             fetching.cancel()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
-        """Fetch again; Faust has suspended its flow, so what it asked for before comes to nothing."""
+        """Fetch again. Faust has suspended its flow, so its earlier requests return nothing."""
         self._revoked = False
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def commit_done(self, offsets: Mapping[SourcePartition, int]) -> bool:
-        """Commit for lag monitors; False when it did not work (nothing depends on it)."""
+        """Commit offsets for lag monitors; return False when it failed. Nothing depends on it."""
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
         wanted = {
@@ -258,7 +258,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return True
 
     def on_loop(self, work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
-        """Run ``work`` on this thread's loop, past its method queue (from the main loop).
+        """Run ``work`` on this thread's loop, past its method queue; called on the main loop.
 
         The queue has two workers; a commit that waits for a broker would occupy one of them.
         """

@@ -1,8 +1,8 @@
 """Exactness rule 2: per source partition, only the record after the last folded one is accepted.
 
-Kafka redelivers, Faust resumes partitions before it seeks them, a chunk can be skipped when a
-rebalance falls between queue and agent: all of these reach the guard as an offset that is not the
-expected one. The guard is told by the fold how far it got; nothing else moves the expectation.
+Kafka redelivers. Faust resumes partitions before it seeks them. A chunk can be skipped when a rebalance
+falls between queue and agent. All of these reach the guard as an offset other than the expected one.
+The fold reports to the guard how far it got; nothing else moves the expected offset.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def offset_after(through_offset: int) -> int:
 
 
 def trim(chunk: Chunk, start: int) -> Chunk:
-    """Cut ``chunk`` down to ``start`` and what follows it."""
+    """Return the part of ``chunk`` from offset ``start`` on."""
     if chunk.offsets is None:
         skipped = start - chunk.first_offset
     else:
@@ -51,12 +51,12 @@ def trim(chunk: Chunk, start: int) -> Chunk:
 @dataclass(slots=True)
 class _Lane:
     expected: int | None
-    """None: from the beginning of the log, not yet known where that is."""
+    """Next offset to accept. None: the beginning of the log, which is not known yet."""
     reseek_after_ms: int = 0
 
 
 class Guard:
-    """What each source partition accepts next."""
+    """Decides which records each source partition accepts next."""
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class Guard:
         self._clock = clock
         self._lanes: dict[SourcePartition, _Lane] = {}
         self.dropped_records = 0
-        """Records of chunks that were not accepted; they come again."""
+        """Records in chunks that were not accepted; those not folded yet are read again."""
 
     def open(self, sp: SourcePartition, next_offset: int | None) -> None:
-        """Start to accept ``sp`` at ``next_offset`` (None: at the beginning of its log)."""
+        """Accept ``sp`` from ``next_offset`` on (None: from the beginning of its log)."""
         assert next_offset is None or next_offset >= 0, (sp, next_offset)
         self._lanes[sp] = _Lane(next_offset)
 
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
-        """Tell where the log of ``sp`` begins, for one opened from the beginning."""
+        """Set where the log of ``sp`` begins, if it was opened from the beginning."""
         lane = self._lanes.get(sp)
         if lane is not None and lane.expected is None:
             lane.expected = earliest
@@ -88,7 +88,7 @@ class Guard:
         self._lanes.pop(sp, None)
 
     def is_open(self, sp: SourcePartition) -> bool:
-        """Tell whether ``sp`` is ours and recovered."""
+        """Return whether ``sp`` is ours and recovered."""
         return sp in self._lanes
 
     def expected(self, sp: SourcePartition) -> int | None:
@@ -97,19 +97,19 @@ class Guard:
         return None if lane is None else lane.expected
 
     def accept(self, chunk: Chunk) -> Chunk | None:
-        """Return the part of ``chunk`` to fold now, or None; the expectation stays."""
+        """Return the part of ``chunk`` to fold now, or None. The expected offset does not move."""
         lane = self._lanes.get(chunk.sp)
         if lane is None or lane.expected is None:
             self.dropped_records += len(chunk)
             return None
         expected = lane.expected
-        # Within one fetch the chunks cover each other's gaps, so only a fetch's first chunk can
-        # have a gap before it that is known to be one of the log.
+        # Within a fetch each chunk covers the gap behind it. So only a fetch's first chunk can
+        # follow a gap, and its fetch_offset shows that the gap is one of the log.
         covered_from = chunk.first_offset if chunk.fetch_offset is None else chunk.fetch_offset
         if covered_from > expected:
             self.dropped_records += len(chunk)
             now_ms = self._clock()
-            # Chunks already queued behind the missing ones are higher too; one seek mends all.
+            # Chunks already queued behind the missing ones are ahead too; one seek fixes all.
             if now_ms >= lane.reseek_after_ms:
                 lane.reseek_after_ms = now_ms + self._retry_ms
                 self._on_gap(chunk.sp)
@@ -121,7 +121,7 @@ class Guard:
         return trim(chunk, expected)
 
     def advance(self, sp: SourcePartition, through_offset: int) -> int:
-        """Expect what follows ``through_offset``, which the fold included; return that offset."""
+        """Expect the offset after ``through_offset``, which the fold included; return it."""
         lane = self._lanes[sp]
         reached = offset_after(through_offset)
         assert lane.expected is not None, f"{sp}: advanced before its beginning was known"

@@ -1,4 +1,4 @@
-"""Log lines about records that are set aside: where they are and why, never what they say."""
+"""Log lines about records that are set aside: their place and the reason, never their content."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _log = structlog.get_logger(__name__)
 
 
 class DataErrorLog:
-    """One line a minute and reason, with the first record's place and how many came since.
+    """Logs one line per minute and reason: one record's place, and how many there were since the last.
 
-    A producer that breaks the contract does so thousands of times a second; all of its records are
-    in the topics of late events and dead letters.
+    A producer that breaks the contract does so thousands of times a second. The topics of late events
+    and dead letters hold all of its records.
     """
 
     def __init__(self, clock: Callable[[], int] = monotonic_ms) -> None:
@@ -27,7 +27,7 @@ class DataErrorLog:
         self._since: dict[str, int] = {}
 
     def log_set_aside(self, topic: str, partition: int, records: Sequence[SetAside]) -> None:
-        """Say of these records of one source partition what has not just been said."""
+        """Log these records of one source partition, unless a reason was logged within the minute."""
         now_ms = self._clock()
         for record in records:
             reason = record.reason
@@ -43,5 +43,5 @@ class DataErrorLog:
                 partition=partition,
                 offset=record.offset,
                 records=self._since.pop(reason),
-                action="look at `ecindex dead-letters list` or `ecindex late list`",
+                action="run `ecindex dead-letters list` or `ecindex late list`",
             )

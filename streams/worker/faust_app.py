@@ -40,40 +40,40 @@ SourcePartitions = frozenset[SourcePartition]
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What the flow half does as partitions come and go; all run on the main loop."""
+    """Callbacks of the flow half for partitions that come and go; all run on the main loop."""
 
     on_revoked: Callable[[SourcePartitions], None]
-    """Drop the state of these partitions and stop publishing. Synchronous: the next owner starts
+    """Drop the state of these partitions and stop publishing. Synchronous: the new owner starts
     once it returns. Also called before the process leaves the group for good."""
     on_recovered: Callable[[SourcePartitions], Awaitable[None]]
-    """The tables hold what the changelogs held; build the states of these partitions. May be
-    cancelled by the next rebalance. ``positions`` is asked for each of them right after."""
+    """Build the states of these partitions; the tables hold what the changelogs held. The next
+    rebalance may cancel it. Right after it ``positions`` is asked for each partition."""
     on_assigned: Callable[[SourcePartitions], None] = lambda _sps: None
     """These partitions will be ours once they are recovered."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
-    """Where, as whom, and how patiently."""
+    """Broker, identity and time limits of a Faust app."""
 
     app_id: str
     bootstrap: str
     datadir: Path
     session_timeout_ms: int
     heartbeat_ms: int
-    """At most a third of the session: the group gives up on us after three that are missed."""
+    """At most a third of the session: after three missed heartbeats the group expels the worker."""
     request_timeout_ms: int
-    """Above the rebalance timeout, which a join may take. No longer: a half-open connection is
-    noticed after it, and a recovery call that takes longer ends the process."""
+    """Longer than the rebalance timeout, since a join may take that long. Not much longer: a half-open
+    connection is noticed only after it, and a recovery call that takes longer ends the process."""
     fetch: FetchSettings
     auth: Mapping[str, Any] = field(default_factory=dict)
-    """By what the broker lets clients in: aiokafka's keyword arguments."""
+    """Credentials for the broker, as aiokafka's keyword arguments."""
     rebalance_timeout_s: float = 30.0
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
 
 
 class _NoFaustProducer(BootStrategy):  # type: ignore[misc]
-    """Everything but Faust's producer: all writes go through the outbox."""
+    """Starts all of Faust but its producer: every write goes through the outbox."""
 
     enable_kafka_producer = False
 
@@ -90,7 +90,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     switch: StopSwitch
     watchdog: Watchdog
     outbox: Outbox | None = None
-    """Set by the runner; recovery waits for what it still has under way."""
+    """Set by the runner; recovery waits until its records are acknowledged."""
     _fetch: FetchSettings
     _hooks: Hooks
     _clock: Callable[[], int]
@@ -111,9 +111,9 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     def _on_rebalance_when_stopped(self) -> None:
         """Do nothing: the consumer's thread stops its consumer, and leaves the group.
 
-        Faust closes it here, from the main loop, which is not its own: the connections are gone
-        before the group is left, so that the next owner waits for a session to end; and uvloop's
-        handles used from a second thread are a crash.
+        Faust would close it here, on the main loop, which is not the consumer's. The connections would
+        be gone before the group is left, so the new owner would wait for the session to end. And
+        uvloop crashes when a second thread uses its handles.
         """
 
     def _on_assigned(self, sps: SourcePartitions) -> None:
@@ -126,9 +126,9 @@ class ChunkApp(faust.App):  # type: ignore[misc]
 
     @property
     def may_publish(self) -> bool:
-        """Tell whether this process may still write anywhere; the outbox asks for itself.
+        """True while this process may write; False once it was away or is ending.
 
-        For what does not go through the outbox (Redis): False once the process was away or ends.
+        Writes that bypass the outbox (Redis) check it; the outbox checks for itself.
         """
         return self.switch.reason is None and self.presence.away_ms() is None
 
@@ -152,9 +152,9 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     def chunk_agent(
         self, topic: str, fold: Callable[[Chunk], Awaitable[None]], *, name: str
     ) -> Any:
-        """Start ``fold`` for each chunk of ``topic``. An exception in it ends the process.
+        """Call ``fold`` with each chunk of ``topic``. An exception in it ends the process.
 
-        ``name`` is part of the group's state: explicit, so that moving code does not change it.
+        ``name`` is part of the group's state. It is explicit, so that moving code does not change it.
         """
         assert topic in self.intake.chunk_topics, f"{topic} is not a chunk topic of this app"
 
@@ -173,8 +173,8 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     def partition_table(self, name: str, *, source: str, partitions: int) -> PartitionTable:
         """Add a table whose changelog is recovered per partition of ``source``.
 
-        ``partitions`` is the count of both: Faust assigns topics with equal counts together, so the
-        changelog partition comes to whoever gets the source partition.
+        ``partitions`` is the count of both. Faust assigns topics with equal counts together, so the
+        owner of a source partition gets its changelog partition too.
         """
         assert source in self.intake.chunk_topics, f"{source} is not a chunk topic of this app"
         table: PartitionTable = self.tables.add(
@@ -194,7 +194,7 @@ def create_faust_app(
     clock: Callable[[], int] = now_ms,
     monotonic: Callable[[], int] = monotonic_ms,
 ) -> ChunkApp:
-    """Make the app; agents and tables are added by the caller before it starts."""
+    """Create the app; the caller adds agents and tables before it starts."""
     require_compiled_streams()
     packing.install()
     unpacking.install()
@@ -205,14 +205,15 @@ def create_faust_app(
         broker=f"kafka://{settings.bootstrap}",
         broker_credentials=_credentials(settings.auth),
         autodiscover=False,
-        # Exactness is ours (positions in the state); Faust's exactly_once crashes two workers.
+        # Positions in the state make it exact; Faust's exactly_once crashes with two workers.
         processing_guarantee="at_least_once",
         # -- group membership
         broker_session_timeout=settings.session_timeout_ms / 1000,
         broker_heartbeat_interval=settings.heartbeat_ms / 1000,
         broker_rebalance_timeout=settings.rebalance_timeout_s,
         broker_request_timeout=settings.request_timeout_ms / 1000,
-        # A spare without partitions does not poll, leaves the group after this, and says "Ready".
+        # A spare worker without partitions does not poll. After this interval it would leave the
+        # group and still report "Ready".
         broker_max_poll_interval=1e6,
         broker_commit_interval=1.0,
         # -- reading
@@ -222,7 +223,7 @@ def create_faust_app(
         stream_buffer_maxsize=settings.fetch.queue_chunks,
         stream_recovery_delay=0.0,  # it only delays every failover
         stream_wait_empty=False,  # no chunk is acknowledged, so there is nothing to wait for
-        # How long a topic that was repartitioned or came back goes unnoticed; 5 min by default.
+        # A topic that was repartitioned or came back goes unnoticed this long; 5 min by default.
         consumer_metadata_max_age_ms=30_000,
         # -- tables
         store="memory://",
@@ -233,7 +234,7 @@ def create_faust_app(
         # -- what would open a port or capture output
         web_enabled=False,
         worker_redirect_stdouts=False,
-        # Faust's maps of who owns what are keyed by it: two workers of one host must differ.
+        # Faust keys its maps of owners by it: two workers of one host must differ.
         canonical_url=f"http://{worker}.invalid:1",
         datadir=settings.datadir,  # two empty folders: nothing is stored
     )
@@ -242,7 +243,7 @@ def create_faust_app(
     app.switch = switch or StopSwitch()
     half_session_ms = settings.session_timeout_ms // 2
     app.presence = presence or Presence(half_session_ms, monotonic)
-    app.answers = Answers(half_session_ms, monotonic)  # a heartbeat each third at the latest
+    app.answers = Answers(half_session_ms, monotonic)  # heartbeats come each third
     app.watchdog = Watchdog(
         app.intake,
         switch=app.switch,
@@ -257,7 +258,7 @@ def create_faust_app(
 
 
 def _credentials(auth: Mapping[str, Any]) -> Any:
-    """The same for Faust, which has classes for it; None without any."""
+    """Convert aiokafka's keyword arguments into Faust's credentials; None when there are none."""
     context = auth.get("ssl_context")
     if "sasl_mechanism" in auth:
         return SASLCredentials(

@@ -1,8 +1,8 @@
-"""From one partition's fetch response to chunks, without an object per record.
+"""Turns one partition's fetch response into chunks, without an object per record.
 
-`chunk_records` stands in for aiokafka's own PartitionRecords and reads the batches directly: no
-ConsumerRecord, no generator resumption per record, and it knows where the fetch began and what the
-batches covered.
+`ChunkRecords` replaces aiokafka's PartitionRecords and reads the batches directly: no ConsumerRecord
+and no generator resumption per record. It also knows where the fetch began and what the batches
+covered.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class _Part(RecordColumns):
         count = len(self.offsets)
         covered_from: int | None = fetch_offset
         if count == 0:
-            # A stretch without records (transaction markers, compacted batches) is progress all
-            # the same: without a chunk for it the state would never reach the log's end.
+            # A stretch without records (transaction markers, compacted batches) is progress too:
+            # without a chunk for it the state would never reach the log's end.
             if next_offset > fetch_offset:
                 yield Chunk(sp, fetch_offset, next_offset - 1, (), (), (), None, fetch_offset)
             return
         for start in range(0, count, limit):
             stop = min(start + limit, count)
-            # A chunk covers the gap behind it too, so that only a fetch's first chunk can begin
-            # with one (and says so with its fetch_offset).
+            # A chunk also covers the gap behind it. So only a fetch's first chunk can begin with a
+            # gap, and its fetch_offset shows it.
             end = self.offsets[stop] if stop < count else next_offset
             first = self.offsets[start]
             dense = self.offsets[stop - 1] - first == stop - start - 1
@@ -60,8 +60,8 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
     """A fetch result that iterates over chunks instead of records."""
 
     def __init__(self, records: PartitionRecords, limit: int) -> None:
-        # Deliberately not super().__init__: it makes a generator over self, and one that is never
-        # started (a fetch dropped by a seek) keeps its megabyte of buffer alive in a cycle.
+        # super().__init__ is deliberately not called: it makes a generator over self. One that is
+        # never started (a seek dropped its fetch) keeps a megabyte of buffer alive in a cycle.
         if records._isolation_level != READ_UNCOMMITTED:
             raise NotImplementedError(
                 "chunks are read uncommitted: aborted batches are not skipped"
@@ -92,13 +92,13 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
             )
         if read is None:
             part = _Part()
-            read = self._read_their_way(batches, part, next_offset)
+            read = self._read_with_aiokafka(batches, part, next_offset)
         self.next_fetch_offset = read
         sp = SourcePartition(self._tp.topic, self._tp.partition)
         return part.chunks(sp, fetch_offset, read, self._limit)
 
-    def _read_their_way(self, batches: Any, part: _Part, next_offset: int) -> int:
-        """Fill the columns through aiokafka's objects; the offset behind the last batch."""
+    def _read_with_aiokafka(self, batches: Any, part: _Part, next_offset: int) -> int:
+        """Fill the columns through aiokafka's objects; return the offset after the last batch."""
         while batches.has_next():
             batch = batches.next_batch()
             if self._check_crcs and not batch.validate_crc():
@@ -110,13 +110,13 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
                     offsets = range(max(batch.base_offset, next_offset), batch.next_offset)
                     part.set_aside(offsets, batch.max_timestamp)
                     records = []
-                # A fetch may begin in the middle of a batch: the broker sends whole ones.
+                # A fetch may begin in the middle of a batch: the broker sends whole batches.
                 if records and records[0].offset < next_offset:
                     records = [record for record in records if record.offset >= next_offset]
                 part.offsets += [record.offset for record in records]
                 part.keys += [record.key for record in records]
                 part.values += [record.value for record in records]
-                # Under LogAppendTime a record's timestamp is its batch's maxTimestamp already.
+                # Under LogAppendTime aiokafka already gives a record its batch's maxTimestamp.
                 part.timestamps += [record.timestamp for record in records]
             next_offset = max(next_offset, batch.next_offset)
         return next_offset

@@ -1,7 +1,7 @@
-"""Reads ``ecindex.history`` from its beginning and goes on: seeds, and what the operator says.
+"""Reads ``ecindex.history`` from its beginning and follows it: seeds, and what an operator declares.
 
-Every worker reads all of it with a consumer of its own, in no group: it is small, every owner of a
-market needs its part, and a rebalance changes nothing about it.
+Every worker reads the whole topic with a consumer of its own, in no group: the topic is small, every
+owner of a market needs its part, and a rebalance changes nothing about it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _log = structlog.get_logger(__name__)
 
 
 class HistoryReader:
-    """One process' view of the topic."""
+    """Keeps one process' book of the topic's records."""
 
     def __init__(self, settings: Settings, book: HistoryBook) -> None:
         self.book = book
         self.ready = False
-        """True once all is applied that was in the topic when this process began to read."""
+        """True once everything is applied that the topic held when this process began to read."""
         self._settings = settings
 
     async def run(self) -> None:
-        """Read until cancelled; from the beginning again after an error, which changes nothing."""
+        """Read until cancelled. After an error read from the beginning again: repeats are harmless."""
         while True:
             try:
                 await self._read()

@@ -1,6 +1,6 @@
 """What the flow half sees of the transport: accept, advance, mark_done, caught_up_at.
 
-An agent's loop, all of it without an await between `accept` and the last `outbox.put`:
+An agent's loop, which has no await between `accept` and the last `outbox.put`:
 
     async for chunk in stream:
         await outbox.room()
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Positions(Protocol):
-    """Where the recovered state goes on; asked once per partition after each recovery."""
+    """Where each recovered state continues; asked once per partition after each recovery."""
 
     def next_offset(self, sp: SourcePartition) -> int | None:
         """Return the first offset not in the state; None: read from the beginning of the log."""
@@ -37,14 +37,14 @@ class Positions(Protocol):
 
 
 class ConsumerControl(Protocol):
-    """What the intake asks of the consumer; all three only schedule, from the main thread."""
+    """What the intake asks of the consumer, on the main thread. All three only schedule."""
 
     def reseek(self, sp: SourcePartition) -> None:
-        """Read ``sp`` again from where its guard stands."""
+        """Read ``sp`` again from the offset that its guard expects."""
         ...
 
     def hold(self, sp: SourcePartition) -> None:
-        """Deliver nothing more of ``sp``."""
+        """Stop delivering ``sp``."""
         ...
 
     def unhold(self, sp: SourcePartition) -> None:
@@ -55,7 +55,7 @@ class ConsumerControl(Protocol):
 class Intake:
     """The chunk topics' positions: which records the state includes, and what the log holds.
 
-    Used on the main thread, but for `on_response`, which the consumer's thread calls.
+    Used on the main thread, except `on_response`, which the consumer's thread calls.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Intake:
         self._done: dict[SourcePartition, int] = {}
         self._stopped = False
         self.closings = 0
-        """How often partitions were taken away: whoever awaits something compares it."""
+        """Number of times partitions were revoked. Compare it before and after an await."""
 
     # -- for the flow half
 
@@ -87,8 +87,8 @@ class Intake:
     def accept(self, chunk: Chunk) -> Chunk | None:
         """Return the part of ``chunk`` that follows the state, or None when there is none.
 
-        A chunk may come back without records: a stretch of the log that holds none (transaction
-        markers, compaction). Fold it like any other; its ``last_offset`` is progress.
+        A returned chunk may have no records, for a stretch of the log that holds none (transaction
+        markers, compaction). Fold it like any other: its ``last_offset`` is progress.
         """
         if self._stopped or chunk.sp in self._paused:
             return None
@@ -101,15 +101,15 @@ class Intake:
             self._caught_up[sp].on_progress(expected)
 
     def mark_done(self, sp: SourcePartition, through_offset: int) -> None:
-        """Have what an acknowledged checkpoint includes committed, for lag monitors.
+        """Schedule the commit of what an acknowledged checkpoint includes, for lag monitors.
 
-        Advisory: recovery never reads it. Nothing is committed for a partition we lost.
+        The commit is advisory: recovery never reads it. None is made for a partition we lost.
         """
         if sp in self._caught_up:
             self._done[sp] = offset_after(through_offset)
 
     def caught_up_at(self, sp: SourcePartition) -> int | None:
-        """Wall-clock ms of the last fetch response whose log end the state has reached.
+        """Return the wall-clock ms of the last fetch response whose log end the state has reached.
 
         None while paused, recovering or not ours, and before the first such response.
         """
@@ -130,20 +130,20 @@ class Intake:
             return None if state is None else state.log_end
 
     def is_paused(self, sp: SourcePartition) -> bool:
-        """Tell whether ``sp`` is held back by `pause`."""
+        """Return whether ``sp`` is held back by `pause`."""
         return sp in self._paused
 
     def pause(self, sp: SourcePartition) -> None:
-        """Halt one source partition; the others go on. Lasts until `resume` or a rebalance.
+        """Halt one source partition until `resume` or a rebalance; the others continue.
 
-        Also from within ``on_recovered``, for a state that cannot be built.
+        ``on_recovered`` may call it too, for a state that cannot be built.
         """
         self._paused.add(sp)
         if self._reader is not None:
             self._reader.hold(sp)
 
     def resume(self, sp: SourcePartition) -> None:
-        """Go on with a paused partition, from where the state stands."""
+        """Continue a paused partition from where its state ends."""
         if sp not in self._paused:
             return
         self._paused.discard(sp)
@@ -155,31 +155,31 @@ class Intake:
     # -- for the transport half
 
     def bind(self, reader: ConsumerControl) -> None:
-        """Tell which consumer reads for this intake."""
+        """Set the consumer that reads for this intake."""
         self._reader = reader
 
     def open(self, sp: SourcePartition, next_offset: int | None) -> None:
-        """``sp`` is ours and its state is recovered."""
+        """Accept ``sp`` from now on: it is ours and its state is recovered."""
         self._guard.open(sp, next_offset)
         if next_offset is not None:
-            # Recovered is acknowledged. Without this an idle partition whose last commit was lost
-            # in a crash would show its lag for ever.
+            # What was recovered is acknowledged, so it may be committed. Without this an idle
+            # partition whose last commit was lost in a crash would show its lag for ever.
             self._done[sp] = next_offset
         with self._lock:
             self._caught_up[sp] = CaughtUp()
 
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
-        """Tell that the log of ``sp`` begins at ``earliest``."""
+        """Set the offset at which the log of ``sp`` begins."""
         self._guard.begin_at(sp, earliest)
 
     def on_ready(self) -> None:
-        """Hold back again what was paused while its state was built: Faust resumed all."""
+        """Hold again what was paused while its state was built: Faust has resumed everything."""
         if self._reader is not None:
             for sp in self._paused:
                 self._reader.hold(sp)
 
     def close(self, sps: Iterable[SourcePartition]) -> None:
-        """Let go of these partitions; what is queued of them is dropped."""
+        """Give up these partitions; their queued chunks are dropped."""
         self.closings += 1
         for sp in sps:
             self._guard.close(sp)
@@ -193,23 +193,23 @@ class Intake:
         self._stopped = True
 
     def is_open(self, sp: SourcePartition) -> bool:
-        """Tell whether ``sp`` is ours and recovered."""
+        """Return whether ``sp`` is ours and recovered."""
         return self._guard.is_open(sp)
 
     def on_response(self, sp: SourcePartition, log_end: int, at_ms: int) -> None:
-        """Take in a fetch response from the leader; the consumer's thread calls it."""
+        """Record a fetch response from the leader; the consumer's thread calls it."""
         with self._lock:
             state = self._caught_up.get(sp)
             if state is not None:
                 state.on_response(log_end, at_ms, self._guard.expected(sp))
 
     def take_done(self) -> dict[SourcePartition, int]:
-        """Next offsets to commit, each handed out once."""
+        """Return the next offsets to commit, each of them once."""
         done, self._done = self._done, {}
         return done
 
     def give_back(self, done: Mapping[SourcePartition, int]) -> None:
-        """Take back what could not be committed, for the next time."""
+        """Keep offsets that could not be committed for the next commit."""
         for sp, offset in done.items():
             if sp in self._caught_up:
                 self._done.setdefault(sp, offset)

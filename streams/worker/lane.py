@@ -1,7 +1,7 @@
-"""What the outbox has for one (topic, partition): batches, one under way at a time.
+"""The outbox's batches for one (topic, partition); only one is under way at a time.
 
-One at a time is what keeps order whatever is retried, and what makes "nothing is sent after a
-failure" true: the next batch is handed over only when this one is acknowledged.
+The next batch is handed over only when this one is acknowledged. That keeps the order whatever is
+retried, and it guarantees that nothing is sent after a failure.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Batch:
     size: int = 0
     records: int = 0
     waiters: list[tuple[int, asyncio.Future[int]]] = field(default_factory=list)
-    """Who waits for which record, by its position in the batch."""
+    """Futures of the records waited for, each after its record's position in the batch."""
 
     def acknowledge(self, base_offset: int) -> None:
-        """Tell each waiter its offset; -1 when the broker confirmed and no longer knows it."""
+        """Give each waiter its offset; -1 when the broker confirmed it and no longer knows it."""
         for position, future in self.waiters:
             if not future.done():
                 future.set_result(base_offset + position if base_offset >= 0 else -1)
 
     def fail(self, error: Exception) -> None:
-        """Tell each waiter that nothing is known of its record."""
+        """Fail each waiter: nothing is known of its record."""
         for _, future in self.waiters:
             if not future.done():
                 future.set_exception(error)
@@ -67,7 +67,7 @@ class Lane:
 
     @property
     def oldest(self) -> Batch | None:
-        """The batch that waits longest, acknowledged by nobody yet."""
+        """The batch that has waited longest for its acknowledgement; None when there is none."""
         return self._batches[0] if self._batches else None
 
     def append(self, record: dict[str, Any], size: int, now_ms: int) -> None:
@@ -83,7 +83,10 @@ class Lane:
         self._filled.set()
 
     def written(self) -> asyncio.Future[int]:
-        """Resolves to the offset of the record appended last, once it and all before are there."""
+        """Return a future for the offset of the record appended last.
+
+        It resolves once that record and all before it are acknowledged.
+        """
         batch = self._batches[-1]
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         batch.waiters.append((batch.records - 1, future))
@@ -105,6 +108,6 @@ class Lane:
             batch.acknowledge(base_offset)
 
     def fail(self, error: Exception) -> None:
-        """Tell everyone who waits."""
+        """Fail every waiter of every batch."""
         for batch in self._batches:
             batch.fail(error)

@@ -1,9 +1,10 @@
-"""Level 1 at work: one runner a source partition, from recovery to revocation.
+"""Level 1 in the worker: one runner per source partition, from recovery to revocation.
 
-The order of effects is what the exactness rules ask for, and it is kept in one place:
-rows of the chain -> acknowledged -> first mark and first flush; late and dead-letter records ->
-acknowledged -> checkpoint; rows, then the mark that covers them, in one partition; checkpoint and
-rows acknowledged -> offset committed and retired records deleted.
+The exactness rules demand an order of effects, and only this module keeps it:
+  rows of the chain acknowledged -> first mark and first flush
+  late events and dead letters acknowledged -> checkpoint
+  rows -> the mark that covers them, in the same partition
+  checkpoint and rows acknowledged -> offset committed, retired records deleted
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from streams.worker.outbox import Outbox
 from streams.worker.waiting import set_within, until_next
 
 SLICE_RECORDS = 2000
-"""Records folded between two looks at the size of the coming checkpoint."""
+"""Records folded between two checks of the size of the coming checkpoint."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Level1Parts:
-    """What every runner of a process shares."""
+    """What all source runners of a process share."""
 
     settings: Settings
     methodology: Methodology
@@ -62,7 +63,7 @@ class SourceRunner:
         self.sp = sp
         self.closed = False
         self.halted: str | None = None
-        """Why nothing more is folded, until ``release``."""
+        """Why nothing is folded until ``release``; None while the runner folds."""
         self.level = SourceLevel(
             sp,
             parts.methodology,
@@ -76,9 +77,9 @@ class SourceRunner:
         self._rows_found: list[Send] = []
         self._set_aside_sends: list[asyncio.Future[int]] = []
         self._rows: dict[int, asyncio.Future[int]] = {}
-        """Of each partials partition the last row not known to be acknowledged."""
+        """By partials partition: the last row that is not known to be acknowledged."""
         self._full = asyncio.Event()
-        """Flush now: the coming record is full, or the process is stopping."""
+        """Set when a flush is due now: the coming record is full, or the process is stopping."""
         self._room = asyncio.Event()
         self._room.set()
         self._draining = False
@@ -89,11 +90,11 @@ class SourceRunner:
     # -- life ------------------------------------------------------------------------------------
 
     def recover(self, records: dict[bytes, bytes]) -> None:
-        """Rebuild the state; writes nothing yet: it may turn out to be of another log."""
+        """Rebuild the state. Nothing is written yet: the state may prove to be of another log."""
         self._rows_found = self.level.recover(records)
 
     def start(self, on_done: Callable[[asyncio.Task[None]], None]) -> None:
-        """Begin to send and to flush, with the rows of the whole chain first (sequence V2)."""
+        """Begin to send and flush; the rows of the whole chain go first (sequence V2)."""
         self._send(self._rows_found)
         self._rows_found = []
         name = f"level1-{self.sp}"
@@ -101,7 +102,7 @@ class SourceRunner:
         self._task.add_done_callback(on_done)
 
     def close(self) -> None:
-        """The partition is another's: write nothing more. Synchronous."""
+        """Write nothing more: the partition is another worker's. Synchronous."""
         self.closed = True
         self._room.set()
         if self._task is not None:
@@ -110,8 +111,9 @@ class SourceRunner:
     async def drain(self) -> None:
         """Flush what is folded and send its last mark; the process is stopping.
 
-        The task that sends does it, in its order. Cancelled in the middle of a flush it would
-        forget which late and dead-letter records must land before the next checkpoint (sequence V1).
+        The sending task does it, in its own order. If it were cancelled in the middle of a flush, it
+        would forget which late events and dead letters must land before the next checkpoint
+        (sequence V1).
         """
         self._draining = True
         self._full.set()
@@ -121,7 +123,7 @@ class SourceRunner:
     # -- folding ---------------------------------------------------------------------------------
 
     async def fold_chunk(self, chunk: Chunk) -> None:
-        """Fold a chunk that the guard accepted, flushing on the way when a record is full."""
+        """Fold a chunk that the guard accepted; flush in between when the coming record is full."""
         limit = self._parts.settings.intervals.checkpoint_bytes
         start = 0
         while True:
@@ -144,7 +146,7 @@ class SourceRunner:
                 return
 
     def halt(self, reason: str, detail: str) -> None:
-        """Stop this source partition; the others go on (exactness rule 8)."""
+        """Stop this source partition; the others continue (exactness rule 8)."""
         self.halted = f"{reason}: {detail}"
         self._parts.intake.pause(self.sp)
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(1)
@@ -155,11 +157,11 @@ class SourceRunner:
             offset=self.level.through,
             reason=reason,
             detail=detail,
-            action="look at `ecindex dead-letters list`, then `ecindex dead-letters release`",
+            action="run `ecindex dead-letters list`, then `ecindex dead-letters release`",
         )
 
     def release(self) -> None:
-        """Go on after ``halt``."""
+        """Continue after ``halt``."""
         self.halted = None
         self.level.forgive_rejects()
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(0)
@@ -191,8 +193,8 @@ class SourceRunner:
         )
         key, value = record.key or b"", record.value or b""
         if len(key) + len(value) > SET_ASIDE_BYTES_MAX:
-            # The whole of it would not be taken, and a worker that cannot set a record aside can
-            # never go on. The source topic still holds it, at the offset named.
+            # The broker would refuse the whole record, and a worker that cannot set a record aside
+            # can never continue. The source topic still holds it, at the offset in the headers.
             headers += (
                 ("original_key_bytes", str(len(key)).encode()),
                 ("original_value_bytes", str(len(value)).encode()),
@@ -216,8 +218,8 @@ class SourceRunner:
         await asyncio.gather(*self._rows.values())
         self._rows.clear()
         while not self.closed:
-            # All runners of a process at the same moment: what they send into one partition of the
-            # partials is one batch then, and one fetch for its reader, not one a runner.
+            # All runners of a process send at the same moment: what they send into one partials
+            # partition is then one batch, and one fetch for its reader, not one per runner.
             await set_within(self._full, until_next(intervals.partials_ms) / 1000)
             self._send_partials()
             since_ms = monotonic_ms() - self._flushed_at_ms
@@ -227,7 +229,7 @@ class SourceRunner:
                 return
 
     def _send_partials(self) -> None:
-        """Rows touched, then the marks that cover them; no await in between."""
+        """Send the rows that changed, then the marks that cover them; no await in between."""
         level = self.level
         caught_up_at = self._parts.intake.caught_up_at(self.sp)
         self._send(level.partials(caught_up_at))
@@ -241,8 +243,9 @@ class SourceRunner:
         level = self.level
         self._flushed_at_ms = began_ms = monotonic_ms()
         if level.chain.due:
-            # All that this prefix set aside must be there first (sequence V1). No folding meanwhile:
-            # more would be set aside each time, and a source with many rejects would never be flushed.
+            # All that this prefix set aside must be acknowledged first (sequence V1). Nothing is
+            # folded meanwhile: more would be set aside each time, and a source with many rejects
+            # would never be flushed.
             self._room.clear()
             set_aside, self._set_aside_sends = self._set_aside_sends, []
             await asyncio.gather(*set_aside)
@@ -278,6 +281,6 @@ class SourceRunner:
 SET_ASIDE_PARTITIONS = 4
 """Partitions of the late and dead-letter topics (records/kafka_topics.py creates them so)."""
 SET_ASIDE_BYTES_MAX = 512 * 1024
-"""Key and value of a late or dead record beyond this are cut; the contract allows half of it."""
+"""A late event or dead letter is cut when key and value exceed this; the contract allows half of it."""
 SET_ASIDE_KEY_BYTES_MAX = 4 * 1024
 MARK_EVERY_MS = 1_000

@@ -1,7 +1,7 @@
-"""Level 2 at work: one runner a partials partition: apply, step, publish, keep.
+"""Level 2 in the worker: one runner per partials partition applies, steps, publishes and keeps tables.
 
-Publishing order is exactness rule 7: journal and values acknowledged, then the fence record, then
-Redis, then metrics. A fence record that was there before its journal would tell the next owner that
+Exactness rule 7 sets the order of publishing: journal and values acknowledged, then the fence record,
+then Redis, then metrics. If the fence record came before its journal, it would tell the new owner that
 closings were journaled which a crash has lost (sequence V9).
 """
 
@@ -33,21 +33,22 @@ from streams.worker.waiting import set_within
 TABLE_EVERY_MS = 1_000
 REPLAYED_STEP_S = 0.05
 STEP_IDLE_S = 0.5
-"""Longest time without a step: what is due by the clock alone (the journal of a market that stands
-still) waits no longer. All else comes with a record: looking every 50 ms was 140 looks a second."""
+"""Longest time without a step. What is due by the clock alone (the journal of a market without events)
+waits no longer. All else is due with a record: a check every 50 ms was 140 checks a second."""
 CATCHING_UP_EVERY_MS = 2_000
-"""While old records are read each publication stands for a moment only: at the usual four a second they
-took a quarter of the time that reading could have had (decision 0026)."""
+"""Time between publications while old records are read. Each is soon replaced: at the normal four a
+second they took a quarter of the time that reading could have had (decision 0026)."""
 LONG_STEP_MS = 30
 TURN_S = 0.5
-"""Acknowledgements take tens of milliseconds; nobody waits for those of a partition without a leader."""
+"""Longest wait for a turn. Acknowledgements take tens of milliseconds; a runner does not wait for those
+of a partition without a leader."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Level2Parts:
-    """What every runner of a process shares."""
+    """What all markets runners of a process share."""
 
     settings: Settings
     outbox: Outbox
@@ -57,9 +58,9 @@ class Level2Parts:
     clock: Callable[[], int]
     history: HistoryReader
     may_publish: Callable[[], bool]
-    """False once the process was away or is ending: what it knows may be outdated."""
+    """Returns False once the process was away or is ending: what it knows may be outdated."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Of the runner that steps."""
+    """Held by the runner that steps."""
 
 
 class MarketsRunner:
@@ -90,7 +91,7 @@ class MarketsRunner:
             self._tasks.append(task)
 
     def close(self) -> None:
-        """The markets are another's: publish nothing more. Synchronous."""
+        """Publish nothing more: the markets are another worker's. Synchronous."""
         self.closed = True
         for task in self._tasks:
             task.cancel()
@@ -110,13 +111,13 @@ class MarketsRunner:
     # -- publishing ------------------------------------------------------------------------------
 
     async def _publishing(self) -> None:
-        """Publish what is due; nothing before the log was read to where it ended at assignment."""
-        # The first publication can be of one topic alone: what the other says is a moment away.
+        """Publish what is due, once the log was read to where it ended at assignment."""
+        # The first publication may cover one topic alone: the other's rows come in a moment.
         apart_ms = 0
         while not self.closed:
             if not self._replayed:
                 await asyncio.sleep(REPLAYED_STEP_S)
-                # Seeds before the first step: an expectation learnt without them would be another.
+                # Seeds come before the first step: an expectation learnt without them would differ.
                 read = self._parts.intake.caught_up_at(self.sp) is not None
                 if read and self._parts.history.ready:
                     self.compiled.replayed()
@@ -130,10 +131,11 @@ class MarketsRunner:
             await set_within(self._touched, wait_s)
 
     async def _step(self) -> bool:
-        """Publish what a step finds due; whether there was anything.
+        """Publish what a step finds due; return whether there was anything.
 
-        A step that took long keeps its turn until that is out. When a worker starts, each of its markets
-        learns what is usual, and the first would wait for the acknowledgements behind all the others.
+        A step that took long keeps its turn until its publications are out. When a worker starts, each
+        of its markets learns its expectation: without the turn the first publication would wait for
+        its acknowledgements until all the others have learnt.
         """
         async with _turn(self._parts.turn):
             began_ms = monotonic_ms()
@@ -149,7 +151,7 @@ class MarketsRunner:
             await self._publish(publication)
 
     async def _apart(self, catching_up_ms: int) -> None:
-        """Wait between publications; less once there is no more to catch up with."""
+        """Wait between publications; wait less once there is nothing left to catch up with."""
         began_ms = monotonic_ms()
         while True:
             await asyncio.sleep(self._parts.settings.intervals.publish_min_interval_ms / 1000)
@@ -187,7 +189,10 @@ class MarketsRunner:
         self._revised_after_final = revised
 
     def _retire(self, writers: Iterable[str], publication: Publication) -> None:
-        """Without it the topic, and whoever reads it, holds a record of each owner that ever was."""
+        """Delete the fence records of former writers.
+
+        Otherwise the topic and its readers would hold a record of each owner that ever was.
+        """
         topic, outbox = self._parts.settings.topics.values, self._parts.outbox
         for writer in writers:
             record = journal.retired_fence(publication.market, writer, publication.fence, topic)
@@ -227,7 +232,7 @@ class MarketsRunner:
             await self._parts.outbox.put_all(self._changelog, self.sp.partition, batch.writes)
 
     def _delete(self, batch: TableBatch) -> None:
-        """What the acknowledged records contain or replace."""
+        """Delete the records that the acknowledged ones contain or replace."""
         outbox, partition = self._parts.outbox, self.sp.partition
         if batch.deletes:
             outbox.put_all(self._changelog, partition, ((key, None) for key in batch.deletes))

@@ -1,7 +1,7 @@
 """Names that carry the edition: the consumer group, its tables, their changelog topics.
 
-Another edition maps events to other slots and members. It runs beside the old one until it has
-caught up, so nothing of it may share a name. Nothing of Faust is imported here: whoever creates or
+A new edition maps events to other slots and members. It runs beside the old one until it has caught
+up, so the two must share no name. This module imports nothing of Faust: a command that creates or
 checks topics need not wait for it.
 """
 
@@ -13,22 +13,22 @@ MERGED_TABLE = "merged"
 
 
 def app_id(edition: int, prefix: str) -> str:
-    """Consumer group and Faust application."""
+    """Return the id of the consumer group and of the Faust application."""
     return f"{prefix}-e{edition}"
 
 
 def checkpoint_table(topic: str) -> str:
-    """Table of an input topic's checkpoints."""
+    """Return the name of the table that holds an input topic's checkpoints."""
     return f"checkpoint-{topic}"
 
 
 def changelog_topic(app_id: str, table_name: str) -> str:
-    """Name the topic that holds a table's records, as Faust does (also for creating it)."""
+    """Return the topic that holds a table's records, named as Faust does; creation uses it too."""
     return f"{app_id}-{table_name}-changelog"
 
 
 def changelogs(settings: Settings, edition: int, partitions: dict[str, int]) -> dict[str, int]:
-    """Changelog topics and their partition counts; ``partitions``: those of the two inputs."""
+    """Return changelog topics with their partition counts; ``partitions``: counts of the inputs."""
     group = app_id(edition, settings.topics.prefix)
     found = {
         changelog_topic(group, checkpoint_table(topic)): partitions[topic]

@@ -1,10 +1,9 @@
 """The one producer: idempotent, ordered per partition, and fail-stop.
 
-Every record a worker writes goes through here. `put` is synchronous, so that a fold and what it
-writes are one step; batches of one (topic, partition) are sent one after another, so that order
-holds whatever is retried. A record that is refused for good, or not acknowledged within the limit,
-ends the process: no later record may be written, because a later checkpoint would claim to include
-what the lost record said.
+Every record that a worker writes goes through here. `put` is synchronous, so that a fold and what it
+writes are one step. Batches of one (topic, partition) are sent one after another, so that order holds
+whatever is retried. A record that is refused for good, or not acknowledged within the limit, ends the
+process. No later record may be written: a later checkpoint would claim to include the lost record.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 _RECORD_OVERHEAD = 64
-"""Bytes a record takes beside key, value and headers, at most, for the memory bound."""
+"""Most bytes that a record takes beside key, value and headers; counted in the memory bound."""
 _RETRY_S = 0.1
 _MONITOR_S = 0.25
 
 
 class OutboxStopped(KafkaError):  # type: ignore[misc]  # noqa: N818 - a state, as in Faust's own
-    """The outbox sends nothing more; says why."""
+    """The outbox sends nothing more; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +44,15 @@ class OutboxSettings:
     linger_ms: int = 5
     batch_bytes: int = 256 * 1024
     record_bytes: int = 1_000_000
-    """Largest record; below the topics' max.message.bytes, so that it fails here, by name."""
+    """Largest record. It is below the topics' max.message.bytes: a larger one fails here, by name."""
     pending_bytes: int = 32 * 1024 * 1024
     ack_limit_ms: int = 120_000
-    """Longer than a broker's restart or election; shorter than anyone waits for a number."""
+    """Longer than a broker's restart or an election; shorter than anyone would wait for a value."""
     request_timeout_ms: int = 15_000
 
 
 class Outbox:
-    """Writes records; see the module. All methods are for the main loop."""
+    """Writes records as the module describes. Call its methods on the main loop."""
 
     def __init__(
         self,
@@ -97,12 +96,12 @@ class Outbox:
             max_request_size=settings.record_bytes,
             request_timeout_ms=settings.request_timeout_ms,
         )
-        # A partition without a leader fails batches older than their time to live even when the
-        # producer is idempotent, and leaves a hole in its sequence numbers. A broker back after
-        # 100 s answers "no leader" for a moment: the batch must outlive that.
+        # While a partition has no leader, aiokafka fails batches older than their time to live even
+        # for an idempotent producer, which leaves a hole in its sequence numbers. A broker back
+        # after 100 s answers "no leader" for a moment: the batch must outlive that.
         producer._message_accumulator._batch_ttl = settings.ack_limit_ms / 1000
-        # The last gate before the network, for retries too: a batch that was in flight when the
-        # process was suspended must not be sent again by the zombie.
+        # This is the last gate before the network, for retries too: the zombie must not send again
+        # a batch that was in flight when the process was suspended.
         send = producer.client.send
 
         async def gated(node_id: int, request: Any, **kwargs: Any) -> Any:
@@ -121,7 +120,7 @@ class Outbox:
         return len(await self._producer.partitions_for(topic))
 
     async def close(self) -> None:
-        """Stop; what is not sent by now is not sent."""
+        """Stop. Records that are not sent by now are never sent."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -142,8 +141,8 @@ class Outbox:
     ) -> asyncio.Future[int]:
         """Queue a record; the future resolves to its offset once it is acknowledged.
 
-        -1 stands for an offset the broker confirmed and no longer knows. Raises OutboxStopped when
-        nothing may be written any more.
+        The offset is -1 when the broker confirmed the record and no longer knows its offset. Raises
+        OutboxStopped when nothing may be written any more.
         """
         return self.put_all(topic, partition, ((key, value),), headers, timestamp_ms)
 
@@ -155,10 +154,10 @@ class Outbox:
         headers: Sequence[tuple[str, bytes]] = (),
         timestamp_ms: int | None = None,
     ) -> asyncio.Future[int]:
-        """Queue records, at least one, in order; the future is the last one's.
+        """Queue one or more records in order; return the future of the last one's offset.
 
-        A partition's batches are written one after another and the first failure ends the process:
-        once the last is acknowledged all are, and a thousand records need one future.
+        A partition's batches are written one after another and the first failure ends the process.
+        So once the last record is acknowledged all are: a thousand records need one future.
         """
         self._refuse_if_dead()
         lane, now_ms = self._lane(topic, partition), self._clock()
@@ -174,7 +173,7 @@ class Outbox:
         return lane.written()
 
     async def room(self) -> None:
-        """Wait until less than the byte limit is unacknowledged; raises when stopped."""
+        """Wait until fewer bytes than the limit are unacknowledged. Raises OutboxStopped."""
         self._refuse_if_dead()
         while self._pending_bytes >= self._settings.pending_bytes:
             self._changed.clear()
@@ -182,7 +181,7 @@ class Outbox:
             self._refuse_if_dead()
 
     async def drain(self, deadline_s: float) -> bool:
-        """Wait until everything is acknowledged; False when the deadline came first."""
+        """Wait until everything is acknowledged; return False when the deadline came first."""
         for lane in self._lanes.values():
             lane.send_at_once = True
         try:
@@ -198,7 +197,7 @@ class Outbox:
         return self._dead is None
 
     def oldest_unacked_age_ms(self) -> int:
-        """How long the oldest unacknowledged record waits; 0 when there is none."""
+        """Return how long, in ms, the oldest unacknowledged record has waited; 0 when none waits."""
         found = self._oldest()
         return 0 if found is None else self._clock() - found[1].created_ms
 
@@ -266,13 +265,13 @@ class Outbox:
                     batch.builder, lane.topic, partition=lane.partition
                 )
             except KafkaError as error:
-                # Nothing is handed over yet (no metadata, say), so trying again cannot reorder.
+                # Nothing is handed over yet (no metadata, say), so another try cannot reorder.
                 if not error.retriable:
                     raise
                 await asyncio.sleep(_RETRY_S)
                 continue
-            # From here on aiokafka retries by itself; what it gives up on is lost, and the
-            # partition's sequence numbers have a hole: final, retriable or not.
+            # From here on aiokafka retries by itself. A batch that it gives up on is lost and leaves
+            # a hole in the partition's sequence numbers: its error is final, retriable or not.
             metadata = await delivery
             return int(metadata.offset)
 
@@ -307,8 +306,8 @@ class Outbox:
             self._fail_pending(OutboxStopped(reason.reason))
 
     def _on_stop(self, reason: Fatal) -> None:
-        # May come from another thread. The gate reads the switch itself; this is only so that
-        # whoever waits for room or an acknowledgement wakes up.
+        # This may run in another thread. The gate reads the switch itself; this only wakes whoever
+        # waits for room or an acknowledgement.
         if self._dead is None:
             self._dead = reason
         self._producer._loop.call_soon_threadsafe(self._fail_pending, OutboxStopped(reason.reason))

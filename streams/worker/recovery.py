@@ -1,8 +1,8 @@
 """Faust's recovery, made to fail loudly.
 
-As shipped, any broker call slower than `broker_request_timeout` during recovery is reported as "the
-service was stopped": the recovery loop ends at debug level, and every later assignment is never
-resumed, while the worker heartbeats on. Here a late call raises, which ends the process.
+Faust itself reports any broker call slower than `broker_request_timeout` during recovery as "the
+service was stopped": the recovery loop ends with a debug line, and no later assignment is resumed,
+while the worker heartbeats on. Here a late call raises, which ends the process.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """Read every changelog from its beginning.
 
-        Faust would go on from what it read for the last assignment; the content it read is dropped
-        with the state, since another owner may have held the partition in between.
+        Faust would continue from what it read for the last assignment. That content is dropped with
+        the state, since another owner may have held the partition in between.
         """
         self.active_offsets.clear()
         self._forget_tables()
@@ -41,11 +41,12 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _end_when_deaf(self) -> None:
-        """End the process when changelogs bring nothing although the broker answers heartbeats.
+        """End the process when no changelog record comes although the broker answers heartbeats.
 
-        Faust warns of it and waits on: the partitions were nobody's, and the group thought them owned.
-        Until the flow is resumed nothing is asked for: what was sent for the last assignment may
-        take longer than this to be acknowledged, and those calls have limits of their own.
+        Faust only warns and waits on: nobody served the partitions, and the group thought them owned.
+        Time before the flow is resumed does not count, since nothing is requested yet. Records sent
+        for the last assignment may take longer than this limit to be acknowledged, and those calls
+        have limits of their own.
         """
         app = self.app
         deaf_s = app.watchdog.settings.deaf_ms // 1000
@@ -59,7 +60,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             if not reading or newest != seen or not app.answers.lately:
                 silent_s, seen = 0, newest
                 continue
-            silent_s += 1  # seconds that this loop saw: while it is busy, nothing can be received
+            silent_s += 1  # counted by this loop: while it is busy, nothing can be received
             if silent_s >= deaf_s:
                 reason = f"recovery: no changelog record in {silent_s} s, yet the broker answers"
                 app.switch.trip(Fatal(ExitCode.RECOVERY_STUCK, reason))
@@ -72,12 +73,12 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
 
     async def _build_highwaters(self, *args: Any, **kwargs: Any) -> None:
         # What we wrote for our last assignment must be in the changelogs before their ends are
-        # taken, or a state is rebuilt without its own latest record, which then lands behind it.
+        # read. Otherwise a state is rebuilt without its own latest record, which lands after it.
         await self.app.drain_outbox()
         await super()._build_highwaters(*args, **kwargs)
 
     async def _build_offsets(self, consumer: Any, tps: Any, destination: Any, title: str) -> None:
-        # From the log's beginning, whatever came of a changelog since `on_rebalance`.
+        # Read from the log's beginning, whatever was read of a changelog since `on_rebalance`.
         for tp in tps:
             destination[tp] = None
         await super()._build_offsets(consumer, tps, destination, title)
@@ -103,8 +104,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             if again.done():
                 raise RebalanceAgain
             if work.cancelled():
-                # Nobody cancelled us, so something below let a cancellation of its own out. Passed
-                # on, mode would end the recovery task with a line at info level.
+                # Nobody cancelled us, so a call below leaked a cancellation of its own. If it were
+                # passed on, mode would end the recovery task with only a line at info level.
                 raise Fatal(ExitCode.CRASHED, f"recovery: cancelled from within ({coro!r})")
             if not work.done():
                 reason = f"recovery: a broker call took longer than {timeout} s ({coro!r})"
@@ -121,7 +122,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Build the states, seek to their positions, and only then let Faust resume the sources."""
         # Faust swallows "rebalance again" while it waits for the changelogs to be read, and would
-        # go on with tables that are half recovered.
+        # continue with tables that are half recovered.
         if self.signal_recovery_start.is_set() or self.need_recovery():
             raise RebalanceAgain
         self._set_recovery_ended()
@@ -155,8 +156,8 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             intake.open(sp, app.positions.next_offset(sp))
         self._forget_tables()
         if assigned:
-            # Faust resumes the sources and seeks them afterwards: without this seek it would read
-            # from the committed offset in between.
+            # Faust resumes the sources before it seeks them: without this seek it would read from
+            # the committed offset in between.
             try:
                 await app.consumer.perform_seek()
             except IllegalStateError as error:
@@ -169,7 +170,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         consumer = self.app.consumer._thread._ensure_consumer()
         for topic in sorted(self.app.intake.chunk_topics):
             if not consumer.partitions_for_topic(topic):
-                # Faust goes on without it ("ignoring missing topic"), idle and seemingly well.
+                # Faust continues without it ("ignoring missing topic"), idle and seemingly healthy.
                 raise Fatal(ExitCode.LOG_CHANGED, f"topic {topic} is gone from the cluster")
 
     def _check_tables(self, sps: frozenset[SourcePartition], assigned: Any) -> None:
@@ -200,9 +201,9 @@ class LoudTableManager(TableManager):  # type: ignore[misc]
     _recovery: Recovery | None
 
     async def on_start(self) -> None:
-        """Start without Faust's second of waiting for modules that add tables late: we have none.
+        """Start without the second in which Faust waits for modules that add tables late.
 
-        Every failover would pay for it.
+        There are none here, and every failover would pay for that second.
         """
         if not self.should_stop:
             await self._update_channels()

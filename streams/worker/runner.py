@@ -1,7 +1,8 @@
 """Runs a worker: start, wait for a reason to end, drain within a deadline, exit code.
 
-Not `faust.Worker`: its stop has no deadline (a stuck agent, or a broker that is away, keeps it for
-ever, and a second SIGTERM is ignored), and it changes directory, process title and streams.
+It replaces `faust.Worker`, whose stop has no deadline: a stuck agent, or a broker that is away, keeps
+it for ever, and a second SIGTERM is ignored. `faust.Worker` also changes directory, process title and
+streams.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ logger = logging.getLogger(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _FATAL_GRACE_S = 3.0
+"""Time to leave the group, so that the partitions move at once and not after a session timeout."""
 _M_ARENA_MAX = -8  # malloc.h
-"""To leave the group, so that the partitions move at once and not after a session timeout."""
 
 
 async def _nothing() -> None:
@@ -48,16 +49,16 @@ class Worker:
     app: ChunkApp
     outbox: Outbox
     on_drain: Callable[[], Awaitable[None]] = _nothing
-    """A stop was asked for: nothing is accepted any more; flush and put what is left."""
+    """Called at a stop, when nothing is accepted any more: flush, and put what is left."""
     on_started: Callable[[], Awaitable[None]] = _nothing
-    """Kafka is reachable and the topics exist; the app is about to start."""
+    """Called before the app starts, when Kafka is reachable and the topics exist."""
 
 
 def one_arena() -> None:
-    """Have all threads allocate from one heap; to be called before there are any.
+    """Make all threads allocate from one heap. Call it before there are any threads.
 
-    glibc gives each thread one of its own, and what one leaves free the others cannot use: 9 MB of a
-    worker, whose threads take turns anyway. Other C libraries have no such setting.
+    glibc gives each thread a heap of its own, and no thread can use what another leaves free. That was
+    9 MB of a worker, whose threads take turns anyway. Other C libraries have no such setting.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -66,30 +67,30 @@ def one_arena() -> None:
 
 def tune_process() -> None:
     """Process-wide settings of a worker; measured, see docs/performance.md."""
-    # A chunk is thousands of containers that live for milliseconds: the default thresholds double
+    # A chunk is thousands of containers that live for milliseconds. The default thresholds double
     # the cost of a fold.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)
-    # Two threads (main loop, consumer) share the interpreter; 5 ms of waiting for it, the default,
-    # is longer than a chunk takes.
+    # Two threads (main loop, consumer) share the interpreter. The default wait for it, 5 ms, is
+    # longer than a chunk takes.
     sys.setswitchinterval(0.0005)
 
 
 def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
     """Run a worker in a new loop until it must end, and end the process with its exit code.
 
-    Returns only when the worker could not be made. ``create`` is called inside the loop.
+    Returns only when the worker could not be created. ``create`` is called inside the loop.
     """
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:
         pass
     else:
-        # By policy: Faust makes its consumer thread's loop itself.
+        # Set by policy, because Faust itself creates its consumer thread's loop.
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     tune_process()
-    faulthandler.enable()  # a crash in an extension says where, not just SIGSEGV
+    faulthandler.enable()  # a crash in an extension shows where, not just SIGSEGV
 
     async def main() -> int:
         try:
@@ -105,9 +106,9 @@ def run(create: Callable[[], Worker], *, drain_deadline_s: float = 15.0) -> int:
 def _leave(code: int) -> NoReturn:
     """End the process here: everything is drained, closed or given up by now.
 
-    Not by returning. Python takes its modules apart while threads still run (Faust's consumer with
+    A return would not do. Python dismantles its modules while threads still run (Faust's consumer with
     a loop of its own, aiokafka's unpacking, a timer), and such a thread calls into a module that is
-    gone: one worker in some hundreds ended in SIGSEGV instead of its exit code.
+    gone. One worker in some hundreds ended in SIGSEGV instead of its exit code.
     """
     logging.shutdown()
     sys.stdout.flush()
@@ -121,7 +122,7 @@ async def serve(
     drain_deadline_s: float = 15.0,
     exit_now: Callable[[int], Any] = os._exit,
 ) -> int:
-    """Run a worker in the present loop until SIGTERM, SIGINT or a fatal reason."""
+    """Run a worker in the running loop until SIGTERM, SIGINT or a fatal reason; return its exit code."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     timers: list[threading.Timer] = []
@@ -129,12 +130,12 @@ async def serve(
 
     def on_fatal(reason: Fatal) -> None:
         logger.critical("Ending: %s (%s)", reason.reason, reason.code.name)
-        # Whatever the loops do or do not do: the process ends.
+        # The process ends, whatever the loops do or do not do.
         timers.append(_exit_later(_FATAL_GRACE_S, reason.code, exit_now))
         loop.call_soon_threadsafe(ended.set)
 
     def on_signal(*_: object) -> None:
-        # Not loop.add_signal_handler: that runs on the loop, and a fold that never returns would
+        # loop.add_signal_handler would run this on the loop: a fold that never returns would then
         # keep even the deadline from starting.
         timers.append(_exit_later(drain_deadline_s, ExitCode.DRAIN_TIMEOUT, exit_now))
         loop.call_soon_threadsafe(ended.set)
@@ -167,7 +168,7 @@ async def _start_outbox(worker: Worker) -> None:
         await worker.outbox.start()
         counts = {topic: await worker.outbox.partitions(topic) for topic in topics}
     except UnknownTopicOrPartitionError as error:
-        # Faust never assigns a topic that did not exist when it started, and says nothing.
+        # Faust never assigns a topic that did not exist when it started, and logs nothing.
         wanted = ", ".join(sorted(topics))
         raise Fatal(ExitCode.USAGE, f"one of these topics is missing: {wanted}") from error
     except KafkaError as error:
@@ -175,7 +176,7 @@ async def _start_outbox(worker: Worker) -> None:
     for table in worker.app.tables.values():
         for topic in (table.changelog_topic_name, table.source):
             if counts[topic] != table.partitions:
-                # Unequal counts are not assigned together: a state without its records.
+                # Topics of unequal counts are not assigned together: a state lacks its records.
                 reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
                 raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; {NEW_EDITION}")
     await worker.on_started()
@@ -210,7 +211,7 @@ async def _drain(worker: Worker, deadline_s: float) -> None:
 
 
 async def _unless_it_fails(worker: Worker, work: Coroutine[Any, Any, None]) -> None:
-    """Go on with the end whatever happens; a failure on the way is a crash, the reason stands."""
+    """Await a step of the end. Its failure is a crash, unless there is an earlier reason."""
     ended = await asyncio.gather(work, return_exceptions=True)
     if (error := ended[0]) is not None:
         logger.error("While ending: %r", error, exc_info=error)

@@ -1,9 +1,9 @@
 """Why a worker process ends, and the one switch that ends it.
 
-A worker that cannot go on safely must not go on at all: state is rebuilt from the log in seconds,
-while a worker that heartbeats and does nothing, or writes after it lost its partitions, is a wrong
-number or a frozen one. So every part that finds such a state trips the same switch, from whatever
-thread it runs in, and the first reason wins.
+A worker that cannot continue safely must end: its state is rebuilt from the log in seconds. A worker
+that heartbeats and does nothing means a frozen number; one that writes after it lost its partitions
+means a wrong number. So every part that finds such a state trips the same switch, from whatever thread
+it runs in. The first reason wins.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ExitCode(enum.IntEnum):
     LOG_CHANGED = 14
     """The log no longer holds the next offset (retention, recreated topic); needs a person."""
     DRAIN_TIMEOUT = 15
-    """A stop was asked for and the drain outlasted its deadline."""
+    """A stop was requested and the drain outlasted its deadline."""
     NO_BROKER = 16
     """Kafka could not be reached at the start; try again, with backoff."""
 
@@ -73,7 +73,7 @@ class StopSwitch:
             listener(reason)
 
     def listen(self, listener: Callable[[Fatal], None]) -> None:
-        """Call ``listener`` in the tripping thread; at once if it has tripped already."""
+        """Call ``listener`` in the thread that trips the switch; at once if it has tripped already."""
         with self._lock:
             self._listeners.append(listener)
             reason = self._reason
@@ -84,10 +84,10 @@ class StopSwitch:
 class Presence:
     """Notices that the whole process was away (SIGSTOP, a suspended machine).
 
-    ``beat`` is called by the thread that heartbeats to the broker, so a long computation on the
-    main loop is not mistaken for it: while that thread runs, the group membership is kept. Away,
-    once seen, stays: the first thread to run after the wake-up may well be the beating one, and a
-    beat must not wipe out the evidence before the sender looks.
+    The thread that heartbeats to the broker calls ``beat``: while it runs, the group membership is
+    kept. So a long computation on the main loop is not mistaken for an absence. An absence, once
+    noticed, is never forgotten: the first thread to run after the wake-up may well be the beating
+    one, and its beat must not erase the evidence before the sender checks.
     """
 
     def __init__(self, limit_ms: int, clock: Callable[[], int] = monotonic_ms) -> None:
@@ -97,12 +97,12 @@ class Presence:
         self._away_ms: int | None = None
 
     def beat(self) -> None:
-        """Tell that the heartbeating thread runs."""
+        """Record that the heartbeating thread runs."""
         self.away_ms()
         self._last_beat = self._clock()
 
     def away_ms(self) -> int | None:
-        """For how long the process was away, when that was longer than the limit; else None."""
+        """Return how long, in ms, the process was away if that exceeded the limit; else None."""
         if self._away_ms is None and self._last_beat is not None:
             silent_ms = self._clock() - self._last_beat
             if silent_ms > self.limit_ms:

@@ -1,10 +1,10 @@
 """A Faust Table that recovers into plain bytes per partition.
 
-Faust gives the assignment of changelog partitions beside their source partitions, and reads the
-changelog back; both are used. Its store is not: it forgets which partition a live-written key came
-from, so a lost partition's keys survive and resurrect what another owner deleted. Nor are its
-writes: they go through Faust's producer, which drops expired batches with a warning. Live records
-are written by the outbox to `changelog_topic`, with the same key, value and partition.
+Faust assigns changelog partitions together with their source partitions and reads the changelog back;
+both are used. Its store is not used: it forgets which partition a live-written key came from, so a
+lost partition's keys survive and resurrect what another owner deleted. Its writes are not used: they
+go through Faust's producer, which drops expired batches with a warning. The outbox writes live records
+to `changelog_topic`, with the same key, value and partition.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
     def __init__(self, app: faust.App, *, name: str, source: str, partitions: int) -> None:
         self.source = source
         """The chunk topic whose partitions this table's records are about."""
-        # The changelog comes in chunks too, a few of which are as much memory as a thousand events.
-        # Not 1: Faust takes that for "go on reading after recovery".
+        # The changelog comes in chunks too; a few take as much memory as a thousand events. The
+        # buffer is not 1, which Faust reads as "go on reading after recovery".
         super().__init__(
             app, name=name, partitions=partitions, schema=RawSchema(), recovery_buffer_size=2
         )
@@ -44,21 +44,21 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         return MappingProxyType(self._recovered.get(partition, {}))
 
     def forget(self) -> None:
-        """Drop everything: the states are built, or another owner may change it from now on."""
+        """Drop all records: the states are built, or another owner may change them from now on."""
         self._recovered.clear()
         self._through.clear()
         self._begins.clear()
         self.hole = None
 
     def begin(self, partition: int, offset: int) -> None:
-        """Reading of a changelog partition begins at ``offset``; what came of it before is dropped."""
+        """Begin to read a changelog partition at ``offset``; drop what was read of it before."""
         self._recovered.pop(partition, None)
         self._through.pop(partition, None)
         self._begins[partition] = offset
         self.hole = None  # all partitions begin together
 
     def lacks(self, partition: int, last_offset: int) -> str | None:
-        """What was not read of a changelog partition up to ``last_offset``; None: all was."""
+        """Name what was not read of a partition up to ``last_offset``; None when all was read."""
         begin = self._begins.get(partition, 0)
         through = self._through.get(partition, begin - 1)
         if through >= last_offset:
@@ -66,11 +66,11 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         return f"{self.changelog_topic_name}-{partition}: read to {through}, not to {last_offset}"
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Take a batch of changelog events; called by Faust's recovery."""
+        """Apply a batch of changelog events; Faust's recovery calls it."""
         name = self.changelog_topic_name
         for event in batch:
             message = event.message
-            # Recovery hands an event of an unknown partition to whatever table came last.
+            # Recovery hands an event of an unknown partition to the table that came last.
             if message.topic != name:
                 continue
             content = self._recovered.setdefault(message.partition, {})
@@ -88,11 +88,12 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
                     content[key] = value
 
     def _check_contiguous(self, chunk: Chunk) -> None:
-        # Faust takes any offset above the last one. A state with a hole in it is worse than none.
+        # Faust accepts any offset above the last one. A state with a hole in it is worse than none.
         begin = chunk.first_offset if chunk.fetch_offset is None else chunk.fetch_offset
         through = self._through.get(chunk.sp.partition)
         if through is None:
-            # The first must begin where the log does: one began where an earlier recovery had ended.
+            # The first chunk must begin where the log does. One once began where an earlier recovery
+            # had ended.
             whole = chunk.fetch_offset is not None and begin <= self._begins.get(
                 chunk.sp.partition, -1
             )

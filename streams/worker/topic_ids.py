@@ -1,9 +1,9 @@
-"""Which incarnation of a topic this is: its id, its partition count, whether its logs reach the state.
+"""Identity of a topic: its id, its partition count, and whether its logs reach as far as the state.
 
-A topic that was deleted and made anew has the same name and begins at offset 0 again; checkpoints
-of the old one must not be gone on from (exactness rule 9). The broker tells topics apart by id, in
-Metadata responses from version 10 on; aiokafka 0.14 stops at 5, so the one version that is needed
-is spelled out here. tests/contract holds the seam.
+A topic that was deleted and created again has the same name and begins at offset 0. No worker may
+continue from checkpoints of the old one (exactness rule 9). The broker gives a topic's id in Metadata
+responses from version 10 on. aiokafka 0.14 stops at version 5, so this module spells out the one
+version that it needs. tests/contract holds the seam.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from streams.worker.contiguity import offset_after
 
 _UUID_BYTES = 16
 UNKNOWN = ""
-"""Id of a topic whose broker does not tell (older than Kafka 2.8)."""
+"""Id of a topic whose broker gives none (older than Kafka 2.8)."""
 
 
 class TopicIdentity(NamedTuple):
@@ -47,7 +47,7 @@ class TopicIdentity(NamedTuple):
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]
-    """16 bytes."""
+    """A UUID as 16 bytes on the wire."""
 
     @classmethod
     def encode(cls, value: bytes) -> bytes:
@@ -138,14 +138,14 @@ class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
 async def topic_identities(
     admin: AIOKafkaAdminClient, topics: Iterable[str]
 ) -> dict[str, TopicIdentity]:
-    """Identity of each topic; one that does not exist is missing. Raises KafkaError.
+    """Return the identity of each topic that exists. Raises KafkaError.
 
-    Asks by name and never has a topic created.
+    The request names the topics and never creates one.
     """
     wanted = list(topics)
     try:
         response = await admin._send_request(_MetadataRequest(wanted))
-    except NotImplementedError:  # the broker speaks no such version
+    except NotImplementedError:  # the broker does not know this version
         described = await admin.describe_topics()
         return {
             found["topic"]: TopicIdentity(UNKNOWN, len(found["partitions"]))
@@ -165,14 +165,14 @@ async def topic_identities(
 async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition, int]) -> None:
     """Refuse a state that includes more than its log holds. Raises RecoveryError, KafkaError.
 
-    Topic ids do not show it: the log of the same topic may have lost its end (a replica that was
+    Topic ids do not show this: the log of the same topic may have lost its end (a replica that was
     behind became leader).
     """
     throughs = {sp: through for sp, through in throughs.items() if through >= 0}
     if not throughs:
-        # A spare, or a first start: asking costs it a connection (0.3 s). aiokafka's consumer,
-        # stopped before its tasks have run once, raises the CancelledError of one of them, and
-        # recovery took that for its own.
+        # A spare worker, or a first start: the question would cost a connection (0.3 s). And an
+        # aiokafka consumer that is stopped before its tasks have run once raises the
+        # CancelledError of one of them, which recovery took for its own.
         return
     tps = [TopicPartition(sp.topic, sp.partition) for sp in throughs]
     async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:

@@ -1,9 +1,10 @@
-"""A Faust transport whose chunk topics arrive as one message a fetch part.
+"""A Faust transport that delivers chunk topics as one message per part of a fetch.
 
-Faust's conductor, scheduler, compiled stream iterator and agents run unchanged; what is replaced:
-  the fetch        ChunkRecords in place of a record object each (fetch.py, consumer_thread.py)
+Faust's conductor, scheduler, compiled stream iterator and agents run unchanged. Three parts are
+replaced:
+  the fetch        chunks instead of an object per record (fetch.py, consumer_thread.py)
   the position     the state's, not the group's committed offset (`seek_to_committed`)
-  acknowledgement  none for chunk topics (acks=False): offsets are committed from `mark_done` only
+  acknowledgement  none for chunk topics (acks=False): only `mark_done` leads to a commit
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RawSchema(Schema):  # type: ignore[misc]
-    """Hands the consumer's key and value through as they are."""
+    """Passes the consumer's key and value on unchanged."""
 
     def loads_key(self, app: Any, message: Any, **_: Any) -> Any:  # noqa: ARG002
         """Return the message's key."""
@@ -42,7 +43,7 @@ class RawSchema(Schema):  # type: ignore[misc]
 
 
 class ChunkTransport(driver.Transport):  # type: ignore[misc]
-    """Found through `App._new_transport`, not by URL scheme."""
+    """The transport of a `ChunkApp`, which creates it itself instead of by URL scheme."""
 
     Consumer = ChunkConsumer
 
@@ -72,8 +73,8 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
 def require_compiled_streams() -> None:
     """Refuse Faust's pure-Python stream iterator.
 
-    It acknowledges messages that it skipped as stale, the compiled one does not; and it is slower.
-    Tested against is the compiled one only.
+    Unlike the compiled one it acknowledges messages that it skipped as stale, and it is slower. Only
+    the compiled one is tested.
     """
     from faust import streams  # noqa: PLC0415
     from faust.transport import conductor  # noqa: PLC0415

@@ -1,8 +1,8 @@
-"""Unpacking compressed batches within a bound.
+"""Unpacks compressed batches within a limit.
 
-aiokafka unpacks a batch whole, however large it gets: a zstd batch that Kafka took as one megabyte
-may be thirty gigabytes, ends the worker, and ends it again after each restart. Here unpacking stops
-at a limit that no batch of legal records reaches, and the reader sets the batch aside.
+aiokafka unpacks a whole batch, however large it gets. A zstd batch that Kafka accepted as one megabyte
+may unpack to thirty gigabytes: it ends the worker, and ends it again after each restart. Here
+unpacking stops at a limit that no batch of legal records reaches, and the reader sets the batch aside.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiokafka.record._crecords import default_records as compiled
 UNPACKED_BYTES_MAX = 64 * 1024 * 1024
 """More than a producer's whole buffer (32 MB by default), of which a batch is a part."""
 LZ4_RATIO_MAX = 255
-"""An lz4 block cannot get larger than this many times its size."""
+"""An lz4 block unpacks to at most this many times its size."""
 
 _NO_ROOM = "whole buffer"
 _buffers = threading.local()
@@ -32,7 +32,7 @@ class UnpackedTooLargeError(Exception):
 
 
 def install() -> None:
-    """Have aiokafka unpack through here, in this process and for good; safe to call again."""
+    """Make aiokafka unpack through here, in this process for good; repeated calls are safe."""
     for module in (compiled, pure):
         module.gzip_decode = gzip_decode
         module.lz4_decode = lz4_decode
@@ -49,7 +49,7 @@ def gzip_decode(payload: Any) -> bytes:
 
 
 def lz4_decode(payload: Any) -> bytes:
-    """Unpack lz4; the usual small batch cannot pass the limit and takes the usual way."""
+    """Unpack lz4. A small batch cannot exceed the limit, so aiokafka's own function unpacks it."""
     if len(payload) * LZ4_RATIO_MAX <= UNPACKED_BYTES_MAX:
         unpacked: bytes = codec.lz4_decode(payload)
         return unpacked
@@ -64,7 +64,7 @@ def zstd_decode(payload: Any) -> bytes:
 def _bounded(algorithm: Any, payload: Any) -> bytes:
     buffer = getattr(_buffers, "buffer", None)
     if buffer is None:
-        # Its pages become memory only as far as a batch reaches.
+        # Its pages take memory only as far as a batch has reached.
         buffer = _buffers.buffer = mmap.mmap(-1, UNPACKED_BYTES_MAX)
     try:
         size = algorithm.decompress_into(payload, buffer)

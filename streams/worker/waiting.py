@@ -1,4 +1,4 @@
-"""How the worker's loops wait: for an event, but not too long; to the same moment as the others."""
+"""How the worker's loops wait: for an event within a limit, or until a moment that all loops share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams.clock import monotonic_ms
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until ``event`` is set, at most ``seconds``; whether it is."""
+    """Wait until ``event`` is set, at most ``seconds``; return whether it is set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -18,9 +18,9 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 def until_next(every_ms: int, now_ms: int | None = None) -> int:
-    """Milliseconds, 1 to ``every_ms``, to the next multiple of ``every_ms`` on the steady clock.
+    """Return the ms, 1 to ``every_ms``, to the next multiple of ``every_ms`` on the steady clock.
 
-    Loops that wait so wake up together, whenever each began.
+    Loops that wait this long wake up together, whenever each began.
     """
     now_ms = monotonic_ms() if now_ms is None else now_ms
     return every_ms - now_ms % every_ms

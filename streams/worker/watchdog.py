@@ -1,8 +1,8 @@
 """Ends a worker that is assigned work and does not do it.
 
-A worker that heartbeats and makes no progress keeps its partitions from every other worker, for
-ever: worse than a dead one. The watchdog runs in a thread of its own, because what it has to notice
-includes a main loop that never comes back.
+A worker that heartbeats and makes no progress keeps its partitions from every other worker for ever,
+which is worse than a dead worker. The watchdog runs in a thread of its own, because it must also
+notice a main loop that never returns.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WatchdogSettings:
-    """How long is too long."""
+    """Limits after which the watchdog ends the process."""
 
     no_progress_ms: int = 30_000
     recovery_ms: int = 300_000
     deaf_ms: int = 20_000
-    """A recovery without a record, from a broker that answers; `LoudRecovery` counts it."""
+    """Limit of a recovery without a record from a broker that answers; `LoudRecovery` counts it."""
     interval_ms: int = 250
 
 
@@ -55,24 +55,24 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Check from now on."""
+        """Start the thread that checks."""
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         self._ended.set()
 
     def on_recovery_started(self) -> None:
-        """Partitions were taken or given; until `on_ready` nothing is folded."""
+        """Note that partitions were revoked or assigned; nothing is folded until `on_ready`."""
         self._recovering_since = self._clock()
 
     def on_ready(self) -> None:
-        """Every state is recovered and its partition resumed."""
+        """Note that every state is recovered and its partition resumed."""
         self._recovering_since = None
 
     def check(self) -> Fatal | None:
-        """Why the process must end now, or None."""
+        """Return why the process must end now, or None."""
         away_ms = self._presence.away_ms()
         if away_ms is not None:
             return Fatal(
@@ -103,10 +103,10 @@ class Watchdog:
                 self._seen[sp] = (position, now)
             elif now - since > self.settings.no_progress_ms:
                 if log_end is not None and position is not None and position > log_end:
-                    # Briefly so after a leader election; for good when the topic was recreated,
-                    # and then every new record is dropped as one that was folded already.
+                    # This lasts a moment after a leader election. It lasts for good when the topic
+                    # was recreated: every new record is then dropped as folded already.
                     reason = (
-                        f"{sp}: the state goes on at offset {position}, the log ends at {log_end}"
+                        f"{sp}: the state continues at offset {position}, the log ends at {log_end}"
                     )
                     return Fatal(ExitCode.LOG_CHANGED, reason)
                 return Fatal(

@@ -301,7 +301,7 @@ async def test_a_log_cut_below_the_state_halts_with_the_offsets(toys):
     await delete_records(toys.stack.bootstrap, toys.topic, 0, 150)
     child = toys.start("one")
     assert await asyncio.to_thread(child.wait, 20) == ExitCode.LOG_CHANGED
-    assert f"{toys.topic}-0: the state goes on at offset 100" in child.log_tail(60)
+    assert f"{toys.topic}-0: the state continues at offset 100" in child.log_tail(60)
 
 
 @pytest.mark.deep

@@ -82,7 +82,7 @@ def test_what_was_written_well_since_no_longer_stands(records):
     assert (log.unreadable.total, log.unreadable.not_replaced) == (1, 0)
     (record,) = log.unreadable.records
     assert record.replaced
-    assert record.line().endswith("; written well since")
+    assert record.line().endswith("; replaced since")
 
 
 def test_a_tombstone_takes_a_foreign_record_away_but_not_a_value_unsaid(records):

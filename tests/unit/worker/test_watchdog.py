@@ -93,7 +93,7 @@ def test_a_log_that_ends_before_the_state_is_another_log(watchdog, intake, clock
     intake.open(SP, 500)
     intake.on_response(SP, 20, 0)
     assert look(watchdog, clock, 100_000) == (ExitCode.LOG_CHANGED, 32_000)
-    assert "goes on at offset 500, the log ends at 20" in watchdog.check().reason
+    assert "continues at offset 500, the log ends at 20" in watchdog.check().reason
 
 
 def test_a_halted_partition_is_no_reason_to_end_the_others(watchdog, intake, clock):
