@@ -44,7 +44,7 @@ EID = DeclaredFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT
 def market():
     opened = MIDNIGHT - 26 * HOUR_MS
     found = Market(rate=40.0, seeded_until=opened)
-    found.say(*factor_record(EID))
+    found.declare(*factor_record(EID))
     found.open(opened, 26 * 60 + 12)
     return found
 
@@ -269,7 +269,7 @@ def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms
     market, records, counted = learnt
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
-    for key, value in market.said:
+    for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), said_ms, 0))
     for each in journal(records):
         record = decode_journal(each.value)

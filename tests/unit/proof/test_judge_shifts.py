@@ -58,7 +58,7 @@ def judged(market, told, *, change=None, topic=None, without=False):
     records, (shifts, kept, hours) = stored(market.flow), told
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
-    for key, value in market.said:
+    for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), 0, 0))
     for each in journal(records):
         record = decode_journal(each.value)
