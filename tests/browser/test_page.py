@@ -50,7 +50,7 @@ def server(tmp_path_factory):
 
 
 class Shop:
-    """Markets whose publisher lives until it is told to stop, as a worker's does."""
+    """Markets whose publisher runs until it is stopped, as a worker's does."""
 
     def __init__(self, url):
         self.url = url
@@ -58,7 +58,7 @@ class Shop:
         self.task = None
 
     async def open(self, *markets, expecting=False, history=0, **factors):
-        """``history``: minutes before now; ``factors`` hold for the last eight of them."""
+        """Publish ``history`` minutes before now; ``factors`` hold for the last eight of them."""
         started_ms = clock.now_ms() // HALF_MINUTE_MS * HALF_MINUTE_MS
         for market, rate in markets:
             floor = self.floors[market] = Floor(self.url, market, rate=rate, expecting=expecting)
@@ -139,7 +139,7 @@ async def see(browser, url):
         context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
         page = await context.new_page()
-        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("console", lambda line: line.type == "error" and complaints.append(line.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await page.goto(f"{url}?market={market}" if market else url)
         await page.wait_for_selector("#categories tbody tr")
@@ -243,7 +243,7 @@ async def test_without_an_expectation_it_says_warming_and_shows_bars_of_orders(s
     assert not await page.is_visible("#categories th.usual >> nth=0")
 
 
-async def test_with_an_expectation_demand_is_against_usual(redis, shop, see):
+async def test_with_an_expectation_demand_is_compared_with_it(redis, shop, see):
     await shop.open(("PK", 980), expecting=True, history=3, beauty_grooming=5.9)
     shop.floors["PK"].factors = {"beauty_grooming": 5.9}
     await shop.step()
@@ -436,7 +436,7 @@ async def test_text_can_be_read(redis, shop, see, scheme):
     assert await page.evaluate(CONTRAST) == []
 
 
-async def test_it_can_be_walked_and_heard(shop, see):
+async def test_it_works_with_a_keyboard_and_a_screen_reader(shop, see):
     await shop.open(("PK", 980), ("BD", 640))
     page = await see()
     tree = await page.locator("body").aria_snapshot()

@@ -130,8 +130,8 @@ async def test_two_workers_killed_and_frozen_are_exact(toys):
     await toys.assert_exact()
 
 
-async def test_a_worker_told_to_end_in_the_middle_of_a_rebalance_leaves_the_group(toys):
-    """As a member that is gone it would hold the next workers back until its session is over."""
+async def test_a_worker_stopped_during_a_rebalance_leaves_the_group(toys):
+    """A member that does not leave would hold the next workers back until its session is over."""
     await toys.create()
     first, second = toys.start("one"), toys.start("two")
     await toys.produce(1_000)
@@ -346,7 +346,7 @@ async def test_a_broker_that_is_away_costs_nothing(own, away_s):
 
 @pytest.mark.deep
 async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_recovery(own):
-    """As shipped, recovery is dead from here on and the worker heartbeats for ever."""
+    """In Faust as shipped, recovery would be dead from here on and the worker heartbeat for ever."""
     await own.produce(4000)
     child = own.start("one", "--request-timeout-ms", "6000", "--hold-assigned-s", "1.5")
     await until(lambda: own.reports("one", "assigned"))
@@ -418,7 +418,7 @@ async def test_a_topic_deleted_under_a_worker_halts_it_and_a_new_one_is_not_take
 
 
 @pytest.mark.deep
-async def test_a_missing_topic_is_said_at_start(toys):
+async def test_a_missing_topic_is_reported_at_start(toys):
     child = toys.start("one", "--request-timeout-ms", "6000")
     assert await asyncio.to_thread(child.wait, 40) == ExitCode.USAGE
 

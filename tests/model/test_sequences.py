@@ -1,4 +1,4 @@
-"""Sequences that broke this code after V1 to V12, found by the model or while it was written."""
+"""Sequences that broke this code after sequences V1 to V12, found by the model or while written."""
 
 from __future__ import annotations
 

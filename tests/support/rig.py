@@ -111,7 +111,7 @@ class Supervised:
         return "\n".join(path.read_text(errors="replace") for path in paths)
 
     async def leave(self, within_s=15.0):
-        """Send SIGTERM; return (exit code, seconds). Code None: it was killed, as it did not end in time."""
+        """Send SIGTERM; return (exit code, seconds). Code None: it was too slow and was killed."""
         self._leaving = True
         began = time.monotonic()
         if self.running:
@@ -260,7 +260,7 @@ class Rig(Oracle):
     # -- producing
 
     async def produce(self, made, *, begin_ms=None, speed=1.0):
-        """Send records when they are due (those before ``begin_ms`` at once); wait for acknowledgements."""
+        """Send records when due (those before ``begin_ms`` at once); wait for acknowledgements."""
         async with AIOKafkaProducer(
             bootstrap_servers=self.bootstrap,
             acks="all",

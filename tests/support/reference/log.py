@@ -75,7 +75,7 @@ class LogReference:
         }
 
     def buyers(self, market: str, until_ms: int) -> dict[str, int | float]:
-        """Shoppers of the local days, counted from panes before ``until_ms``, by the names of ``days``."""
+        """Shoppers of the local days, from panes before ``until_ms``, named as in ``days``."""
         zone = self.rules.markets[market].zone
         days: dict[int, Counts] = defaultdict(Counter)
         for (code, pane), counts in self._panes.items():
