@@ -50,24 +50,24 @@ def server(tmp_path_factory):
 
 
 class Shop:
-    """Markets whose publisher lives until it is told to stop, as a worker's does."""
+    """Markets whose publisher runs until it is stopped, as a worker's does."""
 
     def __init__(self, url):
         self.url = url
         self.floors = {}
         self.task = None
 
-    async def open(self, *markets, usual=False, history=0, **factors):
-        """``history``: minutes before now; ``factors`` hold for the last eight of them."""
+    async def open(self, *markets, expecting=False, history=0, **factors):
+        """Publish ``history`` minutes before now; ``factors`` hold for the last eight of them."""
         started_ms = clock.now_ms() // HALF_MINUTE_MS * HALF_MINUTE_MS
         for market, rate in markets:
-            floor = self.floors[market] = Floor(self.url, market, rate=rate, usual=usual)
+            floor = self.floors[market] = Floor(self.url, market, rate=rate, expecting=expecting)
             at_ms = started_ms - history * 2 * HALF_MINUTE_MS
             while at_ms < clock.now_ms():
                 floor.factors = factors if at_ms > started_ms - 16 * HALF_MINUTE_MS else {}
                 await floor.publish(at_ms, now_ms=clock.now_ms())
                 at_ms += HALF_MINUTE_MS
-                if usual and history and market == "PK":
+                if expecting and history and market == "PK":
                     await asyncio.sleep(
                         2 * POLL_S
                     )  # expectations are nowhere but with who saw them
@@ -139,7 +139,7 @@ async def see(browser, url):
         context.set_default_timeout(TIMEOUT_MS)
         contexts.append(context)
         page = await context.new_page()
-        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("console", lambda line: line.type == "error" and complaints.append(line.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await page.goto(f"{url}?market={market}" if market else url)
         await page.wait_for_selector("#categories tbody tr")
@@ -243,8 +243,8 @@ async def test_without_an_expectation_it_says_warming_and_shows_bars_of_orders(s
     assert not await page.is_visible("#categories th.usual >> nth=0")
 
 
-async def test_with_an_expectation_demand_is_against_usual(redis, shop, see):
-    await shop.open(("PK", 980), usual=True, history=3, beauty_grooming=5.9)
+async def test_with_an_expectation_demand_is_compared_with_it(redis, shop, see):
+    await shop.open(("PK", 980), expecting=True, history=3, beauty_grooming=5.9)
     shop.floors["PK"].factors = {"beauty_grooming": 5.9}
     await shop.step()
     page = await see()
@@ -262,7 +262,7 @@ async def test_with_an_expectation_demand_is_against_usual(redis, shop, see):
 
 
 async def test_a_shift_is_explained_and_can_be_marked_as_expected(redis, shop, see):
-    await shop.open(("PK", 980), usual=True)
+    await shop.open(("PK", 980), expecting=True)
     page = await see()
     assert "None" in await page.inner_text("#shifts")
     record = shift_record(observed=424, expected=72)
@@ -283,7 +283,7 @@ async def test_a_shift_is_explained_and_can_be_marked_as_expected(redis, shop, s
 
 
 async def test_text_from_redis_is_text(redis, shop, see):
-    await shop.open(("PK", 980), usual=True)
+    await shop.open(("PK", 980), expecting=True)
     page = await see()
     record = shift_record(member="<img src=x onerror=alert(1)>")
     await redis.hset(shop.floors["PK"].keys.shifts, "category:x", record)
@@ -369,15 +369,15 @@ SPILT = """cards => cards.filter((card) => {
 
 
 @pytest.mark.parametrize("size", SCREEN_SIZES, ids=lambda size: str(size["width"]))
-@pytest.mark.parametrize("usual", [False, True], ids=["warming", "usual"])
-async def test_nothing_is_wider_than_the_screen(redis, shop, see, size, usual):
+@pytest.mark.parametrize("expecting", [False, True], ids=["warming", "expecting"])
+async def test_nothing_is_wider_than_the_screen(redis, shop, see, size, expecting):
     await shop.open(
         ("PK", 98_000),
         ("BD", 640),
         ("LK", 1),
         ("NP", 1),
         ("MM", 1),
-        usual=usual,
+        expecting=expecting,
         beauty_grooming=5.9,
     )
     page = await see(viewport=size)
@@ -426,7 +426,7 @@ CONTRAST = """() => {
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_text_can_be_read(redis, shop, see, scheme):
     """WCAG 2.2 AA: 4.5 to 1, live and stale."""
-    await shop.open(("PK", 980), usual=True)
+    await shop.open(("PK", 980), expecting=True)
     await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", shift_record())
     page = await see(scheme=scheme)
     await page.wait_for_selector(".shift")
@@ -436,7 +436,7 @@ async def test_text_can_be_read(redis, shop, see, scheme):
     assert await page.evaluate(CONTRAST) == []
 
 
-async def test_it_can_be_walked_and_heard(shop, see):
+async def test_it_works_with_a_keyboard_and_a_screen_reader(shop, see):
     await shop.open(("PK", 980), ("BD", 640))
     page = await see()
     tree = await page.locator("body").aria_snapshot()

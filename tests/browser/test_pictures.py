@@ -78,12 +78,12 @@ async def test_pictures_for_the_documentation(request, tmp_path):
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH: apt-get install chromium-headless-shell")
     with Command("demo", "--keep", tmp_path, "--json") as demo:
-        said = iter(demo.process.stderr)
-        url = next(line.split()[1] for line in said if line.startswith("board "))
+        errors = iter(demo.process.stderr)
+        url = next(line.split()[1] for line in errors if line.startswith("board "))
         # It would wait for who leaves one of its pipes full.
         reading = [
             asyncio.create_task(asyncio.to_thread(list, pipe))
-            for pipe in (said, demo.process.stdout)
+            for pipe in (errors, demo.process.stdout)
         ]
         shift = await until_a_category_has_shifted(url)
         assert shift["direction"] == 1
@@ -96,6 +96,6 @@ async def test_pictures_for_the_documentation(request, tmp_path):
             await browser.close()
         print(await asyncio.to_thread(shown, tmp_path / "ecindex.toml"))  # noqa: T201 - for README.md
         demo.process.send_signal(signal.SIGINT)
-        told, _snapshots = await asyncio.gather(*reading)
-        assert demo.process.wait(60) == 0, told
-        print("".join(line for line in told if "FOUND" in line))  # noqa: T201
+        printed, _snapshots = await asyncio.gather(*reading)
+        assert demo.process.wait(60) == 0, printed
+        print("".join(line for line in printed if "FOUND" in line))  # noqa: T201

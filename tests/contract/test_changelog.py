@@ -1,4 +1,4 @@
-"""CHANGELOG.md: told by release, the newest of which is the version of the project."""
+"""CHANGELOG.md is ordered by release, and the newest release is the version of the project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the repository cites exists: rules, sequences, properties, decisions, documents, files, names.
+"""Everything that the repository cites exists: rules, sequences, decisions, documents, files, names.
 
 The citations are those of documents, docstrings, comments and messages; names are those in backticks.
 """
@@ -20,7 +20,7 @@ OWN = ("tests/contract/test_citations.py",)
 RULES = {number: f"exactness rule {number}" for number in range(1, 12)}
 
 
-def said(*kinds):
+def prose_of(*kinds):
     return [each for each in all_prose() if each.kind in kinds]
 
 
@@ -35,7 +35,7 @@ def test_every_citation_resolves():
 
 
 def test_every_name_in_backticks_exists():
-    texts = said("document", "docstring", "comment")
+    texts = prose_of("document", "docstring", "comment")
     found = [(each, fault) for each in texts for fault in unknown(each)]
     assert not found, listed(found)
 
@@ -208,7 +208,7 @@ def test_a_name_that_is_there_is_no_fault(span):
 
 
 def test_no_exception_is_needless():
-    texts = "\n".join(each.text for each in said("document", "docstring", "comment"))
+    texts = "\n".join(each.text for each in prose_of("document", "docstring", "comment"))
     for name in (*FOREIGN, *ELSEWHERE):
         assert name in texts, f"{name} is an exception that nothing needs"
     assert not FOREIGN.keys() & everything()

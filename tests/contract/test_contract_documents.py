@@ -184,7 +184,7 @@ def test_the_tables_of_the_contract_are_those_of_the_code():
     assert with_tables(text) == text, "run `uv run poe contract`"
 
 
-def test_a_contract_without_markers_is_told():
+def test_a_contract_without_markers_is_reported():
     with pytest.raises(ValueError, match="put it back"):
         with_tables("no tables here")
 

@@ -31,7 +31,7 @@ def promises():
     """The promises, each with the text that says which tests hold it."""
     table = PAGE.read_text().partition("## Promised")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
-    return [pytest.param(held, id=said.strip()[:60]) for said, held in rows[2:]]
+    return [pytest.param(held, id=promise.strip()[:60]) for promise, held in rows[2:]]
 
 
 def marks(nodes):

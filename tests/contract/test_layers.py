@@ -94,7 +94,7 @@ def test_every_layers_contract_is_exhaustive():
     assert all(contract["exhaustive"] for contract in layers)
 
 
-def test_every_room_is_named_where_production_is_told_from_the_rest():
+def test_every_room_is_named_where_production_is_separated_from_the_rest():
     (production,) = [each for each in contracts("forbidden") if "streams.demo" in str(each)][-1:]
     named = {*production["source_modules"], *production["forbidden_modules"], "streams.cli"}
     rooms = {f"streams.{path.stem}" for path in STREAMS.iterdir() if not path.name.startswith("_")}

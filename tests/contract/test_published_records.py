@@ -36,7 +36,7 @@ from streams.publish.shift_records import active_fields
 from streams.publish.shift_records import shift_record as published_shift
 
 EACH = 500
-"""Of a kind: a month has 700 hours that look alike, and a validator in Python is slow."""
+"""Records validated of each kind: a month has 700 like hours, and a validator in Python is slow."""
 SCHEMAS = Path(__file__).parents[2] / "config" / "schemas"
 
 

@@ -32,11 +32,11 @@ BRINGS = {
     "rm": "the system",
     "sed": "the system",
     "tail": "the system",
-    "docker": "said in front of the block",
-    "redis-cli": "said in front of the block",
-    "npm": "said in front of the block",
-    "node": "said in front of the block",
-    "go": "said in front of the block",
+    "docker": "named in front of the block",
+    "redis-cli": "named in front of the block",
+    "npm": "named in front of the block",
+    "node": "named in front of the block",
+    "go": "named in front of the block",
 }
 """Programs that a block may begin a command with, and where they come from."""
 WITHOUT_INSTALLATION = ("README.md: Try it", "CONTRIBUTING.md", "examples/README.md")
@@ -50,8 +50,8 @@ def commands(text):
     """Every simple command of the shell blocks of a text, as words."""
     for block in _BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
-            for said in re.split(r"&&|\||;|\$\(", re.sub(r"'[^']*'|\s#.*$", "_", line)):
-                words = shlex.split(said.strip(" )_"))
+            for command in re.split(r"&&|\||;|\$\(", re.sub(r"'[^']*'|\s#.*$", "_", line)):
+                words = shlex.split(command.strip(" )_"))
                 if words:
                     yield words
 

@@ -1,4 +1,4 @@
-"""Whole mixes one after another, a line of JSON each; what ``ecindex bench chaos`` runs.
+"""Run whole mixes one after another and print a line of JSON for each, for ``ecindex bench chaos``.
 
 python -m faults --runs 5 --seed 1        (in tests/)
 """
@@ -23,7 +23,7 @@ from streams.local.kafka_jars import default_cache_dir
 
 
 async def run_once(plan, seed, directory, cache_dir):
-    """Figures of one mix; ``failed`` says which oracle and what it found."""
+    """Run one mix and return its figures. ``failed`` names the oracle that failed and what it found."""
     began = time.monotonic()
     async with Rig(directory, cache_dir) as rig:
         mix = Mix(rig, plan, seed)
@@ -50,7 +50,7 @@ def main() -> int:
     for seed in range(args.seed, args.seed + args.runs):
         with tempfile.TemporaryDirectory(prefix="ecindex-chaos-") as temporary:
             directory = (args.dir or Path(temporary)) / f"mix-{seed}"
-            # Not into what an earlier run left: its log, its topics and its workers' addresses.
+            # A directory of its own: an earlier run left its log, its topics and its workers' addresses.
             directory.mkdir(parents=True)
             figures = asyncio.run(run_once(plan, seed, directory, cache_dir))
         failed |= "failed" in figures

@@ -1,4 +1,4 @@
-"""One rig for all single faults: two workers that each test breaks and finds whole again."""
+"""One rig for all single faults. Each test breaks its two workers; the next test finds them whole."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from support.watchers import MetricsWatch, RedisWatch, ValuesWatch
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_clients():
-    """The tests' own clients log each connection that a fault refuses them, ten lines a second."""
+    """Silence the tests' own clients: they log each refused connection, ten lines a second."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class Bench:
-    """A rig with two workers and all watchers, and bursts of events to break them in."""
+    """A rig with two workers and all watchers, which produces bursts of events during faults."""
 
     def __init__(self, rig):
         self.rig = rig
@@ -27,7 +27,7 @@ class Bench:
         self.joined = 0
 
     async def whole(self):
-        """Two workers that are ready, whatever the test before left behind."""
+        """Wait until two workers are ready, whatever the previous test left behind."""
         rig = self.rig
         rig.workers = [worker for worker in rig.workers if not worker._leaving]
         while len(rig.workers) < 2:
@@ -36,7 +36,7 @@ class Bench:
         await rig.ready()
 
     async def burst(self, fault=None, *, events=1_500, span_s=5.0, backlog=0.1):
-        """Produce for ``span_s``; ``fault`` (a coroutine function) runs from a third of it on."""
+        """Produce for ``span_s`` seconds; start the coroutine function ``fault`` after a third of it."""
         rig = self.rig
         self.bursts += 1
         start_ms = now_ms() + 300
@@ -56,7 +56,7 @@ class Bench:
         await producing
 
     async def judge(self):
-        """O, P and V."""
+        """Assert the oracles O, P and V; return the batch that the results were compared with."""
         rig = self.rig
         await rig.caught_up()
         batch = await rig.assert_exact()

@@ -1,4 +1,4 @@
-"""The mix of faults: when each happens is drawn from a seed, what they are is fixed."""
+"""The mix of faults. Their kinds and counts are fixed; their times are drawn from a seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.watchers import LagWatch, MetricsWatch, RedisWatch, ValuesWatch
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is produced over how long, and what is broken in the meantime."""
+    """How many events are produced over how long, and what is broken in the meantime."""
 
     events: int = 200_000
     span_s: float = 200.0
@@ -35,7 +35,7 @@ SMALL = Plan(
 
 
 class Mix:
-    """Runs a plan on a rig; afterwards the oracles are asked."""
+    """Runs a plan on a rig and judges it by the oracles afterwards."""
 
     def __init__(self, rig: Rig, plan: Plan, seed: int):
         self.rig = rig
@@ -44,7 +44,7 @@ class Mix:
         self.seed = seed
 
     async def run(self, *patches):
-        """Produce and break; returns when production and the last fault are over."""
+        """Produce events and inject the faults. Return when production and the last fault have ended."""
         rig, plan = self.rig, self.plan
         for name in ("a", "b"):
             rig.worker(name, *patches)
@@ -72,7 +72,7 @@ class Mix:
             return sorted(dice.uniform(first, latest) for _ in range(count))
 
         due = [(at, self._kill) for at in draw(plan.kills)]
-        # Freezes follow each other: with both workers frozen nothing would be tested but waking.
+        # Freezes never overlap: with both workers frozen, only their waking would be tested.
         slot_s = (last - first) / max(plan.freezes, 1)
         for number in range(plan.freezes):
             room_s = max(0.0, slot_s - plan.freeze_s - 5)
@@ -124,7 +124,7 @@ class Mix:
         from aiokafka.errors import KafkaError
 
         deadline = time.monotonic() + 60
-        while True:  # the broker may be away: faults fall upon each other
+        while True:  # the broker may be away: faults overlap
             try:
                 await self.rig.alter(topic, **changes)
             except (KafkaError, OSError):
@@ -141,10 +141,10 @@ class Mix:
         self.rig.fault("Redis is back")
 
     async def judge(self):
-        """O, P and V; figures of the run."""
+        """Assert the oracles O, P and V; return the figures of the run."""
         rig = self.rig
         lag_s = await rig.caught_up()
-        # In the judge's time the watcher has seen it too, unless the last fault came last of all.
+        # By now the watcher has seen the lag end too, unless the last fault ended after production.
         recovered_s = await until(
             lambda: self.lag.recovered_after(rig.last_fault_at), 60, "the lag being gone"
         )

@@ -1,4 +1,4 @@
-"""A cancel of an order of three days ago, with kill -9 around it: the right day, once, with cause."""
+"""An order of three days ago is cancelled while workers are killed: its day is revised exactly once."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
             rig.fault(f"kill -9 {worker.name}")
             await asyncio.to_thread(worker.child.kill)
 
-    await live(1, ago_ms=110_000)  # late, and in a minute that is over when owners are killed
+    await live(1, ago_ms=110_000)  # late, and its minute has ended when the owners are killed
     await until(lambda: _equals(shown("orders_valid"), "2"), 60, "the day as it ended")
     cancelled = order("cancelled", 0, now_ms(), placed_at=instant(placed_ms))
     await rig.send("orders", 1, cancelled)
-    await kill()  # before anybody can have shown it
+    await kill()  # before any worker can have published it
     await until(lambda: _equals(shown("orders_valid"), "1"), 90, "the day revised")
-    await kill()  # whoever comes next finds it shown
+    await kill()  # the next owner finds it published
     await rig.ready()
     await live(2)
     await bench.judge()
@@ -101,7 +101,7 @@ async def test_a_cancel_three_days_later_revises_its_day_once_though_workers_are
     }
     assert {each[1:3] for each in revisions} == {(1, "cancel")}
 
-    # Minutes that nobody publishes any more are in an emptied Redis again, by owners who never did.
+    # The new owners never published these minutes, yet they restore them to an emptied Redis.
     history = f"{rig.tag(MARKET)}:history"
     async with Redis.from_url(rig.stack.redis_url) as client:
 

@@ -1,4 +1,4 @@
-"""Negative controls: a fault is planted, once with its guard and once without; O or V must tell."""
+"""Negative controls: a fault is planted with its guard on and off. Without it, O, P or V must fail."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ async def produce(rig, events, span_s, seed=1):
 
 
 async def wrong(rig):
-    """O must say that checkpoints differ, or P that they never get there; no worker has crashed."""
+    """Assert that O finds wrong checkpoints, or P finds that they never catch up, without a crash."""
 
     async def judged():
         await rig.caught_up(15)
         await rig.assert_exact()
 
-    with pytest.raises(AssertionError, match=r"^(O: checkpoints|P: )") as told:
+    with pytest.raises(AssertionError, match=r"^(O: checkpoints|P: )") as failure:
         await judged()
-    print(*str(told.value).splitlines()[:2])  # noqa: T201 - for which reason it failed
+    print(*str(failure.value).splitlines()[:2])  # noqa: T201 - the reason of the failure
     assert not any(worker.exits for worker in rig.workers), "a crash is no negative control"
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_chunk_lost_on_the_way_is_read_again(rig, guarded):
-    """Exactness rule 2, contiguity."""
+    """The contiguity guard of exactness rule 2 rereads a chunk that was lost before the fold."""
     await rig.ready(rig.worker("a", "lost_chunks", *([] if guarded else ["no_contiguity"])))
     await produce(rig, 4_000, 12)
     if guarded:
@@ -58,7 +58,7 @@ async def test_a_chunk_lost_on_the_way_is_read_again(rig, guarded):
 @pytest.mark.parametrize("guarded", [True, False])
 @pytest.mark.deep
 async def test_committed_offsets_that_ran_ahead_lose_nothing(rig, guarded):
-    """Exactness rule 2, the state decides."""
+    """The state, not the committed offset, decides where reading resumes: exactness rule 2."""
     patches = [] if guarded else ["believes_commits", "no_contiguity"]
     first = rig.worker("a", *patches)
     await rig.ready(first)
@@ -84,10 +84,10 @@ async def test_committed_offsets_that_ran_ahead_lose_nothing(rig, guarded):
 @pytest.mark.chaos
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_zombie_writes_nothing_older_to_redis(rig, guarded):
-    """Exactness rule 7, the fenced call.
+    """The fenced call to Redis refuses a zombie's older values: exactness rule 7.
 
-    The zombie does not notice that it was away, and not that its markets are another's: by itself
-    it would learn that within milliseconds, and only chance put a write before it.
+    Patches keep the zombie from noticing that it was away and that its markets have a new owner.
+    Without them it would notice within milliseconds, and it would write before that only by chance.
     """
     patches = ["never_away", "keeps_markets", *([] if guarded else ["no_redis_fence"])]
     workers = [rig.worker(name, *patches) for name in ("a", "b")]

@@ -1,4 +1,4 @@
-"""The mix of faults over a stream of events: O, P and V hold."""
+"""The oracles O, P and V hold for a stream of events under the mix of faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def test_two_workers_killed_and_frozen_with_redis_lost_are_exact(tmp_path,
         mix = Mix(rig, SMALL, seed=1)
         await mix.run()
         await mix.judge()
-        # Which worker a fault met, and in what state, depends on the machine; that it met one not.
+        # The machine decides which worker was killed, and in what state. One was killed for certain.
         codes = [each.code for worker in rig.workers for each in worker.exits]
         assert -9 in codes
 
@@ -29,4 +29,4 @@ async def test_the_whole_mix_is_exact(tmp_path, cache_dir, seed):
     async with Rig(tmp_path, cache_dir) as rig:
         mix = Mix(rig, FULL, seed)
         await mix.run()
-        print(json.dumps(await mix.judge()))  # noqa: T201 - a run of minutes says what it was
+        print(json.dumps(await mix.judge()))  # noqa: T201 - a run takes minutes and shows its figures

@@ -1,4 +1,4 @@
-"""An outage reads as a falling index; a broken pipeline reads as a stale one, never as an outage."""
+"""A shop outage shows as a falling index. A broken pipeline shows as a stale one, never as an outage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.asyncio(loop_scope="module")]
 
 ALL_ORDERS = "orders:market:all:1m"
 FROZEN_S = 12
-"""Twice as long as a session of the group: that nothing moves can only be waited for."""
+"""Twice the session time-out of the group: only waiting can show that nothing moves."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -30,7 +30,7 @@ async def rig(tmp_path_factory, cache_dir):
 
 
 async def produce(rig, span_s, *, first, topics=None):
-    """Fifty events a second of PK and BD, a backlog of two minutes first."""
+    """Produce fifty events a second of PK and BD, after a backlog of two minutes."""
     start_ms = now_ms() + 300
     made = shop(
         int(span_s * 50 + 6_000),
@@ -47,7 +47,7 @@ async def produce(rig, span_s, *, first, topics=None):
 
 
 def readings(rig, market, since):
-    """(seconds after ``since``, @as_of in ms, orders of the last minute) as Redis showed them."""
+    """Samples of Redis: (seconds after ``since``, @as_of in ms, orders of the last minute)."""
     return [
         (at - since, to_ms(values[market][0]), values[market][2] and int(values[market][2]))
         for at, values in rig.watchers[0].samples
@@ -81,7 +81,8 @@ async def test_orders_that_stop_show_as_a_falling_index(rig, to_zero):
     assert all(n is not None for _, _, n in shown), "an outage must not read as missing"
     await paying
     print(f"fell after {falling_after_s:.1f} s, read 0 after {zero_after_s} s")  # noqa: T201
-    if to_zero:  # what an operator is promised; not in every CI run, which others' load may delay
+    # The promise to operators. It is not checked in every CI run, which other load may delay.
+    if to_zero:
         assert falling_after_s <= 10
         assert zero_after_s <= 75
 

@@ -1,4 +1,4 @@
-"""Every kind of poison becomes a dead letter (or too late) with its reason and place; no restart."""
+"""Every poison record is set aside with its reason and place, and no worker restarts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def _whole(bench):
 
 
 def good(**changes):
-    """A legal order of now, changed."""
+    """A valid order that occurs now, with the given fields changed."""
     event = {
         "event_id": "poison",
         "type": "order.placed",
@@ -46,7 +46,7 @@ def text(event):
 
 
 def raw(event, old, new):
-    """JSON of an event with one piece of it replaced by what json.dumps would not write."""
+    """JSON of an event with one piece replaced by bytes that json.dumps would not write."""
     encoded = text(event)
     assert old in encoded
     return encoded.replace(old, new)
@@ -58,7 +58,7 @@ PRICE = b'"unit_price_minor": 100'
 
 
 def poison():
-    """name -> (value, reason expected in the dead letter; None: too late)."""
+    """Poison by name: (value, expected reason). A reason of None accepts any reason."""
     return {
         "NaN": (raw(good(), PRICE, b'"unit_price_minor": NaN'), "invalid_json"),
         "Infinity": (raw(good(), PRICE, b'"unit_price_minor": Infinity'), "invalid_json"),
@@ -126,7 +126,7 @@ async def test_poison_is_set_aside_and_nothing_else_happens(bench):
         source, (_, headers) = batch.sources["orders", partition], found[partition, offset]
         if reason == "too_late":
             assert source.outcomes[offset] == reason, name
-        elif not name.endswith("bomb"):  # never unpacked, so the worker cannot tell its size
+        elif not name.endswith("bomb"):  # never unpacked, so the worker does not know its size
             assert source.reasons[offset] == headers["reason"], name
 
 

@@ -1,6 +1,6 @@
-"""One fault at a time, on a real broker and Redis with two real workers: O, P and V after each.
+"""One fault at a time on a real broker and Redis with two real workers; O, P and V judge each.
 
-Those that take longest run with the mixes only (``pytest -m chaos``).
+The tests that take longest run with the mixes only (``pytest -m chaos``).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def test_the_committed_offset_is_advisory(bench, where):
     rig = bench.rig
     for worker in rig.workers:
         assert (await worker.leave())[0] == 0
-    # A group with a member takes no commit of others.
+    # A group that has members accepts no commit from outside.
     await until(lambda: _has_no_members(rig), 15, "the group being empty")
     tps = [TopicPartition(topic, n) for topic in rig.topic.values() for n in range(rig.inputs)]
     await bench.burst(events=400, span_s=1)
@@ -159,7 +159,7 @@ async def test_the_broker_is_away_while_a_worker_recovers(bench):
         victim = rig.workers[0]
         rig.fault(f"kill -9 {victim.name}, then the broker")
         await asyncio.to_thread(victim.child.kill)
-        await asyncio.sleep(6.2)  # the session is over: the other one begins to recover
+        await asyncio.sleep(6.2)  # the session has timed out: the other worker begins to recover
         await asyncio.to_thread(rig.stack.kafka.kill)
         await asyncio.sleep(8)
         await asyncio.to_thread(rig.stack.kafka.start)
@@ -190,7 +190,7 @@ async def test_a_changelog_that_refuses_records_stops_the_worker_and_loses_nothi
 
 
 async def test_dead_letters_that_are_refused_hold_the_checkpoint_back(bench):
-    """Sequence V1: a checkpoint that passed the record would make it neither counted nor dead."""
+    """A checkpoint past the record would leave it neither counted nor dead: sequence V1."""
     rig = bench.rig
     dead_letters = rig.settings.topics.dead_letters
     await rig.caught_up()
@@ -207,7 +207,7 @@ async def test_dead_letters_that_are_refused_hold_the_checkpoint_back(bench):
 
 @pytest.mark.deep
 async def test_a_stop_flushes_nothing_past_a_dead_letter_that_is_not_acknowledged(bench):
-    """Sequence V1 by way of SIGTERM, which used to cancel the flush that waited for it."""
+    """SIGTERM used to cancel the flush that waited for the dead letter, which led to sequence V1."""
     rig = bench.rig
     await asyncio.gather(*(worker.leave() for worker in rig.workers))
     alone = rig.worker("alone", "dead_letters_hang")
@@ -293,7 +293,7 @@ async def test_a_stop_while_recovering_ends_in_order(bench):
 
 @pytest.mark.chaos
 async def test_a_spare_without_partitions_takes_over_from_a_killed_owner(tmp_path, bench, unique):
-    """One partition of everything: the second worker has none, and must not leave the group."""
+    """Each topic has one partition, so the second worker owns none. It must stay in the group."""
     spare = Bench(Rig(tmp_path, stack=bench.rig.stack, name=unique("spare"), inputs=1, partials=1))
     async with spare.rig as rig:
         owner = rig.worker("owner")

@@ -115,7 +115,7 @@ def change_row(type_):
     return change
 
 
-def meet_one_more(value):
+def add_one_shopper(value):
     """A shopper in the first register of a merged quarter of an hour."""
     record = msgspec.msgpack.decode(value, type=MergedRecord)
     sketch = ShopperSketch.from_bytes(record.shoppers)
@@ -181,7 +181,7 @@ async def test_equal_at_rest_and_every_tampering_is_found(installed):
 
     checkpoints = f"e{EDITION}-checkpoint-{installed.name}-orders-changelog"
     merged = (lambda r: r.key.startswith(b"m|PK")), change_row(MergedRecord)
-    quarter = (lambda r: r.key.startswith(b"q|PK")), meet_one_more
+    quarter = (lambda r: r.key.startswith(b"q|PK")), add_one_shopper
     minute = (lambda r: b'"window":"day"' in r.value), change_journal  # of a value that stands
     for stage, topic, chosen, change in (
         ("checkpoint", checkpoints, has_rows, change_row(CheckpointRecord)),
@@ -281,7 +281,7 @@ async def test_a_log_that_nobody_folds_is_a_difference_that_says_who_must_act(in
 
 
 @pytest.mark.deep
-async def test_what_a_cut_log_cannot_tell_is_said_and_the_rest_is_judged(installed):
+async def test_what_a_cut_log_cannot_show_is_reported_and_the_rest_is_judged(installed):
     async with installed.producer() as producer:
         await history(installed, producer, minutes=4)
         before = await installed.audit()

@@ -19,7 +19,7 @@ def bench(*arguments):
     return json.loads(out.splitlines()[-1])
 
 
-def test_fold_tells_the_rate_of_every_run():
+def test_fold_reports_the_rate_of_every_run():
     found = bench("fold", "--events", EVENTS, "--runs", 2)
     assert (found["bench"], found["events"]) == ("fold", EVENTS)
     assert len(found["runs"]) == len(found["cpu_seconds"]) == 2

@@ -149,7 +149,7 @@ async def test_a_flow_that_is_behind_is_stale(floor, session, url):
     assert beat["as_of_age_ms"] >= 60_000
 
 
-async def test_who_comes_back_is_told_only_what_it_does_not_have(floor, session, url):
+async def test_a_returning_client_is_sent_only_what_it_lacks(floor, session, url):
     await publish(floor, -1)
     async with listening(session, url) as stream:
         await stream.until("market")
@@ -162,7 +162,7 @@ async def test_who_comes_back_is_told_only_what_it_does_not_have(floor, session,
     assert again.last_id != stream.last_id
 
 
-async def test_who_comes_back_to_a_board_started_anew_is_told_the_newest(
+async def test_a_client_that_returns_to_a_restarted_board_is_sent_the_newest(
     server, floor, session, url
 ):
     await publish(floor, -1)
@@ -219,7 +219,7 @@ async def test_a_start_finds_ten_minutes_of_each_category_in_redis(server, floor
     assert sparks["books"][-1] == [floor.text("orders", "category", "books").value]
 
 
-async def test_a_snapshot_that_is_none_leaves_the_page_as_it_was(client, floor, session, url):
+async def test_an_invalid_snapshot_leaves_the_page_as_it_was(client, floor, session, url):
     await publish(floor)
     async with listening(session, url) as stream:
         await stream.until("market")
@@ -253,7 +253,7 @@ async def test_a_file_that_the_browser_has_is_not_sent_again(session, url):
     ("host", "status"),
     [("evil.example", 421), ("localhost:1", 200), ("[::1]:1", 200), ("127.0.0.1", 200)],
 )
-async def test_a_name_of_somebody_elses_is_not_answered(session, url, host, status):
+async def test_a_foreign_host_name_is_not_answered(session, url, host, status):
     async with session.get(url, headers={"Host": host}) as answer:
         assert answer.status == status
 
@@ -279,7 +279,7 @@ def test_the_page_has_nothing_inline_and_asks_nobody_else():
             assert word not in text, (file.name, word)
 
 
-async def test_an_address_that_is_taken_is_said_so(url):
+async def test_a_taken_address_is_reported(url):
     port = url.rstrip("/").rpartition(":")[2]
     with Command("board", "--port", port) as command:
         code, out, err = command.finish()
@@ -307,7 +307,7 @@ async def test_a_client_of_a_few_lines_reads_what_the_page_reads(server, floor, 
         await other.close()
 
 
-async def test_such_a_client_is_told_when_the_board_refuses(url):
+async def test_a_client_of_a_few_lines_raises_when_the_board_refuses(url):
     with pytest.raises(ConnectionError, match="400"):
         async with aclosing(board_events(url, "P" * 65)) as events:
             await anext(events)
@@ -315,7 +315,7 @@ async def test_such_a_client_is_told_when_the_board_refuses(url):
 
 @pytest.mark.slow
 @pytest.mark.deep
-async def test_a_hundred_clients_all_hear_the_last_and_the_board_stays_small(
+async def test_a_hundred_clients_all_get_the_last_state_and_the_board_stays_small(
     floor, server, session
 ):
     with Command("board", "--redis", server.url, "--port", "0", "--json") as command:

@@ -36,7 +36,7 @@ async def worker_url(installed):
 
 
 @pytest.mark.deep
-async def test_letters_are_listed_and_sent_again_and_counted_once(installed):
+async def test_dead_letters_are_listed_and_sent_again_and_counted_once(installed):
     at_ms = now_ms()
     async with installed.producer() as producer:
         await installed.send(producer, "orders", order("good", at_ms), at_ms=at_ms, partition=0)
@@ -87,7 +87,7 @@ async def test_letters_are_listed_and_sent_again_and_counted_once(installed):
 
 
 @pytest.mark.deep
-async def test_a_letter_whose_cause_is_gone_is_counted_when_it_is_sent_again(installed):
+async def test_a_dead_letter_whose_cause_is_gone_is_counted_when_it_is_sent_again(installed):
     ahead_ms = now_ms() + 303_000
     async with installed.producer() as producer:
         event = order("ahead", ahead_ms)

@@ -83,7 +83,7 @@ def test_demand_is_known_and_near_100_where_nothing_was_planted(snapshots):
             assert 80 <= value["value"] <= 120, (market, measure)
 
 
-def test_what_is_planted_is_announced_and_where_to_look_is_said(finished):
+def test_planted_shifts_are_announced_with_where_to_see_them(finished):
     _out, err = finished
     assert "will be planted: demand for womens_fashion in PK times 6" in err
     assert "will be planted: outage of" in err
@@ -108,8 +108,8 @@ def test_a_stop_asked_for_is_a_clean_end_and_what_was_kept_is_kept(tmp_path):
 @pytest.mark.deep
 async def test_the_one_page_has_two_markets_with_live_values_and_the_demo_says_since_when():
     with Command("demo", "--json") as command:
-        said = iter(command.process.stderr)
-        url = next(line.split()[1] for line in said if line.startswith("board "))
+        errors = iter(command.process.stderr)
+        url = next(line.split()[1] for line in errors if line.startswith("board "))
         shown = await markets_shown(url, 2)
         pages = {}
         for market in shown:
@@ -118,7 +118,7 @@ async def test_the_one_page_has_two_markets_with_live_values_and_the_demo_says_s
                     if event.kind == "market":
                         pages[market] = json.loads(event.data)
                         break
-        seen = next(line for line in said if "the board has live values of" in line)
+        seen = next(line for line in errors if "the board has live values of" in line)
         code, _, err = command.end(signal.SIGINT)
     assert code == 0, err
     assert len(shown) >= 2
@@ -129,9 +129,9 @@ async def test_the_one_page_has_two_markets_with_live_values_and_the_demo_says_s
         assert int(orders["value"]) > 0
         categories = pages[market]["dimensions"]["category"]
         assert sum("orders" in each["cells"] for each in categories) >= 10
-    told = re.fullmatch(r"\[ *[0-9.]+ s\] the board has live values of (.+)\n", seen)
-    assert {"PK", "BD", "LK", "NP", "MM"} >= set(told[1].split(" and "))
-    assert len(told[1].split(" and ")) >= 2
+    live = re.fullmatch(r"\[ *[0-9.]+ s\] the board has live values of (.+)\n", seen)
+    assert {"PK", "BD", "LK", "NP", "MM"} >= set(live[1].split(" and "))
+    assert len(live[1].split(" and ")) >= 2
 
 
 @pytest.mark.parametrize(

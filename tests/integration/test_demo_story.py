@@ -1,4 +1,4 @@
-"""The whole demo: near 100 until something is planted; what is planted is found, explained, over."""
+"""The whole demo: demand is near 100 before a planted shift, which is found, explained and ends."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ LOOK_EVERY_S = 1.0
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.long]
 
 
-class Look(NamedTuple):
-    """What Redis showed at one moment."""
+class Sample(NamedTuple):
+    """Values and shifts in Redis at one moment."""
 
     at_ms: int
     values: dict
@@ -44,15 +44,17 @@ class Look(NamedTuple):
 
 
 class Seen:
-    """Every look of a demo, and what the demo itself told."""
+    """Every sample of a demo, and the stderr of the demo."""
 
-    def __init__(self, looks, told):
-        self.looks, self.told = looks, told
-        self.live_ms = next(look.at_ms for look in looks if len(look.values) == len(MARKETS))
+    def __init__(self, samples, stderr):
+        self.samples, self.stderr = samples, stderr
+        self.live_ms = next(
+            sample.at_ms for sample in samples if len(sample.values) == len(MARKETS)
+        )
 
     def planted_ms(self, what):
         """Instant that was announced."""
-        (line,) = (line for line in self.told.splitlines() if f"planted: {what}" in line)
+        (line,) = (line for line in self.stderr.splitlines() if f"planted: {what}" in line)
         clock = re.search(r" at (\d\d:\d\d:\d\d) UTC", line)[1]
         found = parse_instant(f"{self.day(self.live_ms)}T{clock}Z")
         return found if found >= self.live_ms - 60_000 else found + 86_400_000
@@ -62,16 +64,16 @@ class Seen:
         return time.strftime("%Y-%m-%d", time.gmtime(at_ms / 1000))
 
     def shifts(self):
-        """(market, dimension, member) -> [(look, shift)] in which it was active."""
+        """(market, dimension, member) -> [(sample, shift)] in which it was active."""
         found = defaultdict(list)
-        for look in self.looks:
-            for market, shifts in look.shifts.items():
+        for sample in self.samples:
+            for market, shifts in sample.shifts.items():
                 for shift in shifts:
-                    found[market, shift.dimension, shift.member].append((look.at_ms, shift))
+                    found[market, shift.dimension, shift.member].append((sample.at_ms, shift))
         return found
 
 
-def looked(settings):
+def sample_of(settings):
     with connect(settings.redis.url) as client:
         views = read_markets(client, now_ms(), None, DEFAULT_PREFIX)
         values = {
@@ -81,7 +83,7 @@ def looked(settings):
             for view in views
             if view.snapshot is not None
         }
-        return Look(now_ms(), values, read_shifts(client, MARKETS, DEFAULT_PREFIX))
+        return Sample(now_ms(), values, read_shifts(client, MARKETS, DEFAULT_PREFIX))
 
 
 @pytest.fixture(scope="module")
@@ -90,37 +92,39 @@ def seen(tmp_path_factory):
     argv = [sys.executable, "-P", "-m", "streams.cli", "demo", "--keep", str(directory / "kept")]
     plan = make_plan(load_profile(), (), now_ms() + 20_000, None)  # an hour may have to pass
     argv += ["--for", f"{plan.story_ms // 1000 + 30}s", "--json"]
-    told = directory / "told.txt"
-    looks = []
-    with told.open("w") as err, (directory / "out.txt").open("w") as out:
+    stderr = directory / "stderr.txt"
+    samples = []
+    with stderr.open("w") as err, (directory / "out.txt").open("w") as out:
         process = subprocess.Popen(argv, stdout=out, stderr=err, env=ENVIRONMENT)
         try:
             while process.poll() is None:
                 if (
-                    "live values in Redis" in told.read_text()
-                    and "stopping" not in told.read_text()
+                    "live values in Redis" in stderr.read_text()
+                    and "stopping" not in stderr.read_text()
                 ):
                     try:
-                        looks.append(looked(load_settings(directory / "kept" / "ecindex.toml", {})))
+                        samples.append(
+                            sample_of(load_settings(directory / "kept" / "ecindex.toml", {}))
+                        )
                     except RedisError:  # it has just been stopped
                         break
                 time.sleep(LOOK_EVERY_S)
-            assert process.wait(120) == 0, told.read_text()
+            assert process.wait(120) == 0, stderr.read_text()
         finally:
             if process.poll() is None:
                 process.kill()
-    return Seen(looks, told.read_text())
+    return Seen(samples, stderr.read_text())
 
 
 def test_demand_is_near_100_for_five_minutes_and_no_value_is_warming(seen):
     until_ms = min(seen.live_ms + 300_000, seen.planted_ms("demand"))
-    early = [look for look in seen.looks if look.at_ms < until_ms]
+    early = [sample for sample in seen.samples if sample.at_ms < until_ms]
     assert until_ms - early[0].at_ms > 290_000
     outside, extremes = [], defaultdict(list)
-    for look in early:
+    for sample in early:
         for market in MARKETS:
             for field in USUAL:
-                value = look.values[market][field]
+                value = sample.values[market][field]
                 assert value.status == "ok", (market, field, value.status)
                 assert value.lower <= value.expected <= value.upper
                 extremes[market, field].append(value.value)
@@ -164,10 +168,10 @@ def test_what_was_planted_is_found_in_time_rightly_and_ends(seen, what, key, dir
         assert 3 < times[-1][1].ratio < 8
     else:
         assert times[-1][1].ratio < 0.5
-    assert times[-1][0] < seen.looks[-1].at_ms, "it goes on at the end"
+    assert times[-1][0] < seen.samples[-1].at_ms, "it goes on at the end"
 
 
-def test_the_demo_tells_both_when_they_are_found_and_when_they_are_over(seen):
+def test_the_demo_reports_both_when_they_are_found_and_when_they_are_over(seen):
     for name in ("category womens_fashion in PK", "demand in BD as a whole"):
-        assert len(re.findall(f"^FOUND .*{name}.* found after ", seen.told, re.MULTILINE)) == 1
-        assert len(re.findall(f"^OVER .*{name} is back to usual", seen.told, re.MULTILINE)) == 1
+        assert len(re.findall(f"^FOUND .*{name}.* found after ", seen.stderr, re.MULTILINE)) == 1
+        assert len(re.findall(f"^OVER .*{name} is back to usual", seen.stderr, re.MULTILINE)) == 1

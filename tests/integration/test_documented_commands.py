@@ -46,7 +46,7 @@ STAYS = {
     "board": "http://",
     "worker": "/metrics",
 }
-"""Commands that run until they are told to stop, and what they print once they are ready."""
+"""Commands that run until they are stopped, and what they print once they are ready."""
 MAY_FIND_SOMETHING = ("show", "doctor", "audit", "dead-letters", "topics", "explain")
 """Their exit code 1 says that something is wrong with what they looked at; 2 is a wrong command."""
 

@@ -61,15 +61,15 @@ def answers(examples):
 
 @needs_node
 def test_what_two_languages_sent_twice_counts_once(answers):
-    _, said = answers
+    _, answer = answers
     for name in PYTHON:
-        assert said[name].out.startswith(f"PK {ORDERS_1M} = 40 (ok, ")
+        assert answer[name].out.startswith(f"PK {ORDERS_1M} = 40 (ok, ")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_reader_reads_what_was_sent(answers, language):
-    expected, said = answers
-    assert said[language].out.startswith(f"PK {ORDERS_1M} = {expected} (ok, ")
+    expected, answer = answers
+    assert answer[language].out.startswith(f"PK {ORDERS_1M} = {expected} (ok, ")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

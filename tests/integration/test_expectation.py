@@ -23,7 +23,7 @@ HOURS = LocalHours("Asia/Karachi")
 DEMAND = "demand_index_orders:market:all:5m"
 
 
-def usual_orders(hour_ms):
+def expected_orders(hour_ms):
     return round(3_000 * season(HOURS.cell(hour_ms)))
 
 
@@ -32,13 +32,13 @@ def write_seed(path, until_ms):
         writer = csv.writer(handle)
         writer.writerow(["market", "hour", "dimension", "member", "orders", "payments"])
         for hour_ms in range(until_ms - 46 * 24 * HOUR_MS, until_ms, HOUR_MS):
-            count = usual_orders(hour_ms)
+            count = expected_orders(hour_ms)
             writer.writerow(["PK", rfc3339(hour_ms), "", "", count, count])
             writer.writerow(["PK", rfc3339(hour_ms), "category", "Books", count, ""])
 
 
 async def sell(installed, minutes):
-    """The last minutes' usual orders, at their own times."""
+    """Send the expected orders of the last minutes, at their own times."""
     now = now_ms()
     async with installed.producer() as producer:
         waiting = []
@@ -50,7 +50,7 @@ async def sell(installed, minutes):
             ):
                 waiting.append(await installed.send(producer, topic, event, at_ms=at_ms))
             number += 1
-            at_ms += HOUR_MS // usual_orders(at_ms // HOUR_MS * HOUR_MS)
+            at_ms += HOUR_MS // expected_orders(at_ms // HOUR_MS * HOUR_MS)
         for sent in waiting:
             await sent
 
@@ -135,7 +135,7 @@ async def test_a_seeded_market_is_measured_and_a_new_owner_expects_the_same(
     await a_table_of_the_days_is_what_redis_has(installed, tmp_path)
     installed.stop()
     await a_changed_expectation_is_found(installed)
-    await records_that_cannot_be_read_are_said(installed, tmp_path)
+    await records_that_cannot_be_read_are_reported(installed, tmp_path)
 
 
 async def every_kind_of_index_is_explained(installed, today):
@@ -156,10 +156,10 @@ async def every_kind_of_index_is_explained(installed, today):
     at = (await installed.redis_values("PK"))["@as_of"]
     arguments = ("explain", "PK", "demand_index_orders", "all", "1h", "--at", at)
     _, out, _ = await installed.command(*arguments, "--json", check=0)
-    told = msgspec.json.decode(out.splitlines()[-1])
-    assert told["value"]["as_of"] <= at
-    assert 4.0 in {hour["factor"] for hour in told["hours"]}, "the operator's word is named"
-    assert told["recomputed"] == told["published"]
+    explanation = msgspec.json.decode(out.splitlines()[-1])
+    assert explanation["value"]["as_of"] <= at
+    assert 4.0 in {hour["factor"] for hour in explanation["hours"]}, "the declared factor is named"
+    assert explanation["recomputed"] == explanation["published"]
     _, out, _ = await installed.command(*arguments, check=0)
     assert "equal to the last digit" in out
 
@@ -205,7 +205,7 @@ async def a_changed_expectation_is_found(installed):
     assert found[0]["found"] == str(content["expected"])
 
 
-async def records_that_cannot_be_read_are_said(installed, directory):
+async def records_that_cannot_be_read_are_reported(installed, directory):
     """By everything that reads them: a table, an explanation, the doctor, the audit."""
     planted = {}
     for topic, key in (

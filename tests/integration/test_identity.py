@@ -1,4 +1,4 @@
-"""Exactness rule 9: a worker does not go on from checkpoints over another log; it says what mends it."""
+"""A worker refuses checkpoints of another log and names the fix: exactness rule 9."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def raised_edition(installed):
 
 
 async def another_edition_goes_on(installed):
-    """What the message advises, done."""
+    """Do what the message advises."""
     text = raised_edition(installed)
     raised = installed.directory / "methodology.toml"
     raised.write_text(text)

@@ -84,7 +84,7 @@ def test_olist_is_imported_with_its_own_times(settings, shop):
     assert_log_holds(settings, shop)
 
 
-def test_it_pauses_where_it_is_told_to(settings, shop):
+def test_it_pauses_where_it_is_asked_to(settings, shop):
     run("topics", "create", "--inputs", 1, "--arrival", "producer")
     result, summary = run("import", "olist", shop, "--pause-after", 0.5, "--pause-s", 1.5)
     assert result.exit_code == 0, result.output

@@ -58,7 +58,7 @@ async def test_levels_go_on_against_the_same_base_after_kill_9(stack, unique, tm
     await installed.create_topics()
     worker = installed.start_worker()
     await sell(installed, {-1: 500, 0: 1_000, 1: 3_000})
-    # A base is taken when as_of passes its end, and mended a day later: its rows must be there.
+    # A base is taken when as_of passes its end and corrected a day later: its rows must be there.
     await until_shown(installed, "sales", {"17": 1_000, "18": 3_000})
     await sell(installed, {2: 4_400, 3: 100})
     await until_shown(installed, "sales_level_index", {"17": 50.0, "18": 150.0, "19": 220.0})

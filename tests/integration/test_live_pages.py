@@ -1,4 +1,4 @@
-"""One live run with a real Prometheus and Alertmanager: who is told of what was planted, who not."""
+"""One live run with a real Prometheus and Alertmanager: planted shifts notify, nothing else does."""
 
 from __future__ import annotations
 
@@ -74,15 +74,15 @@ class Run:
                 return shift
         return None
 
-    def told(self):
+    def notifications(self):
         """Every notification, in order."""
         return list(self.index.pager.notified)
 
-    def told_of(self, market, status):
+    def notifications_of(self, market, status):
         return [
-            told
-            for told in self.told()
-            if told["groupLabels"].get("market") == market and told["status"] == status
+            each
+            for each in self.notifications()
+            if each["groupLabels"].get("market") == market and each["status"] == status
         ]
 
     def on_the_board(self, market):
@@ -128,7 +128,7 @@ def run(tmp_path_factory, cache_dir):
             simulator.end(signal.SIGTERM)
 
 
-def usual_values(run):
+def demand_indices(run):
     """(market, field) -> demand index of the whole market, as Redis has it."""
     with contextlib.suppress(RedisError), connect(run.settings.redis.url) as client:
         return {
@@ -144,7 +144,7 @@ def usual_values(run):
 
 
 def expect_silence(run, what):
-    assert run.told() == [], what
+    assert run.notifications() == [], what
     firing = {
         alert["metric"]["alertname"]
         for alert in run.prometheus.query('ALERTS{alertstate="firing"}')
@@ -164,7 +164,7 @@ def test_a_rebalance_a_killed_worker_and_a_restarted_redis_notify_nobody(run):
     assert now_ms() < planted_ms - 30_000, "too slow to keep these apart"
     seen = defaultdict(list)
     while now_ms() < planted_ms - 5_000:
-        for key, value in usual_values(run).items():
+        for key, value in demand_indices(run).items():
             seen[key].append(value)
         time.sleep(2)
     print({key: (round(min(each)), round(max(each))) for key, each in seen.items()})  # noqa: T201
@@ -214,11 +214,11 @@ def test_the_outage_and_the_jump_are_found_and_shown(run):
     ],
 )
 def test_each_is_one_notification_with_labels_and_a_runbook_and_clears(run, market, labels):
-    until(lambda: run.told_of(market, "resolved"), f"{market} is not cleared")
-    (told,) = run.told_of(market, "firing")
-    (alert,) = told["alerts"]
+    until(lambda: run.notifications_of(market, "resolved"), f"{market} is not cleared")
+    (notification,) = run.notifications_of(market, "firing")
+    (alert,) = notification["alerts"]
     assert alert["labels"] == labels | {"market": market, "severity": "page"}
-    assert told["receiver"] == "page"
+    assert notification["receiver"] == "page"
     anchor = alert["annotations"]["runbook_url"].partition("#")[2]
     titles = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
     assert anchor in {title.lower().replace(" ", "-") for title in titles}
@@ -227,7 +227,7 @@ def test_each_is_one_notification_with_labels_and_a_runbook_and_clears(run, mark
     assert "unknown" not in alert["annotations"]["summary"]
 
 
-def test_nobody_was_told_anything_else_and_all_is_clear(run):
-    assert {told["groupLabels"].get("market") for told in run.told()} == {"PK", "BD"}
-    assert len(run.told()) == 4
+def test_nothing_else_was_notified_and_all_is_clear(run):
+    assert {each["groupLabels"].get("market") for each in run.notifications()} == {"PK", "BD"}
+    assert len(run.notifications()) == 4
     assert run.shifts("PK") == run.shifts("BD") == []

@@ -48,7 +48,7 @@ async def test_a_record_goes_in_and_comes_out(stack, unique):
     assert await consume(stack.bootstrap, topic, 1) == [b"one"]
 
 
-def test_redis_answers_and_keeps_what_it_is_told(stack, unique):
+def test_redis_answers_and_keeps_what_is_written(stack, unique):
     with Redis.from_url(stack.redis_url) as redis:
         key = unique("key")
         redis.set(key, "value")
@@ -234,9 +234,9 @@ def test_a_corrupt_jar_in_the_cache_is_named_and_replaced(stack, tmp_path, cache
         copy.write_bytes(content)
         return copy
 
-    told = []
-    JarCache(tmp_path, progress=lambda text, *_: told.append(text), download=from_cache).jars()
-    assert f"{victim} is corrupt" in told[0]
+    messages = []
+    JarCache(tmp_path, progress=lambda text, *_: messages.append(text), download=from_cache).jars()
+    assert f"{victim} is corrupt" in messages[0]
     assert victim.read_bytes() == content
 
 

@@ -34,7 +34,7 @@ EXPECTED = [
         "market_category_window:ecindex_demand_index",
     )
 ]
-"""What the rules make of expectations, a scrape and an evaluation after the first is there."""
+"""Recorded series of expectations, which exist one scrape and evaluation after the first."""
 
 
 def tell_alertmanager(where, *alerts):
@@ -162,10 +162,10 @@ def test_every_rule_is_evaluated_and_no_alert_fires(watched):
         assert recorded or may_be_empty(rule["expr"]), rule["record"]
     firing = watched.prometheus.query('ALERTS{alertstate="firing"}')
     assert {sample["metric"]["alertname"] for sample in firing} <= OF_THE_HISTORY
-    told = [
+    notified = [
         alert["labels"]["alertname"]
         for notification in watched.pager.notified
         if notification["groupLabels"].get("market") not in {"XA", "XB"}
         for alert in notification["alerts"]
     ]
-    assert set(told) <= OF_THE_HISTORY
+    assert set(notified) <= OF_THE_HISTORY

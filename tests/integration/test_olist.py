@@ -105,7 +105,7 @@ async def over(installed, expected):
 
 
 async def assert_exact(installed, tables):
-    """Values, journal, Redis and the audit all say what the tables say."""
+    """Assert that values, journal, Redis and the audit all equal the tables."""
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
     expected = await over(installed, tables)
@@ -168,7 +168,9 @@ async def test_every_day_equals_the_tables(stack, unique, tmp_path, expected):
 
 
 @pytest.mark.long
-async def test_the_same_with_a_pause_in_the_middle(stack, unique, tmp_path, expected):
+async def test_every_day_equals_the_tables_after_a_pause_in_the_middle(
+    stack, unique, tmp_path, expected
+):
     installed = await installation(stack, unique, tmp_path)
     await imported(installed, "--pause-s", "10")
     await assert_exact(installed, expected)
@@ -176,7 +178,9 @@ async def test_the_same_with_a_pause_in_the_middle(stack, unique, tmp_path, expe
 
 
 @pytest.mark.long
-async def test_the_same_with_eight_partitions_and_two_workers(stack, unique, tmp_path, expected):
+async def test_every_day_equals_the_tables_with_eight_partitions_and_two_workers(
+    stack, unique, tmp_path, expected
+):
     installed = await installation(stack, unique, tmp_path, inputs=8, partials=12)
     installed.start_worker()
     await imported(installed)
@@ -185,7 +189,9 @@ async def test_the_same_with_eight_partitions_and_two_workers(stack, unique, tmp
 
 
 @pytest.mark.long
-async def test_the_same_while_shops_of_another_market_sell_live(stack, unique, tmp_path, expected):
+async def test_every_day_equals_the_tables_while_shops_of_another_market_sell_live(
+    stack, unique, tmp_path, expected
+):
     installed = await installation(stack, unique, tmp_path)
     simulating = asyncio.create_task(
         installed.command("simulate", "--rate", "100", "--markets", "PK", "--for", "40", "--json")
@@ -204,7 +210,9 @@ async def test_the_same_while_shops_of_another_market_sell_live(stack, unique, t
 
 
 @pytest.mark.long
-async def test_the_same_with_workers_killed_on_the_way(stack, unique, tmp_path, expected):
+async def test_every_day_equals_the_tables_with_workers_killed_on_the_way(
+    stack, unique, tmp_path, expected
+):
     installed = await installation(stack, unique, tmp_path)
     importing = asyncio.create_task(imported(installed, "--pause-s", "5"))
     began = time.monotonic()

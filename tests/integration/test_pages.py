@@ -1,4 +1,4 @@
-"""Who is woken by what, live: faults that mend themselves wake nobody, a real one wakes once."""
+"""Live pages: faults that recover by themselves page nobody, and a real fault pages once."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_kills_wake_nobody_and_frozen_workers_wake_once(tmp_path, cache_dir):
                 os.kill(pid, signal.SIGSTOP)
             until(lambda: pager.notified)
             assert pager.alerts() == [("EcindexNoWorker", "firing")]
-            (told,) = pager.notified
-            path, _, anchor = told["alerts"][0]["annotations"]["runbook_url"].partition("#")
+            (notification,) = pager.notified
+            path, _, anchor = notification["alerts"][0]["annotations"]["runbook_url"].partition("#")
             assert f"\n### {anchor}\n" in (ROOT / path).read_text().lower()
 
             for pid in workers:

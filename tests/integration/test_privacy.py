@@ -88,7 +88,7 @@ async def test_planted_ids_are_in_no_topic_key_metric_or_log(stack, unique, tmp_
 
 
 async def in_topics(installed) -> dict[str, int]:
-    """Of each topic of the installation, changelogs included: records that hold a planted id."""
+    """Number of records with a planted id, by topic of the installation, changelogs included."""
     admin = AIOKafkaAdminClient(bootstrap_servers=installed.stack.bootstrap)
     await admin.start()
     try:

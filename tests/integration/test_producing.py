@@ -18,7 +18,7 @@ FILLER = b"x" * 300
 
 
 def events(count: int, since: int = 0) -> list[Outgoing]:
-    """Of 40 orders in turn, a third of them payments."""
+    """Events of 40 orders in turn, a third of which are payments."""
     return [
         Outgoing(
             "payments" if number % 3 == 0 else "orders",

@@ -204,7 +204,7 @@ async def test_what_has_fallen_behind_is_refused(reader, publish, clock, age_ms,
         await reader.get()
 
 
-async def test_history_is_read_by_who_says_so(make, publish, clock):
+async def test_old_values_are_read_only_when_the_limits_allow_it(make, publish, clock):
     clock.ms = AS_OF_MS + 10**12
     await publish()
     assert (await make(limits=Limits(None, None)).get()).value == 12
@@ -226,7 +226,9 @@ async def test_never_older_after_newer(reader, publish, client, clock):
         await reader.get()
 
 
-async def test_who_starts_anew_after_the_keys_expired_is_believed(make, publish, client, clock):
+async def test_an_older_edition_is_believed_once_the_keys_of_the_newer_expired(
+    make, publish, client, clock
+):
     reader = make(limits=Limits(None, None))
     await publish(edition=2)
     await reader.get()
@@ -248,14 +250,16 @@ async def test_what_is_not_the_contract_is_not_read(reader, publish, client, nam
         await reader.get()
 
 
-async def test_a_snapshot_that_is_none_is_not_read(reader, publish, client):
+async def test_an_invalid_snapshot_is_not_read(reader, publish, client):
     await publish()
     client.set(KEYS.snapshot, "{")
     with pytest.raises(UnreachableError, match=r"docs/contract\.md"):
         await reader.snapshot()
 
 
-async def test_a_watch_tells_each_version_once_and_when_there_is_none(reader, publish, clock):
+async def test_a_watch_yields_each_version_once_and_reports_when_there_is_none(
+    reader, publish, clock
+):
     following = reader.watch()
     assert await following() is None, "nothing yet"
     await publish()

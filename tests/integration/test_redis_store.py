@@ -1,4 +1,4 @@
-"""What stands in a real Redis: fenced, expiring, whole again after a loss.
+"""Keys in a real Redis are fenced, expire, and are complete again after a loss.
 
 Every test names its keys apart; those that empty or stop Redis have a server of their own.
 """
@@ -84,7 +84,7 @@ def count(metrics):
 
 
 class Watch:
-    """A monotonic clock that stands until it is moved."""
+    """A monotonic clock that moves only when a test moves it."""
 
     def __init__(self):
         self.ms = 1_000_000
@@ -282,7 +282,7 @@ async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, k
     assert snapshot["as_of"] == "2023-11-14T22:13:00.000Z"
 
 
-async def test_a_dead_publisher_leaves_nothing_standing(make_store, client, keys):
+async def test_a_dead_publisher_leaves_nothing_behind(make_store, client, keys):
     await make_store(limits=RedisLimits(20)).publish(publication(), NOW_MS)
     while await client.exists(*keys):  # noqa: ASYNC110 - only Redis knows when
         await asyncio.sleep(0.005)
@@ -322,7 +322,7 @@ async def test_one_lost_key_is_noticed(store, client, keys, name):
     assert await client.exists(getattr(keys, name))
 
 
-async def test_a_delta_is_not_put_upon_another_publishers_state(make_store, client, keys):
+async def test_a_delta_is_not_applied_to_another_publishers_state(make_store, client, keys):
     first, second = make_store(), make_store()
     await first.publish(publication([value(), value(member="toys")], applied=1), NOW_MS)
     await second.publish(publication([value(number=5)], applied=2), NOW_MS)
@@ -340,7 +340,7 @@ async def test_a_new_owner_leaves_nothing_of_what_it_does_not_publish(make_store
     assert fields == {"sales:category:books:1m"}
 
 
-async def test_a_refusal_tells_what_stands_there(make_store):
+async def test_a_refusal_names_the_version_that_redis_holds(make_store):
     await make_store().publish(publication(applied=2), NOW_MS)
     zombie = make_store()
     with capture_logs() as logs:
@@ -446,10 +446,10 @@ async def test_days_of_an_earlier_owner_are_kept_while_they_are_young(make_store
     }
 
 
-async def test_what_an_owner_inherited_stands_below_its_own_and_survives_a_loss(
+async def test_inherited_values_are_kept_below_the_owners_own_and_survive_a_loss(
     store, client, keys
 ):
-    """An heir's first publication tells of ended days and minutes; nobody ever would again."""
+    """Only a new owner's first publication contains ended days and minutes; no later one does."""
     minute = 60_000
     inherited = Inherited(
         {
@@ -474,7 +474,7 @@ async def test_what_an_owner_inherited_stands_below_its_own_and_survives_a_loss(
 
 
 async def test_what_is_inherited_later_is_sent_with_a_delta(store, client, keys):
-    """Headlines wait until orders were read; the first publication may be of payments alone."""
+    """Headlines wait until orders were read, since the first publication may be of payments alone."""
     await store.publish(publication([], applied=1), NOW_MS)
     inherited = Inherited({"2023-11-13": {"orders:market:all": 4}}, [Headline(AS_OF_MS, 7, 70)])
     later_ms = AS_OF_MS + 60_000
@@ -487,7 +487,7 @@ async def test_what_is_inherited_later_is_sent_with_a_delta(store, client, keys)
     assert [each["orders"] for each in points] == [7, 9]
 
 
-async def test_a_revised_headline_mends_its_point(store, client, keys):
+async def test_a_revised_headline_corrects_its_point(store, client, keys):
     await store.publish(publication([value("orders", "market", "all", "1m", 12)]), NOW_MS)
     later_ms = AS_OF_MS + 60_000
     revised = value("orders", "market", "all", "1m", 13, revision=1)

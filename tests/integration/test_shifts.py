@@ -12,7 +12,7 @@ from support.kafka import read_all
 from streams.clock import now_ms
 from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS, MINUTE_MS
-from tests.integration.test_expectation import usual_orders, write_seed
+from tests.integration.test_expectation import expected_orders, write_seed
 from tests.support.flow_harness import order, payment
 
 pytestmark = pytest.mark.stack
@@ -20,7 +20,7 @@ RUSH = 30
 
 
 class Shop:
-    """Sells books at their own times, ``times`` as many as usual."""
+    """Sells ``times`` as many books as expected, each at its own time."""
 
     def __init__(self, installed):
         self.installed = installed
@@ -38,13 +38,13 @@ class Shop:
                 ):
                     waiting.append(await self.installed.send(producer, topic, event, at_ms=at_ms))
                 self.number += 1
-                usual_ms = HOUR_MS / usual_orders(at_ms // HOUR_MS * HOUR_MS)
-                self.sold_until_ms += max(1, round(usual_ms / times))
+                expected_ms = HOUR_MS / expected_orders(at_ms // HOUR_MS * HOUR_MS)
+                self.sold_until_ms += max(1, round(expected_ms / times))
             for sent in waiting:
                 await sent
 
 
-async def test_a_rush_is_told_by_a_worker(stack, unique, tmp_path):
+async def test_a_rush_is_published_by_a_worker(stack, unique, tmp_path):
     installed = Installation(stack, unique("shifts"), tmp_path)
     await installed.create_topics()
     shop = Shop(installed)
@@ -54,14 +54,14 @@ async def test_a_rush_is_told_by_a_worker(stack, unique, tmp_path):
     await installed.command("seed", str(tmp_path / "seed.csv"), "--json", check=0)
     installed.start_worker()
 
-    async def told():
+    async def published():
         await shop.sell(now_ms(), times=RUSH)
         topic = installed.settings.topics.shifts
         records = await read_all(stack.bootstrap, topic)
         found = [msgspec.json.decode(record.value) for record in records]
         return next((each for each in found if each["dimension"] == "market"), None)
 
-    shift = await installed.until(told, 180)
+    shift = await installed.until(published, 180)
     assert (shift["event"], shift["direction"], shift["market"]) == ("page", "up", "PK")
     assert abs(parse_instant(shift["start"]) - began_ms) <= 2 * MINUTE_MS
     assert shift["ratio"] > 2

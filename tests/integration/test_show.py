@@ -120,7 +120,7 @@ async def test_a_silent_publisher_is_stale(client, console, publish, later_ms, s
     assert ("stale: published" in printed(console)) == (state is ViewState.STALE)
 
 
-async def test_an_as_of_that_stands_is_stale_though_the_publisher_lives(client, console, publish):
+async def test_an_as_of_that_stays_is_stale_though_the_publisher_lives(client, console, publish):
     await publish(market_values("PK", ["books"]), now_ms=AS_OF_MS + 31_000)
     (view,) = read_markets(client, AS_OF_MS + 31_000, None, DEFAULT_PREFIX)
     assert view.state is ViewState.STALE
@@ -188,12 +188,12 @@ async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, pub
     assert "orders/min" in printed(console)
 
 
-def test_a_redis_that_is_away_is_told_to_the_caller(unique):
+def test_a_redis_that_is_away_is_reported_to_the_caller(unique):
     with Redis(port=1) as nobody, pytest.raises(redis.exceptions.ConnectionError):
         read_markets(nobody, NOW_MS, None, DEFAULT_PREFIX)
 
 
-def test_a_snapshot_that_is_none_is_told_to_the_caller(client):
+def test_an_invalid_snapshot_is_reported_to_the_caller(client):
     client.set("ecindex:v1:{PK}:snapshot", "{}")
     with pytest.raises(msgspec.DecodeError):
         read_markets(client, NOW_MS, ["PK"], DEFAULT_PREFIX)

@@ -1,4 +1,4 @@
-"""Topics on a real broker: created with exactly what is wanted, differences named with a mend."""
+"""Topics on a real broker are created as wanted; differences are named with the fix."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_the_inputs_are_created_only_when_asked(settings):
     assert all("--inputs" in found.fix for found in missing)
 
 
-async def test_a_difference_is_named_with_the_command_that_mends_it(settings, admin):
+async def test_a_difference_is_named_with_the_command_that_fixes_it(settings, admin):
     topics = settings.topics
     await admin.create_topics(
         [

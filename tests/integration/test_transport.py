@@ -130,12 +130,12 @@ async def test_two_workers_killed_and_frozen_are_exact(toys):
     await toys.assert_exact()
 
 
-async def test_a_worker_told_to_end_in_the_middle_of_a_rebalance_leaves_the_group(toys):
-    """As a member that is gone it would hold the next workers back until its session is over."""
+async def test_a_worker_stopped_during_a_rebalance_leaves_the_group(toys):
+    """A member that does not leave would hold the next workers back until its session is over."""
     await toys.create()
     first, second = toys.start("one"), toys.start("two")
     await toys.produce(1_000)
-    await until(lambda: toys.said("one", "recovered") and toys.said("two", "recovered"))
+    await until(lambda: toys.reports("one", "recovered") and toys.reports("two", "recovered"))
     await toys.assert_exact()
     heard = second.log_tail(500).count("it is rebalancing")
     os.kill(first.pid, signal.SIGTERM)
@@ -150,15 +150,15 @@ async def test_transaction_markers_are_gaps_and_count_as_read(toys):
     """A log that ends in a marker has no record at its last offset, and is read to its end."""
     await toys.create()
     toys.start("one")
-    await until(lambda: toys.said("one", "recovered"))
+    await until(lambda: toys.reports("one", "recovered"))
     for number in range(6):
         await toys.produce_in_transaction(number, count=50, commit=number % 3 != 1)
     await toys.assert_exact()
-    ends = {name: s["log_end"] for name, s in toys.said("one")[-1].items() if "-in-" in name}
+    ends = {name: s["log_end"] for name, s in toys.reports("one")[-1].items() if "-in-" in name}
     await until(
         lambda: all(
             s["position"] == s["log_end"] and s["caught_up_at"]
-            for name, s in toys.said("one")[-1].items()
+            for name, s in toys.reports("one")[-1].items()
             if name in ends
         )
     )
@@ -197,7 +197,7 @@ async def test_a_slow_agent_holds_the_fetch_back(toys):
     await toys.produce(40_000)
     toys.start("one", "--slow-ms", "20", "--chunk-records", "200")
     await toys.assert_exact()
-    largest = toys.said("one")[-1]["queue"]
+    largest = toys.reports("one")[-1]["queue"]
     assert 1 <= largest <= 8
 
 
@@ -218,7 +218,7 @@ async def test_an_idle_partition_stays_caught_up_and_a_paused_one_is_not(toys):
     await toys.assert_exact()
 
     def caught_up():
-        status = toys.said("one")[-1]
+        status = toys.reports("one")[-1]
         return [s["caught_up_at"] for name, s in status.items() if "-in-" in name]
 
     await until(lambda: len(caught_up()) == 4 and all(caught_up()))
@@ -231,7 +231,7 @@ async def test_an_idle_partition_stays_caught_up_and_a_paused_one_is_not(toys):
     await toys.produce(400)
     await asyncio.sleep(1.0)
     assert caught_up() == [None] * 4
-    assert sum(s["n"] for name, s in toys.said("one")[-1].items() if "-in-" in name) == 400
+    assert sum(s["n"] for name, s in toys.reports("one")[-1].items() if "-in-" in name) == 400
     (toys.directory / "one" / "pause").unlink()
     await toys.assert_exact()
 
@@ -257,9 +257,9 @@ async def test_join_and_leave_by_sigterm(toys):
     toys.start("one")
     producing = asyncio.create_task(toys.produce(40_000, per_s=4000))
     for _ in range(3):
-        joins = len(toys.said("two", "recovered"))
+        joins = len(toys.reports("two", "recovered"))
         toys.start("two")
-        await until(lambda joins=joins: len(toys.said("two", "recovered")) > joins)
+        await until(lambda joins=joins: len(toys.reports("two", "recovered")) > joins)
         await asyncio.sleep(0.5)
         began = time.monotonic()
         child = toys.children["two"]
@@ -275,7 +275,7 @@ async def test_a_fold_that_never_returns_ends_by_the_deadline(toys):
     await toys.create()
     child = toys.start("one", "--stuck")
     await toys.produce(40)
-    await until(lambda: toys.said("one", "recovered"))
+    await until(lambda: toys.reports("one", "recovered"))
     await asyncio.sleep(1)
     began = time.monotonic()
     await asyncio.to_thread(child.terminate, 30)
@@ -312,7 +312,7 @@ async def test_records_that_are_never_acknowledged_end_the_worker(own):
     await own.produce(40)
     await own.assert_exact()
     producing = asyncio.create_task(own.produce(20_000))
-    await until(lambda: own.said("one")[-1]["queue"] > 4)
+    await until(lambda: own.reports("one")[-1]["queue"] > 4)
     own.stack.kafka.pause()
     try:
         assert await asyncio.to_thread(child.wait, 30) == ExitCode.SEND_FAILED
@@ -346,10 +346,10 @@ async def test_a_broker_that_is_away_costs_nothing(own, away_s):
 
 @pytest.mark.deep
 async def test_a_broker_that_stalls_recovery_ends_the_worker_instead_of_its_recovery(own):
-    """As shipped, recovery is dead from here on and the worker heartbeats for ever."""
+    """In Faust as shipped, recovery would be dead from here on and the worker heartbeat for ever."""
     await own.produce(4000)
     child = own.start("one", "--request-timeout-ms", "6000", "--hold-assigned-s", "1.5")
-    await until(lambda: own.said("one", "assigned"))
+    await until(lambda: own.reports("one", "assigned"))
     own.stack.kafka.pause()
     try:
         code = await asyncio.to_thread(child.wait, 30)
@@ -393,7 +393,7 @@ async def test_a_spare_takes_over(stack, unique, tmp_path):
     await toys.create()
     for worker in ("one", "two", "three"):
         toys.start(worker)
-        await until(lambda worker=worker: toys.said(worker, "recovered"))
+        await until(lambda worker=worker: toys.reports(worker, "recovered"))
     await toys.produce(4000)
     await toys.assert_exact()
     for worker in ("one", "two"):
@@ -418,7 +418,7 @@ async def test_a_topic_deleted_under_a_worker_halts_it_and_a_new_one_is_not_take
 
 
 @pytest.mark.deep
-async def test_a_missing_topic_is_said_at_start(toys):
+async def test_a_missing_topic_is_reported_at_start(toys):
     child = toys.start("one", "--request-timeout-ms", "6000")
     assert await asyncio.to_thread(child.wait, 40) == ExitCode.USAGE
 
@@ -458,7 +458,7 @@ async def test_a_plain_topic_beside_it_works_as_ever(toys, unique):
     await toys.produce(400)
     await produce(toys.stack.bootstrap, plain, [b"x"] * 50)
     await toys.assert_exact()
-    await until(lambda: toys.said("one")[-1]["plain"] == 50)
+    await until(lambda: toys.reports("one")[-1]["plain"] == 50)
     deadline = time.monotonic() + 20
     while await committed(toys.stack.bootstrap, toys.name, plain) != {0: 50}:
         assert time.monotonic() < deadline

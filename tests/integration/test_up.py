@@ -1,4 +1,4 @@
-"""`ecindex up`: everything runs, comes back when it ends, and goes when it is told to."""
+"""`ecindex up` runs everything, restarts what ends, and ends everything when it is stopped."""
 
 from __future__ import annotations
 

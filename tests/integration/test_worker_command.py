@@ -1,4 +1,4 @@
-"""`ecindex worker` as a process: it waits for its topics when told to, and says what is missing."""
+"""`ecindex worker` as a process: it names missing topics, and waits for them when asked to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs, compaction, and producers that lose what was not acknowledged."""
+"""Logs, compaction, and producers that lose sends that were not acknowledged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Record(NamedTuple):
 
 
 class Log:
-    """One partition. ``history`` is what the oracle sees: all that ever landed."""
+    """The log of one partition. ``history`` holds every record that ever landed, for the oracle."""
 
     def __init__(self, name: str, on_land: Callable[[Log, Record], None] | None = None) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Log:
         return record
 
     def marker(self) -> None:
-        """A transaction marker: an offset that no consumer is given."""
+        """Append a transaction marker: an offset that no consumer receives."""
         self.end += 1
 
     def read(self, start: int, limit: int) -> tuple[list[Record], int]:
@@ -47,7 +47,7 @@ class Log:
         return found[:limit], found[limit].offset - 1
 
     def table(self) -> dict[bytes, bytes]:
-        """What a compacted changelog read to its end amounts to."""
+        """The table that a compacted changelog gives when it is read to its end."""
         state: dict[bytes, bytes] = {}
         for record in self.records:
             assert record.key is not None
@@ -58,7 +58,7 @@ class Log:
         return state
 
     def compact(self, bound: int, *, tombstones: bool) -> None:
-        """Clean offsets below ``bound``: only the last record of a key stays, perhaps no tombstone."""
+        """Keep only the last record of each key below ``bound``; ``tombstones``: remove those too."""
         last = {record.key: record.offset for record in self.records if record.offset < bound}
         self.records = [
             record
@@ -73,7 +73,7 @@ class Log:
 
 @dataclass(slots=True)
 class Sent:
-    """One send on its way. ``acked`` is what the producer was told."""
+    """One send of a producer. ``acked`` is True once the broker acknowledged it."""
 
     log: Log
     key: bytes | None
@@ -83,7 +83,7 @@ class Sent:
 
 @dataclass
 class Producer:
-    """Idempotent: per partition the sends land in their order or, from some point on, never."""
+    """An idempotent producer. The sends of a partition land in order or, from some point on, never."""
 
     clock: Callable[[], int]
     queues: dict[str, deque[Sent]] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Producer:
         return f"{self.land(name, picks.choice((1, 1, 2, 5)))} landed in {name}"
 
     def die(self, choice: int) -> None:
-        """The process ends: of each queue a prefix still lands, the rest is lost."""
+        """End the process: a prefix of each queue still lands, the rest is lost."""
         picks = random.Random(choice)
         for name in sorted(self.queues):
             size = len(self.queues[name])

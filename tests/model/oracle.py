@@ -1,4 +1,4 @@
-"""What must hold at every effect and at the end: properties P1 to P8 of docs/exactness.md."""
+"""Properties P1 to P8 of docs/exactness.md, checked at every effect and at the end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ LIVE_WITHIN_MS = HOUR_MS
 
 
 class Violation(AssertionError):
-    """A property is broken; ``rule`` says which."""
+    """A broken property. ``rule`` names it."""
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{rule}: {text}")
@@ -68,7 +68,7 @@ class Mark:
 
 @dataclass
 class View:
-    """What the log of one partials partition says up to some offset."""
+    """Rows and marks that the log of one partials partition holds up to some offset."""
 
     offset: int = -1
     rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class View:
 
 
 class Oracle:
-    """Sees every effect; raises Violation."""
+    """Checks every effect and raises Violation."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -98,7 +98,7 @@ class Oracle:
             for code, layout in self.layouts.items()
             for book in (LIVE, DAY)
         }
-        self.asides: dict[str, dict[SourcePartition, set[int]]] = {
+        self.set_aside: dict[str, dict[SourcePartition, set[int]]] = {
             "late": {sp: set() for sp in world.sps},
             "dead": {sp: set() for sp in world.sps},
         }
@@ -145,7 +145,7 @@ class Oracle:
         found = self.references[sp].outcomes[offset]
         if found != outcome:
             raise Violation("P7", f"{sp} {offset} was put into {kind}, but it is {found}")
-        self.asides[kind][sp].add(offset)
+        self.set_aside[kind][sp].add(offset)
 
     def _sp_of(self, log: Log) -> SourcePartition:
         _, topic, partition = log.name.split("-")
@@ -155,7 +155,7 @@ class Oracle:
         sp = self._sp_of(log)
         if record.value is not None and not (record.key or b"").endswith(b"-ids"):
             decoded = chain_module._decode(record.value)
-            self._check_asides(sp, decoded.through)
+            self._check_set_aside(sp, decoded.through)
             sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
             for *slot, sparse in decoded.rows:
                 sketch = sketches.pop(tuple(slot), b"")
@@ -174,10 +174,10 @@ class Oracle:
             found = self._decoded[value] = chain_module._decode(value)
         return found
 
-    def _check_asides(self, sp: SourcePartition, through: int) -> None:
+    def _check_set_aside(self, sp: SourcePartition, through: int) -> None:
         reference = self.references[sp]
         for kind, outcome in (("late", "too_late"), ("dead", "dead")):
-            missing = reference.with_outcome(outcome, through) - self.asides[kind][sp]
+            missing = reference.with_outcome(outcome, through) - self.set_aside[kind][sp]
             if missing:
                 raise Violation(
                     "P7", f"{sp}: checkpoint through {through} without {kind} {sorted(missing)}"
@@ -213,7 +213,7 @@ class Oracle:
     # -- level 2 -----------------------------------------------------------------------------
 
     def view(self, partition: int, applied: int) -> View:
-        """The log of the partition up to ``applied``; kept, as ``applied`` rises mostly."""
+        """View of the partition's log up to ``applied``, kept and extended since that mostly rises."""
         name = f"partials-{partition}"
         view = self._views.get(name)
         if view is None or view.offset > applied:
@@ -273,7 +273,7 @@ class Oracle:
         return min(lowest) if seen else None
 
     def published(self, worker: Level2, publication: Publication) -> None:
-        """A publication was computed: each value equals the batch over what the log says."""
+        """Check a computed publication: each value equals the batch over what the log holds."""
         assert worker.compiled is not None
         self.publications += 1
         applied = worker.compiled.through
@@ -297,7 +297,7 @@ class Oracle:
 
     @property
     def final_is_final(self) -> bool:
-        """LogAppendTime, and no clock ahead of the broker's: what is final cannot change."""
+        """Whether final values never change: with LogAppendTime and no clock ahead of the broker's."""
         return not (self.world.config.fast_clocks or self.world.config.import_market)
 
     def _check_as_of(self, view: View, market: str, as_of: dict[str, int]) -> None:
@@ -314,7 +314,7 @@ class Oracle:
                 raise Violation("P4", f"{market} {topic}: as_of {found} not in {least}..{most}")
 
     def _live_rows(self, view: View, market: str) -> list[Counted]:
-        """Events of the market that the rows and marks of the log hold."""
+        """Events of the market that the rows and marks of the log include."""
         found = []
         for sp, reference in self.references.items():
             mark = view.marks.get(sp)
@@ -401,7 +401,7 @@ class Oracle:
         events: list[Counted],
         horizon_ms: int,
     ) -> int:
-        """Who bought: of the hour by minutes, of the day by quarters of an hour."""
+        """Check the shoppers of the last hour, by minutes, and of the last 24 hours, by quarters."""
         if "orders" not in as_of:
             return 0
         quarters_ms = 26 * HOUR_MS + self.rules.grace_ms
@@ -473,12 +473,13 @@ class Oracle:
     ) -> None:
         wanted = self._day_of_shoppers(market, value, events)
         got = (value.value, value.observed, value.n, value.lower, value.upper)
-        # Of a day whose quarters went, what it had then stands; with arrival times nothing comes.
+        # A day keeps the value that it had when its quarters were dropped. Later events can come for
+        # such a day only with CreateTime.
         if got != wanted and self.final_is_final:
             raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
 
     def _level_of(self, publication: Publication, net: int, covered: float) -> float | None:
-        """A level against the base of the publication that shows it."""
+        """Level of a day against the base of the publication that shows it; ``net`` in minor units."""
         level = publication.fence_record.level
         total = 0 if level is None else int(level.net_minor)
         if level is None or covered < 0.5 or total <= 0:
@@ -486,7 +487,7 @@ class Oracle:
         return 100 * net * (level.end - level.first) / total
 
     def _check_base(self, view: View, publication: Publication) -> None:
-        """A base that was taken now, or is final, is what the log says of its days."""
+        """Check that a base that was taken now, or is final, equals the log's sum over its days."""
         level = publication.fence_record.level
         if level is None or not level.sequence:
             return
@@ -512,7 +513,7 @@ class Oracle:
                 raise Violation("P8", f"{market.code}: closing {closing} without shoppers")
 
     def _values_of(self, row: Counter, market: MarketRules) -> dict[str, Found]:
-        """``live_values``, once for all rows in which nothing is: most are of empty hours."""
+        """``live_values`` of the row, computed once for empty rows: most rows are of empty hours."""
         if row:
             return live_values(row, market)
         found = self._nothing.get(market.code)
@@ -538,7 +539,7 @@ class Oracle:
     # -- Redis and the journal ---------------------------------------------------------------
 
     def redis_took(self, worker: Level2, publication: Publication) -> None:
-        """Property P3: never an older value after a newer one, by what was applied, not by a claim."""
+        """Property P3: no older value after a newer one, by the offset really applied, not the fence."""
         version = (publication.as_of_ms, self._through[id(publication)])
         last = self._redis_last.get(publication.market)
         if last is not None and version < last:
@@ -557,7 +558,7 @@ class Oracle:
     # -- at rest -----------------------------------------------------------------------------
 
     def compare(self, when: str) -> None:
-        """Level 1 has folded everything, level 2 holds exactly the batch recomputation."""
+        """Check that level 1 has folded everything and level 2 equals the batch recomputation."""
         from tests.model.workers import Level1, Level2
 
         for worker in self.world.owners:
@@ -565,7 +566,7 @@ class Oracle:
                 end = self.world.sources[worker.sp].end - 1
                 if worker.level is None or worker.level.through != end:
                     raise Violation("P2", f"{when}: {self.world.name(worker)} has not folded all")
-                self._check_asides(worker.sp, end)
+                self._check_set_aside(worker.sp, end)
             elif isinstance(worker, Level2):
                 self._compare_level2(worker, when)
 
@@ -606,7 +607,7 @@ class Oracle:
                         )
 
     def compare_closings(self) -> None:
-        """Property P8: every hour and day that has events was closed, and as the whole log has it."""
+        """Property P8: every hour and day with events was closed, with the values of the whole log."""
         for code, market in self.rules.markets.items():
             events = [
                 event
@@ -654,12 +655,14 @@ class Oracle:
                         raise Violation("P8", f"{code}: day {day}: shoppers named: {named}")
 
     def _came_after_retention(self, market: str) -> bool:
-        """Whether rows may come for what level 2 kept no more: one partition is at today, another
-        still at an import of years ago."""
+        """Whether rows may come for slots that level 2 has dropped.
+
+        One partition of the market is at today while another still imports events of years ago.
+        """
         return self.world.config.import_goes_live and market == IMPORT_MARKET
 
     def check_bounded(self) -> None:
-        """Property P5: the checkpoint table holds a chain and little more."""
+        """Property P5: the checkpoint table holds little more than one chain."""
         for sp, log in self.world.checkpoints.items():
             limit = self.world.config.chain_length * 4 + 2 + self.foreign_allowance
             if len(log.table()) > limit:
@@ -667,7 +670,7 @@ class Oracle:
 
     @property
     def foreign_allowance(self) -> int:
-        """Records of zombies that landed after their heir's recovery and are not yet known."""
+        """Number of zombies' records that may have landed after the new owner's recovery."""
         return 12
 
 

@@ -1,4 +1,4 @@
-"""Events that hit the edges: few ids, few panes, grace and ahead to the millisecond, old days."""
+"""Events at the edges: few ids, few panes, old days, both limits of lateness to the millisecond."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POISON = (b"{", b"\xff", None, b"{}", b"[]")
 def event_for(
     world: World, sp: SourcePartition, choice: int, *, market: str = "", plain: bool = False
 ) -> tuple[bytes | None, int, str]:
-    """(bytes, timestamp, description); what it is depends on the choice and the world's clock."""
+    """An event as (bytes, timestamp in ms, description). The choice and the world's clock decide it."""
     picks = random.Random(choice)
     if not plain and picks.random() < 0.04:
         return picks.choice(_POISON), world.now_ms, "poison"
@@ -32,7 +32,7 @@ def event_for(
     arrived_ms = world.now_ms
     imported = not plain and world.config.import_market and market == "BB"
     if imported and not (world.config.import_goes_live and picks.random() < 0.2):
-        # Of each import the records come about in order; the partitions drift apart.
+        # The records of each import come roughly in order; the partitions drift apart.
         back_ms = world.config.import_back_days * DAY_MS
         drift = world.import_ms.setdefault(sp, arrived_ms - back_ms)
         world.import_ms[sp] = arrived_ms = drift + picks.choice(_IMPORT_STEPS)
@@ -76,7 +76,7 @@ def event_for(
 
 
 def _shopper(choice: float) -> dict[str, object]:
-    """Who bought: most often one of a few, so that slots share shoppers."""
+    """Shopper fields of an order. Most orders name one of a few shoppers, so that slots share them."""
     picks = random.Random(f"shopper {choice}")
     who: dict[str, object] = {}
     if picks.random() < 0.8:
@@ -87,7 +87,7 @@ def _shopper(choice: float) -> dict[str, object]:
 
 
 def burst(world: World, choice: int) -> list[bytes]:
-    """Plain orders of one pane, of the kind that the compiled half of the fold takes."""
+    """Plain orders of one pane, in the form that compiled code folds."""
     picks = random.Random(f"burst {choice}")
     occurred_ms = world.now_ms - picks.choice((0, 0, 1_000, PANE))
     found = []

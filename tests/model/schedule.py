@@ -1,4 +1,4 @@
-"""Schedules: drawn from a seed, run, shrunk to what matters, printed as a script."""
+"""Schedules are drawn from a seed, run, shrunk to the actions that matter and printed as a script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TICKS = (
 LEAPS = (HOUR_MS, DAY_MS, 70 * DAY_MS, 70 * DAY_MS, 400 * DAY_MS)
 SKEWS = (0, -1_000, -30_000, -HOUR_MS, HOUR_MS, 90_000, DAY_MS)
 LEARNS_EACH = 10
-"""One seed in ten learns expectations: of the rules that a schedule can break, most are elsewhere."""
+"""One seed in ten learns expectations: most rules that a schedule can break are elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Schedule:
 
 
 def draw(seed: int) -> Schedule:
-    """Schedule of a seed: weighted towards crashes and pauses close to sends.
+    """Draw the schedule of a seed, weighted towards crashes and pauses close to sends.
 
-    Each has a temper of its own. Some dwell on one source partition and its zombies, some on level 2,
-    some let time leap, some never pause anybody: a mixture finds more than any one of them.
+    Each schedule has a temper. Some dwell on one source partition and its zombies, some on level 2,
+    some let time leap, some never pause a worker. A mixture finds more than any one of them.
     """
     picks = random.Random(seed)
     temper = picks.choice(("any", "any", "any", "level1", "level2", "level2"))
-    # Drawn apart, so that the rest of a seed's schedule is what it was before these were thought of.
+    # Drawn apart: these choices came later and must not change the rest of a seed's schedule.
     leaps = random.Random(f"leaps {seed}")
     config = Config(
         partitions=1 if temper != "any" else picks.choice((1, 2)),
@@ -69,8 +69,8 @@ def draw(seed: int) -> Schedule:
         "marker": picks.choice((0, 0, 1)),
         "rest": picks.choice((0, 0, 1, 3)),
     }
-    # Owners are source partitions first, then partials partitions: with one of each kind that is
-    # orders, payments, level 2.
+    # Owners are ordered: source partitions, then partials partitions. With one partition each they
+    # are orders, payments, level 2.
     indices = {"any": range(12), "level1": (0, 0, 0, 0, 1, 2), "level2": (0, 1, 2, 2, 2)}[temper]
     names, shares = list(weights), list(weights.values())
     ticks = TICKS[: picks.choice((9, 12, 14, 16, len(TICKS)))]
@@ -113,7 +113,7 @@ def _none(*_: object, **__: object) -> list:
 
 
 def run(schedule: Schedule, switch: Switch | None = None) -> Violation | None:
-    """Violation that the schedule leads to, None when every property held."""
+    """Run the schedule. Return the violation that it leads to, None when every property held."""
     learning = (
         nullcontext() if schedule.config.learns else patch.object(MarketExpectation, "learn", _none)
     )
@@ -126,8 +126,8 @@ def run(schedule: Schedule, switch: Switch | None = None) -> Violation | None:
         except Violation as violation:
             return violation
         except Exception as error:
-            # A crash of the code under test is a violation as well: a worker would end and, the
-            # same state recovered, end again.
+            # A crash of the code under test is a violation too: a worker would end, recover the
+            # same state and end again.
             return Violation("crash", f"{type(error).__name__}: {error}")
     return None
 
@@ -144,13 +144,13 @@ def shrink(schedule: Schedule, switch: Switch | None = None, budget: int = 4_000
 
     size = max(1, len(actions) // 2)
     while tries < budget:
-        at, dropped = 0, False
-        while at < len(actions) and tries < budget:
-            candidate = actions[:at] + actions[at + size :]
+        start, dropped = 0, False
+        while start < len(actions) and tries < budget:
+            candidate = actions[:start] + actions[start + size :]
             if fails(candidate):
                 actions, dropped = candidate, True
             else:
-                at += size
+                start += size
         if size > 1:
             size //= 2
         elif not dropped:
@@ -159,7 +159,7 @@ def shrink(schedule: Schedule, switch: Switch | None = None, budget: int = 4_000
 
 
 def script(schedule: Schedule, switch: Switch | None = None) -> str:
-    """The schedule as a script, with what each action did."""
+    """The schedule as a script, with the effects of each action."""
     lines = [f"config = {schedule.config}"]
     with patched(switch) as off:
         world = World(schedule.config, off)

@@ -1,4 +1,4 @@
-"""Scripts: a world, the verbs that drive it, and each script with its rule in force and off."""
+"""Verbs of scripts that drive a world. A script runs with its rules in force and with each off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.flow_harness import order, payment
 
 PANE = 30_000
 SCRIPTED: set[str] = set()
-"""Switches that a script shows to be caught."""
+"""Names of the switches that some script catches."""
 
 
 class Stage:
@@ -33,7 +33,7 @@ class Stage:
     def produce(
         self, name: str, event_id: str, ago_ms: int = 0, *, market: str = "AA", **more
     ) -> None:
-        """An event that occurred ``ago_ms`` before it arrives; it arrives now unless said otherwise."""
+        """Produce an event that occurred ``ago_ms`` before its arrival (``arrived_ms``, or now)."""
         world = self.world
         arrived_ms = more.pop("arrived_ms", world.now_ms)
         sp = next(sp for sp in world.sps if str(sp) == name)
@@ -45,7 +45,7 @@ class Stage:
     def go(
         self, worker: Worker, until: str, *, size: int = 1_000, lands: bool = True, **wants
     ) -> None:
-        """Steps of the worker until what it has just done begins with ``until``."""
+        """Step the worker until the text of its last effect begins with ``until``."""
         worker.size = size
         worker.wants_partials = wants.get("partials", True)
         worker.wants_flush = wants.get("flush", True)
@@ -60,24 +60,24 @@ class Stage:
         worker.producer.land(name, count)
 
     def rest(self, *names: str) -> None:
-        """Source partitions or level 2 run until there is nothing left to do."""
+        """Run the named owners until they have nothing left to do."""
         for name in names:
             self.world.rest(self.owner(name))
 
     def kill(self, worker: Worker) -> Worker:
-        """Nothing more of it lands; its heir."""
+        """Kill the worker, of which nothing more lands; return the new owner."""
         worker.producer.queues.clear()
         worker.die(0)
         return self._replace(worker)
 
     def pause(self, worker: Worker) -> Worker:
-        """It may go on later; its heir."""
+        """Pause the worker, which may go on later as a zombie; return the new owner."""
         self.world.zombies.append(worker)
         return self._replace(worker)
 
     def _replace(self, worker: Worker) -> Worker:
-        at = self.world.owners.index(worker)
-        self.world.owners[at] = new_owner = self.world.new_owner(worker)
+        place = self.world.owners.index(worker)
+        self.world.owners[place] = new_owner = self.world.new_owner(worker)
         return new_owner
 
     def compact(self) -> None:
@@ -89,7 +89,7 @@ class Stage:
 
 
 def held(script: Callable[[Stage], None], off: str | None, **config) -> None:
-    """The script ends exact, or with the rule off in a violation."""
+    """Assert that the script ends exact or, with the rule ``off``, in a violation."""
     switch = BY_NAME[off] if off is not None else None
     with patched(switch) as flags:
         if switch is None:
@@ -100,6 +100,6 @@ def held(script: Callable[[Stage], None], off: str | None, **config) -> None:
 
 
 def both(*rules: str):
-    """Once with all rules in force, and once with each of these off."""
+    """Parametrize a test: once with all rules in force, and once with each of ``rules`` off."""
     SCRIPTED.update(rules)
     return pytest.mark.parametrize("off", [None, *rules], ids=["exact", *rules])

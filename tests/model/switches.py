@@ -1,4 +1,4 @@
-"""The rules of exactness, each of which can be switched off: the model must then fail.
+"""The rules of exactness. Each can be switched off, and the model must then fail.
 
 A switch either changes the glue (the order of effects) or patches the function of streams/ that holds
 the rule. ``patched`` undoes everything.
@@ -30,7 +30,7 @@ from streams.flow.topic_progress import shows_live
 
 @dataclass(frozen=True)
 class Switch:
-    """One rule off. ``glue`` names a flag that the glue reads, ``patches`` replace code."""
+    """Turns one rule off: ``glue`` names a flag that the glue reads, ``patches`` replace code."""
 
     name: str
     rule: str
@@ -39,7 +39,7 @@ class Switch:
 
 
 def _chain_by_seq(records: dict) -> list[str]:
-    """The head's n records by number, whoever wrote them."""
+    """The newest n records by number, whichever writer they are of."""
     by_seq: dict[int, str] = {}
     for key in sorted(records, key=lambda key: -records[key].through):
         by_seq[records[key].seq] = key
@@ -160,7 +160,7 @@ def _final_of_seen(original):
 
 
 def _write_shared(self, batch, base: str, value: bytes) -> None:
-    batch.writes.append((f"{base}|".encode(), value))  # the draft: one key for all
+    batch.writes.append((f"{base}|".encode(), value))  # as in the draft: one key for all writers
 
 
 def _forget_unacknowledged(original):
@@ -395,7 +395,7 @@ BY_NAME = {switch.name: switch for switch in SWITCHES}
 
 @contextmanager
 def patched(switch: Switch | None) -> Iterator[frozenset[str]]:
-    """Flags for the glue while the switch's patches are in force."""
+    """Apply the switch's patches; yield the flags for the glue."""
     with ExitStack() as stack:
         for change in switch.patches() if switch is not None else ():
             stack.enter_context(change)

@@ -1,7 +1,7 @@
-"""The share of the seeded schedules that every run gets, and proof that they would notice.
+"""The seeded schedules of every run, and proof that they notice a rule that is off.
 
-More of them: ``python -m tests.model --seeds 20000 --from S``. How many there are is fixed, not how
-long they take: a tenth of a second a schedule on a quiet core.
+``python -m tests.model --seeds 20000 --from S`` runs more. Their number is fixed, not their time: a
+schedule takes a tenth of a second on a quiet core.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from tests.model.schedule import draw, run, script, shrink
 from tests.model.switches import BY_NAME
 
 SCRIPTS = (test_sequences, test_v)
-"""Their scripts name the rules that they need: importing them fills ``stage.SCRIPTED``."""
+"""Modules whose scripts name the rules that they need; importing them fills ``stage.SCRIPTED``."""
 BLOCKS = [
     range(12),
     pytest.param(range(12, 100), marks=pytest.mark.deep),
     *(pytest.param(range(n, n + 100), marks=pytest.mark.deep) for n in range(100, 500, 100)),
 ]
 SHRINK_BUDGET = 600
-"""Runs spent on making a failing schedule short: about half a minute."""
+"""Runs spent on shrinking a failing schedule: about half a minute."""
 
 CAUGHT_BY = {
     "contiguity guard off": (71, 85, 99),
@@ -48,10 +48,10 @@ def test_every_property_holds_over_seeded_schedules(seeds):
 @pytest.mark.parametrize(
     "seed",
     [
-        # An heir closed an hour again because a mark had closed its rows; its quarters had gone, and
-        # so its shoppers. The first of 34,000 to find it.
+        # A new owner closed an hour again because a mark had closed its rows. Its quarters were
+        # dropped by then, and its shoppers with them. One seed in 34,000 found it.
         pytest.param(2014006, marks=pytest.mark.deep),
-        # After 70 days of sleep: the hours of an expired vintage were still there, its minutes not.
+        # After a pause of 70 days the hours of an expired vintage were still there, its minutes not.
         pytest.param(2019700, marks=pytest.mark.deep),
     ],
 )

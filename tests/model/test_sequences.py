@@ -1,4 +1,4 @@
-"""What broke this code after sequences V1 to V12, found by the model or while it was written."""
+"""Sequences that broke this code after sequences V1 to V12, found by the model or while written."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests.model.world import T0
 
 @both("one table key a writer")
 def test_a_new_owner_does_not_delete_what_a_zombie_has_written_since(off):
-    """A table key that is written twice must not be deleted by somebody who knows its first content.
+    """A worker that knows only the first content of a table key must not delete the key.
 
-    The zombie merges r2 under its key and tombstones r2's row. Its heir, which has not read that far,
-    merges r3 into the same hour and deletes the zombie's key, as it read it at its takeover. Both end,
-    the tombstone is compacted: r2 was in the deleted record alone.
+    The zombie merges r2 under its key and tombstones r2's row. The new owner has not read that far. It
+    merges r3 into the same hour and deletes the zombie's key with the content it read at its takeover.
+    Both end and the tombstone is compacted: only the deleted record contained r2.
     """
 
     def script(stage: Stage) -> None:
@@ -55,11 +55,11 @@ def test_a_new_owner_does_not_delete_what_a_zombie_has_written_since(off):
 
 @both("live by the mark at hand")
 def test_a_market_stays_live_though_nobody_read_the_mark_that_showed_it(off):
-    """Of a writer's marks compaction keeps the last; what an earlier one has shown must be in it.
+    """Compaction keeps a writer's last mark only, which must repeat the live markets of earlier marks.
 
-    Level 2 is away for longer than the compaction lag. The market was live by the first mark; it had
-    its last order a day ago by the one that is left. Not live, ``as_of`` would stand at that order for
-    as long as the outage lasts: a frozen index instead of a falling one.
+    Level 2 is away for longer than the compaction lag. The first mark showed the market live. By the
+    mark that is left, its last order came a day ago. If the market were not live, ``as_of`` would stay
+    at that order for the whole outage: a frozen index instead of a falling one.
     """
 
     def script(stage: Stage) -> None:
@@ -77,10 +77,10 @@ def test_a_market_stays_live_though_nobody_read_the_mark_that_showed_it(off):
 
 @both("retention before its closing was acknowledged")
 def test_what_retention_drops_was_closed_in_an_acknowledged_publication(off):
-    """As_of leaps over the retention of hours: the hour is closed and dropped in one step.
+    """``as_of`` leaps over the retention of hours, so an hour is closed and dropped in one step.
 
     The journal of that step has not landed when the owner ends. The row's tombstone must not have
-    landed either, nor the merged hour be gone: the heir has to close the hour.
+    landed either, and the merged hour must still be there: the new owner has to close the hour.
     """
 
     def script(stage: Stage) -> None:
@@ -111,10 +111,10 @@ def test_what_retention_drops_was_closed_in_an_acknowledged_publication(off):
 
 @both("open rows outlive what was merged of their day")
 def test_a_day_is_dropped_whole(off):
-    """An import of 1,300 days ago, one partition of which goes on today.
+    """One partition of an import of 1,300 days ago goes on today; the other does not.
 
-    That partition's part of the old day was merged and is dropped after 1,200 days. The other has not
-    closed the day, so its row stayed open, and a new owner published it as the day's value.
+    The first partition's part of the old day was merged and is dropped after 1,200 days. The other has
+    not closed the day. Its row stayed open, and a new owner published it as the day's value.
     """
 
     def script(stage: Stage) -> None:
@@ -135,10 +135,10 @@ def test_a_day_is_dropped_whole(off):
 
 @both("coverage from kept rows only")
 def test_the_log_covers_from_a_row_that_came_after_its_retention(off):
-    """A market is live by its orders; of its payments partition only an old one has come.
+    """A market is live by its orders, and only one old payment of it has come.
 
-    Where the log begins must not depend on whether that row was applied before or after ``as_of`` of
-    the orders leapt over the retention: payments read 0, known from their first one on.
+    The start of its log must not depend on whether the payment's row was applied before or after
+    ``as_of`` of the orders leapt over the retention. Payments read 0, known from the first one on.
     """
 
     def script(stage: Stage) -> None:
@@ -153,7 +153,7 @@ def test_the_log_covers_from_a_row_that_came_after_its_retention(off):
 
 @both("first flush before the rows were acknowledged")
 def test_no_record_is_retired_while_rows_sent_again_are_on_their_way(off):
-    """The chain holds a row that never reached level 2; the heir's flush would retire its record."""
+    """A chain record's row never reached level 2. The new owner's first flush must not retire it."""
 
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
@@ -176,7 +176,7 @@ def test_no_record_is_retired_while_rows_sent_again_are_on_their_way(off):
 
 @both("records retired before their rows were acknowledged")
 def test_no_record_is_retired_with_the_flush_that_sends_its_row(off):
-    """A pane's row waits until as_of can reach it; here the arrival that closes the pane sends it."""
+    """A pane's row waits until ``as_of`` can reach it. Here the event that closes the pane sends it."""
 
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
@@ -196,7 +196,7 @@ def test_no_record_is_retired_with_the_flush_that_sends_its_row(off):
 
 @both("ids in a record of their own")
 def test_rows_and_ids_are_durable_together(off):
-    """Rows without their ids count a duplicate twice."""
+    """Rows that are durable without their ids would count a duplicate twice."""
 
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")
@@ -212,7 +212,7 @@ def test_rows_and_ids_are_durable_together(off):
 
 @both("table keys without the writer")
 def test_a_zombies_merged_hour_does_not_replace_its_new_owners(off):
-    """The zombie's record of the hour waits in its producer while the heir merges another row."""
+    """The zombie's record of the hour waits in its producer while the new owner merges another row."""
 
     def script(stage: Stage) -> None:
         stage.rest("payments-0", "payments-1")
@@ -238,7 +238,7 @@ def test_a_zombies_merged_hour_does_not_replace_its_new_owners(off):
 
 @both("published below what the table contains")
 def test_a_new_owner_publishes_nothing_older_than_the_table_it_read(off):
-    """The zombie goes on after its heir read the highwater and before it read the table."""
+    """The zombie publishes after the new owner read the high water and before it read the table."""
 
     def script(stage: Stage) -> None:
         stage.produce("orders-0", "a")
@@ -267,7 +267,7 @@ def test_a_new_owner_publishes_nothing_older_than_the_table_it_read(off):
 
 @both("caught up past the close of a day whose row waits")
 def test_no_mark_closes_a_day_whose_row_waits_for_the_checkpoint(off):
-    """An event of a day at the very end of its grace; rows of days go with the checkpoint only."""
+    """An event comes at the end of its day's grace; rows of days are sent with the checkpoint only."""
 
     def script(stage: Stage) -> None:
         worker = stage.owner("orders-0")

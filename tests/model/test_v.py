@@ -1,7 +1,7 @@
 """The twelve sequences of docs/exactness.md that broke earlier drafts, each as a script.
 
-With all rules in force every script ends exact; with its rule off the model catches it. Sequence V11 is
-the stated limit: it is shown, not prevented.
+With all rules in force every script ends exact. With its rule off the model reports a violation.
+Sequence V11 is the stated limit: it is shown, not prevented.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_v03_a_zombies_record_does_not_replace_its_new_owners(off):
         for name in "abc":
             stage.produce("orders-0", name)
         new_owner = stage.pause(worker)
-        stage.go(new_owner, "committed 3")  # record 1 of the heir, through 2
+        stage.go(new_owner, "committed 3")  # record 1 of the new owner, through 2
         stage.go(worker, "committed 1", size=1)  # record 1 of the zombie, through 0
         stage.tick(PANE)
         stage.produce("orders-0", "d")
@@ -105,7 +105,7 @@ def test_v05_no_branch_deletes_what_another_needs(off):
         stage.produce("orders-0", "b")
         stage.go(first, "committed", size=1)  # the zombie's branch: base + 4
         stage.produce("orders-0", "c")
-        stage.go(second, "committed")  # the heir's branch: base + 4, and knows more
+        stage.go(second, "committed")  # the new owner's branch: base + 4, which knows more
         third = stage.kill(second)
         stage.go(third, "recovered")
         stage.produce("orders-0", "d")
@@ -142,7 +142,7 @@ def test_v06_rows_outlive_any_silence(off):
         level2 = stage.kill(stage.owner("level2-0"))
         stage.rest("level2-0")
         stage.produce("orders-1", "d")
-        # A row that closes now, its tombstone or its merged record first:
+        # A row closes now. Either its tombstone or its merged record lands first:
         stage.rest("orders-1")
         for _ in range(30):
             level2.step(lands=True)
@@ -219,7 +219,8 @@ def test_v09_a_new_owners_floor_is_no_lower_than_redis(off):
         stage.rest("orders-0", "payments-0")
         stage.go(level2, "redis took AA")
         level2 = stage.kill(level2)
-        # The partition's heir is not caught up: its mark says less, and counts as it knows more.
+        # The partition's new owner is not caught up: its mark has less progress, yet it replaces
+        # the old one since its `through` is larger.
         new_owner = stage.kill(stage.owner("orders-0"))
         stage.produce("orders-0", "b", MINUTE_MS, arrived_ms=T0 + 2 * MINUTE_MS)
         stage.produce("orders-0", "c", MINUTE_MS, arrived_ms=T0 + 2 * MINUTE_MS)
@@ -256,7 +257,7 @@ def _two_markets(off: str | None) -> None:
 
 
 def test_v11_an_emptied_redis_may_take_an_older_value_from_a_paused_publisher():
-    """The stated limit: readers keep their own high water; the owner's next word puts it right."""
+    """The stated limit. Readers keep their own high water; the owner's next publication corrects it."""
     stage = Stage()
     stage.produce("orders-0", "a")
     stage.world.settle()
@@ -266,7 +267,7 @@ def test_v11_an_emptied_redis_may_take_an_older_value_from_a_paused_publisher():
     stage.go(zombie, "fence record of AA")  # the next thing it does is to write to Redis
     older = stage.world.oracle._through[id(stage.world.oracle._publications[-1])]
     new_owner = stage.pause(zombie)
-    zombie.only = 1  # its publishing goes on, it applies nothing more
+    zombie.only = 1  # it still publishes, but applies nothing more
     stage.tick(PANE)
     stage.rest("orders-0", "payments-0")
     stage.go(new_owner, "redis took AA")

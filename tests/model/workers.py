@@ -1,10 +1,10 @@
 """The glue of streams/worker: level 1 and level 2 as generators, one effect a step.
 
-What runs as a task there is a lane here: level 1 folds and sends, level 2 applies, publishes and keeps
-its table, and any lane may go on while another waits. A generator yields after every effect, so that a
-crash, a pause or another worker's step can come between any two; ``yield [sends]`` waits until the
-producer was told that all of them landed. The order of effects is that of streams/worker/level1.py and
-level2.py: change one and change the other.
+A lane stands for a task of streams/worker. Level 1 folds and sends; level 2 applies, publishes and keeps
+its table. Any lane may go on while another waits. A generator yields after every effect, so that a
+crash, a pause or another worker's step can come between any two. ``yield [sends]`` waits until all of
+them are acknowledged. The order of effects is that of streams/worker/level1.py and level2.py: change
+one and change the other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Lane:
 
 @dataclass
 class Worker:
-    """A process: its own clock, producer and nonce. ``size`` and the flags are the schedule's."""
+    """A process with its own clock, producer and nonce. The schedule sets ``size`` and the flags."""
 
     world: World
     nonce: str
@@ -55,11 +55,11 @@ class Worker:
     wants_flush: bool = True
     wants_partials: bool = True
     only: int | None = None
-    """Number of the one lane that goes on; None: all, in turn."""
+    """Number of the only lane that runs; None: all lanes, in turn."""
     lanes: list[Lane] = field(default_factory=list)
     producer: Producer = field(init=False)
     done: str = ""
-    """What the last effect was, for the script that is printed."""
+    """Text of the last effect, for the script that is printed."""
     rests: int = 0
     """Turns in a row in which there was nothing to do."""
     _turn: int = 0
@@ -78,7 +78,7 @@ class Worker:
         return rule in self.world.off
 
     def step(self, *, lands: bool) -> bool:
-        """One effect; False when every lane waits for acknowledgements."""
+        """Run one effect. Return False when every lane waits for acknowledgements."""
         lanes = self.lanes
         if self.only is not None and len(lanes) > 1:
             lanes = [lanes[self.only % len(lanes)]]
@@ -92,7 +92,7 @@ class Worker:
             try:
                 lane.step()
             except StopIteration:
-                continue  # the start is done, its lanes go on from the next step
+                continue  # the start has ended; its lanes run from the next step on
             return True
         return False
 
@@ -108,7 +108,7 @@ class Worker:
 def chunk_of(
     sp: SourcePartition, records: list[Record], first: int, last: int, fetch_offset: int
 ) -> Chunk:
-    plain = all(record.offset == first + at for at, record in enumerate(records))
+    plain = all(record.offset == first + place for place, record in enumerate(records))
     return Chunk(
         sp=sp,
         first_offset=first,
@@ -128,13 +128,13 @@ class Level1(Worker):
     sp: SourcePartition = field(kw_only=True)
     level: SourceLevel | None = None
     position: int = 0
-    """Where the consumer reads next; a reset or a stale buffer may put it anywhere."""
+    """Offset that the consumer reads next; a reset or a stale buffer may put it anywhere."""
     caught_up_at: int | None = None
     log_ends: list[tuple[int, int]] = field(default_factory=list)
     """(log end, clock) of fetch responses that are not folded up to their end yet."""
     room: bool = True
     rows: list[Sent] = field(default_factory=list)
-    asides: list[Sent] = field(default_factory=list)
+    set_aside: list[Sent] = field(default_factory=list)
 
     def start(self) -> Effects:
         world, sp = self.world, self.sp
@@ -183,18 +183,18 @@ class Level1(Worker):
         world, sp = self.world, self.sp
         folded = level.fold_chunk(chunk_of(sp, records, self.position, last, self.position), start)
         self.position = level.through + 1
-        for aside in folded.late:
-            key = str(aside.offset).encode()
-            self.asides.append(self.put(world.late[sp], key, aside.value))
-        for aside in folded.dead:
-            key = str(aside.offset).encode()
-            self.asides.append(self.put(world.dead[sp], key, aside.reason.encode()))
+        for record in folded.late:
+            key = str(record.offset).encode()
+            self.set_aside.append(self.put(world.late[sp], key, record.value))
+        for record in folded.dead:
+            key = str(record.offset).encode()
+            self.set_aside.append(self.put(world.dead[sp], key, record.reason.encode()))
         self.done = f"folded {len(records) - start} through {level.through}"
         if folded.late or folded.dead:
             self.done += f" (late {len(folded.late)}, dead {len(folded.dead)})"
 
     def _accepted(self, level: SourceLevel, records: list[Record], last: int) -> int | None:
-        """Position of the first record to fold; None: nothing, or the consumer was sent back."""
+        """Index of the first record to fold; None: no such record, or the consumer has to go back."""
         if self.off("no_guard"):
             return 0 if last >= self.position else None
         wanted = level.through + 1
@@ -220,9 +220,9 @@ class Level1(Worker):
             if flushed:
                 self.room = False
                 if not self.off("late_after"):
-                    asides, self.asides = self.asides, []
+                    set_aside, self.set_aside = self.set_aside, []
                     self.done = "waits for late and dead records"
-                    yield asides
+                    yield set_aside
                 yield from self._flush(level)
             end = self.world.sources[self.sp].end
             busy = flushed or level.through != end - 1 or level.chain.due
@@ -264,7 +264,7 @@ class Level1(Worker):
 
 
 def split_ids(value: bytes) -> tuple[bytes, bytes]:
-    """The same flush as two records that need not both land."""
+    """Split a flush into two records, rows and ids, of which one may land without the other."""
     record = msgspec.msgpack.decode(value)
     ids = record["ids"]
     record["ids"] = []
@@ -272,7 +272,7 @@ def split_ids(value: bytes) -> tuple[bytes, bytes]:
 
 
 def join_ids(table: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Undo ``split_ids`` as far as both records are there."""
+    """Join the records that ``split_ids`` made, where both landed."""
     joined = {}
     for key, value in table.items():
         ids = table.get(key + b"-ids")
@@ -291,7 +291,7 @@ class Level2(Worker):
     partition: int = field(kw_only=True)
     compiled: PartitionCompile | None = None
     read_bound: int = 2**60
-    """No compaction while this worker lives may reach beyond: takeovers are shorter than the lag."""
+    """Compaction stops below this offset while the worker lives: takeovers are shorter than its lag."""
     as_of_floor: dict[str, int] = field(default_factory=dict)
     replayed: bool = False
     quiet: dict[str, int] = field(default_factory=lambda: {"publish": 0, "keep": 0})

@@ -55,29 +55,29 @@ Action = tuple
 
 @dataclass(frozen=True)
 class Config:
-    """Shape of one world; part of the schedule."""
+    """Shape of one world, a part of the schedule."""
 
     partitions: int = 1
     partials_partitions: int = 1
     chain_length: int = 3
     import_market: bool = False
-    """CreateTime for market BB: records carry their event's time, years ago."""
+    """Market BB is imported with CreateTime: its records carry their events' times of years ago."""
     import_back_days: int = 1_000
     import_goes_live: bool = False
     """Some events of that market arrive now."""
     few_panes: bool = False
     payments: bool = True
     bursts: bool = False
-    """Orders come in runs of plain ones, too."""
+    """Bursts of plain orders come as well."""
     fast_clocks: bool = False
-    """Level-1 clocks may run ahead of the broker's: what is final may then change, counted."""
+    """Level-1 clocks may run ahead of the broker's. Final values may then change, which is counted."""
     learns: bool = True
-    """Whether level 2 learns what is usual: six times the work of all the rest."""
+    """Whether level 2 learns expectations: six times the work of all the rest."""
 
 
 @dataclass
 class Redis:
-    """One fenced publication a market."""
+    """The fenced publication of each market, as Redis holds it."""
 
     oracle: Oracle
     fences: dict[str, object] = field(default_factory=dict)
@@ -232,7 +232,7 @@ class World:
         return f"{self.name(worker)} is killed, {self.owners[at].nonce} takes over"
 
     def _do_lose(self, index: int, choice: int) -> str:
-        """The owner goes on without an acknowledgement until it can no more, then it is killed."""
+        """Run the owner without acknowledgements until it is blocked, then kill it."""
         worker = self._owner(index)
         picks = random.Random(choice)
         text = self._run(worker, picks.choice((4, 8, 16)), picks.choice((1, 5)), 3)
@@ -256,7 +256,7 @@ class World:
         return f"zombie {self.name(worker)} is killed"
 
     def _do_reset(self, index: int, choice: int) -> str:
-        """The consumer's position is not where the state is: a rebalance, a stale buffer."""
+        """Move the consumer away from where the state is, as a rebalance or a stale buffer does."""
         worker = self._owner(index)
         if not isinstance(worker, Level1) or worker.level is None:
             return ""
@@ -285,7 +285,7 @@ class World:
     # -- the end -----------------------------------------------------------------------------
 
     def settle(self, worker_kinds: tuple = (Level1, Level2)) -> None:
-        """Owners run until there is nothing left to do."""
+        """Run all owners of these kinds until they have nothing left to do."""
         for kind in worker_kinds:
             for worker in self.owners:
                 if not isinstance(worker, kind):
@@ -307,7 +307,7 @@ class World:
         worker.producer.land_all()
 
     def replace(self, kinds: tuple) -> None:
-        """Processes end at rest, everything that can be compacted is, heirs take over."""
+        """End the processes at rest, compact everything that can be, and start new owners."""
         for worker in self.owners:
             worker.producer.land_all()
         for log in (*self.partials, *self.checkpoints.values(), *self.tables):
@@ -318,12 +318,12 @@ class World:
                 self.owners[at] = self.new_owner(worker)
 
     def _complete_panes(self) -> None:
-        """Let the newest pane end: level 1 keeps a row back while ``as_of`` cannot reach its pane."""
+        """Let the newest pane end: level 1 holds a row until ``as_of`` can reach its pane."""
         rules = self.methodology
         self.now_ms += 10_000 + rules.ahead_ms + rules.pane_ms + rules.out_of_order_ms
 
     def finish(self) -> None:
-        """Rest, compare; new owners on compacted topics, compare; close everything, compare."""
+        """Compare at rest, after takeovers on compacted topics, and after everything has closed."""
         for worker in self.zombies:
             worker.die(1)
         self.zombies.clear()
@@ -349,7 +349,7 @@ class World:
         self.oracle.check_bounded()
 
     def _close_everything(self) -> None:
-        """An event of every market in every partition, far later: all slots before it close."""
+        """Produce a far later event of every market in every partition: all earlier slots close."""
         self.now_ms += 40 * DAY_MS
         for sp in self.sps:
             for market in self.methodology.markets:

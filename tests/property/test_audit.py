@@ -107,12 +107,12 @@ def test_outcomes_are_those_of_the_fold(payments, data):
     assert batch.outcomes["duplicate"] == folded.outcomes["duplicate"]
     assert batch.outcomes["too_late"] == len(folded.late)
     assert batch.outcomes["accepted"] == folded.outcomes["accepted"] + folded.outcomes["late"]
-    for reason in {aside.reason for aside in folded.dead}:
-        own = sum(aside.reason == reason for aside in folded.dead)
+    for reason in {record.reason for record in folded.dead}:
+        own = sum(record.reason == reason for record in folded.dead)
         assert batch.outcomes[reason] == own, reason
 
 
-def test_slots_before_the_first_record_left_cannot_be_told():
+def test_slots_before_the_first_record_left_cannot_be_judged():
     blind = Blind(SlotCalendar(METHODOLOGY))
     blind.add(SourcePartition("orders", 0), NEVER_MS)
     assert not blind
@@ -123,7 +123,7 @@ def test_slots_before_the_first_record_left_cannot_be_told():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_stream_as_real_ones_are_is_found_equal(seed):
+def test_a_realistic_stream_is_found_equal(seed):
     # Long enough for panes to close while others hold several orders; events of few panes, as the
     # properties above draw them, do not show what goes wrong there.
     rng = random.Random(seed)

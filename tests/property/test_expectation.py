@@ -203,15 +203,17 @@ mixes = st.lists(st.integers(0, 10**6), min_size=2, max_size=8)
 
 @given(mixes, st.data(), st.integers(1, 1000))
 def test_the_mix_shift_lies_in_its_range_and_has_no_unit(observed, data, unit):
-    usual = data.draw(
+    expected_mix = data.draw(
         st.lists(st.integers(0, 10**9), min_size=len(observed), max_size=len(observed))
     )
-    found = mix_shift(observed, usual)
-    if not sum(observed) or not sum(usual):
+    found = mix_shift(observed, expected_mix)
+    if not sum(observed) or not sum(expected_mix):
         assert found is None
         return
     assert -0.75 <= found <= 1
-    assert mix_shift(observed, [each * unit for each in usual]) == pytest.approx(found, abs=1e-9)
+    assert mix_shift(observed, [each * unit for each in expected_mix]) == pytest.approx(
+        found, abs=1e-9
+    )
 
 
 @given(st.integers(1, 60), st.floats(0.001, 0.999))
@@ -223,14 +225,15 @@ def test_the_mean_deviation_is_that_of_the_binomial(n, share):
     assert mean_deviation(n, share) == pytest.approx(plain, rel=1e-9)
 
 
-def test_payments_drawn_from_the_usual_mix_shift_by_nothing_on_average():
+def test_payments_drawn_from_the_expected_mix_shift_by_nothing_on_average():
     rng = np.random.default_rng(7)
-    usual = [500, 300, 150, 50]
+    expected_mix = [500, 300, 150, 50]
     draws = [
-        mix_shift(rng.multinomial(80, np.array(usual) / 1000).tolist(), usual) for _ in range(4_000)
+        mix_shift(rng.multinomial(80, np.array(expected_mix) / 1000).tolist(), expected_mix)
+        for _ in range(4_000)
     ]
     assert sum(draws) / len(draws) == pytest.approx(0, abs=2e-3)
-    assert mix_null_mean(80, usual) == pytest.approx(0.07, abs=0.02)
+    assert mix_null_mean(80, expected_mix) == pytest.approx(0.07, abs=0.02)
 
 
 # -- bands -----------------------------------------------------------------------------------------
@@ -278,5 +281,5 @@ def test_more_noise_makes_no_narrower_band(mean, noise):
     assert loud.upper >= quiet.upper - 1
 
 
-def test_of_nothing_expected_nothing_is_usual():
+def test_the_band_of_nothing_expected_holds_only_nothing():
     assert band(0, 0.1) == (0, 0)

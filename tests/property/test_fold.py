@@ -25,7 +25,7 @@ IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
 
 @pytest.fixture(autouse=True)
 def _small_memories(monkeypatch):
-    """Panes cool and warm, label and instant memories overflow, within a few events."""
+    """Make panes lose and regain their id sets, and caches overflow, within a few events."""
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 1)
     monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)
@@ -99,8 +99,8 @@ def test_any_chunking_equals_the_reference(payments, data):
             if part[0] == part[1]:
                 continue
             folded = fold.fold(chunk, *part)
-            late |= {aside.offset: aside for aside in folded.late}
-            dead |= {aside.offset: aside.reason for aside in folded.dead}
+            late |= {record.offset: record for record in folded.late}
+            dead |= {record.offset: record.reason for record in folded.dead}
         if data.draw(st.booleans()):
             fold.source.take_touched_live(FOREVER_MS)
         check_against(fold, reference)

@@ -1,4 +1,4 @@
-"""The compiled half of the order fold and the Python half are one fold: same state, same asides."""
+"""The compiled and the Python half of the order fold agree in state and in what they set aside."""
 
 import itertools
 import json
@@ -50,7 +50,7 @@ ARRIVED_MS = 1_790_000_001_000  # 2026-09-21T14:13:21Z
 
 @pytest.fixture(autouse=True)
 def _small_memories(monkeypatch):
-    """Panes cool and warm within a few events."""
+    """Make panes lose and regain their id sets within a few events."""
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 2)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 2)
 
@@ -64,7 +64,7 @@ def halves(methodology=METHODOLOGY) -> tuple[SourceFold, SourceFold]:
     return found[0], found[1]
 
 
-def said(fold: SourceFold, folded) -> tuple:
+def results(fold: SourceFold, folded) -> tuple:
     return dict(folded.outcomes), folded.late, folded.dead
 
 
@@ -97,7 +97,7 @@ def assert_equal(log, cuts=(), methodology=METHODOLOGY) -> None:
         part = log[start:stop]
         values, stamps = [value for value, _ in part], [stamp for _, stamp in part]
         chunk = Chunk(SP, start, stop - 1, [None] * len(part), values, stamps)
-        assert said(compiled, compiled.fold(chunk)) == said(careful, careful.fold(chunk))
+        assert results(compiled, compiled.fold(chunk)) == results(careful, careful.fold(chunk))
         assert state_of(compiled) == state_of(careful)
 
 
@@ -286,7 +286,7 @@ def test_many_markets_panes_and_labels_in_one_chunk():
     assert_equal(log, cuts=(1, 700, 3_000))
 
 
-def test_the_shoppers_of_a_busy_pane_are_met_alike():
+def test_the_shoppers_of_a_busy_pane_are_counted_alike():
     """More than wait at once, in a call and in a pane; then few, one by one, into a full sketch."""
     log = [
         (text_of({"event_id": f"e{n}", "shopper_id": f"s{n % 7_000}"}), ARRIVED_MS)
@@ -336,19 +336,19 @@ def test_the_python_half_takes_runs_in_stretches_and_then_one_by_one_again(monke
 
     monkeypatch.setattr(plain, "fold_orders", spy)
     compiled, _ = halves()
-    usual, odd = PLAIN["as it is"], OTHERS["escape"]
+    common, odd = PLAIN["as it is"], OTHERS["escape"]
 
     def fold(*values):
         count = len(values)
         stamps = [ARRIVED_MS] * count
         compiled.fold(Chunk(SP, 0, count - 1, [None] * count, list(values), stamps))
 
-    fold(odd, usual)  # opens the pane
+    fold(odd, common)  # opens the pane
     fold(*[odd] * 60)
     assert taken == [1, 1, 2, 4, 8, 16, 29]
     taken.clear()
     for _ in range(20):
-        fold(usual, usual)
+        fold(common, common)
     assert taken == []
-    fold(odd, *[usual] * 9)
+    fold(odd, *[common] * 9)
     assert taken == [1]

@@ -51,7 +51,7 @@ def test_a_step_within_the_dead_band_gains_nothing_in_the_mean(
 ):
     direction = design.directions[at]
     edge = band.edge(direction)
-    # up: any mean from nothing to the edge; down: from the edge to three times the usual
+    # up: any mean from nothing to the edge; down: from the edge to three times the expectation
     multiple = edge * max(inside, 0.01) if direction == UP else edge + inside * (3 - edge)
     total, all_of_it = mean_of_factor(
         mu, multiple * mu, band.size * less_dispersed, band, design, at
@@ -128,9 +128,9 @@ def test_bands_widen_with_the_noise_within_their_limits():
     assert clocks.fast_band(0.01).upper == pytest.approx(math.exp(0.325))
     assert clocks.slow_band(0.0).size == 500
     assert clocks.slow_band(10.0).size == 1
-    usual, noisy = clocks.slow_band(0.0064), clocks.slow_band(0.04)
-    assert (usual.lower, usual.upper) == (0.8, 1.2)
-    assert usual.size == pytest.approx(1 / 0.0192)
+    quiet, noisy = clocks.slow_band(0.0064), clocks.slow_band(0.04)
+    assert (quiet.lower, quiet.upper) == (0.8, 1.2)
+    assert quiet.size == pytest.approx(1 / 0.0192)
     assert (noisy.lower, noisy.upper) == pytest.approx((math.exp(-0.4), math.exp(0.4)))
     assert clocks.drift_band(0.0025).size == pytest.approx(400)
     assert clocks.fast_band(0.0).edge(DOWN) < 1 < clocks.fast_band(0.0).edge(UP)

@@ -88,7 +88,7 @@ def test_a_stop_is_paged_and_over_when_orders_come_again():
     assert 660 < end.at < 680
 
 
-def test_usual_demand_never_pages():
+def test_expected_demand_never_pages():
     state = ShiftState.fresh(RULES)
     assert run(state, minutes([(1.0, 10 * DAY)], 5.0, seed=3)) == []
     assert detector.evidence_ratio(state, RULES) < 0.2
@@ -205,19 +205,19 @@ def test_what_an_hour_completes_begins_and_ends_by_the_minute(began):
 
 
 def test_a_small_shift_is_dated_by_the_clock_that_sees_it():
-    """At 1.6 times the usual a minute says next to nothing: the hours tell its start and its end."""
+    """At 1.6 times the expectation a minute is hardly evidence: the hours give the start and the end."""
     page, end = run_quiet(ShiftState.fresh(RULES), plain([(20, 600), (32, 240), (20, 240)]))
     assert (page.clock, page.start, end.clock) == ("slow", 600, "slow")
     assert end.at % 60 == 0
 
 
 def test_a_burst_late_in_a_small_shift_is_not_its_start():
-    """1.35 times the usual for five hours, of which the last ten minutes are 2.5 times."""
+    """Demand is 1.35 times the expectation for five hours and 2.5 times in their last ten minutes."""
     (page,) = run_quiet(ShiftState.fresh(RULES), plain([(20, 600), (27, 290), (50, 10)]))
     assert (page.clock, page.at, page.start) == ("slow", 900, 655)
 
 
-def test_a_jump_that_shrinks_to_twice_the_usual_goes_on():
+def test_a_jump_that_shrinks_to_twice_the_expectation_goes_on():
     events = run(ShiftState.fresh(RULES), plain([(20, 600), (120, 60), (44, 300)]))
     assert [event.kind for event in events] == ["page"]
 

@@ -1,4 +1,4 @@
-"""Rules and alerts: promtool's cases pass, each alert has one of each kind, each says what to do."""
+"""Rules and alerts: promtool's cases pass, and each alert has both kinds of case and an instruction."""
 
 from __future__ import annotations
 

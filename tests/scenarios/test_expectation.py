@@ -1,4 +1,4 @@
-"""What the expectation makes of histories whose answer is known.
+"""Expectations of histories whose answer is known.
 
 Time runs in local days up to the vintage's day D; hours up to the end of D-2 are known::
 
@@ -94,12 +94,12 @@ def test_an_hour_that_straddles_midnight_belongs_to_the_day_it_starts_in():
 
 
 def test_an_eid_week_with_the_operators_factor_teaches_nothing_wrong():
-    usual = History()
+    plain = History()
     eid = History()
     eid.counts[eid.between(-20, -14)] *= 2.5
     factor = Factor(WHOLE, eid.start_of(-20), eid.start_of(-13), 2_500_000)
     known = eid.vintage(factors=[factor])
-    assert np.array(known.expected) == pytest.approx(np.array(usual.vintage().expected), rel=1e-3)
+    assert np.array(known.expected) == pytest.approx(np.array(plain.vintage().expected), rel=1e-3)
     assert eid.off(eid.vintage()) > 0.05, "without the factor the level would be wrong"
 
 
@@ -117,14 +117,14 @@ def test_a_factor_multiplies_the_hours_it_covers_and_no_others():
     eid = Factor(WHOLE, start, start + DAY_MS, 2_500_000)
     books = Factor(BOOKS_SCOPE, start, start + DAY_MS, 4_000_000)
     unknown = Factor(WHOLE, start + DAY_MS, start + 2 * DAY_MS, None)
-    said = [books, eid, unknown]
-    assert factor_at(said, WHOLE, start) == 2_500_000
-    assert factor_at(said, BOOKS_SCOPE, start) == 4_000_000, "what is said of the member counts"
-    assert factor_at(said, ("category", "toys"), start) == 2_500_000
-    assert factor_at(said, WHOLE, start - 3_600_000) == 1_000_000
-    assert factor_at(said, WHOLE, start + DAY_MS) is None
+    declared = [books, eid, unknown]
+    assert factor_at(declared, WHOLE, start) == 2_500_000
+    assert factor_at(declared, BOOKS_SCOPE, start) == 4_000_000, "the factor of the member counts"
+    assert factor_at(declared, ("category", "toys"), start) == 2_500_000
+    assert factor_at(declared, WHOLE, start - 3_600_000) == 1_000_000
+    assert factor_at(declared, WHOLE, start + DAY_MS) is None
     again = Factor(WHOLE, start, start + DAY_MS, 1_500_000)
-    assert factor_at([*said, again], WHOLE, start) == 1_500_000, "the last word counts"
+    assert factor_at([*declared, again], WHOLE, start) == 1_500_000, "the last declaration counts"
     assert with_factor(1_000_001, 1_500_000) == 1_500_002
 
 

@@ -161,10 +161,10 @@ def test_a_base_is_fixed_when_its_days_are_final(shop):
     assert (last["final"], last["net_minor"]) == (True, 3_000)
     assert shop.level("2026-11-18").phase == "final"
     assert shop.level("2026-11-20").phase == "live"
-    told = len(shop.bases())
+    published = len(shop.bases())
     shop.new_owner()
     shop.sell(38, 300)
-    assert len(shop.bases()) == told
+    assert len(shop.bases()) == published
     closed = [
         value
         for publication in shop.flow.history
@@ -214,7 +214,7 @@ def test_re_referencing_multiplies_by_one_factor(shop):
     assert shop.revisions(again) == []
 
 
-def test_the_old_base_stands_until_the_new_one_is_over(shop):
+def test_the_old_base_counts_until_the_new_one_is_over(shop):
     shop.new_owner(based("PK", "2026-11-19", "2026-11-21"))
     assert shop.levels("17", "18", "19") == [50.0, 150.0, 220.0]
     shop.sell(4, 50)

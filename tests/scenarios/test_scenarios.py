@@ -9,7 +9,7 @@ and ``[[step]]``s, each of which does what its keys say, in this order:
 - ``produce``: records; of each what differs from the defaults (``orders`` partition 0, PK, one line of
   ``books`` 1 x 100): ``topic partition id type at arrives market lines placed method amount region
   channel payment_method raw``. ``at`` defaults to the arrival.
-- ``kill``: ``orders-0``, or ``level2`` with ``market``: the owner ends, an heir recovers its state.
+- ``kill``: ``orders-0``, or ``level2`` with ``market``: the owner ends, a new owner recovers its state.
 - ``fold``: true or names of source partitions: fold, send rows and marks, flush. ``caught_up = false``:
   the log has more than was fetched. ``publish``: level 2 applies and steps. ``run``: both, for all.
 - ``expect``: what must hold, see ``Expect``.
@@ -217,14 +217,14 @@ class Expect:
     def _outcomes(self, _: str, __: dict) -> dict:
         return dict(self.flow.outcomes)
 
-    def _named(self, asides: list) -> list[tuple[str, str]]:
+    def _named(self, set_aside: list) -> list[tuple[str, str]]:
         offsets = {
-            (aside.offset, aside.value): name
+            (record.offset, record.value): name
             for (sp, offset), name in self.script.names.items()
-            for aside in asides
-            if aside.offset == offset and self.flow.logs[sp].records[offset].value == aside.value
+            for record in set_aside
+            if record.offset == offset and self.flow.logs[sp].records[offset].value == record.value
         }
-        return [(offsets[aside.offset, aside.value], aside.reason) for aside in asides]
+        return [(offsets[record.offset, record.value], record.reason) for record in set_aside]
 
     def _dead(self, _: str, __: dict) -> dict:
         return dict(self._named(self.flow.dead))

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 TP = TopicPartition("orders", 1)
 original_wrap = MemoryRecords
-"""How a fetch's bytes are wrapped; the fixture ``each_reader`` sets it."""
+"""Wraps the bytes of a fetch; the fixture ``each_reader`` sets it."""
 
 ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH = 21, 23, 35, 17, 8
 

@@ -10,12 +10,12 @@ from streams.board.board_process import serve
 from streams.settings import load_settings
 
 DEADLINE_S = 60
-"""When a test gives up; no promise about how long anything takes."""
+"""Seconds after which a test gives up; no promise about the time of anything."""
 
 
 @contextlib.asynccontextmanager
 async def running_board(redis_url, prefix="ecindex", **settings):
-    """The address of a board in this very loop."""
+    """Run a board in the current event loop; yield its address."""
     overrides = {"redis.url": redis_url, "redis.prefix": prefix} | settings
     listening = asyncio.get_running_loop().create_future()
     stopped = asyncio.Event()
@@ -31,7 +31,7 @@ async def running_board(redis_url, prefix="ecindex", **settings):
 
 
 class Stream:
-    """Reads events as a browser does; ``last_id`` is what it would come back with."""
+    """Reads a board's events as a browser does. ``last_id`` is the id it would reconnect with."""
 
     def __init__(self, response):
         self.response = response
@@ -39,7 +39,7 @@ class Stream:
         self.seen = []
 
     async def event(self):
-        """The next (kind, data); None at the end."""
+        """Return the next (kind, data), or None at the end of the stream."""
         kind, data = None, None
         while True:
             line = (await self.response.content.readline()).decode()
@@ -57,7 +57,7 @@ class Stream:
                 return kind, data
 
     async def until(self, kind, holds=lambda _data: True):
-        """The next event of a kind for which something holds."""
+        """Return the next event of a kind for which a condition holds."""
         async with asyncio.timeout(DEADLINE_S):
             while (event := await self.event()) is not None:
                 if event[0] == kind and holds(event[1]):
@@ -75,6 +75,6 @@ async def listening(session, url, market="PK", last_id=None):
 
 
 def own(beat, market="PK"):
-    """What a beat says of one market."""
+    """The entry of one market in a beat."""
     (found,) = (each for each in beat["markets"] if each["market"] == market)
     return found

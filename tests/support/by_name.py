@@ -1,4 +1,4 @@
-"""Rows of streams/ as counters by name, so that they can be held against the reference."""
+"""Rows of streams/ as counters by name, to compare them with the reference."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
 
 
 def live_names(layout: Layout) -> dict[int, tuple]:
-    """Column of a live row -> its name."""
+    """Names of the columns of a live row."""
     names = {column: name for name, column in _LIVE.items()}
     for dimension, block in (
         ("category", layout.category),
@@ -54,7 +54,7 @@ def live_names(layout: Layout) -> dict[int, tuple]:
 
 
 def day_names(layout: Layout) -> dict[int, tuple]:
-    """Column of a day row -> its name."""
+    """Names of the columns of a day row."""
     names: dict[int, tuple] = {
         col.UNPLACED_PAYMENTS: ("unplaced_payments",),
         col.UNPLACED_AMOUNT: ("unplaced_amount",),
@@ -80,7 +80,7 @@ def day_names(layout: Layout) -> dict[int, tuple]:
 
 
 def named(layout: Layout, book: str, row: Row, sketch: bytes = b"") -> Counter:
-    """What is not zero in a row, by name; of a sketch beside it (register, rank) of each filled one."""
+    """Nonzero columns of a row by name, with the filled (register, rank) pairs of its sketch."""
     names = live_names(layout) if book == "live" else day_names(layout)
     assert len(row) == (layout.live_width if book == "live" else layout.day_width)
     found = Counter({names[column]: value for column, value in enumerate(row) if value})
@@ -96,7 +96,7 @@ def registers_in(sketch: bytes) -> tuple[tuple[int, int], ...]:
 
 
 def without_zeros(counts: Counter) -> Counter:
-    """What ``named`` should say: of the shoppers what a sketch keeps."""
+    """The reference's counts in the form of ``named``: shoppers become the registers of their sketch."""
     found = Counter({n: value for n, value in counts.items() if value and n[0] != "shopper"})
     registers = registers_of(counts)
     if registers:

@@ -1,7 +1,7 @@
-"""Citations of rules, sequences, properties, decisions, documents and files: those that lead nowhere.
+"""Finds citations of rules, sequences, properties, decisions, documents and files that lead nowhere.
 
-One form each, so that all can be found: exactness rule N, sequence VN, property PN, decision NNNN, and
-the path of a file. The law is docs/exactness.md, whose anchors say what there is to cite.
+Each kind of citation has one form, so that all can be found: exactness rule N, sequence VN, property PN,
+decision NNNN, and the path of a file. The anchors of docs/exactness.md are what can be cited.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BARE = {
     r"(?<![\w.:+-])0[0-3]\d\d\b(?![-:.]\d)": "decision NNNN",
 }
 _MAY_CITE = re.compile(r"\.md|exactness|sequence|propert|decision", re.IGNORECASE)
-"""Nearly no string of the code does: the other patterns need not be tried on all of them."""
+"""Few strings of the code match this, so the other patterns are tried on few of them."""
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _SUFFIXES = "py|pyx|md|toml|json|yml|lua|js|html|css|sha256"
@@ -49,12 +49,12 @@ ELSEWHERE = {
     "targets/ecindex.json": "in the directory of Prometheus, where `ecindex up` writes it",
     "windows.json": "among NAB's files, which `ecindex bench shifts` is given",
 }
-"""Files that are rightly named and are not in the repository."""
+"""Files that may be named although they are not in the repository."""
 
 
 @cache
 def anchors(path: str) -> frozenset[str]:
-    """Anchors of a document: explicit ones, and those that its headings get."""
+    """Anchors of a document: the explicit ones and those of its headings."""
     text = _FENCE.sub("", (ROOT / path).read_text())
     found = set(re.findall(r'<a id="([^"]+)"', text))
     for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
@@ -65,7 +65,7 @@ def anchors(path: str) -> frozenset[str]:
 
 @cache
 def cited() -> dict[str, frozenset[str]]:
-    """What there is to cite, by kind."""
+    """Everything that can be cited, by kind."""
     law = anchors(LAW)
     found = {
         kind: frozenset(
@@ -78,7 +78,7 @@ def cited() -> dict[str, frozenset[str]]:
 
 
 def faults(prose: Prose) -> list[str]:
-    """Citations in a piece of text that lead nowhere, or are not in the one form."""
+    """Citations in a piece of text that lead nowhere or are not in the one form."""
     text, found = prose.text, list[str]()
     if prose.kind == "message" and not _MAY_CITE.search(text):
         return found
@@ -127,7 +127,7 @@ def _normal(path: PurePosixPath) -> str:
 
 @cache
 def _modules() -> re.Pattern[str]:
-    """A package of streams and a module of it, as a map of the code names them: flow/fold."""
+    """Pattern of a package of streams and a module in it, as maps of the code name them: flow/fold."""
     packages = {
         path.split("/")[1] for path in files() if path.count("/") > 1 and path[:8] == "streams/"
     }
@@ -140,7 +140,7 @@ def _is_module(name: str) -> bool:
 
 @cache
 def _tree() -> frozenset[str]:
-    """Every file and folder of the repository: what lies about untracked proves nothing."""
+    """Every file and folder of the repository. Untracked files prove nothing and are left out."""
     folders = (str(folder) for path in files() for folder in PurePosixPath(path).parents)
     return frozenset((*files(), *folders))
 
@@ -151,7 +151,7 @@ def _by_name() -> frozenset[str]:
 
 
 def resolved(path: str, beside: str) -> list[Path]:
-    """Files that a path may mean: from the root, beside who names it, within streams or tests."""
+    """Files that a path may mean: from the root, beside the file that cites it, in streams or tests."""
     if path in _by_name():
         return [ROOT / each for each in files() if PurePosixPath(each).name == path]
     if "*" in path:
@@ -164,7 +164,7 @@ def resolved(path: str, beside: str) -> list[Path]:
 def _dead_paths(beside: str, text: str, *, messages: bool) -> Iterator[str]:
     for path, name, anchor in _PATH.findall(text):
         if path in ELSEWHERE or (messages and not path.endswith(".md")):
-            continue  # what else a program names are files of its own making
+            continue  # other paths in a program name files that it creates
         found = resolved(path, beside)
         if not found:
             if not messages or path.startswith("docs/"):

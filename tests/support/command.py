@@ -1,4 +1,4 @@
-"""`ecindex` as a process of its own, with the user's environment but none of their settings."""
+"""`ecindex` as a process of its own, with the user's environment but without the user's settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from streams.settings import environment_without_settings
 
 ENVIRONMENT = environment_without_settings()
 DEADLINE_S = 300
-"""When a test gives up; no promise about how long anything takes."""
+"""Seconds after which a test gives up; no promise about the time of anything."""
 
 
 class Command:
-    """A running `ecindex`; its children are remembered, so that none can be left unseen."""
+    """A running `ecindex`. It remembers its child processes, so that a test sees those left behind."""
 
     def __init__(self, *arguments, env=None):
         self.process = subprocess.Popen(
@@ -29,7 +29,7 @@ class Command:
         )
 
     def line(self):
-        """The next line of stdout, parsed; fails with stderr when there is none."""
+        """Return the next line of stdout, parsed. Without one, fail and show stderr."""
         text = self.process.stdout.readline()
         assert text, self.process.communicate(timeout=DEADLINE_S)[1]
         return json.loads(text)
@@ -38,7 +38,7 @@ class Command:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def end(self, number):
-        """Send a signal; exit code, rest of stdout, stderr."""
+        """Send a signal; return the exit code, the rest of stdout and stderr."""
         self.process.send_signal(number)
         return self.finish()
 
@@ -56,7 +56,7 @@ class Command:
 
 
 def until(condition):
-    """Wait for what must come; how long it takes is the machine's business."""
+    """Wait for a condition that must come true; its time depends on the machine."""
     deadline = time.monotonic() + DEADLINE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, "did not happen in time"

@@ -1,4 +1,4 @@
-"""The commands that the READMEs and docs/ name, as lines that can be run."""
+"""The commands that the READMEs and docs/ name, as runnable lines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from streams.index.panes import HOUR_MS, rfc3339
 
 ROOT = Path(__file__).parents[2]
 NEEDS_ARGUMENTS = ("expect", "seed", "explain", "export", "import")
-"""Named alone, they are asked for their help."""
+"""Commands that, named without arguments, are run with `--help`."""
 _BLOCK = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`((?:uv run )?ecindex [a-z][^`]*)`")
 
 
 def blocks(page):
-    """Lines of every shell block of a page that names a command of ours."""
+    """Lines of every shell block of a page that has an ``ecindex`` command."""
     for found in _BLOCK.findall(page.read_text()):
         lines = [line.split("   #")[0].split(" # ")[0].strip() for line in found.splitlines()]
         if any(re.search(r"(^|&& |run )(ecindex|redis-cli) ", line) for line in lines):

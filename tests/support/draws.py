@@ -1,4 +1,4 @@
-"""How many examples hypothesis draws: all of them with ``--deep``, a fifth in a plain run."""
+"""The number of examples that hypothesis draws: all with ``--deep``, a fifth in a plain run."""
 
 from __future__ import annotations
 

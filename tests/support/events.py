@@ -1,4 +1,4 @@
-"""Hypothesis strategies and plain builders for events that collide: few ids, few panes, few days."""
+"""Hypothesis strategies for events that collide: few ids, few panes, few days."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HUGE = 2**62
 
 
 def tuned(**changes) -> Methodology:
-    """The default methodology with some numbers changed."""
+    """The default methodology with some of its numbers changed."""
     names = METHODOLOGY.__dataclass_fields__
     return Methodology(**{name: changes.get(name, getattr(METHODOLOGY, name)) for name in names})
 
@@ -104,7 +104,7 @@ def encoded(event: dict) -> bytes:
 
 @st.composite
 def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes, int]]:
-    """(value, arrival timestamp) of the records of one partition."""
+    """The records of one partition as (value, arrival timestamp in ms)."""
     if draw(st.booleans()):
         return draw(calm_logs(payments=payments, max_size=2 * max_size))
     events = draw(st.lists(payment_events() if payments else order_events(), max_size=max_size))
@@ -122,9 +122,9 @@ def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes
 
 @st.composite
 def calm_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes, int]]:
-    """Legal events of one market in few panes: ids collide, panes cool and warm, books are level.
+    """Legal events of one market in few panes, whose ids collide, so that panes lose and regain id sets.
 
-    Now and then arrival jumps so far that panes or days close between two of them.
+    Now and then arrival time jumps so far that panes or days close between two events.
     """
     log = []
     now_ms = T0

@@ -1,4 +1,4 @@
-"""The programs of examples/, in a copy of them, beside an ``ecindex up`` as their README starts it."""
+"""A copy of examples/ beside a running ``ecindex up``, started as their README says."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ PYTHON = {
     "redis-py": (sys.executable, "examples/python/reader_plain.py"),
 }
 BIG = 2**64 + 1
-"""No double holds it, and no 64-bit integer."""
+"""Neither a double nor a 64-bit integer holds this number."""
 
 
 class Ended(NamedTuple):
-    """How a program ended."""
+    """The end of a program."""
 
     code: int
     out: str
@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 
 
 class Examples:
-    """One ``ecindex up`` and a copy of examples/; programs are run from the directory above them."""
+    """One ``ecindex up`` and a copy of examples/. Programs run from the directory above the copy."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -50,13 +50,13 @@ class Examples:
         assert self.env == {"KAFKA_BOOTSTRAP": where["bootstrap"], "REDIS_URL": where["redis"]}
 
     def _exported(self):
-        """What the README's ``export`` lines say here."""
+        """The variables that the README's ``export`` lines set."""
         lines = re.findall(r"^export .*$", README, re.MULTILINE)
-        said = subprocess.run(
+        output = subprocess.run(
             ["bash", "-c", "\n".join([*lines, "env"])],
             cwd=self.directory, capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
-        return dict(re.findall(r"^(KAFKA_BOOTSTRAP|REDIS_URL)=(.*)$", said, re.MULTILINE))
+        return dict(re.findall(r"^(KAFKA_BOOTSTRAP|REDIS_URL)=(.*)$", output, re.MULTILINE))
 
     def run(self, *arguments, env=None):
         """Run one program to its end."""
@@ -69,14 +69,14 @@ class Examples:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def send(self, *producer, shop, orders=20, at=None):
-        """Run a producer; orders are placed now unless ``at`` says otherwise."""
+        """Run a producer. Its orders are placed now or, if given, at ``at``."""
         at = at or instant()
         return self.run(*producer, "--orders", orders, "--shop", shop, "--at", at)
 
     def cover_the_last_minute(self):
-        """Send one order that left the window a while ago: from now on the log covers all of it.
+        """Send one order older than the window, so that the log covers the whole window.
 
-        It is 20 s younger than the grace allows, and of a minute that the orders after it are not in.
+        It is 20 s younger than the grace allows, in a minute without any of the later orders.
         """
         sent = self.send(
             sys.executable, "examples/python/producer.py", shop="before", orders=1,
@@ -85,9 +85,9 @@ class Examples:
         assert sent.code == 0, sent.err
 
     def read_until(self, expected, *reader):
-        """Ask until the answer is a value and at least ``expected``; what was answered then.
+        """Ask until the answer is a value of at least ``expected``; return that answer.
 
-        The orders stay in their window for a minute.
+        The orders stay in their window for a minute only.
         """
 
         def read():
@@ -98,7 +98,7 @@ class Examples:
         return until(read)
 
     def put(self, market, **fields):
-        """Write what a publisher could have left in Redis for a market that nobody publishes here."""
+        """Write to Redis what a publisher could have left for a market without a publisher here."""
         key = f"ecindex:v1:{{{market}}}:values"
         self.redis.delete(key)
         if fields:
@@ -112,14 +112,14 @@ class Examples:
 
 
 def instant(later_s=0):
-    """Now, or so many seconds later, as the contract writes it."""
+    """RFC 3339 text of now or of some seconds later, as the contract writes it."""
     return rfc3339(now_ms() + later_s * 1000)
 
 
 def header(silent_s=-60, behind_s=-60):
-    """What a publisher adds to its values, as old as is said.
+    """The fields that a publisher adds to its values, for a given age.
 
-    By default of a clock that is ahead: however late a busy machine starts the reader, it is fresh.
+    By default their clock is ahead, so a reader that a busy machine starts late finds them fresh.
     """
     return {
         "@published_at": instant(-silent_s),
@@ -130,7 +130,7 @@ def header(silent_s=-60, behind_s=-60):
 
 
 def check_reader(examples, *reader):
-    """Every answer of a reader that does not need orders."""
+    """Check every answer of a reader that needs no orders."""
     examples.put("NP")
     absent = examples.run(*reader, "NP")
     assert (absent.code, absent.out) == (1, "")
@@ -162,7 +162,7 @@ def check_reader(examples, *reader):
 
 
 def check_unreachable(examples, *producer):
-    """A producer without Kafka says so in one line, and how to send the same events later."""
+    """Check that a producer without Kafka says so in one line, and how to send the same events later."""
     at = instant()
     given = ("--orders", 2, "--shop", "s", "--at", at)
     nobody = examples.run(*producer, *given, env={"KAFKA_BOOTSTRAP": "127.0.0.1:1"})

@@ -1,4 +1,4 @@
-"""A seeded market of several members in the flow harness, and what it published, as records."""
+"""A seeded market of several members in the flow harness, and its publications as records."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streams.records.values_log import ValuesLog
 HOURS = LocalHours("Asia/Karachi")
 TODAY = day_number("2026-11-24")
 MIDNIGHT = HOURS.hours_of(TODAY).start
-"""Of Karachi."""
+"""Midnight in Karachi, UTC ms."""
 LABELS = ("Books", "Computing", "Men's Fashion")
 METHODS = ("cod", "card", "wallet")
 CHANNELS = ("web", "app")
@@ -44,22 +44,23 @@ class Market:
         self.rng = random.Random(5)
         self.sold = 0
         self.owed = 0.0
-        self.said: list[tuple[bytes, bytes]] = []
+        self.history: list[tuple[bytes, bytes]] = []
+        """Records declared so far, in order."""
         for key, value in self._seed(seeded_until):
-            self.say(key, value)
+            self.declare(key, value)
 
-    def say(self, key: bytes, value: bytes) -> None:
-        """A record of ``ecindex.history``."""
+    def declare(self, key: bytes, value: bytes) -> None:
+        """Add a record to ``ecindex.history``."""
         self.flow.book.apply_record(key, value)
-        self.said.append((key, value))
+        self.history.append((key, value))
 
-    def usual(self, hour_ms: int) -> int:
+    def expected_orders(self, hour_ms: int) -> int:
         return round(self.rate * season(HOURS.cell(hour_ms)))
 
     def _seed(self, until: int):
         hours = {}
         for hour_ms in range(until - 46 * 24 * HOUR_MS, until, HOUR_MS):
-            count = self.usual(hour_ms)
+            count = self.expected_orders(hour_ms)
             three = {"orders": count, "units": 2 * count, "sales": 300 * count}
             paid = {"payments": count, "amount": 300 * count, "failed": count // 5}
             third = count // 3
@@ -86,11 +87,11 @@ class Market:
         return seed_records("PK", "s1", hours, given)
 
     def open(self, start_ms: int, minutes: int, times: float = 1.0) -> None:
-        """Sell, ``times`` the usual; everything is published once at the end."""
+        """Sell ``times`` the expected orders a minute, then publish everything once."""
         rng = self.rng
         for minute in range(minutes):
             at_ms = start_ms + minute * MINUTE_MS
-            self.owed += times * self.usual(at_ms // HOUR_MS * HOUR_MS) / 60
+            self.owed += times * self.expected_orders(at_ms // HOUR_MS * HOUR_MS) / 60
             while self.owed >= 1:
                 self.owed -= 1
                 self.sold += 1
@@ -104,10 +105,10 @@ class Market:
             for _ in range(rng.randint(1, 2))
         ]
         method, number = rng.choice(METHODS), self.sold % 2
-        told = {"payment_method": method} if rng.random() < 0.9 else {}
+        chosen = {"payment_method": method} if rng.random() < 0.9 else {}
         who = {} if self.sold % 5 == 0 else {"shopper_id": f"s{self.sold % 97}"}
         who |= {} if self.sold % 3 == 0 else {"new_shopper": self.sold % 7 == 0}
-        placed = order(name, at_ms, lines=lines, channel=rng.choice(CHANNELS), **told, **who)
+        placed = order(name, at_ms, lines=lines, channel=rng.choice(CHANNELS), **chosen, **who)
         self.send("orders", placed, at_ms, number)
         kind = "payment.failed" if rng.random() < 0.2 else "payment.captured"
         paid = payment(name, at_ms, kind=kind, method=method, amount=rng.randint(1, 900))
@@ -117,7 +118,7 @@ class Market:
         if self.sold % 10 == 0:
             ended = order(
                 f"c{name}", at_ms, lines=lines, placed_at=placed["occurred_at"],
-                kind=rng.choice(["order.cancelled", "order.refunded"]), **told,
+                kind=rng.choice(["order.cancelled", "order.refunded"]), **chosen,
             )  # fmt: skip
             self.send("orders", ended, at_ms, number)
 
@@ -130,7 +131,7 @@ class Market:
 
 
 def stored(flow: Flow) -> list[Stored]:
-    """Every record published, in order."""
+    """Every published record, in order."""
     found: list[Stored] = []
     for publication in flow.history:
         stamp_ms = publication.as_of_ms + 7_000
@@ -154,7 +155,7 @@ def hours_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
 
 
 def days_of_the_log(flow: Flow) -> dict[tuple[str, int], Sums]:
-    """The same of every local day."""
+    """Sums of every local day by the audit's own replay."""
     return _sums(flow, day_book=True)
 
 

@@ -1,4 +1,4 @@
-"""The whole flow on raw bytes without a broker: arrival, event time and clock move separately."""
+"""The whole flow on raw bytes without a broker. Arrival, event time and clock move separately."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Log:
 
 
 class Flow:
-    """Two topics of ``partitions`` each, one owner a source partition, all partials partitions."""
+    """Two topics of ``partitions`` each, an owner for each source partition, all partials partitions."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Flow:
         return f"w{self._nonces}"
 
     def start_source(self, sp: SourcePartition) -> None:
-        """A new owner of a source partition recovers it from its checkpoints."""
+        """Start a new owner of a source partition, which recovers from its checkpoints."""
         identity = Identity(
             self.methodology.edition, self.methodology.content_hash, f"id-{sp.topic}", 2
         )
@@ -191,7 +191,7 @@ class Flow:
                     record.value = None
 
     def run(self, *, caught_up: bool = True) -> None:
-        """Everything produced so far is folded, sent, flushed, compiled and published."""
+        """Fold, send, flush, compile and publish everything produced so far."""
         for sp in self.logs:
             self.fold(sp)
             self.send_partials(sp, caught_up=caught_up)
@@ -211,7 +211,7 @@ class Flow:
         raise KeyError(field_name)
 
     def day_value(self, market: str, index: str, dimension: str, member: str, day: str):
-        """Last published value of a day, None when it never was."""
+        """Last published value of a day; None if it was never published."""
         key = f"{market}|{index}|{dimension}|{member}|day|{day}"
         found = None
         for publication in self.history:

@@ -20,7 +20,7 @@ ECINDEX = Path(sys.executable).with_name("ecindex")
 
 
 class Installation:
-    """Topics created, workers as child processes, events produced, Redis read."""
+    """Creates topics, runs workers as child processes, produces events and reads Redis."""
 
     def __init__(self, stack, name, directory, *, inputs=3, arrival="producer", partials=3):
         self.stack = stack
@@ -68,14 +68,14 @@ class Installation:
         return child
 
     def metrics_of(self, child):
-        """Address of a worker's server, once it has printed it."""
+        """Wait until a worker has printed the address of its server; return it."""
         for line in child.log_tail(10_000).splitlines():
             if line.startswith('{"metrics"') and "event" not in line:
                 return json.loads(line)["metrics"]
         return None
 
     async def command(self, *arguments, check=None):
-        """Run ``ecindex``; (exit code, output, errors)."""
+        """Run ``ecindex``; return (exit code, stdout, stderr)."""
         process = await asyncio.create_subprocess_exec(
             str(ECINDEX), *arguments, env=self.env,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -113,7 +113,7 @@ class Installation:
         return {field.decode(): text.decode() for field, text in found.items()}
 
     async def until(self, condition, within_s=60, every_s=0.2):
-        """Wait for an async condition; tells the workers' last lines when it does not come."""
+        """Wait for an async condition; if it does not come, fail with the workers' last log lines."""
         deadline = time.monotonic() + within_s
         while True:
             found = await condition()

@@ -1,4 +1,4 @@
-"""The few things every test with a broker does: make a topic, write values, read them back."""
+"""The few things that every test with a broker does: create a topic, write values, read them back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aiokafka.structs import TopicPartition
 
 
 async def create_topic(bootstrap, topic, partitions=1, **configs):
-    """Make a topic; configs as keyword arguments with underscores for dots."""
+    """Create a topic. Configs are keyword arguments with underscores for dots."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -45,14 +45,14 @@ async def consume(bootstrap, topic, count, partition=0):
 
 
 async def read_partitions(bootstrap, topic, partitions):
-    """Every record of a topic up to its present end, by partition, and those ends."""
+    """Every record of a topic up to its present end, by partition, and the ends."""
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     found = {number: [] for number in range(partitions)}
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     async with consumer:
         begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
-        # Where there is nothing, nothing is fetched: aiokafka's stop awaits a fetch that it has just
-        # cancelled, and one that had not begun ends as the caller's own cancellation.
+        # Nothing is fetched from empty partitions: aiokafka's stop awaits a fetch that it has just
+        # cancelled, and a fetch that had not begun ends as a cancellation of the caller.
         tps = [tp for tp in tps if begins[tp] < ends[tp]]
         if tps:
             consumer.assign(tps)
@@ -63,7 +63,7 @@ async def read_partitions(bootstrap, topic, partitions):
 
 
 async def read_all(bootstrap, topic):
-    """Every record of a topic as it is now; by partition, in offset order."""
+    """Every record of a topic as it is now, by partition and in offset order."""
     async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
         await consumer._client.set_topics([topic])
         partitions = len(consumer.partitions_for_topic(topic))
@@ -94,7 +94,7 @@ async def delete_records(bootstrap, topic, partition, before_offset):
 
 
 async def delete_topic(bootstrap, topic):
-    """Delete a topic, with whoever reads it still there."""
+    """Delete a topic while its readers are still there."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -104,7 +104,7 @@ async def delete_topic(bootstrap, topic):
 
 
 async def committed(bootstrap, group, topic):
-    """What a group has committed for a topic, by partition."""
+    """Offsets that a group has committed for a topic, by partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -115,7 +115,7 @@ async def committed(bootstrap, group, topic):
 
 
 async def group_members(bootstrap, group):
-    """How many members the group's coordinator knows."""
+    """Number of members that the group's coordinator knows."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

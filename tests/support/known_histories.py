@@ -1,4 +1,4 @@
-"""Histories of hours whose expectation is known: a season, a growth, and what is planted in them."""
+"""Histories of hours whose expectation is known: a season, a growth and planted factors."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SCOPES = [WHOLE, ("category", "books"), ("category", "books")]
 
 
 def season(cell: int) -> float:
-    """Busy evenings, quiet nights, a weekend that begins on Friday."""
+    """Factor of an hour of the week: busy evenings, quiet nights, a weekend that begins on Friday."""
     hour, weekday = cell % 24, cell // 24
     return (1 + 0.8 * math.sin((hour - 9) / 12 * math.pi)) * (1.3 if weekday >= 4 else 1.0)
 
 
 class History:
-    """Usual orders of a market by hour: ``rate`` an hour, ``growth`` a week, planted factors."""
+    """Expected orders of a market by hour: ``rate`` an hour, ``growth`` a week, planted factors."""
 
     def __init__(self, day="2026-11-24", zone="Asia/Karachi", rate=6000.0, growth=0.0, share=0.1):
         self.hours = LocalHours(zone)
@@ -38,13 +38,13 @@ class History:
         self.counts = np.array([self.row(hour_ms) for hour_ms in self.calendar.hours_ms])
 
     def row(self, hour_ms: int) -> list[float]:
-        """What is usual in an hour, planted events apart."""
+        """Expected counts of an hour, without planted events."""
         weeks = (hour_ms - self.origin_ms) / (168 * HOUR_MS)
         orders = self.rate * season(self.hours.cell(hour_ms)) * (1 + self.growth) ** weeks
         return [orders, orders * self.share, orders * self.share * 2_000]
 
     def start_of(self, days: int) -> int:
-        """First hour of the local day so many days from the vintage's."""
+        """First hour of the local day ``days`` after the vintage's."""
         return self.hours.hours_of(self.day + days).start
 
     def between(self, first_day: int, last_day: int) -> slice:
@@ -61,12 +61,12 @@ class History:
         return fit(self.calendar, self.counts, COLUMNS, learnt, factors)
 
     def off(self, vintage: Vintage, column=ORDERS) -> float:
-        """E of the vintage's day over what was usual, minus 1."""
-        usual = sum(self.row(hour_ms)[column] for hour_ms in self.hours.hours_of(self.day))
-        return sum(vintage.expected[column][self.calendar.own]) / 1e6 / usual - 1
+        """Relative error of E of the vintage's day: E over the known expectation, minus 1."""
+        known = sum(self.row(hour_ms)[column] for hour_ms in self.hours.hours_of(self.day))
+        return sum(vintage.expected[column][self.calendar.own]) / 1e6 / known - 1
 
     def worst_hour(self, vintage: Vintage, column=ORDERS) -> float:
-        """Largest relative error of an hour of the day against the day's own level."""
+        """Largest relative error of an hour of the day, the error of the whole day divided out."""
         own = self.hours.hours_of(self.day)
         level = 1 + self.off(vintage, column)
         pairs = zip(vintage.expected[column][self.calendar.own], own, strict=True)

@@ -1,4 +1,4 @@
-"""A whole index with two workers, a real Prometheus and Alertmanager, and who is on call."""
+"""A whole index with two workers, a real Prometheus, an Alertmanager and a pager."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = 7
 
 
 class Monitored:
-    """A running ``up``: ``where`` is its JSON line, ``pager`` is told what Alertmanager notifies."""
+    """A running ``up``. ``where`` is its JSON line; ``pager`` keeps Alertmanager's notifications."""
 
     def __init__(self, command, pager, where, directory):
         self.command, self.pager, self.where = command, pager, where
@@ -27,7 +27,7 @@ class Monitored:
 
 @contextlib.contextmanager
 def monitored(directory, cache_dir):
-    """Run one in ``directory``; at the end it must stop clean and leave no process."""
+    """Run an index in ``directory``. At the end it must stop cleanly and leave no process."""
     for wanted in (PROMETHEUS, ALERTMANAGER):
         program(cache_dir, wanted)
     with contextlib.closing(Pager()) as pager:

@@ -1,8 +1,8 @@
-"""Names in backticks that look like ours and are nowhere: in docstrings, comments and documents.
+"""Finds names in backticks that look like ours and do not exist, in docstrings, comments and documents.
 
-A name is somewhere if the code defines, takes or reads it, if a metric, a setting or a script has it, or
-if a file is called so; text in a test proves nothing. What stands behind a dot must stand in the module
-or class before it. What no line of ours touches is listed with whose it is.
+A name exists if the code defines, takes or reads it, if a metric, a setting or a script has it, or if a
+file is called so. Text in a test proves nothing. A name behind a dot must exist in the module or class
+before the dot. Names of others that our code never uses are listed with their owner.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FOREIGN = {
     "preexec_fn": "of subprocess, which is not used so",
 }
 TEXT_MAX = 80
-"""A longer string in code is a text or a script of its own, and no name."""
+"""Characters; a longer string in code is a text or a script, not a name."""
 _SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _PLAIN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?")
@@ -54,7 +54,7 @@ _REMARK = {
 
 
 def unknown(prose: Prose) -> list[str]:
-    """Names in backticks that are nowhere."""
+    """Names in backticks that do not exist."""
     return [
         f"no {name!r} (in `{span}`)"
         for span in spans(prose.text)
@@ -64,13 +64,13 @@ def unknown(prose: Prose) -> list[str]:
 
 
 def spans(text: str) -> Iterator[str]:
-    """What stands in backticks, one pair or two; blocks of code are left out."""
+    """Text in single or double backticks; blocks of code are left out."""
     for _, span in _SPAN.findall(_FENCE.sub("", text)):
         yield " ".join(span.split())
 
 
 def names_in(span: str) -> list[str]:
-    """What in a span claims to be ours: a command, a file, identifiers."""
+    """Names in a span that claim to be ours: a command, a file, identifiers."""
     if span.startswith(("ecindex ", "uv run ecindex ")):
         return [span.removeprefix("uv run ")]
     if _FILE.fullmatch(span):
@@ -82,7 +82,7 @@ def names_in(span: str) -> list[str]:
 
 
 def known(name: str, beside: str = "README.md") -> bool:
-    """Whether there is such a command, file or name."""
+    """Whether a command, file or name of this text exists."""
     if name in FOREIGN or name in ELSEWHERE:
         return True
     if name.startswith("ecindex "):
@@ -101,7 +101,7 @@ def known(name: str, beside: str = "README.md") -> bool:
 
 
 def is_command(line: str) -> bool:
-    """Whether the command line knows the command and its options; arguments may be missing."""
+    """Whether the command line knows the command and its options. Arguments may be missing."""
     _, *words = shlex.split(line.replace("'", ""))
     command = _command_line()
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
@@ -123,7 +123,7 @@ def _command_line() -> Any:
 
 @cache
 def homes() -> dict[str, list[str]]:
-    """Module or class -> files that are called so, or define it; no name of a parameter as well."""
+    """Files of each module or class: those named so or defining it. Names of parameters are left out."""
     found: dict[str, list[str]] = defaultdict(list)
     parameters: set[str] = set()
     for path in files():
@@ -142,7 +142,7 @@ def homes() -> dict[str, list[str]]:
 
 @cache
 def everything() -> frozenset[str]:
-    """Every name there is."""
+    """Every name that exists."""
     found = {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names}
     found.update(f"{spec.full_name}{part}" for spec in ALL for part in ("", "_bucket", "_sum"))
     found.update(_settings(Settings, ""))
@@ -173,7 +173,7 @@ def _settings(model: type[BaseModel], within: str) -> Iterator[str]:
 
 
 def _of_python(path: str) -> Iterator[str]:
-    said = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+    expressions = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
     for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -187,7 +187,11 @@ def _of_python(path: str) -> Iterator[str]:
             yield from (*node.name.split("."), node.asname or "")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = "" if path.startswith("tests/") else node.value
-            if id(node) not in said and len(text) <= TEXT_MAX and re.fullmatch(r"[\w.-]+", text):
+            if (
+                id(node) not in expressions
+                and len(text) <= TEXT_MAX
+                and re.fullmatch(r"[\w.-]+", text)
+            ):
                 yield from (text, *text.split("."))
 
 

@@ -1,6 +1,6 @@
-"""What Olist's tables say of each local day, by polars alone: nothing of streams/ is used.
+"""Values of each local day from Olist's tables, by polars alone: nothing of streams/ is used.
 
-Orders, units and sales by the day of purchase and category, gross and less what was cancelled;
+Orders, units and sales by the day of purchase and category, gross and less cancelled ones;
 payments and amounts by the day of the
 order's purchase and method. Money in cents, exact: prices are read as text.
 """
@@ -29,7 +29,7 @@ def table(directory: Path, name: str) -> pl.DataFrame:
 
 
 def cents(column: str) -> pl.Expr:
-    """Text of an amount -> integer cents."""
+    """Integer cents of an amount as text."""
     whole = pl.col(column).str.split_exact(".", 1)
     fraction = whole.struct.field("field_1").fill_null("").str.pad_end(2, "0")
     return whole.struct.field("field_0").cast(pl.Int64) * 100 + fraction.cast(pl.Int64)
@@ -45,7 +45,7 @@ def members() -> tuple[set[str], dict[str, str]]:
 
 
 def shoppers_of_days(directory: Path) -> dict[str, list[str]]:
-    """Day of purchase -> the different people who ordered on it; an order is one record."""
+    """Number of different people who ordered, by day of purchase. An order is one record."""
     customers = table(directory, "customers").select("customer_id", "customer_unique_id")
     bought = (
         table(directory, "orders")
@@ -57,14 +57,14 @@ def shoppers_of_days(directory: Path) -> dict[str, list[str]]:
 
 
 def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
-    """(day, index, dimension, member) -> value, of everything that is not zero."""
+    """Nonzero values by (day, index, dimension, member)."""
     categories, methods = members()
     times = ("order_approved_at", "order_delivered_carrier_date", "order_delivered_customer_date")
     purchased = pl.col("order_purchase_timestamp")
     orders = table(directory, "orders").select(
         "order_id",
         day=purchased.str.slice(0, 10),
-        # A cancel counts where it came while the day was open, at the latest of the times known.
+        # A cancel counts if it came while the day was open; its time is the latest one known.
         cancelled=(pl.col("order_status") == "canceled")
         & (
             pl.max_horizontal(purchased, *times).str.slice(0, 10).str.to_date()
@@ -143,10 +143,10 @@ def expected_days(directory: Path) -> dict[tuple[str, str, str, str], int]:
 
 
 def expected_levels(directory: Path) -> dict[tuple[str, str, str, str], float]:
-    """Level of every day that is over against the base of market BR, from the tables alone.
+    """Level of every ended day against the base of market BR, from the tables alone.
 
-    Of Olist's orders none is refunded: net is what was not cancelled. The first day is left out:
-    the tables hold three hours of it.
+    No order of Olist is refunded, so net is what was not cancelled. The first day is left out: the
+    tables hold three hours of it.
     """
     base = tomllib.loads(METHODOLOGY.read_text())["markets"]["BR"]["base"]
     days = expected_days(directory)

@@ -1,4 +1,4 @@
-"""A small directory of files such as Olist publishes."""
+"""A small directory of files in the form that Olist publishes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORDER_COLUMNS = (
 
 
 def write_olist(directory: Path, orders: int) -> None:
-    """``orders`` orders, one an hour from 2018-01-01, each of two items and one payment."""
+    """Write ``orders`` orders, one an hour from 2018-01-01, each of two items and one payment."""
     start = datetime(2018, 1, 1)  # noqa: DTZ001 - Olist's times are naive
     bought = [str(start + timedelta(hours=n)) for n in range(orders)]
     approved = [str(start + timedelta(hours=n, minutes=10)) for n in range(orders)]

@@ -1,4 +1,4 @@
-"""What config/ gives to Prometheus, Alertmanager and Grafana, as the tests look at it."""
+"""The files that config/ gives to Prometheus, Alertmanager and Grafana, parsed for tests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def rules(name):
 
 
 def template_queries(text):
-    """PromQL that an annotation's template asks for."""
+    """PromQL queries in an annotation's template."""
     return re.findall(r'(?:printf|query) "([^"%][^"]*)"', text)
 
 
 def alert_exprs():
-    """Every expression of an alert, with those of its summary."""
+    """Every expression of an alert, those of its summary included."""
     for alert in rules("alerts"):
         yield alert["alert"], alert["expr"]
         for query in template_queries(alert["annotations"]["summary"]):

@@ -1,4 +1,4 @@
-"""O and P: what a rig's workers left behind, compared with the batch over the log."""
+"""The oracles O and P: the results of a rig's workers, compared with the batch over the log."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from streams.settings import default_config
 
 
 class Oracle:
-    """The half of a Rig that judges; see rig.py for the other."""
+    """The half of a Rig that judges. rig.py has the other half."""
 
     # -- reading back
 
     async def log(self):
-        """The reference over what is in the inputs."""
+        """The reference, fed with everything in the input topics."""
         batch = LogReference(Rules.read(default_config("methodology.toml")))
         for topic, own in self.topic.items():
             records, _ = await read_partitions(self.bootstrap, own, self.inputs)
@@ -58,7 +58,7 @@ class Oracle:
         return found
 
     async def caught_up(self, within_s=60.0):
-        """P: checkpoints reach the log's end within a minute of the last fault or record."""
+        """Oracle P: checkpoints reach the log's end within a minute of the last fault or record."""
         began = max(self.last_fault_at, self.produced_at)
         deadline = max(began + within_s, time.monotonic() + 1)
         tail = CheckpointTail(self)
@@ -83,7 +83,7 @@ class Oracle:
     # -- O
 
     async def assert_exact(self, *, within_s=60.0, workers=True):
-        """O: checkpoints, Redis, ``ecindex.values`` and /metrics equal the batch over the log."""
+        """Oracle O: checkpoints, Redis, ``ecindex.values`` and /metrics equal the batch over the log."""
         batch = await self.log()
         problems = self.check_chains(await self.chains(), batch)
         assert not problems, self._wrong("checkpoints", problems)
@@ -155,7 +155,7 @@ class Oracle:
         return problems
 
     def tag(self, market):
-        """What a market's Redis keys begin with."""
+        """The prefix of a market's Redis keys."""
         return f"{self.name}:v1:{{{market}}}"
 
     async def read_redis(self):
@@ -210,7 +210,7 @@ class Oracle:
 
     def _check_value(self, market, value, batch):
         if is_measured(value["index"]):
-            return []  # against what is usual: no sum over the log, judged by its own tests
+            return []  # measured against the expectation, not summed; it has tests of its own
         length_ms = WINDOWS[value["window"]]
         end_ms = to_ms(value["as_of"])
         cache = batch.__dict__.setdefault("windows", {})
@@ -239,7 +239,7 @@ class Oracle:
         ]
 
     async def check_values_topic(self, batch):
-        """The newest value of each key equals Redis' (hence the batch), days too."""
+        """Check that each key's newest value, days too, equals the one in Redis, hence the batch."""
         redis = await self.read_redis()
         topic = self.settings.topics.values
         records = await read_all(self.bootstrap, topic)
@@ -278,7 +278,7 @@ class Oracle:
         return problems
 
     async def check_set_aside(self, batch):
-        """Every too late and every dead record is in its topic, by source offset; no other is."""
+        """Check that exactly the too late and the dead records are in their topics, by source offset."""
         problems = []
         for topic, expected in (
             (self.settings.topics.late, batch.places("too_late")),
@@ -325,7 +325,7 @@ class Oracle:
         return found
 
     async def check_metrics(self, batch):
-        """Each market on exactly one worker, its counts those of the batch at its as_of."""
+        """Check that each market is on one worker, with the counts of the batch at its as_of."""
         deadline = time.monotonic() + 20
         while True:
             problems = self._check_scrape(await self.scrape(), batch)
@@ -367,7 +367,7 @@ class Oracle:
 
 
 class CheckpointTail:
-    """Follows the checkpoint changelogs: the largest ``through`` a source partition."""
+    """Follows the checkpoint changelogs for the largest ``through`` of each source partition."""
 
     def __init__(self, rig):
         self._rig = rig

@@ -1,4 +1,4 @@
-"""Who is on call in a test: an HTTP server that keeps every notification of Alertmanager."""
+"""A pager for tests: an HTTP server that keeps every notification of Alertmanager."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Pager(ThreadingHTTPServer):
-    """Listens on loopback from its making on; ``close`` ends it."""
+    """Listens on loopback as soon as it is created, until ``close``."""
 
     def __init__(self):
         self.notified = []
@@ -33,14 +33,14 @@ class Pager(ThreadingHTTPServer):
 
     def of(self, **labels):
         """Notifications of one group."""
-        return [told for told in self.notified if labels.items() <= told["groupLabels"].items()]
+        return [each for each in self.notified if labels.items() <= each["groupLabels"].items()]
 
     def alerts(self):
         """(name, status) of every alert in every notification, in order."""
         return [
             (alert["labels"]["alertname"], alert["status"])
-            for told in self.notified
-            for alert in told["alerts"]
+            for notification in self.notified
+            for alert in notification["alerts"]
         ]
 
     def close(self):

@@ -1,4 +1,4 @@
-"""Prometheus' programs, or the reason why a test cannot have them; and questions to a running one."""
+"""Programs of Prometheus, or the reason why a test cannot have them, and queries to a running one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.local.debian_packages import DebianPackages
 
 
 def program(cache_dir, wanted):
-    """Words that start a program of Debian's packages; skips where none is to be had."""
+    """Command line of a program from Debian's packages. Skips the test where there is none."""
     try:
         return DebianPackages(cache_dir / "debian").command(wanted)
     except StackError as error:

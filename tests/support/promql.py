@@ -1,4 +1,4 @@
-"""Which metrics a PromQL expression reads. Not a parser: enough for what we write ourselves."""
+"""Finds the metrics that a PromQL expression reads. No parser, but enough for our own expressions."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def metric_names(expr: str) -> set[str]:
 
 
 def declared_name(name: str) -> str:
-    """Name of a metric by that of one of a histogram's series."""
+    """Name of the metric that a series belongs to, which may be one of a histogram's."""
     return re.sub(r"_(bucket|sum|count)$", "", name)
 
 
 def underlying(name: str) -> str:
-    """``ecindex_orders`` of ``market_category_window:ecindex_orders:max``."""
+    """Metric that a series is recorded from: ``ecindex_orders`` for ``market:ecindex_orders:max``."""
     return name.split(":")[1] if ":" in name else declared_name(name)

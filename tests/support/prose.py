@@ -1,4 +1,4 @@
-"""What the repository says in words: documents, docstrings, comments and messages, with their places."""
+"""The prose of the repository: documents, docstrings, comments and messages, with their places."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//"}
-"""Files of which only comments are read, and how a comment begins."""
+"""Suffixes of files whose comments alone are read, with the text that begins a comment."""
 
 SCRIPTS = ("Dockerfile", ".ci/run")
 
 
 class Prose(NamedTuple):
-    """A piece of text. ``kind`` is one of document, docstring, comment, message."""
+    """A piece of text. ``kind`` is document, docstring, comment or message."""
 
     path: str
     line: int
@@ -28,7 +28,7 @@ class Prose(NamedTuple):
 
 @cache
 def files() -> tuple[str, ...]:
-    """Paths of all files of the repository, new ones that are not ignored included."""
+    """Paths of all files of the repository, including new ones that are not ignored."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return tuple(sorted(path for path in found.stdout.splitlines() if (ROOT / path).is_file()))
@@ -42,13 +42,13 @@ def source(path: str) -> str:
 
 @cache
 def nodes(path: str) -> tuple[ast.AST, ...]:
-    """Every node of a Python file: parsing them all takes seconds, and two tests ask."""
+    """Every node of a Python file, cached: parsing all files takes seconds, and two tests need it."""
     return tuple(ast.walk(ast.parse(source(path))))
 
 
 @cache
 def all_prose() -> tuple[Prose, ...]:
-    """Everything that is said in the repository."""
+    """All prose of the repository."""
     found: list[Prose] = []
     for path in files():
         suffix = Path(path).suffix
@@ -63,14 +63,18 @@ def all_prose() -> tuple[Prose, ...]:
 
 def python_prose(path: str) -> Iterator[Prose]:
     """Docstrings (of attributes too), comments and other text of a Python file."""
-    said: set[int] = set()
+    docstrings: set[int] = set()
     for node in nodes(path):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            said.add(id(node.value))
+            docstrings.add(id(node.value))
             if isinstance(node.value.value, str):
                 yield Prose(path, node.lineno, "docstring", node.value.value)
     for node in nodes(path):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
             yield Prose(path, node.lineno, "message", node.value)
     quoted = {
         line
@@ -85,7 +89,7 @@ def python_prose(path: str) -> Iterator[Prose]:
 def _commented(
     path: str, text: str, mark: str, but_not: frozenset[int] | set[int] = frozenset()
 ) -> Iterator[Prose]:
-    """Comments, but on lines within a string: a tokenizer would take seconds for the repository."""
+    """Comments of a file, outside strings. A tokenizer would take seconds for the repository."""
     comment = re.compile(rf"(?:^|\s){re.escape(mark)}[#:]*\s?(.*)$")
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -96,7 +100,7 @@ def _commented(
 
 
 def _joined(path: str, comments: list[tuple[int, str]]) -> Iterator[Prose]:
-    """Comments of successive lines are one text: a citation may run over the end of a line."""
+    """Join the comments of successive lines: a citation may run over the end of a line."""
     begun, last, texts = 0, -1, list[str]()
     for line, text in comments:
         if line != last + 1 and texts:

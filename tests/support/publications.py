@@ -1,4 +1,4 @@
-"""Publications for the tests of what is published: a small market whose numbers are given."""
+"""Publications of a small market with given numbers, for tests of publishing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def value(
 
 
 def status(dimension="category", member="books", *, evidence=0.0, direction=0, warming=False):
-    """What a watched series shows; with a direction, a shift that began ten minutes before."""
+    """Status of a watched series. With a direction it has a shift that began ten minutes before."""
     minute = AS_OF_MS // 60_000
     shift = ActiveShift(
         dimension=dimension,
@@ -121,7 +121,7 @@ def publication(
 
 
 def market_values(market, categories, *, as_of_ms=AS_OF_MS, base=100, methods=("cod", "card")):
-    """Values like those of a real market: every index of category, method and market."""
+    """Values like those of a real market: every index of its categories, methods and total."""
     values = []
     for window in ("1m", "5m", "1h", "24h"):
 

@@ -1,4 +1,4 @@
-"""All that goes to Kafka of a publication, and what a reader of the values makes of it."""
+"""The Kafka records of a publication, and the values that a reader makes of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUES_TOPIC, JOURNAL_TOPIC = "ecindex.values", "ecindex.journal"
 
 
 def publication_records(publication: Publication, writer: str) -> list[Record]:
-    """Records in the order in which a worker sends them, the fence record last."""
+    """Records of a publication in the order in which a worker sends them: the fence record last."""
     return [
         *journal_records(publication, JOURNAL_TOPIC),
         *value_records(publication, VALUES_TOPIC),
@@ -30,7 +30,7 @@ def publication_records(publication: Publication, writer: str) -> list[Record]:
 
 
 def newest_values(records: Iterable[Any]) -> dict[str, Value]:
-    """Of each key the value of the highest version in the records of ``ecindex.values``."""
+    """The value of the highest version of each key in the records of ``ecindex.values``."""
     versions: dict[str, Fence] = {}
     values: dict[str, Value | None] = {}
     for record in records:

@@ -1,7 +1,7 @@
-"""The real thing under test: broker, Redis, workers under a supervisor, a producer, the oracles.
+"""A rig of real parts: broker, Redis, workers under a supervisor, a producer, and the oracles.
 
-The oracles of the fault plan: O and P are methods (oracle.py), V is what the watchers saw
-(watchers.py). A scenario is what happens in between.
+The oracles O and P are methods (oracle.py). V is what the watchers saw (watchers.py). A test injects
+its faults in between.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def now_ms() -> int:
 
 
 async def until(condition, within_s, what):
-    """Poll an (async or plain) condition; its first true answer."""
+    """Poll a condition, async or plain; return its first true answer."""
     deadline = time.monotonic() + within_s
     while True:
         found = condition()
@@ -52,7 +52,7 @@ class Exit:
 
 
 class Supervised:
-    """One worker, started again (with a growing pause) whenever it ends non-zero."""
+    """One worker, which is restarted after a growing pause whenever it ends non-zero."""
 
     def __init__(self, rig, name, patches):
         self.rig = rig
@@ -97,7 +97,7 @@ class Supervised:
 
     @property
     def metrics_url(self):
-        """Where the present process serves /metrics; None while it does not yet."""
+        """Address of the current process's /metrics; None until it is served."""
         if self.child is None or not self.child.log_path.exists():
             return None
         for line in self.child.log_path.read_text(errors="replace").splitlines():
@@ -106,12 +106,12 @@ class Supervised:
         return None
 
     def log(self):
-        """Everything that all its processes logged."""
+        """Log text of all its processes so far."""
         paths = sorted(self.rig.stack.logs.glob(f"{self.rig.name}-{self.name}-*.log"))
         return "\n".join(path.read_text(errors="replace") for path in paths)
 
     async def leave(self, within_s=15.0):
-        """SIGTERM; (exit code, seconds). None when it did not end in time: it is killed."""
+        """Send SIGTERM; return (exit code, seconds). Code None: it was too slow and was killed."""
         self._leaving = True
         began = time.monotonic()
         if self.running:
@@ -133,9 +133,9 @@ class Supervised:
 
 
 class Rig(Oracle):
-    """Topics, workers and watchers on a stack; use ``async with``.
+    """Topics, workers and watchers on a stack, as an async context manager.
 
-    Without ``stack`` it starts one of its own, which may be killed and frozen; on a shared one
+    Without ``stack`` it starts a stack of its own, which may be killed and frozen. On a shared stack
     ``name`` keeps topics, group and keys apart.
     """
 
@@ -236,18 +236,18 @@ class Rig(Oracle):
         self.events.append(f"{time.monotonic() - self.began:7.2f} {text}")
 
     def fault(self, text):
-        """Note a fault, or the end of one: P counts from the last of them."""
+        """Note the begin or end of a fault. Oracle P counts from the last note."""
         self.last_fault_at = time.monotonic()
         self.note(text)
 
     async def alter(self, topic, **changes):
-        """Change configs of one of our topics (the old call of Kafka's sets all of them anew)."""
+        """Change configs of one of our topics. Kafka's old call replaces them all, so all are sent."""
         own = next(wanted.configs for wanted in self.wanted if wanted.name == topic)
         changed = {name.replace("_", "."): str(value) for name, value in changes.items()}
         await alter_topic(self.bootstrap, topic, {**own, **changed})
 
     async def alter_input(self, topic, **changes):
-        """The same for an input, by its plain name."""
+        """Change configs of an input topic, named orders or payments."""
         await self.alter(self.topic[topic], **changes)
 
     @property
@@ -260,7 +260,7 @@ class Rig(Oracle):
     # -- producing
 
     async def produce(self, made, *, begin_ms=None, speed=1.0):
-        """Send records when they are due (those due before ``begin_ms`` at once), acknowledged."""
+        """Send records when due (those before ``begin_ms`` at once); wait for acknowledgements."""
         async with AIOKafkaProducer(
             bootstrap_servers=self.bootstrap,
             acks="all",
@@ -299,7 +299,7 @@ class Rig(Oracle):
         self.note(f"produced {len(made)}")
 
     async def send(self, topic, partition, value, key=None, timestamp_ms=None, **options):
-        """Produce one record as it is; its offset."""
+        """Produce one record unchanged; return its offset."""
         async with AIOKafkaProducer(
             bootstrap_servers=self.bootstrap, max_request_size=210_000_000, **options
         ) as producer:

@@ -1,8 +1,8 @@
-"""Which settings nobody reads, and which of their defaults stand twice; found in the source text.
+"""Finds settings that no code reads, and defaults that are written twice, in the source text.
 
-A setting is read where an expression that is a section of the settings (by an annotation, by what
-it was assigned from, by what a call returns) is asked for the field. What a method of the settings
-reads counts when the method itself is read.
+A setting is read where its field is an attribute of an expression that is a section of the settings:
+by an annotation, by what it was assigned from, or by what a call returns. What a method of the
+settings reads counts only when the method itself is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Functions = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Use(NamedTuple):
-    """A field, property or method of a section that is asked for."""
+    """A use of a field, property or method of a section."""
 
     model: str
     name: str
@@ -34,7 +34,7 @@ class Fed(NamedTuple):
 
 
 def models_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The settings' classes by name, the root among them."""
+    """The classes of the settings by name, including the root."""
     found = {root.__name__: root}
     for field in root.model_fields.values():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -43,7 +43,7 @@ def models_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 
 def unread(root: type[BaseModel], files: Mapping[str, str]) -> set[str]:
-    """Each field, property and method, behind its section's name, that no file (name -> text) reads."""
+    """Fields, properties and methods, as section.name, that none of the files (name -> text) reads."""
     models = models_of(root)
     pending = list(_Reading(root, files).uses)
     read: set[Use] = set()
@@ -63,10 +63,10 @@ def unread(root: type[BaseModel], files: Mapping[str, str]) -> set[str]:
 
 
 def doubled_defaults(root: type[BaseModel], files: Mapping[str, str]) -> set[str]:
-    """``file: callee.parameter``: a default beside the setting's own.
+    """Defaults beside the setting's own, as ``file: callee.parameter``.
 
-    Of a parameter that is filled from a setting, whatever its name; and of each that has a
-    setting's name. None is no default: it says that nothing was given.
+    Searched are parameters that are filled from a setting, whatever their name, and those with a
+    setting's name. None is no default: it means that nothing was given.
     """
     defaults = list(_defaults(files))
     found = {
@@ -94,7 +94,7 @@ def _is_section(annotation: object) -> bool:
 
 
 def _methods(model: type[BaseModel]) -> dict[str, ast.FunctionDef]:
-    """Methods and properties that can be called from elsewhere: no validators, no overrides."""
+    """Methods and properties that other code can call: no validators, no overrides."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(tree, ast.ClassDef)
     return {
@@ -119,7 +119,7 @@ def _read_by_method(model: type[BaseModel], name: str) -> set[str]:
 
 
 class _Reading(ast.NodeVisitor):
-    """Walks every file twice: the first time learns what functions return and attributes hold."""
+    """Walks every file twice. The first walk learns what functions return and attributes hold."""
 
     def __init__(self, root: type[BaseModel], files: Mapping[str, str]) -> None:
         self._root = root.__name__
@@ -206,7 +206,7 @@ class _Reading(ast.NodeVisitor):
         return None if model is None else Use(model, node.attr)
 
     def _model_of(self, node: ast.expr) -> str | None:
-        """Which of the settings' classes an expression is an instance of, as far as one can see."""
+        """The class of the settings that an expression is an instance of, as far as the text shows."""
         if isinstance(node, ast.Name):
             return next((scope[node.id] for scope in self._scopes[::-1] if node.id in scope), None)
         if isinstance(node, ast.Call):
@@ -218,7 +218,7 @@ class _Reading(ast.NodeVisitor):
         if _is_self(node.value) and node.attr in own:
             return own[node.attr]
         owner = self._model_of(node.value)
-        if owner is None:  # another object's: told by its name
+        if owner is None:  # an attribute of another object: recognized by its name
             return self._root if node.attr == "settings" else None
         field = self._models[owner].model_fields.get(node.attr)
         return field.annotation.__name__ if field and _is_section(field.annotation) else None
@@ -229,7 +229,7 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def _called(node: ast.Call) -> str:
-    """Last part of what is called: the function's or class's own name."""
+    """Name of the called function or class, without what is before the last dot."""
     if isinstance(node.func, ast.Attribute):
         return node.func.attr
     return node.func.id if isinstance(node.func, ast.Name) else ""

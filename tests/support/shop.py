@@ -1,8 +1,7 @@
 """A deterministic list of order and payment events: several markets, duplicates, disorder, rejects.
 
-Everything follows from the seed and the start: what is produced, to which partition, and with which
-record timestamp. The timestamp is the instant at which the event is due, so that admission does not
-depend on how fast a machine produces.
+The seed and the start decide everything: the events, their partitions and their record timestamps. A
+timestamp is the instant at which the event is due, so admission does not depend on the machine's speed.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ DUPLICATES, DISORDER, TOO_LATE, BROKEN = 0.01, 0.02, 0.0005, 0.0005
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One record to produce. ``due_ms``: when, on the list's own time; also its timestamp."""
+    """One record to produce. ``due_ms`` is its time on the list's own clock and its timestamp."""
 
     topic: str
     partition: int
@@ -54,9 +53,9 @@ def shop(
     partitions: int = 4,
     markets: tuple[str, ...] = tuple(CURRENCIES),
 ) -> list[Made]:
-    """``count`` records, the first ``backlog`` share of them due before ``start_ms``.
+    """Make ``count`` records; the first ``backlog`` share of them are due before ``start_ms``.
 
-    ``first``: number of the first event, for lists that share a log.
+    ``first`` is the number of the first event, for lists that share a log.
     """
     dice = random.Random(seed)
     before = int(count * backlog)

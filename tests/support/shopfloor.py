@@ -1,4 +1,4 @@
-"""A market of given numbers, published step by step by the real store, for tests of the board."""
+"""A market of given numbers for tests of the board, published step by step by the real store."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ CHANNELS = {"app": 0.58, "web": 0.33, "marketplace": 0.07, "store": 0.02, "other
 
 
 class Floor:
-    """Publishes one market; ``rate`` is its usual orders a minute.
+    """Publishes one market that expects ``rate`` orders a minute.
 
-    ``usual``: values carry an expectation (the methodology's part of the contract).
-    ``factors``: of categories whose demand is not as usual. ``covered``: the longest window.
+    ``expecting``: values carry an expectation (an optional part of the contract). ``factors`` multiply
+    the demand of categories. ``covered`` is the longest window that the log covers.
     """
 
     def __init__(
-        self, url, market="PK", *, rate=980, usual=False, prefix=DEFAULT_PREFIX, covered="5m"
+        self, url, market="PK", *, rate=980, expecting=False, prefix=DEFAULT_PREFIX, covered="5m"
     ):
-        self.market, self.rate, self.usual, self.covered = market, rate, usual, covered
+        self.market, self.rate, self.covered = market, rate, covered
+        self.expecting = expecting
         self.factors = {}
         self.step = 0
         self.keys = market_keys(market, prefix)
@@ -50,7 +51,7 @@ class Floor:
         self.store = RedisStore(url, metrics, prefix=prefix, limits=RedisLimits(60_000))
 
     async def publish(self, as_of_ms, now_ms=None):
-        """One step; ``now_ms`` is what published_at says, by default 3 s after ``as_of_ms``."""
+        """Publish one step. ``now_ms`` becomes published_at, by default 3 s after ``as_of_ms``."""
         self.step += 1
         self.values = list(self._values(as_of_ms))
         return await self.store.publish(
@@ -59,7 +60,7 @@ class Floor:
         )
 
     def text(self, index, dimension="market", member="all", window="1m"):
-        """The number published, as the contract's text."""
+        """The published value of an index, with its number as the contract's text."""
         field = f"{index}:{dimension}:{member}:{window}"
         (found,) = (each for each in self.values if each.field == field)
         return found
@@ -82,15 +83,15 @@ class Floor:
             orders = units = sales = 0
             rows = []
             for name, weight in weights.items():
-                usual = self.rate * weight / total * minutes
+                expected = self.rate * weight / total * minutes
                 factor = self.factors.get(name, 1) if minutes == 1 else 1
-                own = round(usual * factor * self._wave(name, minutes))
+                own = round(expected * factor * self._wave(name, minutes))
                 price = PRICES.get(name, 90_000)
-                rows.append((name, own, own * price + 37, usual, usual * price))
+                rows.append((name, own, own * price + 37, expected, expected * price))
                 orders, units, sales = orders + own, units + own, sales + own * price + 37
-            usual_all = self.rate * minutes
-            known = self.usual
-            yield new("orders", "market", "all", orders, usual=usual_all if known else None)
+            expected_all = self.rate * minutes
+            known = self.expecting
+            yield new("orders", "market", "all", orders, expected=expected_all if known else None)
             yield new("units", "market", "all", units)
             yield new("sales", "market", "all", sales, unit="minor")
             yield new("basket_sales", "market", "all", sales / max(orders, 1), unit="minor")
@@ -100,20 +101,28 @@ class Floor:
             yield new("payment_failure_ratio", "market", "all", 0.0388, unit="ratio")
             if known:
                 yield new(
-                    "demand_index_orders", "market", "all", 100 * orders / usual_all, unit="index"
+                    "demand_index_orders",
+                    "market",
+                    "all",
+                    100 * orders / expected_all,
+                    unit="index",
                 )
-            for name, own, own_sales, usual, usual_sales in rows:
+            for name, own, own_sales, expected, expected_sales in rows:
                 about = ("category", name)
-                yield new("orders", *about, own, usual=usual if known else None)
+                yield new("orders", *about, own, expected=expected if known else None)
                 yield new(
-                    "sales", *about, own_sales, unit="minor", usual=usual_sales if known else None
+                    "sales",
+                    *about,
+                    own_sales,
+                    unit="minor",
+                    expected=expected_sales if known else None,
                 )
                 yield new("category_share_by_orders", *about, own / max(orders, 1), unit="ratio")
                 yield new(
                     "category_share_by_sales", *about, own_sales / max(sales, 1), unit="ratio"
                 )
                 if known:
-                    yield new("demand_index_orders", *about, 100 * own / usual, unit="index")
+                    yield new("demand_index_orders", *about, 100 * own / expected, unit="index")
             for name in code.methods:
                 about = ("payment_method", name)
                 yield new("payment_chosen_share", *about, CHOSEN.get(name, 0.0), unit="ratio")
@@ -122,9 +131,9 @@ class Floor:
                 failed = None if name in ("cod", "other") else 0.041
                 yield new("payment_failure_ratio", *about, failed, unit="ratio")
             for place, name in enumerate(code.regions):
-                usual = self.rate * minutes * 0.5 ** (place + 1)
-                own = round(usual * self._wave(name, minutes))
-                yield new("orders", "region", name, own, usual=usual if known else None)
+                expected = self.rate * minutes * 0.5 ** (place + 1)
+                own = round(expected * self._wave(name, minutes))
+                yield new("orders", "region", name, own, expected=expected if known else None)
                 yield new("sales", "region", name, own * 310_000, unit="minor")
             for name, share in CHANNELS.items():
                 yield new("orders", "channel", name, round(orders * share))
@@ -132,27 +141,27 @@ class Floor:
 
 
 def _maker(market, as_of_ms, window, covered, minutes):
-    def new(index, dimension, member, number, unit="count", usual=None):
+    def new(index, dimension, member, number, unit="count", expected=None):
         status = "filling" if not covered else "no_data" if number is None else "ok"
         made = value(
             index, dimension, member, window, number if covered else None,
             market=market, as_of_ms=as_of_ms, unit=unit, status=status, n=1,
             covered=1.0 if covered else 0.004 * minutes**0.5,
         )  # fmt: skip
-        if usual is None or not covered:
+        if expected is None or not covered:
             return made
-        spread = 0.08 + 1.6 / usual**0.5
-        lower, upper = max(usual * (1 - spread), 0.0), usual * (1 + spread)
+        spread = 0.08 + 1.6 / expected**0.5
+        lower, upper = max(expected * (1 - spread), 0.0), expected * (1 + spread)
         return type(made)(
             **{name: getattr(made, name) for name in made.__struct_fields__}
-            | {"expected": usual, "lower": lower, "upper": upper, "vintage": "2026-11-24"}
+            | {"expected": expected, "lower": lower, "upper": upper, "vintage": "2026-11-24"}
         )
 
     return new
 
 
 def shift_record(**more):
-    """What stands in the HASH ``:shifts`` under ``category:beauty_grooming``."""
+    """JSON of a shift, as the HASH ``:shifts`` holds it under ``category:beauty_grooming``."""
     return json.dumps(
         {
             "v": 1, "market": "PK", "dimension": "category", "member": "beauty_grooming",

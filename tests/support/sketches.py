@@ -1,4 +1,4 @@
-"""Sketches from shoppers' hashes, worked out by another way than the package's coupons."""
+"""Sketches from shoppers' hashes, computed in another way than the package's coupons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REST_BITS = 52
 
 
 def sketch_of(hashes: array[int] | Sequence[int] | NDArray[np.uint64]) -> ShopperSketch:
-    """Of each register (the first 12 bits) the largest count of zeros that follow, and one."""
+    """The rank of each register (first 12 bits): the largest count of zeros that follow, plus one."""
     found = np.asarray(hashes, dtype=np.uint64)
     rest = found & np.uint64((1 << REST_BITS) - 1)
     # 52 bits fit a double exactly, so its exponent is the position of the highest bit.

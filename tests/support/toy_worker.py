@@ -1,7 +1,7 @@
-"""A worker small enough to see through: per partition, how many integers came and their sum.
+"""A minimal worker that counts and sums the integers of each partition.
 
-Run as a child process by the integration tests. Its state is one cumulative record per flush in the
-table's changelog, keyed by `through`; the largest `through` wins, whoever wrote it.
+Integration tests run it as a child process. Its state is one cumulative record per flush in the
+table's changelog, keyed by `through`. The largest `through` wins, whichever worker wrote it.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Toy:
 async def nothing(
     self: ChunkConsumerThread, consumer: Any, active_partitions: Any, **how: Any
 ) -> dict[Any, Any]:
-    """What a consumer gets whose fetches reach nobody."""
+    """An empty answer, for a consumer whose fetches reach no broker."""
     await asyncio.sleep(how["timeout"])
     return {}
 

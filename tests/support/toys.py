@@ -1,4 +1,4 @@
-"""Toy workers as child processes, and the oracle that tells whether they were exact."""
+"""Toy workers as child processes, and the oracle that judges whether they were exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOY = Path(__file__).with_name("toy_worker.py")
 
 
 class Toys:
-    """A topic of integers, and the workers that sum it up."""
+    """A topic of integers and the workers that sum them."""
 
     def __init__(self, stack, name, directory, partitions):
         self.stack = stack
@@ -50,12 +50,12 @@ class Toys:
         self.children[worker] = child
         return child
 
-    def said(self, worker, what="status"):
-        """What a worker wrote about itself, oldest first."""
+    def reports(self, worker, what="status"):
+        """Reports that a worker wrote about itself, oldest first."""
         path = self.directory / worker / "status.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
-        said = [json.loads(line) for line in lines if line.endswith("}")]
-        return [line["content"] for line in said if line["what"] == what]
+        reports = [json.loads(line) for line in lines if line.endswith("}")]
+        return [report["content"] for report in reports if report["what"] == what]
 
     async def produce(self, count, *, per_s=0, first=0):
         async with AIOKafkaProducer(
@@ -106,7 +106,7 @@ class Toys:
         return states
 
     async def assert_exact(self, within_s=60):
-        """O: the states equal a batch over the log. P: and reach its end within a minute."""
+        """Oracles O and P: the states reach the log's end within a minute and equal a batch over it."""
         log, ends = await read_partitions(self.stack.bootstrap, self.topic, self.partitions)
         expected = {
             number: {

@@ -1,4 +1,4 @@
-"""V: what readers see during the whole run must never go back, and must expire or read stale."""
+"""Oracle V: what readers see must never go back during a run, and must expire or read stale."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Watcher:
         return self
 
     async def stop(self):
-        # More than once: a client library may take a cancellation for a time-out of its own.
+        # More than once: a client library may mistake a cancellation for its own time-out.
         while not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=1)
@@ -36,7 +36,7 @@ class _Watcher:
 
 
 class RedisWatch(_Watcher):
-    """Every 50 ms: versions never go down, keys always expire, values are never of the future."""
+    """Reads Redis every 50 ms: versions never go down and keys always expire."""
 
     def __init__(self, rig, fields=("orders:market:all:1m",)):
         super().__init__(rig)
@@ -73,13 +73,13 @@ class RedisWatch(_Watcher):
                 markets, answers[0::3], answers[1::3], answers[2::3], strict=True
             ):
                 if self._see(market, fence, values, ttl_ms):
-                    sample[market] = values  # noqa: PERF403 - it looks, too
+                    sample[market] = values  # noqa: PERF403 - _see also checks
             if sample != last:
                 last = sample
                 self.samples.append((time.monotonic(), sample))
 
     def stalls(self):
-        """Market -> [longest time in seconds for which its @as_of stood still or was away, since]."""
+        """By market: [longest seconds for which its @as_of did not move or was absent, since when]."""
         longest: dict[str, tuple[float, float]] = {}
         since: dict[str, tuple[float, str]] = {}
         for at, sample in self.samples:
@@ -103,7 +103,7 @@ class RedisWatch(_Watcher):
             self.wrong(f"{market}: fence {version} after {self.high[market]}")
         if values[0] < self.as_of.get(market, values[0]):
             self.wrong(f"{market}: @as_of {values[0]} after {self.as_of[market]}")
-        # 0 is the last millisecond, -2 that it ended between two commands, -1 that it never will.
+        # 0: the last millisecond; -2: the key expired between two commands; -1: it never expires.
         if ttl_ms == -1 or ttl_ms > 60_000:
             self.wrong(f"{market}: values expire in {ttl_ms} ms")
         self.high[market] = max(version, self.high.get(market, version))
@@ -144,25 +144,25 @@ class ValuesWatch(_Watcher):
 
 
 class Scrape(NamedTuple):
-    """One answer of one worker."""
+    """One answer of one worker to a scrape. ``asked`` and ``answered`` are monotonic seconds."""
 
     asked: float
     answered: float
     url: str
     as_of: dict[str, float]
-    """Of each market shown."""
+    """as_of of each market shown, in seconds."""
 
 
 class MetricsWatch(_Watcher):
-    """Scrapes every worker: a market on one worker at a time, its as_of never lower than shown.
+    """Scrapes every worker: a market is on one worker at a time, and its as_of never goes back.
 
     Like Prometheus it gives up after 10 s. A scrape shows the state of some moment between its
-    question and its answer, so only scrapes that do not overlap are compared.
+    request and its answer, so only scrapes that do not overlap are compared.
     """
 
     TIMEOUT_S = 10.0
     AT_ONCE_S = 1.0
-    """Two workers that show a market in turn within this did not hand it over in between."""
+    """Two workers that show a market in turn within this time both own it: no handover is so fast."""
 
     def __init__(self, rig, every_s=0.1):
         super().__init__(rig)
@@ -220,30 +220,30 @@ class MetricsWatch(_Watcher):
 
 
 class LagWatch(_Watcher):
-    """How far the checkpoints are behind the producer, in seconds, a few times a second.
+    """Measures how far the checkpoints are behind the producer, in seconds, a few times a second.
 
-    The oracle P reads the log's end once nothing is produced any more; this one tells the same
-    while events keep coming: how old the oldest event is that no checkpoint includes.
+    Oracle P reads the log's end after production. This watcher measures while events keep coming: the
+    age of the oldest event that no checkpoint includes.
     """
 
     STEADY_S = 2.0
-    """Behind by less is no lag: a checkpoint is written once a second, and takes its time."""
+    """Seconds behind that are no lag: a checkpoint is written once a second and takes some time."""
 
     def __init__(self, rig):
         super().__init__(rig)
         self.samples: list[tuple[float, float]] = []
         """(monotonic, seconds behind)."""
         self._waiting: dict[tuple[str, int], deque[tuple[float, int]]] = defaultdict(deque)
-        """Of each source partition: (when it was produced, log end with it) of what lacks."""
+        """By source partition: (monotonic seconds, log end) of each end that no checkpoint reached."""
 
     async def _run(self):
         async with CheckpointTail(self.rig) as tail:
             while True:
-                self._look(tail.through)
+                self._measure(tail.through)
                 await asyncio.sleep(0.1)
                 await tail.read()
 
-    def _look(self, through):
+    def _measure(self, through):
         now = time.monotonic()
         behind_s = 0.0
         for sp, end in self.rig.produced.items():
@@ -257,7 +257,7 @@ class LagWatch(_Watcher):
         self.samples.append((now, behind_s))
 
     def recovered_after(self, since):
-        """Seconds from ``since`` until the lag was gone; None when it never was."""
+        """Seconds from ``since`` until the lag was gone; None while it is not."""
         return next(
             (
                 at - since

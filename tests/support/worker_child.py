@@ -1,7 +1,7 @@
 """``ecindex`` as a child of the tests, with parts of it broken on purpose.
 
-``--patch NAME`` (any number, first) names a function here that patches the code under test before
-the command line runs. Negative controls: an oracle that cannot fail proves nothing.
+``--patch NAME``, first and any number of times, names a function here that patches the code under test
+before the command line runs. These are negative controls: an oracle that cannot fail proves nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 
 def no_contiguity():
-    """Every chunk is accepted as it comes: exactness rule 2 taken out."""
+    """Accept every chunk as it comes, without the guard of exactness rule 2."""
     from streams.worker import contiguity
 
     def accept(self, chunk):
@@ -30,7 +30,7 @@ def no_contiguity():
 
 
 def no_redis_fence():
-    """The Lua script writes whatever it gets: exactness rule 7 taken out."""
+    """Let the Lua script write any version, without the fence of exactness rule 7."""
     from streams.publish import redis_store
 
     fenced = "if order > 0 then return answer('refused') end"
@@ -41,7 +41,7 @@ def no_redis_fence():
 
 
 def stuck_fold():
-    """The first chunk is never done with, and nothing else runs on the loop."""
+    """Block in the fold of the first chunk for ever, so that nothing else runs on the event loop."""
     import time
 
     from streams.worker import level1
@@ -54,19 +54,19 @@ def stuck_fold():
 
 
 def dead_letters_hang():
-    """A dead letter is neither written nor refused."""
+    """Let each dead letter be neither written nor refused."""
     import asyncio
 
     from streams.worker import level1
 
-    def put_aside(self, topic, record):
+    def send_set_aside(self, topic, record):
         return asyncio.get_running_loop().create_future()
 
-    level1.SourceRunner._send_set_aside = put_aside
+    level1.SourceRunner._send_set_aside = send_set_aside
 
 
 def lost_chunks():
-    """One chunk in ten is lost between the fetch and the fold, as a cleared queue loses it."""
+    """Lose one chunk in ten between the fetch and the fold, as a cleared queue does."""
     import itertools
 
     from streams.worker import app
@@ -82,7 +82,7 @@ def lost_chunks():
 
 
 def believes_commits():
-    """Goes on from the group's committed offsets, as consumers do."""
+    """Resume from the group's committed offsets, as ordinary consumers do."""
     from streams.worker import consumer_thread
 
     async def seek_open(self, tps):
@@ -98,14 +98,14 @@ def believes_commits():
 
 
 def never_away():
-    """A process that was suspended does not notice."""
+    """Keep a suspended process from noticing that it was away."""
     from streams.worker import stops
 
     stops.Presence.away_ms = lambda _self: None
 
 
 def keeps_markets():
-    """A publisher that lost a market goes on to renew it in Redis with what it knows."""
+    """Let a publisher that lost a market go on renewing its last values in Redis."""
     from streams.publish import redis_store
 
     redis_store.RedisStore.drop = lambda _self, _market: None

@@ -1,4 +1,4 @@
-"""Exit codes and what is said on the way: 0 ok, 1 something is wrong, 2 usage or settings."""
+"""Exit codes and messages: 0 ok, 1 something is wrong, 2 usage or settings."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_setting_of_the_environment_that_is_wrong_is_named(run):
     assert "environment ECINDEX_INTERVALS__STALE_AFTER_S" in result.stderr
 
 
-def test_a_setting_nobody_knows_is_named_with_the_one_that_was_meant(run, tmp_path):
+def test_an_unknown_setting_is_named_with_the_one_that_was_meant(run, tmp_path):
     config = tmp_path / "my.toml"
     config.write_text('[redis]\nurll = "redis://127.0.0.1:1/0"\n')
     result = run("show", "--config", str(config))
@@ -74,12 +74,12 @@ def test_a_setting_nobody_knows_is_named_with_the_one_that_was_meant(run, tmp_pa
     assert "did you mean redis.url?" in result.stderr
 
 
-def test_an_option_nobody_knows_is_usage(run):
+def test_an_unknown_option_is_a_usage_error(run):
     assert run("up", "--wrokers", "2").exit_code == 2
 
 
 @pytest.mark.parametrize("text", ["soon", "0s", "-5s", "inf", "5 minutes", ""])
-def test_a_duration_that_is_none_is_usage(run, text):
+def test_an_invalid_duration_is_a_usage_error(run, text):
     result = run("demo", "--for", text)
     assert result.exit_code == 2
     assert "--for" in result.stderr
@@ -90,13 +90,13 @@ def test_watching_and_json_exclude_each_other(run):
     assert result.exit_code == 2
 
 
-def test_no_redis_is_something_wrong_and_its_address_is_named(run, nowhere):
+def test_a_missing_redis_is_an_error_and_its_address_is_named(run, nowhere):
     result = run("show", "--redis", f"redis://{nowhere}/0")
     assert result.exit_code == 1
     assert nowhere in result.stderr
 
 
-def test_no_kafka_is_something_wrong_and_its_address_is_named(run, nowhere):
+def test_a_missing_kafka_is_an_error_and_its_address_is_named(run, nowhere):
     result = run("topics", "check", "--bootstrap", nowhere)
     assert result.exit_code == 1
     assert nowhere in result.stderr

@@ -26,7 +26,7 @@ ARGUMENTS = {
 
 
 def interrupt(arguments, module):
-    """Run a command; SIGINT as soon as it has imported ``module``: (exit code, what it said)."""
+    """Run a command; SIGINT as soon as it has imported ``module``: (exit code, stderr)."""
     argv = [sys.executable, "-X", "importtime", "-P", "-m", "streams.cli", *arguments]
     with subprocess.Popen(
         argv,
@@ -35,22 +35,22 @@ def interrupt(arguments, module):
         text=True,
         env=environment_without_settings(),
     ) as process:
-        said = []
+        errors = []
         waiting = True
         for line in process.stderr:
             name = line.rpartition("|")[2].strip()
             if not line.startswith("import time:"):
-                said.append(line)
+                errors.append(line)
             elif waiting and name == module:
                 os.kill(process.pid, signal.SIGINT)
                 waiting = False
-        assert not waiting, f"{module} was never imported:\n" + "".join(said)
-    return process.returncode, "".join(said)
+        assert not waiting, f"{module} was never imported:\n" + "".join(errors)
+    return process.returncode, "".join(errors)
 
 
-def assert_ended_at_once(code, said):
-    assert code == 130, said
-    assert said == ""
+def assert_ended_at_once(code, errors):
+    assert code == 130, errors
+    assert errors == ""
 
 
 @pytest.mark.parametrize("module", WORKER)

@@ -104,7 +104,7 @@ class SourceBatch:
 
     @property
     def state_through(self) -> int | None:
-        """Offset up to which ``state`` and ``asides`` reach."""
+        """Offset up to which ``state`` and ``set_aside`` reach."""
         return self._ask.state_at
 
     def feed(

@@ -1,8 +1,8 @@
-"""The batch recomputation: what a log prefix means, said again as plainly as possible.
+"""The batch recomputation: the meaning of a log prefix, written as plainly as possible.
 
-A second voice: written from docs/exactness.md, docs/contract.md, docs/methodology.md, with nothing of
-streams/. Events are JSON dicts, rows are counters by name, sums are loops over events. It is slow on
-purpose. Whatever the incremental code publishes must equal it to the last digit.
+It is a second implementation, written from docs/exactness.md, docs/contract.md and docs/methodology.md
+without any code of streams/. Events are JSON dicts, rows are counters by name, sums are loops over
+events. It is slow on purpose. Every published value must equal it to the last digit.
 
 ``SourceReference`` is one source partition's log, ``LogReference`` all of them together.
 """

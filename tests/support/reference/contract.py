@@ -1,4 +1,4 @@
-"""The input contract: which records are events, and why one is none."""
+"""The input contract: which records are events, and the reason why any other is not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
-    """(event, "") or (None, reason), for a record as the contract has it."""
+    """Validate a record by the contract; return (event, "") or (None, reason)."""
     if not value:
         return None, "empty"
     if len(value) > RECORD_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""One source partition's log, record by record: what counts, where, and what it adds."""
+"""The events of one source partition that count: in which slot, and what each adds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Counts = Counter
 
 @dataclass(frozen=True)
 class Counted:
-    """An event that counts: where, and what it adds to the live book and to its day."""
+    """An event that counts: its slots, and what it adds to the live book and to its day."""
 
     offset: int
     market: str
@@ -139,9 +139,9 @@ class SourceReference:
         return iter(self._slots)
 
     def watermarks_at(self, through: int) -> dict[str, int]:
-        """Arrival watermark per market after the record ``through``."""
-        at = bisect_right(self.history, through, key=lambda item: item[0])
-        return self.history[at - 1][1] if at else {}
+        """Arrival watermark of each market after the record ``through``."""
+        length = bisect_right(self.history, through, key=lambda item: item[0])
+        return self.history[length - 1][1] if length else {}
 
     def with_outcome(self, outcome: str, through: int) -> set[int]:
         """Offsets up to ``through`` that had this outcome."""
@@ -173,7 +173,7 @@ def _units_and_sales(event: dict) -> tuple[int, int]:
 
 
 def contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
-    """(what the event adds to its pane, what it adds to its day)."""
+    """Counts that the event adds: (to its pane, to its day)."""
     if event["type"].startswith("payment"):
         return _payment_contributions(event, market)
     live: Counts = Counter()
@@ -243,7 +243,7 @@ def _payment_contributions(event: dict, market: MarketRules) -> tuple[Counts, Co
     count, sum_of = counts[event["type"]]
     for where in ((), ("payment_method", member)):
         if where and count == "payment_refunds":
-            continue  # the live book keeps refunds of payments as a total only
+            continue  # the live book keeps only the total of payment refunds
         live[count, *where] += 1
         if sum_of is not None:
             live[sum_of, *where] += amount

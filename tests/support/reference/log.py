@@ -1,4 +1,4 @@
-"""The whole log: all source partitions together, as a market's windows and days see them."""
+"""The whole log: all source partitions together, for a market's windows and days."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Place = tuple[str, int, int]
 
 
 class LogReference:
-    """Feed it each source partition's records, in the order of the log; then ask."""
+    """The reference over all source partitions: feed each one's records in log order, then query."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -35,11 +35,11 @@ class LogReference:
                 self._days[event.market, event.day].update(event.day_book)
 
     def markets(self) -> set[str]:
-        """Markets of which an event counts."""
+        """Markets with at least one event that counts."""
         return {market for market, _ in self._panes}
 
     def outcomes(self, topic: str) -> Counter[str]:
-        """How many records of a topic had each outcome."""
+        """Number of a topic's records by outcome."""
         total: Counter[str] = Counter()
         for (own, _), source in self.sources.items():
             if own == topic:
@@ -47,7 +47,7 @@ class LogReference:
         return total
 
     def places(self, outcome: str) -> set[Place]:
-        """Where the records are that had this outcome."""
+        """(topic, partition, offset) of each record with this outcome."""
         return {
             (*sp, offset)
             for sp, source in self.sources.items()
@@ -56,7 +56,7 @@ class LogReference:
         }
 
     def window(self, market: str, end_ms: int, length_ms: int) -> dict[str, Found]:
-        """``index:dimension:member`` -> (value, observed, n) of ``[end - length, end)``."""
+        """(value, observed, n) of the window ``[end - length, end)``, by ``index:dimension:member``."""
         total: Counts = Counter()
         for pane in range(end_ms - length_ms, end_ms, self.rules.pane_ms):
             found = self._panes.get((market, pane))
@@ -65,7 +65,7 @@ class LogReference:
         return live_values(total, self.rules.markets[market]) | _bought(total)
 
     def days(self, market: str) -> dict[str, int | float]:
-        """``index:dimension:member:YYYY-MM-DD`` -> every number there is of a local day."""
+        """Every value of the local days, by ``index:dimension:member:YYYY-MM-DD``."""
         return {
             f"{name}:{day_name(day)}": value
             for (code, day), counts in self._days.items()
@@ -75,7 +75,7 @@ class LogReference:
         }
 
     def buyers(self, market: str, until_ms: int) -> dict[str, int | float]:
-        """The same of who bought, in panes that begin before ``until_ms``."""
+        """Shoppers of the local days, from panes before ``until_ms``, named as in ``days``."""
         zone = self.rules.markets[market].zone
         days: dict[int, Counts] = defaultdict(Counter)
         for (code, pane), counts in self._panes.items():

@@ -1,4 +1,4 @@
-"""What the methodology decides, and how times, days and labels are read."""
+"""Rules of the methodology, and the reading of times, days and labels."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Rules:
 
     @classmethod
     def read(cls, path: Path) -> Rules:
-        """Rules of a methodology file, read without streams/."""
+        """Read the rules of a methodology file, without streams/."""
         file = tomllib.loads(path.read_text(encoding="utf-8"))
         methods, channels = file["methods"], file["channels"]
         aliases = {
@@ -107,7 +107,7 @@ class Rules:
 
     @classmethod
     def of(cls, methodology) -> Rules:
-        """Rules of a methodology object; only its plain attributes are read."""
+        """Rules of a methodology object, of which only plain attributes are read."""
         markets = {
             code: MarketRules(
                 code,

@@ -1,4 +1,4 @@
-"""What is published of sums: every index of a window and of a day."""
+"""Published values from sums: every index of a window and of a day."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _divided(above: int, below: int) -> float | None:
 
 
 def live_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
-    """Every always-there index of a window: ``index:dimension:member`` -> (value, observed, n)."""
+    """Every index that any window has: (value, observed, n) by ``index:dimension:member``."""
     found: dict[str, Found] = {}
     orders, sales = counts["orders",], counts["sales",]
     for index in ("orders", "units", "sales"):
@@ -67,10 +67,10 @@ def live_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
 
 
 def registers_of(counts: Counts) -> tuple[tuple[int, int], ...]:
-    """(register, rank) of the sketch of the shoppers counted, as docs/methodology.md has it.
+    """The filled (register, rank) pairs of the shoppers' sketch, by docs/methodology.md.
 
-    Of a shopper's 64-bit hash, as text: the register is its first 12 digits, the rank the place of
-    the first 1 in the 52 behind.
+    A shopper's 64-bit hash is read as text of binary digits. The register is the first 12; the rank
+    is the place of the first 1 in the other 52.
     """
     found: dict[int, int] = {}
     for name in counts:
@@ -113,7 +113,7 @@ def _tau(x: float) -> float:
 
 
 def shopper_values(counts: Counts) -> dict[str, tuple]:
-    """Shoppers of a span: ``index:dimension:member`` -> (value, observed, n, lower, upper)."""
+    """Shoppers of a span: (value, observed, n, lower, upper) by ``index:dimension:member``."""
     orders, known = counts["shopper_orders",], counts["new_known",]
     shoppers = shoppers_estimated(registers_of(counts))
     low, high = shoppers * (1 - 0.0325), shoppers * (1 + 0.0325)
@@ -153,7 +153,7 @@ def _failures(failed: int, captured: int) -> Found:
 
 
 def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
-    """Values of a day; members with nothing are left out, valid and net where they equal gross."""
+    """Values of a day. Members without counts are left out, as are valid and net that equal gross."""
     found: dict[str, Found] = {}
     for index in ("orders", "units", "sales"):
         found[f"{index}:market:all"] = _plain(counts[index,], counts["orders",])
@@ -185,7 +185,7 @@ def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
 
 
 def _ledgers(counts: Counts, dimension: str, member: str, where: tuple) -> dict[str, Found]:
-    """Valid: placed less cancelled; net: less refunded too."""
+    """Ledgers of a day: valid is placed minus cancelled; net is valid minus refunded."""
     found = {}
     for name, less in (("valid", ("cancelled_",)), ("net", ("cancelled_", "refunded_"))):
         left = {

@@ -32,7 +32,7 @@ def planted_series():
     return counts, expected
 
 
-def test_many_series_at_once_are_what_each_is_alone():
+def test_many_series_at_once_equal_each_one_alone():
     counts, expected = planted_series()
     noise = np.array([0.002, 0.01, 0.05, 0.0])
     page_days = np.array([150.0, 1700.0, 1700.0, 1700.0])
@@ -103,14 +103,14 @@ def test_what_was_learnt_is_close_to_the_truth():
     rng = np.random.default_rng(3)
     shops = Shops(rng, np.full(60, 20.0), 1, STATED)
     learnt = runs.learn(shops, np.zeros(60, dtype=np.int64), 1)
-    usual = learnt.expect(runs.LEARN_DAYS)
-    expected = usual.hours[:, 3:-3]
+    expectation = learnt.expect(runs.LEARN_DAYS)
+    expected = expectation.hours[:, 3:-3]
     season = shops.season.reshape(60, 7, 24, 6)[:, runs.LEARN_DAYS % 7].mean(axis=2)
     truth = 1200 * season * np.exp(shops.growth * runs.LEARN_DAYS)[:, None]
     apart = np.log(expected / truth)
     assert abs(apart.mean()) < 0.03
     assert apart.std() < 0.08
-    noise = np.sqrt(usual.noise)
+    noise = np.sqrt(expectation.noise)
     assert 0.05 < np.median(noise) < 0.15
 
 
@@ -134,7 +134,7 @@ def test_a_market_that_stops_is_found_with_its_members_and_small_ones_end_last()
     assert stop.last_member_trails == max(stop.ended.values()) - stop.ended[0] > 0
 
 
-def test_stops_that_nobody_found_have_no_spread():
+def test_stops_that_were_not_found_have_no_spread():
     stops = outage.stop_markets(np.random.default_rng(6), 1.0, 0.5, 2)
     assert stops["market_found"] == 0
     assert stops["market_found_after"] is stops["first_member_leads"] is None

@@ -24,7 +24,7 @@ async def test_a_slow_client_gets_the_latest_of_each_kind_and_no_more():
     assert text == "event: market\nid: PK.999\ndata: 999\n\nevent: beat\ndata: beat 999\n\n"
 
 
-async def test_a_client_hears_of_its_market_and_of_what_is_for_all():
+async def test_a_client_gets_its_market_and_what_is_for_all():
     hub = Hub()
     with hub.subscribed("PK") as mailbox:
         hub.publish("BD", Frame("market", "BD.1", b"1"))
@@ -32,7 +32,7 @@ async def test_a_client_hears_of_its_market_and_of_what_is_for_all():
         assert await taken(mailbox) == "event: beat\ndata: x\n\n"
 
 
-async def test_who_comes_later_gets_what_stands():
+async def test_a_later_client_gets_the_current_state():
     hub = Hub()
     hub.publish("PK", Frame("market", "PK.1", b"1"))
     hub.publish("PK", Frame("history", "", b"h"))
@@ -43,7 +43,7 @@ async def test_who_comes_later_gets_what_stands():
 
 
 @pytest.mark.parametrize(("last_id", "repeated"), [("PK.1", False), ("PK.0", True), (None, True)])
-async def test_who_comes_back_is_not_told_again_what_it_has(last_id, repeated):
+async def test_a_returning_client_is_not_sent_again_what_it_has(last_id, repeated):
     hub = Hub()
     hub.publish("PK", Frame("market", "PK.1", b"1"))
     hub.publish("", Frame("beat", "", b"x"))
@@ -62,7 +62,7 @@ async def test_clients_are_counted_and_bounded():
         pass
 
 
-async def test_a_close_ends_those_who_are_there_and_those_who_come():
+async def test_a_close_ends_present_and_later_clients():
     hub = Hub()
     with hub.subscribed("PK") as mailbox:
         waiting = asyncio.ensure_future(mailbox.take_frames())

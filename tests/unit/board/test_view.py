@@ -1,4 +1,4 @@
-"""What the page gets of a snapshot."""
+"""The page's content from a snapshot."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_market_that_the_methodology_does_not_name_is_shown_in_minor_units():
     assert (shown.name, shown.currency, shown.exponent) == ("PK", None, 0)
 
 
-def test_a_value_that_is_not_there_is_said_to_be_so():
+def test_a_missing_value_is_shown_as_missing():
     shown = page([total(None, status="filling", covered=0.2)])
     assert shown.totals["orders"]["1m"].value is None
     assert shown.totals["orders"]["1m"].status == "filling"
@@ -63,7 +63,7 @@ def test_members_are_ranked_by_the_longest_window_that_is_covered():
     assert [each.member for each in shown.dimensions["category"]] == ["toys", "books"]
 
 
-def test_methods_are_ranked_by_what_is_chosen():
+def test_methods_are_ranked_by_how_often_they_are_chosen():
     shares = {"card": 0.2, "cod": 0.7, "wallet": 0.1}
     shown = page(
         [total(1)]
@@ -88,7 +88,7 @@ def test_movers_are_against_the_expectation_where_there_is_one():
     ]
 
 
-def test_without_an_expectation_movers_say_against_what_they_are():
+def test_without_an_expectation_movers_name_their_comparison():
     values = [total(10, "1m"), total(50, "5m")]
     for member, now, before in (("books", 30, 50), ("toys", 9, 50), ("same", 10, 50)):
         values.append(value(member=member, window="1m", number=now))
@@ -109,7 +109,7 @@ def test_a_window_covered_in_part_is_not_taken_for_a_whole_one():
     assert mover.expected == 10
 
 
-def test_nothing_to_compare_with_is_no_movers():
+def test_there_are_no_movers_without_a_comparison():
     assert page([total(10), value(number=3)]).movers is None
 
 

@@ -95,23 +95,23 @@ def lines_of(times_s, message="again and again"):
     return found
 
 
-def test_more_lines_of_a_kind_than_a_minute_may_have_are_counted():
+def test_lines_beyond_the_limit_of_their_kind_are_counted():
     found = lines_of([0, 1, 2, 3, 4, 61])
     assert found == ["again and again"] * 3 + ["again and again (2 similar lines left out)"]
 
 
-def test_an_event_tells_how_many_like_it_were_left_out():
+def test_a_line_says_how_many_like_it_were_left_out():
     shown = AlikeFilter(limit=1, within_s=60)
 
-    def said(at_s, event):
+    def line_at(at_s, event):
         record = logging.LogRecord("a", logging.WARNING, "", 0, {"event": event}, (), None)
         record.created = at_s
         return record.msg if shown.filter(record) else None
 
-    assert said(0, "x") == {"event": "x"}
-    assert said(1, "y") == {"event": "y"}, "of another kind"
-    assert said(2, "x") is None
-    assert said(70, "x") == {"event": "x", "left_out": 1}
+    assert line_at(0, "x") == {"event": "x"}
+    assert line_at(1, "y") == {"event": "y"}, "of another kind"
+    assert line_at(2, "x") is None
+    assert line_at(70, "x") == {"event": "x", "left_out": 1}
 
 
 def test_kinds_of_lines_are_not_remembered_for_ever():

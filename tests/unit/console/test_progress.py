@@ -30,6 +30,6 @@ def test_on_a_terminal_a_counted_text_is_a_bar():
     assert "9 of 9 MB" in text
 
 
-def test_nothing_told_is_nothing_shown():
+def test_without_progress_nothing_is_shown():
     assert shown(terminal=True) == ""
     assert shown(terminal=False) == ""

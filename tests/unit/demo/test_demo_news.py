@@ -1,4 +1,4 @@
-"""What a demo tells of shifts that Redis shows: found, explained, over, each once."""
+"""A demo's reports of shifts in Redis: found, explained and over, each once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def news(story, after_s, **fields):
     return story.news(found, START_MS + after_s * 1_000)
 
 
-def test_a_jump_is_told_once_with_size_start_evidence_and_contributors(story):
+def test_a_jump_is_reported_once_with_size_start_evidence_and_contributors(story):
     jump = {f"category:{JUMPED}": record("up", 6.0)}
     (line,) = news(story, 380, PK=jump, BD={})
     assert line.startswith(f"FOUND  14:06:20 UTC: category {JUMPED} in PK is up, 6.00x usual")
@@ -60,7 +60,7 @@ def test_a_jump_is_told_once_with_size_start_evidence_and_contributors(story):
     assert news(story, 381, PK=jump, BD={}) == []
 
 
-def test_what_goes_along_is_only_counted(story):
+def test_series_that_move_along_are_only_counted(story):
     along = {f"region:r{n}": record("up", 1.5) for n in range(3)}
     jump = {f"category:{JUMPED}": record("up", 6.0)}
     first, second = news(story, 380, PK=jump | along)
@@ -68,7 +68,7 @@ def test_what_goes_along_is_only_counted(story):
     assert second.strip() == "3 other series of PK shifted with it"
 
 
-def test_an_outage_is_the_market_not_each_of_its_categories(story):
+def test_an_outage_is_reported_of_the_market_not_of_each_category(story):
     members = {f"category:c{n}": record("down", 0.0) for n in range(15)}
     first, second = news(story, 500, BD={"market:all": record("down", 0.0)} | members)
     assert "demand in BD as a whole is down, 0.00x usual" in first
@@ -78,7 +78,7 @@ def test_an_outage_is_the_market_not_each_of_its_categories(story):
     assert "15 other series of BD are back to usual" in others
 
 
-def test_nothing_is_over_while_redis_cannot_be_asked(story):
+def test_no_shift_is_over_while_redis_is_away(story):
     jump = {f"category:{JUMPED}": record("up", 6.0)}
     news(story, 380, PK=jump)
     assert story.news({}, START_MS + 400_000) == []

@@ -1,4 +1,4 @@
-"""What a demo plants: announced with its time, in two markets where there are two."""
+"""The shifts that a demo plants: each is announced with its time, in two markets if there are two."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_jump_and_the_outage_are_in_the_two_largest_markets(profile):
 
 
 @pytest.mark.parametrize("duration_ms", [None, STORY_MS, STORY_MS * 2])
-def test_with_time_for_all_of_it_five_minutes_are_as_usual_and_all_is_over_before_the_end(
+def test_with_enough_time_five_minutes_are_as_expected_and_all_ends_before_the_demo(
     profile, duration_ms
 ):
     plan = make_plan(profile, (), START_MS, duration_ms)
@@ -61,7 +61,7 @@ def test_no_hour_ends_between_what_is_planted_and_its_discovery(profile, minute)
     assert tight.outage.end_ms < start_ms + STORY_MS
 
 
-def test_with_less_time_it_is_said_how_long_it_takes(profile):
+def test_with_less_time_the_needed_time_is_named(profile):
     plan = make_plan(profile, (), START_MS, 60_000)
     assert not plan.whole
     assert "takes 16 minutes" in plan.opening(START_MS)[-1]

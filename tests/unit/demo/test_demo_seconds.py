@@ -1,4 +1,4 @@
-"""The seconds that a demo tells: since its process started, not since the second before."""
+"""The seconds that a demo reports count from the start of its process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICK_S = 0.02
 """The kernel counts starts in hundredths."""
 
 
-def test_a_start_is_never_told_longer_than_it_was():
+def test_a_start_is_never_reported_longer_than_it_was():
     before_s = time.monotonic()
     done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
     told_s, then_s = map(float, done.stdout.split())

@@ -21,7 +21,7 @@ def view(*values, state=ViewState.LIVE):
 
 
 @pytest.mark.parametrize("orders", [0, 1_500])
-def test_orders_and_payments_are_demand_and_none_of_them_in_a_minute_is_too(orders):
+def test_orders_and_payments_show_demand_even_in_a_minute_without_orders(orders):
     assert shows_demand(view(market("orders", orders), market("payments", 9)))
 
 

@@ -116,7 +116,7 @@ def test_no_record_is_larger_than_a_record_may_be(monkeypatch, quantity):
     assert Owner(dict(owner.table), "w2").chain.source.through == number - 1
 
 
-def test_foreign_records_go_once_the_own_chain_has_left_them_behind():
+def test_foreign_records_are_deleted_once_the_own_chain_has_passed_them():
     table: dict[bytes, bytes] = {}
     first = Owner(table, "w1")
     first.fold((order("a", T0), T0))

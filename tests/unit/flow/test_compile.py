@@ -31,9 +31,9 @@ def own(flow: Flow) -> PartitionCompile:
     return flow.compiles[pk_partition(flow)]
 
 
-def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
-    # A paused owner goes on: it applies and publishes beyond the highwater that its heir read before
-    # it read the table. The heir must not publish older rows under that version.
+def test_a_new_owner_publishes_nothing_before_it_applied_all_that_its_predecessor_had():
+    # A paused owner goes on. It applies and publishes beyond the high water that the new owner read
+    # before it read the table. The new owner must not publish older rows under that version.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
     flow.now_ms = T0 + HOUR_MS
@@ -45,7 +45,7 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     (newer,) = (p for p in flow.step(partition) if p.market == "PK")
     assert newer.fence.applied == zombie.through
 
-    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new")
     new_owner.recover(dict(flow.tables[partition]))
     new_owner.apply_chunk(flow.partials[partition].chunk(("p", partition), 0, highwater))
     new_owner.replayed()
@@ -56,8 +56,8 @@ def test_nothing_is_published_before_all_is_applied_that_an_earlier_owner_had():
     assert [v.value for v in publication.values] == [v.value for v in newer.values]
 
 
-def test_a_new_owner_closes_no_hour_again_whose_record_was_only_written_again():
-    # By what was read since it took the hour for changed; the second closing had no shoppers left.
+def test_a_new_owner_does_not_close_an_hour_again_when_its_record_was_only_rewritten():
+    # A new owner took the hour for changed by what it read. The second closing had no shoppers left.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
     flow.now_ms = T0 + 3 * HOUR_MS
@@ -75,7 +75,7 @@ def test_a_new_owner_closes_no_hour_again_whose_record_was_only_written_again():
     for batch in (own(flow).table_batch(), own(flow).fence_batch(publication)):
         flow._write_table(partition, batch)
 
-    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new")
     new_owner.recover(dict(flow.tables[partition]))
     market = new_owner.markets["PK"]
     (hour,) = (merged for (kind, _), merged in market.ledger.merged.items() if kind == HOUR)
@@ -93,7 +93,7 @@ def test_a_new_owner_retires_the_fence_records_of_former_writers_once():
     former = own(flow)
     (published,) = (p for p in flow.step(partition) if p.market == "PK")
     zombie_too = {b"f|PK|paused.7": former.fence_batch(published).writes[-1][1]}
-    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+    new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new")
     new_owner.recover(dict(flow.tables[partition]) | zombie_too)
     new_owner.apply_chunk(flow.partials[partition].chunk(("p", partition), 0))
     new_owner.replayed()
@@ -103,7 +103,7 @@ def test_a_new_owner_retires_the_fence_records_of_former_writers_once():
     assert new_owner.fence_batch(publication).retired == []
 
 
-def test_a_table_about_partials_that_were_made_anew_is_refused():
+def test_a_table_of_recreated_partials_is_refused():
     # By the id, not by the end of the log: other workers' rows may have made that long again.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
@@ -115,7 +115,7 @@ def test_a_table_about_partials_that_were_made_anew_is_refused():
     table = dict(flow.tables[partition])
 
     def new_owner(topic_id):
-        return PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir", topic_id=topic_id)
+        return PartitionCompile(partition, 3, flow.methodology, flow.sps, "new", topic_id=topic_id)
 
     for same in ("first", ""):
         new_owner(same).recover(table)
@@ -139,7 +139,7 @@ def test_a_new_owner_deletes_nothing_that_was_deleted_already():
 
     table = {key: value for key, value in batch.writes if value is not None}
     for deleted in (False, True):
-        new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "heir")
+        new_owner = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new")
         new_owner.recover(table)
         new_owner.apply_chunk(log.chunk(("p", partition), 0))
         assert new_owner.table_batch().tombstones == ([] if deleted else batch.tombstones)
@@ -187,7 +187,7 @@ def test_a_market_is_live_by_any_mark_not_only_by_the_best():
         assert own(flow).markets["PK"].progress.live
 
 
-def test_what_another_edition_or_a_worker_with_other_partitions_sent_is_skipped_and_counted():
+def test_rows_of_another_edition_or_partition_count_are_skipped_and_counted():
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
     flow.now_ms = T0 + HOUR_MS

@@ -24,7 +24,7 @@ def at(flow: Flow, kind: str, name: str, at_ms: int, *, placed_ms=None, lines=No
 
 
 def run_at(flow: Flow, now_ms: int) -> list:
-    """Everything runs; the revisions of PK that came of it."""
+    """Run everything; return the revisions of PK."""
     seen = len(flow.history)
     flow.now_ms = now_ms
     flow.run()
@@ -112,7 +112,7 @@ def test_ledgers_are_never_clamped(flow):
     assert flow.day_value("PK", "sales_net", "market", "all", DAY).value == 10_000 - 18_000
 
 
-def test_killed_before_the_cancel_is_published_the_new_owner_counts_it_once(flow):
+def test_a_new_owner_counts_a_cancel_once_that_its_predecessor_did_not_publish(flow):
     cancel(flow)
     flow.now_ms = START + 3 * DAY_MS + 3 * MINUTE_MS
     for sp in flow.logs:  # level 1 has it, level 2 dies before it publishes
@@ -125,7 +125,7 @@ def test_killed_before_the_cancel_is_published_the_new_owner_counts_it_once(flow
     assert {key: each for key, each in found.items() if key[1] == "all"} == CANCELLED
 
 
-def test_killed_after_it_the_new_owner_revises_nothing_and_keeps_the_number(flow):
+def test_a_new_owner_revises_nothing_after_a_published_cancel_and_keeps_the_number(flow):
     cancel(flow)
     run_at(flow, START + 3 * DAY_MS + 3 * MINUTE_MS)
     new_owner(flow)
@@ -134,7 +134,7 @@ def test_killed_after_it_the_new_owner_revises_nothing_and_keeps_the_number(flow
     assert (value.value, value.revision) == (9_000, 1)
 
 
-def test_killed_between_journal_and_table_the_number_is_the_same(flow):
+def test_a_kill_between_journal_and_table_keeps_the_revision_number(flow):
     """The journal may hold a revision twice then, but it is the same one: readers see one."""
     partition = partition_of("PK", flow.partials_partitions)
     cancel(flow)

@@ -42,7 +42,10 @@ def test_a_duplicate_in_a_cold_pane_is_still_one_after_the_pane_was_warmed(monke
     # event's own id must be in it.
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 2)
-    events = [order("first", T0), order("other", T0 + PANE)]  # the second pane cools the first
+    events = [
+        order("first", T0),
+        order("other", T0 + PANE),
+    ]  # the second pane makes the first drop its ids
     events += [order(f"e{number}", T0) for number in range(5)]
     events += [order(f"e{number}", T0) for number in range(5)]
     fold, folded = fold_all(events, [T0 + PANE] * len(events))

@@ -1,4 +1,4 @@
-"""Payments: what counts in which book, and why one is set aside."""
+"""Payments: what counts in which book, and why one is set record."""
 
 import json
 
@@ -39,7 +39,7 @@ def fold_all(*events, methodology=METHODOLOGY, arrived_ms=T0):
 )
 def test_a_payment_that_breaks_the_contract_is_dead_and_leaves_no_trace(event, reason):
     fold, folded = fold_all(event)
-    assert [aside.reason for aside in folded.dead] == [reason]
+    assert [record.reason for record in folded.dead] == [reason]
     assert folded.outcomes == {"dead": 1}
     assert fold.source.open_panes == 0
     assert fold.source.held_ids == 0
@@ -65,7 +65,7 @@ def test_one_pane_more_than_the_limit_is_dead():
     fold, folded = fold_all(
         payment("a", T0), payment("b", T0 - METHODOLOGY.pane_ms), methodology=methodology
     )
-    assert [aside.reason for aside in folded.dead] == ["pane_limit"]
+    assert [record.reason for record in folded.dead] == ["pane_limit"]
     assert list(fold.source.markets["PK"].panes) == [T0]
 
 

@@ -1,4 +1,4 @@
-"""What an owner tells of before its time: what was published of it, and the minutes as they stand."""
+"""Values that a new owner inherits: the days that were published before, and the minutes so far."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Shop:
         self.reach(self.end_ms + 90 * MINUTE_MS + 40_000)
 
     def reach(self, at_ms: int) -> None:
-        """An order and a payment in each partition at ``at_ms``, and everything runs."""
+        """Produce an order and a payment in each partition at ``at_ms``, then run everything."""
         for _ in range(2):
             self.sell(at_ms)
         self.run(at_ms)
@@ -56,9 +56,9 @@ class Shop:
     def sell(self, at_ms: int) -> None:
         rng = self.rng
         number, price = len(self.sold), rng.randrange(1, 9_000)
-        told = {"shopper_id": f"s{rng.randrange(40)}", "new_shopper": rng.random() < 0.4}
+        who = {"shopper_id": f"s{rng.randrange(40)}", "new_shopper": rng.random() < 0.4}
         lines = [(rng.choice(CATEGORIES), 1, price)]
-        event = order(f"o{number}", at_ms, lines=lines, payment_method="cod", **told)
+        event = order(f"o{number}", at_ms, lines=lines, payment_method="cod", **who)
         self.flow.produce(SourcePartition("orders", number % 2), event, at_ms)
         paid = payment(f"p{number}", at_ms, amount=price, placed_at=rfc3339(at_ms))
         self.flow.produce(SourcePartition("payments", number % 2), paid, at_ms)
@@ -74,12 +74,12 @@ class Shop:
         self.flow.run()
 
     def new_owner(self) -> None:
-        """Another owner, and its first publication."""
+        """Start another owner; return its first publication."""
         self.flow.start_compile(PARTITION)
         self.flow.step(PARTITION)
 
     def published_days(self) -> dict[str, dict[str, int | float | None]]:
-        """What readers of every publication so far know of days."""
+        """Values of days that the publications so far give to their readers."""
         found: dict[str, dict[str, int | float | None]] = {}
         for publication in self.flow.history:
             for value in publication.days if publication.market == "PK" else ():
@@ -99,14 +99,14 @@ def shop() -> Shop:
     return shop
 
 
-def test_the_days_that_a_new_owner_tells_are_those_that_were_published(shop):
+def test_a_new_owner_publishes_the_days_that_were_published_before(shop):
     first = shop.flow.published["PK"]
     today = FIRST_DAY + DAYS
     days = {day: dict(values) for day, values in first.inherited.days.items()}
     for value in first.days:  # of days that are open
         days.setdefault(value.day, {})[name(value)] = value.value
-    told = {day_name(day) for day in range(today - INHERITED_DAYS + 1, today + 1)}
-    assert days == {day: shop.published[day] for day in told}
+    inherited = {day_name(day) for day in range(today - INHERITED_DAYS + 1, today + 1)}
+    assert days == {day: shop.published[day] for day in inherited}
     assert {name(value) for value in first.days if value.day == day_name(today - 3)} >= {
         "orders:market:all", "sales_level_index:market:all",
     }  # fmt: skip
@@ -138,14 +138,14 @@ def test_the_headlines_are_the_orders_of_each_minute(shop):
     assert sum(each.orders for each in headlines) > 90
 
 
-def test_it_is_told_once(shop):
+def test_inherited_values_are_published_once(shop):
     before = shop.flow.published["PK"]
     shop.reach(shop.end_ms + 92 * MINUTE_MS)
     assert shop.flow.published["PK"] is not before
     assert shop.flow.published["PK"].inherited is None
 
 
-def test_headlines_are_told_when_orders_were_read():
+def test_headlines_are_published_once_orders_were_read():
     """The first publication of a log that nobody had read may be of one topic alone."""
     flow = Flow()
     flow.now_ms = KARACHI.start_ms(FIRST_DAY) + HOUR_MS

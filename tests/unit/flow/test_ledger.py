@@ -1,4 +1,4 @@
-"""What retention drops is dropped whole: a row of it that is read again is no news."""
+"""Retention drops slots whole: a row of a dropped slot that is read again changes nothing."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def folded(pane_ms: int) -> tuple[Ledger, list[int]]:
         (HOUR, HOUR_MS, set()),
     ],
 )
-def test_a_row_in_the_later_half_of_a_slot_that_was_dropped_is_no_news(kind, length_ms, kept):
+def test_a_row_in_the_later_half_of_a_dropped_slot_changes_nothing(kind, length_ms, kept):
     start_ms = T0 - T0 % HOUR_MS
     pane_ms = start_ms + length_ms - MINUTE_MS
     ledger, row = folded(pane_ms)
@@ -65,7 +65,7 @@ def test_what_changed_is_taken_once_and_stays_as_it_was_taken():
     assert not ledger.days_changed
 
 
-def test_an_open_row_goes_with_the_hour_it_is_in():
+def test_an_open_row_is_dropped_with_its_hour():
     start_ms = T0 - T0 % HOUR_MS
     ledger = Ledger(PK, METHODOLOGY)
     row = [1] * ledger.layout.live_width

@@ -116,7 +116,7 @@ def test_where_the_log_begins_survives_a_takeover_before_the_first_fence_record(
 
 
 def test_what_changes_after_it_was_final_is_counted_and_closed_again():
-    # Only possible when arrival times went wrong: a partition read long after its mark said otherwise.
+    # Only wrong arrival times allow this: a partition is read long after its mark covered that time.
     flow = Flow(partitions=2)
     first, second = flow.sps[ORDERS]
     everywhere(flow, T0, "start")

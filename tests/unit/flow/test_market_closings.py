@@ -1,4 +1,4 @@
-"""A step says what it closed and how far; the market writes that down, once the step is over."""
+"""A step returns what it closed and how far; the market records it after the step."""
 
 from streams.flow.changed_slots import ChangedSlots
 from streams.flow.merged import DAY_KIND, HOUR

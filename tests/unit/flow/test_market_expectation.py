@@ -1,4 +1,4 @@
-"""The expectation in the flow: seeded, learnt once, published, taken over, revised by what is said."""
+"""The expectation in the flow: seeded, learnt once, published, taken over, revised by factors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GIVEN = [
 ]  # fmt: skip
 
 
-def usual_orders(hour_ms: int) -> int:
+def expected_orders(hour_ms: int) -> int:
     return round(RATE * season(HOURS.cell(hour_ms)))
 
 
@@ -39,7 +39,7 @@ def seeded(flow: Flow, *, market="PK", until=TEN, seed="s1", complete=True, time
     """Six weeks and more of a market that sells only mobiles, one unit of 100 an order, by cod."""
     hours = {}
     for hour_ms in range(until - 46 * 24 * HOUR_MS, until, HOUR_MS):
-        count = round(usual_orders(hour_ms) * times)
+        count = round(expected_orders(hour_ms) * times)
         three = {"orders": count, "units": count, "sales": 100 * count}
         hours[hour_ms] = [
             SeededRow("market", "all", **three, payments=count, amount=100 * count),
@@ -51,7 +51,7 @@ def seeded(flow: Flow, *, market="PK", until=TEN, seed="s1", complete=True, time
 
 
 class Shop:
-    """Orders arrive minute by minute, ``rate`` times what is usual."""
+    """Produces orders minute by minute, ``rate`` times the expectation."""
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
@@ -61,7 +61,7 @@ class Shop:
     def open(self, start_ms: int, minutes: int, *, times=1.0) -> None:
         for minute in range(minutes):
             at_ms = start_ms + minute * MINUTE_MS
-            self.owed += times * usual_orders(at_ms // HOUR_MS * HOUR_MS) / 60
+            self.owed += times * expected_orders(at_ms // HOUR_MS * HOUR_MS) / 60
             while self.owed >= 1:
                 self.owed -= 1
                 self.sold += 1
@@ -113,7 +113,7 @@ def test_a_seeded_market_opens_with_demand_near_100(flow):
     assert flow.value("PK", "mix_shift:market:all:1h").value == pytest.approx(0, abs=0.02)
 
 
-def test_every_value_says_what_was_expected_of_what_it_counts(flow):
+def test_every_value_has_the_expectation_of_what_it_counts(flow):
     seeded_shop(flow, times=1.5)
     orders = flow.value("PK", "orders:market:all:5m")
     assert orders.lower < orders.expected < orders.upper
@@ -121,7 +121,7 @@ def test_every_value_says_what_was_expected_of_what_it_counts(flow):
     share = flow.value("PK", "category_share_by_orders:category:mobiles_tablets:5m")
     assert share.expected == pytest.approx(orders.expected, rel=1e-3)
     hour = flow.value("PK", "orders:market:all:1h")
-    assert hour.value > hour.upper, "half as much again is not usual"
+    assert hour.value > hour.upper, "half as much again is not expected"
     assert flow.value("PK", "demand_index_orders:market:all:1h").value == pytest.approx(150, abs=5)
 
 
@@ -153,7 +153,7 @@ def test_a_member_that_never_sold_has_no_index(flow):
     seeded_shop(flow)
     index = flow.value("PK", "demand_index_orders:category:books:1h")
     assert (index.value, index.status, index.expected) == (None, "no_data", 0)
-    # The seed says nothing of regions: nothing is known of them, and that is said.
+    # The seed has no regions, so nothing is known of them, and their status says so.
     assert flow.value("PK", "demand_index_orders:region:punjab:1h").status == "warming"
 
 
@@ -205,7 +205,7 @@ def test_the_vintage_of_today_is_published_first_and_the_others_wait_a_step(flow
     assert not again.revisions, "nothing that was shown was compared with the others"
 
 
-def test_what_is_put_off_waits_while_somebody_waits_for_values(flow):
+def test_postponed_vintages_are_not_learnt_while_values_are_awaited(flow):
     seeded_shop(flow)
     seeded(flow, seed="s2", times=1.5)
     market = compiled(flow).markets["PK"]
@@ -268,7 +268,7 @@ def test_a_new_owner_learns_days_put_off_before_yesterday(flow):
     assert {day: each.vintage for day, each in held(flow).items()} == before
 
 
-def test_of_a_day_whose_vintage_expired_nothing_is_expected_though_its_hours_were_read(flow):
+def test_a_day_whose_vintage_expired_has_no_expectation_though_its_hours_were_read(flow):
     seeded_shop(flow)
     market = compiled(flow).markets["PK"]
     start_ms = TEN + 5 * HOUR_MS  # of which no part was read before
@@ -342,12 +342,14 @@ def test_a_wholly_observed_hour_beats_the_seed(flow):
     counts, known = market.expectation._hours_known(observed, calendar)
     by_hour = dict(zip(calendar.hours_ms, counts[:, series], strict=True))
     assert known[:, series].all()
-    assert by_hour[TEN + 3 * HOUR_MS] == pytest.approx(3 * usual_orders(TEN + 3 * HOUR_MS), abs=2)
-    assert by_hour[TEN - 3 * HOUR_MS] == usual_orders(TEN - 3 * HOUR_MS), "the seed's"
+    assert by_hour[TEN + 3 * HOUR_MS] == pytest.approx(
+        3 * expected_orders(TEN + 3 * HOUR_MS), abs=2
+    )
+    assert by_hour[TEN - 3 * HOUR_MS] == expected_orders(TEN - 3 * HOUR_MS), "the seed's"
     assert by_hour[TEN + 20 * HOUR_MS] == 0, "nobody bought, though the seed says so"
 
 
-def said(flow, factor, *, dimension="market", member="all", hours=2):
+def declare(flow, factor, *, dimension="market", member="all", hours=2):
     about = DeclaredFactor(
         "PK", dimension, member, rfc3339(TEN), rfc3339(TEN + hours * HOUR_MS), factor
     )
@@ -355,11 +357,11 @@ def said(flow, factor, *, dimension="market", member="all", hours=2):
     return about
 
 
-def test_what_the_operator_says_counts_at_once(flow):
+def test_a_declared_factor_counts_at_once(flow):
     seeded_shop(flow, times=2.0)
     assert flow.value("PK", "demand_index_orders:market:all:1h").value == pytest.approx(200, abs=5)
     before = flow.value("PK", "orders:market:all:5m")
-    about = said(flow, 2.0)
+    about = declare(flow, 2.0)
     published = len(flow.history)
     flow.run()
     after = flow.value("PK", "orders:market:all:5m")
@@ -372,11 +374,11 @@ def test_what_the_operator_says_counts_at_once(flow):
     assert flow.value("PK", "orders:market:all:5m").expected == before.expected
 
 
-def test_what_is_said_of_a_member_moves_that_member_alone(flow):
+def test_a_factor_of_a_member_moves_that_member_alone(flow):
     seeded_shop(flow)
     market = flow.value("PK", "orders:market:all:1h").expected
     member = flow.value("PK", "orders:category:mobiles_tablets:1h").expected
-    said(flow, 3.0, dimension="category", member="mobiles_tablets")
+    declare(flow, 3.0, dimension="category", member="mobiles_tablets")
     flow.run()
     assert flow.value("PK", "orders:market:all:1h").expected == market
     assert flow.value("PK", "orders:category:mobiles_tablets:1h").expected == pytest.approx(
@@ -466,7 +468,7 @@ def test_a_seed_of_another_market_changes_nothing(flow):
         (b"PK|hour|x|s", b'{"seed":"s","market":"PK","hour":"2026-11-24T10:30:00Z","rows":[]}'),
     ],
 )
-def test_a_record_that_is_none_is_passed_over_and_said(flow, key, value):
+def test_an_invalid_record_is_skipped_and_reported(flow, key, value):
     flow.book.apply_record(key, value)
     assert len(flow.book.take_refused()) == 1
     assert not flow.book.refused

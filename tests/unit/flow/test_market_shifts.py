@@ -33,7 +33,7 @@ def new_flow() -> Flow:
 
 
 def play(flow, parts, at_ms=TEN, shop=None):
-    """Minute by minute; parts of (times usual, minutes). Returns the end."""
+    """Sell minute by minute in parts of (times the expectation, minutes); return the end in ms."""
     shop = shop or Shop(flow)
     for times, minutes in parts:
         for _ in range(minutes):
@@ -42,7 +42,7 @@ def play(flow, parts, at_ms=TEN, shop=None):
     return at_ms
 
 
-def told(flow, scope=ALL):
+def published(flow, scope=ALL):
     return [
         shift
         for publication in flow.history
@@ -60,18 +60,18 @@ def stored(flow):
     return [value for key, value in table.items() if key.startswith(b"w|PK|")]
 
 
-def test_a_jump_is_told_live_then_confirmed_with_members_and_shown_as_active(flow):
+def test_a_jump_is_published_live_then_confirmed_with_members_and_shown_as_active(flow):
     play(flow, [(1.0, 30)])
-    assert told(flow) == []
+    assert published(flow) == []
     play(flow, [(6.0, 12)], TEN + 30 * MINUTE_MS)
-    first = told(flow)[0]
+    first = published(flow)[0]
     start = TEN // MINUTE_MS + 30
     assert (first.event, first.phase, first.direction, first.number) == ("page", LIVE, 1, 1)
     assert first.start == pytest.approx(start, abs=1)
     assert first.at <= start + 6
     assert first.contributors["category"][0].member == "mobiles_tablets"
-    assert [(shift.phase, shift.number) for shift in told(flow)] == [(LIVE, 1), (FINAL, 1)]
-    assert [shift.direction for shift in told(flow, MOBILES)] == [1, 1]
+    assert [(shift.phase, shift.number) for shift in published(flow)] == [(LIVE, 1), (FINAL, 1)]
+    assert [shift.direction for shift in published(flow, MOBILES)] == [1, 1]
     shown = flow.published["PK"].watched
     assert {status.shift.member for status in shown if status.shift} >= {"all", "mobiles_tablets"}
     (market, *_) = (one for one in active("PK", active_fields(shown)) if one.dimension == "market")
@@ -83,10 +83,10 @@ def test_a_jump_is_told_live_then_confirmed_with_members_and_shown_as_active(flo
     assert b'"phase":"live"' in value
 
 
-def test_a_stop_is_told_though_nothing_arrives(flow):
+def test_a_stop_is_published_though_nothing_arrives(flow):
     end_ms = play(flow, [(1.0, 30)])
     play(flow, [(0.0, 20)], end_ms)
-    found = told(flow)
+    found = published(flow)
     assert found[0].direction == -1
     assert found[0].interval.ratio < 0.2
     assert found[0].at <= end_ms // MINUTE_MS + 12
@@ -104,10 +104,10 @@ def test_a_takeover_leaves_the_detectors_as_they_would_have_been(flow):
         flow.start_compile(partition_of("PK", flow.partials_partitions))
         at_ms = play(flow, [(times, minutes - minutes // 2)], at_ms, shop)
     assert stored(flow) == stored(other)
-    events = [(shift.event, shift.number) for shift in told(flow) if shift.phase == FINAL]
+    events = [(shift.event, shift.number) for shift in published(flow) if shift.phase == FINAL]
     assert events == [("page", 1), ("end", 1)]
-    assert [(s.event, s.number, s.at) for s in told(flow) if s.phase == FINAL] == [
-        (s.event, s.number, s.at) for s in told(other) if s.phase == FINAL
+    assert [(s.event, s.number, s.at) for s in published(flow) if s.phase == FINAL] == [
+        (s.event, s.number, s.at) for s in published(other) if s.phase == FINAL
     ]
 
 
@@ -148,7 +148,7 @@ def test_what_is_stored_says_where_to_go_on(flow):
     assert shifts.done_until_ms < TEN + 10 * MINUTE_MS
 
 
-def test_a_lasting_shift_is_adopted_and_each_member_by_what_it_did(flow):
+def test_a_lasting_shift_is_adopted_with_each_member_at_its_own_ratio(flow):
     parts = {"books": 6.0, "computing": 1.0}
     shifts = market(flow).shifts
     position = {

@@ -29,11 +29,11 @@ class Shop:
         self.rng = random.Random(3)
 
     def sell(self, at_ms: int, shopper: str | None, new: bool | None = None, **changes) -> None:
-        told = {} if shopper is None else {"shopper_id": shopper}
-        told |= {} if new is None else {"new_shopper": new}
+        who = {} if shopper is None else {"shopper_id": shopper}
+        who |= {} if new is None else {"new_shopper": new}
         number = len(self.sold)
         arrived_ms = changes.pop("arrived_ms", at_ms)
-        event = order(f"e{number}", at_ms, **told, **changes)
+        event = order(f"e{number}", at_ms, **who, **changes)
         self.flow.produce(SourcePartition("orders", number % 2), event, arrived_ms)
         self.sold.append((at_ms, shopper, new))
 
@@ -64,7 +64,7 @@ class Shop:
 
     def shown(self, window: str) -> tuple:
         found = [self.flow.value("PK", f"{name}:market:all:{window}") for name in NAMES]
-        return told(found)
+        return numbers_of(found)
 
     def day(self, day: str):
         return [self.flow.day_value("PK", name, "market", "all", day) for name in NAMES]
@@ -73,7 +73,7 @@ class Shop:
 NAMES = ("shoppers", "orders_per_shopper", "new_shopper_share")
 
 
-def told(values) -> tuple:
+def numbers_of(values) -> tuple:
     shoppers, each, new = values
     assert each.value == each.observed / shoppers.value
     assert new.value == new.observed / new.n
@@ -124,7 +124,7 @@ def test_every_hour_closes_with_who_bought_in_it(shop):
     assert len(closings) == 29
     for start_ms, values in closings.items():
         found = [value for value in values if value.index in NAMES]
-        assert told(found) == shop.expected(start_ms, start_ms + HOUR_MS)
+        assert numbers_of(found) == shop.expected(start_ms, start_ms + HOUR_MS)
         assert {value.phase for value in found} == {"final"}
 
 
@@ -132,11 +132,11 @@ def test_a_day_is_that_of_the_market_and_final_with_its_last_hour(shop):
     day = KARACHI.day_of(T0 + 12 * HOUR_MS)
     start_ms, end_ms = KARACHI.start_ms(day), KARACHI.end_ms(day)
     found = shop.day(day_name(day))
-    assert told(found) == shop.expected(start_ms, end_ms)
+    assert numbers_of(found) == shop.expected(start_ms, end_ms)
     assert {(value.phase, value.covered, value.revision) for value in found} == {("final", 1.0, 0)}
     today = shop.day(day_name(day + 1))
     until_ms = (T0 + 30 * HOUR_MS) // QUARTER_MS * QUARTER_MS
-    assert told(today) == shop.expected(end_ms, until_ms)
+    assert numbers_of(today) == shop.expected(end_ms, until_ms)
     assert {value.phase for value in today} == {"live"}
     assert today[0].covered == (until_ms - end_ms) / DAY_MS
 
@@ -221,7 +221,7 @@ def test_the_closing_of_a_day_weeks_later_has_who_bought_on_it():
         if closing.kind == "day" and closing.end_ms == end_ms
     )
     found = [value for value in closing.values if value.index in NAMES]
-    assert told(found) == told(shown)
+    assert numbers_of(found) == numbers_of(shown)
     assert {(value.phase, value.window, value.day) for value in found} == {("final", "day", day)}
 
 

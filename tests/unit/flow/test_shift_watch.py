@@ -48,9 +48,9 @@ class Market:
                 factor = (factors or {}).get(series.member, 1.0)
                 row[series.column] = int(self.rng.poisson(rate * factor))
             self.rows[minute] = row
-        return WatchedMinute(minute, row, self.usual())
+        return WatchedMinute(minute, row, self.expected())
 
-    def usual(self):
+    def expected(self):
         expected = [None] * len(self.watch.series)
         for at, rate in self.busy.items():
             expected[at] = rate * MICRO
@@ -75,18 +75,18 @@ def jump(minutes, at):
     return {minute: ({"books": 6.0, "all": 2.0} if minute >= at else {}) for minute in minutes}
 
 
-def test_a_jump_is_told_live_and_confirmed_by_final_minutes_under_the_same_number():
+def test_a_jump_is_found_live_and_confirmed_by_final_minutes_under_the_same_number():
     market = Market()
-    told = []
+    found_shifts = []
     for end in range(1, 240):
         for minute in range(max(0, end - 3), end):
             market.minute(minute, jump([minute], 200)[minute])
         final = end - 3
         if final >= 0:
-            told += market.watch.apply_final(market.minute(final), market.sums)
+            found_shifts += market.watch.apply_final(market.minute(final), market.sums)
         live = [market.minute(minute) for minute in range(max(0, final + 1), end)]
-        told += market.watch.apply_live(live, market.sums)
-    books = [shift for shift in told if shift.member == "books"]
+        found_shifts += market.watch.apply_live(live, market.sums)
+    books = [shift for shift in found_shifts if shift.member == "books"]
     assert [(s.event, s.phase, s.number) for s in books] == [("page", LIVE, 1), ("page", FINAL, 1)]
     assert books[0].at == books[1].at <= 206
     assert books[0].start == pytest.approx(200, abs=2)
@@ -100,19 +100,19 @@ def test_a_jump_is_told_live_and_confirmed_by_final_minutes_under_the_same_numbe
     assert status["category", "computing"].direction == 0
 
 
-def test_a_late_event_unsays_what_was_only_live():
+def test_a_late_event_withdraws_a_shift_that_was_only_live():
     market = Market()
     for minute in range(200):
         market.watch.apply_final(market.minute(minute), market.sums)
     empty = [0] * LAYOUT.live_width
-    silent = [WatchedMinute(minute, empty, market.usual()) for minute in range(200, 208)]
+    silent = [WatchedMinute(minute, empty, market.expected()) for minute in range(200, 208)]
     assert {s.direction for s in market.watch.apply_live(silent, market.sums)} == {-1}
     full = [market.minute(minute) for minute in range(200, 208)]
     assert market.watch.apply_live(full, market.sums) == []
     assert {s.direction for s in market.watch.statuses(market.sums)} == {0}
 
 
-def test_what_is_kept_is_the_same_however_often_live_was_tried_and_who_goes_on():
+def test_the_stored_state_depends_neither_on_live_minutes_nor_on_the_owner():
     one, other = Market(seed=3), Market(seed=3)
     for minute in range(300):
         factors = jump([minute], 250)[minute]
@@ -129,7 +129,7 @@ def test_what_is_kept_is_the_same_however_often_live_was_tried_and_who_goes_on()
     assert msgspec.msgpack.encode(new_owner.record()) == msgspec.msgpack.encode(one.watch.record())
 
 
-def test_asleep_while_the_market_is_filling_or_a_member_is_warming():
+def test_detectors_sleep_while_the_market_is_filling_or_a_member_is_warming():
     market = Market()
     row = [0] * LAYOUT.live_width
     for minute in range(600):
@@ -142,7 +142,7 @@ def test_asleep_while_the_market_is_filling_or_a_member_is_warming():
     assert market.watch.done_until == 700
 
 
-def test_an_older_record_does_not_turn_it_back():
+def test_an_older_record_does_not_set_the_detectors_back():
     market = Market()
     old = msgspec.msgpack.encode(market.watch.record())
     market.watch.apply_final(market.minute(10), market.sums)
@@ -155,8 +155,8 @@ def test_the_total_drifts_by_days():
     found = []
     for day in range(20):
         market.watch.apply_final(market.minute(day * 1440), market.sums)
-        usual = ExpectedDay(day * 1440, 32_500, 28_800 * MICRO, 0.002, 0.005)
-        found += market.watch.apply_final_day(usual, market.sums)
+        expected = ExpectedDay(day * 1440, 32_500, 28_800 * MICRO, 0.002, 0.005)
+        found += market.watch.apply_final_day(expected, market.sums)
     assert [(s.member, s.clock, s.event, s.direction) for s in found[:1]] == [
         ("all", "drift", "page", 1)
     ]

@@ -1,4 +1,4 @@
-"""What the owner of a source partition sends, and in which order it may be relied on."""
+"""Records that the owner of a source partition sends, and the order that others rely on."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_a_mark_of_every_partition_names_the_markets_it_is_about():
     assert pk.watermarks["PK"] == T0
 
 
-def test_no_mark_says_that_a_day_is_over_whose_row_was_not_sent():
+def test_no_mark_ends_a_day_whose_row_was_not_sent():
     # Days go with the checkpoint, marks do not: one that is caught up past a day's end + grace would
     # make level 2 close the day, and its last row would come after that.
     methodology = tuned(day_grace_ms=DAY_MS)
@@ -127,7 +127,7 @@ def test_too_many_rejects_are_noticed_and_forgiven(monkeypatch):
 def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
     # A pane's row waits until as_of can reach it. The arrival that closes the pane sends it, with the
     # very flush that would retire the only record holding it: if the flush lands and the row does
-    # not, an heir must find the row in the chain still.
+    # not, a new owner must still find the row in the chain.
     owner = level(chain_length=1)
     take(owner, (order("a", T0), T0))
     assert owner.partials() == []

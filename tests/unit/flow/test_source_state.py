@@ -24,7 +24,7 @@ def source() -> SourceState:
 
 
 def counted(source, event_hash: int) -> None:
-    """What a fold tells of one order of one unit for 100."""
+    """The fold's counts of one order of one unit for 100."""
     state = source.markets["PK"]
     pane = source.admission.pane(state, T0)
     source.remember(state, pane, event_hash)

@@ -38,7 +38,7 @@ def test_a_partition_never_caught_up_that_has_not_seen_the_market_holds_it():
     assert progress(marks, live=False) == TopicProgress(None, True)
 
 
-def test_one_that_has_not_seen_it_vouches_for_the_time_it_was_caught_up():
+def test_a_partition_without_the_market_vouches_up_to_when_it_was_caught_up():
     # Caught up at 90, then its owner went away while the market began: what waits there unread may
     # be as old as 90, so neither as_of nor what is final may run past it.
     marks = {A: mark(5, 1000), B: mark(7, None, 90)}

@@ -33,7 +33,7 @@ def test_a_stated_base_holds_its_net_sales():
 
 
 @pytest.mark.parametrize(
-    ("base", "said"),
+    ("base", "problem"),
     [
         ("{ from = 2026-01-01, to = 2026-01-01 }", "NP.base: expected 1 to 1100 days"),
         ("{ from = 2020-01-01, to = 2026-01-01 }", "found 2192"),
@@ -41,6 +41,6 @@ def test_a_stated_base_holds_its_net_sales():
         ("{ from = 2026-01-01 }", "to"),
     ],
 )
-def test_a_wrong_base_is_named(base, said):
-    with pytest.raises(MethodologyError, match=said):
+def test_a_wrong_base_is_named(base, problem):
+    with pytest.raises(MethodologyError, match=problem):
         parse(with_base(base))

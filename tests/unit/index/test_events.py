@@ -47,7 +47,7 @@ def with_tail(tail: bytes) -> bytes:
 
 
 def reason(value: bytes | None) -> str | None:
-    """Reason of the rejection, None for an event; the same alone and beside legal records."""
+    """Reason of the rejection, None for an event; asserted equal alone and beside legal records."""
     (alone,) = decode_orders([value])
     beside = decode_orders([raw(), value, raw()])
     assert isinstance(beside[0], OrderEvent)
@@ -156,7 +156,7 @@ def test_a_number_too_long_to_convert_hides_no_duplicate_key():
 @pytest.mark.parametrize("depth", [62, 63, 64, 65, 300, 900, 5_000])
 def test_the_limit_of_nesting_does_not_depend_on_how_deep_the_caller_stands(depth):
     # The decoders stop at the interpreter's recursion limit, which counts the caller's frames too:
-    # a zombie and its heir could then disagree on one record.
+    # a zombie and the new owner could then disagree on one record.
     value = with_tail(b'"x":' + b"[" * depth + b"]" * depth)
     doubled = with_tail(b'"event_id":"e2","x":' + b"[" * depth + b"]" * depth)
 

@@ -26,7 +26,7 @@ def test_another_budget_needs_no_new_edition():
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "problem"),
     [
         ("budget_days = 30", "budget_days = 0", "budget_days must be above 0"),
         ("members = 0.7", "members = 0.8", "add up to at most 1"),
@@ -34,8 +34,8 @@ def test_another_budget_needs_no_new_edition():
         ('name = "Nepal"', 'name = "Nepal"\nshift_weight = 0.0', "NP.shift_weight"),
     ],
 )
-def test_a_budget_that_cannot_be_is_named(before, after, said):
-    with pytest.raises(MethodologyError, match=said):
+def test_a_budget_that_cannot_be_is_named(before, after, problem):
+    with pytest.raises(MethodologyError, match=problem):
         parse(TEXT.replace(before, after, 1))
 
 

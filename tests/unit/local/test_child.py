@@ -1,4 +1,4 @@
-"""A child starts, ends, freezes, and tells what it said last; leftovers are ended, others not."""
+"""A child starts, ends, freezes and gives its last log lines; only leftovers of ours are ended."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def test_terminate_asks_first(make):
     assert process.terminate() == -signal.SIGTERM, "a second time changes nothing"
 
 
-def test_terminate_kills_who_does_not_listen(make):
+def test_terminate_kills_a_child_that_ignores_it(make):
     process = make(DEAF)
     until(lambda: "up" in process.log_tail())
     assert process.terminate(deadline_s=0.1) == -signal.SIGKILL
 
 
-def test_a_frozen_child_is_thawed_to_hear_that_it_must_end(make):
+def test_a_frozen_child_is_thawed_so_that_it_can_end(make):
     process = make(SLEEP)
     until(lambda: "up" in process.log_tail())
     process.pause()
@@ -137,8 +137,8 @@ def test_it_outlives_the_thread_that_started_it(make):
     thread.start()
     thread.join()
     (process,) = started
-    said = int(process.log_tail(1))
-    until(lambda: not process.running or int(process.log_tail(1)) > said + 20)
+    printed = int(process.log_tail(1))
+    until(lambda: not process.running or int(process.log_tail(1)) > printed + 20)
     assert process.running
 
 

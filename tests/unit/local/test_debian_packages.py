@@ -1,4 +1,4 @@
-"""Programs of Debian's packages: PATH first, a clear word where there is no way to have them."""
+"""Programs of Debian's packages: PATH comes first, and a missing program gives a clear error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_old_one_is_named_where_nothing_else_is_to_be_had(only, tmp_path):
     assert "(version 2.24)" in text
 
 
-def test_what_apt_says_is_told_and_nothing_half_is_left(only, tmp_path):
+def test_the_message_of_apt_is_shown_and_no_partial_file_is_left(only, tmp_path):
     only("apt-get", 'echo "E: first" >&2; echo "E: Unable to fetch some archives" >&2; exit 100')
     only("dpkg-deb", "exit 0")
     with pytest.raises(StackError, match="apt-get: E: Unable to fetch some archives"):
@@ -55,17 +55,17 @@ def test_what_apt_says_is_told_and_nothing_half_is_left(only, tmp_path):
 
 def test_a_package_is_fetched_once_and_its_program_runs(cache_dir):
     """The real thing, as far as this machine has Debian's packages."""
-    told = []
+    messages = []
     packages = DebianPackages(
-        cache_dir / "debian", progress=lambda text, _done, _total: told.append(text)
+        cache_dir / "debian", progress=lambda text, _done, _total: messages.append(text)
     )
     try:
         argv = packages.command(PROMTOOL)
     except StackError as error:
         pytest.skip(f"no promtool here: {error}")
-    told.clear()
+    messages.clear()
     assert packages.command(PROMTOOL) == argv
-    assert told == []
+    assert messages == []
     done = subprocess.run([*argv, "--version"], capture_output=True, text=True, check=True)
     assert "promtool" in done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-"""Which archive of classes a JVM is told to write, and which to use."""
+"""The archive of classes that a JVM is made to write or to use."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PINS = tuple(
 
 
 class Repository:
-    """Answers from memory, counts requests, and fails or lies when told to."""
+    """Answers from memory, counts requests, and fails or lies when asked to."""
 
     def __init__(self) -> None:
         self.requests = []
@@ -48,28 +48,30 @@ def repository():
 
 
 @pytest.fixture
-def told():
+def messages():
     return []
 
 
 @pytest.fixture
-def cache(tmp_path, repository, told):
+def cache(tmp_path, repository, messages):
     def make():
-        return JarCache(tmp_path / "cache", PINS, lambda *message: told.append(message), repository)
+        return JarCache(
+            tmp_path / "cache", PINS, lambda *message: messages.append(message), repository
+        )
 
     return make
 
 
-def test_a_first_start_fetches_all_and_says_how_much(cache, told):
+def test_a_first_start_fetches_all_and_says_how_much(cache, messages):
     first = cache()
     paths = first.jars()
     assert [path.read_bytes() for path in paths] == list(CONTENT.values())
     assert [path.name for path in paths] == ["alpha-1.jar", "beta-2.jar"]
     assert first.downloaded_bytes == 19_000
-    text, done, total = told[0]
+    text, done, total = messages[0]
     assert "2 jars" in text
     assert (done, total) == (0, 0.019)
-    assert max(done for _, done, _ in told) == 0.019
+    assert max(done for _, done, _ in messages) == 0.019
 
 
 def test_a_second_start_fetches_nothing(cache, repository):
@@ -81,16 +83,16 @@ def test_a_second_start_fetches_nothing(cache, repository):
     assert second.downloaded_bytes == 0
 
 
-def test_a_corrupt_jar_is_named_and_fetched_again(cache, repository, told):
+def test_a_corrupt_jar_is_named_and_fetched_again(cache, repository, messages):
     alpha, _ = cache().jars()
     alpha.write_bytes(b"X" + alpha.read_bytes()[1:])
     repository.requests.clear()
-    told.clear()
+    messages.clear()
     cache().jars()
     assert repository.requests == ["g:alpha:1"]
     assert alpha.read_bytes() == CONTENT["g:alpha:1"]
-    assert f"{alpha} is corrupt" in told[0][0]
-    assert PINS[0].sha256 in told[0][0]
+    assert f"{alpha} is corrupt" in messages[0][0]
+    assert PINS[0].sha256 in messages[0][0]
 
 
 def test_a_repository_that_serves_another_file_is_refused(cache, repository):
@@ -107,7 +109,7 @@ def test_a_reset_connection_is_tried_again(cache, repository):
     assert all(path.exists() for path in cache().jars())
 
 
-def test_no_network_is_said_with_the_coordinate(cache, repository):
+def test_a_missing_network_is_reported_with_the_coordinate(cache, repository):
     repository.failures = 1000
     with pytest.raises(StackError, match=r"g:alpha:1 .*connection reset"):
         cache().jars()

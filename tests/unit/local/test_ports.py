@@ -28,7 +28,7 @@ def test_a_taken_port_is_not_free(listener):
     assert not ports.is_free(listener)
 
 
-def test_who_listens_is_told_by_process(listener):
+def test_a_listener_is_named_by_its_process(listener):
     assert ports.listens(os.getpid(), listener)
     assert not ports.listens(os.getppid(), listener)
 

@@ -1,4 +1,4 @@
-"""Children come back, later each time; time is a parameter, the children are real processes."""
+"""Restarts of children, each after a longer delay. Time is a parameter; children are processes."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ class World:
 
     def __init__(self, tmp_path):
         self.now_ms = 1_000_000
-        self.told = []
+        self.messages = []
         self.processes = []
         self._logs = tmp_path / "logs"
 
     def supervisor(self, **options):
-        return Supervisor(self.told.append, clock=lambda: self.now_ms, **options)
+        return Supervisor(self.messages.append, clock=lambda: self.now_ms, **options)
 
     def keep(self, supervisor, argv, name="worker-0"):
         process = ChildProcess(name, argv, self._logs / f"{name}.log")
@@ -93,7 +93,7 @@ def test_a_crashed_child_is_restarted_once_its_delay_has_passed(world):
     process.kill()
 
     supervisor.poll()
-    assert world.told == ["worker-0 ended (signal 9); restarted in 0.5 s"]
+    assert world.messages == ["worker-0 ended (signal 9); restarted in 0.5 s"]
     world.now_ms += 499
     supervisor.poll()
     assert not process.running
@@ -111,7 +111,7 @@ def test_each_end_soon_after_a_start_doubles_the_delay(world):
         supervisor.poll()
         world.now_ms += 30_000
         supervisor.poll()
-    assert [line.rpartition("in ")[2] for line in world.told] == ["0.5 s", "1 s", "2 s"]
+    assert [line.rpartition("in ")[2] for line in world.messages] == ["0.5 s", "1 s", "2 s"]
 
 
 def test_wrong_settings_end_everything_with_the_words_of_the_child(world):
@@ -124,7 +124,7 @@ def test_wrong_settings_end_everything_with_the_words_of_the_child(world):
         supervisor.poll()
 
 
-def test_a_child_that_was_told_to_end_is_left_alone_until_none_is_left(world):
+def test_a_child_that_was_asked_to_end_is_left_alone_until_none_is_left(world):
     supervisor = world.supervisor()
     world.keep(supervisor, ends_with(0), "worker-0").wait(60)
     other = world.keep(supervisor, ends_with(0), "worker-1")
@@ -133,17 +133,17 @@ def test_a_child_that_was_told_to_end_is_left_alone_until_none_is_left(world):
         supervisor.poll()
 
 
-def test_one_of_two_told_to_end_is_no_failure(world):
+def test_one_of_two_asked_to_end_is_no_failure(world):
     supervisor = world.supervisor()
     world.keep(supervisor, ends_with(0), "worker-0").wait(60)
     world.keep(supervisor, SLEEP, "worker-1")
     supervisor.poll()
     world.now_ms += 60_000
     supervisor.poll()
-    assert world.told == ["worker-0 ended at somebody else's request; it is not restarted"]
+    assert world.messages == ["worker-0 ended at somebody else's request; it is not restarted"]
 
 
-def test_a_child_that_never_gets_well_is_given_up_where_that_is_asked_for(world):
+def test_a_child_that_never_recovers_is_given_up_where_that_is_asked_for(world):
     supervisor = world.supervisor(give_up_after=2, asked_codes=frozenset(), final_codes=frozenset())
     process = world.keep(supervisor, ends_with(0), "redis")
     process.wait(60)
@@ -155,7 +155,7 @@ def test_a_child_that_never_gets_well_is_given_up_where_that_is_asked_for(world)
         supervisor.poll()
 
 
-def test_stop_asks_all_and_kills_who_does_not_listen(world):
+def test_stop_asks_all_and_kills_those_that_ignore_it(world):
     polite = world.keep(world.supervisor(), SLEEP, "worker-0")
     deaf = world.keep(world.supervisor(), DEAF, "worker-1")
     until(lambda: "up" in polite.log_tail() and "up" in deaf.log_tail())

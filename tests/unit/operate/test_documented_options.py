@@ -66,6 +66,6 @@ def test_every_command_of_a_page_is_understood(page, tmp_path):
         "ecindex bench board --events many",
     ],
 )
-def test_a_command_that_is_none_is_found(line):
+def test_an_unknown_command_is_found(line):
     with pytest.raises(UsageError):
         parse(line)

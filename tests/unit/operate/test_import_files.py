@@ -76,7 +76,7 @@ def test_a_directory_without_the_files_is_named(tmp_path, source):
         open_source(source, tmp_path / "absent")
 
 
-def test_a_parquet_file_that_is_none_is_named(tmp_path):
+def test_an_invalid_parquet_file_is_named(tmp_path):
     (tmp_path / "online_retail.parquet").write_text("not parquet")
     with pytest.raises(ImportFilesError, match=r"online_retail\.parquet"):
         open_source("online-retail", tmp_path)

@@ -141,7 +141,7 @@ def test_a_share_is_made_of_the_records_of_both_its_sides():
     assert (tampered.equal, tampered.recomputed) == (False, 0.5)
 
 
-def test_a_share_of_money_whose_whole_was_not_read_cannot_be_told():
+def test_a_share_of_money_whose_whole_was_not_read_cannot_be_explained():
     share = recorded(
         "category_share_by_sales", dimension="category", member="books", unit="ratio",
         value=0.25, observed=500, n=9,
@@ -260,7 +260,7 @@ def test_the_operators_factor_is_named_and_counts():
     assert isinstance(published.factors[0], Factor)
 
 
-def test_a_revision_is_told_with_its_cause():
+def test_a_revision_is_explained_with_its_cause():
     late = Market(rate=240.0)
     late.open(MIDNIGHT, 30)
     before = Published(late).of("orders", "all", "5m")
@@ -290,7 +290,7 @@ def test_without_its_vintage_the_expectation_is_taken_from_the_value(published):
     assert "400 days" in cut.checks[-1].why
 
 
-def test_a_change_without_the_earlier_closings_cannot_be_told(published):
+def test_a_change_without_the_earlier_closings_cannot_be_explained(published):
     explanation = published.explain(published.of("change_day", "all", "1h"), kinds=("vintage",))
     assert not explanation.equal
     assert explanation.recomputed is None

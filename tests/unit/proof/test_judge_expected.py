@@ -1,4 +1,4 @@
-"""The audit's stage `expected`: silent about what was published, loud about what was changed."""
+"""The audit's stage `expected` finds changed values and accepts published ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EID = DeclaredFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT
 def market():
     opened = MIDNIGHT - 26 * HOUR_MS
     found = Market(rate=40.0, seeded_until=opened)
-    found.say(*factor_record(EID))
+    found.declare(*factor_record(EID))
     found.open(opened, 26 * 60 + 12)
     return found
 
@@ -54,7 +54,7 @@ def records(market):
     return stored(market.flow)
 
 
-def said(stamp_ms):
+def declaration(stamp_ms):
     key, value = factor_record(EID)
     return key, value, stamp_ms
 
@@ -65,7 +65,7 @@ def judged(records, *, factor_ms=0, change=None, factors=None, journaled=None, r
         records = [changed(each, *change) for each in records]
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
-    for each in [said(factor_ms)] if factors is None else factors:
+    for each in [declaration(factor_ms)] if factors is None else factors:
         judge._factors["PK"].add_record(*each)
     for each in journal(records):
         record = decode_journal(each.value)
@@ -134,7 +134,7 @@ def test_a_changed_expectation_in_an_hour_closing_is_found(records, index, membe
     assert len(report.differences) > 10
 
 
-def test_a_closing_whose_vintage_is_gone_is_said(records):
+def test_a_closing_whose_vintage_is_gone_is_reported(records):
     def forget(record):
         if record.kind == "vintage" and record.vintage == "2026-11-22":
             record.vintage = "2026-01-01"
@@ -178,7 +178,7 @@ def redis(market):
     return Redis(market)
 
 
-def test_what_redis_says_of_expectations_is_judged(records, redis):
+def test_expectations_in_redis_are_judged(records, redis):
     report = redis.judged(records)
     assert report.equal, "\n".join(report.lines())
     assert report.judged[REDIS] > 500
@@ -203,15 +203,15 @@ def test_a_changed_expectation_in_redis_is_found(records, redis, field, change, 
     }  # fmt: skip
 
 
-def test_a_factor_said_after_a_value_was_written_is_not_in_it(records):
+def test_a_factor_declared_after_a_value_was_written_is_not_in_it(records):
     last_ms = records[-1].timestamp_ms
     assert judged(records, factor_ms=last_ms).equal
     assert not judged(records, factor_ms=last_ms + 1).equal
 
 
-def test_a_worker_may_not_have_heard_a_factor_yet():
+def test_a_worker_may_not_have_read_a_factor_yet():
     factors = FactorHistory(METHODOLOGY.markets["PK"])
-    factors.add_record(*said(100_000))
+    factors.add_record(*declaration(100_000))
     assert [len(each) for each in factors.candidates(99_999)] == [0]
     assert [len(each) for each in factors.candidates(100_000)] == [1, 0]
     assert [len(each) for each in factors.candidates(100_000 + HEARD_WITHIN_MS)] == [1]
@@ -222,7 +222,7 @@ def test_a_worker_may_not_have_heard_a_factor_yet():
     assert factors.declared_until(100_000) == [EID.as_factor()]
 
 
-def test_what_was_taken_back_and_compacted_away_still_counts_for_what_was_written_then(records):
+def test_a_revoked_factor_still_counts_for_values_written_before_it_was_revoked(records):
     last_ms = records[-1].timestamp_ms
     topic = [
         *((0, *each) for each in declaration_records(EID, 0)),
@@ -243,7 +243,7 @@ def test_what_was_taken_back_and_compacted_away_still_counts_for_what_was_writte
     assert factors.lasting == {EID.key}
 
 
-def test_a_worker_hears_a_factor_once():
+def test_a_worker_applies_a_factor_once():
     book = HistoryBook(["PK"])
     for key, value in declaration_records(EID, 5):
         book.apply_record(key, value)
@@ -269,7 +269,7 @@ def relearnt(learnt, *, hours=None, said_ms=0, change=None, shift=None, blind_ms
     market, records, counted = learnt
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
-    for key, value in market.said:
+    for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), said_ms, 0))
     for each in journal(records):
         record = decode_journal(each.value)
@@ -331,7 +331,7 @@ def test_an_hour_of_the_log_that_was_not_learnt_is_found(learnt):
     ],
 )
 @pytest.mark.deep
-def test_what_cannot_be_learnt_again_is_said(learnt, how, reason):
+def test_a_vintage_that_cannot_be_learnt_again_is_reported(learnt, how, reason):
     report = relearnt(learnt, **how)
     assert report.equal
     assert report.judged[EXPECTED] == 0
@@ -348,7 +348,7 @@ def test_shifts_of_others_or_over_before_do_not_count(learnt):
 
 
 @pytest.mark.deep
-def test_seeds_said_again_since_may_hide_what_stood_before(learnt):
+def test_seeds_declared_again_may_hide_earlier_ones(learnt):
     _, records, _ = learnt
     later_ms = records[-1].timestamp_ms + 1
     assert relearnt(learnt, said_ms=later_ms).equal, "the same seed again: the same vintage"
@@ -417,7 +417,7 @@ def test_levels_and_their_base_are_what_the_log_says(levelled):
     assert report.as_json()["not_judged"] == []
 
 
-def test_a_level_that_says_something_else_is_found(levelled):
+def test_a_changed_level_is_found(levelled):
     key = "BR|sales_level_index|market|all|day|2017-01-20"
     report = judged_levels(levelled, part=key.encode(), value=99.0)
     level = 100 * 1_180 * 2 / (1_010 - 500 + 1_020)
@@ -431,7 +431,7 @@ def test_a_day_without_a_level_is_found(levelled):
     assert found_in(report) == [(key.decode(), "record", "one of 2017-01-20", "nothing")]
 
 
-def test_a_base_that_the_log_does_not_say_is_found(levelled):
+def test_a_base_that_the_log_does_not_give_is_found(levelled):
     days = days_of_the_log(levelled[1])
     days["BR", day_number("2017-01-03")]["placed/sales"] += 1
     report = judged_levels(levelled, days=days)

@@ -37,7 +37,7 @@ def market():
 
 
 @pytest.fixture(scope="module")
-def told(market):
+def kept_shifts(market):
     """(records of the shifts' topic, what the table keeps, sums of the log's hours)."""
     topic = [
         Stored("shifts", 0, number, each.key, each.value, (), 0, 0)
@@ -53,12 +53,12 @@ def told(market):
     return topic, kept, hours_of_the_log(market.flow)
 
 
-def judged(market, told, *, change=None, topic=None, without=False):
+def judged(market, kept_shifts, *, change=None, topic=None, without=False):
     """Report; ``change`` is given the kept record."""
-    records, (shifts, kept, hours) = stored(market.flow), told
+    records, (shifts, kept, hours) = stored(market.flow), kept_shifts
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
-    for key, value in market.said:
+    for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), 0, 0))
     for each in journal(records):
         record = decode_journal(each.value)
@@ -80,21 +80,21 @@ def scope(record: ShiftsRecord):
 
 
 @pytest.mark.deep
-def test_a_vintage_is_learnt_again_without_the_hours_of_a_shift(market, told):
-    record = decode_shifts(told[1])
+def test_a_vintage_is_learnt_again_without_the_hours_of_a_shift(market, kept_shifts):
+    record = decode_shifts(kept_shifts[1])
     assert ("market", "all") in scope(record)
-    report = judged(market, told)
+    report = judged(market, kept_shifts)
     assert report.equal, "\n".join(report.lines())
     assert report.judged[EXPECTED] > 80
     assert report.not_judged == []
 
 
 @pytest.mark.deep
-def test_a_shift_that_was_kept_and_not_told_changes_a_vintage(market, told):
+def test_a_shift_that_was_kept_but_not_published_changes_a_vintage(market, kept_shifts):
     def forget(record):
         record.kept = []
 
-    report = judged(market, told, change=forget)
+    report = judged(market, kept_shifts, change=forget)
     fields = {each.field for each in report.differences}
     assert "kept" in fields
     assert any(each.field.startswith("market all orders") for each in report.differences)
@@ -105,20 +105,22 @@ def test_a_shift_that_was_kept_and_not_told_changes_a_vintage(market, told):
     [("start", 1, "start"), ("found_at", -1, "found_at"), ("end", 60, "end")],
 )
 @pytest.mark.deep
-def test_a_kept_shift_that_is_not_as_it_was_told_is_found(market, told, field, by, name):
+def test_a_kept_shift_that_differs_from_the_published_one_is_found(
+    market, kept_shifts, field, by, name
+):
     def move(record):
         (own,) = [each for each in record.kept if each.dimension == "market"]
         setattr(own, field, getattr(own, field) + by)
 
-    report = judged(market, told, change=move)
+    report = judged(market, kept_shifts, change=move)
     assert ("PK shift market all 1", name) in {
         (each.key, each.field) for each in report.differences
     }
 
 
 @pytest.mark.deep
-def test_without_the_table_a_vintage_under_a_shift_is_passed_over(market, told):
-    report = judged(market, told, without=True)
+def test_without_the_table_a_vintage_under_a_shift_is_passed_over(market, kept_shifts):
+    report = judged(market, kept_shifts, without=True)
     assert report.equal
     assert report.judged[EXPECTED] == 0
     assert {each.reason.startswith("a shift in the six weeks") for each in report.not_judged} == {
@@ -127,8 +129,8 @@ def test_without_the_table_a_vintage_under_a_shift_is_passed_over(market, told):
 
 
 @pytest.mark.deep
-def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
-    topic, kept, _ = told
+def test_hours_that_the_table_does_not_reach_or_has_forgotten_cannot_be_judged(kept_shifts):
+    topic, kept, _ = kept_shifts
     shifts = Shifts()
     for each in topic:
         shifts.add_shift(each)
@@ -145,11 +147,11 @@ def test_what_the_table_does_not_reach_or_has_forgotten_cannot_be_told(told):
 
 
 @pytest.mark.deep
-def test_of_several_records_of_detectors_the_one_that_is_further_counts(told):
-    older = copy.deepcopy(decode_shifts(told[1]))
+def test_the_furthest_of_several_detector_records_counts(kept_shifts):
+    older = copy.deepcopy(decode_shifts(kept_shifts[1]))
     older.watch.done_until -= 1
     log = MergedLog(METHODOLOGY, Report())
-    for number, value in enumerate((told[1], msgspec.msgpack.encode(older))):
+    for number, value in enumerate((kept_shifts[1], msgspec.msgpack.encode(older))):
         log.apply_record(Stored("t", 0, number, b"w|PK|n.%d" % number, value, (), 0, 0))
     log.finish()
     assert log.shifts["PK"].watch.done_until == older.watch.done_until + 1

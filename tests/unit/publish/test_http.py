@@ -63,14 +63,14 @@ async def test_prometheus_gets_openmetrics(get, metrics):
     assert "ecindex_orders" in {family.name for family in parse_openmetrics(text)}
 
 
-async def test_ready_tells_why_not(get, reason):
+async def test_a_worker_that_is_not_ready_says_why(get, reason):
     assert (await get("/readyz"))[:2] == (503, "recovering\n")
     assert (await get("/livez"))[:2] == (200, "ok\n")
     reason[0] = None
     assert (await get("/readyz"))[:2] == (200, "ok\n")
 
 
-async def test_a_taken_port_is_told(metrics):
+async def test_a_taken_port_is_reported(metrics):
     first = MetricsServer(metrics.registry, lambda: None, **LISTEN)
     port = await first.start()
     second = MetricsServer(metrics.registry, lambda: None, host="127.0.0.1", port=port)

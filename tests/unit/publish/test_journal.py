@@ -77,7 +77,7 @@ def test_a_ratio_keeps_every_digit():
     assert decode_value(encode_value(ratio)).value == 1 / 3
 
 
-def test_the_fence_record_tells_the_version_and_what_level_2_keeps_there():
+def test_the_fence_record_holds_the_version_and_what_level_2_keeps_there():
     record = fence_record(publication(), "w1", VALUES_TOPIC)
     assert record.key == b"PK|fence|w1"
     assert record.headers == HEADERS

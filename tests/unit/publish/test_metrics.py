@@ -1,4 +1,4 @@
-"""What a scrape shows: only what has a value, only what is owned, never more than the limits."""
+"""A scrape shows only series that have a value and are owned, and never more than the limits."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_two_workers_in_one_process_do_not_share_metrics():
     assert other.registry.get_sample_value("ecindex_rebalances_total") == 0
 
 
-def test_names_say_what_they_are():
+def test_metric_names_say_what_they_are():
     assert len(BY_NAME) == len(ALL)
     for spec in ALL:
         assert re.fullmatch(r"[a-z][a-z_]*[a-z]", spec.name)

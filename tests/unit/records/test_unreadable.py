@@ -75,7 +75,7 @@ def test_a_value_that_cannot_be_read_is_named_and_the_one_before_it_kept(records
     assert log.markets.keys() == {"PK"}, "a record that is none makes no market"
 
 
-def test_what_was_written_well_since_no_longer_stands(records):
+def test_an_unreadable_record_that_was_written_well_since_is_replaced(records):
     good = of_key(records, ORDERS)
     bad = planted(VALUES_TOPIC, ORDERS, b"{", good.headers)
     log = values_of(records, bad, good)
@@ -85,7 +85,7 @@ def test_what_was_written_well_since_no_longer_stands(records):
     assert record.line().endswith("; replaced since")
 
 
-def test_a_tombstone_takes_a_foreign_record_away_but_not_a_value_unsaid(records):
+def test_a_tombstone_replaces_a_foreign_record_but_is_unreadable_for_a_value(records):
     foreign = planted(VALUES_TOPIC, "rubbish", b"1", (), 9)
     cleared = values_of(records, foreign, planted(VALUES_TOPIC, "rubbish", None, (), 10))
     assert (cleared.unreadable.total, cleared.unreadable.not_replaced) == (1, 0)
@@ -93,7 +93,7 @@ def test_a_tombstone_takes_a_foreign_record_away_but_not_a_value_unsaid(records)
     assert [each.key for each in erased.unreadable.records] == [ORDERS]
 
 
-def test_a_record_that_is_none_of_the_journal_says_why(records):
+def test_a_record_that_is_not_of_the_journal_is_reported_with_the_reason(records):
     good = journal(records)[0]
     for bad, expected in (
         (good._replace(value=b"{"), "a journal record"),

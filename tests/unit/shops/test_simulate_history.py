@@ -75,11 +75,11 @@ def sold():
 @pytest.mark.deep
 def test_an_hour_is_what_the_simulation_sells_in_one(sold):
     hours = hours_of(OPTIONS)
-    usual = summed(hours)
+    expected = summed(hours)
     compared = 0
     for key, count in sold.items():
-        if key[1] not in ("others", "other") and usual[key] > 0:
-            mean = usual[key] / len(hours)
+        if key[1] not in ("others", "other") and expected[key] > 0:
+            mean = expected[key] / len(hours)
             spread = 0.08 if key[2] in ("sales", "amount") else 0.03
             assert abs(count - mean) <= 5 * math.sqrt(mean) + spread * mean, key
             compared += 1
@@ -128,6 +128,6 @@ def test_hours_are_whole_and_follow_each_other():
     assert hours.end_ms <= NOW_MS < hours.end_ms + HOUR_MS
     assert len(starts) == 3 * 168
     assert all(start % HOUR_MS == 0 for start in starts)
-    told = [hour["hour"] for hour in hours_of(OPTIONS, weeks=3)]
-    assert len(told) == len(starts)
-    assert all(one < two for one, two in pairwise(told))
+    names = [hour["hour"] for hour in hours_of(OPTIONS, weeks=3)]
+    assert len(names) == len(starts)
+    assert all(one < two for one, two in pairwise(names))

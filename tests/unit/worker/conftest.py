@@ -1,4 +1,4 @@
-"""What tests of the fetch share."""
+"""Fixtures that the tests of the fetch share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged of records that are set aside: their place and reason, seldom, never their content."""
+"""The log of records that are set aside has their place and reason, seldom, and never their content."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams.flow.set_aside import SetAside
 from streams.worker.data_errors import LOG_EVERY_MS, DataErrorLog
 
 
-def aside(offset, reason="schema"):
+def rejected(offset, reason="schema"):
     return SetAside(offset, b"key", b'{"shopper_id":"somebody"}', 0, reason, "found 'somebody'")
 
 
@@ -16,11 +16,11 @@ def test_a_line_a_minute_and_reason_with_the_place_and_the_number_of_records():
     now = [0]
     log = DataErrorLog(lambda: now[0])
     with structlog.testing.capture_logs() as lines:
-        log.log_set_aside("orders", 3, [aside(7), aside(8), aside(9, "ahead")])
+        log.log_set_aside("orders", 3, [rejected(7), rejected(8), rejected(9, "ahead")])
         now[0] = LOG_EVERY_MS - 1
-        log.log_set_aside("orders", 3, [aside(10)])
+        log.log_set_aside("orders", 3, [rejected(10)])
         now[0] = LOG_EVERY_MS
-        log.log_set_aside("payments", 1, [aside(11)])
+        log.log_set_aside("payments", 1, [rejected(11)])
     places = [
         (line["reason"], line["topic"], line["partition"], line["offset"], line["records"])
         for line in lines

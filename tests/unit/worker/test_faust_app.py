@@ -84,7 +84,7 @@ def test_nothing_is_published_once_the_process_ends(make):
     assert not app.may_publish
 
 
-async def test_a_rebalance_that_meets_the_stop_leaves_the_consumer_to_its_own_thread(make):
+async def test_a_rebalance_during_the_stop_leaves_the_consumer_to_its_own_thread(make):
     """Faust closed it from the main loop: no LeaveGroup, and one loop's handles in two threads."""
     app = make()
     app.consumer.close = lambda: pytest.fail("the consumer was closed by the main loop")

@@ -103,7 +103,7 @@ def test_the_position_moves_only_when_chunks_are_taken():
     assert records.next_fetch_offset == 2
 
 
-def test_a_broken_batch_is_told_by_its_partition_and_offset():
+def test_a_broken_batch_is_named_by_its_partition_and_offset():
     buffer = bytearray(record_batch(0, values(1, 2)))
     buffer[-1] ^= 0xFF
     with pytest.raises(CorruptRecordException, match="orders"):

@@ -48,15 +48,15 @@ def test_skipped_records_are_counted_once_by_reason_and_their_offsets_passed():
             intake.accept(Chunk(sp, first, last, [key] * len(values), values, [T0] * len(values)))
         )
 
-    def told(reason):
+    def skipped(reason):
         name = "ecindex_partials_skipped_total"
         return metrics.registry.get_sample_value(name, {"reason": reason})
 
-    assert told("foreign") == told("expired") == 0
+    assert skipped("foreign") == skipped("expired") == 0
     take(0, methodology.edition + 1, methodology.edition)
-    assert told("foreign") == 1
+    assert skipped("foreign") == 1
     take(2, methodology.edition, methodology.edition + 1)
-    assert (told("foreign"), told("expired")) == (2, 0)
+    assert (skipped("foreign"), skipped("expired")) == (2, 0)
     assert intake.position(sp) == 4
 
 
@@ -103,7 +103,7 @@ def paced(monkeypatch):
     runner = MarketsRunner(parts, sp, stepped, "table")
 
     async def published(_publication):
-        """Nothing is sent: the pace is what is looked at."""
+        """Send nothing: these tests are about the pace."""
 
     monkeypatch.setattr(runner, "_publish", published)
 
@@ -124,7 +124,7 @@ async def test_publications_wait_while_old_records_are_read_and_no_longer(paced)
     read_to_its_end(T0 - 60_000)
     publishing = asyncio.create_task(runner._publishing())
     await steps_reach(stepped, 2)  # the second makes the first whole
-    for _ in range(20):  # many times the usual interval
+    for _ in range(20):  # many times the interval between steps
         await asyncio.sleep(0.01)
     assert stepped.steps == 2
     read_to_its_end(T0 - 1_000)
@@ -143,7 +143,7 @@ async def test_publications_wait_while_old_records_are_read_and_no_longer(paced)
 
 @pytest.fixture
 def two(paced, monkeypatch):
-    """The first runner publishes when it is let go; the second takes its turn after it."""
+    """Two runners: the first publishes when it is let go, the second takes its turn after it."""
     runner, stepped, read_to_its_end = paced
     read_to_its_end(T0 - 1_000)
     let_go = asyncio.Event()
@@ -155,7 +155,7 @@ def two(paced, monkeypatch):
     other = MarketsRunner(runner._parts, runner.sp, Stepped(stepped), "table")
 
     async def at_once(_publication):
-        """Nothing holds it."""
+        """Publish without waiting."""
 
     monkeypatch.setattr(other, "_publish", at_once)
     return runner, other, let_go

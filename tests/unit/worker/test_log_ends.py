@@ -1,4 +1,4 @@
-"""What a worker asks of the broker before it starts over a state, and what it does not ask."""
+"""Requests of a worker to the broker before it starts over a state, and without a state none."""
 
 from __future__ import annotations
 

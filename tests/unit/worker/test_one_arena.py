@@ -1,4 +1,4 @@
-"""All threads of a worker allocate from one heap, by the C library's own account."""
+"""All threads of a worker allocate from one heap, by the C library's own statistics."""
 
 import ctypes
 import subprocess

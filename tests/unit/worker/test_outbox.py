@@ -130,7 +130,7 @@ async def test_each_record_learns_its_offset(outbox):
     assert await other == 100
 
 
-async def test_of_many_records_the_last_tells_for_all(outbox, producer):
+async def test_the_last_of_many_records_stands_for_all(outbox, producer):
     producer.hold = True
     done = outbox.put_all("t", 0, [(b"%02d" % n, b"x" * 100) for n in range(20)], [("h", b"1")], 7)
     first = outbox.put("t", 0, b"after", b"v")
@@ -145,7 +145,7 @@ async def test_of_many_records_the_last_tells_for_all(outbox, producer):
     assert len(producer.sent) > 1, "more than one batch was waited for"
 
 
-async def test_whoever_waits_for_the_last_of_many_hears_of_a_loss_in_the_midst(outbox, producer):
+async def test_a_wait_for_the_last_of_many_fails_on_a_loss_among_them(outbox, producer):
     producer.error = MessageSizeTooLargeError()
     done = outbox.put_all("t", 0, [(b"%02d" % n, b"x" * 100) for n in range(20)])
     with pytest.raises(OutboxStopped):
@@ -196,7 +196,7 @@ async def test_room_waits_for_acknowledgements(outbox, producer):
     assert outbox.pending_bytes == 0
 
 
-async def test_drain_tells_when_the_deadline_came_first(outbox, producer):
+async def test_drain_reports_when_the_deadline_came_first(outbox, producer):
     producer.hold = True
     outbox.put("t", 0, b"k", b"v")
     assert not await outbox.drain(0.05)

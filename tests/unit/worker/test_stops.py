@@ -1,4 +1,4 @@
-"""The switch trips once; being away is noticed whoever looks first, and not forgotten."""
+"""The switch trips once. Whoever checks first notices that the process was away, once and for all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Clock:
         return self.now
 
 
-def test_the_first_reason_stands_and_every_listener_hears_it():
+def test_the_first_reason_stays_and_every_listener_is_called_with_it():
     switch, heard = StopSwitch(), []
     switch.listen(heard.append)
     first = Fatal(ExitCode.SEND_FAILED, "first")

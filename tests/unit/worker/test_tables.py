@@ -111,7 +111,7 @@ def test_what_came_before_reading_began_does_not_count(table):
     assert table.hole is None
 
 
-def test_what_was_not_read_up_to_the_end_is_told(table):
+def test_a_changelog_that_was_not_read_to_its_end_is_reported(table):
     assert table.lacks(0, -1) is None, "an empty log"
     assert table.lacks(0, 3) == f"{NAME}-0: read to -1, not to 3"
     table.apply_changelog_batch([chunk(0, 0, [(b"a", b"1")], last=3, fetch=0)])

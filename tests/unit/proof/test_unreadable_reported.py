@@ -1,4 +1,4 @@
-"""A record that cannot be read is said by the table, the explanation, the doctor and the audit."""
+"""Table, explanation, doctor and audit report a record that cannot be read."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_a_table_says_what_of_its_own_it_left_out(selection, key, missed):
     assert [each["key"] for each in summary["unreadable"]["records"]] == [key] * missed
 
 
-def test_a_table_that_holds_what_was_written_well_since_is_complete():
+def test_a_table_is_complete_once_a_bad_record_was_replaced():
     found = left_out(
         ExportSelection("values"), MARKETS, UnreadableRecords([bad("PK|x", replaced=True)])
     )
     citation = cite("values", [], methodology="x", exported_at="now", source="topic v")
     assert Exported([], citation, found).complete
-    assert "could not be read" in next(found.lines()), "it is said all the same"
+    assert "could not be read" in next(found.lines()), "it is reported all the same"
 
 
 def test_the_line_to_cite_says_that_a_table_is_incomplete():
@@ -92,7 +92,7 @@ def records():
     return stored(market.flow)
 
 
-def test_a_bad_record_of_the_journal_neither_ends_a_table_nor_is_it_unsaid(records):
+def test_a_bad_record_of_the_journal_is_reported_and_does_not_end_a_table(records):
     record, value = revised_record(records)
     causes = CausesLog([value])
     causes.apply_record(record._replace(value=b"{"))
@@ -156,9 +156,9 @@ def test_the_audit_makes_a_difference_of_each(records):
     ]
 
 
-def test_a_list_of_letters_says_what_is_none():
+def test_a_list_of_dead_letters_names_what_could_not_be_read():
     listing = Listing(unreadable=UnreadableRecords([bad("k")]))
     assert listing.lines()[0] == "0 in all, 0 shown"
     assert listing.lines()[1] == "warning: 1 record could not be read"
-    told = msgspec.json.decode(msgspec.json.encode(listing.as_json()))
-    assert told["unreadable"]["records"][0]["key"] == "k"
+    listed = msgspec.json.decode(msgspec.json.encode(listing.as_json()))
+    assert listed["unreadable"]["records"][0]["key"] == "k"
