@@ -1,1 +1,1 @@
-"""What makes files of the repository; no part of the service, and not in the wheel."""
+"""Scripts that generate files of this repository. They are no part of the service or its wheel."""

@@ -1,4 +1,4 @@
-"""Writes what docs/contract.md shows of the code: ``uv run poe contract``."""
+"""Writes the tables of docs/contract.md that come from the code: ``uv run poe contract``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECTIONS = {
 
 
 def with_tables(text: str) -> str:
-    """The contract with its generated tables renewed; ValueError when a marker is missing."""
+    """Return the contract with its generated tables renewed. Raises ValueError if a marker is missing."""
     for marker, specs in _SECTIONS.items():
         before, found, rest = text.partition(marker)
         _, ended, after = rest.partition(_END)

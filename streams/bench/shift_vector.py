@@ -109,7 +109,7 @@ class Detectors:
         return self._pages(minute)
 
     def evidence_ratio(self) -> Array:
-        """Evidence of each series, divided by the evidence that pages."""
+        """Evidence of each series, divided by its paging threshold."""
         return np.asarray(self._sum() / self._pages_at)
 
     def _sum(self) -> Array:

@@ -61,7 +61,7 @@ class Story:
         parts = [f"FOUND  {_clock(now_ms)}: {_name(market, shift)} is {_size(shift)}"]
         parts.append(f" since {_since(shift)}")
         if shift.evidence is not None:
-            parts.append(f", evidence {shift.evidence:.3g}x what pages")
+            parts.append(f", evidence {shift.evidence:.3g}times its paging threshold")
         if named := _contributors(shift):
             parts.append(f"; {named}")
         planted_ms = self._planted_ms(market, shift)

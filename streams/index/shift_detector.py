@@ -57,7 +57,7 @@ class OpenShift(msgspec.Struct):
     expected: int = 0
     """Events counted and expected since its start; ``expected`` is in millionths."""
     evidence: float = 0.0
-    """Evidence at the page, as a multiple of what pages."""
+    """Evidence at the page, divided by the paging threshold."""
     dated_by: str = ""
     """The clock that dates the shift's start and finds its end; empty: the clock that found it."""
 
@@ -115,7 +115,7 @@ class ShiftEvent:
     start: int
     at: int
     evidence_ratio: float
-    """Evidence divided by what pages."""
+    """Evidence divided by the paging threshold."""
     interval: RatioInterval
 
 
@@ -184,7 +184,7 @@ def ln_evidence_days(state: ShiftState, rules: DetectorRules) -> float:
 
 
 def evidence_ratio(state: ShiftState, rules: DetectorRules) -> float:
-    """Evidence divided by what pages. A ratio of 1 or more pages."""
+    """Evidence divided by the paging threshold. A ratio of 1 or more pages."""
     return math.exp(min(ln_evidence_days(state, rules) - math.log(rules.page_days), 700.0))
 
 

@@ -1,1 +1,1 @@
-"""What defends a number: a second implementation, explain, audit, export, doctor."""
+"""Commands that defend a number: audit, explain, export and doctor, and a second implementation."""

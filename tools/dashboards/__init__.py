@@ -14,10 +14,10 @@ FOLDER = Path(__file__).parents[2] / "config" / "grafana" / "dashboards"
 
 
 def rendered() -> dict[str, str]:
-    """Content of each file of ``FOLDER`` by its name."""
+    """Return the content of each file of ``FOLDER``, by its name."""
     made = {"index": index_dashboard().build(), "service": service_dashboard().build()}
     for dashboard in made.values():
-        # Without ids Grafana numbers them anew at each load, and links to a panel break.
+        # Without ids Grafana numbers panels anew at each load, and links to a panel break.
         for number, panel in enumerate(dashboard.panels or (), start=1):
             panel.id_val = number
     return {

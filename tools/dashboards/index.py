@@ -1,4 +1,4 @@
-"""Dashboard "Index": what is sold and paid, against what is usual, and since when it is not."""
+"""Dashboard "Index": what is sold and paid, what is expected, and the shifts between the two."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF = 'market="$market",window="$window"'
 ORDERS = f"market_window:ecindex_market_orders:max{{{OF}}}"
 EXPECTED = f"market_window:ecindex_market_orders_expected:max{{{OF}}}"
 SALES = f"market_window:ecindex_market_sales_minor:max{{{OF}}}"
-# Of the widest window that is covered: a market of an hour ago has no day's basket yet.
+# Mean order of the widest covered window: a market that began an hour ago has no day's basket.
 BASKET = " or on (market) ".join(
     f'market_window:ecindex_market_sales_minor:max{{market="$market",window="{window}"}}'
     f' / on (market) market_window:ecindex_market_orders:max{{market="$market",window="{window}"}}'
@@ -50,10 +50,12 @@ INDEX_LEVELS = (
 
 
 def index_dashboard() -> dashboard.Dashboard:
-    """All of it, of one market and window."""
+    """Build the dashboard of one market and window."""
     board = (
         titled(
-            "Index", "ecindex-index", "What is sold and paid in a market, against what is usual."
+            "Index",
+            "ecindex-index",
+            "What is sold and paid in a market, against what is expected.",
         )
         .with_variable(
             choice(
@@ -83,7 +85,7 @@ def index_dashboard() -> dashboard.Dashboard:
         )
     )
     _now(board)
-    _usual(board)
+    _expected(board)
     _categories(board)
     _payments(board)
     _shifts(board)
@@ -94,21 +96,24 @@ def _now(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Now"))
     board.with_panel(number("Orders", ORDERS))
     board.with_panel(
-        number("Expected", EXPECTED, decimals=0, says="What is usual for this window.")
+        number("Expected", EXPECTED, decimals=0, description="Expected orders of this window.")
     )
     board.with_panel(
         number(
             "Demand index",
             f"market_window:ecindex_market_demand_index:max{{{OF}}}",
             decimals=0,
-            says="100: as expected.",
+            description="100: as expected.",
             levels=thresholds(*INDEX_LEVELS),
         )
     )
-    board.with_panel(number("Sales, minor units", SALES, says="Of the market's currency."))
+    board.with_panel(number("Sales, minor units", SALES, description="Of the market's currency."))
     board.with_panel(
         number(
-            "Shifts", SHIFTS, levels=thresholds((None, "green"), (1.0, "red")), says="Active now."
+            "Shifts",
+            SHIFTS,
+            levels=thresholds((None, "green"), (1.0, "red")),
+            description="Active now.",
         )
     )
     board.with_panel(
@@ -121,22 +126,22 @@ def _now(board: dashboard.Dashboard) -> None:
     )
 
 
-def _usual(board: dashboard.Dashboard) -> None:
-    board.with_row(dashboard.Row("Against what is usual"))
-    for title, observed, expected, room, says in (
+def _expected(board: dashboard.Dashboard) -> None:
+    board.with_row(dashboard.Row("Observed against expected"))
+    for title, observed, expected, room, description in (
         (
             "Orders",
             ORDERS,
             EXPECTED,
             ROOM.format(EXPECTED),
-            "Band: expected, two roots of it each way.",
+            "Band: expected, plus and minus two square roots of it.",
         ),
         (
             "Sales, minor units",
             SALES,
             EXPECTED_SALES,
             f"{ROOM.format(EXPECTED)} * on (market) ({BASKET})",
-            "Expected: orders that are usual, times the mean order of 24 hours.",
+            "Expected orders, times the mean order of 24 hours.",
         ),
     ):
         board.with_panel(
@@ -148,7 +153,7 @@ def _usual(board: dashboard.Dashboard) -> None:
                     (f"{expected} - on (market) ({room})", "lower"),
                     (f"{expected} + on (market) ({room})", "upper"),
                 ],
-                says=says,
+                description=description,
                 band=("lower", "upper"),
             )
         )
@@ -156,14 +161,14 @@ def _usual(board: dashboard.Dashboard) -> None:
         lines(
             "Shoppers",
             [('market_window:ecindex_market_shoppers:max{market="$market"}', "{{window}}")],
-            says="Different shoppers of placed orders, give or take 1.6 %.",
+            description="Different shoppers of placed orders, give or take 1.6 %.",
         )
     )
     board.with_panel(
         lines(
             "Demand index of every window",
             [('market_window:ecindex_market_demand_index:max{market="$market"}', "{{window}}")],
-            says="100: as expected.",
+            description="100: as expected.",
         )
     )
     board.with_panel(
@@ -177,12 +182,14 @@ def _usual(board: dashboard.Dashboard) -> None:
 
 def _categories(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Categories and regions"))
-    says = "Observed minus expected orders of the window."
+    description = "Observed minus expected orders of the window."
     board.with_panel(
-        ranks("Most above what is usual", (f"topk(8, {MOVED})", "{{category}}"), says=says)
+        ranks("Most above expected", (f"topk(8, {MOVED})", "{{category}}"), description=description)
     )
     board.with_panel(
-        ranks("Most below what is usual", (f"bottomk(8, {MOVED})", "{{category}}"), says=says)
+        ranks(
+            "Most below expected", (f"bottomk(8, {MOVED})", "{{category}}"), description=description
+        )
     )
     board.with_panel(
         heat(
@@ -190,7 +197,7 @@ def _categories(board: dashboard.Dashboard) -> None:
             (f"market_category_window:ecindex_demand_index:max{{{OF}}}", "{{category}}"),
             thresholds(*INDEX_LEVELS),
             unit="short",
-            says="100: as expected.",
+            description="100: as expected.",
         )
     )
     board.with_panel(
@@ -202,7 +209,7 @@ def _categories(board: dashboard.Dashboard) -> None:
             ),
             thresholds((None, "green"), (0.1, "yellow"), (0.5, "orange"), (1.0, "red")),
             unit="percentunit",
-            says="Of what pages; 100 % from then on until the shift is over.",
+            description="Share of the paging threshold; 100 % from the page until the shift is over.",
         )
     )
     board.with_panel(
@@ -270,7 +277,7 @@ def _shifts(board: dashboard.Dashboard) -> None:
                 (f'{SHIFTED}:min{{market="$market"}} < 0', f"{member} down"),
             ],
             thresholds((None, "orange"), (0.0, "blue")),
-            says="Nothing is shown of what has not shifted.",
+            description="Only series with an active shift are shown.",
         )
     )
     board.with_panel(
@@ -283,13 +290,13 @@ def _shifts(board: dashboard.Dashboard) -> None:
                 )
             ],
             unit="percentunit",
-            says="Of what pages; 100 % from then on until the shift is over.",
+            description="Share of the paging threshold; 100 % from the page until the shift is over.",
         )
     )
     board.with_panel(
         number(
             "Detectors warming",
             'sum(market_dimension_member:ecindex_detector_warming:max{market="$market"})',
-            says="They know too little to speak.",
+            description="They have learnt too little to judge their series.",
         )
     )

@@ -1,4 +1,4 @@
-"""Panels of the few kinds that the dashboards use, all on the provisioned data source."""
+"""The few kinds of panels that the dashboards use, all on the provisioned data source."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="ecindex-prometheus")
-"""As config/grafana/provisioning/datasources/prometheus.yml names it."""
+"""The data source, as named in config/grafana/provisioning/datasources/prometheus.yml."""
 
 Query = tuple[str, str]
 """PromQL and the legend."""
 
 WIDTH = 24
-"""Columns of a dashboard."""
+"""Number of columns of a dashboard."""
 
 
 def thresholds(*steps: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
-    """Colours from each value on; the first value is None: from the beginning."""
+    """Colour from each value on. The first value is None: its colour begins below all others."""
     made = [models.Threshold(value=value, color=color) for value, color in steps]
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
 
 
-def number(  # noqa: D103 - its name says it
+def number(  # noqa: D103 - its name description it
     title: str,
     expr: str,
     *,
     unit: str = "short",
-    says: str = "",
+    description: str = "",
     levels: dashboard.ThresholdsConfig | None = None,
     width: int = 4,
     decimals: float | None = None,
@@ -47,7 +47,7 @@ def number(  # noqa: D103 - its name says it
     panel = (
         stat.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .span(width)
         .height(4)
@@ -64,7 +64,7 @@ def lines(
     queries: Sequence[Query],
     *,
     unit: str = "short",
-    says: str = "",
+    description: str = "",
     width: int = 12,
     stacked: bool = False,
     band: tuple[str, str] | None = None,
@@ -73,7 +73,7 @@ def lines(
     panel = (
         timeseries.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .span(width)
         .height(8)
@@ -103,12 +103,14 @@ def lines(
     return panel
 
 
-def ranks(title: str, query: Query, *, says: str = "", unit: str = "short") -> bargauge.Panel:
-    """Bars, one a series, of what holds now."""
+def ranks(
+    title: str, query: Query, *, description: str = "", unit: str = "short"
+) -> bargauge.Panel:
+    """Bars of the current values, one for each series."""
     return (
         bargauge.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .span(WIDTH // 2)
         .height(8)
@@ -120,13 +122,18 @@ def ranks(title: str, query: Query, *, says: str = "", unit: str = "short") -> b
 
 
 def heat(
-    title: str, query: Query, levels: dashboard.ThresholdsConfig, *, unit: str, says: str = ""
+    title: str,
+    query: Query,
+    levels: dashboard.ThresholdsConfig,
+    *,
+    unit: str,
+    description: str = "",
 ) -> statushistory.Panel:
-    """A row of coloured cells a series."""
+    """Rows of coloured cells over time, one for each series."""
     return (
         statushistory.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .span(WIDTH // 2)
         .height(9)
@@ -140,13 +147,17 @@ def heat(
 
 
 def states(
-    title: str, queries: Sequence[Query], levels: dashboard.ThresholdsConfig, *, says: str = ""
+    title: str,
+    queries: Sequence[Query],
+    levels: dashboard.ThresholdsConfig,
+    *,
+    description: str = "",
 ) -> statetimeline.Panel:
-    """When each series had which state."""
+    """Timeline of the state of each series."""
     panel = (
         statetimeline.Panel()
         .title(title)
-        .description(says)
+        .description(description)
         .datasource(SOURCE)
         .span(WIDTH // 2)
         .height(9)
@@ -176,12 +187,12 @@ def choice(
     return variable
 
 
-def titled(title: str, uid: str, says: str) -> dashboard.Dashboard:
-    """An empty dashboard of ours."""
+def titled(title: str, uid: str, description: str) -> dashboard.Dashboard:
+    """An empty dashboard with our defaults."""
     return (
         dashboard.Dashboard(title)
         .uid(uid)
-        .description(says)
+        .description(description)
         .tags(["ecindex"])
         .timezone("browser")
         .refresh("5s")

@@ -1,4 +1,4 @@
-"""Dashboard "Service": whether everything that comes is counted, soon, and by whom."""
+"""Dashboard "Service": whether every event is counted, how soon, and by which worker."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def quantile(of: str, part: float) -> str:
     return f"histogram_quantile({part}, sum by (le) (rate(ecindex_{of}_bucket[$__rate_interval])))"
 
 
-def duration(title: str, of: str, says: str) -> timeseries.Panel:
+def duration(title: str, of: str, description: str) -> timeseries.Panel:
     """Median and 99th percentile of a histogram."""
     queries = [(quantile(of, part), legend) for part, legend in ((0.5, "p50"), (0.99, "p99"))]
-    return lines(title, queries, unit="s", says=says, width=8)
+    return lines(title, queries, unit="s", description=description, width=8)
 
 
 def service_dashboard() -> dashboard.Dashboard:
-    """All workers together; what belongs to one is named by its instance."""
+    """Build the dashboard of all workers. A series of one worker is named by its instance."""
     board = titled("Service", "ecindex-service", "How the workers of the index are doing.")
     _now(board)
     _flow(board)
@@ -46,7 +46,7 @@ def _now(board: dashboard.Dashboard) -> None:
         number(
             "Markets of the methodology",
             "count(market:ecindex_market_info:max)",
-            says="Those that no event came for are not published.",
+            description="A market without an event is not published.",
         )
     )
     board.with_panel(
@@ -61,7 +61,7 @@ def _now(board: dashboard.Dashboard) -> None:
             "Oldest values",
             "max(market:ecindex_index_age_seconds:min)",
             unit="s",
-            says="An import of old data is old for ever.",
+            description="Values of an import of old data stay old.",
         )
     )
     board.with_panel(
@@ -86,14 +86,14 @@ def _flow(board: dashboard.Dashboard) -> None:
         lines(
             "Dead letters by reason",
             [("reason:ecindex_dead_letters:increase15m", "{{reason}}")],
-            says="Records within 15 minutes.",
+            description="Records within 15 minutes.",
         )
     )
     board.with_panel(
         lines(
             "Lag",
             [("topic_partition:ecindex_consumer_lag_records:max", "{{topic}} {{partition}}")],
-            says="Records that wait in each partition.",
+            description="Records waiting in each partition.",
         )
     )
     board.with_panel(
@@ -106,7 +106,7 @@ def _flow(board: dashboard.Dashboard) -> None:
                 )
             ],
             unit="s",
-            says="Since the newest event of each partition arrived: long is right when none come.",
+            description="Time since the newest event of each partition arrived. It grows while none arrive.",
         )
     )
 
@@ -130,7 +130,7 @@ def _publishing(board: dashboard.Dashboard) -> None:
                 ("sum by (sink) (rate(ecindex_publish_refusals_total[1m]))", "{{sink}} refused"),
             ],
             unit="cps",
-            says="A few refusals after a takeover are the fence at work.",
+            description="A few refusals after a takeover are the fence at work.",
         )
     )
     board.with_panel(
@@ -144,7 +144,7 @@ def _publishing(board: dashboard.Dashboard) -> None:
                     "partials {{reason}}",
                 ),
             ],
-            says="Values without room in a snapshot; series without room in a scrape; records of "
+            description="Values without room in a snapshot; series without room in a scrape; records of "
             "ecindex.partials that are in no value: of another edition or market, or too old.",
         )
     )
@@ -152,7 +152,7 @@ def _publishing(board: dashboard.Dashboard) -> None:
 
 def _workers(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Workers"))
-    for title, expr, unit, says in (
+    for title, expr, unit, description in (
         ("Memory", f"process_resident_memory_bytes{{{WORKERS}}}", "bytes", ""),
         (
             "CPU",
@@ -162,7 +162,7 @@ def _workers(board: dashboard.Dashboard) -> None:
         ),
         ("Open files", f"process_open_fds{{{WORKERS}}}", "short", ""),
         ("Ids held", "ecindex_dedupe_ids", "short", "To recognise duplicates; 8 bytes each."),
-        ("Open panes", "ecindex_open_panes", "short", "That can still change."),
+        ("Open panes", "ecindex_open_panes", "short", "Panes that can still change."),
         (
             "Rebalances",
             "increase(ecindex_rebalances_total[5m])",
@@ -173,7 +173,7 @@ def _workers(board: dashboard.Dashboard) -> None:
             "Starts",
             f"changes(process_start_time_seconds{{{WORKERS}}}[30m])",
             "short",
-            "In 30 minutes.",
+            "Within 30 minutes.",
         ),
         (
             "Releases",
@@ -185,4 +185,6 @@ def _workers(board: dashboard.Dashboard) -> None:
         legend = (
             "{{version}} e{{edition}} {{methodology}}" if title == "Releases" else "{{instance}}"
         )
-        board.with_panel(lines(title, [(expr, legend)], unit=unit, says=says, width=8))
+        board.with_panel(
+            lines(title, [(expr, legend)], unit=unit, description=description, width=8)
+        )

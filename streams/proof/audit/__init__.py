@@ -1,5 +1,5 @@
-"""``ecindex audit``: what the system holds equals a batch recomputation from the log, to the last digit.
+"""``ecindex audit``: compares everything the system holds with a batch recomputation from the log.
 
-``recompute`` is the second implementation; here stands what is read, in which order, and what of it is
-compared with what. Two implementations that agree on every digit are the point.
+The recomputation, ``recompute``, is a second implementation. This package decides what is read, in which
+order, and what is compared with what. The two implementations must agree to the last digit.
 """

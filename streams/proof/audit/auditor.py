@@ -1,8 +1,8 @@
-"""``ecindex audit``: what is read in which order, and what is compared with what.
+"""``ecindex audit``: reads what was published and what it was made of, and has it compared.
 
-The order of reading makes the comparison exact while the stack runs: first what was published, then
-what it was made of, the source log last. Each is contained in the next, and each is judged at its
-own position.
+The order of reading makes the comparison exact while the stack runs. Publications are read first, then
+what they were made of, and the source log last. Each of them is contained in the next, and each is judged
+at its own position.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ async def audit(
     wait_ms: int = WAIT_MS,
     progress: ProgressFunction = no_progress,
 ) -> Report:
-    """Audit an installation; ``markets`` empty: all. Raises OperationError, SettingsError.
+    """Audit an installation. ``markets`` empty: all of them. Raises OperationError, SettingsError.
 
-    ``wait_ms``: how long the workers may take to reach the end that the log has now.
+    ``wait_ms``: how long the workers may take to reach the current end of the log.
     """
     began_ms = monotonic_ms()
     methodology = load_methodology(settings)
@@ -77,7 +77,7 @@ async def audit(
 
 
 class _Auditor:
-    """One audit."""
+    """State of one audit."""
 
     def __init__(
         self,
@@ -120,12 +120,13 @@ class _Auditor:
         missing = [topic for topic in wanted if not self._counts.get(topic)]
         if missing:
             raise OperationError(
-                f"topics that do not exist: {', '.join(missing)}; nothing to audit, or "
-                "topics.prefix or the edition is another; `ecindex topics create` makes them"
+                f"topics that do not exist: {', '.join(missing)}; either there is "
+                "nothing to audit yet, or topics.prefix or the edition is wrong; `ecindex topics create` "
+                "creates them"
             )
 
     async def run(self, markets: Sequence[str], wait_ms: int) -> None:
-        """Read and compare."""
+        """Read everything and compare it; the results go to the report."""
         self._report.markets = list(markets)
         self._progress("waiting for the workers to reach the end of the log", 0, 0)
         settled = await settle(
@@ -145,7 +146,7 @@ class _Auditor:
     # -- what the system holds -------------------------------------------------------------------
 
     def _make_cuts(self, settled: Settled) -> dict[str, tuple[Cut | None, Cut | None]]:
-        """(cut of ``ecindex.values``, cut of Redis) of each market; one object when they agree."""
+        """Return (cut of ``ecindex.values``, cut of Redis) for each market; one object if both agree."""
         pairs: dict[str, tuple[Cut | None, Cut | None]] = {}
         for code in self._report.markets:
             published, held = settled.values.get(code), settled.redis.get(code)
@@ -263,7 +264,7 @@ class _Auditor:
             (topics.shifts, expected.shifts.add_shift),
         ):
             if not self._counts.get(topic):
-                continue  # an installation from before there were expectations
+                continue  # an installation older than expectations has no such topic
             for tp, extent in (await self._extents(topic)).items():
                 async for batch in self._read(tp, extent):
                     for stored in batch:

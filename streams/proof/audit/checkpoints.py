@@ -1,4 +1,4 @@
-"""Level 1: the best complete chain of each source partition against the replay of its prefix."""
+"""Judges level 1: the best complete chain of each source partition against a replay of its prefix."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
 
 @dataclass(slots=True)
 class CheckpointChain:
-    """What a recovery would find for one source partition."""
+    """State of one source partition that a recovery would load, from its best complete chain."""
 
     through: int = -1
     watermarks: dict[str, int] = field(default_factory=dict)
     rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
-    """Newest row of each slot, and where it lies."""
+    """Newest row of each slot, and the place of its record."""
     ids: dict[SlotKey, array[int]] = field(default_factory=dict)
     where: str = ""
     content_hash: str = ""
@@ -38,7 +38,7 @@ class CheckpointChain:
     partitions: int = 0
 
     def ask(self) -> Ask:
-        """What the replay must keep to judge this."""
+        """Return what the replay must keep so that this chain can be judged."""
         if self.through < 0:
             return Ask()
         return Ask(state_at=self.through, keep=set(self.rows))
@@ -55,10 +55,10 @@ class CheckpointLog:
         }
         self._records: dict[bytes, tuple[CheckpointRecord, str]] = {}
         self.through = -1
-        """Furthest that any record reaches."""
+        """Largest ``through`` of any record."""
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record of the log in."""
+        """Apply the next record of the log."""
         if stored.key is None:
             return
         if stored.value is None:
@@ -75,7 +75,7 @@ class CheckpointLog:
         self.through = max(self.through, record.through)
 
     def chain(self, sp: SourcePartition) -> CheckpointChain:
-        """Return the complete chain that reaches furthest; an empty one when there is none."""
+        """Return the complete chain with the largest ``through``, or an empty chain if there is none."""
         records: dict[str, tuple[CheckpointRecord, str]] = {}
         for key, found in self._records.items():
             if source_of(key) == sp:
@@ -131,9 +131,9 @@ class CheckpointLog:
                     )
                     continue
                 chain.rows[SlotKey(market, book, slot)] = (sums, where)
-            for slot_of_nobody in sketches:
+            for orphan in sketches:
                 self._report.differs(
-                    CHECKPOINT, str(slot_of_nobody), "shoppers", "beside a row", "alone", where
+                    CHECKPOINT, str(orphan), "shoppers", "a sketch beside its row", "no row", where
                 )
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
@@ -142,7 +142,7 @@ class CheckpointLog:
 
 
 def _complete_path(records: Mapping[str, tuple[CheckpointRecord, str]]) -> list[str]:
-    """Keys of the best chain, oldest first."""
+    """Return the keys of the best complete chain, oldest first; empty if there is none."""
     heads = sorted(
         records, key=lambda key: (records[key][0].through, records[key][0].seq, key), reverse=True
     )
@@ -162,7 +162,7 @@ def _complete_path(records: Mapping[str, tuple[CheckpointRecord, str]]) -> list[
 def judge_chain(
     sp: SourcePartition, chain: CheckpointChain, batch: SourceBatch, blind: Blind, report: Report
 ) -> None:
-    """Compare a chain with the state after the same prefix."""
+    """Compare a chain with the replayed state after the same prefix of the log."""
     if chain.through < 0:
         return
     state = batch.state
@@ -201,5 +201,5 @@ def _judge_slot(
     wanted, held = list(state.ids[slot]), sorted(chain.ids.get(slot, ()))
     if wanted != held:
         right = len(set(wanted) & set(held))
-        counts = f"{len(wanted)} ids", f"{len(held)} ids, {right} of them right"
+        counts = f"{len(wanted)} ids", f"{len(held)} ids, {right} of them correct"
         report.differs(CHECKPOINT, key, "ids", *counts, where)

@@ -1,9 +1,9 @@
-"""Which prefix of each log a publication knew, and what its values must be therefore.
+"""Finds the prefix of each source log that a publication includes, and so what its values must be.
 
-A publication names the offset in ``ecindex.partials`` that it includes. Up to there the log of the
-partials says, per source partition and slot, how far the row reached that level 2 had: a slot that
-the best mark closed is known whole, of any other the row with the largest ``through``. With that a
-value of a stack that moves can be recomputed exactly, whatever arrived since.
+A publication names the offset in ``ecindex.partials`` that it includes. The partials up to that offset
+say how far level 2 knew each slot of each source partition. If the best mark has closed the slot, level 2
+knew its last row; otherwise it knew the row with the largest ``through``. A value can therefore be
+recomputed exactly while the stack runs, whatever has arrived since.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from streams.proof.recompute.sums import Sums, add_sums, of_buyers
 from streams.records.kafka_logs import Stored
 
 BUYERS_STEP_MS = {"1h": MINUTE_MS, "24h": QUARTER_MS}
-"""Windows in which shoppers are counted, and by what each advances."""
+"""Windows in which shoppers are counted, and the step of each."""
 _SWEEP_ROWS = 2_000
 _PANES_MAX = 4_000
 
@@ -51,22 +51,22 @@ class Cut:
     local_days: LocalDays
     quarters_kept_ms: int
     horizon_ms: int = NEVER_MS
-    """Rows are kept for a while before this; a window that reaches further back is cut."""
+    """Level 2 keeps rows for a fixed time before this. A window that reaches further back is cut."""
     marks: dict[SourcePartition, MarkRecord] = field(default_factory=dict)
     rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
-    """Of slots not closed: how far their row reached."""
+    """``through`` of the row that the publication knew, for each slot that was not closed."""
     windows: dict[tuple[str, str], Sums] = field(default_factory=dict)
     """(topic, window) -> sums."""
     days: dict[int, Sums] = field(default_factory=dict)
     buyers: dict[str, Sums] = field(default_factory=dict)
-    """Window -> who bought."""
+    """Window -> sums and registers of its shoppers."""
     days_of_buyers: dict[int, Sums] = field(default_factory=dict)
-    """Local day -> who bought on it."""
+    """Local day -> sums and registers of its shoppers."""
     first_ms: dict[str, int] = field(default_factory=dict)
-    """Per topic: start of the first pane known."""
+    """Start of the first known pane, per topic."""
 
     def ends_ms(self, topic: str, window: str) -> int | None:
-        """End of a window of what is counted from ``topic``; None before it has an as_of."""
+        """End of a window counted from ``topic``; None while the topic has no ``as_of``."""
         as_of_ms = self.as_of_ms.get(topic)
         if as_of_ms is None:
             return None
@@ -74,7 +74,7 @@ class Cut:
         return as_of_ms // step_ms * step_ms
 
     def span_ms(self, topic: str, window: str) -> tuple[int, int] | None:
-        """[start, end) of a window, as far back as rows are kept."""
+        """[start, end) of a window, cut to the time for which rows are kept; None without ``as_of``."""
         end_ms = self.ends_ms(topic, window)
         if end_ms is None:
             return None
@@ -83,11 +83,11 @@ class Cut:
         return start_ms, end_ms
 
     def closed(self, sp: SourcePartition, slot: SlotKey, calendar: SlotCalendar) -> bool:
-        """Whether the publication knew the slot's last row of this source partition."""
+        """Whether the publication knew the last row of the slot from this source partition."""
         return is_closed(self.marks.get(sp), slot, calendar)
 
     def add(self, sp: SourcePartition, slot: SlotKey, sums: Sums) -> None:
-        """Count a slot's sums of one source partition in."""
+        """Add the sums of a slot from one source partition."""
         if slot.book == DAY:
             add_sums(self.days.setdefault(slot.slot, Sums()), sums)
             return
@@ -111,12 +111,12 @@ class Cut:
 
     @property
     def buyers_until_ms(self) -> int | None:
-        """How far local days of shoppers reach: whole quarters of an hour."""
+        """End of the shoppers that local days include: the last whole quarter of an hour."""
         as_of_ms = self.as_of_ms.get(self.orders_topic)
         return None if as_of_ms is None else as_of_ms // QUARTER_MS * QUARTER_MS
 
     def buyers_span_ms(self, window: str) -> tuple[int, int] | None:
-        """[start, end) of a window of shoppers: the hour by minutes, the day by quarters."""
+        """[start, end) of a window of shoppers; 1h moves by minutes, 24h by quarters of an hour."""
         as_of_ms = self.as_of_ms.get(self.orders_topic)
         if as_of_ms is None:
             return None
@@ -135,7 +135,7 @@ def is_closed(mark: MarkRecord | None, slot: SlotKey, calendar: SlotCalendar) ->
 
 @dataclass(slots=True)
 class PartialRow:
-    """The row of one source partition for one slot that reaches furthest."""
+    """Row with the largest ``through`` of one source partition and slot."""
 
     through: int
     sparse: list[int | str]
@@ -145,13 +145,13 @@ class PartialRow:
 
 @dataclass(slots=True)
 class MarketChanges:
-    """Where in the log of the partials a market's rows changed last."""
+    """Offsets in ``ecindex.partials`` at which the rows of a market last changed."""
 
     days: int = -1
     panes: dict[int, int] = field(default_factory=dict)
 
     def note(self, slot: SlotKey, offset: int) -> None:
-        """A row changed."""
+        """Note that a row changed at ``offset``."""
         if slot.book == DAY:
             self.days = offset
             return
@@ -168,7 +168,7 @@ class MarketChanges:
 
 
 class PartialsLog:
-    """One partition of ``ecindex.partials``, read once in order, with cuts taken on the way."""
+    """One partition of ``ecindex.partials``, read once in order. Cuts are taken at their offsets."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class PartialsLog:
         self._sweep_at = _SWEEP_ROWS
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record of the log in."""
+        """Apply the next record of the log."""
         while self._waiting and self._waiting[0].applied < stored.offset:
             self._take_cut(self._waiting.pop(0))
         if stored.key is None or stored.value is None:
@@ -217,7 +217,7 @@ class PartialsLog:
             self._sweep()
 
     def finish(self) -> None:
-        """The end of the log as far as it is read."""
+        """Take the cuts that are left, at the end of what is read."""
         while self._waiting:
             self._take_cut(self._waiting.pop(0))
         self._sweep()
@@ -238,7 +238,7 @@ class PartialsLog:
         }
 
     def _sweep(self) -> None:
-        """Forget rows of closed slots: level 2 has them merged."""
+        """Drop the rows of closed slots: level 2 has merged them."""
         self.rows = {
             (sp, slot): row
             for (sp, slot), row in self.rows.items()

@@ -1,4 +1,4 @@
-"""What the log decides of every value that a publication must show."""
+"""Computes everything that the log decides about each value of a publication."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from streams.proof.recompute.sums import Sums
 
 
 def is_measured(index: str) -> bool:
-    """Whether an index is measured against an expectation or a base: it is judged elsewhere."""
+    """Whether an index is measured against an expectation or a base. Its values are judged elsewhere."""
     return index in MEASURED or index == LEVEL
 
 
@@ -36,24 +36,24 @@ class ExpectedValue(NamedTuple):
     window: str
     as_of_ms: int
     covered: float | None
-    """None: cannot be told."""
+    """None: the log no longer tells."""
     day: str | None = None
 
     @property
     def status(self) -> str:
-        """``ok``, ``filling`` or ``no_data``."""
+        """Status to publish: ``ok``, ``filling`` or ``no_data``."""
         if self.day is None and self.covered is not None and self.covered < COVERED_MIN:
             return "filling"
         return "no_data" if self.expected.value is None else "ok"
 
     @property
     def value(self) -> int | float | None:
-        """The value to publish."""
+        """Number to publish; None while the window is filling, or without data."""
         return None if self.status == "filling" else self.expected.value
 
     @property
     def field(self) -> str:
-        """Field in Redis: of the values' hash, or of the days'."""
+        """Field in the Redis hash of window values, or of day values."""
         return ":".join((*self.expected.name, self.day or self.window))
 
     def key(self, market: str) -> str:
@@ -63,7 +63,7 @@ class ExpectedValue(NamedTuple):
 
 
 class Expectations:
-    """Cut -> the values it must show."""
+    """Computes from a cut the values that its publication must show."""
 
     def __init__(
         self,
@@ -72,14 +72,14 @@ class Expectations:
         calendar: SlotCalendar,
         blind: Blind,
     ) -> None:
-        """``topics``: that of the orders, that of the payments."""
+        """``topics``: (orders, payments)."""
         self._methodology = methodology
         self._topics = topics
         self._calendar = calendar
         self._blind = blind
 
     def windows(self, cut: Cut) -> Iterator[ExpectedValue]:
-        """Every live window value; what the log cannot tell any more is left out."""
+        """Yield every value of the live windows. ``covered`` is None where the log no longer tells it."""
         market = self._methodology.markets[cut.market]
         for window, length_ms in WINDOWS_MS.items():
             sums = [cut.windows.get((topic, window), Sums()) for topic in self._topics]
@@ -107,14 +107,14 @@ class Expectations:
             yield ExpectedValue(expected, window, end_ms, covered if known else None)
 
     def blind_window(self, each: ExpectedValue) -> bool:
-        """Whether the log cannot tell this window any more."""
+        """Whether the log has lost part of this window."""
         if not self._blind:
             return False
         topic = self._topics[0 if each.expected.basis == ORDERS else 1]
         return each.as_of_ms - WINDOWS_MS[each.window] < self._blind.before_ms(topic)
 
     def days(self, cut: Cut) -> Iterator[ExpectedValue]:
-        """Every value of every day with a row."""
+        """Yield every value of every local day that has a row."""
         market = self._methodology.markets[cut.market]
         local_days = self._calendar.local_days(cut.market)
         for day, sums in sorted(cut.days.items()):
@@ -131,14 +131,14 @@ class Expectations:
                 yield ExpectedValue(expected, DAY_WINDOW, until_ms, covered, day_name(day))
 
     def blind_day(self, market: str, day: str) -> bool:
-        """Whether the log cannot tell this day any more."""
+        """Whether the log has lost part of this day."""
         if not self._blind:
             return False
         start_ms = self._calendar.local_days(market).start_ms(day_number(day))
         return start_ms < self._blind.before_ms()
 
     def day_covered(self, market: str, day: str, as_of_ms: int) -> tuple[int, float]:
-        """(as_of, covered) of a day's value in a publication at ``as_of_ms``."""
+        """Return (as_of in ms, covered) of a day's value in a publication at ``as_of_ms``."""
         local_days = self._calendar.local_days(market)
         start_ms = local_days.start_ms(day_number(day))
         end_ms = local_days.end_ms(day_number(day))
@@ -149,7 +149,7 @@ class Expectations:
 def compare(
     report: Report, stage: str, key: str, wanted: ExpectedValue, found: Value, where: str
 ) -> None:
-    """Compare what the log decides of a value."""
+    """Compare a published value with what the log decides about it."""
     expected = wanted.expected
     pairs: list[tuple[str, object, object]] = [
         ("observed", expected.observed, found.observed),

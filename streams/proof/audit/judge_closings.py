@@ -1,7 +1,7 @@
-"""Expectations in hour closings: against the vintages that the journal has named by then.
+"""Judges the expectations in hour closings against the vintages journaled before them.
 
-A closing is judged when it is read: the vintage of its hour was journaled before it. Only the hour's own
-expectation is made again; what it counts is judged with the closing itself.
+A closing is judged as soon as it is read, because the vintage of its hour was journaled before it. Only
+the expectation of the hour is recomputed here; its counts are judged with the closing itself.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class ClosingsJudge:
         stored: Stored,
         vintages: Mapping[str, Vintaged],
     ) -> None:
-        """Judge a part of a closing. ``vintages``: by name, as far as the journal was read."""
+        """Judge one part of a closing. ``vintages``: those journaled so far, by name."""
         start_ms = parse_instant(record.start or "")
         values = [each for each in record.values if each.expected is not None]
         if start_ms is None or not values:
             return
         day = self._hours.day_of_hour(start_ms)
         if not any(name.startswith(day_name(day)) for name in vintages):
-            why = "closings of days whose vintages the journal does not have any more"
+            why = "closings of days whose vintages the journal no longer has"
             self._report.skip(EXPECTED, why, stored.where, len(values))
             return
         found: list[_Difference] = []

@@ -1,7 +1,7 @@
-"""Expectations, and what is measured against them: every published one against journaled vintages.
+"""Judges published expectations, and the values measured against them, by journaled vintages.
 
-What was expected cannot be had from the log alone; but it must be what the journaled vintage of its day
-says, with the factors that the operator had said, and an index must be that of its own E.
+The log alone does not determine an expectation. But an expectation must equal what the journaled vintage of
+its day says, with the factors that the operator had declared, and an index must follow from its own E.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _Name = tuple[str, str]
 
 
 class _Hour:
-    """The last closing of an hour: what it says of orders."""
+    """Orders by (dimension, member) in the last closing of an hour."""
 
     def __init__(self, version: Fence, where: str) -> None:
         self.version = version
@@ -55,7 +55,7 @@ class _Hour:
 
 
 class ExpectedJudge:
-    """Collects what bears on the expectations of all markets, then compares."""
+    """Collects the records behind the expectations of all markets, then compares."""
 
     def __init__(
         self, methodology: Methodology, published: Mapping[str, MarketValues], report: Report
@@ -94,16 +94,16 @@ class ExpectedJudge:
         vintages = {e.value.vintage for e in values.values() if e.value.index != LEVEL}
         for vintage in vintages - {None}:
             day = day_number((vintage or "")[: len("2026-11-24")])
-            # A window reaches back into the day before.
+            # A window may reach back into the day before.
             self._days[code] |= {day_name(day - 1), day_name(day)}
         for each in values.values():
             if each.value.index in AGO_DAYS and each.value.covered == 1:
                 self._wanted_hours[code] |= query_of(each.value, spec, hours).hours
 
-    # -- what the topics say ---------------------------------------------------------------------
+    # -- reading the topics ----------------------------------------------------------------------
 
     def take_history(self, stored: Stored) -> None:
-        """The next record of ``ecindex.history``."""
+        """Apply the next record of ``ecindex.history``."""
         refused = refused_history(stored)
         if refused is not None:
             self._report.unreadable(EXPECTED, refused)
@@ -112,7 +112,7 @@ class ExpectedJudge:
             factors.add_record(stored.key, stored.value, stored.timestamp_ms)
 
     def take_journal(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
-        """The next record of the journal, of this edition and of no newer version than published."""
+        """Apply the next journal record: one of this edition, and of no newer version than published."""
         if record.kind == "vintage":
             self._vintage(record, version, stored)
         elif record.kind == "hour":
@@ -157,7 +157,7 @@ class ExpectedJudge:
                     self._judge(EXPECTED, code, held, values)
 
     def judge_redis(self, held: MarketRedis) -> None:
-        """Compare what Redis' snapshot and hash say of what is measured, or has an expectation."""
+        """Compare the measured values, and those with an expectation, in Redis' snapshot and hash."""
         snapshot, code = held.snapshot, held.market
         if snapshot is None or held.edition != self._methodology.edition:
             return
@@ -190,7 +190,7 @@ class ExpectedJudge:
     def judge_vintages(
         self, hours: Mapping[tuple[str, int], Sums], topics: tuple[str, str], blind_before_ms: int
     ) -> None:
-        """Learn again the vintages that standing values name. ``hours``: sums of the whole log."""
+        """Judge the vintages that current values name. ``hours``: sums of the whole log."""
         for code, values in self._values.items():
             named = {held.value.vintage for held in values.values()}
             vintages = [each for name, each in self._vintages[code].items() if name in named]
@@ -222,7 +222,7 @@ class ExpectedJudge:
             )
             if not any(check.equal is False for check in explanation.checks):
                 break
-        assert explanation is not None  # there is a candidate, methodology.toml's
+        assert explanation is not None  # methodology.toml is always a candidate
         key = held.value.key
         self._report.judge(stage)
         for check in explanation.checks:

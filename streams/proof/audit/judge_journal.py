@@ -1,4 +1,4 @@
-"""The journal: closings equal the log; the last journaled value of a key is the current one."""
+"""Judges the journal: closings equal the log, and the last value of a key is the current one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Name = tuple[str, str, str]
 
 
 def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_Pair]:
-    """(what, expected, found) of a value in a closing."""
+    """Return (field, expected, found) for each judged field of a value in a closing."""
     if expected is None:
         return [("value", None, found.value)]
     pairs: list[_Pair] = [
@@ -63,12 +63,12 @@ class FinalSums:
         self.hours: dict[tuple[str, int], Sums] = {}
         self.days: dict[tuple[str, int], Sums] = {}
         self.buyers: dict[tuple[str, int], Sums] = {}
-        """Who bought on a local day, by when they did."""
+        """(market, local day) -> sums and registers of its shoppers, by when they bought."""
         self._methodology = methodology
         self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
 
     def values(self, market: str, kind: str, slot: int) -> dict[Name, Expected]:
-        """Expected values of an hour (start) or a day (number), by (index, dimension, member)."""
+        """(index, dimension, member) -> expected value, for an hour (its start) or a day (its number)."""
         known = self._values.get((market, kind, slot))
         if known is None:
             spec = self._methodology.markets[market]
@@ -79,12 +79,12 @@ class FinalSums:
                 found = day_values(spec, self.days.get((market, slot), Sums()))
                 bought = self.buyers.get((market, slot), Sums())
             known = {each.name: each for each in (*found, *shopper_values(bought))}
-            self._values = {(market, kind, slot): known}  # records of one closing follow each other
+            self._values = {(market, kind, slot): known}  # records of one closing are consecutive
         return known
 
 
 class JournalLog:
-    """Records of the journal, in order; closings are compared as they come."""
+    """The journal, read in order. Closings are compared when they are read."""
 
     def __init__(
         self,
@@ -105,13 +105,13 @@ class JournalLog:
         self._report = report
         self._last: dict[str, _Journaled] = {}
         self._minutes: dict[str, Fence] = {}
-        """Per market: version of its last record of changed values."""
+        """Version of each market's last record of changed values."""
         self._closed: dict[tuple[str, str], set[int]] = defaultdict(set)
         self._wrong: dict[str, tuple[list[_Pair], str]] = {}
         self._named: dict[tuple[str, str, int], set[Name]] = {}
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record in."""
+        """Apply the next record."""
         read = read_journaled(stored)
         if isinstance(read, UnreadableRecord):
             self._report.unreadable(JOURNAL, read)
@@ -119,7 +119,7 @@ class JournalLog:
         record, version = read.record, read.version
         market = self._published.get(record.market)
         if market is None or market.version is None or version > market.version:
-            return  # of a publication that is under way
+            return  # its publication is not complete yet
         if record.edition != self._methodology.edition:
             reason = f"journaled under edition {record.edition}"
             self._report.skip(JOURNAL, reason, stored.where)
@@ -130,13 +130,13 @@ class JournalLog:
         elif record.kind in ("hour", "day"):
             self._closing(record, version, stored.where)
         elif record.kind == "base":
-            reason = "bases: the one that stands is judged as `expected`"
+            reason = "bases: the current one is judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)
         elif record.kind == "vintage":
             reason = "vintages: those that values name are judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)
         else:
-            reason = "revisions: they say what was published before, which nothing keeps"
+            reason = "revisions: they name values published earlier, which nothing keeps"
             self._report.skip(JOURNAL, reason, stored.where, max(1, len(record.revisions)))
 
     def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
@@ -170,14 +170,14 @@ class JournalLog:
                 continue
             self._report.judge(JOURNAL)
             differing = [pair for pair in pairs if pair[1] != pair[2]]
-            # What changed after it was final is closed again: the last closing counts.
+            # A slot that changed after it was final is closed again: its last closing counts.
             self._judge_again(key, differing, where)
         kept_ms = QUARTERS_KEPT_MS + self._methodology.grace_ms
         named = any(value.index in SHOPPER_INDICES for value in record.values)
         late = record.kind == "hour" and version.as_of_ms - start_ms > kept_ms
         if late and record.part == record.parts and not named:
-            # Closed again so late that nobody knew any more who bought in it; what it had is said.
-            reason = "shoppers of an hour closed again after their quarters went"
+            # Level 2 had dropped its quarters, so its shoppers are not known. The rest is judged.
+            reason = "shoppers of an hour that was closed again after its quarters were dropped"
             self._report.skip(JOURNAL, reason, f"{record.market} {record.start}")
             wanted = {name: each for name, each in wanted.items() if name[0] not in SHOPPER_INDICES}
         self._judge_members(record, slot, wanted, where)
@@ -185,7 +185,7 @@ class JournalLog:
     def _pairs(
         self, record: JournalRecord, value: Value, wanted: dict[Name, Expected]
     ) -> list[_Pair] | None:
-        """(what, expected, found) of a value in a closing; None: it cannot be told."""
+        """Return (field, expected, found) of a value in a closing; None if its base is not known."""
         if value.index != LEVEL:
             expected = wanted.get((value.index, value.dimension, value.member))
             return _closing_pairs(expected, value, record.kind)
@@ -198,7 +198,7 @@ class JournalLog:
     def _judge_members(
         self, record: JournalRecord, slot: int, wanted: dict[Name, Expected], where: str
     ) -> None:
-        """Once its last part came, a closing must have named every member with something in it."""
+        """After its last part, a closing must have named every member that counted something."""
         key = (record.market, record.kind, slot)
         named = self._named.pop(key, set()) if record.part > 1 else set()
         named |= {(value.index, value.dimension, value.member) for value in record.values}
@@ -220,9 +220,9 @@ class JournalLog:
             self._wrong.pop(key, None)
 
     def finish(self, cut_markets: frozenset[str]) -> None:
-        """The end: compare the last journaled values, and look for closings that are missing.
+        """Compare the last journaled values at the end of the log, and find missing closings.
 
-        ``cut_markets``: those whose journal has lost its beginning.
+        ``cut_markets``: markets whose journal has lost its beginning.
         """
         for key, (pairs, where) in self._wrong.items():
             for name, expected, found in pairs:

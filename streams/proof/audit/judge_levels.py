@@ -1,7 +1,7 @@
-"""The level index: that every ended day has one, and that its base is what the log says.
+"""Judges the level index: every ended day has a level, and its base equals the log.
 
-The number of a level is judged with the expectations, against the base that it names; net sales of its
-day are judged as the day's own value.
+The number of a level is judged with the expectations, against the base that it names. The net sales of
+its day are judged as that day's own value.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from streams.proof.recompute.sums import Sums
 from streams.records.journal_record import JournalRecord
 from streams.records.values_log import FenceContent, MarketValues
 
-_OPEN = "a base that cancels and refunds may still change: taken once a local day"
+_OPEN = "a base that cancels and refunds may still change: it is taken once a local day"
 _STATED = "a base whose net sales methodology.toml states"
-UNKNOWN = "a closing that names a base which the journal does not have any more"
+UNKNOWN = "a closing that names a base which the journal no longer has"
 _NET = f"sales_net|{MARKET}|{ALL}|{DAY_WINDOW}"
 _LEVEL = f"{LEVEL}|{MARKET}|{ALL}|{DAY_WINDOW}"
 
 
 class Bases:
-    """Bases of all markets: those that stand, and those that the journal names."""
+    """Bases of all markets: the current ones, and those that the journal names."""
 
     def __init__(self, published: Mapping[str, MarketValues]) -> None:
         self._fence_bases = {
@@ -40,7 +40,7 @@ class Bases:
         self._journaled: dict[str, dict[str, Based]] = {code: {} for code in published}
 
     def add_bases(self, record: JournalRecord, where: str) -> None:
-        """The next record of the journal that is about a base; the last of a name counts."""
+        """Apply the next journal record about a base. The last record of a name counts."""
         self._journaled.setdefault(record.market, {}).update(journaled_base(where, record))
 
     def of(self, market: str) -> dict[str, Based]:
@@ -48,7 +48,7 @@ class Bases:
         return {**self._journaled.get(market, {}), **self._fence_bases.get(market, {})}
 
     def closing_pairs(self, market: str, value: Value) -> list[tuple[str, object, object]] | None:
-        """(what, expected, found) of a level in a day's closing; None: it cannot be told."""
+        """Return (field, expected, found) of a level in a day's closing; None if its base is not known."""
         if value.vintage is None:
             return [("value", None, value.value)]
         base = self.of(market).get(value.vintage)
@@ -68,7 +68,7 @@ def judge_levels(
     blind: Blind,
     report: Report,
 ) -> None:
-    """Judge the markets' bases and what days have a level. ``days``: sums of the whole log."""
+    """Judge each market's base, and which days have a level. ``days``: sums of the whole log."""
     for code, market in published.items():
         spec, fence = methodology.markets[code], market.fence
         if spec.base is None or fence is None or fence.edition != methodology.edition:
@@ -80,7 +80,7 @@ def judge_levels(
 
 
 def _judge_days(code: str, market: MarketValues, report: Report) -> None:
-    """Every day that was over when it was published has a level."""
+    """Check that every day that was over when it was published has a level."""
     for key, held in market.values.items():
         value = held.value
         if value is None or not key.startswith(f"{code}|{_NET}|") or value.covered < 1:

@@ -1,4 +1,4 @@
-"""Level 2's table: every merged minute, hour and day is the sum of exactly what it names."""
+"""Judges level 2's table: every merged minute, hour and day is the sum of exactly what it names."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _decode = msgspec.msgpack.Decoder(MergedRecord).decode
 _NO_SUMS = {
     FENCE_KIND: "floors for the next owner: versions, not sums",
     VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
-    BUYERS_KIND: "days as they were published last: their values are judged",
-    SHOWN_KIND: "days as they were published last: their values are judged",
+    BUYERS_KIND: "days as they were last published: their values are judged",
+    SHOWN_KIND: "days as they were last published: their values are judged",
     SHIFTS_KIND: "detectors: fed by final minutes, which are judged, as are the shifts they keep",
 }
-"""Records that hold no merged slot, and why they are not judged."""
+"""Kinds of records that hold no merged slot -> why they are not judged."""
 _KINDS = {MINUTE: "minute", QUARTER: "quarter", HOUR: "hour", DAY_KIND: "day"}
 _MINUTES_OF_SHOPPERS_MS = 50 * MINUTE_MS
-"""Before the horizon: minutes whose sketches are kept for certain, whoever wrote them."""
+"""Time before the horizon for which every writer certainly keeps the sketches of minutes."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Slot:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the slot in reports."""
         start = day_name(self.start) if self.kind == DAY_KIND else rfc3339(self.start)
         return f"{self.market} {_KINDS[self.kind]} {start}"
 
@@ -73,12 +73,12 @@ class MergedLog:
             code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
         }
         self.shifts: dict[str, ShiftsRecord] = {}
-        """What detectors keep, by market."""
+        """State of the detectors, by market."""
         self._records: dict[bytes, Stored] = {}
         self._slots: dict[tuple[str, str, int], list[Slot]] = defaultdict(list)
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record of the log in."""
+        """Apply the next record of the log."""
         if stored.key is None:
             return
         if stored.value is None:
@@ -87,7 +87,7 @@ class MergedLog:
             self._records[stored.key] = stored
 
     def finish(self) -> None:
-        """The end of the log: make out what each record claims to contain."""
+        """Decode, at the end of the log, what each record claims to contain."""
         for key, stored in self._records.items():
             kind, _, rest = key.decode(errors="replace").partition("|")
             reason = _NO_SUMS.get(kind)
@@ -117,7 +117,7 @@ class MergedLog:
         self._records = {}
 
     def _detectors(self, market: str, stored: Stored) -> None:
-        """Of several records the one that is further counts."""
+        """Keep the market's record that has watched the most minutes."""
         try:
             record = decode_shifts(stored.value or b"")
         except msgspec.DecodeError as error:
@@ -128,7 +128,7 @@ class MergedLog:
             self.shifts[market] = record
 
     def add(self, sp: SourcePartition, key: SlotKey, sums: Sums, blind: Blind) -> None:
-        """Count a closed row in, wherever a record says that it contains it."""
+        """Add a closed row to every merged record that names it."""
         name = str(sp)
         if key.book == DAY:
             for slot in self._slots.get((DAY_KIND, key.market, key.slot), ()):
@@ -145,14 +145,14 @@ class MergedLog:
                 if slot.folded.get(name, 0) & bit:
                     add_sums(slot.expected, bought if kind == QUARTER else sums)
                     if kind == HOUR:
-                        slot.expected.buyers = None  # its quarters have them
+                        slot.expected.buyers = None  # its quarters keep them
                     slot.folded[name] &= ~bit
                     slot.blind |= blind.of(sp, key)
                     if key.slot in slot.panes:
                         add_sums(slot.panes[key.slot], sums)
 
     def judge(self, panes_from_ms: dict[str, int], blind: Blind) -> None:
-        """Compare; panes within a minute from ``panes_from_ms`` of their market on."""
+        """Compare all slots; panes within a minute only from their market's ``panes_from_ms`` on."""
         for slots in self._slots.values():
             for slot in slots:
                 self._judge(slot, panes_from_ms.get(slot.market), blind)
@@ -176,10 +176,10 @@ class MergedLog:
         self._judge_sums(slot, columns, panes_from_ms)
         for pane, row in slot.record.panes.items():
             found_row = columns.read(row, day=False)
-            slot.panes[pane].buyers = None  # the minute has them
+            slot.panes[pane].buyers = None  # the minute keeps them
             differences = list(differing(slot.panes[pane], found_row))
             if differences and (panes_from_ms is None or pane < panes_from_ms):
-                # A source partition that folded it late did not keep the pane apart any more.
+                # A source partition that folded the pane late no longer kept it apart.
                 report.skip(MERGED, "a pane that no window reads any more", slot.name)
                 continue
             report.judge(MERGED)

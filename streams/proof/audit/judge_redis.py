@@ -1,4 +1,4 @@
-"""Redis: what a downstream service reads, against the publication that Redis says it holds."""
+"""Judges what services read from Redis against the publication that Redis says it holds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import StoredValue
 
 DAYS_KEPT = 35
-NOT_IN_SNAPSHOT = "measured, and left out of the snapshot that says against what"
+NOT_IN_SNAPSHOT = (
+    "measured values left out of the snapshot, which names what they are measured against"
+)
 _OTHER_CUT = "levels: Redis holds another publication than the values topic"
 _META = ("@as_of", "@published_at", "@edition", "@phase")
 
 
 class RedisJudge:
-    """Compares Redis with the expectations of the publication it holds."""
+    """Compares Redis with the values that the publication it holds must show."""
 
     def __init__(self, expectations: Expectations, report: Report) -> None:
         self._expectations = expectations
@@ -29,16 +31,16 @@ class RedisJudge:
     def judge(
         self, held: MarketRedis, cut: Cut, published: Mapping[str, StoredValue] | None = None
     ) -> None:
-        """One market. ``published``: what ``ecindex.values`` says at this very cut, if it does."""
+        """Judge one market. ``published``: values of ``ecindex.values``, if it has this same cut."""
         if held.snapshot is None:
-            self._report.skip(REDIS, "no snapshot tells each input's as_of", held.market)
+            self._report.skip(REDIS, "no snapshot gives the as_of of each input", held.market)
             return
         windows = list(self._expectations.windows(cut))
         self._judge_hash(held, windows)
         self._judge_snapshot(held, held.snapshot, windows)
         self._judge_days(held, cut, published)
         for key in (held.keys.changes, held.keys.history):
-            self._report.skip(REDIS, "what changed, and sparklines: for display, bounded", key)
+            self._report.skip(REDIS, "changes and sparklines: bounded, for display only", key)
 
     def _judge_hash(self, held: MarketRedis, windows: list[ExpectedValue]) -> None:
         left = dict(held.values)
@@ -94,7 +96,7 @@ class RedisJudge:
             if self._expectations.blind_window(wanted):
                 self._report.skip(REDIS, GONE, key)
             elif value is None:
-                # A snapshot of more than its limit leaves the smallest members out, and says so.
+                # A snapshot above its limit leaves out the smallest members and says so.
                 self._report.skip(REDIS, "left out of the snapshot", key)
             else:
                 compare(self._report, REDIS, key, wanted, value, where)
@@ -118,15 +120,15 @@ class RedisJudge:
     def _judge_level(
         self, held: MarketRedis, field: str, found: str, published: Mapping[str, StoredValue] | None
     ) -> None:
-        """A level is what the values topic says, whose number is judged with its base."""
+        """Compare a level with the values topic, whose number is judged with its base."""
         index, dimension, member, day = field.split(":")
         key = f"{held.market}|{index}|{dimension}|{member}|{DAY_WINDOW}|{day}"
-        stands = None if published is None else published.get(key)
+        stored = None if published is None else published.get(key)
         if published is None:
             self._report.skip(REDIS, _OTHER_CUT, f"{held.market} {field}")
             return
         self._report.judge(REDIS)
-        value = None if stands is None or stands.value is None else stands.value.value
+        value = None if stored is None or stored.value is None else stored.value.value
         expected = None if value is None else decimal(value)
         if expected != found:
             self._report.differs(

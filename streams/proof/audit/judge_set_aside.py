@@ -1,4 +1,4 @@
-"""Late events and dead letters: every record is counted, late or dead, exactly one of them."""
+"""Judges what was set aside: every record is counted, late or a dead letter, exactly one of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.records.unreadable import UnreadableRecord
 
 
 class SetAsideLog:
-    """Records of ``ecindex.late`` and ``ecindex.dead-letters``; repeats by source offset count once."""
+    """Records of ``ecindex.late`` and ``ecindex.dead-letters``. A repeated source offset counts once."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -23,13 +23,13 @@ class SetAsideLog:
         self._count = 0
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record of either topic in."""
+        """Apply the next record of either topic."""
         read = read_set_aside(stored)
         if isinstance(read, UnreadableRecord):
             self._report.unreadable(SET_ASIDE, read)
             return
         if read.replayed_as is not None:
-            return  # says that a letter was sent again; the copy is a record of the log itself
+            return  # a dead letter was sent again; the copy is a record of the log itself
         sp = SourcePartition(read.source.topic, read.source.partition)
         offset, reason = read.source.offset, read.reason
         if self._count >= SET_ASIDE_MAX:
@@ -42,7 +42,7 @@ class SetAsideLog:
         reasons.add(reason)
 
     def judge(self, batches: Mapping[SourcePartition, SourceBatch], complete: bool) -> None:  # noqa: FBT001 - one fact
-        """Compare with the replay; ``complete``: neither log has lost its beginning."""
+        """Compare with the replay. ``complete``: neither topic has lost its beginning."""
         for sp, batch in batches.items():
             if batch.state is None:
                 continue

@@ -1,7 +1,7 @@
-"""Shifts as they were told, against what level 2 keeps of them; and what they kept from being learnt.
+"""Judges the shifts that level 2 keeps against those published, and tells which hours were not learnt.
 
-Level 2's table says which hours taught nothing and which levels were adopted. It must be what
-``ecindex.shifts`` told; then vintages under a shift can be learnt again with it.
+Level 2's table holds which hours were not learnt because of a shift, and which levels were adopted. It
+must agree with ``ecindex.shifts``; then vintages under a shift can be learnt again with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WHERE = "the market's detectors in level 2's table"
 
 
 class PublishedShift(msgspec.Struct):
-    """A record of ``ecindex.shifts``, as far as it is read here."""
+    """The fields of a record of ``ecindex.shifts`` that are read here."""
 
     market: str
     event: str
@@ -54,13 +54,13 @@ class Shifts:
 
     def __init__(self) -> None:
         self.kept: Mapping[str, ShiftsRecord] = {}
-        """By market; of one whose table holds none there is none."""
+        """State of the detectors by market. A market whose table has none is absent."""
         self.unreadable = UnreadableRecords()
         self._last: dict[bytes, PublishedShift] = {}
         self._final: list[PublishedShift] = []
 
     def add_shift(self, stored: Stored) -> None:
-        """The next record; one that is none of ours stands for a shift of every market."""
+        """Apply the next record. One that cannot be read counts as a shift of every market."""
         try:
             shift = msgspec.json.decode(stored.value or b"", type=PublishedShift)
         except msgspec.DecodeError as error:
@@ -71,7 +71,7 @@ class Shifts:
             self._final.append(shift)
 
     def overlap(self, market: str, start_ms: int) -> bool:
-        """Whether a shift of the market went on at ``start_ms`` or began or ended later."""
+        """Whether a shift of the market was active at ``start_ms``, or began or ended later."""
         return any(
             shift.market in ("", market)
             and (shift.event != "end" or _instant(shift.at, start_ms) >= start_ms)
@@ -81,9 +81,9 @@ class Shifts:
     def lessons(
         self, market: str, start_ms: int, until_ms: int
     ) -> tuple[list[Shifted], list[Relevel]] | None:
-        """What a vintage of the hours between has not learnt, and what was adopted before it.
+        """Return (hours not learnt, levels adopted) for a vintage of the hours in between.
 
-        None: it cannot be told.
+        None if the records no longer tell.
         """
         if not self.overlap(market, start_ms):
             return [], []
@@ -96,7 +96,7 @@ class Shifts:
         return shifted_of(record.kept, until_ms), relevels_of(record.kept, until_ms)
 
     def judge(self, edition: int, report: Report) -> None:
-        """Compare what is kept with what was told of final minutes."""
+        """Compare the shifts that are kept with those published of final minutes."""
         report.unreadable_of(EXPECTED, self.unreadable)
         for market, record in self.kept.items():
             published = [
@@ -131,14 +131,14 @@ def _judge_kept(
     ]
     end = rfc3339(kept.end * MINUTE_MS)
     if kept.end and not kept.relevelled_at and end not in ends:
-        pairs.append(("end", max(ends, default="none told"), end))
+        pairs.append(("end", max(ends, default="none published"), end))
     for name, expected, found in pairs:
         if expected != found:
             report.differs(EXPECTED, key, name, expected, found, _WHERE)
 
 
 def _is_kept(page: PublishedShift, record: ShiftsRecord) -> bool:
-    """Whether a page is kept, or came while an earlier shift of its series went on."""
+    """Whether a page is kept, or came during an earlier shift of its series."""
     at = _instant(page.at, 0) // MINUTE_MS
     done = record.watch.done_until
     if page.dimension == PAYMENT_FAILURE or not done - KEPT_MINUTES < at <= done:

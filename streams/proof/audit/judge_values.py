@@ -1,4 +1,4 @@
-"""``ecindex.values`` against what its newest publications must show."""
+"""Judges ``ecindex.values`` against what its newest publications must show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.records.values_log import MarketValues, StoredValue
 
 
 class ValuesJudge:
-    """Compares the values topic with the expectations of its newest publications."""
+    """Compares the values topic with what its newest publications must show."""
 
     def __init__(self, expectations: Expectations, edition: int, report: Report) -> None:
         self._expectations = expectations
@@ -21,7 +21,7 @@ class ValuesJudge:
         self._report = report
 
     def judge(self, code: str, market: MarketValues, cut: Cut) -> None:
-        """One market."""
+        """Judge one market."""
         left = dict(market.values)
         for wanted in self._expectations.windows(cut):
             self._judge_window(code, left, wanted)
@@ -52,7 +52,7 @@ class ValuesJudge:
         assert held is not None and held.value is not None  # noqa: PT018 - one fact
         compare(self._report, VALUES, key, wanted, held.value, held.where)
         self._compare_version(key, held, "live")
-        # A record stays as long as its number does: its own as_of may be older, never newer.
+        # A record stays until its number changes: its own as_of may be older, never newer.
         if held.value.as_of > rfc3339(wanted.as_of_ms):
             latest = f"at most {rfc3339(wanted.as_of_ms)}"
             self._report.differs(VALUES, key, "as_of", latest, held.value.as_of, held.where)
@@ -70,7 +70,7 @@ class ValuesJudge:
             return
         assert held is not None and held.value is not None  # noqa: PT018 - one fact
         until_ms, covered = wanted.as_of_ms, wanted.covered
-        if covered is None:  # a day of the day book: it was as long as its publication says
+        if covered is None:  # the day book covers a day up to the publication
             as_of_ms = held.version.as_of_ms
             until_ms, covered = self._expectations.day_covered(code, wanted.day, as_of_ms)
         compare(self._report, VALUES, key, wanted._replace(covered=covered), held.value, held.where)
@@ -103,10 +103,10 @@ class ValuesJudge:
 
     def _judge_leftovers(self, code: str, market: MarketValues) -> None:
         for key, held in market.older_last.items():
-            stands = market.values.get(key)
-            if stands is not None and _says(stands.value) != _says(held.value):
+            current = market.values.get(key)
+            if current is not None and _content(current.value) != _content(held.value):
                 self._report.differs(
-                    VALUES, key, "order", f"nothing older behind {stands.where}",
+                    VALUES, key, "order", f"nothing older behind {current.where}",
                     "an older record, which compaction will keep", held.where,
                 )  # fmt: skip
         if market.unfinished:
@@ -117,5 +117,5 @@ class ValuesJudge:
             )  # fmt: skip
 
 
-def _says(value: Value | None) -> tuple[object, ...]:
+def _content(value: Value | None) -> tuple[object, ...]:
     return () if value is None else (value.value, value.observed, value.n, value.status)

@@ -1,7 +1,7 @@
-"""Journaled vintages, learnt again: from the hours of the log, the seeds and the operator's factors.
+"""Judges journaled vintages: learns them again from the log, the seeds and the operator's factors.
 
-What detectors kept from being learnt is taken from level 2's table, which is held to the shifts that
-were told. The arithmetic is ``index.expectation.fit``; its input is gathered here anew.
+The hours that a shift kept from being learnt are read from level 2's table, which is compared with the
+published shifts. The arithmetic is ``index.expectation.fit``; its input is gathered here a second time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ from streams.proof.recompute.sums import Sums
 from streams.records.factors import HEARD_WITHIN_MS, FactorHistory
 from streams.records.journal_record import JournaledSeries
 
-_SHIFTED = (
-    "a shift in the six weeks behind the vintage, of which level 2's table says nothing any more"
-)
-_SEEDED_SINCE = "seeds were said since: what stood before may be compacted away"
+_SHIFTED = "a shift in the six weeks before the vintage, which level 2's table no longer holds"
+_SEEDED_SINCE = "seeds were published since: the earlier ones may be compacted away"
 _PAID = {"payments": "captured"}
-"""Measures of a method that the named sums call otherwise."""
+"""Measures of a method -> their other name in the sums."""
 
 
 class JudgedVintage(NamedTuple):
@@ -57,9 +55,9 @@ class VintageJudge:
         first_ms: tuple[int | None, int | None],
         report: Report,
     ) -> None:
-        """``hours``: sums of the whole log. ``history``: (stamp, key, value) of its topic.
+        """``hours``: sums of the whole log. ``history``: (stamp, key, value) of ``ecindex.history``.
 
-        ``first_ms``: where the log of the orders, and of the payments, begins to cover.
+        ``first_ms``: instants from which the logs of orders and of payments cover.
         """
         self._market = market
         self._sums = hours
@@ -99,7 +97,7 @@ class VintageJudge:
             self._report.differs(EXPECTED, key, name, expected, published, learnt.where)
 
     def _may_hide(self, key: bytes) -> bool:
-        """Whether compaction may have taken what a record of this key replaced."""
+        """Whether compaction may have removed the record that one with this key replaced."""
         try:
             kind = parse_key(key).kind
         except HistoryError:
@@ -107,7 +105,7 @@ class VintageJudge:
         return kind != DECLARED_KIND and key not in self._factors.lasting
 
     def _candidates(self, written_ms: int, newest_ms: int) -> list[int]:
-        """Until when what was said may have counted, the likeliest first; what is the same once."""
+        """Return the instants up to which history may have counted, likeliest first, no repeats."""
         found: dict[int, int] = {}
         for until_ms in (written_ms, written_ms - HEARD_WITHIN_MS, newest_ms):
             count = sum(stamp_ms <= until_ms for stamp_ms, _, _ in self._history)
@@ -151,7 +149,7 @@ class VintageJudge:
         return book.markets[self._market.code]
 
     def _hours(self, calendar: Calendar, history: MarketHistory) -> tuple[Matrix, Matrix]:
-        """(counts, 1 where known): hours that the log covers wholly, before them the seeds'."""
+        """Return (counts, 1 where known), hours x series: from the log, before it from seeds."""
         shape = (len(calendar.hours_ms), len(self._table.series))
         counts, known = np.zeros(shape), np.zeros(shape)
         names = [_sum_name(series) for series in self._table.series]
@@ -183,7 +181,7 @@ def _differing(
     expected: Mapping[tuple[str, str, str], JournaledSeries],
     found: Mapping[tuple[str, str, str], JournaledSeries],
 ) -> Iterator[tuple[str, object, object]]:
-    """(series and field, expected, found) of what differs, the first field of each series."""
+    """Yield (series and field, expected, found) for the first differing field of each series."""
     for key in sorted(expected.keys() | found.keys()):
         name = " ".join(key)
         wanted, published = expected.get(key), found.get(key)
@@ -208,5 +206,5 @@ def _differing(
 
 
 def first_hour(first_ms: int | None) -> int | None:
-    """First hour that is wholly covered by a log that begins to cover at ``first_ms``."""
+    """Start of the first hour that a log covers wholly, if it covers from ``first_ms`` on."""
     return None if first_ms is None else -(-first_ms // HOUR_MS) * HOUR_MS

@@ -1,4 +1,4 @@
-"""Replaying the source logs: each slot goes to whatever must contain it."""
+"""Replays the source logs and gives each slot to everything that must contain it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streams.records.kafka_logs import Extent, Stored
 
 
 class Replay:
-    """Replays one source partition after the other; level 1 is judged on the way."""
+    """Replays one source partition after another. Level 1 is judged at the end of each."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Replay:
     def start(
         self, sp: SourcePartition, chain: CheckpointChain, extent: Extent, first: Stored | None
     ) -> SourceBatch:
-        """Begin a source partition; ``first``: the first record that its log still holds."""
+        """Begin a source partition. ``first``: the first record that its log still holds."""
         first_ms = None if first is None else first.timestamp_ms
         before_ms = blind_before(extent.begin, first_ms, self._methodology)
         self._blind.add(sp, before_ms)
@@ -72,7 +72,7 @@ class Replay:
         )
 
     def finish(self, batch: SourceBatch, chain: CheckpointChain, extent: Extent) -> None:
-        """End a source partition: judge what level 1 holds of it, complete the cuts."""
+        """End a source partition: judge what level 1 holds of it, and complete the cuts."""
         batch.finish()
         sp, report = batch.sp, self._report
         report.sources[str(sp)]["outcomes"] = dict(batch.outcomes)
@@ -127,7 +127,7 @@ class Replay:
             add_sums(bought, of_buyers(sums))
 
     def _judge_mark(self, batch: SourceBatch, mark: MarkRecord) -> None:
-        """A mark ahead of its log would let ``as_of`` run past events that are not in."""
+        """Judge a mark: one ahead of its log would move ``as_of`` past events not counted yet."""
         expected = batch.watermarks_at[mark.through]
         for market, found in mark.watermarks.items():
             key = f"{batch.sp} {market} mark"

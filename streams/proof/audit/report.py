@@ -1,4 +1,4 @@
-"""What an audit found: how much was judged, what differs, what could not be judged and why."""
+"""The report of an audit: how much was judged, what differs, what could not be judged and why."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, SET_ASIDE, PROGR
     "progress",
 )
 STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, SET_ASIDE, PROGRESS)
-"""What is compared, in the order of the data's way: the first that differs is where it began."""
+"""What is compared, in the order in which data flows. The first that differs is where the fault began."""
 
 _REFOLD = (
     "keep the topics and report this table; another edition (raise `edition` in methodology.toml, "
     "`ecindex topics create`, restart) folds everything anew from the log"
 )
 ACTS = {
-    CHECKPOINT: f"the operator: level 1 holds what the log does not say; {_REFOLD}",
+    CHECKPOINT: f"the operator: level 1 differs from the log; {_REFOLD}",
     PARTIALS: "the operator: restart the worker that owns the source partition: it sends every open "
     f"row again; if this comes back, {_REFOLD}",
-    MERGED: f"the operator: level 2 holds what the log does not say; {_REFOLD}",
+    MERGED: f"the operator: level 2 differs from the log; {_REFOLD}",
     VALUES: "the operator: restart the worker that owns the market: a new owner publishes every "
     f"value that is open again; for a closed day {_REFOLD}",
     JOURNAL: "the analyst: trust the recomputation, which is printed here; the operator: find who "
     "else writes to the journal",
-    EXPECTED: "the analyst: trust what is printed here as expected, it follows from the journal; the "
-    "operator: find who else writes to the values, `ecindex explain` shows one step by step",
+    EXPECTED: "the analyst: trust the expected number printed here, it follows from the journal; the "
+    "operator: find who else writes to the values; `ecindex explain` shows one step by step",
     REDIS: "the operator: nothing is lost, Redis is rewritten within 30 s while its owner runs; if "
-    "it stays, restart the worker that owns the market",
+    "the difference stays, restart the worker that owns the market",
     SET_ASIDE: "the operator: a record was neither counted nor set aside, or both; keep the topics and "
     "report this table",
-    PROGRESS: "the operator: look at `ecindex doctor`: a worker is missing, halted or behind",
+    PROGRESS: "the operator: run `ecindex doctor`: a worker is missing, halted or behind",
 }
 
 
 class Difference(NamedTuple):
-    """One thing that is not as the log says."""
+    """One field that differs from what the log says."""
 
     stage: str
     key: str
@@ -60,7 +60,7 @@ class Difference(NamedTuple):
 
     @property
     def act(self) -> str:
-        """Who must do what."""
+        """Who must act, and how."""
         return ACTS[self.stage]
 
 
@@ -83,7 +83,7 @@ class Report:
     differences: list[Difference] = field(default_factory=list)
     differences_total: int = 0
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Per source partition: what was read and what came of it."""
+    """What was read of each source partition, and the outcomes of its events."""
     records_read: int = 0
     took_ms: int = 0
     _not_judged: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Report:
 
     @property
     def not_judged(self) -> list[NotJudged]:
-        """What was not compared."""
+        """Values that were not compared, with the reason of each."""
         return [
             NotJudged(stage, reason, count, example)
             for (stage, reason), (count, example) in self._not_judged.items()
@@ -108,7 +108,7 @@ class Report:
     def differs(
         self, stage: str, key: str, name: str, expected: Any, found: Any, where: str
     ) -> None:
-        """Note a difference; beyond a thousand they are only counted."""
+        """Note a difference. Beyond a thousand, differences are only counted."""
         self.differences_total += 1
         if len(self.differences) < DIFFERENCES_KEPT:
             self.differences.append(
@@ -116,11 +116,11 @@ class Report:
             )
 
     def unreadable(self, stage: str, record: UnreadableRecord) -> None:
-        """Note a record that is not what its topic's contract says."""
+        """Note a record that breaks its topic's contract."""
         self.differs(stage, record.key, "record", record.expected, record.found, record.where)
 
     def unreadable_of(self, stage: str, found: UnreadableRecords) -> None:
-        """Note every record that a reader could not read, those beyond what it kept in number."""
+        """Note every record that a reader could not read; those it did not keep are only counted."""
         for each in found.records:
             self.unreadable(stage, each)
         self.differences_total += found.total - len(found.records)
@@ -131,7 +131,7 @@ class Report:
         self._not_judged[stage, reason] = (known + count, first)
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the report as JSON data, for programs."""
         return {
             "equal": self.equal,
             "markets": self.markets,
@@ -145,14 +145,14 @@ class Report:
         }
 
     def lines(self) -> Iterable[str]:
-        """For people."""
+        """Yield the report as lines of text, for people."""
         counted = ", ".join(f"{self.judged[stage]} {stage}" for stage in STAGES)
         yield f"compared {counted}"
         yield f"read {self.records_read} records in {self.took_ms / 1000:.1f} s"
         for left in self.not_judged:
             yield f"not judged: {left.values} {left.stage}: {left.reason} (e.g. {left.example})"
         if self.equal:
-            yield "equal: all of it is what the log says, to the last digit"
+            yield "equal: everything matches the log, to the last digit"
             return
         yield f"{self.differences_total} differences"
         for stage in STAGES:

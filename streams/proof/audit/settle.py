@@ -1,4 +1,4 @@
-"""Waiting until the workers reached the end of the log, and what was published then."""
+"""Waits until the workers have reached the end of the log, then reads what they published."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from streams.worker import names
 from streams.worker.names import changelog_topic
 
 _REDIS_BEHIND_MS = 3_000
-"""Redis is written right after the fence record."""
+"""How long Redis may lag: it is written right after the fence record."""
 _POLL_S = 0.25
 
 
 @dataclass(slots=True)
 class Tail:
-    """A partition that is read on and on."""
+    """A partition that is read repeatedly, each time to its current end."""
 
     tp: TopicPartition
     apply: Callable[[Stored], None]
     position: int | None = None
 
     async def catch_up(self, logs: Logs) -> None:
-        """Read to the present end."""
+        """Read to the current end."""
         extent = (await logs.extents_of([self.tp]))[self.tp]
         begin = extent.begin if self.position is None else max(self.position, extent.begin)
         async for batch in logs.read(self.tp, Extent(begin, extent.end)):
@@ -48,14 +48,14 @@ class Tail:
 
 @dataclass(slots=True)
 class Settled:
-    """What the system held when it had reached the end of the log, or the deadline came."""
+    """What the system held when it reached the end of the log, or at the deadline."""
 
     checkpoints: dict[SourcePartition, tuple[CheckpointLog, Tail]]
     values: dict[str, MarketValues] = field(default_factory=dict)
     redis: dict[str, MarketRedis] = field(default_factory=dict)
 
     async def catch_up_checkpoints(self, logs: Logs) -> None:
-        """Read the checkpoints on to their present end."""
+        """Read the checkpoints to their current end."""
         for _, tail in self.checkpoints.values():
             await tail.catch_up(logs)
 
@@ -74,7 +74,7 @@ async def settle(
     markets: Sequence[str],
     wait_ms: int,
 ) -> Settled:
-    """Wait for both levels, then take what is published and what Redis holds."""
+    """Wait for both levels, then read what is published and what Redis holds."""
     deadline_ms = monotonic_ms() + wait_ms
     settled = Settled(_checkpoints(settings, methodology, counts, report))
     await _await_level1(settings, counts, logs, settled, report, deadline_ms)
@@ -149,12 +149,12 @@ async def _changes(
     counts: dict[str, int],
     logs: Logs,
 ) -> dict[str, MarketChanges]:
-    """Where each market's rows changed last: what a publication has to include by now."""
+    """Find where each market's rows last changed, which a publication must include by now."""
     topic = settings.topics.partials
     calendar = SlotCalendar(methodology)
     changes: dict[str, MarketChanges] = {}
     for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
-        # What is wrong with its records is found when it is read again.
+        # Faulty records are reported when the partition is read again.
         log = PartialsLog(methodology, calendar, (), Report())
         async for batch in logs.read(tp, extent):
             for stored in batch:
@@ -230,7 +230,7 @@ async def _await_redis(
             break
         await asyncio.sleep(_POLL_S)
     if held is None and code in redis.unreadable:
-        return None  # there are keys
+        return None  # there are keys, but they cannot be read
     if held is None:
         report.skip(REDIS, "no keys: nobody published in the last minute", code)
         return None

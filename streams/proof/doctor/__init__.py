@@ -1,1 +1,1 @@
-"""``ecindex doctor``: what was expected, what was found, where, and the command that mends it."""
+"""``ecindex doctor``: what was expected, what was found, where, and the command that fixes it."""

@@ -1,4 +1,4 @@
-"""Checks of the broker, the topics, and what the inputs' configuration risks."""
+"""Checks of the broker, the topics, and risks in the configuration of the inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ASKED = ("message.timestamp.type", "retention.ms", "retention.bytes", "cleanup.
 
 
 async def check_broker(settings: Settings, admin: AIOKafkaAdminClient) -> Finding:
-    """The broker answers."""
+    """Check that the broker answers. Raises KafkaError."""
     cluster = await admin.describe_cluster()
     brokers = len(cluster["brokers"])
     return Finding(
@@ -31,7 +31,7 @@ async def check_broker(settings: Settings, admin: AIOKafkaAdminClient) -> Findin
 
 
 async def check_topics(settings: Settings) -> list[Finding]:
-    """Every topic is there with its partitions and configs."""
+    """Check that every topic exists with its partitions and configuration."""
     wanted = await kafka_topics.plan_topics(settings)
     differences = await kafka_topics.check_topics(settings.kafka, wanted)
     if not differences:
@@ -53,7 +53,7 @@ async def check_topics(settings: Settings) -> list[Finding]:
 async def check_inputs(
     settings: Settings, methodology: Methodology, admin: AIOKafkaAdminClient
 ) -> list[Finding]:
-    """What the inputs' own configuration risks."""
+    """Check what the configuration of the input topics risks."""
     topics = (settings.topics.orders, settings.topics.payments)
     configs = await _configs(admin, topics)
     return [
@@ -78,9 +78,9 @@ def _check_input(
         "input arrival",
         Level.OK if stamped == "LogAppendTime" else Level.WARNING,
         topic,
-        "LogAppendTime, unless old data is imported: with producers' clocks one that is an hour "
-        "fast makes all other events of its market too late for an hour, and an event that comes "
-        "after others were seen to be caught up changes what was final",
+        "LogAppendTime, unless old data is imported: with producers' clocks, one that is an hour "
+        "fast makes all other events of its market too late for an hour, and an event that "
+        "arrives after others were seen to be caught up changes values that were final",
         stamped,
         alter("message.timestamp.type=LogAppendTime"),
     )
@@ -92,8 +92,8 @@ def _check_input(
         "input retention",
         Level.WARNING if short else Level.OK,
         topic,
-        f"at least {grace_ms // DAY_MS} days, for which a day stays open: an audit or another "
-        "edition could not recompute it",
+        f"at least {grace_ms // DAY_MS} days, because a day stays open that long: with less, an "
+        "audit or another edition could not recompute it",
         kept,
         alter(f"retention.ms={grace_ms}"),
     )
@@ -103,7 +103,7 @@ def _check_input(
             "input retention",
             Level.WARNING,
             topic,
-            "no limit in bytes: on a busy day it cuts what is still open",
+            "no limit in bytes: on a busy day it deletes events of days that are still open",
             f"retention.bytes={kept_bytes}",
             alter("retention.bytes=-1"),
         )
@@ -113,7 +113,7 @@ def _check_input(
             "input compaction",
             Level.WRONG,
             topic,
-            "cleanup.policy=delete: the key is the order, whose earlier events compaction drops",
+            "cleanup.policy=delete: the key is the order, and compaction drops its earlier events",
             f"cleanup.policy={policy}",
             alter("cleanup.policy=delete"),
         )

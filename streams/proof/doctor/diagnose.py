@@ -1,4 +1,4 @@
-"""The checks, in the order in which one rests on the other."""
+"""Runs the checks, each after those that it depends on."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from streams.worker.topic_ids import topic_identities
 
 
 async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis:
-    """Look at everything; never raises for what it finds."""
+    """Run every check. What a check finds is returned, never raised."""
     diagnosis = Diagnosis(describe(settings))
     diagnosis.add([worker_checks.check_installation()])
     try:
         methodology = load_methodology(settings)
     except SettingsError as error:
-        where, fix = str(settings.methodology), "mend the file, or set `methodology`"
+        where, fix = str(settings.methodology), "fix the file, or set `methodology`"
         diagnosis.add([Finding("methodology", Level.WRONG, where, "a valid file", str(error), fix)])
         return diagnosis
     try:
@@ -56,7 +56,7 @@ async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis
 
 
 class _Doctor:
-    """One examination."""
+    """State of one diagnosis."""
 
     def __init__(self, settings: Settings, methodology: Methodology, diagnosis: Diagnosis) -> None:
         self._settings = settings
@@ -66,7 +66,7 @@ class _Doctor:
         self._group = names.app_id(methodology.edition, settings.topics.prefix)
 
     async def examine(self) -> None:
-        """Broker, topics, state, group, Redis."""
+        """Check the broker, the topics, the group, checkpoints, published records and Redis."""
         settings, diagnosis = self._settings, self._diagnosis
         admin = AIOKafkaAdminClient(
             **settings.kafka.client_options(),
@@ -102,7 +102,7 @@ class _Doctor:
         for sp in extents:
             changelog = names.changelog_topic(self._group, names.checkpoint_table(sp.topic))
             if sp.partition >= counts.get(changelog, 0):
-                continue  # the topics check says so
+                continue  # the topics check reports it
             log = CheckpointLog(self._methodology, report)
             tp = TopicPartition(changelog, sp.partition)
             async for batch in logs.read(tp, (await logs.extents_of([tp]))[tp]):
@@ -112,17 +112,17 @@ class _Doctor:
         self._diagnosis.add(
             Finding(
                 "checkpoints", Level.WRONG, each.where, each.expected, each.found,
-                "ecindex audit, and report what it says",
+                "ecindex audit, then report its output",
             )
             for each in report.differences
-            if each.field != "content_hash"  # told by its own check
+            if each.field != "content_hash"  # its own check reports it
         )  # fmt: skip
         return chains
 
     async def _values(self, logs: Logs, counts: dict[str, int]) -> ValuesLog:
         topics = self._settings.topics
         values = await read_values(logs, topics.values, counts.get(topics.values, 0))
-        if counts.get(topics.values):  # else the topics check says so
+        if counts.get(topics.values):  # else the topics check reports it
             self._diagnosis.add([check_values(topics.values, values.unreadable)])
         if counts.get(topics.journal):
             found = await self._unreadable_in_journal(logs, counts[topics.journal])

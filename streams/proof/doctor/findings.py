@@ -1,4 +1,4 @@
-"""What a check found."""
+"""Findings of the checks, and the diagnosis that collects them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from streams.settings import Described
 
 
 class Level(StrEnum):
-    """How bad it is. Only ``wrong`` makes the command fail."""
+    """Severity of a finding. Only ``wrong`` makes the command fail."""
 
     OK = "ok"
     UNKNOWN = "unknown"
-    """Could not be looked at; the text says what is missing for it."""
+    """It could not be checked; the text says what is missing."""
     WARNING = "warning"
     """A risk that was taken, knowingly or not."""
     WRONG = "wrong"
 
 
 class Finding(NamedTuple):
-    """One check. ``fix``: the command, or who must do what; empty when all is well."""
+    """Result of one check. ``fix``: the command, or who must do what; empty when all is well."""
 
     check: str
     level: Level
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     fix: str = ""
 
     def line(self) -> str:
-        """For people."""
+        """Return the finding as text, for people; one line when all is well, else three."""
         head = f"{self.level.upper():7} {self.check}: {self.where}: {self.found}"
         if self.level is Level.OK:
             return head
@@ -41,22 +41,22 @@ class Finding(NamedTuple):
 
 @dataclass(slots=True)
 class Diagnosis:
-    """Everything that was looked at."""
+    """All settings, and all findings."""
 
     settings: list[Described]
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def wrong(self) -> bool:
-        """Whether anything is."""
+        """Whether any finding is ``wrong``."""
         return any(finding.level is Level.WRONG for finding in self.findings)
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Take findings in."""
+        """Add findings."""
         self.findings.extend(findings)
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
+        """Return the diagnosis as JSON data, for programs."""
         return {
             "wrong": self.wrong,
             "settings": [each._asdict() for each in self.settings],
@@ -64,7 +64,7 @@ class Diagnosis:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people: what is set and by what, then what was found."""
+        """Yield lines for people: each setting and its origin, then the findings and their counts."""
         for each in self.settings:
             yield f"{each.setting} = {each.value} ({each.origin})"
         for finding in self.findings:

@@ -1,4 +1,4 @@
-"""Checks of what is published: whether every record is one that our contract knows."""
+"""Checks of published records: whether each one matches our contract."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from streams.proof.doctor.findings import Finding, Level
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 
 JOURNAL_CHECKED_MS = HOUR_MS
-"""How far back the journal is read: a whole one takes minutes, and `ecindex audit` reads it."""
+"""How far back the journal is read. Reading all of it takes minutes, and `ecindex audit` does."""
 _WRITER = "find who else writes to the topic, and take that right away (docs/security.md)"
 
 
 def check_values(topic: str, found: UnreadableRecords) -> Finding:
-    """Every record of the values topic can be read; compaction keeps one that cannot for ever."""
+    """Check that the values topic can be read. Compaction keeps an unreadable record for ever."""
     if not found:
         return Finding("values", Level.OK, topic, "records that can be read", "all can")
     fix = (
         f"{_WRITER}; then write a tombstone for each key, without headers, into its partition: "
-        "compaction takes the record away. `ecindex audit` lists all"
+        "compaction then removes the record. `ecindex audit` lists all"
     )
     level = Level.WRONG if found.not_replaced else Level.WARNING
     return Finding("values", level, topic, "records that can be read", _text(found), fix)
 
 
 def check_journal(topic: str, found: UnreadableRecords) -> Finding:
-    """Every record of the journal's last hour can be read."""
+    """Check that every record of the journal's last hour can be read."""
     wanted = "records of the last hour that can be read"
     if not found:
         return Finding("journal", Level.OK, topic, wanted, "all can")
@@ -35,8 +35,8 @@ def check_journal(topic: str, found: UnreadableRecords) -> Finding:
 
 
 def check_redis_records(found: Iterable[Sequence[UnreadableRecord]]) -> list[Finding]:
-    """What Redis holds of each market can be read."""
-    fix = "it is written again within 30 s; if it stays, find who else writes to these keys"
+    """Check that everything Redis holds of each market can be read."""
+    fix = "it is rewritten within 30 s; if it stays unreadable, find who else writes to these keys"
     return [
         Finding("redis", Level.WRONG, each.where, each.expected, each.found, fix)
         for records in found

@@ -1,4 +1,4 @@
-"""Checks of what the workers keep and show: checkpoints, the group, Redis, the workers themselves."""
+"""Checks of the workers: their installation, checkpoints, group, values in Redis and readiness."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from streams.worker import batches
 from streams.worker.topic_ids import TopicIdentity
 
 AS_OF_AGE_MAX_MS = 60_000
-"""Of a live market: as_of follows the clock by about eight seconds."""
+"""Largest age of a live market's ``as_of``, which follows the clock by about eight seconds."""
 LAG_RECORDS = 10_000
 NEW_EDITION = "raise `edition` in methodology.toml, then `ecindex topics create`, then restart"
 
 
 def check_installation() -> Finding:
-    """The modules that a compiler makes are there: without them all is right, but slower."""
+    """Check that the compiled modules are there. Without them results are equal, but slower."""
     missing = [
         name
         for name, there in (
@@ -45,7 +45,7 @@ def check_installation() -> Finding:
         Level.WARNING,
         "compiled modules",
         "both",
-        f"without {', '.join(missing)}: right, but a quarter as fast",
+        f"without {', '.join(missing)}: correct, but a quarter as fast",
         "install a wheel, or a C compiler (and Python's headers) and then ecindex again",
     )
 
@@ -53,7 +53,7 @@ def check_installation() -> Finding:
 def check_methodology(
     methodology: Methodology, path: str, chains: Mapping[SourcePartition, CheckpointChain]
 ) -> Finding:
-    """The checkpoints were made under this very file."""
+    """Check that the checkpoints were made under this methodology.toml."""
     others = {
         chain.content_hash[:12]
         for chain in chains.values()
@@ -77,7 +77,7 @@ def check_identity(
     inputs: Mapping[str, TopicIdentity],
     extents: Mapping[SourcePartition, Extent],
 ) -> list[Finding]:
-    """The checkpoints belong to the topics that are there now."""
+    """Check that the checkpoints belong to the topics that exist now."""
     findings: list[Finding] = []
     for sp, chain in sorted(chains.items()):
         own = inputs.get(sp.topic)
@@ -95,13 +95,13 @@ def check_identity(
             findings.append(Finding("identity", Level.WRONG, str(sp), expected, found, NEW_EDITION))
     if not findings:
         findings.append(
-            Finding("identity", Level.OK, "checkpoints", "of the topics there are", "they are")
+            Finding("identity", Level.OK, "checkpoints", "of the existing topics", "they are")
         )
     return findings
 
 
 async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, int]:
-    """(finding, how many workers are members)."""
+    """Return (finding, number of workers in the group)."""
     try:
         (response,) = await admin.describe_consumer_groups([group])
         members = sum(len(found[5]) for found in response.groups)
@@ -115,7 +115,7 @@ async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, 
         f"group {group}",
         "at least one member, Stable",
         f"{members} members, {state}",
-        "ecindex worker" if not members else "wait for the rebalance to end, then look again",
+        "ecindex worker" if not members else "wait for the rebalance to end, then check again",
     )
     return finding, members
 
@@ -123,7 +123,7 @@ async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, 
 def check_lag(
     chains: Mapping[SourcePartition, CheckpointChain], extents: Mapping[SourcePartition, Extent]
 ) -> list[Finding]:
-    """How far each checkpoint is behind its log."""
+    """Check how far each checkpoint is behind its log."""
     findings: list[Finding] = []
     for sp, extent in sorted(extents.items()):
         through = chains[sp].through if sp in chains else -1
@@ -135,7 +135,7 @@ def check_lag(
                 str(sp),
                 f"below {LAG_RECORDS} records",
                 f"{lag} records not in a checkpoint, log {extent.begin} to {extent.end}",
-                "look again in a minute; if it grows, start more workers (`ecindex worker`)",
+                "check again in a minute; if it grows, start more workers (`ecindex worker`)",
             )
         )
         if extent.begin > through + 1 and through >= 0:
@@ -159,7 +159,7 @@ def check_redis(
     members: int,
     now_ms: int,
 ) -> list[Finding]:
-    """What each published market has in Redis, and how old it is."""
+    """Check what each published market has in Redis, and how old that is."""
     findings: list[Finding] = []
     where = settings.redis.url
     for code, market in sorted(published.items()):
@@ -174,8 +174,8 @@ def check_redis(
                     f"{where} {code}",
                     "the values of a market that was published",
                     "no keys: nobody renewed them for "
-                    f"{settings.intervals.stale_after_s} s, or it was emptied",
-                    "look at the workers' logs for redis_failed" if members else "ecindex worker",
+                    f"{settings.intervals.stale_after_s} s, or Redis was emptied",
+                    "search the workers' logs for redis_failed" if members else "ecindex worker",
                 )
             )
             continue
@@ -194,14 +194,14 @@ def check_redis(
                 f"{heartbeat_age_ms / 1000:.0f} s ago",
                 "restart the worker that owns the market"
                 if silent
-                else "a source partition holds as_of: look at lag and at halted partitions",
+                else "a source partition holds as_of back: check lag and halted partitions",
             )
         )
     return findings
 
 
 async def check_workers(workers: Sequence[str]) -> list[Finding]:
-    """Readiness of the workers given, and their halted partitions."""
+    """Check the readiness of the given workers, and their halted partitions."""
     if not workers:
         advice = "give each worker's address: --worker http://127.0.0.1:PORT, as it prints it"
         return [Finding("readiness", Level.UNKNOWN, "workers", "ready", "not asked", advice)]
@@ -218,7 +218,7 @@ async def check_workers(workers: Sequence[str]) -> list[Finding]:
             continue
         level = Level.OK if reason is None else Level.WRONG
         found = f"ready, {len(states)} source partitions" if reason is None else reason
-        fix = "wait for its recovery; if it stays, look at its log"
+        fix = "wait for its recovery; if this stays, read its log"
         findings.append(Finding("readiness", level, url, "ready", found, fix))
         findings += _halted(url, states)
     return findings

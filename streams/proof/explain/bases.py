@@ -10,14 +10,14 @@ FENCE_WHERE = "the market's fence record in the values topic"
 
 
 def journaled_base(where: str, record: JournalRecord) -> dict[str, Based]:
-    """The base that a record of the journal is about, by its name."""
+    """Return {name: base} of a journal record about a base; empty if it states none."""
     name = record.base or ""
     found = [Based(name, each.days, each.net_minor, where) for each in record.bases]
     return {name: found[-1]} if found else {}
 
 
 def fence_base(level: LevelRecord | None) -> dict[str, Based]:
-    """The base of the newest fence record, by its name; it outlives the journal."""
+    """Return {name: base} of the newest fence record, which outlives the journal; empty without one."""
     if level is None or level.base is None or level.name is None:
         return {}
     return {level.name: Based(level.name, level.base.days, level.base.net_minor, FENCE_WHERE)}

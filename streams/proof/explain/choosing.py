@@ -1,4 +1,4 @@
-"""Which of the values is asked for."""
+"""Chooses the value that is asked for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class NotFoundError(LookupError):
-    """No such value, or several; the text says what there is."""
+    """No value matches, or several do; the text lists what there is."""
 
 
 def choose(values: Mapping[str, PublishedValue], asked: Asked) -> PublishedValue:
-    """The one value that is asked for. Raises NotFoundError."""
+    """Return the one value that is asked for. Raises NotFoundError."""
     here = [
         each
         for each in values.values()
@@ -33,7 +33,7 @@ def choose(values: Mapping[str, PublishedValue], asked: Asked) -> PublishedValue
     what = " ".join(part for part in (asked.index, asked.member, asked.window, asked.day) if part)
     if found:
         dimensions = ", ".join(sorted(each.value.dimension for each in found))
-        raise NotFoundError(f"{asked.market} {what}: several; say --dimension, one of {dimensions}")
+        raise NotFoundError(f"{asked.market} {what}: several; add --dimension, one of {dimensions}")
     if not here:
         raise NotFoundError(
             f"{asked.market} has no value of {asked.window} {asked.day or ''}".rstrip()

@@ -1,4 +1,4 @@
-"""What a value is measured against, from the vintage that it names."""
+"""Recomputes the expectation of a value from the vintage that it names."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from streams.proof.explain.journaled_vintages import (
 )
 
 _EXACT_MAX = 2**52
-"""Millionths up to which a published expectation, a double, says which integer it was."""
+"""Largest expectation in millionths that a published double still identifies exactly."""
 
 
 class Expecting:
-    """The expectation of one value, hour by hour and in sum."""
+    """The expectation of one value, hour by hour and in total."""
 
     def __init__(
         self, held: PublishedValue, known: Known, market: Market, hours: LocalHours, span: ValueSpan
@@ -43,7 +43,7 @@ class Expecting:
         )
 
     def expected_hours(self) -> dict[int, list[ExpectedHour]]:
-        """By hour, the usual of each series that makes the expectation; empty where not known."""
+        """Hour (ms) -> what each series adds to the expectation; empty where that is not known."""
         found: dict[int, list[ExpectedHour]] = {}
         try:
             for series in series_of(self._value, self._market):
@@ -56,7 +56,7 @@ class Expecting:
         return found
 
     def explain(self, checks: list[Check]) -> Expectation | None:
-        """Compute E and its band again and add what was compared to ``checks``; None: there is none."""
+        """Recompute E and its band, and add the comparisons to ``checks``; None without them."""
         value, span = self._value, self._span
         series = series_of(value, self._market)
         if not series or value.expected is None or value.vintage is None:
@@ -76,7 +76,9 @@ class Expecting:
             ("upper", value.upper, limits.upper),
         ):
             equal = published == found
-            why = "" if equal else "another vintage, factor or record than what the journal says"
+            why = (
+                "" if equal else "made with another vintage, factor or record than the journal has"
+            )
             checks.append(Check(name, published, found, equal, why))
         return Expectation(
             of=" + ".join(" ".join(each) for each in series),
@@ -91,9 +93,9 @@ class Expecting:
         )
 
     def exact(self, notes: list[str]) -> int:
-        """E in millionths: from the vintage, else from the value's own field while that is exact.
+        """Return E in millionths, from the vintage, else from the value's own field if that is exact.
 
-        Raises NotKnownError; where the field stood in, ``notes`` gets a line.
+        Raises NotKnownError. If the field was used, ``notes`` gets a line.
         """
         value, span = self._value, self._span
         try:
@@ -101,7 +103,7 @@ class Expecting:
                 series_of(value, self._market), span.covered_from_ms, span.end_ms
             )
         except NotKnownError:
-            assert value.expected is not None  # else no formula asks
+            assert value.expected is not None  # no formula asks without one
             exact = round(Fraction(value.expected) * SCALE)
             if exact > _EXACT_MAX:
                 raise
@@ -109,7 +111,7 @@ class Expecting:
             return exact
 
     def mix(self) -> list[int]:
-        """Payments expected of each method, in millionths. Raises NotKnownError."""
+        """Return the expected payments of each method, in millionths. Raises NotKnownError."""
         span = self._span
         return [
             self._vintages.exact([each], span.covered_from_ms, span.end_ms)
@@ -117,7 +119,7 @@ class Expecting:
         ]
 
     def warming(self, value: Value) -> bool | None:
-        """Whether too few days were learnt from to measure ``value``; None where that is not known."""
+        """Whether too few days were learnt to measure ``value``; None where that is not known."""
         if value.vintage is None or value.expected is None:
             return True
         days = {

@@ -1,4 +1,4 @@
-"""What was read -> the explanation of one value, with the number computed again. No IO."""
+"""Makes the explanation of one value from what was read, and recomputes its number. No IO."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def explain_value(
     edition: int,
     hours: LocalHours | None = None,
 ) -> Explanation:
-    """Explanation of ``held``. ``edition``: that of the methodology at hand.
+    """Explain the value ``held``. ``edition``: that of methodology.toml.
 
-    ``hours``: the market's, from whoever explains many values.
+    ``hours``: local hours of the market, passed by a caller that explains many values.
     """
     hours = hours or LocalHours(market.time_zone)
     return _Explainer(held, known, market, edition, hours).explain()
@@ -97,7 +97,7 @@ class _Explainer:
         if value.edition != self._edition:
             self._notes.append(
                 f"published under edition {value.edition}; methodology.toml is edition "
-                f"{self._edition}: members and factors may be others"
+                f"{self._edition}: members and factors may differ"
             )
         return Explanation(
             key=value.key,
@@ -143,7 +143,7 @@ class _Explainer:
         )
 
     def _check_observed(self) -> None:
-        """What is measured counts what the counted value beside it counts."""
+        """Check that a measured value counts as much as the counted value beside it."""
         value = self._value
         if self._wanted.closing[0] == value.index or value.index in AGO_DAYS:
             return
@@ -159,19 +159,19 @@ class _Explainer:
         found = self._known.journal.bases.get(name)
         if found is None:
             raise NotKnownError(
-                f"base {name} is neither the one that stands nor in what the journal still has"
+                f"base {name} is not the current one, and it is no longer in the journal"
             )
         return found
 
     def _check_base(self) -> None:
-        """What a level is against is the mean of the base that it names."""
+        """Check that a level is measured against the mean of the base that it names."""
         value = self._value
         if value.index != LEVEL or value.vintage is None:
             return
         try:
             base = self._base()
         except NotKnownError:
-            return  # the number will say so
+            return  # the check of the number reports it
         mean = base.net_minor / base.days
         self._checks.append(
             Check("expected", value.expected, mean, value.expected == mean, base.where)
@@ -197,7 +197,7 @@ class _Explainer:
         within_ms = HOUR_MS
         if self._value.index not in AGO_DAYS:
             within_ms = min(span.end_ms, hour_ms + HOUR_MS) - max(span.covered_from_ms, hour_ms)
-        # The day book's orders stand by when they were placed: no hour closing counts them so.
+        # The day book counts orders by when they were placed; no hour closing does.
         closed = None if self._value.day is not None else self._closed_hour(hour_ms)
         known = ExplainedHour(
             hour=rfc3339(hour_ms),
@@ -254,8 +254,8 @@ class _Explainer:
         ]
         if missing:
             raise NotKnownError(
-                f"the closing of {missing[0]} ({len(missing)} of {len(before)} hours) is not in "
-                "what the journal still has"
+                f"the closing of {missing[0]} ({len(missing)} of {len(before)} hours) is no "
+                "longer in the journal"
             )
         return sum(closed.observed for closed in closings if closed is not None), len(before)
 

@@ -1,4 +1,4 @@
-"""What was read to explain a value, and the explanation itself. No IO."""
+"""Types of what is read to explain a value, and of the explanation. No IO."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Number = int | float
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be explained; ``at_ms`` None: the newest."""
+    """The value to explain. ``at_ms`` None: its newest publication."""
 
     market: str
     index: str
@@ -30,7 +30,7 @@ class Asked:
 
 
 class PublishedValue(NamedTuple):
-    """A published value, and the record that says so."""
+    """A published value, and the record that holds it."""
 
     value: Value
     version: Fence
@@ -39,7 +39,7 @@ class PublishedValue(NamedTuple):
 
 
 class Vintaged(NamedTuple):
-    """A journaled vintage: of its series those that were asked for."""
+    """A journaled vintage, with those of its series that were asked for."""
 
     name: str
     version: Fence
@@ -50,7 +50,7 @@ class Vintaged(NamedTuple):
 
 @dataclass(slots=True)
 class Closed:
-    """A journaled closing: what it says of one value; of a member with nothing it says nothing."""
+    """A journaled closing and its entry for one value. A member that counted nothing has none."""
 
     version: Fence
     where: str
@@ -58,7 +58,7 @@ class Closed:
 
     @property
     def observed(self) -> int:
-        """What was counted."""
+        """Count of the value; 0 without an entry."""
         return 0 if self.value is None else self.value.observed or 0
 
 
@@ -70,7 +70,7 @@ class Revised(NamedTuple):
 
 
 class Based(NamedTuple):
-    """A base of the level index, and the record that says so."""
+    """A base of the level index, and the record that states it."""
 
     name: str
     days: int
@@ -80,7 +80,7 @@ class Based(NamedTuple):
 
 @dataclass(slots=True)
 class Journal:
-    """What the journal says that bears on one value."""
+    """Journal records needed to explain one value."""
 
     vintages: dict[str, Vintaged] = field(default_factory=dict)
     closings: dict[tuple[str, int], Closed] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Journal:
     bases: dict[str, Based] = field(default_factory=dict)
     """By name."""
     cut: bool = False
-    """Whether what was read does not begin where the journal began."""
+    """Whether reading began after the first record of the journal."""
 
 
 class Known(NamedTuple):
@@ -99,11 +99,11 @@ class Known(NamedTuple):
     """The market's values at one publication, by key."""
     journal: Journal
     factors: list[Factor]
-    """Of methodology.toml and the operator, the last word last, as said when the value was written."""
+    """Those of methodology.toml, then of the operator, as declared when the value was written."""
 
 
 class Term(msgspec.Struct, frozen=True):
-    """A number that the formula is put in motion with, and where it was read."""
+    """A number that enters the formula, and where it was read."""
 
     name: str
     value: Number | None
@@ -111,7 +111,7 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A published number beside the one recomputed here. ``equal`` None: cannot be told, see ``why``."""
+    """A published number beside the one recomputed here. ``equal`` None: not known, see ``why``."""
 
     what: str
     published: Number | str | None
@@ -121,26 +121,26 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class ExplainedHour(msgspec.Struct, frozen=True):
-    """An hour within the window: what was counted when it closed, what was expected of its part."""
+    """An hour of the window: what it had counted when it closed, and what was expected of its part."""
 
     hour: str
     seconds: int
-    """How much of the hour is within."""
+    """How much of the hour is within the window."""
     closed_observed: int | None
-    """Of the whole hour, once it is final; None: not closed, or not in what the journal still has."""
+    """Count of the whole hour, once final; None: not closed, or no longer in the journal."""
     vintage: str | None = None
     level: float | None = None
-    """Mean of the hours of the local day, of the vintage."""
+    """Mean expectation of the hours of the local day, in the vintage."""
     season: float | None = None
-    """The hour by that mean."""
+    """Expectation of the hour, divided by ``level``."""
     factor: float | None = None
     expected: int | None = None
-    """Of the part within the window, millionths."""
+    """Expectation of the part within the window, in millionths."""
     where: str | None = None
 
 
 class Expectation(msgspec.Struct, frozen=True):
-    """How the published expectation comes about. ``exact`` in millionths."""
+    """How the published expectation is made. ``exact`` is in millionths."""
 
     of: str
     """Which series: dimension, member, measure."""
@@ -155,7 +155,7 @@ class Expectation(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What was counted, of which span."""
+    """What was counted, and over which span."""
 
     what: str
     observed: int | None
@@ -168,7 +168,7 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """A value, step by step."""
+    """Explanation of a value, step by step."""
 
     key: str
     where: str
@@ -188,4 +188,4 @@ class Explanation(msgspec.Struct, frozen=True):
     recomputed: Number | None
     equal: bool
     unreadable: UnreadableSummary = UnreadableSummary()
-    """Records that bear, or may bear, on the value and could not be read: it is made without them."""
+    """Unreadable records that may concern the value. The explanation is made without them."""

@@ -1,4 +1,4 @@
-"""The formula of each index in words, where docs/methodology.md explains it, and what makes it."""
+"""The formula of each index in words, where docs/methodology.md explains it, and its function."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WINDOW, DAY_BOOK, SHOPPERS_ANCHOR, DEMAND_ANCHOR, LEVEL_ANCHOR = (
 
 
 class Formula(NamedTuple):
-    """A formula in words, the heading of docs/methodology.md that explains it, and what makes it."""
+    """A formula in words, the heading of docs/methodology.md that explains it, and its function."""
 
     words: str
     anchor: str
@@ -51,7 +51,7 @@ class Formula(NamedTuple):
 
 
 _COUNT = {
-    "orders": "placed orders; of a category those with a line in it",
+    "orders": "placed orders; for a category, those with a line in it",
     "units": "sum of quantity over the lines",
     "sales": "sum of quantity x unit price over the lines",
     "payments": "captured payments",
@@ -133,7 +133,7 @@ FORMULAS: dict[str, Formula] = {
 
 
 def formula_of(value: Value) -> Formula:
-    """Formula of a published value; a counted index of a day is the day book's."""
+    """Return the formula of a published value. Counts of a day are explained as the day book."""
     formula = FORMULAS[value.index]
     if value.day is None or value.index in SHOPPER_INDICES or value.index == LEVEL:
         return formula
@@ -141,7 +141,7 @@ def formula_of(value: Value) -> Formula:
 
 
 def number_of(parts: Parts, formula: Formula) -> Number | None:
-    """The number to publish: that of the formula, unless the window is not covered."""
+    """Compute the number to publish; None if too little of the window is covered."""
     value = parts.value
     if value.day is None and value.covered < COVERED_MIN:
         return parts.result(f"covered {value.covered} is below {COVERED_MIN}: no value", None)

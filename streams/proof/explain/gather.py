@@ -42,13 +42,13 @@ from streams.records.values_log import ValuesLog
 from streams.settings import Settings, load_methodology
 
 _BACK_MS = 17 * DAY_MS
-"""Before a value nothing is older that explains it: change_week compares with the week before."""
+"""How much older records can be that explain a value: change_week compares with the week before."""
 
 
 async def explain(
     settings: Settings, asked: Asked, progress: ProgressFunction = no_progress
 ) -> Explanation:
-    """Explain one value. Raises OperationError where it is not to be found, SettingsError."""
+    """Explain one value. Raises OperationError if it is not found, SettingsError."""
     methodology = load_methodology(settings)
     market = methodology.markets.get(asked.market)
     _check(asked, market, list(methodology.markets))
@@ -58,8 +58,8 @@ async def explain(
     missing = [t for t in (topics.values, topics.journal, topics.history) if not counts.get(t)]
     if missing:
         raise OperationError(
-            f"topics that do not exist: {', '.join(missing)}; nothing to explain, or "
-            "topics.prefix is another"
+            f"topics that do not exist: {', '.join(missing)}; either there is "
+            "nothing to explain yet, or topics.prefix is wrong"
         )
     async with open_logs(settings.kafka) as logs:
         reader = _Reader(logs, counts, settings, market, frozenset(methodology.markets))
@@ -100,14 +100,14 @@ class _Reader:
         markets: frozenset[str],
     ) -> None:
         self.unreadable = UnreadableRecords()
-        """Of what was read; those that say they are another market's left out."""
+        """Records that could not be read, without those that name another market."""
         self._others = markets - {market.code}
         self._logs = logs
         self._counts = counts
         self._topics = settings.topics
         self._market = market
         self.bases: dict[str, Based] = {}
-        """What the newest publication says, once it was read."""
+        """Base of the newest publication, by name; empty until that was read."""
 
     def _partition(self, topic: str) -> TopicPartition:
         return TopicPartition(topic, partition_of(self._market.code, self._counts[topic]))
@@ -115,7 +115,7 @@ class _Reader:
     # -- values ----------------------------------------------------------------------------------
 
     async def find(self, asked: Asked) -> tuple[dict[str, PublishedValue], PublishedValue]:
-        """The market's values at one publication, and the one that is asked for."""
+        """Return the market's values at one publication, and the one asked for. Raises OperationError."""
         try:
             if asked.at_ms is None:
                 values = await self._newest()
@@ -145,9 +145,9 @@ class _Reader:
     async def _find_at(
         self, asked: Asked, at_ms: int
     ) -> tuple[dict[str, PublishedValue], PublishedValue]:
-        """From the journal: what had been published by the last of its minutes until then.
+        """Find in the journal the values that had been published by ``at_ms``.
 
-        A value that did not change is not journaled again, so further back may have to be read.
+        A value that did not change is not journaled again, so older records may have to be read.
         """
         tp = self._partition(self._topics.journal)
         whole = (await self._logs.extents_of([tp]))[tp]
@@ -162,7 +162,7 @@ class _Reader:
                     raise
                 continue
             return values, held
-        raise AssertionError  # the whole was the last
+        raise AssertionError  # the last extent was the whole journal
 
     async def _values_at(
         self, tp: TopicPartition, extent: Extent, asked: Asked, at_ms: int
@@ -183,7 +183,7 @@ class _Reader:
     # -- journal ---------------------------------------------------------------------------------
 
     async def journal(self, wanted: JournalQuery, held: PublishedValue, since_ms: int) -> Journal:
-        """What the journal says that bears on the value."""
+        """Read from the journal what is needed to explain the value."""
         tp = self._partition(self._topics.journal)
         extent = await self._logs.since(tp, since_ms)
         log = JournalSearch(wanted, held.value.edition)
@@ -204,7 +204,7 @@ class _Reader:
                     yield read
 
     def _refuse(self, found: UnreadableRecords) -> None:
-        """Keep what bears, or may bear, on the market; a record that is read twice once."""
+        """Keep unreadable records that may concern the market, each once if it is read twice."""
         known = {each.where for each in self.unreadable.records}
         self.unreadable.add_all(
             found.chosen(lambda each: each.market not in self._others and each.where not in known)
@@ -213,7 +213,7 @@ class _Reader:
     # -- factors ---------------------------------------------------------------------------------
 
     async def factors(self, until_ms: int) -> list[Factor]:
-        """Factors of methodology.toml, then what the operator had said until then, in this order."""
+        """Return the factors of methodology.toml, then those that the operator had declared by then."""
         factors = FactorHistory(self._market)
         topic = self._topics.history
         for tp, extent in (await self._logs.extents([(topic, self._counts[topic])])).items():
@@ -227,7 +227,7 @@ class _Reader:
 
 
 class JournalSearch:
-    """Records of one market's journal, in order: keeps what bears on one value."""
+    """Reads the journal of one market in order, and keeps what is needed to explain one value."""
 
     def __init__(self, wanted: JournalQuery, edition: int) -> None:
         self.found = Journal()
@@ -238,7 +238,7 @@ class JournalSearch:
         self._revised: dict[tuple[str, int], int] = {}
 
     def apply_record(self, where: str, record: JournalRecord, version: Fence) -> None:
-        """Take the next record in."""
+        """Apply the next record."""
         if record.edition != self._edition:
             return
         if record.kind == "vintage":
@@ -285,5 +285,5 @@ class JournalSearch:
                 continue
             revised = (value.as_of, value.revision)
             at = self._revised.setdefault(revised, len(self.found.revisions))
-            if at == len(self.found.revisions):  # once more after a crash: the same
+            if at == len(self.found.revisions):  # a repeat after a crash is equal
                 self.found.revisions.append(Revised(revision, where))

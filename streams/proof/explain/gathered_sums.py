@@ -22,11 +22,11 @@ from streams.proof.recompute.formulas import (
 from streams.proof.recompute.sums import Sums
 
 _PAID = {"payments": "captured", "amount": "amount"}
-"""Sums of a method that are called otherwise than the index."""
+"""Index -> name of its sum for a method, where the two differ."""
 
 
 def sum_of(index: str, dimension: str, member: str, *, day: bool) -> str:
-    """Name of the sum that a counted value publishes."""
+    """Return the name of the sum that a counted value publishes."""
     prefix = {MARKET: "", METHOD: f"method/{member}/"}.get(dimension, f"{dimension}/{member}/")
     if index in _PAID:
         return f"{prefix}{_PAID[index]}" if prefix else index
@@ -35,7 +35,7 @@ def sum_of(index: str, dimension: str, member: str, *, day: bool) -> str:
 
 @dataclass(slots=True)
 class Parts:
-    """What a formula may draw on; it notes what it drew, and the sums that it makes of that."""
+    """Inputs of a formula. It records the terms that were read, and the sums made of them."""
 
     value: Value
     market: Market
@@ -49,27 +49,27 @@ class Parts:
     before: Callable[[], tuple[int, int]]
     """(orders counted earlier, hours of them); raises NotKnownError."""
     base: Callable[[], Based]
-    """What a level is against; raises NotKnownError."""
+    """The base that a level is measured against; raises NotKnownError."""
     terms: list[Term] = field(default_factory=list)
     sums: Sums = field(default_factory=Sums)
     shoppers: int = 0
-    """Different shoppers, as estimated."""
+    """Estimated number of different shoppers."""
     limits: tuple[float | None, float | None] = (None, None)
-    """``lower`` and ``upper`` of a number that is estimated."""
+    """``lower`` and ``upper`` of an estimated number."""
     calculation: str = ""
 
     @property
     def prefix(self) -> str:
-        """What the sums of the value's own member begin with."""
+        """Prefix of the sums of the value's own member."""
         return sum_of("", self.value.dimension, self.value.member, day=False)
 
     def own(self, name: str, number: int | None) -> int:
-        """A field of the value itself."""
+        """Record a field of the value itself as a term, and return it; 0 for None."""
         self.terms.append(Term(name, number, self.where))
         return number or 0
 
     def observed(self, name: str, index: str, dimension: str, member: str) -> int | None:
-        """What another record counts, kept as a sum; None without one: such a member had nothing."""
+        """Return another record's count, kept as a sum; None without one: the member had nothing."""
         found = self.find(index, dimension, member)
         if found is None:
             return None
@@ -79,7 +79,7 @@ class Parts:
         return count
 
     def counted(self) -> Expected:
-        """What the sums come to, of the value's index and member."""
+        """Compute the value's index and member from the sums."""
         value, sums = self.value, self.sums
         if value.index in SHOPPER_INDICES:
             values = shopper_values_of(self.shoppers, sums)
@@ -92,11 +92,11 @@ class Parts:
         return found
 
     def divided(self) -> Number | None:
-        """Note the division of two sums."""
+        """Divide two sums, and record the division."""
         found = self.counted()
         return self.result(f"{found.observed} / {found.whole}", found.value)
 
     def result(self, calculation: str, number: Number | None) -> Number | None:
-        """Note how the number was made."""
+        """Record how the number was made, and return it."""
         self.calculation = f"{calculation} = {number}"
         return number

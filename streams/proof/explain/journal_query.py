@@ -1,4 +1,4 @@
-"""A value -> the span that it is about, and what else has to be read to explain it. No IO."""
+"""Says which span a value covers, and what else must be read to explain it. No IO."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MEASURE = {
     "mix_shift": "payments",
     **{name: counted for counted, name in DEMAND.items()},
 }
-"""Index -> the measure whose expectation stands in its values."""
+"""Index -> the measure whose expectation its values publish."""
 _COUNTED = {
     **{name: counted for counted, name in DEMAND.items()},
     "mix_shift": "payments",
@@ -45,7 +45,7 @@ _COUNTED = {
 
 
 class ValueSpan(NamedTuple):
-    """``[start_ms, end_ms)`` of a window or day, and where in it the log begins to cover it."""
+    """``[start_ms, end_ms)`` of a window or day, and from where in it the log covers it."""
 
     start_ms: int
     end_ms: int
@@ -53,7 +53,7 @@ class ValueSpan(NamedTuple):
 
 
 class JournalQuery(NamedTuple):
-    """What the journal is searched for."""
+    """What to search the journal for."""
 
     key: str
     days: frozenset[int]
@@ -64,13 +64,13 @@ class JournalQuery(NamedTuple):
     hours: frozenset[int]
     day_start_ms: int | None = None
     base: str | None = None
-    """Name of the base that a level is against."""
+    """Name of the base that a level is measured against."""
 
 
 def span_of(value: Value, hours: LocalHours) -> ValueSpan:
     """Span of a value, from its record alone."""
     end_ms = parse_instant(value.as_of)
-    assert end_ms is not None  # a record of ours: the contract's form
+    assert end_ms is not None  # the contract requires an instant
     if value.day is not None:
         start_ms = hours.local_days.start_ms(day_number(value.day))
         return ValueSpan(start_ms, end_ms, start_ms)
@@ -81,7 +81,7 @@ def span_of(value: Value, hours: LocalHours) -> ValueSpan:
 
 
 def series_of(value: Value, market: Market) -> tuple[Series, ...]:
-    """Series whose sum is what the value's ``expected`` says; none where it has no expectation."""
+    """Series whose sum is the ``expected`` of the value; empty without an expectation."""
     measure = _MEASURE.get(value.index)
     if measure is None or value.expected is None:
         return ()
@@ -91,19 +91,19 @@ def series_of(value: Value, market: Market) -> tuple[Series, ...]:
 
 
 def methods_of(market: Market) -> tuple[Series, ...]:
-    """Series of the mix of payments."""
+    """Series of the payments by each method, which make the mix."""
     return tuple((METHOD, each, "payments") for each in market.methods)
 
 
 def noise_series(value: Value, market: Market) -> Series:
-    """Series whose noise the band of a value has."""
+    """Series whose noise makes the band of a value."""
     if value.index == "digital_share":
         return (MARKET, ALL, "payments")
     return series_of(value, market)[0]
 
 
 def query_of(value: Value, market: Market, hours: LocalHours) -> JournalQuery:
-    """What to look for in the journal."""
+    """Return what to search the journal for to explain a value."""
     span = span_of(value, hours)
     own = set(hours_of_span(span.start_ms, span.end_ms))
     closing = (_COUNTED.get(value.index, value.index), value.dimension, value.member)

@@ -1,8 +1,7 @@
-"""Journaled vintages -> what was expected of a span: the published E, computed again. No IO.
+"""Recomputes the published E of a span from journaled vintages. No IO.
 
-Not the code of level 2 (``flow.market_expectation``): that one reads its own
-tables and all columns at once. Shared
-are the definitions, ``index.minutes``, ``index.learning`` and ``index.band``.
+This is not the code of level 2 (``flow.market_expectation``), which reads its own tables, all columns at
+once. Both share the definitions: ``index.minutes``, ``index.learning`` and ``index.band``.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ _WHOLE_DAYS = frozenset({"24h", DAY_WINDOW})
 
 
 class NotKnownError(LookupError):
-    """What the records do not say any more; the text says which."""
+    """The records no longer tell something; the text says what."""
 
 
 class ExpectedHour(NamedTuple):
-    """An hour of a span: the vintage it is read from, and of one series its level and part."""
+    """An hour of a span for one series: its vintage, its level and its part."""
 
     vintage: str
     level: float
@@ -39,7 +38,7 @@ class ExpectedHour(NamedTuple):
 
 
 class Vintages:
-    """The vintages that stood at one publication, by local day."""
+    """The vintages in force at one publication, by local day."""
 
     def __init__(
         self,
@@ -50,9 +49,9 @@ class Vintages:
         at: Fence,
         end: tuple[int, str] | None = None,
     ) -> None:
-        """``at``: version of the publication. ``end``: day and name of the vintage of its end.
+        """``at``: version of the publication. ``end``: last day of the span, and name of its vintage.
 
-        Of the days before, the last vintage that was journaled until then counts.
+        For each earlier day, the last vintage that was journaled by then counts.
         """
         self._hours = hours
         self._factors = factors
@@ -71,24 +70,24 @@ class Vintages:
                 self._days[day_name(day_of_end)] = named
 
     def of(self, day: int) -> Vintaged:
-        """Vintage of a local day. Raises NotKnownError."""
+        """Return the vintage of a local day. Raises NotKnownError."""
         found = self._days.get(day_name(day))
         if found is None:
             raise NotKnownError(
-                f"vintage {day_name(day)} is not in what the journal still has; "
+                f"vintage {day_name(day)} is no longer in the journal; "
                 "its records are kept for 400 days"
             )
         return found
 
     def hours(self, series: Series, start_ms: int, end_ms: int) -> list[ExpectedHour]:
-        """What is usual of one series in each hour of ``[start_ms, end_ms)``."""
+        """Expectation of one series in each hour of ``[start_ms, end_ms)``."""
         return [
             self._hour(series, hour_ms, start_ms, end_ms)
             for hour_ms in hours_of_span(start_ms, end_ms)
         ]
 
     def exact(self, series: Iterable[Series], start_ms: int, end_ms: int) -> int:
-        """Expectation of some series together over ``[start_ms, end_ms)``, millionths."""
+        """Expectation of several series together over ``[start_ms, end_ms)``, in millionths."""
         return sum(hour.part.part for each in series for hour in self.hours(each, start_ms, end_ms))
 
     def _hour(self, series: Series, hour_ms: int, start_ms: int, end_ms: int) -> ExpectedHour:
@@ -99,7 +98,7 @@ class Vintages:
         if learnt is None:  # nothing is expected, or nothing was known: the journal leaves both out
             return ExpectedHour(vintage.name, 0.0, HourPart(hour_ms, 0, 0, 0, None, 0, 0))
         first_ms = parse_instant(learnt.first_hour)
-        assert first_ms is not None  # the journal's form
+        assert first_ms is not None  # the contract requires an instant
         at = (hour_ms - first_ms) // HOUR_MS
         begin = (own.start - first_ms) // HOUR_MS
         whole = learnt.expected[begin : begin + len(own)]
@@ -116,13 +115,13 @@ class Vintages:
         return factor_at(here, series[:2], hour_ms) if here else None
 
     def noise(self, series: Series, day: int) -> JournaledSeries | None:
-        """The series as the vintage of a day has it."""
+        """Return the series in the vintage of a day, which holds its noise; None if it is left out."""
         return self.of(day).series.get(series)
 
     def warming(self, series: Series, days: Iterable[int]) -> bool | None:
-        """Whether too little was learnt of the series on one of the days; None: it is not told.
+        """Whether too little of the series was learnt for one of the days; None: not known.
 
-        The journal leaves out a series of which nothing is expected.
+        The journal leaves out a series for which nothing is expected.
         """
         found = [self.of(day).series.get(series) for day in days]
         if any(each is not None and each.learnt_days < OK_DAYS for each in found):
@@ -131,14 +130,14 @@ class Vintages:
 
 
 def noise_of(series: JournaledSeries | None, window: str) -> float:
-    """Relative variance that the band of a window has."""
+    """Relative variance of the band of a window."""
     if series is None:
         return 0.0
     return (series.noise_day if window in _WHOLE_DAYS else series.noise_hour) / SCALE
 
 
 def band_of(exact: int, series: JournaledSeries | None, window: str) -> Band:
-    """Band of an expectation (millionths)."""
+    """Band of the expectation ``exact``, which is in millionths."""
     worth = 0.0 if series is None else series.dispersion / SCALE
     return band(exact / SCALE, noise_of(series, window), worth if worth > 0 else 1.0)
 

@@ -1,4 +1,4 @@
-"""An explanation, for people."""
+"""Prints an explanation, for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.proof.explain.explanation_types import Explanation, Number
 
 
 def show(explanation: Explanation, console: Console) -> None:
-    """Print it, a step a paragraph."""
+    """Print an explanation, one paragraph for each step."""
     console.print(Group(*_steps(explanation)), soft_wrap=True)
 
 

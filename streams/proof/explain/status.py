@@ -1,4 +1,4 @@
-"""The status that a value must have."""
+"""Decides which status a value must have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def status_of(
     value: Value, number: Number | None, warming: Callable[[Value], bool | None]
 ) -> str | None:
-    """Status that a value must have; None where the records do not tell."""
+    """Return the status that a value must have; None where the records do not tell."""
     if value.index in AGO_DAYS and value.covered < 1:
         return "filling"
     if value.covered < COVERED_MIN and (value.day is None or value.index == LEVEL):

@@ -1,4 +1,4 @@
-"""Which sums the number of an index is made from, and where they are read. No IO.
+"""Says which sums the number of an index is made from, and where they are read. No IO.
 
 The arithmetic is that of ``recompute``. Where other records hold the parts (members of a total, both
 sides of a share), the sums are made from those and not from the value's own fields.
@@ -28,7 +28,7 @@ from streams.proof.recompute.sums import Sums
 
 
 def make_count(parts: Parts) -> Number | None:
-    """Count: of the market the sum over its members, of any other its own."""
+    """Make a count: for the market the sum over its members, for any other its own count."""
     value = parts.value
     own = sum_of(value.index, value.dimension, value.member, day=value.day is not None)
     members = _members(parts) if value.dimension == MARKET else None
@@ -46,13 +46,13 @@ def make_count(parts: Parts) -> Number | None:
 
 
 def _members(parts: Parts) -> tuple[str, tuple[str, ...]] | None:
-    """Dimension whose members add up to the market's count."""
+    """Return the dimension whose members add up to the market's count, and these; None: no such one."""
     value, market = parts.value, parts.market
     if value.index in ("units", "sales"):
         return CATEGORY, market.categories
     if value.index in ("payments", "amount"):
         return METHOD, market.methods
-    # An order may have lines in several categories, but has one channel; the day book has none.
+    # An order may have lines in several categories, but has one channel. The day book has no channels.
     return (CHANNEL, market.channels) if value.day is None else None
 
 
@@ -61,7 +61,7 @@ def _sum(counts: Iterable[int | None]) -> str:
 
 
 def make_ledger(parts: Parts) -> Number | None:
-    """What is left of what was placed: less cancels (valid), less refunds too (net)."""
+    """Make what is left of placed orders: less cancels (valid), less refunds too (net)."""
     value = parts.value
     index, _, ledger = value.index.rpartition("_")
     left = parts.own(value.index, value.observed)
@@ -86,7 +86,7 @@ def make_ledger(parts: Parts) -> Number | None:
 
 
 def make_share(whole: str, part: str) -> Callable[[Parts], Number | None]:
-    """Divide a count of the value's own member by one of the market."""
+    """Return a formula: a count of the value's own member, divided by one of the market."""
 
     def make(parts: Parts) -> Number | None:
         value = parts.value
@@ -95,7 +95,7 @@ def make_share(whole: str, part: str) -> Callable[[Parts], Number | None]:
             own = sum_of(part, value.dimension, value.member, day=False)
             parts.sums[own] = parts.own("observed", value.observed)
         if parts.observed(f"{whole} of the market", whole, MARKET, ALL) is None:
-            if whole not in ("orders", "payments"):  # n counts those, not what they amount to
+            if whole not in ("orders", "payments"):  # n counts orders or payments, never amounts
                 raise NotKnownError(f"the {whole} of the market are not in what was read")
             parts.sums[whole] = parts.own("n", value.n)
         return parts.divided()
@@ -104,7 +104,7 @@ def make_share(whole: str, part: str) -> Callable[[Parts], Number | None]:
 
 
 def make_chosen_share(parts: Parts) -> Number | None:
-    """Orders that chose the method by orders that chose any."""
+    """Divide orders that chose the method by orders that chose any."""
     value = parts.value
     found = [
         parts.observed(f"orders that chose {name}", "orders", METHOD, name)
@@ -118,7 +118,7 @@ def make_chosen_share(parts: Parts) -> Number | None:
 
 
 def make_failure_ratio(parts: Parts) -> Number | None:
-    """Failed payments by failed and captured ones."""
+    """Divide failed payments by failed and captured ones."""
     value = parts.value
     failed = parts.sums[f"{parts.prefix}failed"] = parts.own("failed", value.observed)
     if parts.observed("captured", "payments", value.dimension, value.member) is None:
@@ -128,13 +128,13 @@ def make_failure_ratio(parts: Parts) -> Number | None:
 
 
 def make_digital_share(parts: Parts) -> Number | None:
-    """Payments captured by digital methods by all captured ones."""
+    """Divide payments captured by digital methods by all captured ones."""
     value = parts.value
     digital = [name for name in parts.market.methods if name in parts.market.digital]
     found = [parts.observed(f"payments by {name}", "payments", METHOD, name) for name in digital]
     whole = parts.observed("payments of the market", "payments", MARKET, ALL)
     if whole is None or any(each is None for each in found):
-        # Which of them had how much is not told: their sum is.
+        # Only their sum is known, not how much each method had.
         own = parts.own("observed", value.observed)
         parts.sums = Sums({f"method/{name}/captured": own for name in digital[:1]})
         parts.sums["payments"] = parts.own("n", value.n)
@@ -142,7 +142,7 @@ def make_digital_share(parts: Parts) -> Number | None:
 
 
 def make_cohort_coverage(parts: Parts) -> Number | None:
-    """Payments that name their order's day by all captured ones."""
+    """Divide payments that name their order's day by all captured ones."""
     value, name = parts.value, "payments that name their order's day"
     placed = parts.observed(name, "payments", MARKET, ALL)
     if placed is None:
@@ -155,13 +155,13 @@ def make_cohort_coverage(parts: Parts) -> Number | None:
 
 
 def make_shoppers(parts: Parts) -> Number | None:
-    """Different shoppers, as the sketch says."""
+    """Make the number of different shoppers, as the sketch estimates it."""
     parts.shoppers = parts.own("different shoppers, by the sketch", parts.value.observed)
     return parts.result(f"estimate {parts.shoppers}", parts.counted().value)
 
 
 def make_orders_per_shopper(parts: Parts) -> Number | None:
-    """Orders that name a shopper by shoppers. Raises NotKnownError."""
+    """Divide orders that name a shopper by shoppers. Raises NotKnownError."""
     orders = parts.own("orders that name a shopper", parts.value.observed)
     shoppers = parts.observed("shoppers", SHOPPERS, MARKET, ALL)
     if shoppers is None:
@@ -171,7 +171,7 @@ def make_orders_per_shopper(parts: Parts) -> Number | None:
 
 
 def make_new_share(parts: Parts) -> Number | None:
-    """Orders of new shoppers by orders that say whether theirs is new."""
+    """Divide orders of new shoppers by orders that say whether theirs is new."""
     value, known = parts.value, "orders that say whether the shopper is new"
     parts.sums["new_shoppers"] = parts.own("orders of new shoppers", value.observed)
     parts.sums["new_known"] = parts.own(known, value.n)
@@ -182,7 +182,7 @@ def make_new_share(parts: Parts) -> Number | None:
 
 
 def make_demand_index(counted: str) -> Callable[[Parts], Number | None]:
-    """Count by what was expected of it. What it returns raises NotKnownError."""
+    """Return a formula: a count, divided by its expectation. The formula raises NotKnownError."""
 
     def make(parts: Parts) -> Number | None:
         value = parts.value
@@ -198,7 +198,7 @@ def make_demand_index(counted: str) -> Callable[[Parts], Number | None]:
 
 
 def make_change(parts: Parts) -> Number | None:
-    """Orders of the last hours against the same hours before. Raises NotKnownError."""
+    """Compare orders of the last hours with the same hours before. Raises NotKnownError."""
     value = parts.value
     if value.covered < 1:
         return parts.result(f"covered {value.covered}: the earlier hours are not all known", None)
@@ -211,7 +211,7 @@ def make_change(parts: Parts) -> Number | None:
 
 
 def make_level(parts: Parts) -> Number | None:
-    """Net sales of the day against its base. Raises NotKnownError."""
+    """Compare net sales of the day with its base. Raises NotKnownError."""
     value = parts.value
     net = parts.observed("net sales of the day", "sales_net", value.dimension, value.member)
     if net is None:
@@ -229,7 +229,7 @@ def make_level(parts: Parts) -> Number | None:
 
 
 def make_mix_shift(parts: Parts) -> Number | None:
-    """Mix of payments against the expected one. Raises NotKnownError."""
+    """Compare the mix of payments with the expected one. Raises NotKnownError."""
     value = parts.value
     methods = parts.market.methods
     counts = [parts.observed(f"payments by {name}", "payments", METHOD, name) for name in methods]

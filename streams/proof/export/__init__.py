@@ -1,1 +1,1 @@
-"""``ecindex export``: what is published, as a table for analysts. ``rows`` is pure, ``files`` writes."""
+"""``ecindex export``: published values as a table. ``table_rows`` is pure, ``table_files`` writes."""

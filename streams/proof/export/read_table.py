@@ -1,4 +1,4 @@
-"""``ecindex export``: reads what is published, and why it was revised, from Kafka."""
+"""``ecindex export``: reads published values, and why they were revised, from Kafka."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ What = Literal["days", "values"]
 STDOUT = Path("-")
 _HASH_SHOWN = 12
 _WINDOW_AT = 4
-"""Place of the window in a key behind the market: index, dimension, member, window, day."""
+"""Place of the window in a key after the market: index, dimension, member, window, day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class ExportSelection:
     last: str | None = None
 
     def takes(self, value: Value) -> bool:
-        """Whether a value is among them."""
+        """Whether a value is selected."""
         if (value.day is not None) != (self.what == DAYS):
             return False
         if self.markets and value.market not in self.markets:
@@ -67,15 +67,15 @@ class ExportSelection:
         )
 
     def may_miss(self, record: UnreadableRecord, markets: Container[str]) -> bool:
-        """Whether one of these may be what a record that cannot be read should have said.
+        """Whether an unreadable record may have held a selected value.
 
-        A key that names another market, window or day of ours says that it is not.
+        It has not if its key names a market, window or day that we know and that is not selected.
         """
         market, *rest = record.key.split("|")
         if self.markets and market in markets and market not in self.markets:
             return False
         if len(rest) < _WINDOW_AT:
-            return True  # a fence record, one of the journal, or nobody knows what
+            return True  # a fence record, a journal record, or something unknown
         window, *day = rest[_WINDOW_AT - 1 :]
         if window not in (DAY_WINDOW, *WINDOWS_MS):
             return True
@@ -98,11 +98,11 @@ class Exported:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left out; what was written well since is in the table."""
+        """Whether nothing is left out. A record that was written well since is in the table."""
         return not self.unreadable.not_replaced
 
     def summary(self, files: Sequence[Path]) -> dict[str, Any]:
-        """For machines."""
+        """Return the result as JSON data, for programs."""
         return {
             "rows": len(self.rows),
             "revised": sum(row.value.revision > 0 for row in self.rows),
@@ -128,8 +128,8 @@ async def read(
     missing = [topic for topic in (topics.values, topics.journal) if not counts.get(topic)]
     if missing:
         raise OperationError(
-            f"topics that do not exist: {', '.join(missing)}; nothing to export, or "
-            "topics.prefix is another"
+            f"topics that do not exist: {', '.join(missing)}; either there is "
+            "nothing to export yet, or topics.prefix is wrong"
         )
     async with open_logs(settings.kafka) as logs:
         progress("reading what was published", 0, 0)
@@ -154,7 +154,7 @@ async def read(
 def left_out(
     selection: ExportSelection, markets: Container[str], *found: UnreadableRecords
 ) -> UnreadableSummary:
-    """Records that could not be read, of those that the table may miss."""
+    """Summarise the unreadable records that the table may miss."""
     total = UnreadableRecords()
     for each in found:
         total.add_all(each.chosen(lambda record: selection.may_miss(record, markets)))
@@ -162,7 +162,7 @@ def left_out(
 
 
 def selected(log: ValuesLog, selection: ExportSelection) -> list[Value]:
-    """Published values that are asked for."""
+    """Return the published values that are selected."""
     return [
         held.value
         for market in log.markets.values()
@@ -172,7 +172,7 @@ def selected(log: ValuesLog, selection: ExportSelection) -> list[Value]:
 
 
 class CausesLog:
-    """Why the revised ones among some values were revised, from the journal."""
+    """Finds in the journal why the revised values were revised."""
 
     def __init__(self, values: Sequence[Value]) -> None:
         self.found: dict[RevisionKey, str] = {}
@@ -181,7 +181,7 @@ class CausesLog:
         self._wanted = {revision_key(value) for value in self._revised}
 
     async def read(self, logs: Logs, topic: str, count: int) -> None:
-        """Read the journal from the time on that the oldest revised value is about."""
+        """Read the journal from the ``as_of`` of the oldest revised value on."""
         since: dict[TopicPartition, int] = {}
         for value in self._revised:
             tp = TopicPartition(topic, partition_of(value.market, count))
@@ -192,7 +192,7 @@ class CausesLog:
                     self.apply_record(stored)
 
     def apply_record(self, stored: Stored) -> None:
-        """Take the next record of the journal in."""
+        """Apply the next record of the journal."""
         read = read_journaled(stored)
         if isinstance(read, UnreadableRecord):
             self.unreadable.add(read)
@@ -204,7 +204,7 @@ class CausesLog:
 
 
 def export(exported: Exported, *, csv: Path | None, parquet: Path | None) -> list[Path]:
-    """Write the files asked for; ``-``: the CSV goes to standard output. Raises OperationError."""
+    """Write the files asked for, and return their paths. ``csv=-``: to standard output. Raises OperationError."""
     written: list[Path] = []
     if csv is not None and csv != STDOUT:
         save_csv(exported.rows, exported.citation, csv)

@@ -1,4 +1,4 @@
-"""Rows -> a CSV or Parquet file, there as a whole or not at all."""
+"""Writes rows to a CSV or Parquet file, as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from streams.index.values import decimal
 from streams.proof.export.table_rows import COLUMNS, Citation, TableRow, cell, text
 
 EXACT = "value_exact"
-"""Column of Parquet alone: ``value`` as in Redis, where a double would lose digits."""
+"""Column only in Parquet: ``value`` as text as in Redis, because a double would lose digits."""
 _STAGING = ".ecindex-export-"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def write_csv(rows: list[TableRow], citation: Citation, stream: TextIO) -> None:
-    """UTF-8 with a header after one comment line; RFC 4180 but for line feeds alone."""
+    """Write UTF-8 CSV: a comment line, a header, the rows. RFC 4180, but lines end with a line feed."""
     stream.write(f"# {citation.line}\n")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -32,13 +32,13 @@ def write_csv(rows: list[TableRow], citation: Citation, stream: TextIO) -> None:
 
 
 def save_csv(rows: list[TableRow], citation: Citation, path: Path) -> None:
-    """Write a file. Raises OperationError."""
+    """Write a CSV file. Raises OperationError."""
     with _whole(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         write_csv(rows, citation, stream)
 
 
 def save_parquet(rows: list[TableRow], citation: Citation, path: Path) -> None:
-    """Write a file; how to cite it stands in its metadata (``cite``). Raises OperationError."""
+    """Write a Parquet file, with the citation in its metadata (``cite``). Raises OperationError."""
     pl = polars()
     series = [_series(pl, column, rows) for column in COLUMNS]
     exact = [_exact(row.value.value) for row in rows]
@@ -48,7 +48,7 @@ def save_parquet(rows: list[TableRow], citation: Citation, path: Path) -> None:
 
 
 def polars() -> ModuleType:
-    """The library that writes Parquet. Raises OperationError where it is not installed."""
+    """Import the library that writes Parquet. Raises OperationError if it is not installed."""
     try:
         import polars as pl  # noqa: PLC0415 - an extra: most installations never write parquet
     except ImportError as error:
@@ -62,7 +62,7 @@ def _series(pl: ModuleType, column: str, rows: list[TableRow]) -> Any:
     kinds: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         "day": (pl.Date, date.fromisoformat),
         "value": (pl.Float64, float),
-        # Integers may exceed 64 bits; Parquet has no wider ones.
+        # Integers may exceed 64 bits; Parquet has no wider integers.
         "observed": (pl.Decimal(38, 0), Decimal),
         "expected": (pl.Float64, float),
         "lower": (pl.Float64, float),
@@ -85,13 +85,13 @@ def _exact(value: float | None) -> str | None:
 
 def _instant(value: str) -> datetime:
     instant_ms = parse_instant(value)
-    assert instant_ms is not None  # the contract's form
+    assert instant_ms is not None  # the contract requires an instant
     return _EPOCH + timedelta(milliseconds=instant_ms)
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A draft beside ``path`` that takes its place once it is complete."""
+    """Yield a draft file that replaces ``path`` once it is complete. Raises OperationError."""
     try:
         with TemporaryDirectory(dir=path.parent, prefix=_STAGING) as staging:
             draft = Path(staging) / path.name

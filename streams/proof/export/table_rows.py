@@ -1,4 +1,4 @@
-"""Published values -> rows of a table, in a stable order, and how to cite it. No IO."""
+"""Makes table rows of published values, in a stable order, and the table's citation. No IO."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ RevisionKey = tuple[str, str, int]
 
 
 class TableRow(NamedTuple):
-    """A published value, and why it was revised last (None: it was not, or nobody knows any more)."""
+    """A published value, and why it was last revised (None: never, or no longer known)."""
 
     value: Value
     cause: str | None
 
 
 def revision_key(value: Value) -> RevisionKey:
-    """What the journal's revisions are found by."""
+    """Return the key by which the journal's revisions are found."""
     return value.key, value.as_of, value.revision
 
 
 def rows_of(values: Iterable[Value], causes: Mapping[RevisionKey, str]) -> list[TableRow]:
-    """Rows by market, day, window, index, dimension and member."""
+    """Return rows, sorted by market, day, window, index, dimension and member."""
     return [
         TableRow(value, causes.get(revision_key(value)) if value.revision else None)
         for value in sorted(values, key=_order)
@@ -68,12 +68,12 @@ def _order(value: Value) -> tuple[str, ...]:
 
 
 def cell(row: TableRow, column: str) -> Any:
-    """What a row has in a column; None: empty."""
+    """Return the content of a row in a column; None: empty."""
     return row.cause if column == "cause" else getattr(row.value, column)
 
 
 def text(value: Any) -> str:
-    """A cell as text: plain decimals without an exponent, as everywhere in the contract.
+    """Return a cell as text: plain decimals without an exponent, as everywhere in the contract.
 
     >>> text(None), text(12), text(0.5), text(1e-7), text("ok")
     ('', '12', '0.5', '0.0000001', 'ok')
@@ -97,11 +97,11 @@ class Citation(NamedTuple):
     exported_at: str
     source: str
     left_out: int = 0
-    """Records of it that could not be read."""
+    """Records that could not be read, so that the table lacks them."""
 
     @property
     def line(self) -> str:
-        """How to cite."""
+        """The citation as one line of text."""
         missing = (
             f"; incomplete, {self.left_out} records could not be read" if self.left_out else ""
         )
@@ -122,7 +122,7 @@ def cite(
     source: str,
     left_out: int = 0,
 ) -> Citation:
-    """Citation of rows. ``left_out``: records that could not be read, so no rows."""
+    """Make the citation of rows. ``left_out``: number of records without a row, as unreadable."""
     values = [row.value for row in rows]
     days = [value.day for value in values if value.day is not None]
     editions = sorted({value.edition for value in values})

@@ -1,4 +1,4 @@
-"""What a replay is asked to keep, what it answers, and from when on it can tell."""
+"""What a replay is asked to keep, what it answers, and from which instant on it can tell."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Ask:
     rows_at: dict[int, set[SlotKey]] = field(default_factory=dict)
     """Offset -> slots whose row is wanted as of that offset, included."""
     keep: set[SlotKey] = field(default_factory=set)
-    """Slots wanted with the state although they may be closed by then."""
+    """Slots wanted in the state even if they are closed by then."""
     watermarks_at: set[int] = field(default_factory=set)
-    """Offsets as of which the markets' watermarks are wanted."""
+    """Offsets after which the watermarks of the markets are wanted."""
 
 
 @dataclass(slots=True)
@@ -32,17 +32,17 @@ class PrefixState:
 
     watermarks: dict[str, int]
     rows: dict[SlotKey, Sums]
-    """Of every open slot, and of closed ones that were asked for."""
+    """Rows of every open slot, and of the closed slots that were asked for."""
     open: frozenset[SlotKey]
     ids: dict[SlotKey, array[int]]
     """Hashed ids of each open pane, sorted."""
 
 
 def blind_before(begins_at: int, first_ms: int | None, methodology: Methodology) -> int:
-    """Slots that begin before this cannot be recomputed: the beginning of the log is gone.
+    """Return the instant before which slots cannot be recomputed, as the log has lost its beginning.
 
-    What was cut off arrived before the first record left (``first_ms``), up to grace of disorder; it
-    happened at most ``ahead`` later than it arrived.
+    Lost events arrived before the first remaining record (``first_ms``), except for disorder of up to
+    the grace. An event occurs at most ``ahead_ms`` after its arrival.
     """
     if begins_at == 0:
         return NEVER_MS

@@ -1,7 +1,7 @@
-"""One source partition's log, replayed in the order of its offsets: what must have come of it.
+"""Replays the log of one source partition by offset, and computes what must come of it.
 
-Written plainly from the rules (docs/guarantees.md), not from flow/fold.py. Bounded: open slots and
-the ids of open panes; what closes is handed to the sink and forgotten, unless it was asked for.
+It is written plainly from the rules (docs/guarantees.md), not from flow/fold.py. Open slots and the ids of
+open panes bound its memory: a closed slot goes to the sink and is dropped, unless it was asked for.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Pane:
 
 
 class _MarketReplay:
-    """One market in one source partition."""
+    """State of one market in one source partition."""
 
     def __init__(self, market: Market) -> None:
         self.market = market
@@ -72,11 +72,11 @@ class SourceBatch:
         ask: Ask | None = None,
         blind_before_ms: int = NEVER_MS,
     ) -> None:
-        """``blind_before_ms``: see ``blind_before``; what the log holds is all there was if NEVER."""
+        """``blind_before_ms``: see ``blind_before``; NEVER_MS: the log is complete."""
         self.sp = sp
         self.outcomes: Counter[str] = Counter()
         self.set_aside: dict[int, str] = {}
-        """Offset -> reason of what was not counted, up to ``state_at``."""
+        """Offset -> reason why its record was not counted, up to ``state_at``."""
         self.set_aside_left_out = 0
         self.state: PrefixState | None = None
         self.rows: dict[tuple[int, SlotKey], Sums] = {}
@@ -113,7 +113,7 @@ class SourceBatch:
         values: Sequence[bytes | None],
         timestamps_ms: Sequence[int],
     ) -> None:
-        """Take the next records in."""
+        """Apply the next records."""
         decode: Callable[[Sequence[bytes | None]], Sequence[Event | Rejected]]
         decode = decode_payments if self._payments else decode_orders
         for offset, event, arrived_ms in zip(offsets, decode(values), timestamps_ms, strict=True):
@@ -126,7 +126,7 @@ class SourceBatch:
             self.through = offset
 
     def finish(self) -> None:
-        """The end of the log: answer what is still asked, hand the open slots to the sink."""
+        """Answer what is still asked at the end of the log, and give the open slots to the sink."""
         for stop in self._stops:
             self._answer(stop)
         self._stops = []
@@ -147,7 +147,7 @@ class SourceBatch:
     # -- admission -------------------------------------------------------------------------------
 
     def _admit(self, event: Event | Rejected, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
-        """``accepted``, ``duplicate``, ``too_late`` or the reason of a dead letter."""
+        """Return ``accepted``, ``duplicate``, ``too_late`` or the reason of a dead letter."""
         if isinstance(event, Rejected):
             return event.reason
         market = self._markets.get(event.market)
@@ -209,7 +209,7 @@ class SourceBatch:
 
     @staticmethod
     def _overflows(event: Event, pane: _Pane | None, day: Sums | None) -> bool:
-        """Whether a sum of the pane or the day would pass 63 bits."""
+        """Whether a sum of the pane or the day would exceed 63 bits."""
         live = Sums() if pane is None else pane.sums
         book = day or Sums()
         if isinstance(event, OrderEvent):

@@ -1,4 +1,4 @@
-"""Sums -> the index values that must be published, by the definitions of docs/methodology.md."""
+"""Computes from sums the index values that must be published, as docs/methodology.md defines them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THREE = (("orders", "count"), ("units", "count"), ("sales", "minor"))
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a value must say. ``value`` None: nothing below the line."""
+    """Fields that a published value must have. ``value`` None: its denominator is 0."""
 
     index: str
     dimension: str
@@ -30,7 +30,7 @@ class Expected:
     lower: float | None = None
     upper: float | None = None
     whole: int | None = None
-    """What ``observed`` is divided by; None: the value is a count."""
+    """Denominator of ``observed``; None: the value is a count."""
 
     @property
     def name(self) -> tuple[str, str, str]:
@@ -39,7 +39,7 @@ class Expected:
 
 
 def window_values(market: Market, orders: Sums, payments: Sums) -> Iterator[Expected]:
-    """Every index of a live window. ``orders``, ``payments``: sums up to each input's as_of."""
+    """Yield every index of a live window. ``orders``, ``payments``: sums up to each input's as_of."""
     yield from window_values_of(market, *_WHOLE, orders, payments)
     for dimension, members in (
         ("category", market.categories),
@@ -54,7 +54,7 @@ def window_values(market: Market, orders: Sums, payments: Sums) -> Iterator[Expe
 def window_values_of(
     market: Market, dimension: str, member: str, orders: Sums, payments: Sums
 ) -> Iterator[Expected]:
-    """Every index of one member of a live window; `market`, `all` is the whole."""
+    """Yield every index of one member of a live window; `market`, `all` is the whole."""
     if dimension == "market":
         yield from _whole_window(market, orders, payments)
     elif dimension == "category":
@@ -114,14 +114,14 @@ def _paid_by(member: str, sums: Sums) -> Iterator[Expected]:
 
 
 def shopper_values(sums: Sums) -> Iterator[Expected]:
-    """Who bought."""
+    """Yield the indices of shoppers."""
     return shopper_values_of(estimate(sums.buyers), sums)
 
 
 def shopper_values_of(found: int, sums: Sums) -> Iterator[Expected]:
-    """Who bought, with ``found`` different shoppers.
+    """Yield the indices of shoppers, given ``found`` different ones.
 
-    Two standard errors of 1.04 / sqrt(4096) make the limits of what is estimated.
+    The limits of an estimate are two standard errors of 1.04 / sqrt(4096).
     """
     orders, known, new = (
         sums.get(name, 0) for name in ("shopper_orders", "new_known", "new_shoppers")
@@ -140,10 +140,10 @@ def shopper_values_of(found: int, sums: Sums) -> Iterator[Expected]:
 
 
 def day_values(market: Market, sums: Sums) -> Iterator[Expected]:
-    """Values of a local day by when orders were placed; members with nothing are absent.
+    """Yield the values of a local day, by when orders were placed. Members with nothing are absent.
 
-    Valid is what was placed less what was cancelled, net less refunds too; of a member only where
-    there was any.
+    Valid is placed less cancelled; net is valid less refunded. A member has them only if any of its
+    orders was cancelled or refunded.
     """
     yield from day_values_of(*_WHOLE, sums)
     for dimension, kind, members in (
@@ -162,7 +162,7 @@ def day_values(market: Market, sums: Sums) -> Iterator[Expected]:
 
 
 def day_values_of(dimension: str, member: str, sums: Sums) -> Iterator[Expected]:
-    """Every index of one member of a local day, whether it had anything or not."""
+    """Yield every index of one member of a local day, whether it had anything or not."""
     kind = {"market": "", "payment_method": f"method/{member}/"}
     prefix = kind.get(dimension, f"{dimension}/{member}/")
     yield from _three(dimension, member, sums, f"{prefix}placed/")

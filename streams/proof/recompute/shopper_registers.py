@@ -1,7 +1,7 @@
-"""Who bought, a second time: registers of shoppers by their ids, and how many they say there were.
+"""A second implementation of the shopper sketch: its registers, and the number they estimate.
 
-Written from docs/methodology.md, not from index/shoppers.py; only the key of the hashes is shared, which
-is part of the definition.
+It is written from docs/methodology.md, not from index/shoppers.py. Only the seed of the hash is shared,
+which is part of the definition.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _COUPON_BYTES = 3
 _PACKED_BYTES = REGISTERS * 6 // 8
 
 Registers = bytearray
-"""Of each register the largest rank seen, 0 where none was."""
+"""Largest rank that each register has seen, 0 where it saw none."""
 
 
 def add_shopper(registers: Registers, shopper_id: str) -> None:
-    """Count a shopper in: the hash's first 12 digits are the register, the rest says the rank."""
+    """Add a shopper: the first 12 bits of the hash are the register, the rest gives the rank."""
     digits = f"{xxh3_64_intdigest(shopper_id.encode(), SHOPPER_SEED):0{_HASH_BITS}b}"
     register, rest = int(digits[:_INDEX_BITS], 2), digits[_INDEX_BITS:]
     rank = rest.find("1") + 1 or _RANK_MAX
@@ -34,7 +34,7 @@ def add_shopper(registers: Registers, shopper_id: str) -> None:
 
 
 def together(left: Registers | None, right: Registers | None) -> Registers | None:
-    """Everybody in either."""
+    """Merge two sketches: the maximum of each register. None: a sketch of nobody."""
     if left is None or right is None:
         found = left or right
         return None if found is None else Registers(found)
@@ -42,7 +42,7 @@ def together(left: Registers | None, right: Registers | None) -> Registers | Non
 
 
 def read(stored: bytes) -> Registers | None:
-    """Registers of a stored sketch; ValueError for what is none."""
+    """Return the registers of a stored sketch; None if it is empty. Raises ValueError if malformed."""
     if not stored:
         return None
     found = Registers(REGISTERS)
@@ -64,7 +64,7 @@ def read(stored: bytes) -> Registers | None:
 
 
 def estimate(registers: Registers | None) -> int:
-    """Different shoppers by Ertl's improved estimator (arXiv:1702.01284, algorithm 6)."""
+    """Estimate the different shoppers by Ertl's improved estimator (arXiv:1702.01284, algorithm 6)."""
     if registers is None or not any(registers):
         return 0
     of_rank = Counter(registers)

@@ -1,4 +1,4 @@
-"""Slots by name and by time; which of them the log can no longer tell."""
+"""Names and times of slots, and which slots the log can no longer tell."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class SlotCalendar:
 
 
 class Blind:
-    """Where logs whose beginning is gone stop being able to tell."""
+    """Instants before which slots cannot be recomputed, because a log has lost its beginning."""
 
     def __init__(self, calendar: SlotCalendar) -> None:
         self._calendar = calendar
         self._before_ms: dict[SourcePartition, int] = {}
 
     def add(self, sp: SourcePartition, before_ms: int) -> None:
-        """Slots of ``sp`` that begin before this cannot be recomputed."""
+        """Note that slots of ``sp`` that begin before ``before_ms`` cannot be recomputed."""
         if before_ms > NEVER_MS:
             self._before_ms[sp] = before_ms
 
@@ -58,7 +58,7 @@ class Blind:
         return before_ms is not None and self._calendar.start_ms(slot) < before_ms
 
     def before_ms(self, topic: str | None = None) -> int:
-        """Sums over all partitions (of a topic) that begin before this cannot be recomputed."""
+        """Instant before which sums over all partitions (of a topic) cannot be recomputed."""
         return max(
             (
                 before_ms
@@ -70,7 +70,7 @@ class Blind:
 
 
 def slot_name(slot: SlotKey) -> str:
-    """``PK day 2026-11-24`` or ``PK pane 2026-11-24T09:54:05.000Z``."""
+    """Return ``PK day 2026-11-24`` or ``PK pane 2026-11-24T09:54:05.000Z``."""
     if slot.book == DAY:
         return f"{slot.market} day {day_name(slot.slot)}"
     return f"{slot.market} pane {rfc3339(slot.slot)}"

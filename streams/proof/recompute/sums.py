@@ -1,7 +1,7 @@
 """Named sums: what one event adds, and the names of the columns in which the system stores rows.
 
-A row is ``{"orders": 3, "category/books/units": 5, ..}`` here, so that a difference can be read by a
-person and a wrong column cannot hide behind an equally wrong column of the oracle.
+A row is ``{"orders": 3, "category/books/units": 5, ..}`` here, so that a person can read a
+difference, and a wrong column cannot hide behind an equally wrong column of the oracle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streams.proof.recompute import shopper_registers
 
 
 class Sums(dict[str, int]):
-    """Integers by name, what is zero may be missing; and of a pane who bought in it."""
+    """Integers by name, of which zeros may be missing, and the registers of a pane's shoppers."""
 
     __slots__ = ("buyers",)
 
@@ -25,7 +25,7 @@ class Sums(dict[str, int]):
         self.buyers: shopper_registers.Registers | None = None
 
     def copy(self) -> Sums:
-        """The same, to be added to apart."""
+        """Return an independent copy."""
         found = Sums(self)
         found.buyers = shopper_registers.together(self.buyers, None)
         return found
@@ -81,7 +81,7 @@ _METHOD_DAY = ("captured", "amount", "failed", "payment_refunds", "refund_amount
 
 
 class Members:
-    """Raw label -> (member, whether it was unknown), within a bound."""
+    """Raw label -> (member, 1 if it was unknown), with a bounded cache."""
 
     def __init__(self, members: tuple[str, ...], aliases: dict[str, str]) -> None:
         self._members = frozenset(members)
@@ -89,7 +89,7 @@ class Members:
         self._known: dict[str, tuple[str, int]] = {}
 
     def find(self, label: str | None) -> tuple[str, int]:
-        """Member of a label; no label is ``other`` without being unknown."""
+        """Return the member of a label. A missing label is ``other``, but not unknown."""
         if label is None:
             return OTHER, 0
         found = self._known.get(label)
@@ -104,7 +104,7 @@ class Members:
 
 
 class EventSums:
-    """What an event of one market adds to the pane it occurred in, and to its order's day."""
+    """Adds events of one market to the pane in which each occurred, and to its order's day."""
 
     def __init__(self, market: Market) -> None:
         self.category = Members(market.categories, {})
@@ -113,7 +113,7 @@ class EventSums:
         self.channel = Members(market.channels, market.channel_aliases)
 
     def order_live(self, sums: Sums, event: OrderEvent) -> None:
-        """Add to the live book: what was placed; of the rest only how many there were."""
+        """Add to the live book: the sums of a placed order, only the number of any other."""
         if event.type != "order.placed":
             _add(sums, LEDGERS[event.type], 1)
             return
@@ -141,7 +141,7 @@ class EventSums:
         _add(sums, "new_shoppers", int(event.new_shopper is True))
 
     def order_day(self, sums: Sums, event: OrderEvent) -> None:
-        """Add to the ledger of the day the order was placed."""
+        """Add an order event to its ledger of the day on which the order was placed."""
         ledger = LEDGERS[event.type]
         units, sales = totals(event)
         _add_three(sums, f"{ledger}/", 1, units, sales)
@@ -181,7 +181,7 @@ class EventSums:
             _add(sums, "refund_amount", event.amount_minor)
 
     def payment_day(self, sums: Sums, event: PaymentEvent) -> None:
-        """Add a payment to its order's day; one that names none is counted apart."""
+        """Add a payment to its order's day. One that names no day is counted apart."""
         amount = event.amount_minor
         if event.placed_at is None:
             if event.type == "payment.captured":
@@ -209,7 +209,7 @@ def totals(event: OrderEvent) -> tuple[int, int]:
 
 
 def of_buyers(sums: Sums) -> Sums:
-    """Of the sums of a pane those that say who bought."""
+    """Return only the sums and registers of a pane that concern shoppers."""
     found = Sums({name: sums[name] for name in _QUARTER.values() if name in sums})
     found.buyers = shopper_registers.together(sums.buyers, None)
     return found
@@ -223,7 +223,7 @@ def add_sums(total: Sums, sums: Sums) -> None:
 
 
 def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
-    """(name, expected, found) of every sum that differs."""
+    """Yield (name, expected, found) of every sum, and of the first register, that differs."""
     for name in sorted(expected.keys() | found.keys()):
         left, right = expected.get(name, 0), found.get(name, 0)
         if left != right:
@@ -233,11 +233,11 @@ def differing(expected: Sums, found: Sums) -> Iterator[tuple[str, int, int]]:
     for register, (left, right) in enumerate(ranks):
         if left != right:
             yield f"register {register} of the shoppers", left, right
-            return  # one says enough
+            return  # one register is enough
 
 
 class ColumnNames:
-    """Names of a layout's columns, to read stored rows with."""
+    """Names of a layout's columns, by which stored rows are read."""
 
     def __init__(self, layout: Layout) -> None:
         self.live = dict(_LIVE_TOTALS)
@@ -274,16 +274,16 @@ class ColumnNames:
             names[at + offset] = f"{prefix}{what}"
 
     def read(self, sparse: list[int | str], *, day: bool, sketch: bytes = b"") -> Sums:
-        """Sums of a stored row; a column that nobody named is kept under its number.
+        """Return the sums of a stored row. A column without a name is kept under its number.
 
-        ``sketch``: of the shoppers, stored beside it; ValueError where it is none.
+        ``sketch``: of the shoppers, stored beside the row. Raises ValueError if it is malformed.
         """
         found = self._read(sparse, self.day if day else self.live)
         found.buyers = shopper_registers.read(sketch)
         return found
 
     def read_quarter(self, sparse: list[int | str], sketch: bytes) -> Sums:
-        """Sums of a stored quarter of an hour: who bought, and nothing else."""
+        """Return the sums and registers of a stored quarter of an hour, which hold only shoppers."""
         found = self._read(sparse, _QUARTER)
         found.buyers = shopper_registers.read(sketch)
         return found

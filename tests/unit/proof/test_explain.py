@@ -294,7 +294,7 @@ def test_a_change_without_the_earlier_closings_cannot_be_explained(published):
     explanation = published.explain(published.of("change_day", "all", "1h"), kinds=("vintage",))
     assert not explanation.equal
     assert explanation.recomputed is None
-    assert "is not in what the journal still has" in explanation.checks[-1].why
+    assert "is no longer in the journal" in explanation.checks[-1].why
 
 
 def test_a_change_is_made_of_the_hour_closings_of_the_same_local_hours():

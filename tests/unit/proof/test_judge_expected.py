@@ -358,7 +358,9 @@ def test_seeds_declared_again_may_hide_earlier_ones(learnt):
 
     report = relearnt(learnt, said_ms=later_ms, change=one_more)
     assert report.equal
-    assert {each.reason.split(":")[0] for each in report.not_judged} == {"seeds were said since"}
+    assert {each.reason.split(":")[0] for each in report.not_judged} == {
+        "seeds were published since"
+    }
 
 
 # -- the level index -----------------------------------------------------------------------------
