@@ -15,7 +15,7 @@ _SECTIONS = {
 
 
 def with_tables(text: str) -> str:
-    """Return the contract with its generated tables renewed. Raises ValueError if a marker is missing."""
+    """Return the contract with its generated tables renewed. ValueError if a marker is missing."""
     for marker, specs in _SECTIONS.items():
         before, found, rest = text.partition(marker)
         _, ended, after = rest.partition(_END)

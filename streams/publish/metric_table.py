@@ -68,8 +68,8 @@ INDEX = (
     Spec("demand_shift_direction", Kind.GAUGE, ("market", "dimension", "member"), "-1, 0 or 1",
          "Direction of the active demand shift; 0 without one."),
     Spec("demand_shift_evidence_ratio", Kind.GAUGE, ("market", "dimension", "member"),
-         "1 = page", "Evidence of a shift, divided by its paging threshold. While a shift is active: the "
-         "evidence on which it was found."),
+         "1 = page", "Evidence of a shift, divided by its paging threshold. While a shift is active: "
+         "the evidence on which it was found."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",

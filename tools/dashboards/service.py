@@ -106,7 +106,7 @@ def _flow(board: dashboard.Dashboard) -> None:
                 )
             ],
             unit="s",
-            description="Time since the newest event of each partition arrived. It grows while none arrive.",
+            description="Time since the newest event of each partition arrived; grows while none do.",
         )
     )
 

@@ -1,8 +1,8 @@
 """``ecindex audit``: reads what was published and what it was made of, and has it compared.
 
 The order of reading makes the comparison exact while the stack runs. Publications are read first, then
-what they were made of, and the source log last. Each of them is contained in the next, and each is judged
-at its own position.
+what they were made of, and the source log last. Each of them is contained in the next, and each is
+judged at its own position.
 """
 
 from __future__ import annotations
@@ -120,9 +120,8 @@ class _Auditor:
         missing = [topic for topic in wanted if not self._counts.get(topic)]
         if missing:
             raise OperationError(
-                f"topics that do not exist: {', '.join(missing)}; either there is "
-                "nothing to audit yet, or topics.prefix or the edition is wrong; `ecindex topics create` "
-                "creates them"
+                f"topics that do not exist: {', '.join(missing)}; either there is nothing to audit "
+                "yet, or topics.prefix or the edition is wrong; `ecindex topics create` creates them"
             )
 
     async def run(self, markets: Sequence[str], wait_ms: int) -> None:

@@ -1,8 +1,8 @@
 """Finds the prefix of each source log that a publication includes, and so what its values must be.
 
 A publication names the offset in ``ecindex.partials`` that it includes. The partials up to that offset
-say how far level 2 knew each slot of each source partition. If the best mark has closed the slot, level 2
-knew its last row; otherwise it knew the row with the largest ``through``. A value can therefore be
+say how far level 2 knew each slot of each source partition. If the best mark has closed the slot, level
+2 knew its last row; otherwise it knew the row with the largest ``through``. A value can therefore be
 recomputed exactly while the stack runs, whatever has arrived since.
 """
 

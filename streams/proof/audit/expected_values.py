@@ -79,7 +79,7 @@ class Expectations:
         self._blind = blind
 
     def windows(self, cut: Cut) -> Iterator[ExpectedValue]:
-        """Yield every value of the live windows. ``covered`` is None where the log no longer tells it."""
+        """Yield every value of the live windows. ``covered`` is None where the log has lost it."""
         market = self._methodology.markets[cut.market]
         for window, length_ms in WINDOWS_MS.items():
             sums = [cut.windows.get((topic, window), Sums()) for topic in self._topics]

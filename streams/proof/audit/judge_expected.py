@@ -1,7 +1,8 @@
 """Judges published expectations, and the values measured against them, by journaled vintages.
 
-The log alone does not determine an expectation. But an expectation must equal what the journaled vintage of
-its day says, with the factors that the operator had declared, and an index must follow from its own E.
+The log alone does not determine an expectation. But an expectation must equal what the journaled
+vintage of its day says, with the factors that the operator had declared, and an index must follow from
+its own E.
 """
 
 from __future__ import annotations

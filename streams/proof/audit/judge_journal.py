@@ -68,7 +68,7 @@ class FinalSums:
         self._values: dict[tuple[str, str, int], dict[Name, Expected]] = {}
 
     def values(self, market: str, kind: str, slot: int) -> dict[Name, Expected]:
-        """(index, dimension, member) -> expected value, for an hour (its start) or a day (its number)."""
+        """(index, dimension, member) -> expected value of an hour (by start) or day (by number)."""
         known = self._values.get((market, kind, slot))
         if known is None:
             spec = self._methodology.markets[market]

@@ -48,7 +48,7 @@ class Bases:
         return {**self._journaled.get(market, {}), **self._fence_bases.get(market, {})}
 
     def closing_pairs(self, market: str, value: Value) -> list[tuple[str, object, object]] | None:
-        """Return (field, expected, found) of a level in a day's closing; None if its base is not known."""
+        """Return (field, expected, found) of a level in a day's closing; None if its base is unknown."""
         if value.vintage is None:
             return [("value", None, value.value)]
         base = self.of(market).get(value.vintage)

@@ -23,7 +23,7 @@ CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, SET_ASIDE, PROGR
     "progress",
 )
 STAGES = (CHECKPOINT, PARTIALS, MERGED, VALUES, JOURNAL, EXPECTED, REDIS, SET_ASIDE, PROGRESS)
-"""What is compared, in the order in which data flows. The first that differs is where the fault began."""
+"""What is compared, in the order in which data flows. The fault began at the first that differs."""
 
 _REFOLD = (
     "keep the topics and report this table; another edition (raise `edition` in methodology.toml, "

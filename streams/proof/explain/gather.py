@@ -115,7 +115,7 @@ class _Reader:
     # -- values ----------------------------------------------------------------------------------
 
     async def find(self, asked: Asked) -> tuple[dict[str, PublishedValue], PublishedValue]:
-        """Return the market's values at one publication, and the one asked for. Raises OperationError."""
+        """Return a market's values at one publication, and the one asked for. Raises OperationError."""
         try:
             if asked.at_ms is None:
                 values = await self._newest()

@@ -204,7 +204,10 @@ class CausesLog:
 
 
 def export(exported: Exported, *, csv: Path | None, parquet: Path | None) -> list[Path]:
-    """Write the files asked for, and return their paths. ``csv=-``: to standard output. Raises OperationError."""
+    """Write the files asked for, and return their paths; ``csv=-``: to standard output.
+
+    Raises OperationError.
+    """
     written: list[Path] = []
     if csv is not None and csv != STDOUT:
         save_csv(exported.rows, exported.citation, csv)

@@ -1,7 +1,7 @@
 """Replays the log of one source partition by offset, and computes what must come of it.
 
-It is written plainly from the rules (docs/guarantees.md), not from flow/fold.py. Open slots and the ids of
-open panes bound its memory: a closed slot goes to the sink and is dropped, unless it was asked for.
+It is written plainly from the rules (docs/guarantees.md), not from flow/fold.py. Open slots and the ids
+of open panes bound its memory: a closed slot goes to the sink and is dropped, unless it was asked for.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ def test_a_level_names_its_base_and_the_net_sales_of_its_day(published):
     assert explanation.methodology == "docs/methodology.md#measured-the-level"
     forgotten = published.explain(held, kinds=())
     assert not forgotten.equal
-    assert "neither the one that stands nor" in forgotten.checks[-1].why
+    assert "is not the current one, and it is no longer in the journal" in forgotten.checks[-1].why
 
 
 def test_the_operators_factor_is_named_and_counts():
