@@ -242,6 +242,7 @@ async def _set_aside(rig, topic):
 @pytest.mark.deep
 async def test_rejects_in_every_chunk_do_not_keep_the_checkpoint_back(bench):
     rig = bench.rig
+    await bench.burst(events=300, span_s=1)
     await rig.caught_up()
     grew = 0
     async with CheckpointTail(rig) as tail:
