@@ -34,7 +34,7 @@ def thresholds(*steps: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(made)
 
 
-def number(  # noqa: D103 - its name description it
+def number(  # noqa: D103 - its name says it
     title: str,
     expr: str,
     *,
