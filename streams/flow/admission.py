@@ -3,6 +3,10 @@
 The order of the checks is part of the exactness rules. A refused event must leave no trace: if its
 id were remembered, its corrected repetition would be a duplicate. The arrival watermark moves
 before lateness is judged, the event included.
+
+``Admission.verdict`` states the rules and decides payments. Orders have copies of it inline, for speed:
+``flow/fold_orders.py`` and its compiled half ``flow/plain_orders.pyx``. tests/property/test_fold.py and
+tests/property/test_plain_orders.py hold all three equal. A change here changes those two as well.
 """
 
 from __future__ import annotations
