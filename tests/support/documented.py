@@ -50,6 +50,7 @@ def filled_in(command, work):
         "MEMBER": "all",
         "INDEX": "orders",
         "WINDOW": "1m",
+        "INSTANT": rfc3339(at_ms),
         "FROM": rfc3339(at_ms),
         "TO": rfc3339(at_ms + HOUR_MS),
         "FACTOR": "1.5",
