@@ -97,6 +97,9 @@ SERVICE = (
          (0.25, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 5, 6, 8, 10, 15, 30, 60, 300)),
     Spec("consumer_lag_records", Kind.GAUGE, ("topic", "partition"), "records",
          "Log end minus position of an owned partition."),
+    Spec("open_transaction_seconds", Kind.GAUGE, ("topic", "partition"), "seconds",
+         "Time for which one open transaction has held an owned partition: nothing behind its first "
+         "record is read before it ends. 0 without one."),
     Spec("watermark_timestamp_seconds", Kind.GAUGE, ("topic", "partition"), "seconds since 1970",
          "Arrival watermark of an owned source partition, the largest over its markets."),
     Spec("flush_duration_seconds", Kind.HISTOGRAM, (), "seconds",

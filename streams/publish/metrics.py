@@ -42,6 +42,7 @@ class Metrics:
         self.revised_after_final = self._counter("revised_after_final_total")
         self.event_to_publish = self._histogram("event_to_publish_seconds")
         self.consumer_lag = self._gauge("consumer_lag_records")
+        self.open_transaction = self._gauge("open_transaction_seconds")
         self.watermark = self._gauge("watermark_timestamp_seconds")
         self.flush_duration = self._histogram("flush_duration_seconds")
         self.publish_duration = self._histogram("publish_duration_seconds")
@@ -68,7 +69,8 @@ class Metrics:
 
     def drop_partition(self, topic: str, partition: int) -> None:
         """Remove the gauges of a source partition that this worker lost."""
-        for gauge in (self.consumer_lag, self.watermark, self.partition_halted):
+        gauges = (self.consumer_lag, self.open_transaction, self.watermark, self.partition_halted)
+        for gauge in gauges:
             gauge.remove(topic, str(partition))
 
     def drop_market(self, market: str) -> None:

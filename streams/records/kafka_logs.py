@@ -1,4 +1,8 @@
-"""Reads logs from beginning to end, one partition at a time, in the order of offsets."""
+"""Reads logs from beginning to end, one partition at a time, in the order of offsets.
+
+Like the service it reads committed: records of aborted transactions are left out, and a log ends where
+a transaction is open.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,10 @@ class Stored(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """What a partition's log holds: offsets ``begin <= offset < end``."""
+    """What a partition's log holds: offsets ``begin <= offset < end``.
+
+    ``end`` is the last stable offset: what an open transaction holds back does not count yet.
+    """
 
     begin: int
     end: int
@@ -126,6 +133,7 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
     consumer = AIOKafkaConsumer(
         **kafka.client_options(),
         enable_auto_commit=False,
+        isolation_level="read_committed",
         auto_offset_reset="none",
         max_partition_fetch_bytes=_FETCH_BYTES,
         # A fetch that waits at the end of one partition holds up the first fetch of the next.

@@ -1,8 +1,9 @@
 """Topics and their configs: plans what is wanted, creates what is missing, lists what differs.
 
 Topics are created here and nowhere else: a topic that a broker creates by itself has neither the
-partitions nor the clean-up policy that exactness needs. Nothing existing is ever changed. A difference
-is listed together with the command that fixes it, and the operator decides.
+partitions nor the clean-up policy that exactness needs. Nothing existing is changed. A difference is
+listed together with the command that fixes it, and the operator decides. There is one exception: who
+stamps the inputs of `ecindex up`, which begin stamped by the broker, when old data is imported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -141,10 +143,14 @@ async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
     """Raise TopicsError unless `orders` and `payments` exist, stamped as the events need it.
 
     ``producer_time``: the events carry times of the past. If the broker stamped them on arrival,
-    every one of them would be too late.
+    every one of them would be too late. Where the settings allow it, producers stamp the inputs from
+    then on.
     """
     wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
     differences = await check_topics(settings.kafka, wanted)
+    if settings.topics.import_restamps and any(_is_stamp(found) for found in differences):
+        await _let_producers_stamp(settings)
+        differences = await check_topics(settings.kafka, wanted)
     if differences:
         raise TopicsError("; ".join(map(str, differences)))
 
@@ -157,14 +163,42 @@ def _inputs(
     if inputs is None:
         asked = {} if arrival is None else {"message.timestamp.type": _timestamp_type(arrival)}
         return [WantedTopic(name, None, asked, missing_fix=fix) for name in names]
-    configs = {
+    configs = input_configs(arrival or "broker")
+    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in names]
+
+
+def input_configs(arrival: Arrival) -> dict[str, str]:
+    """Return the configuration of inputs that ecindex creates."""
+    return {
         "cleanup.policy": "delete",
-        "message.timestamp.type": _timestamp_type(arrival or "broker"),
+        "message.timestamp.type": _timestamp_type(arrival),
         # Retention goes by record timestamps. Under the producer's clock an import of old data
         # would be deleted as soon as it arrived.
         "retention.ms": "-1" if arrival == "producer" else str(INPUT_KEPT_DAYS * DAY_MS),
     }
-    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in names]
+
+
+def _is_stamp(difference: TopicDifference) -> bool:
+    return difference.setting == "message.timestamp.type" and difference.wanted == "CreateTime"
+
+
+async def _let_producers_stamp(settings: Settings) -> None:
+    """Give inputs that `ecindex up` created the configuration of an import."""
+    configs = input_configs("producer")
+    inputs = (settings.topics.orders, settings.topics.payments)
+    async with _admin(settings.kafka) as admin:
+        responses = await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in inputs]
+        )
+        for code, text, _kind, name in chain.from_iterable(each.resources for each in responses):
+            if code:
+                raise TopicsError(f"topic {name}: the broker refused its configs: {code} {text}")
+        deadline = clock.monotonic_ms() + READY_DEADLINE_MS
+        wanted = [WantedTopic(name, None, configs) for name in inputs]
+        while await _differences(admin, settings.kafka, wanted):
+            if clock.monotonic_ms() > deadline:
+                return  # whoever asked finds what differs, and says so
+            await asyncio.sleep(0.05)
 
 
 def _timestamp_type(arrival: Arrival) -> str:

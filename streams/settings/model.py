@@ -147,6 +147,9 @@ class TopicSettings(_Section):
     """Fixed when the topic is created: a market's partition is hash(market) % this."""
     replication_factor: int | None = Field(default=None, ge=1, le=10)
     """For topics that ecindex creates; unset: 3, or the number of brokers if fewer."""
+    import_restamps: bool = False
+    """Whether `import` and `simulate --backfill` may let producers stamp the inputs, which the broker
+    stamps. `ecindex up` says yes: its topics are nobody else's."""
 
     @property
     def partials(self) -> str:

@@ -328,6 +328,7 @@ class IndexWorker:
             position, log_end = intake.position(sp), intake.log_end(sp)
             if position is not None and log_end is not None:
                 metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
+            metrics.open_transaction.labels(*labels).set(intake.open_transaction_ms(sp) / 1000)
             watermarks = runner.level.source.watermarks()
             if watermarks:
                 metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)

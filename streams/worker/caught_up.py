@@ -4,6 +4,11 @@ A fetch response carries the log end as the leader saw it. Once the fold include
 that end, the partition was caught up at that response: the state holds every record that came before
 it. The rule ignores queues, since a queued record is not folded. It holds for a partition that never
 falls silent, and for one that waits behind another market's traffic.
+
+An open transaction holds the partition at its last stable offset: what lies beyond, up to the log end,
+was appended before the response and may still count. So the fold reaches that log end, and is caught
+up, only when the transaction has ended. Until then the broker's own timestamps say how far the log is
+folded: whatever is not folded was appended after the newest record that is.
 """
 
 from __future__ import annotations
@@ -17,16 +22,34 @@ _PENDING_MAX = 64
 class CaughtUp:
     """The log end and the last caught-up time of one source partition."""
 
-    __slots__ = ("_pending", "at_ms", "log_end")
+    __slots__ = (
+        "_appended_ms", "_pending", "_seen_ms", "at_ms", "held_since_ms", "log_end", "stable_end",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.log_end: int | None = None
+        self.stable_end: int | None = None
+        """The last stable offset: an open transaction begins there; else the log end."""
+        self.held_since_ms: int | None = None
+        """Since when (on the caller's steady clock) an open transaction has stood at ``stable_end``."""
         self.at_ms: int | None = None
         self._pending: deque[tuple[int, int]] = deque()
+        self._seen_ms = 0
+        self._appended_ms: int | None = None
 
-    def on_response(self, log_end: int, at_ms: int, expected: int | None) -> None:
-        """Record a fetch response: the leader showed ``log_end`` at ``at_ms``."""
-        self.log_end = log_end
+    def on_response(
+        self, log_end: int, stable_end: int, at_ms: int, expected: int | None, steady_ms: int = 0
+    ) -> None:
+        """Record a fetch response: the leader showed both ends at ``at_ms``.
+
+        ``steady_ms``: the same instant on a clock that never steps.
+        """
+        if stable_end >= log_end:
+            self.held_since_ms = None
+        elif self.held_since_ms is None or stable_end != self.stable_end:
+            self.held_since_ms = steady_ms
+        self.log_end, self.stable_end = log_end, stable_end
+        self._seen_ms = at_ms
         pending = self._pending
         if pending and (pending[-1][0] == log_end or len(pending) >= _PENDING_MAX):
             pending.pop()
@@ -34,11 +57,21 @@ class CaughtUp:
         if expected is not None:
             self.on_progress(expected)
 
-    def on_progress(self, expected: int) -> None:
-        """Record that everything below ``expected`` is folded."""
+    def on_progress(self, expected: int, appended_ms: int | None = None) -> None:
+        """Record that everything below ``expected`` is folded.
+
+        ``appended_ms``: when the broker appended the newest record folded; None when a producer's
+        clock stamped it.
+        """
         pending = self._pending
         while pending and pending[0][0] <= expected:
-            at_ms = pending.popleft()[1]
-            # A clock that steps back must not undo what a later response has shown.
-            if self.at_ms is None or at_ms > self.at_ms:
-                self.at_ms = at_ms
+            self._raise(pending.popleft()[1])
+        if appended_ms is not None:
+            self._appended_ms = max(appended_ms, self._appended_ms or appended_ms)
+        if self.held_since_ms is not None and self._appended_ms is not None:
+            self._raise(min(self._appended_ms, self._seen_ms))
+
+    def _raise(self, at_ms: int) -> None:
+        # A clock that steps back must not undo what a later response has shown.
+        if self.at_ms is None or at_ms > self.at_ms:
+            self.at_ms = at_ms

@@ -68,9 +68,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust has no settings for these two; aiokafka reads them when its consumer starts.
+        # Faust has no settings for these; aiokafka reads them when its consumer starts.
         consumer._fetch_min_bytes = self._fetch.min_bytes
         consumer._fetch_max_wait_ms = self._fetch.max_wait_ms
+        # Faust would read committed only in its own transactional mode.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
@@ -137,7 +139,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             chunk_records(fetcher._records.get(tp), self._fetch.chunk_records)
             if tp.topic in self._intake.chunk_topics and state.highwater is not None:
                 sp = SourcePartition(tp.topic, tp.partition)
-                self._intake.on_response(sp, state.highwater, seen_at)
+                # Brokers before 0.11 know no transactions and send no last stable offset.
+                stable_end = state.highwater if state.lso is None else state.lso
+                self._intake.on_response(sp, state.highwater, stable_end, seen_at)
         return woken
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

@@ -62,6 +62,7 @@ class Intake:
         self, chunk_topics: Iterable[str], *, monotonic: Callable[[], int] = monotonic_ms
     ) -> None:
         self.chunk_topics = frozenset(chunk_topics)
+        self._monotonic = monotonic
         self._guard = Guard(self._on_gap, clock=monotonic)
         self._reader: ConsumerControl | None = None
         self._lock = threading.Lock()
@@ -94,11 +95,17 @@ class Intake:
             return None
         return self._guard.accept(chunk)
 
-    def advance(self, sp: SourcePartition, through_offset: int) -> None:
-        """Note that the state now includes everything up to ``through_offset``."""
+    def advance(
+        self, sp: SourcePartition, through_offset: int, appended_ms: int | None = None
+    ) -> None:
+        """Note that the state now includes everything up to ``through_offset``.
+
+        ``appended_ms``: when the broker appended the last record of it; None when a producer's clock
+        stamped it.
+        """
         expected = self._guard.advance(sp, through_offset)
         with self._lock:
-            self._caught_up[sp].on_progress(expected)
+            self._caught_up[sp].on_progress(expected, appended_ms)
 
     def mark_done(self, sp: SourcePartition, through_offset: int) -> None:
         """Schedule the commit of what an acknowledged checkpoint includes, for lag monitors.
@@ -128,6 +135,22 @@ class Intake:
         with self._lock:
             state = self._caught_up.get(sp)
             return None if state is None else state.log_end
+
+    def stable_end(self, sp: SourcePartition) -> int | None:
+        """Return how far the log could be read as of the last fetch response.
+
+        That is the log end, or where an open transaction begins.
+        """
+        with self._lock:
+            state = self._caught_up.get(sp)
+            return None if state is None else state.stable_end
+
+    def open_transaction_ms(self, sp: SourcePartition) -> int:
+        """Return for how long one open transaction has held the partition; 0 when none does."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            since_ms = None if state is None else state.held_since_ms
+            return 0 if since_ms is None else self._monotonic() - since_ms
 
     def is_paused(self, sp: SourcePartition) -> bool:
         """Return whether ``sp`` is held back by `pause`."""
@@ -196,12 +219,13 @@ class Intake:
         """Return whether ``sp`` is ours and recovered."""
         return self._guard.is_open(sp)
 
-    def on_response(self, sp: SourcePartition, log_end: int, at_ms: int) -> None:
+    def on_response(self, sp: SourcePartition, log_end: int, stable_end: int, at_ms: int) -> None:
         """Record a fetch response from the leader; the consumer's thread calls it."""
         with self._lock:
             state = self._caught_up.get(sp)
             if state is not None:
-                state.on_response(log_end, at_ms, self._guard.expected(sp))
+                expected = self._guard.expected(sp)
+                state.on_response(log_end, stable_end, at_ms, expected, self._monotonic())
 
     def take_done(self) -> dict[SourcePartition, int]:
         """Return the next offsets to commit, each of them once."""

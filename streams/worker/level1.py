@@ -133,7 +133,8 @@ class SourceRunner:
             stop = min(start + SLICE_RECORDS, len(chunk))
             folded = self.level.fold_chunk(chunk, start, stop)
             self._set_aside(folded)
-            self._parts.intake.advance(self.sp, self.level.through)
+            appended_ms = chunk.timestamps_ms[stop - 1] if chunk.by_broker else None
+            self._parts.intake.advance(self.sp, self.level.through, appended_ms)
             self._count(folded)
             start = stop
             if self.level.chain.pending_bytes >= limit:

@@ -175,6 +175,7 @@ async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition
         # CancelledError of one of them, which recovery took for its own.
         return
     tps = [TopicPartition(sp.topic, sp.partition) for sp in throughs]
+    # Uncommitted, so with what an open transaction holds back: only a log that has lost its end counts.
     async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
         ends = await consumer.end_offsets(tps)
     for sp, through in throughs.items():

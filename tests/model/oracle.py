@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -102,6 +102,8 @@ class Oracle:
             "late": {sp: set() for sp in world.sps},
             "dead": {sp: set() for sp in world.sps},
         }
+        self._appended: dict[SourcePartition, list[tuple[int, int]]] = {sp: [] for sp in world.sps}
+        self._undecided: dict[SourcePartition, deque[Record]] = {sp: deque() for sp in world.sps}
         self._entries: dict[str, list[tuple]] = {}
         self._views: dict[str, View] = {}
         self._decoded: dict[bytes, object] = {}
@@ -116,8 +118,25 @@ class Oracle:
 
     # -- sources -----------------------------------------------------------------------------
 
-    def source_appended(self, sp: SourcePartition, record: Record) -> str:
-        return self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+    def source_appended(self, sp: SourcePartition, record: Record) -> None:
+        self._appended[sp].append((record.offset, self.world.now_ms))
+        self._undecided[sp].append(record)
+        self.source_decided(sp)
+
+    def source_decided(self, sp: SourcePartition) -> None:
+        """Let the reference have what no open transaction holds back, without what was aborted."""
+        log, waiting = self.world.sources[sp], self._undecided[sp]
+        while waiting and waiting[0].offset < log.stable_end:
+            record = waiting.popleft()
+            if log.was_aborted(record.offset):
+                continue
+            self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+
+    def outcomes_from(self, sp: SourcePartition, offset: int) -> str:
+        """Outcomes of the records from ``offset`` on, for the script."""
+        found = self.references[sp].outcomes
+        offsets = [each for each, _ in self._appended[sp] if each >= offset]
+        return ", ".join(found.get(each, "waits") for each in offsets)
 
     def _named(self, market: str, book: str, row: Row, sketch: bytes = b"") -> dict[tuple, int]:
         names = self._names[market, book]
@@ -201,6 +220,7 @@ class Oracle:
         if isinstance(parsed, MarkKey):
             mark = decode_mark(record.value)
             entries.append((record.offset, parsed.sp, None, mark))
+            self._check_caught_up(parsed.sp, mark.through, mark.caught_up_at)
             held = self.references[parsed.sp].watermarks_at(mark.through)
             for market, watermark_ms in mark.watermarks.items():
                 if held.get(market) != watermark_ms:
@@ -209,6 +229,21 @@ class Oracle:
         partial = decode_partial(record.value)
         entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
         self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
+
+    def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
+        """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
+        if caught_up_at is None or self.world.config.fast_clocks:
+            return
+        log = self.world.sources[sp]
+        for offset, appended_ms in reversed(self._appended[sp]):
+            if offset <= through:
+                return
+            if appended_ms < caught_up_at and not log.was_aborted(offset):
+                raise Violation(
+                    "P8",
+                    f"{sp}: a mark through {through} is caught up at {caught_up_at}, but "
+                    f"{offset} was appended at {appended_ms}",
+                )
 
     # -- level 2 -----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from streams.flow import compile as compile_module
 from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
+from streams.worker.transactions import AbortedTransactions
 
 
 @dataclass(frozen=True)
@@ -387,6 +388,15 @@ SWITCHES = [
             patch.object(ledger.Ledger, "expire", _keep_open_rows(ledger.Ledger.expire)),
             patch.object(ledger.Ledger, "_drop_open", lambda *_: None),
         ],
+    ),
+    Switch("inputs read uncommitted", "exactness rule 1", glue="read_uncommitted"),
+    Switch(
+        "the last stable offset taken for the log's end", "exactness rule 5", glue="stable_is_end"
+    ),
+    Switch(
+        "an abort marker ends nothing",
+        "exactness rule 1",
+        patches=lambda: [patch.object(AbortedTransactions, "end", lambda *_: None)],
     ),
 ]
 

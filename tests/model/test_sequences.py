@@ -283,3 +283,45 @@ def test_no_mark_closes_a_day_whose_row_waits_for_the_checkpoint(off):
         stage.finish()
 
     held(script, off)
+
+
+@both("the last stable offset taken for the log's end", "inputs read uncommitted")
+def test_what_an_open_transaction_holds_changes_no_final_value(off):
+    """An event in an open transaction was appended in time, whenever its producer commits.
+
+    Read to the last stable offset, the partition looked read to its end: its pane became final, and the
+    commit changed it.
+    """
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a")
+        stage.produce("orders-0", "b", producer=1)
+        stage.produce("orders-0", "c", producer=2)
+        stage.tick(5 * MINUTE_MS)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.end("orders-0", 2, commits=False)
+        stage.tick(5 * MINUTE_MS)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.end("orders-0", 1, commits=True)
+        stage.tick(5 * MINUTE_MS)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)
+
+
+@both("an abort marker ends nothing")
+def test_a_fetch_may_begin_inside_an_aborted_transaction(off):
+    """Its first offset lies before the fetch; the same producer commits its next one."""
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a", producer=1)
+        stage.produce("orders-0", "b")
+        stage.produce("orders-0", "c", producer=1)
+        stage.end("orders-0", 1, commits=False)
+        stage.produce("orders-0", "d", producer=1)
+        stage.end("orders-0", 1, commits=True)
+        stage.go(stage.owner("orders-0"), "folded 0 through 0", size=1)
+        stage.finish()
+
+    held(script, off)

@@ -20,6 +20,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile, TableBatch
 from streams.flow.publication import Publication
 from streams.flow.source import Send, SourceLevel
+from streams.worker.caught_up import CaughtUp
 from tests.model.kafka import Log, Producer, Record, Sent
 
 if TYPE_CHECKING:
@@ -106,7 +107,13 @@ class Worker:
 
 
 def chunk_of(
-    sp: SourcePartition, records: list[Record], first: int, last: int, fetch_offset: int
+    sp: SourcePartition,
+    records: list[Record],
+    first: int,
+    last: int,
+    fetch_offset: int,
+    *,
+    by_broker: bool = True,
 ) -> Chunk:
     plain = all(record.offset == first + place for place, record in enumerate(records))
     return Chunk(
@@ -118,6 +125,7 @@ def chunk_of(
         timestamps_ms=[record.timestamp_ms for record in records],
         offsets=None if plain else [record.offset for record in records],
         fetch_offset=fetch_offset,
+        by_broker=by_broker,
     )
 
 
@@ -129,9 +137,7 @@ class Level1(Worker):
     level: SourceLevel | None = None
     position: int = 0
     """Offset that the consumer reads next; a reset or a stale buffer may put it anywhere."""
-    caught_up_at: int | None = None
-    log_ends: list[tuple[int, int]] = field(default_factory=list)
-    """(log end, clock) of fetch responses that are not folded up to their end yet."""
+    caught_up: CaughtUp = field(default_factory=CaughtUp)
     room: bool = True
     rows: list[Sent] = field(default_factory=list)
     set_aside: list[Sent] = field(default_factory=list)
@@ -167,22 +173,26 @@ class Level1(Worker):
     def _folding(self, level: SourceLevel) -> Effects:
         log = self.world.sources[self.sp]
         while True:
-            records, last = log.read(self.position, self.size)
-            self.log_ends.append((log.end, self.clock()))
+            committed = not self.off("read_uncommitted")
+            records, last = log.read(self.position, self.size, committed=committed)
+            stable_end = log.stable_end if committed else log.end
+            log_end = stable_end if self.off("stable_is_end") else log.end
+            self.caught_up.on_response(log_end, stable_end, self.clock(), level.through + 1)
             start = self._accepted(level, records, last) if self.room else None
             if start is not None:
                 self._fold(level, records, last, start)
             else:
                 self.done = "nothing to fold" if self.room else "no room to fold"
-            while self.log_ends and self.log_ends[0][0] <= level.through + 1:
-                at_ms = self.log_ends.pop(0)[1]
-                self.caught_up_at = max(at_ms, self.caught_up_at or at_ms)
             yield None
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
-        folded = level.fold_chunk(chunk_of(sp, records, self.position, last, self.position), start)
+        by_broker = not world.config.import_market
+        chunk = chunk_of(sp, records, self.position, last, self.position, by_broker=by_broker)
+        folded = level.fold_chunk(chunk, start)
         self.position = level.through + 1
+        stamps = chunk.timestamps_ms[start:] if chunk.by_broker else ()
+        self.caught_up.on_progress(self.position, max(stamps, default=None))
         for record in folded.late:
             key = str(record.offset).encode()
             self.set_aside.append(self.put(world.late[sp], key, record.value))
@@ -210,8 +220,8 @@ class Level1(Worker):
     def _sending(self, level: SourceLevel) -> Effects:
         while True:
             if self.wants_partials or self.wants_flush:
-                rows = level.partials(self.caught_up_at)
-                marks = level.marks(self.clock(), self.caught_up_at, every=self.wants_flush)
+                rows = level.partials(self.caught_up.at_ms)
+                marks = level.marks(self.clock(), self.caught_up.at_ms, every=self.wants_flush)
                 order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
                 self.rows += [self._partial(send) for send in order]
                 self.done = f"sent {len(rows)} rows, {len(marks)} marks through {level.through}"
@@ -224,7 +234,7 @@ class Level1(Worker):
                     self.done = "waits for late and dead records"
                     yield set_aside
                 yield from self._flush(level)
-            end = self.world.sources[self.sp].end
+            end = self.world.sources[self.sp].stable_end
             busy = flushed or level.through != end - 1 or level.chain.due
             self.rests = 0 if busy else self.rests + 1
             if not (self.wants_partials or self.wants_flush or flushed):

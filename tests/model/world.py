@@ -169,13 +169,42 @@ class World:
         self._produced += 1
         value, timestamp_ms, text = event_for(self, sp, choice)
         offset = self.sources[sp].end
-        outcomes = [self._append(sp, value, timestamp_ms)]
+        self.append(sp, value, timestamp_ms)
         if self.config.bursts and sp.topic == "orders":
-            outcomes += [self._append(sp, plain, self.now_ms) for plain in burst(self, choice)]
-        return f"{sp} {offset}: {text} -> {', '.join(outcomes)}"
+            for plain in burst(self, choice):
+                self.append(sp, plain, self.now_ms)
+        return f"{sp} {offset}: {text} -> {self.oracle.outcomes_from(sp, offset)}"
 
-    def _append(self, sp: SourcePartition, value: bytes | None, timestamp_ms: int) -> str:
-        return self.oracle.source_appended(sp, self.sources[sp].append(None, value, timestamp_ms))
+    def append(
+        self,
+        sp: SourcePartition,
+        value: bytes | None,
+        timestamp_ms: int,
+        producer: int | None = None,
+    ) -> None:
+        """Append to a source, in the open transaction of ``producer`` or in none."""
+        record = self.sources[sp].append(None, value, timestamp_ms, producer)
+        self.oracle.source_appended(sp, record)
+
+    def end_transaction(self, sp: SourcePartition, producer: int, *, commits: bool) -> None:
+        """End the producer's open transaction; what it held back is decided now."""
+        self.sources[sp].end_transaction(producer, commits=commits)
+        self.oracle.source_decided(sp)
+
+    def _do_transact(self, index: int, choice: int) -> str:
+        """Append an event in a transaction, or end one: a few producers of a source interleave."""
+        sp = self.sps[index % len(self.sps)]
+        picks = random.Random(f"transact {choice}")
+        producer = picks.choice((1, 2))
+        log = self.sources[sp]
+        if producer in log.open and picks.random() < 0.6:
+            commits = picks.random() < 0.5
+            self.end_transaction(sp, producer, commits=commits)
+            return f"{sp}: producer {producer} {'commits' if commits else 'aborts'}"
+        value, timestamp_ms, text = event_for(self, sp, choice)
+        offset = log.end
+        self.append(sp, value, timestamp_ms, producer)
+        return f"{sp} {offset}: {text}, in a transaction of producer {producer}"
 
     def _do_marker(self, index: int) -> str:
         sp = self.sps[index % len(self.sps)]
@@ -329,6 +358,9 @@ class World:
         self.zombies.clear()
         for worker in self.owners:
             worker.skew_ms = 0
+        for sp, log in self.sources.items():
+            for producer in list(log.open):
+                self.end_transaction(sp, producer, commits=True)
         self._complete_panes()
         self.settle()
         self.oracle.compare("at rest")
@@ -354,8 +386,7 @@ class World:
         for sp in self.sps:
             for market in self.methodology.markets:
                 value, _, _ = event_for(self, sp, 0, market=market, plain=True)
-                record = self.sources[sp].append(None, value, self.now_ms)
-                self.oracle.source_appended(sp, record)
+                self.append(sp, value, self.now_ms)
 
 
 def record_of(log: Log, offset: int) -> Record:

@@ -188,6 +188,7 @@ class Toy:
                     str(sp): {
                         "position": intake.position(sp),
                         "log_end": intake.log_end(sp),
+                        "stable_end": intake.stable_end(sp),
                         "caught_up_at": intake.caught_up_at(sp),
                         "n": self.states[sp].n if sp in self.states else None,
                     }

@@ -93,7 +93,7 @@ def paced(monkeypatch):
     intake = Intake([PARTIALS], monotonic=lambda: 0)
     intake.bind(Reader())
     intake.open(sp, 0)
-    intake.on_response(sp, 0, T0)
+    intake.on_response(sp, 0, 0, T0)
     settings = Settings(intervals={"publish_min_interval_ms": 10})
     parts = Level2Parts(settings, None, intake, None, None, lambda: T0, Ready(), lambda: True)
     compiled = PartitionCompile(
