@@ -79,37 +79,35 @@ def add_order_to_day(row: Row, event: OrderEvent, state: MarketState) -> None:
 def add_payment(row: Row, day_row: Row | None, event: PaymentEvent, state: MarketState) -> None:
     """Add a payment event to its pane's row and, where the day is open, to the day's.
 
-    A payment without ``placed_at`` cannot be assigned to its order's day. It is counted apart, on
-    the day it occurred, so that coverage of the day book can be stated.
+    A payment without ``placed_at`` cannot be assigned to its order's day. It counts on the day it
+    occurred (the caller gives that day's row), and is counted apart too, so that the coverage of
+    the day book can be stated.
     """
     at, day_at, unknown = state.labels[1].get(event.method)
     row[col.OTHER_METHOD] += unknown
     amount = event.amount_minor
     day_at += col.DAY_METHOD_PAYMENTS_AT
-    placed = event.placed_at is not None
     if event.type == "payment.captured":
         row[col.PAYMENTS] += 1
         row[col.AMOUNT] += amount
         row[at + col.CAPTURED_AT] += 1
         row[at + col.AMOUNT_AT] += amount
-        if day_row is not None and placed:
+        if day_row is not None:
             day_row[col.DAY_PAYMENTS] += 1
             day_row[col.DAY_AMOUNT] += amount
             day_row[day_at] += 1
             day_row[day_at + 1] += amount
-        elif day_row is not None:
-            day_row[col.UNPLACED_PAYMENTS] += 1
-            day_row[col.UNPLACED_AMOUNT] += amount
+            day_row[col.UNPLACED_PAYMENTS] += event.placed_at is None
     elif event.type == "payment.failed":
         row[col.FAILED] += 1
         row[at + col.FAILED_AT] += 1
-        if day_row is not None and placed:
+        if day_row is not None:
             day_row[col.DAY_FAILED] += 1
             day_row[day_at + 2] += 1
     else:
         row[col.PAYMENT_REFUNDS] += 1
         row[col.REFUND_AMOUNT] += amount
-        if day_row is not None and placed:
+        if day_row is not None:
             day_row[col.DAY_PAYMENT_REFUNDS] += 1
             day_row[col.DAY_REFUND_AMOUNT] += amount
             day_row[day_at + 3] += 1

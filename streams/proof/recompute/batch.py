@@ -223,7 +223,7 @@ class SourceBatch:
                 *(book.get(f"{each}/sales", 0) for each in _LEDGERS),
             ]
             return max(held_units) + units > SUM_MAX or max(held_sales) + sales > SUM_MAX
-        names = ("amount", "refund_amount", "unplaced_amount")
+        names = ("amount", "refund_amount")
         held = [sums.get(name, 0) for sums in (live, book) for name in names]
         return max(held) + event.amount_minor > SUM_MAX
 

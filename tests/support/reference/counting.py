@@ -156,7 +156,7 @@ def _overflows(event: dict, live: Counts, day: Counts) -> bool:
     if event["type"].startswith("payment"):
         amount = event["amount_minor"]
         held = [live["amount",], live["refund_amount",]]
-        held += [day["amount",], day["refund_amount",], day["unplaced_amount",]]
+        held += [day["amount",], day["refund_amount",]]
         return max(held) + amount > SUM_MAX
     units, sales = _units_and_sales(event)
     ledgers = ("", "cancelled_", "refunded_")
@@ -247,12 +247,10 @@ def _payment_contributions(event: dict, market: MarketRules) -> tuple[Counts, Co
         live[count, *where] += 1
         if sum_of is not None:
             live[sum_of, *where] += amount
-    if event.get("placed_at") is not None:
-        for where in ((), ("payment_method", member)):
-            day[count, *where] += 1
-            if sum_of is not None:
-                day[sum_of, *where] += amount
-    elif count == "payments":
+    for where in ((), ("payment_method", member)):
+        day[count, *where] += 1
+        if sum_of is not None:
+            day[sum_of, *where] += amount
+    if event.get("placed_at") is None and count == "payments":
         day["unplaced_payments",] += 1
-        day["unplaced_amount",] += amount
     return live, day
