@@ -6,6 +6,9 @@ test holds the two equal.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from streams.flow.remembered import Place
 from streams.flow.state import MarketState, Pane
 from streams.index import partials as col
 from streams.index.events import OrderEvent, PaymentEvent
@@ -54,26 +57,30 @@ def add_order(row: Row, event: OrderEvent, state: MarketState) -> None:
     row[col.NEW_SHOPPERS] += bool(event.new_shopper)
 
 
-def add_order_to_day(row: Row, event: OrderEvent, state: MarketState) -> None:
-    """Add an order event to its ledger in the row of the day the order was placed."""
-    ledger = {
-        "order.placed": col.PLACED_AT,
-        "order.cancelled": col.CANCELLED_AT,
-        "order.refunded": col.REFUNDED_AT,
-    }[event.type]
+def day_places(event: OrderEvent, state: MarketState) -> list[Place]:
+    """Return what an order event adds to each place of a day's row: market, categories, method."""
     units, sales = order_sums(event)
-    _add3(row, ledger, units, sales)
+    found = [Place(0, 1, units, sales)]
     category, method, _, _ = state.labels
-    seen: list[int] = []
+    by_category: dict[int, list[int]] = {}
     for line in event.lines:
-        at = category.get(line.category)[1] + ledger
-        row[at + 1] += line.quantity
-        row[at + 2] += line.quantity * line.unit_price_minor
-        if at not in seen:
-            seen.append(at)
-            row[at] += 1
+        held = by_category.setdefault(category.get(line.category)[1], [0, 0])
+        held[0] += line.quantity
+        held[1] += line.quantity * line.unit_price_minor
+    found += [
+        Place(at, 1, its_units, its_sales) for at, (its_units, its_sales) in by_category.items()
+    ]
     if event.payment_method is not None:
-        _add3(row, method.get(event.payment_method)[1] + ledger, units, sales)
+        found.append(Place(method.get(event.payment_method)[1], 1, units, sales))
+    return found
+
+
+def add_places(row: Row, ledger: int, places: Iterable[Place], sign: int = 1) -> None:
+    """Add places to a ledger (``PLACED_AT``, ``CANCELLED_AT`` or ``REFUNDED_AT``) of a day's row."""
+    for at, orders, units, sales in places:
+        row[at + ledger] += sign * orders
+        row[at + ledger + 1] += sign * units
+        row[at + ledger + 2] += sign * sales
 
 
 def add_payment(row: Row, day_row: Row | None, event: PaymentEvent, state: MarketState) -> None:
