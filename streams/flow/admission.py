@@ -23,6 +23,10 @@ ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD = (
     "dead",
 )
 """Outcomes of a record. ``day_closed``: it counts in the live book only, since its day is closed."""
+REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
+"""More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
+already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:
+it counts, but a copy of it would count again, since too many are remembered."""
 
 
 class Admission:

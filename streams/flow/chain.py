@@ -18,8 +18,9 @@ from typing import NamedTuple
 import msgspec
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.remembered import Remembered
 from streams.flow.source_state import SourceState
-from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
+from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
 from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
 
@@ -49,7 +50,9 @@ class RecoveryError(RuntimeError):
 class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     """One flush. ``rows``: [market, book, slot, sparse row]; ``ids``: [market, pane, packed].
 
-    ``sketches``: [market, pane, shoppers] of the panes in ``rows`` that have any.
+    ``sketches``: [market, pane, shoppers] of the panes in ``rows`` that have any. ``notes``: [market,
+    UTC day of arrival, packed], see remembered.py. ``begins``: arrival of the first record of each
+    market.
     """
 
     edition: int
@@ -64,6 +67,8 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     rows: list[tuple[str, str, int, list[int | str]]]
     ids: list[tuple[str, int, bytes]]
     sketches: list[tuple[str, int, bytes]] = []
+    notes: list[tuple[str, int, bytes]] = []
+    begins: dict[str, int] = {}
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -171,10 +176,12 @@ class Chain:
             # owner.
             sizes[key] = _size(rows[key], sketches[key])
             size += sizes[key]
-            if isinstance(slot, Pane) and slot.saved < len(slot.order):
-                slots[key].append((slot.saved, len(slot.order)))
-                size += 8 * (len(slot.order) - slot.saved)
-                slot.saved = len(slot.order)
+        added: dict[SlotKey, Pane | Day | Remembered] = {**touched, **self.source.take_noted()}
+        for key, held in added.items():
+            if not isinstance(held, Day) and held.saved < len(held.order):
+                slots.setdefault(key, []).append((held.saved, len(held.order)))
+                size += 8 * (len(held.order) - held.saved)
+                held.saved = len(held.order)
         if touched:
             self._row_bytes = max(64, sum(sizes.values()) // len(touched))
         retired = self._retire(rows, sketches, slots, sizes, size, unacknowledged)
@@ -192,8 +199,10 @@ class Chain:
             through=self.source.through,
             watermarks=self.source.watermarks(),
             rows=[(*key, row) for key, row in rows.items()],
-            ids=self._ids(slots),
+            ids=self._packed(slots, LIVE),
             sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
+            notes=self._packed(slots, ORDERS),
+            begins=self.source.begins(),
         )
         value = _encode(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
@@ -202,11 +211,11 @@ class Chain:
         self._flushed_through = self.source.through
         return Flush(key_text.encode(), value, self.source.through, self._deletes(retired))
 
-    def _ids(self, slots: dict[SlotKey, Ranges]) -> list[tuple[str, int, bytes]]:
+    def _packed(self, slots: dict[SlotKey, Ranges], book: str) -> list[tuple[str, int, bytes]]:
         found = []
         for key, ranges in slots.items():
             slot = self.source.slot(key)
-            if ranges and isinstance(slot, Pane):
+            if ranges and key.book == book and slot is not None and not isinstance(slot, Day):
                 packed = b"".join(slot.order[start:stop].tobytes() for start, stop in ranges)
                 found.append((key.market, key.slot, packed))
         return found
@@ -236,7 +245,7 @@ class Chain:
                 8 * (stop - start) for ranges in live.values() for start, stop in ranges
             )
             must = len(self._entries) >= self._length_max
-            if (rows or retired) and size + carried > RECORD_BYTES_MAX:
+            if (size or retired) and size + carried > RECORD_BYTES_MAX:
                 break
             if 2 * carried > oldest.size and not must:
                 # A record that is mostly alive would be written again and again at high rates. The
@@ -245,7 +254,7 @@ class Chain:
             size += carried
             for key in alone:
                 slot = self.source.slot(key)
-                assert slot is not None
+                assert isinstance(slot, Pane | Day)
                 rows[key] = to_wire(slot.row)
                 sketches[key] = slot.shoppers()
                 sizes[key] = self._latest[key][1]
@@ -323,6 +332,8 @@ class Chain:
         source.through = self._flushed_through = head.through
         for market, watermark_ms in head.watermarks.items():
             source.markets[market].watermark_ms = watermark_ms
+        for market, begins_ms in head.begins.items():
+            source.markets[market].begins_ms = begins_ms
         sketches = [_sketches(record) for _, record, _ in path]
         for (_, record, _), held in zip(path, sketches, strict=True):
             for market, book, slot, sparse in record.rows:
@@ -338,13 +349,22 @@ class Chain:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []
                 self._latest[key] = (record.seq, _size(sparse, held.get(key, NOBODY)))
-            for market, slot, packed in record.ids:
-                key = SlotKey(market, LIVE, slot)
-                stretch = source.restore_ids(key, array("Q", packed))
-                if stretch is not None:
-                    entry.slots.setdefault(key, []).append(stretch)
+            self._restore_words(entry, record)
             self._entries.append(entry)
         return list(newest.values())
+
+    def _restore_words(self, entry: ChainEntry, record: CheckpointRecord) -> None:
+        """Restore the ids and notes of a record that are still of use."""
+        source = self.source
+        for book, packed_of, restore in (
+            (LIVE, record.ids, source.restore_ids),
+            (ORDERS, record.notes, source.restore_notes),
+        ):
+            for market, slot, packed in packed_of:
+                key = SlotKey(market, book, slot)
+                stretch = restore(key, array("Q", packed))
+                if stretch is not None:
+                    entry.slots.setdefault(key, []).append(stretch)
 
 
 def _size(row: list[int | str], sketch: bytes) -> int:

@@ -14,8 +14,9 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.admission import DUPLICATE
 from streams.flow.chunk import Chunk
+from streams.flow.fold_corrections import correct
 from streams.flow.ids import ID_SEED
-from streams.flow.rows import add_order, add_order_to_day, order_sums
+from streams.flow.rows import add_order, add_places, day_places, order_sums
 from streams.flow.set_aside import (
     OVERFLOW,
     Folded,
@@ -26,6 +27,7 @@ from streams.flow.set_aside import (
 )
 from streams.flow.source_state import BOTH, SourceState
 from streams.flow.state import MarketState
+from streams.index import partials as col
 from streams.index.events import (
     SHAPES,
     SUM_MAX,
@@ -209,16 +211,9 @@ def _fold_checked(
     occurred, or so large that its sums need a check. This one path makes every check, in the order
     of admission.
     """
-    placed_ms = occurred_ms
-    if event.placed_at is not None:
-        found = parse_instant(event.placed_at)
-        if found is None or found > occurred_ms:
-            folded.add_dead_letter(chunk, position, bad_placed(found))
-            return 0
-        placed_ms = found
-    elif event.type != "order.placed":
-        missing = Rejected("placed_at_missing", f"{event.type} without placed_at")
-        folded.add_dead_letter(chunk, position, missing)
+    placed_ms = _placed_ms(event, occurred_ms)
+    if isinstance(placed_ms, Rejected):
+        folded.add_dead_letter(chunk, position, placed_ms)
         return 0
     pane = source.admission.pane(state, occurred_ms)
     if pane is None:
@@ -239,18 +234,32 @@ def _fold_checked(
             state.drop_empty(pane)
             return 0
     source.volume += units + sales
-    day = state.days.get(day_number) or state.open_day(day_number)
     source.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
-    if event.type == "order.placed":
-        pane.add_shopper(event.shopper_id)
-        add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
-    if day is not None:
-        add_order_to_day(day.row, event, state)
-        source.touch_day(state, day)
     is_late = pane.late_from_ms <= state.watermark_ms
     source.count(folded, int(not is_late), int(is_late), 0, 0)
+    if event.type != "order.placed":
+        outcome = correct(source, state, event, placed_ms, day_number)
+        if outcome:
+            folded.outcomes[outcome] += 1
+        return 0
+    pane.add_shopper(event.shopper_id)
+    add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
+    day = state.days.get(day_number) or state.open_day(day_number)
+    if day is not None:
+        add_places(day.row, col.PLACED_AT, day_places(event, state))
+        source.touch_day(state, day)
     return int(day is None)
+
+
+def _placed_ms(event: OrderEvent, occurred_ms: int) -> int | Rejected:
+    """Return when the event's order was placed, or why nobody knows."""
+    if event.placed_at is not None:
+        found = parse_instant(event.placed_at)
+        return bad_placed(found) if found is None or found > occurred_ms else found
+    if event.type != "order.placed":
+        return Rejected("placed_at_missing", f"{event.type} without placed_at")
+    return occurred_ms
 
 
 def _overflows(row: Row, units: int, sales: int) -> bool:

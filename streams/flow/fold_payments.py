@@ -90,5 +90,4 @@ def _overflows(row: Row, day: Day | None, amount: int) -> bool:
         return True
     if day is None:
         return False
-    held = (day.row[col.DAY_AMOUNT], day.row[col.DAY_REFUND_AMOUNT], day.row[col.UNPLACED_AMOUNT])
-    return max(held) + amount > SUM_MAX
+    return max(day.row[col.DAY_AMOUNT], day.row[col.DAY_REFUND_AMOUNT]) + amount > SUM_MAX

@@ -343,7 +343,7 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
             p = optional(p, &value)
             if p == NULL or (value.at != NULL and not is_id(value)):
                 return False
-        elif same(key, b"placed_at", 9):
+        elif same(key, b"placed_at", 9) or same(key, b"refund_id", 9):
             return False
         else:
             if known(unknown, &unknowns, key):

@@ -60,6 +60,7 @@ class OrderEvent(msgspec.Struct, gc=False):
     seller_id: _Id | None = None
     region: str | None = None
     channel: str | None = None
+    refund_id: _Id | None = None
 
 
 class PaymentEvent(msgspec.Struct, gc=False):
@@ -172,7 +173,8 @@ def _order_quotes(event: OrderEvent) -> int:
         event.seller_id is None,
         event.placed_at is None,
     )
-    return (SHAPES.get(profile) or learn_shape(profile)) + 12 * len(event.lines)
+    of_refund = 4 * (event.refund_id is not None)
+    return (SHAPES.get(profile) or learn_shape(profile)) + 12 * len(event.lines) + of_refund
 
 
 def _payment_quotes(event: PaymentEvent) -> int:
@@ -186,6 +188,7 @@ def order_ids(event: OrderEvent) -> list[str | None]:
         event.order_id,
         event.shopper_id,
         event.seller_id,
+        event.refund_id,
         *(line.sku for line in event.lines),
     ]
 

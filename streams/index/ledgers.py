@@ -37,8 +37,8 @@ def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
         for member, at in _members(block):
             if any(row[at + col.CANCELLED_AT : at + col.REFUNDED_AT + 3]):
                 yield from _less(dimension, member, row, at)
-    placed = row[col.DAY_PAYMENTS]
-    total = placed + row[col.UNPLACED_PAYMENTS]
+    total = row[col.DAY_PAYMENTS]
+    placed = total - row[col.UNPLACED_PAYMENTS]
     yield Entry(
         "cohort_coverage", MARKET, ALL, "ratio", ratio(placed, total), placed, total, PAYMENTS_BASIS
     )

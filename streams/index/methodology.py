@@ -21,7 +21,7 @@ import msgspec
 from streams.index.level import BasePeriod
 from streams.index.shift_budget import ShiftRules
 
-ROW_FORMAT = 2
+ROW_FORMAT = 3
 """Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
 2: rows of the live book carry a sketch of their shoppers."""
 

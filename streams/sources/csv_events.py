@@ -29,6 +29,7 @@ ORDER_OPTIONAL = (
     "seller_id",
     "region",
     "channel",
+    "refund_id",
 )
 PAYMENT_COLUMNS = (*ORDER_COLUMNS, "method", "amount_minor")
 PAYMENT_OPTIONAL = ("placed_at", "provider")

@@ -11,9 +11,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
+import msgspec
+
 from streams.flow import (
     chain,
     fold,
+    fold_corrections,
     ledger,
     market,
     market_progress,
@@ -216,6 +219,17 @@ def _keep_open_rows(original):
     return expire
 
 
+def _nothing_remembered(_order, _remembered) -> list:
+    return []
+
+
+def _notes_stay_behind(original):
+    def restore_words(self, entry, record) -> None:
+        original(self, entry, msgspec.structs.replace(record, notes=[]))
+
+    return restore_words
+
+
 SWITCHES = [
     Switch("contiguity guard off", "exactness rule 2", glue="no_guard"),
     Switch(
@@ -397,6 +411,20 @@ SWITCHES = [
         "an abort marker ends nothing",
         "exactness rule 1",
         patches=lambda: [patch.object(AbortedTransactions, "end", lambda *_: None)],
+    ),
+    Switch(
+        "corrections counted as often as they come",
+        "exactness rule 4",
+        patches=lambda: [patch.object(fold_corrections, "notes_of", _nothing_remembered)],
+    ),
+    Switch(
+        "corrections forgotten by a new owner",
+        "exactness rule 4",
+        patches=lambda: [
+            patch.object(
+                chain.Chain, "_restore_words", _notes_stay_behind(chain.Chain._restore_words)
+            )
+        ],
     ),
 ]
 

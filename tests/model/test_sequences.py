@@ -310,6 +310,27 @@ def test_what_an_open_transaction_holds_changes_no_final_value(off):
     held(script, off)
 
 
+@both("corrections counted as often as they come", "corrections forgotten by a new owner")
+def test_a_new_owner_counts_no_correction_again(off):
+    """A shop refunds and cancels an order; a copy of the cancel comes after a takeover."""
+
+    def script(stage: Stage) -> None:
+        placed = rfc3339(stage.world.now_ms)
+        of_order = {"order_id": "one", "placed_at": placed}
+        stage.produce("orders-0", "placed", order_id="one")
+        stage.tick(1_000)
+        stage.produce("orders-0", "refund", kind="order.refunded", **of_order)
+        stage.produce("orders-0", "cancel", kind="order.cancelled", **of_order)
+        stage.rest("orders-0")
+        stage.kill(stage.owner("orders-0"))
+        stage.tick(5 * PANE)
+        stage.produce("orders-0", "cancel again", kind="order.cancelled", **of_order)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)
+
+
 @both("an abort marker ends nothing")
 def test_a_fetch_may_begin_inside_an_aborted_transaction(off):
     """Its first offset lies before the fetch; the same producer commits its next one."""

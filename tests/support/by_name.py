@@ -55,10 +55,7 @@ def live_names(layout: Layout) -> dict[int, tuple]:
 
 def day_names(layout: Layout) -> dict[int, tuple]:
     """Names of the columns of a day row."""
-    names: dict[int, tuple] = {
-        col.UNPLACED_PAYMENTS: ("unplaced_payments",),
-        col.UNPLACED_AMOUNT: ("unplaced_amount",),
-    }
+    names: dict[int, tuple] = {col.UNPLACED_PAYMENTS: ("unplaced_payments",)}
     for offset, name in enumerate(_PAYMENTS):
         names[col.DAY_PAYMENTS + offset] = (name,)
     for dimension, block in (

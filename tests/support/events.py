@@ -56,7 +56,7 @@ def order_events(draw) -> dict:
         "type": draw(st.sampled_from(["order.placed"] * 4 + ["order.cancelled", "order.refunded"])),
         "occurred_at": rfc3339(occurred_ms),
         "market": market,
-        "order_id": "o",
+        "order_id": draw(st.sampled_from("opq")),
         "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
         "lines": draw(lines),
     }
@@ -69,6 +69,7 @@ def order_events(draw) -> dict:
         "channel": st.sampled_from(["web", "iOS", "fax"]),
         "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128]),
         "new_shopper": st.booleans(),
+        "refund_id": st.sampled_from(["r", "s"]),
     }
     for name, strategy in optional.items():
         if draw(st.booleans()):
@@ -107,6 +108,8 @@ def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes
     """The records of one partition as (value, arrival timestamp in ms)."""
     if draw(st.booleans()):
         return draw(calm_logs(payments=payments, max_size=2 * max_size))
+    if not payments and draw(st.booleans()):
+        return draw(corrected_logs(max_size=max_size))
     events = draw(st.lists(payment_events() if payments else order_events(), max_size=max_size))
     ordered = draw(st.booleans())
     arrivals = [draw(moments) for _ in events]
@@ -149,3 +152,44 @@ def calm_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes, int]]
             event["placed_at"] = rfc3339(now_ms - 3 * DAY_MS)
         log.append((encoded(event), now_ms))
     return log
+
+
+@st.composite
+def corrected_logs(draw, *, max_size: int = 20) -> list[tuple[bytes, int]]:
+    """A few orders that are placed, cancelled and refunded, again and again, over days and weeks."""
+    log = []
+    now_ms = T0
+    for number in range(draw(st.integers(0, max_size))):
+        now_ms += draw(st.sampled_from([0, 0, 0, 1_000, MINUTE_MS, DAY_MS, 7 * DAY_MS]))
+        kind = draw(st.sampled_from(["placed", "cancelled", "refunded", "refunded"]))
+        event = {
+            "event_id": draw(st.sampled_from([f"e{number}", "same"])),
+            "type": f"order.{kind}",
+            "occurred_at": rfc3339(now_ms),
+            "market": draw(st.sampled_from(["PK", "PK", "PK", "BR"])),
+            "order_id": draw(st.sampled_from("op")),
+            "lines": draw(lines_of_books),
+        }
+        event["currency"] = CURRENCY[event["market"]]
+        if kind != "placed":
+            back_ms = draw(st.sampled_from([0, 0, MINUTE_MS, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS]))
+            event["placed_at"] = rfc3339(now_ms - back_ms)
+        if draw(st.booleans()):
+            event["payment_method"] = draw(st.sampled_from(["cod", "card"]))
+        if draw(st.booleans()):
+            event["refund_id"] = draw(st.sampled_from(["r", "s"]))
+        log.append((encoded(event), now_ms))
+    return log
+
+
+lines_of_books = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sku": st.sampled_from("st"),
+            "category": st.sampled_from(["books", "computing"]),
+            "quantity": st.integers(1, 2),
+            "unit_price_minor": st.integers(1, 3),
+        }
+    ),
+    max_size=2,
+)

@@ -10,7 +10,8 @@ import msgspec
 
 from streams.flow.chain import CheckpointRecord, source_of
 from streams.flow.chunk import SourcePartition
-from streams.flow.state import DAY, LIVE, SlotKey
+from streams.flow.remembered import closes_ms, note_starts, read_note
+from streams.flow.state import DAY, LIVE, ORDERS, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.partials import Layout
 from streams.proof.audit.report import CHECKPOINT, Report
@@ -32,6 +33,8 @@ class CheckpointChain:
     rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
     """Newest row of each slot, and the place of its record."""
     ids: dict[SlotKey, array[int]] = field(default_factory=dict)
+    notes: dict[SlotKey, list[tuple[int, int]]] = field(default_factory=dict)
+    """(hash of the order, kind) of each correction that is remembered."""
     where: str = ""
     content_hash: str = ""
     topic_id: str = ""
@@ -138,6 +141,12 @@ class CheckpointLog:
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
                 chain.ids.setdefault(key, array("Q")).frombytes(packed)
+            for market, arrived_day, packed in record.notes:
+                words = array("Q", packed)
+                chain.notes.setdefault(SlotKey(market, ORDERS, arrived_day), []).extend(
+                    (note.order, note.kind)
+                    for note in (read_note(words, start) for start in note_starts(words))
+                )
         return chain
 
 
@@ -181,6 +190,27 @@ def judge_chain(
             report.skip(CHECKPOINT, GONE, f"{sp} {slot_name(slot)}")
         else:
             _judge_slot(sp, slot, chain, state, report)
+    if batch.blind:
+        report.skip(CHECKPOINT, GONE, f"{sp} corrections")
+    else:
+        _judge_notes(sp, chain, state, report)
+
+
+def _judge_notes(
+    sp: SourcePartition, chain: CheckpointChain, state: PrefixState, report: Report
+) -> None:
+    """Compare what is remembered of corrections; what the watermark has closed may still be there."""
+    held = {
+        slot: found
+        for slot, found in chain.notes.items()
+        if closes_ms(slot.slot) > state.watermarks.get(slot.market, 0)
+    }
+    for slot in sorted(held.keys() | state.notes.keys()):
+        report.judge(CHECKPOINT)
+        wanted, found = sorted(state.notes.get(slot, ())), sorted(held.get(slot, ()))
+        if wanted != found:
+            counts = f"{len(wanted)} corrections", f"{len(found)} corrections"
+            report.differs(CHECKPOINT, f"{sp} {slot_name(slot)}", "notes", *counts, chain.where)
 
 
 def _judge_slot(

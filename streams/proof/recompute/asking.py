@@ -36,6 +36,8 @@ class PrefixState:
     open: frozenset[SlotKey]
     ids: dict[SlotKey, array[int]]
     """Hashed ids of each open pane, sorted."""
+    notes: dict[SlotKey, list[tuple[int, int]]] = field(default_factory=dict)
+    """(hash of the order, kind) of each correction that is remembered, by its UTC day of arrival."""
 
 
 def blind_before(begins_at: int, first_ms: int | None, methodology: Methodology) -> int:

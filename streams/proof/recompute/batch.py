@@ -15,7 +15,8 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ids import ID_SEED
-from streams.flow.state import DAY, LIVE, NEVER_MS, SlotKey
+from streams.flow.remembered import CANCELLED_NOTE, REFUNDED_NOTE
+from streams.flow.state import DAY, LIVE, NEVER_MS, ORDERS, SlotKey
 from streams.index.events import (
     SUM_MAX,
     OrderEvent,
@@ -28,10 +29,12 @@ from streams.index.events import (
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
-from streams.proof.recompute.sums import EventSums, Sums, totals
+from streams.proof.recompute.corrected_orders import KEPT_MOST, CorrectedOrders
+from streams.proof.recompute.sums import EventSums, Sums, add_sums, totals
 
 SET_ASIDE_MAX = 2_000_000
 TOO_LATE = "too_late"
+NOTE_KINDS = {"order.cancelled": CANCELLED_NOTE, "order.refunded": REFUNDED_NOTE}
 _LEDGERS = ("placed", "cancelled", "refunded")
 
 Event = OrderEvent | PaymentEvent
@@ -54,6 +57,9 @@ class _MarketReplay:
         self.adds = EventSums(market)
         self.local_days = LocalDays(market.time_zone)
         self.watermark_ms: int | None = None
+        self.begins_ms = 0
+        """Arrival of the first record."""
+        self.corrected = CorrectedOrders()
         self.panes: dict[int, _Pane] = {}
         self.days: dict[int, Sums] = {}
         self.next_close_ms: int | None = None
@@ -159,6 +165,8 @@ class SourceBatch:
         if event.currency != market.market.currency:
             return "wrong_currency"
         rules = self._methodology
+        if market.watermark_ms is None:
+            market.begins_ms = arrived_ms
         if market.watermark_ms is None or arrived_ms > market.watermark_ms:
             market.watermark_ms = arrived_ms
             self._close(market)
@@ -189,23 +197,49 @@ class SourceBatch:
         if pane is None:
             pane = market.panes[start_ms] = _Pane()
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
-        if day_open and day not in market.days:
-            market.days[day] = Sums()
-            self._closes_at(market, self._day_closes_ms(market, day))
-        self._count(event, market, pane, market.days[day] if day_open else None)
+        self._count(event, market, pane)
+        if day_open:
+            self._count_on_day(event, market, day, placed_ms)
         return "accepted"
 
-    def _count(self, event: Event, market: _MarketReplay, pane: _Pane, day: Sums | None) -> None:
+    def _count(self, event: Event, market: _MarketReplay, pane: _Pane) -> None:
         pane.ids.add(event.event_id)
         pane.hashes.append(xxh3_64_intdigest(event.event_id.encode(), ID_SEED))
         if isinstance(event, OrderEvent):
             market.adds.order_live(pane.sums, event)
-            if day is not None:
-                market.adds.order_day(day, event)
         else:
             market.adds.payment_live(pane.sums, event)
-            if day is not None:
-                market.adds.payment_day(day, event)
+
+    def _count_on_day(self, event: Event, market: _MarketReplay, day: int, placed_ms: int) -> None:
+        added = Sums()
+        if isinstance(event, PaymentEvent):
+            market.adds.payment_day(added, event)
+        else:
+            market.adds.order_day(added, event)
+            if event.type != "order.placed":
+                changed = self._corrected(event, market, day, placed_ms, added)
+                if changed is None:
+                    return
+                added = changed
+        if day not in market.days:
+            market.days[day] = Sums()
+            self._closes_at(market, self._day_closes_ms(market, day))
+        add_sums(market.days[day], added)
+
+    def _corrected(
+        self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int, added: Sums
+    ) -> Sums | None:
+        """Return what a cancel or refund changes on its day; None: nothing."""
+        for each in self._markets.values():
+            if each.watermark_ms is not None:
+                each.corrected.forget(each.watermark_ms)
+        assert market.watermark_ms is not None
+        in_the_log = placed_ms >= market.begins_ms - self._methodology.grace_ms
+        changed = market.corrected.judge(event, day, added, in_the_log=in_the_log)
+        if changed is not None:
+            full = sum(each.corrected.count for each in self._markets.values()) >= KEPT_MOST
+            market.corrected.remember(event, day, changed, market.watermark_ms, full=full)
+        return changed
 
     @staticmethod
     def _overflows(event: Event, pane: _Pane | None, day: Sums | None) -> bool:
@@ -223,7 +257,7 @@ class SourceBatch:
                 *(book.get(f"{each}/sales", 0) for each in _LEDGERS),
             ]
             return max(held_units) + units > SUM_MAX or max(held_sales) + sales > SUM_MAX
-        names = ("amount", "refund_amount", "unplaced_amount")
+        names = ("amount", "refund_amount")
         held = [sums.get(name, 0) for sums in (live, book) for name in names]
         return max(held) + event.amount_minor > SUM_MAX
 
@@ -294,6 +328,7 @@ class SourceBatch:
     def _state(self) -> PrefixState:
         rows = {slot: self._kept[slot].copy() for slot in self._ask.keep if slot in self._kept}
         ids: dict[SlotKey, array[int]] = {}
+        notes: dict[SlotKey, list[tuple[int, int]]] = {}
         open_slots: set[SlotKey] = set()
         for code, market in self._markets.items():
             for start, pane in market.panes.items():
@@ -305,4 +340,10 @@ class SourceBatch:
                 slot = SlotKey(code, DAY, day)
                 open_slots.add(slot)
                 rows[slot] = sums.copy()
-        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids)
+            if market.watermark_ms is None:
+                continue
+            for arrived_day, order, kind in market.corrected.notes(market.watermark_ms):
+                hashed = xxh3_64_intdigest(order.encode(), ID_SEED)
+                slot = SlotKey(code, ORDERS, arrived_day)
+                notes.setdefault(slot, []).append((hashed, NOTE_KINDS[kind]))
+        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids, notes)

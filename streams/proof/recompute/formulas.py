@@ -170,9 +170,9 @@ def day_values_of(dimension: str, member: str, sums: Sums) -> Iterator[Expected]
     if dimension in kind:
         yield from _paid_of_day(dimension, member, sums)
     if dimension == "market":
-        captured = sums.get("payments", 0)
-        total = captured + sums.get("unplaced_payments", 0)
-        yield _ratio("cohort_coverage", _WHOLE, "ratio", captured, total, total, PAYMENTS)
+        total = sums.get("payments", 0)
+        placed = total - sums.get("unplaced_payments", 0)
+        yield _ratio("cohort_coverage", _WHOLE, "ratio", placed, total, total, PAYMENTS)
 
 
 def _any(sums: Sums, prefix: str, *ledgers: str) -> bool:

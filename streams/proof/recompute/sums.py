@@ -67,7 +67,6 @@ _DAY_PAYMENTS = {
     col.DAY_PAYMENT_REFUNDS: "payment_refunds",
     col.DAY_REFUND_AMOUNT: "refund_amount",
     col.UNPLACED_PAYMENTS: "unplaced_payments",
-    col.UNPLACED_AMOUNT: "unplaced_amount",
 }
 _METHOD_LIVE = {
     col.CHOSEN_AT: "orders",
@@ -181,13 +180,10 @@ class EventSums:
             _add(sums, "refund_amount", event.amount_minor)
 
     def payment_day(self, sums: Sums, event: PaymentEvent) -> None:
-        """Add a payment to its order's day. One that names no day is counted apart."""
+        """Add a payment to its order's day; one that names no order's day, to its own day."""
         amount = event.amount_minor
-        if event.placed_at is None:
-            if event.type == "payment.captured":
-                _add(sums, "unplaced_payments", 1)
-                _add(sums, "unplaced_amount", amount)
-            return
+        if event.placed_at is None and event.type == "payment.captured":
+            _add(sums, "unplaced_payments", 1)
         member, _ = self.method.find(event.method)
         count, total = {
             "payment.captured": ("payments", "amount"),

@@ -107,7 +107,7 @@ def _field_is_legal(name: str, found: object, *, payments: bool) -> bool:
         if name == "provider":
             return found is None or isinstance(found, str)
         return name != "amount_minor" or _is_integer(found, 0)
-    if name in ("shopper_id", "seller_id"):
+    if name in ("shopper_id", "seller_id", "refund_id"):
         return found is None or _is_id(found)
     if name in ("payment_method", "region", "channel"):
         return found is None or isinstance(found, str)
@@ -143,7 +143,7 @@ def _is_integer(found: object, lowest: int) -> bool:
 def _check_ids(event: dict, *, payments: bool) -> str:
     ids = [event["event_id"], event["order_id"]]
     if not payments:
-        ids += [event.get("shopper_id"), event.get("seller_id")]
+        ids += [event.get(name) for name in ("shopper_id", "seller_id", "refund_id")]
         ids += [line["sku"] for line in event["lines"]]
     for text in ids:
         if text is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .contract import SUM_MAX, validate
+from .corrections import Corrections
 from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
 
 Counts = Counter
@@ -26,7 +27,7 @@ class Counted:
     day: int
     live: Counts
     day_book: Counts | None
-    """None: the day was closed."""
+    """None: no day changes."""
 
 
 @dataclass
@@ -40,6 +41,11 @@ class SourceReference:
     """(offset, watermarks after it)."""
     counted: list[Counted] = field(default_factory=list)
     outcomes: dict[int, str] = field(default_factory=dict)
+    also: dict[int, str] = field(default_factory=dict)
+    """What else is said of a record that counts."""
+    corrections: Corrections = field(default_factory=Corrections)
+    begins: dict[str, int] = field(default_factory=dict)
+    """Arrival of the first record of each market."""
     reasons: dict[int, str] = field(default_factory=dict)
     _slots: dict[tuple, list[Counted]] = field(default_factory=dict)
     _sums: dict[tuple, Counts] = field(default_factory=dict)
@@ -70,6 +76,7 @@ class SourceReference:
             return "dead:wrong_currency"
         watermark_ms = max(timestamp_ms, self.watermarks.get(market.code, timestamp_ms))
         self.watermarks[market.code] = watermark_ms
+        self.begins.setdefault(market.code, watermark_ms)
         if occurred_ms > timestamp_ms + rules.ahead_ms:
             return "dead:ahead"
         if watermark_ms - occurred_ms > rules.grace_ms:
@@ -105,6 +112,11 @@ class SourceReference:
         if _overflows(event, *held):
             return "dead:overflow"
         panes.setdefault(pane, set()).add(event["event_id"])
+        if day_closed:
+            self.also[offset] = "day_closed"
+            day_book = None
+        elif event["type"] in ("order.cancelled", "order.refunded"):
+            day_book = self._correct(offset, event, market, placed_ms, day, day_book)
         found = Counted(
             offset,
             market.code,
@@ -113,16 +125,25 @@ class SourceReference:
             pane,
             day,
             live,
-            None if day_closed else day_book,
+            day_book,
         )
         self.counted.append(found)
         held[0].update(live)
         self._slots.setdefault(in_pane, []).append(found)
-        if not day_closed:
+        if day_book is not None:
             held[1].update(day_book)
             self._slots.setdefault(on_day, []).append(found)
         late = pane + rules.pane_ms + rules.out_of_order_ms <= watermark_ms
         return "late" if late else "accepted"
+
+    def _correct(self, offset, event, market, placed_ms, day, day_book) -> Counts | None:
+        in_the_log = placed_ms >= self.begins[market.code] - self.rules.grace_ms
+        day_book, also = self.corrections.day_book(
+            event, market.code, day, day_book, self.watermarks, in_the_log=in_the_log
+        )
+        if also:
+            self.also[offset] = also
+        return day_book
 
     # -- what a prefix means -----------------------------------------------------------------
 
@@ -156,7 +177,7 @@ def _overflows(event: dict, live: Counts, day: Counts) -> bool:
     if event["type"].startswith("payment"):
         amount = event["amount_minor"]
         held = [live["amount",], live["refund_amount",]]
-        held += [day["amount",], day["refund_amount",], day["unplaced_amount",]]
+        held += [day["amount",], day["refund_amount",]]
         return max(held) + amount > SUM_MAX
     units, sales = _units_and_sales(event)
     ledgers = ("", "cancelled_", "refunded_")
@@ -247,12 +268,10 @@ def _payment_contributions(event: dict, market: MarketRules) -> tuple[Counts, Co
         live[count, *where] += 1
         if sum_of is not None:
             live[sum_of, *where] += amount
-    if event.get("placed_at") is not None:
-        for where in ((), ("payment_method", member)):
-            day[count, *where] += 1
-            if sum_of is not None:
-                day[sum_of, *where] += amount
-    elif count == "payments":
+    for where in ((), ("payment_method", member)):
+        day[count, *where] += 1
+        if sum_of is not None:
+            day[sum_of, *where] += amount
+    if event.get("placed_at") is None and count == "payments":
         day["unplaced_payments",] += 1
-        day["unplaced_amount",] += amount
     return live, day

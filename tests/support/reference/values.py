@@ -160,7 +160,7 @@ def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
     found["payments:market:all"] = _plain(counts["payments",], counts["payments",])
     found["amount:market:all"] = _plain(counts["amount",], counts["payments",])
     found |= _ledgers(counts, "market", "all", ())
-    placed, total = counts["payments",], counts["payments",] + counts["unplaced_payments",]
+    placed, total = counts["payments",] - counts["unplaced_payments",], counts["payments",]
     found["cohort_coverage:market:all"] = _divided(placed, total), placed, total
     for dimension in ("category", "payment_method"):
         for member in market.members[dimension]:
