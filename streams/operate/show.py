@@ -17,7 +17,7 @@ from streams import clock
 from streams.index.currencies import major_units
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
-from streams.publish.ranking import ALL
+from streams.publish.ranking import ALL, rank_members
 from streams.reader import SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
@@ -62,19 +62,16 @@ class _Values:
     def get(self, index: str, dimension: str, member: str, window: str) -> Value | None:
         return self._by_field.get(f"{index}:{dimension}:{member}:{window}")
 
-    def members(self, dimension: str, by: str, window: str) -> list[str]:
-        """Members of a dimension, the largest first by index ``by`` in ``window``."""
-        members = {
-            value.member
+    def members(self, dimension: str, window: str) -> list[str]:
+        """Members of a dimension, those with the most orders or payments in ``window`` first."""
+        own = [
+            value
             for value in self._by_field.values()
             if value.dimension == dimension and value.member != ALL
-        }
-
-        def rank(member: str) -> tuple[float, str]:
-            value = self.get(by, dimension, member, window)
-            return -(value.value or 0) if value is not None else 0, member
-
-        return sorted(members, key=rank)
+        ]
+        ranks = rank_members(value for value in own if value.window == window)
+        members = {value.member for value in own}
+        return sorted(members, key=lambda each: (ranks.get((dimension, each), len(members)), each))
 
     def windows(self) -> list[str]:
         """Windows to show: those that the log covers. Columns of dashes would hide the numbers."""
@@ -132,7 +129,7 @@ def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table
             table.add_column(f"{name} {each}", justify="right")
     for by in ("orders", "sales"):
         table.add_column(f"% of {by} {window}", justify="right")
-    members = values.members("category", "orders", window)
+    members = values.members("category", window)
     for member in members[:_ROWS_MAX]:
         cells = [_cell(values.get("orders", "category", member, each)) for each in windows]
         cells += [
@@ -157,7 +154,7 @@ def _payments(values: _Values, window: str) -> Table:
     table.add_column("payment method")
     for name in columns:
         table.add_column(name, justify="right")
-    for member in values.members("payment_method", "payment_chosen_share", window):
+    for member in values.members("payment_method", window):
         found = (values.get(index, "payment_method", member, window) for index in columns.values())
         table.add_row(member, *map(_cell, found))
     return table

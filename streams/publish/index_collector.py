@@ -137,7 +137,8 @@ class IndexCollector:
         for status in shown.publication.watched:
             dimension, member, _ = status.series
             counted = METHOD if dimension == PAYMENT_FAILURE else dimension
-            rank = ranks.get((counted, member), -1)
+            # What pages is exported however small its member: a rule cannot fire on an absent series.
+            rank = -1 if status.shift is not None else ranks.get((counted, member), -1)
             shown.series += _shift_series(shown.publication.market, status, rank)
 
     def _within_limit(self) -> list[_Series]:

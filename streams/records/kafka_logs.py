@@ -20,6 +20,7 @@ from streams.console.errors import OperationError
 from streams.settings import KafkaSettings
 
 STALL_LIMIT_MS = 60_000
+PASSES_MAX = 3
 _POLL_MS = 500
 _FETCH_WAIT_MS = 10
 _FETCH_BYTES = 4 * 1024 * 1024
@@ -112,6 +113,22 @@ class Logs:
                     f"{tp.topic}-{tp.partition}: nothing came from offset {position} on in "
                     f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; check the broker"
                 )
+
+    async def read_on(self, tp: TopicPartition) -> AsyncIterator[list[Stored]]:
+        """Yield every record of a compacted log, with those that came while it was read.
+
+        Compaction may take a key's old record before it is read, and its new one is beyond the end that
+        was asked first. Reading goes on until a pass found the log at its end, ``PASSES_MAX`` times at
+        most, since a busy log always grows.
+        """
+        position = 0
+        for _ in range(PASSES_MAX):
+            extent = (await self.extents_of([tp]))[tp]
+            if position >= extent.end:
+                return
+            async for batch in self.read(tp, Extent(max(position, extent.begin), extent.end)):
+                yield batch
+            position = extent.end
 
 
 def _stored(record: Any) -> Stored:

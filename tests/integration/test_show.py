@@ -65,15 +65,15 @@ def printed(console):
 
 
 async def test_the_largest_members_come_first(client, console, publish):
-    """By what is shown of them: `n` of a share is the market's, the same for all."""
+    """By their own orders: `n` of a share is the market's, the same for all."""
     values = [value("orders", "market", "all", "1m", 30)]
     for member, orders in (("apples", 3), ("books", 20), ("cars", 7)):
         share = orders / 30
         values.append(value("orders", member=member, number=orders))
         values.append(value("category_share_by_orders", member=member, number=share, n=30))
-        values.append(
-            value("payment_chosen_share", "payment_method", f"by_{member}", number=share, n=30)
-        )
+        method = "payment_method", f"by_{member}"
+        values.append(value("orders", *method, number=orders))
+        values.append(value("payment_chosen_share", *method, number=share, n=30))
     await publish(values)
     show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     text = printed(console)

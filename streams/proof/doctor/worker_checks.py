@@ -25,6 +25,8 @@ from streams.worker.topic_ids import TopicIdentity
 AS_OF_AGE_MAX_MS = 60_000
 """Largest age of a live market's ``as_of``, which follows the clock by about eight seconds."""
 LAG_RECORDS = 10_000
+REBALANCE_ROUNDS = 6
+"""A worker that starts, and a group that rebalances, are given this many rounds to become ready."""
 NEW_EDITION = "raise `edition` in methodology.toml, then `ecindex topics create`, then restart"
 
 
@@ -83,7 +85,7 @@ def check_identity(
         own = inputs.get(sp.topic)
         if chain.through < 0 or own is None:
             continue
-        expected = found = ""
+        expected = found = cause = ""
         if chain.topic_id and own.topic_id and chain.topic_id != own.topic_id:
             expected, found = f"topic id {chain.topic_id}", f"topic id {own.topic_id}"
         elif chain.partitions != own.partitions:
@@ -91,8 +93,10 @@ def check_identity(
         elif sp in extents and chain.through >= extents[sp].end:
             expected = f"a log beyond offset {chain.through}"
             found = f"a log that ends at {extents[sp].end}"
+            cause = expected  # the log may grow while nobody folds it
         if found:
-            findings.append(Finding("identity", Level.WRONG, str(sp), expected, found, NEW_EDITION))
+            finding = Finding("identity", Level.WRONG, str(sp), expected, found, NEW_EDITION, cause)
+            findings.append(finding)
     if not findings:
         findings.append(
             Finding("identity", Level.OK, "checkpoints", "of the existing topics", "they are")
@@ -116,6 +120,7 @@ async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, 
         "at least one member, Stable",
         f"{members} members, {state}",
         "ecindex worker" if not members else "wait for the rebalance to end, then check again",
+        rounds=REBALANCE_ROUNDS,
     )
     return finding, members
 
@@ -136,6 +141,7 @@ def check_lag(
                 f"below {LAG_RECORDS} records",
                 f"{lag} records not in a checkpoint, log {extent.begin} to {extent.end}",
                 "check again in a minute; if it grows, start more workers (`ecindex worker`)",
+                cause="behind",
             )
         )
         if extent.begin > through + 1 and through >= 0:
@@ -147,6 +153,7 @@ def check_lag(
                     f"a log that holds offset {through + 1}",
                     f"one that begins at {extent.begin}: retention overtook the workers",
                     NEW_EDITION,
+                    cause=f"overtook {through}",
                 )
             )
     return findings
@@ -195,6 +202,9 @@ def check_redis(
                 "restart the worker that owns the market"
                 if silent
                 else "a source partition holds as_of back: check lag and halted partitions",
+                # Ages are differences of two clocks. Only a publisher that renewed nothing meanwhile
+                # is silent.
+                cause=f"published at {published_ms}" if silent else "old",
             )
         )
     return findings
@@ -219,7 +229,9 @@ async def check_workers(workers: Sequence[str]) -> list[Finding]:
         level = Level.OK if reason is None else Level.WRONG
         found = f"ready, {len(states)} source partitions" if reason is None else reason
         fix = "wait for its recovery; if this stays, read its log"
-        findings.append(Finding("readiness", level, url, "ready", found, fix))
+        findings.append(
+            Finding("readiness", level, url, "ready", found, fix, rounds=REBALANCE_ROUNDS)
+        )
         findings += _halted(url, states)
     return findings
 
