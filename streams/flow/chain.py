@@ -20,6 +20,7 @@ import msgspec
 from streams.flow.chunk import SourcePartition
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
 
@@ -64,11 +65,13 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     rows: list[tuple[str, str, int, list[int | str]]]
     ids: list[tuple[str, int, bytes]]
     sketches: list[tuple[str, int, bytes]] = []
+    v: int = 0
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
+encode_checkpoint = numbered_encoder()
+decode_checkpoint = numbered_decoder(CheckpointRecord, "a checkpoint")
 
+_encode_row = msgspec.msgpack.Encoder().encode
 Ranges = list[tuple[int, int]]
 
 
@@ -195,7 +198,7 @@ class Chain:
             ids=self._ids(slots),
             sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
         )
-        value = _encode(record)
+        value = encode_checkpoint(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
         for key in rows:
             self._latest[key] = (self._seq, sizes[key])
@@ -283,7 +286,7 @@ class Chain:
         first mark. Raises RecoveryError when the records belong to another topic or methodology, or
         when no chain of them is complete.
         """
-        decoded = {key.decode(): _decode(value) for key, value in records.items()}
+        decoded = {key.decode(): decode_checkpoint(value) for key, value in records.items()}
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:
@@ -349,7 +352,7 @@ class Chain:
 
 def _size(row: list[int | str], sketch: bytes) -> int:
     """Return the bytes that a slot takes in a record."""
-    return len(_encode(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
+    return len(_encode_row(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
 
 
 def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:
