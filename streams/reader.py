@@ -20,18 +20,13 @@ that restarts, and reads it again when it is back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import msgspec
-import redis.exceptions
-from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from streams import clock
 from streams.index.indices import SOURCES, source_of
@@ -39,6 +34,15 @@ from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
 from streams.publish.keys import FENCE_FIELDS, market_keys
+from streams.publish.redis_clients import (
+    REDIS_ERRORS,
+    Retries,
+    async_client,
+    close_client,
+    drop_connections,
+    drop_connections_of,
+    sync_client,
+)
 
 DEFAULT_PREFIX = "ecindex:v1"
 """A service has no settings: what redis.prefix is by default, and the contract's version."""
@@ -46,16 +50,16 @@ SILENT_AFTER_MS = 5_000
 """A publisher renews ``published_at`` each second. After this long without it, it counts as gone."""
 BEHIND_AFTER_MS = 30_000
 """A live ``as_of`` is at most some 8 s old. Beyond this age the flow is behind."""
-TIMEOUT_S = 2.0
-"""Time-out of one attempt to connect, or to get an answer."""
-RETRIES, RETRY_EVERY_S = 8, 0.25
+TIMEOUT_S = 3.0
+"""Time-out of one attempt to connect, or to get an answer. It must be longer than a round trip."""
+RETRIES = Retries(8, every_s=0.25)
 """Retries of a call: it waits about two seconds for a Redis that restarts."""
+DOUBT_EVERY_MS = 1_000
 WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
 """How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
 _SOURCES = tuple(f"@as_of:{source}" for source in SOURCES)
 _HEADER = ("@as_of", "@published_at", "@edition", "@phase", "@generation", *_SOURCES)
-_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class ReaderError(Exception):
@@ -131,6 +135,18 @@ class _Judge:
         self._now_ms = now_ms
         # One entry for each market read with success: 50 at most by the methodology.
         self._seen: dict[str, tuple[_Version, int]] = {}
+        self._doubted_at_ms: int | None = None
+
+    def doubts(self) -> bool:
+        """Return whether to connect anew, since what was read may be of a master that was cut off.
+
+        After a failover an old connection still leads there, while new ones reach the new master.
+        """
+        now_ms = self._now_ms()
+        if self._doubted_at_ms is not None and 0 <= now_ms - self._doubted_at_ms < DOUBT_EVERY_MS:
+            return False
+        self._doubted_at_ms = now_ms
+        return True
 
     def keys(self, market: str) -> tuple[str, str, str]:
         """Names of the market's (values, snapshot, fence)."""
@@ -216,10 +232,11 @@ class _Judge:
 
 
 class Reader:
-    """Reads one Redis. Threads may share it, since its client allows that.
+    """Reads one Redis, Sentinels' master or Cluster. Threads may share it: its client allows that.
 
-    ``limits``: how old a value may be. ``redis_options`` go to ``redis.Redis.from_url`` (``username``,
-    ``password``, ``ssl_ca_certs``, ..).
+    ``url``: as in ``redis.url`` (docs/security.md). ``limits``: how old a value may be. ``timeout_s``:
+    the longest wait for one answer. ``redis_options`` go to the client of redis-py (``username``,
+    ``password``, ``ssl_ca_certs``, .., for Sentinels ``sentinel_username``, ``sentinel_password``).
     """
 
     def __init__(
@@ -228,26 +245,26 @@ class Reader:
         *,
         prefix: str = DEFAULT_PREFIX,
         limits: Limits = DEFAULT_LIMITS,
+        timeout_s: float = TIMEOUT_S,
         now_ms: Callable[[], int] = clock.now_ms,
         **redis_options: Any,
     ) -> None:
-        retry = Retry(ConstantBackoff(RETRY_EVERY_S), RETRIES, supported_errors=_AWAY)
-        self._redis: Any = Redis.from_url(url, **(_options(retry) | redis_options))
+        self._redis = sync_client(url, redis_options, timeout_s=timeout_s, retries=RETRIES)
         self._judge = _Judge(prefix, limits, now_ms)
 
     def get(self, market: str, field: str) -> Reading:
         """One value: ``field`` is ``index:dimension:member:window``. Raises ReaderError."""
         values, _, _ = self._judge.keys(market)
-        with _reachable():
+        with self._heeded():
             answer = self._redis.hmget(values, (field, f"{field}@status", *_HEADER))
-        return self._judge.reading(market, field, answer)
+            return self._judge.reading(market, field, answer)
 
     def snapshot(self, market: str) -> Snapshot:
         """Every value of a market, all of one version. Raises ReaderError."""
         _, snapshot, _ = self._judge.keys(market)
-        with _reachable():
+        with self._heeded():
             encoded = self._redis.get(snapshot)
-        return self._judge.snapshot(market, encoded)
+            return self._judge.snapshot(market, encoded)
 
     def watch(self, market: str, interval_s: float = WATCH_EVERY_S) -> Iterator[Snapshot | None]:
         """Each new version of a market, without end.
@@ -269,13 +286,26 @@ class Reader:
 
     def _new(self, watched: _Watched) -> Snapshot | None:
         values, _, fence = self._judge.keys(watched.market)
-        with _reachable():
-            pipeline = self._redis.pipeline(transaction=True)
+        with self._heeded():
+            # No transaction: a reader needs no right to MULTI, and a newer header does no harm.
+            pipeline = self._redis.pipeline(transaction=False)
             version, header = _ask(pipeline, fence, values).execute()
-        if not watched.is_new(version):
-            self._judge.check_believable(watched.market, *header)
-            return None
+            if not watched.is_new(version):
+                self._judge.check_believable(watched.market, *header)
+                return None
         return watched.took(version, self.snapshot(watched.market))
+
+    @contextlib.contextmanager
+    def _heeded(self) -> Iterator[None]:
+        """Turn what redis-py raises into an UnreachableError; connect anew after what is too old."""
+        try:
+            yield
+        except REDIS_ERRORS as error:
+            raise UnreachableError(f"Redis does not answer: {error}") from error
+        except (AbsentError, TooOldError):
+            if self._judge.doubts():
+                drop_connections_of(self._redis)
+            raise
 
     def close(self) -> None:
         """Close the connections."""
@@ -302,26 +332,26 @@ class AsyncReader:
         *,
         prefix: str = DEFAULT_PREFIX,
         limits: Limits = DEFAULT_LIMITS,
+        timeout_s: float = TIMEOUT_S,
         now_ms: Callable[[], int] = clock.now_ms,
         **redis_options: Any,
     ) -> None:
-        retry = AsyncRetry(ConstantBackoff(RETRY_EVERY_S), RETRIES, supported_errors=_AWAY)
-        self._redis: Any = AsyncRedis.from_url(url, **(_options(retry) | redis_options))
+        self._redis = async_client(url, redis_options, timeout_s=timeout_s, retries=RETRIES)
         self._judge = _Judge(prefix, limits, now_ms)
 
     async def get(self, market: str, field: str) -> Reading:
         """One value: ``field`` is ``index:dimension:member:window``. Raises ReaderError."""
         values, _, _ = self._judge.keys(market)
-        with _reachable():
+        async with self._heeded():
             answer = await self._redis.hmget(values, (field, f"{field}@status", *_HEADER))
-        return self._judge.reading(market, field, answer)
+            return self._judge.reading(market, field, answer)
 
     async def snapshot(self, market: str) -> Snapshot:
         """Every value of a market, all of one version. Raises ReaderError."""
         _, snapshot, _ = self._judge.keys(market)
-        with _reachable():
+        async with self._heeded():
             encoded = await self._redis.get(snapshot)
-        return self._judge.snapshot(market, encoded)
+            return self._judge.snapshot(market, encoded)
 
     async def watch(
         self, market: str, interval_s: float = WATCH_EVERY_S
@@ -341,17 +371,28 @@ class AsyncReader:
 
     async def _new(self, watched: _Watched) -> Snapshot | None:
         values, _, fence = self._judge.keys(watched.market)
-        with _reachable():
-            pipeline = self._redis.pipeline(transaction=True)
+        async with self._heeded():
+            pipeline = self._redis.pipeline(transaction=False)
             version, header = await _ask(pipeline, fence, values).execute()
-        if not watched.is_new(version):
-            self._judge.check_believable(watched.market, *header)
-            return None
+            if not watched.is_new(version):
+                self._judge.check_believable(watched.market, *header)
+                return None
         return watched.took(version, await self.snapshot(watched.market))
+
+    @contextlib.asynccontextmanager
+    async def _heeded(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except REDIS_ERRORS as error:
+            raise UnreachableError(f"Redis does not answer: {error}") from error
+        except (AbsentError, TooOldError):
+            if self._judge.doubts():
+                await drop_connections(self._redis)
+            raise
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await close_client(self._redis)
 
     async def __aenter__(self) -> Self:
         return self
@@ -384,22 +425,6 @@ class _Watched:
         """Forget the version, so that the next read counts as new. True if the loss is news."""
         news, self._lost_reported, self._version = not self._lost_reported, True, None
         return news
-
-
-class _reachable:  # noqa: N801 - reads as what it is, a context
-    """Turns what redis-py raises into an UnreachableError."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, (redis.exceptions.RedisError, OSError)):
-            raise UnreachableError(f"Redis does not answer: {error}") from error
 
 
 def number(text: str) -> int | float:
@@ -440,7 +465,3 @@ def _ask(pipeline: Any, fence: str, values: str) -> Any:
     pipeline.hmget(fence, FENCE_FIELDS)
     pipeline.hmget(values, ("@published_at", "@as_of"))
     return pipeline
-
-
-def _options(retry: Retry | AsyncRetry) -> dict[str, Any]:
-    return {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry": retry}

@@ -30,6 +30,7 @@ async def serve(
         hub,
         markets,
         prefix=settings.redis.keys_prefix,
+        timeout_s=settings.redis.timeout_s,
         auth=settings.redis.auth_options(),
     )
     server = BoardServer(

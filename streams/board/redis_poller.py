@@ -10,15 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-import redis.exceptions
 import structlog
 import xxhash
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from streams import clock
 from streams.board import view
@@ -29,7 +25,14 @@ from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
 from streams.publish.keys import FENCE_FIELDS, market_keys, markets_key
-from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS, TIMEOUT_S
+from streams.publish.redis_clients import (
+    ANSWERS_MAX,
+    REDIS_ERRORS,
+    async_client,
+    close_client,
+    renew,
+)
+from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 POLL_S = 0.25
 BEAT_EVERY_MS = 1_000
@@ -112,17 +115,12 @@ class RedisPoller:
         markets: Mapping[str, Market],
         *,
         prefix: str,
+        timeout_s: float,
         auth: Mapping[str, str | None] | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        options: dict[str, Any] = dict(auth or {})
-        self._redis: Any = Redis.from_url(
-            url,
-            **options,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
-        )
+        self._redis = async_client(url, auth or {}, timeout_s=timeout_s)
+        self._poll_timeout_s = ANSWERS_MAX * timeout_s
         self._hub = hub
         self._markets = markets
         self._prefix = prefix
@@ -156,7 +154,7 @@ class RedisPoller:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await close_client(self._redis)
 
     def beat(self, now_ms: int) -> Beat:
         """State of every market at ``now_ms``."""
@@ -173,9 +171,10 @@ class RedisPoller:
 
     async def _read(self) -> bool:
         try:
-            async with asyncio.timeout(2 * TIMEOUT_S):
+            async with asyncio.timeout(self._poll_timeout_s):
                 changed = await self._read_changed()
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
+            await renew(self._redis, error)
             if self._away is None:
                 _log.warning("redis_failed", error=type(error).__name__, detail=str(error))
             news = self._away is None
@@ -192,6 +191,7 @@ class RedisPoller:
             if len(self._known) < MARKETS_MAX:
                 self._known.setdefault(name.decode(), _Known())
         changed = False
+        due = []
         for market, header in (await self._headers()).items():
             known = self._known[market]
             was_present, known.present = known.present, header.as_of is not None
@@ -200,10 +200,11 @@ class RedisPoller:
             if known.present and (
                 old is None or old.version != header.version or old.shifts != header.shifts
             ):
-                changed = await self._fetch(market, known, header) or changed
+                due.append(self._fetch(market, known, header))
             elif known.present:
                 known.header = header
-        return changed
+        # All at once: one after the other, fifty markets take fifty round trips.
+        return any(await asyncio.gather(*due)) or changed
 
     async def _headers(self) -> dict[str, _Header]:
         pipeline = self._redis.pipeline(transaction=False)
@@ -226,7 +227,7 @@ class RedisPoller:
         first = known.page is None
         minute = (parse_instant((header.as_of or b"").decode()) or 0) // MINUTE_MS
         with_history = minute != known.history_minute
-        pipeline = self._redis.pipeline(transaction=True)
+        pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(keys.snapshot)
         if first:
             pipeline.xrevrange(keys.changes, count=CHANGES_READ)

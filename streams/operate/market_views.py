@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
-from redis import Redis
 
 from streams.board.shown_shifts import ShownShift, active
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.keys import market_keys, markets_key
+from streams.publish.redis_clients import sync_client
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
+from streams.settings import RedisSettings
 
-READ_TIMEOUT_S = 2.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,23 +42,20 @@ class MarketView(NamedTuple):
     """Age of ``as_of`` of each source that the market has."""
 
 
-def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
-    """Redis client whose calls end within seconds. ``auth``: username and password."""
-    return Redis.from_url(
-        url,
-        **(auth or {}),
-        socket_timeout=READ_TIMEOUT_S,
-        socket_connect_timeout=READ_TIMEOUT_S,
-    )
+@contextlib.contextmanager
+def connect(redis: RedisSettings) -> Iterator[Any]:
+    """Client of the Redis that the settings name. Each of its calls ends within seconds."""
+    with sync_client(redis.url, redis.auth_options(), timeout_s=redis.timeout_s) as client:
+        yield client
 
 
 def read_markets(
-    client: Redis, now_ms: int, markets: Iterable[str] | None, prefix: str
+    client: Any, now_ms: int, markets: Iterable[str] | None, prefix: str
 ) -> list[MarketView]:
     """Views of ``markets``; None: of all that were published within the last day.
 
-    Raises redis.exceptions.RedisError when Redis does not answer, and msgspec.DecodeError when a value
-    is no snapshot.
+    Raises one of REDIS_ERRORS when Redis does not answer, and msgspec.DecodeError when a value is no
+    snapshot.
     """
     if markets is None:
         members = cast("set[bytes]", client.smembers(markets_key(prefix)))
@@ -69,8 +67,8 @@ def read_markets(
     return views
 
 
-def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
-    """Active shifts of each market. Raises redis.exceptions.RedisError when Redis does not answer."""
+def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
+    """Active shifts of each market. Raises one of REDIS_ERRORS when Redis does not answer."""
     found: dict[str, list[ShownShift]] = {}
     for market in markets:
         fields = cast("dict[bytes, bytes]", client.hgetall(market_keys(market, prefix).shifts))

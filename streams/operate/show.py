@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-import redis.exceptions
-from redis import Redis
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -18,6 +17,7 @@ from streams.index.currencies import major_units
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
 from streams.publish.ranking import ALL, rank_members
+from streams.publish.redis_clients import REDIS_ERRORS
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
@@ -47,7 +47,7 @@ def watch(
         while not stop.is_set():
             try:
                 shown = render(read(), currencies)
-            except redis.exceptions.RedisError as error:
+            except REDIS_ERRORS as error:
                 shown = Text(f"Redis does not answer: {error}", style="bold red")
             live.update(shown, refresh=True)
             stop.wait(interval_s)
@@ -199,7 +199,7 @@ def _age(age_ms: int | None) -> str:
 
 
 def show(
-    client: Redis,
+    client: Any,
     console: Console,
     currencies: Mapping[str, str],
     markets: Iterable[str] | None = None,

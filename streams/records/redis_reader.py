@@ -1,4 +1,4 @@
-"""Reads one market's keys of Redis in one transaction."""
+"""Reads one market's keys of Redis, all of one version."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from streams.console.errors import OperationError
 from streams.index.indices import SOURCES
 from streams.index.instants import parse_instant
 from streams.index.values import Fence, Snapshot
-from streams.publish.keys import market_keys
+from streams.publish.keys import MarketKeys, market_keys, markets_key
+from streams.publish.redis_clients import REDIS_ERRORS, advice, async_client, close_client
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
 
+READS_MAX = 20
+"""A market is written a few times a second, and read in milliseconds."""
 _decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 
 
 @dataclass(slots=True)
 class MarketRedis:
-    """One market's keys, read in one transaction."""
+    """One market's keys, all of one version."""
 
     market: str
     keys: Any
@@ -39,13 +40,7 @@ class RedisReader:
 
     def __init__(self, settings: Settings) -> None:
         redis = settings.redis
-        self._redis = Redis.from_url(
-            redis.url,
-            username=redis.username,
-            password=None if redis.password is None else redis.password.get_secret_value(),
-            socket_timeout=10.0,
-            socket_connect_timeout=5.0,
-        )
+        self._redis = async_client(redis.url, redis.auth_options(), timeout_s=redis.timeout_s)
         self._prefix = redis.keys_prefix
         self._topics = (settings.topics.orders, settings.topics.payments)
         self._url = redis.url
@@ -55,9 +50,10 @@ class RedisReader:
     async def ping(self) -> None:
         """Raise OperationError when Redis does not answer."""
         try:
-            await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+            # PING would ask one node of a Cluster; a reader may have no right to it either.
+            await self._redis.exists(markets_key(self._prefix))
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
 
     async def read(self, market: str) -> MarketRedis | None:
         """Read one market; None when nothing of it can be read. Raises OperationError.
@@ -67,17 +63,31 @@ class RedisReader:
         keys = market_keys(market, self._prefix)
         self.unreadable.pop(market, None)
         try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(keys.fence)
-                pipe.hgetall(keys.values)
-                pipe.hgetall(keys.days)
-                pipe.get(keys.snapshot)
-                fence, values, days, snapshot = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+            fence, values, days, snapshot = await self._read_of_one_version(keys)
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
         if not (fence or values or days or snapshot):
             return None
         return self._parse(market, keys, _texts(fence), _texts(values), _texts(days), snapshot)
+
+    async def _read_of_one_version(self, keys: MarketKeys) -> tuple[Any, Any, Any, Any]:
+        """Read until the fence is the same before and after: a reader may have no right to MULTI."""
+        for _ in range(READS_MAX):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(keys.fence)
+            pipe.hgetall(keys.values)
+            pipe.hgetall(keys.days)
+            pipe.get(keys.snapshot)
+            pipe.hgetall(keys.fence)
+            before, values, days, snapshot, fence = await pipe.execute()
+            if before == fence:
+                break
+        return fence, values, days, snapshot
+
+    def _failed(self, error: Exception) -> OperationError:
+        hint = advice(error)
+        text = f"Redis at {self._url} (redis.url): {error}{'; ' if hint else ''}{hint}"
+        return OperationError(text)
 
     def _parse(
         self,
@@ -121,7 +131,7 @@ class RedisReader:
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._redis.aclose()
+        await close_client(self._redis)
 
 
 def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:

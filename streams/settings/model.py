@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streams.publish.redis_urls import EXPECTED, Deployment, parse_redis_url
+
 CHECKPOINT_BYTES_MAX = 900 * 1024
 """A flush is one record (exactness rule 3); a larger one would not fit the changelog's 1 MiB."""
 
@@ -28,8 +30,12 @@ So it must be well below the methodology's out_of_order_ms."""
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
-_REDIS_URL = re.compile(r"^(redis|rediss)://[^\s@/]+(/\d+)?$|^unix://[^\s@]+$")
+_REDIS_URL = re.compile(r"^(redis|rediss)://[^\s@/]+(/\d+)?$|^unix://[^\s@]+$|^rediss?\+")
 _PACKAGE = Path(__file__).parents[1]
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _existing_file(value: Path | None) -> Path | None:
@@ -191,12 +197,18 @@ class RedisSettings(_Section):
     """The Redis to which values are published."""
 
     url: str = "redis://127.0.0.1:6379/0"
+    """One server, a master that Sentinels name, or a Cluster; see docs/security.md for the forms."""
     username: str | None = None
     password: SecretStr | None = None
+    sentinel_username: str | None = None
+    """For the Sentinels themselves, which have users of their own."""
+    sentinel_password: SecretStr | None = None
     tls_ca_file: Path | None = None
-    """PEM, for a rediss:// URL; without it the system's certificate authorities are trusted."""
+    """PEM, for a rediss URL; without it the system's certificate authorities are trusted."""
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
+    timeout_ms: int = Field(default=3_000, ge=100, le=60_000)
+    """Longest wait for a connection, or for one answer. It must be longer than a round trip."""
     prefix: str = Field(default="ecindex", pattern=r"^[a-zA-Z0-9._:-]{1,100}$")
 
     @property
@@ -204,11 +216,19 @@ class RedisSettings(_Section):
         """Start of every key: the prefix and the contract's version."""
         return f"{self.prefix}:v1"
 
+    @property
+    def timeout_s(self) -> float:
+        """``timeout_ms`` as Redis clients take it."""
+        return self.timeout_ms / 1000
+
     def auth_options(self) -> dict[str, str | None]:
-        """Keyword arguments by which every Redis client authenticates."""
-        password = None if self.password is None else self.password.get_secret_value()
-        options = {"username": self.username, "password": password}
-        if self.url.startswith("rediss://"):  # only this kind of connection accepts them
+        """Options by which every Redis client authenticates; see ``redis_clients.async_client``."""
+        options = {"username": self.username, "password": _revealed(self.password)}
+        address = parse_redis_url(self.url)
+        if address.deployment is Deployment.SENTINEL:
+            options["sentinel_username"] = self.sentinel_username
+            options["sentinel_password"] = _revealed(self.sentinel_password)
+        if address.tls:  # only this kind of connection accepts them
             for name, file in (
                 ("ssl_ca_certs", self.tls_ca_file),
                 ("ssl_certfile", self.tls_certificate_file),
@@ -229,7 +249,8 @@ class RedisSettings(_Section):
         if "@" in value:
             raise ValueError("no user or password in it; set redis.username and redis.password")
         if not _REDIS_URL.match(value):
-            raise ValueError("redis://host:port/db, rediss:// or unix:///path")
+            raise ValueError(EXPECTED)
+        parse_redis_url(value)
         return value
 
 

@@ -115,6 +115,7 @@ class IndexWorker:
             self.metrics,
             prefix=settings.redis.keys_prefix,
             limits=RedisLimits(expire_ms=settings.intervals.stale_after_s * 1000),
+            timeout_s=settings.redis.timeout_s,
             auth=settings.redis.auth_options(),
         )
         self.server = MetricsServer(

@@ -58,7 +58,9 @@ async def make_store(server, metrics, prefix):
 
     def make(**options):
         store = RedisStore(
-            server.url, metrics, **({"prefix": prefix, "limits": RedisLimits(60_000)} | options)
+            server.url,
+            metrics,
+            **({"prefix": prefix, "limits": RedisLimits(60_000), "timeout_s": 3.0} | options),
         )
         stores.append(store)
         return store
@@ -585,7 +587,7 @@ async def test_a_killed_redis_costs_one_log_line_a_minute_and_no_exception(
 
 async def test_a_frozen_redis_costs_one_time_out_not_one_a_market(make_store, server, count):
     watch = Watch()
-    store = make_store(monotonic_ms=watch, call_timeout_s=1.0)  # less is missed on a busy machine
+    store = make_store(monotonic_ms=watch, timeout_s=1.0)  # less is missed on a busy machine
     markets = ["PK", "BD", "LK"]
     for market in markets:
         outcome = await store.publish(publication(market=market, applied=1), NOW_MS)
@@ -609,6 +611,8 @@ async def test_a_restarted_redis_is_filled_again(make_store, server, client, key
 
 
 async def test_a_url_that_nobody_answers_fails_quietly(metrics):
-    store = RedisStore("redis://127.0.0.1:1/0", metrics, prefix="p", limits=RedisLimits(60_000))
+    store = RedisStore(
+        "redis://127.0.0.1:1/0", metrics, prefix="p", limits=RedisLimits(60_000), timeout_s=3.0
+    )
     assert await store.publish(publication(), NOW_MS) is Outcome.FAILED
     await store.close()

@@ -20,6 +20,7 @@ from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX
+from streams.settings import RedisSettings
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +36,7 @@ def redis_url(tmp_path_factory):
 
 @pytest.fixture
 def client(redis_url):
-    with connect(redis_url) as client:
+    with connect(RedisSettings(url=redis_url)) as client:
         client.flushall()
         yield client
 
@@ -51,7 +52,9 @@ async def publish(redis_url):
 
     async def write(values, market="PK", now_ms=NOW_MS):
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
-        store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000))
+        store = RedisStore(
+            redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000), timeout_s=3.0
+        )
         stores.append(store)
         await store.publish(publication(values, market=market), now_ms)
 

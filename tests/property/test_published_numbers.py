@@ -63,7 +63,11 @@ def test_the_fence_orders_versions_as_integers(redis_url, first, second, same):
             outcomes = []
             for fence in (first, second):
                 store = RedisStore(
-                    redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000)
+                    redis_url,
+                    metrics,
+                    prefix=DEFAULT_PREFIX,
+                    limits=RedisLimits(60_000),
+                    timeout_s=3.0,
                 )
                 made = dataclasses.replace(publication(), fence=fence)
                 outcomes.append(await store.publish(made, 0))
