@@ -51,7 +51,7 @@ class Window(msgspec.Struct, frozen=True):
     covered: float
 
 
-class Mover(msgspec.Struct, frozen=True, omit_defaults=True, rename={"expected": "usual"}):
+class Mover(msgspec.Struct, frozen=True, omit_defaults=True):
     """A member whose orders moved most. ``expected``: what ``basis`` names, for the same window."""
 
     dimension: str

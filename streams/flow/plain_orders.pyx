@@ -446,7 +446,7 @@ cdef int64_t instant(Text found) noexcept nogil:
 
 # -- labels: raw text -> a small number, for one call of fold_plain --------------------------------
 
-cdef class Labels:
+cdef class RawLabels:
     """Raw labels by number; 0 is no label. Bounded: when half full it is emptied between calls."""
 
     cdef int16_t slots[LABEL_SLOTS]
@@ -574,7 +574,7 @@ cdef class PlainOrders:
     cdef object source
     cdef list markets
     cdef MarketSlot last
-    cdef Labels labels
+    cdef RawLabels labels
     cdef list panes
     cdef Cell cells[CELL_SLOTS]
     cdef int used[CELLS_MAX + 200]
@@ -589,7 +589,7 @@ cdef class PlainOrders:
         self.pane_ms = source.admission.pane_ms
         self.grace_ms = source.admission.grace_ms
         self.ahead_ms = source.admission.ahead_ms
-        self.labels = Labels()
+        self.labels = RawLabels()
         self.panes = []
         self.markets = []
         self.last = None

@@ -5,10 +5,13 @@ The citations are those of documents, docstrings, comments and messages; names a
 
 from __future__ import annotations
 
+import ast
 import re
+from functools import cache
 from pathlib import PurePosixPath
 
 import pytest
+from support import prose
 from support.citations import ELSEWHERE, LAW, cited, faults
 from support.names import FOREIGN, everything, unknown
 from support.prose import Prose, all_prose, files, source
@@ -25,7 +28,7 @@ def prose_of(*kinds):
 
 
 def listed(found):
-    return "\n".join(f"{prose.path}:{prose.line}: {fault}" for prose, fault in found)
+    return "\n".join(f"{each.path}:{each.line}: {fault}" for each, fault in found)
 
 
 def test_every_citation_resolves():
@@ -115,6 +118,8 @@ def plant(text, kind="docstring", path="streams/flow/fold.py"):
         "exactness rules 1 and 12",
         "sequence V13",
         "sequences V4 and\nV14",
+        "sequences V1-V14",
+        "exactness rules 1 - 99",
         "property P9",
         "decision 9999",
         "decisions 0001 and 0999",
@@ -134,6 +139,34 @@ def test_a_citation_that_leads_nowhere_is_found(text):
     assert faults(plant(text))
     assert faults(plant(text, "comment"))
     assert faults(plant(text, "document", "docs/glossary.md"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.py", '"""exactness rule 99"""'),
+        ("a.py", "x = 1  \x23 exactness rule 99"),
+        ("a.pyx", 'def f():\n    """exactness\n    rule 99"""'),
+        ("a.pyx", "x = 1\n\x23 exactness\n\x23 rule 99"),
+        ("a.go", "// exactness\n// rule 99"),
+        ("a.js", "x = 1; // exactness rule 99"),
+        ("a.js", "/* exactness\n   rule 99 */"),
+        ("a.css", "/* exactness rule 99 */"),
+        ("a.html", "<!-- exactness rule 99 -->"),
+        ("a.json", '{\n  "description": "exactness rule 99"\n}'),
+        ("a.lua", "-- exactness rule 99"),
+        ("a.toml", "\x23 exactness rule 99"),
+        ("a.yml", "\x23 exactness rule 99"),
+        ("Dockerfile", "\x23 exactness rule 99"),
+        ("a.md", "exactness rule 99"),
+    ],
+)
+def test_a_citation_is_found_in_each_kind_of_file(tmp_path, monkeypatch, name, text):
+    (tmp_path / name).write_text(text)
+    monkeypatch.setattr(prose, "ROOT", tmp_path)
+    monkeypatch.setattr(prose, "source", lambda path: (tmp_path / path).read_text())
+    monkeypatch.setattr(prose, "nodes", cache(lambda path: tuple(ast.walk(ast.parse(text)))))
+    assert [fault for each in prose.prose_of_file(name) for fault in faults(each)] == ["no rule 99"]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +221,9 @@ def test_what_is_there_is_no_fault(text):
         "max(grace_ms, no_such_name) + 1",
         "ecindex no-such-command",
         "ecindex show --no-such-option",
+        "ecindex.no-such-topic",
+        "--no-such-option",
+        "--no-such-option 3",
     ],
 )
 def test_a_name_that_is_nowhere_is_found(span):
@@ -200,6 +236,7 @@ def test_a_name_that_is_nowhere_is_found(span):
     [
         "grace_ms", "Ledger.apply_row", "streams.flow.chain", "flow/rows.py", "flow/market_*", "board/",
         "metrics.port", "ecindex_dead_letters_total", "ecindex.partials", "pane_limit",
+        "ecindex.dead-letters", "--deep", "--at INSTANT",
         "ecindex show PK --watch", "uv run ecindex bench fold --runs 5", "through + 1",
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from support.flow_harness import ROOT
 STREAMS = ROOT / "streams"
 LINT = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])"
 SHARE_MAX = 0.20
+NOT_PRODUCTION = ("streams.demo", "streams.shops", "streams.bench", "streams.local")
+TRIES = {
+    "run_commands.py": {"run_demo", "up"},
+    "send_commands.py": {"simulate"},
+    "bench_commands.py": {"bench_fold", "bench_board", "bench_shifts", "bench_chaos"},
+}
+"""Commands that are not of production; the layers cannot tell them from others in the same file."""
 
 
 def contracts(kind):
@@ -109,3 +117,45 @@ def test_no_room_holds_more_than_a_fifth_of_the_lines():
             lines[room] += len(path.read_text().splitlines())
     shares = {room: count / lines.total() for room, count in lines.most_common(3)}
     assert max(shares.values()) <= SHARE_MAX, shares
+
+
+def outside_production(text):
+    """(command or nothing, module) of each import of demo, simulated shops, benches or local servers.
+
+    Those for types alone are left out.
+    """
+    found = set()
+    for each in ast.parse(text).body:
+        if isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING":
+            continue
+        command = each.name if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+        for node in ast.walk(each):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                names += [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names += [alias.name for alias in node.names]
+            rooms = {".".join(name.split(".")[:2]) for name in names}
+            found |= {(command, room) for room in rooms if room in NOT_PRODUCTION}
+    return found
+
+
+def test_a_production_command_imports_no_demo_shops_benches_or_local_servers():
+    for path in sorted((STREAMS / "cli").glob("*.py")):
+        commands = {command for command, _ in outside_production(path.read_text())}
+        assert commands == TRIES.get(path.name, set()), path.name
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "def show():\n    from streams.demo.demo import demo",
+        "def show():\n    from streams import demo",
+        "def show():\n    import streams.demo.demo as d",
+        "def show():\n    def inner():\n        from streams.demo import demo",
+        "async def show():\n    from streams.demo import demo",
+    ],
+)
+def test_an_import_of_the_demo_in_a_command_is_found(planted):
+    assert outside_production(planted) == {("show", "streams.demo")}
+    assert outside_production("from streams.demo import demo") == {("", "streams.demo")}

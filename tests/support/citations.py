@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from support.prose import ROOT, Prose, files
 
 LAW = "docs/exactness.md"
-_MORE = r"(?:(?:,|,? and|,? or| to) {0})*"
+_MORE = r"(?:(?:(?:,|,? and|,? or| to) | ?[-–] ?){0})*"  # noqa: RUF001 - a dash may stand in a range
 
 
 def _cited(kind: str, what: str) -> re.Pattern[str]:

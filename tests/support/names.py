@@ -32,6 +32,7 @@ from streams.publish.metric_table import ALL
 from streams.settings import Settings
 
 FOREIGN = {
+    "--patch": "of tests/support/worker_child.py, which reads its arguments itself",
     "PR_SET_PDEATHSIG": "of Linux, prctl(2); numbers stand for it in code",
     "a__b": "any name of a setting with two parts",
     "get_estimate": "of Apache DataSketches, which is not used (decision 0222)",
@@ -43,6 +44,8 @@ _SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _PLAIN = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(.*\))?")
 _WITHIN = re.compile(r"(?<![\w./:-])[A-Za-z]\w*_\w+(?![\w/-])")
+_TOPIC = re.compile(r"ecindex\.[a-z]+(?:-[a-z]+)+")
+_OPTION = re.compile(r"--[a-z][\w-]*")
 _FILE = re.compile(r"(?:[a-z_]\w*/)+(?:[a-z_*]\w*\*?)?(?:\.\w+)*")
 _REMARK = {
     ".lua": r"(?m)--.*$",
@@ -73,8 +76,10 @@ def names_in(span: str) -> list[str]:
     """Names in a span that claim to be ours: a command, a file, identifiers."""
     if span.startswith(("ecindex ", "uv run ecindex ")):
         return [span.removeprefix("uv run ")]
-    if _FILE.fullmatch(span):
+    if _FILE.fullmatch(span) or _TOPIC.fullmatch(span):
         return [span]
+    if option := _OPTION.match(span):
+        return [option[0]]
     plain = _PLAIN.fullmatch(span)
     if plain is None:
         return _WITHIN.findall(span)
@@ -87,6 +92,8 @@ def known(name: str, beside: str = "README.md") -> bool:
         return True
     if name.startswith("ecindex "):
         return is_command(name)
+    if name.startswith("--"):
+        return name in options()
     if "/" in name:
         path = name.rstrip("/")
         return any(resolved(f"{path}{suffix}", beside) for suffix in ("", ".py", ".pyx"))
@@ -122,6 +129,34 @@ def _command_line() -> Any:
 
 
 @cache
+def options() -> frozenset[str]:
+    """Options of every command, and those that pytest and the other programs here add or read."""
+    found = {"--help"}
+    commands = [_command_line()]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
+        found.update(option for each in command.params for option in each.opts)
+    for path in files():
+        if path.endswith(".py"):
+            found.update(_options_added(path))
+        elif path.startswith("examples/javascript/") and path.endswith(".js"):
+            given = re.search(r"options: \{(.*?)\n  \}", source(path), re.DOTALL)
+            names = re.findall(r"^ *(\w+): ", given[1], re.MULTILINE) if given else []
+            found.update(f"--{name}" for name in names)
+    return frozenset(found)
+
+
+def _options_added(path: str) -> Iterator[str]:
+    for node in nodes(path):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in {"addoption", "add_argument"}
+        ):
+            yield from (each.value for each in node.args if isinstance(each, ast.Constant))
+
+
+@cache
 def homes() -> dict[str, list[str]]:
     """Files of each module or class: those named so or defining it. Names of parameters are left out."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -146,6 +181,12 @@ def everything() -> frozenset[str]:
     found = {*dir(builtins), *keyword.kwlist, *sys.stdlib_module_names}
     found.update(f"{spec.full_name}{part}" for spec in ALL for part in ("", "_bucket", "_sum"))
     found.update(_settings(Settings, ""))
+    topics = Settings().topics
+    found.update(
+        getattr(topics, name)
+        for name, each in vars(type(topics)).items()
+        if isinstance(each, property)
+    )
     for path in files():
         for part in PurePosixPath(path).parts:
             found |= {part, part.partition(".")[0]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//"}
+COMMENTED = {".toml": "#", ".yml": "#", ".lua": "--", ".pyx": "#", ".js": "//", ".go": "//"}
 """Suffixes of files whose comments alone are read, with the text that begins a comment."""
+
+BLOCKS = {".js": r"/\*.*?\*/", ".css": r"/\*.*?\*/", ".html": r"<!--.*?-->", ".pyx": r'""".*?"""'}
+"""Suffixes of files with comments, or docstrings, between two marks."""
 
 SCRIPTS = ("Dockerfile", ".ci/run")
 
@@ -49,16 +53,22 @@ def nodes(path: str) -> tuple[ast.AST, ...]:
 @cache
 def all_prose() -> tuple[Prose, ...]:
     """All prose of the repository."""
-    found: list[Prose] = []
-    for path in files():
-        suffix = Path(path).suffix
-        if suffix == ".md":
-            found.append(Prose(path, 1, "document", source(path)))
-        elif suffix == ".py":
-            found += python_prose(path)
-        elif suffix in COMMENTED or path in SCRIPTS:
-            found += _commented(path, source(path), COMMENTED.get(suffix, "#"))
-    return tuple(found)
+    return tuple(each for path in files() for each in prose_of_file(path))
+
+
+def prose_of_file(path: str) -> Iterator[Prose]:
+    """All prose of one file."""
+    suffix = Path(path).suffix
+    if suffix == ".md":
+        yield Prose(path, 1, "document", source(path))
+    elif suffix == ".py":
+        yield from python_prose(path)
+    elif suffix in COMMENTED or path in SCRIPTS:
+        yield from _commented(path, source(path), COMMENTED.get(suffix, "#"))
+    elif suffix == ".json":
+        yield from _described(path)
+    if suffix in BLOCKS:
+        yield from _between(path, BLOCKS[suffix])
 
 
 def python_prose(path: str) -> Iterator[Prose]:
@@ -97,6 +107,20 @@ def _commented(
         if at is not None:
             found.append((number, at[1]))
     yield from _joined(path, found)
+
+
+def _between(path: str, block: str) -> Iterator[Prose]:
+    """Comments and docstrings between two marks."""
+    text = source(path)
+    for match in re.finditer(block, text, re.DOTALL):
+        yield Prose(path, text.count("\n", 0, match.start()) + 1, "comment", match[0])
+
+
+def _described(path: str) -> Iterator[Prose]:
+    """Descriptions in a schema or a dashboard."""
+    for number, line in enumerate(source(path).splitlines(), 1):
+        if found := re.match(r'\s*"description": (".*"),?$', line):
+            yield Prose(path, number, "docstring", json.loads(found[1]))
 
 
 def _joined(path: str, comments: list[tuple[int, str]]) -> Iterator[Prose]:

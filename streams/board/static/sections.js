@@ -205,7 +205,7 @@ export function drawPayments(page, window) {
 export function drawMovers(page) {
   const movers = page.movers;
   const list = movers?.members ?? [];
-  const top = Math.max(...list.map((each) => Math.abs(each.orders - each.usual)), 1);
+  const top = Math.max(...list.map((each) => Math.abs(each.orders - each.expected)), 1);
   let note = "Nothing to compare yet: the log must cover two windows.";
   if (movers) {
     note =
@@ -221,9 +221,9 @@ export function drawMovers(page) {
     (each) => element("li", {}, element("span", { class: "name" }, each.label, element("small", {}, ` ${each.dimension}`)), element("span", { class: "way" }), element("span", { class: "number" }), element("span", { class: "of number" })),
     (node, each) => {
       const [, way, difference, of] = node.children;
-      way.replaceChildren(diverging(each.orders - each.usual, top));
-      setText(difference, signed(each.orders - each.usual));
-      setText(of, `${fixed(each.orders, 0)} / ${fixed(each.usual, each.usual < 10 ? 1 : 0)}`);
+      way.replaceChildren(diverging(each.orders - each.expected, top));
+      setText(difference, signed(each.orders - each.expected));
+      setText(of, `${fixed(each.orders, 0)} / ${fixed(each.expected, each.expected < 10 ? 1 : 0)}`);
     },
   );
 }
