@@ -100,7 +100,7 @@ def refund_key(event: OrderEvent) -> int:
     if event.refund_id is not None:
         return xxh3_64_intdigest(f"id {event.refund_id}".encode(), ID_SEED)
     lines = sorted(
-        # Not repr: which letters it escapes depends on Python's version, and a new owner may have another.
+        # Not repr: what it escapes depends on Python's version, and a new owner may have another.
         ascii((line.sku, line.category, line.quantity, line.unit_price_minor))
         for line in event.lines
     )
