@@ -34,10 +34,11 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from streams import clock
+from streams.index.indices import SOURCES, source_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import market_keys
+from streams.publish.keys import FENCE_FIELDS, market_keys
 
 DEFAULT_PREFIX = "ecindex:v1"
 """A service has no settings: what redis.prefix is by default, and the contract's version."""
@@ -52,7 +53,8 @@ RETRIES, RETRY_EVERY_S = 8, 0.25
 WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
 """How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
-_HEADER = ("@as_of", "@published_at", "@edition", "@phase")
+_SOURCES = tuple(f"@as_of:{source}" for source in SOURCES)
+_HEADER = ("@as_of", "@published_at", "@edition", "@phase", "@generation", *_SOURCES)
 _AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
@@ -81,11 +83,31 @@ class Reading(NamedTuple):
     """None when ``status`` is ``filling`` or ``no_data``. Integers are exact at any width."""
     status: str
     as_of_ms: int
-    """End of the newest window."""
+    """``as_of`` of the source that the value is counted from. A window ends at it or, where it moves
+    by the minute, up to a minute before."""
     published_at_ms: int
     """When the publisher last confirmed the value."""
     edition: int
     phase: str
+    generation: int = 0
+    """How often an operator has set the market's ``as_of`` back."""
+
+
+class _Version(NamedTuple):
+    """What a reader has seen of a market."""
+
+    edition: int
+    generation: int
+    as_of_ms: dict[str, int]
+    """By source; the headline under an empty name."""
+
+    def older_than(self, seen: _Version) -> bool:
+        mine, theirs = (self.edition, self.generation), (seen.edition, seen.generation)
+        if mine != theirs:
+            return mine < theirs
+        return any(
+            at_ms < seen.as_of_ms.get(source, at_ms) for source, at_ms in self.as_of_ms.items()
+        )
 
 
 class Limits(NamedTuple):
@@ -108,7 +130,7 @@ class _Judge:
         self._limits = limits
         self._now_ms = now_ms
         # One entry for each market read with success: 50 at most by the methodology.
-        self._seen: dict[str, tuple[tuple[int, int], int]] = {}
+        self._seen: dict[str, tuple[_Version, int]] = {}
 
     def keys(self, market: str) -> tuple[str, str, str]:
         """Names of the market's (values, snapshot, fence)."""
@@ -117,7 +139,7 @@ class _Judge:
 
     def reading(self, market: str, field: str, answer: Sequence[bytes | None]) -> Reading:
         """Reading from the HMGET of ``field``, its status and the header. Raises ReaderError."""
-        value, status, as_of, published_at, edition, phase = answer
+        value, status, as_of, published_at, edition, phase, generation, *sources = answer
         if as_of is None or published_at is None or edition is None or phase is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         if value is None and status is None:
@@ -128,14 +150,17 @@ class _Judge:
                 field=field,
                 value=None if value is None else number(value.decode()),
                 status="ok" if status is None else status.decode(),
-                as_of_ms=instant(as_of.decode()),
+                as_of_ms=instant((_own_as_of(field, sources) or as_of).decode()),
                 published_at_ms=instant(published_at.decode()),
                 edition=int(edition),
                 phase=phase.decode(),
+                generation=int(generation or 0),
             )
+            seen = {"": instant(as_of.decode()), **_instants(sources)}
         except ValueError as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
-        self._admit(market, reading.edition, reading.as_of_ms, reading.published_at_ms)
+        version = _Version(reading.edition, reading.generation, seen)
+        self._admit(market, version, reading.as_of_ms, reading.published_at_ms)
         return reading
 
     def snapshot(self, market: str, encoded: bytes | None) -> Snapshot:
@@ -145,9 +170,11 @@ class _Judge:
         try:
             snapshot = msgspec.json.decode(encoded, type=Snapshot)
             as_of_ms, published_at_ms = instant(snapshot.as_of), instant(snapshot.published_at)
+            seen = {source: instant(text) for source, text in snapshot.sources.items()}
         except (msgspec.DecodeError, ValueError) as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
-        self._admit(market, snapshot.edition, as_of_ms, published_at_ms)
+        version = _Version(snapshot.edition, snapshot.generation, {"": as_of_ms, **seen})
+        self._admit(market, version, as_of_ms, published_at_ms)
         return snapshot
 
     def check_believable(
@@ -162,15 +189,14 @@ class _Judge:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
         self._check_age(market, *ages, self._now_ms())
 
-    def _admit(self, market: str, edition: int, as_of_ms: int, published_at_ms: int) -> None:
+    def _admit(self, market: str, version: _Version, as_of_ms: int, published_at_ms: int) -> None:
         now_ms = self._now_ms()
         self._check_age(market, as_of_ms, published_at_ms, now_ms)
-        version = (edition, as_of_ms)
         seen, at_ms = self._seen.get(market, (version, now_ms))
-        if version < seen and now_ms - at_ms < _HIGH_WATER_MS:
+        if version.older_than(seen) and now_ms - at_ms < _HIGH_WATER_MS:
             raise TooOldError(
-                f"{market}: found edition {edition} as of {rfc3339(as_of_ms)}, but this reader has seen "
-                f"edition {seen[0]} as of {rfc3339(seen[1])}; read again in a second"
+                f"{market}: found {_version_text(version)}, but this reader has seen "
+                f"{_version_text(seen)}; read again in a second"
             )
         self._seen[market] = (version, now_ms)
 
@@ -389,8 +415,29 @@ def instant(text: str) -> int:
     return at_ms
 
 
+def _own_as_of(field: str, sources: Sequence[bytes | None]) -> bytes | None:
+    """``@as_of:SOURCE`` of the source that the field is counted from; None where it is not said."""
+    index = field.partition(":")[0]
+    return sources[SOURCES.index(source_of(index))]
+
+
+def _instants(sources: Sequence[bytes | None]) -> dict[str, int]:
+    return {
+        source: instant(text.decode())
+        for source, text in zip(SOURCES, sources, strict=True)
+        if text is not None
+    }
+
+
+def _version_text(version: _Version) -> str:
+    as_of = ", ".join(
+        f"{source or 'as of'} {rfc3339(at_ms)}" for source, at_ms in version.as_of_ms.items()
+    )
+    return f"edition {version.edition} generation {version.generation} {as_of}"
+
+
 def _ask(pipeline: Any, fence: str, values: str) -> Any:
-    pipeline.hmget(fence, ("edition", "as_of_ms", "applied"))
+    pipeline.hmget(fence, FENCE_FIELDS)
     pipeline.hmget(values, ("@published_at", "@as_of"))
     return pipeline
 

@@ -28,7 +28,7 @@ from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import market_keys, markets_key
+from streams.publish.keys import FENCE_FIELDS, market_keys, markets_key
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS, TIMEOUT_S
 
 POLL_S = 0.25
@@ -210,7 +210,7 @@ class RedisPoller:
         markets = list(self._known)
         for market in markets:
             keys = market_keys(market, self._prefix)
-            pipeline.hmget(keys.fence, ("edition", "as_of_ms", "applied"))
+            pipeline.hmget(keys.fence, FENCE_FIELDS)
             pipeline.hmget(keys.values, ("@as_of", "@published_at"))
             pipeline.hgetall(keys.shifts)
         answers = await pipeline.execute()

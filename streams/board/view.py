@@ -90,6 +90,8 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     spark: list[list[float | None]] = []
     """Spark of the market as a whole."""
     left_out: int = 0
+    sources: dict[str, str] = {}
+    """``as_of`` of each source; ``as_of`` is the least of those that joined."""
 
 
 class Sparks(NamedTuple):
@@ -144,6 +146,7 @@ def market_page(
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
         left_out=left_out,
+        sources=snapshot.sources,
     )
 
 

@@ -21,6 +21,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.remembered import Remembered
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
 
@@ -69,11 +70,13 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     sketches: list[tuple[str, int, bytes]] = []
     notes: list[tuple[str, int, bytes]] = []
     begins: dict[str, int] = {}
+    v: int = 0
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
+encode_checkpoint = numbered_encoder()
+decode_checkpoint = numbered_decoder(CheckpointRecord, "a checkpoint")
 
+_encode_row = msgspec.msgpack.Encoder().encode
 Ranges = list[tuple[int, int]]
 
 
@@ -204,7 +207,7 @@ class Chain:
             notes=self._packed(slots, ORDERS),
             begins=self.source.begins(),
         )
-        value = _encode(record)
+        value = encode_checkpoint(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
         for key in rows:
             self._latest[key] = (self._seq, sizes[key])
@@ -292,7 +295,7 @@ class Chain:
         first mark. Raises RecoveryError when the records belong to another topic or methodology, or
         when no chain of them is complete.
         """
-        decoded = {key.decode(): _decode(value) for key, value in records.items()}
+        decoded = {key.decode(): decode_checkpoint(value) for key, value in records.items()}
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:
@@ -369,7 +372,7 @@ class Chain:
 
 def _size(row: list[int | str], sketch: bytes) -> int:
     """Return the bytes that a slot takes in a record."""
-    return len(_encode(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
+    return len(_encode_row(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
 
 
 def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:

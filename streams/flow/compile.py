@@ -8,9 +8,9 @@ records, and returns what to publish. Like level 1 it sends nothing itself and r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import msgspec
+from msgspec import structs
 
 from streams.flow.chain import NEW_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
@@ -198,11 +198,10 @@ class PartitionCompile:
         for day, kept in publication.buyers:
             base = f"{BUYERS_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_day_buyers(kept))
-        record = msgspec.structs.replace(publication.fence_record, partials_id=self.topic_id)
         base = f"{FENCE_KIND}|{publication.market}"
         writers = {_writer_of(key) for key in self._table_keys.get(base, ())}
         batch.retired = sorted(writers - {self.nonce})
-        self._write(batch, base, encode_fence_record(record))
+        self._write(batch, base, encode_fence_record(publication.fence_record))
         return batch
 
     def replayed(self) -> None:
@@ -314,7 +313,13 @@ class PartitionCompile:
         if self.through < self.replay_through:
             return []
         found = (market.step(self.marks, self.through, now_ms) for market in self.markets.values())
-        return [publication for publication in found if publication is not None]
+        return [
+            replace(
+                each, fence_record=structs.replace(each.fence_record, partials_id=self.topic_id)
+            )
+            for each in found
+            if each is not None
+        ]
 
 
 def _writer_of(table_key: str) -> str:

@@ -36,6 +36,8 @@ from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_budget import market_shares
 from streams.index.values import Fence, Value
 
+DEFINITIONS = 0
+"""Version of the market's definitions: methodology.toml alone defines members."""
 IDLE_MS = 5_000
 """How long days wait for readers, and changes for the journal, while ``as_of`` takes no step (an
 import ended). They wait because rows of days come each second, and a publication for them alone
@@ -152,7 +154,7 @@ class MarketCompile:
         it.
         """
         moved = self.progress.advance(marks)
-        if not self.progress.as_of_ms:
+        if not self.progress.joined:
             return None
         revised = self.ledger.changed_before(self.progress.newest_ms)
         history_changed = self.expectation.take_history()
@@ -172,13 +174,20 @@ class MarketCompile:
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
         journal = self._journal([*windows.changed, *day_values], now_ms)
-        as_of_ms = max(self.progress.as_of_ms.values())
-        self.progress.floor_applied = max(applied, self.progress.floor_applied)
+        progress = self.progress
+        progress.floor_applied = max(applied, progress.floor_applied)
         return Publication(
-            market=self.progress.market.code,
-            fence=Fence(self.progress.methodology.edition, as_of_ms, self.progress.floor_applied),
-            fence_record=self.progress.fence_record(applied),
-            as_of_ms=as_of_ms,
+            market=progress.market.code,
+            fence=Fence(
+                progress.methodology.edition,
+                progress.generation,
+                DEFINITIONS,
+                progress.headline_ms,
+                progress.floor_applied,
+            ),
+            fence_record=progress.fence_record(applied),
+            as_of_ms=progress.headline_ms,
+            sources=progress.sources(),
             phase="live",
             values=windows.values,
             changed=windows.changed,

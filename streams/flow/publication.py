@@ -66,7 +66,7 @@ class Publication:
     fence_record: FenceRecord
     """What the next owner must not fall behind; readers take ``as_of`` of each topic from it too."""
     as_of_ms: int
-    """The larger of the topics' ``as_of``; never goes back."""
+    """The market's headline: the least ``as_of`` of the sources that joined (``MarketProgress``)."""
     phase: str
     values: list[Value]
     changed: list[Value]
@@ -75,6 +75,8 @@ class Publication:
     closings: list[Closing] = field(default_factory=list)
     journal_changed: list[Value] | None = None
     """None: no journal record is due at this step."""
+    sources: dict[str, int] = field(default_factory=dict)
+    """``as_of`` (ms) of each source that the log has shown: orders, payments."""
     vintages: list[LearntVintage] = field(default_factory=list)
     """Expectations that this step learnt: journaled and stored before a value shows them."""
     shifts: list[FoundShift] = field(default_factory=list)

@@ -13,6 +13,7 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.state import SlotKey
+from streams.index.formats import numbered_decoder, numbered_encoder
 
 MARK = "mark"
 
@@ -32,6 +33,7 @@ class PartialRecord(msgspec.Struct, array_like=True):
     through: int
     row: list[int | str]
     shoppers: bytes = b""
+    v: int = 0
 
 
 class MarkRecord(msgspec.Struct, omit_defaults=True):
@@ -49,6 +51,7 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     caught_up_at: int | None
     sent_at: int
     live: list[str] = []
+    v: int = 0
 
 
 class PartialKey(NamedTuple):
@@ -66,9 +69,9 @@ class MarkKey(NamedTuple):
     writer: str
 
 
-encode_partial = msgspec.msgpack.Encoder().encode
-decode_partial = msgspec.msgpack.Decoder(PartialRecord).decode
-decode_mark = msgspec.msgpack.Decoder(MarkRecord).decode
+encode_partial = numbered_encoder()
+decode_partial = numbered_decoder(PartialRecord, "a row of partials")
+decode_mark = numbered_decoder(MarkRecord, "a mark of partials")
 
 
 def partition_of(market: str, partitions: int) -> int:

@@ -17,9 +17,11 @@ from typing import NamedTuple
 import msgspec
 
 from streams.index.demand import SCALE
+from streams.index.formats import json_decoder
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
 from streams.index.panes import HOUR_MS, rfc3339
+from streams.index.values import VERSION
 
 HOUR_KIND, SEED_KIND, FACTOR_KIND, DECLARED_KIND = "hour", "seed", "factor", "said"
 
@@ -116,6 +118,10 @@ _KINDS: dict[str, type[Content]] = {
     FACTOR_KIND: DeclaredFactor,
     DECLARED_KIND: FactorDeclaration,
 }
+_DECODERS = {
+    kind: json_decoder(type_, f"a record ({kind}) of the history", VERSION)
+    for kind, type_ in _KINDS.items()
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -130,7 +136,7 @@ def parse_key(key: bytes) -> Key:
 def decode_content(kind: str, value: bytes) -> Content:
     """Content of a record; HistoryError unless it fits its kind and its instants are whole hours."""
     try:
-        content = msgspec.json.decode(value, type=_KINDS[kind])
+        content = _DECODERS[kind](value)
     except msgspec.DecodeError as error:
         raise HistoryError(f"{kind}: {error}") from error
     entry = content.declared if isinstance(content, FactorDeclaration) else content

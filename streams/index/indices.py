@@ -15,7 +15,8 @@ from streams.index.shoppers import STANDARD_ERROR
 from streams.index.values import ratio
 
 ORDERS_BASIS, PAYMENTS_BASIS = "orders", "payments"
-"""The input topic that an entry is counted from. Each topic has its own as_of."""
+"""The source (kind of input) that an entry is counted from. Each source has its own as_of."""
+SOURCES = (ORDERS_BASIS, PAYMENTS_BASIS)
 
 MARKET, CATEGORY, METHOD, REGION, CHANNEL = (
     "market",
@@ -25,6 +26,29 @@ MARKET, CATEGORY, METHOD, REGION, CHANNEL = (
     "channel",
 )
 ALL = "all"
+
+_OF_PAYMENTS = frozenset(
+    {
+        "payments",
+        "amount",
+        "payment_share_by_count",
+        "payment_share_by_amount",
+        "payment_failure_ratio",
+        "payment_index",
+        "digital_share",
+        "mix_shift",
+        "cohort_coverage",
+    }
+)
+
+
+def source_of(index: str) -> str:
+    """Return the source that an index is counted from: its values are as old as that source.
+
+    >>> source_of("payment_chosen_share"), source_of("payment_index")
+    ('orders', 'payments')
+    """
+    return PAYMENTS_BASIS if index in _OF_PAYMENTS else ORDERS_BASIS
 
 
 class Entry(NamedTuple):

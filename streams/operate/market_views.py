@@ -37,6 +37,8 @@ class MarketView(NamedTuple):
     """The snapshot's bytes in Redis."""
     as_of_age_ms: int | None
     published_age_ms: int | None
+    source_ages_ms: dict[str, int]
+    """Age of ``as_of`` of each source that the market has."""
 
 
 def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
@@ -78,7 +80,7 @@ def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str,
 
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
     if encoded is None:
-        return MarketView(market, ViewState.ABSENT, None, None, None, None)
+        return MarketView(market, ViewState.ABSENT, None, None, None, None, {})
     snapshot = msgspec.json.decode(encoded, type=Snapshot)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
     published_age_ms = now_ms - (parse_instant(snapshot.published_at) or 0)
@@ -90,11 +92,19 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
         encoded,
         as_of_age_ms,
         published_age_ms,
+        {
+            source: now_ms - (parse_instant(as_of) or 0)
+            for source, as_of in snapshot.sources.items()
+        },
     )
 
 
 def as_json(views: Sequence[MarketView]) -> str:
-    """Encode the views in one line: array of {market, state, as_of_age_s, published_age_s, snapshot}."""
+    """Encode the views in one line: an array of objects.
+
+    Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s`` and
+    ``snapshot``.
+    """
     return _encode(
         [
             {
@@ -102,6 +112,9 @@ def as_json(views: Sequence[MarketView]) -> str:
                 "state": view.state,
                 "as_of_age_s": _seconds(view.as_of_age_ms),
                 "published_age_s": _seconds(view.published_age_ms),
+                "source_ages_s": {
+                    source: age_ms / 1000 for source, age_ms in view.source_ages_ms.items()
+                },
                 "snapshot": None if view.encoded is None else msgspec.Raw(view.encoded),
             }
             for view in views

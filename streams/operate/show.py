@@ -18,7 +18,7 @@ from streams.index.currencies import major_units
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
 from streams.publish.ranking import ALL, rank_members
-from streams.reader import SILENT_AFTER_MS
+from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
@@ -117,7 +117,13 @@ def _why_stale(view: MarketView) -> str:
     """Which of the two ages is too high; the publisher's first, since nothing moves without it."""
     if view.published_age_ms is not None and view.published_age_ms > SILENT_AFTER_MS:
         return f"published {_age(view.published_age_ms)} ago; its worker is gone or cut off"
-    return f"values end {_age(view.as_of_age_ms)} ago; processing is behind"
+    old = [
+        f"{source} end {_age(age_ms)} ago"
+        for source, age_ms in view.source_ages_ms.items()
+        if age_ms > BEHIND_AFTER_MS
+    ]
+    ends = ", ".join(old) or f"values end {_age(view.as_of_age_ms)} ago"
+    return f"{ends}; processing is behind, or this input stands still"
 
 
 def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:

@@ -111,6 +111,9 @@ class IndexCollector:
                 self._build(shown)
             as_of_s = shown.publication.as_of_ms / 1000
             families["index_as_of_timestamp_seconds"].add_metric([market], as_of_s)
+            for source, as_of_ms in shown.publication.sources.items():
+                family = families["index_source_as_of_timestamp_seconds"]
+                family.add_metric([market, source], as_of_ms / 1000)
         for series in self._within_limit():
             families[series.metric].samples.append(series.sample)
         families["series_dropped_total"].add_metric([], self._dropped_total)

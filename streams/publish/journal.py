@@ -12,15 +12,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streams.flow.publication import Publication
+from streams.index.formats import json_decoder
 from streams.index.panes import rfc3339
 from streams.index.values import VERSION, Fence, Value
 
 PART_BYTES_MAX = 900_000
 """Largest value of a journal record in bytes. By default Kafka refuses records over 1 MB."""
 FENCE = "fence"
+VERSION_HEADERS = ("edition", "generation", "definitions", "as_of", "applied")
+"""Headers that name a record's version, in the order in which versions are compared."""
 _NUMBERS_BYTES = 64  # room for the part numbers and brackets
 
 _encode = msgspec.json.Encoder().encode
+_decode_value = json_decoder(Value, "a value", VERSION)
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -55,6 +59,8 @@ def fence_record(publication: Publication, writer: str, topic: str) -> Record:
         "market": publication.market,
         "writer": writer,
         "edition": fence.edition,
+        "generation": fence.generation,
+        "definitions": fence.definitions,
         "as_of_ms": fence.as_of_ms,
         "applied": fence.applied,
     }
@@ -106,23 +112,31 @@ def encode_value(value: Value) -> bytes:
 
 def decode_value(encoded: bytes | str) -> Value:
     """Value from its JSON. Raises msgspec.DecodeError when the JSON is no value."""
-    return msgspec.json.decode(encoded, type=Value)
+    return _decode_value(encoded)
 
 
 def version_headers(fence: Fence) -> Headers:
     """Headers by which a reader drops older records, in decimal ASCII."""
-    return (
-        ("edition", b"%d" % fence.edition),
-        ("as_of", b"%d" % fence.as_of_ms),
-        ("applied", b"%d" % fence.applied),
+    numbers = msgspec.structs.astuple(fence)
+    return tuple(
+        (name, b"%d" % number) for name, number in zip(VERSION_HEADERS, numbers, strict=True)
     )
 
 
 def version_of(headers: Iterable[tuple[str, bytes]]) -> Fence | None:
-    """Version of a record from its headers; None when they do not name one."""
+    """Version of a record from its headers; None when they do not name one.
+
+    Records of version 0.2 name neither generation nor definitions: both were 0.
+    """
     found = dict(headers)
     try:
-        return Fence(int(found["edition"]), int(found["as_of"]), int(found["applied"]))
+        return Fence(
+            int(found["edition"]),
+            int(found.get("generation", b"0")),
+            int(found.get("definitions", b"0")),
+            int(found["as_of"]),
+            int(found["applied"]),
+        )
     except (KeyError, ValueError):
         return None
 

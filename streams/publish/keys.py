@@ -9,7 +9,7 @@ class MarketKeys(NamedTuple):
     """Every key of one market, in the order in which the fenced script gets them."""
 
     fence: str
-    """HASH: edition, as_of_ms and applied of what is written. It decides who may write."""
+    """HASH: the version (``index.values.Fence``) of what is written. It decides who may write."""
     values: str
     """HASH: ``index:dimension:member:window`` -> plain decimal."""
     snapshot: str
@@ -22,6 +22,10 @@ class MarketKeys(NamedTuple):
     """HASH: ``index:dimension:member:YYYY-MM-DD`` -> plain decimal."""
     shifts: str
     """HASH: ``dimension:member`` -> JSON of the active shift. A series without one has no field."""
+
+
+FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")
+"""Fields of the HASH ``:fence``, in the order in which versions are compared."""
 
 
 def market_keys(market: str, prefix: str) -> MarketKeys:

@@ -73,8 +73,12 @@ INDEX = (
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
-         "End of the newest window of the market, from the worker that owns it. Its distance from "
-         "now is the age of every index metric of the market. Absent when nobody owns the market."),
+         "Market's as_of, from the worker that owns it: the least of those of its sources. Its "
+         "distance from now is the age of the oldest source. Absent when nobody owns the market."),
+    Spec("index_source_as_of_timestamp_seconds", Kind.GAUGE, ("market", "source"),
+         "seconds since 1970",
+         "End of the newest window of the values that are counted from the source (orders, "
+         "payments). Its distance from now is their age."),
 )  # fmt: skip
 """Metrics of the index values. Only values of status ok are exported; others are absent."""
 

@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from streams.console.errors import OperationError
+from streams.index.indices import SOURCES
 from streams.index.instants import parse_instant
-from streams.index.values import Snapshot
+from streams.index.values import Fence, Snapshot
 from streams.publish.keys import market_keys
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
@@ -25,14 +26,12 @@ class MarketRedis:
 
     market: str
     keys: Any
-    edition: int
-    as_of_ms: int
-    applied: int
+    version: Fence
     values: dict[str, str]
     days: dict[str, str]
     snapshot: Snapshot | None
     as_of: dict[str, int]
-    """By input topic, in epoch ms."""
+    """By input topic, in epoch ms; those that ``@as_of:SOURCE`` names."""
 
 
 class RedisReader:
@@ -91,8 +90,12 @@ class RedisReader:
     ) -> MarketRedis | None:
         refused = self.unreadable[market] = []
         try:
-            edition, as_of_ms, applied = (
-                int(fence[name]) for name in ("edition", "as_of_ms", "applied")
+            version = Fence(
+                int(fence["edition"]),
+                int(fence.get("generation", "0")),
+                int(fence.get("definitions", "0")),
+                int(fence["as_of_ms"]),
+                int(fence["applied"]),
             )
         except (KeyError, ValueError):
             refused.append(
@@ -106,17 +109,14 @@ class RedisReader:
             snapshot = _decode_snapshot(encoded or b"")
         except msgspec.DecodeError as error:
             refused.append(UnreadableRecord(market, "a snapshot, JSON", str(error), keys.snapshot))
-        as_of = {} if snapshot is None else self._as_of(snapshot)
-        return MarketRedis(market, keys, edition, as_of_ms, applied, values, days, snapshot, as_of)
+        return MarketRedis(market, keys, version, values, days, snapshot, self._as_of(values))
 
-    def _as_of(self, snapshot: Snapshot) -> dict[str, int]:
+    def _as_of(self, values: dict[str, str]) -> dict[str, int]:
         found: dict[str, int] = {}
-        for topic, index in zip(self._topics, ("orders", "payments"), strict=True):
-            for value in snapshot.values:
-                if (value.index, value.dimension, value.window) == (index, "market", "1m"):
-                    as_of_ms = parse_instant(value.as_of)
-                    if as_of_ms is not None:
-                        found[topic] = as_of_ms
+        for topic, source in zip(self._topics, SOURCES, strict=True):
+            as_of_ms = parse_instant(values.get(f"@as_of:{source}", ""))
+            if as_of_ms is not None:
+                found[topic] = as_of_ms
         return found
 
     async def close(self) -> None:

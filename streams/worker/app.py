@@ -19,6 +19,7 @@ from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
+from streams.index.formats import FormatError
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -177,7 +178,10 @@ class IndexWorker:
     async def _compile(self, chunk: Chunk) -> None:
         part = self.app.intake.accept(chunk)
         if part is not None:
-            self._markets[part.sp.partition].apply_chunk(part)
+            try:
+                self._markets[part.sp.partition].apply_chunk(part)
+            except FormatError as error:
+                raise Fatal(ExitCode.USAGE, f"{part.sp}: {error}") from error
 
     # -- partitions come and go ------------------------------------------------------------------
 
@@ -218,7 +222,7 @@ class IndexWorker:
                 if self.app.intake.closings != closings:
                     return  # revoked meanwhile: what was built is closed already
             await self._check_log_ends()
-        except RecoveryError as error:
+        except (RecoveryError, FormatError) as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
         if self.app.intake.closings != closings:
             return

@@ -173,7 +173,7 @@ class Oracle:
     def checkpoint_landed(self, log: Log, record: Record) -> None:
         sp = self._sp_of(log)
         if record.value is not None and not (record.key or b"").endswith(b"-ids"):
-            decoded = chain_module._decode(record.value)
+            decoded = chain_module.decode_checkpoint(record.value)
             self._check_set_aside(sp, decoded.through)
             sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
             for *slot, sparse in decoded.rows:
@@ -190,7 +190,7 @@ class Oracle:
     def _decode(self, value: bytes) -> object:
         found = self._decoded.get(value)
         if found is None:
-            found = self._decoded[value] = chain_module._decode(value)
+            found = self._decoded[value] = chain_module.decode_checkpoint(value)
         return found
 
     def _check_set_aside(self, sp: SourcePartition, through: int) -> None:
@@ -319,6 +319,7 @@ class Oracle:
         floor = worker.as_of_floor.get(market)
         if floor is not None and publication.as_of_ms < floor:
             raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
+        self._check_headline(worker, publication)
         as_of = publication.fence_record.as_of
         self._check_as_of(view, market, as_of)
         rows = self._live_rows(view, market)
@@ -329,6 +330,27 @@ class Oracle:
         self._check_closings(publication, rows)
         if self.final_is_final and worker.compiled.markets[market].revised_after_final:
             raise Violation("P8", f"{market}: a final value was revised")
+
+    def _check_headline(self, worker: Level2, publication: Publication) -> None:
+        """Property P4: no source goes back, and the headline is the least of those that joined.
+
+        A source that has reached the headline has joined: values that are older than the headline
+        says would look fresh.
+        """
+        market, record = publication.market, publication.fence_record
+        for source, at_ms in publication.sources.items():
+            floor = worker.sources_floor.get((market, source), at_ms)
+            if at_ms < floor:
+                raise Violation("P4", f"{market} {source}: as_of {at_ms} after {floor} in Redis")
+            worker.sources_floor[market, source] = at_ms
+        joined = {topic for topic, at_ms in record.as_of.items() if at_ms >= publication.as_of_ms}
+        least = min(record.as_of[topic] for topic in record.joined)
+        if publication.as_of_ms != least or joined != set(record.joined):
+            raise Violation(
+                "P4",
+                f"{market}: headline {publication.as_of_ms} of {record.joined} in {record.as_of}",
+            )
+        worker.as_of_floor[market] = publication.as_of_ms
 
     @property
     def final_is_final(self) -> bool:

@@ -146,6 +146,12 @@ def _partial_key_of_slot(slot, sp, writer: str) -> bytes:
     return f"{slot.market}|{slot.book}|{slot.slot}|{sp}|".encode()
 
 
+def _largest_is_headline(self) -> None:
+    """Version 0.2: what one input has reached counts for both."""
+    self.joined = set(self.as_of_ms)
+    self.headline_ms = max([self.headline_ms, *self.as_of_ms.values()])
+
+
 def _forget_replay(original):
     def recover(self, records):
         original(self, records)
@@ -326,6 +332,13 @@ SWITCHES = [
         "table keys without the writer",
         "exactness rule 6",
         patches=lambda: [patch.object(compile_module.PartitionCompile, "_write", _write_shared)],
+    ),
+    Switch(
+        "headline is the larger of the sources",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(market_progress.MarketProgress, "_advance_headline", _largest_is_headline)
+        ],
     ),
     Switch(
         "as_of from those that have seen the market",

@@ -303,6 +303,7 @@ class Level2(Worker):
     read_bound: int = 2**60
     """Compaction stops below this offset while the worker lives: takeovers are shorter than its lag."""
     as_of_floor: dict[str, int] = field(default_factory=dict)
+    sources_floor: dict[tuple[str, str], int] = field(default_factory=dict)
     replayed: bool = False
     quiet: dict[str, int] = field(default_factory=lambda: {"publish": 0, "keep": 0})
 
@@ -314,6 +315,7 @@ class Level2(Worker):
         yield None
         table = world.tables[partition].table()
         self.as_of_floor = dict(world.redis.as_of)
+        self.sources_floor = dict(world.redis.sources)
         self.done = f"read {len(table)} table records"
         yield None
         compiled = PartitionCompile(

@@ -9,6 +9,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.publication import Publication
 from streams.index.methodology import Methodology, parse
 from streams.index.panes import DAY_MS
+from streams.index.values import Fence
 from tests.model.kafka import Log, Record
 from tests.model.oracle import Oracle, Violation
 from tests.model.produce import burst, event_for
@@ -80,17 +81,22 @@ class Redis:
     """The fenced publication of each market, as Redis holds it."""
 
     oracle: Oracle
-    fences: dict[str, object] = field(default_factory=dict)
+    fences: dict[str, Fence] = field(default_factory=dict)
     as_of: dict[str, int] = field(default_factory=dict)
+    """Latest headline of each market that Redis ever held."""
+    sources: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Latest ``as_of`` of each (market, source) that Redis ever held."""
 
     def publish(self, worker: Level2, publication: Publication, *, fenced: bool) -> bool:
         market = publication.market
         held = self.fences.get(market)
-        if fenced and held is not None and publication.fence < held:  # type: ignore[operator]
+        if fenced and held is not None and not publication.fence.follows(held):
             return False
         self.oracle.redis_took(worker, publication)
         self.fences[market] = publication.fence
         self.as_of[market] = max(publication.as_of_ms, self.as_of.get(market, publication.as_of_ms))
+        for source, at_ms in publication.sources.items():
+            self.sources[market, source] = max(at_ms, self.sources.get((market, source), at_ms))
         return True
 
 

@@ -111,6 +111,15 @@ function drawMarkets() {
   );
 }
 
+// Which source is how far behind. One input that stands still makes only its own values old.
+function behind(asOf, gone) {
+  const late = Object.entries(state.page?.sources ?? {})
+    .map(([source, text]) => [source, Date.parse(state.beat.now) - Date.parse(text) + gone])
+    .filter(([, old]) => old > state.beat.behind_after_ms)
+    .map(([source, old]) => `${source} ${age(old)}`);
+  return late.join(", ") || age(asOf);
+}
+
 // State of the numbers now, from their ages, without waiting for another event.
 function judge() {
   if (!state.beat) return { state: "waiting", text: "connecting" };
@@ -136,7 +145,7 @@ function judge() {
     return { state: "stale", text: "publishing stopped", why: `${own.name}: publishing stopped ${age(ages.published)} ago. The values shown are old.`, ...ages };
   }
   if (ages.asOf > limits.behind_after_ms) {
-    return { state: "stale", text: "behind", why: `${own.name}: the values are correct, but ${age(ages.asOf)} behind.`, ...ages };
+    return { state: "stale", text: "behind", why: `${own.name}: the values are correct, but ${behind(ages.asOf, gone)} behind.`, ...ages };
   }
   return { state: "live", text: "live", ...ages };
 }

@@ -170,11 +170,11 @@ class _Auditor:
         return self._cut(*version, fence.horizon)
 
     def _redis_cut(self, held: MarketRedis, published: Cut | None) -> Cut | None:
-        if held.edition != self._methodology.edition:
-            self._report.skip(REDIS, f"published under edition {held.edition}", held.market)
+        if held.version.edition != self._methodology.edition:
+            self._report.skip(REDIS, f"published under edition {held.version.edition}", held.market)
             return None
         horizon_ms = NEVER_MS if published is None else published.horizon_ms
-        version = held.market, held.edition, held.applied, dict(held.as_of)
+        version = held.market, held.version.edition, held.version.applied, dict(held.as_of)
         return self._cut(*version, horizon_ms)
 
     def _cut(

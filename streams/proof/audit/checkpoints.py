@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streams.flow.chain import CheckpointRecord, source_of
+from streams.flow.chain import CheckpointRecord, decode_checkpoint, source_of
 from streams.flow.chunk import SourcePartition
 from streams.flow.remembered import closes_ms, note_starts, read_note
 from streams.flow.state import DAY, LIVE, ORDERS, SlotKey
@@ -20,8 +20,6 @@ from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, differing
 from streams.records.kafka_logs import Stored
-
-_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
 
 
 @dataclass(slots=True)
@@ -68,7 +66,7 @@ class CheckpointLog:
             self._records.pop(stored.key, None)
             return
         try:
-            record = _decode(stored.value)
+            record = decode_checkpoint(stored.value)
         except msgspec.DecodeError as error:
             self._report.differs(
                 CHECKPOINT, repr(stored.key), "record", "a checkpoint", str(error), stored.where

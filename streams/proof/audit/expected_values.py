@@ -137,6 +137,11 @@ class Expectations:
         start_ms = self._calendar.local_days(market).start_ms(day_number(day))
         return start_ms < self._blind.before_ms()
 
+    def source_ms(self, cut: Cut, basis: str) -> int:
+        """Return ``as_of`` (ms) of the input that a value is counted from; else the newest of all."""
+        topic = self._topics[0 if basis == ORDERS else 1]
+        return cut.as_of_ms.get(topic, max(cut.as_of_ms.values()))
+
     def day_covered(self, market: str, day: str, as_of_ms: int) -> tuple[int, float]:
         """Return (as_of in ms, covered) of a day's value in a publication at ``as_of_ms``."""
         local_days = self._calendar.local_days(market)

@@ -118,7 +118,7 @@ class JournalLog:
             return
         record, version = read.record, read.version
         market = self._published.get(record.market)
-        if market is None or market.version is None or version > market.version:
+        if market is None or market.version is None or not market.version.follows(version):
             return  # its publication is not complete yet
         if record.edition != self._methodology.edition:
             reason = f"journaled under edition {record.edition}"
@@ -141,11 +141,11 @@ class JournalLog:
 
     def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
         last = self._minutes.get(record.market)
-        if last is None or version >= last:
+        if last is None or version.follows(last):
             self._minutes[record.market] = version
         for value in record.values:
             known = self._last.get(value.key)
-            if known is None or version >= known.version:
+            if known is None or version.follows(known.version):
                 self._last[value.key] = _Journaled(version, value, where)
 
     def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
@@ -239,7 +239,7 @@ class JournalLog:
             if value is None or value.edition != self._methodology.edition:
                 continue
             journaled = self._last.get(key)
-            if until is None or held.version > until:
+            if until is None or not until.follows(held.version):
                 self._report.skip(JOURNAL, "changed since the last journal record", key)
                 continue
             if journaled is None and cut:

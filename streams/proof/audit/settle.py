@@ -223,8 +223,8 @@ async def _await_redis(
     while True:
         held = await redis.read(code)
         if held is not None:
-            found = Fence(held.edition, held.as_of_ms, held.applied)
-            if found >= version:
+            found = held.version
+            if found.follows(version):
                 return held
         if monotonic_ms() > deadline_ms:
             break

@@ -187,7 +187,7 @@ def check_redis(
             )
             continue
         published_ms = parse_instant(redis.values.get("@published_at", "")) or 0
-        as_of_age_ms, heartbeat_age_ms = now_ms - redis.as_of_ms, now_ms - published_ms
+        as_of_age_ms, heartbeat_age_ms = now_ms - redis.version.as_of_ms, now_ms - published_ms
         old = market.fence.live and as_of_age_ms > AS_OF_AGE_MAX_MS
         silent = heartbeat_age_ms > settings.intervals.stale_after_s * 500
         kind = "live" if market.fence.live else "imported"
