@@ -14,7 +14,7 @@ from streams.index.indices import live_entries
 from streams.index.methodology import parse
 from streams.index.panes import rfc3339
 from streams.index.partials import CATEGORY_WIDTH, METHOD_WIDTH, Layout
-from streams.index.values import Snapshot
+from streams.index.values import Fence, Snapshot
 from streams.publish.index_collector import IndexCollector
 from streams.publish.ranking import rank_members
 from streams.publish.snapshot import Header, encode_snapshot, entry_of
@@ -94,7 +94,8 @@ def test_of_sixty_categories_a_scrape_keeps_those_that_sold():
 def test_a_snapshot_keeps_those_that_sold():
     sold = [0] * 20 + list(range(1, 41))
     values = [each for each in live_values(categories=sold) if each.dimension == "category"]
-    header = Header("PK", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", 1, "live")
+    at = "2026-01-01T00:00:00Z"
+    header = Header("PK", at, at, Fence(1, 0, 0, 0, 0), "live", {"orders": at})
     entries = [entry_of(each) for each in values]
     room = sum(len(each.encoded) + 1 for each in entries) // 2
     text, left_out = encode_snapshot(header, entries, room)
