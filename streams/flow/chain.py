@@ -69,6 +69,8 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     sketches: list[tuple[str, int, bytes]] = []
     notes: list[tuple[str, int, bytes]] = []
     begins: dict[str, int] = {}
+    floors: dict[str, int] = {}
+    """By market, where panes were closed to make room: the instant (ms) below which none opens again."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -203,6 +205,7 @@ class Chain:
             sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
             notes=self._packed(slots, ORDERS),
             begins=self.source.begins(),
+            floors=self.source.floors(),
         )
         value = _encode(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
@@ -330,10 +333,7 @@ class Chain:
             return []
         head = path[-1][1]
         source.through = self._flushed_through = head.through
-        for market, watermark_ms in head.watermarks.items():
-            source.markets[market].watermark_ms = watermark_ms
-        for market, begins_ms in head.begins.items():
-            source.markets[market].begins_ms = begins_ms
+        source.restore_progress(head.watermarks, head.floors, head.begins)
         sketches = [_sketches(record) for _, record, _ in path]
         for (_, record, _), held in zip(path, sketches, strict=True):
             for market, book, slot, sparse in record.rows:

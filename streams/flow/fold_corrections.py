@@ -21,7 +21,7 @@ from streams.flow.rows import add_places, day_places
 from streams.flow.source_state import SourceState
 from streams.flow.state import Day, MarketState
 from streams.index import partials as col
-from streams.index.events import OrderEvent
+from streams.index.event_types import OrderEvent
 
 
 def correct(

@@ -21,22 +21,20 @@ from streams.flow.set_aside import (
     OVERFLOW,
     Folded,
     ahead,
-    bad_placed,
-    pane_limit,
+    placed,
     refused,
 )
 from streams.flow.source_state import BOTH, SourceState
 from streams.flow.state import MarketState
 from streams.index import partials as col
-from streams.index.events import (
-    SHAPES,
+from streams.index.event_types import (
     SUM_MAX,
+    Ignored,
+    IncompleteOrder,
     OrderEvent,
     Rejected,
-    decode_orders_unproven,
-    learn_shape,
-    recheck_order,
 )
+from streams.index.events import SHAPES, decode_orders_unproven, learn_shape, recheck_order
 from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
 from streams.index.partials import Row
 
@@ -56,8 +54,9 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
     position = start - 1
     for event in events:
         position += 1
-        if event.__class__ is Rejected:
-            folded.add_dead_letter(chunk, position, event)
+        plain = event.__class__ is OrderEvent
+        if not plain and isinstance(event, (Rejected, Ignored)):
+            folded.set_aside_undecoded(chunk, position, event)
             continue
         if TYPE_CHECKING:
             assert isinstance(event, OrderEvent)
@@ -116,6 +115,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
         if (
             pane is None
             or profile_cell is None
+            or not plain
             or event.type != "order.placed"
             or event.placed_at is not None
             or volume > SUM_MAX
@@ -211,16 +211,18 @@ def _fold_checked(
     occurred, or so large that its sums need a check. This one path makes every check, in the order
     of admission.
     """
-    placed_ms = _placed_ms(event, occurred_ms)
+    admission = source.admission
+    if admission.is_below_floor(state, occurred_ms):
+        folded.add_late(chunk, position, state.watermark_ms - occurred_ms)
+        return 0
+    placed_ms = _placed_ms(event, occurred_ms, admission.ahead_ms)
     if isinstance(placed_ms, Rejected):
         folded.add_dead_letter(chunk, position, placed_ms)
         return 0
-    pane = source.admission.pane(state, occurred_ms)
-    if pane is None:
-        folded.add_dead_letter(chunk, position, pane_limit(source.admission.panes_max))
-        return 0
+    start_ms = occurred_ms - occurred_ms % admission.pane_ms
+    pane = state.panes.get(start_ms)
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
-    if pane.seen(event_hash):
+    if pane is not None and pane.seen(event_hash):
         folded.outcomes[DUPLICATE] += 1
         return 0
     day_number = state.local_days.day_of(placed_ms)
@@ -228,14 +230,16 @@ def _fold_checked(
     if source.volume + units + sales > SUM_MAX:
         source.book(state)
         held = state.days.get(day_number)
-        day_row = [0] * 9 if held is None else held.row
-        if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
+        rows = (_EMPTY if pane is None else pane.row, _EMPTY if held is None else held.row)
+        if any(_overflows(row, units, sales) for row in rows):
             folded.add_dead_letter(chunk, position, OVERFLOW)
-            state.drop_empty(pane)
             return 0
     source.volume += units + sales
+    pane = pane or source.open_pane(state, start_ms)
     source.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
+    if isinstance(event, IncompleteOrder):
+        folded.add_parts(chunk, position, event.parts)
     is_late = pane.late_from_ms <= state.watermark_ms
     source.count(folded, int(not is_late), int(is_late), 0, 0)
     if event.type != "order.placed":
@@ -252,14 +256,17 @@ def _fold_checked(
     return int(day is None)
 
 
-def _placed_ms(event: OrderEvent, occurred_ms: int) -> int | Rejected:
+def _placed_ms(event: OrderEvent, occurred_ms: int, ahead_ms: int) -> int | Rejected:
     """Return when the event's order was placed, or why nobody knows."""
     if event.placed_at is not None:
-        found = parse_instant(event.placed_at)
-        return bad_placed(found) if found is None or found > occurred_ms else found
-    if event.type != "order.placed":
-        return Rejected("placed_at_missing", f"{event.type} without placed_at")
-    return occurred_ms
+        return placed(event.placed_at, occurred_ms, ahead_ms)
+    if event.type == "order.placed":
+        return occurred_ms
+    return Rejected("placed_at_missing", f"{event.type} without placed_at")
+
+
+_EMPTY: Row = [0] * 9
+"""Columns of a row that is not open yet, as far as ``_overflows`` reads them."""
 
 
 def _overflows(row: Row, units: int, sales: int) -> bool:

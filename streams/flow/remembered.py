@@ -16,7 +16,7 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
-from streams.index.events import OrderEvent
+from streams.index.event_types import OrderEvent
 from streams.index.panes import DAY_MS
 
 REMEMBERED_DAYS = 7
@@ -100,7 +100,8 @@ def refund_key(event: OrderEvent) -> int:
     if event.refund_id is not None:
         return xxh3_64_intdigest(f"id {event.refund_id}".encode(), ID_SEED)
     lines = sorted(
-        repr((line.sku, line.category, line.quantity, line.unit_price_minor))
+        # Not repr: what it escapes depends on Python's version, and a new owner may have another.
+        ascii((line.sku, line.category, line.quantity, line.unit_price_minor))
         for line in event.lines
     )
     return xxh3_64_intdigest("\n".join(lines).encode(), ID_SEED)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from streams.flow.remembered import Place
 from streams.flow.state import MarketState, Pane
 from streams.index import partials as col
-from streams.index.events import OrderEvent, PaymentEvent
+from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.partials import Row
 
 
@@ -41,7 +41,7 @@ def add_order(row: Row, event: OrderEvent, state: MarketState) -> None:
             seen.append(at)
             row[at] += 1
             row[col.OTHER_CATEGORY] += unknown
-    if event.payment_method is not None:
+    if event.payment_method:
         at, _, unknown = method.get(event.payment_method)
         row[col.CHOSEN] += 1
         _add3(row, at, units, sales)
@@ -70,7 +70,7 @@ def day_places(event: OrderEvent, state: MarketState) -> list[Place]:
     found += [
         Place(at, 1, its_units, its_sales) for at, (its_units, its_sales) in by_category.items()
     ]
-    if event.payment_method is not None:
+    if event.payment_method:
         found.append(Place(method.get(event.payment_method)[1], 1, units, sales))
     return found
 
@@ -134,7 +134,7 @@ def settle(pane: Pane, state: MarketState) -> None:
             continue  # its record was refused after all
         chosen, region_label, channel_label, new_shopper, anonymous, *_ = profile
         _add_cell(row, col.ORDERS, orders, units, sales)
-        if chosen is not None:
+        if chosen:
             at, _, unknown = method.get(chosen)
             row[col.CHOSEN] += orders
             _add_cell(row, at, orders, units, sales)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from streams.flow.admission import IGNORED
 from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
@@ -95,6 +96,7 @@ class SourceLevel:
         """Fold part of a chunk."""
         folded = self._fold.fold(chunk, start, stop)
         records = (len(chunk) if stop is None else min(stop, len(chunk))) - start
+        records -= folded.outcomes[IGNORED]
         self._recent.append((records, len(folded.dead)))
         self._recent_records += records
         self._recent_dead += len(folded.dead)
@@ -106,9 +108,10 @@ class SourceLevel:
 
     @property
     def rejects_too_many(self) -> bool:
-        """Whether more than half of the last 10,000 records were dead letters, and at least 1,000.
+        """Whether 1,000 of the last 10,000 events were dead letters, and more than half of them.
 
-        Something upstream is wrong then.
+        Something upstream is wrong then. After a start the last events are fewer, so 1,000 dead letters
+        may halt at once. Records that are ignored are no events.
         """
         dead = self._recent_dead
         return dead >= REJECTS_MIN and dead > REJECTS_SHARE_MAX * self._recent_records

@@ -21,6 +21,7 @@ from streams.flow.state import (
     DAY,
     FOREVER_MS,
     LIVE,
+    NEVER_MS,
     ORDERS,
     PARTIAL,
     Day,
@@ -128,7 +129,7 @@ class SourceState:
         }
 
     def close(self, state: MarketState) -> None:
-        """Drop the slots that the market's watermark has closed."""
+        """Drop the slots that the market's watermark or floor has closed."""
         self.book(state)
         panes, forgotten = state.close()
         for pane in panes:
@@ -141,6 +142,16 @@ class SourceState:
             self.notes -= each.kinds
             self._new_ids -= len(each.order) - each.saved
             self._noted.pop(SlotKey(state.code, ORDERS, each.arrived_day), None)
+
+    def open_pane(self, state: MarketState, start_ms: int) -> Pane:
+        """Open the pane of an event that counts; where it is one too many, the oldest is closed.
+
+        The caller has asked ``is_below_floor``: the new pane is not the oldest itself.
+        """
+        while len(state.panes) >= self.admission.panes_max:
+            state.floor_ms = min(state.panes) + self.admission.pane_ms
+            self.close(state)
+        return state.open_pane(start_ms)
 
     # -- what to send ----------------------------------------------------------------------------
 
@@ -252,6 +263,14 @@ class SourceState:
             if state.watermark_ms > -(2**61)
         }
 
+    def floors(self) -> dict[str, int]:
+        """Return the floor (ms) of each market whose open panes once were too many."""
+        return {
+            code: state.floor_ms
+            for code, state in self.markets.items()
+            if state.floor_ms > NEVER_MS
+        }
+
     def is_open(self, key: SlotKey) -> bool:
         """Whether the slot can still grow."""
         return self.slot(key) is not None
@@ -269,8 +288,19 @@ class SourceState:
 
     # -- recovery --------------------------------------------------------------------------------
 
+    def restore_progress(
+        self, watermarks: dict[str, int], floors: dict[str, int], begins: dict[str, int]
+    ) -> None:
+        """Restore what closes slots; slots come after it."""
+        for code, watermark_ms in watermarks.items():
+            self.markets[code].watermark_ms = watermark_ms
+        for code, floor_ms in floors.items():
+            self.markets[code].floor_ms = floor_ms
+        for code, begins_ms in begins.items():
+            self.markets[code].begins_ms = begins_ms
+
     def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
-        """Restore a slot from a checkpoint unless it was closed; the caller set the watermarks."""
+        """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set."""
         state = self.markets[key.market]
         if state.is_closed(key):
             return

@@ -147,8 +147,8 @@ class MarketState:
     """Everything one source partition keeps of one market."""
 
     __slots__ = (
-        "begins_ms", "code", "currency", "day_grace_ms", "days", "grace_ms", "labels", "layout",
-        "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "remembered",
+        "begins_ms", "code", "currency", "day_grace_ms", "days", "floor_ms", "grace_ms", "labels",
+        "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "remembered",
         "unbooked", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
@@ -165,6 +165,9 @@ class MarketState:
         self.watermark_ms = NEVER_MS
         self.begins_ms: int | None = None
         """Arrival of the market's first record; None before it."""
+        self.floor_ms = NEVER_MS
+        """Panes that start before it are closed, within the grace too: newer ones needed room. It never
+        falls, and is part of the checkpoint: a pane that opened again would replace its own row."""
         self.panes: dict[int, Pane] = {}
         self.days: dict[int, Day] = {}
         self.remembered: dict[int, Remembered] = {}
@@ -189,12 +192,6 @@ class MarketState:
         cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
         return cell
 
-    def drop_empty(self, pane: Pane) -> None:
-        """Undo ``open_pane`` when its first event was refused: a refused event leaves no trace."""
-        if not pane.order:
-            del self.panes[pane.start_ms]
-            self.warm_panes.remove(pane)
-
     def day_is_closed(self, day: int) -> bool:
         """Whether the day is closed for this source partition."""
         return self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms
@@ -217,7 +214,7 @@ class MarketState:
         return found
 
     def close(self) -> tuple[list[Pane], list[Remembered]]:
-        """Remove the slots that the watermark has closed: they can never grow again.
+        """Remove the slots that the watermark or the floor has closed: they can never grow again.
 
         Returns the panes removed, and what was remembered.
         """
@@ -225,7 +222,8 @@ class MarketState:
         if self.begins_ms is None:
             self.begins_ms = watermark
         pane_margin = self.pane_ms + self.grace_ms
-        panes = [pane for pane in self.panes.values() if pane.start_ms + pane_margin <= watermark]
+        open_from_ms = max(watermark - pane_margin + 1, self.floor_ms)
+        panes = [pane for pane in self.panes.values() if pane.start_ms < open_from_ms]
         for pane in panes:
             del self.panes[pane.start_ms]
         days = [day for day in self.days.values() if day.end_ms + self.day_grace_ms <= watermark]
@@ -244,9 +242,10 @@ class MarketState:
         return panes, forgotten
 
     def is_closed(self, key: SlotKey) -> bool:
-        """Whether the watermark has closed the slot."""
+        """Whether the slot is closed, by the watermark or the floor."""
         if key.book == LIVE:
-            return key.slot + self.pane_ms + self.grace_ms <= self.watermark_ms
+            closes_at_ms = key.slot + self.pane_ms + self.grace_ms
+            return closes_at_ms <= self.watermark_ms or key.slot < self.floor_ms
         if key.book == ORDERS:
             return closes_ms(key.slot) <= self.watermark_ms
         return self.day_is_closed(key.slot)

@@ -25,6 +25,9 @@ ROW_FORMAT = 3
 """Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
 2: rows of the live book carry a sketch of their shoppers."""
 
+OPEN_PANES_LIMIT = 20_000
+"""Open panes that a source partition may have to hold for a market: a day of grace in panes of 5 s."""
+
 BASE_DAYS_MAX = 1_100
 """Days are kept for 1,200 days, and a base is fixed when its last day is final, 35 days after it."""
 
@@ -147,6 +150,7 @@ class Methodology:
     out_of_order_ms: int
     day_grace_ms: int
     open_panes_max: int
+    """Open panes of a source partition and market; one more closes the oldest. Enough for the grace."""
     markets: dict[str, Market]
     shifts: ShiftRules = field(default_factory=ShiftRules)
     content_hash: str = field(default="")
@@ -173,11 +177,16 @@ def parse(text: str) -> Methodology:
         ahead_ms=file.ahead_ms,
         out_of_order_ms=file.out_of_order_ms,
         day_grace_ms=file.day_grace_days * 86_400_000,
-        open_panes_max=file.open_panes_max,
+        open_panes_max=max(file.open_panes_max, _panes_needed(file)),
         markets=markets,
         shifts=file.shifts,
         content_hash=_hash(raw, markets),
     )
+
+
+def _panes_needed(file: _FileContent) -> int:
+    """Return how many panes may be open at once: from the grace before the watermark to the future."""
+    return -(-(file.grace_ms + file.ahead_ms) // file.pane_ms) + 2
 
 
 def _check_numbers(file: _FileContent) -> None:
@@ -197,6 +206,12 @@ def _check_numbers(file: _FileContent) -> None:
             raise MethodologyError(
                 f"methodology.toml: {name} must be {expected}; the operator must fix it"
             )
+    panes = _panes_needed(file)
+    if panes > OPEN_PANES_LIMIT:
+        raise MethodologyError(
+            f"methodology.toml: grace_ms {file.grace_ms} and ahead_ms {file.ahead_ms} need {panes} open "
+            f"panes of pane_ms {file.pane_ms}, at most {OPEN_PANES_LIMIT}; the operator must fix it"
+        )
     for mistake in file.shifts.mistakes():
         raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
 

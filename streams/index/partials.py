@@ -77,17 +77,19 @@ class Labels:
         self._day = day
         self._aliases = aliases
         self._members = {name: index for index, name in enumerate(live.members)}
-        self.cache: dict[str | None, tuple[int, int, int]] = {None: self._find(OTHER)}
+        self.cache: dict[str | None, tuple[int, int, int]] = {}
         """The hot path looks here first and calls ``learn`` only for a label that is not in it."""
 
     def learn(self, label: str | None) -> tuple[int, int, int]:
-        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached."""
-        found = self._find(slug(label)) if label is not None else self._find(OTHER)
-        if label is not None and len(label) <= _LABEL_CHARACTERS_MAX:
+        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached.
+
+        No label, or an empty one, is of `other` and not unknown: nothing was named.
+        """
+        found = self._find(slug(label) if label else OTHER)
+        if label is None or len(label) <= _LABEL_CHARACTERS_MAX:
             if len(self.cache) >= _CACHED_LABELS_MAX:
                 # A producer that invents labels must not fill the memory.
                 self.cache.clear()
-                self.cache[None] = self._find(OTHER)
             self.cache[label] = found
         return found
 

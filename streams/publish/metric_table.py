@@ -85,10 +85,16 @@ SERVICE = (
          "Always 1. The labels name the release, the edition and the start of the methodology's "
          "hash."),
     Spec("events_total", Kind.COUNTER, ("topic", "outcome"), "events",
-         "Events read, by outcome of admission: accepted, late, too_late, duplicate, dead. Of "
+         "Events read, by outcome of admission: accepted, late, too_late, duplicate, dead, ignored. Of "
          "those accepted or late, also: day_closed, repeated, unmatched, unremembered."),
     Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
          "Records sent to ecindex.dead-letters, by reason."),
+    Spec("ignored_records_total", Kind.COUNTER, ("reason",), "records",
+         "Records of the inputs that are no events of the contract and no mistake: of another type "
+         "(order.updated), or without a value (tombstone)."),
+    Spec("parts_lost_total", Kind.COUNTER, ("reason",), "parts",
+         "Parts of counted events that could not be counted: lines (negative_price, price, quantity, "
+         "line) and fields (label, shopper_id, new_shopper, order_id, refund_id)."),
     Spec("revised_after_final_total", Kind.COUNTER, (), "values",
          "Values that changed after they were final. Should never rise under LogAppendTime."),
     Spec("event_to_publish_seconds", Kind.HISTOGRAM, (), "seconds",

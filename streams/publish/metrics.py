@@ -11,7 +11,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from streams.flow.wire import SKIPPED
-from streams.index.events import REASONS
+from streams.index.event_types import IGNORED_REASONS, PART_REASONS, REASONS
 from streams.publish.index_collector import IndexCollector
 from streams.publish.metric_table import BY_NAME
 
@@ -39,6 +39,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)  # memory, and the start time of the process
         self.events = self._counter("events_total")
         self.dead_letters = self._counter("dead_letters_total")
+        self.ignored = self._counter("ignored_records_total")
+        self.parts_lost = self._counter("parts_lost_total")
         self.revised_after_final = self._counter("revised_after_final_total")
         self.event_to_publish = self._histogram("event_to_publish_seconds")
         self.consumer_lag = self._gauge("consumer_lag_records")
@@ -59,6 +61,10 @@ class Metrics:
             self.publish_refusals.labels(sink)
         for reason in REASONS:
             self.dead_letters.labels(reason)
+        for reason in IGNORED_REASONS:
+            self.ignored.labels(reason)
+        for reason in PART_REASONS:
+            self.parts_lost.labels(reason)
         for reason in SKIPPED:
             self.partials_skipped.labels(reason)
         info = self._gauge("market_info")

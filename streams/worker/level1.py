@@ -174,6 +174,11 @@ class SourceRunner:
             metrics.events.labels(self.sp.topic, outcome).inc(count)
         for set_aside in folded.dead:
             metrics.dead_letters.labels(set_aside.reason).inc()
+        for reason, count in folded.ignored.items():
+            metrics.ignored.labels(reason).inc(count)
+        for reason, lost in folded.parts.items():
+            metrics.parts_lost.labels(reason).inc(lost.lost)
+        self._parts.errors.log_parts_lost(self.sp.topic, self.sp.partition, folded.parts)
 
     def _set_aside(self, folded: Folded) -> None:
         topics = self._parts.settings.topics

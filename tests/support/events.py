@@ -33,17 +33,24 @@ labels = st.sampled_from(
 )
 methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
 amounts = st.one_of(st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31]))
-lines = st.lists(
-    st.fixed_dictionaries(
-        {
-            "sku": st.just("s"),
-            "category": labels,
-            "quantity": st.one_of(st.integers(1, 3), st.just(2**31)),
-            "unit_price_minor": amounts,
-        }
-    ),
-    max_size=3,
+whole_lines = st.fixed_dictionaries(
+    {
+        "sku": st.just("s"),
+        "category": labels,
+        "quantity": st.one_of(st.integers(1, 3), st.just(2**31)),
+        "unit_price_minor": amounts,
+    }
 )
+other_lines = st.sampled_from(
+    [
+        None, {}, {"quantity": 1.0, "unit_price_minor": 1e3}, {"quantity": 1, "unit_price_minor": -5},
+        {"quantity": 1.5, "unit_price_minor": 5}, {"quantity": "1", "unit_price_minor": 5},
+        {"quantity": 2, "unit_price_minor": 7, "category": None},
+        {"quantity": 2, "unit_price_minor": 7, "category": 5, "sku": 5},
+    ]
+)  # fmt: skip
+lines = st.lists(st.one_of(whole_lines, whole_lines, whole_lines, other_lines), max_size=3)
+ORDER_TYPES = ["order.placed"] * 8 + ["order.cancelled", "order.refunded"] * 2 + ["order.paid"]
 markets = st.sampled_from(["PK", "PK", "BR", "XX"])
 
 
@@ -53,7 +60,7 @@ def order_events(draw) -> dict:
     occurred_ms = draw(moments)
     event = {
         "event_id": draw(st.sampled_from("abcdefgh")),
-        "type": draw(st.sampled_from(["order.placed"] * 4 + ["order.cancelled", "order.refunded"])),
+        "type": draw(st.sampled_from(ORDER_TYPES)),
         "occurred_at": rfc3339(occurred_ms),
         "market": market,
         "order_id": draw(st.sampled_from("opq")),
@@ -61,13 +68,13 @@ def order_events(draw) -> dict:
         "lines": draw(lines),
     }
     optional = {
-        "placed_at": st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1]).map(
+        "placed_at": st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001]).map(
             lambda back: rfc3339(occurred_ms - back)
         ),
         "payment_method": methods,
         "region": st.sampled_from(["punjab", "sp", "nowhere"]),
         "channel": st.sampled_from(["web", "iOS", "fax"]),
-        "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128]),
+        "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128, "", 7]),
         "new_shopper": st.booleans(),
         "refund_id": st.sampled_from(["r", "s"]),
     }
@@ -94,7 +101,7 @@ def payment_events(draw) -> dict:
         "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
     }
     if draw(st.booleans()):
-        back = draw(st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1]))
+        back = draw(st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001]))
         event["placed_at"] = rfc3339(occurred_ms - back)
     return event
 
@@ -104,7 +111,7 @@ def encoded(event: dict) -> bytes:
 
 
 @st.composite
-def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes, int]]:
+def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes | None, int]]:
     """The records of one partition as (value, arrival timestamp in ms)."""
     if draw(st.booleans()):
         return draw(calm_logs(payments=payments, max_size=2 * max_size))
@@ -115,7 +122,7 @@ def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes
     arrivals = [draw(moments) for _ in events]
     if ordered:
         arrivals.sort()
-    poison = st.sampled_from([b"{", b"null", b"\xff"])
+    poison = st.sampled_from([b"{", b"null", b"\xff", None])
     log = []
     for event, arrival in zip(events, arrivals, strict=True):
         value = draw(poison) if draw(st.integers(0, 19)) == 0 else encoded(event)

@@ -30,6 +30,7 @@ class CheckpointChain:
 
     through: int = -1
     watermarks: dict[str, int] = field(default_factory=dict)
+    floors: dict[str, int] = field(default_factory=dict)
     rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
     """Newest row of each slot, and the place of its record."""
     ids: dict[SlotKey, array[int]] = field(default_factory=dict)
@@ -106,6 +107,7 @@ class CheckpointLog:
         chain = CheckpointChain(
             head.through,
             dict(head.watermarks),
+            dict(head.floors),
             where=where,
             content_hash=head.content_hash,
             topic_id=head.topic_id,
@@ -176,15 +178,20 @@ def judge_chain(
         return
     state = batch.state
     assert state is not None
-    for market in sorted(chain.watermarks.keys() | state.watermarks.keys()):
-        expected, found = state.watermarks.get(market), chain.watermarks.get(market)
-        if batch.blind:
-            report.skip(CHECKPOINT, GONE, f"{sp} {market} watermark")
-            continue
-        report.judge(CHECKPOINT)
-        if expected != found:
+    for name, wanted, held in (
+        ("watermark_ms", state.watermarks, chain.watermarks),
+        ("floor_ms", state.floors, chain.floors),
+    ):
+        for market in sorted(held.keys() | wanted.keys()):
             key = f"{sp} {market}"
-            report.differs(CHECKPOINT, key, "watermark_ms", expected, found, chain.where)
+            if batch.blind:
+                report.skip(CHECKPOINT, GONE, f"{key} {name}")
+                continue
+            report.judge(CHECKPOINT)
+            if wanted.get(market) != held.get(market):
+                report.differs(
+                    CHECKPOINT, key, name, wanted.get(market), held.get(market), chain.where
+                )
     for slot in sorted(chain.rows.keys() | state.open):
         if blind.of(sp, slot):
             report.skip(CHECKPOINT, GONE, f"{sp} {slot_name(slot)}")

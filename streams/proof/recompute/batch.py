@@ -17,15 +17,8 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.ids import ID_SEED
 from streams.flow.remembered import CANCELLED_NOTE, REFUNDED_NOTE
 from streams.flow.state import DAY, LIVE, NEVER_MS, ORDERS, SlotKey
-from streams.index.events import (
-    SUM_MAX,
-    OrderEvent,
-    PaymentEvent,
-    Rejected,
-    decode_orders,
-    decode_payments,
-    instant_ms,
-)
+from streams.index.event_types import SUM_MAX, Ignored, OrderEvent, PaymentEvent, Rejected
+from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
@@ -60,6 +53,8 @@ class _MarketReplay:
         self.begins_ms = 0
         """Arrival of the first record."""
         self.corrected = CorrectedOrders()
+        self.floor_ms = NEVER_MS
+        """Start of the first pane that may open: an older one gave way to newer ones."""
         self.panes: dict[int, _Pane] = {}
         self.days: dict[int, Sums] = {}
         self.next_close_ms: int | None = None
@@ -120,14 +115,14 @@ class SourceBatch:
         timestamps_ms: Sequence[int],
     ) -> None:
         """Apply the next records."""
-        decode: Callable[[Sequence[bytes | None]], Sequence[Event | Rejected]]
+        decode: Callable[[Sequence[bytes | None]], Sequence[Event | Rejected | Ignored]]
         decode = decode_payments if self._payments else decode_orders
         for offset, event, arrived_ms in zip(offsets, decode(values), timestamps_ms, strict=True):
             while self._stops and self._stops[0] < offset:
                 self._answer(self._stops.pop(0))
             outcome = self._admit(event, arrived_ms)
             self.outcomes[outcome] += 1
-            if outcome not in ("accepted", "duplicate"):
+            if outcome not in ("accepted", "duplicate", "ignored"):
                 self._add_set_aside(offset, outcome)
             self.through = offset
 
@@ -152,10 +147,12 @@ class SourceBatch:
 
     # -- admission -------------------------------------------------------------------------------
 
-    def _admit(self, event: Event | Rejected, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
-        """Return ``accepted``, ``duplicate``, ``too_late`` or the reason of a dead letter."""
+    def _admit(self, event: Event | Rejected | Ignored, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
+        """Return ``accepted``, ``duplicate``, ``ignored``, ``too_late`` or a dead letter's reason."""
         if isinstance(event, Rejected):
             return event.reason
+        if isinstance(event, Ignored):
+            return "ignored"
         market = self._markets.get(event.market)
         occurred_ms = instant_ms(event.occurred_at)
         if market is None:
@@ -174,26 +171,31 @@ class SourceBatch:
             return "ahead"
         if market.watermark_ms - occurred_ms > rules.grace_ms:
             return TOO_LATE
+        start_ms = occurred_ms // rules.pane_ms * rules.pane_ms
+        pane = market.panes.get(start_ms)
+        full = pane is None and len(market.panes) >= rules.open_panes_max
+        if start_ms < market.floor_ms or (full and start_ms < min(market.panes)):
+            return TOO_LATE
         placed_ms = occurred_ms
         if event.placed_at is not None:
             found_ms = instant_ms(event.placed_at)
             if found_ms is None:
                 return "invalid_time"
-            if found_ms > occurred_ms:
+            if found_ms - occurred_ms > rules.ahead_ms:
                 return "placed_after_occurred"
             placed_ms = found_ms
         elif event.type in ("order.cancelled", "order.refunded"):
             return "placed_at_missing"
-        start_ms = occurred_ms // rules.pane_ms * rules.pane_ms
-        pane = market.panes.get(start_ms)
-        if pane is None and len(market.panes) >= rules.open_panes_max:
-            return "pane_limit"
         if pane is not None and event.event_id in pane.ids:
             return "duplicate"
         day = market.local_days.day_of(placed_ms)
         day_open = self._day_closes_ms(market, day) > market.watermark_ms
         if self._overflows(event, pane, market.days.get(day) if day_open else None):
             return "overflow"
+        if full:
+            oldest = min(market.panes)
+            market.floor_ms = oldest + rules.pane_ms
+            self._emit(SlotKey(event.market, LIVE, oldest), market.panes.pop(oldest).sums)
         if pane is None:
             pane = market.panes[start_ms] = _Pane()
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
@@ -346,4 +348,9 @@ class SourceBatch:
                 hashed = xxh3_64_intdigest(order.encode(), ID_SEED)
                 slot = SlotKey(code, ORDERS, arrived_day)
                 notes.setdefault(slot, []).append((hashed, NOTE_KINDS[kind]))
-        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids, notes)
+        floors = {
+            code: market.floor_ms
+            for code, market in self._markets.items()
+            if market.floor_ms > NEVER_MS
+        }
+        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids, floors, notes)

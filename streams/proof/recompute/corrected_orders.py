@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streams.index.events import OrderEvent
+from streams.index.event_types import OrderEvent
 from streams.index.panes import DAY_MS
 from streams.proof.recompute.sums import Sums, add_sums
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streams.index import partials as col
-from streams.index.events import OrderEvent, PaymentEvent
+from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.methodology import OTHER, Market, slug
 from streams.index.partials import Layout
 from streams.proof.recompute import shopper_registers
@@ -88,8 +88,8 @@ class Members:
         self._known: dict[str, tuple[str, int]] = {}
 
     def find(self, label: str | None) -> tuple[str, int]:
-        """Return the member of a label. A missing label is ``other``, but not unknown."""
-        if label is None:
+        """Return the member of a label. A missing or empty one is ``other``, but not unknown."""
+        if not label:
             return OTHER, 0
         found = self._known.get(label)
         if found is None:
@@ -120,7 +120,7 @@ class EventSums:
         _add_three(sums, "", 1, units, sales)
         unknown = self._categories(sums, "", event)
         _add(sums, "unknown_category", unknown)
-        if event.payment_method is not None:
+        if event.payment_method:
             member, unknown = self.method.find(event.payment_method)
             _add(sums, "chosen", 1)
             _add(sums, "unknown_method", unknown)
@@ -145,7 +145,7 @@ class EventSums:
         units, sales = totals(event)
         _add_three(sums, f"{ledger}/", 1, units, sales)
         self._categories(sums, f"{ledger}/", event)
-        if event.payment_method is not None:
+        if event.payment_method:
             member, _ = self.method.find(event.payment_method)
             _add_three(sums, f"method/{member}/{ledger}/", 1, units, sales)
 

@@ -88,7 +88,7 @@ def _which(event: dict) -> object:
     if event.get("refund_id") is not None:
         return event["refund_id"]
     lines = (
-        (each["sku"], each["category"], each["quantity"], each["unit_price_minor"])
+        (each["sku"], each["category"] or "", each["quantity"], each["unit_price_minor"])
         for each in event["lines"]
     )
     return tuple(sorted(lines))

@@ -50,6 +50,7 @@ class SourceReference:
     _slots: dict[tuple, list[Counted]] = field(default_factory=dict)
     _sums: dict[tuple, Counts] = field(default_factory=dict)
     _open: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+    _given_up: dict[str, int] = field(default_factory=dict)
 
     def add(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
         verdict = self._judge(offset, value, timestamp_ms)
@@ -62,6 +63,8 @@ class SourceReference:
 
     def _judge(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
         event, reason = validate(value, payments=self.payments)
+        if reason == "ignored":
+            return "ignored"
         if event is None:
             return f"dead:{reason}"
         rules = self.rules
@@ -81,27 +84,36 @@ class SourceReference:
             return "dead:ahead"
         if watermark_ms - occurred_ms > rules.grace_ms:
             return "too_late"
+        if self._gives_way(market, occurred_ms // rules.pane_ms * rules.pane_ms):
+            return "too_late"
         placed_ms = None
         if event.get("placed_at") is not None:
             try:
                 placed_ms = to_ms(event["placed_at"])
             except ValueError:
                 return "dead:invalid_time"
-            if placed_ms > occurred_ms:
+            if placed_ms > occurred_ms + rules.ahead_ms:
                 return "dead:placed_after_occurred"
         elif event["type"] in ("order.cancelled", "order.refunded"):
             return "dead:placed_at_missing"
         return self._count(offset, event, market, occurred_ms, placed_ms)
 
+    def _gives_way(self, market: MarketRules, pane: int) -> bool:
+        """Whether the pane may not open: it, or a newer one, has made room for newer ones."""
+        rules, watermark_ms = self.rules, self.watermarks[market.code]
+        panes = self._open.setdefault(market.code, {})
+        for start in [s for s in panes if s + rules.pane_ms + rules.grace_ms <= watermark_ms]:
+            del panes[start]
+        if pane in panes:
+            return False
+        oldest_full = len(panes) == rules.panes_max and pane < min(panes)
+        return oldest_full or pane <= self._given_up.get(market.code, pane - 1)
+
     def _count(self, offset, event, market, occurred_ms, placed_ms) -> str:
         rules = self.rules
         watermark_ms = self.watermarks[market.code]
         pane = occurred_ms // rules.pane_ms * rules.pane_ms
-        panes = self._open.setdefault(market.code, {})
-        for start in [s for s in panes if s + rules.pane_ms + rules.grace_ms <= watermark_ms]:
-            del panes[start]
-        if pane not in panes and len(panes) >= rules.panes_max:
-            return "dead:pane_limit"
+        panes = self._open[market.code]
         if event["event_id"] in panes.get(pane, ()):
             return "duplicate"
         day = local_day(market.zone, occurred_ms if placed_ms is None else placed_ms)
@@ -111,6 +123,10 @@ class SourceReference:
         held = [self._sums.setdefault(slot, Counter()) for slot in (in_pane, on_day)]
         if _overflows(event, *held):
             return "dead:overflow"
+        if pane not in panes and len(panes) == rules.panes_max:
+            oldest = min(panes)
+            del panes[oldest]
+            self._given_up[market.code] = oldest
         panes.setdefault(pane, set()).add(event["event_id"])
         if day_closed:
             self.also[offset] = "day_closed"
@@ -209,7 +225,7 @@ def contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
         held[0] += line["quantity"]
         held[1] += line["quantity"] * line["unit_price_minor"]
         unknown_of.setdefault(member, unknown)
-    method = event.get("payment_method")
+    method = event.get("payment_method") or None
 
     ledger = {"placed": "", "cancelled": "cancelled_", "refunded": "refunded_"}[kind]
     _three(day, ledger, (), 1, units, sales)

@@ -55,7 +55,7 @@ class MarketRules:
 
     def member(self, dimension: str, label: str | None) -> tuple[str, bool]:
         """(member, whether the label was unknown)."""
-        if label is None:
+        if not label:
             return "other", False
         name = to_slug(label)
         name = self.aliases.get(dimension, {}).get(name, name)
