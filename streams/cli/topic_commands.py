@@ -70,6 +70,25 @@ def topics_check(
     raise typer.Exit(WRONG if differences else 0)
 
 
+@topics_app.command("alter")
+def topics_alter(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    setting: Annotated[str, typer.Argument(metavar="NAME=VALUE")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+) -> None:
+    """Set one configuration of a topic, as `topics check` and `doctor` advise."""
+    from streams.records.altering_topics import alter_topic
+
+    name, equals, value = setting.partition("=")
+    if not (name and equals and value):
+        raise typer.BadParameter("expected NAME=VALUE, such as retention.ms=5184000000")
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        run(alter_topic(settings.kafka, topic, name, value))
+    typer.echo(f"{topic}: {setting}")
+
+
 async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> TopicsReport:
     from streams.records import kafka_topics
 

@@ -80,6 +80,7 @@ class SourceLevel:
         self._mark_partitions = sorted(set(self._partition_of.values()))
         self._recent: deque[tuple[int, int]] = deque()
         self._recent_records = self._recent_dead = 0
+        self._forgiven_before = 0
 
     @property
     def through(self) -> int:
@@ -94,7 +95,10 @@ class SourceLevel:
 
     def fold_chunk(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold part of a chunk."""
+        first = self.source.through + 1
         folded = self._fold.fold(chunk, start, stop)
+        if first < self._forgiven_before:
+            return folded
         records = (len(chunk) if stop is None else min(stop, len(chunk))) - start
         records -= folded.outcomes[IGNORED]
         self._recent.append((records, len(folded.dead)))
@@ -116,8 +120,9 @@ class SourceLevel:
         dead = self._recent_dead
         return dead >= REJECTS_MIN and dead > REJECTS_SHARE_MAX * self._recent_records
 
-    def forgive_rejects(self) -> None:
-        """Start the count of rejects anew (``dead-letters release``)."""
+    def forgive_rejects(self, before: int = 0) -> None:
+        """Start the count of rejects anew, at offset ``before`` (``dead-letters release``)."""
+        self._forgiven_before = before
         self._recent.clear()
         self._recent_records = self._recent_dead = 0
 

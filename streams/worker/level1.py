@@ -64,6 +64,8 @@ class SourceRunner:
         self.closed = False
         self.halted: str | None = None
         """Why nothing is folded until ``release``; None while the runner folds."""
+        self._released = False
+        """True from ``release`` until the next chunk."""
         self.level = SourceLevel(
             sp,
             parts.methodology,
@@ -124,6 +126,11 @@ class SourceRunner:
 
     async def fold_chunk(self, chunk: Chunk) -> None:
         """Fold a chunk that the guard accepted; flush in between when the coming record is full."""
+        if self._released:
+            # Reading began anew, so the log's end is that of now. An operator releases what is already
+            # there: to halt again every 10,000 records would need as many releases.
+            self._released = False
+            self.level.forgive_rejects(self._parts.intake.log_end(self.sp) or 0)
         limit = self._parts.settings.intervals.checkpoint_bytes
         start = 0
         while True:
@@ -162,9 +169,9 @@ class SourceRunner:
         )
 
     def release(self) -> None:
-        """Continue after ``halt``."""
+        """Continue after ``halt``; rejects that the log already holds do not halt it again."""
         self.halted = None
-        self.level.forgive_rejects()
+        self._released = True
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(0)
         self._parts.intake.resume(self.sp)
 

@@ -120,6 +120,41 @@ def test_an_unknown_setting_stops_start_up_and_the_nearest_one_is_proposed(confi
     assert "hunter2" not in str(problem), "what was meant may have been a secret"
 
 
+@pytest.mark.parametrize(
+    "service", ["ECINDEX", "ECINDEX_BOARD", "ECINDEX_METRICS", "ECINDEX_CONFIG"]
+)
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(monkeypatch, service):
+    address = "tcp://10.96.0.7:9464"
+    for variable, value in {
+        "SERVICE_HOST": "10.96.0.7",
+        "SERVICE_PORT": "9464",
+        "SERVICE_PORT_METRICS": "9464",
+        "PORT": address,
+        "PORT_9464_TCP": address,
+        "PORT_9464_TCP_PROTO": "tcp",
+        "PORT_9464_TCP_PORT": "9464",
+        "PORT_9464_TCP_ADDR": "10.96.0.7",
+        "PORT_53_UDP": "udp://10.96.0.7:53",
+    }.items():
+        monkeypatch.setenv(f"{service}_{variable}", value)
+    assert load_settings(None) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ECINDEX_METRICS_PORT", "9464"),  # one underscore too few
+        ("ECINDEX_PORT", "9464"),
+        ("ECINDEX_METRICS__SERVICE_HOST", "x"),
+        ("ECINDEX_REDIS_URL", "redis://10.96.0.7:6379/0"),
+    ],
+)
+def test_what_looks_like_a_setting_still_stops_start_up(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        load_settings(None)
+
+
 def test_a_value_where_a_table_belongs_is_an_error(config):
     (problem,) = problems(file=config("kafka = 3\n"))
     assert "table" in problem.expected

@@ -124,6 +124,21 @@ def test_too_many_rejects_are_noticed_and_forgiven(monkeypatch):
     assert owner.rejects_too_many
 
 
+def test_what_the_log_held_when_it_was_released_does_not_halt_it_again(monkeypatch):
+    monkeypatch.setattr(module, "REJECTS_WINDOW", 10)
+    monkeypatch.setattr(module, "REJECTS_MIN", 4)
+    owner = level()
+    take(owner, *[(b"{", T0)] * 5)
+    assert owner.rejects_too_many
+    owner.forgive_rejects(before=45)
+    for _ in range(4):
+        take(owner, *[(b"{", T0)] * 10)
+        assert not owner.rejects_too_many
+    assert owner.through == 44
+    take(owner, *[(b"{", T0)] * 4)
+    assert owner.rejects_too_many, "what came after it was released counts"
+
+
 def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
     # A pane's row waits until as_of can reach it. The arrival that closes the pane sends it, with the
     # very flush that would retire the only record holding it: if the flush lands and the row does
