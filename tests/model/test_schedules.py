@@ -33,6 +33,7 @@ CAUGHT_BY = {
     "inputs read uncommitted": (39, 58, 69),
     "the last stable offset taken for the log's end": (3, 11, 19),
     "an abort marker ends nothing": (7, 18, 56),
+    "headline is the larger of the sources": (2, 6, 7),
 }
 """Switch -> seeds whose schedules break without the rule. When a change of the schedules or of
 streams/flow makes them pass, find others: ``python -m tests.model --switch NAME --keep-going``."""
