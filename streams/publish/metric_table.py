@@ -123,6 +123,9 @@ SERVICE = (
     Spec("publish_refusals_total", Kind.COUNTER, ("sink",), "calls",
          "Publications and heartbeats that a sink refused as older than what it holds. A few "
          "after a takeover are the fence at work; a steady rate means two owners."),
+    Spec("can_publish", Kind.GAUGE, (), "0 or 1",
+         "1 while Redis takes what this worker publishes. 0 once it has not for 5 s, or while it "
+         "stays outside the group for that reason; then the worker is not ready."),
     Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
          "Values left out of the market's snapshot for lack of room; they are of its smallest members."),
     Spec("partials_skipped_total", Kind.COUNTER, ("reason",), "records",

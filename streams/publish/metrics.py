@@ -50,6 +50,7 @@ class Metrics:
         self.publish_duration = self._histogram("publish_duration_seconds")
         self.publish_failures = self._counter("publish_failures_total")
         self.publish_refusals = self._counter("publish_refusals_total")
+        self.can_publish = self._gauge("can_publish")
         self.snapshot_left_out = self._gauge("snapshot_left_out_values")
         self.partials_skipped = self._counter("partials_skipped_total")
         self.rebalances = self._counter("rebalances_total")

@@ -139,6 +139,11 @@ class RedisStore:
         outcomes = await asyncio.gather(*(self._beat(each, now_ms) for each in owned))
         return {each.state.market: what for each, what in zip(owned, outcomes, strict=True)}
 
+    @property
+    def holds_markets(self) -> bool:
+        """True when there is something to publish, whose calls show whether Redis takes it."""
+        return any(each.state.fence is not None for each in self._owned.values())
+
     async def probe(self) -> bool:
         """Find out whether this worker may publish; ``health`` has the outcome too.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import metadata
+from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -33,6 +34,7 @@ from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_
 from streams.worker.history_reader import HistoryReader
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.level2 import Level2Parts, MarketsRunner
+from streams.worker.membership import Membership, group_members
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch
@@ -71,7 +73,7 @@ class IndexWorker:
         self._clock = clock
         self._sources: dict[SourcePartition, SourceRunner] = {}
         self._markets: dict[int, MarketsRunner] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = False
         topics = settings.topics
         self._sps = {
@@ -118,6 +120,12 @@ class IndexWorker:
             timeout_s=settings.redis.timeout_s,
             auth=settings.redis.auth_options(),
         )
+        self.membership = Membership(
+            self.store,
+            self.switch,
+            lambda: group_members(settings.kafka, self._group),
+            lambda: self.app.member_id,
+        )
         self.server = MetricsServer(
             self.metrics.registry,
             self._why_not_ready,
@@ -140,7 +148,7 @@ class IndexWorker:
             self._history,
             lambda: self.app.may_publish,
         )
-        return Worker(self.app, self.outbox, self._drain, self._started)
+        return Worker(self.app, self.outbox, self._drain, self._started, self.membership.join)
 
     def _faust_app(self) -> ChunkApp:
         kafka, topics = self.settings.kafka, self.settings.topics
@@ -314,19 +322,26 @@ class IndexWorker:
             raise Fatal(ExitCode.USAGE, f"metrics.port: cannot bind {address}: {error}") from error
         self._on_listening(port)
         for work, name in ((self._beat(), "heartbeat"), (self._history.run(), "history")):
-            task = asyncio.get_running_loop().create_task(work, name=name)
-            self._tasks.add(task)
-            task.add_done_callback(self._on_task_done)
+            self._own_task(work, name)
+
+    def _own_task(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             if self.app.may_publish:
-                await self.store.heartbeat(self._clock())
+                # Not awaited: a market whose call waits keeps no other from being renewed.
+                self._own_task(self.store.heartbeat(self._clock()), "renewal")
+            if self.app.started:
+                await self.membership.check()
             self._observe()
 
     def _observe(self) -> None:
         intake, metrics = self.app.intake, self.metrics
+        metrics.can_publish.set(self.membership.why_not is None)
         open_panes = held_ids = 0
         for sp, runner in self._sources.items():
             labels = (sp.topic, str(sp.partition))
@@ -368,4 +383,6 @@ class IndexWorker:
     def _why_not_ready(self) -> str | None:
         if self.switch.reason is not None:
             return f"ending: {self.switch.reason.reason}"
+        if (why := self.membership.why_not) is not None:
+            return why
         return None if self._ready else "recovering or waiting for partitions"

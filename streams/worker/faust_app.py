@@ -132,6 +132,12 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         """
         return self.switch.reason is None and self.presence.away_ms() is None
 
+    @property
+    def member_id(self) -> str | None:
+        """Id of this worker in its group; None before it has joined."""
+        consumer = self._consumer and self._consumer._thread._consumer
+        return None if consumer is None else str(consumer._coordinator.member_id)
+
     async def _drain(self, deadline_s: float) -> bool:
         return self.outbox is None or await self.outbox.drain(deadline_s)
 

@@ -52,6 +52,8 @@ class Worker:
     """Called at a stop, when nothing is accepted any more: flush, and put what is left."""
     on_started: Callable[[], Awaitable[None]] = _nothing
     """Called before the app starts, when Kafka is reachable and the topics exist."""
+    before_joining: Callable[[], Awaitable[None]] = _nothing
+    """Called last before the app joins the group; it may wait for as long as it must."""
 
 
 def one_arena() -> None:
@@ -146,7 +148,7 @@ async def serve(
     try:
         await _start_outbox(worker)
         app.watchdog.start()
-        starting = loop.create_task(app.start())
+        starting = loop.create_task(_join(worker))
         await _wait_for_end(app, starting, ended)
     except Fatal as reason:
         switch.trip(reason)
@@ -180,6 +182,11 @@ async def _start_outbox(worker: Worker) -> None:
                 reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
                 raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; {NEW_EDITION}")
     await worker.on_started()
+
+
+async def _join(worker: Worker) -> None:
+    await worker.before_joining()
+    await worker.app.start()
 
 
 async def _wait_for_end(app: ChunkApp, starting: asyncio.Task[None], ended: asyncio.Event) -> None:
@@ -224,7 +231,8 @@ async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> None:
     owned = app.intake.owned
     app.intake.close(owned)
     app._hooks.on_revoked(owned)
-    await app.stop()
+    if app.started:
+        await app.stop()
     if starting is not None:
         starting.cancel()
     await worker.outbox.close()

@@ -38,6 +38,8 @@ class ExitCode(enum.IntEnum):
     """A stop was requested and the drain outlasted its deadline."""
     NO_BROKER = 16
     """Kafka could not be reached at the start; try again, with backoff."""
+    CANNOT_PUBLISH = 17
+    """Redis refuses this worker, and others are there to go on. It may be started again at once."""
 
 
 class Fatal(Exception):  # noqa: N818 - a reason to stop, not an error to handle
