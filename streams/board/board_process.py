@@ -34,7 +34,11 @@ async def serve(
         auth=settings.redis.auth_options(),
     )
     server = BoardServer(
-        hub, lambda: source.away, host=settings.board.host, port=settings.board.port
+        hub,
+        lambda: source.away,
+        host=settings.board.host,
+        port=settings.board.port,
+        names=settings.board.hosts,
     )
     port = await server.start()
     host = f"[{settings.board.host}]" if ":" in settings.board.host else settings.board.host

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -254,12 +254,17 @@ class RedisSettings(_Section):
         return value
 
 
+_HOST = r"^(\*\.)?[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*$"
+
+
 class ServerSettings(_Section):
     """An address to listen on."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65_535)
     """0: any free port."""
+    hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = ()
+    """Names that requests may use beside addresses and localhost; ``*.domain`` for all below it."""
 
 
 class IntervalSettings(_Section):

@@ -133,6 +133,7 @@ class IndexWorker:
             partitions=self,
             host=settings.metrics.host,
             port=settings.metrics.port,
+            names=settings.metrics.hosts,
         )
         self._history = HistoryReader(settings, HistoryBook(self.methodology.markets))
         self._level1 = Level1Parts(

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from redis.asyncio import Redis
-from support.flow_harness import order, payment
+from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.kafka import alter_topic, delete_records, delete_topic, produce, read_all
 
@@ -58,7 +58,7 @@ async def folded(made):
 
 async def test_only_the_missing_worker_is_told_of_a_sound_installation(made):
     found = await told(made)
-    group = names.app_id(2, made.settings.topics.prefix)
+    group = names.app_id(METHODOLOGY.edition, made.settings.topics.prefix)
     assert found.keys() == {("wrong", "workers", f"group {group}")}
 
 
@@ -107,7 +107,7 @@ async def test_topics_that_are_not_as_they_must_be(made):
 async def test_checkpoints_that_do_not_match_what_is_there(folded):
     topics, bootstrap = folded.settings.topics, folded.stack.bootstrap
     await produce(bootstrap, topics.journal, [b"no journal record of ours"])
-    group = names.app_id(2, topics.prefix)
+    group = names.app_id(METHODOLOGY.edition, topics.prefix)
     changelog = names.changelog_topic(group, names.checkpoint_table(topics.payments))
     first = next(each for each in await read_all(bootstrap, changelog) if each.partition == 0)
     await write(folded, changelog, first.key, b"no checkpoint")
