@@ -30,6 +30,7 @@ from streams.flow.wire import (
     FOREIGN,
     MarkKey,
     MarkRecord,
+    believed,
     decode_mark,
     decode_partial,
     parse_key,
@@ -240,7 +241,8 @@ class PartitionCompile:
                 continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
-                self._apply_mark(parsed.sp, decode_mark(value))
+                stamped_ms = chunk.timestamps_ms[position] if chunk.by_broker else None
+                self._apply_mark(parsed.sp, believed(decode_mark(value), stamped_ms))
                 continue
             market = self.markets.get(parsed.slot.market)
             record = decode_partial(value)

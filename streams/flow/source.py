@@ -140,11 +140,15 @@ class SourceLevel:
         """Return the rows of the days touched since the last call."""
         return self._send_slots(self.source.take_touched_days())
 
-    def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
+    def marks(
+        self, now_ms: int | None, caught_up_at: int | None, *, every: bool = True
+    ) -> list[Send]:
         """Return one progress record for each partials partition, to send after what it covers.
 
         With ``every`` False, return a mark only where ``as_of`` could take a step that the last
         mark did not allow: the others can wait.
+
+        ``now_ms``: what time it is by the log; None: not known yet, so no market is shown live.
 
         Rows of days go with the checkpoint only. So a mark does not claim to be caught up past the
         close of a day whose row still waits: level 2 would close that day without it.
@@ -164,9 +168,11 @@ class SourceLevel:
             if not every and steps == self._marked_steps.get(partition):
                 continue
             self._marked_steps[partition] = steps
-            self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
+            if now_ms is not None:
+                self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
             live = sorted(self._live & own.keys())
-            mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms, live)
+            sent_at = 0 if now_ms is None else now_ms
+            mark = MarkRecord(self._edition, self.through, own, caught_up_at, sent_at, live)
             found.append(Send(partition, key, encode_partial(mark)))
         return found
 

@@ -240,8 +240,13 @@ class LocalIndex:
             report, _ = await asyncio.gather(creating, asking)
             self._coordinator_asked = True
         imported = kafka_topics.input_configs("producer")
+        partials = settings.topics.partials
         for difference in report.differences:
-            if imported.get(difference.setting) != difference.found:
+            if difference.topic == partials and difference.setting == "message.timestamp.type":
+                # An earlier release created it. Workers end without the broker's stamps.
+                outdated = [topic for topic in wanted if topic.name == partials]
+                await kafka_topics.set_configs(settings.kafka, outdated)
+            elif imported.get(difference.setting) != difference.found:
                 self._tell(f"warning: {difference}")
 
     async def await_ready(self) -> None:

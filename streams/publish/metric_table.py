@@ -132,6 +132,9 @@ SERVICE = (
          "Records of ecindex.partials that are in no value. foreign: of another edition, or of a market "
          "that does not belong to this partition (a worker with other settings writes there). "
          "expired: of an hour or day that is no longer kept."),
+    Spec("clock_ahead_seconds", Kind.GAUGE, (), "seconds",
+         "How far this worker's clock is ahead of the broker's stamps for sure; behind is negative. "
+         "Beyond 10 s it is not ready."),
     Spec("rebalances_total", Kind.COUNTER, (), "rebalances",
          "Assignments of partitions to this worker."),
     Spec("open_panes", Kind.GAUGE, (), "panes",

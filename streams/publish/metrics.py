@@ -54,6 +54,7 @@ class Metrics:
         self.snapshot_left_out = self._gauge("snapshot_left_out_values")
         self.partials_skipped = self._counter("partials_skipped_total")
         self.rebalances = self._counter("rebalances_total")
+        self.clock_ahead = self._gauge("clock_ahead_seconds")
         self.open_panes = self._gauge("open_panes")
         self.dedupe_ids = self._gauge("dedupe_ids")
         self.partition_halted = self._gauge("partition_halted")

@@ -2,8 +2,8 @@
 
 Topics are created here and nowhere else: a topic that a broker creates by itself has neither the
 partitions nor the clean-up policy that exactness needs. Nothing existing is changed. A difference is
-listed together with the command that fixes it, and the operator decides. There is one exception: who
-stamps the inputs of `ecindex up`, which begin stamped by the broker, when old data is imported.
+listed together with the command that fixes it, and the operator decides. Topics of `ecindex up` are the
+exception: nobody else sets them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ _COMPACTED = {
     "min.cleanable.dirty.ratio": "0.1",
     "delete.retention.ms": str(DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+_PARTIALS = {
+    "min.compaction.lag.ms": str(HOUR_MS),
+    # Its stamps say what time it is. A worker's own clock may be an hour off.
+    "message.timestamp.type": "LogAppendTime",
 }
 _KEPT = {
     "cleanup.policy": "delete",
@@ -137,7 +142,7 @@ def wanted_topics(
     topics = settings.topics
     fixed = "set topics.partials_partitions to the number found: it is fixed at creation"
     by_market = {
-        topics.partials: _COMPACTED | {"min.compaction.lag.ms": str(HOUR_MS)},
+        topics.partials: _COMPACTED | _PARTIALS,
         topics.values: _COMPACTED,
         topics.journal: _KEPT,
     }
@@ -166,7 +171,9 @@ async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
     wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
     differing = await check_topics(settings.kafka, wanted)
     if settings.topics.import_restamps and any(_is_stamp(found) for found in differing):
-        await _let_producers_stamp(settings)
+        configs = input_configs("producer")
+        inputs = [WantedTopic(topic.name, None, configs) for topic in wanted]
+        await set_configs(settings.kafka, inputs)
         differing = await check_topics(settings.kafka, wanted)
     if differing:
         raise TopicsError("; ".join(map(str, differing)))
@@ -202,19 +209,19 @@ def _is_stamp(difference: TopicDifference) -> bool:
     return difference.setting == "message.timestamp.type" and difference.wanted == "CreateTime"
 
 
-async def _let_producers_stamp(settings: Settings) -> None:
-    """Give inputs that `ecindex up` created the configuration of an import."""
-    configs = input_configs("producer")
-    inputs = (settings.topics.orders, settings.topics.payments)
-    async with connected(settings.kafka) as admin:
+async def set_configs(kafka: KafkaSettings, wanted: Sequence[WantedTopic]) -> None:
+    """Give topics that `ecindex up` created the configs wanted, and wait until they have them.
+
+    A config that is not among them gets its default again. Raises TopicsError.
+    """
+    async with connected(kafka) as admin:
         responses = await admin.alter_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in inputs]
+            [ConfigResource(ConfigResourceType.TOPIC, t.name, dict(t.configs)) for t in wanted]
         )
         for code, text, _kind, name in chain.from_iterable(each.resources for each in responses):
             if code:
                 raise TopicsError(f"topic {name}: the broker refused its configs: {code} {text}")
         deadline = clock.monotonic_ms() + READY_DEADLINE_MS
-        wanted = [WantedTopic(name, None, configs) for name in inputs]
         while await differences(admin, wanted):
             if clock.monotonic_ms() > deadline:
                 return  # whoever asked finds what differs, and says so

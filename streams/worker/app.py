@@ -34,6 +34,7 @@ from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_
 from streams.worker.history_reader import HistoryReader
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.level2 import Level2Parts, MarketsRunner
+from streams.worker.log_clock import LogClock
 from streams.worker.membership import Membership, group_members
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
@@ -70,7 +71,8 @@ class IndexWorker:
         self._topic_ids = topic_ids or {}
         self._log_ends_checked = False
         self._on_listening = on_listening
-        self._clock = clock
+        self.log_clock = LogClock(clock)
+        self._clock_agreed = True
         self._sources: dict[SourcePartition, SourceRunner] = {}
         self._markets: dict[int, MarketsRunner] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -111,6 +113,8 @@ class IndexWorker:
             switch=self.switch,
             presence=self.app.presence,
             auth=settings.kafka.auth_options(),
+            on_written=self._on_written,
+            wall=self.log_clock.own,
         )
         self.store = RedisStore(
             settings.redis.url,
@@ -137,7 +141,12 @@ class IndexWorker:
         )
         self._history = HistoryReader(settings, HistoryBook(self.methodology.markets))
         self._level1 = Level1Parts(
-            settings, self.methodology, self.outbox, self.app.intake, self.metrics, self._clock
+            settings,
+            self.methodology,
+            self.outbox,
+            self.app.intake,
+            self.metrics,
+            self.log_clock,
         )
         self._level2 = Level2Parts(
             settings,
@@ -145,7 +154,7 @@ class IndexWorker:
             self.app.intake,
             self.metrics,
             self.store,
-            self._clock,
+            self.log_clock.now_ms,
             self._history,
             lambda: self.app.may_publish,
         )
@@ -174,7 +183,8 @@ class IndexWorker:
             positions=self,
             hooks=Hooks(self._on_revoked, self._on_recovered),
             switch=self.switch,
-            clock=self._clock,
+            monotonic=self.log_clock.steady,
+            to_log=self.log_clock.at,
         )
 
     # -- agents ----------------------------------------------------------------------------------
@@ -335,7 +345,7 @@ class IndexWorker:
             await asyncio.sleep(HEARTBEAT_S)
             if self.app.may_publish:
                 # Not awaited: a market whose call waits keeps no other from being renewed.
-                self._own_task(self.store.heartbeat(self._clock()), "renewal")
+                self._own_task(self.store.heartbeat(self.log_clock.now_ms()), "renewal")
             if self.app.started:
                 await self.membership.check()
             self._observe()
@@ -356,12 +366,33 @@ class IndexWorker:
             metrics.partition_halted.labels(*labels).set(runner.halted is not None)
             open_panes += runner.level.source.open_panes
             held_ids += runner.level.source.held_ids
+        self._observe_clock()
         metrics.open_panes.set(open_panes)
         metrics.dedupe_ids.set(held_ids)
         if held_ids > self.settings.limits.dedupe_ids_max and self._sources:
             fullest = max(self._sources.values(), key=lambda runner: runner.level.source.held_ids)
             if not intake.is_paused(fullest.sp):
                 fullest.halt("dedupe_ids", f"{held_ids} ids held; add workers or lower the rate")
+
+    def _on_written(self, topic: str, sent_ms: int, stamped_ms: int) -> None:
+        """Tell the log's time by an acknowledged batch of partials."""
+        if topic != self.settings.topics.partials:
+            return
+        if stamped_ms < 0:
+            reason = (
+                f"{topic}: message.timestamp.type must be LogAppendTime: its stamps say what time it "
+                "is; `ecindex topics check` prints the command that sets it"
+            )
+            self.switch.trip(Fatal(ExitCode.USAGE, reason))
+            return
+        self.log_clock.on_written(stamped_ms, sent_ms)
+
+    def _observe_clock(self) -> None:
+        self.metrics.clock_ahead.set(self.log_clock.ahead_ms / 1000)
+        disagrees = self.log_clock.disagrees
+        if (disagrees is None) is not self._clock_agreed:
+            self._clock_agreed = disagrees is None
+            _log.warning("clock", state="agrees again" if disagrees is None else disagrees)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(runner.drain() for runner in self._sources.values()))
@@ -386,4 +417,4 @@ class IndexWorker:
             return f"ending: {self.switch.reason.reason}"
         if (why := self.membership.why_not) is not None:
             return why
-        return None if self._ready else "recovering or waiting for partitions"
+        return self.log_clock.disagrees if self._ready else "recovering or waiting for partitions"

@@ -14,16 +14,20 @@ folded: whatever is not folded was appended after the newest record that is.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PENDING_MAX = 64
 """Responses remembered per partition: more than a queue of chunks can keep distinct."""
 
 
 class CaughtUp:
-    """The log end and the last caught-up time of one source partition."""
+    """The log end of one source partition, and when it was last caught up, on a steady clock."""
 
     __slots__ = (
-        "_appended_ms", "_pending", "_seen_ms", "at_ms", "held_since_ms", "log_end", "stable_end",
+        "_appended_ms", "_pending", "at_ms", "held_since_ms", "log_end", "seen_ms", "stable_end",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -31,25 +35,21 @@ class CaughtUp:
         self.stable_end: int | None = None
         """The last stable offset: an open transaction begins there; else the log end."""
         self.held_since_ms: int | None = None
-        """Since when (on the caller's steady clock) an open transaction has stood at ``stable_end``."""
+        """Since when an open transaction has stood at ``stable_end``."""
+        self.seen_ms = 0
+        """When the last response was given."""
         self.at_ms: int | None = None
         self._pending: deque[tuple[int, int]] = deque()
-        self._seen_ms = 0
         self._appended_ms: int | None = None
 
-    def on_response(
-        self, log_end: int, stable_end: int, at_ms: int, expected: int | None, steady_ms: int = 0
-    ) -> None:
-        """Record a fetch response: the leader showed both ends at ``at_ms``.
-
-        ``steady_ms``: the same instant on a clock that never steps.
-        """
+    def on_response(self, log_end: int, stable_end: int, at_ms: int, expected: int | None) -> None:
+        """Record a fetch response: the leader showed both ends at ``at_ms``, on a steady clock."""
         if stable_end >= log_end:
             self.held_since_ms = None
         elif self.held_since_ms is None or stable_end != self.stable_end:
-            self.held_since_ms = steady_ms
+            self.held_since_ms = at_ms
         self.log_end, self.stable_end = log_end, stable_end
-        self._seen_ms = at_ms
+        self.seen_ms = at_ms
         pending = self._pending
         if pending and (pending[-1][0] == log_end or len(pending) >= _PENDING_MAX):
             pending.pop()
@@ -65,13 +65,24 @@ class CaughtUp:
         """
         pending = self._pending
         while pending and pending[0][0] <= expected:
-            self._raise(pending.popleft()[1])
+            self.at_ms = pending.popleft()[1]
         if appended_ms is not None:
             self._appended_ms = max(appended_ms, self._appended_ms or appended_ms)
-        if self.held_since_ms is not None and self._appended_ms is not None:
-            self._raise(min(self._appended_ms, self._seen_ms))
 
-    def _raise(self, at_ms: int) -> None:
-        # A clock that steps back must not undo what a later response has shown.
-        if self.at_ms is None or at_ms > self.at_ms:
-            self.at_ms = at_ms
+    @property
+    def appended_ms(self) -> int | None:
+        """Append time of the newest record folded while a transaction is open, else None."""
+        return None if self.held_since_ms is None else self._appended_ms
+
+    def log_ms(self, to_log: Callable[[int], int | None]) -> int | None:
+        """Return the instant of the log before which all that arrived is folded; None: unknown.
+
+        ``to_log``: an instant of the steady clock -> of the log.
+        """
+        at_ms = None if self.at_ms is None else to_log(self.at_ms)
+        seen_ms = to_log(self.seen_ms)
+        if self.appended_ms is None or seen_ms is None:
+            return at_ms
+        # A broker whose clock ran ahead may have stamped it: not later than the response.
+        appended_ms = min(self.appended_ms, seen_ms)
+        return appended_ms if at_ms is None else max(appended_ms, at_ms)

@@ -62,7 +62,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._presence: Presence = self.transport.presence
         self._answers: Answers = self.transport.answers
         self._switch: StopSwitch = self.transport.switch
-        self._clock: Callable[[], int] = self.transport.clock
+        self._monotonic: Callable[[], int] = self.transport.monotonic
         self._fetching: set[asyncio.Future[Any]] = set()
         self._revoked = False
 
@@ -126,12 +126,12 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             for tp in (TopicPartition(topic, partition) for partition, _, _ in partitions)
         ]
         stamps = [state.timestamp for _, state in asked]
-        sent_at = self._clock()
+        sent_at = self._monotonic()
         woken: bool = await proceed(assignment, node_id, request)
         # The leader read its log after it got the request and, since it waits for data at most
         # max_wait, not much later than that. A response that lay in the socket while this process
         # was suspended must not count as fresh.
-        seen_at = min(self._clock(), sent_at + self._fetch.max_wait_ms)
+        seen_at = min(self._monotonic(), sent_at + self._fetch.max_wait_ms)
         for (tp, state), stamp in zip(asked, stamps, strict=True):
             # aiokafka stamps a partition's state with a new int on each response it accepts.
             if state.timestamp is stamp:

@@ -14,7 +14,7 @@ from faust.app.base import BootStrategy
 from faust.auth import SASLCredentials, SSLCredentials
 from mode import CrashingSupervisor, get_logger
 
-from streams.clock import monotonic_ms, now_ms
+from streams.clock import monotonic_ms
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.worker import batches, packing, unpacking
 from streams.worker.answers import Answers
@@ -93,7 +93,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     """Set by the runner; recovery waits until its records are acknowledged."""
     _fetch: FetchSettings
     _hooks: Hooks
-    _clock: Callable[[], int]
+    _monotonic: Callable[[], int]
 
     def _new_transport(self) -> ChunkTransport:
         return ChunkTransport(
@@ -105,7 +105,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             presence=self.presence,
             answers=self.answers,
             switch=self.switch,
-            clock=self._clock,
+            monotonic=self._monotonic,
         )
 
     def _on_rebalance_when_stopped(self) -> None:
@@ -197,10 +197,13 @@ def create_faust_app(
     hooks: Hooks,
     switch: StopSwitch | None = None,
     presence: Presence | None = None,
-    clock: Callable[[], int] = now_ms,
     monotonic: Callable[[], int] = monotonic_ms,
+    to_log: Callable[[int], int | None] = lambda steady_ms: steady_ms,
 ) -> ChunkApp:
-    """Create the app; the caller adds agents and tables before it starts."""
+    """Create the app; the caller adds agents and tables before it starts.
+
+    ``to_log``: an instant of ``monotonic`` -> of the log (`LogClock.at`).
+    """
     require_compiled_streams()
     packing.install()
     unpacking.install()
@@ -244,7 +247,7 @@ def create_faust_app(
         canonical_url=f"http://{worker}.invalid:1",
         datadir=settings.datadir,  # two empty folders: nothing is stored
     )
-    app.intake = Intake(chunk_topics, monotonic=monotonic)
+    app.intake = Intake(chunk_topics, monotonic=monotonic, to_log=to_log)
     app.positions = positions
     app.switch = switch or StopSwitch()
     half_session_ms = settings.session_timeout_ms // 2
@@ -259,7 +262,7 @@ def create_faust_app(
     )
     app._fetch = settings.fetch
     app._hooks = hooks
-    app._clock = clock
+    app._monotonic = monotonic
     return app
 
 

@@ -59,10 +59,16 @@ class Intake:
     """
 
     def __init__(
-        self, chunk_topics: Iterable[str], *, monotonic: Callable[[], int] = monotonic_ms
+        self,
+        chunk_topics: Iterable[str],
+        *,
+        monotonic: Callable[[], int] = monotonic_ms,
+        to_log: Callable[[int], int | None] = lambda steady_ms: steady_ms,
     ) -> None:
+        """``to_log``: an instant of ``monotonic`` -> of the log (`LogClock.at`)."""
         self.chunk_topics = frozenset(chunk_topics)
         self._monotonic = monotonic
+        self._to_log = to_log
         self._guard = Guard(self._on_gap, clock=monotonic)
         self._reader: ConsumerControl | None = None
         self._lock = threading.Lock()
@@ -116,15 +122,22 @@ class Intake:
             self._done[sp] = offset_after(through_offset)
 
     def caught_up_at(self, sp: SourcePartition) -> int | None:
-        """Return the wall-clock ms of the last fetch response whose log end the state has reached.
+        """Return the log's time (ms) at the last fetch response whose log end the state has reached.
 
-        None while paused, recovering or not ours, and before the first such response.
+        None while paused, recovering or not ours, before the first such response, and before the
+        log's time is known.
         """
         if sp in self._paused:
             return None
         with self._lock:
             state = self._caught_up.get(sp)
-            return None if state is None else state.at_ms
+            return None if state is None else state.log_ms(self._to_log)
+
+    def has_caught_up(self, sp: SourcePartition) -> bool:
+        """Return whether the state has reached the log end of any fetch response since recovery."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            return state is not None and state.at_ms is not None
 
     def position(self, sp: SourcePartition) -> int | None:
         """Return the next offset to fold; None when not ours, or its beginning is unknown."""
@@ -220,12 +233,14 @@ class Intake:
         return self._guard.is_open(sp)
 
     def on_response(self, sp: SourcePartition, log_end: int, stable_end: int, at_ms: int) -> None:
-        """Record a fetch response from the leader; the consumer's thread calls it."""
+        """Record a fetch response that the leader gave at ``at_ms`` of the steady clock.
+
+        The consumer's thread calls it.
+        """
         with self._lock:
             state = self._caught_up.get(sp)
             if state is not None:
-                expected = self._guard.expected(sp)
-                state.on_response(log_end, stable_end, at_ms, expected, self._monotonic())
+                state.on_response(log_end, stable_end, at_ms, self._guard.expected(sp))
 
     def take_done(self) -> dict[SourcePartition, int]:
         """Return the next offsets to commit, each of them once."""

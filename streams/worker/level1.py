@@ -25,6 +25,7 @@ from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.data_errors import DataErrorLog
 from streams.worker.intake import Intake
+from streams.worker.log_clock import LogClock
 from streams.worker.outbox import Outbox
 from streams.worker.waiting import set_within, until_next
 
@@ -43,7 +44,7 @@ class Level1Parts:
     outbox: Outbox
     intake: Intake
     metrics: Metrics
-    clock: Callable[[], int]
+    log_clock: LogClock
     errors: DataErrorLog = field(default_factory=DataErrorLog)
 
 
@@ -221,7 +222,7 @@ class SourceRunner:
             None if record.key is None else key,
             None if record.value is None else value,
             headers,
-            self._parts.clock(),
+            self._parts.log_clock.now_ms(),
         )
 
     # -- sending ---------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ class SourceRunner:
         every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
         if every:
             self._marked_at_ms = now
-        self._send(level.marks(self._parts.clock(), caught_up_at, every=every))
+        self._send(level.marks(self._parts.log_clock.log_ms(), caught_up_at, every=every))
 
     async def _flush(self) -> None:
         level = self.level

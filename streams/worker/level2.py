@@ -118,7 +118,7 @@ class MarketsRunner:
             if not self._replayed:
                 await asyncio.sleep(REPLAYED_STEP_S)
                 # Seeds come before the first step: an expectation learnt without them would differ.
-                read = self._parts.intake.caught_up_at(self.sp) is not None
+                read = self._parts.intake.has_caught_up(self.sp)
                 if read and self._parts.history.ready:
                     self.compiled.replayed()
                     self._replayed = True

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.produce import ProduceRequest
 from mode import get_logger
 
-from streams.clock import monotonic_ms
+from streams.clock import monotonic_ms, now_ms
 from streams.worker.lane import Batch, Lane
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
@@ -64,7 +64,14 @@ class Outbox:
         auth: Mapping[str, Any] | None = None,
         settings: OutboxSettings | None = None,
         clock: Callable[[], int] = monotonic_ms,
+        on_written: Callable[[str, int, int], None] = lambda _topic, _sent_ms, _stamped_ms: None,
+        wall: Callable[[], int] = now_ms,
     ) -> None:
+        """Take where to write, and whom to tell.
+
+        ``on_written``: called for each acknowledged batch with its topic, when it was sent by ``wall``,
+        and the broker's stamp; -1 where the broker stamps none.
+        """
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._auth = auth or {}
@@ -72,6 +79,8 @@ class Outbox:
         self._switch = switch
         self._presence = presence
         self._clock = clock
+        self._wall = wall
+        self._on_written = on_written
         self._producer: Any = None
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pending_bytes = 0
@@ -257,6 +266,7 @@ class Outbox:
     async def _deliver(self, lane: Lane, batch: Batch) -> int:
         while True:
             self._refuse_if_dead()
+            sent_ms = self._wall()
             try:
                 known = await self._producer.partitions_for(lane.topic)
                 if lane.partition not in known:
@@ -273,6 +283,8 @@ class Outbox:
             # From here on aiokafka retries by itself. A batch that it gives up on is lost and leaves
             # a hole in the partition's sequence numbers: its error is final, retriable or not.
             metadata = await delivery
+            if metadata.offset >= 0:  # else a repetition, of which the broker knows no more
+                self._on_written(lane.topic, sent_ms, metadata.timestamp)
             return int(metadata.offset)
 
     async def _watch_age(self) -> None:

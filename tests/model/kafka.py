@@ -136,6 +136,8 @@ class Sent:
     key: bytes | None
     value: bytes | None
     acked: bool = False
+    sent_ms: int = 0
+    """What its sender's clock said."""
 
 
 @dataclass
@@ -143,10 +145,14 @@ class Producer:
     """An idempotent producer. The sends of a partition land in order or, from some point on, never."""
 
     clock: Callable[[], int]
+    """The broker's."""
+    own: Callable[[], int]
+    on_written: Callable[[str, int, int], None]
+    """Called with the log's name, the broker's stamp and when the sender sent it, by its own clock."""
     queues: dict[str, deque[Sent]] = field(default_factory=dict)
 
     def put(self, log: Log, key: bytes | None, value: bytes | None) -> Sent:
-        sent = Sent(log, key, value)
+        sent = Sent(log, key, value, sent_ms=self.own())
         self.queues.setdefault(log.name, deque()).append(sent)
         return sent
 
@@ -155,8 +161,10 @@ class Producer:
         landed = 0
         while queue and landed < count:
             sent = queue.popleft()
-            sent.log.append(sent.key, sent.value, self.clock())
+            stamped_ms = self.clock()
+            sent.log.append(sent.key, sent.value, stamped_ms)
             sent.acked = True
+            self.on_written(sent.log.name, stamped_ms, sent.sent_ms)
             landed += 1
         if not queue:
             del self.queues[name]

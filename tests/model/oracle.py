@@ -13,7 +13,7 @@ from streams.flow import chain as chain_module
 from streams.flow.chunk import SourcePartition
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
-from streams.flow.wire import MarkKey, decode_mark, decode_partial, parse_key
+from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, parse_key
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
@@ -103,6 +103,8 @@ class Oracle:
             "dead": {sp: set() for sp in world.sps},
         }
         self._appended: dict[SourcePartition, list[tuple[int, int]]] = {sp: [] for sp in world.sps}
+        self._arrived_live: set[tuple[SourcePartition, str | None]] = set()
+        """Source partitions and markets of which some record arrived about when it was appended."""
         self._undecided: dict[SourcePartition, deque[Record]] = {sp: deque() for sp in world.sps}
         self._entries: dict[str, list[tuple]] = {}
         self._views: dict[str, View] = {}
@@ -121,6 +123,8 @@ class Oracle:
     def source_appended(self, sp: SourcePartition, record: Record) -> None:
         self._appended[sp].append((record.offset, self.world.now_ms))
         self._undecided[sp].append(record)
+        if record.timestamp_ms >= self.world.now_ms - LIVE_WITHIN_MS:
+            self._arrived_live.add((sp, _market_of(record.value)))
         self.source_decided(sp)
 
     def source_decided(self, sp: SourcePartition) -> None:
@@ -218,7 +222,9 @@ class Oracle:
             return
         parsed = parse_key(record.key)
         if isinstance(parsed, MarkKey):
-            mark = decode_mark(record.value)
+            mark = believed(decode_mark(record.value), record.timestamp_ms)
+            if any((parsed.sp, market) not in self._arrived_live for market in mark.live):
+                raise Violation("P8", f"mark of {parsed.sp}: {mark.live} live")
             entries.append((record.offset, parsed.sp, None, mark))
             self._check_caught_up(parsed.sp, mark.through, mark.caught_up_at)
             held = self.references[parsed.sp].watermarks_at(mark.through)
@@ -232,7 +238,7 @@ class Oracle:
 
     def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
         """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
-        if caught_up_at is None or self.world.config.fast_clocks:
+        if caught_up_at is None:
             return
         log = self.world.sources[sp]
         for offset, appended_ms in reversed(self._appended[sp]):
@@ -271,9 +277,7 @@ class Oracle:
                 view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
             return
         new = what
-        for market, watermark_ms in new.watermarks.items():
-            if watermark_ms >= new.sent_at - LIVE_WITHIN_MS:
-                view.live.add(market)
+        view.live.update(new.live)
         old = view.marks.get(sp)
         worse = old is not None and (
             new.through < old.through
@@ -354,8 +358,8 @@ class Oracle:
 
     @property
     def final_is_final(self) -> bool:
-        """Whether final values never change: with LogAppendTime and no clock ahead of the broker's."""
-        return not (self.world.config.fast_clocks or self.world.config.import_market)
+        """Whether final values never change: with LogAppendTime, whatever the workers' clocks say."""
+        return not self.world.config.import_market
 
     def _check_as_of(self, view: View, market: str, as_of: dict[str, int]) -> None:
         pane_ms, trails_ms = self.rules.pane_ms, self.rules.out_of_order_ms
@@ -731,8 +735,12 @@ class Oracle:
         return 12
 
 
+def _market_of(value: bytes | None) -> str | None:
+    try:
+        return msgspec.json.decode(value or b"", type=dict).get("market")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
 def _without_limits(found: dict[str, tuple]) -> dict[str, Found]:
     return {name: each[:3] for name, each in found.items()}
-
-
-_ = msgspec

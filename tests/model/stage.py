@@ -22,7 +22,7 @@ class Stage:
     """A world and the verbs of the scripts."""
 
     def __init__(self, off: frozenset[str] = frozenset(), **config) -> None:
-        self.world = World(Config(**config), off)
+        self.world = World(Config(knows_time=True, **config), off)
 
     def tick(self, length_ms: int) -> None:
         self.world.now_ms += length_ms

@@ -417,6 +417,7 @@ SWITCHES = [
         ],
     ),
     Switch("inputs read uncommitted", "exactness rule 1", glue="read_uncommitted"),
+    Switch("a worker's own clock believed", "exactness rule 5", glue="own_clock"),
     Switch(
         "the last stable offset taken for the log's end", "exactness rule 5", glue="stable_is_end"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.index.panes import DAY_MS, MINUTE_MS, rfc3339
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.model.stage import PANE, Stage, both, held
 from tests.model.world import T0
 
@@ -343,6 +343,28 @@ def test_a_fetch_may_begin_inside_an_aborted_transaction(off):
         stage.produce("orders-0", "d", producer=1)
         stage.end("orders-0", 1, commits=True)
         stage.go(stage.owner("orders-0"), "folded 0 through 0", size=1)
+        stage.finish()
+
+    held(script, off)
+
+
+@both("a worker's own clock believed")
+def test_a_worker_whose_clock_steps_an_hour_ahead_claims_nothing(off):
+    """The stamp on its mark caps the claim at now; yet an event came since it last read the log."""
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a")
+        stage.rest("orders-0", "payments-0", "level2-0")
+        worker = stage.owner("orders-0")
+        worker.skew_ms = HOUR_MS
+        stage.produce("orders-0", "b")
+        stage.tick(5 * MINUTE_MS)
+        worker.only = 1
+        stage.go(worker, "sent")
+        worker.producer.land_all()
+        stage.rest("payments-0", "level2-0")
+        worker.skew_ms = -HOUR_MS
+        stage.rest("orders-0")
         stage.finish()
 
     held(script, off)

@@ -21,12 +21,15 @@ from streams.flow.compile import PartitionCompile, TableBatch
 from streams.flow.publication import Publication
 from streams.flow.source import Send, SourceLevel
 from streams.worker.caught_up import CaughtUp
+from streams.worker.log_clock import LogClock
 from tests.model.kafka import Log, Producer, Record, Sent
 
 if TYPE_CHECKING:
     from tests.model.world import World
 
 Effects = Iterator[list[Sent] | None]
+STEADY_MS = 1_000_000_000_000
+"""How far a process' steady clock is from the broker's: it begins anywhere."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Worker:
     """Number of the only lane that runs; None: all lanes, in turn."""
     lanes: list[Lane] = field(default_factory=list)
     producer: Producer = field(init=False)
+    log_clock: LogClock = field(init=False)
     done: str = ""
     """Text of the last effect, for the script that is printed."""
     rests: int = 0
@@ -66,8 +70,15 @@ class Worker:
     _turn: int = 0
 
     def __post_init__(self) -> None:
-        self.producer = Producer(lambda: self.world.now_ms)
+        self.log_clock = LogClock(self.clock, lambda: self.world.now_ms - STEADY_MS)
+        self.producer = Producer(lambda: self.world.now_ms, self.clock, self._on_written)
+        if self.world.config.knows_time:
+            self.log_clock.on_written(self.world.now_ms, self.clock())
         self.lanes = [Lane("start", self.start())]
+
+    def _on_written(self, log: str, stamped_ms: int, sent_ms: int) -> None:
+        if log.startswith("partials"):
+            self.log_clock.on_written(stamped_ms, sent_ms)
 
     def start(self) -> Effects:
         raise NotImplementedError
@@ -177,7 +188,8 @@ class Level1(Worker):
             records, last = log.read(self.position, self.size, committed=committed)
             stable_end = log.stable_end if committed else log.end
             log_end = stable_end if self.off("stable_is_end") else log.end
-            self.caught_up.on_response(log_end, stable_end, self.clock(), level.through + 1)
+            steady_ms = self.log_clock.steady()
+            self.caught_up.on_response(log_end, stable_end, steady_ms, level.through + 1)
             start = self._accepted(level, records, last) if self.room else None
             if start is not None:
                 self._fold(level, records, last, start)
@@ -217,11 +229,21 @@ class Level1(Worker):
 
     # -- sending -----------------------------------------------------------------------------
 
+    def _in_the_logs_time(self) -> tuple[int | None, int | None]:
+        """When it was caught up, and what time it is."""
+        clock = self.log_clock
+        if self.off("own_clock"):
+            return self.caught_up.log_ms(
+                lambda at_ms: clock.own() + at_ms - clock.steady()
+            ), clock.own()
+        return self.caught_up.log_ms(clock.at), clock.log_ms()
+
     def _sending(self, level: SourceLevel) -> Effects:
         while True:
             if self.wants_partials or self.wants_flush:
-                rows = level.partials(self.caught_up.at_ms)
-                marks = level.marks(self.clock(), self.caught_up.at_ms, every=self.wants_flush)
+                caught_up_at, now_ms = self._in_the_logs_time()
+                rows = level.partials(caught_up_at)
+                marks = level.marks(now_ms, caught_up_at, every=self.wants_flush)
                 order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
                 self.rows += [self._partial(send) for send in order]
                 self.done = f"sent {len(rows)} rows, {len(marks)} marks through {level.through}"

@@ -71,7 +71,9 @@ class Config:
     bursts: bool = False
     """Bursts of plain orders come as well."""
     fast_clocks: bool = False
-    """Level-1 clocks may run ahead of the broker's. Final values may then change, which is counted."""
+    """Level-1 clocks may run ahead of the broker's too, not only behind."""
+    knows_time: bool = False
+    """A worker knows the log's time from the start, not only when its first mark is acknowledged."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 

@@ -111,6 +111,18 @@ def keeps_markets():
     redis_store.RedisStore.drop = lambda _self, _market: None
 
 
+def clock_of_a_file():
+    """Read this machine's clock with an error: the milliseconds in the file CLOCK_AHEAD names."""
+    import os
+    from pathlib import Path
+
+    from streams import clock
+
+    error = Path(os.environ["CLOCK_AHEAD"])  # noqa: TID251 - of the test, not a setting
+    true_ms = clock.now_ms
+    clock.now_ms = lambda: true_ms() + int(error.read_text())
+
+
 PATCHES = {
     each.__name__: each
     for each in (
@@ -122,6 +134,7 @@ PATCHES = {
         believes_commits,
         never_away,
         keeps_markets,
+        clock_of_a_file,
     )
 }
 

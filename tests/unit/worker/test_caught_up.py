@@ -44,13 +44,6 @@ def test_before_the_beginning_is_known_nothing_is_caught_up():
     assert state.at_ms == 1000
 
 
-def test_a_clock_that_steps_back_does_not_take_it_back():
-    state = CaughtUp()
-    state.on_response(log_end=10, stable_end=10, at_ms=5000, expected=10)
-    state.on_response(log_end=10, stable_end=10, at_ms=1000, expected=10)
-    assert state.at_ms == 5000
-
-
 def test_far_behind_the_memory_is_bounded_and_the_newest_end_is_kept():
     state = CaughtUp()
     for number in range(10_000):
@@ -73,15 +66,23 @@ def test_an_open_transaction_is_not_the_logs_end():
 def test_while_a_transaction_is_open_the_log_is_folded_as_far_as_the_broker_stamped_it():
     """Without this a market that is quiet behind steady transactions would stand still for ever."""
     state = CaughtUp()
+
+    def log_ms():
+        return state.log_ms(lambda steady_ms: steady_ms + 50_000)
+
     state.on_response(log_end=12, stable_end=10, at_ms=1000, expected=0)
-    state.on_progress(5, appended_ms=400)
-    assert state.at_ms == 400
-    state.on_progress(8, appended_ms=300)
-    assert state.at_ms == 400, "a broker's clock that steps back takes nothing back"
+    assert log_ms() is None
+    state.on_progress(5, appended_ms=50_400)
+    assert log_ms() == 50_400
+    state.on_progress(8, appended_ms=50_300)
+    assert log_ms() == 50_400, "a broker's clock that steps back takes nothing back"
     state.on_progress(9)
-    assert state.at_ms == 400, "a producer's clock says nothing"
-    state.on_progress(10, appended_ms=5000)
-    assert state.at_ms == 1000, "a broker's clock that runs ahead: not later than the response"
+    assert log_ms() == 50_400, "a producer's clock says nothing"
+    state.on_progress(10, appended_ms=55_000)
+    assert log_ms() == 51_000, "a broker's clock that runs ahead: not later than the response"
+    assert state.log_ms(lambda _: None) is None, "nor before the log's time is known"
+    state.on_response(log_end=12, stable_end=12, at_ms=2000, expected=12)
+    assert log_ms() == 52_000
 
 
 def test_without_a_transaction_only_the_log_end_counts():
@@ -94,10 +95,10 @@ def test_without_a_transaction_only_the_log_end_counts():
 def test_a_transaction_is_open_since_it_first_held_the_log_and_each_anew():
     state = CaughtUp()
     since = []
-    for steady_ms, log_end, stable_end in (
+    for at_ms, log_end, stable_end in (
         *((1, 10, 10), (2, 12, 10), (3, 13, 10)),
         *((4, 15, 13), (5, 15, 15), (6, 16, 15)),
     ):
-        state.on_response(log_end, stable_end, 0, None, steady_ms)
+        state.on_response(log_end, stable_end, at_ms, None)
         since.append(state.held_since_ms)
     assert since == [None, 2, 2, 4, None, 6]

@@ -52,20 +52,29 @@ def test_a_partition_is_owned_from_recovery_to_revocation(intake):
     assert (intake.position(SP), intake.log_end(SP), intake.caught_up_at(SP)) == (None, None, None)
 
 
-def test_an_open_transaction_is_timed_from_the_first_response_that_shows_it(reader):
-    now = iter(range(1000, 2000, 100))
-    intake = Intake(["orders"], monotonic=lambda: next(now))
+def test_an_open_transaction_is_timed_from_the_first_response_that_shows_it():
+    intake = Intake(["orders"], monotonic=lambda: 9_000)
     intake.open(SP, 0)
     assert intake.open_transaction_ms(SP) == 0
-    intake.on_response(SP, 4, 4, 1)
+    intake.on_response(SP, 4, 4, 1_000)
     assert intake.open_transaction_ms(SP) == 0
-    intake.on_response(SP, 6, 4, 1)
-    assert intake.open_transaction_ms(SP) == 100
-    intake.on_response(SP, 8, 4, 1)
-    assert intake.open_transaction_ms(SP) == 300
+    intake.on_response(SP, 6, 4, 2_000)
+    intake.on_response(SP, 8, 4, 3_000)
+    assert intake.open_transaction_ms(SP) == 7_000
     assert (intake.log_end(SP), intake.stable_end(SP)) == (8, 4)
-    intake.on_response(SP, 9, 9, 1)
+    intake.on_response(SP, 9, 9, 4_000)
     assert intake.open_transaction_ms(SP) == 0
+
+
+def test_caught_up_is_told_in_the_logs_time_once_that_is_known():
+    offsets = [None, 500]
+    known = offsets.pop(0)
+    intake = Intake(["orders"], to_log=lambda ms: None if known is None else ms + known)
+    intake.open(SP, 4)
+    intake.on_response(SP, 4, 4, 1000)
+    assert (intake.caught_up_at(SP), intake.has_caught_up(SP)) == (None, True)
+    known = offsets.pop(0)
+    assert intake.caught_up_at(SP) == 1500
 
 
 def test_caught_up_follows_the_fold(intake):

@@ -12,6 +12,7 @@ from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.level1 import Level1Parts, SourceRunner
+from streams.worker.log_clock import LogClock
 from tests.support.events import T0, tuned
 
 SP = SourcePartition("orders", 0)
@@ -52,7 +53,7 @@ def runner_with(outbox) -> SourceRunner:
     intake.bind(Reader())
     intake.open(SP, 0)
     metrics = Metrics(markets=["PK"], version="0", edition=1, methodology="0")
-    parts = Level1Parts(Settings(), methodology, outbox, intake, metrics, lambda: T0)
+    parts = Level1Parts(Settings(), methodology, outbox, intake, metrics, LogClock(lambda: T0))
     identity = Identity(methodology.edition, methodology.content_hash, "topic-id", 1)
     runner = SourceRunner(parts, SP, identity=identity, changelog=CHANGELOG, nonce="one")
     runner.recover({})

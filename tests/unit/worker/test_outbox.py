@@ -27,6 +27,7 @@ class Clock:
 class Metadata:
     def __init__(self, offset):
         self.offset = offset
+        self.timestamp = -1
 
 
 class FakeProducer:
