@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -20,6 +19,8 @@ import msgspec
 
 from streams.index.level import BasePeriod
 from streams.index.shift_budget import ShiftRules
+from streams.index.slugs import slug
+from streams.index.unicode_words import UNICODE_VERSION
 
 ROW_FORMAT = 3
 """Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
@@ -33,21 +34,10 @@ BASE_DAYS_MAX = 1_100
 
 OTHER = "other"
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_NOT_SLUG = re.compile(r"[\W_]+")
 
 
 class MethodologyError(ValueError):
     """methodology.toml is wrong. The text names the setting and who must act (the operator)."""
-
-
-def slug(text: str) -> str:
-    """Member of a raw label: casefolded, no apostrophes, other runs of non-alphanumerics become `_`.
-
-    >>> slug("Men's Fashion"), slug("Mobiles & Tablets"), slug(" Easypay_MA ")
-    ('mens_fashion', 'mobiles_tablets', 'easypay_ma')
-    """
-    plain = text.casefold().replace("'", "").replace("\u2019", "")
-    return _NOT_SLUG.sub("_", plain).strip("_")
 
 
 class Event(NamedTuple):
@@ -237,7 +227,7 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         methods=_members("methodology.toml: methods", list(file.methods), spec),
         regions=_members(f"{where}.regions", spec.regions, spec),
         channels=_members("methodology.toml: channels", list(file.channels), spec),
-        digital=frozenset(name for name, method in file.methods.items() if method.digital),
+        digital=frozenset(slug(name) for name, method in file.methods.items() if method.digital),
         method_aliases=_aliases("methods", file.methods),
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
@@ -266,25 +256,37 @@ def _event(event: _FileEvent) -> Event:
     if event.factor is not None and not 0 <= event.factor <= 1_000:  # noqa: PLR2004 - far beyond any sale
         raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must fix it")
     dimension, _, member = event.member.rpartition(":")
+    member = slug(member)
     first, end = (each.toordinal() - _EPOCH_ORDINAL for each in (event.start, event.end))
     return Event(dimension or "market", member, first, end, event.factor)
 
 
 def _members(where: str, names: list[str], spec: _FileMarket) -> tuple[str, ...]:
+    """Return the members of names as people write them; their slugs are what is published."""
+    found: dict[str, str] = {}
     for name in names:
-        if name != slug(name) or name in ("all", OTHER):
-            raise MethodologyError(f"{where}: {name!r} is not a member slug (try {slug(name)!r})")
-    if len(set(names)) != len(names):
-        raise MethodologyError(f"{where}: a member is listed twice")
+        member = slug(name)
+        if member in ("", "all", OTHER):
+            raise MethodologyError(
+                f"{where}: {name!r} cannot be a member: it would be called {member!r}; the operator "
+                "must rename it"
+            )
+        if member in found:
+            raise MethodologyError(
+                f"{where}: {found[member]!r} and {name!r} are one member, {member!r}; the operator must "
+                "remove one"
+            )
+        found[member] = name
     # A member beyond the cap counts as `other`. The order of the list decides, so it is in the hash.
-    return (*names[: spec.members_max], OTHER)
+    return (*list(found)[: spec.members_max], OTHER)
 
 
 def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dict[str, str]:
     aliases: dict[str, str] = {}
-    for member, spec in specs.items():
+    members = set(map(slug, specs))
+    for name, spec in specs.items():
         for alias in spec.aliases:
-            if aliases.setdefault(slug(alias), member) != member or slug(alias) in specs:
+            if aliases.setdefault(slug(alias), slug(name)) != slug(name) or slug(alias) in members:
                 raise MethodologyError(
                     f"methodology.toml: {where}: alias {alias!r} names two members"
                 )
@@ -300,7 +302,10 @@ def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
         code: {name: value for name, value in spec.items() if name not in ("shift_weight", "base")}
         for code, spec in raw["markets"].items()
     }
-    digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))
+    # The letters of Unicode decide event -> member.
+    digest.update(
+        msgspec.json.encode([ROW_FORMAT, UNICODE_VERSION, decisive], order="deterministic")
+    )
     # A new time zone database can move the end of a local day, so it decides event -> day too.
     for zone in sorted({market.time_zone for market in markets.values()}):
         digest.update(_zone_fingerprint(zone))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from streams.index.methodology import OTHER, Market, slug
+from streams.index.methodology import OTHER, Market
+from streams.index.slugs import slug
 
 # Columns of a live row before its dimension blocks.
 ORDERS, UNITS, SALES = 0, 1, 2

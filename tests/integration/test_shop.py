@@ -21,7 +21,8 @@ LINE = {"quantity": 1, "unit_price_minor": 100}
 async def installed(stack, unique, tmp_path):
     found = Installation(stack, unique("s"), tmp_path, inputs=1, arrival="broker")
     path = tmp_path / "methodology.toml"
-    path.write_text(METHODOLOGY.replace("grace_ms = 120000", "grace_ms = 3600000"))
+    text = METHODOLOGY.replace("grace_ms = 120000", "grace_ms = 3600000")
+    path.write_text(text.replace('"school_education", "books",', '"books", "চাল",', 1))
     found.overrides["methodology"] = path
     await found.create_topics()
     found.start_worker()
@@ -54,6 +55,8 @@ def odd_orders(at_ms: int) -> list[bytes]:
         text("n6", lines=[LINE | {"quantity": 0}]),
         text("n7", lines=[LINE] * 501),
         text("n8", shopper_id="", lines=[LINE | {"sku": ""}]),
+        text("n9", lines=[LINE | {"category": "চাল"}]),
+        text("n10", lines=[LINE | {"category": "চুল"}]),
     ]
 
 
@@ -73,12 +76,13 @@ async def test_what_a_real_shop_sends_counts_and_the_audit_agrees(installed):
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
     topics = installed.settings.topics
-    assert report.sources[f"{topics.orders}-0"]["outcomes"] == {"accepted": 259, "ignored": 1_401}
+    assert report.sources[f"{topics.orders}-0"]["outcomes"] == {"accepted": 261, "ignored": 1_401}
     assert report.sources[f"{topics.payments}-0"]["outcomes"] == {"accepted": 1}
 
     async def shown():
         days = await installed.redis_values("PK", "days")
         orders = [int(n) for name, n in days.items() if name.startswith("orders:market:all:")]
-        return sum(orders) == 259
+        rice = [int(n) for name, n in days.items() if name.startswith("orders:category:চাল:")]
+        return (sum(orders), sum(rice)) == (261, 1)
 
     await installed.until(shown)

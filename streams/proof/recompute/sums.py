@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 
 from streams.index import partials as col
 from streams.index.event_types import OrderEvent, PaymentEvent
-from streams.index.methodology import OTHER, Market, slug
+from streams.index.methodology import OTHER, Market
 from streams.index.partials import Layout
+from streams.index.slugs import slug
 from streams.proof.recompute import shopper_registers
 
 
