@@ -33,7 +33,7 @@ from streams.index.indices import SOURCES, source_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import FENCE_FIELDS, market_keys
+from streams.publish.keys import AS_OF_FIELDS, FENCE_FIELDS, market_keys
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
     Retries,
@@ -58,8 +58,7 @@ DOUBT_EVERY_MS = 1_000
 WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
 """How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
-_SOURCES = tuple(f"@as_of:{source}" for source in SOURCES)
-_HEADER = ("@as_of", "@published_at", "@edition", "@phase", "@generation", *_SOURCES)
+_HEADER = ("@published_at", "@edition", "@phase", "@generation", *AS_OF_FIELDS)
 
 
 class ReaderError(Exception):
@@ -155,7 +154,7 @@ class _Judge:
 
     def reading(self, market: str, field: str, answer: Sequence[bytes | None]) -> Reading:
         """Reading from the HMGET of ``field``, its status and the header. Raises ReaderError."""
-        value, status, as_of, published_at, edition, phase, generation, *sources = answer
+        value, status, published_at, edition, phase, generation, as_of, *sources = answer
         if as_of is None or published_at is None or edition is None or phase is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         if value is None and status is None:
@@ -190,17 +189,22 @@ class _Judge:
         except (msgspec.DecodeError, ValueError) as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
         version = _Version(snapshot.edition, snapshot.generation, {"": as_of_ms, **seen})
-        self._admit(market, version, as_of_ms, published_at_ms)
+        # It holds values of every source: also of one that has not joined, behind the headline.
+        self._admit(market, version, min([as_of_ms, *seen.values()]), published_at_ms)
         return snapshot
 
     def check_believable(
-        self, market: str, published_at: bytes | None, as_of: bytes | None
+        self, market: str, published_at: bytes | None, *as_of: bytes | None
     ) -> None:
-        """Raise ReaderError when what was read before must not be used any more."""
-        if published_at is None or as_of is None:
+        """Raise ReaderError when the snapshot read before must not be used any more.
+
+        ``as_of``: the headline, then that of each source.
+        """
+        if published_at is None or as_of[0] is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         try:
-            ages = instant(as_of.decode()), instant(published_at.decode())
+            oldest_ms = min(instant(text.decode()) for text in as_of if text is not None)
+            ages = oldest_ms, instant(published_at.decode())
         except ValueError as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
         self._check_age(market, *ages, self._now_ms())
@@ -463,5 +467,5 @@ def _version_text(version: _Version) -> str:
 
 def _ask(pipeline: Any, fence: str, values: str) -> Any:
     pipeline.hmget(fence, FENCE_FIELDS)
-    pipeline.hmget(values, ("@published_at", "@as_of"))
+    pipeline.hmget(values, ("@published_at", *AS_OF_FIELDS))
     return pipeline

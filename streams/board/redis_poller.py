@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import FENCE_FIELDS, market_keys, markets_key
+from streams.publish.keys import AS_OF_FIELDS, FENCE_FIELDS, market_keys, markets_key
 from streams.publish.redis_clients import (
     ANSWERS_MAX,
     REDIS_ERRORS,
@@ -82,7 +82,8 @@ class _Header(NamedTuple):
     """Answer to the cheap question. Its version and shifts decide whether there is more to fetch."""
 
     version: tuple[bytes | None, ...]
-    as_of: bytes | None
+    as_of_ms: list[int]
+    """The headline and each source's; empty where the market is absent."""
     published_at: bytes | None
     shifts: dict[bytes, bytes]
 
@@ -194,7 +195,7 @@ class RedisPoller:
         due = []
         for market, header in (await self._headers()).items():
             known = self._known[market]
-            was_present, known.present = known.present, header.as_of is not None
+            was_present, known.present = known.present, bool(header.as_of_ms)
             changed = changed or was_present != known.present
             old = known.header
             if known.present and (
@@ -212,12 +213,12 @@ class RedisPoller:
         for market in markets:
             keys = market_keys(market, self._prefix)
             pipeline.hmget(keys.fence, FENCE_FIELDS)
-            pipeline.hmget(keys.values, ("@as_of", "@published_at"))
+            pipeline.hmget(keys.values, ("@published_at", *AS_OF_FIELDS))
             pipeline.hgetall(keys.shifts)
         answers = await pipeline.execute()
         return {
-            market: _Header(tuple(version), as_of, published_at, shifts)
-            for market, version, (as_of, published_at), shifts in zip(
+            market: _Header(tuple(version), _instants(as_of), published_at, shifts)
+            for market, version, (published_at, *as_of), shifts in zip(
                 markets, answers[::3], answers[1::3], answers[2::3], strict=True
             )
         }
@@ -225,7 +226,7 @@ class RedisPoller:
     async def _fetch(self, market: str, known: _Known, header: _Header) -> bool:
         keys = market_keys(market, self._prefix)
         first = known.page is None
-        minute = (parse_instant((header.as_of or b"").decode()) or 0) // MINUTE_MS
+        minute = max(header.as_of_ms, default=0) // MINUTE_MS
         with_history = minute != known.history_minute
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(keys.snapshot)
@@ -270,8 +271,8 @@ class RedisPoller:
     def _market_beat(self, market: str, known: _Known, now_ms: int) -> MarketBeat:
         header, page, config = known.header, known.page, self._markets.get(market)
         as_of_ms = published_ms = None
-        if header is not None and header.as_of is not None and header.published_at is not None:
-            as_of_ms = parse_instant(header.as_of.decode())
+        if header is not None and header.as_of_ms and header.published_at is not None:
+            as_of_ms = min(header.as_of_ms)  # the page shows values of every source
             published_ms = parse_instant(header.published_at.decode())
         as_of_age_ms = None if as_of_ms is None else now_ms - as_of_ms
         published_age_ms = None if published_ms is None else now_ms - published_ms
@@ -293,6 +294,11 @@ def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None
         return BeatState.ABSENT
     silent = published_age_ms > SILENT_AFTER_MS
     return BeatState.STALE if silent or as_of_age_ms > BEHIND_AFTER_MS else BeatState.LIVE
+
+
+def _instants(texts: Iterable[bytes | None]) -> list[int]:
+    found = (parse_instant(text.decode()) for text in texts if text is not None)
+    return [at_ms for at_ms in found if at_ms is not None]
 
 
 def _entries(newest_first: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, str]]:

@@ -81,8 +81,12 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
         return MarketView(market, ViewState.ABSENT, None, None, None, None, {})
     snapshot = msgspec.json.decode(encoded, type=Snapshot)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
+    source_ages_ms = {
+        source: now_ms - (parse_instant(as_of) or 0) for source, as_of in snapshot.sources.items()
+    }
+    oldest_ms = max([as_of_age_ms, *source_ages_ms.values()])
     published_age_ms = now_ms - (parse_instant(snapshot.published_at) or 0)
-    stale = published_age_ms > SILENT_AFTER_MS or as_of_age_ms > BEHIND_AFTER_MS
+    stale = published_age_ms > SILENT_AFTER_MS or oldest_ms > BEHIND_AFTER_MS
     return MarketView(
         market,
         ViewState.STALE if stale else ViewState.LIVE,
@@ -90,10 +94,7 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
         encoded,
         as_of_age_ms,
         published_age_ms,
-        {
-            source: now_ms - (parse_instant(as_of) or 0)
-            for source, as_of in snapshot.sources.items()
-        },
+        source_ages_ms,
     )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from streams import clock
 from streams.index.currencies import major_units
+from streams.index.indices import SOURCES
 from streams.index.values import Snapshot, Value
 from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
 from streams.publish.ranking import ALL, rank_members
@@ -94,6 +95,7 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         Text(),
         _payments(values, longest),
         *_not_ok(view.snapshot),
+        *(Text(f"{name}: none seen yet") for name in SOURCES if name not in view.snapshot.sources),
     ]
     border = "red" if view.state is ViewState.STALE else "green"
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from streams.index.indices import SOURCES
+
 
 class MarketKeys(NamedTuple):
     """Every key of one market, in the order in which the fenced script gets them."""
@@ -26,6 +28,8 @@ class MarketKeys(NamedTuple):
 
 FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")
 """Fields of the HASH ``:fence``, in the order in which versions are compared."""
+AS_OF_FIELDS = ("@as_of", *(f"@as_of:{source}" for source in SOURCES))
+"""Fields of the HASH ``:values``: the headline, then ``as_of`` of each source that was seen."""
 
 
 def market_keys(market: str, prefix: str) -> MarketKeys:

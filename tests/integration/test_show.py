@@ -109,6 +109,7 @@ async def test_a_live_market_is_shown_in_major_units(client, console, publish):
     assert "24h: filling, 12% covered by the log" in text
     assert "3.0 s ago" in text
     assert "stale" not in text
+    assert "payments: none seen yet" in text
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ async def test_an_as_of_that_stays_is_stale_though_the_publisher_lives(client, c
     assert view.state is ViewState.STALE
     assert view.published_age_ms == 0
     console.print(render([view], CURRENCIES))
-    assert "stale: values end 31.0 s ago; processing is behind" in printed(console)
+    assert "stale: orders end 31.0 s ago; processing is behind" in printed(console)
 
 
 async def test_what_expired_is_absent_not_forgotten(client, console, publish):
@@ -170,6 +171,7 @@ async def test_json_is_one_exact_line(client, console, publish):
         "state": "absent",
         "as_of_age_s": None,
         "published_age_s": None,
+        "source_ages_s": {},
         "snapshot": None,
     }
 

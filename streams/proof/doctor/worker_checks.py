@@ -11,10 +11,12 @@ from streams.flow import plain
 from streams.flow.chunk import SourcePartition
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
+from streams.index.panes import rfc3339
 from streams.operate.workers_http import WorkerError, base_url, partition_states, why_not_ready
 from streams.proof.audit.checkpoints import CheckpointChain
 from streams.proof.doctor.findings import Finding, Level
 from streams.publish.http import PartitionState
+from streams.reader import BEHIND_AFTER_MS
 from streams.records.kafka_logs import Extent
 from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import MarketValues
@@ -190,6 +192,8 @@ def check_redis(
         as_of_age_ms, heartbeat_age_ms = now_ms - redis.version.as_of_ms, now_ms - published_ms
         old = market.fence.live and as_of_age_ms > AS_OF_AGE_MAX_MS
         silent = heartbeat_age_ms > settings.intervals.stale_after_s * 500
+        if market.fence.live and not silent:
+            findings += _standing(f"{where} {code}", redis.as_of, now_ms)
         kind = "live" if market.fence.live else "imported"
         findings.append(
             Finding(
@@ -208,6 +212,25 @@ def check_redis(
             )
         )
     return findings
+
+
+def _standing(where: str, as_of_ms: Mapping[str, int], now_ms: int) -> list[Finding]:
+    """Find the inputs that stand still while another flows."""
+    newest_ms = max(as_of_ms.values(), default=0)
+    return [
+        Finding(
+            "redis",
+            Level.WRONG,
+            f"{where} {topic}",
+            f"within {BEHIND_AFTER_MS // 1000} s of the other input, which flows",
+            f"{topic} stands at {rfc3339(at_ms)}, {(now_ms - at_ms) / 1000:.0f} s ago",
+            "a partition of this input is halted, has no leader, or its worker is stuck: ask each one, "
+            "`ecindex doctor --worker URL`",
+            cause=f"stands at {at_ms}",
+        )
+        for topic, at_ms in sorted(as_of_ms.items())
+        if newest_ms - at_ms > BEHIND_AFTER_MS
+    ]
 
 
 async def check_workers(workers: Sequence[str]) -> list[Finding]:
