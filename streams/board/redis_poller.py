@@ -38,6 +38,8 @@ POLL_S = 0.25
 BEAT_EVERY_MS = 1_000
 MARKETS_MAX = 50
 CHANGES_READ = 120
+HIGH_WATER_MS = 60_000
+"""How long a version that was shown refuses older ones, as in the reader: the expiry of the keys."""
 _EVERYONE = ""
 
 _log = structlog.get_logger(__name__)
@@ -198,6 +200,10 @@ class RedisPoller:
             was_present, known.present = known.present, bool(header.as_of_ms)
             changed = changed or was_present != known.present
             old = known.header
+            if known.present and old is not None and _goes_back(old, header):
+                # A failover made a replica the master that lacked the last writes: its publisher
+                # writes them again within seconds. What is shown stays, and its age grows.
+                continue
             if known.present and (
                 old is None or old.version != header.version or old.shifts != header.shifts
             ):
@@ -287,6 +293,22 @@ class RedisPoller:
             orders=None if orders is None else orders.value,
             shifts=0 if page is None else len(page.shifts),
         )
+
+
+def _goes_back(old: _Header, new: _Header) -> bool:
+    """True when a version lower than the one shown is found while its publisher seems to live.
+
+    After a minute without the shown one it is taken: its publisher has expired, or everything was reset.
+    """
+    try:
+        versions = [[int(part or b"") for part in each.version] for each in (old, new)]
+    except ValueError:
+        return False
+    shown_ms = parse_instant((old.published_at or b"").decode())
+    found_ms = parse_instant((new.published_at or b"").decode())
+    if versions[1] >= versions[0] or shown_ms is None or found_ms is None:
+        return False
+    return found_ms - shown_ms < HIGH_WATER_MS
 
 
 def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None) -> BeatState:  # noqa: FBT001

@@ -10,17 +10,22 @@ import ssl
 import subprocess
 
 import pytest
+from support.command import Command
 from support.publications import publication, value
 from support.valkeys import HOST, Cluster, Pair, Passage, Valkey, wait_until
 
 from streams import clock
+from streams.board.hub import Hub
+from streams.board.redis_poller import RedisPoller
 from streams.index.panes import rfc3339
+from streams.operate.market_views import ViewState, connect, read_markets
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_clients import async_client, close_client
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX, AsyncReader, Limits, Reader, ReaderError
+from streams.settings import RedisSettings
 
 pytestmark = pytest.mark.stack
 
@@ -363,3 +368,67 @@ async def test_a_round_trip_of_more_than_a_second_is_enough(tmp_path):
             await watched.fresh()
             await watched.fresh()
             assert load.store.health.trouble is None
+
+
+async def test_the_board_shows_nothing_older_after_a_failover(tmp_path):
+    old_ms, new_ms = 1_700_000_000_000, 1_700_000_005_000
+    with Valkey(tmp_path) as server:
+        load = Load(server.url)
+        poller = RedisPoller(server.url, Hub(), {}, prefix=DEFAULT_PREFIX, timeout_s=3.0)
+
+        def shown():
+            (market,) = poller.beat(new_ms).markets
+            return market.as_of
+
+        await load.store.publish(made("PK", new_ms, 9), new_ms)
+        await poller.poll()
+        assert shown() == rfc3339(new_ms)
+        server.db.flushall()  # stands for a new master that lacks the last writes
+        other = Load(server.url)
+        await other.store.publish(made("PK", old_ms, 8), new_ms + 1_000)
+        await poller.poll()
+        assert shown() == rfc3339(new_ms)
+        await load.store.heartbeat(new_ms + 2_000)
+        await poller.poll()
+        assert shown() == rfc3339(new_ms)
+        server.db.flushall()
+        await other.store.publish(made("PK", old_ms, 9), new_ms + 120_000)
+        await poller.poll()
+        assert shown() == rfc3339(old_ms), "after a minute it is the truth"
+        await poller.close()
+        for each in (load, other):
+            await each.store.close()
+
+
+async def test_show_names_a_market_that_a_cluster_does_not_take(tmp_path):
+    with Cluster(tmp_path, replicas=False) as cluster:
+        load = Load(cluster.url, MARKETS)
+        lost = next(
+            market
+            for market in MARKETS
+            if cluster.owner(market_keys(market, DEFAULT_PREFIX).fence)
+            is not cluster.owner(f"{DEFAULT_PREFIX}:markets")
+        )
+        cluster.owner(market_keys(lost, DEFAULT_PREFIX).fence).db.config_set("maxmemory", "1mb")
+        now_ms = clock.now_ms()
+        for market in MARKETS:
+            await load.store.publish(made(market, now_ms, 1), now_ms)
+        with connect(RedisSettings(url=cluster.url)) as client:
+            views = {v.market: v.state for v in read_markets(client, now_ms, None, DEFAULT_PREFIX)}
+        assert set(views) == set(MARKETS)
+        assert views[lost] is ViewState.ABSENT
+        assert ViewState.LIVE in views.values()
+        await load.store.close()
+        as_one_server = Load(cluster.nodes[0].url, MARKETS)
+        for market in MARKETS:
+            await as_one_server.store.publish(made(market, now_ms, 1), now_ms)
+        trouble = as_one_server.store.health.trouble
+        assert "redis+cluster://" in trouble.detail
+        assert trouble.refused_since_ms is not None
+        await as_one_server.store.close()
+        listed = cluster.owner(f"{DEFAULT_PREFIX}:markets")
+        elsewhere = next(node for node in cluster.nodes if node is not listed)
+        with Command("show", "--redis", elsewhere.url) as command:
+            code, out, err = command.finish()
+        assert code == 1
+        assert "redis+cluster://" in err, (out, err)

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from streams.settings import (
+    RedisSettings,
     Settings,
     SettingsError,
     as_toml,
@@ -87,6 +88,9 @@ def test_a_file_that_is_named_must_exist_and_be_toml(tmp_path, config):
         ("ECINDEX_LOG__LEVEL", "loud", "log.level", "'debug', 'info'"),
         ("ECINDEX_TOPICS__PREFIX", "a b", "topics.prefix", "pattern"),
         ("ECINDEX_REDIS__URL", "http://x", "redis.url", "redis://"),
+        ("ECINDEX_REDIS__URL", "redis+sentinel://h:1", "redis.url", "name of the master"),
+        ("ECINDEX_REDIS__URL", "redis+cluster://h:1/3", "redis.url", "database 0 only"),
+        ("ECINDEX_REDIS__TIMEOUT_MS", "99", "redis.timeout_ms", "100"),
     ],
 )
 def test_a_wrong_variable_is_named_with_what_was_found(
@@ -293,3 +297,14 @@ class TestHandedToAnotherProcess:
         environment = environment_without_settings()
         assert not [name for name in environment if name.startswith("ECINDEX_")]
         assert environment["LANG_OF_TEST"] == "C"
+
+
+def test_sentinels_have_users_of_their_own_and_tls_is_for_both():
+    def options(url):
+        redis = RedisSettings(url=url, username="u", password="p", sentinel_password="s")
+        return redis.auth_options()
+
+    plain = {"username": "u", "password": "p"}
+    assert options("redis://h/0") == options("rediss+cluster://h") == plain
+    sentinel = {"sentinel_username": None, "sentinel_password": "s"}
+    assert options("rediss+sentinel://h/m") == plain | sentinel
