@@ -332,8 +332,9 @@ class IndexWorker:
             address = f"{self.settings.metrics.host}:{self.settings.metrics.port}"
             raise Fatal(ExitCode.USAGE, f"metrics.port: cannot bind {address}: {error}") from error
         self._on_listening(port)
-        for work, name in ((self._beat(), "heartbeat"), (self._history.run(), "history")):
-            self._own_task(work, name)
+        self._own_task(self._beat(), "heartbeat")
+        self._own_task(self._guard(), "membership")
+        self._own_task(self._history.run(), "history")
 
     def _own_task(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -346,9 +347,14 @@ class IndexWorker:
             if self.app.may_publish:
                 # Not awaited: a market whose call waits keeps no other from being renewed.
                 self._own_task(self.store.heartbeat(self.log_clock.now_ms()), "renewal")
+            self._observe()
+
+    async def _guard(self) -> None:
+        # A loop of its own: what it asks Redis and Kafka may take seconds.
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
             if self.app.started:
                 await self.membership.check()
-            self._observe()
 
     def _observe(self) -> None:
         intake, metrics = self.app.intake, self.metrics
