@@ -25,6 +25,8 @@ ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD, IGNORED = (
 )
 """Outcomes of a record. ``day_closed``: it counts in the live book only, since its day is closed.
 ``ignored``: it is no event of the contract and no mistake, an order.updated or a tombstone."""
+DAY_ONLY = "day_only"
+"""Outcome of an order event that is too late for the live book and counts in the day book."""
 REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
 """More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
 already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:

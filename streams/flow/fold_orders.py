@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest
 
-from streams.flow.admission import DUPLICATE
+from streams.flow.admission import DAY_ONLY, DUPLICATE
 from streams.flow.chunk import Chunk
 from streams.flow.fold_corrections import correct
+from streams.flow.fold_late import fold_late
 from streams.flow.ids import ID_SEED
+from streams.flow.order_checks import overflows, placed_instant
+from streams.flow.remembered import EARLY_NOTE, LATE_MAX, Note, hash_of, key_of
 from streams.flow.rows import add_order, add_places, day_places, order_sums
 from streams.flow.set_aside import (
     OVERFLOW,
     Folded,
     ahead,
-    placed,
     refused,
 )
 from streams.flow.source_state import BOTH, SourceState
@@ -36,7 +38,6 @@ from streams.index.event_types import (
 )
 from streams.index.events import SHAPES, decode_orders_unproven, learn_shape, recheck_order
 from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
-from streams.index.partials import Row
 
 
 def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per step would cost a third of its speed
@@ -110,7 +111,9 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
             continue
         if watermark_ms - occurred_ms > grace_ms:
-            folded.add_late(chunk, position, watermark_ms - occurred_ms)
+            source.volume = volume
+            _fold_too_late(source, chunk, position, event, state, occurred_ms, folded)
+            volume = source.volume
             continue
         if (
             pane is None
@@ -211,15 +214,14 @@ def _fold_checked(
     occurred, or so large that its sums need a check. This one path makes every check, in the order
     of admission.
     """
-    admission = source.admission
-    if admission.is_below_floor(state, occurred_ms):
-        folded.add_late(chunk, position, state.watermark_ms - occurred_ms)
+    if source.admission.is_below_floor(state, occurred_ms):
+        _fold_too_late(source, chunk, position, event, state, occurred_ms, folded)
         return 0
-    placed_ms = _placed_ms(event, occurred_ms, admission.ahead_ms)
+    placed_ms = placed_instant(event, occurred_ms, source.admission.ahead_ms)
     if isinstance(placed_ms, Rejected):
         folded.add_dead_letter(chunk, position, placed_ms)
         return 0
-    start_ms = occurred_ms - occurred_ms % admission.pane_ms
+    start_ms = occurred_ms - occurred_ms % source.admission.pane_ms
     pane = state.panes.get(start_ms)
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
     if pane is not None and pane.seen(event_hash):
@@ -227,13 +229,9 @@ def _fold_checked(
         return 0
     day_number = state.local_days.day_of(placed_ms)
     units, sales = order_sums(event)
-    if source.volume + units + sales > SUM_MAX:
-        source.book(state)
-        held = state.days.get(day_number)
-        rows = (_EMPTY if pane is None else pane.row, _EMPTY if held is None else held.row)
-        if any(_overflows(row, units, sales) for row in rows):
-            folded.add_dead_letter(chunk, position, OVERFLOW)
-            return 0
+    if overflows(source, state, pane, day_number, units, sales):
+        folded.add_dead_letter(chunk, position, OVERFLOW)
+        return 0
     source.volume += units + sales
     pane = pane or source.open_pane(state, start_ms)
     source.remember(state, pane, event_hash)
@@ -253,28 +251,25 @@ def _fold_checked(
     if day is not None:
         add_places(day.row, col.PLACED_AT, day_places(event, state))
         source.touch_day(state, day)
+        if state.is_before_log(placed_ms) and source.late_orders < LATE_MAX:
+            source.note(state, Note(hash_of(key_of(event)), EARLY_NOTE, day_number))
     return int(day is None)
 
 
-def _placed_ms(event: OrderEvent, occurred_ms: int, ahead_ms: int) -> int | Rejected:
-    """Return when the event's order was placed, or why nobody knows."""
-    if event.placed_at is not None:
-        return placed(event.placed_at, occurred_ms, ahead_ms)
-    if event.type == "order.placed":
-        return occurred_ms
-    return Rejected("placed_at_missing", f"{event.type} without placed_at")
-
-
-_EMPTY: Row = [0] * 9
-"""Columns of a row that is not open yet, as far as ``_overflows`` reads them."""
-
-
-def _overflows(row: Row, units: int, sales: int) -> bool:
-    """Whether the units or sales of any ledger in the first nine columns could pass 63 bits.
-
-    A live row has one ledger there. Its payment columns, which are read too, only make the check
-    stricter than needed.
-    """
-    return max(row[2], row[5], row[8]) + sales > SUM_MAX or (
-        max(row[1], row[4], row[7]) + units > SUM_MAX
-    )
+def _fold_too_late(
+    source: SourceState,
+    chunk: Chunk,
+    position: int,
+    event: OrderEvent,
+    state: MarketState,
+    occurred_ms: int,
+    folded: Folded,
+) -> None:
+    """Fold an order event that the live book takes no more; its day may."""
+    outcome = fold_late(source, state, event, occurred_ms, folded)
+    if outcome == DUPLICATE:
+        folded.outcomes[DUPLICATE] += 1
+        return
+    folded.add_late(chunk, position, state.watermark_ms - occurred_ms, outcome)
+    if outcome == DAY_ONLY and isinstance(event, IncompleteOrder):
+        folded.add_parts(chunk, position, event.parts)

@@ -24,8 +24,14 @@ REMEMBERED_DAYS = 7
 CORRECTIONS_MAX = 500_000
 """Cancels and refunds that a source partition remembers; beyond it they count, unremembered."""
 
-CANCELLED_NOTE, REFUNDED_NOTE = 1, 2
-_KEYED = frozenset({REFUNDED_NOTE})
+LATE_MAX = 500_000
+"""Late orders that a source partition remembers; beyond it they count, unremembered."""
+
+CANCELLED_NOTE, REFUNDED_NOTE, LATE_NOTE, EARLY_NOTE = 1, 2, 3, 4
+"""Kinds of notes. Late: the order came later than the grace. Early: the log holds the order although
+it was placed before the log begins."""
+_KEYED = frozenset({REFUNDED_NOTE, LATE_NOTE})
+_OF_LATE = 1 << 7
 _DAY_BIAS = 2**31
 _PLACE_WORDS = 3
 
@@ -49,7 +55,9 @@ class Note(NamedTuple):
     day: int
     """Local day on which it counted."""
     key: int = 0
-    """Of a refund: which one it is, see ``refund_key``."""
+    """Of a refund: which one it is, see ``refund_key``. Of a late order: hash of its event's id."""
+    late: bool = False
+    """Of a refund: whether it was subtracted from the late part of its day."""
     places: tuple[Place, ...] = ()
     """What a refund added to its day."""
 
@@ -60,8 +68,12 @@ class Note(NamedTuple):
             found.append(self.key)
         for place in self.places:
             found += [place.at << 1 | place.orders, place.units, place.sales]
-        found[1] = self.kind | len(found) << 8 | (self.day + _DAY_BIAS) << 32
+        found[1] = self.kind | _OF_LATE * self.late | len(found) << 8 | (self.day + _DAY_BIAS) << 32
         return found
+
+
+def _kind(head: int) -> int:
+    return head & (_OF_LATE - 1)
 
 
 def _length(head: int) -> int:
@@ -71,7 +83,7 @@ def _length(head: int) -> int:
 def read_note(words: array[int], start: int) -> Note:
     """Note whose packed form begins at ``start``."""
     order, head = words[start], words[start + 1]
-    kind, end = head & 0xFF, start + _length(head)
+    kind, end = _kind(head), start + _length(head)
     at, key = start + 2, 0
     if kind in _KEYED:
         key, at = words[at], at + 1
@@ -79,7 +91,7 @@ def read_note(words: array[int], start: int) -> Note:
         Place(words[each] >> 1, words[each] & 1, words[each + 1], words[each + 2])
         for each in range(at, end, _PLACE_WORDS)
     )
-    return Note(order, kind, (head >> 32) - _DAY_BIAS, key, places)
+    return Note(order, kind, (head >> 32) - _DAY_BIAS, key, bool(head & _OF_LATE), places)
 
 
 def note_starts(words: array[int]) -> Iterator[int]:
@@ -90,21 +102,26 @@ def note_starts(words: array[int]) -> Iterator[int]:
         start += _length(words[start + 1])
 
 
-def order_hash(event: OrderEvent) -> int:
-    """Hash by which an order is remembered."""
-    return xxh3_64_intdigest(event.order_id.encode(), ID_SEED)
+def hash_of(text: str) -> int:
+    """Hash by which an order or an event is remembered."""
+    return xxh3_64_intdigest(text.encode(), ID_SEED)
+
+
+def key_of(event: OrderEvent) -> str:
+    """Text by which an order is remembered; a placed one that names no ``order_id``, by its event."""
+    return event.order_id or f"event {event.event_id}"
 
 
 def refund_key(event: OrderEvent) -> int:
     """Hash that tells two refunds of one order apart: of ``refund_id``, else of the lines."""
     if event.refund_id is not None:
-        return xxh3_64_intdigest(f"id {event.refund_id}".encode(), ID_SEED)
+        return hash_of(f"id {event.refund_id}")
     lines = sorted(
         # Not repr: what it escapes depends on Python's version, and a new owner may have another.
         ascii((line.sku, line.category, line.quantity, line.unit_price_minor))
         for line in event.lines
     )
-    return xxh3_64_intdigest("\n".join(lines).encode(), ID_SEED)
+    return hash_of("\n".join(lines))
 
 
 class Remembered:
@@ -137,7 +154,7 @@ class Remembered:
 
     def extend(self, words: array[int]) -> Counter[int]:
         """Take over notes of a checkpoint; return their number by kind."""
-        found = Counter(words[start + 1] & 0xFF for start in note_starts(words))
+        found = Counter(_kind(words[start + 1]) for start in note_starts(words))
         self.order.extend(words)
         self.saved = len(self.order)
         self.kinds += found

@@ -1,4 +1,4 @@
-"""Records that are not counted (too late, or dead with a reason), and what a fold reports."""
+"""Records that are set aside (late, or dead with a reason), and what a fold reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from streams.index.instants import parse_instant
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A record that was not counted, too late or dead with its reason, in its original bytes."""
+    """A record in its original bytes: dead with its reason, or too late for the live book.
+
+    Reason ``day_only``: it counts in the day book, and sent again it would be a copy.
+    """
 
     offset: int
     key: bytes | None
@@ -65,9 +68,11 @@ class Folded:
             lost = part.lost if known is None else known.lost + part.lost
             self.parts[reason] = LostParts(lost, offset, part.detail)
 
-    def add_late(self, chunk: Chunk, position: int, lateness_ms: int) -> None:
-        """Set a record aside as too late."""
-        self.late.append(_set_aside(chunk, position, TOO_LATE, f"lateness {lateness_ms} ms"))
+    def add_late(
+        self, chunk: Chunk, position: int, lateness_ms: int, outcome: str = TOO_LATE
+    ) -> None:
+        """Set a record aside as too late, or as one that counts in the day only."""
+        self.late.append(_set_aside(chunk, position, outcome, f"lateness {lateness_ms} ms"))
 
 
 def _set_aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAside:

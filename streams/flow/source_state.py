@@ -13,7 +13,14 @@ from collections import Counter
 
 from streams.flow.admission import ACCEPTED, DAY_CLOSED, DUPLICATE, LATE, Admission
 from streams.flow.chunk import SourcePartition
-from streams.flow.remembered import CANCELLED_NOTE, REFUNDED_NOTE, Note, Remembered
+from streams.flow.remembered import (
+    CANCELLED_NOTE,
+    EARLY_NOTE,
+    LATE_NOTE,
+    REFUNDED_NOTE,
+    Note,
+    Remembered,
+)
 from streams.flow.rows import settle
 from streams.flow.set_aside import Folded
 from streams.flow.state import (
@@ -89,6 +96,11 @@ class SourceState:
     def corrections(self) -> int:
         """How many cancels and refunds are remembered."""
         return self.notes[CANCELLED_NOTE] + self.notes[REFUNDED_NOTE]
+
+    @property
+    def late_orders(self) -> int:
+        """How many orders are remembered that came late, or from before the log begins."""
+        return self.notes[LATE_NOTE] + self.notes[EARLY_NOTE]
 
     def note(self, state: MarketState, note: Note) -> None:
         """Remember something about an order."""

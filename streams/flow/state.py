@@ -196,6 +196,10 @@ class MarketState:
         """Whether the day is closed for this source partition."""
         return self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms
 
+    def is_before_log(self, placed_ms: int) -> bool:
+        """Whether an order placed then is in the log only if it came late, or says so itself."""
+        return self.begins_ms is not None and placed_ms < self.begins_ms - self.grace_ms
+
     def open_day(self, day: int) -> Day | None:
         """Create the day's row, or None when the day is closed for this source partition."""
         return None if self.day_is_closed(day) else self.new_day(day)

@@ -154,26 +154,6 @@ def shopper_entries(orders: int, known: int, new: int, shoppers: int) -> Iterato
     yield _share(NEW_SHOPPER_SHARE, *whole, new, known, known)
 
 
-def day_entries(layout: Layout, row: Row) -> Iterator[Entry]:
-    """Gross values of a local day by ``placed_at``. Members with no events are left out."""
-    yield from _three(MARKET, ALL, row, col.PLACED_AT)
-    captured, amount = row[col.DAY_PAYMENTS], row[col.DAY_AMOUNT]
-    yield _count("payments", MARKET, ALL, "count", captured, captured, PAYMENTS_BASIS)
-    yield _count("amount", MARKET, ALL, "minor", amount, captured, PAYMENTS_BASIS)
-    for member, at in _columns(layout.day_category):
-        if any(row[at : at + 3]):
-            yield from _three(CATEGORY, member, row, at)
-    for member, at in _columns(layout.day_method):
-        if any(row[at : at + 3]):
-            yield from _three(METHOD, member, row, at)
-        paid = at + col.DAY_METHOD_PAYMENTS_AT
-        if row[paid]:
-            yield _count("payments", METHOD, member, "count", row[paid], row[paid], PAYMENTS_BASIS)
-            yield _count(
-                "amount", METHOD, member, "minor", row[paid + 1], row[paid], PAYMENTS_BASIS
-            )
-
-
 def _columns(block: Block) -> Iterator[tuple[str, int]]:
     return zip(block.members, range(block.base, block.end, block.width), strict=True)
 

@@ -33,12 +33,13 @@ CHANNEL_WIDTH = 3
 
 # Columns of a day row: the parts of the three ledgers, then payments, then the dimension blocks.
 PLACED_AT, CANCELLED_AT, REFUNDED_AT = 0, 3, 6  # each: orders, units, sales
-DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 9, 10, 11, 12, 13
-UNPLACED_PAYMENTS = 14  # of DAY_PAYMENTS: captured without placed_at, so on the payment's own day
-DAY_TOTALS = 24
-DAY_CATEGORY_WIDTH = 9
-DAY_METHOD_WIDTH = 14  # nine as for a category, by chosen method; then the five of payments
-DAY_METHOD_PAYMENTS_AT = 9
+LATE_AT = 9  # the same nine of orders that came later than the grace
+DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 18, 19, 20, 21, 22
+UNPLACED_PAYMENTS = 23  # of DAY_PAYMENTS: captured without placed_at, so on the payment's own day
+DAY_TOTALS = 32
+DAY_CATEGORY_WIDTH = 18
+DAY_METHOD_WIDTH = 23  # eighteen as for a category, by chosen method; then the five of payments
+DAY_METHOD_PAYMENTS_AT = 18
 
 Row = list[int]
 _CACHED_LABELS_MAX = 20_000

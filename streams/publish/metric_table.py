@@ -89,8 +89,8 @@ SERVICE = (
          "Always 1. The labels name the release, the edition and the start of the methodology's "
          "hash."),
     Spec("events_total", Kind.COUNTER, ("topic", "outcome"), "events",
-         "Events read, by outcome of admission: accepted, late, too_late, duplicate, dead, ignored. Of "
-         "those accepted or late, also: day_closed, repeated, unmatched, unremembered."),
+         "Events read, by outcome of admission: accepted, late, day_only, too_late, duplicate, "
+         "dead, ignored. Some also count as: day_closed, repeated, unmatched, unremembered."),
     Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
          "Records sent to ecindex.dead-letters, by reason."),
     Spec("ignored_records_total", Kind.COUNTER, ("reason",), "records",

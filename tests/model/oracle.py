@@ -31,6 +31,7 @@ from tests.support.reference import (
     Rules,
     SourceReference,
     day_end_ms,
+    day_orders,
     day_values,
     live_values,
     local_day,
@@ -154,19 +155,21 @@ class Oracle:
     # -- level 1 -----------------------------------------------------------------------------
 
     def late_landed(self, log: Log, record: Record) -> None:
-        self._set_aside_landed("late", "too_late", log, record)
+        self._set_aside_landed("late", ("too_late", "day_only"), log, record)
 
     def dead_landed(self, log: Log, record: Record) -> None:
-        self._set_aside_landed("dead", "dead", log, record)
+        self._set_aside_landed("dead", ("dead",), log, record)
         sp = self._sp_of(log)
         expected = self.references[sp].reasons[int(record.key or b"")]
         if record.value != expected.encode():
             raise Violation("P7", f"{sp} {record.key!r} dead for {record.value!r}, not {expected}")
 
-    def _set_aside_landed(self, kind: str, outcome: str, log: Log, record: Record) -> None:
+    def _set_aside_landed(
+        self, kind: str, outcomes: tuple[str, ...], log: Log, record: Record
+    ) -> None:
         sp, offset = self._sp_of(log), int(record.key or b"")
         found = self.references[sp].outcomes[offset]
-        if found != outcome:
+        if found not in outcomes or (kind == "late" and record.value != found.encode()):
             raise Violation("P7", f"{sp} {offset} was put into {kind}, but it is {found}")
         self.set_aside[kind][sp].add(offset)
 
@@ -199,7 +202,7 @@ class Oracle:
 
     def _check_set_aside(self, sp: SourcePartition, through: int) -> None:
         reference = self.references[sp]
-        for kind, outcome in (("late", "too_late"), ("dead", "dead")):
+        for kind, outcome in (("late", "too_late"), ("late", "day_only"), ("dead", "dead")):
             missing = reference.with_outcome(outcome, through) - self.set_aside[kind][sp]
             if missing:
                 raise Violation(
@@ -513,13 +516,16 @@ class Oracle:
     def _check_days(self, view: View, publication: Publication, events: list[Counted]) -> None:
         market = self.rules.markets[publication.market]
         cache: dict[int, dict] = {}
+        limits: dict[tuple[int, str], tuple] = {}
         for value in publication.days:
             day = day_number(value.day or "")
             if value.index in SHOPPER_INDICES:
                 self._check_day_of_shoppers(market, value, events)
                 continue
             if day not in cache:
-                cache[day] = day_values(self._day_row(view, market.code, day), market)
+                row = self._day_row(view, market.code, day)
+                cache[day] = day_values(row, market)
+                limits |= {(day, name): each[3:] for name, each in day_orders(row, market).items()}
             name = f"{value.index}:{value.dimension}:{value.member}"
             wanted = cache[day].get(name, (0, 0, 0))
             if value.index == LEVEL:
@@ -528,6 +534,12 @@ class Oracle:
                 self.levels += value.value is not None
             if (value.value, value.observed, value.n) != wanted:
                 raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
+            if value.expected is None and (day, name) in limits:
+                found = (value.lower, value.upper)
+                if found != limits[day, name]:
+                    raise Violation(
+                        "P1", f"{market.code} {value.key}: {found}, not {limits[day, name]}"
+                    )
 
     def _check_day_of_shoppers(
         self, market: MarketRules, value: Value, events: list[Counted]
@@ -650,6 +662,9 @@ class Oracle:
                         hours.setdefault(hour, Counter()).update(event.live)
                     if minute >= horizon_ms - MINUTES_KEPT_MS:
                         minutes.setdefault(minute, Counter()).update(event.live)
+                for event in (*reference.counted, *reference.day_only):
+                    if event.market != code:
+                        continue
                     if event.day_book is not None and event.day >= first_day:
                         days.setdefault(event.day, Counter()).update(event.day_book)
             for kind, expected, read, book in (
@@ -678,7 +693,12 @@ class Oracle:
             ]
             limit_ms = self.world.now_ms - 5 * DAY_MS
             hours = {event.pane // HOUR_MS * HOUR_MS for event in events}
-            days = {event.day for event in events if event.day_book is not None}
+            days = {
+                event.day
+                for reference in self.references.values()
+                for event in (*reference.counted, *reference.day_only)
+                if event.market == code and event.day_book is not None
+            }
             for hour in sorted(hour for hour in hours if hour < limit_ms):
                 closing = self.closings.get((code, "hour", hour))
                 if closing is None and self._came_after_retention(code):

@@ -17,6 +17,7 @@ from streams.flow import (
     chain,
     fold,
     fold_corrections,
+    fold_orders,
     ledger,
     market,
     market_progress,
@@ -26,6 +27,7 @@ from streams.flow import (
     topic_progress,
 )
 from streams.flow import compile as compile_module
+from streams.flow.admission import TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
@@ -229,6 +231,10 @@ def _nothing_remembered(_order, _remembered) -> list:
     return []
 
 
+def _too_late(_source, _state, _event, _occurred_ms, _folded) -> str:
+    return TOO_LATE
+
+
 def _notes_stay_behind(original):
     def restore_words(self, entry, record) -> None:
         original(self, entry, msgspec.structs.replace(record, notes=[]))
@@ -430,6 +436,11 @@ SWITCHES = [
         "corrections counted as often as they come",
         "exactness rule 4",
         patches=lambda: [patch.object(fold_corrections, "notes_of", _nothing_remembered)],
+    ),
+    Switch(
+        "late orders reach no day",
+        "exactness rule 4",
+        patches=lambda: [patch.object(fold_orders, "fold_late", _too_late)],
     ),
     Switch(
         "corrections forgotten by a new owner",

@@ -368,3 +368,23 @@ def test_a_worker_whose_clock_steps_an_hour_ahead_claims_nothing(off):
         stage.finish()
 
     held(script, off)
+
+
+@both("late orders reach no day", "corrections forgotten by a new owner")
+def test_a_late_order_counts_once_in_its_day_over_a_takeover(off):
+    """A shop was cut off. Its order comes late, again after a takeover, and is cancelled."""
+
+    def script(stage: Stage) -> None:
+        late_ms = 20 * MINUTE_MS
+        placed = rfc3339(stage.world.now_ms - late_ms)
+        stage.produce("orders-0", "in time")
+        stage.produce("orders-0", "late", late_ms, order_id="one")
+        stage.rest("orders-0")
+        stage.kill(stage.owner("orders-0"))
+        stage.produce("orders-0", "late", late_ms, order_id="one")
+        of_order = {"order_id": "one", "placed_at": placed}
+        stage.produce("orders-0", "cancel", kind="order.cancelled", **of_order)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)

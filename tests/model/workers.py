@@ -207,7 +207,7 @@ class Level1(Worker):
         self.caught_up.on_progress(self.position, max(stamps, default=None))
         for record in folded.late:
             key = str(record.offset).encode()
-            self.set_aside.append(self.put(world.late[sp], key, record.value))
+            self.set_aside.append(self.put(world.late[sp], key, record.reason.encode()))
         for record in folded.dead:
             key = str(record.offset).encode()
             self.set_aside.append(self.put(world.dead[sp], key, record.reason.encode()))

@@ -29,7 +29,7 @@ from tests.support.flow_harness import METHODOLOGY
 from tests.support.reference import Rules, SourceReference, contributions
 from tests.support.reference.contract import validate
 
-CORRECTIONS_MAX = 3
+REMEMBERED_MAX = 3
 LEDGERS = {
     "order.placed": PLACED_AT,
     "order.cancelled": CANCELLED_AT,
@@ -43,7 +43,9 @@ def _small_memories(monkeypatch):
     """Make panes lose and regain their id sets, and caches overflow, within a few events."""
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 1)
-    monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", CORRECTIONS_MAX)
+    monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", REMEMBERED_MAX)
+    for name in ("fold_late", "fold_orders"):
+        monkeypatch.setattr(f"streams.flow.{name}.LATE_MAX", REMEMBERED_MAX)
     monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)
     monkeypatch.setattr("streams.index.instants._CACHE_MAX", 8)
 
@@ -61,7 +63,7 @@ def chunk_of(log, sp, start, stop) -> Chunk:
 
 def reference_of(log, payments, methodology=METHODOLOGY) -> SourceReference:
     reference = SourceReference(Rules.of(methodology), payments)
-    reference.corrections.most = CORRECTIONS_MAX
+    reference.remembered.most = REMEMBERED_MAX
     for offset, (value, timestamp_ms) in enumerate(log):
         reference.add(offset, value, timestamp_ms)
     return reference
@@ -121,7 +123,9 @@ def test_any_chunking_equals_the_reference(payments, data):
         if data.draw(st.booleans()):
             fold.source.take_touched_live(FOREVER_MS)
         check_against(fold, reference)
-    assert set(late) == reference.with_outcome("too_late", len(log))
+    for outcome in ("too_late", "day_only"):
+        found = {offset for offset, record in late.items() if record.reason == outcome}
+        assert found == reference.with_outcome(outcome, len(log))
     assert dead == reference.reasons
     held = sum(
         len(pane.order) for state in fold.source.markets.values() for pane in state.panes.values()
@@ -139,7 +143,7 @@ def test_outcomes_are_counted_once_a_record(payments, data):
     if not log:
         return
     outcomes = fold.fold(chunk_of(log, fold.source.sp, 0, len(log))).outcomes
-    for outcome in ("accepted", "late", "duplicate", "too_late", "dead", "ignored"):
+    for outcome in ("accepted", "late", "day_only", "duplicate", "too_late", "dead", "ignored"):
         assert outcomes[outcome] == len(reference.with_outcome(outcome, len(log))), outcome
     for also in ("day_closed", "repeated", "unmatched", "unremembered"):
         found = sum(each == also for each in reference.also.values())

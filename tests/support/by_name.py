@@ -29,7 +29,8 @@ _LIVE = {
     ("unknown", "channel"): col.OTHER_CHANNEL,
     ("chosen",): col.CHOSEN,
 }
-_LEDGERS = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
+_IN_TIME = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
+_LEDGERS = _IN_TIME | {f"late_{name}": col.LATE_AT + at for name, at in _IN_TIME.items()}
 _PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
 
 

@@ -6,6 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
+from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.support.flow_harness import METHODOLOGY
@@ -168,19 +169,19 @@ def corrected_logs(draw, *, max_size: int = 20) -> list[tuple[bytes, int]]:
     now_ms = T0
     for number in range(draw(st.integers(0, max_size))):
         now_ms += draw(st.sampled_from([0, 0, 0, 1_000, MINUTE_MS, DAY_MS, 7 * DAY_MS]))
-        kind = draw(st.sampled_from(["placed", "cancelled", "refunded", "refunded"]))
+        kind = draw(st.sampled_from(["placed", "placed", "cancelled", "refunded", "refunded"]))
         event = {
             "event_id": draw(st.sampled_from([f"e{number}", "same"])),
             "type": f"order.{kind}",
-            "occurred_at": rfc3339(now_ms),
-            "market": draw(st.sampled_from(["PK", "PK", "PK", "BR"])),
-            "order_id": draw(st.sampled_from("op")),
+            "occurred_at": rfc3339(now_ms - draw(lateness)),
+            "market": draw(st.sampled_from(["PK"] * 7 + ["BR"])),
+            "order_id": draw(st.sampled_from("oop")),
             "lines": draw(lines_of_books),
         }
         event["currency"] = CURRENCY[event["market"]]
-        if kind != "placed":
+        if kind != "placed" or draw(st.integers(0, 3)) == 0:
             back_ms = draw(st.sampled_from([0, 0, MINUTE_MS, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS]))
-            event["placed_at"] = rfc3339(now_ms - back_ms)
+            event["placed_at"] = rfc3339(parse_instant(event["occurred_at"]) - back_ms)
         if draw(st.booleans()):
             event["payment_method"] = draw(st.sampled_from(["cod", "card"]))
         if draw(st.booleans()):
@@ -189,6 +190,7 @@ def corrected_logs(draw, *, max_size: int = 20) -> list[tuple[bytes, int]]:
     return log
 
 
+lateness = st.sampled_from([0, 0, METHODOLOGY.grace_ms + 1, 10 * MINUTE_MS, 40 * DAY_MS])
 lines_of_books = st.lists(
     st.fixed_dictionaries(
         {

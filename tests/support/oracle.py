@@ -283,7 +283,7 @@ class Oracle:
         """Check that exactly the too late and the dead records are in their topics, by source offset."""
         problems = []
         for topic, expected in (
-            (self.settings.topics.late, batch.places("too_late")),
+            (self.settings.topics.late, batch.places("too_late") | batch.places("day_only")),
             (self.settings.topics.dead_letters, batch.places("dead")),
         ):
             found = set()

@@ -12,6 +12,7 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
+from streams.proof.audit.expected_values import has_own_limits
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
 from streams.proof.audit.report import JOURNAL, Report
@@ -50,7 +51,7 @@ def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_
     # How much of an hour was covered depends on what was known when it closed.
     if found.status != "filling" or kind == "day":
         pairs.append(("value", expected.value, found.value))
-        if expected.index in SHOPPER_INDICES:
+        if has_own_limits(expected, found):
             limits = (found.lower, found.upper)
             pairs += zip(("lower", "upper"), (expected.lower, expected.upper), limits, strict=True)
     return pairs

@@ -15,20 +15,23 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ids import ID_SEED
-from streams.flow.remembered import CANCELLED_NOTE, REFUNDED_NOTE
 from streams.flow.state import DAY, LIVE, NEVER_MS, ORDERS, SlotKey
 from streams.index.event_types import SUM_MAX, Ignored, OrderEvent, PaymentEvent, Rejected
 from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
-from streams.proof.recompute.corrected_orders import KEPT_MOST, CorrectedOrders
-from streams.proof.recompute.sums import EventSums, Sums, add_sums, totals
+from streams.proof.recompute.remembered_orders import (
+    CORRECTIONS_KEPT_MOST,
+    ORDERS_KEPT_MOST,
+    RememberedOrders,
+)
+from streams.proof.recompute.sums import LATE, LEDGERS, EventSums, Sums, add_sums, totals
 
 SET_ASIDE_MAX = 2_000_000
 TOO_LATE = "too_late"
-NOTE_KINDS = {"order.cancelled": CANCELLED_NOTE, "order.refunded": REFUNDED_NOTE}
-_LEDGERS = ("placed", "cancelled", "refunded")
+DAY_ONLY = "day_only"
+_LEDGERS = tuple(f"{late}{each}" for late in ("", LATE) for each in LEDGERS.values())
 
 Event = OrderEvent | PaymentEvent
 Sink = Callable[[SourcePartition, SlotKey, Sums, bool], None]
@@ -52,7 +55,7 @@ class _MarketReplay:
         self.watermark_ms: int | None = None
         self.begins_ms = 0
         """Arrival of the first record."""
-        self.corrected = CorrectedOrders()
+        self.remembered = RememberedOrders()
         self.floor_ms = NEVER_MS
         """Start of the first pane that may open: an older one gave way to newer ones."""
         self.panes: dict[int, _Pane] = {}
@@ -148,7 +151,7 @@ class SourceBatch:
     # -- admission -------------------------------------------------------------------------------
 
     def _admit(self, event: Event | Rejected | Ignored, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
-        """Return ``accepted``, ``duplicate``, ``ignored``, ``too_late`` or a dead letter's reason."""
+        """Return an outcome (``accepted``, ``duplicate``, ..) or the reason of a dead letter."""
         if isinstance(event, Rejected):
             return event.reason
         if isinstance(event, Ignored):
@@ -169,23 +172,19 @@ class SourceBatch:
             self._close(market)
         if occurred_ms > arrived_ms + rules.ahead_ms:
             return "ahead"
-        if market.watermark_ms - occurred_ms > rules.grace_ms:
-            return TOO_LATE
+        late = market.watermark_ms - occurred_ms > rules.grace_ms
         start_ms = occurred_ms // rules.pane_ms * rules.pane_ms
         pane = market.panes.get(start_ms)
         full = pane is None and len(market.panes) >= rules.open_panes_max
-        if start_ms < market.floor_ms or (full and start_ms < min(market.panes)):
+        late = late or start_ms < market.floor_ms or (full and start_ms < min(market.panes))
+        if late and isinstance(event, PaymentEvent):
             return TOO_LATE
-        placed_ms = occurred_ms
-        if event.placed_at is not None:
-            found_ms = instant_ms(event.placed_at)
-            if found_ms is None:
-                return "invalid_time"
-            if found_ms - occurred_ms > rules.ahead_ms:
-                return "placed_after_occurred"
-            placed_ms = found_ms
-        elif event.type in ("order.cancelled", "order.refunded"):
-            return "placed_at_missing"
+        placed_ms = self._placed(event, occurred_ms)
+        if isinstance(placed_ms, str):
+            return TOO_LATE if late else placed_ms
+        if late:
+            assert isinstance(event, OrderEvent)
+            return self._admit_late(event, market, occurred_ms, placed_ms)
         if pane is not None and event.event_id in pane.ids:
             return "duplicate"
         day = market.local_days.day_of(placed_ms)
@@ -203,6 +202,52 @@ class SourceBatch:
         if day_open:
             self._count_on_day(event, market, day, placed_ms)
         return "accepted"
+
+    def _placed(self, event: Event, occurred_ms: int) -> int | str:
+        """Return when the order was placed, or the reason why nobody knows."""
+        if event.placed_at is not None:
+            found_ms = instant_ms(event.placed_at)
+            if found_ms is None:
+                return "invalid_time"
+            after_ms = found_ms - occurred_ms
+            return "placed_after_occurred" if after_ms > self._methodology.ahead_ms else found_ms
+        if event.type in ("order.cancelled", "order.refunded"):
+            return "placed_at_missing"
+        return occurred_ms
+
+    def _admit_late(
+        self, event: OrderEvent, market: _MarketReplay, occurred_ms: int, placed_ms: int
+    ) -> str:
+        """Return the outcome of an order event that is too late for the live book."""
+        watermark_ms = market.watermark_ms
+        assert watermark_ms is not None
+        pane = market.panes.get(
+            occurred_ms // self._methodology.pane_ms * self._methodology.pane_ms
+        )
+        if pane is not None and event.event_id in pane.ids:
+            return "duplicate"
+        day = market.local_days.day_of(placed_ms)
+        if self._day_closes_ms(market, day) <= watermark_ms:
+            return TOO_LATE
+        if self._overflows(event, None, market.days.get(day)):
+            return TOO_LATE
+        self._forget()
+        added = Sums()
+        if event.type != "order.placed":
+            market.adds.order_day(added, event)
+            copies = market.remembered.is_copy(event)
+            changed = self._corrected(event, market, day, placed_ms, added)
+            if changed is None:
+                return "duplicate" if copies else TOO_LATE
+            added = changed
+        elif market.remembered.came_late_as(event):
+            return "duplicate"
+        else:
+            market.adds.order_day(added, event, late=True)
+            full = self._late_ones >= ORDERS_KEPT_MOST
+            market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
+        self._add_to_day(market, day, added)
+        return DAY_ONLY
 
     def _count(self, event: Event, market: _MarketReplay, pane: _Pane) -> None:
         pane.ids.add(event.event_id)
@@ -223,25 +268,48 @@ class SourceBatch:
                 if changed is None:
                     return
                 added = changed
+            elif self._is_before_log(market, placed_ms):
+                assert market.watermark_ms is not None
+                self._forget()
+                full = self._late_ones >= ORDERS_KEPT_MOST
+                market.remembered.remember_order(
+                    event, day, market.watermark_ms, late=False, full=full
+                )
+        self._add_to_day(market, day, added)
+
+    def _add_to_day(self, market: _MarketReplay, day: int, added: Sums) -> None:
         if day not in market.days:
             market.days[day] = Sums()
             self._closes_at(market, self._day_closes_ms(market, day))
         add_sums(market.days[day], added)
 
+    def _is_before_log(self, market: _MarketReplay, placed_ms: int) -> bool:
+        return placed_ms < market.begins_ms - self._methodology.grace_ms
+
+    def _forget(self) -> None:
+        for each in self._markets.values():
+            if each.watermark_ms is not None:
+                each.remembered.forget(each.watermark_ms)
+
+    @property
+    def _late_ones(self) -> int:
+        return sum(each.remembered.late_ones for each in self._markets.values())
+
     def _corrected(
         self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int, added: Sums
     ) -> Sums | None:
         """Return what a cancel or refund changes on its day; None: nothing."""
-        for each in self._markets.values():
-            if each.watermark_ms is not None:
-                each.corrected.forget(each.watermark_ms)
         assert market.watermark_ms is not None
-        in_the_log = placed_ms >= market.begins_ms - self._methodology.grace_ms
-        changed = market.corrected.judge(event, day, added, in_the_log=in_the_log)
-        if changed is not None:
-            full = sum(each.corrected.count for each in self._markets.values()) >= KEPT_MOST
-            market.corrected.remember(event, day, changed, market.watermark_ms, full=full)
-        return changed
+        self._forget()
+        held = sum(each.remembered.corrections for each in self._markets.values())
+        return market.remembered.correct(
+            event,
+            day,
+            added,
+            market.watermark_ms,
+            before_log=self._is_before_log(market, placed_ms),
+            full=held >= CORRECTIONS_KEPT_MOST,
+        )
 
     @staticmethod
     def _overflows(event: Event, pane: _Pane | None, day: Sums | None) -> bool:
@@ -344,10 +412,10 @@ class SourceBatch:
                 rows[slot] = sums.copy()
             if market.watermark_ms is None:
                 continue
-            for arrived_day, order, kind in market.corrected.notes(market.watermark_ms):
+            for arrived_day, order, kind in market.remembered.notes(market.watermark_ms):
                 hashed = xxh3_64_intdigest(order.encode(), ID_SEED)
                 slot = SlotKey(code, ORDERS, arrived_day)
-                notes.setdefault(slot, []).append((hashed, NOTE_KINDS[kind]))
+                notes.setdefault(slot, []).append((hashed, kind))
         floors = {
             code: market.floor_ms
             for code, market in self._markets.items()

@@ -37,6 +37,8 @@ LEDGERS = {
     "order.cancelled": "cancelled",
     "order.refunded": "refunded",
 }
+LATE = "late_"
+"""Prefix of the ledgers of orders that came later than the grace."""
 _THREE = ("orders", "units", "sales")
 _LABELS_MAX = 20_000
 
@@ -140,9 +142,12 @@ class EventSums:
         _add(sums, "new_known", int(event.new_shopper is not None))
         _add(sums, "new_shoppers", int(event.new_shopper is True))
 
-    def order_day(self, sums: Sums, event: OrderEvent) -> None:
-        """Add an order event to its ledger of the day on which the order was placed."""
-        ledger = LEDGERS[event.type]
+    def order_day(self, sums: Sums, event: OrderEvent, *, late: bool = False) -> None:
+        """Add an order event to its ledger of the day on which the order was placed.
+
+        ``late``: to the part of orders that came later than the grace.
+        """
+        ledger = f"{LATE if late else ''}{LEDGERS[event.type]}"
         units, sales = totals(event)
         _add_three(sums, f"{ledger}/", 1, units, sales)
         self._categories(sums, f"{ledger}/", event)
@@ -243,6 +248,9 @@ class ColumnNames:
             ("placed", col.PLACED_AT),
             ("cancelled", col.CANCELLED_AT),
             ("refunded", col.REFUNDED_AT),
+            (f"{LATE}placed", col.LATE_AT + col.PLACED_AT),
+            (f"{LATE}cancelled", col.LATE_AT + col.CANCELLED_AT),
+            (f"{LATE}refunded", col.LATE_AT + col.REFUNDED_AT),
         ):
             self._name_three(self.day, base, f"{ledger}/")
             for member in layout.market.categories:

@@ -1,4 +1,4 @@
-"""Cancels and refunds: which of them change the day of their order, and by what."""
+"""What is remembered of orders: cancels and refunds that counted, and orders that came late."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 DAY_MS = 86_400_000
 KEPT_DAYS, KEPT_MOST = 7, 500_000
-MEASURES = ("orders", "units", "sales")
 
 
 @dataclass(frozen=True)
 class Correction:
     """A cancel or refund that counted."""
 
-    market: str
     order_id: str
     cancel: bool
     refund: object
@@ -25,14 +23,43 @@ class Correction:
     """Arrival watermark at which it is forgotten."""
 
 
+@dataclass(frozen=True)
+class KnownOrder:
+    """An order that came late (by which event), or was placed before the log begins (None)."""
+
+    order_id: str
+    event_id: str | None
+    until_ms: int
+
+
 @dataclass
-class Corrections:
-    """What one source partition remembers of corrections."""
+class Remembered:
+    """What one source partition remembers, by market."""
 
     most: int = KEPT_MOST
-    held: dict[str, list[Correction]] = field(default_factory=dict)
+    corrections: dict[str, list[Correction]] = field(default_factory=dict)
+    orders: dict[str, list[KnownOrder]] = field(default_factory=dict)
 
-    def day_book(
+    def forget(self, watermarks: dict[str, int]) -> None:
+        for kind in (self.corrections, self.orders):
+            for market, held in kind.items():
+                kind[market] = [each for each in held if watermarks[market] < each.until_ms]
+
+    def late_by(self, market: str, order_id: str) -> list[str | None]:
+        """Events by which the log holds an order late, or early (None)."""
+        return [o.event_id for o in self.orders.get(market, ()) if o.order_id == order_id]
+
+    def add_order(
+        self, market: str, order_id: str, event_id: str | None, watermarks: dict[str, int]
+    ) -> bool:
+        """Remember an order; False: too many are remembered."""
+        if sum(map(len, self.orders.values())) >= self.most:
+            return False
+        known = KnownOrder(order_id, event_id, _until_ms(watermarks[market]))
+        self.orders.setdefault(market, []).append(known)
+        return True
+
+    def correct(
         self,
         event: dict,
         market: str,
@@ -40,48 +67,45 @@ class Corrections:
         counts: Counter,
         watermarks: dict[str, int],
         *,
-        in_the_log: bool,
+        before_log: bool,
     ) -> tuple[Counter | None, str]:
         """Return what an event changes on the day of its order, and what else is said of it.
 
-        ``in_the_log``: whether the log can hold the order.
+        ``before_log``: whether the order was placed before the log begins.
         """
-        alive = {
-            code: [each for each in held if watermarks[code] < each.until_ms]
-            for code, held in self.held.items()
-        }
-        self.held = alive
-        before = [e for e in alive.get(market, ()) if e.order_id == event["order_id"]]
-        cancel = event["type"] == "order.cancelled"
+        order_id, cancel = event["order_id"], event["type"] == "order.cancelled"
+        before = [e for e in self.corrections.get(market, ()) if e.order_id == order_id]
         refund = None if cancel else _which(event)
         if any(each.cancel or (not cancel and each.refund == refund) for each in before):
             return None, "repeated"
-        if not in_the_log:
+        held_by = self.late_by(market, order_id)
+        if before_log and not held_by:
             return None, "unmatched"
-        changes = Counter(counts)
-        refunds = [each for each in before if each.day == day]
+        of_day = [each for each in before if each.day == day]
+        if not cancel:
+            counts = _without_orders(counts, of_day)
+        elif not event["lines"]:
+            counts = _all_refunded(counts, of_day)
+        if any(event_id is not None for event_id in held_by):
+            counts = as_late(counts)
         if cancel:
-            for each in refunds:
-                changes.subtract(each.counts)
-                if not event["lines"]:
-                    for name, value in each.counts.items():
-                        changes[_cancelled(name)] += value
-            if not event["lines"]:
-                for name in list(changes):
-                    if name[0] == "cancelled_orders":
-                        changes[name] = 1
-        else:
-            for each in refunds:
-                for name in each.counts:
-                    if name[0] == "refunded_orders" and name in changes:
-                        changes[name] = 0
-        if sum(map(len, alive.values())) >= self.most and not (cancel and before):
-            return changes, "unremembered"
-        until_ms = (watermarks[market] // DAY_MS + 1 + KEPT_DAYS) * DAY_MS
-        self.held.setdefault(market, []).append(
-            Correction(market, event["order_id"], cancel, refund, day, changes, until_ms)
-        )
-        return changes, ""
+            for each in of_day:
+                counts.subtract(each.counts)
+        held = sum(map(len, self.corrections.values()))
+        if held >= self.most and not (cancel and before):
+            return counts, "unremembered"
+        found = Correction(order_id, cancel, refund, day, counts, _until_ms(watermarks[market]))
+        self.corrections.setdefault(market, []).append(found)
+        return counts, ""
+
+
+def as_late(counts: Counter) -> Counter:
+    """Return the counts as those of the late part of a day."""
+    return Counter({(f"late_{name[0]}", *name[1:]): value for name, value in counts.items()})
+
+
+def _until_ms(watermark_ms: int) -> int:
+    return (watermark_ms // DAY_MS + 1 + KEPT_DAYS) * DAY_MS
 
 
 def _which(event: dict) -> object:
@@ -94,5 +118,27 @@ def _which(event: dict) -> object:
     return tuple(sorted(lines))
 
 
-def _cancelled(name: tuple) -> tuple:
-    return name[0].replace("refunded_", "cancelled_"), *name[1:]
+def _in_time(name: tuple) -> tuple:
+    return name[0].removeprefix("late_"), *name[1:]
+
+
+def _without_orders(counts: Counter, before: list[Correction]) -> Counter:
+    """Return a refund's counts less the orders that another refund has subtracted."""
+    seen = {_in_time(name) for each in before for name in each.counts}
+    return Counter({
+        name: 0 if name[0] == "refunded_orders" and name in seen else value
+        for name, value in counts.items()
+    })  # fmt: skip
+
+
+def _all_refunded(counts: Counter, before: list[Correction]) -> Counter:
+    """Return the counts of a cancel without lines: as much as was refunded."""
+    found = Counter(counts)
+    for each in before:
+        for name, value in each.counts.items():
+            ledger, *where = _in_time(name)
+            found[ledger.replace("refunded_", "cancelled_"), *where] += value
+    for name in found:
+        if name[0] == "cancelled_orders":
+            found[name] = 1
+    return found

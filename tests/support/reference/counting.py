@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .contract import SUM_MAX, validate
-from .corrections import Corrections
+from .corrections import Remembered, as_late
 from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
 
+CORRECTIONS = ("order.cancelled", "order.refunded")
 Counts = Counter
 """Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...)."""
 
@@ -40,10 +41,13 @@ class SourceReference:
     history: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     """(offset, watermarks after it)."""
     counted: list[Counted] = field(default_factory=list)
+    """Events that count in the live book."""
+    day_only: list[Counted] = field(default_factory=list)
+    """Events that count in the day book alone."""
     outcomes: dict[int, str] = field(default_factory=dict)
     also: dict[int, str] = field(default_factory=dict)
     """What else is said of a record that counts."""
-    corrections: Corrections = field(default_factory=Corrections)
+    remembered: Remembered = field(default_factory=Remembered)
     begins: dict[str, int] = field(default_factory=dict)
     """Arrival of the first record of each market."""
     reasons: dict[int, str] = field(default_factory=dict)
@@ -82,20 +86,15 @@ class SourceReference:
         self.begins.setdefault(market.code, watermark_ms)
         if occurred_ms > timestamp_ms + rules.ahead_ms:
             return "dead:ahead"
-        if watermark_ms - occurred_ms > rules.grace_ms:
+        late = watermark_ms - occurred_ms > rules.grace_ms
+        late = late or self._gives_way(market, occurred_ms // rules.pane_ms * rules.pane_ms)
+        if late and self.payments:
             return "too_late"
-        if self._gives_way(market, occurred_ms // rules.pane_ms * rules.pane_ms):
-            return "too_late"
-        placed_ms = None
-        if event.get("placed_at") is not None:
-            try:
-                placed_ms = to_ms(event["placed_at"])
-            except ValueError:
-                return "dead:invalid_time"
-            if placed_ms > occurred_ms + rules.ahead_ms:
-                return "dead:placed_after_occurred"
-        elif event["type"] in ("order.cancelled", "order.refunded"):
-            return "dead:placed_at_missing"
+        placed_ms, reason = _placed(event, occurred_ms, rules.ahead_ms)
+        if reason:
+            return "too_late" if late else f"dead:{reason}"
+        if late:
+            return self._count_late(offset, event, market, occurred_ms, placed_ms)
         return self._count(offset, event, market, occurred_ms, placed_ms)
 
     def _gives_way(self, market: MarketRules, pane: int) -> bool:
@@ -116,7 +115,7 @@ class SourceReference:
         panes = self._open[market.code]
         if event["event_id"] in panes.get(pane, ()):
             return "duplicate"
-        day = local_day(market.zone, occurred_ms if placed_ms is None else placed_ms)
+        day = local_day(market.zone, placed_ms)
         day_closed = day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms
         live, day_book = contributions(event, market)
         in_pane, on_day = (market.code, "live", pane), (market.code, "day", day)
@@ -131,8 +130,12 @@ class SourceReference:
         if day_closed:
             self.also[offset] = "day_closed"
             day_book = None
-        elif event["type"] in ("order.cancelled", "order.refunded"):
-            day_book = self._correct(offset, event, market, placed_ms, day, day_book)
+        elif event["type"] in CORRECTIONS:
+            day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
+        elif self._is_before_log(market, placed_ms) and not self.payments:
+            order_id, watermarks = event["order_id"], self.watermarks
+            self.remembered.forget(watermarks)
+            self.remembered.add_order(market.code, order_id, None, watermarks)
         found = Counted(
             offset,
             market.code,
@@ -152,14 +155,56 @@ class SourceReference:
         late = pane + rules.pane_ms + rules.out_of_order_ms <= watermark_ms
         return "late" if late else "accepted"
 
-    def _correct(self, offset, event, market, placed_ms, day, day_book) -> Counts | None:
-        in_the_log = placed_ms >= self.begins[market.code] - self.rules.grace_ms
-        day_book, also = self.corrections.day_book(
-            event, market.code, day, day_book, self.watermarks, in_the_log=in_the_log
+    def _count_late(self, offset, event, market, occurred_ms, placed_ms) -> str:
+        rules, code = self.rules, market.code
+        watermark_ms = self.watermarks[code]
+        pane = occurred_ms // rules.pane_ms * rules.pane_ms
+        is_open = pane + rules.pane_ms + rules.grace_ms > watermark_ms
+        if is_open and event["event_id"] in self._open.get(code, {}).get(pane, ()):
+            return "duplicate"
+        day = local_day(market.zone, placed_ms)
+        if day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms:
+            return "too_late"
+        _, day_book = contributions(event, market)
+        held = self._sums.setdefault((code, "day", day), Counter())
+        if _overflows(event, Counter(), held):
+            return "too_late"
+        if event["type"] in CORRECTIONS:
+            day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
+            if day_book is None:
+                return "duplicate" if self.also[offset] == "repeated" else "too_late"
+        else:
+            self.remembered.forget(self.watermarks)
+            known = self.remembered.late_by(code, event["order_id"])
+            if event["event_id"] in known:
+                return "duplicate"
+            day_book = as_late(day_book)
+            added = self.remembered.add_order(
+                code, event["order_id"], event["event_id"], self.watermarks
+            )
+            if not added:
+                self.also[offset] = "unremembered"
+        found = Counted(
+            offset, code, event["event_id"], occurred_ms, pane, day, Counter(), day_book
         )
-        if also:
-            self.also[offset] = also
-        return day_book
+        self.day_only.append(found)
+        held.update(day_book)
+        self._slots.setdefault((code, "day", day), []).append(found)
+        return "day_only"
+
+    def _is_before_log(self, market, placed_ms) -> bool:
+        return placed_ms is not None and placed_ms < self.begins[market.code] - self.rules.grace_ms
+
+    def _correct(self, event, market, placed_ms, day, day_book) -> tuple[Counts | None, str]:
+        self.remembered.forget(self.watermarks)
+        return self.remembered.correct(
+            event,
+            market.code,
+            day,
+            day_book,
+            self.watermarks,
+            before_log=self._is_before_log(market, placed_ms),
+        )
 
     # -- what a prefix means -----------------------------------------------------------------
 
@@ -196,11 +241,24 @@ def _overflows(event: dict, live: Counts, day: Counts) -> bool:
         held += [day["amount",], day["refund_amount",]]
         return max(held) + amount > SUM_MAX
     units, sales = _units_and_sales(event)
-    ledgers = ("", "cancelled_", "refunded_")
+    ledgers = [
+        f"{late}{each}" for late in ("", "late_") for each in ("", "cancelled_", "refunded_")
+    ]
     return (
         max(live["sales",], *(day[f"{ledger}sales",] for ledger in ledgers)) + sales > SUM_MAX
         or max(live["units",], *(day[f"{ledger}units",] for ledger in ledgers)) + units > SUM_MAX
     )
+
+
+def _placed(event: dict, occurred_ms: int, ahead_ms: int) -> tuple[int, str]:
+    """When the order was placed, or the reason why nobody knows."""
+    if event.get("placed_at") is not None:
+        try:
+            placed_ms = to_ms(event["placed_at"])
+        except ValueError:
+            return 0, "invalid_time"
+        return placed_ms, "placed_after_occurred" if placed_ms > occurred_ms + ahead_ms else ""
+    return occurred_ms, "placed_at_missing" if event["type"] in CORRECTIONS else ""
 
 
 def _units_and_sales(event: dict) -> tuple[int, int]:
