@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import TopicPartition
+from support import worker_child
+from support.flow_harness import order
+from support.installation import Installation
 from support.kafka import create_topic, produce
 from support.toys import Toys
 
+from streams.clock import now_ms
 from streams.records.kafka_logs import open_logs
 from streams.settings import KafkaSettings
 
@@ -107,3 +114,29 @@ async def test_every_other_reader_leaves_out_what_was_aborted_and_ends_at_what_i
     await opened.stop()
     _, values = await read()
     assert values == [b"plain", b"committed", b"plain", b"open", b"behind"]
+
+
+@pytest.mark.parametrize("counts_aborted", [False, True])
+async def test_the_audit_finds_a_service_that_counts_what_was_aborted(
+    stack, unique, tmp_path, counts_aborted
+):
+    """The audit reads the inputs with another reader than the service, so one fault is not both's."""
+    installed = Installation(stack, unique("tx"), tmp_path, inputs=1)
+    await installed.create_topics()
+    patch = ("--patch", "counts_aborted") if counts_aborted else ()
+    installed.start_worker((sys.executable, Path(worker_child.__file__), *patch))
+    topic = f"{installed.name}-orders"
+    async with installed.producer() as producer:
+        await installed.send(producer, "orders", order("plain", now_ms()))
+        await producer.flush()
+    aborting = await transactional(stack, f"{topic}-aborts")
+    for number in range(3):
+        event = json.dumps(order(f"aborted-{number}", now_ms())).encode()
+        await aborting.send_and_wait(topic, event, partition=0)
+    await aborting.abort_transaction()
+    await aborting.stop()
+    report = await installed.audit()
+    installed.stop()
+    found = {(each.stage, each.field) for each in report.differences}
+    assert report.equal is not counts_aborted, "\n".join(report.lines())
+    assert (("checkpoint", "orders") in found) is counts_aborted, found

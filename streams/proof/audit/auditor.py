@@ -28,6 +28,7 @@ from streams.proof.audit.judge_levels import judge_levels
 from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_redis import RedisJudge
 from streams.proof.audit.judge_set_aside import SetAsideLog
+from streams.proof.audit.judge_topics import TopicsJudge
 from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
@@ -107,6 +108,8 @@ class _Auditor:
             methodology, topics.payments, self._calendar, self._blind, self._cuts,
             self._partials, self._merged, report,
         )  # fmt: skip
+        bound = (*self._inputs, topics.partials)
+        self._topics = TopicsJudge(settings.kafka, bound, report)
         group = names.app_id(methodology.edition, topics.prefix)
         self._merged_changelog = changelog_topic(group, names.MERGED_TABLE)
         self._check_topics()
@@ -127,6 +130,7 @@ class _Auditor:
     async def run(self, markets: Sequence[str], wait_ms: int) -> None:
         """Read everything and compare it; the results go to the report."""
         self._report.markets = list(markets)
+        await self._topics.ask()
         self._progress("waiting for the workers to reach the end of the log", 0, 0)
         settled = await settle(
             self._settings, self._methodology, self._counts, self._logs, self._redis,
@@ -141,6 +145,7 @@ class _Auditor:
         self._judge(settled, pairs)
         set_aside[0].judge(batches, set_aside[1])
         await self._read_journal(settled)
+        await self._topics.ask()
 
     # -- what the system holds -------------------------------------------------------------------
 
@@ -289,6 +294,8 @@ class _Auditor:
                 if batch is None:
                     batch = self._replay.start(sp, chain, extent, None)
                 self._replay.finish(batch, chain, extent)
+                if chain.through >= 0:
+                    self._topics.judge_chain(sp, chain)
                 batches[sp] = batch
         return batches
 
