@@ -25,6 +25,8 @@ ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD, IGNORED = (
 )
 """Outcomes of a record. ``day_closed``: it counts in the live book only, since its day is closed.
 ``ignored``: it is no event of the contract and no mistake, an order.updated or a tombstone."""
+OF_A_RECORD = (ACCEPTED, LATE, TOO_LATE, DUPLICATE, DEAD, IGNORED)
+"""Each record has one of these; the others are said beside them."""
 REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
 """More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
 already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:
