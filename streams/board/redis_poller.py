@@ -20,11 +20,18 @@ from streams import clock
 from streams.board import view
 from streams.board.hub import Frame, Hub
 from streams.board.sparks import SparkBook
+from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import AS_OF_FIELDS, FENCE_FIELDS, market_keys, markets_key
+from streams.publish.keys import (
+    AS_OF_FIELDS,
+    FENCE_FIELDS,
+    inputs_key,
+    market_keys,
+    markets_key,
+)
 from streams.publish.redis_clients import (
     ANSWERS_MAX,
     REDIS_ERRORS,
@@ -74,6 +81,8 @@ class Beat(msgspec.Struct, frozen=True):
     silent_after_ms: int
     behind_after_ms: int
     markets: list[MarketBeat]
+    inputs: list[InputNote] = []
+    """What does not count of the inputs."""
 
 
 class _Snapshot(Snapshot, frozen=True):
@@ -129,6 +138,7 @@ class RedisPoller:
         self._prefix = prefix
         self._now_ms = now_ms
         self._known: dict[str, _Known] = {}
+        self._inputs: list[InputNote] = []
         self._away: str | None = "not read yet"
         self._beat_due_ms = 0
 
@@ -170,6 +180,7 @@ class RedisPoller:
                 self._market_beat(market, known, now_ms)
                 for market, known in sorted(self._known.items())
             ],
+            inputs=self._inputs,
         )
 
     async def _read(self) -> bool:
@@ -193,7 +204,9 @@ class RedisPoller:
             # A market that was seen stays on the page: people want to see that it is gone.
             if len(self._known) < MARKETS_MAX:
                 self._known.setdefault(name.decode(), _Known())
-        changed = False
+        inputs = notes(read_reports(await self._redis.hgetall(inputs_key(self._prefix))))
+        changed = inputs != self._inputs
+        self._inputs = inputs
         due = []
         for market, header in (await self._headers()).items():
             known = self._known[market]

@@ -27,6 +27,8 @@ ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD, IGNORED = (
 ``ignored``: it is no event of the contract and no mistake, an order.updated or a tombstone."""
 DAY_ONLY = "day_only"
 """Outcome of an order event that is too late for the live book and counts in the day book."""
+OF_A_RECORD = (ACCEPTED, LATE, DAY_ONLY, TOO_LATE, DUPLICATE, DEAD, IGNORED)
+"""Each record has one of these; the others are said beside them."""
 REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
 """More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
 already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from streams.board.shown_shifts import ShownShift, active
+from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
-from streams.publish.keys import market_keys, markets_key
+from streams.publish.keys import inputs_key, market_keys, markets_key
 from streams.publish.redis_clients import sync_client
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 from streams.settings import RedisSettings
@@ -65,6 +66,11 @@ def read_markets(
         encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
         views.append(_view(market, encoded, now_ms))
     return views
+
+
+def read_input_notes(client: Any, prefix: str) -> list[InputNote]:
+    """What does not count of the inputs. Raises one of REDIS_ERRORS when Redis does not answer."""
+    return notes(read_reports(cast("dict[bytes, bytes]", client.hgetall(inputs_key(prefix)))))
 
 
 def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:

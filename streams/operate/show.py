@@ -15,8 +15,15 @@ from rich.text import Text
 from streams import clock
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
+from streams.index.input_reports import InputNote
 from streams.index.values import Snapshot, Value
-from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
+from streams.operate.market_views import (
+    MarketView,
+    ViewState,
+    as_json,
+    read_input_notes,
+    read_markets,
+)
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
@@ -25,15 +32,21 @@ _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
 
 
-def render(views: Sequence[MarketView], currencies: Mapping[str, str]) -> RenderableType:
-    """Render the markets one below the other. ``currencies``: each market's ISO 4217 code."""
+def render(
+    views: Sequence[MarketView], currencies: Mapping[str, str], notes: Sequence[InputNote] = ()
+) -> RenderableType:
+    """Render the markets one below the other, and what does not count of the inputs.
+
+    ``currencies``: each market's ISO 4217 code.
+    """
+    lines = [Text(note.text, style="bold red" if note.severe else "yellow") for note in notes]
     if not views:
-        return Text("no market was published within the last day", style="bold red")
-    return Group(*(_market(view, currencies.get(view.market, "")) for view in views))
+        return Group(Text("no market was published within the last day", style="bold red"), *lines)
+    return Group(*(_market(view, currencies.get(view.market, "")) for view in views), *lines)
 
 
 def watch(
-    read: Callable[[], Sequence[MarketView]],
+    read: Callable[[], tuple[Sequence[MarketView], Sequence[InputNote]]],
     currencies: Mapping[str, str],
     console: Console,
     stop: threading.Event,
@@ -47,7 +60,8 @@ def watch(
     with Live(console=console, auto_refresh=False) as live:
         while not stop.is_set():
             try:
-                shown = render(read(), currencies)
+                views, notes = read()
+                shown = render(views, currencies, notes)
             except REDIS_ERRORS as error:
                 shown = Text(f"Redis does not answer: {error}", style="bold red")
             live.update(shown, refresh=True)
@@ -210,10 +224,15 @@ def show(
     as_json_line: bool = False,
     now_ms: Callable[[], int] = clock.now_ms,
 ) -> bool:
-    """Print the markets once; True when each of them is live (the command then exits 0)."""
+    """Print the markets once; True when each of them is live (the command then exits 0).
+
+    False too when hardly anything of an input counts: the values are then not those of the shop.
+    """
     views = read_markets(client, now_ms(), markets, prefix)
+    notes = read_input_notes(client, prefix)
     if as_json_line:
         console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes
     else:
-        console.print(render(views, currencies))
-    return bool(views) and all(view.state is ViewState.LIVE for view in views)
+        console.print(render(views, currencies, notes))
+    severe = any(note.severe for note in notes)
+    return bool(views) and not severe and all(view.state is ViewState.LIVE for view in views)

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
+from streams.index.input_reports import InputNote
 from streams.operate import show
-from streams.operate.market_views import MarketView, connect, read_markets
+from streams.operate.market_views import MarketView, connect, read_input_notes, read_markets
 from streams.publish.redis_clients import REDIS_ERRORS, advice
 from streams.settings import Settings, load_methodology
 
@@ -45,8 +46,10 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
         show.watch(read, _currencies(settings), console, stop)
 
 
-def _read(client: Any, markets: Sequence[str] | None, prefix: str) -> list[MarketView]:
-    return read_markets(client, now_ms(), markets, prefix)
+def _read(
+    client: Any, markets: Sequence[str] | None, prefix: str
+) -> tuple[list[MarketView], list[InputNote]]:
+    return read_markets(client, now_ms(), markets, prefix), read_input_notes(client, prefix)
 
 
 def _currencies(settings: Settings) -> dict[str, str]:

@@ -42,6 +42,11 @@ def market_keys(market: str, prefix: str) -> MarketKeys:
     return MarketKeys(*(f"{tag}:{name}" for name in MarketKeys._fields))
 
 
+def inputs_key(prefix: str) -> str:
+    """Key of the HASH ``topic-partition`` -> JSON of what became of its last records."""
+    return f"{prefix}:inputs"
+
+
 def markets_key(prefix: str) -> str:
     """Key of the SET of markets published within the last day."""
     return f"{prefix}:markets"

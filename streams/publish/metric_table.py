@@ -93,6 +93,9 @@ SERVICE = (
          "dead, ignored. Some also count as: day_closed, repeated, unmatched, unremembered."),
     Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
          "Records sent to ecindex.dead-letters, by reason."),
+    Spec("refused_ratio", Kind.GAUGE, ("topic", "partition"), "0..1",
+         "Dead letters among the events of an owned source partition, within five minutes before its "
+         "last record. Redis and the page say the last reason."),
     Spec("ignored_records_total", Kind.COUNTER, ("reason",), "records",
          "Records of the inputs that are no events of the contract and no mistake: of another type "
          "(order.updated), or without a value (tombstone)."),

@@ -58,6 +58,7 @@ class Metrics:
         self.open_panes = self._gauge("open_panes")
         self.dedupe_ids = self._gauge("dedupe_ids")
         self.partition_halted = self._gauge("partition_halted")
+        self.refused_ratio = self._gauge("refused_ratio")
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)
@@ -77,7 +78,13 @@ class Metrics:
 
     def drop_partition(self, topic: str, partition: int) -> None:
         """Remove the gauges of a source partition that this worker lost."""
-        gauges = (self.consumer_lag, self.open_transaction, self.watermark, self.partition_halted)
+        gauges = (
+            self.consumer_lag,
+            self.open_transaction,
+            self.watermark,
+            self.partition_halted,
+            self.refused_ratio,
+        )
         for gauge in gauges:
             gauge.remove(topic, str(partition))
 

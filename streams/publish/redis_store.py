@@ -24,7 +24,7 @@ import redis.exceptions
 from streams import clock
 from streams.flow.publication import Publication
 from streams.index.panes import rfc3339
-from streams.publish.keys import market_keys, markets_key
+from streams.publish.keys import inputs_key, market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.redis_clients import (
     ANSWERS_MAX,
@@ -50,6 +50,7 @@ MARKETS_KEPT_MS = 86_400_000
 _PROBE = ".probe"
 """Stands for a market in the keys of the probe."""
 _LIST = ".markets"
+_INPUTS = ".inputs"
 _SINK = "redis"
 
 
@@ -160,6 +161,23 @@ class RedisStore:
             return False
         self.health.worked(_PROBE)
         self.health.forget(_LIST)
+        return True
+
+    async def note_inputs(self, fields: Mapping[str, bytes]) -> bool:
+        """Write what became of the last records of some source partitions. True when Redis has it."""
+        if self._monotonic_ms() < self._not_before_ms.get(self._path(_INPUTS), 0):
+            return False
+        key = inputs_key(self._prefix)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hset(key, mapping=dict(fields))
+        pipeline.pexpire(key, MARKETS_KEPT_MS)
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                await pipeline.execute()
+        except REDIS_ERRORS as error:
+            await self._failed(_INPUTS, error)
+            return False
+        self.health.worked(_INPUTS)
         return True
 
     def drop(self, market: str) -> None:

@@ -9,9 +9,10 @@ import msgspec
 
 from streams.console.errors import OperationError
 from streams.index.indices import SOURCES
+from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Fence, Snapshot
-from streams.publish.keys import MarketKeys, market_keys, markets_key
+from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
 from streams.publish.redis_clients import REDIS_ERRORS, advice, async_client, close_client
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
@@ -52,6 +53,13 @@ class RedisReader:
         try:
             # PING would ask one node of a Cluster; a reader may have no right to it either.
             await self._redis.exists(markets_key(self._prefix))
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
+
+    async def input_notes(self) -> list[InputNote]:
+        """What does not count of the inputs. Raises OperationError."""
+        try:
+            return notes(read_reports(await self._redis.hgetall(inputs_key(self._prefix))))
         except REDIS_ERRORS as error:
             raise self._failed(error) from error
 

@@ -15,12 +15,13 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
-from streams.clock import now_ms
+from streams.clock import monotonic_ms, now_ms
 from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
 from streams.index.formats import FormatError
+from streams.index.input_reports import encode_report, refused_share
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -43,6 +44,8 @@ from streams.worker.tables import PartitionTable
 from streams.worker.topic_ids import UNKNOWN, check_log_ends
 
 HEARTBEAT_S = 1.0
+INPUTS_NOTED_EVERY_MS = 30_000
+"""Redis may have been emptied."""
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +80,8 @@ class IndexWorker:
         self._markets: dict[int, MarketsRunner] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = False
+        self._inputs_noted: dict[str, bytes] = {}
+        self._inputs_noted_ms = 0
         topics = settings.topics
         self._sps = {
             topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
@@ -355,6 +360,24 @@ class IndexWorker:
             await asyncio.sleep(HEARTBEAT_S)
             if self.app.started:
                 await self.membership.check()
+            if self.app.may_publish:
+                await self._note_inputs()
+
+    async def _note_inputs(self) -> None:
+        """Tell readers of Redis what became of the last records, when it is news or was long ago."""
+        reports = (runner.taken.report() for runner in self._sources.values())
+        fields = {
+            f"{each.topic}-{each.partition}": encode_report(each)
+            for each in reports
+            if each is not None
+        }
+        due = monotonic_ms() - self._inputs_noted_ms >= INPUTS_NOTED_EVERY_MS
+        if (
+            fields
+            and (due or fields != self._inputs_noted)
+            and await self.store.note_inputs(fields)
+        ):
+            self._inputs_noted, self._inputs_noted_ms = fields, monotonic_ms()
 
     def _observe(self) -> None:
         intake, metrics = self.app.intake, self.metrics
@@ -370,6 +393,10 @@ class IndexWorker:
             if watermarks:
                 metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)
             metrics.partition_halted.labels(*labels).set(runner.halted is not None)
+            report = runner.taken.report()
+            metrics.refused_ratio.labels(*labels).set(
+                0 if report is None else refused_share(report)
+            )
             open_panes += runner.level.source.open_panes
             held_ids += runner.level.source.held_ids
         self._observe_clock()

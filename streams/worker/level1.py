@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.clock import monotonic_ms
+from streams.flow.admission import DEAD, IGNORED, OF_A_RECORD
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
+from streams.index.input_reports import InputWindow, Taken
 from streams.index.methodology import Methodology
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
@@ -75,6 +77,8 @@ class SourceRunner:
             topics.partials_partitions,
             payments=sp.topic == topics.payments,
         )
+        self.taken = InputWindow(sp.topic, sp.partition)
+        """What became of the last records, for everybody who looks."""
         self._parts = parts
         self._changelog = changelog
         self._rows_found: list[Send] = []
@@ -187,6 +191,22 @@ class SourceRunner:
         for reason, lost in folded.parts.items():
             metrics.parts_lost.labels(reason).inc(lost.lost)
         self._parts.errors.log_parts_lost(self.sp.topic, self.sp.partition, folded.parts)
+        self._note_taken(folded)
+
+    def _note_taken(self, folded: Folded) -> None:
+        outcomes = folded.outcomes
+        records = sum(outcomes[name] for name in OF_A_RECORD)
+        if not records:
+            return
+        window = self.taken
+        if folded.dead:
+            last = folded.dead[-1]
+            window.reason, window.detail, window.offset = last.reason, last.detail, last.offset
+        if folded.parts:
+            window.part = max(folded.parts.values(), key=lambda lost: lost.offset).detail
+        lost_parts = sum(lost.lost for lost in folded.parts.values())
+        taken = Taken(records, outcomes[DEAD], outcomes[IGNORED], lost_parts)
+        window.add(self._parts.log_clock.now_ms(), taken)
 
     def _set_aside(self, folded: Folded) -> None:
         topics = self._parts.settings.topics

@@ -186,7 +186,7 @@ async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, pub
         if answer is not None:
             raise answer
         stop.set()
-        return read_markets(client, NOW_MS, None, DEFAULT_PREFIX)
+        return read_markets(client, NOW_MS, None, DEFAULT_PREFIX), []
 
     watch(read, CURRENCIES, console, stop, interval_s=0)
     assert "Redis does not answer: refused" in printed(console)

@@ -147,7 +147,14 @@ function judge() {
   if (ages.asOf > limits.behind_after_ms) {
     return { state: "stale", text: "behind", why: `${own.name}: the values are correct, but ${behind(ages.asOf, gone)} behind.`, ...ages };
   }
+  // Values that hold hardly anything of what was sent are not those of the shop, however fresh they are.
+  if (limits.inputs.some((each) => each.severe)) return { state: "stale", text: "events refused", why: "", ...ages };
   return { state: "live", text: "live", ...ages };
+}
+
+// What does not count of the inputs, whatever else is wrong.
+function refused() {
+  return (state.beat?.inputs ?? []).map((each) => each.text);
 }
 
 function tick() {
@@ -163,12 +170,13 @@ function tick() {
   }
   setText(byId("age"), found.asOf === undefined ? "–" : `${age(found.asOf)} ago`);
   const alarm = byId("alarm");
-  alarm.hidden = found.why === undefined;
-  setText(alarm, found.why ?? "");
+  const why = [found.why, ...refused()].filter(Boolean).join(" ");
+  alarm.hidden = !why;
+  setText(alarm, why);
   if (state.said !== found.text) {
     // Seconds that count up are only shown; a screen reader announces each change of state once.
     state.said = found.text;
-    setText(byId("announcement"), found.why ?? (found.state === "live" ? `${state.market} is live` : ""));
+    setText(byId("announcement"), why || (found.state === "live" ? `${state.market} is live` : ""));
   }
   const name = state.page ? `${state.page.name}, ` : "";
   document.title = `${found.state === "stale" ? "⚠ " : ""}${name}ecindex`;

@@ -19,6 +19,7 @@ from streams.proof.doctor.confirming import PAUSE_S, confirmed
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
 from streams.proof.doctor.record_checks import (
     JOURNAL_CHECKED_MS,
+    check_inputs,
     check_journal,
     check_redis_records,
     check_values,
@@ -158,6 +159,7 @@ class _Doctor:
         held: dict[str, MarketRedis | None] = {}
         try:
             await reader.ping()
+            self._diagnosis.add(check_inputs(await reader.input_notes()))
             for code in values.markets:
                 held[code] = await reader.read(code)
         except OperationError as error:
