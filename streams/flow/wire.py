@@ -42,7 +42,8 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     ``watermarks``: arrival watermark (ms) of each market of this partials partition that the prefix
     has seen. ``caught_up_at``: clock (ms) of the last fetch that showed nothing beyond ``through``.
     ``live``: those of the markets that any mark of this writer has shown live. Once is enough, and
-    compaction keeps only the last of a writer's marks.
+    compaction keeps only the last of a writer's marks. ``partitions``: how many the topic has, as its
+    writer knew; 0: the writer did not say.
     """
 
     edition: int
@@ -52,6 +53,7 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     sent_at: int
     live: list[str] = []
     v: int = 0
+    partitions: int = 0
 
 
 class PartialKey(NamedTuple):
