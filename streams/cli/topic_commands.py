@@ -89,6 +89,61 @@ def topics_alter(
     typer.echo(f"{topic}: {setting}")
 
 
+@topics_app.command("migrate")
+def topics_migrate(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give topics the partitions they lack: changelogs as many as the inputs have got."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        grown = run(_migrate_topics(settings, inputs))
+    if as_json:
+        echo_json({"grown": grown})
+    else:
+        typer.echo(
+            "".join(f"{name} has {n} partitions now\n" for name, n in grown.items()), nl=False
+        )
+        if not grown:
+            typer.echo("no topic lacks partitions")
+
+
+@topics_app.command("accept")
+def topics_accept(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    change: Annotated[
+        str, typer.Argument(metavar="CHANGE", help="As the halt names it: id=.., 0:10..14, ..")
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Kept beside what was accepted.")
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Accept a change of an input's log; the partitions that it halted go on within seconds."""
+    from streams.operate.accepting import accept
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        accepted = run(accept(settings, topic, change, reason))
+    if as_json:
+        echo_json(accepted)
+    else:
+        typer.echo(f"{topic}: {change} is accepted; what it halted goes on")
+
+
+async def _migrate_topics(settings: Settings, inputs: int | None) -> dict[str, int]:
+    from streams.records import kafka_topics
+
+    wanted = await kafka_topics.plan_topics(settings, inputs=inputs)
+    return await kafka_topics.migrate_topics(settings.kafka, wanted)
+
+
 async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> TopicsReport:
     from streams.records import kafka_topics
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -112,7 +112,10 @@ class RecoveredRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What binds a checkpoint to one incarnation of a topic and one methodology."""
+    """What binds a checkpoint to one incarnation of a topic and one methodology.
+
+    ``partitions``: how many the topic had. A topic may get more: no key's records move.
+    """
 
     edition: int
     content_hash: str
@@ -128,7 +131,10 @@ class Chain:
     ) -> None:
         self.source = source
         self.identity = identity
+        """Of the log that the state is of. ``recover`` sets it to what the checkpoints say."""
         self.nonce = nonce
+        self.incomplete = False
+        """Whether checkpoints were found and no state: the changelog lost records."""
         self._length = length
         self._length_max = length * LENGTH_MAX_FACTOR
         self._entries: deque[ChainEntry] = deque()
@@ -295,20 +301,17 @@ class Chain:
         """Take over the complete chain with the largest ``through``.
 
         Returns every row of that chain, those of closed slots too: they are sent again before the
-        first mark. Raises RecoveryError when the records belong to another topic or methodology, or
-        when no chain of them is complete.
+        first mark. ``identity`` names the topic that they are of, which the caller compares with the
+        topic there is. Without a complete chain there is no state, as in the beginning; ``incomplete``
+        then says that there was one. Raises RecoveryError when the records belong to another
+        methodology.
         """
         decoded = {key.decode(): decode_checkpoint(value) for key, value in records.items()}
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:
             self._check_identity(decoded[path[-1]])
-        elif decoded:
-            raise RecoveryError(
-                f"checkpoints of {self.source.sp}: {len(decoded)} records but no complete chain; "
-                "the changelog topic lost records: the operator must restore it or reset this "
-                "partition by deleting its changelog records"
-            )
+        self.incomplete = bool(decoded) and not path
         self._foreign = {key: rec.seq for key, rec in decoded.items() if key not in set(path)}
         return self._restore([(key, decoded[key], len(records[key.encode()])) for key in path])
 
@@ -321,13 +324,17 @@ class Chain:
                 "restore the file or raise `edition`"
             )
         # Brokers before Kafka 2.8 have no topic ids; a checkpoint written with one holds none.
-        other_id = record.topic_id != own.topic_id and record.topic_id and own.topic_id
-        if other_id or record.partitions != own.partitions:
-            raise RecoveryError(
-                f"topic {sp.topic}: checkpoints belong to id {record.topic_id} with "
-                f"{record.partitions} partitions, the broker has id {own.topic_id} with "
-                f"{own.partitions}; {NEW_EDITION}"
-            )
+        if record.topic_id and own.topic_id:
+            self.identity = replace(own, topic_id=record.topic_id)
+
+    def continue_at(self, next_offset: int, topic_id: str) -> None:
+        """Go on at an offset that does not follow the last one, of the topic of this id.
+
+        What lies between is not in the state and never will be. The next flush makes it durable.
+        """
+        assert next_offset > self.source.through, (next_offset, self.source.through)
+        self.source.through = next_offset - 1
+        self.identity = replace(self.identity, topic_id=topic_id)
 
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
         source = self.source

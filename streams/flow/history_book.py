@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 
 from streams.flow.merged import HOURS_KEPT_MS
 from streams.index.history_records import (
+    ACCEPTED_KIND,
     DECLARED_KIND,
     FACTOR_KIND,
+    AcceptedChange,
     DeclaredFactor,
     HistoryError,
     SeedComplete,
@@ -28,6 +30,9 @@ Rows = dict[tuple[str, str], SeededRow]
 """(dimension, member) -> its row."""
 SEEDS_MAX = 64
 """Seeds of a market that may be begun and not completed; beyond it the oldest is dropped."""
+
+ACCEPTED_MAX = 10_000
+"""Accepted changes that are kept; a state that goes on has the older ones behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class HistoryBook:
 
     def __init__(self, markets: Iterable[str]) -> None:
         self.markets = {code: MarketHistory() for code in markets}
+        self.accepted: dict[tuple[str, str], AcceptedChange] = {}
+        """Changes of inputs' logs that the operator accepted, by (topic, change)."""
         self.refused: list[str] = []
         """Why records were skipped; the reader of the topic takes and logs the reasons."""
 
@@ -89,6 +96,9 @@ class HistoryBook:
         market = self.markets.get(code)
         if kind == DECLARED_KIND:
             return  # only for a later question: which factors held when
+        if kind == ACCEPTED_KIND:
+            self._accept(value)
+            return
         if market is None:
             raise HistoryError(f"{key!r}: market {code!r} is not in methodology.toml")
         if value is None:
@@ -104,6 +114,15 @@ class HistoryBook:
             self._stage(market, content)
         elif isinstance(content, SeedComplete):
             self._complete(market, content)
+
+    def _accept(self, value: bytes | None) -> None:
+        if value is None:
+            return
+        content = decode_content(ACCEPTED_KIND, value)
+        assert isinstance(content, AcceptedChange)
+        self.accepted[content.topic, content.change] = content
+        while len(self.accepted) > ACCEPTED_MAX:
+            del self.accepted[next(iter(self.accepted))]
 
     @staticmethod
     def _stage(market: MarketHistory, content: SeededHour) -> None:

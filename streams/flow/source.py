@@ -13,6 +13,7 @@ Kafka, the model of tests/model to a fake log. The order is decided here, once:
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
 from streams.flow.admission import IGNORED
@@ -120,6 +121,19 @@ class SourceLevel:
         dead = self._recent_dead
         return dead >= REJECTS_MIN and dead > REJECTS_SHARE_MAX * self._recent_records
 
+    @property
+    def topic_id(self) -> str:
+        """Id of the topic that the state is of; empty: the broker gives none."""
+        return self.chain.identity.topic_id
+
+    def continue_at(self, next_offset: int, topic_id: str) -> None:
+        """Go on behind a gap of the log, or in the log that took its place."""
+        self.chain.continue_at(next_offset, topic_id)
+
+    def grow(self, partitions: int) -> None:
+        """Note that the topic has more partitions: marks say so, and ``as_of`` waits for theirs."""
+        self.chain.identity = replace(self.chain.identity, partitions=partitions)
+
     def forgive_rejects(self, before: int = 0) -> None:
         """Start the count of rejects anew, at offset ``before`` (``dead-letters release``)."""
         self._forgiven_before = before
@@ -172,7 +186,15 @@ class SourceLevel:
                 self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
             live = sorted(self._live & own.keys())
             sent_at = 0 if now_ms is None else now_ms
-            mark = MarkRecord(self._edition, self.through, own, caught_up_at, sent_at, live)
+            mark = MarkRecord(
+                self._edition,
+                self.through,
+                own,
+                caught_up_at,
+                sent_at,
+                live,
+                partitions=self.chain.identity.partitions,
+            )
             found.append(Send(partition, key, encode_partial(mark)))
         return found
 

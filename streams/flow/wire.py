@@ -45,7 +45,8 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     has seen. ``caught_up_at``: the log's time (ms) of the last fetch that showed nothing beyond
     ``through``. ``sent_at``: the log's time when it was sent; 0: not known then. ``live``: those of the
     markets that any mark of this writer has shown live. Once is enough, and compaction keeps only the
-    last of a writer's marks.
+    last of a writer's marks. ``partitions``: how many the topic has, as its writer knew; 0: the writer
+    did not say.
     """
 
     edition: int
@@ -55,6 +56,7 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     sent_at: int
     live: list[str] = []
     v: int = 0
+    partitions: int = 0
 
 
 class PartialKey(NamedTuple):

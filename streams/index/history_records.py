@@ -1,6 +1,6 @@
 """Records of ``ecindex.history``: seeded hours, and the factors that the operator declares.
 
-A record is JSON of one of four kinds. The key names the kind:
+A record is JSON of one of five kinds. The key names the kind:
 
 - ``market|hour|START|SEED``: what a warehouse counted in an hour.
 - ``market|seed|SEED``: the seed is complete and may be used.
@@ -8,6 +8,8 @@ A record is JSON of one of four kinds. The key names the kind:
 - ``market|said|INSTANT|DIMENSION|MEMBER|FROM|TO``: the factor was declared or taken back at that
   instant. One record for each time: the topic is compacted, so without them nobody could find out later
   which factor applied when a value was made.
+- ``*|accepted|TOPIC|CHANGE``: the operator accepts a change of an input's log, and the partitions that
+  were halted by it go on.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.values import VERSION
 
 HOUR_KIND, SEED_KIND, FACTOR_KIND, DECLARED_KIND = "hour", "seed", "factor", "said"
+ACCEPTED_KIND = "accepted"
+ALL_MARKETS = "*"
+"""In place of the market in the key of a record that is about all of them."""
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -100,6 +105,24 @@ class FactorDeclaration(
     v: int = 1
 
 
+class AcceptedChange(msgspec.Struct, frozen=True, rename={"accepted_at": "at"}):
+    """The operator lets the partitions go on that ``change`` of the topic's log has halted.
+
+    ``change``: as the halt named it (``flow.log_change``).
+    """
+
+    topic: str
+    change: str
+    accepted_at: str
+    reason: str = ""
+    v: int = 1
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record in the topic."""
+        return f"{ALL_MARKETS}|{ACCEPTED_KIND}|{self.topic}|{self.change}".encode()
+
+
 class HistoryError(ValueError):
     """A record of the topic is not one of ours. Whoever wrote it must act."""
 
@@ -111,12 +134,13 @@ class Key(NamedTuple):
     kind: str
 
 
-Content = SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration
+Content = SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration | AcceptedChange
 _KINDS: dict[str, type[Content]] = {
     HOUR_KIND: SeededHour,
     SEED_KIND: SeedComplete,
     FACTOR_KIND: DeclaredFactor,
     DECLARED_KIND: FactorDeclaration,
+    ACCEPTED_KIND: AcceptedChange,
 }
 _DECODERS = {
     kind: json_decoder(type_, f"a record ({kind}) of the history", VERSION)
@@ -139,6 +163,8 @@ def decode_content(kind: str, value: bytes) -> Content:
         content = _DECODERS[kind](value)
     except msgspec.DecodeError as error:
         raise HistoryError(f"{kind}: {error}") from error
+    if isinstance(content, AcceptedChange):
+        return content
     entry = content.declared if isinstance(content, FactorDeclaration) else content
     if isinstance(entry, SeededHour):
         hour_of(entry.hour)
@@ -174,6 +200,11 @@ def seed_records(
     complete = SeedComplete(seed, market, start, end, sorted(given))
     records.append((f"{market}|{SEED_KIND}|{seed}".encode(), _encode(complete)))
     return records
+
+
+def accepted_record(accepted: AcceptedChange) -> tuple[bytes, bytes]:
+    """(key, value) of a change of a log that the operator accepts."""
+    return accepted.key, _encode(accepted)
 
 
 def factor_record(declared: DeclaredFactor) -> tuple[bytes, bytes]:

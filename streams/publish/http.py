@@ -35,6 +35,8 @@ class Released(StrEnum):
 
     RELEASED = "released"
     NOT_HALTED = "not_halted"
+    NOT_ACCEPTED = "not_accepted"
+    """Its log has changed, which `ecindex topics accept` accepts; a release would not mend it."""
     NOT_OWNED = "not_owned"
     """Another worker owns the partition, or none does."""
 
@@ -68,6 +70,7 @@ class Partitions(Protocol):
 _RELEASE_STATUS = {
     Released.RELEASED: HTTPStatus.OK,
     Released.NOT_HALTED: HTTPStatus.CONFLICT,
+    Released.NOT_ACCEPTED: HTTPStatus.LOCKED,
     Released.NOT_OWNED: HTTPStatus.NOT_FOUND,
 }
 

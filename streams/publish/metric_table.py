@@ -149,6 +149,8 @@ SERVICE = (
          "beyond the 40 largest of a dimension, series beyond 5,000 a worker. Redis has them."),
     Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
          "1 while a source partition is halted and waits for the operator."),
+    Spec("topic_missing", Kind.GAUGE, ("topic",), "0 or 1",
+         "1 while a topic that the service needs does not exist."),
 )  # fmt: skip
 """Metrics of the service itself."""
 

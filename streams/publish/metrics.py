@@ -59,6 +59,7 @@ class Metrics:
         self.dedupe_ids = self._gauge("dedupe_ids")
         self.partition_halted = self._gauge("partition_halted")
         self.refused_ratio = self._gauge("refused_ratio")
+        self.topic_missing = self._gauge("topic_missing")
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)

@@ -21,10 +21,12 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streams import clock
 from streams.console.errors import OperationError
+from streams.flow.chain import NEW_EDITION
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
 from streams.worker import names
+from streams.worker.topic_growth import grow_topics
 
 Arrival = Literal["broker", "producer"]
 """Whose clock stamps the inputs: the broker's (LogAppendTime) or the producer's (CreateTime)."""
@@ -79,7 +81,10 @@ class Changelog:
 
 @dataclass(frozen=True, slots=True)
 class WantedTopic:
-    """A topic as it must be. ``partitions`` None: any count, and it is not ours to create."""
+    """A topic as it must be. ``partitions`` None: any count, and it is not ours to create.
+
+    ``surplus_fix``: what helps when it has more partitions; they cannot be taken away.
+    """
 
     name: str
     partitions: int | None
@@ -88,6 +93,7 @@ class WantedTopic:
     """Configs to create it with; an existing topic may have others."""
     missing_fix: str = "ecindex topics create"
     partitions_fix: str = "ecindex topics migrate"
+    surplus_fix: str = "delete the topic, then `ecindex topics create`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +158,17 @@ def wanted_topics(
     return [
         *_inputs(topics, inputs, arrival, kept_ms),
         *(
-            WantedTopic(name, topics.partials_partitions, configs, partitions_fix=fixed)
+            WantedTopic(
+                name, topics.partials_partitions, configs, partitions_fix=fixed, surplus_fix=fixed
+            )
             for name, configs in by_market.items()
         ),
         *(WantedTopic(name, 1, configs) for name, configs in single.items()),
         *(WantedTopic(name, 4, configs) for name, configs in set_aside.items()),
-        *(WantedTopic(log.name, log.partitions, _CHANGELOG) for log in changelogs),
+        *(
+            WantedTopic(log.name, log.partitions, _CHANGELOG, surplus_fix=NEW_EDITION)
+            for log in changelogs
+        ),
     ]
 
 
@@ -282,6 +293,25 @@ async def create_topics(
     return TopicsReport(tuple(topic.name for topic in missing), tuple(found))
 
 
+async def migrate_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) -> dict[str, int]:
+    """Give topics the partitions that they lack; return those that grew, with their new count.
+
+    An input may get partitions at any time; then its changelog needs as many, and workers see to it
+    themselves where the broker lets them. Raises TopicsError.
+    """
+    counts = {
+        topic.name: topic.partitions
+        for topic in wanted
+        if topic.partitions is not None and "migrate" in topic.partitions_fix
+    }
+    try:
+        return await grow_topics(kafka, counts)
+    except KafkaError as error:
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error}"
+        ) from error
+
+
 async def check_topics(
     kafka: KafkaSettings, wanted: Iterable[WantedTopic]
 ) -> list[TopicDifference]:
@@ -362,14 +392,16 @@ async def differences(
         if topic.name not in counts:
             differing.append(TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix))
             continue
-        if topic.partitions not in (None, counts[topic.name]):
+        if topic.partitions is not None and topic.partitions != counts[topic.name]:
             differing.append(
                 TopicDifference(
                     topic.name,
                     "partitions",
                     str(counts[topic.name]),
                     str(topic.partitions),
-                    topic.partitions_fix,
+                    topic.partitions_fix
+                    if counts[topic.name] < topic.partitions
+                    else topic.surplus_fix,
                 )
             )
         for name, value in topic.configs.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from importlib import metadata
 from typing import Any
 
@@ -20,6 +20,7 @@ from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
+from streams.flow.incarnation import in_log, records_left
 from streams.index.formats import FormatError
 from streams.index.input_reports import encode_report, refused_share
 from streams.index.methodology import Methodology
@@ -41,7 +42,10 @@ from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch
 from streams.worker.tables import PartitionTable
-from streams.worker.topic_ids import UNKNOWN, check_log_ends
+from streams.worker.topic_growth import grow_topics
+from streams.worker.topic_ids import check_log_ends
+from streams.worker.topic_keeper import TopicKeeper, watched_topics
+from streams.worker.topic_watch import EVERY_S, FRESH_MS, TopicWatch
 
 HEARTBEAT_S = 1.0
 INPUTS_NOTED_EVERY_MS = 30_000
@@ -59,34 +63,28 @@ class IndexWorker:
         methodology: Methodology,
         partitions: dict[str, int],
         *,
-        topic_ids: Mapping[str, str] | None = None,
         on_listening: Callable[[int], None] = lambda _port: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         """Take settings and what the broker has now.
 
-        ``partitions``: partition count of each input topic. ``topic_ids``: id of each input topic and
-        of the partials topic. ``on_listening`` is called with the metrics port.
+        ``partitions``: partition count of each input topic. ``on_listening`` is called with the metrics
+        port.
         """
         self.settings = settings
         self.methodology = methodology
         self._partitions = partitions
-        self._topic_ids = topic_ids or {}
         self._log_ends_checked = False
         self._on_listening = on_listening
         self.log_clock = LogClock(clock)
         self._clock_agreed = True
         self._sources: dict[SourcePartition, SourceRunner] = {}
         self._markets: dict[int, MarketsRunner] = {}
+        self._unpaired: frozenset[SourcePartition] = frozenset()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = False
         self._inputs_noted: dict[str, bytes] = {}
         self._inputs_noted_ms = 0
-        topics = settings.topics
-        self._sps = {
-            topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
-            for topic in (topics.orders, topics.payments)
-        }
 
     def create(self) -> Worker:
         """Build the parts; called inside the running loop."""
@@ -145,6 +143,20 @@ class IndexWorker:
             names=settings.metrics.hosts,
         )
         self._history = HistoryReader(settings, HistoryBook(self.methodology.markets))
+        self._watch = TopicWatch(self.outbox.ask, watched_topics(settings, edition))
+        self._keeper = TopicKeeper(
+            settings,
+            edition,
+            self._watch,
+            self.app.intake,
+            self.metrics,
+            sources=self._sources,
+            accepted=self._history.book.accepted,
+            group=self.app,
+            grow=lambda wanted: grow_topics(settings.kafka, wanted),
+        )
+        self.outbox.explain = self._keeper.advice
+        fresh_ms = max(FRESH_MS, self.methodology.out_of_order_ms)
         self._level1 = Level1Parts(
             settings,
             self.methodology,
@@ -152,6 +164,7 @@ class IndexWorker:
             self.app.intake,
             self.metrics,
             self.log_clock,
+            lambda: self._watch.fresh(fresh_ms),
         )
         self._level2 = Level2Parts(
             settings,
@@ -186,7 +199,13 @@ class IndexWorker:
             ),
             chunk_topics=frozenset({topics.orders, topics.payments, topics.partials}),
             positions=self,
-            hooks=Hooks(self._on_revoked, self._on_recovered),
+            hooks=Hooks(
+                self._on_revoked,
+                self._on_recovered,
+                on_log_moved=self._on_log_moved,
+                on_topics_gone=self._on_topics_gone,
+                on_unpaired=self._on_unpaired,
+            ),
             switch=self.switch,
             monotonic=self.log_clock.steady,
             to_log=self.log_clock.at,
@@ -220,13 +239,41 @@ class IndexWorker:
             return None
         return offset_after(runner.level.through)
 
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to the offsets of partials, which are read from their beginning."""
+        runner = (
+            self._markets.get(sp.partition) if sp.topic == self.settings.topics.partials else None
+        )
+        return 0 if runner is None else runner.compiled.base
+
+    def _on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
+        self._keeper.on_log_moved(sp, begin, end)
+
+    def _on_topics_gone(self, topics: frozenset[str]) -> None:
+        for topic in sorted(topics):
+            _log.error("topic_missing", topic=topic, action=self._keeper.advice(topic))
+
+    def _on_unpaired(self, sps: frozenset[SourcePartition]) -> None:
+        self._unpaired = sps
+        for sp in sps:
+            self.app.intake.pause(sp)
+            self.metrics.partition_halted.labels(sp.topic, str(sp.partition)).set(1)
+            _log.error(
+                "partition_halted",
+                topic=sp.topic,
+                partition=sp.partition,
+                reason="unpaired",
+                detail="its changelog is missing or has another partition count",
+                action=self._keeper.advice_unpaired(sp),
+            )
+
     def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
         # Faust's consumer is eager: every rebalance first revokes all partitions. Those that come
         # back are rebuilt from the changelogs: another worker may have owned them in between.
         self._ready = False
         for runner in self._runners():
             runner.close()
-        for sp in self._sources:
+        for sp in {*self._sources, *self._unpaired}:
             self.metrics.drop_partition(sp.topic, sp.partition)
         self._sources.clear()
         self._markets.clear()
@@ -237,6 +284,11 @@ class IndexWorker:
         closings = self.app.intake.closings
         nonce = secrets.token_hex(6)
         partials = self.settings.topics.partials
+        await self._keeper.refresh()
+        if self.app.intake.closings != closings:
+            return
+        for topic, before in self._partitions.items():
+            self._partitions[topic] = self._keeper.partitions(topic, before)
         try:
             for sp in sorted(sps):
                 if sp.topic == partials:
@@ -257,13 +309,15 @@ class IndexWorker:
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
 
     async def _check_log_ends(self) -> None:
-        """Refuse to start when a log ends before the state; later the transport notices it."""
+        """Refuse to start when the partials end before the table; of inputs the seek notices it."""
         if self._log_ends_checked:
             return
         partials = self.settings.topics.partials
-        throughs = {sp: runner.level.through for sp, runner in self._sources.items()}
-        for partition, runner in self._markets.items():
-            throughs[SourcePartition(partials, partition)] = runner.compiled.replay_through
+        throughs = {
+            SourcePartition(partials, partition): in_log(runner.compiled.replay_through)
+            for partition, runner in self._markets.items()
+            if runner.compiled.replay_through >= runner.compiled.base
+        }
         try:
             await check_log_ends(self.settings.kafka, throughs)
         except KafkaError as error:
@@ -278,7 +332,7 @@ class IndexWorker:
         identity = Identity(
             self.methodology.edition,
             self.methodology.content_hash,
-            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
+            topic_id=self._keeper.topic_id(sp.topic),
             partitions=self._partitions[sp.topic],
         )
         runner = SourceRunner(
@@ -286,16 +340,20 @@ class IndexWorker:
         )
         runner.recover(dict(table.recovered(sp.partition)))
         self._sources[sp] = runner
+        self._keeper.judge(runner)
 
     def _own_markets(self, sp: SourcePartition, nonce: str) -> None:
         compiled = PartitionCompile(
             sp.partition,
             self.settings.topics.partials_partitions,
             self.methodology,
-            self._sps,
+            {
+                topic: [SourcePartition(topic, number) for number in range(count)]
+                for topic, count in self._partitions.items()
+            },
             nonce,
             self._history.book,
-            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
+            topic_id=self._keeper.topic_id(sp.topic),
         )
         compiled.recover(dict(self._merged.recovered(sp.partition)))
         self._markets[sp.partition] = MarketsRunner(
@@ -310,8 +368,8 @@ class IndexWorker:
             PartitionState(
                 sp.topic,
                 sp.partition,
-                runner.level.through,
-                self.app.intake.log_end(sp),
+                in_log(runner.level.through) if runner.level.through >= 0 else -1,
+                None if (end := self.app.intake.log_end(sp)) is None else in_log(end),
                 runner.halted,
             )
             for sp, runner in sorted(self._sources.items())
@@ -324,6 +382,8 @@ class IndexWorker:
             return Released.NOT_OWNED
         if runner.halted is None:
             return Released.NOT_HALTED
+        if runner.change is not None:
+            return Released.NOT_ACCEPTED
         runner.release()
         _log.info("partition_released", topic=topic, partition=partition)
         return Released.RELEASED
@@ -337,9 +397,13 @@ class IndexWorker:
             address = f"{self.settings.metrics.host}:{self.settings.metrics.port}"
             raise Fatal(ExitCode.USAGE, f"metrics.port: cannot bind {address}: {error}") from error
         self._on_listening(port)
-        self._own_task(self._beat(), "heartbeat")
-        self._own_task(self._guard(), "membership")
-        self._own_task(self._history.run(), "history")
+        for work, name in (
+            (self._beat(), "heartbeat"),
+            (self._guard(), "membership"),
+            (self._history.run(), "history"),
+            (self._check_topics(), "topics"),
+        ):
+            self._own_task(work, name)
 
     def _own_task(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -349,7 +413,11 @@ class IndexWorker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if self.app.may_publish:
+            if self._keeper.publishing_stands:
+                # Without a heartbeat readers see that nobody publishes; the values would else look
+                # renewed for as long as the topic is away.
+                self.metrics.publish_failures.labels("journal").inc()
+            elif self.app.may_publish:
                 # Not awaited: a market whose call waits keeps no other from being renewed.
                 self._own_task(self.store.heartbeat(self.log_clock.now_ms()), "renewal")
             self._observe()
@@ -379,6 +447,12 @@ class IndexWorker:
         ):
             self._inputs_noted, self._inputs_noted_ms = fields, monotonic_ms()
 
+    async def _check_topics(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            if self._ready:
+                await self._keeper.check()
+
     def _observe(self) -> None:
         intake, metrics = self.app.intake, self.metrics
         metrics.can_publish.set(self.membership.why_not is None)
@@ -387,7 +461,7 @@ class IndexWorker:
             labels = (sp.topic, str(sp.partition))
             position, log_end = intake.position(sp), intake.log_end(sp)
             if position is not None and log_end is not None:
-                metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
+                metrics.consumer_lag.labels(*labels).set(records_left(position, log_end))
             metrics.open_transaction.labels(*labels).set(intake.open_transaction_ms(sp) / 1000)
             watermarks = runner.level.source.watermarks()
             if watermarks:

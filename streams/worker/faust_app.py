@@ -50,6 +50,13 @@ class Hooks:
     rebalance may cancel it. Right after it ``positions`` is asked for each partition."""
     on_assigned: Callable[[SourcePartitions], None] = lambda _sps: None
     """These partitions will be ours once they are recovered."""
+    on_log_moved: Callable[[SourcePartition, int, int], None] | None = None
+    """A log no longer holds the next offset, but [begin, end). Without it the process ends."""
+    on_topics_gone: Callable[[frozenset[str]], None] | None = None
+    """Topics to read that are not in the cluster at a rebalance. Without it the process ends."""
+    on_unpaired: Callable[[SourcePartitions], None] | None = None
+    """Partitions that are ours while their changelogs are not: the topics have different counts, or the
+    changelog is gone. They are not read. Without it the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,9 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             self,
             intake=self.intake,
             fetch=self._fetch,
-            listeners=Listeners(self._on_assigned, self._on_revoked, self._drain),
+            listeners=Listeners(
+                self._on_assigned, self._on_revoked, self._drain, self._on_log_moved
+            ),
             presence=self.presence,
             answers=self.answers,
             switch=self.switch,
@@ -123,6 +132,36 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     def _on_revoked(self, sps: SourcePartitions) -> None:
         self.watchdog.on_recovery_started()
         self._hooks.on_revoked(sps)
+
+    def _on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
+        if self._hooks.on_log_moved is not None:
+            self._hooks.on_log_moved(sp, begin, end)
+            return
+        at = self.intake.position(sp)
+        reason = (
+            f"{sp}: the state continues at offset {at}, the log holds {begin} to {end}: cut by "
+            "retention, or a recreated topic"
+        )
+        self.switch.trip(Fatal(ExitCode.LOG_CHANGED, reason))
+
+    def on_topics_gone(self, topics: frozenset[str]) -> None:
+        """Note that topics to read are gone; recovery calls it. Raises Fatal without a hook."""
+        if self._hooks.on_topics_gone is None:
+            raise Fatal(
+                ExitCode.LOG_CHANGED, f"topic {', '.join(sorted(topics))} is gone from the cluster"
+            )
+        self._hooks.on_topics_gone(topics)
+
+    def ask_anew(self, *, rejoin: bool) -> None:
+        """Ask for metadata at once; with ``rejoin`` join the group anew, so that all is recovered."""
+        if self._consumer is not None:
+            self._consumer.ask_anew(rejoin=rejoin)
+
+    def on_unpaired(self, sps: SourcePartitions) -> None:
+        """Note partitions that cannot be recovered now. Raises Fatal without a hook."""
+        if self._hooks.on_unpaired is None:
+            raise Fatal(ExitCode.USAGE, f"{', '.join(map(str, sorted(sps)))}: no changelog")
+        self._hooks.on_unpaired(sps)
 
     @property
     def may_publish(self) -> bool:

@@ -64,7 +64,8 @@ class _Part(RecordColumns):
 class ChunkRecords(PartitionRecords):  # type: ignore[misc]
     """A fetch result that iterates over chunks instead of records."""
 
-    def __init__(self, records: PartitionRecords, limit: int) -> None:
+    def __init__(self, records: PartitionRecords, limit: int, base: int = 0) -> None:
+        """``base``: what to add to the log's own offsets (flow/incarnation.py)."""
         # super().__init__ is deliberately not called: it makes a generator over self. One that is
         # never started (a seek dropped its fetch) keeps a megabyte of buffer alive in a cycle.
         self._tp = records._tp
@@ -72,6 +73,7 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
         self._check_crcs = records._check_crcs
         self._aborted = records._aborted_transactions
         self._limit = limit
+        self._base = base
         self._chunks: Iterator[Chunk] | None = None
         self.next_fetch_offset = records.next_fetch_offset
         records._records_iterator = None
@@ -102,7 +104,10 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
             read = self._read_with_aiokafka(batches, part, next_offset)
         self.next_fetch_offset = read
         sp = SourcePartition(self._tp.topic, self._tp.partition)
-        return part.chunks(sp, fetch_offset, read, self._limit)
+        base = self._base
+        if base:
+            part.offsets = [offset + base for offset in part.offsets]
+        return part.chunks(sp, fetch_offset + base, read + base, self._limit)
 
     def _aborted_transactions(self) -> AbortedTransactions | None:
         return AbortedTransactions(self._aborted) if self._aborted else None
@@ -148,7 +153,7 @@ def _is_aborted(batch: Any, aborted: AbortedTransactions) -> bool:
     return False
 
 
-def chunk_records(result: Any, limit: int) -> None:
+def chunk_records(result: Any, limit: int, base: int = 0) -> None:
     """Make a buffered fetch result yield chunks (the raw-fetch seam)."""
     if type(result) is FetchResult and type(result._partition_records) is PartitionRecords:
-        result._partition_records = ChunkRecords(result._partition_records, limit)
+        result._partition_records = ChunkRecords(result._partition_records, limit, base)

@@ -35,6 +35,10 @@ class Positions(Protocol):
         """Return the first offset not in the state; None: read from the beginning of the log."""
         ...
 
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to the offsets of a log that is read from its beginning."""
+        ...
+
 
 class ConsumerControl(Protocol):
     """What the intake asks of the consumer, on the main thread. All three only schedule."""
@@ -76,6 +80,10 @@ class Intake:
         self._paused: set[SourcePartition] = set()
         self._done: dict[SourcePartition, int] = {}
         self._stopped = False
+        self.topic_ids: dict[str, str] = {}
+        """Id of each topic to read; a topic without one is read by its name."""
+        self.lost: set[SourcePartition] = set()
+        """Source partitions that had a state which could not be recovered."""
         self.closings = 0
         """Number of times partitions were revoked. Compare it before and after an await."""
 
@@ -165,6 +173,15 @@ class Intake:
             since_ms = None if state is None else state.held_since_ms
             return 0 if since_ms is None else self._monotonic() - since_ms
 
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to an offset of the log of ``sp``; any thread may ask."""
+        return self._guard.base(sp)
+
+    @property
+    def paused(self) -> frozenset[SourcePartition]:
+        """Source partitions held back by `pause`; any thread may ask."""
+        return frozenset(self._paused)
+
     def is_paused(self, sp: SourcePartition) -> bool:
         """Return whether ``sp`` is held back by `pause`."""
         return sp in self._paused
@@ -194,9 +211,12 @@ class Intake:
         """Set the consumer that reads for this intake."""
         self._reader = reader
 
-    def open(self, sp: SourcePartition, next_offset: int | None) -> None:
-        """Accept ``sp`` from now on: it is ours and its state is recovered."""
-        self._guard.open(sp, next_offset)
+    def open(self, sp: SourcePartition, next_offset: int | None, base: int = 0) -> None:
+        """Accept ``sp`` from now on: it is ours and its state is recovered.
+
+        ``base``: what to add to the log's own offsets when it is read from its beginning.
+        """
+        self._guard.open(sp, next_offset, base)
         if next_offset is not None:
             # What was recovered is acknowledged, so it may be committed. Without this an idle
             # partition whose last commit was lost in a crash would show its lag for ever.
@@ -207,6 +227,13 @@ class Intake:
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
         """Set the offset at which the log of ``sp`` begins."""
         self._guard.begin_at(sp, earliest)
+
+    def on_log_end(self, sp: SourcePartition, log_end: int) -> None:
+        """Record where a log ends that nobody fetches; the consumer's thread calls it."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            if state is not None:
+                state.log_end = log_end
 
     def on_ready(self) -> None:
         """Hold again what was paused while its state was built: Faust has resumed everything."""
@@ -220,6 +247,7 @@ class Intake:
         for sp in sps:
             self._guard.close(sp)
             self._paused.discard(sp)
+            self.lost.discard(sp)
             self._done.pop(sp, None)
             with self._lock:
                 self._caught_up.pop(sp, None)

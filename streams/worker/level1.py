@@ -19,6 +19,8 @@ from streams.clock import monotonic_ms
 from streams.flow.admission import DEAD, IGNORED, OF_A_RECORD
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.incarnation import in_log
+from streams.flow.log_change import LogChange
 from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
 from streams.index.input_reports import InputWindow, Taken
@@ -47,6 +49,9 @@ class Level1Parts:
     intake: Intake
     metrics: Metrics
     log_clock: LogClock
+    topics_known: Callable[[], bool] = lambda: True
+    """Whether the topics were just seen unchanged. A mark of a topic that has got partitions since would
+    let ``as_of`` pass what these hold."""
     errors: DataErrorLog = field(default_factory=DataErrorLog)
 
 
@@ -69,6 +74,8 @@ class SourceRunner:
         """Why nothing is folded until ``release``; None while the runner folds."""
         self._released = False
         """True from ``release`` until the next chunk."""
+        self.change: LogChange | None = None
+        """The change of the log that halted it, which only the operator can accept."""
         self.level = SourceLevel(
             sp,
             parts.methodology,
@@ -158,11 +165,18 @@ class SourceRunner:
             if start >= len(chunk):
                 return
 
-    def halt(self, reason: str, detail: str) -> None:
-        """Stop this source partition; the others continue (exactness rule 8)."""
-        self.halted = f"{reason}: {detail}"
+    def halt(self, reason: str, detail: str, action: str | None = None) -> None:
+        """Stop this source partition; the others continue (exactness rule 8).
+
+        ``action``: what lets it go on, when it is not a release.
+        """
+        known, self.halted = self.halted, f"{reason}: {detail}"
+        if action is not None:
+            self.halted = f"{self.halted}; run `{action}`"
         self._parts.intake.pause(self.sp)
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(1)
+        if known == self.halted:
+            return
         _log.error(
             "partition_halted",
             topic=self.sp.topic,
@@ -170,8 +184,31 @@ class SourceRunner:
             offset=self.level.through,
             reason=reason,
             detail=detail,
-            action="run `ecindex dead-letters list`, then `ecindex dead-letters release`",
+            action="run `ecindex dead-letters list`, then `ecindex dead-letters release`"
+            if action is None
+            else f"run `{action}`",
         )
+
+    def halt_for(self, change: LogChange) -> None:
+        """Stop this source partition until the operator accepts a change of its log."""
+        self.change = change
+        self.halt(change.kind, change.detail, change.command)
+
+    def accept(self, change: LogChange) -> None:
+        """Go on after a change of the log that the operator accepted (exactness rule 9)."""
+        self.change = None
+        self.level.continue_at(change.resume_at, change.topic_id)
+        if self._parts.intake.is_open(self.sp):
+            self._parts.intake.advance(self.sp, self.level.through)
+        _log.warning(
+            "log_change_accepted",
+            topic=self.sp.topic,
+            partition=self.sp.partition,
+            change=change.name,
+            detail=change.detail,
+        )
+        if self.halted is not None:
+            self.release()
 
     def release(self) -> None:
         """Continue after ``halt``; rejects that the log already holds do not halt it again."""
@@ -222,7 +259,7 @@ class SourceRunner:
             ("detail", record.detail.encode(errors="replace")),
             ("source_topic", self.sp.topic.encode()),
             ("source_partition", str(self.sp.partition).encode()),
-            ("source_offset", str(record.offset).encode()),
+            ("source_offset", str(in_log(record.offset)).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
         )
         key, value = record.key or b"", record.value or b""
@@ -267,6 +304,8 @@ class SourceRunner:
         level = self.level
         caught_up_at = self._parts.intake.caught_up_at(self.sp)
         self._send(level.partials(caught_up_at))
+        if not self._parts.topics_known():
+            return
         now = monotonic_ms()
         every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
         if every:

@@ -176,11 +176,13 @@ async def _start_outbox(worker: Worker) -> None:
     except KafkaError as error:
         raise Fatal(ExitCode.NO_BROKER, f"cannot start: {error!r}") from error
     for table in worker.app.tables.values():
-        for topic in (table.changelog_topic_name, table.source):
-            if counts[topic] != table.partitions:
-                # Topics of unequal counts are not assigned together: a state lacks its records.
-                reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
-                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; {NEW_EDITION}")
+        changelog, source = table.changelog_topic_name, table.source
+        if counts[changelog] > counts[source]:
+            # Topics of unequal counts are not assigned together: a state lacks its records. A
+            # changelog that has fewer gets more; partitions cannot be taken away.
+            reason = f"{source} has {counts[source]} partitions, {changelog} {counts[changelog]}: "
+            advice = f"create {source} again with {counts[changelog]}, or: {NEW_EDITION}"
+            raise Fatal(ExitCode.USAGE, reason + advice)
     await worker.on_started()
 
 

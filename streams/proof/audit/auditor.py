@@ -16,6 +16,7 @@ from streams.clock import monotonic_ms
 from streams.console.errors import OperationError
 from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import base_of
 from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
@@ -211,9 +212,10 @@ class _Auditor:
                 for cut in cuts
             ]
             log = PartialsLog(self._methodology, self._calendar, cuts, self._report)
+            base = max((base_of(cut.applied + 1) for cut in cuts), default=0)
             async for batch in self._read(tp, extent):
                 for stored in batch:
-                    log.apply_record(stored)
+                    log.apply_record(stored._replace(offset=stored.offset + base))
             log.finish()
             self._partials.append(log)
 
@@ -282,18 +284,21 @@ class _Auditor:
             for tp, extent in (await self._extents(topic)).items():
                 sp = SourcePartition(tp.topic, tp.partition)
                 chain = settled.chain(sp)
+                # A log that took another's place begins in the middle of what was counted.
+                base = base_of(chain.through + 1)
+                counted = Extent(extent.begin + base, extent.end + base)
                 batch: SourceBatch | None = None
                 async for records in self._read(tp, extent):
                     if batch is None:
-                        batch = self._replay.start(sp, chain, extent, records[0])
+                        batch = self._replay.start(sp, chain, counted, records[0])
                     batch.feed(
-                        [each.offset for each in records],
+                        [each.offset + base for each in records],
                         [each.value for each in records],
                         [each.timestamp_ms for each in records],
                     )
                 if batch is None:
-                    batch = self._replay.start(sp, chain, extent, None)
-                self._replay.finish(batch, chain, extent)
+                    batch = self._replay.start(sp, chain, counted, None)
+                self._replay.finish(batch, chain, counted)
                 if chain.through >= 0:
                     self._topics.judge_chain(sp, chain)
                 batches[sp] = batch

@@ -72,6 +72,7 @@ class Stepped:
     def __init__(self, compiled: PartitionCompile) -> None:
         self.markets = compiled.markets
         self.behind = self.detecting = False
+        self.lost = None
         self.catching_up = compiled.catching_up
         self.steps = 0
         self.stepped = asyncio.Event()
