@@ -17,6 +17,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from streams.index.identifiers import (
+    MARKETS_MAX,
+    MEMBERS_MAX,
+    EventNames,
+    MarketNames,
+    mistakes,
+)
 from streams.index.level import BasePeriod
 from streams.index.shift_budget import ShiftRules
 from streams.index.slugs import slug
@@ -159,6 +166,7 @@ def parse(text: str) -> Methodology:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise MethodologyError(f"methodology.toml: {error}; the operator must fix it") from error
     _check_numbers(file)
+    _check_names(file)
     markets = {code: _market(code, spec, file) for code, spec in sorted(file.markets.items())}
     return Methodology(
         edition=file.edition,
@@ -189,7 +197,7 @@ def _check_numbers(file: _FileContent) -> None:
         ("out_of_order_ms", 0 <= file.out_of_order_ms <= file.grace_ms, "between 0 and grace_ms"),
         ("day_grace_days", 1 <= file.day_grace_days <= 400, "between 1 and 400"),  # noqa: PLR2004
         ("open_panes_max", file.open_panes_max >= 1, "at least 1"),
-        ("markets", 1 <= len(file.markets) <= 50, "between 1 and 50 markets"),  # noqa: PLR2004
+        ("markets", 1 <= len(file.markets) <= MARKETS_MAX, f"between 1 and {MARKETS_MAX} markets"),
     )
     for name, holds, expected in rules:
         if not holds:
@@ -206,6 +214,32 @@ def _check_numbers(file: _FileContent) -> None:
         raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
 
 
+def _check_names(file: _FileContent) -> None:
+    markets = {
+        code: MarketNames(
+            spec.name,
+            spec.currency,
+            spec.members_max,
+            {
+                "category": file.category_sets.get(spec.categories, ()),
+                "payment_method": tuple(file.methods),
+                "region": spec.regions,
+                "channel": tuple(file.channels),
+            },
+        )
+        for code, spec in file.markets.items()
+    }
+    events = [EventNames(event.name, event.markets) for event in file.events]
+    aliases = [
+        (f"{kind}.{name}", alias)
+        for kind, specs in (("methods", file.methods), ("channels", file.channels))
+        for name, spec in specs.items()
+        for alias in spec.aliases
+    ]
+    for mistake in mistakes(markets, events, aliases):
+        raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
+
+
 def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
     where = f"methodology.toml: markets.{code}"
     try:
@@ -214,8 +248,8 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         raise MethodologyError(f"{where}.time_zone: {spec.time_zone!r} is not known") from error
     if spec.categories not in file.category_sets:
         raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
-    if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - exactness rule 11
-        raise MethodologyError(f"{where}.members_max must be between 1 and 500")
+    if not 1 <= spec.members_max <= MEMBERS_MAX:  # exactness rule 11
+        raise MethodologyError(f"{where}.members_max must be between 1 and {MEMBERS_MAX}")
     if not 0 < spec.shift_weight < math.inf:
         raise MethodologyError(f"{where}.shift_weight must be above 0")
     return Market(

@@ -29,6 +29,8 @@ FETCH_WAIT_MAX_MS = 500
 So it must be well below the methodology's out_of_order_ms."""
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
+_OWN_TOPICS = ("partials", "values", "journal", "shifts", "history", "late", "dead-letters")
+_PREFIX_AND_TOPIC_MAX = 249 - len("-e999999-checkpoint--changelog")
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
 _REDIS_URL = re.compile(r"^(redis|rediss)://[^\s@/]+(/\d+)?$|^unix://[^\s@]+$|^rediss?\+")
 _PACKAGE = Path(__file__).parents[1]
@@ -143,6 +145,12 @@ class KafkaSettings(_Section):
         return context
 
 
+def _is_a_changelog(prefix: str, topic: str) -> bool:
+    return re.match(rf"{re.escape(prefix)}-e\d+-", topic) is not None and topic.endswith(
+        "-changelog"
+    )
+
+
 class TopicSettings(_Section):
     """Names of the topics; ecindex's own share a prefix."""
 
@@ -156,6 +164,36 @@ class TopicSettings(_Section):
     import_restamps: bool = False
     """Whether `import` and `simulate --backfill` may let producers stamp the inputs, which the broker
     stamps. `ecindex up` says yes: its topics are nobody else's."""
+
+    @field_validator("orders", "payments", "prefix")
+    @classmethod
+    def _of_kafka(cls, value: str) -> str:
+        if not value.strip("."):
+            raise ValueError("a name that is more than dots")
+        return value
+
+    @field_validator("payments")
+    @classmethod
+    def _another(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("orders"):
+            raise ValueError("another topic than topics.orders")
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _apart(cls, value: str, info: ValidationInfo) -> str:
+        for name in ("orders", "payments"):
+            topic = info.data.get(name, "")
+            if topic in {f"{value}.{own}" for own in _OWN_TOPICS} or _is_a_changelog(value, topic):
+                raise ValueError(
+                    f"a prefix under which topics.{name} ({topic}) is no topic of our own"
+                )
+            if len(value) + len(topic) > _PREFIX_AND_TOPIC_MAX:
+                raise ValueError(
+                    f"at most {_PREFIX_AND_TOPIC_MAX} characters with topics.{name}: the name of a "
+                    "table's topic has both, and Kafka allows 249"
+                )
+        return value
 
     @property
     def partials(self) -> str:
