@@ -15,6 +15,7 @@ from streams.index.history_records import (
     DECLARED_KIND,
     FACTOR_KIND,
     AcceptedChange,
+    ClockReset,
     DeclaredFactor,
     HistoryError,
     SeedComplete,
@@ -55,6 +56,8 @@ class MarketHistory:
     factors: dict[bytes, Factor] = field(default_factory=dict)
     """In the order of declaration."""
     staged: dict[str, dict[int, Rows]] = field(default_factory=dict)
+    reset: ClockReset | None = None
+    """The latest reset of the market's ``as_of``; None: there was none."""
 
     def seed_of(self, hour_ms: int) -> Seed | None:
         """Return the seed that covers an hour; None where none does."""
@@ -114,6 +117,10 @@ class HistoryBook:
             self._stage(market, content)
         elif isinstance(content, SeedComplete):
             self._complete(market, content)
+        elif isinstance(content, ClockReset) and (
+            market.reset is None or content.generation > market.reset.generation
+        ):
+            market.reset = content
 
     def _accept(self, value: bytes | None) -> None:
         if value is None:

@@ -57,6 +57,7 @@ class MarketProgress:
         self.level: LevelRecord | None = None
         """The base that the levels of days are measured against."""
         self._level_of = (-1, -1)
+        self._closed_too_far = False
         self._reach_ms: dict[str, int] = {}
         """``as_of`` of each topic in an older edition, below which this one does not publish."""
         self._reach_headline_ms = NEVER_MS
@@ -77,7 +78,7 @@ class MarketProgress:
         if fence.generation < self.generation:
             return
         if fence.generation > self.generation:
-            self.raise_generation(fence.generation)
+            self._begin_generation(fence.generation)
             self.floor_applied = -1
         if fence.edition != self.methodology.edition:
             for topic, as_of_ms in fence.as_of.items():
@@ -102,17 +103,32 @@ class MarketProgress:
             self.horizon_ms = fence.horizon
 
     def raise_generation(self, generation: int) -> None:
-        """Forget how far the market was published: an operator has set its ``as_of`` back.
+        """Begin a generation: an operator has set ``as_of`` back, and the marks say how far it is.
 
-        What is kept of the log stays. Hours and days that were closed too early are closed again.
+        What is kept of the log stays. What was closed beyond the marks is closed again when it is
+        final.
         """
+        self._begin_generation(generation)
+        self._closed_too_far = True
+
+    def _begin_generation(self, generation: int) -> None:
         self.generation = generation
         self.as_of_ms.clear()
         self._reach_ms.clear()
         self.joined.clear()
-        self._reach_headline_ms = NEVER_MS
-        self.headline_ms = self.final_ms = self.horizon_ms = NEVER_MS
-        self.hours_until = self.days_until = self.journaled_ms = NEVER_MS
+        self.headline_ms = self._reach_headline_ms = NEVER_MS
+        self.final_ms = self.journaled_ms = NEVER_MS
+        # The horizon stays: rows before it are gone, whatever the clock says now.
+
+    def _open_again(self) -> None:
+        """Take back what an ``as_of`` that had run ahead closed."""
+        hours, days = self.hours_limit(), self.days_limit()
+        if self._closed_too_far and hours is not None and days is not None:
+            self.hours_until, self.days_until = (
+                min(self.hours_until, hours),
+                min(self.days_until, days),
+            )
+            self._closed_too_far = False
 
     def fence_record(self, applied: int) -> FenceRecord:
         """Return the fence record for the next owner."""
@@ -161,6 +177,7 @@ class MarketProgress:
         if seen:  # until then nobody knows whether the market's records are of today or of 2017
             self.final_ms = max(self.final_ms, min(known_ms))
         self._advance_headline()
+        self._open_again()
         return moved
 
     def _advance_headline(self) -> None:

@@ -11,6 +11,7 @@ from streams.flow.fence_record import FenceRecord
 from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
+from streams.index.history_records import ClockReset
 from streams.index.values import Fence, Value
 
 
@@ -91,5 +92,7 @@ class Publication:
     """Who bought on ended days, as this publication shows it: stored with it."""
     rebased: Rebased | None = None
     """A new base of the level index: journaled and stored before a level shows it."""
+    reset: ClockReset | None = None
+    """The operator's reset with which the publication's generation begins."""
     inherited: Inherited | None = None
     """For caches, with an owner's first publication; no later record repeats it."""

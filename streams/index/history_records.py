@@ -1,6 +1,6 @@
-"""Records of ``ecindex.history``: seeded hours, and the factors that the operator declares.
+"""Records of ``ecindex.history``: seeded hours, and what the operator declares.
 
-A record is JSON of one of five kinds. The key names the kind:
+A record is JSON of one of six kinds. The key names the kind:
 
 - ``market|hour|START|SEED``: what a warehouse counted in an hour.
 - ``market|seed|SEED``: the seed is complete and may be used.
@@ -10,6 +10,7 @@ A record is JSON of one of five kinds. The key names the kind:
   which factor applied when a value was made.
 - ``*|accepted|TOPIC|CHANGE``: the operator accepts a change of an input's log, and the partitions that
   were halted by it go on.
+- ``market|reset|GENERATION``: the operator has set the market's ``as_of`` back.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ HOUR_KIND, SEED_KIND, FACTOR_KIND, DECLARED_KIND = "hour", "seed", "factor", "sa
 ACCEPTED_KIND = "accepted"
 ALL_MARKETS = "*"
 """In place of the market in the key of a record that is about all of them."""
+RESET_KIND = "reset"
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -123,6 +125,21 @@ class AcceptedChange(msgspec.Struct, frozen=True, rename={"accepted_at": "at"}):
         return f"{ALL_MARKETS}|{ACCEPTED_KIND}|{self.topic}|{self.change}".encode()
 
 
+class ClockReset(msgspec.Struct, frozen=True, rename={"declared_at": "at"}):
+    """The market's ``as_of`` may go back, once: from here on it counts in this generation."""
+
+    market: str
+    generation: int
+    declared_at: str
+    reason: str
+    v: int = 1
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record in the topic: one for each generation, so none is lost."""
+        return f"{self.market}|{RESET_KIND}|{self.generation}".encode()
+
+
 class HistoryError(ValueError):
     """A record of the topic is not one of ours. Whoever wrote it must act."""
 
@@ -134,13 +151,16 @@ class Key(NamedTuple):
     kind: str
 
 
-Content = SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration | AcceptedChange
+Content = (
+    SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration | AcceptedChange | ClockReset
+)
 _KINDS: dict[str, type[Content]] = {
     HOUR_KIND: SeededHour,
     SEED_KIND: SeedComplete,
     FACTOR_KIND: DeclaredFactor,
     DECLARED_KIND: FactorDeclaration,
     ACCEPTED_KIND: AcceptedChange,
+    RESET_KIND: ClockReset,
 }
 _DECODERS = {
     kind: json_decoder(type_, f"a record ({kind}) of the history", VERSION)
@@ -168,6 +188,9 @@ def decode_content(kind: str, value: bytes) -> Content:
     entry = content.declared if isinstance(content, FactorDeclaration) else content
     if isinstance(entry, SeededHour):
         hour_of(entry.hour)
+    elif isinstance(entry, ClockReset):
+        if entry.generation < 1:
+            raise HistoryError(f"{kind}: generation {entry.generation}; expected 1 or more")
     elif entry is not None:
         hour_of(entry.start)
         hour_of(entry.end)
@@ -210,6 +233,11 @@ def accepted_record(accepted: AcceptedChange) -> tuple[bytes, bytes]:
 def factor_record(declared: DeclaredFactor) -> tuple[bytes, bytes]:
     """(key, value) of an operator's factor."""
     return declared.key, _encode(declared)
+
+
+def reset_record(reset: ClockReset) -> tuple[bytes, bytes]:
+    """(key, value) of an operator's reset."""
+    return reset.key, _encode(reset)
 
 
 def declaration_records(

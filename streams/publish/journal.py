@@ -13,6 +13,7 @@ import msgspec
 
 from streams.flow.publication import Publication
 from streams.index.formats import json_decoder
+from streams.index.history_records import ClockReset
 from streams.index.panes import rfc3339
 from streams.index.values import VERSION, Fence, Value
 
@@ -78,8 +79,12 @@ def retired_fence(market: str, writer: str, fence: Fence, topic: str) -> Record:
 
 
 def journal_records(publication: Publication, topic: str) -> list[Record]:
-    """Journal records that are due: minute, vintages, base, closings, revisions. May be none."""
+    """Journal records that are due: reset, minute, vintages, base, closings, revisions. May be none."""
     records: list[Record] = []
+    if publication.reset is not None:
+        records += _parts(
+            publication, topic, {"kind": "reset"}, {"resets": [_reset_entry(publication.reset)]}
+        )
     if publication.journal_changed is not None:
         minute = {"values": publication.journal_changed}
         records += _parts(publication, topic, {"kind": "minute"}, minute)
@@ -103,6 +108,14 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
         ]
         records += _parts(publication, topic, {"kind": "revision"}, {"revisions": revisions})
     return records
+
+
+def _reset_entry(reset: ClockReset) -> dict[str, Any]:
+    return {
+        "generation": reset.generation,
+        "declared_at": reset.declared_at,
+        "reason": reset.reason,
+    }
 
 
 def encode_value(value: Value) -> bytes:

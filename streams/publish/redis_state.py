@@ -81,6 +81,10 @@ class OwnedMarket:
         """Make ``publication`` the newest. False, and nothing is done, if a newer one is held."""
         if self.fence is not None and not publication.fence.follows(self.fence):
             return False
+        if self.fence is not None and publication.fence.generation > self.fence.generation:
+            # Points that an ``as_of`` beyond the true one made; the market sends the true ones anew.
+            self._history.clear()
+            self.forget_acknowledged()
         if self._base is None:
             # The next call sends everything anyway. A long outage must not pile up what is unsent.
             self._days_unsent = {}
@@ -310,7 +314,7 @@ class OwnedMarket:
             point = {"as_of": rfc3339(at_ms), **self._history[at_ms]}
             points += [str(at_ms), _encode_json(point).decode()]
         if whole and chosen:
-            return points, [str(chosen[0]), str(chosen[-1])]
+            return points, [str(chosen[0]), "+inf"]
         return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
 
     def _requirement(self, *, shifts: bool) -> str:

@@ -130,6 +130,8 @@ class JournalLog:
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, version, stored.where)
+        elif record.kind == "reset":
+            self._report.skip(JOURNAL, "resets: what an operator has declared", stored.where)
         elif record.kind == "base":
             reason = "bases: the current one is judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)

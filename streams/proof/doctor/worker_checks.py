@@ -193,7 +193,7 @@ def check_redis(
         old = market.fence.live and as_of_age_ms > AS_OF_AGE_MAX_MS
         silent = heartbeat_age_ms > settings.intervals.stale_after_s * 500
         if market.fence.live and not silent:
-            findings += _standing(f"{where} {code}", redis.as_of, now_ms)
+            findings += _stopped_inputs(f"{where} {code}", redis.as_of, now_ms)
         kind = "live" if market.fence.live else "imported"
         findings.append(
             Finding(
@@ -214,7 +214,7 @@ def check_redis(
     return findings
 
 
-def _standing(where: str, as_of_ms: Mapping[str, int], now_ms: int) -> list[Finding]:
+def _stopped_inputs(where: str, as_of_ms: Mapping[str, int], now_ms: int) -> list[Finding]:
     """Find the inputs that stand still while another flows."""
     newest_ms = max(as_of_ms.values(), default=0)
     return [
