@@ -123,7 +123,8 @@ def read_batches(
         if aborted is not None and attributes & _TRANSACTIONAL:
             wanted = not _is_left_out(view[at:end], attributes, behind - 1, count, aborted)
         if wanted:
-            columns.by_broker &= bool(attributes & _APPEND_TIME)
+            if not attributes & _APPEND_TIME:
+                columns.by_broker = False
             payload: Any = view[at + record_columns.HEADER_BYTES : end]
             try:
                 if attributes & _CODEC:

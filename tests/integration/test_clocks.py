@@ -12,9 +12,11 @@ import pytest
 from support import worker_child
 from support.flow_harness import order, payment
 from support.installation import Installation
+from support.kafka import alter_topic
 from support.reference import to_ms
 
 from streams.clock import now_ms
+from streams.worker.stops import ExitCode
 
 pytestmark = pytest.mark.stack
 HOUR_MS = 3_600_000
@@ -76,3 +78,18 @@ async def test_a_clock_an_hour_off_moves_no_value_and_its_worker_is_not_ready(
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
     installed.stop()
+
+
+async def test_a_worker_ends_where_the_broker_does_not_stamp_the_partials(stack, unique, tmp_path):
+    installed = Installation(stack, unique("clock"), tmp_path, inputs=1)
+    await installed.create_topics()
+    partials = installed.settings.topics.partials
+    producers = {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+    await alter_topic(stack.bootstrap, partials, producers)
+    child = installed.start_worker()
+    assert await asyncio.to_thread(child.wait, 60) == ExitCode.USAGE
+    assert f"{partials}: message.timestamp.type must be LogAppendTime" in child.log_tail(60)
+    assert "`ecindex topics check` prints the command" in child.log_tail(60)
+    code, out, _ = await installed.command("topics", "check")
+    assert code == 1
+    assert f"{partials} message.timestamp.type=LogAppendTime" in out

@@ -49,6 +49,10 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
             "our defaults follow our advice"
         )
 
+        asked = ("topics", "check", "--inputs", "4", "--arrival", "broker")
+        with Command(*asked, "--config", tmp_path / "ecindex.toml") as check:
+            assert check.finish()[0] == 0, "no producer's clock decides when its events arrived"
+
         children = command.children()
         assert len(children) == 5, "Kafka, Redis, two workers, the board"
         code, out, err = command.end(signal.SIGTERM)
