@@ -40,7 +40,7 @@ from streams.worker.log_clock import LogClock
 from streams.worker.membership import Membership, group_members
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
-from streams.worker.stops import ExitCode, Fatal, StopSwitch
+from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
 from streams.worker.topic_ids import check_log_ends
@@ -510,7 +510,7 @@ class IndexWorker:
             return
         error = task.exception()
         if error is not None and not isinstance(error, OutboxStopped):
-            self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
+            self.switch.trip(end_for(error, f"{task.get_name()} crashed"))
 
     def _before_scrape(self) -> None:
         # After a suspension this process answers the scrapes that waited before anything else

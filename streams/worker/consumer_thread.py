@@ -22,7 +22,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import in_log
 from streams.worker.fetch import chunk_records
 from streams.worker.fetch_by_id import fetch_by_id
-from streams.worker.stops import ExitCode, Fatal
+from streams.worker.stops import end_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -134,11 +134,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             consumer._coordinator.check_errors()
         except KafkaError as error:
-            self._switch.trip(Fatal(ExitCode.CRASHED, f"group membership has ended: {error!r}"))
+            self._switch.trip(end_for(error, "group membership has ended"))
         fetching = consumer._fetcher.error_future
         if fetching.done() and not consumer._closed:
             cause = None if fetching.cancelled() else fetching.exception()
-            self._switch.trip(Fatal(ExitCode.CRASHED, f"fetching has ended: {cause!r}"))
+            self._switch.trip(end_for(cause, "fetching has ended"))
 
     async def _on_fetch(
         self, fetcher: Any, proceed: Any, assignment: Any, node_id: int, request: Any

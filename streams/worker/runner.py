@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from streams.flow.chain import NEW_EDITION
-from streams.worker.stops import ExitCode, Fatal
+from streams.worker.stops import ExitCode, Fatal, end_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -202,7 +202,7 @@ async def _wait_for_end(app: ChunkApp, starting: asyncio.Task[None], ended: asyn
         if crash is not None or not ended.is_set():
             if isinstance(crash, Fatal):
                 raise crash
-            raise Fatal(ExitCode.CRASHED, f"the app crashed: {crash!r}") from crash
+            raise end_for(crash, "the app crashed") from crash
     finally:
         end.cancel()
         stopped.cancel()
@@ -224,7 +224,7 @@ async def _unless_it_fails(worker: Worker, work: Coroutine[Any, Any, None]) -> N
     ended = await asyncio.gather(work, return_exceptions=True)
     if (error := ended[0]) is not None:
         logger.error("While ending: %r", error, exc_info=error)
-        worker.app.switch.trip(Fatal(ExitCode.CRASHED, f"while ending: {error!r}"))
+        worker.app.switch.trip(end_for(error, "while ending"))
 
 
 async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> None:

@@ -9,6 +9,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.flow import plain
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import rfc3339
@@ -88,16 +89,20 @@ def check_identity(
         if chain.through < 0 or own is None:
             continue
         expected = found = cause = ""
+        fix = NEW_EDITION
+        through = in_log(chain.through + 1) - 1
         if chain.topic_id and own.topic_id and chain.topic_id != own.topic_id:
             expected, found = f"topic id {chain.topic_id}", f"topic id {own.topic_id}"
-        elif chain.partitions != own.partitions:
+            fix = f"ecindex topics accept {sp.topic} id={own.topic_id}"
+        elif chain.partitions > own.partitions:  # more are taken in
             expected, found = f"{chain.partitions} partitions", f"{own.partitions} partitions"
-        elif sp in extents and chain.through >= extents[sp].end:
-            expected = f"a log beyond offset {chain.through}"
+        elif sp in extents and through >= extents[sp].end:
+            expected = f"a log beyond offset {through}"
             found = f"a log that ends at {extents[sp].end}"
+            fix = f"ecindex topics accept {sp.topic} {sp.partition}:end={extents[sp].end}"
             cause = expected  # the log may grow while nobody folds it
         if found:
-            finding = Finding("identity", Level.WRONG, str(sp), expected, found, NEW_EDITION, cause)
+            finding = Finding("identity", Level.WRONG, str(sp), expected, found, fix, cause)
             findings.append(finding)
     if not findings:
         findings.append(
@@ -134,6 +139,7 @@ def check_lag(
     findings: list[Finding] = []
     for sp, extent in sorted(extents.items()):
         through = chains[sp].through if sp in chains else -1
+        through = in_log(through + 1) - 1
         lag = max(0, extent.end - max(through + 1, extent.begin))
         findings.append(
             Finding(
@@ -154,7 +160,7 @@ def check_lag(
                     str(sp),
                     f"a log that holds offset {through + 1}",
                     f"one that begins at {extent.begin}: retention overtook the workers",
-                    NEW_EDITION,
+                    f"ecindex topics accept {sp.topic} {sp.partition}:{through + 1}..{extent.begin - 1}",
                     cause=f"overtook {through}",
                 )
             )
@@ -267,7 +273,9 @@ def _halted(url: str, states: Iterable[PartitionState]) -> list[Finding]:
             f"{state.topic}-{state.partition}@{state.through}",
             "no halted source partition",
             state.halted,
-            "ecindex dead-letters list, then ecindex dead-letters release "
+            state.halted.rpartition("; run `")[2].strip("`")
+            if "; run `" in state.halted
+            else "ecindex dead-letters list, then ecindex dead-letters release "
             f"{state.topic} {state.partition} --worker {url}",
         )
         for state in states
