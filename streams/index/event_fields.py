@@ -220,14 +220,24 @@ def _id(found: Any, path: str) -> str:
 
 def _text(tree: dict[str, Any], name: str) -> str:
     found = _found(tree, name)
-    if type(found) is not str:
+    if type(found) is not str or not _is_whole(found):
         _refuse("schema", "text", found, f"$.{name}")
     return str(found)
 
 
+def _is_whole(text: str) -> bool:
+    """Whether a text can be written as UTF-8: none of its letters was cut."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _instant(tree: dict[str, Any], name: str) -> str:
     found = _found(tree, name)
-    if type(found) is not str or len(found) not in _INSTANT_LENGTH:
+    # Broken text would end the worker: the parser of instants encodes what it gets.
+    if type(found) is not str or len(found) not in _INSTANT_LENGTH or not found.isascii():
         _refuse("schema", "an instant in RFC 3339", found, f"$.{name}")
     return str(found)
 

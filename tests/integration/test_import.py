@@ -112,7 +112,7 @@ def test_inputs_that_the_broker_stamps_are_refused_before_anything_is_sent(setti
     run("topics", "create", "--inputs", 1, "--arrival", "broker")
     result, _ = run("import", "olist", shop)
     assert result.exit_code == 1
-    assert "--add-config message.timestamp.type=CreateTime" in result.stderr
+    assert "message.timestamp.type=CreateTime" in result.stderr
     assert not any(log_of(settings).values())
 
 
