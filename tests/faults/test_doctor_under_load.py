@@ -9,6 +9,7 @@ from support.installation import Installation
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
+@pytest.mark.deep
 async def test_doctor_tells_nothing_of_an_index_that_moves_on(stack, unique, tmp_path):
     """``python -m faults.doctor_soak`` asks for half an hour."""
     installed = Installation(stack, unique("soak"), tmp_path, inputs=2, arrival="broker")

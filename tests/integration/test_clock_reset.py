@@ -69,6 +69,7 @@ async def plant_an_hour_ahead(installed):
         await producer.send_and_wait(topic, encode_fence_record(ahead), key=kept + b"fast.1")
 
 
+@pytest.mark.deep
 async def test_a_market_an_hour_ahead_goes_back_to_true_values(installed):
     settings = installed.settings
     keys = market_keys("PK", settings.redis.keys_prefix)

@@ -73,6 +73,7 @@ async def test_servers_and_files_that_are_not_there(made):
     assert (wrong.check, wrong.level) == ("methodology", Level.WRONG)
 
 
+@pytest.mark.deep
 async def test_topics_that_are_not_as_they_must_be(made):
     topics, bootstrap = made.settings.topics, made.stack.bootstrap
     await alter_topic(bootstrap, topics.orders, {"retention.bytes": "1000000"})
@@ -104,6 +105,7 @@ async def test_topics_that_are_not_as_they_must_be(made):
     }
 
 
+@pytest.mark.deep
 async def test_checkpoints_that_do_not_match_what_is_there(folded):
     topics, bootstrap = folded.settings.topics, folded.stack.bootstrap
     await produce(bootstrap, topics.journal, [b"no journal record of ours"])
@@ -142,9 +144,10 @@ async def test_checkpoints_that_do_not_match_what_is_there(folded):
     }
     reasons = {each.where: each.found for each in found.values() if each.check == "identity"}
     assert reasons[f"{topics.orders}-0"].startswith("topic id")
-    assert reasons[f"{topics.payments}-1"] == "3 partitions"
+    assert f"{topics.payments}-1" not in reasons  # partitions that were added are taken in
 
 
+@pytest.mark.deep
 async def test_a_log_that_no_longer_holds_what_comes_next(folded):
     topics, bootstrap = folded.settings.topics, folded.stack.bootstrap
     await produce(bootstrap, topics.orders, [b"{}"] * 50, partition=1)
@@ -154,6 +157,7 @@ async def test_a_log_that_no_longer_holds_what_comes_next(folded):
     assert "retention overtook" in found["wrong", "lag", f"{topics.orders}-1"].found
 
 
+@pytest.mark.deep
 async def test_workers_that_do_not_answer_or_halted_and_a_redis_that_was_emptied(made):
     child = made.start_worker()
     topic = made.settings.topics.orders
@@ -188,6 +192,7 @@ async def test_workers_that_do_not_answer_or_halted_and_a_redis_that_was_emptied
     assert [check for _, check, where in found if where.endswith(" PK")] == ["redis"]
 
 
+@pytest.mark.deep
 async def test_a_frozen_worker_is_found_by_what_it_no_longer_renews(made):
     child = made.start_worker()
     async with made.producer() as producer:

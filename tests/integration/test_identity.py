@@ -58,6 +58,7 @@ async def recreated(installed, topic):
     await installed.until(made)
 
 
+@pytest.mark.deep
 async def test_a_topic_made_anew_is_not_the_one_that_was_folded(stopped):
     topic = stopped.settings.topics.orders
     before = await identities(stopped)

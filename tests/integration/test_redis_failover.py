@@ -275,6 +275,7 @@ async def test_without_a_replica_the_other_nodes_serve_their_markets(tmp_path):
             assert load.store.health.trouble is not None, "the lost ones are not silent"
 
 
+@pytest.mark.deep
 async def test_slots_move_under_load(tmp_path):
     with Cluster(tmp_path, replicas=False) as cluster:
         async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
@@ -358,6 +359,7 @@ async def test_a_redis_without_memory_keeps_the_old_version_and_gets_the_new_one
         await load.store.close()
 
 
+@pytest.mark.deep
 async def test_a_round_trip_of_more_than_a_second_is_enough(tmp_path):
     with Valkey(tmp_path) as server:
         async with (

@@ -148,6 +148,7 @@ def readiness(metrics):
         return error.code, error.read().decode()
 
 
+@pytest.mark.deep
 def test_of_two_workers_the_one_that_redis_refuses_ends_and_then_stays_outside(
     stack, unique, tmp_path
 ):

@@ -34,7 +34,7 @@ async def asked(installed, *arguments, code=0):
     return msgspec.json.decode(out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("standing", ["orders", "payments"])
+@pytest.mark.parametrize("standing", ["orders", pytest.param("payments", marks=pytest.mark.deep)])
 async def test_values_of_an_input_that_stands_are_old_everywhere(installed, standing):
     settings = installed.settings
     topics = {"orders": settings.topics.orders, "payments": settings.topics.payments}

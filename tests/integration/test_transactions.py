@@ -116,7 +116,7 @@ async def test_every_other_reader_leaves_out_what_was_aborted_and_ends_at_what_i
     assert values == [b"plain", b"committed", b"plain", b"open", b"behind"]
 
 
-@pytest.mark.parametrize("counts_aborted", [False, True])
+@pytest.mark.parametrize("counts_aborted", [pytest.param(False, marks=pytest.mark.deep), True])
 async def test_the_audit_finds_a_service_that_counts_what_was_aborted(
     stack, unique, tmp_path, counts_aborted
 ):
