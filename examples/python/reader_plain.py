@@ -2,8 +2,7 @@
 
     REDIS_URL=redis://127.0.0.1:6379/0 uv run python examples/python/reader_plain.py PK
 
-One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis). A value is
-as old as its source, orders or payments: docs/contract.md (Sources) has the source of each index.
+One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis).
 """
 
 from __future__ import annotations
@@ -35,11 +34,10 @@ class Value(NamedTuple):
     age: timedelta
 
 
-def read_value(client: redis.Redis, market: str, field: str, source: str) -> Value:
+def read_value(client: redis.Redis, market: str, field: str) -> Value:
     """Read one value. Raises UnknownError, and redis.RedisError when Redis does not answer."""
     text, status, as_of, published_at = client.hmget(
-        f"ecindex:v1:{{{market}}}:values",
-        [field, f"{field}@status", f"@as_of:{source}", "@published_at"],
+        f"ecindex:v1:{{{market}}}:values", [field, f"{field}@status", "@as_of", "@published_at"]
     )
     if as_of is None or published_at is None:
         raise UnknownError("nobody publishes this market now")
@@ -56,11 +54,11 @@ def read_value(client: redis.Redis, market: str, field: str, source: str) -> Val
     return Value(text, status or "ok", age)
 
 
-def main(market: str = "PK", field: str = "orders:market:all:1m", source: str = "orders") -> int:
+def main(market: str = "PK", field: str = "orders:market:all:1m") -> int:
     """Exit with 0 for a value, 1 when it is unknown now, 2 when Redis cannot be reached."""
     try:
         with redis.Redis.from_url(REDIS_URL, decode_responses=True, socket_timeout=2) as client:
-            value = read_value(client, market, field, source)
+            value = read_value(client, market, field)
     except redis.RedisError as error:
         print(f"Redis does not answer: {error}", file=sys.stderr)
         return 2
@@ -73,4 +71,4 @@ def main(market: str = "PK", field: str = "orders:market:all:1m", source: str = 
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:4]))
+    sys.exit(main(*sys.argv[1:3]))

@@ -14,7 +14,6 @@ from streams.console.logs import configure_logs
 from streams.console.progress import ProgressFunction, no_progress
 from streams.console.signals import stop_signals
 from streams.local.local_index import LocalIndex, UpOptions
-from streams.local.refusals import tell_refusals
 from streams.settings import Settings, load_methodology
 
 
@@ -66,7 +65,7 @@ async def up(
                 await index.create_topics()
                 await index.await_ready()
                 on_ready(index)
-                await tell_refusals(index.settings, tell)
+                await stopped.wait()
 
             await race(stopped.wait(), index.watch(), serve())
 

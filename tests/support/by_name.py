@@ -29,8 +29,7 @@ _LIVE = {
     ("unknown", "channel"): col.OTHER_CHANNEL,
     ("chosen",): col.CHOSEN,
 }
-_IN_TIME = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
-_LEDGERS = _IN_TIME | {f"late_{name}": col.LATE_AT + at for name, at in _IN_TIME.items()}
+_LEDGERS = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
 _PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
 
 
@@ -56,7 +55,10 @@ def live_names(layout: Layout) -> dict[int, tuple]:
 
 def day_names(layout: Layout) -> dict[int, tuple]:
     """Names of the columns of a day row."""
-    names: dict[int, tuple] = {col.UNPLACED_PAYMENTS: ("unplaced_payments",)}
+    names: dict[int, tuple] = {
+        col.UNPLACED_PAYMENTS: ("unplaced_payments",),
+        col.UNPLACED_AMOUNT: ("unplaced_amount",),
+    }
     for offset, name in enumerate(_PAYMENTS):
         names[col.DAY_PAYMENTS + offset] = (name,)
     for dimension, block in (

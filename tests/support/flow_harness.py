@@ -95,10 +95,7 @@ class Flow:
     def start_source(self, sp: SourcePartition) -> None:
         """Start a new owner of a source partition, which recovers from its checkpoints."""
         identity = Identity(
-            self.methodology.edition,
-            self.methodology.content_hash,
-            f"id-{sp.topic}",
-            len(self.sps[sp.topic]),
+            self.methodology.edition, self.methodology.content_hash, f"id-{sp.topic}", 2
         )
         level = SourceLevel(
             sp,

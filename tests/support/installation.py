@@ -58,11 +58,11 @@ class Installation:
         wanted = await kafka_topics.plan_topics(settings, inputs=self.inputs, arrival=self.arrival)
         return await kafka_topics.create_topics(settings.kafka, wanted)
 
-    def start_worker(self, program=(ECINDEX,), **env):
+    def start_worker(self):
         child = self.stack.spawn(
             f"{self.name}-worker-{len(self.workers)}",
-            [*map(str, program), "worker", "--metrics-port", "0", "--json"],
-            env=self.env | env,
+            [str(ECINDEX), "worker", "--metrics-port", "0", "--json"],
+            env=self.env,
         )
         self.workers.append(child)
         return child

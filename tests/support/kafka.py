@@ -45,14 +45,10 @@ async def consume(bootstrap, topic, count, partition=0):
 
 
 async def read_partitions(bootstrap, topic, partitions):
-    """Every committed record of a topic up to its present end, by partition, and the ends."""
+    """Every record of a topic up to its present end, by partition, and the ends."""
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     found = {number: [] for number in range(partitions)}
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
     async with consumer:
         begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
         # Nothing is fetched from empty partitions: aiokafka's stop awaits a fetch that it has just

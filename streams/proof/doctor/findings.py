@@ -22,11 +22,7 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Result of one check. ``fix``: the command, or who must do what; empty when all is well.
-
-    ``cause``: what must be the same when it is asked again; `found`, where empty. ``rounds``: how often
-    it must come in a row before it is told (``confirming``).
-    """
+    """Result of one check. ``fix``: the command, or who must do what; empty when all is well."""
 
     check: str
     level: Level
@@ -34,8 +30,6 @@ class Finding(NamedTuple):
     expected: str
     found: str
     fix: str = ""
-    cause: str = ""
-    rounds: int = 2
 
     def line(self) -> str:
         """Return the finding as text, for people; one line when all is well, else three."""
@@ -43,9 +37,6 @@ class Finding(NamedTuple):
         if self.level is Level.OK:
             return head
         return f"{head}\n        expected {self.expected}\n        {self.fix}"
-
-
-_PUBLISHED = ("check", "level", "where", "expected", "found", "fix")
 
 
 @dataclass(slots=True)
@@ -69,7 +60,7 @@ class Diagnosis:
         return {
             "wrong": self.wrong,
             "settings": [each._asdict() for each in self.settings],
-            "findings": [dict(zip(_PUBLISHED, each, strict=False)) for each in self.findings],
+            "findings": [each._asdict() for each in self.findings],
         }
 
     def lines(self) -> Iterator[str]:
