@@ -20,24 +20,29 @@ that restarts, and reads it again when it is back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import msgspec
-import redis.exceptions
-from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
 from streams import clock
+from streams.index.indices import SOURCES, source_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import market_keys
+from streams.publish.keys import AS_OF_FIELDS, FENCE_FIELDS, market_keys
+from streams.publish.redis_clients import (
+    REDIS_ERRORS,
+    Retries,
+    async_client,
+    close_client,
+    drop_connections,
+    drop_connections_of,
+    sync_client,
+)
 
 DEFAULT_PREFIX = "ecindex:v1"
 """A service has no settings: what redis.prefix is by default, and the contract's version."""
@@ -45,15 +50,15 @@ SILENT_AFTER_MS = 5_000
 """A publisher renews ``published_at`` each second. After this long without it, it counts as gone."""
 BEHIND_AFTER_MS = 30_000
 """A live ``as_of`` is at most some 8 s old. Beyond this age the flow is behind."""
-TIMEOUT_S = 2.0
-"""Time-out of one attempt to connect, or to get an answer."""
-RETRIES, RETRY_EVERY_S = 8, 0.25
+TIMEOUT_S = 3.0
+"""Time-out of one attempt to connect, or to get an answer. It must be longer than a round trip."""
+RETRIES = Retries(8, every_s=0.25)
 """Retries of a call: it waits about two seconds for a Redis that restarts."""
+DOUBT_EVERY_MS = 1_000
 WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
 """How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
-_HEADER = ("@as_of", "@published_at", "@edition", "@phase")
-_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
+_HEADER = ("@published_at", "@edition", "@phase", "@generation", *AS_OF_FIELDS)
 
 
 class ReaderError(Exception):
@@ -81,11 +86,31 @@ class Reading(NamedTuple):
     """None when ``status`` is ``filling`` or ``no_data``. Integers are exact at any width."""
     status: str
     as_of_ms: int
-    """End of the newest window."""
+    """``as_of`` of the source that the value is counted from. A window ends at it or, where it moves
+    by the minute, up to a minute before."""
     published_at_ms: int
     """When the publisher last confirmed the value."""
     edition: int
     phase: str
+    generation: int = 0
+    """How often an operator has set the market's ``as_of`` back."""
+
+
+class _Version(NamedTuple):
+    """What a reader has seen of a market."""
+
+    edition: int
+    generation: int
+    as_of_ms: dict[str, int]
+    """By source; the headline under an empty name."""
+
+    def older_than(self, seen: _Version) -> bool:
+        mine, theirs = (self.edition, self.generation), (seen.edition, seen.generation)
+        if mine != theirs:
+            return mine < theirs
+        return any(
+            at_ms < seen.as_of_ms.get(source, at_ms) for source, at_ms in self.as_of_ms.items()
+        )
 
 
 class Limits(NamedTuple):
@@ -108,7 +133,19 @@ class _Judge:
         self._limits = limits
         self._now_ms = now_ms
         # One entry for each market read with success: 50 at most by the methodology.
-        self._seen: dict[str, tuple[tuple[int, int], int]] = {}
+        self._seen: dict[str, tuple[_Version, int]] = {}
+        self._doubted_at_ms: int | None = None
+
+    def doubts(self) -> bool:
+        """Return whether to connect anew, since what was read may be of a master that was cut off.
+
+        After a failover an old connection still leads there, while new ones reach the new master.
+        """
+        now_ms = self._now_ms()
+        if self._doubted_at_ms is not None and 0 <= now_ms - self._doubted_at_ms < DOUBT_EVERY_MS:
+            return False
+        self._doubted_at_ms = now_ms
+        return True
 
     def keys(self, market: str) -> tuple[str, str, str]:
         """Names of the market's (values, snapshot, fence)."""
@@ -117,7 +154,7 @@ class _Judge:
 
     def reading(self, market: str, field: str, answer: Sequence[bytes | None]) -> Reading:
         """Reading from the HMGET of ``field``, its status and the header. Raises ReaderError."""
-        value, status, as_of, published_at, edition, phase = answer
+        value, status, published_at, edition, phase, generation, as_of, *sources = answer
         if as_of is None or published_at is None or edition is None or phase is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         if value is None and status is None:
@@ -128,14 +165,17 @@ class _Judge:
                 field=field,
                 value=None if value is None else number(value.decode()),
                 status="ok" if status is None else status.decode(),
-                as_of_ms=instant(as_of.decode()),
+                as_of_ms=instant((_own_as_of(field, sources) or as_of).decode()),
                 published_at_ms=instant(published_at.decode()),
                 edition=int(edition),
                 phase=phase.decode(),
+                generation=int(generation or 0),
             )
+            seen = {"": instant(as_of.decode()), **_instants(sources)}
         except ValueError as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
-        self._admit(market, reading.edition, reading.as_of_ms, reading.published_at_ms)
+        version = _Version(reading.edition, reading.generation, seen)
+        self._admit(market, version, reading.as_of_ms, reading.published_at_ms)
         return reading
 
     def snapshot(self, market: str, encoded: bytes | None) -> Snapshot:
@@ -145,32 +185,38 @@ class _Judge:
         try:
             snapshot = msgspec.json.decode(encoded, type=Snapshot)
             as_of_ms, published_at_ms = instant(snapshot.as_of), instant(snapshot.published_at)
+            seen = {source: instant(text) for source, text in snapshot.sources.items()}
         except (msgspec.DecodeError, ValueError) as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
-        self._admit(market, snapshot.edition, as_of_ms, published_at_ms)
+        version = _Version(snapshot.edition, snapshot.generation, {"": as_of_ms, **seen})
+        # It holds values of every source: also of one that has not joined, behind the headline.
+        self._admit(market, version, min([as_of_ms, *seen.values()]), published_at_ms)
         return snapshot
 
     def check_believable(
-        self, market: str, published_at: bytes | None, as_of: bytes | None
+        self, market: str, published_at: bytes | None, *as_of: bytes | None
     ) -> None:
-        """Raise ReaderError when what was read before must not be used any more."""
-        if published_at is None or as_of is None:
+        """Raise ReaderError when the snapshot read before must not be used any more.
+
+        ``as_of``: the headline, then that of each source.
+        """
+        if published_at is None or as_of[0] is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         try:
-            ages = instant(as_of.decode()), instant(published_at.decode())
+            oldest_ms = min(instant(text.decode()) for text in as_of if text is not None)
+            ages = oldest_ms, instant(published_at.decode())
         except ValueError as error:
             raise UnreachableError(f"{market}: not what docs/contract.md says: {error}") from error
         self._check_age(market, *ages, self._now_ms())
 
-    def _admit(self, market: str, edition: int, as_of_ms: int, published_at_ms: int) -> None:
+    def _admit(self, market: str, version: _Version, as_of_ms: int, published_at_ms: int) -> None:
         now_ms = self._now_ms()
         self._check_age(market, as_of_ms, published_at_ms, now_ms)
-        version = (edition, as_of_ms)
         seen, at_ms = self._seen.get(market, (version, now_ms))
-        if version < seen and now_ms - at_ms < _HIGH_WATER_MS:
+        if version.older_than(seen) and now_ms - at_ms < _HIGH_WATER_MS:
             raise TooOldError(
-                f"{market}: found edition {edition} as of {rfc3339(as_of_ms)}, but this reader has seen "
-                f"edition {seen[0]} as of {rfc3339(seen[1])}; read again in a second"
+                f"{market}: found {_version_text(version)}, but this reader has seen "
+                f"{_version_text(seen)}; read again in a second"
             )
         self._seen[market] = (version, now_ms)
 
@@ -190,10 +236,11 @@ class _Judge:
 
 
 class Reader:
-    """Reads one Redis. Threads may share it, since its client allows that.
+    """Reads one Redis, Sentinels' master or Cluster. Threads may share it: its client allows that.
 
-    ``limits``: how old a value may be. ``redis_options`` go to ``redis.Redis.from_url`` (``username``,
-    ``password``, ``ssl_ca_certs``, ..).
+    ``url``: as in ``redis.url`` (docs/security.md). ``limits``: how old a value may be. ``timeout_s``:
+    the longest wait for one answer. ``redis_options`` go to the client of redis-py (``username``,
+    ``password``, ``ssl_ca_certs``, .., for Sentinels ``sentinel_username``, ``sentinel_password``).
     """
 
     def __init__(
@@ -202,26 +249,26 @@ class Reader:
         *,
         prefix: str = DEFAULT_PREFIX,
         limits: Limits = DEFAULT_LIMITS,
+        timeout_s: float = TIMEOUT_S,
         now_ms: Callable[[], int] = clock.now_ms,
         **redis_options: Any,
     ) -> None:
-        retry = Retry(ConstantBackoff(RETRY_EVERY_S), RETRIES, supported_errors=_AWAY)
-        self._redis: Any = Redis.from_url(url, **(_options(retry) | redis_options))
+        self._redis = sync_client(url, redis_options, timeout_s=timeout_s, retries=RETRIES)
         self._judge = _Judge(prefix, limits, now_ms)
 
     def get(self, market: str, field: str) -> Reading:
         """One value: ``field`` is ``index:dimension:member:window``. Raises ReaderError."""
         values, _, _ = self._judge.keys(market)
-        with _reachable():
+        with self._heeded():
             answer = self._redis.hmget(values, (field, f"{field}@status", *_HEADER))
-        return self._judge.reading(market, field, answer)
+            return self._judge.reading(market, field, answer)
 
     def snapshot(self, market: str) -> Snapshot:
         """Every value of a market, all of one version. Raises ReaderError."""
         _, snapshot, _ = self._judge.keys(market)
-        with _reachable():
+        with self._heeded():
             encoded = self._redis.get(snapshot)
-        return self._judge.snapshot(market, encoded)
+            return self._judge.snapshot(market, encoded)
 
     def watch(self, market: str, interval_s: float = WATCH_EVERY_S) -> Iterator[Snapshot | None]:
         """Each new version of a market, without end.
@@ -243,13 +290,26 @@ class Reader:
 
     def _new(self, watched: _Watched) -> Snapshot | None:
         values, _, fence = self._judge.keys(watched.market)
-        with _reachable():
-            pipeline = self._redis.pipeline(transaction=True)
+        with self._heeded():
+            # No transaction: a reader needs no right to MULTI, and a newer header does no harm.
+            pipeline = self._redis.pipeline(transaction=False)
             version, header = _ask(pipeline, fence, values).execute()
-        if not watched.is_new(version):
-            self._judge.check_believable(watched.market, *header)
-            return None
+            if not watched.is_new(version):
+                self._judge.check_believable(watched.market, *header)
+                return None
         return watched.took(version, self.snapshot(watched.market))
+
+    @contextlib.contextmanager
+    def _heeded(self) -> Iterator[None]:
+        """Turn what redis-py raises into an UnreachableError; connect anew after what is too old."""
+        try:
+            yield
+        except REDIS_ERRORS as error:
+            raise UnreachableError(f"Redis does not answer: {error}") from error
+        except (AbsentError, TooOldError):
+            if self._judge.doubts():
+                drop_connections_of(self._redis)
+            raise
 
     def close(self) -> None:
         """Close the connections."""
@@ -276,26 +336,26 @@ class AsyncReader:
         *,
         prefix: str = DEFAULT_PREFIX,
         limits: Limits = DEFAULT_LIMITS,
+        timeout_s: float = TIMEOUT_S,
         now_ms: Callable[[], int] = clock.now_ms,
         **redis_options: Any,
     ) -> None:
-        retry = AsyncRetry(ConstantBackoff(RETRY_EVERY_S), RETRIES, supported_errors=_AWAY)
-        self._redis: Any = AsyncRedis.from_url(url, **(_options(retry) | redis_options))
+        self._redis = async_client(url, redis_options, timeout_s=timeout_s, retries=RETRIES)
         self._judge = _Judge(prefix, limits, now_ms)
 
     async def get(self, market: str, field: str) -> Reading:
         """One value: ``field`` is ``index:dimension:member:window``. Raises ReaderError."""
         values, _, _ = self._judge.keys(market)
-        with _reachable():
+        async with self._heeded():
             answer = await self._redis.hmget(values, (field, f"{field}@status", *_HEADER))
-        return self._judge.reading(market, field, answer)
+            return self._judge.reading(market, field, answer)
 
     async def snapshot(self, market: str) -> Snapshot:
         """Every value of a market, all of one version. Raises ReaderError."""
         _, snapshot, _ = self._judge.keys(market)
-        with _reachable():
+        async with self._heeded():
             encoded = await self._redis.get(snapshot)
-        return self._judge.snapshot(market, encoded)
+            return self._judge.snapshot(market, encoded)
 
     async def watch(
         self, market: str, interval_s: float = WATCH_EVERY_S
@@ -315,17 +375,28 @@ class AsyncReader:
 
     async def _new(self, watched: _Watched) -> Snapshot | None:
         values, _, fence = self._judge.keys(watched.market)
-        with _reachable():
-            pipeline = self._redis.pipeline(transaction=True)
+        async with self._heeded():
+            pipeline = self._redis.pipeline(transaction=False)
             version, header = await _ask(pipeline, fence, values).execute()
-        if not watched.is_new(version):
-            self._judge.check_believable(watched.market, *header)
-            return None
+            if not watched.is_new(version):
+                self._judge.check_believable(watched.market, *header)
+                return None
         return watched.took(version, await self.snapshot(watched.market))
+
+    @contextlib.asynccontextmanager
+    async def _heeded(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except REDIS_ERRORS as error:
+            raise UnreachableError(f"Redis does not answer: {error}") from error
+        except (AbsentError, TooOldError):
+            if self._judge.doubts():
+                await drop_connections(self._redis)
+            raise
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await close_client(self._redis)
 
     async def __aenter__(self) -> Self:
         return self
@@ -360,22 +431,6 @@ class _Watched:
         return news
 
 
-class _reachable:  # noqa: N801 - reads as what it is, a context
-    """Turns what redis-py raises into an UnreachableError."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, (redis.exceptions.RedisError, OSError)):
-            raise UnreachableError(f"Redis does not answer: {error}") from error
-
-
 def number(text: str) -> int | float:
     """Plain decimal text of the contract as a number: an exact integer, else the nearest double."""
     return float(text) if "." in text else int(text)
@@ -389,11 +444,28 @@ def instant(text: str) -> int:
     return at_ms
 
 
+def _own_as_of(field: str, sources: Sequence[bytes | None]) -> bytes | None:
+    """``@as_of:SOURCE`` of the source that the field is counted from; None where it is not said."""
+    index = field.partition(":")[0]
+    return sources[SOURCES.index(source_of(index))]
+
+
+def _instants(sources: Sequence[bytes | None]) -> dict[str, int]:
+    return {
+        source: instant(text.decode())
+        for source, text in zip(SOURCES, sources, strict=True)
+        if text is not None
+    }
+
+
+def _version_text(version: _Version) -> str:
+    as_of = ", ".join(
+        f"{source or 'as of'} {rfc3339(at_ms)}" for source, at_ms in version.as_of_ms.items()
+    )
+    return f"edition {version.edition} generation {version.generation} {as_of}"
+
+
 def _ask(pipeline: Any, fence: str, values: str) -> Any:
-    pipeline.hmget(fence, ("edition", "as_of_ms", "applied"))
-    pipeline.hmget(values, ("@published_at", "@as_of"))
+    pipeline.hmget(fence, FENCE_FIELDS)
+    pipeline.hmget(values, ("@published_at", *AS_OF_FIELDS))
     return pipeline
-
-
-def _options(retry: Retry | AsyncRetry) -> dict[str, Any]:
-    return {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry": retry}

@@ -2,6 +2,7 @@
 //
 //	REDIS_URL=redis://127.0.0.1:6379/0 go run . PK orders:market:all:1m
 //
+// A value is as old as its source, orders or payments: a third argument names it (docs/contract.md, Sources).
 // It exits with 0 for a value, 1 when the value is unknown now, 2 when Redis cannot be reached.
 package main
 
@@ -36,29 +37,27 @@ type value struct {
 
 // readValue asks for value, status and both times in one HMGET, so that all are of one version
 // (docs/contract.md, Redis). Its error is errUnknown, or what kept Redis from answering.
-func readValue(ctx context.Context, client *redis.Client, market, field string) (value, error) {
-	var answer struct {
-		AsOf        string `redis:"@as_of"`
-		PublishedAt string `redis:"@published_at"`
-	}
+func readValue(ctx context.Context, client *redis.Client, market, field, source string) (value, error) {
 	reply := client.HMGet(ctx, "ecindex:v1:{"+market+"}:values",
-		field, field+"@status", "@as_of", "@published_at")
-	if err := reply.Scan(&answer); err != nil {
+		field, field+"@status", "@as_of:"+source, "@published_at")
+	if err := reply.Err(); err != nil {
 		return value{}, err
 	}
 	text, hasValue := reply.Val()[0].(string)
 	status, hasStatus := reply.Val()[1].(string)
-	if answer.AsOf == "" || answer.PublishedAt == "" {
+	asOfText, hasAsOf := reply.Val()[2].(string)
+	publishedText, hasPublished := reply.Val()[3].(string)
+	if !hasAsOf || !hasPublished {
 		return value{}, fmt.Errorf("%w: nobody publishes this market now", errUnknown)
 	}
 	if !hasValue && !hasStatus {
 		return value{}, fmt.Errorf("%w: it is not among the market's values", errUnknown)
 	}
-	asOf, err := time.Parse(time.RFC3339, answer.AsOf)
+	asOf, err := time.Parse(time.RFC3339, asOfText)
 	if err != nil {
 		return value{}, err
 	}
-	publishedAt, err := time.Parse(time.RFC3339, answer.PublishedAt)
+	publishedAt, err := time.Parse(time.RFC3339, publishedText)
 	if err != nil {
 		return value{}, err
 	}
@@ -83,12 +82,15 @@ func main() {
 }
 
 func run(arguments []string) int {
-	market, field := "PK", "orders:market:all:1m"
+	market, field, source := "PK", "orders:market:all:1m", "orders"
 	if len(arguments) > 0 {
 		market = arguments[0]
 	}
 	if len(arguments) > 1 {
 		field = arguments[1]
+	}
+	if len(arguments) > 2 {
+		source = arguments[2]
 	}
 	url := os.Getenv("REDIS_URL")
 	if url == "" {
@@ -104,7 +106,7 @@ func run(arguments []string) int {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	found, err := readValue(ctx, client, market, field)
+	found, err := readValue(ctx, client, market, field, source)
 	switch {
 	case errors.Is(err, errUnknown):
 		fmt.Fprintf(os.Stderr, "%s %s %v\n", market, field, err)

@@ -3,6 +3,7 @@
 //   REDIS_URL=redis://127.0.0.1:6379/0 node examples/javascript/reader.js PK orders:market:all:1m
 //
 // One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis).
+// A value is as old as its source, orders or payments (docs/contract.md, Sources).
 // Exits with 0 for a value, 1 when it is unknown now, 2 when Redis cannot be reached.
 
 import { createClient } from "redis";
@@ -15,11 +16,11 @@ const BEHIND_AFTER_MS = 30_000; // a live market's newest window ended some ten 
 class UnknownError extends Error {}
 
 // `text` is plain decimal. An integer may exceed 2^53: BigInt(text) keeps it, Number(text) would not.
-async function readValue(client, market, field) {
+async function readValue(client, market, field, source) {
   const [text, status, asOf, publishedAt] = await client.hmGet(`ecindex:v1:{${market}}:values`, [
     field,
     `${field}@status`,
-    "@as_of",
+    `@as_of:${source}`,
     "@published_at",
   ]);
   if (asOf == null || publishedAt == null) throw new UnknownError("nobody publishes this market now");
@@ -35,7 +36,7 @@ async function readValue(client, market, field) {
   return { text, status: status ?? "ok", ageMs };
 }
 
-const [market = "PK", field = "orders:market:all:1m"] = process.argv.slice(2);
+const [market = "PK", field = "orders:market:all:1m", source = "orders"] = process.argv.slice(2);
 // A service reconnects for ever, which is the default. This one tells at once.
 const client = createClient({
   url: REDIS_URL,
@@ -44,7 +45,7 @@ const client = createClient({
 client.on("error", () => {}); // each call below rejects with the same error
 try {
   await client.connect();
-  const value = await readValue(client, market, field);
+  const value = await readValue(client, market, field, source);
   const ageS = (value.ageMs / 1000).toFixed(1);
   console.log(`${market} ${field} = ${value.text} (${value.status}, ${ageS} s old)`);
 } catch (error) {

@@ -2,7 +2,8 @@
 
     REDIS_URL=redis://127.0.0.1:6379/0 uv run python examples/python/reader_plain.py PK
 
-One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis).
+One HMGET answers value, status and both times, all of one version (docs/contract.md, Redis). A value is
+as old as its source, orders or payments: docs/contract.md (Sources) has the source of each index.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ class Value(NamedTuple):
     age: timedelta
 
 
-def read_value(client: redis.Redis, market: str, field: str) -> Value:
+def read_value(client: redis.Redis, market: str, field: str, source: str) -> Value:
     """Read one value. Raises UnknownError, and redis.RedisError when Redis does not answer."""
     text, status, as_of, published_at = client.hmget(
-        f"ecindex:v1:{{{market}}}:values", [field, f"{field}@status", "@as_of", "@published_at"]
+        f"ecindex:v1:{{{market}}}:values",
+        [field, f"{field}@status", f"@as_of:{source}", "@published_at"],
     )
     if as_of is None or published_at is None:
         raise UnknownError("nobody publishes this market now")
@@ -54,11 +56,11 @@ def read_value(client: redis.Redis, market: str, field: str) -> Value:
     return Value(text, status or "ok", age)
 
 
-def main(market: str = "PK", field: str = "orders:market:all:1m") -> int:
+def main(market: str = "PK", field: str = "orders:market:all:1m", source: str = "orders") -> int:
     """Exit with 0 for a value, 1 when it is unknown now, 2 when Redis cannot be reached."""
     try:
         with redis.Redis.from_url(REDIS_URL, decode_responses=True, socket_timeout=2) as client:
-            value = read_value(client, market, field)
+            value = read_value(client, market, field, source)
     except redis.RedisError as error:
         print(f"Redis does not answer: {error}", file=sys.stderr)
         return 2
@@ -71,4 +73,4 @@ def main(market: str = "PK", field: str = "orders:market:all:1m") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main(*sys.argv[1:4]))

@@ -30,10 +30,15 @@ async def serve(
         hub,
         markets,
         prefix=settings.redis.keys_prefix,
+        timeout_s=settings.redis.timeout_s,
         auth=settings.redis.auth_options(),
     )
     server = BoardServer(
-        hub, lambda: source.away, host=settings.board.host, port=settings.board.port
+        hub,
+        lambda: source.away,
+        host=settings.board.host,
+        port=settings.board.port,
+        names=settings.board.hosts,
     )
     port = await server.start()
     host = f"[{settings.board.host}]" if ":" in settings.board.host else settings.board.host

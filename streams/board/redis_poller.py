@@ -8,33 +8,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-import redis.exceptions
 import structlog
 import xxhash
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from streams import clock
 from streams.board import view
 from streams.board.hub import Frame, Hub
 from streams.board.sparks import SparkBook
+from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import market_keys, markets_key
-from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS, TIMEOUT_S
+from streams.publish.keys import (
+    AS_OF_FIELDS,
+    FENCE_FIELDS,
+    inputs_key,
+    market_keys,
+    markets_key,
+)
+from streams.publish.redis_clients import (
+    ANSWERS_MAX,
+    REDIS_ERRORS,
+    async_client,
+    close_client,
+    renew,
+)
+from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 POLL_S = 0.25
 BEAT_EVERY_MS = 1_000
 MARKETS_MAX = 50
 CHANGES_READ = 120
+HIGH_WATER_MS = 60_000
+"""How long a version that was shown refuses older ones, as in the reader: the expiry of the keys."""
 _EVERYONE = ""
 
 _log = structlog.get_logger(__name__)
@@ -69,6 +81,8 @@ class Beat(msgspec.Struct, frozen=True):
     silent_after_ms: int
     behind_after_ms: int
     markets: list[MarketBeat]
+    inputs: list[InputNote] = []
+    """What does not count of the inputs."""
 
 
 class _Snapshot(Snapshot, frozen=True):
@@ -79,7 +93,8 @@ class _Header(NamedTuple):
     """Answer to the cheap question. Its version and shifts decide whether there is more to fetch."""
 
     version: tuple[bytes | None, ...]
-    as_of: bytes | None
+    as_of_ms: list[int]
+    """The headline and each source's; empty where the market is absent."""
     published_at: bytes | None
     shifts: dict[bytes, bytes]
 
@@ -112,22 +127,18 @@ class RedisPoller:
         markets: Mapping[str, Market],
         *,
         prefix: str,
+        timeout_s: float,
         auth: Mapping[str, str | None] | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
-        options: dict[str, Any] = dict(auth or {})
-        self._redis: Any = Redis.from_url(
-            url,
-            **options,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
-        )
+        self._redis = async_client(url, auth or {}, timeout_s=timeout_s)
+        self._poll_timeout_s = ANSWERS_MAX * timeout_s
         self._hub = hub
         self._markets = markets
         self._prefix = prefix
         self._now_ms = now_ms
         self._known: dict[str, _Known] = {}
+        self._inputs: list[InputNote] = []
         self._away: str | None = "not read yet"
         self._beat_due_ms = 0
 
@@ -156,7 +167,7 @@ class RedisPoller:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await close_client(self._redis)
 
     def beat(self, now_ms: int) -> Beat:
         """State of every market at ``now_ms``."""
@@ -169,13 +180,15 @@ class RedisPoller:
                 self._market_beat(market, known, now_ms)
                 for market, known in sorted(self._known.items())
             ],
+            inputs=self._inputs,
         )
 
     async def _read(self) -> bool:
         try:
-            async with asyncio.timeout(2 * TIMEOUT_S):
+            async with asyncio.timeout(self._poll_timeout_s):
                 changed = await self._read_changed()
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
+            await renew(self._redis, error)
             if self._away is None:
                 _log.warning("redis_failed", error=type(error).__name__, detail=str(error))
             news = self._away is None
@@ -191,32 +204,40 @@ class RedisPoller:
             # A market that was seen stays on the page: people want to see that it is gone.
             if len(self._known) < MARKETS_MAX:
                 self._known.setdefault(name.decode(), _Known())
-        changed = False
+        inputs = notes(read_reports(await self._redis.hgetall(inputs_key(self._prefix))))
+        changed = inputs != self._inputs
+        self._inputs = inputs
+        due = []
         for market, header in (await self._headers()).items():
             known = self._known[market]
-            was_present, known.present = known.present, header.as_of is not None
+            was_present, known.present = known.present, bool(header.as_of_ms)
             changed = changed or was_present != known.present
             old = known.header
+            if known.present and old is not None and _goes_back(old, header):
+                # A failover made a replica the master that lacked the last writes: its publisher
+                # writes them again within seconds. What is shown stays, and its age grows.
+                continue
             if known.present and (
                 old is None or old.version != header.version or old.shifts != header.shifts
             ):
-                changed = await self._fetch(market, known, header) or changed
+                due.append(self._fetch(market, known, header))
             elif known.present:
                 known.header = header
-        return changed
+        # All at once: one after the other, fifty markets take fifty round trips.
+        return any(await asyncio.gather(*due)) or changed
 
     async def _headers(self) -> dict[str, _Header]:
         pipeline = self._redis.pipeline(transaction=False)
         markets = list(self._known)
         for market in markets:
             keys = market_keys(market, self._prefix)
-            pipeline.hmget(keys.fence, ("edition", "as_of_ms", "applied"))
-            pipeline.hmget(keys.values, ("@as_of", "@published_at"))
+            pipeline.hmget(keys.fence, FENCE_FIELDS)
+            pipeline.hmget(keys.values, ("@published_at", *AS_OF_FIELDS))
             pipeline.hgetall(keys.shifts)
         answers = await pipeline.execute()
         return {
-            market: _Header(tuple(version), as_of, published_at, shifts)
-            for market, version, (as_of, published_at), shifts in zip(
+            market: _Header(tuple(version), _instants(as_of), published_at, shifts)
+            for market, version, (published_at, *as_of), shifts in zip(
                 markets, answers[::3], answers[1::3], answers[2::3], strict=True
             )
         }
@@ -224,9 +245,9 @@ class RedisPoller:
     async def _fetch(self, market: str, known: _Known, header: _Header) -> bool:
         keys = market_keys(market, self._prefix)
         first = known.page is None
-        minute = (parse_instant((header.as_of or b"").decode()) or 0) // MINUTE_MS
+        minute = max(header.as_of_ms, default=0) // MINUTE_MS
         with_history = minute != known.history_minute
-        pipeline = self._redis.pipeline(transaction=True)
+        pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(keys.snapshot)
         if first:
             pipeline.xrevrange(keys.changes, count=CHANGES_READ)
@@ -269,8 +290,8 @@ class RedisPoller:
     def _market_beat(self, market: str, known: _Known, now_ms: int) -> MarketBeat:
         header, page, config = known.header, known.page, self._markets.get(market)
         as_of_ms = published_ms = None
-        if header is not None and header.as_of is not None and header.published_at is not None:
-            as_of_ms = parse_instant(header.as_of.decode())
+        if header is not None and header.as_of_ms and header.published_at is not None:
+            as_of_ms = min(header.as_of_ms)  # the page shows values of every source
             published_ms = parse_instant(header.published_at.decode())
         as_of_age_ms = None if as_of_ms is None else now_ms - as_of_ms
         published_age_ms = None if published_ms is None else now_ms - published_ms
@@ -287,11 +308,32 @@ class RedisPoller:
         )
 
 
+def _goes_back(old: _Header, new: _Header) -> bool:
+    """True when a version lower than the one shown is found while its publisher seems to live.
+
+    After a minute without the shown one it is taken: its publisher has expired, or everything was reset.
+    """
+    try:
+        versions = [[int(part or b"") for part in each.version] for each in (old, new)]
+    except ValueError:
+        return False
+    shown_ms = parse_instant((old.published_at or b"").decode())
+    found_ms = parse_instant((new.published_at or b"").decode())
+    if versions[1] >= versions[0] or shown_ms is None or found_ms is None:
+        return False
+    return found_ms - shown_ms < HIGH_WATER_MS
+
+
 def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None) -> BeatState:  # noqa: FBT001
     if not present or as_of_age_ms is None or published_age_ms is None:
         return BeatState.ABSENT
     silent = published_age_ms > SILENT_AFTER_MS
     return BeatState.STALE if silent or as_of_age_ms > BEHIND_AFTER_MS else BeatState.LIVE
+
+
+def _instants(texts: Iterable[bytes | None]) -> list[int]:
+    found = (parse_instant(text.decode()) for text in texts if text is not None)
+    return [at_ms for at_ms in found if at_ms is not None]
 
 
 def _entries(newest_first: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, str]]:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from importlib import resources
 from typing import NamedTuple
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, Middleware
 
-from streams.board.hub import FullError, Hub
-from streams.publish.http import listen
+from streams.board.hub import CLIENTS_MAX, FullError, Hub
+from streams.publish.http_server import HttpServer, application, listen
 
 WRITE_TIMEOUT_S = 30.0
 """A client that accepts no data for this long counts as gone."""
@@ -47,7 +45,8 @@ _TYPES = {
     "js": "text/javascript",
     "svg": "image/svg+xml",
 }
-_LOCAL_NAMES = frozenset({"localhost", ""})
+REQUESTS_MAX = 256
+"""Connections beside the streams of the hub."""
 
 _log = structlog.get_logger(__name__)
 
@@ -68,36 +67,45 @@ class BoardServer:
         *,
         host: str,
         port: int,
+        names: Sequence[str],
     ) -> None:
         self._hub = hub
         self._ready = ready
         self._host = host
         self._port = port
+        self._names = names
         self._files = _files()
-        self._runner: web.AppRunner | None = None
+        self._server: HttpServer | None = None
 
     async def start(self) -> int:
         """Listen, and return the bound port. With port 0 the system chooses it.
 
         Raises OSError when the address cannot be bound.
         """
-        middlewares = [_guarded(local_only=_is_loopback(self._host))]
-        app = web.Application(middlewares=middlewares)
+        app = application()
         app.on_response_prepare.append(_with_headers)
         app.router.add_get("/", self._page)
         app.router.add_get("/static/{name}", self._static)
         app.router.add_get("/events", self._events)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
-        self._runner, port = await listen(app, self._host, self._port, shutdown_s=SHUTDOWN_S)
-        return port
+        self._server = await listen(
+            app,
+            self._host,
+            self._port,
+            setting="board.hosts",
+            names=self._names,
+            connections_max=CLIENTS_MAX + REQUESTS_MAX,
+            shutdown_s=SHUTDOWN_S,
+        )
+        return self._server.port
 
     async def stop(self) -> None:
         """End every stream and stop listening. Safe to call twice."""
         self._hub.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         return _answer(request, self._files["index.html"])
@@ -145,33 +153,8 @@ class BoardServer:
         return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{reason}\n")
 
 
-def _guarded(*, local_only: bool) -> Middleware:
-    @web.middleware
-    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # Another's DNS name that points at this machine would let another's page read this board.
-        if local_only and not _is_loopback(_host_of(request)):
-            raise web.HTTPMisdirectedRequest(text="this board answers only to loopback names\n")
-        return await handler(request)
-
-    return guarded
-
-
 async def _with_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
-
-
-def _host_of(request: web.Request) -> str:
-    host = request.host
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host in _LOCAL_NAMES
 
 
 def _answer(request: web.Request, file: _StaticFile) -> web.Response:

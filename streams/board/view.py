@@ -17,12 +17,10 @@ from streams.index.currencies import exponent
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
-from streams.publish.ranking import ALL
+from streams.publish.ranking import ALL, rank_members
 
 MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
 DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
-RANKED_BY = {METHOD: "payment_chosen_share"}
-"""Index that orders the members of a dimension; `orders` where none is named."""
 MOVERS_MAX = 8
 
 
@@ -92,6 +90,8 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     spark: list[list[float | None]] = []
     """Spark of the market as a whole."""
     left_out: int = 0
+    sources: dict[str, str] = {}
+    """``as_of`` of each source; ``as_of`` is the least of those that joined."""
 
 
 class Sparks(NamedTuple):
@@ -146,6 +146,7 @@ def market_page(
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
         left_out=left_out,
+        sources=snapshot.sources,
     )
 
 
@@ -189,15 +190,26 @@ def _members(
     window: str,
     sparks: Sparks,
 ) -> list[Member]:
-    by = RANKED_BY.get(dimension, "orders")
-    found = [
-        (-_number(indices, by, window), member, indices)
-        for (own, member), indices in by_member.items()
-        if own == dimension and member != ALL
-    ]
+    own = {
+        member: indices
+        for (of, member), indices in by_member.items()
+        if of == dimension and member != ALL
+    }
+    ranks = rank_members(
+        by_window[window]
+        for indices in own.values()
+        for by_window in indices.values()
+        if window in by_window
+    )
+    order = sorted(own, key=lambda member: (ranks.get((dimension, member), len(own)), member))
     return [
-        Member(member, label(member), _cells(indices), sparks.points.get((dimension, member), []))
-        for _, member, indices in sorted(found, key=lambda each: each[:2])
+        Member(
+            member,
+            label(member),
+            _cells(own[member]),
+            sparks.points.get((dimension, member), []),
+        )
+        for member in order
     ]
 
 
@@ -249,11 +261,6 @@ def _largest(compared: Mapping[tuple[str, str], tuple[float, float]]) -> list[Mo
     ]
     movers.sort(key=lambda each: (-abs(each.orders - each.expected), each.dimension, each.member))
     return movers[:MOVERS_MAX]
-
-
-def _number(indices: Mapping[str, Mapping[str, Value]], index: str, window: str) -> float:
-    value = indices.get(index, {}).get(window)
-    return 0.0 if value is None or value.value is None else float(value.value)
 
 
 def encode(page: Any) -> bytes:

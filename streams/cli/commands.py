@@ -12,6 +12,7 @@ import typer
 
 from streams.cli import (
     bench_commands,
+    clock_commands,
     read_commands,
     run_commands,
     send_commands,
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """In the order of `--help`."""
 GROUPS = {
+    "clock": clock_commands.clock_app,
     "topics": topic_commands.topics_app,
     "dead-letters": set_aside_commands.dead_letters_app,
     "late": set_aside_commands.late_app,

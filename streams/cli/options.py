@@ -13,7 +13,10 @@ Bootstrap = Annotated[
     typer.Option("--bootstrap", metavar="HOST:PORT", help="Kafka servers, separated by commas."),
 ]
 RedisUrl = Annotated[
-    str | None, typer.Option("--redis", metavar="URL", help="Redis, as redis://host:port/db.")
+    str | None,
+    typer.Option(
+        "--redis", metavar="URL", help="Redis: redis://, redis+sentinel:// or redis+cluster://."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file of settings.")

@@ -119,7 +119,12 @@ def up(
 
         settings = settings_of(config)
         options = UpOptions(
-            directory, workers, inputs, prometheus, alertmanager or notify is not None, notify
+            directory,
+            workers,
+            inputs,
+            prometheus,
+            alertmanager or notify is not None,
+            notify,
         )
         with rich_progress() as progress:
             run(local.up(settings, options, on_ready=on_ready, tell=tell, progress=progress))

@@ -70,6 +70,80 @@ def topics_check(
     raise typer.Exit(WRONG if differences else 0)
 
 
+@topics_app.command("alter")
+def topics_alter(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    setting: Annotated[str, typer.Argument(metavar="NAME=VALUE")],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+) -> None:
+    """Set one configuration of a topic, as `topics check` and `doctor` advise."""
+    from streams.records.altering_topics import alter_topic
+
+    name, equals, value = setting.partition("=")
+    if not (name and equals and value):
+        raise typer.BadParameter("expected NAME=VALUE, such as retention.ms=5184000000")
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        run(alter_topic(settings.kafka, topic, name, value))
+    typer.echo(f"{topic}: {setting}")
+
+
+@topics_app.command("migrate")
+def topics_migrate(
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    inputs: Inputs = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Give topics the partitions they lack: changelogs as many as the inputs have got."""
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        grown = run(_migrate_topics(settings, inputs))
+    if as_json:
+        echo_json({"grown": grown})
+    else:
+        typer.echo(
+            "".join(f"{name} has {n} partitions now\n" for name, n in grown.items()), nl=False
+        )
+        if not grown:
+            typer.echo("no topic lacks partitions")
+
+
+@topics_app.command("accept")
+def topics_accept(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC")],
+    change: Annotated[
+        str, typer.Argument(metavar="CHANGE", help="As the halt names it: id=.., 0:10..14, ..")
+    ],
+    bootstrap: Bootstrap = None,
+    config: ConfigFile = None,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Kept beside what was accepted.")
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Accept a change of an input's log; the partitions that it halted go on within seconds."""
+    from streams.operate.accepting import accept
+
+    with reported():
+        settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
+        accepted = run(accept(settings, topic, change, reason))
+    if as_json:
+        echo_json(accepted)
+    else:
+        typer.echo(f"{topic}: {change} is accepted; what it halted goes on")
+
+
+async def _migrate_topics(settings: Settings, inputs: int | None) -> dict[str, int]:
+    from streams.records import kafka_topics
+
+    wanted = await kafka_topics.plan_topics(settings, inputs=inputs)
+    return await kafka_topics.migrate_topics(settings.kafka, wanted)
+
+
 async def _create_topics(settings: Settings, inputs: int | None, arrival: Arrival) -> TopicsReport:
     from streams.records import kafka_topics
 

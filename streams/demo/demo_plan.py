@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streams.index.methodology import slug
 from streams.index.panes import HOUR_MS, rfc3339
+from streams.index.slugs import slug
 from streams.shops.simulate_options import Outage, PlantedShift, ShopOptions
 from streams.shops.simulate_profile import Profile
 

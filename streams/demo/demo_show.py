@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
-import redis.exceptions
-from redis import Redis
 from rich.console import Console
 
 from streams import clock
@@ -21,6 +20,7 @@ from streams.local.local_index import LocalIndex
 from streams.local.up import race
 from streams.operate.board_stream import markets_shown
 from streams.operate.market_views import MarketView, connect, read_markets, read_shifts
+from streams.publish.redis_clients import REDIS_ERRORS
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import SimulatedSeed
 from streams.shops.simulate_profile import Profile
@@ -112,7 +112,7 @@ class DemoShow:
     async def _show(self, stopped: asyncio.Event) -> None:
         plan, duration_ms = self._plan, self._duration_ms
         markets = self._options.shops(self._profile).markets
-        with connect(self._settings.redis.url) as client:
+        with connect(self._settings.redis) as client:
             await self._await_live(client, markets, stopped)
             end_ms = None if duration_ms is None else clock.monotonic_ms() + duration_ms
             story = Story(plan)
@@ -125,7 +125,7 @@ class DemoShow:
             await self._read(client, markets)
 
     async def _await_live(
-        self, client: Redis, markets: Sequence[str], stopped: asyncio.Event
+        self, client: Any, markets: Sequence[str], stopped: asyncio.Event
     ) -> None:
         """Return when every market shows live orders and payments.
 
@@ -154,26 +154,26 @@ class DemoShow:
         shown = await markets_shown(self._index.board_url, min(MARKETS_SHOWN, len(markets)))
         self._say(f"the board has live values of {' and '.join(shown)}")
 
-    async def _read(self, client: Redis, markets: Sequence[str]) -> Sequence[MarketView]:
+    async def _read(self, client: Any, markets: Sequence[str]) -> Sequence[MarketView]:
         """Views of the markets in Redis; while Redis is away, the views read last."""
         prefix = self._settings.redis.keys_prefix
         try:
             self._views = await asyncio.to_thread(
                 read_markets, client, clock.now_ms(), markets, prefix
             )
-        except redis.exceptions.RedisError as error:
+        except REDIS_ERRORS as error:
             self._tell(f"Redis does not answer: {error}")
         return self._views
 
     async def _read_shifts(
-        self, client: Redis, markets: Sequence[str]
+        self, client: Any, markets: Sequence[str]
     ) -> Mapping[str, Sequence[ShownShift]]:
         """Active shifts of each market; no markets while Redis is away, so that no shift seems over."""
         try:
             return await asyncio.to_thread(
                 read_shifts, client, markets, self._settings.redis.keys_prefix
             )
-        except redis.exceptions.RedisError:
+        except REDIS_ERRORS:
             return {}
 
 

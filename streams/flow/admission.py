@@ -11,18 +11,28 @@ tests/property/test_plain_orders.py hold all three equal. A change here changes 
 
 from __future__ import annotations
 
-from streams.flow.state import MarketState, Pane
+from streams.flow.state import MarketState
 from streams.index.methodology import Methodology
 
-ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD = (
+ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD, IGNORED = (
     "accepted",
     "late",
     "too_late",
     "duplicate",
     "day_closed",
     "dead",
+    "ignored",
 )
-"""Outcomes of a record. ``day_closed``: it counts in the live book only, since its day is closed."""
+"""Outcomes of a record. ``day_closed``: it counts in the live book only, since its day is closed.
+``ignored``: it is no event of the contract and no mistake, an order.updated or a tombstone."""
+DAY_ONLY = "day_only"
+"""Outcome of an order event that is too late for the live book and counts in the day book."""
+OF_A_RECORD = (ACCEPTED, LATE, DAY_ONLY, TOO_LATE, DUPLICATE, DEAD, IGNORED)
+"""Each record has one of these; the others are said beside them."""
+REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
+"""More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
+already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:
+it counts, but a copy of it would count again, since too many are remembered."""
 
 
 class Admission:
@@ -41,16 +51,21 @@ class Admission:
         """Return ``ahead``, ``too_late``, ``late`` or ``accepted``. The caller moved the watermark."""
         if occurred_ms > arrived_ms + self.ahead_ms:
             return "ahead"
-        lateness_ms = state.watermark_ms - occurred_ms
-        if lateness_ms > self.grace_ms:
+        if state.watermark_ms - occurred_ms > self.grace_ms or self.is_below_floor(
+            state, occurred_ms
+        ):
             return TOO_LATE
         pane_end_ms = occurred_ms - occurred_ms % self.pane_ms + self.pane_ms
         return LATE if pane_end_ms + self.out_of_order_ms <= state.watermark_ms else ACCEPTED
 
-    def pane(self, state: MarketState, occurred_ms: int) -> Pane | None:
-        """Return the open pane of the instant; None when one more would pass the limit."""
+    def is_below_floor(self, state: MarketState, occurred_ms: int) -> bool:
+        """Whether the event's pane was given up for newer ones, or would be now.
+
+        The latter: as many panes are open as may be, and its own would be the oldest. What is sold now
+        goes first. An open pane is never below the floor: only an event that needs a new one must ask.
+        """
         start_ms = occurred_ms - occurred_ms % self.pane_ms
-        pane = state.panes.get(start_ms)
-        if pane is None and len(state.panes) < self.panes_max:
-            pane = state.open_pane(start_ms)
-        return pane
+        if start_ms in state.panes:
+            return False
+        full = len(state.panes) >= self.panes_max
+        return start_ms < state.floor_ms or (full and start_ms < min(state.panes))

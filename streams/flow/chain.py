@@ -12,14 +12,16 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.remembered import Remembered
 from streams.flow.source_state import SourceState
-from streams.flow.state import CHECKPOINT, LIVE, Pane, SlotKey
+from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
 
@@ -49,7 +51,9 @@ class RecoveryError(RuntimeError):
 class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     """One flush. ``rows``: [market, book, slot, sparse row]; ``ids``: [market, pane, packed].
 
-    ``sketches``: [market, pane, shoppers] of the panes in ``rows`` that have any.
+    ``sketches``: [market, pane, shoppers] of the panes in ``rows`` that have any. ``notes``: [market,
+    UTC day of arrival, packed], see remembered.py. ``begins``: arrival of the first record of each
+    market.
     """
 
     edition: int
@@ -64,11 +68,17 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     rows: list[tuple[str, str, int, list[int | str]]]
     ids: list[tuple[str, int, bytes]]
     sketches: list[tuple[str, int, bytes]] = []
+    notes: list[tuple[str, int, bytes]] = []
+    begins: dict[str, int] = {}
+    floors: dict[str, int] = {}
+    """By market, where panes were closed to make room: the instant (ms) below which none opens again."""
+    v: int = 0
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
+encode_checkpoint = numbered_encoder()
+decode_checkpoint = numbered_decoder(CheckpointRecord, "a checkpoint")
 
+_encode_row = msgspec.msgpack.Encoder().encode
 Ranges = list[tuple[int, int]]
 
 
@@ -102,7 +112,10 @@ class RecoveredRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What binds a checkpoint to one incarnation of a topic and one methodology."""
+    """What binds a checkpoint to one incarnation of a topic and one methodology.
+
+    ``partitions``: how many the topic had. A topic may get more: no key's records move.
+    """
 
     edition: int
     content_hash: str
@@ -118,7 +131,10 @@ class Chain:
     ) -> None:
         self.source = source
         self.identity = identity
+        """Of the log that the state is of. ``recover`` sets it to what the checkpoints say."""
         self.nonce = nonce
+        self.incomplete = False
+        """Whether checkpoints were found and no state: the changelog lost records."""
         self._length = length
         self._length_max = length * LENGTH_MAX_FACTOR
         self._entries: deque[ChainEntry] = deque()
@@ -171,10 +187,12 @@ class Chain:
             # owner.
             sizes[key] = _size(rows[key], sketches[key])
             size += sizes[key]
-            if isinstance(slot, Pane) and slot.saved < len(slot.order):
-                slots[key].append((slot.saved, len(slot.order)))
-                size += 8 * (len(slot.order) - slot.saved)
-                slot.saved = len(slot.order)
+        added: dict[SlotKey, Pane | Day | Remembered] = {**touched, **self.source.take_noted()}
+        for key, held in added.items():
+            if not isinstance(held, Day) and held.saved < len(held.order):
+                slots.setdefault(key, []).append((held.saved, len(held.order)))
+                size += 8 * (len(held.order) - held.saved)
+                held.saved = len(held.order)
         if touched:
             self._row_bytes = max(64, sum(sizes.values()) // len(touched))
         retired = self._retire(rows, sketches, slots, sizes, size, unacknowledged)
@@ -192,21 +210,24 @@ class Chain:
             through=self.source.through,
             watermarks=self.source.watermarks(),
             rows=[(*key, row) for key, row in rows.items()],
-            ids=self._ids(slots),
+            ids=self._packed(slots, LIVE),
             sketches=[(key.market, key.slot, held) for key, held in sketches.items() if held],
+            notes=self._packed(slots, ORDERS),
+            begins=self.source.begins(),
+            floors=self.source.floors(),
         )
-        value = _encode(record)
+        value = encode_checkpoint(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
         for key in rows:
             self._latest[key] = (self._seq, sizes[key])
         self._flushed_through = self.source.through
         return Flush(key_text.encode(), value, self.source.through, self._deletes(retired))
 
-    def _ids(self, slots: dict[SlotKey, Ranges]) -> list[tuple[str, int, bytes]]:
+    def _packed(self, slots: dict[SlotKey, Ranges], book: str) -> list[tuple[str, int, bytes]]:
         found = []
         for key, ranges in slots.items():
             slot = self.source.slot(key)
-            if ranges and isinstance(slot, Pane):
+            if ranges and key.book == book and slot is not None and not isinstance(slot, Day):
                 packed = b"".join(slot.order[start:stop].tobytes() for start, stop in ranges)
                 found.append((key.market, key.slot, packed))
         return found
@@ -236,7 +257,7 @@ class Chain:
                 8 * (stop - start) for ranges in live.values() for start, stop in ranges
             )
             must = len(self._entries) >= self._length_max
-            if (rows or retired) and size + carried > RECORD_BYTES_MAX:
+            if (size or retired) and size + carried > RECORD_BYTES_MAX:
                 break
             if 2 * carried > oldest.size and not must:
                 # A record that is mostly alive would be written again and again at high rates. The
@@ -245,7 +266,7 @@ class Chain:
             size += carried
             for key in alone:
                 slot = self.source.slot(key)
-                assert slot is not None
+                assert isinstance(slot, Pane | Day)
                 rows[key] = to_wire(slot.row)
                 sketches[key] = slot.shoppers()
                 sizes[key] = self._latest[key][1]
@@ -280,20 +301,17 @@ class Chain:
         """Take over the complete chain with the largest ``through``.
 
         Returns every row of that chain, those of closed slots too: they are sent again before the
-        first mark. Raises RecoveryError when the records belong to another topic or methodology, or
-        when no chain of them is complete.
+        first mark. ``identity`` names the topic that they are of, which the caller compares with the
+        topic there is. Without a complete chain there is no state, as in the beginning; ``incomplete``
+        then says that there was one. Raises RecoveryError when the records belong to another
+        methodology.
         """
-        decoded = {key.decode(): _decode(value) for key, value in records.items()}
+        decoded = {key.decode(): decode_checkpoint(value) for key, value in records.items()}
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:
             self._check_identity(decoded[path[-1]])
-        elif decoded:
-            raise RecoveryError(
-                f"checkpoints of {self.source.sp}: {len(decoded)} records but no complete chain; "
-                "the changelog topic lost records: the operator must restore it or reset this "
-                "partition by deleting its changelog records"
-            )
+        self.incomplete = bool(decoded) and not path
         self._foreign = {key: rec.seq for key, rec in decoded.items() if key not in set(path)}
         return self._restore([(key, decoded[key], len(records[key.encode()])) for key in path])
 
@@ -306,13 +324,17 @@ class Chain:
                 "restore the file or raise `edition`"
             )
         # Brokers before Kafka 2.8 have no topic ids; a checkpoint written with one holds none.
-        other_id = record.topic_id != own.topic_id and record.topic_id and own.topic_id
-        if other_id or record.partitions != own.partitions:
-            raise RecoveryError(
-                f"topic {sp.topic}: checkpoints belong to id {record.topic_id} with "
-                f"{record.partitions} partitions, the broker has id {own.topic_id} with "
-                f"{own.partitions}; {NEW_EDITION}"
-            )
+        if record.topic_id and own.topic_id:
+            self.identity = replace(own, topic_id=record.topic_id)
+
+    def continue_at(self, next_offset: int, topic_id: str) -> None:
+        """Go on at an offset that does not follow the last one, of the topic of this id.
+
+        What lies between is not in the state and never will be. The next flush makes it durable.
+        """
+        assert next_offset > self.source.through, (next_offset, self.source.through)
+        self.source.through = next_offset - 1
+        self.identity = replace(self.identity, topic_id=topic_id)
 
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
         source = self.source
@@ -321,8 +343,7 @@ class Chain:
             return []
         head = path[-1][1]
         source.through = self._flushed_through = head.through
-        for market, watermark_ms in head.watermarks.items():
-            source.markets[market].watermark_ms = watermark_ms
+        source.restore_progress(head.watermarks, head.floors, head.begins)
         sketches = [_sketches(record) for _, record, _ in path]
         for (_, record, _), held in zip(path, sketches, strict=True):
             for market, book, slot, sparse in record.rows:
@@ -338,18 +359,27 @@ class Chain:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []
                 self._latest[key] = (record.seq, _size(sparse, held.get(key, NOBODY)))
-            for market, slot, packed in record.ids:
-                key = SlotKey(market, LIVE, slot)
-                stretch = source.restore_ids(key, array("Q", packed))
-                if stretch is not None:
-                    entry.slots.setdefault(key, []).append(stretch)
+            self._restore_words(entry, record)
             self._entries.append(entry)
         return list(newest.values())
+
+    def _restore_words(self, entry: ChainEntry, record: CheckpointRecord) -> None:
+        """Restore the ids and notes of a record that are still of use."""
+        source = self.source
+        for book, packed_of, restore in (
+            (LIVE, record.ids, source.restore_ids),
+            (ORDERS, record.notes, source.restore_notes),
+        ):
+            for market, slot, packed in packed_of:
+                key = SlotKey(market, book, slot)
+                stretch = restore(key, array("Q", packed))
+                if stretch is not None:
+                    entry.slots.setdefault(key, []).append(stretch)
 
 
 def _size(row: list[int | str], sketch: bytes) -> int:
     """Return the bytes that a slot takes in a record."""
-    return len(_encode(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
+    return len(_encode_row(row)) + _SLOT_BYTES + (len(sketch) + _SKETCH_BYTES if sketch else 0)
 
 
 def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:

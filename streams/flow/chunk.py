@@ -43,6 +43,8 @@ class Chunk:
     """One for each record: the batch's maxTimestamp under LogAppendTime, else the record's own."""
     offsets: Sequence[int] | None = None
     fetch_offset: int | None = None
+    by_broker: bool = True
+    """Whether the broker stamped every record (LogAppendTime), so that no later one is older."""
 
     def __len__(self) -> int:
         return len(self.values)

@@ -8,16 +8,17 @@ records, and returns what to publish. Like level 1 it sends nothing itself and r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import msgspec
+from msgspec import structs
 
-from streams.flow.chain import NEW_EDITION, RecoveryError
+from streams.flow.chain import NEW_EDITION
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
-from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
+from streams.flow.fence_record import decode_fence_record, encode_fence_record
 from streams.flow.history_book import HistoryBook
+from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
@@ -30,6 +31,7 @@ from streams.flow.wire import (
     FOREIGN,
     MarkKey,
     MarkRecord,
+    believed,
     decode_mark,
     decode_partial,
     parse_key,
@@ -43,6 +45,8 @@ VINTAGE_KIND = "e"
 SHIFTS_KIND = "w"
 SHOWN_KIND = "s"
 BUYERS_KIND = "b"
+_WRITERS_MAX = 100_000
+"""Writers remembered while a table without records is read; more only weaken a warning."""
 LIVE_WITHIN_MS = 15_000
 """A source partition that keeps up is read to its end within this time; marks come each second."""
 
@@ -89,10 +93,20 @@ class PartitionCompile:
         self.through = -1
         self.replay_through = -1
         """Largest partials offset that a table record contains: nothing is published below it."""
+        self.base = 0
+        """What to add to the offsets of ``ecindex.partials`` (flow/incarnation.py)."""
+        self.anew = False
+        """Whether the partials are not those that the table was built from: they were recreated."""
+        self.lost: str | None = None
+        """Why nothing may be published: the table lost its records. None: it did not."""
+        self._sps = {topic: list(of_topic) for topic, of_topic in sps.items()}
+        self._topic_ids_found: set[str] = set()
+        self._own_writers: set[str] = set()
+        self._merged_writers: set[str] = set()
         self.marks: dict[SourcePartition, MarkRecord] = {}
         self.markets = {
             code: MarketCompile(
-                market, methodology, sps, None if history is None else history.markets[code]
+                market, methodology, self._sps, None if history is None else history.markets[code]
             )
             for code, market in methodology.markets.items()
             if partition_of(code, partitions) == partition
@@ -106,7 +120,9 @@ class PartitionCompile:
     def recover(self, records: Mapping[bytes, bytes]) -> None:
         """Take over merged slots and fence records of the table; the larger ``applied`` wins.
 
-        Raises RecoveryError when they belong to another incarnation of the partials.
+        The table may be of other partials than there are now: they were deleted and created again.
+        Offsets then go on above all that the table includes, and nothing is published until every
+        source partition has sent its rows and a mark again.
         """
         best: dict[tuple[str, str, int], tuple[int, bytes]] = {}
         for key, value in records.items():
@@ -129,6 +145,10 @@ class PartitionCompile:
             self.markets[code].ledger.restore((kind, start), decode_merged(value))
         for market in self.markets.values():
             market.recovered()
+        found = self._topic_ids_found
+        self.anew = bool(found and self.topic_id) and self.topic_id not in found
+        next_offset = self.replay_through + 1
+        self.base = begin_of_next_log(next_offset) if self.anew else base_of(next_offset)
 
     def _restore_other(
         self, market: MarketCompile, kind: str, rest: Sequence[str], value: bytes
@@ -136,7 +156,8 @@ class PartitionCompile:
         """Restore a record that is no merged slot; return the partials offset it includes, or -1."""
         if kind == FENCE_KIND:
             fence = decode_fence_record(value)
-            self._check_topic(fence)
+            if fence.edition == self.methodology.edition and fence.partials_id:
+                self._topic_ids_found.add(fence.partials_id)
             market.take_fence(fence)
             return market.progress.floor_applied
         if kind == SHOWN_KIND:
@@ -153,18 +174,11 @@ class PartitionCompile:
             market.shifts.restore(decode_shifts(value))
         return -1
 
-    def _check_topic(self, fence: FenceRecord) -> None:
-        # A recreated topic begins at offset 0 again. Level 2 would take every new row for one that
-        # it has applied, and publish nothing until the new log is as long as the old one was.
-        if fence.partials_id and self.topic_id and fence.partials_id != self.topic_id:
-            raise RecoveryError(
-                f"partials-{self.partition}: the table belongs to topic id {fence.partials_id}, the "
-                f"topic has id {self.topic_id}: it was recreated; {NEW_EDITION}"
-            )
-
     def table_batch(self) -> TableBatch:
         """Return the merged slots changed since the last batch, and what these replace."""
         batch = TableBatch()
+        if self.lost is not None:
+            return batch
         for code, market in self.markets.items():
             for (kind, start), merged in market.ledger.merged.items():
                 if not merged.written:
@@ -198,15 +212,24 @@ class PartitionCompile:
         for day, kept in publication.buyers:
             base = f"{BUYERS_KIND}|{publication.market}|{day}"
             self._write(batch, base, encode_day_buyers(kept))
-        record = msgspec.structs.replace(publication.fence_record, partials_id=self.topic_id)
         base = f"{FENCE_KIND}|{publication.market}"
         writers = {_writer_of(key) for key in self._table_keys.get(base, ())}
         batch.retired = sorted(writers - {self.nonce})
-        self._write(batch, base, encode_fence_record(record))
+        self._write(batch, base, encode_fence_record(publication.fence_record))
         return batch
 
     def replayed(self) -> None:
         """Allow publishing: all that was in the log at the assignment is applied."""
+        merged = self._own_writers & self._merged_writers
+        if merged and not self._table_keys:
+            # Rows are deleted once a merged record that includes them is in the table. So it held
+            # some, and what it held cannot be had again from the rows that are left.
+            self.lost = (
+                f"partials-{self.partition}: rows were merged into a table that holds nothing: the "
+                f"merged changelog was deleted; {NEW_EDITION}"
+            )
+        self._own_writers.clear()
+        self._merged_writers.clear()
         for market in self.markets.values():
             market.replayed()
 
@@ -238,10 +261,12 @@ class PartitionCompile:
                 # takeover does not delete again all that was ever deleted.
                 for each in self.markets.values():
                     each.ledger.forget_garbage(key)
+                self._note_merged(key)
                 continue
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
-                self._apply_mark(parsed.sp, decode_mark(value))
+                stamped_ms = chunk.timestamps_ms[position] if chunk.by_broker else None
+                self._apply_mark(parsed, believed(decode_mark(value), stamped_ms))
                 continue
             market = self.markets.get(parsed.slot.market)
             record = decode_partial(value)
@@ -268,10 +293,23 @@ class PartitionCompile:
                 market.fold_closed(parsed.sp, mark)
         self.through = chunk.last_offset
 
-    def _apply_mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
+    def _note_merged(self, key: bytes) -> None:
+        if not self._table_keys and len(self._merged_writers) < _WRITERS_MAX:
+            parsed = parse_key(key)
+            if not isinstance(parsed, MarkKey) and parsed.slot.market in self.markets:
+                self._merged_writers.add(parsed.writer)
+
+    def _apply_mark(self, key: MarkKey, mark: MarkRecord) -> None:
+        sp = key.sp
         if mark.edition != self.methodology.edition:
             self._foreign_records += 1
             return
+        if not self._table_keys and len(self._own_writers) < _WRITERS_MAX:
+            self._own_writers.add(key.writer)
+        known = self._sps.get(sp.topic, [])
+        if mark.partitions > len(known) > 0:
+            # The topic has got partitions. Those without a mark hold as_of from now on.
+            known += [SourcePartition(sp.topic, n) for n in range(len(known), mark.partitions)]
         for market in self.markets.values():
             market.note_live(mark)  # an older mark counts too: live once is enough
         old = self.marks.get(sp)
@@ -311,10 +349,20 @@ class PartitionCompile:
         Empty until everything is applied that the table contains. A paused owner may have written
         on after this one read the highwater, and its version must not get this one's older rows.
         """
-        if self.through < self.replay_through:
+        if self.through < self.replay_through or self.lost is not None:
             return []
+        if self.anew:
+            if any(sp not in self.marks for sps in self._sps.values() for sp in sps):
+                return []  # rows come before the first mark; until then the values would be lower
+            self.anew = False
         found = (market.step(self.marks, self.through, now_ms) for market in self.markets.values())
-        return [publication for publication in found if publication is not None]
+        return [
+            replace(
+                each, fence_record=structs.replace(each.fence_record, partials_id=self.topic_id)
+            )
+            for each in found
+            if each is not None
+        ]
 
 
 def _writer_of(table_key: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.indices import Entry, shopper_entries
 
 
@@ -19,14 +20,15 @@ class DayBuyers(msgspec.Struct, omit_defaults=True):
     new: int
     shoppers: int
     revisions: dict[str, int] = {}
+    v: int = 0
 
     def entries(self) -> Iterator[Entry]:
         """Values of the day."""
         return shopper_entries(self.orders, self.known, self.new, self.shoppers)
 
 
-encode_day_buyers = msgspec.msgpack.Encoder().encode
-decode_day_buyers = msgspec.msgpack.Decoder(DayBuyers).decode
+encode_day_buyers = numbered_encoder()
+decode_day_buyers = numbered_decoder(DayBuyers, "a day's shoppers in the merged table")
 
 
 class DayOfBuyers(NamedTuple):

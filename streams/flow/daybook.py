@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.indices import Entry
 from streams.index.ledgers import book_entries
 from streams.index.partials import Layout, Row, from_wire, to_wire
@@ -26,10 +27,11 @@ class ShownRecord(msgspec.Struct, omit_defaults=True):
     applied: int
     row: list[int | str]
     revisions: dict[str, int] = {}
+    v: int = 0
 
 
-encode_shown = msgspec.msgpack.Encoder().encode
-decode_shown = msgspec.msgpack.Decoder(ShownRecord).decode
+encode_shown = numbered_encoder()
+decode_shown = numbered_decoder(ShownRecord, "a shown day of the merged table")
 Name = str
 """``index:dimension:member``."""
 

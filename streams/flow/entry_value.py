@@ -67,4 +67,5 @@ def differs(old: Value, new: Value) -> bool:
         or old.phase != new.phase
         # The expectation moves with every pane; a published record keeps that of its own as_of.
         or (old.as_of == new.as_of and old.expected != new.expected)
+        or (new.expected is None and (old.lower, old.upper) != (new.lower, new.upper))
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.flow.admission import DEAD, TOO_LATE
+from streams.flow.admission import DEAD
 from streams.flow.chunk import Chunk
 from streams.flow.fold_payments import fold_payments
 from streams.flow.plain import OrderFold
@@ -29,7 +29,8 @@ class SourceFold:
             fold_payments(self.source, chunk, start, stop, folded)
         else:
             self._orders.fold(chunk, start, stop, folded)
-        set_aside = {TOO_LATE: len(folded.late), DEAD: len(folded.dead)}
-        folded.outcomes.update({name: count for name, count in set_aside.items() if count})
+        folded.outcomes.update(record.reason for record in folded.late)
+        if folded.dead:
+            folded.outcomes[DEAD] += len(folded.dead)
         self.source.through = chunk.last_offset if stop == len(chunk) else chunk.offset_at(stop - 1)
         return folded

@@ -12,31 +12,32 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest
 
-from streams.flow.admission import DUPLICATE
+from streams.flow.admission import DAY_ONLY, DUPLICATE
 from streams.flow.chunk import Chunk
+from streams.flow.fold_corrections import correct
+from streams.flow.fold_late import fold_late
 from streams.flow.ids import ID_SEED
-from streams.flow.rows import add_order, add_order_to_day, order_sums
+from streams.flow.order_checks import overflows, placed_instant
+from streams.flow.remembered import EARLY_NOTE, LATE_MAX, Note, hash_of, key_of
+from streams.flow.rows import add_order, add_places, day_places, order_sums
 from streams.flow.set_aside import (
     OVERFLOW,
     Folded,
     ahead,
-    bad_placed,
-    pane_limit,
     refused,
 )
 from streams.flow.source_state import BOTH, SourceState
 from streams.flow.state import MarketState
-from streams.index.events import (
-    SHAPES,
+from streams.index import partials as col
+from streams.index.event_types import (
     SUM_MAX,
+    Ignored,
+    IncompleteOrder,
     OrderEvent,
     Rejected,
-    decode_orders_unproven,
-    learn_shape,
-    recheck_order,
 )
+from streams.index.events import SHAPES, decode_orders_unproven, learn_shape, recheck_order
 from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
-from streams.index.partials import Row
 
 
 def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per step would cost a third of its speed
@@ -54,8 +55,9 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
     position = start - 1
     for event in events:
         position += 1
-        if event.__class__ is Rejected:
-            folded.add_dead_letter(chunk, position, event)
+        plain = event.__class__ is OrderEvent
+        if not plain and isinstance(event, (Rejected, Ignored)):
+            folded.set_aside_undecoded(chunk, position, event)
             continue
         if TYPE_CHECKING:
             assert isinstance(event, OrderEvent)
@@ -109,11 +111,14 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
             continue
         if watermark_ms - occurred_ms > grace_ms:
-            folded.add_late(chunk, position, watermark_ms - occurred_ms)
+            source.volume = volume
+            _fold_too_late(source, chunk, position, event, state, occurred_ms, folded)
+            volume = source.volume
             continue
         if (
             pane is None
             or profile_cell is None
+            or not plain
             or event.type != "order.placed"
             or event.placed_at is not None
             or volume > SUM_MAX
@@ -209,56 +214,62 @@ def _fold_checked(
     occurred, or so large that its sums need a check. This one path makes every check, in the order
     of admission.
     """
-    placed_ms = occurred_ms
-    if event.placed_at is not None:
-        found = parse_instant(event.placed_at)
-        if found is None or found > occurred_ms:
-            folded.add_dead_letter(chunk, position, bad_placed(found))
-            return 0
-        placed_ms = found
-    elif event.type != "order.placed":
-        missing = Rejected("placed_at_missing", f"{event.type} without placed_at")
-        folded.add_dead_letter(chunk, position, missing)
+    if source.admission.is_below_floor(state, occurred_ms):
+        _fold_too_late(source, chunk, position, event, state, occurred_ms, folded)
         return 0
-    pane = source.admission.pane(state, occurred_ms)
-    if pane is None:
-        folded.add_dead_letter(chunk, position, pane_limit(source.admission.panes_max))
+    placed_ms = placed_instant(event, occurred_ms, source.admission.ahead_ms)
+    if isinstance(placed_ms, Rejected):
+        folded.add_dead_letter(chunk, position, placed_ms)
         return 0
+    start_ms = occurred_ms - occurred_ms % source.admission.pane_ms
+    pane = state.panes.get(start_ms)
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
-    if pane.seen(event_hash):
+    if pane is not None and pane.seen(event_hash):
         folded.outcomes[DUPLICATE] += 1
         return 0
     day_number = state.local_days.day_of(placed_ms)
     units, sales = order_sums(event)
-    if source.volume + units + sales > SUM_MAX:
-        source.book(state)
-        held = state.days.get(day_number)
-        day_row = [0] * 9 if held is None else held.row
-        if _overflows(pane.row, units, sales) or _overflows(day_row, units, sales):
-            folded.add_dead_letter(chunk, position, OVERFLOW)
-            state.drop_empty(pane)
-            return 0
+    if overflows(source, state, pane, day_number, units, sales):
+        folded.add_dead_letter(chunk, position, OVERFLOW)
+        return 0
     source.volume += units + sales
-    day = state.days.get(day_number) or state.open_day(day_number)
+    pane = pane or source.open_pane(state, start_ms)
     source.remember(state, pane, event_hash)
     add_order(pane.row, event, state)
-    if event.type == "order.placed":
-        pane.add_shopper(event.shopper_id)
-        add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
-    if day is not None:
-        add_order_to_day(day.row, event, state)
-        source.touch_day(state, day)
+    if isinstance(event, IncompleteOrder):
+        folded.add_parts(chunk, position, event.parts)
     is_late = pane.late_from_ms <= state.watermark_ms
     source.count(folded, int(not is_late), int(is_late), 0, 0)
+    if event.type != "order.placed":
+        outcome = correct(source, state, event, placed_ms, day_number)
+        if outcome:
+            folded.outcomes[outcome] += 1
+        return 0
+    pane.add_shopper(event.shopper_id)
+    add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
+    day = state.days.get(day_number) or state.open_day(day_number)
+    if day is not None:
+        add_places(day.row, col.PLACED_AT, day_places(event, state))
+        source.touch_day(state, day)
+        if state.is_before_log(placed_ms) and source.late_orders < LATE_MAX:
+            source.note(state, Note(hash_of(key_of(event)), EARLY_NOTE, day_number))
     return int(day is None)
 
 
-def _overflows(row: Row, units: int, sales: int) -> bool:
-    """Whether the units or sales of any ledger in the first nine columns could pass 63 bits.
-
-    A live row has one ledger there. Its payment columns, which are read too, only make the check
-    stricter than needed.
-    """
-    return max(row[2], row[5], row[8]) + sales > SUM_MAX or (
-        max(row[1], row[4], row[7]) + units > SUM_MAX
-    )
+def _fold_too_late(
+    source: SourceState,
+    chunk: Chunk,
+    position: int,
+    event: OrderEvent,
+    state: MarketState,
+    occurred_ms: int,
+    folded: Folded,
+) -> None:
+    """Fold an order event that the live book takes no more; its day may."""
+    outcome = fold_late(source, state, event, occurred_ms, folded)
+    if outcome == DUPLICATE:
+        folded.outcomes[DUPLICATE] += 1
+        return
+    folded.add_late(chunk, position, state.watermark_ms - occurred_ms, outcome)
+    if outcome == DAY_ONLY and isinstance(event, IncompleteOrder):
+        folded.add_parts(chunk, position, event.parts)

@@ -8,21 +8,27 @@ from streams.flow.admission import LATE, TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
 from streams.flow.rows import add_payment
-from streams.flow.set_aside import OVERFLOW, Folded, ahead, bad_placed, pane_limit, refused
+from streams.flow.set_aside import OVERFLOW, Folded, ahead, placed, refused
 from streams.flow.source_state import SourceState
-from streams.flow.state import Day
+from streams.flow.state import Day, Pane
 from streams.index import partials as col
-from streams.index.events import SUM_MAX, PaymentEvent, Rejected, decode_payments
+from streams.index.event_types import (
+    SUM_MAX,
+    Ignored,
+    IncompletePayment,
+    PaymentEvent,
+    Rejected,
+)
+from streams.index.events import decode_payments
 from streams.index.instants import parse_instant
-from streams.index.partials import Row
 
 
 def fold_payments(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
     """Fold the payment records ``start <= position < stop`` of a chunk."""
     accepted = late = duplicates = day_closed = 0
     for position, event in enumerate(decode_payments(chunk.values[start:stop]), start):
-        if isinstance(event, Rejected):
-            folded.add_dead_letter(chunk, position, event)
+        if isinstance(event, (Rejected, Ignored)):
+            folded.set_aside_undecoded(chunk, position, event)
             continue
         outcome, without_day = _fold_one(source, chunk, position, event, folded)
         day_closed += without_day
@@ -61,22 +67,23 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
         return "", 0
     placed_ms: int | None = None
     if event.placed_at is not None:
-        placed_ms = parse_instant(event.placed_at)
-        if placed_ms is None or placed_ms > occurred_ms:
-            folded.add_dead_letter(chunk, position, bad_placed(placed_ms))
+        found = placed(event.placed_at, occurred_ms, source.admission.ahead_ms)
+        if isinstance(found, Rejected):
+            folded.add_dead_letter(chunk, position, found)
             return "", 0
-    pane = source.admission.pane(state, occurred_ms)
-    if pane is None:
-        folded.add_dead_letter(chunk, position, pane_limit(source.admission.panes_max))
-        return "", 0
+        placed_ms = found
+    start_ms = occurred_ms - occurred_ms % source.admission.pane_ms
+    pane = state.panes.get(start_ms)
     event_hash = xxh3_64_intdigest(event.event_id.encode(), ID_SEED)
-    if pane.seen(event_hash):
+    if pane is not None and pane.seen(event_hash):
         return "duplicate", 0
-    day_number = pane.day if placed_ms is None else state.local_days.day_of(placed_ms)
-    if _overflows(pane.row, state.days.get(day_number), event.amount_minor):
+    day_number = state.local_days.day_of(start_ms if placed_ms is None else placed_ms)
+    if _overflows(pane, state.days.get(day_number), event.amount_minor):
         folded.add_dead_letter(chunk, position, OVERFLOW)
-        state.drop_empty(pane)
         return "", 0
+    pane = pane or source.open_pane(state, start_ms)
+    if isinstance(event, IncompletePayment):
+        folded.add_parts(chunk, position, event.parts)
     day = state.days.get(day_number) or state.open_day(day_number)
     source.remember(state, pane, event_hash)
     add_payment(pane.row, None if day is None else day.row, event, state)
@@ -85,10 +92,12 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     return verdict, int(day is None)
 
 
-def _overflows(row: Row, day: Day | None, amount: int) -> bool:
-    if max(row[col.AMOUNT], row[col.REFUND_AMOUNT]) + amount > SUM_MAX:
+def _overflows(pane: Pane | None, day: Day | None, amount: int) -> bool:
+    if (
+        pane is not None
+        and max(pane.row[col.AMOUNT], pane.row[col.REFUND_AMOUNT]) + amount > SUM_MAX
+    ):
         return True
     if day is None:
         return False
-    held = (day.row[col.DAY_AMOUNT], day.row[col.DAY_REFUND_AMOUNT], day.row[col.UNPLACED_AMOUNT])
-    return max(held) + amount > SUM_MAX
+    return max(day.row[col.DAY_AMOUNT], day.row[col.DAY_REFUND_AMOUNT]) + amount > SUM_MAX

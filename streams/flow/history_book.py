@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 
 from streams.flow.merged import HOURS_KEPT_MS
 from streams.index.history_records import (
+    ACCEPTED_KIND,
     DECLARED_KIND,
     FACTOR_KIND,
+    AcceptedChange,
+    ClockReset,
     DeclaredFactor,
     HistoryError,
     SeedComplete,
@@ -28,6 +31,9 @@ Rows = dict[tuple[str, str], SeededRow]
 """(dimension, member) -> its row."""
 SEEDS_MAX = 64
 """Seeds of a market that may be begun and not completed; beyond it the oldest is dropped."""
+
+ACCEPTED_MAX = 10_000
+"""Accepted changes that are kept; a state that goes on has the older ones behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,8 @@ class MarketHistory:
     factors: dict[bytes, Factor] = field(default_factory=dict)
     """In the order of declaration."""
     staged: dict[str, dict[int, Rows]] = field(default_factory=dict)
+    reset: ClockReset | None = None
+    """The latest reset of the market's ``as_of``; None: there was none."""
 
     def seed_of(self, hour_ms: int) -> Seed | None:
         """Return the seed that covers an hour; None where none does."""
@@ -69,6 +77,8 @@ class HistoryBook:
 
     def __init__(self, markets: Iterable[str]) -> None:
         self.markets = {code: MarketHistory() for code in markets}
+        self.accepted: dict[tuple[str, str], AcceptedChange] = {}
+        """Changes of inputs' logs that the operator accepted, by (topic, change)."""
         self.refused: list[str] = []
         """Why records were skipped; the reader of the topic takes and logs the reasons."""
 
@@ -89,6 +99,9 @@ class HistoryBook:
         market = self.markets.get(code)
         if kind == DECLARED_KIND:
             return  # only for a later question: which factors held when
+        if kind == ACCEPTED_KIND:
+            self._accept(value)
+            return
         if market is None:
             raise HistoryError(f"{key!r}: market {code!r} is not in methodology.toml")
         if value is None:
@@ -104,6 +117,19 @@ class HistoryBook:
             self._stage(market, content)
         elif isinstance(content, SeedComplete):
             self._complete(market, content)
+        elif isinstance(content, ClockReset) and (
+            market.reset is None or content.generation > market.reset.generation
+        ):
+            market.reset = content
+
+    def _accept(self, value: bytes | None) -> None:
+        if value is None:
+            return
+        content = decode_content(ACCEPTED_KIND, value)
+        assert isinstance(content, AcceptedChange)
+        self.accepted[content.topic, content.change] = content
+        while len(self.accepted) > ACCEPTED_MAX:
+            del self.accepted[next(iter(self.accepted))]
 
     @staticmethod
     def _stage(market: MarketHistory, content: SeededHour) -> None:

@@ -31,11 +31,14 @@ from streams.flow.shift_watch import FoundShift
 from streams.flow.state import NEVER_MS
 from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
+from streams.index.history_records import ClockReset
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_budget import market_shares
 from streams.index.values import Fence, Value
 
+DEFINITIONS = 0
+"""Version of the market's definitions: methodology.toml alone defines members."""
 IDLE_MS = 5_000
 """How long days wait for readers, and changes for the journal, while ``as_of`` takes no step (an
 import ended). They wait because rows of days come each second, and a publication for them alone
@@ -55,9 +58,8 @@ class MarketCompile:
         """``history``: seeds and factors of the market; whoever reads the topic goes on adding."""
         self.ledger = Ledger(market, methodology)
         self.progress = MarketProgress(market, methodology, sps, self.ledger)
-        self.expectation = MarketExpectation(
-            market, self.ledger, MarketHistory() if history is None else history
-        )
+        self._history = MarketHistory() if history is None else history
+        self.expectation = MarketExpectation(market, self.ledger, self._history)
         shares = market_shares(
             {code: each.shift_weight for code, each in methodology.markets.items()}
         )
@@ -78,6 +80,9 @@ class MarketCompile:
         )
         self.revised_after_final = 0
         self._must_publish = False
+        self._reset: ClockReset | None = None
+        """Reset that the next publication begins the generation of."""
+        self._reset_shown = False
         self._journal_pending: dict[str, Value] = {}
         self._journaled_at_ms = NEVER_MS
         self._published_at_ms = NEVER_MS
@@ -151,8 +156,9 @@ class MarketCompile:
         retention drops now was closed in that publication, and a new owner could no longer close
         it.
         """
+        self._take_reset()
         moved = self.progress.advance(marks)
-        if not self.progress.as_of_ms:
+        if not self.progress.joined:
             return None
         revised = self.ledger.changed_before(self.progress.newest_ms)
         history_changed = self.expectation.take_history()
@@ -172,13 +178,21 @@ class MarketCompile:
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
         journal = self._journal([*windows.changed, *day_values], now_ms)
-        as_of_ms = max(self.progress.as_of_ms.values())
-        self.progress.floor_applied = max(applied, self.progress.floor_applied)
+        progress = self.progress
+        self._reset_shown = True
+        progress.floor_applied = max(applied, progress.floor_applied)
         return Publication(
-            market=self.progress.market.code,
-            fence=Fence(self.progress.methodology.edition, as_of_ms, self.progress.floor_applied),
-            fence_record=self.progress.fence_record(applied),
-            as_of_ms=as_of_ms,
+            market=progress.market.code,
+            fence=Fence(
+                progress.methodology.edition,
+                progress.generation,
+                DEFINITIONS,
+                progress.headline_ms,
+                progress.floor_applied,
+            ),
+            fence_record=progress.fence_record(applied),
+            as_of_ms=progress.headline_ms,
+            sources=progress.sources(),
             phase="live",
             values=windows.values,
             changed=windows.changed,
@@ -194,7 +208,17 @@ class MarketCompile:
             buyers=buyers.ended,
             rebased=rebased,
             inherited=self.inheriting.take_inherited(),
+            reset=self._reset,
         )
+
+    def _take_reset(self) -> None:
+        """Begin a new generation when an operator has set the market's ``as_of`` back."""
+        self._reset = None if self._reset_shown else self._reset
+        reset = self._history.reset
+        if reset is not None and reset.generation > self.progress.generation:
+            self.progress.raise_generation(reset.generation)
+            self.inheriting.begin()
+            self._must_publish, self._reset, self._reset_shown = True, reset, False
 
     def _drain(self) -> ChangedSlots:
         """Return what this step has to process; the next one starts from nothing."""

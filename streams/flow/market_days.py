@@ -15,7 +15,7 @@ from streams.flow.market_expectation import MarketExpectation
 from streams.flow.market_level import LEVEL_NAME, MarketLevel
 from streams.flow.market_progress import MarketProgress
 from streams.flow.publication import Closing, Revision
-from streams.index.indices import ALL, MARKET, Entry
+from streams.index.indices import ALL, MARKET, ORDERS_BASIS, SOURCES, Entry
 from streams.index.ledgers import book_entries, cause_of
 from streams.index.measured import columns_of, day_expectations
 from streams.index.panes import day_name, rfc3339
@@ -183,14 +183,16 @@ class MarketDays:
     ) -> list[tuple[Entry, Value]]:
         local_days = self._ledger.local_days
         start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
-        as_of_ms = self._progress.newest_ms
-        covered = max(0, min(as_of_ms, end_ms) - start_ms) / (end_ms - start_ms)
-        as_of = rfc3339(min(as_of_ms, end_ms))
+        # A day's orders are no fresher than orders: another input may be read far beyond them.
+        until_ms = {each: min(self._progress.source_ms(each), end_ms) for each in SOURCES}
+        covered = {
+            each: max(0, until - start_ms) / (end_ms - start_ms) for each, until in until_ms.items()
+        }
         phase = "final" if closing or day < self._progress.days_until else "live"
         name = day_name(day)
         entries = list(book_entries(self._ledger.layout, row))
         span = (
-            self._expectation.of_span(start_ms, min(as_of_ms, end_ms))
+            self._expectation.of_span(start_ms, max(start_ms, until_ms[ORDERS_BASIS]))
             if self._progress.live
             else None
         )
@@ -202,8 +204,8 @@ class MarketDays:
                     self._progress,
                     entry,
                     DAY_WINDOW,
-                    as_of,
-                    covered,
+                    rfc3339(until_ms[entry.basis]),
+                    covered[entry.basis],
                     phase,
                     revision=self._book.revision(day, name_of(entry)),
                     day=name,

@@ -11,6 +11,7 @@ from streams.flow.level_base import LevelRecord
 from streams.flow.state import NEVER_MS
 from streams.flow.topic_progress import topic_progress
 from streams.flow.wire import MarkRecord
+from streams.index.indices import SOURCES
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import HOUR_MS
 
@@ -33,8 +34,15 @@ class MarketProgress:
         orders, payments = sps
         self.topics = (orders, payments)
         self.live = False
+        self.generation = 0
+        """How often an operator has set ``as_of`` back. Within a generation nothing goes back."""
         self.as_of_ms: dict[str, int] = {}
-        """``as_of`` of each topic (orders, payments), ms; it never goes back."""
+        """``as_of`` of each topic (orders, payments), ms."""
+        self.headline_ms = NEVER_MS
+        """The market's ``as_of``: the least of those of the topics that joined."""
+        self.joined: set[str] = set()
+        """Topics that the headline waits for. One joins when its own ``as_of`` has reached the
+        headline: so an import whose payments are read after its orders sends nothing back."""
         self.final_ms = NEVER_MS
         self.horizon_ms = NEVER_MS
         """Rows that lie further before it than their retention are no longer shown. They are
@@ -49,8 +57,11 @@ class MarketProgress:
         self.level: LevelRecord | None = None
         """The base that the levels of days are measured against."""
         self._level_of = (-1, -1)
+        self._closed_too_far = False
         self._reach_ms: dict[str, int] = {}
-        """``as_of`` of an older edition, below which this one does not publish."""
+        """``as_of`` of each topic in an older edition, below which this one does not publish."""
+        self._reach_headline_ms = NEVER_MS
+        """Headline of an older edition."""
         self._sps = sps
         self._ledger = ledger
 
@@ -64,12 +75,19 @@ class MarketProgress:
         publishing.
         """
         self.live = self.live or fence.live
+        if fence.generation < self.generation:
+            return
+        if fence.generation > self.generation:
+            self._begin_generation(fence.generation)
+            self.floor_applied = -1
         if fence.edition != self.methodology.edition:
             for topic, as_of_ms in fence.as_of.items():
                 self._reach_ms[topic] = max(as_of_ms, self._reach_ms.get(topic, NEVER_MS))
+            self._reach_headline_ms = max(fence.reached_ms, self._reach_headline_ms)
             return
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
+        self.headline_ms = max(self.headline_ms, fence.reached_ms)
         # Two records may have one offset: a writer may end before it deletes the older one. The one
         # that has changed the base counts.
         if fence.level is not None and (fence.applied, fence.level.sequence) > self._level_of:
@@ -84,6 +102,34 @@ class MarketProgress:
             self.journaled_ms = fence.journaled
             self.horizon_ms = fence.horizon
 
+    def raise_generation(self, generation: int) -> None:
+        """Begin a generation: an operator has set ``as_of`` back, and the marks say how far it is.
+
+        What is kept of the log stays. What was closed beyond the marks is closed again when it is
+        final.
+        """
+        self._begin_generation(generation)
+        self._closed_too_far = True
+
+    def _begin_generation(self, generation: int) -> None:
+        self.generation = generation
+        self.as_of_ms.clear()
+        self._reach_ms.clear()
+        self.joined.clear()
+        self.headline_ms = self._reach_headline_ms = NEVER_MS
+        self.final_ms = self.journaled_ms = NEVER_MS
+        # The horizon stays: rows before it are gone, whatever the clock says now.
+
+    def _open_again(self) -> None:
+        """Take back what an ``as_of`` that had run ahead closed."""
+        hours, days = self.hours_limit(), self.days_limit()
+        if self._closed_too_far and hours is not None and days is not None:
+            self.hours_until, self.days_until = (
+                min(self.hours_until, hours),
+                min(self.days_until, days),
+            )
+            self._closed_too_far = False
+
     def fence_record(self, applied: int) -> FenceRecord:
         """Return the fence record for the next owner."""
         return FenceRecord(
@@ -96,6 +142,9 @@ class MarketProgress:
             days_until=self.days_until,
             horizon=self.horizon_ms,
             journaled=self.journaled_ms,
+            generation=self.generation,
+            headline=self.headline_ms,
+            joined=sorted(self.joined),
             level=self.level,
         )
 
@@ -127,12 +176,34 @@ class MarketProgress:
                 moved = True
         if seen:  # until then nobody knows whether the market's records are of today or of 2017
             self.final_ms = max(self.final_ms, min(known_ms))
+        self._advance_headline()
+        self._open_again()
         return moved
+
+    def _advance_headline(self) -> None:
+        """Let topics join that have reached the headline; move it to the least of those that joined.
+
+        The larger ``as_of`` had been shown for all: with one input halted, the other's made values
+        look fresh that nobody had counted for minutes.
+        """
+        floor_ms = max(self.headline_ms, self._reach_headline_ms)
+        self.joined |= {topic for topic, as_of_ms in self.as_of_ms.items() if as_of_ms >= floor_ms}
+        if self.joined:
+            self.headline_ms = min(self.as_of_ms[topic] for topic in self.joined)
 
     @property
     def newest_ms(self) -> int:
-        """The larger of the topics' ``as_of``."""
+        """The larger of the topics' ``as_of``: what is scheduled by event time goes by it."""
         return max(self.as_of_ms.values())
+
+    def source_ms(self, source: str) -> int:
+        """Return ``as_of`` (ms) of a source; of one that was never seen, the headline."""
+        return self.sources().get(source, self.headline_ms)
+
+    def sources(self) -> dict[str, int]:
+        """Return ``as_of`` (ms) of each source that has one, by the contract's name of the source."""
+        names = zip(self.topics, SOURCES, strict=True)
+        return {name: self.as_of_ms[topic] for topic, name in names if topic in self.as_of_ms}
 
     def hours_limit(self) -> int | None:
         """Return the instant (ms) up to which hours are final; None before any is."""

@@ -24,6 +24,7 @@ from streams.flow.shift_watch import (
     WatchRecord,
 )
 from streams.index.demand import SCALE
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
@@ -102,10 +103,11 @@ class ShiftsRecord(msgspec.Struct):
     watch: WatchRecord
     kept: list[KeptShift]
     days_until: int
+    v: int = 0
 
 
-encode_shifts = msgspec.msgpack.Encoder().encode
-decode_shifts = msgspec.msgpack.Decoder(ShiftsRecord).decode
+encode_shifts = numbered_encoder()
+decode_shifts = numbered_decoder(ShiftsRecord, "detectors of the merged table")
 
 
 class MarketShifts:

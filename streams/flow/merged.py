@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS
 from streams.index.partials import Row, add_into, from_wire, to_wire
 from streams.index.shoppers import NOBODY, union
@@ -44,10 +45,11 @@ class MergedRecord(msgspec.Struct, omit_defaults=True):
     panes: dict[int, list[int | str]] = {}
     shoppers: bytes = b""
     changed: int | None = None
+    v: int = 0
 
 
-encode_merged = msgspec.msgpack.Encoder().encode
-decode_merged = msgspec.msgpack.Decoder(MergedRecord).decode
+encode_merged = numbered_encoder()
+decode_merged = numbered_decoder(MergedRecord, "a merged slot")
 
 
 class Merged:

@@ -23,11 +23,12 @@ from streams.flow.ids import ID_SEED
 from streams.flow.source_state import BOTH as BOTH_FLAGS
 from streams.flow.state import COUPONS_MAX
 from streams.index import partials as col
-from streams.index.events import ID_BYTES_MAX, RECORD_BYTES_MAX
+from streams.index.event_types import ID_BYTES_MAX
+from streams.index.events import RECORD_BYTES_MAX
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 
 cdef enum:
-    LINES_MAX = 64          # more lines are rare: the Python half knows the real limit
+    LINES_MAX = 64          # more lines are rare: the Python half has no limit
     UNKNOWN_MAX = 12
     LABELS_MAX = 4095       # ids must fit twelve bits
     LABEL_SLOTS = 16384
@@ -124,11 +125,14 @@ cdef inline const uint8_t* text(const uint8_t* p, Text* found) noexcept nogil:
 
 
 cdef inline const uint8_t* optional(const uint8_t* p, Text* found) noexcept nogil:
-    """Read a string, or null for none; return what is behind it, or NULL."""
+    """Read a string, or null or an empty one for none; return what is behind it, or NULL."""
     if p[0] == 0x6E:
         found.at = NULL
         return word(p, b"null", 4)
-    return text(p, found)
+    p = text(p, found)
+    if p != NULL and found.size == 0:
+        found.at = NULL
+    return p
 
 
 cdef inline const uint8_t* word(const uint8_t* p, const char* expected, int size) noexcept nogil:
@@ -140,7 +144,7 @@ cdef inline const uint8_t* word(const uint8_t* p, const char* expected, int size
 
 
 cdef inline const uint8_t* natural(const uint8_t* p, int64_t* found) noexcept nogil:
-    """Read an integer of at most 18 digits, without sign, fraction or exponent."""
+    """Read an integer of at most 18 digits, without sign or exponent; only zeros behind the point."""
     cdef int64_t value = 0
     cdef const uint8_t* began = p
     while 0x30 <= p[0] <= 0x39:
@@ -150,7 +154,15 @@ cdef inline const uint8_t* natural(const uint8_t* p, int64_t* found) noexcept no
             return NULL
     if p == began or (began[0] == 0x30 and p - began > 1):
         return NULL
-    if p[0] == 0x2E or p[0] == 0x65 or p[0] == 0x45:
+    if p[0] == 0x2E:
+        p += 1
+        if p[0] != 0x30:
+            return NULL
+        while p[0] == 0x30:
+            p += 1
+        if 0x30 <= p[0] <= 0x39:
+            return NULL
+    if p[0] == 0x65 or p[0] == 0x45:
         return NULL
     found[0] = value
     return p
@@ -195,9 +207,10 @@ cdef inline bint is_id(Text found) noexcept nogil:
 cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
     """Read one object of ``lines``; return what is behind it, or NULL."""
     cdef Text unknown[UNKNOWN_MAX]
-    cdef Text key, sku
+    cdef Text key
     cdef int unknowns = 0
     cdef int seen = 0, bit
+    line.category.at = NULL
     if p[0] != 0x7B:
         return NULL
     p = blank(p + 1)
@@ -212,12 +225,10 @@ cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
         bit = 0
         if same(key, b"sku", 3):
             bit = 1
-            p = text(p, &sku)
-            if p == NULL or not is_id(sku):
-                return NULL
+            p = scalar(p)
         elif same(key, b"category", 8):
             bit = 2
-            p = text(p, &line.category)
+            p = optional(p, &line.category)
         elif same(key, b"quantity", 8):
             bit = 4
             p = natural(p, &line.quantity)
@@ -239,7 +250,7 @@ cdef const uint8_t* read_line(const uint8_t* p, Line* line) noexcept nogil:
         if p[0] == 0x2C:
             p = blank(p + 1)
         elif p[0] == 0x7D:
-            return p + 1 if seen == 15 else NULL
+            return p + 1 if seen & 12 == 12 else NULL
         else:
             return NULL
 
@@ -306,8 +317,8 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
             p = text(p, &order.market)
         elif same(key, b"order_id", 8):
             bit = 16
-            p = text(p, &value)
-            if p == NULL or not is_id(value):
+            p = optional(p, &value)
+            if p == NULL or (value.at != NULL and not is_id(value)):
                 return False
         elif same(key, b"currency", 8):
             bit = 32
@@ -340,10 +351,8 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
             p = scalar(p)
         elif same(key, b"seller_id", 9):
             bit = 4096
-            p = optional(p, &value)
-            if p == NULL or (value.at != NULL and not is_id(value)):
-                return False
-        elif same(key, b"placed_at", 9):
+            p = scalar(p)
+        elif same(key, b"placed_at", 9) or same(key, b"refund_id", 9):
             return False
         else:
             if known(unknown, &unknowns, key):
@@ -356,7 +365,7 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
         if p[0] == 0x2C:
             p = blank(p + 1)
         elif p[0] == 0x7D:
-            return seen & 127 == 127 and blank(p + 1) == end
+            return seen & 111 == 111 and blank(p + 1) == end
         else:
             return False
 

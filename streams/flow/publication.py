@@ -11,6 +11,7 @@ from streams.flow.fence_record import FenceRecord
 from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
+from streams.index.history_records import ClockReset
 from streams.index.values import Fence, Value
 
 
@@ -66,7 +67,7 @@ class Publication:
     fence_record: FenceRecord
     """What the next owner must not fall behind; readers take ``as_of`` of each topic from it too."""
     as_of_ms: int
-    """The larger of the topics' ``as_of``; never goes back."""
+    """The market's headline: the least ``as_of`` of the sources that joined (``MarketProgress``)."""
     phase: str
     values: list[Value]
     changed: list[Value]
@@ -75,6 +76,8 @@ class Publication:
     closings: list[Closing] = field(default_factory=list)
     journal_changed: list[Value] | None = None
     """None: no journal record is due at this step."""
+    sources: dict[str, int] = field(default_factory=dict)
+    """``as_of`` (ms) of each source that the log has shown: orders, payments."""
     vintages: list[LearntVintage] = field(default_factory=list)
     """Expectations that this step learnt: journaled and stored before a value shows them."""
     shifts: list[FoundShift] = field(default_factory=list)
@@ -89,5 +92,7 @@ class Publication:
     """Who bought on ended days, as this publication shows it: stored with it."""
     rebased: Rebased | None = None
     """A new base of the level index: journaled and stored before a level shows it."""
+    reset: ClockReset | None = None
+    """The operator's reset with which the publication's generation begins."""
     inherited: Inherited | None = None
     """For caches, with an owner's first publication; no later record repeats it."""

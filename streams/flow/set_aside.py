@@ -1,19 +1,24 @@
-"""Records that are not counted (too late, or dead with a reason), and what a fold reports."""
+"""Records that are set aside (late, or dead with a reason), and what a fold reports."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from streams.flow.admission import TOO_LATE
+from streams.flow.admission import IGNORED, TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.state import MarketState
-from streams.index.events import OrderEvent, PaymentEvent, Rejected
+from streams.index.event_types import Ignored, OrderEvent, Parts, PaymentEvent, Rejected
+from streams.index.instants import parse_instant
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A record that was not counted, too late or dead with its reason, in its original bytes."""
+    """A record in its original bytes: dead with its reason, or too late for the live book.
+
+    Reason ``day_only``: it counts in the day book, and sent again it would be a copy.
+    """
 
     offset: int
     key: bytes | None
@@ -23,11 +28,23 @@ class SetAside:
     detail: str
 
 
+class LostParts(NamedTuple):
+    """Parts of counted events that are not counted, for one reason: how many, and where the last is."""
+
+    lost: int
+    offset: int
+    detail: str
+
+
 @dataclass(slots=True)
 class Folded:
     """Result of folding part of a chunk. ``outcomes`` counts records by admission outcome."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Records that are no events of the contract, by reason; all of them are in ``outcomes`` too."""
+    parts: dict[str, LostParts] = field(default_factory=dict)
+    """By reason; see ``event_types.PART_REASONS``."""
     late: list[SetAside] = field(default_factory=list)
     dead: list[SetAside] = field(default_factory=list)
 
@@ -35,9 +52,27 @@ class Folded:
         """Set a record aside as a dead letter."""
         self.dead.append(_set_aside(chunk, position, rejected.reason, rejected.detail))
 
-    def add_late(self, chunk: Chunk, position: int, lateness_ms: int) -> None:
-        """Set a record aside as too late."""
-        self.late.append(_set_aside(chunk, position, TOO_LATE, f"lateness {lateness_ms} ms"))
+    def set_aside_undecoded(self, chunk: Chunk, position: int, found: Rejected | Ignored) -> None:
+        """Note a record that is no event."""
+        if isinstance(found, Rejected):
+            self.add_dead_letter(chunk, position, found)
+        else:
+            self.ignored[found.reason] += 1
+            self.outcomes[IGNORED] += 1
+
+    def add_parts(self, chunk: Chunk, position: int, parts: Parts) -> None:
+        """Note the parts of an accepted event that are not counted."""
+        offset = chunk.offset_at(position)
+        for reason, part in parts.items():
+            known = self.parts.get(reason)
+            lost = part.lost if known is None else known.lost + part.lost
+            self.parts[reason] = LostParts(lost, offset, part.detail)
+
+    def add_late(
+        self, chunk: Chunk, position: int, lateness_ms: int, outcome: str = TOO_LATE
+    ) -> None:
+        """Set a record aside as too late, or as one that counts in the day only."""
+        self.late.append(_set_aside(chunk, position, outcome, f"lateness {lateness_ms} ms"))
 
 
 def _set_aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAside:
@@ -72,13 +107,16 @@ def ahead(occurred_ms: int, arrived_ms: int) -> Rejected:
     return Rejected("ahead", f"{occurred_ms - arrived_ms} ms after its arrival")
 
 
-def bad_placed(placed_ms: int | None) -> Rejected:
-    """Return the rejection of a placed_at that is no time, or lies after the event."""
+def placed(text: str, occurred_ms: int, ahead_ms: int) -> int | Rejected:
+    """Return when the order was placed (ms), or why that is no time or too far after the event.
+
+    Two services have two clocks: a payment may be captured before its order was placed, by theirs. What
+    ``ahead_ms`` allows between a producer and the broker is allowed between two producers.
+    """
+    placed_ms = parse_instant(text)
     if placed_ms is None:
         return Rejected("invalid_time", "placed_at is not RFC 3339")
-    return Rejected("placed_after_occurred", "placed_at lies after occurred_at")
-
-
-def pane_limit(panes_max: int) -> Rejected:
-    """Return the rejection of an event that needs one pane too many."""
-    return Rejected("pane_limit", f"{panes_max} panes are open in this partition and market")
+    if placed_ms > occurred_ms + ahead_ms:
+        after = f"placed_at lies {placed_ms - occurred_ms} ms after occurred_at, at most {ahead_ms}"
+        return Rejected("placed_after_occurred", after)
+    return placed_ms

@@ -13,8 +13,10 @@ Kafka, the model of tests/model to a fake log. The order is decided here, once:
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import NamedTuple
 
+from streams.flow.admission import IGNORED
 from streams.flow.chain import CHAIN_LENGTH, Chain, Flush, Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
@@ -79,6 +81,7 @@ class SourceLevel:
         self._mark_partitions = sorted(set(self._partition_of.values()))
         self._recent: deque[tuple[int, int]] = deque()
         self._recent_records = self._recent_dead = 0
+        self._forgiven_before = 0
 
     @property
     def through(self) -> int:
@@ -93,8 +96,12 @@ class SourceLevel:
 
     def fold_chunk(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold part of a chunk."""
+        first = self.source.through + 1
         folded = self._fold.fold(chunk, start, stop)
+        if first < self._forgiven_before:
+            return folded
         records = (len(chunk) if stop is None else min(stop, len(chunk))) - start
+        records -= folded.outcomes[IGNORED]
         self._recent.append((records, len(folded.dead)))
         self._recent_records += records
         self._recent_dead += len(folded.dead)
@@ -106,15 +113,30 @@ class SourceLevel:
 
     @property
     def rejects_too_many(self) -> bool:
-        """Whether more than half of the last 10,000 records were dead letters, and at least 1,000.
+        """Whether 1,000 of the last 10,000 events were dead letters, and more than half of them.
 
-        Something upstream is wrong then.
+        Something upstream is wrong then. After a start the last events are fewer, so 1,000 dead letters
+        may halt at once. Records that are ignored are no events.
         """
         dead = self._recent_dead
         return dead >= REJECTS_MIN and dead > REJECTS_SHARE_MAX * self._recent_records
 
-    def forgive_rejects(self) -> None:
-        """Start the count of rejects anew (``dead-letters release``)."""
+    @property
+    def topic_id(self) -> str:
+        """Id of the topic that the state is of; empty: the broker gives none."""
+        return self.chain.identity.topic_id
+
+    def continue_at(self, next_offset: int, topic_id: str) -> None:
+        """Go on behind a gap of the log, or in the log that took its place."""
+        self.chain.continue_at(next_offset, topic_id)
+
+    def grow(self, partitions: int) -> None:
+        """Note that the topic has more partitions: marks say so, and ``as_of`` waits for theirs."""
+        self.chain.identity = replace(self.chain.identity, partitions=partitions)
+
+    def forgive_rejects(self, before: int = 0) -> None:
+        """Start the count of rejects anew, at offset ``before`` (``dead-letters release``)."""
+        self._forgiven_before = before
         self._recent.clear()
         self._recent_records = self._recent_dead = 0
 
@@ -132,11 +154,15 @@ class SourceLevel:
         """Return the rows of the days touched since the last call."""
         return self._send_slots(self.source.take_touched_days())
 
-    def marks(self, now_ms: int, caught_up_at: int | None, *, every: bool = True) -> list[Send]:
+    def marks(
+        self, now_ms: int | None, caught_up_at: int | None, *, every: bool = True
+    ) -> list[Send]:
         """Return one progress record for each partials partition, to send after what it covers.
 
         With ``every`` False, return a mark only where ``as_of`` could take a step that the last
         mark did not allow: the others can wait.
+
+        ``now_ms``: what time it is by the log; None: not known yet, so no market is shown live.
 
         Rows of days go with the checkpoint only. So a mark does not claim to be caught up past the
         close of a day whose row still waits: level 2 would close that day without it.
@@ -156,9 +182,19 @@ class SourceLevel:
             if not every and steps == self._marked_steps.get(partition):
                 continue
             self._marked_steps[partition] = steps
-            self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
+            if now_ms is not None:
+                self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
             live = sorted(self._live & own.keys())
-            mark = MarkRecord(self._edition, self.through, own, caught_up_at, now_ms, live)
+            sent_at = 0 if now_ms is None else now_ms
+            mark = MarkRecord(
+                self._edition,
+                self.through,
+                own,
+                caught_up_at,
+                sent_at,
+                live,
+                partitions=self.chain.identity.partitions,
+            )
             found.append(Send(partition, key, encode_partial(mark)))
         return found
 

@@ -9,9 +9,18 @@ return the same.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 
 from streams.flow.admission import ACCEPTED, DAY_CLOSED, DUPLICATE, LATE, Admission
 from streams.flow.chunk import SourcePartition
+from streams.flow.remembered import (
+    CANCELLED_NOTE,
+    EARLY_NOTE,
+    LATE_NOTE,
+    REFUNDED_NOTE,
+    Note,
+    Remembered,
+)
 from streams.flow.rows import settle
 from streams.flow.set_aside import Folded
 from streams.flow.state import (
@@ -19,6 +28,8 @@ from streams.flow.state import (
     DAY,
     FOREVER_MS,
     LIVE,
+    NEVER_MS,
+    ORDERS,
     PARTIAL,
     Day,
     MarketState,
@@ -26,6 +37,7 @@ from streams.flow.state import (
     SlotKey,
 )
 from streams.index.methodology import Methodology
+from streams.index.panes import DAY_MS
 from streams.index.partials import Row
 
 BOTH = CHECKPOINT | PARTIAL
@@ -49,7 +61,11 @@ class SourceState:
         self.volume = 0
         """An upper bound of the sums in all rows: while it is below 63 bits, no row needs a check."""
         self.held_ids = 0
+        self.notes: Counter[int] = Counter()
+        """Number of notes held about orders, by kind."""
         self._touched: dict[int, dict[SlotKey, Pane | Day]] = {CHECKPOINT: {}, PARTIAL: {}}
+        self._noted: dict[SlotKey, Remembered] = {}
+        """Where notes were added since the last checkpoint."""
         self._new_ids = 0
 
     # -- what the folds report -------------------------------------------------------------------
@@ -75,6 +91,24 @@ class SourceState:
         pane.order.append(event_hash)
         if pane.flags != BOTH:
             self.touch_pane(state, pane)
+
+    @property
+    def corrections(self) -> int:
+        """How many cancels and refunds are remembered."""
+        return self.notes[CANCELLED_NOTE] + self.notes[REFUNDED_NOTE]
+
+    @property
+    def late_orders(self) -> int:
+        """How many orders are remembered that came late, or from before the log begins."""
+        return self.notes[LATE_NOTE] + self.notes[EARLY_NOTE]
+
+    def note(self, state: MarketState, note: Note) -> None:
+        """Remember something about an order."""
+        arrived_day = state.watermark_ms // DAY_MS
+        held = state.remembered.get(arrived_day) or state.remember_on(arrived_day)
+        self._new_ids += held.add(note)
+        self.notes[note.kind] += 1
+        self._noted[SlotKey(state.code, ORDERS, arrived_day)] = held
 
     def book(self, state: MarketState) -> None:
         """Bring the day book up to the panes: placed orders of their own day are added in bulk.
@@ -107,15 +141,29 @@ class SourceState:
         }
 
     def close(self, state: MarketState) -> None:
-        """Drop the slots that the market's watermark has closed."""
+        """Drop the slots that the market's watermark or floor has closed."""
         self.book(state)
-        panes, _ = state.close()
+        panes, forgotten = state.close()
         for pane in panes:
             state.unbooked.pop(pane.start_ms, None)
             # The row stays referenced by ``_touched`` until it was sent; its ids are useless now.
             self.held_ids -= len(pane.order)
             self._new_ids -= len(pane.order) - pane.saved
             pane.saved = len(pane.order)
+        for each in forgotten:
+            self.notes -= each.kinds
+            self._new_ids -= len(each.order) - each.saved
+            self._noted.pop(SlotKey(state.code, ORDERS, each.arrived_day), None)
+
+    def open_pane(self, state: MarketState, start_ms: int) -> Pane:
+        """Open the pane of an event that counts; where it is one too many, the oldest is closed.
+
+        The caller has asked ``is_below_floor``: the new pane is not the oldest itself.
+        """
+        while len(state.panes) >= self.admission.panes_max:
+            state.floor_ms = min(state.panes) + self.admission.pane_ms
+            self.close(state)
+        return state.open_pane(start_ms)
 
     # -- what to send ----------------------------------------------------------------------------
 
@@ -147,6 +195,11 @@ class SourceState:
         if flag == CHECKPOINT:
             self._new_ids = 0
         return touched
+
+    def take_noted(self) -> dict[SlotKey, Remembered]:
+        """Return where notes were added since the last call, and forget it."""
+        noted, self._noted = self._noted, {}
+        return noted
 
     def take_touched_live(self, covered_ms: int) -> dict[SlotKey, Pane | Day]:
         """Return the panes touched since their last partial, and the touched days that have closed.
@@ -198,13 +251,21 @@ class SourceState:
 
     @property
     def pending_ids(self) -> int:
-        """How many ids the next checkpoint will hold."""
+        """How many ids, and words of notes, the next checkpoint will hold."""
         return self._new_ids
 
     @property
     def open_panes(self) -> int:
         """Open panes over all markets."""
         return sum(len(state.panes) for state in self.markets.values())
+
+    def begins(self) -> dict[str, int]:
+        """Return when (ms) the log of each market began to arrive."""
+        return {
+            code: state.begins_ms
+            for code, state in self.markets.items()
+            if state.begins_ms is not None
+        }
 
     def watermarks(self) -> dict[str, int]:
         """Return the arrival watermark (ms) of each market that this log prefix has seen."""
@@ -214,24 +275,44 @@ class SourceState:
             if state.watermark_ms > -(2**61)
         }
 
+    def floors(self) -> dict[str, int]:
+        """Return the floor (ms) of each market whose open panes once were too many."""
+        return {
+            code: state.floor_ms
+            for code, state in self.markets.items()
+            if state.floor_ms > NEVER_MS
+        }
+
     def is_open(self, key: SlotKey) -> bool:
         """Whether the slot can still grow."""
-        state = self.markets[key.market]
-        return key.slot in (state.panes if key.book == LIVE else state.days)
+        return self.slot(key) is not None
 
     def is_unsent(self, key: SlotKey) -> bool:
         """Whether the slot changed since its last partial."""
         return key in self._touched[PARTIAL]
 
-    def slot(self, key: SlotKey) -> Pane | Day | None:
+    def slot(self, key: SlotKey) -> Pane | Day | Remembered | None:
         """Return the open slot of the key; None when it is not open."""
         state = self.markets[key.market]
-        return state.panes.get(key.slot) if key.book == LIVE else state.days.get(key.slot)
+        if key.book == LIVE:
+            return state.panes.get(key.slot)
+        return (state.days if key.book == DAY else state.remembered).get(key.slot)
 
     # -- recovery --------------------------------------------------------------------------------
 
+    def restore_progress(
+        self, watermarks: dict[str, int], floors: dict[str, int], begins: dict[str, int]
+    ) -> None:
+        """Restore what closes slots; slots come after it."""
+        for code, watermark_ms in watermarks.items():
+            self.markets[code].watermark_ms = watermark_ms
+        for code, floor_ms in floors.items():
+            self.markets[code].floor_ms = floor_ms
+        for code, begins_ms in begins.items():
+            self.markets[code].begins_ms = begins_ms
+
     def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
-        """Restore a slot from a checkpoint unless it was closed; the caller set the watermarks."""
+        """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set."""
         state = self.markets[key.market]
         if state.is_closed(key):
             return
@@ -245,6 +326,16 @@ class SourceState:
             assert day is not None
             day.row = row[:]
         self.volume = max(self.volume, *row)
+
+    def restore_notes(self, key: SlotKey, words: array[int]) -> tuple[int, int] | None:
+        """Restore notes; return the range they take in their slot, None when it was closed."""
+        state = self.markets[key.market]
+        if state.is_closed(key):
+            return None
+        held = state.remembered.get(key.slot) or state.remember_on(key.slot)
+        start = len(held.order)
+        self.notes += held.extend(words)
+        return start, len(held.order)
 
     def restore_ids(self, key: SlotKey, ids: array[int]) -> tuple[int, int] | None:
         """Restore ids of an open pane; return the range they take in it, None when it was closed."""

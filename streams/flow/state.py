@@ -8,13 +8,15 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
+from streams.flow.remembered import Remembered, closes_ms
 from streams.index.events import learn_shape
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.index.partials import Layout, Row
 from streams.index.shoppers import NOBODY, coupon_of, with_coupons
 
-LIVE, DAY = "live", "day"
+LIVE, DAY, ORDERS = "live", "day", "orders"
+"""Books of a slot. ``ORDERS``: what is remembered of orders, by the UTC day of arrival."""
 
 NEVER_MS = -(2**62)
 """Watermark of a market that the log prefix has not seen."""
@@ -39,7 +41,10 @@ COUPONS_MAX = 4096
 
 
 class SlotKey(NamedTuple):
-    """One slot of one market: a pane of the live book (its start, ms) or a day (its number)."""
+    """One slot of one market: a pane of the live book (its start, ms) or a day (its number).
+
+    In the book ``ORDERS``, the slot is the number of a UTC day; it has no row.
+    """
 
     market: str
     book: str
@@ -142,9 +147,9 @@ class MarketState:
     """Everything one source partition keeps of one market."""
 
     __slots__ = (
-        "code", "currency", "day_grace_ms", "days", "grace_ms", "labels", "layout", "local_days",
-        "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "unbooked", "warm_panes",
-        "watermark_ms",
+        "begins_ms", "code", "currency", "day_grace_ms", "days", "floor_ms", "grace_ms", "labels",
+        "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "remembered",
+        "unbooked", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
@@ -158,9 +163,15 @@ class MarketState:
         self.day_grace_ms = methodology.day_grace_ms
         self.out_of_order_ms = methodology.out_of_order_ms
         self.watermark_ms = NEVER_MS
+        self.begins_ms: int | None = None
+        """Arrival of the market's first record; None before it."""
+        self.floor_ms = NEVER_MS
+        """Panes that start before it are closed, within the grace too: newer ones needed room. It never
+        falls, and is part of the checkpoint: a pane that opened again would replace its own row."""
         self.panes: dict[int, Pane] = {}
         self.days: dict[int, Day] = {}
-        self.next_close_ms = FOREVER_MS
+        self.remembered: dict[int, Remembered] = {}
+        self.next_close_ms = NEVER_MS  # so that the first arrival closes nothing, but is noted
         self.warm_panes: list[Pane] = []
         self.unbooked: dict[int, Pane] = {}
         """Panes whose row holds placed orders that the day book does not have yet."""
@@ -181,17 +192,17 @@ class MarketState:
         cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
         return cell
 
-    def drop_empty(self, pane: Pane) -> None:
-        """Undo ``open_pane`` when its first event was refused: a refused event leaves no trace."""
-        if not pane.order:
-            del self.panes[pane.start_ms]
-            self.warm_panes.remove(pane)
+    def day_is_closed(self, day: int) -> bool:
+        """Whether the day is closed for this source partition."""
+        return self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms
+
+    def is_before_log(self, placed_ms: int) -> bool:
+        """Whether an order placed then is in the log only if it came late, or says so itself."""
+        return self.begins_ms is not None and placed_ms < self.begins_ms - self.grace_ms
 
     def open_day(self, day: int) -> Day | None:
         """Create the day's row, or None when the day is closed for this source partition."""
-        if self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms:
-            return None
-        return self.new_day(day)
+        return None if self.day_is_closed(day) else self.new_day(day)
 
     def new_day(self, day: int) -> Day:
         """Create the day's row; the caller knows that the day was open for what it adds."""
@@ -200,26 +211,45 @@ class MarketState:
         self.next_close_ms = min(self.next_close_ms, end_ms + self.day_grace_ms)
         return found
 
-    def close(self) -> tuple[list[Pane], list[Day]]:
-        """Remove and return the slots that the watermark has closed: they can never grow again."""
+    def remember_on(self, arrived_day: int) -> Remembered:
+        """Begin to remember the orders of an arrival day."""
+        found = self.remembered[arrived_day] = Remembered(arrived_day)
+        self.next_close_ms = min(self.next_close_ms, closes_ms(arrived_day))
+        return found
+
+    def close(self) -> tuple[list[Pane], list[Remembered]]:
+        """Remove the slots that the watermark or the floor has closed: they can never grow again.
+
+        Returns the panes removed, and what was remembered.
+        """
         watermark = self.watermark_ms
+        if self.begins_ms is None:
+            self.begins_ms = watermark
         pane_margin = self.pane_ms + self.grace_ms
-        panes = [pane for pane in self.panes.values() if pane.start_ms + pane_margin <= watermark]
+        open_from_ms = max(watermark - pane_margin + 1, self.floor_ms)
+        panes = [pane for pane in self.panes.values() if pane.start_ms < open_from_ms]
         for pane in panes:
             del self.panes[pane.start_ms]
         days = [day for day in self.days.values() if day.end_ms + self.day_grace_ms <= watermark]
         for day in days:
             del self.days[day.day]
+        forgotten = [each for day, each in self.remembered.items() if closes_ms(day) <= watermark]
+        for each in forgotten:
+            del self.remembered[each.arrived_day]
         if panes:
             self.warm_panes = [pane for pane in self.warm_panes if pane.start_ms in self.panes]
         self.next_close_ms = min(
             min((start + pane_margin for start in self.panes), default=FOREVER_MS),
             min((day.end_ms + self.day_grace_ms for day in self.days.values()), default=FOREVER_MS),
+            min(map(closes_ms, self.remembered), default=FOREVER_MS),
         )
-        return panes, days
+        return panes, forgotten
 
     def is_closed(self, key: SlotKey) -> bool:
-        """Whether the watermark has closed the slot."""
+        """Whether the slot is closed, by the watermark or the floor."""
         if key.book == LIVE:
-            return key.slot + self.pane_ms + self.grace_ms <= self.watermark_ms
-        return self.local_days.end_ms(key.slot) + self.day_grace_ms <= self.watermark_ms
+            closes_at_ms = key.slot + self.pane_ms + self.grace_ms
+            return closes_at_ms <= self.watermark_ms or key.slot < self.floor_ms
+        if key.book == ORDERS:
+            return closes_ms(key.slot) <= self.watermark_ms
+        return self.day_is_closed(key.slot)

@@ -11,10 +11,7 @@ from typing import NamedTuple
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.state import NEVER_MS
-from streams.flow.wire import MarkRecord
-from streams.index.panes import HOUR_MS
-
-LIVE_WITHIN_MS = HOUR_MS
+from streams.flow.wire import LIVE_WITHIN_MS, MarkRecord
 
 
 def better_mark(old: MarkRecord | None, new: MarkRecord) -> MarkRecord:

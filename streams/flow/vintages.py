@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streams.index.expectation import Vintage
+from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.series import SeriesTable
@@ -31,10 +32,11 @@ class VintageRecord(msgspec.Struct, array_like=True):
     expected: list[list[int | str]]
     noise: list[list[int | str]]
     learnt: list[int]
+    v: int = 0
 
 
-encode_vintage = msgspec.msgpack.Encoder().encode
-decode_vintage = msgspec.msgpack.Decoder(VintageRecord).decode
+encode_vintage = numbered_encoder()
+decode_vintage = numbered_decoder(VintageRecord, "an expectation of the merged table")
 
 
 @dataclass(slots=True)

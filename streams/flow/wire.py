@@ -13,9 +13,12 @@ import msgspec
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.state import SlotKey
+from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.panes import HOUR_MS
 
 MARK = "mark"
-
+LIVE_WITHIN_MS = HOUR_MS
+"""A market is live once its events arrive within this time of now."""
 
 FOREIGN, EXPIRED = SKIPPED = ("foreign", "expired")
 """Why level 2 counts a record nowhere. Foreign: it is of another edition, or of a market of another
@@ -32,15 +35,18 @@ class PartialRecord(msgspec.Struct, array_like=True):
     through: int
     row: list[int | str]
     shoppers: bytes = b""
+    v: int = 0
 
 
 class MarkRecord(msgspec.Struct, omit_defaults=True):
     """Progress of one source partition: every row of its prefix was sent before this record.
 
     ``watermarks``: arrival watermark (ms) of each market of this partials partition that the prefix
-    has seen. ``caught_up_at``: clock (ms) of the last fetch that showed nothing beyond ``through``.
-    ``live``: those of the markets that any mark of this writer has shown live. Once is enough, and
-    compaction keeps only the last of a writer's marks.
+    has seen. ``caught_up_at``: the log's time (ms) of the last fetch that showed nothing beyond
+    ``through``. ``sent_at``: the log's time when it was sent; 0: not known then. ``live``: those of the
+    markets that any mark of this writer has shown live. Once is enough, and compaction keeps only the
+    last of a writer's marks. ``partitions``: how many the topic has, as its writer knew; 0: the writer
+    did not say.
     """
 
     edition: int
@@ -49,6 +55,8 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     caught_up_at: int | None
     sent_at: int
     live: list[str] = []
+    v: int = 0
+    partitions: int = 0
 
 
 class PartialKey(NamedTuple):
@@ -66,9 +74,28 @@ class MarkKey(NamedTuple):
     writer: str
 
 
-encode_partial = msgspec.msgpack.Encoder().encode
-decode_partial = msgspec.msgpack.Decoder(PartialRecord).decode
-decode_mark = msgspec.msgpack.Decoder(MarkRecord).decode
+def believed(mark: MarkRecord, stamped_ms: int | None) -> MarkRecord:
+    """Return what of a mark the broker's stamp (ms) on its record bears out.
+
+    Its writer knew nothing later than the stamp, whatever its clock said. One whose clock was an hour
+    off cannot tell that a market is live: an import of 2017 was, to a worker that lived in 2017.
+    ``stamped_ms`` None: no broker stamped it, so nothing that needs a clock is borne out.
+    """
+    if stamped_ms is None:
+        return msgspec.structs.replace(mark, caught_up_at=None, live=[])
+    caught_up_at, live = mark.caught_up_at, mark.live
+    if caught_up_at is not None and caught_up_at > stamped_ms:
+        caught_up_at = stamped_ms
+    if live and abs(stamped_ms - mark.sent_at) > LIVE_WITHIN_MS:
+        live = []
+    if caught_up_at is mark.caught_up_at and live is mark.live:
+        return mark
+    return msgspec.structs.replace(mark, caught_up_at=caught_up_at, live=live)
+
+
+encode_partial = numbered_encoder()
+decode_partial = numbered_decoder(PartialRecord, "a row of partials")
+decode_mark = numbered_decoder(MarkRecord, "a mark of partials")
 
 
 def partition_of(market: str, partitions: int) -> int:

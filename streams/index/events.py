@@ -1,110 +1,50 @@
-"""Bytes of a record -> event or Rejected. Every limit of the input contract is checked here.
+"""Bytes of a record -> event, Rejected or Ignored, fast for the records that are as most are.
 
 The common case must cost less than two microseconds. msgspec checks types and bounds in C. What msgspec
-cannot check (duplicate keys, control characters) is excluded for a whole chunk by counting bytes. Only a
-record that the count cannot clear is checked a second time.
+cannot check (duplicate keys, control characters) is excluded for a whole chunk by counting bytes. A
+record that neither clears is read field by field (``event_fields``, where the contract is defined).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from streams.index.event_fields import read_order, read_payment
+from streams.index.event_types import (
+    ID_BYTES_MAX,
+    TOMBSTONE,
+    Ignored,
+    OrderEvent,
+    PaymentEvent,
+    Rejected,
+)
 from streams.index.instants import parse_instant
 
 RECORD_BYTES_MAX = 256 * 1024
-LINES_MAX = 500
-ID_BYTES_MAX = 128
-SUM_MAX = 2**63 - 1
-DETAIL_CHARACTERS_MAX = 300
 _QUOTE = ord('"')
 DEPTH_MAX = 64
 """Deepest nesting of a record, its own object included. It lies far below the interpreter's recursion
 limit, which counts the caller's frames too: whether a record is legal must not depend on the caller."""
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_BYTES_MAX)]
-_Instant = Annotated[str, msgspec.Meta(min_length=17, max_length=40)]
-_Minor = Annotated[int, msgspec.Meta(ge=0, le=SUM_MAX)]
-_Quantity = Annotated[int, msgspec.Meta(gt=0, le=SUM_MAX)]
-
-
-class Line(msgspec.Struct, gc=False):
-    """One line of an order. ``unit_price_minor`` is in minor units of the order's currency."""
-
-    sku: _Id
-    category: str
-    quantity: _Quantity
-    unit_price_minor: _Minor
-
-
-class OrderEvent(msgspec.Struct, gc=False):
-    """A decoded record of the orders topic. Times are still text."""
-
-    event_id: _Id
-    type: Literal["order.placed", "order.cancelled", "order.refunded"]
-    occurred_at: _Instant
-    market: str
-    order_id: _Id
-    currency: str
-    lines: Annotated[list[Line], msgspec.Meta(max_length=LINES_MAX)]
-    placed_at: _Instant | None = None
-    payment_method: str | None = None
-    shopper_id: _Id | None = None
-    new_shopper: bool | None = None
-    seller_id: _Id | None = None
-    region: str | None = None
-    channel: str | None = None
-
-
-class PaymentEvent(msgspec.Struct, gc=False):
-    """A decoded record of the payments topic. Times are still text."""
-
-    event_id: _Id
-    type: Literal["payment.captured", "payment.failed", "payment.refunded"]
-    occurred_at: _Instant
-    market: str
-    order_id: _Id
-    method: str
-    amount_minor: _Minor
-    currency: str
-    placed_at: _Instant | None = None
-    provider: str | None = None
-
-
-class Rejected(NamedTuple):
-    """Why a record is a dead letter: ``reason`` is one of REASONS, ``detail`` says what was found."""
-
-    reason: str
-    detail: str
-
-
-REASONS = (
-    "empty", "too_large", "invalid_utf8", "invalid_json", "duplicate_key", "too_deep", "schema",
-    "unknown_type", "control_character", "id_too_long", "invalid_time", "unknown_market",
-    "wrong_currency", "placed_after_occurred", "placed_at_missing", "overflow", "ahead",
-    "pane_limit",
-)  # fmt: skip
-"""Every reason a dead letter can carry."""
-
 _decode_order = msgspec.json.Decoder(OrderEvent).decode
 _decode_payment = msgspec.json.Decoder(PaymentEvent).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
-def decode_orders(values: Sequence[bytes | None]) -> list[OrderEvent | Rejected]:
-    """Events of the order records, in order. A record that breaks the contract becomes a Rejected."""
-    return _decode_all(values, _decode_order, _order_quotes, order_ids)
+def decode_orders(values: Sequence[bytes | None]) -> list[OrderEvent | Rejected | Ignored]:
+    """Events of the order records, in order; Rejected or Ignored for a record that is none."""
+    return _decode_all(values, _decode_order, _order_quotes, read_order)
 
 
 def decode_orders_unproven(
     values: Sequence[bytes | None],
-) -> tuple[list[OrderEvent | Rejected], list[int] | None]:
+) -> tuple[list[OrderEvent | Rejected | Ignored], list[int] | None]:
     """Decode orders like ``decode_orders``, but do not prove that no key was given twice.
 
     The second part holds the number of quotation marks in each record. The caller has the event's fields
@@ -115,7 +55,7 @@ def decode_orders_unproven(
         joined = b"".join(values)  # type: ignore[arg-type]
         if not values or not _is_plain(joined):
             return decode_orders(values), None
-        events: list[OrderEvent | Rejected] = list(map(_decode_order, values))  # type: ignore[arg-type]
+        events: list[OrderEvent | Rejected | Ignored] = list(map(_decode_order, values))  # type: ignore[arg-type]
     except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return decode_orders(values), None  # one record is bad: decode one by one to find it
     sizes = np.fromiter(map(len, values), np.intp, len(values))  # type: ignore[arg-type]
@@ -131,13 +71,13 @@ def recheck_order(value: bytes | None) -> Rejected | None:
 
     Such a record has an unknown field, an escape, or a key given twice. None when it is legal.
     """
-    found = _decode_one(value, _decode_order, _order_quotes, order_ids)
+    found = _decode_one(value, _decode_order, _order_quotes, read_order)
     return found if isinstance(found, Rejected) else None
 
 
-def decode_payments(values: Sequence[bytes | None]) -> list[PaymentEvent | Rejected]:
-    """Events of the payment records, in order. A record that breaks the contract becomes a Rejected."""
-    return _decode_all(values, _decode_payment, _payment_quotes, payment_ids)
+def decode_payments(values: Sequence[bytes | None]) -> list[PaymentEvent | Rejected | Ignored]:
+    """Events of the payment records, in order; Rejected or Ignored for a record that is none."""
+    return _decode_all(values, _decode_payment, _payment_quotes, read_payment)
 
 
 SHAPES: Final[dict[tuple[Any, ...], int]] = {}
@@ -172,34 +112,19 @@ def _order_quotes(event: OrderEvent) -> int:
         event.seller_id is None,
         event.placed_at is None,
     )
-    return (SHAPES.get(profile) or learn_shape(profile)) + 12 * len(event.lines)
+    of_refund = 4 * (event.refund_id is not None)
+    return (SHAPES.get(profile) or learn_shape(profile)) + 12 * len(event.lines) + of_refund
 
 
 def _payment_quotes(event: PaymentEvent) -> int:
     return 30 + 4 * ((event.placed_at is not None) + (event.provider is not None))
 
 
-def order_ids(event: OrderEvent) -> list[str | None]:
-    """Every field of an order event that is an id by the contract."""
-    return [
-        event.event_id,
-        event.order_id,
-        event.shopper_id,
-        event.seller_id,
-        *(line.sku for line in event.lines),
-    ]
-
-
-def payment_ids(event: PaymentEvent) -> list[str | None]:
-    """Every field of a payment event that is an id by the contract."""
-    return [event.event_id, event.order_id]
-
-
 def _decode_all(
     values: Sequence[bytes | None],
     decode: Callable[[bytes], Any],
     quotes_of: Callable[[Any], int],
-    ids_of: Callable[[Any], list[str | None]],
+    read: Callable[[bytes], Any],
 ) -> list[Any]:
     try:
         joined = b"".join(values)  # type: ignore[arg-type]
@@ -209,7 +134,7 @@ def _decode_all(
                 return events
     except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # one record is bad: decode one by one to find it
-    return [_decode_one(value, decode, quotes_of, ids_of) for value in values]
+    return [_decode_one(value, decode, quotes_of, read) for value in values]
 
 
 def _is_plain(joined: bytes) -> bool:
@@ -217,35 +142,35 @@ def _is_plain(joined: bytes) -> bool:
     return joined.isascii() and b"\\" not in joined and b"\x7f" not in joined
 
 
-def _decode_one(  # noqa: PLR0911 - one return per reason
+def _decode_one(
     value: bytes | None,
     decode: Callable[[bytes], Any],
     quotes_of: Callable[[Any], int],
-    ids_of: Callable[[Any], list[str | None]],
+    read: Callable[[bytes], Any],
 ) -> Any:
+    if value is None:
+        return TOMBSTONE
+    refused = _unread(value)
+    if refused is not None:
+        return refused
+    try:
+        event = decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return read(value)
+    has_ids = _is_plain(value) or all(map(_is_id, _ids(event)))
+    once = value.count(b'"') == quotes_of(event) or _names_each_key_once(value)
+    return event if has_ids and once else read(value)
+
+
+def _unread(value: bytes) -> Rejected | None:
+    """Return why the bytes are refused before anything is read."""
     if not value:
-        return Rejected("empty", "expected a JSON object, found no value")
+        return Rejected("empty", "expected a JSON object, found no bytes")
     if len(value) > RECORD_BYTES_MAX:
         return Rejected("too_large", f"{len(value)} bytes, at most {RECORD_BYTES_MAX}")
     if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth(value) > DEPTH_MAX:
         return Rejected("too_deep", f"nested deeper than {DEPTH_MAX}")
-    try:
-        value.decode()  # the decoder validates only the fields that it keeps
-        event = decode(value)
-    except UnicodeDecodeError as error:
-        return Rejected("invalid_utf8", f"{error.reason} at byte {error.start}")
-    except msgspec.ValidationError as error:
-        reason = "unknown_type" if "`$.type`" in str(error) else "schema"
-        return Rejected(reason, str(error)[:DETAIL_CHARACTERS_MAX])
-    except msgspec.DecodeError as error:
-        return Rejected("invalid_json", str(error)[:DETAIL_CHARACTERS_MAX])
-    if b"\\" in value or not value.isascii() or b"\x7f" in value:
-        rejected = _check_ids(ids_of(event))
-        if rejected is not None:
-            return rejected
-    if value.count(b'"') != quotes_of(event) and _has_duplicate_key(value):
-        return Rejected("duplicate_key", "an object names one key twice")
-    return event
+    return None
 
 
 def _depth(value: bytes) -> int:
@@ -260,37 +185,33 @@ def _depth(value: bytes) -> int:
     return deepest
 
 
-def _check_ids(ids: list[str | None]) -> Rejected | None:
-    for text in ids:
-        if text is None:
-            continue
-        if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):  # noqa: PLR2004
-            return Rejected("control_character", "an id holds a control character")
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
-            return Rejected("invalid_utf8", "an id holds a lone surrogate")
-        if size > ID_BYTES_MAX:
-            return Rejected("id_too_long", f"an id of {size} bytes, at most {ID_BYTES_MAX}")
-    return None
+def _ids(event: Any) -> tuple[str | None, ...]:
+    if isinstance(event, OrderEvent):
+        return event.event_id, event.order_id, event.shopper_id, event.refund_id
+    return event.event_id, event.order_id
 
 
-def _has_duplicate_key(value: bytes) -> bool:
-    if b"\\" not in value:
-        # Unknown fields are legal and common, so decode them generically and count again. Without
-        # a backslash each quotation mark delimits a key or a string, and equal counts prove that no
-        # key was given twice. This is five times cheaper than the hook below.
-        try:
-            if value.count(b'"') == 2 * _count_strings(_decode_any(value)):
-                return False
-        except msgspec.DecodeError:
-            pass  # the number exceeds any float, in a field that nobody reads
-    try:
-        # Numbers stay text: a number of 5,000 digits is legal in a field that nobody reads.
-        json.loads(value, object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
-    except _DuplicateKeyError:
+def _is_id(text: str | None) -> bool:
+    """Whether the text of an id has no control character and is short enough in bytes too."""
+    if text is None:
         return True
-    return False
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):  # noqa: PLR2004
+        return False
+    return len(text.encode()) <= ID_BYTES_MAX
+
+
+def _names_each_key_once(value: bytes) -> bool:
+    """Whether no object names a key twice; False when counting cannot tell.
+
+    Unknown fields are legal and common, so decode them generically and count again. Without a backslash
+    each quotation mark delimits a key or a string, and equal counts prove that no key was given twice.
+    """
+    if b"\\" in value:
+        return False
+    try:
+        return value.count(b'"') == 2 * _count_strings(_decode_any(value))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False  # a number beyond any float, or broken text, in a field that nobody reads
 
 
 def _count_strings(value: Any) -> int:
@@ -301,17 +222,6 @@ def _count_strings(value: Any) -> int:
     if isinstance(value, list):
         return sum(map(_count_strings, value))
     return 0
-
-
-class _DuplicateKeyError(Exception):
-    pass
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _DuplicateKeyError
-    return found
 
 
 def instant_ms(text: str) -> int | None:

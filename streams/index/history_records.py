@@ -1,6 +1,6 @@
-"""Records of ``ecindex.history``: seeded hours, and the factors that the operator declares.
+"""Records of ``ecindex.history``: seeded hours, and what the operator declares.
 
-A record is JSON of one of four kinds. The key names the kind:
+A record is JSON of one of six kinds. The key names the kind:
 
 - ``market|hour|START|SEED``: what a warehouse counted in an hour.
 - ``market|seed|SEED``: the seed is complete and may be used.
@@ -8,6 +8,9 @@ A record is JSON of one of four kinds. The key names the kind:
 - ``market|said|INSTANT|DIMENSION|MEMBER|FROM|TO``: the factor was declared or taken back at that
   instant. One record for each time: the topic is compacted, so without them nobody could find out later
   which factor applied when a value was made.
+- ``*|accepted|TOPIC|CHANGE``: the operator accepts a change of an input's log, and the partitions that
+  were halted by it go on.
+- ``market|reset|GENERATION``: the operator has set the market's ``as_of`` back.
 """
 
 from __future__ import annotations
@@ -17,11 +20,17 @@ from typing import NamedTuple
 import msgspec
 
 from streams.index.demand import SCALE
+from streams.index.formats import json_decoder
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
 from streams.index.panes import HOUR_MS, rfc3339
+from streams.index.values import VERSION
 
 HOUR_KIND, SEED_KIND, FACTOR_KIND, DECLARED_KIND = "hour", "seed", "factor", "said"
+ACCEPTED_KIND = "accepted"
+ALL_MARKETS = "*"
+"""In place of the market in the key of a record that is about all of them."""
+RESET_KIND = "reset"
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -98,6 +107,39 @@ class FactorDeclaration(
     v: int = 1
 
 
+class AcceptedChange(msgspec.Struct, frozen=True, rename={"accepted_at": "at"}):
+    """The operator lets the partitions go on that ``change`` of the topic's log has halted.
+
+    ``change``: as the halt named it (``flow.log_change``).
+    """
+
+    topic: str
+    change: str
+    accepted_at: str
+    reason: str = ""
+    v: int = 1
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record in the topic."""
+        return f"{ALL_MARKETS}|{ACCEPTED_KIND}|{self.topic}|{self.change}".encode()
+
+
+class ClockReset(msgspec.Struct, frozen=True, rename={"declared_at": "at"}):
+    """The market's ``as_of`` may go back, once: from here on it counts in this generation."""
+
+    market: str
+    generation: int
+    declared_at: str
+    reason: str
+    v: int = 1
+
+    @property
+    def key(self) -> bytes:
+        """Key of the record in the topic: one for each generation, so none is lost."""
+        return f"{self.market}|{RESET_KIND}|{self.generation}".encode()
+
+
 class HistoryError(ValueError):
     """A record of the topic is not one of ours. Whoever wrote it must act."""
 
@@ -109,12 +151,20 @@ class Key(NamedTuple):
     kind: str
 
 
-Content = SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration
+Content = (
+    SeededHour | SeedComplete | DeclaredFactor | FactorDeclaration | AcceptedChange | ClockReset
+)
 _KINDS: dict[str, type[Content]] = {
     HOUR_KIND: SeededHour,
     SEED_KIND: SeedComplete,
     FACTOR_KIND: DeclaredFactor,
     DECLARED_KIND: FactorDeclaration,
+    ACCEPTED_KIND: AcceptedChange,
+    RESET_KIND: ClockReset,
+}
+_DECODERS = {
+    kind: json_decoder(type_, f"a record ({kind}) of the history", VERSION)
+    for kind, type_ in _KINDS.items()
 }
 _encode = msgspec.json.Encoder().encode
 
@@ -130,12 +180,17 @@ def parse_key(key: bytes) -> Key:
 def decode_content(kind: str, value: bytes) -> Content:
     """Content of a record; HistoryError unless it fits its kind and its instants are whole hours."""
     try:
-        content = msgspec.json.decode(value, type=_KINDS[kind])
+        content = _DECODERS[kind](value)
     except msgspec.DecodeError as error:
         raise HistoryError(f"{kind}: {error}") from error
+    if isinstance(content, AcceptedChange):
+        return content
     entry = content.declared if isinstance(content, FactorDeclaration) else content
     if isinstance(entry, SeededHour):
         hour_of(entry.hour)
+    elif isinstance(entry, ClockReset):
+        if entry.generation < 1:
+            raise HistoryError(f"{kind}: generation {entry.generation}; expected 1 or more")
     elif entry is not None:
         hour_of(entry.start)
         hour_of(entry.end)
@@ -170,9 +225,19 @@ def seed_records(
     return records
 
 
+def accepted_record(accepted: AcceptedChange) -> tuple[bytes, bytes]:
+    """(key, value) of a change of a log that the operator accepts."""
+    return accepted.key, _encode(accepted)
+
+
 def factor_record(declared: DeclaredFactor) -> tuple[bytes, bytes]:
     """(key, value) of an operator's factor."""
     return declared.key, _encode(declared)
+
+
+def reset_record(reset: ClockReset) -> tuple[bytes, bytes]:
+    """(key, value) of an operator's reset."""
+    return reset.key, _encode(reset)
 
 
 def declaration_records(

@@ -15,7 +15,8 @@ from streams.index.shoppers import STANDARD_ERROR
 from streams.index.values import ratio
 
 ORDERS_BASIS, PAYMENTS_BASIS = "orders", "payments"
-"""The input topic that an entry is counted from. Each topic has its own as_of."""
+"""The source (kind of input) that an entry is counted from. Each source has its own as_of."""
+SOURCES = (ORDERS_BASIS, PAYMENTS_BASIS)
 
 MARKET, CATEGORY, METHOD, REGION, CHANNEL = (
     "market",
@@ -25,6 +26,29 @@ MARKET, CATEGORY, METHOD, REGION, CHANNEL = (
     "channel",
 )
 ALL = "all"
+
+_OF_PAYMENTS = frozenset(
+    {
+        "payments",
+        "amount",
+        "payment_share_by_count",
+        "payment_share_by_amount",
+        "payment_failure_ratio",
+        "payment_index",
+        "digital_share",
+        "mix_shift",
+        "cohort_coverage",
+    }
+)
+
+
+def source_of(index: str) -> str:
+    """Return the source that an index is counted from: its values are as old as that source.
+
+    >>> source_of("payment_chosen_share"), source_of("payment_index")
+    ('orders', 'payments')
+    """
+    return PAYMENTS_BASIS if index in _OF_PAYMENTS else ORDERS_BASIS
 
 
 class Entry(NamedTuple):
@@ -128,26 +152,6 @@ def shopper_entries(orders: int, known: int, new: int, shoppers: int) -> Iterato
         lower=least, upper=most,
     )  # fmt: skip
     yield _share(NEW_SHOPPER_SHARE, *whole, new, known, known)
-
-
-def day_entries(layout: Layout, row: Row) -> Iterator[Entry]:
-    """Gross values of a local day by ``placed_at``. Members with no events are left out."""
-    yield from _three(MARKET, ALL, row, col.PLACED_AT)
-    captured, amount = row[col.DAY_PAYMENTS], row[col.DAY_AMOUNT]
-    yield _count("payments", MARKET, ALL, "count", captured, captured, PAYMENTS_BASIS)
-    yield _count("amount", MARKET, ALL, "minor", amount, captured, PAYMENTS_BASIS)
-    for member, at in _columns(layout.day_category):
-        if any(row[at : at + 3]):
-            yield from _three(CATEGORY, member, row, at)
-    for member, at in _columns(layout.day_method):
-        if any(row[at : at + 3]):
-            yield from _three(METHOD, member, row, at)
-        paid = at + col.DAY_METHOD_PAYMENTS_AT
-        if row[paid]:
-            yield _count("payments", METHOD, member, "count", row[paid], row[paid], PAYMENTS_BASIS)
-            yield _count(
-                "amount", METHOD, member, "minor", row[paid + 1], row[paid], PAYMENTS_BASIS
-            )
 
 
 def _columns(block: Block) -> Iterator[tuple[str, int]]:

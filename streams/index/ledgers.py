@@ -1,8 +1,11 @@
 """Ledgers of the day book: gross (placed), valid (minus cancelled), net (minus refunded too).
 
-They are plain sums by the day on which an order was placed, never clamped: a refund of more than was
-sold shows as a negative net, which is a finding. A member without a cancel or refund on a day has no
+They are sums by the day on which an order was placed, never clamped: a refund of more than was sold
+shows as a negative net, which is a finding. A member without a cancel or refund on a day has no
 values of valid and net, because they equal its gross. The market always has them.
+
+Orders that came later than the grace are a part of their own, since copies of them cannot all be
+known. A value contains them; its ``lower`` and ``upper`` are the value without them and with them.
 """
 
 from __future__ import annotations
@@ -18,27 +21,38 @@ from streams.index.indices import (
     ORDERS_BASIS,
     PAYMENTS_BASIS,
     Entry,
-    day_entries,
 )
 from streams.index.partials import Block, Layout, Row
 from streams.index.values import ratio
 
 VALID, NET = "_valid", "_net"
 """Suffix of an index name by ledger. Gross has no suffix."""
+GROSS = ""
 _MEASURES = (("orders", "count"), ("units", "count"), ("sales", "minor"))
+_LESS = {GROSS: (), VALID: (col.CANCELLED_AT,), NET: (col.CANCELLED_AT, col.REFUNDED_AT)}
 LATE, CANCEL, REFUND = "late", "cancel", "refund"
 
 
 def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
-    """Every index of a local day in all ledgers."""
-    yield from day_entries(layout, row)
-    yield from _less(MARKET, ALL, row, 0)
-    for dimension, block in ((CATEGORY, layout.day_category), (METHOD, layout.day_method)):
+    """Every index of a local day in all ledgers. Members with no events are left out."""
+    yield from _three(MARKET, ALL, row, 0, GROSS)
+    yield from _paid(MARKET, ALL, row, col.DAY_PAYMENTS)
+    blocks = ((CATEGORY, layout.day_category), (METHOD, layout.day_method))
+    for dimension, block in blocks:
         for member, at in _members(block):
-            if any(row[at + col.CANCELLED_AT : at + col.REFUNDED_AT + 3]):
-                yield from _less(dimension, member, row, at)
-    placed = row[col.DAY_PAYMENTS]
-    total = placed + row[col.UNPLACED_PAYMENTS]
+            if _any(row, at, col.PLACED_AT, col.PLACED_AT + 3):
+                yield from _three(dimension, member, row, at, GROSS)
+            if dimension == METHOD and row[at + col.DAY_METHOD_PAYMENTS_AT]:
+                yield from _paid(dimension, member, row, at + col.DAY_METHOD_PAYMENTS_AT)
+    yield from _three(MARKET, ALL, row, 0, VALID)
+    yield from _three(MARKET, ALL, row, 0, NET)
+    for dimension, block in blocks:
+        for member, at in _members(block):
+            if _any(row, at, col.CANCELLED_AT, col.REFUNDED_AT + 3):
+                yield from _three(dimension, member, row, at, VALID)
+                yield from _three(dimension, member, row, at, NET)
+    total = row[col.DAY_PAYMENTS]
+    placed = total - row[col.UNPLACED_PAYMENTS]
     yield Entry(
         "cohort_coverage", MARKET, ALL, "ratio", ratio(placed, total), placed, total, PAYMENTS_BASIS
     )
@@ -46,16 +60,45 @@ def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
 
 def net_sales(row: Row) -> int:
     """Net sales of the market in a row of the day book, in minor units."""
-    return _net(row, col.SALES)
+    return _left(row, 2, NET) + _left(row, col.LATE_AT + 2, NET)
 
 
 def net_orders(row: Row) -> int:
     """Orders in a row of the day book that were neither cancelled nor refunded."""
-    return _net(row, col.ORDERS)
+    return _left(row, 0, NET) + _left(row, col.LATE_AT, NET)
 
 
-def _net(row: Row, at: int) -> int:
-    return row[col.PLACED_AT + at] - row[col.CANCELLED_AT + at] - row[col.REFUNDED_AT + at]
+def _left(row: Row, at: int, ledger: str) -> int:
+    return row[at] - sum(row[at + less] for less in _LESS[ledger])
+
+
+def _three(dimension: str, member: str, row: Row, at: int, ledger: str) -> Iterator[Entry]:
+    """Orders, units and sales of one ledger; ``at``: the first column of the member."""
+    in_time = [_left(row, at + offset, ledger) for offset in range(3)]
+    late = [_left(row, at + col.LATE_AT + offset, ledger) for offset in range(3)]
+    orders = in_time[0] + late[0]
+    some_late = any(row[at + col.LATE_AT : at + 2 * col.LATE_AT])
+    for (name, unit), without, more in zip(_MEASURES, in_time, late, strict=True):
+        value = without + more
+        limits = map(float, sorted((without, value))) if some_late else (None, None)
+        yield Entry(
+            name + ledger, dimension, member, unit, value, value, orders, ORDERS_BASIS,
+            False, *limits,
+        )  # fmt: skip
+
+
+def _paid(dimension: str, member: str, row: Row, at: int) -> Iterator[Entry]:
+    captured, amount = row[at], row[at + 1]
+    yield Entry(
+        "payments", dimension, member, "count", captured, captured, captured, PAYMENTS_BASIS
+    )
+    yield Entry("amount", dimension, member, "minor", amount, amount, captured, PAYMENTS_BASIS)
+
+
+def _any(row: Row, at: int, start: int, stop: int) -> bool:
+    """Whether a member has anything in these columns, in time or late."""
+    late = at + col.LATE_AT
+    return any(row[at + start : at + stop]) or any(row[late + start : late + stop])
 
 
 def cause_of(layout: Layout, entry: Entry, old: Row, new: Row) -> str:
@@ -65,7 +108,8 @@ def cause_of(layout: Layout, entry: Entry, old: Row, new: Row) -> str:
     at = _column(layout, entry)
 
     def moved(offset: int) -> bool:
-        return old[at + offset : at + offset + 3] != new[at + offset : at + offset + 3]
+        spans = (slice(start, start + 3) for start in (at + offset, at + col.LATE_AT + offset))
+        return any(old[span] != new[span] for span in spans)
 
     if not entry.name.endswith((VALID, NET)) or moved(col.PLACED_AT):
         return LATE
@@ -82,15 +126,3 @@ def _column(layout: Layout, entry: Entry) -> int:
 
 def _members(block: Block) -> Iterator[tuple[str, int]]:
     return zip(block.members, range(block.base, block.end, block.width), strict=True)
-
-
-def _less(dimension: str, member: str, row: Row, at: int) -> Iterator[Entry]:
-    placed, cancelled, refunded = (
-        row[at + offset : at + offset + 3]
-        for offset in (col.PLACED_AT, col.CANCELLED_AT, col.REFUNDED_AT)
-    )
-    valid = [gross - less for gross, less in zip(placed, cancelled, strict=True)]
-    net = [kept - less for kept, less in zip(valid, refunded, strict=True)]
-    for ledger, sums in ((VALID, valid), (NET, net)):
-        for (name, unit), value in zip(_MEASURES, sums, strict=True):
-            yield Entry(name + ledger, dimension, member, unit, value, value, sums[0], ORDERS_BASIS)

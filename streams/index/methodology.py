@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -18,33 +17,34 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from streams.index.identifiers import (
+    MARKETS_MAX,
+    MEMBERS_MAX,
+    EventNames,
+    MarketNames,
+    mistakes,
+)
 from streams.index.level import BasePeriod
 from streams.index.shift_budget import ShiftRules
+from streams.index.slugs import slug
+from streams.index.unicode_words import UNICODE_VERSION
 
-ROW_FORMAT = 2
+ROW_FORMAT = 3
 """Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
 2: rows of the live book carry a sketch of their shoppers."""
+
+OPEN_PANES_LIMIT = 20_000
+"""Open panes that a source partition may have to hold for a market: a day of grace in panes of 5 s."""
 
 BASE_DAYS_MAX = 1_100
 """Days are kept for 1,200 days, and a base is fixed when its last day is final, 35 days after it."""
 
 OTHER = "other"
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-_NOT_SLUG = re.compile(r"[\W_]+")
 
 
 class MethodologyError(ValueError):
     """methodology.toml is wrong. The text names the setting and who must act (the operator)."""
-
-
-def slug(text: str) -> str:
-    """Member of a raw label: casefolded, no apostrophes, other runs of non-alphanumerics become `_`.
-
-    >>> slug("Men's Fashion"), slug("Mobiles & Tablets"), slug(" Easypay_MA ")
-    ('mens_fashion', 'mobiles_tablets', 'easypay_ma')
-    """
-    plain = text.casefold().replace("'", "").replace("\u2019", "")
-    return _NOT_SLUG.sub("_", plain).strip("_")
 
 
 class Event(NamedTuple):
@@ -147,6 +147,7 @@ class Methodology:
     out_of_order_ms: int
     day_grace_ms: int
     open_panes_max: int
+    """Open panes of a source partition and market; one more closes the oldest. Enough for the grace."""
     markets: dict[str, Market]
     shifts: ShiftRules = field(default_factory=ShiftRules)
     content_hash: str = field(default="")
@@ -165,6 +166,7 @@ def parse(text: str) -> Methodology:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise MethodologyError(f"methodology.toml: {error}; the operator must fix it") from error
     _check_numbers(file)
+    _check_names(file)
     markets = {code: _market(code, spec, file) for code, spec in sorted(file.markets.items())}
     return Methodology(
         edition=file.edition,
@@ -173,11 +175,16 @@ def parse(text: str) -> Methodology:
         ahead_ms=file.ahead_ms,
         out_of_order_ms=file.out_of_order_ms,
         day_grace_ms=file.day_grace_days * 86_400_000,
-        open_panes_max=file.open_panes_max,
+        open_panes_max=max(file.open_panes_max, _panes_needed(file)),
         markets=markets,
         shifts=file.shifts,
         content_hash=_hash(raw, markets),
     )
+
+
+def _panes_needed(file: _FileContent) -> int:
+    """Return how many panes may be open at once: from the grace before the watermark to the future."""
+    return -(-(file.grace_ms + file.ahead_ms) // file.pane_ms) + 2
 
 
 def _check_numbers(file: _FileContent) -> None:
@@ -190,14 +197,46 @@ def _check_numbers(file: _FileContent) -> None:
         ("out_of_order_ms", 0 <= file.out_of_order_ms <= file.grace_ms, "between 0 and grace_ms"),
         ("day_grace_days", 1 <= file.day_grace_days <= 400, "between 1 and 400"),  # noqa: PLR2004
         ("open_panes_max", file.open_panes_max >= 1, "at least 1"),
-        ("markets", 1 <= len(file.markets) <= 50, "between 1 and 50 markets"),  # noqa: PLR2004
+        ("markets", 1 <= len(file.markets) <= MARKETS_MAX, f"between 1 and {MARKETS_MAX} markets"),
     )
     for name, holds, expected in rules:
         if not holds:
             raise MethodologyError(
                 f"methodology.toml: {name} must be {expected}; the operator must fix it"
             )
+    panes = _panes_needed(file)
+    if panes > OPEN_PANES_LIMIT:
+        raise MethodologyError(
+            f"methodology.toml: grace_ms {file.grace_ms} and ahead_ms {file.ahead_ms} need {panes} open "
+            f"panes of pane_ms {file.pane_ms}, at most {OPEN_PANES_LIMIT}; the operator must fix it"
+        )
     for mistake in file.shifts.mistakes():
+        raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
+
+
+def _check_names(file: _FileContent) -> None:
+    markets = {
+        code: MarketNames(
+            spec.name,
+            spec.currency,
+            spec.members_max,
+            {
+                "category": file.category_sets.get(spec.categories, ()),
+                "payment_method": tuple(file.methods),
+                "region": spec.regions,
+                "channel": tuple(file.channels),
+            },
+        )
+        for code, spec in file.markets.items()
+    }
+    events = [EventNames(event.name, event.markets) for event in file.events]
+    aliases = [
+        (f"{kind}.{name}", alias)
+        for kind, specs in (("methods", file.methods), ("channels", file.channels))
+        for name, spec in specs.items()
+        for alias in spec.aliases
+    ]
+    for mistake in mistakes(markets, events, aliases):
         raise MethodologyError(f"methodology.toml: {mistake}; the operator must fix it")
 
 
@@ -209,8 +248,8 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         raise MethodologyError(f"{where}.time_zone: {spec.time_zone!r} is not known") from error
     if spec.categories not in file.category_sets:
         raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
-    if not 1 <= spec.members_max <= 500:  # noqa: PLR2004 - exactness rule 11
-        raise MethodologyError(f"{where}.members_max must be between 1 and 500")
+    if not 1 <= spec.members_max <= MEMBERS_MAX:  # exactness rule 11
+        raise MethodologyError(f"{where}.members_max must be between 1 and {MEMBERS_MAX}")
     if not 0 < spec.shift_weight < math.inf:
         raise MethodologyError(f"{where}.shift_weight must be above 0")
     return Market(
@@ -222,7 +261,7 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         methods=_members("methodology.toml: methods", list(file.methods), spec),
         regions=_members(f"{where}.regions", spec.regions, spec),
         channels=_members("methodology.toml: channels", list(file.channels), spec),
-        digital=frozenset(name for name, method in file.methods.items() if method.digital),
+        digital=frozenset(slug(name) for name, method in file.methods.items() if method.digital),
         method_aliases=_aliases("methods", file.methods),
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
@@ -251,25 +290,37 @@ def _event(event: _FileEvent) -> Event:
     if event.factor is not None and not 0 <= event.factor <= 1_000:  # noqa: PLR2004 - far beyond any sale
         raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must fix it")
     dimension, _, member = event.member.rpartition(":")
+    member = slug(member)
     first, end = (each.toordinal() - _EPOCH_ORDINAL for each in (event.start, event.end))
     return Event(dimension or "market", member, first, end, event.factor)
 
 
 def _members(where: str, names: list[str], spec: _FileMarket) -> tuple[str, ...]:
+    """Return the members of names as people write them; their slugs are what is published."""
+    found: dict[str, str] = {}
     for name in names:
-        if name != slug(name) or name in ("all", OTHER):
-            raise MethodologyError(f"{where}: {name!r} is not a member slug (try {slug(name)!r})")
-    if len(set(names)) != len(names):
-        raise MethodologyError(f"{where}: a member is listed twice")
+        member = slug(name)
+        if member in ("", "all", OTHER):
+            raise MethodologyError(
+                f"{where}: {name!r} cannot be a member: it would be called {member!r}; the operator "
+                "must rename it"
+            )
+        if member in found:
+            raise MethodologyError(
+                f"{where}: {found[member]!r} and {name!r} are one member, {member!r}; the operator must "
+                "remove one"
+            )
+        found[member] = name
     # A member beyond the cap counts as `other`. The order of the list decides, so it is in the hash.
-    return (*names[: spec.members_max], OTHER)
+    return (*list(found)[: spec.members_max], OTHER)
 
 
 def _aliases(where: str, specs: dict[str, _Method] | dict[str, _Channel]) -> dict[str, str]:
     aliases: dict[str, str] = {}
-    for member, spec in specs.items():
+    members = set(map(slug, specs))
+    for name, spec in specs.items():
         for alias in spec.aliases:
-            if aliases.setdefault(slug(alias), member) != member or slug(alias) in specs:
+            if aliases.setdefault(slug(alias), slug(name)) != slug(name) or slug(alias) in members:
                 raise MethodologyError(
                     f"methodology.toml: {where}: alias {alias!r} names two members"
                 )
@@ -285,7 +336,10 @@ def _hash(raw: dict[str, Any], markets: dict[str, Market]) -> str:
         code: {name: value for name, value in spec.items() if name not in ("shift_weight", "base")}
         for code, spec in raw["markets"].items()
     }
-    digest.update(msgspec.json.encode([ROW_FORMAT, decisive], order="deterministic"))
+    # The letters of Unicode decide event -> member.
+    digest.update(
+        msgspec.json.encode([ROW_FORMAT, UNICODE_VERSION, decisive], order="deterministic")
+    )
     # A new time zone database can move the end of a local day, so it decides event -> day too.
     for zone in sorted({market.time_zone for market in markets.values()}):
         digest.update(_zone_fingerprint(zone))

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from streams.index.methodology import OTHER, Market, slug
+from streams.index.methodology import OTHER, Market
+from streams.index.slugs import slug
 
 # Columns of a live row before its dimension blocks.
 ORDERS, UNITS, SALES = 0, 1, 2
@@ -32,12 +33,13 @@ CHANNEL_WIDTH = 3
 
 # Columns of a day row: the parts of the three ledgers, then payments, then the dimension blocks.
 PLACED_AT, CANCELLED_AT, REFUNDED_AT = 0, 3, 6  # each: orders, units, sales
-DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 9, 10, 11, 12, 13
-UNPLACED_PAYMENTS, UNPLACED_AMOUNT = 14, 15  # captured without placed_at: on the payment's own day
-DAY_TOTALS = 24
-DAY_CATEGORY_WIDTH = 9
-DAY_METHOD_WIDTH = 14  # nine as for a category, by chosen method; then the five of payments
-DAY_METHOD_PAYMENTS_AT = 9
+LATE_AT = 9  # the same nine of orders that came later than the grace
+DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 18, 19, 20, 21, 22
+UNPLACED_PAYMENTS = 23  # of DAY_PAYMENTS: captured without placed_at, so on the payment's own day
+DAY_TOTALS = 32
+DAY_CATEGORY_WIDTH = 18
+DAY_METHOD_WIDTH = 23  # eighteen as for a category, by chosen method; then the five of payments
+DAY_METHOD_PAYMENTS_AT = 18
 
 Row = list[int]
 _CACHED_LABELS_MAX = 20_000
@@ -77,17 +79,19 @@ class Labels:
         self._day = day
         self._aliases = aliases
         self._members = {name: index for index, name in enumerate(live.members)}
-        self.cache: dict[str | None, tuple[int, int, int]] = {None: self._find(OTHER)}
+        self.cache: dict[str | None, tuple[int, int, int]] = {}
         """The hot path looks here first and calls ``learn`` only for a label that is not in it."""
 
     def learn(self, label: str | None) -> tuple[int, int, int]:
-        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached."""
-        found = self._find(slug(label)) if label is not None else self._find(OTHER)
-        if label is not None and len(label) <= _LABEL_CHARACTERS_MAX:
+        """(column in a live row, column in a day row or -1, 1 if unknown) of a raw label; cached.
+
+        No label, or an empty one, is of `other` and not unknown: nothing was named.
+        """
+        found = self._find(slug(label) if label else OTHER)
+        if label is None or len(label) <= _LABEL_CHARACTERS_MAX:
             if len(self.cache) >= _CACHED_LABELS_MAX:
                 # A producer that invents labels must not fill the memory.
                 self.cache.clear()
-                self.cache[None] = self._find(OTHER)
             self.cache[label] = found
         return found
 

@@ -81,15 +81,37 @@ class Snapshot(msgspec.Struct, frozen=True):
     edition: int
     phase: str
     values: list[Value]
+    generation: int = 0
+    definitions: int = 0
+    sources: dict[str, str] = {}
+    """``as_of`` of each source: orders, payments. ``as_of`` is the least of those that joined."""
 
 
-class Fence(msgspec.Struct, frozen=True, order=True):
-    """Version of a publication, compared in field order. A lower one never replaces a higher one."""
+class Fence(msgspec.Struct, frozen=True):
+    """Version of a publication. One that does not follow another never replaces it."""
 
     edition: int
+    generation: int
+    """How often an operator has set the market's ``as_of`` back."""
+    definitions: int
+    """Version of the market's definitions; 0 as long as only methodology.toml defines members."""
     as_of_ms: int
+    """The market's headline."""
     applied: int
     """Offset in ``ecindex.partials`` that the publication includes."""
+
+    def follows(self, held: Fence) -> bool:
+        """Return whether this version may replace ``held``.
+
+        Edition and generation decide first. Within them neither ``definitions`` nor (``as_of_ms``,
+        ``applied``) may fall. A paused owner with newer rows but older definitions would otherwise
+        bring back members that are gone.
+        """
+        mine, theirs = (self.edition, self.generation), (held.edition, held.generation)
+        if mine != theirs:
+            return mine > theirs
+        reached = (self.as_of_ms, self.applied) >= (held.as_of_ms, held.applied)
+        return reached and self.definitions >= held.definitions
 
 
 def ratio(numerator: int, denominator: int) -> float | None:

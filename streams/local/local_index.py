@@ -217,7 +217,7 @@ class LocalIndex:
         self._monitoring.wait_ready()
 
     async def create_topics(self, *, workers_wait: bool = False) -> None:
-        """Create the topics that are missing, stamped by the producer so that history can be imported.
+        """Create the topics that are missing; the broker stamps the inputs until history is imported.
 
         ``workers_wait``: create all but one topic, without which no worker starts. Everything sent into
         the inputs (orders, payments, seeds) before the next call is then in the log before a worker
@@ -228,7 +228,7 @@ class LocalIndex:
         settings = self.settings
         group = names.app_id(load_methodology(settings).edition, settings.topics.prefix)
         wanted = await kafka_topics.plan_topics(
-            settings, inputs=self._options.inputs, arrival="producer"
+            settings, inputs=self._options.inputs, arrival="broker"
         )
         if workers_wait:
             wanted = [topic for topic in wanted if topic.name != settings.topics.values]
@@ -239,8 +239,15 @@ class LocalIndex:
             asking = kafka_topics.ask_for_coordinator(settings.kafka, group)
             report, _ = await asyncio.gather(creating, asking)
             self._coordinator_asked = True
+        imported = kafka_topics.input_configs("producer")
+        partials = settings.topics.partials
         for difference in report.differences:
-            self._tell(f"warning: {difference}")
+            if difference.topic == partials and difference.setting == "message.timestamp.type":
+                # An earlier release created it. Workers end without the broker's stamps.
+                outdated = [topic for topic in wanted if topic.name == partials]
+                await kafka_topics.set_configs(settings.kafka, outdated)
+            elif imported.get(difference.setting) != difference.found:
+                self._tell(f"warning: {difference}")
 
     async def await_ready(self) -> None:
         """Return when every worker has its partitions. Raises OperationError at a deadline.

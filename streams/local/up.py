@@ -14,6 +14,7 @@ from streams.console.logs import configure_logs
 from streams.console.progress import ProgressFunction, no_progress
 from streams.console.signals import stop_signals
 from streams.local.local_index import LocalIndex, UpOptions
+from streams.local.refusals import tell_refusals
 from streams.settings import Settings, load_methodology
 
 
@@ -65,7 +66,7 @@ async def up(
                 await index.create_topics()
                 await index.await_ready()
                 on_ready(index)
-                await stopped.wait()
+                await tell_refusals(index.settings, tell)
 
             await race(stopped.wait(), index.watch(), serve())
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
-from redis import Redis
 
 from streams.board.shown_shifts import ShownShift, active
+from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
-from streams.publish.keys import market_keys, markets_key
+from streams.publish.keys import inputs_key, market_keys, markets_key
+from streams.publish.redis_clients import sync_client
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
+from streams.settings import RedisSettings
 
-READ_TIMEOUT_S = 2.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -37,25 +39,24 @@ class MarketView(NamedTuple):
     """The snapshot's bytes in Redis."""
     as_of_age_ms: int | None
     published_age_ms: int | None
+    source_ages_ms: dict[str, int]
+    """Age of ``as_of`` of each source that the market has."""
 
 
-def connect(url: str, auth: Mapping[str, str | None] | None = None) -> Redis:
-    """Redis client whose calls end within seconds. ``auth``: username and password."""
-    return Redis.from_url(
-        url,
-        **(auth or {}),
-        socket_timeout=READ_TIMEOUT_S,
-        socket_connect_timeout=READ_TIMEOUT_S,
-    )
+@contextlib.contextmanager
+def connect(redis: RedisSettings) -> Iterator[Any]:
+    """Client of the Redis that the settings name. Each of its calls ends within seconds."""
+    with sync_client(redis.url, redis.auth_options(), timeout_s=redis.timeout_s) as client:
+        yield client
 
 
 def read_markets(
-    client: Redis, now_ms: int, markets: Iterable[str] | None, prefix: str
+    client: Any, now_ms: int, markets: Iterable[str] | None, prefix: str
 ) -> list[MarketView]:
     """Views of ``markets``; None: of all that were published within the last day.
 
-    Raises redis.exceptions.RedisError when Redis does not answer, and msgspec.DecodeError when a value
-    is no snapshot.
+    Raises one of REDIS_ERRORS when Redis does not answer, and msgspec.DecodeError when a value is no
+    snapshot.
     """
     if markets is None:
         members = cast("set[bytes]", client.smembers(markets_key(prefix)))
@@ -67,8 +68,13 @@ def read_markets(
     return views
 
 
-def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
-    """Active shifts of each market. Raises redis.exceptions.RedisError when Redis does not answer."""
+def read_input_notes(client: Any, prefix: str) -> list[InputNote]:
+    """What does not count of the inputs. Raises one of REDIS_ERRORS when Redis does not answer."""
+    return notes(read_reports(cast("dict[bytes, bytes]", client.hgetall(inputs_key(prefix)))))
+
+
+def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
+    """Active shifts of each market. Raises one of REDIS_ERRORS when Redis does not answer."""
     found: dict[str, list[ShownShift]] = {}
     for market in markets:
         fields = cast("dict[bytes, bytes]", client.hgetall(market_keys(market, prefix).shifts))
@@ -78,11 +84,15 @@ def read_shifts(client: Redis, markets: Iterable[str], prefix: str) -> dict[str,
 
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
     if encoded is None:
-        return MarketView(market, ViewState.ABSENT, None, None, None, None)
+        return MarketView(market, ViewState.ABSENT, None, None, None, None, {})
     snapshot = msgspec.json.decode(encoded, type=Snapshot)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
+    source_ages_ms = {
+        source: now_ms - (parse_instant(as_of) or 0) for source, as_of in snapshot.sources.items()
+    }
+    oldest_ms = max([as_of_age_ms, *source_ages_ms.values()])
     published_age_ms = now_ms - (parse_instant(snapshot.published_at) or 0)
-    stale = published_age_ms > SILENT_AFTER_MS or as_of_age_ms > BEHIND_AFTER_MS
+    stale = published_age_ms > SILENT_AFTER_MS or oldest_ms > BEHIND_AFTER_MS
     return MarketView(
         market,
         ViewState.STALE if stale else ViewState.LIVE,
@@ -90,11 +100,16 @@ def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
         encoded,
         as_of_age_ms,
         published_age_ms,
+        source_ages_ms,
     )
 
 
 def as_json(views: Sequence[MarketView]) -> str:
-    """Encode the views in one line: array of {market, state, as_of_age_s, published_age_s, snapshot}."""
+    """Encode the views in one line: an array of objects.
+
+    Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s`` and
+    ``snapshot``.
+    """
     return _encode(
         [
             {
@@ -102,6 +117,9 @@ def as_json(views: Sequence[MarketView]) -> str:
                 "state": view.state,
                 "as_of_age_s": _seconds(view.as_of_age_ms),
                 "published_age_s": _seconds(view.published_age_ms),
+                "source_ages_s": {
+                    source: age_ms / 1000 for source, age_ms in view.source_ages_ms.items()
+                },
                 "snapshot": None if view.encoded is None else msgspec.Raw(view.encoded),
             }
             for view in views

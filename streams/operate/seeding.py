@@ -18,6 +18,7 @@ from streams.index.history_records import DeclaredFactor, HistoryError, declarat
 from streams.index.indices import ALL, MARKET
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
+from streams.index.slugs import slug
 from streams.settings import Settings, load_methodology
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
@@ -131,7 +132,8 @@ async def expect(
 def _member(market: Market, text: str) -> tuple[str, str]:
     if text == ALL:
         return MARKET, ALL
-    dimension, _, name = text.partition(":")
+    dimension, _, label = text.partition(":")
+    name = slug(label)
     members = dict(
         zip(
             DIMENSIONS[1:],

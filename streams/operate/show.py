@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
-import redis.exceptions
-from redis import Redis
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -15,24 +14,39 @@ from rich.text import Text
 
 from streams import clock
 from streams.index.currencies import major_units
+from streams.index.indices import SOURCES
+from streams.index.input_reports import InputNote
 from streams.index.values import Snapshot, Value
-from streams.operate.market_views import MarketView, ViewState, as_json, read_markets
-from streams.publish.ranking import ALL
-from streams.reader import SILENT_AFTER_MS
+from streams.operate.market_views import (
+    MarketView,
+    ViewState,
+    as_json,
+    read_input_notes,
+    read_markets,
+)
+from streams.publish.ranking import ALL, rank_members
+from streams.publish.redis_clients import REDIS_ERRORS
+from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
 
 
-def render(views: Sequence[MarketView], currencies: Mapping[str, str]) -> RenderableType:
-    """Render the markets one below the other. ``currencies``: each market's ISO 4217 code."""
+def render(
+    views: Sequence[MarketView], currencies: Mapping[str, str], notes: Sequence[InputNote] = ()
+) -> RenderableType:
+    """Render the markets one below the other, and what does not count of the inputs.
+
+    ``currencies``: each market's ISO 4217 code.
+    """
+    lines = [Text(note.text, style="bold red" if note.severe else "yellow") for note in notes]
     if not views:
-        return Text("no market was published within the last day", style="bold red")
-    return Group(*(_market(view, currencies.get(view.market, "")) for view in views))
+        return Group(Text("no market was published within the last day", style="bold red"), *lines)
+    return Group(*(_market(view, currencies.get(view.market, "")) for view in views), *lines)
 
 
 def watch(
-    read: Callable[[], Sequence[MarketView]],
+    read: Callable[[], tuple[Sequence[MarketView], Sequence[InputNote]]],
     currencies: Mapping[str, str],
     console: Console,
     stop: threading.Event,
@@ -46,8 +60,9 @@ def watch(
     with Live(console=console, auto_refresh=False) as live:
         while not stop.is_set():
             try:
-                shown = render(read(), currencies)
-            except redis.exceptions.RedisError as error:
+                views, notes = read()
+                shown = render(views, currencies, notes)
+            except REDIS_ERRORS as error:
                 shown = Text(f"Redis does not answer: {error}", style="bold red")
             live.update(shown, refresh=True)
             stop.wait(interval_s)
@@ -62,19 +77,16 @@ class _Values:
     def get(self, index: str, dimension: str, member: str, window: str) -> Value | None:
         return self._by_field.get(f"{index}:{dimension}:{member}:{window}")
 
-    def members(self, dimension: str, by: str, window: str) -> list[str]:
-        """Members of a dimension, the largest first by index ``by`` in ``window``."""
-        members = {
-            value.member
+    def members(self, dimension: str, window: str) -> list[str]:
+        """Members of a dimension, those with the most orders or payments in ``window`` first."""
+        own = [
+            value
             for value in self._by_field.values()
             if value.dimension == dimension and value.member != ALL
-        }
-
-        def rank(member: str) -> tuple[float, str]:
-            value = self.get(by, dimension, member, window)
-            return -(value.value or 0) if value is not None else 0, member
-
-        return sorted(members, key=rank)
+        ]
+        ranks = rank_members(value for value in own if value.window == window)
+        members = {value.member for value in own}
+        return sorted(members, key=lambda each: (ranks.get((dimension, each), len(members)), each))
 
     def windows(self) -> list[str]:
         """Windows to show: those that the log covers. Columns of dashes would hide the numbers."""
@@ -97,6 +109,7 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         Text(),
         _payments(values, longest),
         *_not_ok(view.snapshot),
+        *(Text(f"{name}: none seen yet") for name in SOURCES if name not in view.snapshot.sources),
     ]
     border = "red" if view.state is ViewState.STALE else "green"
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
@@ -120,7 +133,13 @@ def _why_stale(view: MarketView) -> str:
     """Which of the two ages is too high; the publisher's first, since nothing moves without it."""
     if view.published_age_ms is not None and view.published_age_ms > SILENT_AFTER_MS:
         return f"published {_age(view.published_age_ms)} ago; its worker is gone or cut off"
-    return f"values end {_age(view.as_of_age_ms)} ago; processing is behind"
+    old = [
+        f"{source} end {_age(age_ms)} ago"
+        for source, age_ms in view.source_ages_ms.items()
+        if age_ms > BEHIND_AFTER_MS
+    ]
+    ends = ", ".join(old) or f"values end {_age(view.as_of_age_ms)} ago"
+    return f"{ends}; processing is behind, or this input stands still"
 
 
 def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:
@@ -132,7 +151,7 @@ def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table
             table.add_column(f"{name} {each}", justify="right")
     for by in ("orders", "sales"):
         table.add_column(f"% of {by} {window}", justify="right")
-    members = values.members("category", "orders", window)
+    members = values.members("category", window)
     for member in members[:_ROWS_MAX]:
         cells = [_cell(values.get("orders", "category", member, each)) for each in windows]
         cells += [
@@ -157,7 +176,7 @@ def _payments(values: _Values, window: str) -> Table:
     table.add_column("payment method")
     for name in columns:
         table.add_column(name, justify="right")
-    for member in values.members("payment_method", "payment_chosen_share", window):
+    for member in values.members("payment_method", window):
         found = (values.get(index, "payment_method", member, window) for index in columns.values())
         table.add_row(member, *map(_cell, found))
     return table
@@ -196,7 +215,7 @@ def _age(age_ms: int | None) -> str:
 
 
 def show(
-    client: Redis,
+    client: Any,
     console: Console,
     currencies: Mapping[str, str],
     markets: Iterable[str] | None = None,
@@ -205,10 +224,15 @@ def show(
     as_json_line: bool = False,
     now_ms: Callable[[], int] = clock.now_ms,
 ) -> bool:
-    """Print the markets once; True when each of them is live (the command then exits 0)."""
+    """Print the markets once; True when each of them is live (the command then exits 0).
+
+    False too when hardly anything of an input counts: the values are then not those of the shop.
+    """
     views = read_markets(client, now_ms(), markets, prefix)
+    notes = read_input_notes(client, prefix)
     if as_json_line:
         console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes
     else:
-        console.print(render(views, currencies))
-    return bool(views) and all(view.state is ViewState.LIVE for view in views)
+        console.print(render(views, currencies, notes))
+    severe = any(note.severe for note in notes)
+    return bool(views) and not severe and all(view.state is ViewState.LIVE for view in views)

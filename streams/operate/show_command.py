@@ -7,16 +7,17 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
-import redis.exceptions
-from redis import Redis
 from rich.console import Console
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
+from streams.index.input_reports import InputNote
 from streams.operate import show
-from streams.operate.market_views import MarketView, connect, read_markets
+from streams.operate.market_views import MarketView, connect, read_input_notes, read_markets
+from streams.publish.redis_clients import REDIS_ERRORS, advice
 from streams.settings import Settings, load_methodology
 
 
@@ -45,8 +46,10 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
         show.watch(read, _currencies(settings), console, stop)
 
 
-def _read(client: Redis, markets: Sequence[str] | None, prefix: str) -> list[MarketView]:
-    return read_markets(client, now_ms(), markets, prefix)
+def _read(
+    client: Any, markets: Sequence[str] | None, prefix: str
+) -> tuple[list[MarketView], list[InputNote]]:
+    return read_markets(client, now_ms(), markets, prefix), read_input_notes(client, prefix)
 
 
 def _currencies(settings: Settings) -> dict[str, str]:
@@ -54,9 +57,11 @@ def _currencies(settings: Settings) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _client(settings: Settings) -> Iterator[Redis]:
+def _client(settings: Settings) -> Iterator[Any]:
     try:
-        with connect(settings.redis.url, settings.redis.auth_options()) as client:
+        with connect(settings.redis) as client:
             yield client
-    except (redis.exceptions.RedisError, msgspec.DecodeError) as error:
-        raise OperationError(f"Redis at {settings.redis.url} (redis.url): {error}") from error
+    except (*REDIS_ERRORS, msgspec.DecodeError) as error:
+        hint = advice(error)
+        text = f"Redis at {settings.redis.url} (redis.url): {error}{'; ' if hint else ''}{hint}"
+        raise OperationError(text) from error

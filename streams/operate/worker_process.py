@@ -18,7 +18,6 @@ from streams.settings import Settings, load_methodology
 from streams.worker import batches, names
 from streams.worker.app import IndexWorker
 from streams.worker.runner import one_arena, run
-from streams.worker.topic_ids import topic_identities
 
 BROKER_PATIENCE_MS = 60_000
 _RETRY_S = 0.25
@@ -37,7 +36,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
     one_arena()
     configure_logs(settings.log)
     methodology = load_methodology(settings)
-    counts, ids = asyncio.run(_discover(settings, methodology.edition, wait_for_topics_s))
+    counts = asyncio.run(_discover(settings, methodology.edition, wait_for_topics_s))
     topics = settings.topics
     inputs = {topic: counts[topic] for topic in (topics.orders, topics.payments)}
     found = counts[topics.partials]
@@ -54,14 +53,12 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
             sys.stdout.write(json.dumps({"metrics": url}) + "\n")
             sys.stdout.flush()
 
-    worker = IndexWorker(settings, methodology, inputs, topic_ids=ids, on_listening=on_listening)
+    worker = IndexWorker(settings, methodology, inputs, on_listening=on_listening)
     return run(worker.create)
 
 
-async def _discover(
-    settings: Settings, edition: int, wait_s: float
-) -> tuple[dict[str, int], dict[str, str]]:
-    """Return (topic -> its partitions, topic -> its id for the topics that states are bound to).
+async def _discover(settings: Settings, edition: int, wait_s: float) -> dict[str, int]:
+    """Return the partition count of each topic.
 
     It waits for a broker that is not up yet, and for the topics that a worker needs. Raises
     OperationError.
@@ -73,11 +70,7 @@ async def _discover(
         admin = AIOKafkaAdminClient(**settings.kafka.client_options())
         try:
             await admin.start()
-            counts = await _await_topics(admin, settings, edition, wait_s)
-            topics = settings.topics
-            bound = (topics.orders, topics.payments, topics.partials)
-            identities = await topic_identities(admin, bound)
-            return counts, {topic: found.topic_id for topic, found in identities.items()}
+            return await _await_topics(admin, settings, edition, wait_s)
         except KafkaError as error:
             if monotonic_ms() > deadline_ms:
                 raise OperationError(
@@ -113,6 +106,14 @@ async def _await_topics(
 def _missing(settings: Settings, edition: int, counts: dict[str, int]) -> list[str]:
     topics = settings.topics
     inputs = {topic: counts.get(topic, 0) for topic in (topics.orders, topics.payments)}
-    own = (topics.partials, topics.values, topics.history)
+    own = (
+        topics.partials,
+        topics.values,
+        topics.journal,
+        topics.shifts,
+        topics.late,
+        topics.dead_letters,
+        topics.history,
+    )
     needed = [*inputs, *names.changelogs(settings, edition, inputs), *own]
     return [name for name in needed if not counts.get(name)]

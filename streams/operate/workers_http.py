@@ -16,6 +16,7 @@ _decode = msgspec.json.Decoder(list[PartitionState]).decode
 _OUTCOMES = {
     HTTPStatus.OK: Released.RELEASED,
     HTTPStatus.CONFLICT: Released.NOT_HALTED,
+    HTTPStatus.LOCKED: Released.NOT_ACCEPTED,
     HTTPStatus.NOT_FOUND: Released.NOT_OWNED,
 }
 
@@ -75,6 +76,11 @@ async def release(workers: Iterable[str], topic: str, partition: int) -> str:
             return base_url(worker)
         if outcome is Released.NOT_HALTED:
             raise OperationError(f"{topic}-{partition} at {base_url(worker)}: it is not halted")
+        if outcome is Released.NOT_ACCEPTED:
+            raise OperationError(
+                f"{topic}-{partition} at {base_url(worker)}: its log has changed, and a release does "
+                "not mend that; `ecindex topics accept` does, as its halt says"
+            )
         if outcome is None:
             silent.append(f"{base_url(worker)}: {response.status} {text}")
     if silent:

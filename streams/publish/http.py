@@ -1,14 +1,13 @@
 """HTTP endpoints of a worker on one address and port: /metrics, /livez, /readyz and /partitions.
 
 Only ``POST /partitions/{topic}/{partition}/release`` changes anything. Anybody on this machine may call
-it, since they may end the process too. So it is answered only to loopback peers, and only with a header
-that a web page of another origin cannot send.
+it, since they may end the process too. So it is answered only to loopback peers that ask a loopback
+name, only with a header that a web page of another origin cannot send, and to no page at all.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Protocol
@@ -17,6 +16,15 @@ import msgspec
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+
+from streams.publish.http_server import (
+    HttpServer,
+    application,
+    host_of,
+    is_loopback,
+    is_of_a_page,
+    listen,
+)
 
 RELEASE_HEADER = "X-Ecindex-Release"
 """A header of our own: a browser asks for permission before it sends one, and nothing here grants it."""
@@ -27,6 +35,8 @@ class Released(StrEnum):
 
     RELEASED = "released"
     NOT_HALTED = "not_halted"
+    NOT_ACCEPTED = "not_accepted"
+    """Its log has changed, which `ecindex topics accept` accepts; a release would not mend it."""
     NOT_OWNED = "not_owned"
     """Another worker owns the partition, or none does."""
 
@@ -60,26 +70,9 @@ class Partitions(Protocol):
 _RELEASE_STATUS = {
     Released.RELEASED: HTTPStatus.OK,
     Released.NOT_HALTED: HTTPStatus.CONFLICT,
+    Released.NOT_ACCEPTED: HTTPStatus.LOCKED,
     Released.NOT_OWNED: HTTPStatus.NOT_FOUND,
 }
-
-
-async def listen(
-    app: web.Application, host: str, port: int, *, shutdown_s: float = 60.0
-) -> tuple[web.AppRunner, int]:
-    """Serve an application. Returns the runner, which ends it, and the bound port.
-
-    With port 0 the system chooses the port. ``shutdown_s``: how long open responses may take once the
-    runner is cleaned up. Raises OSError when the address cannot be bound.
-    """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    return runner, runner.addresses[0][1]
 
 
 class MetricsServer:
@@ -98,6 +91,7 @@ class MetricsServer:
         partitions: Partitions | None = None,
         host: str,
         port: int,
+        names: Sequence[str],
     ) -> None:
         self._registry = registry
         self._before_scrape = before_scrape
@@ -105,28 +99,31 @@ class MetricsServer:
         self._partitions = partitions
         self._host = host
         self._port = port
-        self._runner: web.AppRunner | None = None
+        self._names = names
+        self._server: HttpServer | None = None
 
     async def start(self) -> int:
         """Listen, and return the bound port. With port 0 the system chooses it.
 
         Raises OSError when the address cannot be bound.
         """
-        app = web.Application()
+        app = application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         if self._partitions is not None:
             app.router.add_get("/partitions", self._states)
             app.router.add_post("/partitions/{topic}/{partition}/release", self._release)
-        self._runner, port = await listen(app, self._host, self._port)
-        return port
+        self._server = await listen(
+            app, self._host, self._port, setting="metrics.hosts", names=self._names
+        )
+        return self._server.port
 
     async def stop(self) -> None:
         """Stop listening. Safe to call twice."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
 
     async def _metrics(self, request: web.Request) -> web.Response:
         # Prometheus asks for OpenMetrics; curl and older scrapers get the plain text format.
@@ -151,18 +148,19 @@ class MetricsServer:
 
     async def _release(self, request: web.Request) -> web.Response:
         assert self._partitions is not None
-        if not _is_loopback(request.remote) or RELEASE_HEADER not in request.headers:
-            text = f"allowed only from this machine, with the header {RELEASE_HEADER}\n"
+        if (
+            not is_loopback(request.remote)
+            or not is_loopback(host_of(request))
+            or is_of_a_page(request)
+            or RELEASE_HEADER not in request.headers
+        ):
+            text = (
+                f"allowed only from this machine, at its loopback address, with the header "
+                f"{RELEASE_HEADER}, and to no web page\n"
+            )
             return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
         topic, partition = request.match_info["topic"], request.match_info["partition"]
         if not (partition.isascii() and partition.isdecimal()):
             return web.Response(status=HTTPStatus.NOT_FOUND, text="no such partition\n")
         outcome = self._partitions.release(topic, int(partition))
         return web.Response(status=_RELEASE_STATUS[outcome], text=f"{outcome}\n")
-
-
-def _is_loopback(peer: str | None) -> bool:
-    try:
-        return peer is not None and ipaddress.ip_address(peer).is_loopback
-    except ValueError:
-        return False

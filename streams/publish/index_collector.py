@@ -111,6 +111,9 @@ class IndexCollector:
                 self._build(shown)
             as_of_s = shown.publication.as_of_ms / 1000
             families["index_as_of_timestamp_seconds"].add_metric([market], as_of_s)
+            for source, as_of_ms in shown.publication.sources.items():
+                family = families["index_source_as_of_timestamp_seconds"]
+                family.add_metric([market, source], as_of_ms / 1000)
         for series in self._within_limit():
             families[series.metric].samples.append(series.sample)
         families["series_dropped_total"].add_metric([], self._dropped_total)
@@ -137,7 +140,8 @@ class IndexCollector:
         for status in shown.publication.watched:
             dimension, member, _ = status.series
             counted = METHOD if dimension == PAYMENT_FAILURE else dimension
-            rank = ranks.get((counted, member), -1)
+            # What pages is exported however small its member: a rule cannot fire on an absent series.
+            rank = -1 if status.shift is not None else ranks.get((counted, member), -1)
             shown.series += _shift_series(shown.publication.market, status, rank)
 
     def _within_limit(self) -> list[_Series]:

@@ -12,15 +12,20 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streams.flow.publication import Publication
+from streams.index.formats import json_decoder
+from streams.index.history_records import ClockReset
 from streams.index.panes import rfc3339
 from streams.index.values import VERSION, Fence, Value
 
 PART_BYTES_MAX = 900_000
 """Largest value of a journal record in bytes. By default Kafka refuses records over 1 MB."""
 FENCE = "fence"
+VERSION_HEADERS = ("edition", "generation", "definitions", "as_of", "applied")
+"""Headers that name a record's version, in the order in which versions are compared."""
 _NUMBERS_BYTES = 64  # room for the part numbers and brackets
 
 _encode = msgspec.json.Encoder().encode
+_decode_value = json_decoder(Value, "a value", VERSION)
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -55,6 +60,8 @@ def fence_record(publication: Publication, writer: str, topic: str) -> Record:
         "market": publication.market,
         "writer": writer,
         "edition": fence.edition,
+        "generation": fence.generation,
+        "definitions": fence.definitions,
         "as_of_ms": fence.as_of_ms,
         "applied": fence.applied,
     }
@@ -72,8 +79,12 @@ def retired_fence(market: str, writer: str, fence: Fence, topic: str) -> Record:
 
 
 def journal_records(publication: Publication, topic: str) -> list[Record]:
-    """Journal records that are due: minute, vintages, base, closings, revisions. May be none."""
+    """Journal records that are due: reset, minute, vintages, base, closings, revisions. May be none."""
     records: list[Record] = []
+    if publication.reset is not None:
+        records += _parts(
+            publication, topic, {"kind": "reset"}, {"resets": [_reset_entry(publication.reset)]}
+        )
     if publication.journal_changed is not None:
         minute = {"values": publication.journal_changed}
         records += _parts(publication, topic, {"kind": "minute"}, minute)
@@ -99,6 +110,14 @@ def journal_records(publication: Publication, topic: str) -> list[Record]:
     return records
 
 
+def _reset_entry(reset: ClockReset) -> dict[str, Any]:
+    return {
+        "generation": reset.generation,
+        "declared_at": reset.declared_at,
+        "reason": reset.reason,
+    }
+
+
 def encode_value(value: Value) -> bytes:
     """JSON of a value (docs/contract.md#a-value), fields in order of ``Value``; exact at any width."""
     return _encode(value)
@@ -106,23 +125,31 @@ def encode_value(value: Value) -> bytes:
 
 def decode_value(encoded: bytes | str) -> Value:
     """Value from its JSON. Raises msgspec.DecodeError when the JSON is no value."""
-    return msgspec.json.decode(encoded, type=Value)
+    return _decode_value(encoded)
 
 
 def version_headers(fence: Fence) -> Headers:
     """Headers by which a reader drops older records, in decimal ASCII."""
-    return (
-        ("edition", b"%d" % fence.edition),
-        ("as_of", b"%d" % fence.as_of_ms),
-        ("applied", b"%d" % fence.applied),
+    numbers = msgspec.structs.astuple(fence)
+    return tuple(
+        (name, b"%d" % number) for name, number in zip(VERSION_HEADERS, numbers, strict=True)
     )
 
 
 def version_of(headers: Iterable[tuple[str, bytes]]) -> Fence | None:
-    """Version of a record from its headers; None when they do not name one."""
+    """Version of a record from its headers; None when they do not name one.
+
+    Records of version 0.2 name neither generation nor definitions: both were 0.
+    """
     found = dict(headers)
     try:
-        return Fence(int(found["edition"]), int(found["as_of"]), int(found["applied"]))
+        return Fence(
+            int(found["edition"]),
+            int(found.get("generation", b"0")),
+            int(found.get("definitions", b"0")),
+            int(found["as_of"]),
+            int(found["applied"]),
+        )
     except (KeyError, ValueError):
         return None
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from streams.index.indices import SOURCES
+
 
 class MarketKeys(NamedTuple):
     """Every key of one market, in the order in which the fenced script gets them."""
 
     fence: str
-    """HASH: edition, as_of_ms and applied of what is written. It decides who may write."""
+    """HASH: the version (``index.values.Fence``) of what is written. It decides who may write."""
     values: str
     """HASH: ``index:dimension:member:window`` -> plain decimal."""
     snapshot: str
@@ -24,6 +26,12 @@ class MarketKeys(NamedTuple):
     """HASH: ``dimension:member`` -> JSON of the active shift. A series without one has no field."""
 
 
+FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")
+"""Fields of the HASH ``:fence``, in the order in which versions are compared."""
+AS_OF_FIELDS = ("@as_of", *(f"@as_of:{source}" for source in SOURCES))
+"""Fields of the HASH ``:values``: the headline, then ``as_of`` of each source that was seen."""
+
+
 def market_keys(market: str, prefix: str) -> MarketKeys:
     """Keys of ``market``.
 
@@ -32,6 +40,11 @@ def market_keys(market: str, prefix: str) -> MarketKeys:
     """
     tag = f"{prefix}:{{{market}}}"
     return MarketKeys(*(f"{tag}:{name}" for name in MarketKeys._fields))
+
+
+def inputs_key(prefix: str) -> str:
+    """Key of the HASH ``topic-partition`` -> JSON of what became of its last records."""
+    return f"{prefix}:inputs"
 
 
 def markets_key(prefix: str) -> str:

@@ -73,8 +73,12 @@ INDEX = (
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
-         "End of the newest window of the market, from the worker that owns it. Its distance from "
-         "now is the age of every index metric of the market. Absent when nobody owns the market."),
+         "Market's as_of, from the worker that owns it: the least of those of its sources. Its "
+         "distance from now is the age of the oldest source. Absent when nobody owns the market."),
+    Spec("index_source_as_of_timestamp_seconds", Kind.GAUGE, ("market", "source"),
+         "seconds since 1970",
+         "End of the newest window of the values that are counted from the source (orders, "
+         "payments). Its distance from now is their age."),
 )  # fmt: skip
 """Metrics of the index values. Only values of status ok are exported; others are absent."""
 
@@ -85,10 +89,19 @@ SERVICE = (
          "Always 1. The labels name the release, the edition and the start of the methodology's "
          "hash."),
     Spec("events_total", Kind.COUNTER, ("topic", "outcome"), "events",
-         "Events read, by outcome of admission: accepted, late, too_late, duplicate, "
-         "day_closed, dead."),
+         "Events read, by outcome of admission: accepted, late, day_only, too_late, duplicate, "
+         "dead, ignored. Some also count as: day_closed, repeated, unmatched, unremembered."),
     Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
          "Records sent to ecindex.dead-letters, by reason."),
+    Spec("refused_ratio", Kind.GAUGE, ("topic", "partition"), "0..1",
+         "Dead letters among the events of an owned source partition, within five minutes before its "
+         "last record. Redis and the page say the last reason."),
+    Spec("ignored_records_total", Kind.COUNTER, ("reason",), "records",
+         "Records of the inputs that are no events of the contract and no mistake: of another type "
+         "(order.updated), or without a value (tombstone)."),
+    Spec("parts_lost_total", Kind.COUNTER, ("reason",), "parts",
+         "Parts of counted events that could not be counted: lines (negative_price, price, quantity, "
+         "line) and fields (label, shopper_id, new_shopper, order_id, refund_id)."),
     Spec("revised_after_final_total", Kind.COUNTER, (), "values",
          "Values that changed after they were final. Should never rise under LogAppendTime."),
     Spec("event_to_publish_seconds", Kind.HISTOGRAM, (), "seconds",
@@ -97,6 +110,9 @@ SERVICE = (
          (0.25, 0.5, 1, 1.5, 2, 2.25, 2.5, 2.75, 3, 3.5, 4, 5, 6, 8, 10, 15, 30, 60, 300)),
     Spec("consumer_lag_records", Kind.GAUGE, ("topic", "partition"), "records",
          "Log end minus position of an owned partition."),
+    Spec("open_transaction_seconds", Kind.GAUGE, ("topic", "partition"), "seconds",
+         "Time for which one open transaction has held an owned partition: nothing behind its first "
+         "record is read before it ends. 0 without one."),
     Spec("watermark_timestamp_seconds", Kind.GAUGE, ("topic", "partition"), "seconds since 1970",
          "Arrival watermark of an owned source partition, the largest over its markets."),
     Spec("flush_duration_seconds", Kind.HISTOGRAM, (), "seconds",
@@ -110,12 +126,18 @@ SERVICE = (
     Spec("publish_refusals_total", Kind.COUNTER, ("sink",), "calls",
          "Publications and heartbeats that a sink refused as older than what it holds. A few "
          "after a takeover are the fence at work; a steady rate means two owners."),
+    Spec("can_publish", Kind.GAUGE, (), "0 or 1",
+         "1 while Redis takes what this worker publishes. 0 once it has not for 5 s, or while it "
+         "stays outside the group for that reason; then the worker is not ready."),
     Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
          "Values left out of the market's snapshot for lack of room; they are of its smallest members."),
     Spec("partials_skipped_total", Kind.COUNTER, ("reason",), "records",
          "Records of ecindex.partials that are in no value. foreign: of another edition, or of a market "
          "that does not belong to this partition (a worker with other settings writes there). "
          "expired: of an hour or day that is no longer kept."),
+    Spec("clock_ahead_seconds", Kind.GAUGE, (), "seconds",
+         "How far this worker's clock is ahead of the broker's stamps for sure; behind is negative. "
+         "Beyond 10 s it is not ready."),
     Spec("rebalances_total", Kind.COUNTER, (), "rebalances",
          "Assignments of partitions to this worker."),
     Spec("open_panes", Kind.GAUGE, (), "panes",
@@ -127,6 +149,8 @@ SERVICE = (
          "beyond the 40 largest of a dimension, series beyond 5,000 a worker. Redis has them."),
     Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
          "1 while a source partition is halted and waits for the operator."),
+    Spec("topic_missing", Kind.GAUGE, ("topic",), "0 or 1",
+         "1 while a topic that the service needs does not exist."),
 )  # fmt: skip
 """Metrics of the service itself."""
 

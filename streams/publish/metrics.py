@@ -11,7 +11,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from streams.flow.wire import SKIPPED
-from streams.index.events import REASONS
+from streams.index.event_types import IGNORED_REASONS, PART_REASONS, REASONS
 from streams.publish.index_collector import IndexCollector
 from streams.publish.metric_table import BY_NAME
 
@@ -39,25 +39,36 @@ class Metrics:
         ProcessCollector(registry=self.registry)  # memory, and the start time of the process
         self.events = self._counter("events_total")
         self.dead_letters = self._counter("dead_letters_total")
+        self.ignored = self._counter("ignored_records_total")
+        self.parts_lost = self._counter("parts_lost_total")
         self.revised_after_final = self._counter("revised_after_final_total")
         self.event_to_publish = self._histogram("event_to_publish_seconds")
         self.consumer_lag = self._gauge("consumer_lag_records")
+        self.open_transaction = self._gauge("open_transaction_seconds")
         self.watermark = self._gauge("watermark_timestamp_seconds")
         self.flush_duration = self._histogram("flush_duration_seconds")
         self.publish_duration = self._histogram("publish_duration_seconds")
         self.publish_failures = self._counter("publish_failures_total")
         self.publish_refusals = self._counter("publish_refusals_total")
+        self.can_publish = self._gauge("can_publish")
         self.snapshot_left_out = self._gauge("snapshot_left_out_values")
         self.partials_skipped = self._counter("partials_skipped_total")
         self.rebalances = self._counter("rebalances_total")
+        self.clock_ahead = self._gauge("clock_ahead_seconds")
         self.open_panes = self._gauge("open_panes")
         self.dedupe_ids = self._gauge("dedupe_ids")
         self.partition_halted = self._gauge("partition_halted")
+        self.refused_ratio = self._gauge("refused_ratio")
+        self.topic_missing = self._gauge("topic_missing")
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)
         for reason in REASONS:
             self.dead_letters.labels(reason)
+        for reason in IGNORED_REASONS:
+            self.ignored.labels(reason)
+        for reason in PART_REASONS:
+            self.parts_lost.labels(reason)
         for reason in SKIPPED:
             self.partials_skipped.labels(reason)
         info = self._gauge("market_info")
@@ -68,7 +79,14 @@ class Metrics:
 
     def drop_partition(self, topic: str, partition: int) -> None:
         """Remove the gauges of a source partition that this worker lost."""
-        for gauge in (self.consumer_lag, self.watermark, self.partition_halted):
+        gauges = (
+            self.consumer_lag,
+            self.open_transaction,
+            self.watermark,
+            self.partition_halted,
+            self.refused_ratio,
+        )
+        for gauge in gauges:
             gauge.remove(topic, str(partition))
 
     def drop_market(self, market: str) -> None:

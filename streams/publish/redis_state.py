@@ -60,6 +60,7 @@ class OwnedMarket:
         self._limits = limits
         self._phase = ""
         self._as_of_ms = 0
+        self._sources: dict[str, int] = {}
         self._entries: dict[str, EncodedValue] = {}
         self._days: dict[str, dict[str, str | None]] = {}
         self._history: dict[int, dict[str, int | float | None]] = {}
@@ -78,8 +79,12 @@ class OwnedMarket:
 
     def take_publication(self, publication: Publication) -> bool:
         """Make ``publication`` the newest. False, and nothing is done, if a newer one is held."""
-        if self.fence is not None and publication.fence < self.fence:
+        if self.fence is not None and not publication.fence.follows(self.fence):
             return False
+        if self.fence is not None and publication.fence.generation > self.fence.generation:
+            # Points that an ``as_of`` beyond the true one made; the market sends the true ones anew.
+            self._history.clear()
+            self.forget_acknowledged()
         if self._base is None:
             # The next call sends everything anyway. A long outage must not pile up what is unsent.
             self._days_unsent = {}
@@ -87,6 +92,7 @@ class OwnedMarket:
         self.fence = publication.fence
         self._phase = publication.phase
         self._as_of_ms = publication.as_of_ms
+        self._sources = publication.sources
         known = self._entries
         entries: dict[str, EncodedValue] = {}
         for value in publication.values:
@@ -151,6 +157,10 @@ class OwnedMarket:
         as_of = rfc3339(self._as_of_ms)
         pairs += ["@as_of", as_of, "@published_at", published_at]
         pairs += ["@edition", str(self.fence.edition), "@phase", self._phase]
+        pairs += ["@generation", str(self.fence.generation)]
+        pairs += ["@definitions", str(self.fence.definitions)]
+        for source, as_of_ms in self._sources.items():
+            pairs += [f"@as_of:{source}", rfc3339(as_of_ms)]
         days, days_gone, days_from = self._day_pairs(whole=whole)
         points, clear = self._points(whole=whole)
         shifts_new = whole or self._shifts != self._shifts_acknowledged
@@ -165,6 +175,7 @@ class OwnedMarket:
                 "required": required,
                 "expire_ms": str(self._limits.expire_ms),
                 "as_of": as_of,
+                "sources": _encode_json(self._source_texts()).decode(),
                 "whole": "1" if before is None else "0",
                 "values": pairs,
                 "gone": gone,
@@ -217,7 +228,17 @@ class OwnedMarket:
     def _header(self, published_at: str) -> Header:
         assert self.fence is not None
         as_of = rfc3339(self._as_of_ms)
-        return Header(self.market, as_of, published_at, self.fence.edition, self._phase)
+        return Header(
+            self.market,
+            as_of,
+            published_at,
+            self.fence,
+            self._phase,
+            self._source_texts(),
+        )
+
+    def _source_texts(self) -> dict[str, str]:
+        return {source: rfc3339(as_of_ms) for source, as_of_ms in self._sources.items()}
 
     def _take_inherited(self, inherited: Inherited) -> None:
         """Put the days and points from before this owner. Its own days and points come later."""
@@ -267,17 +288,20 @@ class OwnedMarket:
             if at_ms in self._history:
                 self._history[at_ms] = {**self._history[at_ms], value.index: value.value}
                 self._history_unsent.add(at_ms)
+        fields = [f"{index}:market:{ALL}:{_HEADLINE_WINDOW}" for index in HEADLINES]
+        shown = {
+            index: self._entries[field].value
+            for index, field in zip(HEADLINES, fields, strict=True)
+            if field in self._entries
+        }
         newest = next(reversed(self._history), None)
-        if newest is None or self._as_of_ms // HISTORY_STEP_MS > newest // HISTORY_STEP_MS:
-            fields = [f"{index}:market:{ALL}:{_HEADLINE_WINDOW}" for index in HEADLINES]
-            point = {
-                index: self._entries[field].value.value
-                for index, field in zip(HEADLINES, fields, strict=True)
-                if field in self._entries
-            }
-            if point:
-                self._history[self._as_of_ms] = point
-                self._history_unsent.add(self._as_of_ms)
+        # The point's own instant: the market's headline may wait for another source.
+        at_ms = max((parse_instant(value.as_of) or 0 for value in shown.values()), default=None)
+        if at_ms is not None and (
+            newest is None or at_ms // HISTORY_STEP_MS > newest // HISTORY_STEP_MS
+        ):
+            self._history[at_ms] = {index: value.value for index, value in shown.items()}
+            self._history_unsent.add(at_ms)
         while self._history and (oldest := next(iter(self._history))) < self._as_of_ms - HISTORY_MS:
             del self._history[oldest]
             self._history_unsent.discard(oldest)
@@ -290,7 +314,7 @@ class OwnedMarket:
             point = {"as_of": rfc3339(at_ms), **self._history[at_ms]}
             points += [str(at_ms), _encode_json(point).decode()]
         if whole and chosen:
-            return points, [str(chosen[0]), str(chosen[-1])]
+            return points, [str(chosen[0]), "+inf"]
         return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
 
     def _requirement(self, *, shifts: bool) -> str:
@@ -299,7 +323,7 @@ class OwnedMarket:
 
 
 def _texts(fence: Fence) -> list[str]:
-    return [str(fence.edition), str(fence.as_of_ms), str(fence.applied)]
+    return [str(number) for number in msgspec.structs.astuple(fence)]
 
 
 def _is_headline(value: Value) -> bool:

@@ -17,33 +17,41 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from importlib import resources
-from typing import Any, cast
+from typing import Any
 
 import redis.exceptions
-import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
 
 from streams import clock
 from streams.flow.publication import Publication
 from streams.index.panes import rfc3339
-from streams.publish.keys import market_keys, markets_key
+from streams.publish.keys import inputs_key, market_keys, markets_key
 from streams.publish.metrics import Metrics
+from streams.publish.redis_clients import (
+    ANSWERS_MAX,
+    REDIS_ERRORS,
+    async_client,
+    close_client,
+    drop_connections,
+    is_refusal,
+    renew,
+)
+from streams.publish.redis_health import RedisHealth
 from streams.publish.redis_state import Call, OwnedMarket, RedisLimits
+from streams.publish.redis_urls import Deployment, parse_redis_url
 
-SCRIPT = resources.files(__package__).joinpath("fenced_write.lua").read_text(encoding="utf-8")
+_HERE = resources.files(__package__)
+SCRIPT = _HERE.joinpath("fenced_write.lua").read_text(encoding="utf-8")
+MAY_WRITE = _HERE.joinpath("may_write.lua").read_text(encoding="utf-8")
 
 REWRITE_EVERY_MS = 30_000
-CALL_TIMEOUT_S = 1.0
 RETRY_AFTER_MS = 500
-LOG_EVERY_MS = 60_000
+CONNECTIONS_KEPT_MS = 30_000
 MARKETS_KEPT_MS = 86_400_000
-_CONNECTIONS_MAX = 8
+_PROBE = ".probe"
+"""Stands for a market in the keys of the probe."""
+_LIST = ".markets"
+_INPUTS = ".inputs"
 _SINK = "redis"
-
-_log = structlog.get_logger(__name__)
 
 
 class Outcome(StrEnum):
@@ -62,9 +70,10 @@ class Outcome(StrEnum):
 class RedisStore:
     """Writes the markets that this worker owns.
 
-    ``rewrite_every_ms``: how often everything is sent although nothing seems missing. No call takes
-    longer than ``call_timeout_s``. For ``retry_after_ms`` after a failure calls fail at once, so that a
-    hanging Redis costs the caller one time-out, not one a market.
+    ``timeout_s``: the longest wait for one answer. ``rewrite_every_ms``: how often everything is sent
+    although nothing seems missing. For ``retry_after_ms`` after a failure calls fail at once, so that a
+    hanging Redis costs the caller one time-out, not one a market. In a Cluster only those of the same
+    market fail: other nodes may answer.
     """
 
     def __init__(
@@ -74,27 +83,29 @@ class RedisStore:
         *,
         prefix: str,
         limits: RedisLimits,
+        timeout_s: float,
         rewrite_every_ms: int = REWRITE_EVERY_MS,
-        call_timeout_s: float = CALL_TIMEOUT_S,
         retry_after_ms: int = RETRY_AFTER_MS,
         auth: Mapping[str, str | None] | None = None,
         script: str = SCRIPT,
         monotonic_ms: Callable[[], int] = clock.monotonic_ms,
     ) -> None:
         """``script`` is replaced only by the test that proves the fence by taking it out."""
-        self._redis = _client(url, auth or {}, call_timeout_s)
+        self._redis = async_client(url, auth or {}, timeout_s=timeout_s)
+        self._clustered = parse_redis_url(url).deployment is Deployment.CLUSTER
         self._metrics = metrics
         self._prefix = prefix
         self._limits = limits
         self._rewrite_every_ms = rewrite_every_ms
-        self._call_timeout_s = call_timeout_s
+        self._call_timeout_s = ANSWERS_MAX * timeout_s
         self._retry_after_ms = retry_after_ms
         self._script = script
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._monotonic_ms = monotonic_ms
         self._owned: dict[str, _Owned] = {}
-        self._not_before_ms = 0
-        self._complaint = _Complaint(monotonic_ms)
+        self._not_before_ms: dict[str, int] = {}
+        self._renewed_at_ms = monotonic_ms()
+        self.health = RedisHealth(monotonic_ms)
 
     async def publish(self, publication: Publication, now_ms: int) -> Outcome:
         """Write one market's newest state; take the market over first if it was not held.
@@ -115,22 +126,70 @@ class RedisStore:
             return await self._attempt(owned, now_ms, beat=False)
 
     async def heartbeat(self, now_ms: int) -> dict[str, Outcome]:
-        """Renew every market held. Call it once a second.
+        """Renew every market held whose last call has ended. Call it once a second.
 
-        A market is sent whole if Redis lost its values or a rewrite is due.
+        A market is sent whole if Redis lost its values or a rewrite is due. Calls of this method may
+        overlap: a market that waits for its answer keeps none of the others from being renewed.
         """
-        owned = [each for each in self._owned.values() if each.state.fence is not None]
+        owned = [
+            each
+            for each in self._owned.values()
+            if each.state.fence is not None and not each.lock.locked()
+        ]
+        await self._renew_in_time()
         outcomes = await asyncio.gather(*(self._beat(each, now_ms) for each in owned))
         return {each.state.market: what for each, what in zip(owned, outcomes, strict=True)}
+
+    @property
+    def holds_markets(self) -> bool:
+        """True when there is something to publish, whose calls show whether Redis takes it."""
+        return any(each.state.fence is not None for each in self._owned.values())
+
+    async def probe(self) -> bool:
+        """Find out whether this worker may publish; ``health`` has the outcome too.
+
+        It writes to keys of no market, which are gone at once.
+        """
+        keys = market_keys(_PROBE, self._prefix)
+        used = (keys.values, keys.snapshot, keys.changes, keys.history)
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                await self._redis.execute_command("EVAL", MAY_WRITE, len(used), *used)
+                await self._redis.pexpire(markets_key(self._prefix), MARKETS_KEPT_MS)
+        except REDIS_ERRORS as error:
+            await self._failed(_PROBE, error)
+            return False
+        self.health.worked(_PROBE)
+        self.health.forget(_LIST)
+        return True
+
+    async def note_inputs(self, fields: Mapping[str, bytes]) -> bool:
+        """Write what became of the last records of some source partitions. True when Redis has it."""
+        if self._monotonic_ms() < self._not_before_ms.get(self._path(_INPUTS), 0):
+            return False
+        key = inputs_key(self._prefix)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hset(key, mapping=dict(fields))
+        pipeline.pexpire(key, MARKETS_KEPT_MS)
+        try:
+            async with asyncio.timeout(self._call_timeout_s):
+                await pipeline.execute()
+        except REDIS_ERRORS as error:
+            await self._failed(_INPUTS, error)
+            return False
+        self.health.worked(_INPUTS)
+        return True
 
     def drop(self, market: str) -> None:
         """Stop writing a revoked ``market``. Its keys pass to the new owner or expire."""
         self._owned.pop(market, None)
+        self._not_before_ms.pop(market, None)
+        self.health.forget(market)
 
     async def close(self) -> None:
         """Close the connections. The keys expire by themselves."""
         self._owned.clear()
-        await self._redis.aclose()
+        await close_client(self._redis)
 
     def _holds(self, owned: _Owned) -> bool:
         return self._owned.get(owned.state.market) is owned
@@ -142,18 +201,63 @@ class RedisStore:
             return await self._attempt(owned, now_ms, beat=True)
 
     async def _attempt(self, owned: _Owned, now_ms: int, *, beat: bool) -> Outcome:
-        if self._monotonic_ms() < self._not_before_ms:
+        market = owned.state.market
+        if self._monotonic_ms() < self._not_before_ms.get(self._path(market), 0):
             owned.state.forget_acknowledged()
             return self._count(Outcome.FAILED)
         try:
             async with asyncio.timeout(self._call_timeout_s):
-                return await self._send(owned, rfc3339(now_ms), beat=beat)
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+                outcome = await self._send(owned, rfc3339(now_ms), beat=beat)
+        except REDIS_ERRORS as error:
             # Redis may have done the write before it stopped answering, so build on nothing.
             owned.state.forget_acknowledged()
-            self._not_before_ms = self._monotonic_ms() + self._retry_after_ms
-            self._complaint.failed(owned.state.market, error)
+            if not self._holds(owned):
+                return Outcome.DROPPED
+            await self._failed(market, error)
             return self._count(Outcome.FAILED)
+        if self._holds(owned):
+            self.health.worked(market)
+            self.health.forget(_PROBE)
+        return outcome
+
+    async def _failed(self, what: str, error: Exception) -> None:
+        if not is_refusal(error):
+            self._not_before_ms[self._path(what)] = self._monotonic_ms() + self._retry_after_ms
+        self.health.failed(what, error)
+        await renew(self._redis, error)
+
+    def _path(self, market: str) -> str:
+        """Name of what a call of this market shares with others: the server, or nothing."""
+        return market if self._clustered else ""
+
+    async def _renew_in_time(self) -> None:
+        # A master that was cut off, not demoted, takes writes that no reader sees any more.
+        if (
+            self._monotonic_ms() - self._renewed_at_ms >= CONNECTIONS_KEPT_MS
+            and not self._clustered
+        ):
+            self._renewed_at_ms = self._monotonic_ms()
+            await drop_connections(self._redis)
+
+    async def _list(self, market: str) -> None:
+        """Put the market into the SET first: readers then see that its values should be there."""
+        if self._monotonic_ms() < self._not_before_ms.get(self._path(_LIST), 0):
+            return
+        # This key belongs to no market, so it has no hash tag and is not among the script's keys. In a
+        # Cluster another node may hold it: while that hangs, it must not hold up market after market.
+        key = markets_key(self._prefix)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.sadd(key, market)
+        pipeline.pexpire(key, MARKETS_KEPT_MS)
+        try:
+            await pipeline.execute()
+        except REDIS_ERRORS as error:
+            if not self._clustered and not is_refusal(error):
+                raise  # the market's call would fail alike
+            await self._failed(_LIST, error)
+            self._not_before_ms[_LIST] = self._monotonic_ms() + self._rewrite_every_ms
+        else:
+            self.health.worked(_LIST)
 
     async def _send(self, owned: _Owned, published_at: str, *, beat: bool) -> Outcome:
         state = owned.state
@@ -171,16 +275,13 @@ class RedisStore:
             state.forget_acknowledged()  # `rewrite`: emptied, restarted, or another's version
             if not self._holds(owned):
                 return Outcome.DROPPED
+        await self._list(state.market)
         call = state.full(published_at)
         word, found = await self._call(state.market, call)
         if word == b"refused":
             return self._refused(owned, found)
         self._written(owned, call)
         owned.rewritten_at_ms = self._monotonic_ms()
-        # This key belongs to no market, so it has no hash tag and is not among the script's keys.
-        key = markets_key(self._prefix)
-        await cast("Any", self._redis.sadd(key, state.market))
-        await self._redis.pexpire(key, MARKETS_KEPT_MS)
         return self._count(Outcome.WRITTEN)
 
     async def _call(self, market: str, call: Call) -> tuple[bytes, tuple[str, ...]]:
@@ -191,7 +292,6 @@ class RedisStore:
             answer = await execute("EVALSHA", self._sha, *arguments)
         except redis.exceptions.NoScriptError:
             answer = await execute("EVAL", self._script, *arguments)
-        self._complaint.answered()
         word, *found = answer
         return word, tuple(text.decode() for text in found)
 
@@ -203,7 +303,7 @@ class RedisStore:
 
     def _refused(self, owned: _Owned, found: tuple[str, ...] | None) -> Outcome:
         owned.state.forget_acknowledged()
-        self._complaint.refused(owned.state.market, found)
+        self.health.refused_older(owned.state.market, found)
         self._metrics.publish_refusals.labels(_SINK).inc()
         return Outcome.REFUSED
 
@@ -222,62 +322,3 @@ class _Owned:
         self.state = state
         self.lock = asyncio.Lock()
         self.rewritten_at_ms = 0
-
-
-class _Complaint:
-    """Logs one line a minute while Redis fails or refuses, and one line when it answers again."""
-
-    def __init__(self, monotonic_ms: Callable[[], int]) -> None:
-        self._monotonic_ms = monotonic_ms
-        self._logged_at_ms: dict[str, int] = {}
-        self._failures = 0
-        self._down_logged = False
-
-    def failed(self, market: str, error: Exception) -> None:
-        self._failures += 1
-        if self._may_log("failed"):
-            self._down_logged = True
-            _log.warning(
-                "redis_failed",
-                market=market,
-                error=type(error).__name__,
-                detail=str(error),
-                failures=self._failures,
-                action="folding continues; everything is rewritten when Redis answers",
-            )
-
-    def refused(self, market: str, found: tuple[str, ...] | None) -> None:
-        if self._may_log("refused"):
-            _log.warning("redis_refused_older_version", market=market, found=found)
-
-    def answered(self) -> None:
-        if self._down_logged:
-            _log.info("redis_answers_again", failures=self._failures)
-        self._down_logged = False
-        self._failures = 0
-
-    def _may_log(self, what: str) -> bool:
-        now_ms = self._monotonic_ms()
-        logged_at_ms = self._logged_at_ms.get(what)
-        if logged_at_ms is not None and now_ms - logged_at_ms < LOG_EVERY_MS:
-            return False
-        self._logged_at_ms[what] = now_ms
-        return True
-
-
-def _client(url: str, auth: Mapping[str, str | None], timeout_s: float) -> Redis:
-    # One immediate retry for a connection that a restarted server closed. The caller's time-out bounds
-    # the whole call either way.
-    retry = Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,))
-    pool = BlockingConnectionPool.from_url(
-        url,
-        **auth,
-        max_connections=_CONNECTIONS_MAX,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=retry,
-        # These are maintenance notices of a hosted service; other servers answer with an error.
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return Redis.from_pool(pool)

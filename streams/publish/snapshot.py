@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.index.values import Value, decimal
+from streams.index.values import Fence, Value, decimal
 from streams.publish.ranking import rank_members
 
 _encode_json = msgspec.json.Encoder().encode
@@ -52,8 +52,10 @@ class Header(NamedTuple):
     market: str
     as_of: str
     published_at: str
-    edition: int
+    fence: Fence
     phase: str
+    sources: dict[str, str]
+    """``as_of`` of each source."""
 
     @property
     def published_at_offset(self) -> int:
@@ -62,11 +64,17 @@ class Header(NamedTuple):
 
     def encode(self) -> bytes:
         """JSON up to and including the bracket that opens the values."""
-        return b'%b%b","edition":%d,"phase":%b,"values":[' % (
+        return (
+            b'%b%b","edition":%d,"generation":%d,"definitions":%d,"phase":%b,"sources":%b,'
+            b'"values":['
+        ) % (
             self._before_published_at(),
             self.published_at.encode(),
-            self.edition,
+            self.fence.edition,
+            self.fence.generation,
+            self.fence.definitions,
             _encode_json(self.phase),
+            _encode_json(self.sources),
         )
 
     def _before_published_at(self) -> bytes:

@@ -1,4 +1,4 @@
-"""A record of ``ecindex.history``: a seed, or a factor that an operator declared."""
+"""A record of ``ecindex.history``: a seed, or what an operator declared."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def refused_history(stored: Stored) -> UnreadableRecord | None:
         if stored.value is not None:
             decode_content(kind, stored.value)
     except HistoryError as error:
-        return unreadable(stored, "a seed or a factor", str(error))
+        return unreadable(stored, "a seed, a factor or a reset", str(error))
     return None

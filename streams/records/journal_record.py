@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.index.values import Fence, Value
+from streams.index.formats import json_decoder
+from streams.index.values import VERSION, Fence, Value
 from streams.publish.journal import version_of
 from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord, key_text, unreadable
@@ -64,9 +65,10 @@ class JournalRecord(msgspec.Struct):
     series: list[JournaledSeries] = []
     base: str | None = None
     bases: list[JournaledBase] = []
+    v: int = VERSION
 
 
-decode_journal = msgspec.json.Decoder(JournalRecord).decode
+decode_journal = json_decoder(JournalRecord, "a journal record", VERSION)
 
 
 class Journaled(NamedTuple):

@@ -1,4 +1,8 @@
-"""Reads logs from beginning to end, one partition at a time, in the order of offsets."""
+"""Reads logs from beginning to end, one partition at a time, in the order of offsets.
+
+Like the service it reads committed: records of aborted transactions are left out, and a log ends where
+a transaction is open.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from streams.console.errors import OperationError
 from streams.settings import KafkaSettings
 
 STALL_LIMIT_MS = 60_000
+PASSES_MAX = 3
 _POLL_MS = 500
 _FETCH_WAIT_MS = 10
 _FETCH_BYTES = 4 * 1024 * 1024
@@ -46,7 +51,10 @@ class Stored(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """What a partition's log holds: offsets ``begin <= offset < end``."""
+    """What a partition's log holds: offsets ``begin <= offset < end``.
+
+    ``end`` is the last stable offset: what an open transaction holds back does not count yet.
+    """
 
     begin: int
     end: int
@@ -106,6 +114,22 @@ class Logs:
                     f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; check the broker"
                 )
 
+    async def read_on(self, tp: TopicPartition) -> AsyncIterator[list[Stored]]:
+        """Yield every record of a compacted log, with those that came while it was read.
+
+        Compaction may take a key's old record before it is read, and its new one is beyond the end that
+        was asked first. Reading goes on until a pass found the log at its end, ``PASSES_MAX`` times at
+        most, since a busy log always grows.
+        """
+        position = 0
+        for _ in range(PASSES_MAX):
+            extent = (await self.extents_of([tp]))[tp]
+            if position >= extent.end:
+                return
+            async for batch in self.read(tp, Extent(max(position, extent.begin), extent.end)):
+                yield batch
+            position = extent.end
+
 
 def _stored(record: Any) -> Stored:
     return Stored(
@@ -126,6 +150,7 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
     consumer = AIOKafkaConsumer(
         **kafka.client_options(),
         enable_auto_commit=False,
+        isolation_level="read_committed",
         auto_offset_reset="none",
         max_partition_fetch_bytes=_FETCH_BYTES,
         # A fetch that waits at the end of one partition holds up the first fetch of the next.

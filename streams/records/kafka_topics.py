@@ -1,8 +1,9 @@
 """Topics and their configs: plans what is wanted, creates what is missing, lists what differs.
 
 Topics are created here and nowhere else: a topic that a broker creates by itself has neither the
-partitions nor the clean-up policy that exactness needs. Nothing existing is ever changed. A difference
-is listed together with the command that fixes it, and the operator decides.
+partitions nor the clean-up policy that exactness needs. Nothing existing is changed. A difference is
+listed together with the command that fixes it, and the operator decides. Topics of `ecindex up` are the
+exception: nobody else sets them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -19,8 +21,12 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streams import clock
 from streams.console.errors import OperationError
+from streams.flow.chain import NEW_EDITION
+from streams.index.hours import LEARNT_DAYS
+from streams.index.methodology import Methodology
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
 from streams.worker import names
+from streams.worker.topic_growth import grow_topics
 
 Arrival = Literal["broker", "producer"]
 """Whose clock stamps the inputs: the broker's (LogAppendTime) or the producer's (CreateTime)."""
@@ -30,9 +36,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 KEPT_DAYS = 400
 """Retention of journal, shifts, late events and dead letters: a year, and a month to compare with."""
-INPUT_KEPT_DAYS = 40
-"""Retention of inputs: longer than the 35 days that an order's day stays open, so that an audit can
-recompute."""
+INPUT_SPARE_DAYS = 18
+"""Inputs are kept this much longer than an audit needs: time to notice, and to look back."""
 RECORD_BYTES_MAX = 2 * 1024 * 1024
 """Room for a checkpoint of 900 KB, and for a dead letter: an original of 1 MiB and its headers."""
 SEGMENT_BYTES = 16 * 1024 * 1024
@@ -48,6 +53,11 @@ _COMPACTED = {
     "min.cleanable.dirty.ratio": "0.1",
     "delete.retention.ms": str(DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
+}
+_PARTIALS = {
+    "min.compaction.lag.ms": str(HOUR_MS),
+    # Its stamps say what time it is. A worker's own clock may be an hour off.
+    "message.timestamp.type": "LogAppendTime",
 }
 _KEPT = {
     "cleanup.policy": "delete",
@@ -71,13 +81,19 @@ class Changelog:
 
 @dataclass(frozen=True, slots=True)
 class WantedTopic:
-    """A topic as it must be. ``partitions`` None: any count, and it is not ours to create."""
+    """A topic as it must be. ``partitions`` None: any count, and it is not ours to create.
+
+    ``surplus_fix``: what helps when it has more partitions; they cannot be taken away.
+    """
 
     name: str
     partitions: int | None
     configs: Mapping[str, str] = field(default_factory=dict)
+    advised: Mapping[str, str] = field(default_factory=dict)
+    """Configs to create it with; an existing topic may have others."""
     missing_fix: str = "ecindex topics create"
     partitions_fix: str = "ecindex topics migrate"
+    surplus_fix: str = "delete the topic, then `ecindex topics create`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +118,37 @@ class TopicsReport:
     differences: tuple[TopicDifference, ...]
 
 
+def input_needed_ms(methodology: Methodology) -> int:
+    """Return how long an input must keep its records, in ms, so that an audit can recompute.
+
+    A day stays open for ``day_grace_ms`` after its end, and an expectation learns from ``LEARNT_DAYS``.
+    """
+    return max(methodology.day_grace_ms, LEARNT_DAYS * DAY_MS) + DAY_MS
+
+
+def input_kept_ms(methodology: Methodology) -> int:
+    """Return the retention of inputs that are created here, in ms."""
+    return input_needed_ms(methodology) + INPUT_SPARE_DAYS * DAY_MS
+
+
 def wanted_topics(
     settings: Settings,
     *,
     inputs: int | None = None,
     arrival: Arrival | None = None,
+    kept_ms: int = -1,
     changelogs: Sequence[Changelog] = (),
 ) -> list[WantedTopic]:
     """Return every topic of an installation.
 
     ``inputs``: partition count of `orders` and `payments`; None leaves both to their owner and only
     requires that they exist. ``arrival``: whose clock stamps them; None accepts either, and creates
-    them with the broker's.
+    them with the broker's. ``kept_ms``: retention of inputs that the broker stamps, -1: for ever.
     """
     topics = settings.topics
     fixed = "set topics.partials_partitions to the number found: it is fixed at creation"
     by_market = {
-        topics.partials: _COMPACTED | {"min.compaction.lag.ms": str(HOUR_MS)},
+        topics.partials: _COMPACTED | _PARTIALS,
         topics.values: _COMPACTED,
         topics.journal: _KEPT,
     }
@@ -126,14 +156,19 @@ def wanted_topics(
     single = {topics.shifts: _KEPT, topics.history: _COMPACTED}
     set_aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
     return [
-        *_inputs(topics, inputs, arrival),
+        *_inputs(topics, inputs, arrival, kept_ms),
         *(
-            WantedTopic(name, topics.partials_partitions, configs, partitions_fix=fixed)
+            WantedTopic(
+                name, topics.partials_partitions, configs, partitions_fix=fixed, surplus_fix=fixed
+            )
             for name, configs in by_market.items()
         ),
         *(WantedTopic(name, 1, configs) for name, configs in single.items()),
         *(WantedTopic(name, 4, configs) for name, configs in set_aside.items()),
-        *(WantedTopic(log.name, log.partitions, _CHANGELOG) for log in changelogs),
+        *(
+            WantedTopic(log.name, log.partitions, _CHANGELOG, surplus_fix=NEW_EDITION)
+            for log in changelogs
+        ),
     ]
 
 
@@ -141,30 +176,67 @@ async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
     """Raise TopicsError unless `orders` and `payments` exist, stamped as the events need it.
 
     ``producer_time``: the events carry times of the past. If the broker stamped them on arrival,
-    every one of them would be too late.
+    every one of them would be too late. Where the settings allow it, producers stamp the inputs from
+    then on.
     """
     wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
-    differences = await check_topics(settings.kafka, wanted)
-    if differences:
-        raise TopicsError("; ".join(map(str, differences)))
+    differing = await check_topics(settings.kafka, wanted)
+    if settings.topics.import_restamps and any(_is_stamp(found) for found in differing):
+        configs = input_configs("producer")
+        inputs = [WantedTopic(topic.name, None, configs) for topic in wanted]
+        await set_configs(settings.kafka, inputs)
+        differing = await check_topics(settings.kafka, wanted)
+    if differing:
+        raise TopicsError("; ".join(map(str, differing)))
 
 
 def _inputs(
-    topics: TopicSettings, inputs: int | None, arrival: Arrival | None
+    topics: TopicSettings, inputs: int | None, arrival: Arrival | None, kept_ms: int = -1
 ) -> list[WantedTopic]:
     names = (topics.orders, topics.payments)
     fix = f"ecindex topics create --inputs {inputs or 6}"
     if inputs is None:
         asked = {} if arrival is None else {"message.timestamp.type": _timestamp_type(arrival)}
         return [WantedTopic(name, None, asked, missing_fix=fix) for name in names]
-    configs = {
+    configs = input_configs(arrival or "broker", kept_ms)
+    if arrival is None:
+        policy = {"cleanup.policy": configs.pop("cleanup.policy")}
+        return [WantedTopic(name, inputs, policy, configs, fix) for name in names]
+    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in names]
+
+
+def input_configs(arrival: Arrival, kept_ms: int = -1) -> dict[str, str]:
+    """Return the configuration of inputs that ecindex creates; ``kept_ms`` as in `wanted_topics`."""
+    return {
         "cleanup.policy": "delete",
-        "message.timestamp.type": _timestamp_type(arrival or "broker"),
+        "message.timestamp.type": _timestamp_type(arrival),
         # Retention goes by record timestamps. Under the producer's clock an import of old data
         # would be deleted as soon as it arrived.
-        "retention.ms": "-1" if arrival == "producer" else str(INPUT_KEPT_DAYS * DAY_MS),
+        "retention.ms": "-1" if arrival == "producer" else str(kept_ms),
     }
-    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in names]
+
+
+def _is_stamp(difference: TopicDifference) -> bool:
+    return difference.setting == "message.timestamp.type" and difference.wanted == "CreateTime"
+
+
+async def set_configs(kafka: KafkaSettings, wanted: Sequence[WantedTopic]) -> None:
+    """Give topics that `ecindex up` created the configs wanted, and wait until they have them.
+
+    A config that is not among them gets its default again. Raises TopicsError.
+    """
+    async with connected(kafka) as admin:
+        responses = await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, t.name, dict(t.configs)) for t in wanted]
+        )
+        for code, text, _kind, name in chain.from_iterable(each.resources for each in responses):
+            if code:
+                raise TopicsError(f"topic {name}: the broker refused its configs: {code} {text}")
+        deadline = clock.monotonic_ms() + READY_DEADLINE_MS
+        while await differences(admin, wanted):
+            if clock.monotonic_ms() > deadline:
+                return  # whoever asked finds what differs, and says so
+            await asyncio.sleep(0.05)
 
 
 def _timestamp_type(arrival: Arrival) -> str:
@@ -179,21 +251,25 @@ async def plan_topics(
     Inputs that exist keep their partition count. When one is missing and ``inputs`` is None, no
     changelog can be planned. Raises TopicsError when the broker does not answer.
     """
-    async with _admin(settings.kafka) as admin:
+    async with connected(settings.kafka) as admin:
         counts = await _partition_counts(admin)
     topics = settings.topics
     found = {topic: counts.get(topic, inputs) for topic in (topics.orders, topics.payments)}
     known = {topic: count for topic, count in found.items() if count is not None}
     logs: list[Changelog] = []
+    methodology = load_methodology(settings)
     if len(known) == len(found):
-        edition = load_methodology(settings).edition
-        logs = [Changelog(*each) for each in names.changelogs(settings, edition, known).items()]
-    return wanted_topics(settings, inputs=inputs, arrival=arrival, changelogs=logs)
+        logs = [
+            Changelog(*each)
+            for each in names.changelogs(settings, methodology.edition, known).items()
+        ]
+    kept_ms = input_kept_ms(methodology)
+    return wanted_topics(settings, inputs=inputs, arrival=arrival, kept_ms=kept_ms, changelogs=logs)
 
 
 async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:
     """Return the partition count of every existing topic. Raises TopicsError."""
-    async with _admin(kafka) as admin:
+    async with connected(kafka) as admin:
         return await _partition_counts(admin)
 
 
@@ -205,7 +281,7 @@ async def create_topics(
     Changes nothing that exists. Raises TopicsError when the broker does not answer or refuses.
     """
     wanted = list(wanted)
-    async with _admin(kafka) as admin:
+    async with connected(kafka) as admin:
         existing = await _partition_counts(admin)
         missing = [t for t in wanted if t.name not in existing and t.partitions is not None]
         if missing:
@@ -213,16 +289,35 @@ async def create_topics(
             replicas = replication_factor or min(REPLICAS, brokers)
             await _create(admin, missing, replicas)
             await _await_leaders(admin, [topic.name for topic in missing])
-        differences = await _differences(admin, kafka, wanted)
-    return TopicsReport(tuple(topic.name for topic in missing), tuple(differences))
+        found = await differences(admin, wanted)
+    return TopicsReport(tuple(topic.name for topic in missing), tuple(found))
+
+
+async def migrate_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) -> dict[str, int]:
+    """Give topics the partitions that they lack; return those that grew, with their new count.
+
+    An input may get partitions at any time; then its changelog needs as many, and workers see to it
+    themselves where the broker lets them. Raises TopicsError.
+    """
+    counts = {
+        topic.name: topic.partitions
+        for topic in wanted
+        if topic.partitions is not None and "migrate" in topic.partitions_fix
+    }
+    try:
+        return await grow_topics(kafka, counts)
+    except KafkaError as error:
+        raise TopicsError(
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error}"
+        ) from error
 
 
 async def check_topics(
     kafka: KafkaSettings, wanted: Iterable[WantedTopic]
 ) -> list[TopicDifference]:
     """Return how topics differ from those wanted; empty when none does. Raises TopicsError."""
-    async with _admin(kafka) as admin:
-        return await _differences(admin, kafka, list(wanted))
+    async with connected(kafka) as admin:
+        return await differences(admin, list(wanted))
 
 
 async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> None:
@@ -231,13 +326,14 @@ async def ask_for_coordinator(kafka: KafkaSettings, group: str) -> None:
     A broker creates it when it is first asked for a coordinator, and refuses until the topic exists.
     That is half a second which the first worker need not wait if somebody asked before.
     """
-    async with _admin(kafka) as admin:
+    async with connected(kafka) as admin:
         with suppress(GroupCoordinatorNotAvailableError):
             await admin.find_coordinator(group)
 
 
 @asynccontextmanager
-async def _admin(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def connected(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield an admin client. Raises TopicsError when the broker does not answer or refuses."""
     admin = AIOKafkaAdminClient(
         **kafka.client_options(), request_timeout_ms=min(kafka.request_timeout_ms, 30_000)
     )
@@ -262,7 +358,10 @@ async def _create(
     admin: AIOKafkaAdminClient, missing: Sequence[WantedTopic], replicas: int
 ) -> None:
     response = await admin.create_topics(
-        [NewTopic(t.name, t.partitions, replicas, topic_configs=dict(t.configs)) for t in missing]
+        [
+            NewTopic(t.name, t.partitions, replicas, topic_configs={**t.configs, **t.advised})
+            for t in missing
+        ]
     )
     for name, code, *text in response.topic_errors:
         if code not in (0, _TOPIC_EXISTS):
@@ -282,41 +381,40 @@ async def _await_leaders(admin: AIOKafkaAdminClient, names: Sequence[str]) -> No
         await asyncio.sleep(0.05 if waiting else 0)
 
 
-async def _differences(
-    admin: AIOKafkaAdminClient, kafka: KafkaSettings, wanted: Sequence[WantedTopic]
+async def differences(
+    admin: AIOKafkaAdminClient, wanted: Sequence[WantedTopic]
 ) -> list[TopicDifference]:
+    """Return how topics differ from those wanted. Raises KafkaError, TopicsError."""
     counts = await _partition_counts(admin)
     found = await _configs(admin, [topic for topic in wanted if topic.name in counts])
-    differences: list[TopicDifference] = []
+    differing: list[TopicDifference] = []
     for topic in wanted:
         if topic.name not in counts:
-            differences.append(
-                TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix)
-            )
+            differing.append(TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix))
             continue
-        if topic.partitions not in (None, counts[topic.name]):
-            differences.append(
+        if topic.partitions is not None and topic.partitions != counts[topic.name]:
+            differing.append(
                 TopicDifference(
                     topic.name,
                     "partitions",
                     str(counts[topic.name]),
                     str(topic.partitions),
-                    topic.partitions_fix,
+                    topic.partitions_fix
+                    if counts[topic.name] < topic.partitions
+                    else topic.surplus_fix,
                 )
             )
         for name, value in topic.configs.items():
             actual = found[topic.name].get(name, "unknown to this broker")
             if actual != value:
-                fix = _alter_command(kafka, topic.name, f"{name}={value}")
-                differences.append(TopicDifference(topic.name, name, actual, value, fix))
-    return differences
+                fix = alter_command(topic.name, f"{name}={value}")
+                differing.append(TopicDifference(topic.name, name, actual, value, fix))
+    return differing
 
 
-def _alter_command(kafka: KafkaSettings, topic: str, config: str) -> str:
-    return (
-        f"kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter "
-        f"--entity-type topics --entity-name {topic} --add-config {config}"
-    )
+def alter_command(topic: str, config: str) -> str:
+    """Return the command that sets one configuration of a topic (``name=value``)."""
+    return f"ecindex topics alter {topic} {config}"
 
 
 async def _configs(

@@ -1,4 +1,4 @@
-"""Reads one market's keys of Redis in one transaction."""
+"""Reads one market's keys of Redis, all of one version."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from streams.console.errors import OperationError
+from streams.index.indices import SOURCES
+from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
-from streams.index.values import Snapshot
-from streams.publish.keys import market_keys
+from streams.index.values import Fence, Snapshot
+from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
+from streams.publish.redis_clients import REDIS_ERRORS, advice, async_client, close_client
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
 
+READS_MAX = 20
+"""A market is written a few times a second, and read in milliseconds."""
 _decode_snapshot = msgspec.json.Decoder(Snapshot).decode
 
 
 @dataclass(slots=True)
 class MarketRedis:
-    """One market's keys, read in one transaction."""
+    """One market's keys, all of one version."""
 
     market: str
     keys: Any
-    edition: int
-    as_of_ms: int
-    applied: int
+    version: Fence
     values: dict[str, str]
     days: dict[str, str]
     snapshot: Snapshot | None
     as_of: dict[str, int]
-    """By input topic, in epoch ms."""
+    """By input topic, in epoch ms; those that ``@as_of:SOURCE`` names."""
 
 
 class RedisReader:
@@ -40,13 +41,7 @@ class RedisReader:
 
     def __init__(self, settings: Settings) -> None:
         redis = settings.redis
-        self._redis = Redis.from_url(
-            redis.url,
-            username=redis.username,
-            password=None if redis.password is None else redis.password.get_secret_value(),
-            socket_timeout=10.0,
-            socket_connect_timeout=5.0,
-        )
+        self._redis = async_client(redis.url, redis.auth_options(), timeout_s=redis.timeout_s)
         self._prefix = redis.keys_prefix
         self._topics = (settings.topics.orders, settings.topics.payments)
         self._url = redis.url
@@ -56,9 +51,17 @@ class RedisReader:
     async def ping(self) -> None:
         """Raise OperationError when Redis does not answer."""
         try:
-            await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+            # PING would ask one node of a Cluster; a reader may have no right to it either.
+            await self._redis.exists(markets_key(self._prefix))
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
+
+    async def input_notes(self) -> list[InputNote]:
+        """What does not count of the inputs. Raises OperationError."""
+        try:
+            return notes(read_reports(await self._redis.hgetall(inputs_key(self._prefix))))
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
 
     async def read(self, market: str) -> MarketRedis | None:
         """Read one market; None when nothing of it can be read. Raises OperationError.
@@ -68,17 +71,31 @@ class RedisReader:
         keys = market_keys(market, self._prefix)
         self.unreadable.pop(market, None)
         try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(keys.fence)
-                pipe.hgetall(keys.values)
-                pipe.hgetall(keys.days)
-                pipe.get(keys.snapshot)
-                fence, values, days, snapshot = await pipe.execute()
-        except (RedisError, OSError) as error:
-            raise OperationError(f"Redis at {self._url} (redis.url): {error}") from error
+            fence, values, days, snapshot = await self._read_of_one_version(keys)
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
         if not (fence or values or days or snapshot):
             return None
         return self._parse(market, keys, _texts(fence), _texts(values), _texts(days), snapshot)
+
+    async def _read_of_one_version(self, keys: MarketKeys) -> tuple[Any, Any, Any, Any]:
+        """Read until the fence is the same before and after: a reader may have no right to MULTI."""
+        for _ in range(READS_MAX):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hgetall(keys.fence)
+            pipe.hgetall(keys.values)
+            pipe.hgetall(keys.days)
+            pipe.get(keys.snapshot)
+            pipe.hgetall(keys.fence)
+            before, values, days, snapshot, fence = await pipe.execute()
+            if before == fence:
+                break
+        return fence, values, days, snapshot
+
+    def _failed(self, error: Exception) -> OperationError:
+        hint = advice(error)
+        text = f"Redis at {self._url} (redis.url): {error}{'; ' if hint else ''}{hint}"
+        return OperationError(text)
 
     def _parse(
         self,
@@ -91,8 +108,12 @@ class RedisReader:
     ) -> MarketRedis | None:
         refused = self.unreadable[market] = []
         try:
-            edition, as_of_ms, applied = (
-                int(fence[name]) for name in ("edition", "as_of_ms", "applied")
+            version = Fence(
+                int(fence["edition"]),
+                int(fence.get("generation", "0")),
+                int(fence.get("definitions", "0")),
+                int(fence["as_of_ms"]),
+                int(fence["applied"]),
             )
         except (KeyError, ValueError):
             refused.append(
@@ -106,22 +127,19 @@ class RedisReader:
             snapshot = _decode_snapshot(encoded or b"")
         except msgspec.DecodeError as error:
             refused.append(UnreadableRecord(market, "a snapshot, JSON", str(error), keys.snapshot))
-        as_of = {} if snapshot is None else self._as_of(snapshot)
-        return MarketRedis(market, keys, edition, as_of_ms, applied, values, days, snapshot, as_of)
+        return MarketRedis(market, keys, version, values, days, snapshot, self._as_of(values))
 
-    def _as_of(self, snapshot: Snapshot) -> dict[str, int]:
+    def _as_of(self, values: dict[str, str]) -> dict[str, int]:
         found: dict[str, int] = {}
-        for topic, index in zip(self._topics, ("orders", "payments"), strict=True):
-            for value in snapshot.values:
-                if (value.index, value.dimension, value.window) == (index, "market", "1m"):
-                    as_of_ms = parse_instant(value.as_of)
-                    if as_of_ms is not None:
-                        found[topic] = as_of_ms
+        for topic, source in zip(self._topics, SOURCES, strict=True):
+            as_of_ms = parse_instant(values.get(f"@as_of:{source}", ""))
+            if as_of_ms is not None:
+                found[topic] = as_of_ms
         return found
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._redis.aclose()
+        await close_client(self._redis)
 
 
 def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from streams.flow.level_base import LevelRecord
-from streams.index.values import Fence, Value
+from streams.index.formats import json_decoder
+from streams.index.values import VERSION, Fence, Value
 from streams.publish.journal import FENCE, decode_value, version_of
 from streams.records.kafka_logs import Logs, Stored
 from streams.records.unreadable import UnreadableRecords, key_text, unreadable
@@ -27,11 +28,16 @@ class FenceContent(msgspec.Struct):
     hours_until: int
     days_until: int
     horizon: int
+    generation: int = 0
     live: bool = False
     first: dict[str, int] = {}
     """By input topic: the instant from which its log covers the market, epoch ms."""
     level: LevelRecord | None = None
     """Base of the level index."""
+    v: int = VERSION
+
+
+_decode_fence = json_decoder(FenceContent, "a fence record", VERSION)
 
 
 class StoredValue(NamedTuple):
@@ -98,9 +104,9 @@ class ValuesLog:
             return self._refuse(stored, f"a value of {text}", f"one of {value.key}")
         held = StoredValue(version, value, stored.where, stored.timestamp_ms)
         known = market.values.get(text)
-        if market.version is None or version > market.version:
+        if market.version is None or not market.version.follows(version):
             market.unfinished[text] = held
-        elif known is None or version >= known.version:
+        elif known is None or version.follows(known.version):
             market.values[text] = held
             market.older_last.pop(text, None)
         else:
@@ -108,18 +114,20 @@ class ValuesLog:
         return True
 
     def _apply_fence(self, market: MarketValues, stored: Stored, version: Fence) -> bool:
-        if stored.value is None or (market.version is not None and version < market.version):
+        if stored.value is None or (
+            market.version is not None and not version.follows(market.version)
+        ):
             return True
         try:
-            content = msgspec.json.decode(stored.value, type=FenceContent)
+            content = _decode_fence(stored.value)
         except msgspec.DecodeError as error:
             return self._refuse(stored, "a fence record", str(error))
         market.fence, market.version = content, version
         for key, held in list(market.unfinished.items()):
-            if held.version <= version:
+            if version.follows(held.version):
                 del market.unfinished[key]
                 known = market.values.get(key)
-                if known is None or held.version >= known.version:
+                if known is None or held.version.follows(known.version):
                     market.values[key] = held
                     market.older_last.pop(key, None)
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,10 @@ ENV_PREFIX = "ECINDEX_"
 ENV_DELIMITER = "__"
 CONFIG_VARIABLE = "ECINDEX_CONFIG"
 """Names the TOML file when the command line does not."""
+_SERVICE_VARIABLE = re.compile(
+    r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Problem(NamedTuple):
@@ -157,7 +162,12 @@ def _environment_values() -> Iterator[tuple[str, _Given]]:
     known = {_variable(name): name for name in _known()}
     for variable, value in os.environ.items():  # noqa: TID251 - the reader of the environment
         upper = variable.upper()
-        if upper.startswith(ENV_PREFIX) and upper != CONFIG_VARIABLE and upper not in known:
+        if (
+            upper.startswith(ENV_PREFIX)
+            and upper != CONFIG_VARIABLE
+            and upper not in known
+            and not _is_of_a_service(upper, value)
+        ):
             dotted = upper.removeprefix(ENV_PREFIX).lower().replace(ENV_DELIMITER, ".")
             yield dotted, _Given(value, f"environment {variable}")
     source = EnvSettingsSource(
@@ -168,6 +178,19 @@ def _environment_values() -> Iterator[tuple[str, _Given]]:
     )
     for name, given in _flat_given(source(), ""):
         yield name, _Given(given.value, f"environment {_variable(name)}")
+
+
+def _is_of_a_service(variable: str, value: str) -> bool:
+    """Whether Kubernetes set a variable because the name of a service begins with ``ecindex``.
+
+    Every pod gets the addresses of its namespace's services, of ``ecindex-board`` as
+    ECINDEX_BOARD_SERVICE_HOST and ECINDEX_BOARD_PORT=tcp://10.0.0.1:8080. None of them is a setting.
+    """
+    if ENV_DELIMITER in variable:
+        return False
+    return bool(_SERVICE_VARIABLE.search(variable)) or (
+        variable.endswith("_PORT") and bool(_SERVICE_ADDRESS.match(value))
+    )
 
 
 def _variable(name: str) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streams.publish.redis_urls import EXPECTED, Deployment, parse_redis_url
+
 CHECKPOINT_BYTES_MAX = 900 * 1024
 """A flush is one record (exactness rule 3); a larger one would not fit the changelog's 1 MiB."""
 
@@ -27,9 +29,15 @@ FETCH_WAIT_MAX_MS = 500
 So it must be well below the methodology's out_of_order_ms."""
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
+_OWN_TOPICS = ("partials", "values", "journal", "shifts", "history", "late", "dead-letters")
+_PREFIX_AND_TOPIC_MAX = 249 - len("-e999999-checkpoint--changelog")
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
-_REDIS_URL = re.compile(r"^(redis|rediss)://[^\s@/]+(/\d+)?$|^unix://[^\s@]+$")
+_REDIS_URL = re.compile(r"^(redis|rediss)://[^\s@/]+(/\d+)?$|^unix://[^\s@]+$|^rediss?\+")
 _PACKAGE = Path(__file__).parents[1]
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _existing_file(value: Path | None) -> Path | None:
@@ -137,6 +145,12 @@ class KafkaSettings(_Section):
         return context
 
 
+def _is_a_changelog(prefix: str, topic: str) -> bool:
+    return re.match(rf"{re.escape(prefix)}-e\d+-", topic) is not None and topic.endswith(
+        "-changelog"
+    )
+
+
 class TopicSettings(_Section):
     """Names of the topics; ecindex's own share a prefix."""
 
@@ -147,6 +161,39 @@ class TopicSettings(_Section):
     """Fixed when the topic is created: a market's partition is hash(market) % this."""
     replication_factor: int | None = Field(default=None, ge=1, le=10)
     """For topics that ecindex creates; unset: 3, or the number of brokers if fewer."""
+    import_restamps: bool = False
+    """Whether `import` and `simulate --backfill` may let producers stamp the inputs, which the broker
+    stamps. `ecindex up` says yes: its topics are nobody else's."""
+
+    @field_validator("orders", "payments", "prefix")
+    @classmethod
+    def _of_kafka(cls, value: str) -> str:
+        if not value.strip("."):
+            raise ValueError("a name that is more than dots")
+        return value
+
+    @field_validator("payments")
+    @classmethod
+    def _another(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("orders"):
+            raise ValueError("another topic than topics.orders")
+        return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _apart(cls, value: str, info: ValidationInfo) -> str:
+        for name in ("orders", "payments"):
+            topic = info.data.get(name, "")
+            if topic in {f"{value}.{own}" for own in _OWN_TOPICS} or _is_a_changelog(value, topic):
+                raise ValueError(
+                    f"a prefix under which topics.{name} ({topic}) is no topic of our own"
+                )
+            if len(value) + len(topic) > _PREFIX_AND_TOPIC_MAX:
+                raise ValueError(
+                    f"at most {_PREFIX_AND_TOPIC_MAX} characters with topics.{name}: the name of a "
+                    "table's topic has both, and Kafka allows 249"
+                )
+        return value
 
     @property
     def partials(self) -> str:
@@ -188,12 +235,18 @@ class RedisSettings(_Section):
     """The Redis to which values are published."""
 
     url: str = "redis://127.0.0.1:6379/0"
+    """One server, a master that Sentinels name, or a Cluster; see docs/security.md for the forms."""
     username: str | None = None
     password: SecretStr | None = None
+    sentinel_username: str | None = None
+    """For the Sentinels themselves, which have users of their own."""
+    sentinel_password: SecretStr | None = None
     tls_ca_file: Path | None = None
-    """PEM, for a rediss:// URL; without it the system's certificate authorities are trusted."""
+    """PEM, for a rediss URL; without it the system's certificate authorities are trusted."""
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
+    timeout_ms: int = Field(default=3_000, ge=100, le=60_000)
+    """Longest wait for a connection, or for one answer. It must be longer than a round trip."""
     prefix: str = Field(default="ecindex", pattern=r"^[a-zA-Z0-9._:-]{1,100}$")
 
     @property
@@ -201,11 +254,19 @@ class RedisSettings(_Section):
         """Start of every key: the prefix and the contract's version."""
         return f"{self.prefix}:v1"
 
+    @property
+    def timeout_s(self) -> float:
+        """``timeout_ms`` as Redis clients take it."""
+        return self.timeout_ms / 1000
+
     def auth_options(self) -> dict[str, str | None]:
-        """Keyword arguments by which every Redis client authenticates."""
-        password = None if self.password is None else self.password.get_secret_value()
-        options = {"username": self.username, "password": password}
-        if self.url.startswith("rediss://"):  # only this kind of connection accepts them
+        """Options by which every Redis client authenticates; see ``redis_clients.async_client``."""
+        options = {"username": self.username, "password": _revealed(self.password)}
+        address = parse_redis_url(self.url)
+        if address.deployment is Deployment.SENTINEL:
+            options["sentinel_username"] = self.sentinel_username
+            options["sentinel_password"] = _revealed(self.sentinel_password)
+        if address.tls:  # only this kind of connection accepts them
             for name, file in (
                 ("ssl_ca_certs", self.tls_ca_file),
                 ("ssl_certfile", self.tls_certificate_file),
@@ -226,8 +287,12 @@ class RedisSettings(_Section):
         if "@" in value:
             raise ValueError("no user or password in it; set redis.username and redis.password")
         if not _REDIS_URL.match(value):
-            raise ValueError("redis://host:port/db, rediss:// or unix:///path")
+            raise ValueError(EXPECTED)
+        parse_redis_url(value)
         return value
+
+
+_HOST = r"^(\*\.)?[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*$"
 
 
 class ServerSettings(_Section):
@@ -236,6 +301,8 @@ class ServerSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65_535)
     """0: any free port."""
+    hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = ()
+    """Names that requests may use beside addresses and localhost; ``*.domain`` for all below it."""
 
 
 class IntervalSettings(_Section):

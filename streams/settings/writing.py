@@ -40,6 +40,7 @@ def local_settings(
             "board": ServerSettings(),
             "data_dir": data_dir,
             "methodology": settings.methodology.absolute(),
+            "topics": settings.topics.model_copy(update={"import_restamps": True}),
         }
     )
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.index.events import Line
-from streams.index.methodology import slug
+from streams.index.event_types import Line
+from streams.index.slugs import slug
 from streams.shops.simulate_options import SECOND_MS, ShopOptions
 from streams.shops.simulate_profile import Profile
 

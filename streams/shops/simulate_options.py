@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from streams.index.methodology import slug
+from streams.index.slugs import slug
 from streams.settings import Problem, SettingsError
 from streams.shops.simulate_profile import Profile
 

@@ -1,11 +1,11 @@
 """Generic CSV -> events. One file for each input; columns are named like the fields of the contract.
 
 ``orders.csv`` has one row for each line of an order. All rows of one event carry its ``event_id`` and
-repeat its other columns; they may appear anywhere in the file. A row without ``sku`` adds no line (an
-order without lines is legal). ``payments.csv`` has one row for each payment. Times are RFC 3339 with an
-offset, amounts are minor units, and ``new_shopper`` is true or false. Optional columns may be missing
-and optional values empty. Other columns are ignored and named in the tally. A record that would become a
-dead letter is left out here and counted under the same reason.
+repeat its other columns; they may appear anywhere in the file. A row without ``quantity`` adds no line
+(an order without lines is legal). ``payments.csv`` has one row for each payment. Times are RFC 3339 with
+an offset, amounts are minor units, and ``new_shopper`` is true or false. Optional columns may be missing
+and optional values empty. Other columns are ignored and named in the tally. A record whose content would
+make it a dead letter is left out here and counted under the same reason; so is one of an unknown type.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streams.index.events import Rejected, decode_orders, decode_payments, instant_ms
+from streams.index.event_types import Ignored, IncompleteOrder, IncompletePayment, Rejected
+from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.sources.imports import Imported, Row, SourceError, Tally
 from streams.sources.outgoing import Input, Outgoing
 
-LINE_COLUMNS = ("sku", "category", "quantity", "unit_price_minor")
-ORDER_COLUMNS = ("event_id", "type", "occurred_at", "market", "order_id", "currency")
+LINE_COLUMNS = ("quantity", "unit_price_minor")
+LINE_OPTIONAL = ("sku", "category")
+ORDER_COLUMNS = ("event_id", "type", "occurred_at", "market", "currency")
 ORDER_OPTIONAL = (
+    "order_id",
     "placed_at",
     "payment_method",
     "shopper_id",
@@ -29,9 +32,10 @@ ORDER_OPTIONAL = (
     "seller_id",
     "region",
     "channel",
+    "refund_id",
 )
-PAYMENT_COLUMNS = (*ORDER_COLUMNS, "method", "amount_minor")
-PAYMENT_OPTIONAL = ("placed_at", "provider")
+PAYMENT_COLUMNS = (*ORDER_COLUMNS, "amount_minor")
+PAYMENT_OPTIONAL = ("order_id", "placed_at", "method", "provider")
 
 _INTEGERS = frozenset(("quantity", "unit_price_minor", "amount_minor"))
 _DIGITS_MAX = 19  # decimal digits of the largest 64-bit integer
@@ -68,31 +72,33 @@ def _checked(topic: Input, records: Iterator[dict[str, Any]], tally: Tally) -> I
     for record in records:
         value = _encode(record)
         (event,) = decode([value])
-        if isinstance(event, Rejected):
+        if isinstance(event, (Rejected, Ignored)):
             tally.skipped[f"{topic}: {event.reason}"] += 1
             continue
         occurred_ms = instant_ms(event.occurred_at)
+        if isinstance(event, (IncompleteOrder, IncompletePayment)):
+            for reason, part in event.parts.items():
+                tally.filled[f"{topic}: {reason} that cannot be counted"] += part.lost
         placed_ms = occurred_ms if event.placed_at is None else instant_ms(event.placed_at)
         if occurred_ms is None or placed_ms is None:
             tally.skipped[f"{topic}: invalid_time"] += 1
-        elif placed_ms > occurred_ms:
-            tally.skipped[f"{topic}: placed_after_occurred"] += 1
         else:
-            yield _CsvEvent(occurred_ms, event.event_id, topic, event.order_id.encode(), value)
+            key = event.order_id or event.event_id
+            yield _CsvEvent(occurred_ms, event.event_id, topic, key.encode(), value)
 
 
 def _orders(rows: Iterable[Row], tally: Tally) -> Iterator[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     conflicting: set[str] = set()
     allowed = (*ORDER_COLUMNS, *LINE_COLUMNS)
-    for row in _rows("orders", rows, allowed, ORDER_OPTIONAL, tally):
+    for row in _rows("orders", rows, allowed, (*ORDER_OPTIONAL, *LINE_OPTIONAL), tally):
         head = _record(row, ORDER_COLUMNS, ORDER_OPTIONAL)
         event_id = row["event_id"]
         record = found.setdefault(event_id, head | {"lines": []})
         if {name: value for name, value in record.items() if name != "lines"} != head:
             conflicting.add(event_id)
-        if row["sku"]:
-            record["lines"].append(_record(row, LINE_COLUMNS, ()))
+        if row["quantity"]:
+            record["lines"].append(_record(row, LINE_COLUMNS, LINE_OPTIONAL))
     for event_id, record in found.items():
         if event_id in conflicting:
             tally.skipped["orders: rows of one event differ"] += 1

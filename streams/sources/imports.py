@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from streams.index.currencies import exponent
-from streams.index.events import SUM_MAX
+from streams.index.event_types import SUM_MAX
 from streams.sources.outgoing import Outgoing
 
 Row = Mapping[str, str]

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.index.events import LINES_MAX, Line
+from streams.index.event_types import Line
 from streams.index.panes import rfc3339
 from streams.sources.imports import Imported, LocalTimes, Row, Tally, minor_units
 from streams.sources.outgoing import (
@@ -181,8 +181,6 @@ def _read_items(tables: OlistTables, orders: dict[str, _Order], tally: Tally) ->
             tally.skipped["item: price"] += 1
         elif not row["order_item_id"].isdecimal():
             tally.skipped["item: number"] += 1
-        elif len(order.items) >= LINES_MAX:
-            tally.skipped[f"item: more than {LINES_MAX} lines"] += 1
         else:
             category = categories.get(row["product_id"], UNKNOWN)
             if category == UNKNOWN:

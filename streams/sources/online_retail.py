@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from streams.index.events import ID_BYTES_MAX, Line
-from streams.index.methodology import slug
+from streams.index.event_types import ID_BYTES_MAX, Line
 from streams.index.panes import rfc3339
+from streams.index.slugs import slug
 from streams.sources.imports import Imported, LocalTimes, SourceError, Tally, minor_units
 from streams.sources.outgoing import OrderRecord, Outgoing, order_out
 

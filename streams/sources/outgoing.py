@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from streams.index.events import OrderEvent, PaymentEvent
+from streams.index.event_types import OrderEvent, PaymentEvent
 
 Input = Literal["orders", "payments"]
 """The two inputs of the contract. The names of their topics are a setting."""

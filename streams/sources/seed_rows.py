@@ -18,9 +18,10 @@ from typing import Any
 from streams.index.history_records import SeededRow, seed_records
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
-from streams.index.methodology import OTHER, Market, slug
+from streams.index.methodology import OTHER, Market
 from streams.index.panes import HOUR_MS
 from streams.index.series import MEASURES
+from streams.index.slugs import slug
 from streams.sources.imports import SourceError
 
 COLUMNS = dict(

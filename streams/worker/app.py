@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from importlib import metadata
+from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
 
-from streams.clock import now_ms
+from streams.clock import monotonic_ms, now_ms
 from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
+from streams.flow.incarnation import in_log, records_left
+from streams.index.formats import FormatError
+from streams.index.input_reports import encode_report, refused_share
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -32,13 +36,20 @@ from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_
 from streams.worker.history_reader import HistoryReader
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.level2 import Level2Parts, MarketsRunner
+from streams.worker.log_clock import LogClock
+from streams.worker.membership import Membership, group_members
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
-from streams.worker.stops import ExitCode, Fatal, StopSwitch
+from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
-from streams.worker.topic_ids import UNKNOWN, check_log_ends
+from streams.worker.topic_growth import grow_topics
+from streams.worker.topic_ids import check_log_ends
+from streams.worker.topic_keeper import TopicKeeper, watched_topics
+from streams.worker.topic_watch import EVERY_S, FRESH_MS, TopicWatch
 
 HEARTBEAT_S = 1.0
+INPUTS_NOTED_EVERY_MS = 30_000
+"""Redis may have been emptied."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,31 +63,28 @@ class IndexWorker:
         methodology: Methodology,
         partitions: dict[str, int],
         *,
-        topic_ids: Mapping[str, str] | None = None,
         on_listening: Callable[[int], None] = lambda _port: None,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         """Take settings and what the broker has now.
 
-        ``partitions``: partition count of each input topic. ``topic_ids``: id of each input topic and
-        of the partials topic. ``on_listening`` is called with the metrics port.
+        ``partitions``: partition count of each input topic. ``on_listening`` is called with the metrics
+        port.
         """
         self.settings = settings
         self.methodology = methodology
         self._partitions = partitions
-        self._topic_ids = topic_ids or {}
         self._log_ends_checked = False
         self._on_listening = on_listening
-        self._clock = clock
+        self.log_clock = LogClock(clock)
+        self._clock_agreed = True
         self._sources: dict[SourcePartition, SourceRunner] = {}
         self._markets: dict[int, MarketsRunner] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unpaired: frozenset[SourcePartition] = frozenset()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = False
-        topics = settings.topics
-        self._sps = {
-            topic: [SourcePartition(topic, number) for number in range(partitions[topic])]
-            for topic in (topics.orders, topics.payments)
-        }
+        self._inputs_noted: dict[str, bytes] = {}
+        self._inputs_noted_ms = 0
 
     def create(self) -> Worker:
         """Build the parts; called inside the running loop."""
@@ -108,13 +116,22 @@ class IndexWorker:
             switch=self.switch,
             presence=self.app.presence,
             auth=settings.kafka.auth_options(),
+            on_written=self._on_written,
+            wall=self.log_clock.own,
         )
         self.store = RedisStore(
             settings.redis.url,
             self.metrics,
             prefix=settings.redis.keys_prefix,
             limits=RedisLimits(expire_ms=settings.intervals.stale_after_s * 1000),
+            timeout_s=settings.redis.timeout_s,
             auth=settings.redis.auth_options(),
+        )
+        self.membership = Membership(
+            self.store,
+            self.switch,
+            lambda: group_members(settings.kafka, self._group),
+            lambda: self.app.member_id,
         )
         self.server = MetricsServer(
             self.metrics.registry,
@@ -123,10 +140,31 @@ class IndexWorker:
             partitions=self,
             host=settings.metrics.host,
             port=settings.metrics.port,
+            names=settings.metrics.hosts,
         )
         self._history = HistoryReader(settings, HistoryBook(self.methodology.markets))
+        self._watch = TopicWatch(self.outbox.ask, watched_topics(settings, edition))
+        self._keeper = TopicKeeper(
+            settings,
+            edition,
+            self._watch,
+            self.app.intake,
+            self.metrics,
+            sources=self._sources,
+            accepted=self._history.book.accepted,
+            group=self.app,
+            grow=lambda wanted: grow_topics(settings.kafka, wanted),
+        )
+        self.outbox.explain = self._keeper.advice
+        fresh_ms = max(FRESH_MS, self.methodology.out_of_order_ms)
         self._level1 = Level1Parts(
-            settings, self.methodology, self.outbox, self.app.intake, self.metrics, self._clock
+            settings,
+            self.methodology,
+            self.outbox,
+            self.app.intake,
+            self.metrics,
+            self.log_clock,
+            lambda: self._watch.fresh(fresh_ms),
         )
         self._level2 = Level2Parts(
             settings,
@@ -134,11 +172,11 @@ class IndexWorker:
             self.app.intake,
             self.metrics,
             self.store,
-            self._clock,
+            self.log_clock.now_ms,
             self._history,
             lambda: self.app.may_publish,
         )
-        return Worker(self.app, self.outbox, self._drain, self._started)
+        return Worker(self.app, self.outbox, self._drain, self._started, self.membership.join)
 
     def _faust_app(self) -> ChunkApp:
         kafka, topics = self.settings.kafka, self.settings.topics
@@ -161,9 +199,16 @@ class IndexWorker:
             ),
             chunk_topics=frozenset({topics.orders, topics.payments, topics.partials}),
             positions=self,
-            hooks=Hooks(self._on_revoked, self._on_recovered),
+            hooks=Hooks(
+                self._on_revoked,
+                self._on_recovered,
+                on_log_moved=self._on_log_moved,
+                on_topics_gone=self._on_topics_gone,
+                on_unpaired=self._on_unpaired,
+            ),
             switch=self.switch,
-            clock=self._clock,
+            monotonic=self.log_clock.steady,
+            to_log=self.log_clock.at,
         )
 
     # -- agents ----------------------------------------------------------------------------------
@@ -177,7 +222,10 @@ class IndexWorker:
     async def _compile(self, chunk: Chunk) -> None:
         part = self.app.intake.accept(chunk)
         if part is not None:
-            self._markets[part.sp.partition].apply_chunk(part)
+            try:
+                self._markets[part.sp.partition].apply_chunk(part)
+            except FormatError as error:
+                raise Fatal(ExitCode.USAGE, f"{part.sp}: {error}") from error
 
     # -- partitions come and go ------------------------------------------------------------------
 
@@ -191,13 +239,41 @@ class IndexWorker:
             return None
         return offset_after(runner.level.through)
 
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to the offsets of partials, which are read from their beginning."""
+        runner = (
+            self._markets.get(sp.partition) if sp.topic == self.settings.topics.partials else None
+        )
+        return 0 if runner is None else runner.compiled.base
+
+    def _on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
+        self._keeper.on_log_moved(sp, begin, end)
+
+    def _on_topics_gone(self, topics: frozenset[str]) -> None:
+        for topic in sorted(topics):
+            _log.error("topic_missing", topic=topic, action=self._keeper.advice(topic))
+
+    def _on_unpaired(self, sps: frozenset[SourcePartition]) -> None:
+        self._unpaired = sps
+        for sp in sps:
+            self.app.intake.pause(sp)
+            self.metrics.partition_halted.labels(sp.topic, str(sp.partition)).set(1)
+            _log.error(
+                "partition_halted",
+                topic=sp.topic,
+                partition=sp.partition,
+                reason="unpaired",
+                detail="its changelog is missing or has another partition count",
+                action=self._keeper.advice_unpaired(sp),
+            )
+
     def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
         # Faust's consumer is eager: every rebalance first revokes all partitions. Those that come
         # back are rebuilt from the changelogs: another worker may have owned them in between.
         self._ready = False
         for runner in self._runners():
             runner.close()
-        for sp in self._sources:
+        for sp in {*self._sources, *self._unpaired}:
             self.metrics.drop_partition(sp.topic, sp.partition)
         self._sources.clear()
         self._markets.clear()
@@ -208,6 +284,11 @@ class IndexWorker:
         closings = self.app.intake.closings
         nonce = secrets.token_hex(6)
         partials = self.settings.topics.partials
+        await self._keeper.refresh()
+        if self.app.intake.closings != closings:
+            return
+        for topic, before in self._partitions.items():
+            self._partitions[topic] = self._keeper.partitions(topic, before)
         try:
             for sp in sorted(sps):
                 if sp.topic == partials:
@@ -218,7 +299,7 @@ class IndexWorker:
                 if self.app.intake.closings != closings:
                     return  # revoked meanwhile: what was built is closed already
             await self._check_log_ends()
-        except RecoveryError as error:
+        except (RecoveryError, FormatError) as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
         if self.app.intake.closings != closings:
             return
@@ -228,13 +309,15 @@ class IndexWorker:
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
 
     async def _check_log_ends(self) -> None:
-        """Refuse to start when a log ends before the state; later the transport notices it."""
+        """Refuse to start when the partials end before the table; of inputs the seek notices it."""
         if self._log_ends_checked:
             return
         partials = self.settings.topics.partials
-        throughs = {sp: runner.level.through for sp, runner in self._sources.items()}
-        for partition, runner in self._markets.items():
-            throughs[SourcePartition(partials, partition)] = runner.compiled.replay_through
+        throughs = {
+            SourcePartition(partials, partition): in_log(runner.compiled.replay_through)
+            for partition, runner in self._markets.items()
+            if runner.compiled.replay_through >= runner.compiled.base
+        }
         try:
             await check_log_ends(self.settings.kafka, throughs)
         except KafkaError as error:
@@ -249,7 +332,7 @@ class IndexWorker:
         identity = Identity(
             self.methodology.edition,
             self.methodology.content_hash,
-            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
+            topic_id=self._keeper.topic_id(sp.topic),
             partitions=self._partitions[sp.topic],
         )
         runner = SourceRunner(
@@ -257,16 +340,20 @@ class IndexWorker:
         )
         runner.recover(dict(table.recovered(sp.partition)))
         self._sources[sp] = runner
+        self._keeper.judge(runner)
 
     def _own_markets(self, sp: SourcePartition, nonce: str) -> None:
         compiled = PartitionCompile(
             sp.partition,
             self.settings.topics.partials_partitions,
             self.methodology,
-            self._sps,
+            {
+                topic: [SourcePartition(topic, number) for number in range(count)]
+                for topic, count in self._partitions.items()
+            },
             nonce,
             self._history.book,
-            topic_id=self._topic_ids.get(sp.topic, UNKNOWN),
+            topic_id=self._keeper.topic_id(sp.topic),
         )
         compiled.recover(dict(self._merged.recovered(sp.partition)))
         self._markets[sp.partition] = MarketsRunner(
@@ -281,8 +368,8 @@ class IndexWorker:
             PartitionState(
                 sp.topic,
                 sp.partition,
-                runner.level.through,
-                self.app.intake.log_end(sp),
+                in_log(runner.level.through) if runner.level.through >= 0 else -1,
+                None if (end := self.app.intake.log_end(sp)) is None else in_log(end),
                 runner.halted,
             )
             for sp, runner in sorted(self._sources.items())
@@ -295,6 +382,8 @@ class IndexWorker:
             return Released.NOT_OWNED
         if runner.halted is None:
             return Released.NOT_HALTED
+        if runner.change is not None:
+            return Released.NOT_ACCEPTED
         runner.release()
         _log.info("partition_released", topic=topic, partition=partition)
         return Released.RELEASED
@@ -308,38 +397,109 @@ class IndexWorker:
             address = f"{self.settings.metrics.host}:{self.settings.metrics.port}"
             raise Fatal(ExitCode.USAGE, f"metrics.port: cannot bind {address}: {error}") from error
         self._on_listening(port)
-        for work, name in ((self._beat(), "heartbeat"), (self._history.run(), "history")):
-            task = asyncio.get_running_loop().create_task(work, name=name)
-            self._tasks.add(task)
-            task.add_done_callback(self._on_task_done)
+        for work, name in (
+            (self._beat(), "heartbeat"),
+            (self._guard(), "membership"),
+            (self._history.run(), "history"),
+            (self._check_topics(), "topics"),
+        ):
+            self._own_task(work, name)
+
+    def _own_task(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if self.app.may_publish:
-                await self.store.heartbeat(self._clock())
+            if self._keeper.publishing_stands:
+                # Without a heartbeat readers see that nobody publishes; the values would else look
+                # renewed for as long as the topic is away.
+                self.metrics.publish_failures.labels("journal").inc()
+            elif self.app.may_publish:
+                # Not awaited: a market whose call waits keeps no other from being renewed.
+                self._own_task(self.store.heartbeat(self.log_clock.now_ms()), "renewal")
             self._observe()
+
+    async def _guard(self) -> None:
+        # A loop of its own: what it asks Redis and Kafka may take seconds.
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if self.app.started:
+                await self.membership.check()
+            if self.app.may_publish:
+                await self._note_inputs()
+
+    async def _note_inputs(self) -> None:
+        """Tell readers of Redis what became of the last records, when it is news or was long ago."""
+        reports = (runner.taken.report() for runner in self._sources.values())
+        fields = {
+            f"{each.topic}-{each.partition}": encode_report(each)
+            for each in reports
+            if each is not None
+        }
+        due = monotonic_ms() - self._inputs_noted_ms >= INPUTS_NOTED_EVERY_MS
+        if (
+            fields
+            and (due or fields != self._inputs_noted)
+            and await self.store.note_inputs(fields)
+        ):
+            self._inputs_noted, self._inputs_noted_ms = fields, monotonic_ms()
+
+    async def _check_topics(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            if self._ready:
+                await self._keeper.check()
 
     def _observe(self) -> None:
         intake, metrics = self.app.intake, self.metrics
+        metrics.can_publish.set(self.membership.why_not is None)
         open_panes = held_ids = 0
         for sp, runner in self._sources.items():
             labels = (sp.topic, str(sp.partition))
             position, log_end = intake.position(sp), intake.log_end(sp)
             if position is not None and log_end is not None:
-                metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
+                metrics.consumer_lag.labels(*labels).set(records_left(position, log_end))
+            metrics.open_transaction.labels(*labels).set(intake.open_transaction_ms(sp) / 1000)
             watermarks = runner.level.source.watermarks()
             if watermarks:
                 metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)
             metrics.partition_halted.labels(*labels).set(runner.halted is not None)
+            report = runner.taken.report()
+            metrics.refused_ratio.labels(*labels).set(
+                0 if report is None else refused_share(report)
+            )
             open_panes += runner.level.source.open_panes
             held_ids += runner.level.source.held_ids
+        self._observe_clock()
         metrics.open_panes.set(open_panes)
         metrics.dedupe_ids.set(held_ids)
         if held_ids > self.settings.limits.dedupe_ids_max and self._sources:
             fullest = max(self._sources.values(), key=lambda runner: runner.level.source.held_ids)
             if not intake.is_paused(fullest.sp):
                 fullest.halt("dedupe_ids", f"{held_ids} ids held; add workers or lower the rate")
+
+    def _on_written(self, topic: str, sent_ms: int, stamped_ms: int) -> None:
+        """Tell the log's time by an acknowledged batch of partials."""
+        if topic != self.settings.topics.partials:
+            return
+        if stamped_ms < 0:
+            reason = (
+                f"{topic}: message.timestamp.type must be LogAppendTime: its stamps say what time it "
+                "is; `ecindex topics check` prints the command that sets it"
+            )
+            self.switch.trip(Fatal(ExitCode.USAGE, reason))
+            return
+        self.log_clock.on_written(stamped_ms, sent_ms)
+
+    def _observe_clock(self) -> None:
+        self.metrics.clock_ahead.set(self.log_clock.ahead_ms / 1000)
+        disagrees = self.log_clock.disagrees
+        if (disagrees is None) is not self._clock_agreed:
+            self._clock_agreed = disagrees is None
+            _log.warning("clock", state="agrees again" if disagrees is None else disagrees)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(runner.drain() for runner in self._sources.values()))
@@ -350,7 +510,7 @@ class IndexWorker:
             return
         error = task.exception()
         if error is not None and not isinstance(error, OutboxStopped):
-            self.switch.trip(Fatal(ExitCode.CRASHED, f"{task.get_name()} crashed: {error!r}"))
+            self.switch.trip(end_for(error, f"{task.get_name()} crashed"))
 
     def _before_scrape(self) -> None:
         # After a suspension this process answers the scrapes that waited before anything else
@@ -362,4 +522,6 @@ class IndexWorker:
     def _why_not_ready(self) -> str | None:
         if self.switch.reason is not None:
             return f"ending: {self.switch.reason.reason}"
-        return None if self._ready else "recovering or waiting for partitions"
+        if (why := self.membership.why_not) is not None:
+            return why
+        return self.log_clock.disagrees if self._ready else "recovering or waiting for partitions"

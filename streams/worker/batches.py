@@ -18,6 +18,7 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.memory_records import MemoryRecords
 from crc32c import crc32c
 
+from streams.worker.transactions import AbortedTransactions, is_abort_marker
 from streams.worker.unpacking import (
     UNPACKED_BYTES_MAX,
     UnpackedTooLargeError,
@@ -37,8 +38,9 @@ TOO_LARGE = b"<not read: its batch unpacks to more than %d bytes>" % UNPACKED_BY
 """Replaces each record of a batch too large to unpack. It is no JSON, so it becomes a dead letter."""
 
 _FORMAT = 2
-_CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
+_CODEC, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _CHECKED_FROM = 21
+_PRODUCER = 43
 _UNPACK: Final[dict[int, Callable[[Any], Any]]] = {
     1: gzip_decode,
     2: codec.snappy_decode,
@@ -55,6 +57,8 @@ class RecordColumns:
     values: list[bytes | None] = field(default_factory=list)
     timestamps: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    by_broker: bool = True
+    """Whether the broker stamped all of them (LogAppendTime)."""
 
     def set_aside(self, offsets: range, timestamp_ms: int) -> None:
         """Put ``TOO_LARGE`` in place of each record of a batch: each becomes a dead letter."""
@@ -93,12 +97,19 @@ def install() -> None:
 
 
 def read_batches(
-    data: bytes, columns: RecordColumns, next_offset: int, where: object, *, check_crcs: bool
+    data: bytes,
+    columns: RecordColumns,
+    next_offset: int,
+    where: object,
+    *,
+    check_crcs: bool,
+    aborted: AbortedTransactions | None = None,
 ) -> int | None:
     """Fill the columns from ``next_offset`` on; return the offset after the last batch.
 
-    Returns None when a batch has an older format; discard the columns then. Raises
-    CorruptRecordException, whose message names ``where``.
+    ``aborted``: None when the broker listed no aborted transaction. Returns None when a batch has an
+    older format; discard the columns then. Raises CorruptRecordException, whose message names
+    ``where``.
     """
     at = 0
     view = memoryview(data)
@@ -108,7 +119,12 @@ def read_batches(
             return None
         if check_crcs and crc32c(view[at + _CHECKED_FROM : end]) != crc:
             raise CorruptRecordException(f"Invalid CRC - {where} near offset {next_offset}")
-        if not attributes & _CONTROL:
+        wanted = not attributes & _CONTROL
+        if aborted is not None and attributes & _TRANSACTIONAL:
+            wanted = not _is_left_out(view[at:end], attributes, behind - 1, count, aborted)
+        if wanted:
+            if not attributes & _APPEND_TIME:
+                columns.by_broker = False
             payload: Any = view[at + record_columns.HEADER_BYTES : end]
             try:
                 if attributes & _CODEC:
@@ -131,6 +147,22 @@ def read_batches(
         next_offset = max(next_offset, behind)
         at = end
     return next_offset
+
+
+def _is_left_out(
+    batch: memoryview, attributes: int, last_offset: int, count: int, aborted: AbortedTransactions
+) -> bool:
+    """Whether a transactional batch is a marker, or of an aborted transaction."""
+    producer_id = int.from_bytes(batch[_PRODUCER : _PRODUCER + 8], signed=True)
+    if not attributes & _CONTROL:
+        return aborted.includes(producer_id, last_offset)
+    keys: list[bytes | None] = []
+    record_columns.read(
+        batch[record_columns.HEADER_BYTES :], count, 0, 0, None, 0, [], keys, [], []
+    )
+    if any(is_abort_marker(key) for key in keys):
+        aborted.end(producer_id, last_offset)
+    return True
 
 
 def _unpack(number: int, payload: Any) -> Any:

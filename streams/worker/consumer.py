@@ -34,6 +34,8 @@ class Listeners(NamedTuple):
     on_assigned: Callable[[frozenset[SourcePartition]], None]
     on_revoked: Callable[[frozenset[SourcePartition]], None]
     drain: Callable[[float], Awaitable[bool]]
+    on_log_moved: Callable[[SourcePartition, int, int], None]
+    """The log of a partition no longer holds the next offset; its first offset, and its end."""
 
 
 class _ReadOffsets(dict[TP, int | None]):
@@ -71,6 +73,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         self._listeners: Listeners = self.transport.listeners
         self._chunk_topics = self._intake.chunk_topics
         self._read_offset = _ReadOffsets(self._chunk_topics)
+        self._asking_anew: asyncio.Task[None] | None = None
         self._reseeking: dict[SourcePartition, asyncio.Task[None]] = {}
         self._intake.bind(self)
 
@@ -153,7 +156,14 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, offset in found.items():
             if tp.topic in self._chunk_topics:
                 self._intake.begin_at(SourcePartition(tp.topic, tp.partition), offset)
+        self._report_moved()
         return found
+
+    def _report_moved(self) -> None:
+        moved, self._thread.moved = self._thread.moved, {}
+        for sp, (begin, end) in moved.items():
+            if self._intake.is_open(sp):
+                self._listeners.on_log_moved(sp, begin, end)
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
         """Commit the offsets given to `mark_done`; Faust commits those of other topics.
@@ -169,6 +179,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         self._intake.give_back(done)
         return committed
 
+    def ask_anew(self, *, rejoin: bool) -> None:
+        """Ask for metadata at once; with ``rejoin`` join the group anew, so that all is recovered."""
+        self._asking_anew = self.loop.create_task(self._thread.ask_anew(rejoin=rejoin))
+
     # -- intake.ConsumerControl
 
     def reseek(self, sp: SourcePartition) -> None:
@@ -181,6 +195,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     async def _reseek(self, sp: SourcePartition) -> None:
         try:
             await self._thread.reseek(sp)
+            self._report_moved()
         except KafkaError as error:
             # After a rebalance or a broker's absence another seek follows, or the watchdog acts.
             logger.warning("Could not seek %s: %r", sp, error)

@@ -19,8 +19,10 @@ from faust.types import TP
 from mode import Service, get_logger
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log
 from streams.worker.fetch import chunk_records
-from streams.worker.stops import ExitCode, Fatal
+from streams.worker.fetch_by_id import fetch_by_id
+from streams.worker.stops import end_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -36,6 +38,8 @@ _LEAVE_LIMIT_S = 5.0
 """Longest wait to leave the group at a stop. A rebalance must end first; other members may take long."""
 _COMMIT_LIMIT_S = 2.0
 """A commit is advisory; one that hangs must not delay a rebalance or a stop."""
+_ENDS_EVERY_S = 2.0
+"""How often the logs of held partitions are asked for their ends: nothing is fetched of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,19 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._presence: Presence = self.transport.presence
         self._answers: Answers = self.transport.answers
         self._switch: StopSwitch = self.transport.switch
-        self._clock: Callable[[], int] = self.transport.clock
+        self._monotonic: Callable[[], int] = self.transport.monotonic
         self._fetching: set[asyncio.Future[Any]] = set()
         self._revoked = False
+        self.moved: dict[SourcePartition, tuple[int, int]] = {}
+        """Partitions whose log no longer holds the next offset, and [begin, end) of that log."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust has no settings for these two; aiokafka reads them when its consumer starts.
+        # Faust has no settings for these; aiokafka reads them when its consumer starts.
         consumer._fetch_min_bytes = self._fetch.min_bytes
         consumer._fetch_max_wait_ms = self._fetch.max_wait_ms
+        # Faust would read committed only in its own transactional mode.
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_start(self) -> None:
@@ -80,6 +88,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         coordinator._do_heartbeat = functools.partial(
             self._answers.heard, coordinator._do_heartbeat
         )
+        client = self._ensure_consumer()._client
+        client.send = fetch_by_id(client.send, self._intake.topic_ids)
         # Tables recover from chunks too: record by record Faust reads at a tenth of the speed.
         self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
         fetcher = self._ensure_consumer()._fetcher
@@ -101,6 +111,22 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._check_background_tasks()
             await self.sleep(_BEAT_S)
 
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _ask_ends_of_held(self) -> None:
+        while not self.should_stop:
+            await self.sleep(_ENDS_EVERY_S)
+            consumer = self._ensure_consumer()
+            held = [TopicPartition(*sp) for sp in self._intake.paused]
+            held = [tp for tp in held if tp in consumer.assignment()]
+            if not held:
+                continue
+            try:
+                ends = await asyncio.wait_for(consumer.end_offsets(held), _ENDS_EVERY_S)
+            except (KafkaError, TimeoutError):
+                continue  # the lag stays what it was; the broker's absence shows elsewhere
+            for tp, end in ends.items():
+                self._intake.on_log_end(SourcePartition(tp.topic, tp.partition), end)
+
     def _check_background_tasks(self) -> None:
         # aiokafka's getmany checks these two, and Faust bypasses it: a fetcher or coordinator that
         # had died went unnoticed, and the worker waited for records for ever.
@@ -108,11 +134,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             consumer._coordinator.check_errors()
         except KafkaError as error:
-            self._switch.trip(Fatal(ExitCode.CRASHED, f"group membership has ended: {error!r}"))
+            self._switch.trip(end_for(error, "group membership has ended"))
         fetching = consumer._fetcher.error_future
         if fetching.done() and not consumer._closed:
             cause = None if fetching.cancelled() else fetching.exception()
-            self._switch.trip(Fatal(ExitCode.CRASHED, f"fetching has ended: {cause!r}"))
+            self._switch.trip(end_for(cause, "fetching has ended"))
 
     async def _on_fetch(
         self, fetcher: Any, proceed: Any, assignment: Any, node_id: int, request: Any
@@ -124,20 +150,23 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             for tp in (TopicPartition(topic, partition) for partition, _, _ in partitions)
         ]
         stamps = [state.timestamp for _, state in asked]
-        sent_at = self._clock()
+        sent_at = self._monotonic()
         woken: bool = await proceed(assignment, node_id, request)
         # The leader read its log after it got the request and, since it waits for data at most
         # max_wait, not much later than that. A response that lay in the socket while this process
         # was suspended must not count as fresh.
-        seen_at = min(self._clock(), sent_at + self._fetch.max_wait_ms)
+        seen_at = min(self._monotonic(), sent_at + self._fetch.max_wait_ms)
         for (tp, state), stamp in zip(asked, stamps, strict=True):
             # aiokafka stamps a partition's state with a new int on each response it accepts.
             if state.timestamp is stamp:
                 continue
-            chunk_records(fetcher._records.get(tp), self._fetch.chunk_records)
+            sp = SourcePartition(tp.topic, tp.partition)
+            base = self._intake.base(sp)
+            chunk_records(fetcher._records.get(tp), self._fetch.chunk_records, base)
             if tp.topic in self._intake.chunk_topics and state.highwater is not None:
-                sp = SourcePartition(tp.topic, tp.partition)
-                self._intake.on_response(sp, state.highwater, seen_at)
+                # Brokers before 0.11 know no transactions and send no last stable offset.
+                stable_end = state.highwater if state.lso is None else state.lso
+                self._intake.on_response(sp, state.highwater + base, stable_end + base, seen_at)
         return woken
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -171,19 +200,31 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         found: dict[TopicPartition, int] = {}
         for tp in tps:
             # Asked now, not before the two requests: an agent may have folded more meanwhile.
-            target = self._intake.position(SourcePartition(tp.topic, tp.partition))
-            if target is None:
-                target = begins[tp]
+            sp = SourcePartition(tp.topic, tp.partition)
+            position = self._intake.position(sp)
+            target = begins[tp] if position is None else in_log(position)
             if not begins[tp] <= target <= ends[tp]:
-                reason = (
-                    f"{tp.topic}-{tp.partition}: the state continues at offset {target}, the log "
-                    f"holds {begins[tp]} to {ends[tp]}: cut by retention, or a recreated topic"
-                )
-                self._switch.trip(Fatal(ExitCode.LOG_CHANGED, reason))
-                raise Fatal(ExitCode.LOG_CHANGED, reason)
+                self.moved[sp] = begins[tp], ends[tp]
+                target = begins[tp]  # the guard takes nothing from there; see ChunkConsumer
+            elif (
+                position is None
+                and begins[tp] > 0
+                and (sp in self._intake.lost or await consumer.committed(tp))
+            ):
+                self.moved[sp] = begins[tp], ends[tp]
             consumer.seek(tp, target)
             found[tp] = target
         return found
+
+    async def ask_anew(self, *, rejoin: bool) -> None:
+        """Ask for metadata at once; aiokafka joins anew when counts differ (runs on the main loop)."""
+        await self.on_loop(self._ask_anew(rejoin=rejoin))
+
+    async def _ask_anew(self, *, rejoin: bool) -> None:
+        consumer = self._ensure_consumer()
+        await consumer._client.force_metadata_update()
+        if rejoin:
+            consumer._coordinator.request_rejoin()
 
     async def reseek(self, sp: SourcePartition) -> None:
         """Read ``sp`` again from the offset that its guard expects (runs on the main loop)."""
@@ -244,7 +285,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
         wanted = {
-            TopicPartition(*sp): OffsetAndMetadata(offset, "")
+            TopicPartition(*sp): OffsetAndMetadata(in_log(offset), "")
             for sp, offset in offsets.items()
             if sp in assigned
         }

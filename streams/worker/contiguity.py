@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streams.clock import monotonic_ms
+from streams.flow.incarnation import base_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,8 @@ class _Lane:
     expected: int | None
     """Next offset to accept. None: the beginning of the log, which is not known yet."""
     reseek_after_ms: int = 0
+    base: int = 0
+    """What to add to the log's own offsets."""
 
 
 class Guard:
@@ -72,16 +75,23 @@ class Guard:
         self.dropped_records = 0
         """Records in chunks that were not accepted; those not folded yet are read again."""
 
-    def open(self, sp: SourcePartition, next_offset: int | None) -> None:
-        """Accept ``sp`` from ``next_offset`` on (None: from the beginning of its log)."""
+    def open(self, sp: SourcePartition, next_offset: int | None, base: int = 0) -> None:
+        """Accept ``sp`` from ``next_offset`` on; None: from the beginning of its log, plus ``base``."""
         assert next_offset is None or next_offset >= 0, (sp, next_offset)
-        self._lanes[sp] = _Lane(next_offset)
+        self._lanes[sp] = _Lane(next_offset, base=base)
 
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
         """Set where the log of ``sp`` begins, if it was opened from the beginning."""
         lane = self._lanes.get(sp)
         if lane is not None and lane.expected is None:
-            lane.expected = earliest
+            lane.expected = lane.base + earliest
+
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to an offset of the log of ``sp``."""
+        lane = self._lanes.get(sp)
+        if lane is None:
+            return 0
+        return lane.base if lane.expected is None else base_of(lane.expected)
 
     def close(self, sp: SourcePartition) -> None:
         """Accept nothing more of ``sp``: it is not ours, or not recovered yet."""

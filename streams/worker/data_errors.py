@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from streams.clock import monotonic_ms
-from streams.flow.set_aside import SetAside
+from streams.flow.set_aside import LostParts, SetAside
 
 LOG_EVERY_MS = 60_000
 
@@ -23,25 +23,49 @@ class DataErrorLog:
 
     def __init__(self, clock: Callable[[], int] = monotonic_ms) -> None:
         self._clock = clock
-        self._logged_at_ms: dict[str, int] = {}
-        self._since: dict[str, int] = {}
+        self._logged_at_ms: dict[tuple[str, str], int] = {}
+        self._since: dict[tuple[str, str], int] = {}
 
     def log_set_aside(self, topic: str, partition: int, records: Sequence[SetAside]) -> None:
         """Log these records of one source partition, unless a reason was logged within the minute."""
-        now_ms = self._clock()
         for record in records:
-            reason = record.reason
-            self._since[reason] = self._since.get(reason, 0) + 1
-            logged_at_ms = self._logged_at_ms.get(reason)
-            if logged_at_ms is not None and now_ms - logged_at_ms < LOG_EVERY_MS:
-                continue
-            self._logged_at_ms[reason] = now_ms
-            _log.warning(
-                "record_set_aside",
-                reason=reason,
-                topic=topic,
-                partition=partition,
-                offset=record.offset,
-                records=self._since.pop(reason),
-                action="run `ecindex dead-letters list` or `ecindex late list`",
-            )
+            known = self._count("record", record.reason, 1)
+            if known is not None:
+                _log.warning(
+                    "record_set_aside",
+                    reason=record.reason,
+                    topic=topic,
+                    partition=partition,
+                    offset=record.offset,
+                    records=known,
+                    action="run `ecindex dead-letters list` or `ecindex late list`",
+                )
+
+    def log_parts_lost(self, topic: str, partition: int, parts: Mapping[str, LostParts]) -> None:
+        """Log parts that are not counted of events that are, once a minute and reason.
+
+        No topic holds these records: they count. So the line has the path of the part in its record.
+        """
+        for reason, lost in parts.items():
+            known = self._count("part", reason, lost.lost)
+            if known is not None:
+                _log.warning(
+                    "part_not_counted",
+                    reason=reason,
+                    topic=topic,
+                    partition=partition,
+                    offset=lost.offset,
+                    detail=lost.detail,
+                    parts=known,
+                )
+
+    def _count(self, kind: str, reason: str, more: int) -> int | None:
+        """Return how many there were since the last line; None if there was one within the minute."""
+        key = kind, reason
+        now_ms = self._clock()
+        self._since[key] = self._since.get(key, 0) + more
+        logged_at_ms = self._logged_at_ms.get(key)
+        if logged_at_ms is not None and now_ms - logged_at_ms < LOG_EVERY_MS:
+            return None
+        self._logged_at_ms[key] = now_ms
+        return self._since.pop(key)

@@ -14,7 +14,7 @@ from faust.app.base import BootStrategy
 from faust.auth import SASLCredentials, SSLCredentials
 from mode import CrashingSupervisor, get_logger
 
-from streams.clock import monotonic_ms, now_ms
+from streams.clock import monotonic_ms
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.worker import batches, packing, unpacking
 from streams.worker.answers import Answers
@@ -50,6 +50,13 @@ class Hooks:
     rebalance may cancel it. Right after it ``positions`` is asked for each partition."""
     on_assigned: Callable[[SourcePartitions], None] = lambda _sps: None
     """These partitions will be ours once they are recovered."""
+    on_log_moved: Callable[[SourcePartition, int, int], None] | None = None
+    """A log no longer holds the next offset, but [begin, end). Without it the process ends."""
+    on_topics_gone: Callable[[frozenset[str]], None] | None = None
+    """Topics to read that are not in the cluster at a rebalance. Without it the process ends."""
+    on_unpaired: Callable[[SourcePartitions], None] | None = None
+    """Partitions that are ours while their changelogs are not: the topics have different counts, or the
+    changelog is gone. They are not read. Without it the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     """Set by the runner; recovery waits until its records are acknowledged."""
     _fetch: FetchSettings
     _hooks: Hooks
-    _clock: Callable[[], int]
+    _monotonic: Callable[[], int]
 
     def _new_transport(self) -> ChunkTransport:
         return ChunkTransport(
@@ -101,11 +108,13 @@ class ChunkApp(faust.App):  # type: ignore[misc]
             self,
             intake=self.intake,
             fetch=self._fetch,
-            listeners=Listeners(self._on_assigned, self._on_revoked, self._drain),
+            listeners=Listeners(
+                self._on_assigned, self._on_revoked, self._drain, self._on_log_moved
+            ),
             presence=self.presence,
             answers=self.answers,
             switch=self.switch,
-            clock=self._clock,
+            monotonic=self._monotonic,
         )
 
     def _on_rebalance_when_stopped(self) -> None:
@@ -124,6 +133,36 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         self.watchdog.on_recovery_started()
         self._hooks.on_revoked(sps)
 
+    def _on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
+        if self._hooks.on_log_moved is not None:
+            self._hooks.on_log_moved(sp, begin, end)
+            return
+        at = self.intake.position(sp)
+        reason = (
+            f"{sp}: the state continues at offset {at}, the log holds {begin} to {end}: cut by "
+            "retention, or a recreated topic"
+        )
+        self.switch.trip(Fatal(ExitCode.LOG_CHANGED, reason))
+
+    def on_topics_gone(self, topics: frozenset[str]) -> None:
+        """Note that topics to read are gone; recovery calls it. Raises Fatal without a hook."""
+        if self._hooks.on_topics_gone is None:
+            raise Fatal(
+                ExitCode.LOG_CHANGED, f"topic {', '.join(sorted(topics))} is gone from the cluster"
+            )
+        self._hooks.on_topics_gone(topics)
+
+    def ask_anew(self, *, rejoin: bool) -> None:
+        """Ask for metadata at once; with ``rejoin`` join the group anew, so that all is recovered."""
+        if self._consumer is not None:
+            self._consumer.ask_anew(rejoin=rejoin)
+
+    def on_unpaired(self, sps: SourcePartitions) -> None:
+        """Note partitions that cannot be recovered now. Raises Fatal without a hook."""
+        if self._hooks.on_unpaired is None:
+            raise Fatal(ExitCode.USAGE, f"{', '.join(map(str, sorted(sps)))}: no changelog")
+        self._hooks.on_unpaired(sps)
+
     @property
     def may_publish(self) -> bool:
         """True while this process may write; False once it was away or is ending.
@@ -131,6 +170,12 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         Writes that bypass the outbox (Redis) check it; the outbox checks for itself.
         """
         return self.switch.reason is None and self.presence.away_ms() is None
+
+    @property
+    def member_id(self) -> str | None:
+        """Id of this worker in its group; None before it has joined."""
+        consumer = self._consumer and self._consumer._thread._consumer
+        return None if consumer is None else str(consumer._coordinator.member_id)
 
     async def _drain(self, deadline_s: float) -> bool:
         return self.outbox is None or await self.outbox.drain(deadline_s)
@@ -191,10 +236,13 @@ def create_faust_app(
     hooks: Hooks,
     switch: StopSwitch | None = None,
     presence: Presence | None = None,
-    clock: Callable[[], int] = now_ms,
     monotonic: Callable[[], int] = monotonic_ms,
+    to_log: Callable[[int], int | None] = lambda steady_ms: steady_ms,
 ) -> ChunkApp:
-    """Create the app; the caller adds agents and tables before it starts."""
+    """Create the app; the caller adds agents and tables before it starts.
+
+    ``to_log``: an instant of ``monotonic`` -> of the log (`LogClock.at`).
+    """
     require_compiled_streams()
     packing.install()
     unpacking.install()
@@ -238,7 +286,7 @@ def create_faust_app(
         canonical_url=f"http://{worker}.invalid:1",
         datadir=settings.datadir,  # two empty folders: nothing is stored
     )
-    app.intake = Intake(chunk_topics, monotonic=monotonic)
+    app.intake = Intake(chunk_topics, monotonic=monotonic, to_log=to_log)
     app.positions = positions
     app.switch = switch or StopSwitch()
     half_session_ms = settings.session_timeout_ms // 2
@@ -253,7 +301,7 @@ def create_faust_app(
     )
     app._fetch = settings.fetch
     app._hooks = hooks
-    app._clock = clock
+    app._monotonic = monotonic
     return app
 
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.worker.batches import COMPILED, RawRecords, RecordColumns, read_batches
+from streams.worker.transactions import AbortedTransactions, is_abort_marker
 from streams.worker.unpacking import UnpackedTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LOG_APPEND_TIME = 1
 
 
 class _Part(RecordColumns):
@@ -52,6 +56,7 @@ class _Part(RecordColumns):
                 self.timestamps if whole else self.timestamps[start:stop],
                 None if dense else self.offsets[start:stop],
                 covered_from,
+                self.by_broker,
             )
             covered_from = None
 
@@ -59,17 +64,16 @@ class _Part(RecordColumns):
 class ChunkRecords(PartitionRecords):  # type: ignore[misc]
     """A fetch result that iterates over chunks instead of records."""
 
-    def __init__(self, records: PartitionRecords, limit: int) -> None:
+    def __init__(self, records: PartitionRecords, limit: int, base: int = 0) -> None:
+        """``base``: what to add to the log's own offsets (flow/incarnation.py)."""
         # super().__init__ is deliberately not called: it makes a generator over self. One that is
         # never started (a seek dropped its fetch) keeps a megabyte of buffer alive in a cycle.
-        if records._isolation_level != READ_UNCOMMITTED:
-            raise NotImplementedError(
-                "chunks are read uncommitted: aborted batches are not skipped"
-            )
         self._tp = records._tp
         self._records = records._records
         self._check_crcs = records._check_crcs
+        self._aborted = records._aborted_transactions
         self._limit = limit
+        self._base = base
         self._chunks: Iterator[Chunk] | None = None
         self.next_fetch_offset = records.next_fetch_offset
         records._records_iterator = None
@@ -88,21 +92,36 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
         read: int | None = None
         if COMPILED and isinstance(batches, RawRecords):
             read = read_batches(
-                batches.data, part, next_offset, self._tp, check_crcs=self._check_crcs
+                batches.data,
+                part,
+                next_offset,
+                self._tp,
+                check_crcs=self._check_crcs,
+                aborted=self._aborted_transactions(),
             )
         if read is None:
             part = _Part()
             read = self._read_with_aiokafka(batches, part, next_offset)
         self.next_fetch_offset = read
         sp = SourcePartition(self._tp.topic, self._tp.partition)
-        return part.chunks(sp, fetch_offset, read, self._limit)
+        base = self._base
+        if base:
+            part.offsets = [offset + base for offset in part.offsets]
+        return part.chunks(sp, fetch_offset + base, read + base, self._limit)
+
+    def _aborted_transactions(self) -> AbortedTransactions | None:
+        return AbortedTransactions(self._aborted) if self._aborted else None
 
     def _read_with_aiokafka(self, batches: Any, part: _Part, next_offset: int) -> int:
         """Fill the columns through aiokafka's objects; return the offset after the last batch."""
+        aborted = self._aborted_transactions()
         while batches.has_next():
             batch = batches.next_batch()
             if self._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {self._tp} near offset {next_offset}")
+            if aborted is not None and batch.is_transactional and _is_aborted(batch, aborted):
+                next_offset = max(next_offset, batch.next_offset)
+                continue
             if not batch.is_control_batch:
                 try:
                     records = list(batch)
@@ -110,6 +129,8 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
                     offsets = range(max(batch.base_offset, next_offset), batch.next_offset)
                     part.set_aside(offsets, batch.max_timestamp)
                     records = []
+                stamps = {record.timestamp_type for record in records}
+                part.by_broker &= stamps == {_LOG_APPEND_TIME}
                 # A fetch may begin in the middle of a batch: the broker sends whole batches.
                 if records and records[0].offset < next_offset:
                     records = [record for record in records if record.offset >= next_offset]
@@ -122,7 +143,17 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
         return next_offset
 
 
-def chunk_records(result: Any, limit: int) -> None:
+def _is_aborted(batch: Any, aborted: AbortedTransactions) -> bool:
+    """Whether a transactional batch holds records of an aborted transaction."""
+    last_offset = batch.next_offset - 1
+    if not batch.is_control_batch:
+        return aborted.includes(batch.producer_id, last_offset)
+    if any(is_abort_marker(record.key) for record in batch):
+        aborted.end(batch.producer_id, last_offset)
+    return False
+
+
+def chunk_records(result: Any, limit: int, base: int = 0) -> None:
     """Make a buffered fetch result yield chunks (the raw-fetch seam)."""
     if type(result) is FetchResult and type(result._partition_records) is PartitionRecords:
-        result._partition_records = ChunkRecords(result._partition_records, limit)
+        result._partition_records = ChunkRecords(result._partition_records, limit, base)

@@ -48,6 +48,7 @@ class HistoryReader:
             topic,
             **self._settings.kafka.client_options(),
             enable_auto_commit=False,
+            isolation_level="read_committed",
             auto_offset_reset="earliest",
         )
         try:

@@ -35,6 +35,10 @@ class Positions(Protocol):
         """Return the first offset not in the state; None: read from the beginning of the log."""
         ...
 
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to the offsets of a log that is read from its beginning."""
+        ...
+
 
 class ConsumerControl(Protocol):
     """What the intake asks of the consumer, on the main thread. All three only schedule."""
@@ -59,9 +63,16 @@ class Intake:
     """
 
     def __init__(
-        self, chunk_topics: Iterable[str], *, monotonic: Callable[[], int] = monotonic_ms
+        self,
+        chunk_topics: Iterable[str],
+        *,
+        monotonic: Callable[[], int] = monotonic_ms,
+        to_log: Callable[[int], int | None] = lambda steady_ms: steady_ms,
     ) -> None:
+        """``to_log``: an instant of ``monotonic`` -> of the log (`LogClock.at`)."""
         self.chunk_topics = frozenset(chunk_topics)
+        self._monotonic = monotonic
+        self._to_log = to_log
         self._guard = Guard(self._on_gap, clock=monotonic)
         self._reader: ConsumerControl | None = None
         self._lock = threading.Lock()
@@ -69,6 +80,10 @@ class Intake:
         self._paused: set[SourcePartition] = set()
         self._done: dict[SourcePartition, int] = {}
         self._stopped = False
+        self.topic_ids: dict[str, str] = {}
+        """Id of each topic to read; a topic without one is read by its name."""
+        self.lost: set[SourcePartition] = set()
+        """Source partitions that had a state which could not be recovered."""
         self.closings = 0
         """Number of times partitions were revoked. Compare it before and after an await."""
 
@@ -94,11 +109,17 @@ class Intake:
             return None
         return self._guard.accept(chunk)
 
-    def advance(self, sp: SourcePartition, through_offset: int) -> None:
-        """Note that the state now includes everything up to ``through_offset``."""
+    def advance(
+        self, sp: SourcePartition, through_offset: int, appended_ms: int | None = None
+    ) -> None:
+        """Note that the state now includes everything up to ``through_offset``.
+
+        ``appended_ms``: when the broker appended the last record of it; None when a producer's clock
+        stamped it.
+        """
         expected = self._guard.advance(sp, through_offset)
         with self._lock:
-            self._caught_up[sp].on_progress(expected)
+            self._caught_up[sp].on_progress(expected, appended_ms)
 
     def mark_done(self, sp: SourcePartition, through_offset: int) -> None:
         """Schedule the commit of what an acknowledged checkpoint includes, for lag monitors.
@@ -109,15 +130,22 @@ class Intake:
             self._done[sp] = offset_after(through_offset)
 
     def caught_up_at(self, sp: SourcePartition) -> int | None:
-        """Return the wall-clock ms of the last fetch response whose log end the state has reached.
+        """Return the log's time (ms) at the last fetch response whose log end the state has reached.
 
-        None while paused, recovering or not ours, and before the first such response.
+        None while paused, recovering or not ours, before the first such response, and before the
+        log's time is known.
         """
         if sp in self._paused:
             return None
         with self._lock:
             state = self._caught_up.get(sp)
-            return None if state is None else state.at_ms
+            return None if state is None else state.log_ms(self._to_log)
+
+    def has_caught_up(self, sp: SourcePartition) -> bool:
+        """Return whether the state has reached the log end of any fetch response since recovery."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            return state is not None and state.at_ms is not None
 
     def position(self, sp: SourcePartition) -> int | None:
         """Return the next offset to fold; None when not ours, or its beginning is unknown."""
@@ -128,6 +156,31 @@ class Intake:
         with self._lock:
             state = self._caught_up.get(sp)
             return None if state is None else state.log_end
+
+    def stable_end(self, sp: SourcePartition) -> int | None:
+        """Return how far the log could be read as of the last fetch response.
+
+        That is the log end, or where an open transaction begins.
+        """
+        with self._lock:
+            state = self._caught_up.get(sp)
+            return None if state is None else state.stable_end
+
+    def open_transaction_ms(self, sp: SourcePartition) -> int:
+        """Return for how long one open transaction has held the partition; 0 when none does."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            since_ms = None if state is None else state.held_since_ms
+            return 0 if since_ms is None else self._monotonic() - since_ms
+
+    def base(self, sp: SourcePartition) -> int:
+        """Return what to add to an offset of the log of ``sp``; any thread may ask."""
+        return self._guard.base(sp)
+
+    @property
+    def paused(self) -> frozenset[SourcePartition]:
+        """Source partitions held back by `pause`; any thread may ask."""
+        return frozenset(self._paused)
 
     def is_paused(self, sp: SourcePartition) -> bool:
         """Return whether ``sp`` is held back by `pause`."""
@@ -158,9 +211,12 @@ class Intake:
         """Set the consumer that reads for this intake."""
         self._reader = reader
 
-    def open(self, sp: SourcePartition, next_offset: int | None) -> None:
-        """Accept ``sp`` from now on: it is ours and its state is recovered."""
-        self._guard.open(sp, next_offset)
+    def open(self, sp: SourcePartition, next_offset: int | None, base: int = 0) -> None:
+        """Accept ``sp`` from now on: it is ours and its state is recovered.
+
+        ``base``: what to add to the log's own offsets when it is read from its beginning.
+        """
+        self._guard.open(sp, next_offset, base)
         if next_offset is not None:
             # What was recovered is acknowledged, so it may be committed. Without this an idle
             # partition whose last commit was lost in a crash would show its lag for ever.
@@ -171,6 +227,13 @@ class Intake:
     def begin_at(self, sp: SourcePartition, earliest: int) -> None:
         """Set the offset at which the log of ``sp`` begins."""
         self._guard.begin_at(sp, earliest)
+
+    def on_log_end(self, sp: SourcePartition, log_end: int) -> None:
+        """Record where a log ends that nobody fetches; the consumer's thread calls it."""
+        with self._lock:
+            state = self._caught_up.get(sp)
+            if state is not None:
+                state.log_end = log_end
 
     def on_ready(self) -> None:
         """Hold again what was paused while its state was built: Faust has resumed everything."""
@@ -184,6 +247,7 @@ class Intake:
         for sp in sps:
             self._guard.close(sp)
             self._paused.discard(sp)
+            self.lost.discard(sp)
             self._done.pop(sp, None)
             with self._lock:
                 self._caught_up.pop(sp, None)
@@ -196,12 +260,15 @@ class Intake:
         """Return whether ``sp`` is ours and recovered."""
         return self._guard.is_open(sp)
 
-    def on_response(self, sp: SourcePartition, log_end: int, at_ms: int) -> None:
-        """Record a fetch response from the leader; the consumer's thread calls it."""
+    def on_response(self, sp: SourcePartition, log_end: int, stable_end: int, at_ms: int) -> None:
+        """Record a fetch response that the leader gave at ``at_ms`` of the steady clock.
+
+        The consumer's thread calls it.
+        """
         with self._lock:
             state = self._caught_up.get(sp)
             if state is not None:
-                state.on_response(log_end, at_ms, self._guard.expected(sp))
+                state.on_response(log_end, stable_end, at_ms, self._guard.expected(sp))
 
     def take_done(self) -> dict[SourcePartition, int]:
         """Return the next offsets to commit, each of them once."""

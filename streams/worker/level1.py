@@ -16,15 +16,20 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.clock import monotonic_ms
+from streams.flow.admission import DEAD, IGNORED, OF_A_RECORD
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.incarnation import in_log
+from streams.flow.log_change import LogChange
 from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
+from streams.index.input_reports import InputWindow, Taken
 from streams.index.methodology import Methodology
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.data_errors import DataErrorLog
 from streams.worker.intake import Intake
+from streams.worker.log_clock import LogClock
 from streams.worker.outbox import Outbox
 from streams.worker.waiting import set_within, until_next
 
@@ -43,7 +48,10 @@ class Level1Parts:
     outbox: Outbox
     intake: Intake
     metrics: Metrics
-    clock: Callable[[], int]
+    log_clock: LogClock
+    topics_known: Callable[[], bool] = lambda: True
+    """Whether the topics were just seen unchanged. A mark of a topic that has got partitions since would
+    let ``as_of`` pass what these hold."""
     errors: DataErrorLog = field(default_factory=DataErrorLog)
 
 
@@ -64,6 +72,10 @@ class SourceRunner:
         self.closed = False
         self.halted: str | None = None
         """Why nothing is folded until ``release``; None while the runner folds."""
+        self._released = False
+        """True from ``release`` until the next chunk."""
+        self.change: LogChange | None = None
+        """The change of the log that halted it, which only the operator can accept."""
         self.level = SourceLevel(
             sp,
             parts.methodology,
@@ -72,6 +84,8 @@ class SourceRunner:
             topics.partials_partitions,
             payments=sp.topic == topics.payments,
         )
+        self.taken = InputWindow(sp.topic, sp.partition)
+        """What became of the last records, for everybody who looks."""
         self._parts = parts
         self._changelog = changelog
         self._rows_found: list[Send] = []
@@ -124,6 +138,11 @@ class SourceRunner:
 
     async def fold_chunk(self, chunk: Chunk) -> None:
         """Fold a chunk that the guard accepted; flush in between when the coming record is full."""
+        if self._released:
+            # Reading began anew, so the log's end is that of now. An operator releases what is already
+            # there: to halt again every 10,000 records would need as many releases.
+            self._released = False
+            self.level.forgive_rejects(self._parts.intake.log_end(self.sp) or 0)
         limit = self._parts.settings.intervals.checkpoint_bytes
         start = 0
         while True:
@@ -133,7 +152,8 @@ class SourceRunner:
             stop = min(start + SLICE_RECORDS, len(chunk))
             folded = self.level.fold_chunk(chunk, start, stop)
             self._set_aside(folded)
-            self._parts.intake.advance(self.sp, self.level.through)
+            appended_ms = chunk.timestamps_ms[stop - 1] if chunk.by_broker else None
+            self._parts.intake.advance(self.sp, self.level.through, appended_ms)
             self._count(folded)
             start = stop
             if self.level.chain.pending_bytes >= limit:
@@ -145,11 +165,18 @@ class SourceRunner:
             if start >= len(chunk):
                 return
 
-    def halt(self, reason: str, detail: str) -> None:
-        """Stop this source partition; the others continue (exactness rule 8)."""
-        self.halted = f"{reason}: {detail}"
+    def halt(self, reason: str, detail: str, action: str | None = None) -> None:
+        """Stop this source partition; the others continue (exactness rule 8).
+
+        ``action``: what lets it go on, when it is not a release.
+        """
+        known, self.halted = self.halted, f"{reason}: {detail}"
+        if action is not None:
+            self.halted = f"{self.halted}; run `{action}`"
         self._parts.intake.pause(self.sp)
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(1)
+        if known == self.halted:
+            return
         _log.error(
             "partition_halted",
             topic=self.sp.topic,
@@ -157,13 +184,36 @@ class SourceRunner:
             offset=self.level.through,
             reason=reason,
             detail=detail,
-            action="run `ecindex dead-letters list`, then `ecindex dead-letters release`",
+            action="run `ecindex dead-letters list`, then `ecindex dead-letters release`"
+            if action is None
+            else f"run `{action}`",
         )
 
+    def halt_for(self, change: LogChange) -> None:
+        """Stop this source partition until the operator accepts a change of its log."""
+        self.change = change
+        self.halt(change.kind, change.detail, change.command)
+
+    def accept(self, change: LogChange) -> None:
+        """Go on after a change of the log that the operator accepted (exactness rule 9)."""
+        self.change = None
+        self.level.continue_at(change.resume_at, change.topic_id)
+        if self._parts.intake.is_open(self.sp):
+            self._parts.intake.advance(self.sp, self.level.through)
+        _log.warning(
+            "log_change_accepted",
+            topic=self.sp.topic,
+            partition=self.sp.partition,
+            change=change.name,
+            detail=change.detail,
+        )
+        if self.halted is not None:
+            self.release()
+
     def release(self) -> None:
-        """Continue after ``halt``."""
+        """Continue after ``halt``; rejects that the log already holds do not halt it again."""
         self.halted = None
-        self.level.forgive_rejects()
+        self._released = True
         self._parts.metrics.partition_halted.labels(self.sp.topic, str(self.sp.partition)).set(0)
         self._parts.intake.resume(self.sp)
 
@@ -173,6 +223,27 @@ class SourceRunner:
             metrics.events.labels(self.sp.topic, outcome).inc(count)
         for set_aside in folded.dead:
             metrics.dead_letters.labels(set_aside.reason).inc()
+        for reason, count in folded.ignored.items():
+            metrics.ignored.labels(reason).inc(count)
+        for reason, lost in folded.parts.items():
+            metrics.parts_lost.labels(reason).inc(lost.lost)
+        self._parts.errors.log_parts_lost(self.sp.topic, self.sp.partition, folded.parts)
+        self._note_taken(folded)
+
+    def _note_taken(self, folded: Folded) -> None:
+        outcomes = folded.outcomes
+        records = sum(outcomes[name] for name in OF_A_RECORD)
+        if not records:
+            return
+        window = self.taken
+        if folded.dead:
+            last = folded.dead[-1]
+            window.reason, window.detail, window.offset = last.reason, last.detail, last.offset
+        if folded.parts:
+            window.part = max(folded.parts.values(), key=lambda lost: lost.offset).detail
+        lost_parts = sum(lost.lost for lost in folded.parts.values())
+        taken = Taken(records, outcomes[DEAD], outcomes[IGNORED], lost_parts)
+        window.add(self._parts.log_clock.now_ms(), taken)
 
     def _set_aside(self, folded: Folded) -> None:
         topics = self._parts.settings.topics
@@ -188,7 +259,7 @@ class SourceRunner:
             ("detail", record.detail.encode(errors="replace")),
             ("source_topic", self.sp.topic.encode()),
             ("source_partition", str(self.sp.partition).encode()),
-            ("source_offset", str(record.offset).encode()),
+            ("source_offset", str(in_log(record.offset)).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
         )
         key, value = record.key or b"", record.value or b""
@@ -208,7 +279,7 @@ class SourceRunner:
             None if record.key is None else key,
             None if record.value is None else value,
             headers,
-            self._parts.clock(),
+            self._parts.log_clock.now_ms(),
         )
 
     # -- sending ---------------------------------------------------------------------------------
@@ -233,11 +304,13 @@ class SourceRunner:
         level = self.level
         caught_up_at = self._parts.intake.caught_up_at(self.sp)
         self._send(level.partials(caught_up_at))
+        if not self._parts.topics_known():
+            return
         now = monotonic_ms()
         every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
         if every:
             self._marked_at_ms = now
-        self._send(level.marks(self._parts.clock(), caught_up_at, every=every))
+        self._send(level.marks(self._parts.log_clock.log_ms(), caught_up_at, every=every))
 
     async def _flush(self) -> None:
         level = self.level

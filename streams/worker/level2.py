@@ -16,6 +16,7 @@ from itertools import groupby
 import structlog
 
 from streams.clock import monotonic_ms
+from streams.flow.chain import NEW_EDITION
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile, TableBatch
 from streams.flow.publication import Publication
@@ -93,6 +94,8 @@ class MarketsRunner:
     def close(self) -> None:
         """Publish nothing more: the markets are another worker's. Synchronous."""
         self.closed = True
+        if self.compiled.lost is not None:
+            self._parts.metrics.drop_partition(self.sp.topic, self.sp.partition)
         for task in self._tasks:
             task.cancel()
         for market in self.compiled.markets:
@@ -118,10 +121,11 @@ class MarketsRunner:
             if not self._replayed:
                 await asyncio.sleep(REPLAYED_STEP_S)
                 # Seeds come before the first step: an expectation learnt without them would differ.
-                read = self._parts.intake.caught_up_at(self.sp) is not None
+                read = self._parts.intake.has_caught_up(self.sp)
                 if read and self._parts.history.ready:
                     self.compiled.replayed()
                     self._replayed = True
+                    self._report_lost()
                 continue
             self._touched.clear()
             if await self._step():
@@ -129,6 +133,19 @@ class MarketsRunner:
                 apart_ms = CATCHING_UP_EVERY_MS
             wait_s = REPLAYED_STEP_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
+
+    def _report_lost(self) -> None:
+        if self.compiled.lost is not None:
+            topic, partition = self.sp.topic, self.sp.partition
+            self._parts.metrics.partition_halted.labels(topic, str(partition)).set(1)
+            _log.error(
+                "partition_halted",
+                topic=topic,
+                partition=partition,
+                reason="table_lost",
+                detail=self.compiled.lost,
+                action=NEW_EDITION,
+            )
 
     async def _step(self) -> bool:
         """Publish what a step finds due; return whether there was anything.

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.produce import ProduceRequest
 from mode import get_logger
 
-from streams.clock import monotonic_ms
+from streams.clock import monotonic_ms, now_ms
 from streams.worker.lane import Batch, Lane
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
@@ -29,6 +29,7 @@ logger = get_logger(__name__)
 _RECORD_OVERHEAD = 64
 """Most bytes that a record takes beside key, value and headers; counted in the memory bound."""
 _RETRY_S = 0.1
+_PARTITION_TRIES = 20
 _MONITOR_S = 0.25
 
 
@@ -64,7 +65,14 @@ class Outbox:
         auth: Mapping[str, Any] | None = None,
         settings: OutboxSettings | None = None,
         clock: Callable[[], int] = monotonic_ms,
+        on_written: Callable[[str, int, int], None] = lambda _topic, _sent_ms, _stamped_ms: None,
+        wall: Callable[[], int] = now_ms,
     ) -> None:
+        """Take where to write, and whom to tell.
+
+        ``on_written``: called for each acknowledged batch with its topic, when it was sent by ``wall``,
+        and the broker's stamp; -1 where the broker stamps none.
+        """
         self._bootstrap = bootstrap
         self._client_id = client_id
         self._auth = auth or {}
@@ -72,12 +80,16 @@ class Outbox:
         self._switch = switch
         self._presence = presence
         self._clock = clock
+        self._wall = wall
+        self._on_written = on_written
         self._producer: Any = None
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._pending_bytes = 0
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._dead: Fatal | None = None
+        self.explain: Callable[[str], str] = lambda _topic: ""
+        """Returns what is known of a topic that takes no records; empty: nothing."""
 
     # -- life
 
@@ -118,6 +130,11 @@ class Outbox:
     async def partitions(self, topic: str) -> int:
         """Count a topic's partitions; raises UnknownTopicOrPartitionError when there is none."""
         return len(await self._producer.partitions_for(topic))
+
+    async def ask(self, request: Any) -> Any:
+        """Send a request to any broker over a connection that there is; raises KafkaError."""
+        client = self._producer.client
+        return await client.send(client.get_random_node(), request)
 
     async def close(self) -> None:
         """Stop. Records that are not sent by now are never sent."""
@@ -257,10 +274,9 @@ class Outbox:
     async def _deliver(self, lane: Lane, batch: Batch) -> int:
         while True:
             self._refuse_if_dead()
+            sent_ms = self._wall()
             try:
-                known = await self._producer.partitions_for(lane.topic)
-                if lane.partition not in known:
-                    raise OutboxStopped(f"no such partition; the topic has {sorted(known)}")
+                await self._require_partition(lane)
                 delivery = await self._producer.send_batch(
                     batch.builder, lane.topic, partition=lane.partition
                 )
@@ -273,7 +289,20 @@ class Outbox:
             # From here on aiokafka retries by itself. A batch that it gives up on is lost and leaves
             # a hole in the partition's sequence numbers: its error is final, retriable or not.
             metadata = await delivery
+            if metadata.offset >= 0:  # else a repetition, of which the broker knows no more
+                self._on_written(lane.topic, sent_ms, metadata.timestamp)
             return int(metadata.offset)
+
+    async def _require_partition(self, lane: Lane) -> None:
+        """Raise OutboxStopped when the topic has no such partition, though the broker is asked anew."""
+        for _ in range(_PARTITION_TRIES):
+            known = await self._producer.partitions_for(lane.topic)
+            if lane.partition in known:
+                return
+            # It may have been added since aiokafka asked, or the broker that answers may lag.
+            await self._producer.client.force_metadata_update()
+            await asyncio.sleep(_RETRY_S)
+        raise OutboxStopped(f"no such partition; the topic has {sorted(known)}")
 
     async def _watch_age(self) -> None:
         while True:
@@ -288,6 +317,8 @@ class Outbox:
             f"{lane.topic}-{lane.partition}: {batch.records} records from key "
             f"{batch.first_key!r} on were not written: {error!r}"
         )
+        if known := self.explain(lane.topic):
+            reason = f"{known} ({reason})"
         self._stop(Fatal(ExitCode.SEND_FAILED, reason))
 
     def _refuse_if_dead(self) -> None:

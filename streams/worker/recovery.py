@@ -142,7 +142,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
             if tp.topic in intake.chunk_topics
         )
         self._check_topics()
-        self._check_tables(sps, assigned)
+        sps -= self._check_tables(sps, assigned)
         closings = intake.closings
         await app.on_recovered(sps)
         # The generation changes when partitions are assigned, not when they are revoked before it.
@@ -153,7 +153,7 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
         ):
             raise RebalanceAgain
         for sp in sps:
-            intake.open(sp, app.positions.next_offset(sp))
+            intake.open(sp, app.positions.next_offset(sp), app.positions.base(sp))
         self._forget_tables()
         if assigned:
             # Faust resumes the sources before it seeks them: without this seek it would read from
@@ -168,12 +168,20 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
 
     def _check_topics(self) -> None:
         consumer = self.app.consumer._thread._ensure_consumer()
-        for topic in sorted(self.app.intake.chunk_topics):
-            if not consumer.partitions_for_topic(topic):
-                # Faust continues without it ("ignoring missing topic"), idle and seemingly healthy.
-                raise Fatal(ExitCode.LOG_CHANGED, f"topic {topic} is gone from the cluster")
+        gone = {
+            topic
+            for topic in self.app.intake.chunk_topics
+            if not consumer.partitions_for_topic(topic)
+        }
+        if gone:
+            # Faust continues without it ("ignoring missing topic"), idle and seemingly healthy.
+            self.app.on_topics_gone(frozenset(gone))
 
-    def _check_tables(self, sps: frozenset[SourcePartition], assigned: Any) -> None:
+    def _check_tables(
+        self, sps: frozenset[SourcePartition], assigned: Any
+    ) -> frozenset[SourcePartition]:
+        """Return the partitions whose changelog is not ours: nothing of them may be read."""
+        unpaired: set[SourcePartition] = set()
         for table in self.tables.values():
             if not isinstance(table, PartitionTable):
                 continue
@@ -186,10 +194,10 @@ class LoudRecovery(Recovery):  # type: ignore[misc]
                     raise Fatal(ExitCode.RECOVERY_STUCK, f"recovery ended early: {lacks}")
             for sp in sps:
                 if sp.topic == table.source and (changelog, sp.partition) not in assigned:
-                    reason = (
-                        f"{sp} is ours but {changelog}-{sp.partition} is not: its state is lost"
-                    )
-                    raise Fatal(ExitCode.USAGE, reason)
+                    unpaired.add(sp)
+        if unpaired:
+            self.app.on_unpaired(frozenset(unpaired))
+        return frozenset(unpaired)
 
     def _on_ready(self) -> None:
         self.app.on_ready()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from streams.flow.chain import NEW_EDITION
-from streams.worker.stops import ExitCode, Fatal
+from streams.worker.stops import ExitCode, Fatal, end_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -52,6 +52,8 @@ class Worker:
     """Called at a stop, when nothing is accepted any more: flush, and put what is left."""
     on_started: Callable[[], Awaitable[None]] = _nothing
     """Called before the app starts, when Kafka is reachable and the topics exist."""
+    before_joining: Callable[[], Awaitable[None]] = _nothing
+    """Called last before the app joins the group; it may wait for as long as it must."""
 
 
 def one_arena() -> None:
@@ -146,7 +148,7 @@ async def serve(
     try:
         await _start_outbox(worker)
         app.watchdog.start()
-        starting = loop.create_task(app.start())
+        starting = loop.create_task(_join(worker))
         await _wait_for_end(app, starting, ended)
     except Fatal as reason:
         switch.trip(reason)
@@ -174,12 +176,19 @@ async def _start_outbox(worker: Worker) -> None:
     except KafkaError as error:
         raise Fatal(ExitCode.NO_BROKER, f"cannot start: {error!r}") from error
     for table in worker.app.tables.values():
-        for topic in (table.changelog_topic_name, table.source):
-            if counts[topic] != table.partitions:
-                # Topics of unequal counts are not assigned together: a state lacks its records.
-                reason = f"{topic} has {counts[topic]} partitions, table {table.name} has "
-                raise Fatal(ExitCode.USAGE, f"{reason}{table.partitions}; {NEW_EDITION}")
+        changelog, source = table.changelog_topic_name, table.source
+        if counts[changelog] > counts[source]:
+            # Topics of unequal counts are not assigned together: a state lacks its records. A
+            # changelog that has fewer gets more; partitions cannot be taken away.
+            reason = f"{source} has {counts[source]} partitions, {changelog} {counts[changelog]}: "
+            advice = f"create {source} again with {counts[changelog]}, or: {NEW_EDITION}"
+            raise Fatal(ExitCode.USAGE, reason + advice)
     await worker.on_started()
+
+
+async def _join(worker: Worker) -> None:
+    await worker.before_joining()
+    await worker.app.start()
 
 
 async def _wait_for_end(app: ChunkApp, starting: asyncio.Task[None], ended: asyncio.Event) -> None:
@@ -193,7 +202,7 @@ async def _wait_for_end(app: ChunkApp, starting: asyncio.Task[None], ended: asyn
         if crash is not None or not ended.is_set():
             if isinstance(crash, Fatal):
                 raise crash
-            raise Fatal(ExitCode.CRASHED, f"the app crashed: {crash!r}") from crash
+            raise end_for(crash, "the app crashed") from crash
     finally:
         end.cancel()
         stopped.cancel()
@@ -215,7 +224,7 @@ async def _unless_it_fails(worker: Worker, work: Coroutine[Any, Any, None]) -> N
     ended = await asyncio.gather(work, return_exceptions=True)
     if (error := ended[0]) is not None:
         logger.error("While ending: %r", error, exc_info=error)
-        worker.app.switch.trip(Fatal(ExitCode.CRASHED, f"while ending: {error!r}"))
+        worker.app.switch.trip(end_for(error, "while ending"))
 
 
 async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> None:
@@ -224,7 +233,8 @@ async def _stop(worker: Worker, starting: asyncio.Task[None] | None) -> None:
     owned = app.intake.owned
     app.intake.close(owned)
     app._hooks.on_revoked(owned)
-    await app.stop()
+    if app.started:
+        await app.stop()
     if starting is not None:
         starting.cancel()
     await worker.outbox.close()

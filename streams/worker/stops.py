@@ -12,6 +12,8 @@ import enum
 import threading
 from typing import TYPE_CHECKING
 
+from aiokafka.errors import KafkaError, KafkaTimeoutError, KafkaUnavailableError
+
 from streams.clock import monotonic_ms
 
 if TYPE_CHECKING:
@@ -37,7 +39,10 @@ class ExitCode(enum.IntEnum):
     DRAIN_TIMEOUT = 15
     """A stop was requested and the drain outlasted its deadline."""
     NO_BROKER = 16
-    """Kafka could not be reached at the start; try again, with backoff."""
+    """Kafka did not answer when nothing can be done without it (a start, a recovery); try again, with
+    backoff."""
+    CANNOT_PUBLISH = 17
+    """Redis refuses this worker, and others are there to go on. It may be started again at once."""
 
 
 class Fatal(Exception):  # noqa: N818 - a reason to stop, not an error to handle
@@ -47,6 +52,18 @@ class Fatal(Exception):  # noqa: N818 - a reason to stop, not an error to handle
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def end_for(error: BaseException | None, what: str) -> Fatal:
+    """Return why the process ends when ``what`` has ended with an error: an outage, or a bug.
+
+    A broker that was frozen during a recovery ended workers with the exit code of a bug, and somebody
+    was woken to look for one.
+    """
+    unanswered = isinstance(error, (TimeoutError, KafkaTimeoutError, KafkaUnavailableError))
+    if unanswered or (isinstance(error, KafkaError) and error.retriable):
+        return Fatal(ExitCode.NO_BROKER, f"{what}: Kafka did not answer: {error!r}")
+    return Fatal(ExitCode.CRASHED, f"{what}: {error!r}")
 
 
 class StopSwitch:

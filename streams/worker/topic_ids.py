@@ -8,7 +8,7 @@ version that it needs. tests/contract holds the seam.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -46,16 +46,18 @@ class TopicIdentity(NamedTuple):
     partitions: int
 
 
-class _Uuid(AbstractType):  # type: ignore[misc]
+class Uuid(AbstractType):  # type: ignore[misc]
     """A UUID as 16 bytes on the wire."""
 
     @classmethod
     def encode(cls, value: bytes) -> bytes:
+        """Return the 16 bytes."""
         assert len(value) == _UUID_BYTES
         return value
 
     @classmethod
     def decode(cls, data: BytesIO) -> bytes:
+        """Read the 16 bytes; ValueError when there are fewer."""
         value = data.read(_UUID_BYTES)
         if len(value) != _UUID_BYTES:
             raise ValueError("Buffer underrun decoding UUID")
@@ -84,7 +86,7 @@ class _MetadataResponse(Response):  # type: ignore[misc]
             CompactArray(
                 ("error_code", Int16),
                 ("name", CompactString("utf-8")),
-                ("topic_id", _Uuid),
+                ("topic_id", Uuid),
                 ("is_internal", Boolean),
                 (
                     "partitions",
@@ -116,7 +118,7 @@ class _MetadataRequestV12(RequestStruct):  # type: ignore[misc]
         (
             "topics",
             CompactArray(
-                ("topic_id", _Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+                ("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
             ),
         ),
         ("allow_auto_topic_creation", Boolean),
@@ -135,6 +137,10 @@ class _MetadataRequest(Request[_MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class(self._topics, False, False, {})
 
 
+Ask = Callable[[Any], Awaitable[Any]]
+"""Sends a request to any broker; returns its answer."""
+
+
 async def topic_identities(
     admin: AIOKafkaAdminClient, topics: Iterable[str]
 ) -> dict[str, TopicIdentity]:
@@ -144,7 +150,7 @@ async def topic_identities(
     """
     wanted = list(topics)
     try:
-        response = await admin._send_request(_MetadataRequest(wanted))
+        return await identities_of(admin._send_request, wanted)
     except NotImplementedError:  # the broker does not know this version
         described = await admin.describe_topics()
         return {
@@ -152,6 +158,14 @@ async def topic_identities(
             for found in described
             if found["topic"] in wanted
         }
+
+
+async def identities_of(ask: Ask, topics: Iterable[str]) -> dict[str, TopicIdentity]:
+    """Return the identity of each topic that exists, through a connection that there is already.
+
+    Raises KafkaError, and NotImplementedError where the broker knows no topic ids.
+    """
+    response = await ask(_MetadataRequest(topics))
     identities: dict[str, TopicIdentity] = {}
     for code, name, topic_id, _internal, partitions, *_ in response.topics:
         error = for_code(code)
@@ -166,7 +180,7 @@ async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition
     """Refuse a state that includes more than its log holds. Raises RecoveryError, KafkaError.
 
     Topic ids do not show this: the log of the same topic may have lost its end (a replica that was
-    behind became leader).
+    behind became leader). ``throughs``: offsets of the logs themselves.
     """
     throughs = {sp: through for sp, through in throughs.items() if through >= 0}
     if not throughs:
@@ -175,6 +189,7 @@ async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition
         # CancelledError of one of them, which recovery took for its own.
         return
     tps = [TopicPartition(sp.topic, sp.partition) for sp in throughs]
+    # Uncommitted, so with what an open transaction holds back: only a log that has lost its end counts.
     async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
         ends = await consumer.end_offsets(tps)
     for sp, through in throughs.items():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 
-from streams.clock import now_ms
+from streams.clock import monotonic_ms
 from streams.worker.consumer import ChunkConsumer
 from streams.worker.stops import ExitCode, Fatal
 
@@ -58,7 +58,7 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
         presence: Presence,
         answers: Answers,
         switch: StopSwitch,
-        clock: Callable[[], int] = now_ms,
+        monotonic: Callable[[], int] = monotonic_ms,
     ) -> None:
         super().__init__(url, app)
         self.intake = intake
@@ -67,7 +67,7 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
         self.presence = presence
         self.answers = answers
         self.switch = switch
-        self.clock = clock
+        self.monotonic = monotonic
 
 
 def require_compiled_streams() -> None:

@@ -97,7 +97,14 @@ class Watchdog:
             self._seen.pop(sp, None)
         for sp in owned:
             position, log_end = self._intake.position(sp), self._intake.log_end(sp)
-            idle = log_end is not None and position is not None and position == log_end
+            stable_end = self._intake.stable_end(sp)
+            # Nothing can be read beyond the last stable offset until a transaction ends.
+            idle = (
+                position is not None
+                and log_end is not None
+                and stable_end is not None
+                and stable_end <= position <= log_end
+            )
             before, since = self._seen.get(sp, (None, now))
             if idle or position != before or self._intake.is_paused(sp) or sp not in self._seen:
                 self._seen[sp] = (position, now)

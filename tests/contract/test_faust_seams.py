@@ -128,6 +128,8 @@ CALLS = [
     (faust_consumer.Consumer.resume_flow, "self.flow_active = True", "silence while reading only"),
     (App._on_partitions_revoked, "consumer.stop_flow)()", "silence while reading only"),
     (AIOKafkaConsumer.start, "fetch_min_bytes=self._fetch_min_bytes", "set before start"),
+    (AIOKafkaConsumer.start, "isolation_level=self._isolation_level", "set before start"),
+    (fetcher.Fetcher._proc_fetch_request, "tp_state.lso = lso", "last stable offset we read"),
     (AIOKafkaConsumer.start, "fetch_max_wait_ms=self._fetch_max_wait_ms", "set before start"),
     (sender.SendProduceReqHandler.do, "self._client.send(node_id, request)", "gated by the outbox"),
     (

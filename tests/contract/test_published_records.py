@@ -99,6 +99,7 @@ async def test_every_redis_record_is_what_its_schema_says(stack, published, uniq
         Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
         prefix=prefix,
         limits=RedisLimits(60_000),
+        timeout_s=3.0,
     )
     for made in published[-40:]:
         await store.publish(made, made.as_of_ms + 3_000)

@@ -109,7 +109,9 @@ async def test_a_dead_letter_whose_cause_is_gone_is_counted_when_it_is_sent_agai
 async def test_a_partition_halted_by_rejects_goes_on_when_it_is_released(installed):
     topic = installed.settings.topics.orders
     async with installed.producer() as producer:
-        for _ in range(1_100):
+        for _ in range(
+            9_000
+        ):  # it halts several times before their end, if one release is not enough
             await installed.send(producer, "orders", b"{", at_ms=now_ms(), partition=0)
         await producer.flush()
         url = await worker_url(installed)
@@ -141,5 +143,6 @@ async def test_a_partition_halted_by_rejects_goes_on_when_it_is_released(install
     assert done["released"] == f"{topic}-0"
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
-    found = await asked(installed, "doctor", "--worker", url)
-    assert not [each for each in found["findings"] if each["check"] == "halted"]
+    found = await asked(installed, "doctor", "--worker", url, code=1)
+    wrong = {each["check"] for each in found["findings"] if each["level"] == "wrong"}
+    assert wrong == {"events"}  # not halted any more; that most were refused stays said

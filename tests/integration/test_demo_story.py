@@ -74,7 +74,7 @@ class Seen:
 
 
 def sample_of(settings):
-    with connect(settings.redis.url) as client:
+    with connect(settings.redis) as client:
         views = read_markets(client, now_ms(), None, DEFAULT_PREFIX)
         values = {
             view.market: {

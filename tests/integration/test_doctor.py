@@ -79,6 +79,14 @@ async def test_a_sound_installation_and_then_what_breaks_it(bare):
     _, by_level = await doctor(bare, code=0)
     assert by_level["warning"]["input retention"]["found"] == "1 days"
     assert by_level["unknown"].keys() == {"readiness"}
+    # What doctor advises can be typed as it stands, and mends it.
+    for check in ("input retention", "input arrival"):
+        program, *arguments = by_level["warning"][check]["fix"].split()
+        assert program == "ecindex"
+        await bare.command(*arguments, check=0)
+    _, by_level = await doctor(bare, code=0)
+    assert by_level["warning"].keys() == {"input arrival"}
+    assert by_level["warning"]["input arrival"]["where"] == bare.settings.topics.orders
 
     changed = bare.directory / "methodology.toml"
     text = bare.settings.methodology.read_text()

@@ -170,7 +170,7 @@ async def a_table_of_the_days_is_what_redis_has(installed, directory):
         "export", "days", "--csv", str(path), "--parquet", str(columns), "--json", check=0
     )
     with path.open(newline="") as stream:
-        assert next(stream).startswith("# How to cite: ecindex, edition 2 ")
+        assert next(stream).startswith("# How to cite: ecindex, edition 3 ")
         rows = list(csv.DictReader(stream))
     found = {
         ":".join(row[name] for name in ("index", "dimension", "member", "day")): row["value"]

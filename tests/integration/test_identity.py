@@ -1,4 +1,4 @@
-"""A worker refuses checkpoints of another log and names the fix: exactness rule 9."""
+"""A worker continues no checkpoints of another log unasked, and names the fix: exactness rule 9."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from support.kafka import delete_topic, read_partitions
 
 from streams.clock import now_ms
 from streams.flow.chain import CheckpointRecord
-from streams.worker.stops import ExitCode
 from streams.worker.topic_ids import topic_identities
 
 pytestmark = pytest.mark.stack
@@ -40,15 +39,6 @@ async def stopped(stack, unique, tmp_path):
     return installed
 
 
-async def refused(installed):
-    """Start a worker that must end as misconfigured; its last words."""
-    child = installed.start_worker()
-    assert await asyncio.to_thread(child.wait, 60) == ExitCode.USAGE
-    words = child.log_tail(60)
-    assert "raise `edition` in methodology.toml" in words
-    return words
-
-
 async def identities(installed):
     admin = AIOKafkaAdminClient(bootstrap_servers=installed.stack.bootstrap)
     await admin.start()
@@ -68,6 +58,7 @@ async def recreated(installed, topic):
     await installed.until(made)
 
 
+@pytest.mark.deep
 async def test_a_topic_made_anew_is_not_the_one_that_was_folded(stopped):
     topic = stopped.settings.topics.orders
     before = await identities(stopped)
@@ -75,16 +66,23 @@ async def test_a_topic_made_anew_is_not_the_one_that_was_folded(stopped):
     after = await identities(stopped)
     assert before.keys() == after.keys() == {topic, stopped.settings.topics.payments}
     assert before[topic].topic_id != after[topic].topic_id
-    words = await refused(stopped)
-    assert before[topic].topic_id in words
-    assert after[topic].topic_id in words
     # As long as the old log and longer: only the id tells.
     async with stopped.producer() as producer:
         for number in range(200):
             await stopped.send(producer, "orders", order(f"new{number}", now_ms()), at_ms=now_ms())
         await producer.flush()
-    assert before[topic].topic_id in await refused(stopped)
-    await another_edition_goes_on(stopped)
+    child = stopped.start_worker()
+
+    async def halted():
+        return '"reason": "recreated"' in child.log_tail(2_000)
+
+    await stopped.until(halted)
+    assert child.running
+    words = child.log_tail(2_000)
+    assert f"is of id {before[topic].topic_id}" in words
+    assert f"`ecindex topics accept {topic} id={after[topic].topic_id}`" in words
+    stopped.stop()
+    await another_edition_goes_on(stopped)  # the other way out
 
 
 def raised_edition(installed):
@@ -109,7 +107,7 @@ async def another_edition_goes_on(installed):
     assert child.running
 
 
-async def test_partitions_that_were_added_are_refused(stopped):
+async def test_partitions_that_were_added_while_no_worker_ran_are_taken_in(stopped):
     topic = stopped.settings.topics.payments
     admin = AIOKafkaAdminClient(bootstrap_servers=stopped.stack.bootstrap)
     await admin.start()
@@ -122,11 +120,29 @@ async def test_partitions_that_were_added_are_refused(stopped):
         return (await identities(stopped))[topic].partitions == 5
 
     await stopped.until(grown)
-    assert re.search(r"has 2 partitions, table \S+ has 5; ", await refused(stopped))
+    async with stopped.producer() as producer:
+        for number in range(10):
+            at_ms = now_ms()
+            event = payment(f"added{number}", at_ms)
+            place = {"at_ms": at_ms, "partition": number % 5}
+            await stopped.send(producer, "payments", event, **place)
+        await producer.flush()
+    _, before, _ = await stopped.command("topics", "check", "--inputs", "2", check=1)
+    assert "ecindex topics migrate" in before
+    # What a worker does itself, unless the broker does not let it.
+    _, grown_to, _ = await stopped.command("topics", "migrate", check=0)
+    assert "checkpoint" in grown_to
+    assert "has 5 partitions now" in grown_to
+    _, again, _ = await stopped.command("topics", "migrate", check=0)
+    assert again.strip() == "no topic lacks partitions"
+    stopped.start_worker()
+    report = await stopped.audit()
+    assert report.equal, "\n".join(report.lines())
+    assert len([source for source in report.sources if source.startswith(topic)]) == 5
 
 
-@pytest.mark.deep
-async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
+@pytest.mark.deep  # tests/unit/flow/test_log_change.py: what it is called, and where it goes on
+async def test_a_state_beyond_the_end_of_the_log_halts_until_it_is_accepted(stopped):
     topic = f"{stopped.name}-e{EDITION}-checkpoint-{stopped.name}-orders-changelog"
     found, _ = await read_partitions(stopped.stack.bootstrap, topic, 2)
     last = [record for record in found[0] if record.value is not None][-1]
@@ -135,20 +151,23 @@ async def test_a_state_beyond_the_end_of_the_log_is_refused(stopped):
     async with stopped.producer() as producer:
         value = msgspec.msgpack.encode(content)
         await producer.send_and_wait(topic, value, key=last.key, partition=0)
-    words = await refused(stopped)
-    assert "the state includes offset 1000000, the log ends at" in words
+    child = stopped.start_worker()
 
+    async def halted():
+        return '"reason": "cut"' in child.log_tail(2_000)
 
-@pytest.mark.deep
-async def test_partials_made_anew_are_refused(stopped):
-    topics = stopped.settings.topics
-    await recreated(stopped, topics.partials)
-    # Longer than the state includes, as other workers' rows make it: only the id tells.
-    async with stopped.producer() as producer:
-        for number in range(3_000):
-            await producer.send(topics.partials, b"", partition=number % topics.partials_partitions)
-        await producer.flush()
-    assert "the table belongs to topic id" in await refused(stopped)
+    await stopped.until(halted)
+    assert child.running
+    words = child.log_tail(2_000)
+    assert "the state continues at offset 1000001, the log ends at" in words
+    command = re.search(r"run `ecindex (topics accept \S+ 0:end=\d+)`", words)
+    await stopped.command(*command[1].split(), check=0)
+
+    async def goes_on():
+        return "log_change_accepted" in child.log_tail(2_000)
+
+    await stopped.until(goes_on)
+    stopped.stop()
 
 
 @pytest.mark.deep

@@ -112,8 +112,21 @@ def test_inputs_that_the_broker_stamps_are_refused_before_anything_is_sent(setti
     run("topics", "create", "--inputs", 1, "--arrival", "broker")
     result, _ = run("import", "olist", shop)
     assert result.exit_code == 1
-    assert "--add-config message.timestamp.type=CreateTime" in result.stderr
+    assert "message.timestamp.type=CreateTime" in result.stderr
     assert not any(log_of(settings).values())
+
+
+def test_inputs_of_a_local_index_are_stamped_by_the_producer_from_the_first_import_on(
+    settings, shop, monkeypatch
+):
+    """`ecindex up` sets this: its inputs are the broker's to stamp until somebody brings old data."""
+    monkeypatch.setenv("ECINDEX_TOPICS__IMPORT_RESTAMPS", "true")
+    run("topics", "create", "--inputs", 1, "--arrival", "broker")
+    result, _ = run("import", "olist", shop)
+    assert result.exit_code == 0, result.stderr
+    assert_log_holds(settings, shop)
+    result, _ = run("topics", "check", "--inputs", 1, "--arrival", "producer")
+    assert result.exit_code == 0, "retention too: it would delete what is old on arrival"
 
 
 def test_wrong_directories_and_settings_have_their_exit_codes(settings, tmp_path):

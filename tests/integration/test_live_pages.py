@@ -64,7 +64,7 @@ class Run:
         )
 
     def shifts(self, market):
-        with contextlib.suppress(RedisError), connect(self.settings.redis.url) as client:
+        with contextlib.suppress(RedisError), connect(self.settings.redis) as client:
             return read_shifts(client, [market], DEFAULT_PREFIX)[market]
         return []
 
@@ -130,7 +130,7 @@ def run(tmp_path_factory, cache_dir):
 
 def demand_indices(run):
     """(market, field) -> demand index of the whole market, as Redis has it."""
-    with contextlib.suppress(RedisError), connect(run.settings.redis.url) as client:
+    with contextlib.suppress(RedisError), connect(run.settings.redis) as client:
         return {
             (view.market, value.field): value.value
             for view in read_markets(client, now_ms(), None, DEFAULT_PREFIX)

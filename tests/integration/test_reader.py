@@ -130,6 +130,7 @@ async def publish(server, client):
         Metrics(markets=["PK"], version="0", edition=1, methodology="0"),
         prefix=DEFAULT_PREFIX,
         limits=redis_state.RedisLimits(60_000),
+        timeout_s=3.0,
     )
     applied = itertools.count(10)
 

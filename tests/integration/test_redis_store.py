@@ -58,7 +58,9 @@ async def make_store(server, metrics, prefix):
 
     def make(**options):
         store = RedisStore(
-            server.url, metrics, **({"prefix": prefix, "limits": RedisLimits(60_000)} | options)
+            server.url,
+            metrics,
+            **({"prefix": prefix, "limits": RedisLimits(60_000), "timeout_s": 3.0} | options),
         )
         stores.append(store)
         return store
@@ -110,6 +112,9 @@ async def test_one_publication_fills_every_key(store, client, keys, prefix):
         "orders:market:all:1m": "12",
         "sales:market:all:1m": str(2**70),
         "@as_of": "2023-11-14T22:13:00.000Z",
+        "@as_of:orders": "2023-11-14T22:13:00.000Z",
+        "@generation": "0",
+        "@definitions": "0",
         "@published_at": "2023-11-14T22:13:02.500Z",
         "@edition": "1",
         "@phase": "live",
@@ -124,12 +129,16 @@ async def test_one_publication_fills_every_key(store, client, keys, prefix):
     ]
     assert await client.hgetall(keys.fence) == {
         "edition": "1",
+        "generation": "0",
+        "definitions": "0",
         "as_of_ms": str(AS_OF_MS),
         "applied": "10",
     }
     assert await client.smembers(markets_key(prefix)) == {"PK"}
     ((_, entry),) = await client.xrange(keys.changes)
     assert entry["as_of"] == "2023-11-14T22:13:00.000Z"
+    assert (entry["edition"], entry["generation"]) == ("1", "0")
+    assert json.loads(entry["sources"]) == {"orders": "2023-11-14T22:13:00.000Z"}
     assert entry["whole"] == "1"
     assert {change["field"] for change in json.loads(entry["changes"])} == {
         each.field for each in values
@@ -138,6 +147,11 @@ async def test_one_publication_fills_every_key(store, client, keys, prefix):
 
 ORDER = {
     "edition": ({"edition": 2, "as_of_ms": AS_OF_MS, "applied": 1}, {"edition": 1}),
+    "generation": (
+        {"generation": 1, "as_of_ms": AS_OF_MS, "applied": 1},
+        {"as_of_ms": AS_OF_MS + 3_600_000, "applied": 10**6},
+    ),
+    "definitions": ({"definitions": 1}, {"definitions": 0}),
     "as_of": ({"as_of_ms": AS_OF_MS + 5_000}, {"as_of_ms": AS_OF_MS, "applied": 10**6}),
     "applied": ({"applied": 100}, {"applied": 99}),
     "beyond a double": ({"applied": 2**53 + 1}, {"applied": 2**53}),
@@ -166,12 +180,39 @@ async def test_without_the_fence_the_older_version_does_replace_it(
     make_store, client, keys, newer, older
 ):
     """Negative control: the tests above would see a fence that does not hold."""
-    unfenced = SCRIPT.replace("if order > 0 then return answer('refused') end", "")
+    unfenced = SCRIPT.replace(
+        "if present and not follows(sent.fence, stored) then return answer('refused') end", ""
+    )
     assert unfenced != SCRIPT
     await make_store().publish(publication([value(number=2)], **newer), NOW_MS)
     zombie = make_store(script=unfenced)
     assert await zombie.publish(publication([value(number=1)], **older), NOW_MS) is Outcome.WRITTEN
     assert await client.hget(keys.values, "orders:category:books:1m") == "1"
+
+
+async def test_newer_rows_never_bring_older_definitions_back(make_store, client, keys):
+    """Definitions and (as_of, applied) are a product order: neither of two such versions follows."""
+    versions = ({"definitions": 1}, {"as_of_ms": AS_OF_MS + 5_000})
+    for held, sent in (versions, versions[::-1]):
+        await client.delete(*keys)
+        await make_store().publish(publication([value(number=1)], **held), NOW_MS)
+        refused = await make_store().publish(publication([value(number=2)], **sent), NOW_MS)
+        assert refused is Outcome.REFUSED
+        assert await client.hget(keys.values, "orders:category:books:1m") == "1"
+
+
+async def test_keys_of_version_0_2_are_of_generation_and_definitions_0(make_store, client, keys):
+    """An upgrade is no new edition: whoever published last hands over to the new version."""
+    await make_store().publish(publication([value(number=1)], applied=9), NOW_MS)
+    await client.hdel(keys.fence, "generation", "definitions")
+    await client.hdel(keys.values, "@generation", "@definitions", "@as_of:orders")
+    refused = await make_store().publish(publication(applied=8), NOW_MS)
+    assert refused is Outcome.REFUSED
+    new_owner = make_store()
+    written = await new_owner.publish(publication([value(number=2)], applied=10), NOW_MS)
+    assert written is Outcome.WRITTEN
+    assert await client.hget(keys.fence, "generation") == "0"
+    assert await client.hget(keys.values, "orders:category:books:1m") == "2"
 
 
 async def test_a_newer_version_replaces_an_older_one(make_store, client, keys):
@@ -348,7 +389,7 @@ async def test_a_refusal_names_the_version_that_redis_holds(make_store):
         await zombie.heartbeat(NOW_MS)
     (line,) = logs
     assert line["event"] == "redis_refused_older_version"
-    assert line["found"] == ("1", str(AS_OF_MS), "2")
+    assert line["found"] == ("1", "0", "0", str(AS_OF_MS), "2")
 
 
 async def test_everything_is_rewritten_every_30_s(make_store, client, keys):
@@ -520,7 +561,7 @@ async def test_a_snapshot_without_room_leaves_out_the_smallest_members(
         "ecindex_snapshot_left_out_values", {"market": "PK"}
     )
     assert left_out == snapshot["left_out"]
-    assert await client.hlen(keys.values) == 61 + 4, "the hash has them all"
+    assert await client.hlen(keys.values) == 61 + 7, "the hash has them all"
 
 
 async def test_a_killed_redis_costs_one_log_line_a_minute_and_no_exception(
@@ -546,7 +587,7 @@ async def test_a_killed_redis_costs_one_log_line_a_minute_and_no_exception(
 
 async def test_a_frozen_redis_costs_one_time_out_not_one_a_market(make_store, server, count):
     watch = Watch()
-    store = make_store(monotonic_ms=watch, call_timeout_s=1.0)  # less is missed on a busy machine
+    store = make_store(monotonic_ms=watch, timeout_s=1.0)  # less is missed on a busy machine
     markets = ["PK", "BD", "LK"]
     for market in markets:
         outcome = await store.publish(publication(market=market, applied=1), NOW_MS)
@@ -570,6 +611,8 @@ async def test_a_restarted_redis_is_filled_again(make_store, server, client, key
 
 
 async def test_a_url_that_nobody_answers_fails_quietly(metrics):
-    store = RedisStore("redis://127.0.0.1:1/0", metrics, prefix="p", limits=RedisLimits(60_000))
+    store = RedisStore(
+        "redis://127.0.0.1:1/0", metrics, prefix="p", limits=RedisLimits(60_000), timeout_s=3.0
+    )
     assert await store.publish(publication(), NOW_MS) is Outcome.FAILED
     await store.close()

@@ -20,6 +20,7 @@ from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import DEFAULT_PREFIX
+from streams.settings import RedisSettings
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +36,7 @@ def redis_url(tmp_path_factory):
 
 @pytest.fixture
 def client(redis_url):
-    with connect(redis_url) as client:
+    with connect(RedisSettings(url=redis_url)) as client:
         client.flushall()
         yield client
 
@@ -51,7 +52,9 @@ async def publish(redis_url):
 
     async def write(values, market="PK", now_ms=NOW_MS):
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
-        store = RedisStore(redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000))
+        store = RedisStore(
+            redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000), timeout_s=3.0
+        )
         stores.append(store)
         await store.publish(publication(values, market=market), now_ms)
 
@@ -65,15 +68,15 @@ def printed(console):
 
 
 async def test_the_largest_members_come_first(client, console, publish):
-    """By what is shown of them: `n` of a share is the market's, the same for all."""
+    """By their own orders: `n` of a share is the market's, the same for all."""
     values = [value("orders", "market", "all", "1m", 30)]
     for member, orders in (("apples", 3), ("books", 20), ("cars", 7)):
         share = orders / 30
         values.append(value("orders", member=member, number=orders))
         values.append(value("category_share_by_orders", member=member, number=share, n=30))
-        values.append(
-            value("payment_chosen_share", "payment_method", f"by_{member}", number=share, n=30)
-        )
+        method = "payment_method", f"by_{member}"
+        values.append(value("orders", *method, number=orders))
+        values.append(value("payment_chosen_share", *method, number=share, n=30))
     await publish(values)
     show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     text = printed(console)
@@ -106,6 +109,7 @@ async def test_a_live_market_is_shown_in_major_units(client, console, publish):
     assert "24h: filling, 12% covered by the log" in text
     assert "3.0 s ago" in text
     assert "stale" not in text
+    assert "payments: none seen yet" in text
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ async def test_an_as_of_that_stays_is_stale_though_the_publisher_lives(client, c
     assert view.state is ViewState.STALE
     assert view.published_age_ms == 0
     console.print(render([view], CURRENCIES))
-    assert "stale: values end 31.0 s ago; processing is behind" in printed(console)
+    assert "stale: orders end 31.0 s ago; processing is behind" in printed(console)
 
 
 async def test_what_expired_is_absent_not_forgotten(client, console, publish):
@@ -167,6 +171,7 @@ async def test_json_is_one_exact_line(client, console, publish):
         "state": "absent",
         "as_of_age_s": None,
         "published_age_s": None,
+        "source_ages_s": {},
         "snapshot": None,
     }
 
@@ -181,7 +186,7 @@ async def test_watch_shows_a_redis_that_is_away_and_goes_on(client, console, pub
         if answer is not None:
             raise answer
         stop.set()
-        return read_markets(client, NOW_MS, None, DEFAULT_PREFIX)
+        return read_markets(client, NOW_MS, None, DEFAULT_PREFIX), []
 
     watch(read, CURRENCIES, console, stop, interval_s=0)
     assert "Redis does not answer: refused" in printed(console)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.local.local_stack import LocalStack
+from streams.records.altering_topics import alter_topic
 from streams.records.kafka_topics import (
+    DAY_MS,
     Changelog,
     TopicsError,
     ask_for_coordinator,
     check_topics,
     create_topics,
     existing_partitions,
+    input_kept_ms,
+    input_needed_ms,
+    plan_topics,
     wanted_topics,
 )
-from streams.settings import load_settings
+from streams.settings import load_methodology, load_settings
 from streams.worker import names
 
 pytestmark = pytest.mark.stack
@@ -100,6 +106,43 @@ async def test_creating_again_creates_nothing_and_finds_no_difference(settings):
     assert again.differences == ()
 
 
+async def test_inputs_are_stamped_by_the_broker_and_kept_as_long_as_doctor_advises(settings, admin):
+    wanted = await plan_topics(settings, inputs=1)
+    await create_topics(settings.kafka, wanted)
+    methodology = load_methodology(settings)
+    for topic in (settings.topics.orders, settings.topics.payments):
+        configs = await configs_of(admin, topic)
+        assert configs["message.timestamp.type"] == "LogAppendTime"
+        assert int(configs["retention.ms"]) == input_kept_ms(methodology) == 61 * DAY_MS
+    slow = replace(methodology, day_grace_ms=100 * DAY_MS)
+    assert input_kept_ms(slow) > input_needed_ms(slow) > slow.day_grace_ms
+
+
+async def test_inputs_that_were_made_for_an_import_are_accepted_as_they_are(settings):
+    await create_topics(settings.kafka, await plan_topics(settings, inputs=1, arrival="producer"))
+    accepted = await plan_topics(settings, inputs=1)
+    assert await check_topics(settings.kafka, accepted) == []
+    (first, *_) = await check_topics(
+        settings.kafka, await plan_topics(settings, inputs=1, arrival="broker")
+    )
+    assert first.fix == f"ecindex topics alter {first.topic} {first.setting}={first.wanted}"
+
+
+async def test_one_configuration_is_set_and_the_others_stay(settings, admin):
+    topic = settings.topics.orders
+    await create_topics(settings.kafka, wanted_topics(settings, inputs=1, arrival="producer"))
+    await alter_topic(settings.kafka, topic, "retention.bytes", "1000000")
+    await alter_topic(settings.kafka, topic, "message.timestamp.type", "LogAppendTime")
+    configs = await configs_of(admin, topic)
+    assert configs["retention.bytes"] == "1000000"
+    assert configs["retention.ms"] == "-1"
+    assert configs["message.timestamp.type"] == "LogAppendTime"
+    with pytest.raises(TopicsError, match=r"no\.such\.setting"):
+        await alter_topic(settings.kafka, topic, "no.such.setting", "1")
+    with pytest.raises(TopicsError, match="no-such-topic"):
+        await alter_topic(settings.kafka, "no-such-topic", "retention.ms", "1")
+
+
 async def test_the_inputs_are_created_only_when_asked(settings):
     report = await create_topics(settings.kafka, wanted_topics(settings))
     assert settings.topics.orders not in report.created
@@ -125,7 +168,7 @@ async def test_a_difference_is_named_with_the_command_that_fixes_it(settings, ad
     assert "topics.partials_partitions" in partitions.fix
     policy = by_setting[topics.partials, "cleanup.policy"]
     assert (policy.found, policy.wanted) == ("delete", "compact")
-    assert f"--entity-name {topics.partials} --add-config cleanup.policy=compact" in policy.fix
+    assert policy.fix == f"ecindex topics alter {topics.partials} cleanup.policy=compact"
     assert (topics.orders, "message.timestamp.type") in by_setting
     assert (topics.orders, "partitions") not in by_setting, "any partition count will do"
 

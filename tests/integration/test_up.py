@@ -45,6 +45,13 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
         with Redis.from_url(where["redis"]) as redis:
             assert redis.ping()
         until(lambda: _page(where["board"]))
+        assert not told(tmp_path / "ecindex.toml", where["metrics"]), (
+            "our defaults follow our advice"
+        )
+
+        asked = ("topics", "check", "--inputs", "4", "--arrival", "broker")
+        with Command(*asked, "--config", tmp_path / "ecindex.toml") as check:
+            assert check.finish()[0] == 0, "no producer's clock decides when its events arrived"
 
         children = command.children()
         assert len(children) == 5, "Kafka, Redis, two workers, the board"
@@ -52,6 +59,16 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
         assert (code, out) == (0, ""), err
         assert not [child for child in children if child.is_running()]
         assert not list((tmp_path / "pids").iterdir())
+
+
+def told(config, workers):
+    """What doctor tells of an installation."""
+    urls = [argument for worker in workers for argument in ("--worker", worker)]
+    with Command("doctor", "--config", config, *urls, "--json") as command:
+        code, out, err = command.finish()
+    assert code == 0, err
+    findings = json.loads(out.splitlines()[-1])["findings"]
+    return [each for each in findings if each["level"] != "ok"]
 
 
 @pytest.mark.deep

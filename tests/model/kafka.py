@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from streams.worker.transactions import AbortedTransactions
+
 
 class Record(NamedTuple):
     offset: int
@@ -24,10 +26,27 @@ class Log:
         self.end = 0
         self.records: list[Record] = []
         self.history: list[Record] = []
+        self.open: dict[int, int] = {}
+        """Producer id -> first offset of its open transaction."""
+        self.aborted: list[tuple[int, int, int]] = []
+        """(producer id, first offset, offset of the abort marker), as the broker's index has them."""
+        self._producers: dict[int, int] = {}
+        self._aborts: dict[int, int] = {}
         self._on_land = on_land
 
-    def append(self, key: bytes | None, value: bytes | None, timestamp_ms: int) -> Record:
+    @property
+    def stable_end(self) -> int:
+        """The last stable offset: nobody who reads committed gets anything from there on."""
+        return min(self.open.values(), default=self.end)
+
+    def append(
+        self, key: bytes | None, value: bytes | None, timestamp_ms: int, producer: int | None = None
+    ) -> Record:
+        """Append a record, in the open transaction of ``producer`` (begun by it) or in none."""
         record = Record(self.end, key, value, timestamp_ms)
+        if producer is not None:
+            self.open.setdefault(producer, self.end)
+            self._producers[self.end] = producer
         self.end += 1
         self.records.append(record)
         self.history.append(record)
@@ -39,12 +58,50 @@ class Log:
         """Append a transaction marker: an offset that no consumer receives."""
         self.end += 1
 
-    def read(self, start: int, limit: int) -> tuple[list[Record], int]:
+    def end_transaction(self, producer: int, *, commits: bool) -> None:
+        """Append the marker that ends the producer's open transaction."""
+        first = self.open.pop(producer)
+        if not commits:
+            self.aborted.append((producer, first, self.end))
+            self._aborts[self.end] = producer
+        self.end += 1
+
+    def was_aborted(self, offset: int) -> bool:
+        """Whether the record is of a transaction that was aborted."""
+        producer = self._producers.get(offset)
+        return any(
+            producer == aborter and first <= offset < end for aborter, first, end in self.aborted
+        )
+
+    def read(self, start: int, limit: int, *, committed: bool = True) -> tuple[list[Record], int]:
         """Up to ``limit`` records from ``start``, and the last offset that the answer covers."""
-        found = [record for record in self.records if record.offset >= start]
-        if len(found) <= limit:
-            return found, self.end - 1
-        return found[:limit], found[limit].offset - 1
+        end = self.stable_end if committed else self.end
+        found = [record for record in self.records if start <= record.offset < end]
+        last = end - 1
+        if len(found) > limit:
+            found, last = found[:limit], found[limit].offset - 1
+        return (self._committed(found, start, last) if committed else found), last
+
+    def _committed(self, records: list[Record], start: int, last: int) -> list[Record]:
+        """Leave out the records of aborted transactions, by the list that the broker answers with."""
+        listed = [
+            (producer, first)
+            for producer, first, end in self.aborted
+            if first <= last and end >= start
+        ]
+        if not listed:
+            return records
+        aborted = AbortedTransactions(listed)
+        by_offset = {record.offset: record for record in records}
+        kept = []
+        for offset in range(start, last + 1):
+            if offset in self._aborts:
+                aborted.end(self._aborts[offset], offset)
+            elif offset in by_offset:
+                producer = self._producers.get(offset)
+                if producer is None or not aborted.includes(producer, offset):
+                    kept.append(by_offset[offset])
+        return kept
 
     def table(self) -> dict[bytes, bytes]:
         """The table that a compacted changelog gives when it is read to its end."""
@@ -79,6 +136,8 @@ class Sent:
     key: bytes | None
     value: bytes | None
     acked: bool = False
+    sent_ms: int = 0
+    """What its sender's clock said."""
 
 
 @dataclass
@@ -86,10 +145,14 @@ class Producer:
     """An idempotent producer. The sends of a partition land in order or, from some point on, never."""
 
     clock: Callable[[], int]
+    """The broker's."""
+    own: Callable[[], int]
+    on_written: Callable[[str, int, int], None]
+    """Called with the log's name, the broker's stamp and when the sender sent it, by its own clock."""
     queues: dict[str, deque[Sent]] = field(default_factory=dict)
 
     def put(self, log: Log, key: bytes | None, value: bytes | None) -> Sent:
-        sent = Sent(log, key, value)
+        sent = Sent(log, key, value, sent_ms=self.own())
         self.queues.setdefault(log.name, deque()).append(sent)
         return sent
 
@@ -98,8 +161,10 @@ class Producer:
         landed = 0
         while queue and landed < count:
             sent = queue.popleft()
-            sent.log.append(sent.key, sent.value, self.clock())
+            stamped_ms = self.clock()
+            sent.log.append(sent.key, sent.value, stamped_ms)
             sent.acked = True
+            self.on_written(sent.log.name, stamped_ms, sent.sent_ms)
             landed += 1
         if not queue:
             del self.queues[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from streams.flow import chain as chain_module
 from streams.flow.chunk import SourcePartition
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
-from streams.flow.wire import MarkKey, decode_mark, decode_partial, parse_key
+from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, parse_key
 from streams.index.level import LEVEL
 from streams.index.measured import MEASURED
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_number, rfc3339
@@ -31,6 +31,7 @@ from tests.support.reference import (
     Rules,
     SourceReference,
     day_end_ms,
+    day_orders,
     day_values,
     live_values,
     local_day,
@@ -102,6 +103,10 @@ class Oracle:
             "late": {sp: set() for sp in world.sps},
             "dead": {sp: set() for sp in world.sps},
         }
+        self._appended: dict[SourcePartition, list[tuple[int, int]]] = {sp: [] for sp in world.sps}
+        self._arrived_live: set[tuple[SourcePartition, str | None]] = set()
+        """Source partitions and markets of which some record arrived about when it was appended."""
+        self._undecided: dict[SourcePartition, deque[Record]] = {sp: deque() for sp in world.sps}
         self._entries: dict[str, list[tuple]] = {}
         self._views: dict[str, View] = {}
         self._decoded: dict[bytes, object] = {}
@@ -116,8 +121,27 @@ class Oracle:
 
     # -- sources -----------------------------------------------------------------------------
 
-    def source_appended(self, sp: SourcePartition, record: Record) -> str:
-        return self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+    def source_appended(self, sp: SourcePartition, record: Record) -> None:
+        self._appended[sp].append((record.offset, self.world.now_ms))
+        self._undecided[sp].append(record)
+        if record.timestamp_ms >= self.world.now_ms - LIVE_WITHIN_MS:
+            self._arrived_live.add((sp, _market_of(record.value)))
+        self.source_decided(sp)
+
+    def source_decided(self, sp: SourcePartition) -> None:
+        """Let the reference have what no open transaction holds back, without what was aborted."""
+        log, waiting = self.world.sources[sp], self._undecided[sp]
+        while waiting and waiting[0].offset < log.stable_end:
+            record = waiting.popleft()
+            if log.was_aborted(record.offset):
+                continue
+            self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+
+    def outcomes_from(self, sp: SourcePartition, offset: int) -> str:
+        """Outcomes of the records from ``offset`` on, for the script."""
+        found = self.references[sp].outcomes
+        offsets = [each for each, _ in self._appended[sp] if each >= offset]
+        return ", ".join(found.get(each, "waits") for each in offsets)
 
     def _named(self, market: str, book: str, row: Row, sketch: bytes = b"") -> dict[tuple, int]:
         names = self._names[market, book]
@@ -131,19 +155,21 @@ class Oracle:
     # -- level 1 -----------------------------------------------------------------------------
 
     def late_landed(self, log: Log, record: Record) -> None:
-        self._set_aside_landed("late", "too_late", log, record)
+        self._set_aside_landed("late", ("too_late", "day_only"), log, record)
 
     def dead_landed(self, log: Log, record: Record) -> None:
-        self._set_aside_landed("dead", "dead", log, record)
+        self._set_aside_landed("dead", ("dead",), log, record)
         sp = self._sp_of(log)
         expected = self.references[sp].reasons[int(record.key or b"")]
         if record.value != expected.encode():
             raise Violation("P7", f"{sp} {record.key!r} dead for {record.value!r}, not {expected}")
 
-    def _set_aside_landed(self, kind: str, outcome: str, log: Log, record: Record) -> None:
+    def _set_aside_landed(
+        self, kind: str, outcomes: tuple[str, ...], log: Log, record: Record
+    ) -> None:
         sp, offset = self._sp_of(log), int(record.key or b"")
         found = self.references[sp].outcomes[offset]
-        if found != outcome:
+        if found not in outcomes or (kind == "late" and record.value != found.encode()):
             raise Violation("P7", f"{sp} {offset} was put into {kind}, but it is {found}")
         self.set_aside[kind][sp].add(offset)
 
@@ -154,7 +180,7 @@ class Oracle:
     def checkpoint_landed(self, log: Log, record: Record) -> None:
         sp = self._sp_of(log)
         if record.value is not None and not (record.key or b"").endswith(b"-ids"):
-            decoded = chain_module._decode(record.value)
+            decoded = chain_module.decode_checkpoint(record.value)
             self._check_set_aside(sp, decoded.through)
             sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
             for *slot, sparse in decoded.rows:
@@ -171,12 +197,12 @@ class Oracle:
     def _decode(self, value: bytes) -> object:
         found = self._decoded.get(value)
         if found is None:
-            found = self._decoded[value] = chain_module._decode(value)
+            found = self._decoded[value] = chain_module.decode_checkpoint(value)
         return found
 
     def _check_set_aside(self, sp: SourcePartition, through: int) -> None:
         reference = self.references[sp]
-        for kind, outcome in (("late", "too_late"), ("dead", "dead")):
+        for kind, outcome in (("late", "too_late"), ("late", "day_only"), ("dead", "dead")):
             missing = reference.with_outcome(outcome, through) - self.set_aside[kind][sp]
             if missing:
                 raise Violation(
@@ -199,8 +225,11 @@ class Oracle:
             return
         parsed = parse_key(record.key)
         if isinstance(parsed, MarkKey):
-            mark = decode_mark(record.value)
+            mark = believed(decode_mark(record.value), record.timestamp_ms)
+            if any((parsed.sp, market) not in self._arrived_live for market in mark.live):
+                raise Violation("P8", f"mark of {parsed.sp}: {mark.live} live")
             entries.append((record.offset, parsed.sp, None, mark))
+            self._check_caught_up(parsed.sp, mark.through, mark.caught_up_at)
             held = self.references[parsed.sp].watermarks_at(mark.through)
             for market, watermark_ms in mark.watermarks.items():
                 if held.get(market) != watermark_ms:
@@ -209,6 +238,21 @@ class Oracle:
         partial = decode_partial(record.value)
         entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
         self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
+
+    def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
+        """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
+        if caught_up_at is None:
+            return
+        log = self.world.sources[sp]
+        for offset, appended_ms in reversed(self._appended[sp]):
+            if offset <= through:
+                return
+            if appended_ms < caught_up_at and not log.was_aborted(offset):
+                raise Violation(
+                    "P8",
+                    f"{sp}: a mark through {through} is caught up at {caught_up_at}, but "
+                    f"{offset} was appended at {appended_ms}",
+                )
 
     # -- level 2 -----------------------------------------------------------------------------
 
@@ -236,9 +280,7 @@ class Oracle:
                 view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
             return
         new = what
-        for market, watermark_ms in new.watermarks.items():
-            if watermark_ms >= new.sent_at - LIVE_WITHIN_MS:
-                view.live.add(market)
+        view.live.update(new.live)
         old = view.marks.get(sp)
         worse = old is not None and (
             new.through < old.through
@@ -284,6 +326,7 @@ class Oracle:
         floor = worker.as_of_floor.get(market)
         if floor is not None and publication.as_of_ms < floor:
             raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
+        self._check_headline(worker, publication)
         as_of = publication.fence_record.as_of
         self._check_as_of(view, market, as_of)
         rows = self._live_rows(view, market)
@@ -295,10 +338,31 @@ class Oracle:
         if self.final_is_final and worker.compiled.markets[market].revised_after_final:
             raise Violation("P8", f"{market}: a final value was revised")
 
+    def _check_headline(self, worker: Level2, publication: Publication) -> None:
+        """Property P4: no source goes back, and the headline is the least of those that joined.
+
+        A source that has reached the headline has joined: values that are older than the headline
+        says would look fresh.
+        """
+        market, record = publication.market, publication.fence_record
+        for source, at_ms in publication.sources.items():
+            floor = worker.sources_floor.get((market, source), at_ms)
+            if at_ms < floor:
+                raise Violation("P4", f"{market} {source}: as_of {at_ms} after {floor} in Redis")
+            worker.sources_floor[market, source] = at_ms
+        joined = {topic for topic, at_ms in record.as_of.items() if at_ms >= publication.as_of_ms}
+        least = min(record.as_of[topic] for topic in record.joined)
+        if publication.as_of_ms != least or joined != set(record.joined):
+            raise Violation(
+                "P4",
+                f"{market}: headline {publication.as_of_ms} of {record.joined} in {record.as_of}",
+            )
+        worker.as_of_floor[market] = publication.as_of_ms
+
     @property
     def final_is_final(self) -> bool:
-        """Whether final values never change: with LogAppendTime and no clock ahead of the broker's."""
-        return not (self.world.config.fast_clocks or self.world.config.import_market)
+        """Whether final values never change: with LogAppendTime, whatever the workers' clocks say."""
+        return not self.world.config.import_market
 
     def _check_as_of(self, view: View, market: str, as_of: dict[str, int]) -> None:
         pane_ms, trails_ms = self.rules.pane_ms, self.rules.out_of_order_ms
@@ -452,13 +516,16 @@ class Oracle:
     def _check_days(self, view: View, publication: Publication, events: list[Counted]) -> None:
         market = self.rules.markets[publication.market]
         cache: dict[int, dict] = {}
+        limits: dict[tuple[int, str], tuple] = {}
         for value in publication.days:
             day = day_number(value.day or "")
             if value.index in SHOPPER_INDICES:
                 self._check_day_of_shoppers(market, value, events)
                 continue
             if day not in cache:
-                cache[day] = day_values(self._day_row(view, market.code, day), market)
+                row = self._day_row(view, market.code, day)
+                cache[day] = day_values(row, market)
+                limits |= {(day, name): each[3:] for name, each in day_orders(row, market).items()}
             name = f"{value.index}:{value.dimension}:{value.member}"
             wanted = cache[day].get(name, (0, 0, 0))
             if value.index == LEVEL:
@@ -467,6 +534,12 @@ class Oracle:
                 self.levels += value.value is not None
             if (value.value, value.observed, value.n) != wanted:
                 raise Violation("P1", f"{market.code} {value.key}: {value}, not {wanted}")
+            if value.expected is None and (day, name) in limits:
+                found = (value.lower, value.upper)
+                if found != limits[day, name]:
+                    raise Violation(
+                        "P1", f"{market.code} {value.key}: {found}, not {limits[day, name]}"
+                    )
 
     def _check_day_of_shoppers(
         self, market: MarketRules, value: Value, events: list[Counted]
@@ -589,6 +662,9 @@ class Oracle:
                         hours.setdefault(hour, Counter()).update(event.live)
                     if minute >= horizon_ms - MINUTES_KEPT_MS:
                         minutes.setdefault(minute, Counter()).update(event.live)
+                for event in (*reference.counted, *reference.day_only):
+                    if event.market != code:
+                        continue
                     if event.day_book is not None and event.day >= first_day:
                         days.setdefault(event.day, Counter()).update(event.day_book)
             for kind, expected, read, book in (
@@ -617,7 +693,12 @@ class Oracle:
             ]
             limit_ms = self.world.now_ms - 5 * DAY_MS
             hours = {event.pane // HOUR_MS * HOUR_MS for event in events}
-            days = {event.day for event in events if event.day_book is not None}
+            days = {
+                event.day
+                for reference in self.references.values()
+                for event in (*reference.counted, *reference.day_only)
+                if event.market == code and event.day_book is not None
+            }
             for hour in sorted(hour for hour in hours if hour < limit_ms):
                 closing = self.closings.get((code, "hour", hour))
                 if closing is None and self._came_after_retention(code):
@@ -674,8 +755,12 @@ class Oracle:
         return 12
 
 
+def _market_of(value: bytes | None) -> str | None:
+    try:
+        return msgspec.json.decode(value or b"", type=dict).get("market")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
 def _without_limits(found: dict[str, tuple]) -> dict[str, Found]:
     return {name: each[:3] for name, each in found.items()}
-
-
-_ = msgspec

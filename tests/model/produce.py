@@ -67,7 +67,7 @@ def event_for(
         }
         if picks.random() < 0.5:
             event["payment_method"] = "card"
-        event |= _shopper(choice)
+        event |= _shopper(choice) | _which_order(choice)
     if event["type"] in ("order.cancelled", "order.refunded") or picks.random() < 0.3:
         back = picks.choice((0, 1_000, MINUTE_MS, HOUR_MS, DAY_MS, 2 * DAY_MS, 3 * DAY_MS, -1))
         event["placed_at"] = rfc3339(occurred_ms - back)
@@ -84,6 +84,15 @@ def _shopper(choice: float) -> dict[str, object]:
     if picks.random() < 0.5:
         who["new_shopper"] = picks.random() < 0.5
     return who
+
+
+def _which_order(choice: int) -> dict[str, object]:
+    """One of few orders, so that each is cancelled and refunded again and again."""
+    picks = random.Random(f"order {choice}")
+    which: dict[str, object] = {"order_id": picks.choice("opq")}
+    if picks.random() < 0.3:
+        which["refund_id"] = picks.choice("rs")
+    return which
 
 
 def burst(world: World, choice: int) -> list[bytes]:

@@ -78,7 +78,19 @@ def draw(seed: int) -> Schedule:
         ticks += LEAPS
     count = picks.choice((20, 40, 60, 90))
     drawn = picks.choices(names, shares, k=count)
-    return Schedule(config, tuple(_action(name, picks, ticks, indices) for name in drawn))
+    actions = [_action(name, picks, ticks, indices) for name in drawn]
+    _add_transactions(seed, actions)
+    return Schedule(config, tuple(actions))
+
+
+def _add_transactions(seed: int, actions: list[Action]) -> None:
+    """Let a third of the schedules have transactional producers, put between what was drawn before."""
+    picks = random.Random(f"transactions {seed}")
+    if picks.random() < 2 / 3:
+        return
+    for _ in range(picks.choice((4, 10, 20))):
+        action = ("transact", picks.randrange(4), picks.randrange(1_000_000))
+        actions.insert(picks.randint(0, len(actions)), action)
 
 
 def _action(

@@ -22,7 +22,7 @@ class Stage:
     """A world and the verbs of the scripts."""
 
     def __init__(self, off: frozenset[str] = frozenset(), **config) -> None:
-        self.world = World(Config(**config), off)
+        self.world = World(Config(knows_time=True, **config), off)
 
     def tick(self, length_ms: int) -> None:
         self.world.now_ms += length_ms
@@ -33,14 +33,22 @@ class Stage:
     def produce(
         self, name: str, event_id: str, ago_ms: int = 0, *, market: str = "AA", **more
     ) -> None:
-        """Produce an event that occurred ``ago_ms`` before its arrival (``arrived_ms``, or now)."""
+        """Produce an event that occurred ``ago_ms`` before its arrival (``arrived_ms``, or now).
+
+        With ``producer`` it is in that producer's transaction.
+        """
         world = self.world
         arrived_ms = more.pop("arrived_ms", world.now_ms)
+        producer = more.pop("producer", None)
         sp = next(sp for sp in world.sps if str(sp) == name)
         build = payment if sp.topic == "payments" else order
         event = build(event_id, arrived_ms - ago_ms, market=market, currency=market[0] * 3, **more)
-        record = world.sources[sp].append(None, encoded(event), arrived_ms)
-        world.oracle.source_appended(sp, record)
+        world.append(sp, encoded(event), arrived_ms, producer)
+
+    def end(self, name: str, producer: int, *, commits: bool) -> None:
+        """End the transaction of a producer in the named source partition."""
+        sp = next(sp for sp in self.world.sps if str(sp) == name)
+        self.world.end_transaction(sp, producer, commits=commits)
 
     def go(
         self, worker: Worker, until: str, *, size: int = 1_000, lands: bool = True, **wants

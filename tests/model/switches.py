@@ -11,9 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
+import msgspec
+
 from streams.flow import (
     chain,
     fold,
+    fold_corrections,
+    fold_orders,
     ledger,
     market,
     market_progress,
@@ -23,9 +27,11 @@ from streams.flow import (
     topic_progress,
 )
 from streams.flow import compile as compile_module
+from streams.flow.admission import TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
+from streams.worker.transactions import AbortedTransactions
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,12 @@ def _partial_key_of_slot(slot, sp, writer: str) -> bytes:
     return f"{slot.market}|{slot.book}|{slot.slot}|{sp}|".encode()
 
 
+def _largest_is_headline(self) -> None:
+    """Version 0.2: what one input has reached counts for both."""
+    self.joined = set(self.as_of_ms)
+    self.headline_ms = max([self.headline_ms, *self.as_of_ms.values()])
+
+
 def _forget_replay(original):
     def recover(self, records):
         original(self, records)
@@ -213,6 +225,21 @@ def _keep_open_rows(original):
         self.first_day = NEVER_MS
 
     return expire
+
+
+def _nothing_remembered(_order, _remembered) -> list:
+    return []
+
+
+def _too_late(_source, _state, _event, _occurred_ms, _folded) -> str:
+    return TOO_LATE
+
+
+def _notes_stay_behind(original):
+    def restore_words(self, entry, record) -> None:
+        original(self, entry, msgspec.structs.replace(record, notes=[]))
+
+    return restore_words
 
 
 SWITCHES = [
@@ -313,6 +340,13 @@ SWITCHES = [
         patches=lambda: [patch.object(compile_module.PartitionCompile, "_write", _write_shared)],
     ),
     Switch(
+        "headline is the larger of the sources",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(market_progress.MarketProgress, "_advance_headline", _largest_is_headline)
+        ],
+    ),
+    Switch(
         "as_of from those that have seen the market",
         "exactness rule 5",
         patches=lambda: [patch.object(market_progress, "topic_progress", _unseen_left_out)],
@@ -386,6 +420,35 @@ SWITCHES = [
         patches=lambda: [
             patch.object(ledger.Ledger, "expire", _keep_open_rows(ledger.Ledger.expire)),
             patch.object(ledger.Ledger, "_drop_open", lambda *_: None),
+        ],
+    ),
+    Switch("inputs read uncommitted", "exactness rule 1", glue="read_uncommitted"),
+    Switch("a worker's own clock believed", "exactness rule 5", glue="own_clock"),
+    Switch(
+        "the last stable offset taken for the log's end", "exactness rule 5", glue="stable_is_end"
+    ),
+    Switch(
+        "an abort marker ends nothing",
+        "exactness rule 1",
+        patches=lambda: [patch.object(AbortedTransactions, "end", lambda *_: None)],
+    ),
+    Switch(
+        "corrections counted as often as they come",
+        "exactness rule 4",
+        patches=lambda: [patch.object(fold_corrections, "notes_of", _nothing_remembered)],
+    ),
+    Switch(
+        "late orders reach no day",
+        "exactness rule 4",
+        patches=lambda: [patch.object(fold_orders, "fold_late", _too_late)],
+    ),
+    Switch(
+        "corrections forgotten by a new owner",
+        "exactness rule 4",
+        patches=lambda: [
+            patch.object(
+                chain.Chain, "_restore_words", _notes_stay_behind(chain.Chain._restore_words)
+            )
         ],
     ),
 ]

@@ -30,6 +30,10 @@ CAUGHT_BY = {
     "mark before the rows it covers": (52, 197, 200),
     "as_of from those that have seen the market": (0, 1, 2),
     "unseen partitions of a topic take no part in what is final": (11, 92, 114),
+    "inputs read uncommitted": (39, 58, 69),
+    "the last stable offset taken for the log's end": (3, 11, 19),
+    "an abort marker ends nothing": (7, 18, 56),
+    "headline is the larger of the sources": (2, 6, 7),
 }
 """Switch -> seeds whose schedules break without the rule. When a change of the schedules or of
 streams/flow makes them pass, find others: ``python -m tests.model --switch NAME --keep-going``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.index.panes import DAY_MS, MINUTE_MS, rfc3339
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.model.stage import PANE, Stage, both, held
 from tests.model.world import T0
 
@@ -280,6 +280,111 @@ def test_no_mark_closes_a_day_whose_row_waits_for_the_checkpoint(off):
         stage.go(worker, "sent 1 rows, 1 marks", flush=False)
         worker.producer.land_all()
         stage.rest("payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)
+
+
+@both("the last stable offset taken for the log's end", "inputs read uncommitted")
+def test_what_an_open_transaction_holds_changes_no_final_value(off):
+    """An event in an open transaction was appended in time, whenever its producer commits.
+
+    Read to the last stable offset, the partition looked read to its end: its pane became final, and the
+    commit changed it.
+    """
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a")
+        stage.produce("orders-0", "b", producer=1)
+        stage.produce("orders-0", "c", producer=2)
+        stage.tick(5 * MINUTE_MS)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.end("orders-0", 2, commits=False)
+        stage.tick(5 * MINUTE_MS)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.end("orders-0", 1, commits=True)
+        stage.tick(5 * MINUTE_MS)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)
+
+
+@both("corrections counted as often as they come", "corrections forgotten by a new owner")
+def test_a_new_owner_counts_no_correction_again(off):
+    """A shop refunds and cancels an order; a copy of the cancel comes after a takeover."""
+
+    def script(stage: Stage) -> None:
+        placed = rfc3339(stage.world.now_ms)
+        of_order = {"order_id": "one", "placed_at": placed}
+        stage.produce("orders-0", "placed", order_id="one")
+        stage.tick(1_000)
+        stage.produce("orders-0", "refund", kind="order.refunded", **of_order)
+        stage.produce("orders-0", "cancel", kind="order.cancelled", **of_order)
+        stage.rest("orders-0")
+        stage.kill(stage.owner("orders-0"))
+        stage.tick(5 * PANE)
+        stage.produce("orders-0", "cancel again", kind="order.cancelled", **of_order)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)
+
+
+@both("an abort marker ends nothing")
+def test_a_fetch_may_begin_inside_an_aborted_transaction(off):
+    """Its first offset lies before the fetch; the same producer commits its next one."""
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a", producer=1)
+        stage.produce("orders-0", "b")
+        stage.produce("orders-0", "c", producer=1)
+        stage.end("orders-0", 1, commits=False)
+        stage.produce("orders-0", "d", producer=1)
+        stage.end("orders-0", 1, commits=True)
+        stage.go(stage.owner("orders-0"), "folded 0 through 0", size=1)
+        stage.finish()
+
+    held(script, off)
+
+
+@both("a worker's own clock believed")
+def test_a_worker_whose_clock_steps_an_hour_ahead_claims_nothing(off):
+    """The stamp on its mark caps the claim at now; yet an event came since it last read the log."""
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a")
+        stage.rest("orders-0", "payments-0", "level2-0")
+        worker = stage.owner("orders-0")
+        worker.skew_ms = HOUR_MS
+        stage.produce("orders-0", "b")
+        stage.tick(5 * MINUTE_MS)
+        worker.only = 1
+        stage.go(worker, "sent")
+        worker.producer.land_all()
+        stage.rest("payments-0", "level2-0")
+        worker.skew_ms = -HOUR_MS
+        stage.rest("orders-0")
+        stage.finish()
+
+    held(script, off)
+
+
+@both("late orders reach no day", "corrections forgotten by a new owner")
+def test_a_late_order_counts_once_in_its_day_over_a_takeover(off):
+    """A shop was cut off. Its order comes late, again after a takeover, and is cancelled."""
+
+    def script(stage: Stage) -> None:
+        late_ms = 20 * MINUTE_MS
+        placed = rfc3339(stage.world.now_ms - late_ms)
+        stage.produce("orders-0", "in time")
+        stage.produce("orders-0", "late", late_ms, order_id="one")
+        stage.rest("orders-0")
+        stage.kill(stage.owner("orders-0"))
+        stage.produce("orders-0", "late", late_ms, order_id="one")
+        of_order = {"order_id": "one", "placed_at": placed}
+        stage.produce("orders-0", "cancel", kind="order.cancelled", **of_order)
+        stage.rest("orders-0", "payments-0", "level2-0")
         stage.finish()
 
     held(script, off)

@@ -20,12 +20,16 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile, TableBatch
 from streams.flow.publication import Publication
 from streams.flow.source import Send, SourceLevel
+from streams.worker.caught_up import CaughtUp
+from streams.worker.log_clock import LogClock
 from tests.model.kafka import Log, Producer, Record, Sent
 
 if TYPE_CHECKING:
     from tests.model.world import World
 
 Effects = Iterator[list[Sent] | None]
+STEADY_MS = 1_000_000_000_000
+"""How far a process' steady clock is from the broker's: it begins anywhere."""
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Worker:
     """Number of the only lane that runs; None: all lanes, in turn."""
     lanes: list[Lane] = field(default_factory=list)
     producer: Producer = field(init=False)
+    log_clock: LogClock = field(init=False)
     done: str = ""
     """Text of the last effect, for the script that is printed."""
     rests: int = 0
@@ -65,8 +70,15 @@ class Worker:
     _turn: int = 0
 
     def __post_init__(self) -> None:
-        self.producer = Producer(lambda: self.world.now_ms)
+        self.log_clock = LogClock(self.clock, lambda: self.world.now_ms - STEADY_MS)
+        self.producer = Producer(lambda: self.world.now_ms, self.clock, self._on_written)
+        if self.world.config.knows_time:
+            self.log_clock.on_written(self.world.now_ms, self.clock())
         self.lanes = [Lane("start", self.start())]
+
+    def _on_written(self, log: str, stamped_ms: int, sent_ms: int) -> None:
+        if log.startswith("partials"):
+            self.log_clock.on_written(stamped_ms, sent_ms)
 
     def start(self) -> Effects:
         raise NotImplementedError
@@ -106,7 +118,13 @@ class Worker:
 
 
 def chunk_of(
-    sp: SourcePartition, records: list[Record], first: int, last: int, fetch_offset: int
+    sp: SourcePartition,
+    records: list[Record],
+    first: int,
+    last: int,
+    fetch_offset: int,
+    *,
+    by_broker: bool = True,
 ) -> Chunk:
     plain = all(record.offset == first + place for place, record in enumerate(records))
     return Chunk(
@@ -118,6 +136,7 @@ def chunk_of(
         timestamps_ms=[record.timestamp_ms for record in records],
         offsets=None if plain else [record.offset for record in records],
         fetch_offset=fetch_offset,
+        by_broker=by_broker,
     )
 
 
@@ -129,9 +148,7 @@ class Level1(Worker):
     level: SourceLevel | None = None
     position: int = 0
     """Offset that the consumer reads next; a reset or a stale buffer may put it anywhere."""
-    caught_up_at: int | None = None
-    log_ends: list[tuple[int, int]] = field(default_factory=list)
-    """(log end, clock) of fetch responses that are not folded up to their end yet."""
+    caught_up: CaughtUp = field(default_factory=CaughtUp)
     room: bool = True
     rows: list[Sent] = field(default_factory=list)
     set_aside: list[Sent] = field(default_factory=list)
@@ -167,25 +184,30 @@ class Level1(Worker):
     def _folding(self, level: SourceLevel) -> Effects:
         log = self.world.sources[self.sp]
         while True:
-            records, last = log.read(self.position, self.size)
-            self.log_ends.append((log.end, self.clock()))
+            committed = not self.off("read_uncommitted")
+            records, last = log.read(self.position, self.size, committed=committed)
+            stable_end = log.stable_end if committed else log.end
+            log_end = stable_end if self.off("stable_is_end") else log.end
+            steady_ms = self.log_clock.steady()
+            self.caught_up.on_response(log_end, stable_end, steady_ms, level.through + 1)
             start = self._accepted(level, records, last) if self.room else None
             if start is not None:
                 self._fold(level, records, last, start)
             else:
                 self.done = "nothing to fold" if self.room else "no room to fold"
-            while self.log_ends and self.log_ends[0][0] <= level.through + 1:
-                at_ms = self.log_ends.pop(0)[1]
-                self.caught_up_at = max(at_ms, self.caught_up_at or at_ms)
             yield None
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
-        folded = level.fold_chunk(chunk_of(sp, records, self.position, last, self.position), start)
+        by_broker = not world.config.import_market
+        chunk = chunk_of(sp, records, self.position, last, self.position, by_broker=by_broker)
+        folded = level.fold_chunk(chunk, start)
         self.position = level.through + 1
+        stamps = chunk.timestamps_ms[start:] if chunk.by_broker else ()
+        self.caught_up.on_progress(self.position, max(stamps, default=None))
         for record in folded.late:
             key = str(record.offset).encode()
-            self.set_aside.append(self.put(world.late[sp], key, record.value))
+            self.set_aside.append(self.put(world.late[sp], key, record.reason.encode()))
         for record in folded.dead:
             key = str(record.offset).encode()
             self.set_aside.append(self.put(world.dead[sp], key, record.reason.encode()))
@@ -207,11 +229,21 @@ class Level1(Worker):
 
     # -- sending -----------------------------------------------------------------------------
 
+    def _in_the_logs_time(self) -> tuple[int | None, int | None]:
+        """When it was caught up, and what time it is."""
+        clock = self.log_clock
+        if self.off("own_clock"):
+            return self.caught_up.log_ms(
+                lambda at_ms: clock.own() + at_ms - clock.steady()
+            ), clock.own()
+        return self.caught_up.log_ms(clock.at), clock.log_ms()
+
     def _sending(self, level: SourceLevel) -> Effects:
         while True:
             if self.wants_partials or self.wants_flush:
-                rows = level.partials(self.caught_up_at)
-                marks = level.marks(self.clock(), self.caught_up_at, every=self.wants_flush)
+                caught_up_at, now_ms = self._in_the_logs_time()
+                rows = level.partials(caught_up_at)
+                marks = level.marks(now_ms, caught_up_at, every=self.wants_flush)
                 order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
                 self.rows += [self._partial(send) for send in order]
                 self.done = f"sent {len(rows)} rows, {len(marks)} marks through {level.through}"
@@ -224,7 +256,7 @@ class Level1(Worker):
                     self.done = "waits for late and dead records"
                     yield set_aside
                 yield from self._flush(level)
-            end = self.world.sources[self.sp].end
+            end = self.world.sources[self.sp].stable_end
             busy = flushed or level.through != end - 1 or level.chain.due
             self.rests = 0 if busy else self.rests + 1
             if not (self.wants_partials or self.wants_flush or flushed):
@@ -293,6 +325,7 @@ class Level2(Worker):
     read_bound: int = 2**60
     """Compaction stops below this offset while the worker lives: takeovers are shorter than its lag."""
     as_of_floor: dict[str, int] = field(default_factory=dict)
+    sources_floor: dict[tuple[str, str], int] = field(default_factory=dict)
     replayed: bool = False
     quiet: dict[str, int] = field(default_factory=lambda: {"publish": 0, "keep": 0})
 
@@ -304,6 +337,7 @@ class Level2(Worker):
         yield None
         table = world.tables[partition].table()
         self.as_of_floor = dict(world.redis.as_of)
+        self.sources_floor = dict(world.redis.sources)
         self.done = f"read {len(table)} table records"
         yield None
         compiled = PartitionCompile(

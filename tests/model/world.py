@@ -9,6 +9,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.publication import Publication
 from streams.index.methodology import Methodology, parse
 from streams.index.panes import DAY_MS
+from streams.index.values import Fence
 from tests.model.kafka import Log, Record
 from tests.model.oracle import Oracle, Violation
 from tests.model.produce import burst, event_for
@@ -70,7 +71,9 @@ class Config:
     bursts: bool = False
     """Bursts of plain orders come as well."""
     fast_clocks: bool = False
-    """Level-1 clocks may run ahead of the broker's. Final values may then change, which is counted."""
+    """Level-1 clocks may run ahead of the broker's too, not only behind."""
+    knows_time: bool = False
+    """A worker knows the log's time from the start, not only when its first mark is acknowledged."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 
@@ -80,17 +83,22 @@ class Redis:
     """The fenced publication of each market, as Redis holds it."""
 
     oracle: Oracle
-    fences: dict[str, object] = field(default_factory=dict)
+    fences: dict[str, Fence] = field(default_factory=dict)
     as_of: dict[str, int] = field(default_factory=dict)
+    """Latest headline of each market that Redis ever held."""
+    sources: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Latest ``as_of`` of each (market, source) that Redis ever held."""
 
     def publish(self, worker: Level2, publication: Publication, *, fenced: bool) -> bool:
         market = publication.market
         held = self.fences.get(market)
-        if fenced and held is not None and publication.fence < held:  # type: ignore[operator]
+        if fenced and held is not None and not publication.fence.follows(held):
             return False
         self.oracle.redis_took(worker, publication)
         self.fences[market] = publication.fence
         self.as_of[market] = max(publication.as_of_ms, self.as_of.get(market, publication.as_of_ms))
+        for source, at_ms in publication.sources.items():
+            self.sources[market, source] = max(at_ms, self.sources.get((market, source), at_ms))
         return True
 
 
@@ -169,13 +177,42 @@ class World:
         self._produced += 1
         value, timestamp_ms, text = event_for(self, sp, choice)
         offset = self.sources[sp].end
-        outcomes = [self._append(sp, value, timestamp_ms)]
+        self.append(sp, value, timestamp_ms)
         if self.config.bursts and sp.topic == "orders":
-            outcomes += [self._append(sp, plain, self.now_ms) for plain in burst(self, choice)]
-        return f"{sp} {offset}: {text} -> {', '.join(outcomes)}"
+            for plain in burst(self, choice):
+                self.append(sp, plain, self.now_ms)
+        return f"{sp} {offset}: {text} -> {self.oracle.outcomes_from(sp, offset)}"
 
-    def _append(self, sp: SourcePartition, value: bytes | None, timestamp_ms: int) -> str:
-        return self.oracle.source_appended(sp, self.sources[sp].append(None, value, timestamp_ms))
+    def append(
+        self,
+        sp: SourcePartition,
+        value: bytes | None,
+        timestamp_ms: int,
+        producer: int | None = None,
+    ) -> None:
+        """Append to a source, in the open transaction of ``producer`` or in none."""
+        record = self.sources[sp].append(None, value, timestamp_ms, producer)
+        self.oracle.source_appended(sp, record)
+
+    def end_transaction(self, sp: SourcePartition, producer: int, *, commits: bool) -> None:
+        """End the producer's open transaction; what it held back is decided now."""
+        self.sources[sp].end_transaction(producer, commits=commits)
+        self.oracle.source_decided(sp)
+
+    def _do_transact(self, index: int, choice: int) -> str:
+        """Append an event in a transaction, or end one: a few producers of a source interleave."""
+        sp = self.sps[index % len(self.sps)]
+        picks = random.Random(f"transact {choice}")
+        producer = picks.choice((1, 2))
+        log = self.sources[sp]
+        if producer in log.open and picks.random() < 0.6:
+            commits = picks.random() < 0.5
+            self.end_transaction(sp, producer, commits=commits)
+            return f"{sp}: producer {producer} {'commits' if commits else 'aborts'}"
+        value, timestamp_ms, text = event_for(self, sp, choice)
+        offset = log.end
+        self.append(sp, value, timestamp_ms, producer)
+        return f"{sp} {offset}: {text}, in a transaction of producer {producer}"
 
     def _do_marker(self, index: int) -> str:
         sp = self.sps[index % len(self.sps)]
@@ -329,6 +366,9 @@ class World:
         self.zombies.clear()
         for worker in self.owners:
             worker.skew_ms = 0
+        for sp, log in self.sources.items():
+            for producer in list(log.open):
+                self.end_transaction(sp, producer, commits=True)
         self._complete_panes()
         self.settle()
         self.oracle.compare("at rest")
@@ -354,8 +394,7 @@ class World:
         for sp in self.sps:
             for market in self.methodology.markets:
                 value, _, _ = event_for(self, sp, 0, market=market, plain=True)
-                record = self.sources[sp].append(None, value, self.now_ms)
-                self.oracle.source_appended(sp, record)
+                self.append(sp, value, self.now_ms)
 
 
 def record_of(log: Log, offset: int) -> Record:

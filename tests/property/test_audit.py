@@ -16,7 +16,7 @@ from streams.proof.audit.report import Report
 from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.records.kafka_logs import Stored
-from tests.support.events import T0, encoded, source_logs, tuned
+from tests.support.events import T0, corrected_logs, encoded, source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY, order
 
 IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
@@ -94,6 +94,22 @@ def test_a_changed_number_in_a_checkpoint_is_found(payments, data):
     assert not audited(sp, records, log, METHODOLOGY, payments).equal
 
 
+@given(log=corrected_logs(), data=st.data())
+def test_a_correction_that_is_not_remembered_is_found(log, data):
+    sp = SourcePartition("orders", 0)
+    level = SourceLevel(sp, METHODOLOGY, IDENTITY, "w", 3, payments=False)
+    records = checkpoints(level, log, data)
+    live = {key: value for key, value in records if value is not None}
+    assume(live)
+    key = list(live)[-1]
+    record = msgspec.msgpack.decode(live[key], type=CheckpointRecord)
+    assume(record.notes)
+    record.notes.pop()
+    records.append((key, msgspec.msgpack.encode(record)))
+    report = audited(sp, records, log, METHODOLOGY, payments=False)
+    assert any("notes" in line for line in report.lines())
+
+
 @pytest.mark.parametrize("payments", [False, True])
 @given(data=st.data())
 def test_outcomes_are_those_of_the_fold(payments, data):
@@ -105,7 +121,8 @@ def test_outcomes_are_those_of_the_fold(payments, data):
     assume(log)
     folded = level.fold_chunk(chunk_of(log, sp, 0, len(log)))
     assert batch.outcomes["duplicate"] == folded.outcomes["duplicate"]
-    assert batch.outcomes["too_late"] == len(folded.late)
+    for outcome in ("too_late", "day_only"):
+        assert batch.outcomes[outcome] == folded.outcomes[outcome]
     assert batch.outcomes["accepted"] == folded.outcomes["accepted"] + folded.outcomes["late"]
     for reason in {record.reason for record in folded.dead}:
         own = sum(record.reason == reason for record in folded.dead)

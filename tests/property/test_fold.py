@@ -8,18 +8,33 @@ from streams.flow import state as state_module
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
-from streams.flow.rows import add_order, add_order_to_day, add_payment
+from streams.flow.rows import add_order, add_payment, add_places, day_places
 from streams.flow.source import SourceLevel
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, DAY, FOREVER_MS, LIVE, MarketState
 from streams.flow.wire import decode_mark, decode_partial, parse_key
+from streams.index.event_types import OrderEvent
 from streams.index.events import decode_orders, decode_payments
-from streams.index.partials import from_wire
+from streams.index.partials import CANCELLED_AT, PLACED_AT, REFUNDED_AT, from_wire
 from tests.support.by_name import named, without_zeros
-from tests.support.events import encoded, order_events, payment_events, source_logs, tuned
+from tests.support.events import (
+    corrected_logs,
+    encoded,
+    order_events,
+    payment_events,
+    source_logs,
+    tuned,
+)
 from tests.support.flow_harness import METHODOLOGY
 from tests.support.reference import Rules, SourceReference, contributions
+from tests.support.reference.contract import validate
 
+REMEMBERED_MAX = 3
+LEDGERS = {
+    "order.placed": PLACED_AT,
+    "order.cancelled": CANCELLED_AT,
+    "order.refunded": REFUNDED_AT,
+}
 IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
 
 
@@ -28,6 +43,9 @@ def _small_memories(monkeypatch):
     """Make panes lose and regain their id sets, and caches overflow, within a few events."""
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 1)
+    monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", REMEMBERED_MAX)
+    for name in ("fold_late", "fold_orders"):
+        monkeypatch.setattr(f"streams.flow.{name}.LATE_MAX", REMEMBERED_MAX)
     monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)
     monkeypatch.setattr("streams.index.instants._CACHE_MAX", 8)
 
@@ -45,6 +63,7 @@ def chunk_of(log, sp, start, stop) -> Chunk:
 
 def reference_of(log, payments, methodology=METHODOLOGY) -> SourceReference:
     reference = SourceReference(Rules.of(methodology), payments)
+    reference.remembered.most = REMEMBERED_MAX
     for offset, (value, timestamp_ms) in enumerate(log):
         reference.add(offset, value, timestamp_ms)
     return reference
@@ -104,7 +123,9 @@ def test_any_chunking_equals_the_reference(payments, data):
         if data.draw(st.booleans()):
             fold.source.take_touched_live(FOREVER_MS)
         check_against(fold, reference)
-    assert set(late) == reference.with_outcome("too_late", len(log))
+    for outcome in ("too_late", "day_only"):
+        found = {offset for offset, record in late.items() if record.reason == outcome}
+        assert found == reference.with_outcome(outcome, len(log))
     assert dead == reference.reasons
     held = sum(
         len(pane.order) for state in fold.source.markets.values() for pane in state.panes.values()
@@ -122,10 +143,11 @@ def test_outcomes_are_counted_once_a_record(payments, data):
     if not log:
         return
     outcomes = fold.fold(chunk_of(log, fold.source.sp, 0, len(log))).outcomes
-    for outcome in ("accepted", "late", "duplicate", "too_late", "dead"):
+    for outcome in ("accepted", "late", "day_only", "duplicate", "too_late", "dead", "ignored"):
         assert outcomes[outcome] == len(reference.with_outcome(outcome, len(log))), outcome
-    closed = sum(event.day_book is None for event in reference.counted)
-    assert outcomes["day_closed"] == closed
+    for also in ("day_closed", "repeated", "unmatched", "unremembered"):
+        found = sum(each == also for each in reference.also.values())
+        assert outcomes[also] == found, also
 
 
 @pytest.mark.parametrize("payments", [False, True])
@@ -199,9 +221,13 @@ def test_the_rows_of_one_order_are_what_the_contract_says(event):
     state = MarketState(METHODOLOGY.markets[event["market"]], METHODOLOGY)
     rules = Rules.of(METHODOLOGY).markets[event["market"]]
     (decoded,) = decode_orders([encoded(event)])
+    event, reason = validate(encoded(event), payments=False)
+    if reason:
+        assert not isinstance(decoded, OrderEvent)
+        return
     live, day = [0] * state.layout.live_width, [0] * state.layout.day_width
     add_order(live, decoded, state)
-    add_order_to_day(day, decoded, state)
+    add_places(day, LEDGERS[decoded.type], day_places(decoded, state))
     expected_live, expected_day = contributions(event, rules)
     expected_live.pop(("shopper", event.get("shopper_id")), None)  # not in the row: beside it
     assert named(state.layout, LIVE, live) == without_zeros(expected_live)
@@ -229,7 +255,11 @@ def test_the_hot_path_equals_the_definitions(events):
         event.update(market="PK", currency="PKR", event_id=f"e{number}", type="order.placed")
         event["occurred_at"] = "2026-11-24T09:54:05Z"
         event.pop("placed_at", None)
-        for line in event["lines"]:
+        for line in filter(None, event["lines"]):
+            if not all(
+                isinstance(line.get(name), int) for name in ("quantity", "unit_price_minor")
+            ):
+                continue
             line["unit_price_minor"] %= 2**20
             line["quantity"] %= 2**10
             line["quantity"] += 1
@@ -241,7 +271,7 @@ def test_the_hot_path_equals_the_definitions(events):
     expected_day = [0] * state.layout.day_width
     for decoded in decode_orders([value for value, _ in log]):
         add_order(expected, decoded, state)
-        add_order_to_day(expected_day, decoded, state)
+        add_places(expected_day, PLACED_AT, day_places(decoded, state))
     if not log:
         return
     fold.fold(chunk_of(log, fold.source.sp, 0, len(log)))
@@ -250,3 +280,34 @@ def test_the_hot_path_equals_the_definitions(events):
     (day,) = state.days.values()
     assert pane.row == expected
     assert day.row == expected_day
+
+
+@given(log=corrected_logs(max_size=40), data=st.data())
+def test_corrections_count_once_over_crashes_too(log, data):
+    """Owners come and go between any two records; each recovers from the checkpoints alone."""
+    if not log:
+        return
+    steps = st.sampled_from([0, 0, 1, 1, 1, 2])  # nothing, a flush, a flush and a new owner
+    crashes = data.draw(st.lists(steps, min_size=len(log), max_size=len(log)))
+    sp = source(False)
+    reference = reference_of(log, False)
+    table: dict[bytes, bytes] = {}
+
+    def owner(nonce: str) -> SourceLevel:
+        level = SourceLevel(sp, METHODOLOGY, IDENTITY, nonce, 3, payments=False, chain_length=2)
+        level.recover(dict(table))
+        return level
+
+    level = owner("w0")
+    for number, step in enumerate(crashes):
+        level.fold_chunk(chunk_of(log, sp, number, number + 1))
+        if step:
+            level.partials(FOREVER_MS)
+            level.day_partials()
+            flush = level.flush()
+            table[flush.key] = flush.value
+            for key in flush.delete_keys:
+                table.pop(key, None)
+        if step > 1:
+            level = owner(f"w{number + 1}")
+    check_against(level._fold, reference)

@@ -139,6 +139,21 @@ PLAIN = {
     "no fraction": text_of({"occurred_at": "2026-09-21T14:13:20Z"}),
     "long ids": text_of({"event_id": "e" * 128, "order_id": "o" * 128, "shopper_id": "s" * 128}),
     "zero price": text_of({"lines": [ONE["lines"][1]]}),
+    "float quantity": text_of({}).replace(b'"quantity": 2', b'"quantity": 2.00'),
+    "float price": text_of({}).replace(b'"unit_price_minor": 150', b'"unit_price_minor": 150.0'),
+    "missing sku": text_of({"lines": [{"category": "c", "quantity": 1, "unit_price_minor": 1}]}),
+    "other skus": text_of(
+        {"lines": [ONE["lines"][0] | {"sku": sku} for sku in ("", None, 5, "s" * 129)]}
+    ),
+    "missing category": text_of({"lines": [{"quantity": 1, "unit_price_minor": 1}]}),
+    "empty and null categories": text_of(
+        {"lines": [ONE["lines"][0] | {"category": label} for label in ("", None)]}
+    ),
+    "guest": text_of({"shopper_id": ""}),
+    "no order id": text_of({}, drop=("order_id",)),
+    "empty order id": text_of({"order_id": ""}),
+    "null order id": text_of({"order_id": None}),
+    "seller of any kind": text_of({"seller_id": 5}),
 }  # fmt: skip
 
 OTHERS = {
@@ -167,10 +182,17 @@ OTHERS = {
     "other currency": text_of({"currency": "USD"}),
     "empty id": text_of({"event_id": ""}),
     "long id": text_of({"event_id": "e" * 129}),
-    "long sku": text_of({"lines": [ONE["lines"][0] | {"sku": "s" * 129}]}),
     "zero quantity": text_of({"lines": [ONE["lines"][0] | {"quantity": 0}]}),
     "negative price": text_of({"lines": [ONE["lines"][0] | {"unit_price_minor": -1}]}),
-    "float quantity": text_of({}).replace(b'"quantity": 2', b'"quantity": 2.0'),
+    "fraction": text_of({}).replace(b'"quantity": 2', b'"quantity": 2.01'),
+    "no fraction after the point": text_of({}).replace(b'"quantity": 2', b'"quantity": 2.'),
+    "fraction and exponent": text_of({}).replace(b'"quantity": 2', b'"quantity": 2.0e1'),
+    "ids as numbers": text_of({"event_id": 5, "shopper_id": 6, "order_id": 7}),
+    "label as number": text_of({"region": 5}),
+    "bad lines": text_of({"lines": [None, ONE["lines"][0] | {"quantity": 0}, ONE["lines"][2]]}),
+    "shopper that is none": text_of({"shopper_id": [1]}),
+    "broken text": text_of({}).replace(b'"o-1"', b'"o-1", "note": "\xff"'),
+    "byte order mark": b"\xef\xbb\xbf" + text_of({}),
     "exponent": text_of({}).replace(b'"quantity": 2', b'"quantity": 2e0'),
     "leading zero": text_of({}).replace(b'"quantity": 2', b'"quantity": 02'),
     "quantity as text": text_of({"lines": [ONE["lines"][0] | {"quantity": "2"}]}),
@@ -181,7 +203,6 @@ OTHERS = {
     "too many lines": text_of({"lines": [ONE["lines"][0]] * 501}),
     "missing event_id": text_of({}, drop=("event_id",)),
     "missing lines": text_of({}, drop=("lines",)),
-    "missing sku": text_of({"lines": [{"category": "c", "quantity": 1, "unit_price_minor": 1}]}),
     "empty object": b"{}",
     "no object": b"[]",
     "nothing": b"",

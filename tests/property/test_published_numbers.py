@@ -16,7 +16,7 @@ from support.publications import publication, value
 from streams.index.values import Fence, decimal
 from streams.local.local_stack import LocalStack
 from streams.publish.journal import decode_value, encode_value
-from streams.publish.keys import market_keys
+from streams.publish.keys import FENCE_FIELDS, market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import Outcome, RedisStore
@@ -26,6 +26,7 @@ PLAIN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 WIDE = st.integers(-(2**200), 2**200)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NEAR = st.integers(2**53 - 3, 2**53 + 3) | st.integers(0, 3) | st.integers(0, 2**63 - 1)
+VERSIONS = st.tuples(NEAR, st.integers(0, 2), st.integers(0, 2), NEAR, NEAR)
 
 
 @given(WIDE | FINITE)
@@ -50,28 +51,31 @@ def redis_url(tmp_path_factory):
 
 @pytest.mark.stack
 @examples(150)
-@given(st.tuples(NEAR, NEAR, NEAR), st.tuples(NEAR, NEAR, NEAR), st.booleans())
-def test_the_fence_orders_versions_as_integers(redis_url, first, second, same_edition):
-    """The script agrees with Python's comparison of the three integers, beyond 2^53 too."""
-    if same_edition:
-        second = (first[0], *second[1:])
+@given(VERSIONS, VERSIONS, st.integers(0, 3))
+def test_the_fence_orders_versions_as_integers(redis_url, first, second, same):
+    """The script agrees with ``Fence.follows``, beyond 2^53 too."""
+    first, second = Fence(*first), Fence(*first[:same], *second[same:])
 
     async def write_both():
         metrics = Metrics(markets=["PK"], version="0", edition=1, methodology="0")
         async with Redis.from_url(redis_url, decode_responses=True) as client:
             await client.flushall()
             outcomes = []
-            for version in (first, second):
+            for fence in (first, second):
                 store = RedisStore(
-                    redis_url, metrics, prefix=DEFAULT_PREFIX, limits=RedisLimits(60_000)
+                    redis_url,
+                    metrics,
+                    prefix=DEFAULT_PREFIX,
+                    limits=RedisLimits(60_000),
+                    timeout_s=3.0,
                 )
-                made = dataclasses.replace(publication(), fence=Fence(*version))
+                made = dataclasses.replace(publication(), fence=fence)
                 outcomes.append(await store.publish(made, 0))
                 await store.close()
             fence = await client.hgetall(market_keys("PK", DEFAULT_PREFIX).fence)
-        return outcomes, tuple(int(fence[name]) for name in ("edition", "as_of_ms", "applied"))
+        return outcomes, Fence(*(int(fence[name]) for name in FENCE_FIELDS))
 
     outcomes, fence = asyncio.run(write_both())
     assert outcomes[0] is Outcome.WRITTEN
-    assert outcomes[1] is (Outcome.REFUSED if second < first else Outcome.WRITTEN)
-    assert fence == max(first, second)
+    assert outcomes[1] is (Outcome.WRITTEN if second.follows(first) else Outcome.REFUSED)
+    assert fence == (second if second.follows(first) else first)

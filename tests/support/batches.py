@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from aiokafka.consumer.fetcher import READ_UNCOMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
@@ -14,7 +14,7 @@ TP = TopicPartition("orders", 1)
 original_wrap = MemoryRecords
 """Wraps the bytes of a fetch; the fixture ``each_reader`` sets it."""
 
-ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH = 21, 23, 35, 17, 8
+ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH, PRODUCER = 21, 23, 35, 17, 8, 43
 
 
 def record_batch(base_offset, records, *, timestamps=None, codec=0, deltas=None, last=None):
@@ -44,12 +44,27 @@ def control(batch):
     return resealed(batch)
 
 
+def transactional(batch, producer_id):
+    batch = bytearray(batch)
+    batch[ATTRIBUTES + 1] |= 0x10
+    struct.pack_into(">q", batch, PRODUCER, producer_id)
+    return resealed(batch)
+
+
+def marker(offset, producer_id, *, aborts):
+    """The control batch that ends a producer's transaction."""
+    record = (struct.pack(">hh", 0, 0 if aborts else 1), b"\0" * 6)
+    return transactional(control(record_batch(offset, [record])), producer_id)
+
+
 def resealed(batch):
     struct.pack_into(">I", batch, CRC, calc_crc32c(memoryview(batch)[ATTRIBUTES:]))
     return bytes(batch)
 
 
-def fetched(buffer, fetch_offset=0, *, isolation=READ_UNCOMMITTED, wrap=None, check_crcs=True):
-    """A buffered fetch of ``TP``, as aiokafka's fetcher makes it."""
+def fetched(buffer, fetch_offset=0, *, aborted=(), wrap=None, check_crcs=True):
+    """A buffered fetch of ``TP``, as aiokafka's fetcher makes it when it reads committed."""
     records = (wrap or original_wrap)(buffer)
-    return PartitionRecords(TP, records, [], fetch_offset, None, None, check_crcs, isolation)
+    return PartitionRecords(
+        TP, records, aborted, fetch_offset, None, None, check_crcs, READ_COMMITTED
+    )

@@ -29,7 +29,8 @@ _LIVE = {
     ("unknown", "channel"): col.OTHER_CHANNEL,
     ("chosen",): col.CHOSEN,
 }
-_LEDGERS = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
+_IN_TIME = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
+_LEDGERS = _IN_TIME | {f"late_{name}": col.LATE_AT + at for name, at in _IN_TIME.items()}
 _PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
 
 
@@ -55,10 +56,7 @@ def live_names(layout: Layout) -> dict[int, tuple]:
 
 def day_names(layout: Layout) -> dict[int, tuple]:
     """Names of the columns of a day row."""
-    names: dict[int, tuple] = {
-        col.UNPLACED_PAYMENTS: ("unplaced_payments",),
-        col.UNPLACED_AMOUNT: ("unplaced_amount",),
-    }
+    names: dict[int, tuple] = {col.UNPLACED_PAYMENTS: ("unplaced_payments",)}
     for offset, name in enumerate(_PAYMENTS):
         names[col.DAY_PAYMENTS + offset] = (name,)
     for dimension, block in (

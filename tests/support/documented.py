@@ -55,6 +55,7 @@ def filled_in(command, work):
         "TO": rfc3339(at_ms + HOUR_MS),
         "FACTOR": "1.5",
         "TOPIC": "orders",
+        "NAME=VALUE": "retention.ms=-1",
         "PARTITION": "0",
         "REASON": "schema",
         "FILE": str(work / "seed.csv"),

@@ -6,6 +6,7 @@ import json
 
 from hypothesis import strategies as st
 
+from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.support.flow_harness import METHODOLOGY
@@ -33,17 +34,24 @@ labels = st.sampled_from(
 )
 methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
 amounts = st.one_of(st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31]))
-lines = st.lists(
-    st.fixed_dictionaries(
-        {
-            "sku": st.just("s"),
-            "category": labels,
-            "quantity": st.one_of(st.integers(1, 3), st.just(2**31)),
-            "unit_price_minor": amounts,
-        }
-    ),
-    max_size=3,
+whole_lines = st.fixed_dictionaries(
+    {
+        "sku": st.just("s"),
+        "category": labels,
+        "quantity": st.one_of(st.integers(1, 3), st.just(2**31)),
+        "unit_price_minor": amounts,
+    }
 )
+other_lines = st.sampled_from(
+    [
+        None, {}, {"quantity": 1.0, "unit_price_minor": 1e3}, {"quantity": 1, "unit_price_minor": -5},
+        {"quantity": 1.5, "unit_price_minor": 5}, {"quantity": "1", "unit_price_minor": 5},
+        {"quantity": 2, "unit_price_minor": 7, "category": None},
+        {"quantity": 2, "unit_price_minor": 7, "category": 5, "sku": 5},
+    ]
+)  # fmt: skip
+lines = st.lists(st.one_of(whole_lines, whole_lines, whole_lines, other_lines), max_size=3)
+ORDER_TYPES = ["order.placed"] * 8 + ["order.cancelled", "order.refunded"] * 2 + ["order.paid"]
 markets = st.sampled_from(["PK", "PK", "BR", "XX"])
 
 
@@ -53,22 +61,23 @@ def order_events(draw) -> dict:
     occurred_ms = draw(moments)
     event = {
         "event_id": draw(st.sampled_from("abcdefgh")),
-        "type": draw(st.sampled_from(["order.placed"] * 4 + ["order.cancelled", "order.refunded"])),
+        "type": draw(st.sampled_from(ORDER_TYPES)),
         "occurred_at": rfc3339(occurred_ms),
         "market": market,
-        "order_id": "o",
+        "order_id": draw(st.sampled_from("opq")),
         "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
         "lines": draw(lines),
     }
     optional = {
-        "placed_at": st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1]).map(
+        "placed_at": st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001]).map(
             lambda back: rfc3339(occurred_ms - back)
         ),
         "payment_method": methods,
         "region": st.sampled_from(["punjab", "sp", "nowhere"]),
         "channel": st.sampled_from(["web", "iOS", "fax"]),
-        "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128]),
+        "shopper_id": st.sampled_from(["someone", "a", "b", "c", "\u0632", "s" * 128, "", 7]),
         "new_shopper": st.booleans(),
+        "refund_id": st.sampled_from(["r", "s"]),
     }
     for name, strategy in optional.items():
         if draw(st.booleans()):
@@ -93,7 +102,7 @@ def payment_events(draw) -> dict:
         "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
     }
     if draw(st.booleans()):
-        back = draw(st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1]))
+        back = draw(st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001]))
         event["placed_at"] = rfc3339(occurred_ms - back)
     return event
 
@@ -103,16 +112,18 @@ def encoded(event: dict) -> bytes:
 
 
 @st.composite
-def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes, int]]:
+def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes | None, int]]:
     """The records of one partition as (value, arrival timestamp in ms)."""
     if draw(st.booleans()):
         return draw(calm_logs(payments=payments, max_size=2 * max_size))
+    if not payments and draw(st.booleans()):
+        return draw(corrected_logs(max_size=max_size))
     events = draw(st.lists(payment_events() if payments else order_events(), max_size=max_size))
     ordered = draw(st.booleans())
     arrivals = [draw(moments) for _ in events]
     if ordered:
         arrivals.sort()
-    poison = st.sampled_from([b"{", b"null", b"\xff"])
+    poison = st.sampled_from([b"{", b"null", b"\xff", None])
     log = []
     for event, arrival in zip(events, arrivals, strict=True):
         value = draw(poison) if draw(st.integers(0, 19)) == 0 else encoded(event)
@@ -149,3 +160,45 @@ def calm_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes, int]]
             event["placed_at"] = rfc3339(now_ms - 3 * DAY_MS)
         log.append((encoded(event), now_ms))
     return log
+
+
+@st.composite
+def corrected_logs(draw, *, max_size: int = 20) -> list[tuple[bytes, int]]:
+    """A few orders that are placed, cancelled and refunded, again and again, over days and weeks."""
+    log = []
+    now_ms = T0
+    for number in range(draw(st.integers(0, max_size))):
+        now_ms += draw(st.sampled_from([0, 0, 0, 1_000, MINUTE_MS, DAY_MS, 7 * DAY_MS]))
+        kind = draw(st.sampled_from(["placed", "placed", "cancelled", "refunded", "refunded"]))
+        event = {
+            "event_id": draw(st.sampled_from([f"e{number}", "same"])),
+            "type": f"order.{kind}",
+            "occurred_at": rfc3339(now_ms - draw(lateness)),
+            "market": draw(st.sampled_from(["PK"] * 7 + ["BR"])),
+            "order_id": draw(st.sampled_from("oop")),
+            "lines": draw(lines_of_books),
+        }
+        event["currency"] = CURRENCY[event["market"]]
+        if kind != "placed" or draw(st.integers(0, 3)) == 0:
+            back_ms = draw(st.sampled_from([0, 0, MINUTE_MS, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS]))
+            event["placed_at"] = rfc3339(parse_instant(event["occurred_at"]) - back_ms)
+        if draw(st.booleans()):
+            event["payment_method"] = draw(st.sampled_from(["cod", "card"]))
+        if draw(st.booleans()):
+            event["refund_id"] = draw(st.sampled_from(["r", "s"]))
+        log.append((encoded(event), now_ms))
+    return log
+
+
+lateness = st.sampled_from([0, 0, METHODOLOGY.grace_ms + 1, 10 * MINUTE_MS, 40 * DAY_MS])
+lines_of_books = st.lists(
+    st.fixed_dictionaries(
+        {
+            "sku": st.sampled_from("st"),
+            "category": st.sampled_from(["books", "computing"]),
+            "quantity": st.integers(1, 2),
+            "unit_price_minor": st.integers(1, 3),
+        }
+    ),
+    max_size=2,
+)

@@ -124,6 +124,7 @@ def header(silent_s=-60, behind_s=-60):
     return {
         "@published_at": instant(-silent_s),
         "@as_of": instant(-behind_s),
+        "@as_of:orders": instant(-behind_s),
         "@edition": "2",
         "@phase": "live",
     }

@@ -95,7 +95,10 @@ class Flow:
     def start_source(self, sp: SourcePartition) -> None:
         """Start a new owner of a source partition, which recovers from its checkpoints."""
         identity = Identity(
-            self.methodology.edition, self.methodology.content_hash, f"id-{sp.topic}", 2
+            self.methodology.edition,
+            self.methodology.content_hash,
+            f"id-{sp.topic}",
+            len(self.sps[sp.topic]),
         )
         level = SourceLevel(
             sp,

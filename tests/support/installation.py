@@ -58,11 +58,11 @@ class Installation:
         wanted = await kafka_topics.plan_topics(settings, inputs=self.inputs, arrival=self.arrival)
         return await kafka_topics.create_topics(settings.kafka, wanted)
 
-    def start_worker(self):
+    def start_worker(self, program=(ECINDEX,), **env):
         child = self.stack.spawn(
             f"{self.name}-worker-{len(self.workers)}",
-            [str(ECINDEX), "worker", "--metrics-port", "0", "--json"],
-            env=self.env,
+            [*map(str, program), "worker", "--metrics-port", "0", "--json"],
+            env=self.env | env,
         )
         self.workers.append(child)
         return child

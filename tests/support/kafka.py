@@ -45,10 +45,14 @@ async def consume(bootstrap, topic, count, partition=0):
 
 
 async def read_partitions(bootstrap, topic, partitions):
-    """Every record of a topic up to its present end, by partition, and the ends."""
+    """Every committed record of a topic up to its present end, by partition, and the ends."""
     tps = [TopicPartition(topic, number) for number in range(partitions)]
     found = {number: [] for number in range(partitions)}
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
     async with consumer:
         begins, ends = await consumer.beginning_offsets(tps), await consumer.end_offsets(tps)
         # Nothing is fetched from empty partitions: aiokafka's stop awaits a fetch that it has just

@@ -13,9 +13,11 @@ from support.by_name import named, without_zeros
 from support.kafka import read_all, read_partitions
 from support.reference import WINDOWS, LogReference, Rules, to_ms
 
-from streams.flow.chain import CheckpointRecord, _best_chain, _decode
+from streams.flow.chain import CheckpointRecord, _best_chain, decode_checkpoint
 from streams.index.partials import Layout, from_wire
 from streams.proof.audit.expected_values import is_measured
+from streams.publish.journal import VERSION_HEADERS
+from streams.publish.keys import FENCE_FIELDS
 from streams.settings import default_config
 
 
@@ -50,7 +52,7 @@ class Oracle:
                     else:
                         live[record.key] = record.value
                 decoded: dict[str, CheckpointRecord] = {
-                    key.decode(): _decode(value) for key, value in live.items()
+                    key.decode(): decode_checkpoint(value) for key, value in live.items()
                 }
                 path = _best_chain(decoded)
                 assert path or not decoded, f"{topic}-{partition}: no complete chain"
@@ -244,13 +246,13 @@ class Oracle:
         topic = self.settings.topics.values
         records = await read_all(self.bootstrap, topic)
         fences = {
-            market: tuple(int(found["fence"][name]) for name in ("edition", "as_of_ms", "applied"))
+            market: tuple(int(found["fence"][name]) for name in FENCE_FIELDS)
             for market, found in redis.items()
         }
         newest = {}
         for record in records:
             headers = dict(record.headers)
-            version = tuple(int(headers[name]) for name in ("edition", "as_of", "applied"))
+            version = tuple(int(headers[name]) for name in VERSION_HEADERS)
             key = record.key.decode()
             if version > fences[key.partition("|")[0]]:
                 continue  # published since Redis was read
@@ -281,7 +283,7 @@ class Oracle:
         """Check that exactly the too late and the dead records are in their topics, by source offset."""
         problems = []
         for topic, expected in (
-            (self.settings.topics.late, batch.places("too_late")),
+            (self.settings.topics.late, batch.places("too_late") | batch.places("day_only")),
             (self.settings.topics.dead_letters, batch.places("dead")),
         ):
             found = set()
@@ -398,7 +400,7 @@ class CheckpointTail:
             sp = (self._topic_of[tp.topic], tp.partition)
             for record in records:
                 if record.value is not None:
-                    through = _decode(record.value).through
+                    through = decode_checkpoint(record.value).through
                     self.through[sp] = max(through, self.through.get(sp, -1))
 
 

@@ -77,6 +77,8 @@ def fence_record_of(edition, as_of_ms, applied):
         applied=applied,
         live=True,
         as_of={"orders": as_of_ms},
+        headline=as_of_ms,
+        joined=["orders"],
         first={"orders": as_of_ms - DAY_MS},
         hours_until=as_of_ms - HOUR_MS,
         days_until=19_600,
@@ -91,6 +93,8 @@ def publication(
     edition=1,
     as_of_ms=AS_OF_MS,
     applied=10,
+    generation=0,
+    definitions=0,
     days=(),
     revisions=(),
     closings=(),
@@ -104,7 +108,8 @@ def publication(
     values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
     return Publication(
         market=market,
-        fence=Fence(edition, as_of_ms, applied),
+        fence=Fence(edition, generation, definitions, as_of_ms, applied),
+        sources={"orders": as_of_ms},
         fence_record=fence_record_of(edition, as_of_ms, applied),
         as_of_ms=as_of_ms,
         phase=phase,

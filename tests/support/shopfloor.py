@@ -48,7 +48,9 @@ class Floor:
         self.keys = market_keys(market, prefix)
         self.values = []
         metrics = Metrics(markets=[market], version="0", edition=1, methodology="0")
-        self.store = RedisStore(url, metrics, prefix=prefix, limits=RedisLimits(60_000))
+        self.store = RedisStore(
+            url, metrics, prefix=prefix, limits=RedisLimits(60_000), timeout_s=3.0
+        )
 
     async def publish(self, as_of_ms, now_ms=None):
         """Publish one step. ``now_ms`` becomes published_at, by default 3 s after ``as_of_ms``."""

@@ -99,6 +99,9 @@ class Toy:
         through = self.states[sp].through
         return None if through < 0 else through + 1
 
+    def base(self, _sp: SourcePartition) -> int:
+        return 0
+
     def on_assigned(self, sps: frozenset[SourcePartition]) -> None:
         self.say("assigned", sorted(map(str, sps)))
         time.sleep(self.args.hold_assigned_s)
@@ -188,6 +191,7 @@ class Toy:
                     str(sp): {
                         "position": intake.position(sp),
                         "log_end": intake.log_end(sp),
+                        "stable_end": intake.stable_end(sp),
                         "caught_up_at": intake.caught_up_at(sp),
                         "n": self.states[sp].n if sp in self.states else None,
                     }

@@ -14,6 +14,9 @@ from aiokafka.structs import TopicPartition
 from support.oracle import CheckpointTail
 from support.rig import Rig
 
+from streams.publish.journal import VERSION_HEADERS
+from streams.publish.keys import FENCE_FIELDS
+
 
 @dataclass
 class _Watcher:
@@ -61,7 +64,7 @@ class RedisWatch(_Watcher):
                 async with client.pipeline(transaction=False) as pipe:
                     for market in markets:
                         tag = self.rig.tag(market)
-                        pipe.hmget(f"{tag}:fence", "edition", "as_of_ms", "applied")
+                        pipe.hmget(f"{tag}:fence", *FENCE_FIELDS)
                         pipe.hmget(f"{tag}:values", "@as_of", "@published_at", *self._fields)
                         pipe.pttl(f"{tag}:values")
                     answers = await pipe.execute()
@@ -135,7 +138,7 @@ class ValuesWatch(_Watcher):
     def _see(self, record):
         self.records += 1
         headers = dict(record.headers)
-        version = tuple(int(headers[name]) for name in ("edition", "as_of", "applied"))
+        version = tuple(int(headers[name]) for name in VERSION_HEADERS)
         market = record.key.split(b"|")[0].decode()
         high = self.high.get(market, version)
         if version < high:

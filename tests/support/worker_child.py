@@ -33,7 +33,7 @@ def no_redis_fence():
     """Let the Lua script write any version, without the fence of exactness rule 7."""
     from streams.publish import redis_store
 
-    fenced = "if order > 0 then return answer('refused') end"
+    fenced = "if present and not follows(sent.fence, stored) then return answer('refused') end"
     assert fenced in redis_store.SCRIPT
     redis_store.RedisStore.__init__.__kwdefaults__["script"] = redis_store.SCRIPT.replace(
         fenced, ""
@@ -111,6 +111,25 @@ def keeps_markets():
     redis_store.RedisStore.drop = lambda _self, _market: None
 
 
+def counts_aborted():
+    """Count the records of aborted transactions, as a reader that takes them for committed does."""
+    from streams.worker import transactions
+
+    transactions.AbortedTransactions.includes = lambda _self, _producer_id, _last_offset: False
+
+
+def clock_of_a_file():
+    """Read this machine's clock with an error: the milliseconds in the file CLOCK_AHEAD names."""
+    import os
+    from pathlib import Path
+
+    from streams import clock
+
+    error = Path(os.environ["CLOCK_AHEAD"])  # noqa: TID251 - of the test, not a setting
+    true_ms = clock.now_ms
+    clock.now_ms = lambda: true_ms() + int(error.read_text())
+
+
 PATCHES = {
     each.__name__: each
     for each in (
@@ -122,6 +141,8 @@ PATCHES = {
         believes_commits,
         never_away,
         keeps_markets,
+        clock_of_a_file,
+        counts_aborted,
     )
 }
 

@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from streams.settings import (
+    RedisSettings,
     Settings,
     SettingsError,
     as_toml,
@@ -87,6 +88,9 @@ def test_a_file_that_is_named_must_exist_and_be_toml(tmp_path, config):
         ("ECINDEX_LOG__LEVEL", "loud", "log.level", "'debug', 'info'"),
         ("ECINDEX_TOPICS__PREFIX", "a b", "topics.prefix", "pattern"),
         ("ECINDEX_REDIS__URL", "http://x", "redis.url", "redis://"),
+        ("ECINDEX_REDIS__URL", "redis+sentinel://h:1", "redis.url", "name of the master"),
+        ("ECINDEX_REDIS__URL", "redis+cluster://h:1/3", "redis.url", "database 0 only"),
+        ("ECINDEX_REDIS__TIMEOUT_MS", "99", "redis.timeout_ms", "100"),
     ],
 )
 def test_a_wrong_variable_is_named_with_what_was_found(
@@ -118,6 +122,41 @@ def test_an_unknown_setting_stops_start_up_and_the_nearest_one_is_proposed(confi
     (problem,) = problems()
     assert problem.setting == "kafka.sasl_pasword"
     assert "hunter2" not in str(problem), "what was meant may have been a secret"
+
+
+@pytest.mark.parametrize(
+    "service", ["ECINDEX", "ECINDEX_BOARD", "ECINDEX_METRICS", "ECINDEX_CONFIG"]
+)
+def test_what_kubernetes_says_of_a_service_of_our_name_is_no_setting(monkeypatch, service):
+    address = "tcp://10.96.0.7:9464"
+    for variable, value in {
+        "SERVICE_HOST": "10.96.0.7",
+        "SERVICE_PORT": "9464",
+        "SERVICE_PORT_METRICS": "9464",
+        "PORT": address,
+        "PORT_9464_TCP": address,
+        "PORT_9464_TCP_PROTO": "tcp",
+        "PORT_9464_TCP_PORT": "9464",
+        "PORT_9464_TCP_ADDR": "10.96.0.7",
+        "PORT_53_UDP": "udp://10.96.0.7:53",
+    }.items():
+        monkeypatch.setenv(f"{service}_{variable}", value)
+    assert load_settings(None) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ECINDEX_METRICS_PORT", "9464"),  # one underscore too few
+        ("ECINDEX_PORT", "9464"),
+        ("ECINDEX_METRICS__SERVICE_HOST", "x"),
+        ("ECINDEX_REDIS_URL", "redis://10.96.0.7:6379/0"),
+    ],
+)
+def test_what_looks_like_a_setting_still_stops_start_up(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=variable):
+        load_settings(None)
 
 
 def test_a_value_where_a_table_belongs_is_an_error(config):
@@ -258,3 +297,14 @@ class TestHandedToAnotherProcess:
         environment = environment_without_settings()
         assert not [name for name in environment if name.startswith("ECINDEX_")]
         assert environment["LANG_OF_TEST"] == "C"
+
+
+def test_sentinels_have_users_of_their_own_and_tls_is_for_both():
+    def options(url):
+        redis = RedisSettings(url=url, username="u", password="p", sentinel_password="s")
+        return redis.auth_options()
+
+    plain = {"username": "u", "password": "p"}
+    assert options("redis://h/0") == options("rediss+cluster://h") == plain
+    sentinel = {"sentinel_username": None, "sentinel_password": "s"}
+    assert options("rediss+sentinel://h/m") == plain | sentinel

@@ -174,7 +174,7 @@ def _expected(board: dashboard.Dashboard) -> None:
     board.with_panel(
         lines(
             "Age of every market's values",
-            [("market:ecindex_index_age_seconds:min", "{{market}}")],
+            [("market_source:ecindex_index_source_age_seconds:min", "{{market}} {{source}}")],
             unit="s",
         )
     )

@@ -91,6 +91,20 @@ def _flow(board: dashboard.Dashboard) -> None:
     )
     board.with_panel(
         lines(
+            "Left out by reason",
+            [
+                ("sum by (reason) (increase(ecindex_parts_lost_total[15m]))", "{{reason}}"),
+                (
+                    "sum by (reason) (increase(ecindex_ignored_records_total[15m]))",
+                    "ignored: {{reason}}",
+                ),
+            ],
+            description="Within 15 minutes: lines and fields of counted events that could not be "
+            "counted, and records that are no events.",
+        )
+    )
+    board.with_panel(
+        lines(
             "Lag",
             [("topic_partition:ecindex_consumer_lag_records:max", "{{topic}} {{partition}}")],
             description="Records waiting in each partition.",

@@ -16,6 +16,7 @@ from streams.clock import monotonic_ms
 from streams.console.errors import OperationError
 from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import base_of
 from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
@@ -28,6 +29,7 @@ from streams.proof.audit.judge_levels import judge_levels
 from streams.proof.audit.judge_merged import MergedLog
 from streams.proof.audit.judge_redis import RedisJudge
 from streams.proof.audit.judge_set_aside import SetAsideLog
+from streams.proof.audit.judge_topics import TopicsJudge
 from streams.proof.audit.judge_values import ValuesJudge
 from streams.proof.audit.replay import Replay
 from streams.proof.audit.report import REDIS, VALUES, Report
@@ -107,6 +109,8 @@ class _Auditor:
             methodology, topics.payments, self._calendar, self._blind, self._cuts,
             self._partials, self._merged, report,
         )  # fmt: skip
+        bound = (*self._inputs, topics.partials)
+        self._topics = TopicsJudge(settings.kafka, bound, report)
         group = names.app_id(methodology.edition, topics.prefix)
         self._merged_changelog = changelog_topic(group, names.MERGED_TABLE)
         self._check_topics()
@@ -127,6 +131,7 @@ class _Auditor:
     async def run(self, markets: Sequence[str], wait_ms: int) -> None:
         """Read everything and compare it; the results go to the report."""
         self._report.markets = list(markets)
+        await self._topics.ask()
         self._progress("waiting for the workers to reach the end of the log", 0, 0)
         settled = await settle(
             self._settings, self._methodology, self._counts, self._logs, self._redis,
@@ -141,6 +146,7 @@ class _Auditor:
         self._judge(settled, pairs)
         set_aside[0].judge(batches, set_aside[1])
         await self._read_journal(settled)
+        await self._topics.ask()
 
     # -- what the system holds -------------------------------------------------------------------
 
@@ -170,11 +176,11 @@ class _Auditor:
         return self._cut(*version, fence.horizon)
 
     def _redis_cut(self, held: MarketRedis, published: Cut | None) -> Cut | None:
-        if held.edition != self._methodology.edition:
-            self._report.skip(REDIS, f"published under edition {held.edition}", held.market)
+        if held.version.edition != self._methodology.edition:
+            self._report.skip(REDIS, f"published under edition {held.version.edition}", held.market)
             return None
         horizon_ms = NEVER_MS if published is None else published.horizon_ms
-        version = held.market, held.edition, held.applied, dict(held.as_of)
+        version = held.market, held.version.edition, held.version.applied, dict(held.as_of)
         return self._cut(*version, horizon_ms)
 
     def _cut(
@@ -206,9 +212,10 @@ class _Auditor:
                 for cut in cuts
             ]
             log = PartialsLog(self._methodology, self._calendar, cuts, self._report)
+            base = max((base_of(cut.applied + 1) for cut in cuts), default=0)
             async for batch in self._read(tp, extent):
                 for stored in batch:
-                    log.apply_record(stored)
+                    log.apply_record(stored._replace(offset=stored.offset + base))
             log.finish()
             self._partials.append(log)
 
@@ -277,18 +284,23 @@ class _Auditor:
             for tp, extent in (await self._extents(topic)).items():
                 sp = SourcePartition(tp.topic, tp.partition)
                 chain = settled.chain(sp)
+                # A log that took another's place begins in the middle of what was counted.
+                base = base_of(chain.through + 1)
+                counted = Extent(extent.begin + base, extent.end + base)
                 batch: SourceBatch | None = None
                 async for records in self._read(tp, extent):
                     if batch is None:
-                        batch = self._replay.start(sp, chain, extent, records[0])
+                        batch = self._replay.start(sp, chain, counted, records[0])
                     batch.feed(
-                        [each.offset for each in records],
+                        [each.offset + base for each in records],
                         [each.value for each in records],
                         [each.timestamp_ms for each in records],
                     )
                 if batch is None:
-                    batch = self._replay.start(sp, chain, extent, None)
-                self._replay.finish(batch, chain, extent)
+                    batch = self._replay.start(sp, chain, counted, None)
+                self._replay.finish(batch, chain, counted)
+                if chain.through >= 0:
+                    self._topics.judge_chain(sp, chain)
                 batches[sp] = batch
         return batches
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streams.flow.chain import CheckpointRecord, source_of
+from streams.flow.chain import CheckpointRecord, decode_checkpoint, source_of
 from streams.flow.chunk import SourcePartition
-from streams.flow.state import DAY, LIVE, SlotKey
+from streams.flow.remembered import closes_ms, note_starts, read_note
+from streams.flow.state import DAY, LIVE, ORDERS, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.partials import Layout
 from streams.proof.audit.report import CHECKPOINT, Report
@@ -20,8 +21,6 @@ from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, differing
 from streams.records.kafka_logs import Stored
 
-_decode = msgspec.msgpack.Decoder(CheckpointRecord).decode
-
 
 @dataclass(slots=True)
 class CheckpointChain:
@@ -29,9 +28,12 @@ class CheckpointChain:
 
     through: int = -1
     watermarks: dict[str, int] = field(default_factory=dict)
+    floors: dict[str, int] = field(default_factory=dict)
     rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
     """Newest row of each slot, and the place of its record."""
     ids: dict[SlotKey, array[int]] = field(default_factory=dict)
+    notes: dict[SlotKey, list[tuple[int, int]]] = field(default_factory=dict)
+    """(hash of the order, kind) of each correction that is remembered."""
     where: str = ""
     content_hash: str = ""
     topic_id: str = ""
@@ -65,7 +67,7 @@ class CheckpointLog:
             self._records.pop(stored.key, None)
             return
         try:
-            record = _decode(stored.value)
+            record = decode_checkpoint(stored.value)
         except msgspec.DecodeError as error:
             self._report.differs(
                 CHECKPOINT, repr(stored.key), "record", "a checkpoint", str(error), stored.where
@@ -103,6 +105,7 @@ class CheckpointLog:
         chain = CheckpointChain(
             head.through,
             dict(head.watermarks),
+            dict(head.floors),
             where=where,
             content_hash=head.content_hash,
             topic_id=head.topic_id,
@@ -138,6 +141,12 @@ class CheckpointLog:
             for market, slot, packed in record.ids:
                 key = SlotKey(market, LIVE, slot)
                 chain.ids.setdefault(key, array("Q")).frombytes(packed)
+            for market, arrived_day, packed in record.notes:
+                words = array("Q", packed)
+                chain.notes.setdefault(SlotKey(market, ORDERS, arrived_day), []).extend(
+                    (note.order, note.kind)
+                    for note in (read_note(words, start) for start in note_starts(words))
+                )
         return chain
 
 
@@ -167,20 +176,46 @@ def judge_chain(
         return
     state = batch.state
     assert state is not None
-    for market in sorted(chain.watermarks.keys() | state.watermarks.keys()):
-        expected, found = state.watermarks.get(market), chain.watermarks.get(market)
-        if batch.blind:
-            report.skip(CHECKPOINT, GONE, f"{sp} {market} watermark")
-            continue
-        report.judge(CHECKPOINT)
-        if expected != found:
+    for name, wanted, held in (
+        ("watermark_ms", state.watermarks, chain.watermarks),
+        ("floor_ms", state.floors, chain.floors),
+    ):
+        for market in sorted(held.keys() | wanted.keys()):
             key = f"{sp} {market}"
-            report.differs(CHECKPOINT, key, "watermark_ms", expected, found, chain.where)
+            if batch.blind:
+                report.skip(CHECKPOINT, GONE, f"{key} {name}")
+                continue
+            report.judge(CHECKPOINT)
+            if wanted.get(market) != held.get(market):
+                report.differs(
+                    CHECKPOINT, key, name, wanted.get(market), held.get(market), chain.where
+                )
     for slot in sorted(chain.rows.keys() | state.open):
         if blind.of(sp, slot):
             report.skip(CHECKPOINT, GONE, f"{sp} {slot_name(slot)}")
         else:
             _judge_slot(sp, slot, chain, state, report)
+    if batch.blind:
+        report.skip(CHECKPOINT, GONE, f"{sp} corrections")
+    else:
+        _judge_notes(sp, chain, state, report)
+
+
+def _judge_notes(
+    sp: SourcePartition, chain: CheckpointChain, state: PrefixState, report: Report
+) -> None:
+    """Compare what is remembered of corrections; what the watermark has closed may still be there."""
+    held = {
+        slot: found
+        for slot, found in chain.notes.items()
+        if closes_ms(slot.slot) > state.watermarks.get(slot.market, 0)
+    }
+    for slot in sorted(held.keys() | state.notes.keys()):
+        report.judge(CHECKPOINT)
+        wanted, found = sorted(state.notes.get(slot, ())), sorted(held.get(slot, ()))
+        if wanted != found:
+            counts = f"{len(wanted)} corrections", f"{len(found)} corrections"
+            report.differs(CHECKPOINT, f"{sp} {slot_name(slot)}", "notes", *counts, chain.where)
 
 
 def _judge_slot(

@@ -24,7 +24,7 @@ from streams.flow.wire import (
     parse_key,
 )
 from streams.index.methodology import Methodology
-from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays
+from streams.index.panes import HOUR_MS, MINUTE_MS, QUARTER_MS, LocalDays, rfc3339
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS
 from streams.proof.audit.report import PARTIALS, Report
 from streams.proof.recompute.slots import SlotCalendar
@@ -195,7 +195,7 @@ class PartialsLog:
         try:
             key = parse_key(stored.key)
             if isinstance(key, MarkKey):
-                self._mark(key.sp, decode_mark(stored.value))
+                self._mark(key.sp, decode_mark(stored.value), stored)
                 return
             record = decode_partial(stored.value)
         except (ValueError, msgspec.DecodeError) as error:
@@ -222,9 +222,16 @@ class PartialsLog:
             self._take_cut(self._waiting.pop(0))
         self._sweep()
 
-    def _mark(self, sp: SourcePartition, mark: MarkRecord) -> None:
+    def _mark(self, sp: SourcePartition, mark: MarkRecord, stored: Stored) -> None:
         if mark.edition != self._edition:
             return
+        claimed_ms = max(mark.caught_up_at or 0, mark.sent_at)
+        if stored.arrival == "LogAppendTime" and claimed_ms > stored.timestamp_ms:
+            # Its writer believed its own clock: as_of may have passed events that came in time.
+            known = f"no later than {rfc3339(stored.timestamp_ms)}, its own stamp"
+            self._report.differs(
+                PARTIALS, str(sp), "caught_up_at", known, rfc3339(claimed_ms), stored.where
+            )
         old = self.marks.get(sp)
         if old is None or mark.through >= old.through:
             self.marks[sp] = mark

@@ -137,6 +137,11 @@ class Expectations:
         start_ms = self._calendar.local_days(market).start_ms(day_number(day))
         return start_ms < self._blind.before_ms()
 
+    def source_ms(self, cut: Cut, basis: str) -> int:
+        """Return ``as_of`` (ms) of the input that a value is counted from; else the newest of all."""
+        topic = self._topics[0 if basis == ORDERS else 1]
+        return cut.as_of_ms.get(topic, max(cut.as_of_ms.values()))
+
     def day_covered(self, market: str, day: str, as_of_ms: int) -> tuple[int, float]:
         """Return (as_of in ms, covered) of a day's value in a publication at ``as_of_ms``."""
         local_days = self._calendar.local_days(market)
@@ -144,6 +149,13 @@ class Expectations:
         end_ms = local_days.end_ms(day_number(day))
         until_ms = min(as_of_ms, end_ms)
         return until_ms, max(0, until_ms - start_ms) / (end_ms - start_ms)
+
+
+def has_own_limits(expected: Expected, found: Value) -> bool:
+    """Whether ``lower`` and ``upper`` follow from the counts, not from an expectation."""
+    if expected.index in SHOPPER_INDICES:
+        return True
+    return found.day is not None and expected.basis == ORDERS and found.expected is None
 
 
 def compare(
@@ -164,7 +176,7 @@ def compare(
         pairs += [("value", wanted.value, found.value), ("status", wanted.status, found.status)]
         if wanted.covered is not None:
             pairs.append(("covered", wanted.covered, found.covered))
-    if expected.index in SHOPPER_INDICES:
+    if has_own_limits(expected, found):
         limits = (expected.lower, expected.upper) if wanted.value is not None else (None, None)
         pairs += zip(("lower", "upper"), limits, (found.lower, found.upper), strict=True)
     report.judge(stage)

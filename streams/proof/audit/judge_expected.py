@@ -140,7 +140,7 @@ class ExpectedJudge:
             return
         hours = self._hours[record.market]
         known = hours.get(start_ms)
-        if known is not None and version < known.version:
+        if known is not None and not version.follows(known.version):
             return
         if known is None or record.part == 1:
             known = hours[start_ms] = _Hour(version, where)
@@ -160,12 +160,12 @@ class ExpectedJudge:
     def judge_redis(self, held: MarketRedis) -> None:
         """Compare the measured values, and those with an expectation, in Redis' snapshot and hash."""
         snapshot, code = held.snapshot, held.market
-        if snapshot is None or held.edition != self._methodology.edition:
+        if snapshot is None or held.version.edition != self._methodology.edition:
             return
         if code not in self._local:
             return
-        version = Fence(held.edition, held.as_of_ms, held.applied)
-        written_ms = parse_instant(snapshot.published_at) or held.as_of_ms
+        version = held.version
+        written_ms = parse_instant(snapshot.published_at) or version.as_of_ms
         where = held.keys.snapshot
         values = {
             value.key: PublishedValue(value, version, where, written_ms)

@@ -12,6 +12,7 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Methodology
 from streams.index.panes import HOUR_MS, day_name, rfc3339
 from streams.index.values import Fence, Value
+from streams.proof.audit.expected_values import has_own_limits
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_levels import UNKNOWN
 from streams.proof.audit.report import JOURNAL, Report
@@ -50,7 +51,7 @@ def _closing_pairs(expected: Expected | None, found: Value, kind: str) -> list[_
     # How much of an hour was covered depends on what was known when it closed.
     if found.status != "filling" or kind == "day":
         pairs.append(("value", expected.value, found.value))
-        if expected.index in SHOPPER_INDICES:
+        if has_own_limits(expected, found):
             limits = (found.lower, found.upper)
             pairs += zip(("lower", "upper"), (expected.lower, expected.upper), limits, strict=True)
     return pairs
@@ -118,7 +119,7 @@ class JournalLog:
             return
         record, version = read.record, read.version
         market = self._published.get(record.market)
-        if market is None or market.version is None or version > market.version:
+        if market is None or market.version is None or not market.version.follows(version):
             return  # its publication is not complete yet
         if record.edition != self._methodology.edition:
             reason = f"journaled under edition {record.edition}"
@@ -129,6 +130,8 @@ class JournalLog:
             self._minute(record, version, stored.where)
         elif record.kind in ("hour", "day"):
             self._closing(record, version, stored.where)
+        elif record.kind == "reset":
+            self._report.skip(JOURNAL, "resets: what an operator has declared", stored.where)
         elif record.kind == "base":
             reason = "bases: the current one is judged as `expected`"
             self._report.skip(JOURNAL, reason, stored.where)
@@ -141,11 +144,11 @@ class JournalLog:
 
     def _minute(self, record: JournalRecord, version: Fence, where: str) -> None:
         last = self._minutes.get(record.market)
-        if last is None or version >= last:
+        if last is None or version.follows(last):
             self._minutes[record.market] = version
         for value in record.values:
             known = self._last.get(value.key)
-            if known is None or version >= known.version:
+            if known is None or version.follows(known.version):
                 self._last[value.key] = _Journaled(version, value, where)
 
     def _closing(self, record: JournalRecord, version: Fence, where: str) -> None:
@@ -239,7 +242,7 @@ class JournalLog:
             if value is None or value.edition != self._methodology.edition:
                 continue
             journaled = self._last.get(key)
-            if until is None or held.version > until:
+            if until is None or not until.follows(held.version):
                 self._report.skip(JOURNAL, "changed since the last journal record", key)
                 continue
             if journaled is None and cut:

@@ -18,6 +18,7 @@ from streams.flow.merged import (
     PANES_KEPT_MS,
     QUARTER,
     MergedRecord,
+    decode_merged,
 )
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.index.methodology import Methodology
@@ -28,7 +29,6 @@ from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, add_sums, differing, of_buyers
 from streams.records.kafka_logs import Stored
 
-_decode = msgspec.msgpack.Decoder(MergedRecord).decode
 _NO_SUMS = {
     FENCE_KIND: "floors for the next owner: versions, not sums",
     VINTAGE_KIND: "expectations: learnt from final hours, which are judged",
@@ -98,7 +98,7 @@ class MergedLog:
                 continue
             try:
                 market, start, _writer = rest.split("|")
-                record = _decode(stored.value or b"")
+                record = decode_merged(stored.value or b"")
                 slot = Slot(
                     kind,
                     market,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streams.index.indices import SOURCES
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import DAY_WINDOW, Snapshot, Value, decimal
 from streams.proof.audit.cuts import Cut
@@ -18,7 +19,7 @@ NOT_IN_SNAPSHOT = (
     "measured values left out of the snapshot, which names what they are measured against"
 )
 _OTHER_CUT = "levels: Redis holds another publication than the values topic"
-_META = ("@as_of", "@published_at", "@edition", "@phase")
+_META = ("@as_of", "@published_at", "@edition", "@generation", "@definitions", "@phase")
 
 
 class RedisJudge:
@@ -48,17 +49,7 @@ class RedisJudge:
             set() if held.snapshot is None else {each.field for each in held.snapshot.values}
         )
         where = held.keys.values
-        for name in _META:
-            found = left.pop(name, None)
-            expected = {
-                "@as_of": rfc3339(held.as_of_ms),
-                "@edition": str(held.edition),
-                "@phase": "live",
-            }.get(name, found)
-            if expected is None or expected != found:
-                self._report.differs(
-                    REDIS, f"{held.market} {name}", "text", expected or "one", found, where
-                )
+        self._judge_meta(held, left)
         for wanted in windows:
             found, status = left.pop(wanted.field, None), left.pop(f"{wanted.field}@status", "ok")
             key = f"{held.market} {wanted.field}"
@@ -78,6 +69,29 @@ class RedisJudge:
                 continue  # judged with its expectation
             self._report.differs(REDIS, f"{held.market} {name}", "field", None, found, where)
 
+    def _judge_meta(self, held: MarketRedis, left: dict[str, str]) -> None:
+        """Judge the fields that are no values, and take them out of ``left``."""
+        where = held.keys.values
+        for name in _META:
+            found = left.pop(name, None)
+            expected = {
+                "@as_of": rfc3339(held.version.as_of_ms),
+                "@edition": str(held.version.edition),
+                "@generation": str(held.version.generation),
+                "@definitions": str(held.version.definitions),
+                "@phase": "live",
+            }.get(name, found)
+            if expected is None or expected != found:
+                self._report.differs(
+                    REDIS, f"{held.market} {name}", "text", expected or "one", found, where
+                )
+        for source in SOURCES:
+            # Each value is judged by what these say; the snapshot must say the same.
+            found = left.pop(name := f"@as_of:{source}", None)
+            shown = None if held.snapshot is None else held.snapshot.sources.get(source)
+            if found != shown:
+                self._report.differs(REDIS, f"{held.market} {name}", "text", shown, found, where)
+
     def _judge_snapshot(
         self, held: MarketRedis, snapshot: Snapshot, windows: list[ExpectedValue]
     ) -> None:
@@ -85,8 +99,10 @@ class RedisJudge:
         found = {value.field: value for value in snapshot.values}
         for name, expected, shown in (
             ("market", held.market, snapshot.market),
-            ("as_of", rfc3339(held.as_of_ms), snapshot.as_of),
-            ("edition", held.edition, snapshot.edition),
+            ("as_of", rfc3339(held.version.as_of_ms), snapshot.as_of),
+            ("edition", held.version.edition, snapshot.edition),
+            ("generation", held.version.generation, snapshot.generation),
+            ("definitions", held.version.definitions, snapshot.definitions),
         ):
             if expected != shown:
                 self._report.differs(REDIS, held.market, name, expected, shown, where)
@@ -112,7 +128,7 @@ class RedisJudge:
     ) -> None:
         for name, expected, found in (
             ("as_of", rfc3339(wanted.as_of_ms), value.as_of),
-            ("edition", held.edition, value.edition),
+            ("edition", held.version.edition, value.edition),
         ):
             if expected != found:
                 self._report.differs(REDIS, key, name, expected, found, where)

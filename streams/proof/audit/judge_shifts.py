@@ -18,10 +18,12 @@ from streams.flow.market_shifts import (
     shifted_of,
 )
 from streams.flow.shift_watch import FINAL
+from streams.index.formats import json_decoder
 from streams.index.instants import parse_instant
 from streams.index.learning import Relevel, Shifted
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
+from streams.index.values import VERSION
 from streams.proof.audit.report import EXPECTED, Report
 from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecords, unreadable
@@ -42,11 +44,15 @@ class PublishedShift(msgspec.Struct):
     phase: str = ""
     start: str = ""
     clock: str = ""
+    v: int = VERSION
 
     @property
     def series(self) -> tuple[str, str]:
         """(dimension, member)."""
         return self.dimension, self.member
+
+
+_decode_shift = json_decoder(PublishedShift, "a shift", VERSION)
 
 
 class Shifts:
@@ -62,7 +68,7 @@ class Shifts:
     def add_shift(self, stored: Stored) -> None:
         """Apply the next record. One that cannot be read counts as a shift of every market."""
         try:
-            shift = msgspec.json.decode(stored.value or b"", type=PublishedShift)
+            shift = _decode_shift(stored.value or b"")
         except msgspec.DecodeError as error:
             self.unreadable.add(unreadable(stored, "a shift", str(error)))
             shift = PublishedShift("", "page", "")

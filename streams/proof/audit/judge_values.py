@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streams.index.instants import parse_instant
 from streams.index.panes import day_number, rfc3339
 from streams.index.values import Value
 from streams.proof.audit.cuts import Cut
@@ -26,7 +27,7 @@ class ValuesJudge:
         for wanted in self._expectations.windows(cut):
             self._judge_window(code, left, wanted)
         for wanted in self._expectations.days(cut):
-            self._judge_day(code, left, wanted, market)
+            self._judge_day(code, left, wanted, market, cut)
         for key, held in left.items():
             if held.value is None:
                 continue
@@ -58,7 +59,12 @@ class ValuesJudge:
             self._report.differs(VALUES, key, "as_of", latest, held.value.as_of, held.where)
 
     def _judge_day(
-        self, code: str, left: dict[str, StoredValue], wanted: ExpectedValue, market: MarketValues
+        self,
+        code: str,
+        left: dict[str, StoredValue],
+        wanted: ExpectedValue,
+        market: MarketValues,
+        cut: Cut,
     ) -> None:
         key = wanted.key(code)
         held = left.pop(key, None)
@@ -69,16 +75,21 @@ class ValuesJudge:
         if not self._present(key, held, wanted):
             return
         assert held is not None and held.value is not None  # noqa: PT018 - one fact
+        assert market.fence is not None
+        final = day_number(wanted.day) < market.fence.days_until
         until_ms, covered = wanted.as_of_ms, wanted.covered
-        if covered is None:  # the day book covers a day up to the publication
-            as_of_ms = held.version.as_of_ms
-            until_ms, covered = self._expectations.day_covered(code, wanted.day, as_of_ms)
+        if covered is None and not final:
+            # The day book covers a day up to as_of of the value's source, in the publication that
+            # changed it last: never beyond the newest.
+            newest_ms = self._expectations.source_ms(cut, wanted.expected.basis)
+            stated_ms = parse_instant(held.value.as_of) or FOREVER_MS
+            until_ms = min(stated_ms, newest_ms)
+        if covered is None:
+            until_ms, covered = self._expectations.day_covered(code, wanted.day, until_ms)
         compare(self._report, VALUES, key, wanted._replace(covered=covered), held.value, held.where)
         if held.value.as_of != rfc3339(until_ms):
             expected = rfc3339(until_ms)
             self._report.differs(VALUES, key, "as_of", expected, held.value.as_of, held.where)
-        assert market.fence is not None
-        final = day_number(wanted.day) < market.fence.days_until
         if wanted.covered is not None:
             end_ms, _ = self._expectations.day_covered(code, wanted.day, FOREVER_MS)
             final = end_ms <= market.fence.hours_until

@@ -10,6 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import base_of
 from streams.index.methodology import Methodology
 from streams.index.values import Fence
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
@@ -128,7 +129,7 @@ async def _await_level1(
         for sp in list(waiting):
             log, tail = settled.checkpoints[sp]
             await tail.catch_up(logs)
-            if log.through >= waiting[sp]:
+            if log.through >= base_of(log.through + 1) + waiting[sp]:
                 del waiting[sp]
         if not waiting:
             return
@@ -223,8 +224,8 @@ async def _await_redis(
     while True:
         held = await redis.read(code)
         if held is not None:
-            found = Fence(held.edition, held.as_of_ms, held.applied)
-            if found >= version:
+            found = held.version
+            if found.follows(version):
                 return held
         if monotonic_ms() > deadline_ms:
             break

@@ -60,18 +60,13 @@ async def check_inputs(
         finding
         for topic in topics
         if topic in configs
-        for finding in _check_input(settings, methodology, topic, configs[topic])
+        for finding in _check_input(methodology, topic, configs[topic])
     ]
 
 
-def _check_input(
-    settings: Settings, methodology: Methodology, topic: str, config: dict[str, str]
-) -> Iterator[Finding]:
+def _check_input(methodology: Methodology, topic: str, config: dict[str, str]) -> Iterator[Finding]:
     def alter(change: str) -> str:
-        return (
-            f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap_servers} --alter "
-            f"--entity-type topics --entity-name {topic} --add-config {change}"
-        )
+        return kafka_topics.alter_command(topic, change)
 
     stamped = config.get("message.timestamp.type", "unknown")
     yield Finding(
@@ -84,18 +79,18 @@ def _check_input(
         stamped,
         alter("message.timestamp.type=LogAppendTime"),
     )
-    grace_ms = methodology.day_grace_ms + DAY_MS
+    needed_ms = kafka_topics.input_needed_ms(methodology)
     kept_ms = int(config.get("retention.ms", "-1"))
-    short = 0 <= kept_ms < grace_ms
+    short = 0 <= kept_ms < needed_ms
     kept = "for ever" if kept_ms < 0 else f"{kept_ms / DAY_MS:g} days"
     yield Finding(
         "input retention",
         Level.WARNING if short else Level.OK,
         topic,
-        f"at least {grace_ms // DAY_MS} days, because a day stays open that long: with less, an "
-        "audit or another edition could not recompute it",
+        f"at least {needed_ms // DAY_MS} days, because a day stays open, and an expectation learns, "
+        "that long: with less, an audit or another edition could not recompute them",
         kept,
-        alter(f"retention.ms={grace_ms}"),
+        alter(f"retention.ms={kafka_topics.input_kept_ms(methodology)}"),
     )
     kept_bytes = int(config.get("retention.bytes", "-1"))
     if kept_bytes >= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -15,9 +15,11 @@ from streams.index.methodology import Methodology
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
 from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
+from streams.proof.doctor.confirming import PAUSE_S, confirmed
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
 from streams.proof.doctor.record_checks import (
     JOURNAL_CHECKED_MS,
+    check_inputs,
     check_journal,
     check_redis_records,
     check_values,
@@ -33,8 +35,17 @@ from streams.worker import names
 from streams.worker.topic_ids import topic_identities
 
 
-async def diagnose(settings: Settings, workers: Sequence[str] = ()) -> Diagnosis:
-    """Run every check. What a check finds is returned, never raised."""
+async def diagnose(
+    settings: Settings, workers: Sequence[str] = (), *, pause_s: float = PAUSE_S
+) -> Diagnosis:
+    """Run every check until what it finds stands. What a check finds is returned, never raised.
+
+    ``pause_s``: how long to wait before everything is asked again.
+    """
+    return await confirmed(lambda: _ask_once(settings, workers), pause_s)
+
+
+async def _ask_once(settings: Settings, workers: Sequence[str]) -> Diagnosis:
     diagnosis = Diagnosis(describe(settings))
     diagnosis.add([worker_checks.check_installation()])
     try:
@@ -83,29 +94,32 @@ class _Doctor:
         finally:
             await admin.close()
         counts = await existing_partitions(settings.kafka)
+        inputs = [(topic, counts[topic]) for topic in self._inputs if topic in counts]
         async with open_logs(settings.kafka) as logs:
-            found = await logs.extents([(t, counts[t]) for t in self._inputs if t in counts])
-            extents = {SourcePartition(tp.topic, tp.partition): e for tp, e in found.items()}
-            chains = await self._chains(logs, counts, extents)
+            # The logs move on while the checkpoints are read. Where a log begins is asked before them
+            # and where it ends after them: so no checkpoint of a sound index lies outside its log.
+            before = _by_source(await logs.extents(inputs))
+            chains = await self._chains(logs, counts, before)
+            after = _by_source(await logs.extents(inputs))
+            held = {sp: Extent(before[sp].begin, after[sp].end) for sp in before}
             path = str(settings.methodology)
             diagnosis.add([worker_checks.check_methodology(self._methodology, path, chains)])
-            diagnosis.add(worker_checks.check_identity(chains, identities, extents))
-            diagnosis.add(worker_checks.check_lag(chains, extents))
+            diagnosis.add(worker_checks.check_identity(chains, identities, held))
+            diagnosis.add(worker_checks.check_lag(chains, before))
             values = await self._values(logs, counts)
         await self._redis(values, members)
 
     async def _chains(
-        self, logs: Logs, counts: dict[str, int], extents: dict[SourcePartition, Extent]
+        self, logs: Logs, counts: dict[str, int], sources: Iterable[SourcePartition]
     ) -> dict[SourcePartition, CheckpointChain]:
         report = Report()
         chains: dict[SourcePartition, CheckpointChain] = {}
-        for sp in extents:
+        for sp in sources:
             changelog = names.changelog_topic(self._group, names.checkpoint_table(sp.topic))
             if sp.partition >= counts.get(changelog, 0):
                 continue  # the topics check reports it
             log = CheckpointLog(self._methodology, report)
-            tp = TopicPartition(changelog, sp.partition)
-            async for batch in logs.read(tp, (await logs.extents_of([tp]))[tp]):
+            async for batch in logs.read_on(TopicPartition(changelog, sp.partition)):
                 for stored in batch:
                     log.apply_record(stored)
             chains[sp] = log.chain(sp)
@@ -145,6 +159,7 @@ class _Doctor:
         held: dict[str, MarketRedis | None] = {}
         try:
             await reader.ping()
+            self._diagnosis.add(check_inputs(await reader.input_notes()))
             for code in values.markets:
                 held[code] = await reader.read(code)
         except OperationError as error:
@@ -165,3 +180,7 @@ class _Doctor:
         self._diagnosis.add([answer])
         now_ms = clock.now_ms()
         self._diagnosis.add(worker_checks.check_redis(settings, published, held, members, now_ms))
+
+
+def _by_source(found: Mapping[TopicPartition, Extent]) -> dict[SourcePartition, Extent]:
+    return {SourcePartition(tp.topic, tp.partition): extent for tp, extent in found.items()}

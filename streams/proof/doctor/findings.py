@@ -22,7 +22,11 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """Result of one check. ``fix``: the command, or who must do what; empty when all is well."""
+    """Result of one check. ``fix``: the command, or who must do what; empty when all is well.
+
+    ``cause``: what must be the same when it is asked again; `found`, where empty. ``rounds``: how often
+    it must come in a row before it is told (``confirming``).
+    """
 
     check: str
     level: Level
@@ -30,6 +34,8 @@ class Finding(NamedTuple):
     expected: str
     found: str
     fix: str = ""
+    cause: str = ""
+    rounds: int = 2
 
     def line(self) -> str:
         """Return the finding as text, for people; one line when all is well, else three."""
@@ -37,6 +43,9 @@ class Finding(NamedTuple):
         if self.level is Level.OK:
             return head
         return f"{head}\n        expected {self.expected}\n        {self.fix}"
+
+
+_PUBLISHED = ("check", "level", "where", "expected", "found", "fix")
 
 
 @dataclass(slots=True)
@@ -60,7 +69,7 @@ class Diagnosis:
         return {
             "wrong": self.wrong,
             "settings": [each._asdict() for each in self.settings],
-            "findings": [each._asdict() for each in self.findings],
+            "findings": [dict(zip(_PUBLISHED, each, strict=False)) for each in self.findings],
         }
 
     def lines(self) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from streams.index.input_reports import InputNote
 from streams.index.panes import HOUR_MS
 from streams.proof.doctor.findings import Finding, Level
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
@@ -32,6 +33,23 @@ def check_journal(topic: str, found: UnreadableRecords) -> Finding:
         return Finding("journal", Level.OK, topic, wanted, "all can")
     fix = f"{_WRITER}; `ecindex audit` reads the whole journal and lists all"
     return Finding("journal", Level.WRONG, topic, wanted, _text(found), fix)
+
+
+def check_inputs(notes: Iterable[InputNote]) -> list[Finding]:
+    """Check that events of the inputs count."""
+    found = [
+        Finding(
+            "events",
+            Level.WRONG if note.severe else Level.WARNING,
+            note.topic,
+            "events as docs/contract.md describes them",
+            note.text,
+            "mend the producer; what was refused is in `ecindex dead-letters list`",
+            cause="refused" if note.refused else "not counted",
+        )
+        for note in notes
+    ]
+    return found or [Finding("events", Level.OK, "inputs", "events that count", "they do")]
 
 
 def check_redis_records(found: Iterable[Sequence[UnreadableRecord]]) -> list[Finding]:

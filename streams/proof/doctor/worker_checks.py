@@ -9,12 +9,15 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.flow import plain
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
+from streams.index.panes import rfc3339
 from streams.operate.workers_http import WorkerError, base_url, partition_states, why_not_ready
 from streams.proof.audit.checkpoints import CheckpointChain
 from streams.proof.doctor.findings import Finding, Level
 from streams.publish.http import PartitionState
+from streams.reader import BEHIND_AFTER_MS
 from streams.records.kafka_logs import Extent
 from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import MarketValues
@@ -25,6 +28,8 @@ from streams.worker.topic_ids import TopicIdentity
 AS_OF_AGE_MAX_MS = 60_000
 """Largest age of a live market's ``as_of``, which follows the clock by about eight seconds."""
 LAG_RECORDS = 10_000
+REBALANCE_ROUNDS = 6
+"""A worker that starts, and a group that rebalances, are given this many rounds to become ready."""
 NEW_EDITION = "raise `edition` in methodology.toml, then `ecindex topics create`, then restart"
 
 
@@ -83,16 +88,22 @@ def check_identity(
         own = inputs.get(sp.topic)
         if chain.through < 0 or own is None:
             continue
-        expected = found = ""
+        expected = found = cause = ""
+        fix = NEW_EDITION
+        through = in_log(chain.through + 1) - 1
         if chain.topic_id and own.topic_id and chain.topic_id != own.topic_id:
             expected, found = f"topic id {chain.topic_id}", f"topic id {own.topic_id}"
-        elif chain.partitions != own.partitions:
+            fix = f"ecindex topics accept {sp.topic} id={own.topic_id}"
+        elif chain.partitions > own.partitions:  # more are taken in
             expected, found = f"{chain.partitions} partitions", f"{own.partitions} partitions"
-        elif sp in extents and chain.through >= extents[sp].end:
-            expected = f"a log beyond offset {chain.through}"
+        elif sp in extents and through >= extents[sp].end:
+            expected = f"a log beyond offset {through}"
             found = f"a log that ends at {extents[sp].end}"
+            fix = f"ecindex topics accept {sp.topic} {sp.partition}:end={extents[sp].end}"
+            cause = expected  # the log may grow while nobody folds it
         if found:
-            findings.append(Finding("identity", Level.WRONG, str(sp), expected, found, NEW_EDITION))
+            finding = Finding("identity", Level.WRONG, str(sp), expected, found, fix, cause)
+            findings.append(finding)
     if not findings:
         findings.append(
             Finding("identity", Level.OK, "checkpoints", "of the existing topics", "they are")
@@ -116,6 +127,7 @@ async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, 
         "at least one member, Stable",
         f"{members} members, {state}",
         "ecindex worker" if not members else "wait for the rebalance to end, then check again",
+        rounds=REBALANCE_ROUNDS,
     )
     return finding, members
 
@@ -127,6 +139,7 @@ def check_lag(
     findings: list[Finding] = []
     for sp, extent in sorted(extents.items()):
         through = chains[sp].through if sp in chains else -1
+        through = in_log(through + 1) - 1
         lag = max(0, extent.end - max(through + 1, extent.begin))
         findings.append(
             Finding(
@@ -136,6 +149,7 @@ def check_lag(
                 f"below {LAG_RECORDS} records",
                 f"{lag} records not in a checkpoint, log {extent.begin} to {extent.end}",
                 "check again in a minute; if it grows, start more workers (`ecindex worker`)",
+                cause="behind",
             )
         )
         if extent.begin > through + 1 and through >= 0:
@@ -146,7 +160,8 @@ def check_lag(
                     str(sp),
                     f"a log that holds offset {through + 1}",
                     f"one that begins at {extent.begin}: retention overtook the workers",
-                    NEW_EDITION,
+                    f"ecindex topics accept {sp.topic} {sp.partition}:{through + 1}..{extent.begin - 1}",
+                    cause=f"overtook {through}",
                 )
             )
     return findings
@@ -180,9 +195,11 @@ def check_redis(
             )
             continue
         published_ms = parse_instant(redis.values.get("@published_at", "")) or 0
-        as_of_age_ms, heartbeat_age_ms = now_ms - redis.as_of_ms, now_ms - published_ms
+        as_of_age_ms, heartbeat_age_ms = now_ms - redis.version.as_of_ms, now_ms - published_ms
         old = market.fence.live and as_of_age_ms > AS_OF_AGE_MAX_MS
         silent = heartbeat_age_ms > settings.intervals.stale_after_s * 500
+        if market.fence.live and not silent:
+            findings += _stopped_inputs(f"{where} {code}", redis.as_of, now_ms)
         kind = "live" if market.fence.live else "imported"
         findings.append(
             Finding(
@@ -195,9 +212,31 @@ def check_redis(
                 "restart the worker that owns the market"
                 if silent
                 else "a source partition holds as_of back: check lag and halted partitions",
+                # Ages are differences of two clocks. Only a publisher that renewed nothing meanwhile
+                # is silent.
+                cause=f"published at {published_ms}" if silent else "old",
             )
         )
     return findings
+
+
+def _stopped_inputs(where: str, as_of_ms: Mapping[str, int], now_ms: int) -> list[Finding]:
+    """Find the inputs that stand still while another flows."""
+    newest_ms = max(as_of_ms.values(), default=0)
+    return [
+        Finding(
+            "redis",
+            Level.WRONG,
+            f"{where} {topic}",
+            f"within {BEHIND_AFTER_MS // 1000} s of the other input, which flows",
+            f"{topic} stands at {rfc3339(at_ms)}, {(now_ms - at_ms) / 1000:.0f} s ago",
+            "a partition of this input is halted, has no leader, or its worker is stuck: ask each one, "
+            "`ecindex doctor --worker URL`",
+            cause=f"stands at {at_ms}",
+        )
+        for topic, at_ms in sorted(as_of_ms.items())
+        if newest_ms - at_ms > BEHIND_AFTER_MS
+    ]
 
 
 async def check_workers(workers: Sequence[str]) -> list[Finding]:
@@ -219,7 +258,9 @@ async def check_workers(workers: Sequence[str]) -> list[Finding]:
         level = Level.OK if reason is None else Level.WRONG
         found = f"ready, {len(states)} source partitions" if reason is None else reason
         fix = "wait for its recovery; if this stays, read its log"
-        findings.append(Finding("readiness", level, url, "ready", found, fix))
+        findings.append(
+            Finding("readiness", level, url, "ready", found, fix, rounds=REBALANCE_ROUNDS)
+        )
         findings += _halted(url, states)
     return findings
 
@@ -232,7 +273,9 @@ def _halted(url: str, states: Iterable[PartitionState]) -> list[Finding]:
             f"{state.topic}-{state.partition}@{state.through}",
             "no halted source partition",
             state.halted,
-            "ecindex dead-letters list, then ecindex dead-letters release "
+            state.halted.rpartition("; run `")[2].strip("`")
+            if "; run `" in state.halted
+            else "ecindex dead-letters list, then ecindex dead-letters release "
             f"{state.topic} {state.partition} --worker {url}",
         )
         for state in states

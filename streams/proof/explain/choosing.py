@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from streams.index.slugs import slug
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,8 @@ def choose(values: Mapping[str, PublishedValue], asked: Asked) -> PublishedValue
     found = [
         each
         for each in named
-        if each.value.member == asked.member and asked.dimension in (None, each.value.dimension)
+        if each.value.member in (asked.member, slug(asked.member))
+        and asked.dimension in (None, each.value.dimension)
     ]
     if len(found) == 1:
         return found[0]

@@ -13,7 +13,7 @@ from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.spans import hours_of_span
-from streams.index.values import MINUTE_STEP_WINDOWS
+from streams.index.values import MINUTE_STEP_WINDOWS, Value
 from streams.proof.explain.expecting import Expecting
 from streams.proof.explain.explanation_types import (
     Based,
@@ -94,6 +94,8 @@ class _Explainer:
         self._check_status(known=known, number=recomputed)
         if known and value.index in SHOPPER_INDICES:
             self._check_limits(*parts.limits)
+        if value.day is not None and value.expected is None and value.index not in SHOPPER_INDICES:
+            self._note_late(value)
         if value.edition != self._edition:
             self._notes.append(
                 f"published under edition {value.edition}; methodology.toml is edition "
@@ -268,6 +270,16 @@ class _Explainer:
         status = status_of(value, number, self._expecting.warming)
         if status is not None:
             self._checks.append(Check("status", value.status, status, value.status == status))
+
+    def _note_late(self, value: Value) -> None:
+        """Say which part came later than the grace."""
+        if value.lower is None or value.upper is None or value.value is None:
+            return
+        without = value.upper if value.lower == value.value else value.lower
+        self._notes.append(
+            f"{int(without)} without orders that came later than the grace: copies of these "
+            "cannot all be known"
+        )
 
     def _check_limits(self, lower: float | None, upper: float | None) -> None:
         value = self._value

@@ -59,7 +59,9 @@ class Vintages:
         for each in found.values():
             day = each.name[: len("2026-11-24")]
             known = self._days.get(day)
-            if each.version <= at and (known is None or _order(each.name) > _order(known.name)):
+            if at.follows(each.version) and (
+                known is None or _order(each.name) > _order(known.name)
+            ):
                 self._days[day] = each
         if end is not None:
             day_of_end, name = end

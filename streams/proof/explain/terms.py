@@ -143,11 +143,12 @@ def make_digital_share(parts: Parts) -> Number | None:
 
 def make_cohort_coverage(parts: Parts) -> Number | None:
     """Divide payments that name their order's day by all captured ones."""
-    value, name = parts.value, "payments that name their order's day"
-    placed = parts.observed(name, "payments", MARKET, ALL)
-    if placed is None:
-        placed = parts.sums["payments"] = parts.own(name, value.observed)
-    parts.sums["unplaced_payments"] = parts.own("captured payments", value.n) - placed
+    value, name = parts.value, "captured payments of the day"
+    total = parts.observed(name, "payments", MARKET, ALL)
+    if total is None:
+        total = parts.sums["payments"] = parts.own(name, value.n)
+    placed = parts.own("those that name their order's day", value.observed)
+    parts.sums["unplaced_payments"] = total - placed
     return parts.divided()
 
 

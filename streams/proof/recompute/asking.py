@@ -36,6 +36,10 @@ class PrefixState:
     open: frozenset[SlotKey]
     ids: dict[SlotKey, array[int]]
     """Hashed ids of each open pane, sorted."""
+    floors: dict[str, int]
+    """By market, where panes gave way to newer ones: start (ms) of the first pane that may open."""
+    notes: dict[SlotKey, list[tuple[int, int]]] = field(default_factory=dict)
+    """(hash of the order, kind) of each correction that is remembered, by its UTC day of arrival."""
 
 
 def blind_before(begins_at: int, first_ms: int | None, methodology: Methodology) -> int:

@@ -15,24 +15,23 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.ids import ID_SEED
-from streams.flow.state import DAY, LIVE, NEVER_MS, SlotKey
-from streams.index.events import (
-    SUM_MAX,
-    OrderEvent,
-    PaymentEvent,
-    Rejected,
-    decode_orders,
-    decode_payments,
-    instant_ms,
-)
+from streams.flow.state import DAY, LIVE, NEVER_MS, ORDERS, SlotKey
+from streams.index.event_types import SUM_MAX, Ignored, OrderEvent, PaymentEvent, Rejected
+from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
-from streams.proof.recompute.sums import EventSums, Sums, totals
+from streams.proof.recompute.remembered_orders import (
+    CORRECTIONS_KEPT_MOST,
+    ORDERS_KEPT_MOST,
+    RememberedOrders,
+)
+from streams.proof.recompute.sums import LATE, LEDGERS, EventSums, Sums, add_sums, totals
 
 SET_ASIDE_MAX = 2_000_000
 TOO_LATE = "too_late"
-_LEDGERS = ("placed", "cancelled", "refunded")
+DAY_ONLY = "day_only"
+_LEDGERS = tuple(f"{late}{each}" for late in ("", LATE) for each in LEDGERS.values())
 
 Event = OrderEvent | PaymentEvent
 Sink = Callable[[SourcePartition, SlotKey, Sums, bool], None]
@@ -54,6 +53,11 @@ class _MarketReplay:
         self.adds = EventSums(market)
         self.local_days = LocalDays(market.time_zone)
         self.watermark_ms: int | None = None
+        self.begins_ms = 0
+        """Arrival of the first record."""
+        self.remembered = RememberedOrders()
+        self.floor_ms = NEVER_MS
+        """Start of the first pane that may open: an older one gave way to newer ones."""
         self.panes: dict[int, _Pane] = {}
         self.days: dict[int, Sums] = {}
         self.next_close_ms: int | None = None
@@ -114,14 +118,14 @@ class SourceBatch:
         timestamps_ms: Sequence[int],
     ) -> None:
         """Apply the next records."""
-        decode: Callable[[Sequence[bytes | None]], Sequence[Event | Rejected]]
+        decode: Callable[[Sequence[bytes | None]], Sequence[Event | Rejected | Ignored]]
         decode = decode_payments if self._payments else decode_orders
         for offset, event, arrived_ms in zip(offsets, decode(values), timestamps_ms, strict=True):
             while self._stops and self._stops[0] < offset:
                 self._answer(self._stops.pop(0))
             outcome = self._admit(event, arrived_ms)
             self.outcomes[outcome] += 1
-            if outcome not in ("accepted", "duplicate"):
+            if outcome not in ("accepted", "duplicate", "ignored"):
                 self._add_set_aside(offset, outcome)
             self.through = offset
 
@@ -146,10 +150,12 @@ class SourceBatch:
 
     # -- admission -------------------------------------------------------------------------------
 
-    def _admit(self, event: Event | Rejected, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
-        """Return ``accepted``, ``duplicate``, ``too_late`` or the reason of a dead letter."""
+    def _admit(self, event: Event | Rejected | Ignored, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
+        """Return an outcome (``accepted``, ``duplicate``, ..) or the reason of a dead letter."""
         if isinstance(event, Rejected):
             return event.reason
+        if isinstance(event, Ignored):
+            return "ignored"
         market = self._markets.get(event.market)
         occurred_ms = instant_ms(event.occurred_at)
         if market is None:
@@ -159,53 +165,151 @@ class SourceBatch:
         if event.currency != market.market.currency:
             return "wrong_currency"
         rules = self._methodology
+        if market.watermark_ms is None:
+            market.begins_ms = arrived_ms
         if market.watermark_ms is None or arrived_ms > market.watermark_ms:
             market.watermark_ms = arrived_ms
             self._close(market)
         if occurred_ms > arrived_ms + rules.ahead_ms:
             return "ahead"
-        if market.watermark_ms - occurred_ms > rules.grace_ms:
-            return TOO_LATE
-        placed_ms = occurred_ms
-        if event.placed_at is not None:
-            found_ms = instant_ms(event.placed_at)
-            if found_ms is None:
-                return "invalid_time"
-            if found_ms > occurred_ms:
-                return "placed_after_occurred"
-            placed_ms = found_ms
-        elif event.type in ("order.cancelled", "order.refunded"):
-            return "placed_at_missing"
+        late = market.watermark_ms - occurred_ms > rules.grace_ms
         start_ms = occurred_ms // rules.pane_ms * rules.pane_ms
         pane = market.panes.get(start_ms)
-        if pane is None and len(market.panes) >= rules.open_panes_max:
-            return "pane_limit"
+        full = pane is None and len(market.panes) >= rules.open_panes_max
+        late = late or start_ms < market.floor_ms or (full and start_ms < min(market.panes))
+        if late and isinstance(event, PaymentEvent):
+            return TOO_LATE
+        placed_ms = self._placed(event, occurred_ms)
+        if isinstance(placed_ms, str):
+            return TOO_LATE if late else placed_ms
+        if late:
+            assert isinstance(event, OrderEvent)
+            return self._admit_late(event, market, occurred_ms, placed_ms)
         if pane is not None and event.event_id in pane.ids:
             return "duplicate"
         day = market.local_days.day_of(placed_ms)
         day_open = self._day_closes_ms(market, day) > market.watermark_ms
         if self._overflows(event, pane, market.days.get(day) if day_open else None):
             return "overflow"
+        if full:
+            oldest = min(market.panes)
+            market.floor_ms = oldest + rules.pane_ms
+            self._emit(SlotKey(event.market, LIVE, oldest), market.panes.pop(oldest).sums)
         if pane is None:
             pane = market.panes[start_ms] = _Pane()
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
-        if day_open and day not in market.days:
-            market.days[day] = Sums()
-            self._closes_at(market, self._day_closes_ms(market, day))
-        self._count(event, market, pane, market.days[day] if day_open else None)
+        self._count(event, market, pane)
+        if day_open:
+            self._count_on_day(event, market, day, placed_ms)
         return "accepted"
 
-    def _count(self, event: Event, market: _MarketReplay, pane: _Pane, day: Sums | None) -> None:
+    def _placed(self, event: Event, occurred_ms: int) -> int | str:
+        """Return when the order was placed, or the reason why nobody knows."""
+        if event.placed_at is not None:
+            found_ms = instant_ms(event.placed_at)
+            if found_ms is None:
+                return "invalid_time"
+            after_ms = found_ms - occurred_ms
+            return "placed_after_occurred" if after_ms > self._methodology.ahead_ms else found_ms
+        if event.type in ("order.cancelled", "order.refunded"):
+            return "placed_at_missing"
+        return occurred_ms
+
+    def _admit_late(
+        self, event: OrderEvent, market: _MarketReplay, occurred_ms: int, placed_ms: int
+    ) -> str:
+        """Return the outcome of an order event that is too late for the live book."""
+        watermark_ms = market.watermark_ms
+        assert watermark_ms is not None
+        pane = market.panes.get(
+            occurred_ms // self._methodology.pane_ms * self._methodology.pane_ms
+        )
+        if pane is not None and event.event_id in pane.ids:
+            return "duplicate"
+        day = market.local_days.day_of(placed_ms)
+        if self._day_closes_ms(market, day) <= watermark_ms:
+            return TOO_LATE
+        if self._overflows(event, None, market.days.get(day)):
+            return TOO_LATE
+        self._forget()
+        added = Sums()
+        if event.type != "order.placed":
+            market.adds.order_day(added, event)
+            copies = market.remembered.is_copy(event)
+            changed = self._corrected(event, market, day, placed_ms, added)
+            if changed is None:
+                return "duplicate" if copies else TOO_LATE
+            added = changed
+        elif market.remembered.came_late_as(event):
+            return "duplicate"
+        else:
+            market.adds.order_day(added, event, late=True)
+            full = self._late_ones >= ORDERS_KEPT_MOST
+            market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
+        self._add_to_day(market, day, added)
+        return DAY_ONLY
+
+    def _count(self, event: Event, market: _MarketReplay, pane: _Pane) -> None:
         pane.ids.add(event.event_id)
         pane.hashes.append(xxh3_64_intdigest(event.event_id.encode(), ID_SEED))
         if isinstance(event, OrderEvent):
             market.adds.order_live(pane.sums, event)
-            if day is not None:
-                market.adds.order_day(day, event)
         else:
             market.adds.payment_live(pane.sums, event)
-            if day is not None:
-                market.adds.payment_day(day, event)
+
+    def _count_on_day(self, event: Event, market: _MarketReplay, day: int, placed_ms: int) -> None:
+        added = Sums()
+        if isinstance(event, PaymentEvent):
+            market.adds.payment_day(added, event)
+        else:
+            market.adds.order_day(added, event)
+            if event.type != "order.placed":
+                changed = self._corrected(event, market, day, placed_ms, added)
+                if changed is None:
+                    return
+                added = changed
+            elif self._is_before_log(market, placed_ms):
+                assert market.watermark_ms is not None
+                self._forget()
+                full = self._late_ones >= ORDERS_KEPT_MOST
+                market.remembered.remember_order(
+                    event, day, market.watermark_ms, late=False, full=full
+                )
+        self._add_to_day(market, day, added)
+
+    def _add_to_day(self, market: _MarketReplay, day: int, added: Sums) -> None:
+        if day not in market.days:
+            market.days[day] = Sums()
+            self._closes_at(market, self._day_closes_ms(market, day))
+        add_sums(market.days[day], added)
+
+    def _is_before_log(self, market: _MarketReplay, placed_ms: int) -> bool:
+        return placed_ms < market.begins_ms - self._methodology.grace_ms
+
+    def _forget(self) -> None:
+        for each in self._markets.values():
+            if each.watermark_ms is not None:
+                each.remembered.forget(each.watermark_ms)
+
+    @property
+    def _late_ones(self) -> int:
+        return sum(each.remembered.late_ones for each in self._markets.values())
+
+    def _corrected(
+        self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int, added: Sums
+    ) -> Sums | None:
+        """Return what a cancel or refund changes on its day; None: nothing."""
+        assert market.watermark_ms is not None
+        self._forget()
+        held = sum(each.remembered.corrections for each in self._markets.values())
+        return market.remembered.correct(
+            event,
+            day,
+            added,
+            market.watermark_ms,
+            before_log=self._is_before_log(market, placed_ms),
+            full=held >= CORRECTIONS_KEPT_MOST,
+        )
 
     @staticmethod
     def _overflows(event: Event, pane: _Pane | None, day: Sums | None) -> bool:
@@ -223,7 +327,7 @@ class SourceBatch:
                 *(book.get(f"{each}/sales", 0) for each in _LEDGERS),
             ]
             return max(held_units) + units > SUM_MAX or max(held_sales) + sales > SUM_MAX
-        names = ("amount", "refund_amount", "unplaced_amount")
+        names = ("amount", "refund_amount")
         held = [sums.get(name, 0) for sums in (live, book) for name in names]
         return max(held) + event.amount_minor > SUM_MAX
 
@@ -294,6 +398,7 @@ class SourceBatch:
     def _state(self) -> PrefixState:
         rows = {slot: self._kept[slot].copy() for slot in self._ask.keep if slot in self._kept}
         ids: dict[SlotKey, array[int]] = {}
+        notes: dict[SlotKey, list[tuple[int, int]]] = {}
         open_slots: set[SlotKey] = set()
         for code, market in self._markets.items():
             for start, pane in market.panes.items():
@@ -305,4 +410,15 @@ class SourceBatch:
                 slot = SlotKey(code, DAY, day)
                 open_slots.add(slot)
                 rows[slot] = sums.copy()
-        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids)
+            if market.watermark_ms is None:
+                continue
+            for arrived_day, order, kind in market.remembered.notes(market.watermark_ms):
+                hashed = xxh3_64_intdigest(order.encode(), ID_SEED)
+                slot = SlotKey(code, ORDERS, arrived_day)
+                notes.setdefault(slot, []).append((hashed, kind))
+        floors = {
+            code: market.floor_ms
+            for code, market in self._markets.items()
+            if market.floor_ms > NEVER_MS
+        }
+        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids, floors, notes)

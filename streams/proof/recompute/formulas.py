@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.index.methodology import Market
 from streams.proof.recompute.shopper_registers import estimate
-from streams.proof.recompute.sums import Sums
+from streams.proof.recompute.sums import LATE, Sums
 
 ORDERS, PAYMENTS = "orders", "payments"
 """The input that an index is counted from: each has its own as_of."""
 _WHOLE = ("market", "all")
+_LEDGERS = {"": 1, "_valid": 2, "_net": 3}
+"""Ledger of a day -> how many of placed, cancelled and refunded make it."""
 _THREE = (("orders", "count"), ("units", "count"), ("sales", "minor"))
 
 
@@ -153,7 +155,7 @@ def day_values(market: Market, sums: Sums) -> Iterator[Expected]:
         for member in members:
             prefix = f"{kind}/{member}/"
             if _any(sums, prefix, "placed"):
-                yield from _three(dimension, member, sums, f"{prefix}placed/")
+                yield from _ledger(dimension, member, sums, prefix, "")
             if _any(sums, prefix, "cancelled", "refunded"):
                 yield from _less(dimension, member, sums, prefix)
     for member in market.methods:
@@ -165,18 +167,23 @@ def day_values_of(dimension: str, member: str, sums: Sums) -> Iterator[Expected]
     """Yield every index of one member of a local day, whether it had anything or not."""
     kind = {"market": "", "payment_method": f"method/{member}/"}
     prefix = kind.get(dimension, f"{dimension}/{member}/")
-    yield from _three(dimension, member, sums, f"{prefix}placed/")
+    yield from _ledger(dimension, member, sums, prefix, "")
     yield from _less(dimension, member, sums, prefix)
     if dimension in kind:
         yield from _paid_of_day(dimension, member, sums)
     if dimension == "market":
-        captured = sums.get("payments", 0)
-        total = captured + sums.get("unplaced_payments", 0)
-        yield _ratio("cohort_coverage", _WHOLE, "ratio", captured, total, total, PAYMENTS)
+        total = sums.get("payments", 0)
+        placed = total - sums.get("unplaced_payments", 0)
+        yield _ratio("cohort_coverage", _WHOLE, "ratio", placed, total, total, PAYMENTS)
 
 
 def _any(sums: Sums, prefix: str, *ledgers: str) -> bool:
-    return any(sums.get(f"{prefix}{ledger}/{what}", 0) for ledger in ledgers for what, _ in _THREE)
+    return any(
+        sums.get(f"{prefix}{late}{ledger}/{what}", 0)
+        for late in ("", LATE)
+        for ledger in ledgers
+        for what, _ in _THREE
+    )
 
 
 def _paid_of_day(dimension: str, member: str, sums: Sums) -> Iterator[Expected]:
@@ -196,16 +203,37 @@ def _three(dimension: str, member: str, sums: Sums, prefix: str) -> Iterator[Exp
 
 
 def _less(dimension: str, member: str, sums: Sums, where: str) -> Iterator[Expected]:
-    n = [sums.get(f"{where}{name}/orders", 0) for name in ("placed", "cancelled", "refunded")]
-    for index, unit in _THREE:
-        placed, cancelled, refunded = (
-            sums.get(f"{where}{name}/{index}", 0) for name in ("placed", "cancelled", "refunded")
+    for ledger in ("_valid", "_net"):
+        yield from _ledger(dimension, member, sums, where, ledger)
+
+
+def _ledger(dimension: str, member: str, sums: Sums, where: str, ledger: str) -> Iterator[Expected]:
+    """Yield orders, units and sales of gross, valid or net.
+
+    Limits: without and with the orders that came later than the grace, where any came.
+    """
+
+    def left(late: str, index: str) -> int:
+        placed, *less = (
+            sums.get(f"{where}{late}{name}/{index}", 0)
+            for name in ("placed", "cancelled", "refunded")[: _LEDGERS[ledger]]
         )
-        valid, net = placed - cancelled, placed - cancelled - refunded
-        left = n[0] - n[1]
-        yield Expected(f"{index}_valid", dimension, member, unit, valid, valid, left, ORDERS)
-        left -= n[2]
-        yield Expected(f"{index}_net", dimension, member, unit, net, net, left, ORDERS)
+        return placed - sum(less)
+
+    came_late = any(
+        sums.get(f"{where}{LATE}{name}/{index}", 0)
+        for name in ("placed", "cancelled", "refunded")
+        for index, _ in _THREE
+    )
+    orders = left("", "orders") + left(LATE, "orders")
+    for index, unit in _THREE:
+        without = left("", index)
+        value = without + left(LATE, index)
+        found = Expected(f"{index}{ledger}", dimension, member, unit, value, value, orders, ORDERS)
+        if came_late:
+            limits = float(min(without, value)), float(max(without, value))
+            found = replace(found, lower=limits[0], upper=limits[1])
+        yield found
 
 
 def _count(index: str, where: tuple[str, str], unit: str, value: int, n: int) -> Expected:

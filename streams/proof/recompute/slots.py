@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.state import DAY, NEVER_MS, SlotKey
+from streams.flow.state import DAY, NEVER_MS, ORDERS, SlotKey
 from streams.index.methodology import Methodology
 from streams.index.panes import LocalDays, day_name, rfc3339
 
@@ -73,4 +73,6 @@ def slot_name(slot: SlotKey) -> str:
     """Return ``PK day 2026-11-24`` or ``PK pane 2026-11-24T09:54:05.000Z``."""
     if slot.book == DAY:
         return f"{slot.market} day {day_name(slot.slot)}"
+    if slot.book == ORDERS:
+        return f"{slot.market} orders corrected on {day_name(slot.slot)}"
     return f"{slot.market} pane {rfc3339(slot.slot)}"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from streams.index import partials as col
-from streams.index.events import OrderEvent, PaymentEvent
-from streams.index.methodology import OTHER, Market, slug
+from streams.index.event_types import OrderEvent, PaymentEvent
+from streams.index.methodology import OTHER, Market
 from streams.index.partials import Layout
+from streams.index.slugs import slug
 from streams.proof.recompute import shopper_registers
 
 
@@ -36,6 +37,8 @@ LEDGERS = {
     "order.cancelled": "cancelled",
     "order.refunded": "refunded",
 }
+LATE = "late_"
+"""Prefix of the ledgers of orders that came later than the grace."""
 _THREE = ("orders", "units", "sales")
 _LABELS_MAX = 20_000
 
@@ -67,7 +70,6 @@ _DAY_PAYMENTS = {
     col.DAY_PAYMENT_REFUNDS: "payment_refunds",
     col.DAY_REFUND_AMOUNT: "refund_amount",
     col.UNPLACED_PAYMENTS: "unplaced_payments",
-    col.UNPLACED_AMOUNT: "unplaced_amount",
 }
 _METHOD_LIVE = {
     col.CHOSEN_AT: "orders",
@@ -89,8 +91,8 @@ class Members:
         self._known: dict[str, tuple[str, int]] = {}
 
     def find(self, label: str | None) -> tuple[str, int]:
-        """Return the member of a label. A missing label is ``other``, but not unknown."""
-        if label is None:
+        """Return the member of a label. A missing or empty one is ``other``, but not unknown."""
+        if not label:
             return OTHER, 0
         found = self._known.get(label)
         if found is None:
@@ -121,7 +123,7 @@ class EventSums:
         _add_three(sums, "", 1, units, sales)
         unknown = self._categories(sums, "", event)
         _add(sums, "unknown_category", unknown)
-        if event.payment_method is not None:
+        if event.payment_method:
             member, unknown = self.method.find(event.payment_method)
             _add(sums, "chosen", 1)
             _add(sums, "unknown_method", unknown)
@@ -140,13 +142,16 @@ class EventSums:
         _add(sums, "new_known", int(event.new_shopper is not None))
         _add(sums, "new_shoppers", int(event.new_shopper is True))
 
-    def order_day(self, sums: Sums, event: OrderEvent) -> None:
-        """Add an order event to its ledger of the day on which the order was placed."""
-        ledger = LEDGERS[event.type]
+    def order_day(self, sums: Sums, event: OrderEvent, *, late: bool = False) -> None:
+        """Add an order event to its ledger of the day on which the order was placed.
+
+        ``late``: to the part of orders that came later than the grace.
+        """
+        ledger = f"{LATE if late else ''}{LEDGERS[event.type]}"
         units, sales = totals(event)
         _add_three(sums, f"{ledger}/", 1, units, sales)
         self._categories(sums, f"{ledger}/", event)
-        if event.payment_method is not None:
+        if event.payment_method:
             member, _ = self.method.find(event.payment_method)
             _add_three(sums, f"method/{member}/{ledger}/", 1, units, sales)
 
@@ -181,13 +186,10 @@ class EventSums:
             _add(sums, "refund_amount", event.amount_minor)
 
     def payment_day(self, sums: Sums, event: PaymentEvent) -> None:
-        """Add a payment to its order's day. One that names no day is counted apart."""
+        """Add a payment to its order's day; one that names no order's day, to its own day."""
         amount = event.amount_minor
-        if event.placed_at is None:
-            if event.type == "payment.captured":
-                _add(sums, "unplaced_payments", 1)
-                _add(sums, "unplaced_amount", amount)
-            return
+        if event.placed_at is None and event.type == "payment.captured":
+            _add(sums, "unplaced_payments", 1)
         member, _ = self.method.find(event.method)
         count, total = {
             "payment.captured": ("payments", "amount"),
@@ -246,6 +248,9 @@ class ColumnNames:
             ("placed", col.PLACED_AT),
             ("cancelled", col.CANCELLED_AT),
             ("refunded", col.REFUNDED_AT),
+            (f"{LATE}placed", col.LATE_AT + col.PLACED_AT),
+            (f"{LATE}cancelled", col.LATE_AT + col.CANCELLED_AT),
+            (f"{LATE}refunded", col.LATE_AT + col.REFUNDED_AT),
         ):
             self._name_three(self.day, base, f"{ledger}/")
             for member in layout.market.categories:

@@ -1,31 +1,62 @@
-"""The input contract: which records are events, and the reason why any other is not."""
+"""The input contract: which records are events, what of them counts, and why any other is not one."""
 
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from fractions import Fraction
 
 SUM_MAX = 2**63 - 1
-RECORD_BYTES_MAX, LINES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 500, 128, 64
+RECORD_BYTES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 128, 64
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
 PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")
+HUGE = 10**30
 
 
-class _TwiceError(ValueError):
-    pass
+class _Twice(dict):
+    """An object that names a key twice."""
 
 
 def _pairs(pairs: list) -> dict:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise _TwiceError
-    return dict(pairs)
+    return dict(pairs) if len({key for key, _ in pairs}) == len(pairs) else _Twice(pairs)
+
+
+def _is_twice(found: object) -> bool:
+    if isinstance(found, dict):
+        return isinstance(found, _Twice) or any(map(_is_twice, found.values()))
+    return isinstance(found, list) and any(map(_is_twice, found))
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
+def _number(token: str) -> int | Fraction:
+    """The number of a JSON token, exact; what is beyond 30 digits is only large."""
+    mantissa, _, exponent = token.lower().partition("e")
+    if not mantissa.strip("-0."):
+        return 0
+    if abs(int(exponent or 0)) > 400_000:
+        return HUGE if int(exponent) > 0 else Fraction(1, HUGE)
+    number = Decimal(mantissa).as_tuple()
+    power = int(number.exponent) + int(exponent or 0)
+    size = len(number.digits) + power
+    if size > 30:
+        return -HUGE if number.sign else HUGE
+    if size < -30:
+        return Fraction(1, HUGE)
+    found = Fraction(int("".join(map(str, number.digits)) or 0)) * Fraction(10) ** power
+    return -found if number.sign else found
+
+
+class _Token(str):
+    __slots__ = ()
+
+
 def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
     """Validate a record by the contract; return (event, "") or (None, reason)."""
+    if value is None:
+        return None, "ignored"
     if not value:
         return None, "empty"
     if len(value) > RECORD_BYTES_MAX:
@@ -33,24 +64,111 @@ def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
     if _too_deep(value):
         return None, "too_deep"
     try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return None, "invalid_utf8"
-    twice = False
-    try:
-        event = json.loads(text, object_pairs_hook=_pairs, parse_constant=_refuse_constant)
-    except _TwiceError:
-        twice = True
-        event = json.loads(text, parse_constant=_refuse_constant)
+        event = json.loads(
+            value.decode(errors="surrogateescape").removeprefix("\ufeff"),
+            object_pairs_hook=_pairs,
+            parse_constant=_refuse_constant,
+            parse_int=_Token,
+            parse_float=_Token,
+        )
     except ValueError:
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            return None, "invalid_utf8"
         return None, "invalid_json"
-    reason = _check_schema(event, payments=payments)
+    if not isinstance(event, dict) or not _is_text(event.get("type")):
+        return None, "schema"
+    if event["type"] not in (PAYMENT_TYPES if payments else ORDER_TYPES):
+        return None, "ignored"
+    if _is_twice(event):
+        return None, "duplicate_key"
+    reason = _check(event, payments=payments)
+    return (None, reason) if reason else (_readable(event, payments=payments), "")
+
+
+def _is_text(found: object, shortest: int = 0, longest: int = 10**9) -> bool:
+    return type(found) is str and shortest <= len(found) <= longest
+
+
+def _check(event: dict, *, payments: bool) -> str:
+    """Return why the event is refused, or an empty text."""
+    reason = _id_fault(event.get("event_id"))
     if reason:
-        return None, reason
-    reason = _check_ids(event, payments=payments)
-    if reason:
-        return None, reason
-    return (None, "duplicate_key") if twice else (event, "")
+        return reason
+    if not _is_text(event.get("occurred_at"), 17, 40) or not _is_text(event.get("market")):
+        return "schema"
+    if event["type"] in ("order.cancelled", "order.refunded"):
+        reason = _id_fault(event.get("order_id"))
+        if reason:
+            return reason
+    if not _is_text(event.get("currency")):
+        return "schema"
+    if event.get("placed_at") not in (None, "") and not _is_text(event["placed_at"], 17, 40):
+        return "schema"
+    if not payments:
+        return "" if isinstance(event.get("lines"), list) else "schema"
+    amount = _integer(event.get("amount_minor"))
+    return "schema" if amount is None and event["type"] != "payment.failed" else ""
+
+
+def _id_fault(found: object) -> str:
+    if isinstance(found, _Token) and found.isdigit():
+        found = str(found)
+    if not _is_text(found, 1, ID_BYTES_MAX):
+        return "schema"
+    if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in found):
+        return "control_character"
+    if any(0xD800 <= ord(character) < 0xE000 for character in found):
+        return "invalid_utf8"
+    return "id_too_long" if len(found.encode()) > ID_BYTES_MAX else ""
+
+
+def _integer(found: object, lowest: int = 0) -> int | None:
+    if not isinstance(found, _Token):
+        return None
+    number = _number(found)
+    if number.denominator != 1 or not lowest <= number <= SUM_MAX:
+        return None
+    return int(number)
+
+
+def _label(found: object) -> str | None:
+    if found is None:
+        return None
+    return str(found) if isinstance(found, str) else "no label at all"
+
+
+def _readable(event: dict, *, payments: bool) -> dict:
+    """The fields that count, without the parts that cannot be counted."""
+    found = dict(event)
+    found["event_id"] = str(event["event_id"])
+    found["placed_at"] = event.get("placed_at") or None
+    if payments:
+        found["method"] = _label(event.get("method"))
+        found["amount_minor"] = _integer(event.get("amount_minor")) or 0
+        return found
+    for name in ("payment_method", "region", "channel"):
+        found[name] = _label(event.get(name))
+    shopper = event.get("shopper_id")
+    found["shopper_id"] = None if _id_fault(shopper) else str(shopper)
+    refund = event.get("refund_id")
+    found["refund_id"] = None if _id_fault(refund) else str(refund)
+    new = event.get("new_shopper")
+    found["new_shopper"] = new if isinstance(new, bool) else None
+    found["lines"] = []
+    for line in event["lines"]:
+        if not isinstance(line, dict):
+            continue
+        quantity = _integer(line.get("quantity"), 1)
+        price = _integer(line.get("unit_price_minor"))
+        if quantity is not None and price is not None:
+            sku = line.get("sku")
+            counted = {"quantity": quantity, "unit_price_minor": price}
+            counted["category"] = _label(line.get("category"))
+            counted["sku"] = str(sku) if isinstance(sku, str) else ""
+            found["lines"].append(counted)
+    return found
 
 
 def _too_deep(value: bytes) -> bool:
@@ -74,82 +192,3 @@ def _too_deep(value: bytes) -> bool:
         elif character in b"]}":
             depth -= 1
     return False
-
-
-def _check_schema(event: object, *, payments: bool) -> str:
-    if not isinstance(event, dict):
-        return "schema"
-    types = PAYMENT_TYPES if payments else ORDER_TYPES
-    # Fields are judged in the order of the record, as a streaming decoder meets them.
-    for name, found in event.items():
-        if name == "type":
-            if found not in types:
-                return "unknown_type"
-        elif not _field_is_legal(name, found, payments=payments):
-            return "schema"
-    required = ["event_id", "type", "occurred_at", "market", "order_id", "currency"]
-    required += ["method", "amount_minor"] if payments else ["lines"]
-    return "" if all(name in event for name in required) else "schema"
-
-
-def _field_is_legal(name: str, found: object, *, payments: bool) -> bool:
-    if name in ("event_id", "order_id"):
-        return _is_id(found)
-    if name == "occurred_at":
-        return _is_text(found, 17, 40)
-    if name == "placed_at":
-        return found is None or _is_text(found, 17, 40)
-    if name in ("market", "currency"):
-        return isinstance(found, str)
-    if payments:
-        if name == "method":
-            return isinstance(found, str)
-        if name == "provider":
-            return found is None or isinstance(found, str)
-        return name != "amount_minor" or _is_integer(found, 0)
-    if name in ("shopper_id", "seller_id"):
-        return found is None or _is_id(found)
-    if name in ("payment_method", "region", "channel"):
-        return found is None or isinstance(found, str)
-    if name == "new_shopper":
-        return found is None or isinstance(found, bool)
-    if name == "lines":
-        return isinstance(found, list) and len(found) <= LINES_MAX and all(map(_is_line, found))
-    return True
-
-
-def _is_line(line: object) -> bool:
-    return (
-        isinstance(line, dict)
-        and _is_id(line.get("sku"))
-        and isinstance(line.get("category"), str)
-        and _is_integer(line.get("quantity"), 1)
-        and _is_integer(line.get("unit_price_minor"), 0)
-    )
-
-
-def _is_text(found: object, shortest: int, longest: int) -> bool:
-    return isinstance(found, str) and shortest <= len(found) <= longest
-
-
-def _is_id(found: object) -> bool:
-    return _is_text(found, 1, ID_BYTES_MAX)
-
-
-def _is_integer(found: object, lowest: int) -> bool:
-    return isinstance(found, int) and not isinstance(found, bool) and lowest <= found <= SUM_MAX
-
-
-def _check_ids(event: dict, *, payments: bool) -> str:
-    ids = [event["event_id"], event["order_id"]]
-    if not payments:
-        ids += [event.get("shopper_id"), event.get("seller_id")]
-        ids += [line["sku"] for line in event["lines"]]
-    for text in ids:
-        if text is None:
-            continue
-        if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):
-            return "control_character"
-        if len(text.encode()) > ID_BYTES_MAX:
-            return "id_too_long"
-    return ""

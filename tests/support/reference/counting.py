@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .contract import SUM_MAX, validate
+from .corrections import Remembered, as_late
 from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
 
+CORRECTIONS = ("order.cancelled", "order.refunded")
 Counts = Counter
 """Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...)."""
 
@@ -26,7 +28,7 @@ class Counted:
     day: int
     live: Counts
     day_book: Counts | None
-    """None: the day was closed."""
+    """None: no day changes."""
 
 
 @dataclass
@@ -39,11 +41,20 @@ class SourceReference:
     history: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     """(offset, watermarks after it)."""
     counted: list[Counted] = field(default_factory=list)
+    """Events that count in the live book."""
+    day_only: list[Counted] = field(default_factory=list)
+    """Events that count in the day book alone."""
     outcomes: dict[int, str] = field(default_factory=dict)
+    also: dict[int, str] = field(default_factory=dict)
+    """What else is said of a record that counts."""
+    remembered: Remembered = field(default_factory=Remembered)
+    begins: dict[str, int] = field(default_factory=dict)
+    """Arrival of the first record of each market."""
     reasons: dict[int, str] = field(default_factory=dict)
     _slots: dict[tuple, list[Counted]] = field(default_factory=dict)
     _sums: dict[tuple, Counts] = field(default_factory=dict)
     _open: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+    _given_up: dict[str, int] = field(default_factory=dict)
 
     def add(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
         verdict = self._judge(offset, value, timestamp_ms)
@@ -56,6 +67,8 @@ class SourceReference:
 
     def _judge(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
         event, reason = validate(value, payments=self.payments)
+        if reason == "ignored":
+            return "ignored"
         if event is None:
             return f"dead:{reason}"
         rules = self.rules
@@ -70,41 +83,59 @@ class SourceReference:
             return "dead:wrong_currency"
         watermark_ms = max(timestamp_ms, self.watermarks.get(market.code, timestamp_ms))
         self.watermarks[market.code] = watermark_ms
+        self.begins.setdefault(market.code, watermark_ms)
         if occurred_ms > timestamp_ms + rules.ahead_ms:
             return "dead:ahead"
-        if watermark_ms - occurred_ms > rules.grace_ms:
+        late = watermark_ms - occurred_ms > rules.grace_ms
+        late = late or self._gives_way(market, occurred_ms // rules.pane_ms * rules.pane_ms)
+        if late and self.payments:
             return "too_late"
-        placed_ms = None
-        if event.get("placed_at") is not None:
-            try:
-                placed_ms = to_ms(event["placed_at"])
-            except ValueError:
-                return "dead:invalid_time"
-            if placed_ms > occurred_ms:
-                return "dead:placed_after_occurred"
-        elif event["type"] in ("order.cancelled", "order.refunded"):
-            return "dead:placed_at_missing"
+        placed_ms, reason = _placed(event, occurred_ms, rules.ahead_ms)
+        if reason:
+            return "too_late" if late else f"dead:{reason}"
+        if late:
+            return self._count_late(offset, event, market, occurred_ms, placed_ms)
         return self._count(offset, event, market, occurred_ms, placed_ms)
+
+    def _gives_way(self, market: MarketRules, pane: int) -> bool:
+        """Whether the pane may not open: it, or a newer one, has made room for newer ones."""
+        rules, watermark_ms = self.rules, self.watermarks[market.code]
+        panes = self._open.setdefault(market.code, {})
+        for start in [s for s in panes if s + rules.pane_ms + rules.grace_ms <= watermark_ms]:
+            del panes[start]
+        if pane in panes:
+            return False
+        oldest_full = len(panes) == rules.panes_max and pane < min(panes)
+        return oldest_full or pane <= self._given_up.get(market.code, pane - 1)
 
     def _count(self, offset, event, market, occurred_ms, placed_ms) -> str:
         rules = self.rules
         watermark_ms = self.watermarks[market.code]
         pane = occurred_ms // rules.pane_ms * rules.pane_ms
-        panes = self._open.setdefault(market.code, {})
-        for start in [s for s in panes if s + rules.pane_ms + rules.grace_ms <= watermark_ms]:
-            del panes[start]
-        if pane not in panes and len(panes) >= rules.panes_max:
-            return "dead:pane_limit"
+        panes = self._open[market.code]
         if event["event_id"] in panes.get(pane, ()):
             return "duplicate"
-        day = local_day(market.zone, occurred_ms if placed_ms is None else placed_ms)
+        day = local_day(market.zone, placed_ms)
         day_closed = day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms
         live, day_book = contributions(event, market)
         in_pane, on_day = (market.code, "live", pane), (market.code, "day", day)
         held = [self._sums.setdefault(slot, Counter()) for slot in (in_pane, on_day)]
         if _overflows(event, *held):
             return "dead:overflow"
+        if pane not in panes and len(panes) == rules.panes_max:
+            oldest = min(panes)
+            del panes[oldest]
+            self._given_up[market.code] = oldest
         panes.setdefault(pane, set()).add(event["event_id"])
+        if day_closed:
+            self.also[offset] = "day_closed"
+            day_book = None
+        elif event["type"] in CORRECTIONS:
+            day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
+        elif self._is_before_log(market, placed_ms) and not self.payments:
+            order_id, watermarks = event["order_id"], self.watermarks
+            self.remembered.forget(watermarks)
+            self.remembered.add_order(market.code, order_id, None, watermarks)
         found = Counted(
             offset,
             market.code,
@@ -113,16 +144,67 @@ class SourceReference:
             pane,
             day,
             live,
-            None if day_closed else day_book,
+            day_book,
         )
         self.counted.append(found)
         held[0].update(live)
         self._slots.setdefault(in_pane, []).append(found)
-        if not day_closed:
+        if day_book is not None:
             held[1].update(day_book)
             self._slots.setdefault(on_day, []).append(found)
         late = pane + rules.pane_ms + rules.out_of_order_ms <= watermark_ms
         return "late" if late else "accepted"
+
+    def _count_late(self, offset, event, market, occurred_ms, placed_ms) -> str:
+        rules, code = self.rules, market.code
+        watermark_ms = self.watermarks[code]
+        pane = occurred_ms // rules.pane_ms * rules.pane_ms
+        is_open = pane + rules.pane_ms + rules.grace_ms > watermark_ms
+        if is_open and event["event_id"] in self._open.get(code, {}).get(pane, ()):
+            return "duplicate"
+        day = local_day(market.zone, placed_ms)
+        if day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms:
+            return "too_late"
+        _, day_book = contributions(event, market)
+        held = self._sums.setdefault((code, "day", day), Counter())
+        if _overflows(event, Counter(), held):
+            return "too_late"
+        if event["type"] in CORRECTIONS:
+            day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
+            if day_book is None:
+                return "duplicate" if self.also[offset] == "repeated" else "too_late"
+        else:
+            self.remembered.forget(self.watermarks)
+            known = self.remembered.late_by(code, event["order_id"])
+            if event["event_id"] in known:
+                return "duplicate"
+            day_book = as_late(day_book)
+            added = self.remembered.add_order(
+                code, event["order_id"], event["event_id"], self.watermarks
+            )
+            if not added:
+                self.also[offset] = "unremembered"
+        found = Counted(
+            offset, code, event["event_id"], occurred_ms, pane, day, Counter(), day_book
+        )
+        self.day_only.append(found)
+        held.update(day_book)
+        self._slots.setdefault((code, "day", day), []).append(found)
+        return "day_only"
+
+    def _is_before_log(self, market, placed_ms) -> bool:
+        return placed_ms is not None and placed_ms < self.begins[market.code] - self.rules.grace_ms
+
+    def _correct(self, event, market, placed_ms, day, day_book) -> tuple[Counts | None, str]:
+        self.remembered.forget(self.watermarks)
+        return self.remembered.correct(
+            event,
+            market.code,
+            day,
+            day_book,
+            self.watermarks,
+            before_log=self._is_before_log(market, placed_ms),
+        )
 
     # -- what a prefix means -----------------------------------------------------------------
 
@@ -156,14 +238,27 @@ def _overflows(event: dict, live: Counts, day: Counts) -> bool:
     if event["type"].startswith("payment"):
         amount = event["amount_minor"]
         held = [live["amount",], live["refund_amount",]]
-        held += [day["amount",], day["refund_amount",], day["unplaced_amount",]]
+        held += [day["amount",], day["refund_amount",]]
         return max(held) + amount > SUM_MAX
     units, sales = _units_and_sales(event)
-    ledgers = ("", "cancelled_", "refunded_")
+    ledgers = [
+        f"{late}{each}" for late in ("", "late_") for each in ("", "cancelled_", "refunded_")
+    ]
     return (
         max(live["sales",], *(day[f"{ledger}sales",] for ledger in ledgers)) + sales > SUM_MAX
         or max(live["units",], *(day[f"{ledger}units",] for ledger in ledgers)) + units > SUM_MAX
     )
+
+
+def _placed(event: dict, occurred_ms: int, ahead_ms: int) -> tuple[int, str]:
+    """When the order was placed, or the reason why nobody knows."""
+    if event.get("placed_at") is not None:
+        try:
+            placed_ms = to_ms(event["placed_at"])
+        except ValueError:
+            return 0, "invalid_time"
+        return placed_ms, "placed_after_occurred" if placed_ms > occurred_ms + ahead_ms else ""
+    return occurred_ms, "placed_at_missing" if event["type"] in CORRECTIONS else ""
 
 
 def _units_and_sales(event: dict) -> tuple[int, int]:
@@ -188,7 +283,7 @@ def contributions(event: dict, market: MarketRules) -> tuple[Counts, Counts]:
         held[0] += line["quantity"]
         held[1] += line["quantity"] * line["unit_price_minor"]
         unknown_of.setdefault(member, unknown)
-    method = event.get("payment_method")
+    method = event.get("payment_method") or None
 
     ledger = {"placed": "", "cancelled": "cancelled_", "refunded": "refunded_"}[kind]
     _three(day, ledger, (), 1, units, sales)
@@ -247,12 +342,10 @@ def _payment_contributions(event: dict, market: MarketRules) -> tuple[Counts, Co
         live[count, *where] += 1
         if sum_of is not None:
             live[sum_of, *where] += amount
-    if event.get("placed_at") is not None:
-        for where in ((), ("payment_method", member)):
-            day[count, *where] += 1
-            if sum_of is not None:
-                day[sum_of, *where] += amount
-    elif count == "payments":
+    for where in ((), ("payment_method", member)):
+        day[count, *where] += 1
+        if sum_of is not None:
+            day[sum_of, *where] += amount
+    if event.get("placed_at") is None and count == "payments":
         day["unplaced_payments",] += 1
-        day["unplaced_amount",] += amount
     return live, day

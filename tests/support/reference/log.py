@@ -31,6 +31,7 @@ class LogReference:
             source.add(offset, value, timestamp_ms)
         for event in source.counted:
             self._panes[event.market, event.pane].update(event.live)
+        for event in (*source.counted, *source.day_only):
             if event.day_book is not None:
                 self._days[event.market, event.day].update(event.day_book)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -18,13 +20,45 @@ def to_ms(text: str) -> int:
     return (datetime.fromisoformat(text) - EPOCH) // timedelta(milliseconds=1)
 
 
+UNSEEN = {
+    0xAD,
+    0x34F,
+    0x61C,
+    0x115F,
+    0x1160,
+    0x17B4,
+    0x17B5,
+    0x200B,
+    0x200E,
+    0x200F,
+    0x3164,
+    0xFEFF,
+    0xFFA0,
+}
+UNSEEN |= {*range(0x180B, 0x1810), *range(0x202A, 0x202F), *range(0x2060, 0x2070)}
+UNSEEN |= {*range(0xFE00, 0xFE10), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)}
+
+
 def to_slug(text: str) -> str:
-    letters = []
-    for character in text.casefold():
-        if character in "'\u2019":
+    """The label as one name: read from docs/contract.md, letter by letter."""
+    seen = [each for each in text if ord(each) not in UNSEEN and each not in "'\u2019\uff07"]
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(seen)).casefold())
+    kept = ""
+    for each in folded:
+        if ord(each) in UNSEEN or each == "'":
             continue
-        letters.append(character if character.isalnum() else "_")
-    return re.sub("_+", "_", "".join(letters)).strip("_")
+        word = unicodedata.category(each)[0] in "LMN" or each in "\u200c\u200d"
+        kept += each if word else "_"
+    parts = re.split("([\u200c\u200d]+)", kept)
+    for at in range(1, len(parts), 2):
+        within = parts[at - 1][-1:] > "\x7f" and parts[at + 1][:1] > "\x7f"
+        parts[at] = parts[at] if within else ""
+    name = re.sub("_+", "_", unicodedata.normalize("NFKC", "".join(parts))).strip("_")
+    whole = name.encode()
+    if len(whole) <= 96:
+        return name
+    begins = whole[:79].decode(errors="ignore").rstrip("_\u200c\u200d")
+    return f"{begins}_{hashlib.sha256(whole).hexdigest()[:16]}"
 
 
 @lru_cache(100_000)
@@ -55,7 +89,7 @@ class MarketRules:
 
     def member(self, dimension: str, label: str | None) -> tuple[str, bool]:
         """(member, whether the label was unknown)."""
-        if label is None:
+        if not label:
             return "other", False
         name = to_slug(label)
         name = self.aliases.get(dimension, {}).get(name, name)
@@ -78,10 +112,12 @@ class Rules:
         file = tomllib.loads(path.read_text(encoding="utf-8"))
         methods, channels = file["methods"], file["channels"]
         aliases = {
-            "payment_method": {to_slug(a): m for m in methods for a in methods[m]["aliases"]},
-            "channel": {to_slug(a): c for c in channels for a in channels[c]["aliases"]},
+            "payment_method": {
+                to_slug(a): to_slug(m) for m in methods for a in methods[m]["aliases"]
+            },
+            "channel": {to_slug(a): to_slug(c) for c in channels for a in channels[c]["aliases"]},
         }
-        digital = frozenset(name for name, own in methods.items() if own["digital"])
+        digital = frozenset(to_slug(name) for name, own in methods.items() if own["digital"])
         markets = {}
         for code, own in file["markets"].items():
             members = {
@@ -91,7 +127,10 @@ class Rules:
                 "channel": channels,
             }
             most = own.get("members_max", 64)
-            members = {each: (*list(names)[:most], "other") for each, names in members.items()}
+            members = {
+                each: (*[to_slug(n) for n in names][:most], "other")
+                for each, names in members.items()
+            }
             markets[code] = MarketRules(
                 code, own["currency"], own["time_zone"], members, aliases, digital
             )

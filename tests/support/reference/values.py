@@ -152,47 +152,66 @@ def _failures(failed: int, captured: int) -> Found:
     return _divided(failed, failed + captured), failed, failed + captured
 
 
+LEDGERS = {"": (), "_valid": ("cancelled_",), "_net": ("cancelled_", "refunded_")}
+"""Ledger of a day -> what is subtracted from its placed orders."""
+
+
 def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
     """Values of a day. Members without counts are left out, as are valid and net that equal gross."""
-    found: dict[str, Found] = {}
-    for index in ("orders", "units", "sales"):
-        found[f"{index}:market:all"] = _plain(counts[index,], counts["orders",])
-    found["payments:market:all"] = _plain(counts["payments",], counts["payments",])
-    found["amount:market:all"] = _plain(counts["amount",], counts["payments",])
-    found |= _ledgers(counts, "market", "all", ())
-    placed, total = counts["payments",], counts["payments",] + counts["unplaced_payments",]
-    found["cohort_coverage:market:all"] = _divided(placed, total), placed, total
-    for dimension in ("category", "payment_method"):
-        for member in market.members[dimension]:
-            orders = counts["orders", dimension, member]
-            where = (dimension, member)
-            if any(
-                counts[f"{ledger}{index}", *where]
-                for ledger in ("cancelled_", "refunded_")
-                for index in ("orders", "units", "sales")
-            ):
-                found |= _ledgers(counts, dimension, member, where)
-            if orders:
-                for index in ("orders", "units", "sales"):
-                    value = counts[index, dimension, member]
-                    found[f"{index}:{dimension}:{member}"] = _plain(value, orders)
-            payments = counts["payments", dimension, member]
-            if payments:
-                found[f"payments:{dimension}:{member}"] = _plain(payments, payments)
-                amount = counts["amount", dimension, member]
-                found[f"amount:{dimension}:{member}"] = _plain(amount, payments)
+    found = {name: each[:3] for name, each in day_orders(counts, market).items()}
+    payments, unplaced = counts["payments",], counts["unplaced_payments",]
+    found["payments:market:all"] = _plain(payments, payments)
+    found["amount:market:all"] = _plain(counts["amount",], payments)
+    found["cohort_coverage:market:all"] = (
+        _divided(payments - unplaced, payments), payments - unplaced, payments,
+    )  # fmt: skip
+    for member in market.members["payment_method"]:
+        payments = counts["payments", "payment_method", member]
+        if payments:
+            found[f"payments:payment_method:{member}"] = _plain(payments, payments)
+            amount = counts["amount", "payment_method", member]
+            found[f"amount:payment_method:{member}"] = _plain(amount, payments)
     return found
 
 
-def _ledgers(counts: Counts, dimension: str, member: str, where: tuple) -> dict[str, Found]:
-    """Ledgers of a day: valid is placed minus cancelled; net is valid minus refunded."""
+def day_orders(counts: Counts, market: MarketRules) -> dict[str, tuple]:
+    """Orders of a day: (value, observed, n, lower, upper) by ``index:dimension:member``.
+
+    The limits are without and with the orders that came later than the grace; None: none came.
+    """
+    found: dict[str, tuple] = {}
+    for dimension in ("market", "category", "payment_method"):
+        for member in ("all",) if dimension == "market" else market.members[dimension]:
+            where = () if dimension == "market" else (dimension, member)
+            for ledger, less in LEDGERS.items():
+                names = ("",) if not ledger else ("cancelled_", "refunded_")
+                if not where or _any(counts, names, where):
+                    for index, each in _of_ledger(counts, less, where).items():
+                        found[f"{index}{ledger}:{dimension}:{member}"] = each
+    return found
+
+
+def _any(counts: Counts, names: tuple, where: tuple, lates: tuple = ("", "late_")) -> bool:
+    return any(
+        counts[f"{late}{name}{index}", *where]
+        for late in lates
+        for name in names
+        for index in ("orders", "units", "sales")
+    )
+
+
+def _of_ledger(counts: Counts, less: tuple, where: tuple) -> dict[str, tuple]:
+    def left(late: str, index: str) -> int:
+        placed = counts[f"{late}{index}", *where]
+        return placed - sum(counts[f"{late}{each}{index}", *where] for each in less)
+
     found = {}
-    for name, less in (("valid", ("cancelled_",)), ("net", ("cancelled_", "refunded_"))):
-        left = {
-            index: counts[index, *where]
-            - sum(counts[f"{ledger}{index}", *where] for ledger in less)
-            for index in ("orders", "units", "sales")
-        }
-        for index, value in left.items():
-            found[f"{index}_{name}:{dimension}:{member}"] = _plain(value, left["orders"])
+    orders = left("", "orders") + left("late_", "orders")
+    for index in ("orders", "units", "sales"):
+        without = left("", index)
+        value = without + left("late_", index)
+        limits = (None, None)
+        if _any(counts, ("", "cancelled_", "refunded_"), where, lates=("late_",)):
+            limits = (min(without, value), max(without, value))
+        found[index] = (value, value, orders, *limits)
     return found

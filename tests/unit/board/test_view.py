@@ -63,13 +63,17 @@ def test_members_are_ranked_by_the_longest_window_that_is_covered():
     assert [each.member for each in shown.dimensions["category"]] == ["toys", "books"]
 
 
-def test_methods_are_ranked_by_how_often_they_are_chosen():
-    shares = {"card": 0.2, "cod": 0.7, "wallet": 0.1}
+def test_methods_are_ranked_by_their_orders_or_payments():
     shown = page(
-        [total(1)]
-        + [value("payment_chosen_share", "payment_method", m, number=n) for m, n in shares.items()]
+        [
+            total(20),
+            value("orders", "payment_method", "card", number=2),
+            value("orders", "payment_method", "cod", number=7),
+            value("payments", "payment_method", "card", number=9),
+            value("payment_chosen_share", "payment_method", "wallet", number=0.9, n=20),
+        ]
     )
-    assert [each.member for each in shown.dimensions["payment_method"]] == ["cod", "card", "wallet"]
+    assert [each.member for each in shown.dimensions["payment_method"]] == ["card", "cod", "wallet"]
 
 
 def test_movers_are_against_the_expectation_where_there_is_one():

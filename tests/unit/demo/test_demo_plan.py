@@ -13,8 +13,8 @@ from streams.demo.demo_plan import (
     DemoOptions,
     make_plan,
 )
-from streams.index.methodology import slug
 from streams.index.panes import HOUR_MS
+from streams.index.slugs import slug
 from streams.settings import SettingsError
 from streams.shops.simulate_profile import load_profile
 from streams.shops.simulator import Shopfloor

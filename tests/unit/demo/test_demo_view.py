@@ -17,7 +17,7 @@ def market(index, number, status="ok"):
 
 def view(*values, state=ViewState.LIVE):
     at = rfc3339(AS_OF_MS)
-    return MarketView("PK", state, Snapshot("PK", at, at, 2, "live", list(values)), b"{}", 0, 0)
+    return MarketView("PK", state, Snapshot("PK", at, at, 2, "live", list(values)), b"{}", 0, 0, {})
 
 
 @pytest.mark.parametrize("orders", [0, 1_500])
@@ -41,4 +41,4 @@ def test_one_topic_alone_is_not_yet_live(values):
 def test_old_values_and_no_values_are_not_live():
     both = (market("orders", 9), market("payments", 9))
     assert not shows_demand(view(*both, state=ViewState.STALE))
-    assert not shows_demand(MarketView("PK", ViewState.ABSENT, None, None, None, None))
+    assert not shows_demand(MarketView("PK", ViewState.ABSENT, None, None, None, None, {}))

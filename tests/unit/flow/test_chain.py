@@ -139,14 +139,18 @@ def test_foreign_records_are_deleted_once_the_own_chain_has_passed_them():
     assert not any(b"|w1|" in key or b"|w2|" in key for key in table)
 
 
-def test_no_complete_chain_is_an_error_that_says_who_must_act():
+def test_without_a_complete_chain_there_is_no_state_and_it_says_so():
     owner = Owner({})
+    assert not owner.chain.incomplete
     for number in range(2):
         owner.fold((order(f"e{number}", T0), T0))
         owner.flush()
     del owner.table[b"orders|3|w1|1"]
-    with pytest.raises(RecoveryError, match=r"no complete chain.*operator"):
-        Owner(owner.table, "w2")
+    second = Owner(owner.table, "w2")
+    assert second.chain.incomplete
+    assert (second.recovered, second.chain.source.through) == ([], -1)
+    second.fold((order("e0", T0), T0))
+    assert second.flush().key == b"orders|3|w2|3"
 
 
 @pytest.mark.parametrize(
@@ -154,17 +158,32 @@ def test_no_complete_chain_is_an_error_that_says_who_must_act():
     [
         (Identity(1, "other", "topic-id", 8), "restore the file or raise `edition`"),
         (Identity(2, METHODOLOGY.content_hash, "topic-id", 8), "restore the file or raise"),
-        (Identity(1, METHODOLOGY.content_hash, "new-id", 8), "raise `edition`"),
-        (Identity(1, METHODOLOGY.content_hash, "topic-id", 9), "raise `edition`"),
     ],
 )
-def test_checkpoints_of_another_topic_or_methodology_are_refused(identity, says):
+def test_checkpoints_of_another_methodology_are_refused(identity, says):
     owner = Owner({})
     owner.fold((order("a", T0), T0))
     owner.flush()
     chain = Chain(SourceState(SP, METHODOLOGY, payments=False), identity, "w2")
     with pytest.raises(RecoveryError, match=says):
         chain.recover(owner.table)
+
+
+def test_checkpoints_say_of_which_topic_they_are_and_go_on_over_another_only_when_told():
+    owner = Owner({})
+    owner.fold((order("a", T0), T0))
+    owner.flush()
+    there = Identity(1, METHODOLOGY.content_hash, "new-id", 9)  # and it got a partition
+    chain = Chain(SourceState(SP, METHODOLOGY, payments=False), there, "w2")
+    chain.recover(owner.table)
+    assert chain.identity == Identity(1, METHODOLOGY.content_hash, "topic-id", 9)
+    chain.continue_at(1 << 40, "new-id")
+    assert chain.due
+    flush = chain.flush()
+    again = Chain(SourceState(SP, METHODOLOGY, payments=False), there, "w3")
+    again.recover(owner.table | {flush.key: flush.value})
+    assert (again.identity, again.source.through) == (there, (1 << 40) - 1)
+    assert again.source.held_ids == 1
 
 
 def test_a_key_names_its_source_partition():

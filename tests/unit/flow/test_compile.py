@@ -2,10 +2,16 @@
 
 import pytest
 
-from streams.flow.chain import RecoveryError
+from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import LIVE_WITHIN_MS, PartitionCompile
 from streams.flow.merged import HOUR
-from streams.flow.wire import MarkRecord, encode_partial, mark_key, partition_of
+from streams.flow.wire import (
+    MarkRecord,
+    PartialRecord,
+    encode_partial,
+    mark_key,
+    partition_of,
+)
 from streams.index.panes import HOUR_MS
 from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
@@ -98,29 +104,97 @@ def test_a_new_owner_retires_the_fence_records_of_former_writers_once():
     new_owner.apply_chunk(flow.partials[partition].chunk(("p", partition), 0))
     new_owner.replayed()
     (publication,) = (p for p in new_owner.step(flow.now_ms) if p.market == "PK")
-    assert publication.fence >= published.fence
+    assert publication.fence.follows(published.fence)
     assert new_owner.fence_batch(publication).retired == sorted([former.nonce, "paused"])
     assert new_owner.fence_batch(publication).retired == []
 
 
-def test_a_table_of_recreated_partials_is_refused():
+def test_a_table_goes_on_over_recreated_partials_once_every_row_is_there_again():
     # By the id, not by the end of the log: other workers' rows may have made that long again.
     flow = Flow(partitions=1)
     partition = pk_partition(flow)
     flow.now_ms = T0 + HOUR_MS
     own(flow).topic_id = "first"
     fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.send_partials(flow.sps[PAYMENTS_TOPIC][0])
     flow.apply(partition)
     flow.step(partition)
     table = dict(flow.tables[partition])
 
     def new_owner(topic_id):
-        return PartitionCompile(partition, 3, flow.methodology, flow.sps, "new", topic_id=topic_id)
+        found = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new", topic_id=topic_id)
+        found.recover(table)
+        return found
 
     for same in ("first", ""):
-        new_owner(same).recover(table)
-    with pytest.raises(RecoveryError, match=r"id first, the topic has id second.*raise `edition`"):
-        new_owner("second").recover(table)
+        assert (new_owner(same).anew, new_owner(same).base) == (False, 0)
+    anew = new_owner("second")
+    assert (anew.anew, anew.base) == (True, 1 << 40)
+    rows = [r for r in flow.partials[partition].records if r.value is not None]
+    marks = [r for r in rows if r.key.startswith(b"mark|")]
+    anew.replayed()
+
+    def apply(records, first):
+        anew.apply_chunk(
+            Chunk(
+                SourcePartition("partials", partition), first, first + len(records) - 1,
+                [r.key for r in records], [r.value for r in records], [0] * len(records),
+            )
+        )  # fmt: skip
+
+    apply([r for r in rows if r not in marks] + marks[:1], anew.base)
+    assert anew.step(flow.now_ms) == []  # the other topic's partition has sent nothing yet
+    apply(marks, anew.base + len(rows))
+    (publication,) = anew.step(flow.now_ms)
+    written = anew.fence_batch(publication)
+    table |= dict(written.writes)
+    assert (new_owner("second").anew, new_owner("second").base) == (False, 1 << 40)
+
+
+def test_partitions_that_were_added_hold_as_of_until_they_have_a_mark():
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0
+    fold_and_send(flow, (order("a", T0), T0))
+    flow.apply(partition)
+    flow.step(partition)
+    before = own(flow).markets["PK"].progress.as_of_ms[ORDERS]
+    (orders,) = flow.sps[ORDERS]
+    flow.levels[orders].grow(2)
+    flow.now_ms = T0 + 60_000
+    fold_and_send(flow, (order("b", flow.now_ms), flow.now_ms))
+    flow.apply(partition)
+    flow.step(partition)
+    assert own(flow).markets["PK"].progress.as_of_ms[ORDERS] == before
+    added = SourcePartition(ORDERS, 1)
+    mark = MarkRecord(METHODOLOGY.edition, -1, {}, flow.now_ms, flow.now_ms, [], partitions=2)
+    flow.partials[partition].append(encode_partial(mark), flow.now_ms, mark_key(added, "other"))
+    flow.apply(partition)
+    flow.step(partition)
+    assert own(flow).markets["PK"].progress.as_of_ms[ORDERS] > before
+
+
+def test_a_table_that_lost_its_records_publishes_nothing():
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0
+    fold_and_send(flow, (order("a", T0), T0))
+    flow.now_ms = T0 + 2 * HOUR_MS
+    fold_and_send(flow, (order("b", T0 + 2 * HOUR_MS), T0 + 2 * HOUR_MS))
+    flow.apply(partition)
+    flow.step(partition)
+    assert any(record.value is None for record in flow.partials[partition].records)
+    flow.tables[partition].clear()
+    flow.start_compile(partition)
+    assert "merged changelog was deleted" in own(flow).lost
+    assert flow.step(partition) == []
+    # Another edition's rows are deleted from the same partials, by its own owners.
+    raised = tuned(edition=METHODOLOGY.edition + 1)
+    other = PartitionCompile(partition, 3, raised, flow.sps, "other")
+    other.recover({})
+    other.apply_chunk(flow.partials[partition].chunk(SourcePartition("partials", partition), 0))
+    other.replayed()
+    assert other.lost is None
 
 
 def test_a_new_owner_deletes_nothing_that_was_deleted_already():
@@ -168,7 +242,8 @@ def test_a_new_edition_publishes_once_it_reaches_as_far_as_the_older():
     newer.apply(partition)
     (publication,) = newer.step(partition)
     assert publication.fence.edition == METHODOLOGY.edition + 1
-    assert publication.fence > flow.published["PK"].fence
+    assert publication.fence.follows(flow.published["PK"].fence)
+    assert not flow.published["PK"].fence.follows(publication.fence)
     assert publication.fence.applied == newer.compiles[partition].through
 
 
@@ -199,7 +274,7 @@ def test_rows_of_another_edition_or_partition_count_are_skipped_and_counted():
     log = flow.partials[partition]
     (known,) = {each.key for each in log.records if b"|live|" in (each.key or b"")}
     row = [1] * compiled.markets["PK"].ledger.layout.live_width
-    other_edition = encode_partial([flow.methodology.edition + 1, 99, row])
+    other_edition = encode_partial(PartialRecord(flow.methodology.edition + 1, 99, row))
     log.append(other_edition, flow.now_ms, key=known)
     log.append(other_edition, flow.now_ms, key=known.replace(b"PK", b"ZZ"))
     mark = MarkRecord(flow.methodology.edition + 1, 99, {"PK": flow.now_ms}, None, flow.now_ms)

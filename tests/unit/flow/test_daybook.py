@@ -181,3 +181,18 @@ def test_payments_without_placed_at_show_in_the_coverage(flow):
     run_at(flow, now + MINUTE_MS)
     value = flow.day_value("PK", "cohort_coverage", "market", "all", "2026-11-21")
     assert (value.value, value.observed, value.n) == (2 / 3, 2, 3)
+    counted = flow.day_value("PK", "payments", "market", "all", "2026-11-21")
+    assert (counted.value, counted.observed, counted.n) == (3, 3, 3)
+
+
+def test_a_payment_without_placed_at_counts_on_its_own_local_day(flow):
+    from tests.support.flow_harness import payment
+
+    end = START + 3 * DAY_MS + 13 * HOUR_MS  # midnight in Karachi
+    sp = SourcePartition("payments", 0)
+    flow.produce(sp, payment("p1", end - 1, amount=500), end)
+    flow.produce(sp, payment("p2", end, amount=700), end)
+    run_at(flow, end + MINUTE_MS)
+    days = ("2026-11-21", "2026-11-22")
+    found = [flow.day_value("PK", "amount", "market", "all", day).value for day in days]
+    assert found == [500, 700]

@@ -9,7 +9,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.flow.state import DAY, FOREVER_MS, LIVE, SlotKey
-from streams.index.events import SUM_MAX
+from streams.index.event_types import SUM_MAX
 from streams.index.panes import DAY_MS
 from tests.support.flow_harness import METHODOLOGY, order, payment
 
@@ -85,9 +85,9 @@ HUGE = [("books", 2**31, 2**31)]  # 2^62 of sales
 
 
 @pytest.mark.parametrize("payments", [False, True])
-def test_an_event_refused_for_overflow_leaves_no_pane_open(payments):
+def test_an_event_refused_for_overflow_opens_no_pane_and_closes_none(payments):
     # An open pane counts against the limit; after a recovery it would not be there (it was never
-    # touched), and the same next event would be accepted instead of dead.
+    # touched), and the same next event would close no pane.
     methodology = small(open_panes_max=2)
     if payments:
         first = [payment("p1", T0, amount=SUM_MAX)]
@@ -104,8 +104,9 @@ def test_an_event_refused_for_overflow_leaves_no_pane_open(payments):
         payments=payments,
         methodology=methodology,
     )
-    assert [dead.reason for dead in folded.dead] == ["overflow", "pane_limit"]
-    assert sorted(fold.source.markets["PK"].panes) == [T0, T0 + 2 * PANE]
+    assert [dead.reason for dead in folded.dead] == ["overflow"]
+    assert sorted(fold.source.markets["PK"].panes) == [T0 + 2 * PANE, T0 + 3 * PANE]
+    assert fold.source.markets["PK"].floor_ms == T0 + PANE
 
 
 def test_one_event_too_large_does_not_slow_down_all_that_follow():

@@ -3,6 +3,7 @@
 import pytest
 
 from streams.flow.market import IDLE_MS
+from streams.index.instants import parse_instant as instant_ms
 from streams.index.panes import DAY_MS, HOUR_MS
 from tests.support.events import T0
 from tests.support.flow_harness import Flow, order, payment
@@ -271,6 +272,8 @@ def test_windows_are_computed_once_an_as_of_unless_something_in_them_changed():
 
 def test_days_go_out_with_the_next_as_of_or_once_it_stands_still():
     flow = Flow(partitions=1)
+    placed = "2026-09-20T00:00:00Z"
+    everywhere(flow, instant_ms(placed), "zeroth")
     everywhere(flow, T0, "first")
     everywhere(flow, T0 + 60_000, "second")
     flow.run(caught_up=False)
@@ -278,7 +281,6 @@ def test_days_go_out_with_the_next_as_of_or_once_it_stands_still():
     before = len(flow.history)
 
     def cancel(of):
-        placed = "2026-09-20T00:00:00Z"
         event = order(of, T0 + 60_000, kind="order.cancelled", placed_at=placed)
         flow.produce(orders, event, T0 + 60_000)
         flow.run(caught_up=False)

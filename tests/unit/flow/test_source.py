@@ -20,7 +20,7 @@ def level(methodology=METHODOLOGY, **options) -> SourceLevel:
     return SourceLevel(SP, methodology, IDENTITY, "w1", 3, payments=False, **options)
 
 
-def take(owner: SourceLevel, *events: tuple[dict | bytes, int]):
+def take(owner: SourceLevel, *events: tuple[dict | bytes | None, int]):
     values = [json.dumps(e).encode() if isinstance(e, dict) else e for e, _ in events]
     first = owner.through + 1
     arrivals = [arrived_ms for _, arrived_ms in events]
@@ -124,6 +124,21 @@ def test_too_many_rejects_are_noticed_and_forgiven(monkeypatch):
     assert owner.rejects_too_many
 
 
+def test_what_the_log_held_when_it_was_released_does_not_halt_it_again(monkeypatch):
+    monkeypatch.setattr(module, "REJECTS_WINDOW", 10)
+    monkeypatch.setattr(module, "REJECTS_MIN", 4)
+    owner = level()
+    take(owner, *[(b"{", T0)] * 5)
+    assert owner.rejects_too_many
+    owner.forgive_rejects(before=45)
+    for _ in range(4):
+        take(owner, *[(b"{", T0)] * 10)
+        assert not owner.rejects_too_many
+    assert owner.through == 44
+    take(owner, *[(b"{", T0)] * 4)
+    assert owner.rejects_too_many, "what came after it was released counts"
+
+
 def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
     # A pane's row waits until as_of can reach it. The arrival that closes the pane sends it, with the
     # very flush that would retire the only record holding it: if the flush lands and the row does
@@ -145,3 +160,35 @@ def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
     take(owner, (order("c", T0 + 10 * MINUTE_MS), T0 + 10 * MINUTE_MS))
     third = owner.flush()
     assert first.key in third.delete_keys
+
+
+def test_records_of_other_types_and_tombstones_halt_nothing_and_hide_no_rejects():
+    owner = level()
+    paid = order("x", T0, kind="order.paid")
+    take(owner, *[(each, T0) for each in [paid, None] * 4_000])
+    folded = take(owner, *[(b"{", T0)] * (module.REJECTS_MIN - 1), (order("a", T0), T0))
+    assert folded.outcomes == {"dead": module.REJECTS_MIN - 1, "accepted": 1}
+    assert not owner.rejects_too_many
+    folded = take(owner, (b"{", T0), *[(None, T0)] * 2_000)
+    assert folded.outcomes == {"dead": 1, "ignored": 2_000}
+    assert folded.ignored == {"tombstone": 2_000}
+    assert owner.rejects_too_many  # 1,000 of 1,001 events
+
+
+def test_what_is_ignored_is_counted_by_its_reason():
+    folded = take(level(), (order("x", T0, kind="order.paid"), T0), (None, T0))
+    assert folded.ignored == {"unknown_type": 1, "tombstone": 1}
+    assert folded.outcomes == {"ignored": 2}
+    assert folded.dead == []
+
+
+def test_the_parts_of_an_event_are_lost_once_though_it_comes_twice():
+    lines = [None, {"quantity": 0, "unit_price_minor": 5}, {"quantity": 2, "unit_price_minor": 5}]
+    event = order("a", T0) | {"lines": lines}
+    owner = level()
+    folded = take(owner, (event, T0), (event, T0))
+    assert folded.outcomes == {"accepted": 1, "duplicate": 1}
+    assert {reason: (each.lost, each.offset) for reason, each in folded.parts.items()} == {
+        "line": (1, 0), "quantity": (1, 0),
+    }  # fmt: skip
+    assert folded.parts["quantity"].detail.endswith("`$.lines[1].quantity`")

@@ -26,7 +26,7 @@ def source() -> SourceState:
 def counted(source, event_hash: int) -> None:
     """The fold's counts of one order of one unit for 100."""
     state = source.markets["PK"]
-    pane = source.admission.pane(state, T0)
+    pane = state.panes.get(T0) or source.open_pane(state, T0)
     source.remember(state, pane, event_hash)
     pane.row[:3] = [each + more for each, more in zip(pane.row[:3], (1, 1, 100), strict=True)]
     source.count(Folded(), 1, 0, 0, 0)

@@ -115,7 +115,9 @@ def value(index, **fields):
 
 
 def recorded(index, **fields):
-    return PublishedValue(value(index, **fields), Fence(1, MIDNIGHT, 1), "values-0@1", MIDNIGHT)
+    return PublishedValue(
+        value(index, **fields), Fence(1, 0, 0, MIDNIGHT, 1), "values-0@1", MIDNIGHT
+    )
 
 
 def alone(held, *others, found=None):

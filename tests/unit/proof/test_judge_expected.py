@@ -157,7 +157,7 @@ class Redis:
             f"{each.field}@status": each.status for each in made.values if each.status != "ok"
         }
         self.held = MarketRedis(
-            "PK", market_keys("PK", "p"), made.fence.edition, made.as_of_ms, made.fence.applied,
+            "PK", market_keys("PK", "p"), made.fence,
             self.texts, {}, Snapshot("PK", as_of, stamp, 1, "live", []), {},
         )  # fmt: skip
 

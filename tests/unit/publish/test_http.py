@@ -13,7 +13,7 @@ from support.publications import publication
 from streams.publish.http import MetricsServer
 from streams.publish.metrics import Metrics
 
-LISTEN = {"host": "127.0.0.1", "port": 0}
+LISTEN = {"host": "127.0.0.1", "port": 0, "names": ()}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_a_worker_that_is_not_ready_says_why(get, reason):
 async def test_a_taken_port_is_reported(metrics):
     first = MetricsServer(metrics.registry, lambda: None, **LISTEN)
     port = await first.start()
-    second = MetricsServer(metrics.registry, lambda: None, host="127.0.0.1", port=port)
+    second = MetricsServer(metrics.registry, lambda: None, host="127.0.0.1", port=port, names=())
     with pytest.raises(OSError, match="in use"):
         await second.start()
     await second.stop()

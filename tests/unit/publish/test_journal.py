@@ -22,7 +22,13 @@ from streams.publish.journal import (
     version_of,
 )
 
-HEADERS = (("edition", b"1"), ("as_of", str(AS_OF_MS).encode()), ("applied", b"10"))
+HEADERS = (
+    ("edition", b"1"),
+    ("generation", b"0"),
+    ("definitions", b"0"),
+    ("as_of", str(AS_OF_MS).encode()),
+    ("applied", b"10"),
+)
 
 
 def test_a_changed_value_becomes_a_record_of_its_own_key():
@@ -88,6 +94,10 @@ def test_the_fence_record_holds_the_version_and_what_level_2_keeps_there():
         "hours_until": AS_OF_MS - HOUR_MS,
         "days_until": 19_600,
         "horizon": AS_OF_MS - HOUR_MS,
+        "headline": AS_OF_MS,
+        "joined": ["orders"],
+        "generation": 0,
+        "definitions": 0,
         "v": 1,
         "market": "PK",
         "writer": "w1",
@@ -108,10 +118,10 @@ def test_the_fence_record_is_sent_last():
 
 
 def test_a_retired_fence_is_a_tombstone():
-    record = retired_fence("PK", "w0", Fence(1, 2, 3), VALUES_TOPIC)
+    record = retired_fence("PK", "w0", Fence(1, 0, 0, 2, 3), VALUES_TOPIC)
     assert record.key == b"PK|fence|w0"
     assert record.value is None
-    assert version_of(record.headers) == Fence(1, 2, 3)
+    assert version_of(record.headers) == Fence(1, 0, 0, 2, 3)
 
 
 def test_nothing_due_is_no_journal_record():

@@ -10,8 +10,8 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from streams.index.methodology import slug
 from streams.index.panes import HOUR_MS
+from streams.index.slugs import slug
 from streams.settings import load_methodology, load_settings
 from streams.shops.simulate_history import Hours, simulated_seeds
 from streams.shops.simulate_options import Outage, ShopOptions

@@ -12,8 +12,8 @@ import pytest
 from streams.index import methodology
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.index.instants import parse_instant
-from streams.index.methodology import slug
 from streams.index.partials import Layout
+from streams.index.slugs import slug
 from streams.settings import SettingsError, default_config
 from streams.shops.simulate_market import Curve
 from streams.shops.simulate_options import ShopOptions, parse_outage, parse_shift

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.index.currencies import exponent
-from streams.index.events import SUM_MAX
+from streams.index.event_types import SUM_MAX
 from streams.sources.imports import LocalTimes, minor_units
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from streams.flow.set_aside import SetAside
+from streams.flow.set_aside import LostParts, SetAside
 from streams.worker.data_errors import LOG_EVERY_MS, DataErrorLog
 
 
@@ -31,3 +31,16 @@ def test_a_line_a_minute_and_reason_with_the_place_and_the_number_of_records():
         ("schema", "payments", 1, 11, 3),
     ]
     assert "somebody" not in str([list(line.values()) for line in lines])
+
+
+def test_a_part_that_is_not_counted_is_logged_with_its_path():
+    log = DataErrorLog(lambda: 0)
+    lost = {"price": LostParts(2, 40, "expected a whole number, found text - at `$.lines[1]`")}
+    with structlog.testing.capture_logs() as lines:
+        log.log_parts_lost("orders", 1, lost)
+        log.log_parts_lost("orders", 1, lost)
+    (line,) = lines
+    assert (line["event"], line["reason"], line["offset"], line["parts"]) == (
+        "part_not_counted", "price", 40, 2,
+    )  # fmt: skip
+    assert "$.lines[1]" in line["detail"]

@@ -23,6 +23,9 @@ class FromTheBeginning:
     def next_offset(self, sp):
         return None
 
+    def base(self, sp):
+        return 0
+
 
 async def nothing(sps):
     pass

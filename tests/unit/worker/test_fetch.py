@@ -7,10 +7,16 @@ import random
 import weakref
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.memory_records import MemoryRecords
-from support.batches import control, fetched, log_append_time, record_batch
+from support.batches import (
+    control,
+    fetched,
+    log_append_time,
+    marker,
+    record_batch,
+    transactional,
+)
 
 from streams.flow.chunk import SourcePartition
 from streams.worker import batches
@@ -25,12 +31,8 @@ def values(*numbers):
     return [(b"k%d" % n, b"v%d" % n) for n in numbers]
 
 
-def parent(buffer, fetch_offset=0, isolation=READ_UNCOMMITTED):
-    return fetched(buffer, fetch_offset, isolation=isolation)
-
-
-def decode(buffer, fetch_offset=0, limit=100):
-    records = ChunkRecords(parent(buffer, fetch_offset), limit)
+def decode(buffer, fetch_offset=0, limit=100, aborted=()):
+    records = ChunkRecords(fetched(buffer, fetch_offset, aborted=aborted), limit)
     return list(records), records
 
 
@@ -97,7 +99,7 @@ def test_control_batches_hold_no_records_and_are_covered():
 
 def test_the_position_moves_only_when_chunks_are_taken():
     """aiokafka compares it with the position to tell a result that a seek made stale."""
-    records = ChunkRecords(parent(record_batch(0, values(1, 2))), 10)
+    records = ChunkRecords(fetched(record_batch(0, values(1, 2))), 10)
     assert records.next_fetch_offset == 0
     next(records)
     assert records.next_fetch_offset == 2
@@ -114,7 +116,7 @@ def test_a_result_that_is_never_read_frees_its_buffer_at_once():
     """Its parent's unstarted generator made a cycle around a megabyte: 942 MB of them."""
     gc.disable()
     try:
-        records = ChunkRecords(parent(record_batch(0, values(1))), 10)
+        records = ChunkRecords(fetched(record_batch(0, values(1))), 10)
         gone = weakref.ref(records)
         del records
         assert gone() is None
@@ -122,9 +124,99 @@ def test_a_result_that_is_never_read_frees_its_buffer_at_once():
         gc.enable()
 
 
-def test_read_committed_is_refused_rather_than_read_wrongly():
-    with pytest.raises(NotImplementedError):
-        ChunkRecords(parent(record_batch(0, values(1)), isolation=READ_COMMITTED), 10)
+def test_a_chunk_says_whether_the_broker_stamped_all_of_it():
+    stamped = log_append_time(record_batch(0, values(1)), 99)
+    assert decode(stamped)[0][0].by_broker
+    assert not decode(stamped + record_batch(1, values(2)))[0][0].by_broker
+
+
+def test_aborted_batches_are_left_out_and_covered():
+    buffer = (
+        record_batch(0, values(0))
+        + transactional(record_batch(1, values(1, 2)), 7)
+        + marker(3, 7, aborts=True)
+        + transactional(record_batch(4, values(4)), 7)
+        + marker(5, 7, aborts=False)
+    )
+    (chunk,), records = decode(buffer, aborted=[(7, 1)])
+    assert (chunk.values, chunk.offsets, chunk.last_offset) == ([b"v0", b"v4"], [0, 4], 5)
+    assert records.next_fetch_offset == 6
+
+
+def test_a_fetch_of_nothing_but_an_aborted_transaction_is_progress():
+    """It began before the fetch: the broker lists it with an offset that is not in the response."""
+    buffer = transactional(record_batch(10, values(1, 2)), 7) + marker(12, 7, aborts=True)
+    chunks, records = decode(buffer, 11, aborted=[(7, 3)])
+    assert [span(c) for c in chunks] == [(11, 11, 12, 0)]
+    assert records.next_fetch_offset == 13
+
+
+def test_only_the_batches_of_its_producer_are_aborted():
+    buffer = (
+        transactional(record_batch(0, values(0)), 7)
+        + transactional(record_batch(1, values(1)), 8)
+        + record_batch(2, values(2))
+        + marker(3, 7, aborts=True)
+        + marker(4, 8, aborts=False)
+    )
+    (chunk,), _ = decode(buffer, aborted=[(7, 0)])
+    assert chunk.values == [b"v1", b"v2"]
+
+
+def transactions(dice):
+    """A log of interleaved transactions: (batches with their first offsets, what counts, aborted).
+
+    ``aborted``: (producer id, first offset, offset of the marker), as the broker's index has them.
+    """
+    batches, counted, aborted = [], set(), []
+    begun = {}
+    offset = 0
+    for _ in range(dice.randint(5, 25)):
+        producer_id = dice.choice((0, 0, 7, 8, 9))
+        if producer_id in begun and dice.random() < 0.4:
+            first, offsets = begun.pop(producer_id)
+            aborts = dice.random() < 0.6
+            batches.append((offset, marker(offset, producer_id, aborts=aborts)))
+            if aborts:
+                aborted.append((producer_id, first, offset))
+            else:
+                counted.update(offsets)
+            offset += 1
+            continue
+        offsets = range(offset, offset + dice.randint(1, 4))
+        batch = record_batch(offset, values(*offsets), codec=dice.choice((0, LZ4)))
+        if producer_id == 0:
+            counted.update(offsets)
+        else:
+            batch = transactional(batch, producer_id)
+            first, before = begun.get(producer_id, (offset, []))
+            begun[producer_id] = (first, [*before, *offsets])
+        batches.append((offset, batch))
+        offset = offsets[-1] + 1
+    stable = min((first for first, _ in begun.values()), default=offset)
+    return [b for b in batches if b[0] < stable], {o for o in counted if o < stable}, aborted
+
+
+def test_any_interleaving_of_transactions_is_read_as_the_protocol_says_from_any_offset():
+    dice = random.Random(16)
+    for _ in range(400):
+        batches, counted, aborted = transactions(dice)
+        if not batches:
+            continue
+        end = batches[-1][0] + 1
+        fetch_offset = dice.randint(0, end - 1)
+        sent = [
+            batch
+            for (_, batch), after in zip(batches, [o for o, _ in batches[1:]] + [None], strict=True)
+            if after is None or after > fetch_offset
+        ]
+        listed = [(who, first) for who, first, last in aborted if last >= fetch_offset]
+        dice.shuffle(listed)
+        chunks, _ = decode(b"".join(sent), fetch_offset, aborted=listed)
+        got = [chunk.offset_at(at) for chunk in chunks for at in range(len(chunk))]
+        assert got == sorted(o for o in counted if o >= fetch_offset)
+        theirs = list(fetched(b"".join(sent), fetch_offset, aborted=listed, wrap=MemoryRecords))
+        assert got == [record.offset for record in theirs]
 
 
 def outcome(buffer, wrap):

@@ -52,8 +52,33 @@ def test_a_partition_is_owned_from_recovery_to_revocation(intake):
     assert (intake.position(SP), intake.log_end(SP), intake.caught_up_at(SP)) == (None, None, None)
 
 
+def test_an_open_transaction_is_timed_from_the_first_response_that_shows_it():
+    intake = Intake(["orders"], monotonic=lambda: 9_000)
+    intake.open(SP, 0)
+    assert intake.open_transaction_ms(SP) == 0
+    intake.on_response(SP, 4, 4, 1_000)
+    assert intake.open_transaction_ms(SP) == 0
+    intake.on_response(SP, 6, 4, 2_000)
+    intake.on_response(SP, 8, 4, 3_000)
+    assert intake.open_transaction_ms(SP) == 7_000
+    assert (intake.log_end(SP), intake.stable_end(SP)) == (8, 4)
+    intake.on_response(SP, 9, 9, 4_000)
+    assert intake.open_transaction_ms(SP) == 0
+
+
+def test_caught_up_is_told_in_the_logs_time_once_that_is_known():
+    offsets = [None, 500]
+    known = offsets.pop(0)
+    intake = Intake(["orders"], to_log=lambda ms: None if known is None else ms + known)
+    intake.open(SP, 4)
+    intake.on_response(SP, 4, 4, 1000)
+    assert (intake.caught_up_at(SP), intake.has_caught_up(SP)) == (None, True)
+    known = offsets.pop(0)
+    assert intake.caught_up_at(SP) == 1500
+
+
 def test_caught_up_follows_the_fold(intake):
-    intake.on_response(SP, 4, 1000)
+    intake.on_response(SP, 4, 4, 1000)
     assert intake.caught_up_at(SP) is None
     part = intake.accept(chunk(0, 3))
     intake.advance(SP, part.last_offset)
@@ -61,12 +86,12 @@ def test_caught_up_follows_the_fold(intake):
 
 
 def test_responses_for_partitions_that_are_not_ours_are_ignored(intake):
-    intake.on_response(OTHER, 4, 1000)
+    intake.on_response(OTHER, 4, 4, 1000)
     assert intake.caught_up_at(OTHER) is None
 
 
 def test_recovery_starts_uncaught_up_however_recent_the_last_time_was(intake):
-    intake.on_response(SP, 0, 1000)
+    intake.on_response(SP, 0, 0, 1000)
     assert intake.caught_up_at(SP) == 1000
     intake.close([SP])
     intake.open(SP, 0)
@@ -74,7 +99,7 @@ def test_recovery_starts_uncaught_up_however_recent_the_last_time_was(intake):
 
 
 def test_a_paused_partition_delivers_nothing_and_is_not_caught_up(intake, reader):
-    intake.on_response(SP, 0, 1000)
+    intake.on_response(SP, 0, 0, 1000)
     intake.pause(SP)
     assert intake.caught_up_at(SP) is None
     assert intake.accept(chunk(0, 3)) is None

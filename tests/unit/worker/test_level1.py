@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.log_change import log_moved
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.level1 import Level1Parts, SourceRunner
+from streams.worker.log_clock import LogClock
 from tests.support.events import T0, tuned
 
 SP = SourcePartition("orders", 0)
@@ -52,11 +55,38 @@ def runner_with(outbox) -> SourceRunner:
     intake.bind(Reader())
     intake.open(SP, 0)
     metrics = Metrics(markets=["PK"], version="0", edition=1, methodology="0")
-    parts = Level1Parts(Settings(), methodology, outbox, intake, metrics, lambda: T0)
+    parts = Level1Parts(Settings(), methodology, outbox, intake, metrics, LogClock(lambda: T0))
     identity = Identity(methodology.edition, methodology.content_hash, "topic-id", 1)
     runner = SourceRunner(parts, SP, identity=identity, changelog=CHANGELOG, nonce="one")
     runner.recover({})
     return runner
+
+
+async def test_no_mark_is_sent_while_nobody_knows_how_many_partitions_there_are():
+    known = False
+    outbox = Acknowledging(withheld=None)
+    runner = runner_with(outbox)
+    runner._parts = replace(runner._parts, topics_known=lambda: known)
+    marks = []
+    runner._send = lambda sends: marks.extend(s for s in sends if s.key.startswith(b"mark|"))
+    runner._send_partials()
+    assert not marks
+    known = True
+    runner._send_partials()
+    assert marks
+
+
+async def test_a_change_of_the_log_halts_until_it_is_accepted_and_then_the_next_offset_moves():
+    runner = runner_with(Acknowledging(withheld=None))
+    await runner.fold_chunk(Chunk(SP, 0, 1, [b"k"] * 2, [LATE] * 2, [T0] * 2))
+    intake = runner._parts.intake
+    runner.halt_for(log_moved(SP, 2, 10, 20, "topic-id"))
+    assert runner.halted.endswith("; run `ecindex topics accept orders 0:2..9`")
+    assert intake.is_paused(SP)
+    runner.accept(runner.change)
+    assert (runner.halted, runner.change, intake.position(SP)) == (None, None, 10)
+    assert not intake.is_paused(SP)
+    assert runner.level.chain.due
 
 
 LATE = (

@@ -9,7 +9,13 @@ import pytest
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.state import LIVE, SlotKey
-from streams.flow.wire import MarkRecord, encode_partial, partial_key, partition_of
+from streams.flow.wire import (
+    MarkRecord,
+    PartialRecord,
+    encode_partial,
+    partial_key,
+    partition_of,
+)
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker import level2
@@ -42,7 +48,7 @@ def test_skipped_records_are_counted_once_by_reason_and_their_offsets_passed():
     def take(first, *editions):
         key = partial_key(SlotKey("PK", LIVE, T0), INPUT, "w")
         row = [0] * compiled.markets["PK"].ledger.layout.live_width
-        values = [encode_partial([edition, 9, row]) for edition in editions]
+        values = [encode_partial(PartialRecord(edition, 9, row)) for edition in editions]
         last = first + len(values) - 1
         runner.apply_chunk(
             intake.accept(Chunk(sp, first, last, [key] * len(values), values, [T0] * len(values)))
@@ -66,6 +72,7 @@ class Stepped:
     def __init__(self, compiled: PartitionCompile) -> None:
         self.markets = compiled.markets
         self.behind = self.detecting = False
+        self.lost = None
         self.catching_up = compiled.catching_up
         self.steps = 0
         self.stepped = asyncio.Event()
@@ -93,7 +100,7 @@ def paced(monkeypatch):
     intake = Intake([PARTIALS], monotonic=lambda: 0)
     intake.bind(Reader())
     intake.open(sp, 0)
-    intake.on_response(sp, 0, T0)
+    intake.on_response(sp, 0, 0, T0)
     settings = Settings(intervals={"publish_min_interval_ms": 10})
     parts = Level2Parts(settings, None, intake, None, None, lambda: T0, Ready(), lambda: True)
     compiled = PartitionCompile(

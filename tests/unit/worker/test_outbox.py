@@ -27,6 +27,7 @@ class Clock:
 class Metadata:
     def __init__(self, offset):
         self.offset = offset
+        self.timestamp = -1
 
 
 class FakeProducer:
@@ -36,6 +37,9 @@ class FakeProducer:
         self._loop = asyncio.get_running_loop()
         self._message_accumulator = type("Accumulator", (), {})()
         self.client = type("Client", (), {"send": self._send})()
+        self.client.force_metadata_update = self._asked_anew
+        self.partitions = {0, 1, 2}
+        self.after_asking = self.partitions
         self.batch_bytes = batch_bytes
         self.sent = []
         self.requests = []
@@ -51,6 +55,9 @@ class FakeProducer:
     async def _send(self, node_id, request):
         self.requests.append(request)
 
+    async def _asked_anew(self):
+        self.partitions = self.after_asking
+
     async def start(self):
         pass
 
@@ -63,7 +70,7 @@ class FakeProducer:
     async def partitions_for(self, topic):
         if self.metadata_errors:
             raise self.metadata_errors.pop(0)
-        return {0, 1, 2}
+        return self.partitions
 
     async def send_batch(self, builder, topic, *, partition):
         batch = MemoryRecords(bytes(builder._build())).next_batch()
@@ -256,6 +263,11 @@ async def test_a_record_too_large_is_named_and_final(outbox, producer, switch):
 async def test_missing_metadata_is_waited_for(outbox, producer):
     producer.metadata_errors = [KafkaConnectionError(), KafkaConnectionError()]
     assert await outbox.put("t", 0, b"k", b"v") == 100
+
+
+async def test_a_partition_that_was_added_is_asked_for(outbox, producer):
+    producer.after_asking = {0, 1, 2, 3}
+    assert await outbox.put("t", 3, b"k", b"v") == 100
 
 
 async def test_an_unknown_partition_is_final(outbox, switch):

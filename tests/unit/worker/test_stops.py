@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import threading
 
-from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
+import pytest
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+    NodeNotReadyError,
+    RequestTimedOutError,
+)
+
+from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch, end_for
 
 
 class Clock:
@@ -70,3 +80,25 @@ def test_the_sender_notices_before_the_first_beat():
     presence.beat()
     clock.now = 3001
     assert presence.away_ms() == 3001
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RequestTimedOutError(),
+        NodeNotReadyError(),
+        KafkaConnectionError(),
+        KafkaTimeoutError(),
+        KafkaUnavailableError(),
+        TimeoutError(),
+    ],
+)
+def test_a_broker_that_does_not_answer_is_an_outage_and_no_bug(error):
+    found = end_for(error, "the app crashed")
+    assert found.code == ExitCode.NO_BROKER
+    assert "Kafka did not answer" in found.reason
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), GroupAuthorizationFailedError(), None])
+def test_any_other_error_is_a_bug_or_for_a_person(error):
+    assert end_for(error, "the app crashed").code == ExitCode.CRASHED

@@ -55,7 +55,7 @@ def test_a_spare_without_partitions_is_left_alone(watchdog, clock):
 
 def test_a_partition_read_to_its_end_may_be_quiet_for_ever(watchdog, intake, clock):
     intake.open(SP, 10)
-    intake.on_response(SP, 10, 0)
+    intake.on_response(SP, 10, 10, 0)
     assert run_checks(watchdog, clock, 3_600_000) is None
 
 
@@ -63,7 +63,7 @@ def test_a_partition_behind_without_progress_ends_the_worker_with_its_position(
     watchdog, intake, clock
 ):
     intake.open(SP, 10)
-    intake.on_response(SP, 500, 0)
+    intake.on_response(SP, 500, 500, 0)
     assert run_checks(watchdog, clock, 100_000) == (ExitCode.NO_PROGRESS, 32_000)
     assert "orders-0: no progress for 31000 ms at offset 10 of 500" in watchdog.check().reason
 
@@ -75,7 +75,7 @@ def test_one_that_never_got_an_answer_counts_as_behind(watchdog, intake, clock):
 
 def test_slow_progress_is_progress(watchdog, intake, clock):
     intake.open(SP, 0)
-    intake.on_response(SP, 500, 0)
+    intake.on_response(SP, 500, 500, 0)
     for through in range(20):
         intake.advance(SP, through)
         assert run_checks(watchdog, clock, clock.now + 29_000) is None
@@ -83,22 +83,30 @@ def test_slow_progress_is_progress(watchdog, intake, clock):
 
 def test_quiet_then_behind_starts_to_count_when_it_fell_behind(watchdog, intake, clock):
     intake.open(SP, 10)
-    intake.on_response(SP, 10, 0)
+    intake.on_response(SP, 10, 10, 0)
     assert run_checks(watchdog, clock, 100_000) is None
-    intake.on_response(SP, 11, 0)
+    intake.on_response(SP, 11, 11, 0)
     assert run_checks(watchdog, clock, 200_000) == (ExitCode.NO_PROGRESS, 131_000)
+
+
+def test_a_partition_that_an_open_transaction_holds_is_not_behind(watchdog, intake, clock):
+    intake.open(SP, 10)
+    intake.on_response(SP, 500, 10, 0)
+    assert run_checks(watchdog, clock, 3_600_000) is None
+    intake.on_response(SP, 500, 400, 0)
+    assert run_checks(watchdog, clock, 3_700_000) == (ExitCode.NO_PROGRESS, 3_631_000)
 
 
 def test_a_log_that_ends_before_the_state_is_another_log(watchdog, intake, clock):
     intake.open(SP, 500)
-    intake.on_response(SP, 20, 0)
+    intake.on_response(SP, 20, 20, 0)
     assert run_checks(watchdog, clock, 100_000) == (ExitCode.LOG_CHANGED, 32_000)
     assert "continues at offset 500, the log ends at 20" in watchdog.check().reason
 
 
 def test_a_halted_partition_is_no_reason_to_end_the_others(watchdog, intake, clock):
     intake.open(SP, 10)
-    intake.on_response(SP, 500, 0)
+    intake.on_response(SP, 500, 500, 0)
     intake.pause(SP)
     assert run_checks(watchdog, clock, 100_000) is None
     intake.resume(SP)

@@ -35,7 +35,7 @@ def test_a_seek_that_waits_for_an_absent_broker_is_recovery_not_lack_of_progress
     intake, watchdog = make(clock)
     watchdog.on_recovery_started()
     intake.open(SP, None)
-    intake.on_response(SP, log_end=7, at_ms=1)
+    intake.on_response(SP, 7, 7, 1)
     for _ in range(100):
         clock.now += 1_000
         assert watchdog.check() is None
@@ -48,7 +48,7 @@ def test_progress_is_counted_from_the_end_of_the_recovery():
     intake, watchdog = make(clock)
     watchdog.on_recovery_started()
     intake.open(SP, 3)
-    intake.on_response(SP, log_end=7, at_ms=1)
+    intake.on_response(SP, 7, 7, 1)
     assert watchdog.check() is None
     clock.now += 60_000
     watchdog.on_ready()

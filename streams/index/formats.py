@@ -1,0 +1,105 @@
+"""Format numbers: every stored record has one; one higher than is known is refused, never guessed at.
+
+A worker of an older version that skipped what it does not understand would publish wrong numbers. One
+that ends says so, and the newer version goes on from the same records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+FORMAT = 2
+"""Format of the records that workers keep for themselves: partials, marks, checkpoints, tables.
+
+Version 0.2 wrote no number; it is read as 0. Raise it when a record changes in a way that the version
+before would misread.
+"""
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class FormatError(msgspec.DecodeError):
+    """A newer version of ecindex wrote the record. The operator must run that version."""
+
+
+class _Numbered(msgspec.Struct):
+    """The one field that every format has."""
+
+    v: int = 0
+
+
+def numbered_encoder() -> Callable[[msgspec.Struct], bytes]:
+    """Encoder to msgpack that puts the present format into the record's field ``v``."""
+    encode = msgspec.msgpack.Encoder().encode
+
+    def encode_numbered(record: msgspec.Struct) -> bytes:
+        msgspec.structs.force_setattr(record, "v", FORMAT)
+        return encode(record)
+
+    return encode_numbered
+
+
+def numbered_decoder(kind: type[T], what: str) -> Callable[[bytes], T]:
+    """Decoder of msgpack that refuses formats above the present one; ``what`` names the record.
+
+    In a struct that is an array the place of ``v`` must never change. Raises FormatError, and
+    msgspec.DecodeError for what is no such record.
+    """
+    decode = msgspec.msgpack.Decoder(kind).decode
+    place = kind.__struct_fields__.index("v") if kind.__struct_config__.array_like else None
+
+    def decode_numbered(encoded: bytes) -> T:
+        try:
+            record = decode(encoded)
+        except msgspec.DecodeError:
+            check_format(_number_of(encoded, place), what, FORMAT)
+            raise
+        if record.v > FORMAT:  # type: ignore[attr-defined]
+            check_format(record.v, what, FORMAT)  # type: ignore[attr-defined]
+        return record
+
+    return decode_numbered
+
+
+def json_decoder(kind: type[T], what: str, known: int) -> Callable[[bytes | str], T]:
+    """Decoder of JSON that refuses a ``v`` above ``known``; ``what`` names the record.
+
+    Raises FormatError, and msgspec.DecodeError for what is no such record.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+    numbered = msgspec.json.Decoder(_Numbered).decode
+
+    def decode_checked(encoded: bytes | str) -> T:
+        try:
+            record = decode(encoded)
+        except msgspec.ValidationError:
+            check_format(numbered(encoded).v, what, known)
+            raise
+        check_format(record.v, what, known)  # type: ignore[attr-defined]
+        return record
+
+    return decode_checked
+
+
+def check_format(found: int, what: str, known: int) -> None:
+    """Raise FormatError when ``found`` is a newer format than ``known``."""
+    if found > known:
+        raise FormatError(
+            f"{what} of format {found}: a newer version of ecindex wrote it, and this one knows formats "
+            f"up to {known}; install the version that wrote it, or a later one, and start again"
+        )
+
+
+def _number_of(encoded: bytes, place: int | None) -> int:
+    """Return the number in a record of any format; 0 when there is none."""
+    try:
+        if place is None:
+            return msgspec.msgpack.decode(encoded, type=_Numbered).v
+        fields: list[Any] = msgspec.msgpack.decode(encoded, type=list)
+    except msgspec.DecodeError:
+        return 0
+    found = fields[place] if len(fields) > place else 0
+    return found if isinstance(found, int) else 0

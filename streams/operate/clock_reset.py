@@ -1,0 +1,69 @@
+"""``clock reset``: let the ``as_of`` of a market go back, in a new generation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from streams.clock import now_ms
+from streams.console.errors import OperationError
+from streams.flow.history_book import HistoryBook
+from streams.index.history_records import ClockReset, reset_record
+from streams.index.panes import rfc3339
+from streams.operate.seeding import send_history
+from streams.records.kafka_logs import Logs, open_logs
+from streams.records.kafka_topics import existing_partitions
+from streams.records.values_log import read_values
+from streams.settings import Settings, load_methodology
+
+REASON_CHARACTERS_MAX = 500
+
+
+class ResetDone(NamedTuple):
+    """What was declared, and how far the market was published before."""
+
+    market: str
+    generation: int
+    as_of: str | None
+    """None: the market was never published."""
+    reason: str
+
+
+async def reset_clock(settings: Settings, code: str, reason: str) -> ResetDone:
+    """Declare a new generation of the market. Raises OperationError.
+
+    Its owner begins it with the next step; a worker that does not know it yet is refused by Redis,
+    and by readers of the topics.
+    """
+    if code not in load_methodology(settings).markets:
+        raise OperationError(f"market {code!r} is not in methodology.toml")
+    reason = reason.strip()
+    if not reason or len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
+        raise OperationError(
+            f"--reason {reason[:40]!r}: expected one line of 1 to {REASON_CHARACTERS_MAX} characters"
+        )
+    topics, counts = settings.topics, await existing_partitions(settings.kafka)
+    missing = [topic for topic in (topics.values, topics.history) if not counts.get(topic)]
+    if missing:
+        raise OperationError(f"no topic {', '.join(missing)}: run `ecindex topics create`")
+    async with open_logs(settings.kafka) as logs:
+        market = (await read_values(logs, topics.values, counts[topics.values])).markets.get(code)
+        fence = None if market is None else market.fence
+        known = await _declared(logs, topics.history, counts[topics.history], code)
+    as_of_ms = None if fence is None else fence.as_of_ms
+    # Both count: the topic of what operators declare may have been made anew since.
+    known = max(known, 0 if fence is None else fence.generation)
+    reset = ClockReset(code, known + 1, rfc3339(now_ms()), reason)
+    await send_history(settings, [reset_record(reset)])
+    as_of = None if as_of_ms is None else rfc3339(as_of_ms)
+    return ResetDone(code, reset.generation, as_of, reason)
+
+
+async def _declared(logs: Logs, topic: str, count: int, code: str) -> int:
+    """Return the largest generation of the market that an operator has declared; 0: none."""
+    book = HistoryBook([code])
+    for tp, extent in (await logs.extents([(topic, count)])).items():
+        async for batch in logs.read(tp, extent):
+            for stored in batch:
+                book.apply_record(stored.key, stored.value)
+    reset = book.markets[code].reset
+    return 0 if reset is None else reset.generation

@@ -1,0 +1,188 @@
+"""What is remembered of orders: which corrections change their day and by what, which came late.
+
+Written from docs/methodology.md, not from flow/fold_corrections.py: a cancelled order counts as
+cancelled and as nothing else; a refund counts once; an order is subtracted once from each place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from streams.flow.remembered import CANCELLED_NOTE, EARLY_NOTE, LATE_NOTE, REFUNDED_NOTE
+from streams.index.event_types import OrderEvent
+from streams.index.panes import DAY_MS
+from streams.proof.recompute.sums import LATE, Sums, add_sums
+
+KEPT_DAYS_MS = 7 * DAY_MS
+CORRECTIONS_KEPT_MOST = ORDERS_KEPT_MOST = 500_000
+_CANCELLED, _REFUNDED, _LATE, _EARLY = "order.cancelled", "order.refunded", "late", "early"
+_KINDS = {
+    _CANCELLED: CANCELLED_NOTE,
+    _REFUNDED: REFUNDED_NOTE,
+    _LATE: LATE_NOTE,
+    _EARLY: EARLY_NOTE,
+}
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """A correction that counted: what it added to which local day. Or an order that came late."""
+
+    kind: str
+    key: Key
+    day: int
+    added: Sums = field(default_factory=Sums)
+    late: bool = False
+    """Whether it was added to the late part of its day."""
+
+
+@dataclass(slots=True)
+class _Arrived:
+    """What arrived on one UTC day, by order."""
+
+    ends_ms: int
+    by_order: dict[str, list[_Fact]] = field(default_factory=dict)
+    corrections: int = 0
+    late_ones: int = 0
+
+
+class RememberedOrders:
+    """What is remembered of the orders of one market in one source partition."""
+
+    def __init__(self) -> None:
+        self._arrived: list[_Arrived] = []
+
+    def forget(self, watermark_ms: int) -> None:
+        """Forget what arrived on a UTC day that ended seven days ago."""
+        self._arrived = [
+            each for each in self._arrived if watermark_ms < each.ends_ms + KEPT_DAYS_MS
+        ]
+
+    @property
+    def corrections(self) -> int:
+        """How many corrections are remembered."""
+        return sum(each.corrections for each in self._arrived)
+
+    @property
+    def late_ones(self) -> int:
+        """How many orders are remembered that came late, or were placed before the log begins."""
+        return sum(each.late_ones for each in self._arrived)
+
+    def notes(self, watermark_ms: int) -> Iterator[tuple[int, str, int]]:
+        """Yield (UTC day of arrival, order, kind of its note) of all that is remembered."""
+        self.forget(watermark_ms)
+        for arrived in self._arrived:
+            for order, found in arrived.by_order.items():
+                for each in found:
+                    yield arrived.ends_ms // DAY_MS - 1, order, _KINDS[each.kind]
+
+    # -- orders ----------------------------------------------------------------------------------
+
+    def came_late_as(self, event: OrderEvent) -> bool:
+        """Whether the event is a copy of a late one."""
+        return any(each.key == (_LATE, event.event_id) for each in self._of(_order_of(event)))
+
+    def remember_order(
+        self, event: OrderEvent, day: int, watermark_ms: int, *, late: bool, full: bool
+    ) -> None:
+        """Remember an order that came late, or was placed before the log begins; unless ``full``."""
+        if not full:
+            key = (_LATE, event.event_id) if late else (_EARLY,)
+            arrived = self._remember(event, _Fact(key[0], key, day), watermark_ms)
+            arrived.late_ones += 1
+
+    # -- corrections -----------------------------------------------------------------------------
+
+    def is_copy(self, event: OrderEvent) -> bool:
+        """Whether the order has this correction already."""
+        key = _key_of(event)
+        return any(
+            each.kind == _CANCELLED or each.key == key for each in self._of(_order_of(event))
+        )
+
+    def correct(
+        self, event: OrderEvent, day: int, sums: Sums, watermark_ms: int, *,
+        before_log: bool, full: bool,
+    ) -> Sums | None:  # fmt: skip
+        """Return what a correction changes on its day; None: nothing. Remember it, unless ``full``.
+
+        ``sums``: what it adds by itself. ``before_log``: its order was placed before the log begins.
+        """
+        before = list(self._of(_order_of(event)))
+        orders = [each for each in before if each.kind in (_LATE, _EARLY)]
+        if self.is_copy(event) or (before_log and not orders):
+            return None
+        refunds = [each for each in before if each.kind == _REFUNDED]
+        of_day = [each for each in refunds if each.day == day]
+        added = _by_itself(event, sums, [each.added for each in of_day])
+        late = any(each.kind == _LATE for each in orders)
+        changed = _in_part(added, late=late)
+        if event.type == _CANCELLED:
+            for each in of_day:
+                back = _in_part(each.added, late=each.late)
+                add_sums(changed, Sums({name: -value for name, value in back.items()}))
+        if not full or (event.type == _CANCELLED and refunds):
+            found = _Fact(event.type, _key_of(event), day, added, late)
+            self._remember(event, found, watermark_ms).corrections += 1
+        return changed
+
+    def _remember(self, event: OrderEvent, fact: _Fact, watermark_ms: int) -> _Arrived:
+        ends_ms = (watermark_ms // DAY_MS + 1) * DAY_MS
+        arrived = next((each for each in self._arrived if each.ends_ms == ends_ms), None)
+        if arrived is None:
+            arrived = _Arrived(ends_ms)
+            self._arrived.append(arrived)
+        arrived.by_order.setdefault(_order_of(event), []).append(fact)
+        return arrived
+
+    def _of(self, order: str) -> Iterator[_Fact]:
+        for arrived in self._arrived:
+            yield from arrived.by_order.get(order, ())
+
+
+def _order_of(event: OrderEvent) -> str:
+    """Return by what an order is remembered; a placed one without an id, by its event."""
+    return event.order_id or f"event {event.event_id}"
+
+
+def _key_of(event: OrderEvent) -> Key:
+    """Return what tells a refund from others of its order."""
+    if event.type == _CANCELLED:
+        return (_CANCELLED,)
+    if event.refund_id is not None:
+        return ("refund_id", event.refund_id)
+    lines = (
+        (str(each.sku), str(each.category), each.quantity, each.unit_price_minor)
+        for each in event.lines
+    )
+    return ("lines", *sorted(lines))
+
+
+def _by_itself(event: OrderEvent, sums: Sums, refunds: list[Sums]) -> Sums:
+    """Return what the correction subtracts, given the refunds of its order before."""
+    if event.type == _REFUNDED:
+        return Sums({
+            name: value
+            for name, value in sums.items()
+            if not (name.endswith("/orders") and any(name in each for each in refunds))
+        })  # fmt: skip
+    if event.lines:
+        return Sums(sums)
+    found = Sums(sums)
+    for refunded in refunds:
+        renamed = {name: name.replace("refunded/", "cancelled/") for name in refunded}
+        add_sums(found, Sums({renamed[name]: value for name, value in refunded.items()}))
+    return Sums({name: 1 if name.endswith("/orders") else found[name] for name in found})
+
+
+def _in_part(sums: Sums, *, late: bool) -> Sums:
+    """Return the sums as those of the late part of a day, or as they are."""
+    if not late:
+        return Sums(sums)
+    found = Sums()
+    for name, value in sums.items():
+        *where, ledger, what = name.split("/")
+        found["/".join((*where, f"{LATE}{ledger}", what))] = value
+    return found

@@ -1,0 +1,273 @@
+"""What a worker does when a topic is not what it was (exactness rule 9).
+
+An input's log that cannot be continued halts its partitions, and only those, until the operator
+accepts the change by name. More partitions are taken in. A topic of our own that is gone is named with
+the command that brings it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from streams.clock import monotonic_ms
+from streams.flow.chain import NEW_EDITION
+from streams.flow.chunk import SourcePartition
+from streams.flow.log_change import LogChange, log_moved, lost_checkpoints, recreated
+from streams.index.history_records import AcceptedChange
+from streams.publish.metrics import Metrics
+from streams.settings import Settings
+from streams.worker import names
+from streams.worker.contiguity import offset_after
+from streams.worker.intake import Intake
+from streams.worker.level1 import SourceRunner
+from streams.worker.stops import ExitCode, Fatal
+from streams.worker.topic_ids import UNKNOWN
+from streams.worker.topic_watch import TopicEvent, TopicWatch
+
+GROW_EVERY_MS = 5_000
+
+_log = structlog.get_logger(__name__)
+
+
+class Group(Protocol):
+    """What the keeper asks of the group membership."""
+
+    def ask_anew(self, *, rejoin: bool) -> None:
+        """Ask for metadata at once; with ``rejoin`` recover every state anew."""
+        ...
+
+
+class TopicKeeper:
+    """Compares topics with the states that are of them.
+
+    ``sources``: the runners owned now. ``accepted``: what the operator accepted, by (topic, change).
+    ``grow``: gives topics partitions.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        edition: int,
+        watch: TopicWatch,
+        intake: Intake,
+        metrics: Metrics,
+        *,
+        sources: Mapping[SourcePartition, SourceRunner],
+        accepted: Mapping[tuple[str, str], AcceptedChange],
+        group: Group,
+        grow: Callable[[Mapping[str, int]], Awaitable[Mapping[str, int]]],
+    ) -> None:
+        topics = settings.topics
+        self.inputs = (topics.orders, topics.payments)
+        self._partials = topics.partials
+        self._needed_to_publish = {topics.partials, topics.values, topics.journal, topics.shifts}
+        self._changelogs = changelogs_of(settings, edition)
+        self._merged = names.changelog_topic(
+            names.app_id(edition, topics.prefix), names.MERGED_TABLE
+        )
+        self._watch = watch
+        self._intake = intake
+        self._metrics = metrics
+        self._sources = sources
+        self._accepted = accepted
+        self._group = group
+        self._grow = grow
+        self._grown_ms = -GROW_EVERY_MS
+        self._events: list[TopicEvent] = []
+        """What changed and was not acted on yet."""
+
+    # -- at a recovery ---------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Ask for the topics as they are now; what is read from here on is read by these ids."""
+        try:
+            # Two answers: a change is believed when the second says so too.
+            first = not self._watch.known
+            found = [*await self._watch.ask(), *await self._watch.ask()]
+        except KafkaError as error:
+            raise Fatal(ExitCode.NO_BROKER, f"cannot ask for the topics: {error!r}") from error
+        self._events += [] if first else found
+        for topic in self._intake.chunk_topics:
+            known = self._watch.known.get(topic)
+            if known is not None and known.topic_id != UNKNOWN:
+                self._intake.topic_ids[topic] = known.topic_id
+
+    def partitions(self, topic: str, before: int) -> int:
+        """Return a topic's partition count; ``before`` where it is not known."""
+        found = self._watch.known.get(topic)
+        return before if found is None else found.partitions
+
+    def topic_id(self, topic: str) -> str:
+        """Return the id by which a topic is read."""
+        return self._intake.topic_ids.get(topic, UNKNOWN)
+
+    def judge(self, runner: SourceRunner) -> None:
+        """Halt a recovered source partition whose state is of another topic than there is."""
+        old, new = runner.level.topic_id, self.topic_id(runner.sp.topic)
+        if runner.level.chain.incomplete:
+            self._intake.lost.add(runner.sp)
+            _log.warning(
+                "checkpoints_lost",
+                topic=runner.sp.topic,
+                partition=runner.sp.partition,
+                detail="no complete chain is left of them; the log is counted from its beginning",
+            )
+        if old and new and old != new:
+            self._halt(runner, recreated(runner.sp, offset_after(runner.level.through), old, new))
+
+    def on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
+        """Halt a source partition whose log holds [begin, end) and not its next offset."""
+        runner = self._sources.get(sp)
+        if runner is None or runner.change is not None:
+            return
+        through = runner.level.through
+        topic_id = runner.level.topic_id
+        change = (
+            lost_checkpoints(sp, begin, topic_id)
+            if through < 0
+            else log_moved(sp, offset_after(through), begin, end, topic_id)
+        )
+        if change is not None:
+            self._halt(runner, change)
+
+    def _halt(self, runner: SourceRunner, change: LogChange) -> None:
+        if (change.topic, change.name) in self._accepted:
+            self._accept(runner, change)
+        else:
+            runner.halt_for(change)
+
+    def _accept(self, runner: SourceRunner, change: LogChange) -> None:
+        if change.topic_id != UNKNOWN:
+            self._intake.topic_ids[change.topic] = change.topic_id
+        runner.accept(change)
+
+    # -- each second -----------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        """Ask again, act on what changed, and let go on what the operator has accepted."""
+        self._events += await self._watch.ask_again()
+        events, self._events = self._events, []
+        for event in events:
+            self._on_event(event)
+        for topic in self._watch.missing:
+            self._metrics.topic_missing.labels(topic).set(1)
+        for runner in list(self._sources.values()):
+            change = runner.change
+            if change is not None and (change.topic, change.name) in self._accepted:
+                self._accept(runner, change)
+        await self._grow_changelogs()
+
+    @property
+    def publishing_stands(self) -> bool:
+        """Whether a topic is missing without which nothing can be published."""
+        needed = self._needed_to_publish | {self._merged}
+        return any(topic in needed for topic in self._watch.missing)
+
+    def advice(self, topic: str) -> str:
+        """Return what brings a missing topic back; empty when it is not missing."""
+        if topic not in self._watch.missing:
+            return ""
+        if topic in self.inputs:
+            return (
+                f"topic {topic} is missing: create it again with as many partitions as it had "
+                "(`ecindex topics create --inputs N`)"
+            )
+        if topic == self._merged:
+            return f"topic {topic} is missing, and with it what was merged; {NEW_EDITION}"
+        return f"topic {topic} is missing: run `ecindex topics create`"
+
+    def advice_unpaired(self, sp: SourcePartition) -> str:
+        """Return what brings the changelog of a partition back, or gives it as many partitions."""
+        changelog = next((c for c, of in self._changelogs.items() if of == sp.topic), self._merged)
+        return (
+            self.advice(changelog) or "run `ecindex topics create`, then `ecindex topics migrate`"
+        )
+
+    def _on_event(self, event: TopicEvent) -> None:
+        topic, old, new = event
+        if new is None:
+            self._metrics.topic_missing.labels(topic).set(1)
+            _log.error("topic_missing", topic=topic, action=self.advice(topic))
+            for runner in self._of(topic):
+                runner.halt("missing", self.advice(topic))
+            if topic in self._intake.chunk_topics:
+                self._group.ask_anew(rejoin=False)
+            return
+        self._metrics.topic_missing.labels(topic).set(0)
+        if topic in self.inputs:
+            self._on_input(topic, new.topic_id, new.partitions)
+        elif old is None or old.topic_id != new.topic_id:
+            known = self._intake.topic_ids.get(topic)
+            _log.warning("topic_recreated", topic=topic, topic_id=new.topic_id)
+            if topic in self._changelogs or topic == self._merged or known != new.topic_id:
+                # Every state is rebuilt from what the topics hold now.
+                self._group.ask_anew(rejoin=topic in self._read)
+        elif old.partitions != new.partitions and topic in self._changelogs:
+            self._group.ask_anew(rejoin=False)
+
+    @property
+    def _read(self) -> set[str]:
+        return {self._partials, self._merged, *self._changelogs}
+
+    def _on_input(self, topic: str, topic_id: str, partitions: int) -> None:
+        for runner in self._of(topic):
+            of, at = runner.level.topic_id, offset_after(runner.level.through)
+            if of and topic_id and of != topic_id:
+                self._halt(runner, recreated(runner.sp, at, of, topic_id))
+            elif runner.halted is not None and runner.halted.startswith("missing"):
+                runner.release()
+            runner.level.grow(partitions)
+        self._group.ask_anew(rejoin=False)
+
+    async def _grow_changelogs(self) -> None:
+        known = self._watch.known
+        short = {
+            changelog: known[topic].partitions
+            for changelog, topic in self._changelogs.items()
+            if changelog in known
+            and topic in known
+            and known[changelog].partitions < known[topic].partitions
+        }
+        now = monotonic_ms()
+        if not short or now - self._grown_ms < GROW_EVERY_MS:
+            return
+        self._grown_ms = now
+        try:
+            grown = await self._grow(short)
+        except KafkaError as error:
+            action = "run `ecindex topics migrate`"
+            _log.error("changelogs_not_grown", wanted=short, error=repr(error), action=action)
+            return
+        _log.info("changelogs_grown", partitions=dict(grown))
+
+    def _of(self, topic: str) -> Iterable[SourceRunner]:
+        return [runner for sp, runner in self._sources.items() if sp.topic == topic]
+
+
+def changelogs_of(settings: Settings, edition: int) -> dict[str, str]:
+    """Return the changelog of each input's checkpoints -> the input."""
+    group = names.app_id(edition, settings.topics.prefix)
+    return {
+        names.changelog_topic(group, names.checkpoint_table(topic)): topic
+        for topic in (settings.topics.orders, settings.topics.payments)
+    }
+
+
+def watched_topics(settings: Settings, edition: int) -> list[str]:
+    """Return every topic of an installation's edition."""
+    topics = settings.topics
+    inputs = {topics.orders: 1, topics.payments: 1}
+    own = (
+        topics.partials,
+        topics.values,
+        topics.journal,
+        topics.shifts,
+        topics.late,
+        topics.dead_letters,
+        topics.history,
+    )
+    return [*inputs, *names.changelogs(settings, edition, inputs), *own]

@@ -1,0 +1,137 @@
+"""A market whose as_of has run an hour ahead, and the documented way back."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from support.documented import PAGES, spans
+from support.flow_harness import order, payment
+from support.installation import Installation
+from support.kafka import read_all
+
+from streams.clock import now_ms
+from streams.flow.compile import FENCE_KIND
+from streams.flow.fence_record import decode_fence_record, encode_fence_record
+from streams.index.instants import parse_instant
+from streams.index.panes import HOUR_MS
+from streams.publish.keys import market_keys
+from streams.reader import Limits, Reader
+from streams.settings import load_methodology
+from streams.worker.names import MERGED_TABLE, app_id, changelog_topic
+
+pytestmark = pytest.mark.stack
+
+ANY_AGE = Limits(None, None)
+
+
+@pytest.fixture
+async def installed(stack, unique, tmp_path):
+    found = Installation(stack, unique("reset"), tmp_path, inputs=1, arrival="broker", partials=1)
+    await found.create_topics()
+    found.start_worker()
+    yield found
+    found.stop()
+
+
+def documented():
+    """The command as the runbook types it."""
+    (found,) = {
+        text
+        for page in PAGES
+        for text in spans(page)
+        if text.startswith("ecindex clock reset M") and '"' in text
+    }
+    return shlex.split(found.replace("MARKET", "PK"))[1:]
+
+
+async def plant_an_hour_ahead(installed):
+    """Leave what a worker of version 0.2 left whose clock was an hour fast."""
+    settings = installed.settings
+    edition = load_methodology(settings).edition
+    topic = changelog_topic(app_id(edition, settings.topics.prefix), MERGED_TABLE)
+    kept = f"{FENCE_KIND}|PK|".encode()
+    record = [
+        each for each in await read_all(installed.stack.bootstrap, topic)
+        if each.key.startswith(kept) and each.value
+    ][-1]  # fmt: skip
+    fence = decode_fence_record(record.value)
+    ahead = msgspec.structs.replace(
+        fence,
+        as_of={each: at_ms + HOUR_MS for each, at_ms in fence.as_of.items()},
+        headline=fence.headline + HOUR_MS,
+        hours_until=now_ms() // HOUR_MS * HOUR_MS + HOUR_MS,
+    )
+    async with installed.producer() as producer:
+        await producer.send_and_wait(topic, encode_fence_record(ahead), key=kept + b"fast.1")
+
+
+@pytest.mark.deep
+async def test_a_market_an_hour_ahead_goes_back_to_true_values(installed):
+    settings = installed.settings
+    keys = market_keys("PK", settings.redis.keys_prefix)
+    sent = 0
+    async with (
+        installed.producer() as producer,
+        Redis.from_url(settings.redis.url, decode_responses=True) as redis,
+    ):
+
+        async def values():
+            nonlocal sent
+            sent += 1
+            await installed.send(producer, "orders", order(f"o{sent}", now_ms()))
+            await installed.send(producer, "payments", payment(f"p{sent}", now_ms()))
+            await producer.flush()
+            return await redis.hgetall(keys.values)
+
+        async def true_values():
+            found = await values()
+            as_of_ms = parse_instant(found.get("@as_of", "")) or 0
+            counted = int(found.get("orders:market:all:1m", "0"))
+            return abs(now_ms() - as_of_ms) < 20_000 and counted > 0 and found
+
+        async def ahead():
+            found = await values()
+            return (parse_instant(found.get("@as_of", "")) or 0) > now_ms() + HOUR_MS // 2
+
+        await installed.until(true_values)
+        installed.stop()
+        await plant_an_hour_ahead(installed)
+        installed.start_worker()
+        await installed.until(ahead)
+        reader = Reader(settings.redis.url, prefix=settings.redis.keys_prefix, limits=ANY_AGE)
+        before = await asyncio.to_thread(reader.get, "PK", "orders:market:all:1m")
+        assert before.value == 0, "live and wrong, for an hour"
+
+        _, out, _ = await installed.command(*documented(), check=0)
+        assert out.startswith("PK: generation 1, as of ")
+        found = await installed.until(true_values, within_s=15)
+        assert found["@generation"] == "1"
+        after = await asyncio.to_thread(reader.get, "PK", "orders:market:all:1m")
+        reader.close()
+        assert after.generation == 1
+        assert after.as_of_ms < before.as_of_ms
+        points = [score for _, score in await redis.zrange(keys.history, 0, -1, withscores=True)]
+        assert max(points) <= now_ms()
+
+    resets = [
+        msgspec.json.decode(each.value)["resets"]
+        for each in await read_all(installed.stack.bootstrap, settings.topics.journal)
+        if b'"kind":"reset"' in each.value
+    ]
+    assert [reset["generation"] for (reset,) in resets] == [1]
+    report = await installed.audit()
+    assert report.equal, "\n".join(report.lines())
+
+
+async def test_what_the_command_refuses_changes_nothing(installed):
+    code, _, told = await installed.command("clock", "reset", "XX", "--reason", "why")
+    assert code != 0
+    assert "'XX' is not in methodology.toml" in told
+    code, _, told = await installed.command("clock", "reset", "PK", "--reason", " ")
+    assert code != 0
+    assert "expected one line of 1 to 500 characters" in told
+    assert not await read_all(installed.stack.bootstrap, installed.settings.topics.history)

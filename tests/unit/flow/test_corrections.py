@@ -1,0 +1,202 @@
+"""A cancel or refund counts once in the day book, whatever comes twice or in another order."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.index.instants import parse_instant
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from tests.support.flow_harness import METHODOLOGY, Flow, order
+
+START = 1_795_000_000_000 // DAY_MS * DAY_MS + 6 * HOUR_MS
+"""11:00 in Karachi."""
+DAY = "2026-11-18"
+ORDERS = SourcePartition("orders", 0)
+WHOLE = [("books", 1, 6_000), ("computing", 2, 2_000)]
+"""An order of 100.00."""
+PART, OTHER_PART = [("books", 1, 2_000)], [("computing", 1, 2_000)]
+NOTHING: list = []
+
+
+class Shop:
+    """One order of 100.00, placed at START, and what happens to it."""
+
+    def __init__(self, *, market: str = "PK", currency: str = "PKR") -> None:
+        self.flow = Flow()
+        self.market = {"market": market, "currency": currency}
+        self.number = 0
+        self.now_ms = START
+
+    def send(self, kind: str, lines: list, *, after_ms: int = 1_000, **extra) -> None:
+        self.number += 1
+        self.now_ms += after_ms
+        if kind != "placed":
+            extra = {"placed_at": rfc3339(START), "payment_method": "cod"} | extra
+        event = order(f"e{self.number}", self.now_ms, kind=f"order.{kind}", **self.market)
+        event |= {"order_id": "the order"} | extra
+        event["lines"] = [
+            {"sku": "s", "category": category, "quantity": quantity, "unit_price_minor": price}
+            for category, quantity, price in lines
+        ]
+        self.flow.produce(ORDERS, event, self.now_ms)
+
+    def place(self, **extra) -> None:
+        self.send("placed", WHOLE, after_ms=0, payment_method="cod", **extra)
+
+    def left(self, day: str = DAY) -> tuple[int, int, int, int]:
+        """(orders_valid, sales_valid, orders_net, sales_net) of the order's day."""
+        self.flow.now_ms = self.now_ms + MINUTE_MS
+        self.flow.run()
+        names = ("orders_valid", "sales_valid", "orders_net", "sales_net")
+        found = [
+            self.flow.day_value(self.market["market"], name, "market", "all", day) for name in names
+        ]
+        return tuple(each.value for each in found)
+
+    def outcomes(self) -> dict[str, int]:
+        self.left()
+        return {
+            name: self.flow.outcomes[name]
+            for name in ("repeated", "unmatched", "unremembered", "day_closed")
+            if self.flow.outcomes[name]
+        }
+
+
+CANCEL, REFUND = ("cancelled", WHOLE, {}), ("refunded", WHOLE, {})
+REFUND_PART, REFUND_OTHER = ("refunded", PART, {}), ("refunded", OTHER_PART, {})
+BY_ID = [("refunded", PART, {"refund_id": name}) for name in ("r1", "r2")]
+OTHER_AMOUNT = ("refunded", OTHER_PART, {"refund_id": "r1"})
+TOO_MUCH = ("refunded", [("books", 1, 12_000)], {})
+
+
+@pytest.mark.parametrize(
+    ("corrections", "left", "repeated"),
+    [
+        ([CANCEL, REFUND], (0, 0, 0, 0), 1),
+        ([REFUND, CANCEL], (0, 0, 0, 0), 0),
+        ([CANCEL, CANCEL], (0, 0, 0, 0), 1),
+        ([REFUND, REFUND], (1, 10_000, 0, 0), 1),
+        ([REFUND_PART], (1, 10_000, 0, 8_000), 0),
+        ([REFUND_PART, REFUND_PART], (1, 10_000, 0, 8_000), 1),
+        ([REFUND_PART, REFUND_OTHER], (1, 10_000, 0, 6_000), 0),
+        ([*BY_ID], (1, 10_000, 0, 6_000), 0),
+        ([*BY_ID, *BY_ID], (1, 10_000, 0, 6_000), 2),
+        ([BY_ID[0], OTHER_AMOUNT], (1, 10_000, 0, 8_000), 1),
+        ([REFUND_PART, CANCEL], (0, 0, 0, 0), 0),
+        ([CANCEL, REFUND_PART], (0, 0, 0, 0), 1),
+        ([REFUND_PART, REFUND_OTHER, CANCEL, CANCEL, REFUND_PART], (0, 0, 0, 0), 2),
+        ([REFUND_PART, ("cancelled", NOTHING, {})], (0, 8_000, 0, 8_000), 0),
+        ([TOO_MUCH], (1, 10_000, 0, -2_000), 0),
+        ([TOO_MUCH, CANCEL], (0, 0, 0, 0), 0),
+    ],
+)
+def test_what_is_left_of_an_order(corrections, left, repeated):
+    shop = Shop()
+    shop.place()
+    for kind, lines, extra in corrections:
+        shop.send(kind, lines, **extra)
+    assert shop.left() == left
+    assert shop.flow.outcomes["repeated"] == repeated
+
+
+@pytest.mark.parametrize("corrections", [[REFUND_PART, CANCEL], [CANCEL, REFUND], [CANCEL]])
+def test_members_and_methods_end_at_zero_too(corrections):
+    shop = Shop()
+    shop.place()
+    for kind, lines, extra in corrections:
+        shop.send(kind, lines, **extra)
+    shop.left()
+    for dimension, member in (("category", "books"), ("payment_method", "cod")):
+        for index in ("orders_valid", "units_valid", "sales_valid", "orders_net", "sales_net"):
+            assert shop.flow.day_value("PK", index, dimension, member, DAY).value == 0, index
+
+
+@pytest.mark.parametrize("corrections", [[REFUND_PART, CANCEL], [CANCEL, REFUND], [CANCEL, CANCEL]])
+def test_a_new_owner_remembers(corrections):
+    shop = Shop()
+    shop.place()
+    for kind, lines, extra in corrections:
+        shop.send(kind, lines, **extra)
+        shop.left()
+        shop.flow.start_source(ORDERS)  # from the checkpoints alone
+    assert shop.left() == (0, 0, 0, 0)
+
+
+def test_a_cancel_before_its_placement_leaves_nothing():
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("first", START - HOUR_MS), START - HOUR_MS)
+    shop.send("cancelled", WHOLE)
+    shop.send("placed", WHOLE, after_ms=-500)
+    shop.send("cancelled", WHOLE, after_ms=1_000)
+    assert shop.left() == (1, 100, 1, 100), "the first order"
+    assert shop.outcomes() == {"repeated": 1}
+
+
+def test_a_correction_counts_once_for_seven_days_of_arrival():
+    shop = Shop()
+    shop.place()
+    shop.send("refunded", PART)
+    shop.send("refunded", PART, after_ms=7 * DAY_MS)
+    assert shop.left() == (1, 10_000, 0, 8_000)
+    shop.send("refunded", PART, after_ms=DAY_MS)
+    assert shop.left() == (1, 10_000, -1, 6_000), "what is not promised"
+
+
+def test_an_order_from_before_the_log_is_not_subtracted():
+    shop = Shop()
+    early = rfc3339(START - METHODOLOGY.grace_ms - 1)
+    shop.place()
+    shop.send("cancelled", WHOLE, order_id="of yesterday", placed_at=early)
+    assert shop.left() == (1, 10_000, 1, 10_000)
+    assert shop.outcomes() == {"unmatched": 1}
+
+
+def test_an_order_within_the_grace_before_the_first_record_is_subtracted():
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("first", START), START)
+    shop.send("placed", WHOLE, after_ms=-METHODOLOGY.grace_ms)
+    shop.send("cancelled", WHOLE, placed_at=rfc3339(shop.now_ms), after_ms=METHODOLOGY.grace_ms)
+    assert shop.left() == (1, 100, 1, 100)
+
+
+def test_where_the_log_begins_survives_a_new_owner():
+    shop = Shop()
+    shop.place()
+    shop.left()
+    shop.flow.start_source(ORDERS)
+    shop.send("cancelled", WHOLE, after_ms=HOUR_MS)
+    assert shop.left() == (0, 0, 0, 0)
+
+
+def test_beyond_the_limit_corrections_count_and_are_said(monkeypatch):
+    monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", 1)
+    shop = Shop()
+    shop.place()
+    shop.send("refunded", PART)
+    shop.send("refunded", OTHER_PART)
+    shop.send("refunded", OTHER_PART)
+    assert shop.outcomes() == {"unremembered": 2}
+    assert shop.left() == (1, 10_000, 0, 4_000), "a copy of what is not remembered counts again"
+    shop.send("cancelled", WHOLE)
+    shop.send("cancelled", WHOLE)
+    assert shop.outcomes() == {"unremembered": 2, "repeated": 1}
+
+
+def test_a_correction_of_a_closed_day_counts_in_the_live_book_only():
+    shop = Shop()
+    shop.place()
+    shop.send("refunded", PART)
+    shop.left()
+    shop.send("cancelled", WHOLE, after_ms=37 * DAY_MS)
+    assert shop.outcomes() == {"day_closed": 1}
+
+
+def test_a_day_of_25_hours_is_one_day():
+    shop = Shop(market="BR", currency="BRL")
+    shop.now_ms = parse_instant("2018-02-18T02:30:00Z")  # 23:30 in São Paulo, for the second time
+    shop.send("placed", WHOLE, after_ms=0)
+    placed = rfc3339(shop.now_ms)
+    shop.send("refunded", PART, placed_at=placed)
+    shop.send("cancelled", WHOLE, placed_at=placed, after_ms=DAY_MS)
+    assert shop.left("2018-02-17") == (0, 0, 0, 0)
