@@ -69,9 +69,15 @@ async def loaded(stack, unique, tmp_path):
 
 
 async def flows(installed):
-    """Whether the headline of the market is known and 10 s young: long before a window is covered."""
-    as_of = parse_instant((await installed.redis_values("PK")).get("@as_of:payments", ""))
-    return as_of is not None and now_ms() - as_of < 10_000
+    """Whether both workers own inputs and both sources are 10 s young: before a window is covered.
+
+    A topic that is deleted while the second worker still joins is read by nobody, so nothing halts.
+    """
+    if not all(partitions(installed, child) for child in installed.workers):
+        return False
+    values = await installed.redis_values("PK")
+    ages = [parse_instant(values.get(f"@as_of:{name}", "")) for name in ("orders", "payments")]
+    return all(as_of is not None and now_ms() - as_of < 10_000 for as_of in ages)
 
 
 async def fresh(installed, index="orders"):
@@ -149,16 +155,20 @@ async def typed(installed, action):
     await installed.command(*arguments, check=0)
 
 
+def partitions(installed, child):
+    """Return the inputs that a worker owns as {(topic, partition): why it halted}."""
+    url = installed.metrics_of(child)
+    if url is None or not child.running:
+        return {}
+    with urllib.request.urlopen(url.replace("/metrics", "/partitions"), timeout=10) as answer:
+        return {(each["topic"], each["partition"]): each["halted"] for each in json.load(answer)}
+
+
 def halted(installed):
     """Return {(topic, partition): why} over all workers."""
     found = {}
     for child in installed.workers:
-        url = installed.metrics_of(child)
-        if url is None or not child.running:
-            continue
-        with urllib.request.urlopen(url.replace("/metrics", "/partitions"), timeout=10) as answer:
-            for each in json.load(answer):
-                found[each["topic"], each["partition"]] = each["halted"]
+        found |= partitions(installed, child)
     return found
 
 

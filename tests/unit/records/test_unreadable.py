@@ -132,7 +132,7 @@ def test_a_record_of_history_that_workers_refuse_is_named():
     assert refused_history(good) is None
     assert refused_history(good._replace(value=None)) is None
     for bad in (good._replace(key=b"PK"), good._replace(value=b"{}")):
-        assert refused_history(bad).expected == "a seed or a factor"
+        assert refused_history(bad).expected == "a seed, a factor or a reset"
 
 
 def test_so_many_are_kept_and_the_rest_is_counted():
