@@ -153,8 +153,8 @@ class TopicKeeper:
         events, self._events = self._events, []
         for event in events:
             self._on_event(event)
-        for topic in self._watch.missing:
-            self._metrics.topic_missing.labels(topic).set(1)
+        for topic, exists in self._watch.exists.items():
+            self._metrics.topic_missing.labels(topic).set(not exists)
         for runner in list(self._sources.values()):
             change = runner.change
             if change is not None and (change.topic, change.name) in self._accepted:
@@ -190,14 +190,12 @@ class TopicKeeper:
     def _on_event(self, event: TopicEvent) -> None:
         topic, old, new = event
         if new is None:
-            self._metrics.topic_missing.labels(topic).set(1)
             _log.error("topic_missing", topic=topic, action=self.advice(topic))
             for runner in self._of(topic):
                 runner.halt("missing", self.advice(topic))
             if topic in self._intake.chunk_topics:
                 self._group.ask_anew(rejoin=False)
             return
-        self._metrics.topic_missing.labels(topic).set(0)
         if topic in self.inputs:
             self._on_input(topic, new.topic_id, new.partitions)
         elif old is None or old.topic_id != new.topic_id:

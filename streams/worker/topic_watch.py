@@ -57,9 +57,14 @@ class TopicWatch:
     @property
     def missing(self) -> list[str]:
         """Topics that do not exist; empty before the first answer."""
+        return [topic for topic, exists in self.exists.items() if not exists]
+
+    @property
+    def exists(self) -> Mapping[str, bool]:
+        """Whether each topic exists; empty before the first answer."""
         if self._asked_ms is None:
-            return []
-        return [topic for topic in self._topics if topic not in self._known]
+            return {}
+        return {topic: topic in self._known for topic in self._topics}
 
     def fresh(self, within_ms: int = FRESH_MS) -> bool:
         """Return whether an answer that was asked within this time has shown the topics unchanged."""

@@ -336,23 +336,22 @@ async def test_recreated_partials_heal_and_the_next_start_is_not_refused(loaded)
     await equal(installed, load)
 
 
-@pytest.mark.parametrize(
-    "which", ["journal", "values", "dead_letters", "late", "history", "shifts"]
-)
 @pytest.mark.deep  # one of them in a plain run: test_doctor's; what varies is the topic
-async def test_an_own_topic_that_is_deleted_is_named_at_once_and_heals_when_created(loaded, which):
+async def test_own_topics_that_are_deleted_are_named_at_once_and_heal_when_created(loaded):
     installed, _load = loaded
-    topic = getattr(installed.settings.topics, which)
-    await delete_topic(installed.stack.bootstrap, topic)
-    found = await logged(installed, "topic_missing", topic=topic)
-    assert metric(installed, f'ecindex_topic_missing{{topic="{topic}"}} 1.0')
-    await typed(installed, found["action"])
+    for which in ("journal", "values", "dead_letters", "late", "history", "shifts"):
+        topic = getattr(installed.settings.topics, which)
+        said = f'ecindex_topic_missing{{topic="{topic}"}} 1.0'
+        await delete_topic(installed.stack.bootstrap, topic)
+        found = await logged(installed, "topic_missing", topic=topic)
+        assert metric(installed, said)
+        await typed(installed, found["action"])
+
+        async def back(said=said):
+            return not metric(installed, said)
+
+        await installed.until(back)
     await fresh(installed)
-
-    async def back():
-        return not metric(installed, f'ecindex_topic_missing{{topic="{topic}"}} 1.0')
-
-    await installed.until(back)
     assert all(child.running for child in installed.workers)
 
 
