@@ -15,14 +15,13 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
-from streams.clock import monotonic_ms, now_ms
+from streams.clock import now_ms
 from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
-from streams.flow.incarnation import in_log, records_left
+from streams.flow.incarnation import in_log
 from streams.index.formats import FormatError
-from streams.index.input_reports import encode_report, refused_share
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -34,10 +33,12 @@ from streams.worker.consumer_thread import FetchSettings
 from streams.worker.contiguity import offset_after
 from streams.worker.faust_app import AppSettings, ChunkApp, Hooks, create_faust_app
 from streams.worker.history_reader import HistoryReader
+from streams.worker.input_notes import InputNotes
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.level2 import Level2Parts, MarketsRunner
 from streams.worker.log_clock import LogClock
 from streams.worker.membership import Membership, group_members
+from streams.worker.observer import Observer
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
@@ -48,8 +49,6 @@ from streams.worker.topic_keeper import TopicKeeper, watched_topics
 from streams.worker.topic_watch import EVERY_S, FRESH_MS, TopicWatch
 
 HEARTBEAT_S = 1.0
-INPUTS_NOTED_EVERY_MS = 30_000
-"""Redis may have been emptied."""
 
 _log = structlog.get_logger(__name__)
 
@@ -77,14 +76,11 @@ class IndexWorker:
         self._log_ends_checked = False
         self._on_listening = on_listening
         self.log_clock = LogClock(clock)
-        self._clock_agreed = True
         self._sources: dict[SourcePartition, SourceRunner] = {}
         self._markets: dict[int, MarketsRunner] = {}
         self._unpaired: frozenset[SourcePartition] = frozenset()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ready = False
-        self._inputs_noted: dict[str, bytes] = {}
-        self._inputs_noted_ms = 0
 
     def create(self) -> Worker:
         """Build the parts; called inside the running loop."""
@@ -126,6 +122,14 @@ class IndexWorker:
             limits=RedisLimits(expire_ms=settings.intervals.stale_after_s * 1000),
             timeout_s=settings.redis.timeout_s,
             auth=settings.redis.auth_options(),
+        )
+        self._input_notes = InputNotes(self.store)
+        self._observer = Observer(
+            self._sources,
+            self.app.intake,
+            self.metrics,
+            self.log_clock,
+            settings.limits.dedupe_ids_max,
         )
         self.membership = Membership(
             self.store,
@@ -420,7 +424,8 @@ class IndexWorker:
             elif self.app.may_publish:
                 # Not awaited: a market whose call waits keeps no other from being renewed.
                 self._own_task(self.store.heartbeat(self.log_clock.now_ms()), "renewal")
-            self._observe()
+            self.metrics.can_publish.set(self.membership.why_not is None)
+            self._observer.observe()
 
     async def _guard(self) -> None:
         # A loop of its own: what it asks Redis and Kafka may take seconds.
@@ -429,57 +434,13 @@ class IndexWorker:
             if self.app.started:
                 await self.membership.check()
             if self.app.may_publish:
-                await self._note_inputs()
-
-    async def _note_inputs(self) -> None:
-        """Tell readers of Redis what became of the last records, when it is news or was long ago."""
-        reports = (runner.taken.report() for runner in self._sources.values())
-        fields = {
-            f"{each.topic}-{each.partition}": encode_report(each)
-            for each in reports
-            if each is not None
-        }
-        due = monotonic_ms() - self._inputs_noted_ms >= INPUTS_NOTED_EVERY_MS
-        if (
-            fields
-            and (due or fields != self._inputs_noted)
-            and await self.store.note_inputs(fields)
-        ):
-            self._inputs_noted, self._inputs_noted_ms = fields, monotonic_ms()
+                await self._input_notes.write(self._sources.values())
 
     async def _check_topics(self) -> None:
         while True:
             await asyncio.sleep(EVERY_S)
             if self._ready:
                 await self._keeper.check()
-
-    def _observe(self) -> None:
-        intake, metrics = self.app.intake, self.metrics
-        metrics.can_publish.set(self.membership.why_not is None)
-        open_panes = held_ids = 0
-        for sp, runner in self._sources.items():
-            labels = (sp.topic, str(sp.partition))
-            position, log_end = intake.position(sp), intake.log_end(sp)
-            if position is not None and log_end is not None:
-                metrics.consumer_lag.labels(*labels).set(records_left(position, log_end))
-            metrics.open_transaction.labels(*labels).set(intake.open_transaction_ms(sp) / 1000)
-            watermarks = runner.level.source.watermarks()
-            if watermarks:
-                metrics.watermark.labels(*labels).set(max(watermarks.values()) / 1000)
-            metrics.partition_halted.labels(*labels).set(runner.halted is not None)
-            report = runner.taken.report()
-            metrics.refused_ratio.labels(*labels).set(
-                0 if report is None else refused_share(report)
-            )
-            open_panes += runner.level.source.open_panes
-            held_ids += runner.level.source.held_ids
-        self._observe_clock()
-        metrics.open_panes.set(open_panes)
-        metrics.dedupe_ids.set(held_ids)
-        if held_ids > self.settings.limits.dedupe_ids_max and self._sources:
-            fullest = max(self._sources.values(), key=lambda runner: runner.level.source.held_ids)
-            if not intake.is_paused(fullest.sp):
-                fullest.halt("dedupe_ids", f"{held_ids} ids held; add workers or lower the rate")
 
     def _on_written(self, topic: str, sent_ms: int, stamped_ms: int) -> None:
         """Tell the log's time by an acknowledged batch of partials."""
@@ -493,13 +454,6 @@ class IndexWorker:
             self.switch.trip(Fatal(ExitCode.USAGE, reason))
             return
         self.log_clock.on_written(stamped_ms, sent_ms)
-
-    def _observe_clock(self) -> None:
-        self.metrics.clock_ahead.set(self.log_clock.ahead_ms / 1000)
-        disagrees = self.log_clock.disagrees
-        if (disagrees is None) is not self._clock_agreed:
-            self._clock_agreed = disagrees is None
-            _log.warning("clock", state="agrees again" if disagrees is None else disagrees)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(runner.drain() for runner in self._sources.values()))
