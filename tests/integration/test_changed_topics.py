@@ -199,7 +199,6 @@ async def equal(installed, load, **options):
     return report
 
 
-@pytest.mark.deep
 async def test_a_recreated_input_halts_alone_and_goes_on_when_accepted(loaded):
     installed, load = loaded
     topic = installed.settings.topics.orders
