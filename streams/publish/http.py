@@ -45,7 +45,7 @@ class PartitionState(msgspec.Struct, frozen=True):
     """One source partition of this worker. ``halted``: why it takes no more records, else None.
 
     ``through``: the last offset included in its state. ``log_end``: the next offset of the log, if
-    known.
+    known. ``open_transaction_ms``: for how long one open transaction has held it; 0 when none does.
     """
 
     topic: str
@@ -53,6 +53,7 @@ class PartitionState(msgspec.Struct, frozen=True):
     through: int
     log_end: int | None
     halted: str | None
+    open_transaction_ms: int = 0
 
 
 class Partitions(Protocol):

@@ -375,6 +375,7 @@ class IndexWorker:
                 in_log(runner.level.through) if runner.level.through >= 0 else -1,
                 None if (end := self.app.intake.log_end(sp)) is None else in_log(end),
                 runner.halted,
+                self.app.intake.open_transaction_ms(sp),
             )
             for sp, runner in sorted(self._sources.items())
         ]

@@ -27,6 +27,8 @@ from streams.worker.topic_ids import TopicIdentity
 
 AS_OF_AGE_MAX_MS = 60_000
 """Largest age of a live market's ``as_of``, which follows the clock by about eight seconds."""
+OPEN_TRANSACTION_MAX_MS = 60_000
+"""The alert's time."""
 LAG_RECORDS = 10_000
 REBALANCE_ROUNDS = 6
 """A worker that starts, and a group that rebalances, are given this many rounds to become ready."""
@@ -262,6 +264,7 @@ async def check_workers(workers: Sequence[str]) -> list[Finding]:
             Finding("readiness", level, url, "ready", found, fix, rounds=REBALANCE_ROUNDS)
         )
         findings += _halted(url, states)
+        findings += _held(states)
     return findings
 
 
@@ -280,4 +283,22 @@ def _halted(url: str, states: Iterable[PartitionState]) -> list[Finding]:
         )
         for state in states
         if state.halted is not None
+    ]
+
+
+def _held(states: Iterable[PartitionState]) -> list[Finding]:
+    return [
+        Finding(
+            "transaction",
+            Level.WRONG,
+            f"{state.topic}-{state.partition}@{state.through}",
+            f"no transaction open for more than {OPEN_TRANSACTION_MAX_MS // 1000} s",
+            f"one producer's transaction has been open for {state.open_transaction_ms / 1000:.0f} s; "
+            "nothing behind its first record is read",
+            f"the producers of {state.topic} must commit or abort it: docs/runbook.md, "
+            "EcindexOpenTransaction",
+            cause="open",
+        )
+        for state in states
+        if state.open_transaction_ms > OPEN_TRANSACTION_MAX_MS
     ]
