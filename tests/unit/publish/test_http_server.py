@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 from aiohttp import web
@@ -190,7 +191,9 @@ async def test_what_dribbles_in_wins_no_time(quick):
 
     dribbling = asyncio.create_task(dribble())
     async with asyncio.timeout(GONE_S):
-        assert await reader.read() == b""
+        # What was on its way when the server closed makes the end a reset.
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
     dribbling.cancel()
     writer.close()
 
