@@ -285,7 +285,8 @@ class PartitionCompile:
                 record.shoppers,
                 key,
                 offset=offset,
-                news=offset > market.progress.floor_applied,
+                news=offset > market.progress.floor_applied
+                and not (self.anew and market.has_closed(parsed.slot)),
             )
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:
@@ -304,6 +305,8 @@ class PartitionCompile:
         if mark.edition != self.methodology.edition:
             self._foreign_records += 1
             return
+        if self._sent_its_rows_elsewhere(mark):
+            return
         if not self._table_keys and len(self._own_writers) < _WRITERS_MAX:
             self._own_writers.add(key.writer)
         known = self._sps.get(sp.topic, [])
@@ -319,6 +322,15 @@ class PartitionCompile:
         self.marks[sp] = best
         for market in self.markets.values():
             market.fold_closed(sp, best)
+
+    def _sent_its_rows_elsewhere(self, mark: MarkRecord) -> bool:
+        """Whether the rows that a mark speaks for went into partials that are gone.
+
+        Until a worker hears that the partials were created again, its marks go on. Believed, they
+        would let values pass what only the deleted rows held.
+        """
+        own, named = self.topic_id, mark.partials_id
+        return bool(own and named) and own != named
 
     @property
     def skipped(self) -> dict[str, int]:

@@ -340,7 +340,12 @@ class IndexWorker:
             partitions=self._partitions[sp.topic],
         )
         runner = SourceRunner(
-            self._level1, sp, identity=identity, changelog=table.changelog_topic_name, nonce=nonce
+            self._level1,
+            sp,
+            identity=identity,
+            changelog=table.changelog_topic_name,
+            nonce=nonce,
+            partials_id=self._keeper.topic_id(self.settings.topics.partials),
         )
         runner.recover(dict(table.recovered(sp.partition)))
         self._sources[sp] = runner

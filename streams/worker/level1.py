@@ -66,7 +66,9 @@ class SourceRunner:
         identity: Identity,
         changelog: str,
         nonce: str,
+        partials_id: str,
     ) -> None:
+        """``partials_id``: incarnation of the partials that the rows go to; empty: not known."""
         topics = parts.settings.topics
         self.sp = sp
         self.closed = False
@@ -83,6 +85,7 @@ class SourceRunner:
             nonce,
             topics.partials_partitions,
             payments=sp.topic == topics.payments,
+            partials_id=partials_id,
         )
         self.taken = InputWindow(sp.topic, sp.partition)
         """What became of the last records, for everybody who looks."""

@@ -212,14 +212,19 @@ class TopicKeeper:
         return {self._partials, self._merged, *self._changelogs}
 
     def _on_input(self, topic: str, topic_id: str, partitions: int) -> None:
+        rejoin = False
         for runner in self._of(topic):
             of, at = runner.level.topic_id, offset_after(runner.level.through)
-            if of and topic_id and of != topic_id:
+            if of and topic_id and of != topic_id and at == 0:
+                # Nothing of the old log is in the state, so there is nothing to accept. Its next owner
+                # could not know of an acceptance either: it finds no checkpoint, and counts from 0.
+                rejoin = True
+            elif of and topic_id and of != topic_id:
                 self._halt(runner, recreated(runner.sp, at, of, topic_id))
             elif runner.halted is not None and runner.halted.startswith("missing"):
                 runner.release()
             runner.level.grow(partitions)
-        self._group.ask_anew(rejoin=False)
+        self._group.ask_anew(rejoin=rejoin)
 
     async def _grow_changelogs(self) -> None:
         known = self._watch.known

@@ -23,6 +23,9 @@ class Log:
 
     def __init__(self, name: str, on_land: Callable[[Log, Record], None] | None = None) -> None:
         self.name = name
+        self.topic_id = "id"
+        self.number = 1
+        """How often a topic of this name was created."""
         self.end = 0
         self.records: list[Record] = []
         self.history: list[Record] = []
@@ -53,6 +56,14 @@ class Log:
         if self._on_land is not None:
             self._on_land(self, record)
         return record
+
+    def recreate(self, topic_id: str) -> None:
+        """Delete the topic and create it again under the same name."""
+        self.topic_id = topic_id
+        self.number += 1
+        self.end = 0
+        for held in (self.records, self.open, self.aborted, self._producers, self._aborts):
+            held.clear()
 
     def marker(self) -> None:
         """Append a transaction marker: an offset that no consumer receives."""

@@ -11,6 +11,7 @@ import msgspec
 
 from streams.flow import chain as chain_module
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, parse_key
@@ -67,11 +68,16 @@ class Mark:
     sent_at: int
 
 
+Place = tuple[int, int]
+"""(how often the topic was created, offset) in one partition of the partials."""
+
+
 @dataclass
 class View:
     """Rows and marks that the log of one partials partition holds up to some offset."""
 
-    offset: int = -1
+    offset: Place = (0, -1)
+    number: int = 1
     rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
     """Largest ``through`` of a row."""
     first: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -106,6 +112,8 @@ class Oracle:
         self._appended: dict[SourcePartition, list[tuple[int, int]]] = {sp: [] for sp in world.sps}
         self._arrived_live: set[tuple[SourcePartition, str | None]] = set()
         """Source partitions and markets of which some record arrived about when it was appended."""
+        self._aborted: set[tuple[SourcePartition, int]] = set()
+        """Numbers of aborted records in logs that are gone."""
         self._undecided: dict[SourcePartition, deque[Record]] = {sp: deque() for sp in world.sps}
         self._entries: dict[str, list[tuple]] = {}
         self._views: dict[str, View] = {}
@@ -116,13 +124,16 @@ class Oracle:
         self._redis_last: dict[str, tuple[int, int]] = {}
         self.closings: dict[tuple[str, str, int], Closing] = {}
         self.journaled: dict[str, object] = {}
+        self.known_live: set[str] = set()
+        """Markets that an acknowledged fence record says are live."""
         self.publications = 0
         self.levels = 0
 
     # -- sources -----------------------------------------------------------------------------
 
     def source_appended(self, sp: SourcePartition, record: Record) -> None:
-        self._appended[sp].append((record.offset, self.world.now_ms))
+        number = self.world.number(sp, record.offset)
+        self._appended[sp].append((number, self.world.now_ms))
         self._undecided[sp].append(record)
         if record.timestamp_ms >= self.world.now_ms - LIVE_WITHIN_MS:
             self._arrived_live.add((sp, _market_of(record.value)))
@@ -131,11 +142,31 @@ class Oracle:
     def source_decided(self, sp: SourcePartition) -> None:
         """Let the reference have what no open transaction holds back, without what was aborted."""
         log, waiting = self.world.sources[sp], self._undecided[sp]
+        if not self.world.is_accepted(sp):
+            return
         while waiting and waiting[0].offset < log.stable_end:
             record = waiting.popleft()
             if log.was_aborted(record.offset):
                 continue
-            self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+            number = self.world.number(sp, record.offset)
+            self.references[sp].add(number, record.value, record.timestamp_ms)
+
+    def log_lost(self, sp: SourcePartition, through: int) -> None:
+        """Note that the source's log goes, which every state has folded up to ``through``.
+
+        What an open transaction held is in no state and never will be.
+        """
+        self._aborted |= {
+            (sp, each) for each, _ in self._appended[sp] if self._was_aborted(sp, each)
+        }
+        self._undecided[sp].clear()
+        self._appended[sp] = [each for each in self._appended[sp] if each[0] <= through]
+
+    def _was_aborted(self, sp: SourcePartition, number: int) -> bool:
+        base = self.world.number(sp, 0)
+        return (sp, number) in self._aborted or (
+            number >= base and self.world.sources[sp].was_aborted(number - base)
+        )
 
     def outcomes_from(self, sp: SourcePartition, offset: int) -> str:
         """Outcomes of the records from ``offset`` on, for the script."""
@@ -228,7 +259,9 @@ class Oracle:
             mark = believed(decode_mark(record.value), record.timestamp_ms)
             if any((parsed.sp, market) not in self._arrived_live for market in mark.live):
                 raise Violation("P8", f"mark of {parsed.sp}: {mark.live} live")
-            entries.append((record.offset, parsed.sp, None, mark))
+            if self.world.recovered_on[parsed.writer] == log.number:
+                entries.append(((log.number, record.offset), parsed.sp, None, mark))
+            # else its rows went into partials that are gone
             self._check_caught_up(parsed.sp, mark.through, mark.caught_up_at)
             held = self.references[parsed.sp].watermarks_at(mark.through)
             for market, watermark_ms in mark.watermarks.items():
@@ -236,18 +269,17 @@ class Oracle:
                     raise Violation("P1", f"mark of {parsed.sp} through {mark.through}: {market}")
             return
         partial = decode_partial(record.value)
-        entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
+        entries.append(((log.number, record.offset), parsed.sp, parsed.slot, partial.through))
         self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
 
     def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
         """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
         if caught_up_at is None:
             return
-        log = self.world.sources[sp]
         for offset, appended_ms in reversed(self._appended[sp]):
             if offset <= through:
                 return
-            if appended_ms < caught_up_at and not log.was_aborted(offset):
+            if appended_ms < caught_up_at and not self._was_aborted(sp, offset):
                 raise Violation(
                     "P8",
                     f"{sp}: a mark through {through} is caught up at {caught_up_at}, but "
@@ -256,7 +288,7 @@ class Oracle:
 
     # -- level 2 -----------------------------------------------------------------------------
 
-    def view(self, partition: int, applied: int) -> View:
+    def view(self, partition: int, applied: Place) -> View:
         """View of the partition's log up to ``applied``, kept and extended since that mostly rises."""
         name = f"partials-{partition}"
         view = self._views.get(name)
@@ -266,6 +298,10 @@ class Oracle:
         entries = self._entries.get(name, [])
         at = bisect_right(entries, view.offset, key=lambda entry: entry[0])
         while at < len(entries) and entries[at][0] <= applied:
+            if entries[at][0][0] > view.number:
+                view.number = entries[at][0][0]
+                view.marks.clear()  # rows are merged or sent again; marks count anew
+                view.live &= self.known_live
             self._extend(view, *entries[at][1:])
             at += 1
         view.offset = applied
@@ -322,7 +358,7 @@ class Oracle:
         self._through[id(publication)] = applied
         self._publications.append(publication)  # keeps its id
         market = publication.market
-        view = self.view(worker.partition, applied)
+        view = self.view(worker.partition, (worker.reads_number, in_log(applied)))
         floor = worker.as_of_floor.get(market)
         if floor is not None and publication.as_of_ms < floor:
             raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
@@ -636,7 +672,7 @@ class Oracle:
 
         for worker in self.world.owners:
             if isinstance(worker, Level1):
-                end = self.world.sources[worker.sp].end - 1
+                end = self.world.number(worker.sp, self.world.sources[worker.sp].end) - 1
                 if worker.level is None or worker.level.through != end:
                     raise Violation("P2", f"{when}: {self.world.name(worker)} has not folded all")
                 self._check_set_aside(worker.sp, end)

@@ -6,13 +6,16 @@ import random
 from dataclasses import dataclass, field
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.publication import Publication
+from streams.index.history_records import AcceptedChange
 from streams.index.methodology import Methodology, parse
-from streams.index.panes import DAY_MS
+from streams.index.panes import DAY_MS, rfc3339
 from streams.index.values import Fence
 from tests.model.kafka import Log, Record
 from tests.model.oracle import Oracle, Violation
 from tests.model.produce import burst, event_for
+from tests.model.topics import PARTIALS, Topic
 from tests.model.workers import Level1, Level2, Worker
 
 METHODOLOGY = parse(
@@ -74,6 +77,8 @@ class Config:
     """Level-1 clocks may run ahead of the broker's too, not only behind."""
     knows_time: bool = False
     """A worker knows the log's time from the start, not only when its first mark is acknowledged."""
+    topics_change: bool = False
+    """Topics are deleted and created again, and inputs get partitions. Workers ask for the topics."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 
@@ -115,6 +120,15 @@ class World:
             topic: [SourcePartition(topic, number) for number in range(config.partitions)]
             for topic in topics
         }
+        self.topics = {topic: Topic(topic, config.partitions) for topic in topics}
+        self.topics[PARTIALS] = Topic(PARTIALS, config.partials_partitions)
+        self.accepted: dict[tuple[str, str], AcceptedChange] = {}
+        """What the operator has accepted, by (topic, change)."""
+        self.rejoining = False
+        self.recovered_on: dict[str, int] = {}
+        """Writer -> which of the partials that were created under the name all its rows went to."""
+        self.base: dict[SourcePartition, int] = {}
+        """Number that the states give to offset 0 of the log there is; 0 where none is named."""
         self.sps = [sp for sps in self.sps_by_topic.values() for sp in sps]
         self.oracle = oracle = Oracle(self)
         self.sources = {sp: Log(str(sp)) for sp in self.sps}
@@ -129,6 +143,11 @@ class World:
         self.journal = Log("journal", oracle.journal_landed)
         self.values = Log("values")
         self.committed = dict.fromkeys(self.sps, 0)
+        if config.topics_change:
+            for sp, log in self.sources.items():
+                log.topic_id = self.topics[sp.topic].topic_id
+            for log in self.partials:
+                log.topic_id = self.topics[PARTIALS].topic_id
         self.redis = Redis(oracle)
         self.owners: list[Worker] = []
         self.zombies: list[Worker] = []
@@ -176,7 +195,7 @@ class World:
         sp = self.sps[index % len(self.sps)]
         self._produced += 1
         value, timestamp_ms, text = event_for(self, sp, choice)
-        offset = self.sources[sp].end
+        offset = self.number(sp, self.sources[sp].end)
         self.append(sp, value, timestamp_ms)
         if self.config.bursts and sp.topic == "orders":
             for plain in burst(self, choice):
@@ -193,6 +212,10 @@ class World:
         """Append to a source, in the open transaction of ``producer`` or in none."""
         record = self.sources[sp].append(None, value, timestamp_ms, producer)
         self.oracle.source_appended(sp, record)
+
+    def number(self, sp: SourcePartition, offset: int) -> int:
+        """Number that the states give to an offset of the source's log."""
+        return self.base.get(sp, 0) + offset
 
     def end_transaction(self, sp: SourcePartition, producer: int, *, commits: bool) -> None:
         """End the producer's open transaction; what it held back is decided now."""
@@ -249,6 +272,9 @@ class World:
                 done.append("waits")
                 break
             done.append(worker.done)
+            if self.rejoining:
+                done.append(self._rejoin())
+                break
         return f"{self.name(worker)}: " + "; ".join(done)
 
     def _do_land(self, index: int, choice: int) -> str:
@@ -278,6 +304,8 @@ class World:
     def _do_pause(self, index: int) -> str:
         at = index % len(self.owners)
         worker = self.owners[at]
+        if worker.keeping is not None:
+            worker.keeping.hear_nothing_more()
         if len(self.zombies) < 3:
             self.zombies.append(worker)
         else:
@@ -298,7 +326,8 @@ class World:
         if not isinstance(worker, Level1) or worker.level is None:
             return ""
         end = self.sources[worker.sp].end
-        worker.position = random.Random(choice).randint(0, end)
+        base = base_of(worker.level.through + 1)
+        worker.position = base + random.Random(choice).randint(0, end)
         return f"{self.name(worker)}: position {worker.position}, state {worker.level.through}"
 
     def _do_compact(self, choice: int) -> str:
@@ -308,12 +337,67 @@ class World:
             bounds = [
                 worker.read_bound
                 for worker in (*self.owners, *self.zombies)
-                if isinstance(worker, Level2) and worker.partition == number
+                if isinstance(worker, Level2)
+                and worker.partition == number
+                and worker.reads_id in ("", log.topic_id)
             ]
             log.compact(min(bounds, default=log.end), tombstones=tombstones)
         for log in (*self.checkpoints.values(), *self.tables):
             log.compact(log.end, tombstones=tombstones)
         return "compaction" + (", tombstones too" if tombstones else "")
+
+    def _do_recreate(self, index: int) -> str:
+        """Delete a topic and create it again under the same name.
+
+        What was folded of an input is durable by then, and what level 2 had of the partials is merged:
+        decision 0114 says what is given up otherwise.
+        """
+        name = list(self.topics)[index % len(self.topics)]
+        self.settle()
+        topic = self.topics[name]
+        topic.number += 1
+        if name == PARTIALS:
+            for log in self.partials:
+                log.recreate(topic.topic_id)
+            return f"{name} is created again"
+        for sp in self.sps_by_topic[name]:
+            owner = next(w for w in self.owners if isinstance(w, Level1) and w.sp == sp)
+            assert owner.level is not None
+            through = owner.level.through
+            self.oracle.log_lost(sp, through)
+            self.sources[sp].recreate(topic.topic_id)
+            self.base[sp] = begin_of_next_log(through + 1) if through >= 0 else 0
+        return f"{name} is created again"
+
+    def is_accepted(self, sp: SourcePartition) -> bool:
+        """Whether the records of the log that there is may count."""
+        log = self.sources[sp]
+        return not self.base.get(sp) or (sp.topic, f"id={log.topic_id}") in self.accepted
+
+    def _do_accept(self) -> str:
+        """Run the command that each halted partition names."""
+        changes = [
+            worker.change
+            for worker in self.owners
+            if isinstance(worker, Level1) and worker.change is not None
+        ]
+        at = rfc3339(self.now_ms)
+        for change in changes:
+            accepted = AcceptedChange(change.topic, change.name, at)
+            self.accepted[change.topic, change.name] = accepted
+        for sp in self.sps:
+            self.oracle.source_decided(sp)
+        return f"accepted: {sorted({change.name for change in changes})}"
+
+    def _rejoin(self) -> str:
+        """Have the group recover every state anew."""
+        self.rejoining = False
+        for worker in self.owners:
+            worker.producer.land_all()
+        for at, worker in enumerate(self.owners):
+            worker.die(0)
+            self.owners[at] = self.new_owner(worker)
+        return "the group recovers anew"
 
     def _do_rest(self) -> str:
         self.settle()
@@ -324,19 +408,25 @@ class World:
     def settle(self, worker_kinds: tuple = (Level1, Level2)) -> None:
         """Run all owners of these kinds until they have nothing left to do."""
         for kind in worker_kinds:
-            for worker in self.owners:
+            for at, worker in enumerate(self.owners):
                 if not isinstance(worker, kind):
                     continue
                 self.rest(worker)
+                if self.owners[at] is not worker:
+                    self.settle()  # the group recovered anew
+                    return
 
     def rest(self, worker: Worker) -> None:
-        """Let one worker run until there is nothing left to do."""
+        """Let one worker run until there is nothing left to do, or the group recovers anew."""
         worker.size, worker.rests, worker.only = 1_000, 0, None
         worker.wants_flush = worker.wants_partials = True
         if isinstance(worker, Level2):
             worker.quiet = dict.fromkeys(worker.quiet, 0)
         for _ in range(TURNS_TO_REST_MAX):
             worker.step(lands=True)
+            if self.rejoining:
+                self._rejoin()
+                return
             if worker.rests >= 2:  # the first turn may have begun before there was work
                 break
         else:
@@ -371,6 +461,9 @@ class World:
                 self.end_transaction(sp, producer, commits=True)
         self._complete_panes()
         self.settle()
+        if self.config.topics_change:
+            self._do_accept()
+            self.settle()
         self.oracle.compare("at rest")
         self.replace((Level2,))  # level 1 sends nothing again
         self.settle()
