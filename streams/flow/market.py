@@ -129,6 +129,11 @@ class MarketCompile:
         self._must_publish = True
         self.inheriting.begin()
 
+    @property
+    def declared_reset(self) -> ClockReset | None:
+        """The latest reset that an operator declared; None: there was none, or it is not read yet."""
+        return self._history.reset
+
     def has_closed(self, slot: SlotKey) -> bool:
         """Return whether the hour or day of a row was published as final."""
         if slot.book == LIVE:

@@ -155,8 +155,8 @@ class Sent:
 class Producer:
     """An idempotent producer. The sends of a partition land in order or, from some point on, never."""
 
-    clock: Callable[[], int]
-    """The broker's."""
+    clock: Callable[[Log], int]
+    """The clock of the broker that leads the log."""
     own: Callable[[], int]
     on_written: Callable[[str, int, int], None]
     """Called with the log's name, the broker's stamp and when the sender sent it, by its own clock."""
@@ -172,7 +172,7 @@ class Producer:
         landed = 0
         while queue and landed < count:
             sent = queue.popleft()
-            stamped_ms = self.clock()
+            stamped_ms = self.clock(sent.log)
             sent.log.append(sent.key, sent.value, stamped_ms)
             sent.acked = True
             self.on_written(sent.log.name, stamped_ms, sent.sent_ms)

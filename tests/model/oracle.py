@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -121,7 +121,9 @@ class Oracle:
         self._nothing: dict[str, dict[str, Found]] = {}
         self._publications: list[Publication] = []
         self._through: dict[int, int] = {}
-        self._redis_last: dict[str, tuple[int, int]] = {}
+        self._redis_last: dict[str, tuple[int, int, int]] = {}
+        self._resets: set[tuple[str, int]] = set()
+        """Generations of markets of which the journal says why."""
         self.closings: dict[tuple[str, str, int], Closing] = {}
         self.journaled: dict[str, object] = {}
         self.known_live: set[str] = set()
@@ -274,7 +276,7 @@ class Oracle:
 
     def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
         """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
-        if caught_up_at is None:
+        if caught_up_at is None or self.world.config.resets:  # its log's time was wrong
             return
         for offset, appended_ms in reversed(self._appended[sp]):
             if offset <= through:
@@ -315,21 +317,25 @@ class Oracle:
                 key = (slot.market, sp.topic)
                 view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
             return
-        new = what
-        view.live.update(new.live)
-        old = view.marks.get(sp)
-        worse = old is not None and (
-            new.through < old.through
-            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
-        )
-        if not worse:
-            view.marks[sp] = new  # type: ignore[assignment]
+        assert not isinstance(what, int)
+        view.live.update(what.live)  # type: ignore[attr-defined]
+        self._note_mark(view, sp, what)
         for market in self.rules.markets:
             for topic in self.world.sps_by_topic:
                 progress_ms = self.progress(view, market, topic)
                 if progress_ms is not None:
                     held = view.best.get((market, topic), progress_ms)
                     view.best[market, topic] = max(progress_ms, held)
+
+    def _note_mark(self, view: View, sp: SourcePartition, new: Any) -> None:
+        """Keep the mark of a source partition that knows more."""
+        old = view.marks.get(sp)
+        worse = old is not None and (
+            new.through < old.through
+            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
+        )
+        if not worse:
+            view.marks[sp] = new
 
     def progress(self, view: View, market: str, topic: str) -> int | None:
         """Event time up to which the topic is known for the market."""
@@ -359,12 +365,10 @@ class Oracle:
         self._publications.append(publication)  # keeps its id
         market = publication.market
         view = self.view(worker.partition, (worker.reads_number, in_log(applied)))
-        floor = worker.as_of_floor.get(market)
-        if floor is not None and publication.as_of_ms < floor:
-            raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
+        self._check_generation(worker, publication)
         self._check_headline(worker, publication)
         as_of = publication.fence_record.as_of
-        self._check_as_of(view, market, as_of)
+        self._check_as_of(view, publication, worker.partition)
         rows = self._live_rows(view, market)
         horizon_ms = publication.fence_record.horizon
         self._check_windows(view, publication, as_of, rows, horizon_ms)
@@ -381,11 +385,13 @@ class Oracle:
         says would look fresh.
         """
         market, record = publication.market, publication.fence_record
+        generation = publication.fence.generation
         for source, at_ms in publication.sources.items():
-            floor = worker.sources_floor.get((market, source), at_ms)
-            if at_ms < floor:
+            reached = generation, at_ms
+            floor = worker.sources_floor.get((market, source), reached)
+            if reached < floor:
                 raise Violation("P4", f"{market} {source}: as_of {at_ms} after {floor} in Redis")
-            worker.sources_floor[market, source] = at_ms
+            worker.sources_floor[market, source] = reached
         joined = {topic for topic, at_ms in record.as_of.items() if at_ms >= publication.as_of_ms}
         least = min(record.as_of[topic] for topic in record.joined)
         if publication.as_of_ms != least or joined != set(record.joined):
@@ -393,18 +399,49 @@ class Oracle:
                 "P4",
                 f"{market}: headline {publication.as_of_ms} of {record.joined} in {record.as_of}",
             )
-        worker.as_of_floor[market] = publication.as_of_ms
+        worker.as_of_floor[market] = generation, publication.as_of_ms
+
+    def _check_generation(self, worker: Level2, publication: Publication) -> None:
+        """Property P4: no owner falls behind what Redis held, but for a reset, which brings it back."""
+        market, generation = publication.market, publication.fence.generation
+        reached = generation, publication.as_of_ms
+        floor = worker.as_of_floor.get(market)
+        if floor is not None and reached < floor:
+            raise Violation("P4", f"{market}: as_of {reached} after {floor} in Redis")
+        declared = self.world.declared.get(market)
+        most = max([publication.as_of_ms, *publication.sources.values()])
+        if self.world.ahead_ms == 0 and generation == declared and most > self.world.now_ms:
+            raise Violation(
+                "P4", f"{market}: as_of {most} in generation {generation}, ahead of now"
+            )
 
     @property
     def final_is_final(self) -> bool:
         """Whether final values never change: with LogAppendTime, whatever the workers' clocks say."""
-        return not self.world.config.import_market
+        return not (self.world.config.import_market or self.world.config.resets)
 
-    def _check_as_of(self, view: View, market: str, as_of: dict[str, int]) -> None:
+    def _limits(
+        self, view: View, publication: Publication, partition: int, topic: str
+    ) -> tuple[int | None, int | None]:
+        """The progress of a topic by the marks at hand, and the largest in the generation."""
+        market, generation = publication.market, publication.fence.generation
+        if not generation:
+            return self.progress(view, market, topic), view.best.get((market, topic))
+        began = self.world.reset_at[market, generation]
+        since = View(live=view.live)
+        best = now = None
+        for place, sp, slot, mark in self._entries.get(f"partials-{partition}", []):
+            if slot is None and began <= place <= view.offset:
+                self._note_mark(since, sp, mark)
+                now = self.progress(since, market, topic)
+                best = max((at_ms for at_ms in (best, now) if at_ms is not None), default=None)
+        return now, best
+
+    def _check_as_of(self, view: View, publication: Publication, partition: int) -> None:
+        market, as_of = publication.market, publication.fence_record.as_of
         pane_ms, trails_ms = self.rules.pane_ms, self.rules.out_of_order_ms
         for topic in self.world.sps_by_topic:
-            now = self.progress(view, market, topic)
-            best = view.best.get((market, topic))
+            now, best = self._limits(view, publication, partition, topic)
             found = as_of.get(topic)
             least = None if now is None else (now - trails_ms) // pane_ms * pane_ms
             most = None if best is None else (best - trails_ms) // pane_ms * pane_ms
@@ -649,7 +686,12 @@ class Oracle:
 
     def redis_took(self, worker: Level2, publication: Publication) -> None:
         """Property P3: no older value after a newer one, by the offset really applied, not the fence."""
-        version = (publication.as_of_ms, self._through[id(publication)])
+        generation = publication.fence.generation
+        if generation and (publication.market, generation) not in self._resets:
+            raise Violation(
+                "P4", f"{publication.market}: generation {generation} was not journaled"
+            )
+        version = (generation, publication.as_of_ms, self._through[id(publication)])
         last = self._redis_last.get(publication.market)
         if last is not None and version < last:
             raise Violation("P3", f"{publication.market}: Redis took {version} after {last}")
@@ -661,6 +703,8 @@ class Oracle:
 
     def journal_landed(self, _: Log, record: Record) -> None:
         publication = self._publications[int(record.value or b"")]
+        if publication.reset is not None:
+            self._resets.add((publication.market, publication.reset.generation))
         for closing in publication.closings:
             self.closings[publication.market, closing.kind, closing.start_ms] = closing
 
@@ -681,6 +725,10 @@ class Oracle:
 
     def _compare_level2(self, worker: Level2, when: str) -> None:
         assert worker.compiled is not None
+        for code in worker.compiled.markets.keys() & self.world.redis.fences.keys():
+            held, wanted = self.world.redis.fences[code].generation, self.world.generations
+            if held != wanted.get(code, 0):
+                raise Violation("P4", f"{when}: {code}: Redis holds generation {held} of {wanted}")
         for code, market in worker.compiled.markets.items():
             ledger = market.ledger
             horizon_ms = ledger.horizon_ms

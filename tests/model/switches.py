@@ -31,6 +31,7 @@ from streams.flow.admission import TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
+from streams.index.values import Fence
 from streams.worker import topic_keeper
 from streams.worker.transactions import AbortedTransactions
 from tests.model.topics import NOTHING
@@ -162,6 +163,26 @@ def _forget_replay(original):
         self.replay_through = -1
 
     return recover
+
+
+def _follows_without_generation(self, held) -> bool:
+    return (self.edition, self.as_of_ms, self.applied) >= (
+        held.edition,
+        held.as_of_ms,
+        held.applied,
+    )
+
+
+def _count_generation(self, generation: int) -> None:
+    self.generation = generation
+
+
+def _take_of_any_generation(original):
+    def take_fence(self, fence) -> None:
+        newest = max(fence.generation, self.generation)
+        original(self, msgspec.structs.replace(fence, generation=newest))
+
+    return take_fence
 
 
 def _never_anew(original):
@@ -455,6 +476,36 @@ SWITCHES = [
                 "recover",
                 _never_anew(compile_module.PartitionCompile.recover),
             )
+        ],
+    ),
+    Switch(
+        "generation left out of versions",
+        "exactness rule 7",
+        patches=lambda: [patch.object(Fence, "follows", _follows_without_generation)],
+    ),
+    Switch(
+        "a generation begins where the last one was",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(market_progress.MarketProgress, "_begin_generation", _count_generation)
+        ],
+    ),
+    Switch(
+        "a new owner takes as_of of any generation",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(
+                market_progress.MarketProgress,
+                "take_fence",
+                _take_of_any_generation(market_progress.MarketProgress.take_fence),
+            )
+        ],
+    ),
+    Switch(
+        "marks from before a reset count",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(compile_module.PartitionCompile, "_marks_of", lambda self, *_: self.marks)
         ],
     ),
     Switch("inputs read by name", "exactness rule 9", glue="by_name"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import stage, test_sequences, test_topics, test_v
+from tests.model import stage, test_resets, test_sequences, test_topics, test_v
 from tests.model.schedule import draw, run, script, shrink
 from tests.model.switches import BY_NAME
 
-SCRIPTS = (test_sequences, test_topics, test_v)
+SCRIPTS = (test_resets, test_sequences, test_topics, test_v)
 """Modules whose scripts name the rules that they need; importing them fills ``stage.SCRIPTED``."""
 BLOCKS = [
     range(12),

@@ -18,6 +18,7 @@ import msgspec
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile, TableBatch
+from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, in_log
 from streams.flow.log_change import LogChange
 from streams.flow.publication import Publication
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 Effects = Iterator[list[Sent] | None]
+Reached = tuple[int, int]
+"""(generation, ``as_of`` in it)."""
 STEADY_MS = 1_000_000_000_000
 """How far a process' steady clock is from the broker's: it begins anywhere."""
 
@@ -76,7 +79,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.log_clock = LogClock(self.clock, lambda: self.world.now_ms - STEADY_MS)
-        self.producer = Producer(lambda: self.world.now_ms, self.clock, self._on_written)
+        self.producer = Producer(self.world.stamp, self.clock, self._on_written)
         if self.world.config.knows_time:
             self.log_clock.on_written(self.world.now_ms, self.clock())
         if self.world.config.topics_change:
@@ -405,8 +408,11 @@ class Level2(Worker):
     compiled: PartitionCompile | None = None
     read_bound: int = 2**60
     """Compaction stops below this offset while the worker lives: takeovers are shorter than its lag."""
-    as_of_floor: dict[str, int] = field(default_factory=dict)
-    sources_floor: dict[tuple[str, str], int] = field(default_factory=dict)
+    as_of_floor: dict[str, Reached] = field(default_factory=dict)
+    sources_floor: dict[tuple[str, str], Reached] = field(default_factory=dict)
+    book: HistoryBook | None = None
+    """What it has read of ``ecindex.history``; None in worlds without resets."""
+    history_read: int = 0
     replayed: bool = False
     reads_id: str = ""
     """Id of the partials that it reads."""
@@ -421,6 +427,9 @@ class Level2(Worker):
         self.done = f"assigned partials-{partition}, highwater {highwater}"
         yield None
         table = world.tables[partition].table()
+        if world.config.resets:
+            self.book = HistoryBook(world.methodology.markets)
+            self._read_history(len(world.history))
         self.as_of_floor = dict(world.redis.as_of)
         self.sources_floor = dict(world.redis.sources)
         self.done = f"read {len(table)} table records"
@@ -443,6 +452,7 @@ class Level2(Worker):
             world.methodology,
             sps,
             self.nonce,
+            self.book,
             topic_id=partials_id,
         )
         compiled.recover(table)
@@ -454,8 +464,26 @@ class Level2(Worker):
         ]
         if keeping is not None:
             self.lanes.append(Lane("topics", self._watching(keeping)))
+        if self.book is not None:
+            self.lanes.append(Lane("history", self._following()))
         self.done = "recovered"
         yield None
+
+    def _read_history(self, until: int) -> None:
+        assert self.book is not None
+        for key, value in self.world.history[self.history_read : until]:
+            self.book.apply_record(key, value)
+        self.history_read = until
+
+    def _following(self) -> Effects:
+        while True:
+            if self.history_read < len(self.world.history):
+                self._read_history(self.history_read + 1)
+                self.done = "read a record of the history"
+                self._busy()
+            else:
+                self.done = "no history to read"
+            yield None
 
     def _read_by(self, log: Log) -> None:
         self.reads_id, self.reads_number = log.topic_id, log.number

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.publication import Publication
-from streams.index.history_records import AcceptedChange
+from streams.flow.wire import partition_of
+from streams.index.history_records import AcceptedChange, ClockReset, reset_record
 from streams.index.methodology import Methodology, parse
 from streams.index.panes import DAY_MS, rfc3339
 from streams.index.values import Fence
@@ -16,7 +17,7 @@ from tests.model.kafka import Log, Record
 from tests.model.oracle import Oracle, Violation
 from tests.model.produce import burst, event_for
 from tests.model.topics import PARTIALS, Topic
-from tests.model.workers import Level1, Level2, Worker
+from tests.model.workers import Level1, Level2, Reached, Worker
 
 METHODOLOGY = parse(
     """
@@ -79,6 +80,8 @@ class Config:
     """A worker knows the log's time from the start, not only when its first mark is acknowledged."""
     topics_change: bool = False
     """Topics are deleted and created again, and inputs get partitions. Workers ask for the topics."""
+    resets: bool = False
+    """The clock of the broker that leads the partials runs ahead, and operators set ``as_of`` back."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 
@@ -89,9 +92,9 @@ class Redis:
 
     oracle: Oracle
     fences: dict[str, Fence] = field(default_factory=dict)
-    as_of: dict[str, int] = field(default_factory=dict)
+    as_of: dict[str, Reached] = field(default_factory=dict)
     """Latest headline of each market that Redis ever held."""
-    sources: dict[tuple[str, str], int] = field(default_factory=dict)
+    sources: dict[tuple[str, str], Reached] = field(default_factory=dict)
     """Latest ``as_of`` of each (market, source) that Redis ever held."""
 
     def publish(self, worker: Level2, publication: Publication, *, fenced: bool) -> bool:
@@ -101,9 +104,12 @@ class Redis:
             return False
         self.oracle.redis_took(worker, publication)
         self.fences[market] = publication.fence
-        self.as_of[market] = max(publication.as_of_ms, self.as_of.get(market, publication.as_of_ms))
+        generation = publication.fence.generation
+        reached = generation, publication.as_of_ms
+        self.as_of[market] = max(reached, self.as_of.get(market, reached))
         for source, at_ms in publication.sources.items():
-            self.sources[market, source] = max(at_ms, self.sources.get((market, source), at_ms))
+            reached = generation, at_ms
+            self.sources[market, source] = max(reached, self.sources.get((market, source), reached))
         return True
 
 
@@ -127,6 +133,16 @@ class World:
         self.rejoining = False
         self.recovered_on: dict[str, int] = {}
         """Writer -> which of the partials that were created under the name all its rows went to."""
+        self.ahead_ms = 0
+        """How far the clock of the partials' broker is ahead of all others."""
+        self.history: list[tuple[bytes, bytes]] = []
+        """Records of ``ecindex.history``."""
+        self.generations: dict[str, int] = {}
+        """Market -> latest generation that an operator declared."""
+        self.reset_at: dict[tuple[str, int], tuple[int, int]] = {}
+        """(market, generation) -> where the market's partials ended when it was declared."""
+        self.declared: dict[str, int] = {}
+        """Market -> generation that an operator declared while all clocks were right."""
         self.base: dict[SourcePartition, int] = {}
         """Number that the states give to offset 0 of the log there is; 0 where none is named."""
         self.sps = [sp for sps in self.sps_by_topic.values() for sp in sps]
@@ -160,6 +176,10 @@ class World:
             self.owners.append(self._level2(number))
 
     # -- workers -----------------------------------------------------------------------------
+
+    def stamp(self, log: Log) -> int:
+        """What the broker that leads a log stamps on its records now."""
+        return self.now_ms + (self.ahead_ms if log.name.startswith("partials") else 0)
 
     def _nonce(self) -> str:
         self._nonces += 1
@@ -346,6 +366,29 @@ class World:
             log.compact(log.end, tombstones=tombstones)
         return "compaction" + (", tombstones too" if tombstones else "")
 
+    def _do_broker(self, ahead_ms: int) -> str:
+        self.ahead_ms = ahead_ms
+        return f"the clock of the partials' broker is {ahead_ms} ms ahead"
+
+    def _do_clock_reset(self, market: str) -> str:
+        """Run ``ecindex clock reset``."""
+        generation = self.generations.get(market, 0) + 1
+        self.generations[market] = generation
+        log = self.partials[partition_of(market, len(self.partials))]
+        reset = ClockReset(
+            market,
+            generation,
+            rfc3339(self.now_ms),
+            "a broker was fast",
+            partials_end=log.end,
+            partials_id=log.topic_id if self.config.topics_change else "",
+        )
+        self.history.append(reset_record(reset))
+        self.reset_at[market, generation] = log.number, log.end
+        if self.ahead_ms == 0:
+            self.declared[market] = generation
+        return f"{market}: generation {generation}"
+
     def _do_recreate(self, index: int) -> str:
         """Delete a topic and create it again under the same name.
 
@@ -454,6 +497,7 @@ class World:
         for worker in self.zombies:
             worker.die(1)
         self.zombies.clear()
+        self.ahead_ms = 0
         for worker in self.owners:
             worker.skew_ms = 0
         for sp, log in self.sources.items():
@@ -463,6 +507,10 @@ class World:
         self.settle()
         if self.config.topics_change:
             self._do_accept()
+            self.settle()
+        if self.config.resets:
+            for market in self.redis.fences:
+                self._do_clock_reset(market)
             self.settle()
         self.oracle.compare("at rest")
         self.replace((Level2,))  # level 1 sends nothing again
