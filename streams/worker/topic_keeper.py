@@ -135,12 +135,20 @@ class TopicKeeper:
             self._halt(runner, change)
 
     def _halt(self, runner: SourceRunner, change: LogChange) -> None:
-        if (change.topic, change.name) in self._accepted:
-            self._accept(runner, change)
-        else:
-            runner.halt_for(change)
+        runner.halt_for(change)
+        self._accept(runner)
 
-    def _accept(self, runner: SourceRunner, change: LogChange) -> None:
+    def _accept(self, runner: SourceRunner) -> None:
+        """Let a halted partition go on if the operator has accepted its change, and all is durable.
+
+        The next owner goes on from what is durable. What is not would be in the rows of one of them
+        only, and each would number the records of the new log by its own state.
+        """
+        change = runner.change
+        if change is None or (change.topic, change.name) not in self._accepted:
+            return
+        if not runner.durable:
+            return  # it is flushed within a second, and asked again
         if change.topic_id != UNKNOWN:
             self._intake.topic_ids[change.topic] = change.topic_id
         runner.accept(change)
@@ -156,9 +164,7 @@ class TopicKeeper:
         for topic, exists in self._watch.exists.items():
             self._metrics.topic_missing.labels(topic).set(not exists)
         for runner in list(self._sources.values()):
-            change = runner.change
-            if change is not None and (change.topic, change.name) in self._accepted:
-                self._accept(runner, change)
+            self._accept(runner)
         await self._grow_changelogs()
 
     @property

@@ -84,6 +84,10 @@ class View:
     """(market, topic) -> first pane with a row."""
     marks: dict[SourcePartition, Mark] = field(default_factory=dict)
     live: set[str] = field(default_factory=set)
+    read: set[SourcePartition] = field(default_factory=set)
+    """Those that ever had a mark."""
+    partitions: dict[str, int] = field(default_factory=dict)
+    """Topic -> the most partitions that a mark named."""
     best: dict[tuple[str, str], int] = field(default_factory=dict)
     """(market, topic) -> largest progress at any offset so far."""
 
@@ -112,6 +116,8 @@ class Oracle:
         self._appended: dict[SourcePartition, list[tuple[int, int]]] = {sp: [] for sp in world.sps}
         self._arrived_live: set[tuple[SourcePartition, str | None]] = set()
         """Source partitions and markets of which some record arrived about when it was appended."""
+        self._unread: dict[SourcePartition, list[tuple[int, int]]] = {}
+        """(offset, when) of what was appended to a log that no state has gone on in."""
         self._aborted: set[tuple[SourcePartition, int]] = set()
         """Numbers of aborted records in logs that are gone."""
         self._undecided: dict[SourcePartition, deque[Record]] = {sp: deque() for sp in world.sps}
@@ -134,12 +140,23 @@ class Oracle:
     # -- sources -----------------------------------------------------------------------------
 
     def source_appended(self, sp: SourcePartition, record: Record) -> None:
-        number = self.world.number(sp, record.offset)
-        self._appended[sp].append((number, self.world.now_ms))
+        if self.world.is_accepted(sp):
+            number = self.world.number(sp, record.offset)
+            self._appended[sp].append((number, self.world.now_ms))
+        else:
+            self._unread.setdefault(sp, []).append((record.offset, self.world.now_ms))
         self._undecided[sp].append(record)
         if record.timestamp_ms >= self.world.now_ms - LIVE_WITHIN_MS:
             self._arrived_live.add((sp, _market_of(record.value)))
         self.source_decided(sp)
+
+    def source_added(self, sp: SourcePartition) -> None:
+        """Note a partition that an input has got."""
+        self.references[sp] = SourceReference(self.rules, sp.topic == "payments")
+        self._appended[sp] = []
+        self._undecided[sp] = deque()
+        for held in self.set_aside.values():
+            held[sp] = set()
 
     def source_decided(self, sp: SourcePartition) -> None:
         """Let the reference have what no open transaction holds back, without what was aborted."""
@@ -153,6 +170,12 @@ class Oracle:
             number = self.world.number(sp, record.offset)
             self.references[sp].add(number, record.value, record.timestamp_ms)
 
+    def log_accepted(self, sp: SourcePartition) -> None:
+        """Number what was appended before a state went on in this log."""
+        unread = self._unread.pop(sp, [])
+        self._appended[sp] += [(self.world.number(sp, offset), at_ms) for offset, at_ms in unread]
+        self.source_decided(sp)
+
     def log_lost(self, sp: SourcePartition, through: int) -> None:
         """Note that the source's log goes, which every state has folded up to ``through``.
 
@@ -162,6 +185,7 @@ class Oracle:
             (sp, each) for each, _ in self._appended[sp] if self._was_aborted(sp, each)
         }
         self._undecided[sp].clear()
+        self._unread.pop(sp, None)
         self._appended[sp] = [each for each in self._appended[sp] if each[0] <= through]
 
     def _was_aborted(self, sp: SourcePartition, number: int) -> bool:
@@ -278,6 +302,12 @@ class Oracle:
         """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
         if caught_up_at is None or self.world.config.resets:  # its log's time was wrong
             return
+        for offset, appended_ms in self._unread.get(sp, ()):
+            if appended_ms < caught_up_at:
+                text = (
+                    f"{sp}: caught up at {caught_up_at}, {offset} of another log came {appended_ms}"
+                )
+                raise Violation("P8", text)
         for offset, appended_ms in reversed(self._appended[sp]):
             if offset <= through:
                 return
@@ -319,6 +349,9 @@ class Oracle:
             return
         assert not isinstance(what, int)
         view.live.update(what.live)  # type: ignore[attr-defined]
+        named = max(view.partitions.get(sp.topic, 0), what.partitions)  # type: ignore[attr-defined]
+        view.partitions[sp.topic] = named
+        view.read.add(sp)
         self._note_mark(view, sp, what)
         for market in self.rules.markets:
             for topic in self.world.sps_by_topic:
@@ -337,11 +370,15 @@ class Oracle:
         if not worse:
             view.marks[sp] = new
 
-    def progress(self, view: View, market: str, topic: str) -> int | None:
-        """Event time up to which the topic is known for the market."""
+    def progress(self, view: View, market: str, topic: str, known: int = 0) -> int | None:
+        """Event time up to which the topic is known for the market.
+
+        ``known``: how many partitions of it the owner found; marks may say that there are more.
+        """
         lowest: list[int] = []
         seen = False
-        for sp in self.world.sps_by_topic[topic]:
+        known = max(known, self.world.config.partitions, view.partitions.get(topic, 0))
+        for sp in self.world.sps_by_topic[topic][:known]:
             mark = view.marks.get(sp)
             if mark is None:
                 return None
@@ -368,7 +405,7 @@ class Oracle:
         self._check_generation(worker, publication)
         self._check_headline(worker, publication)
         as_of = publication.fence_record.as_of
-        self._check_as_of(view, publication, worker.partition)
+        self._check_as_of(view, publication, worker)
         rows = self._live_rows(view, market)
         horizon_ms = publication.fence_record.horizon
         self._check_windows(view, publication, as_of, rows, horizon_ms)
@@ -421,27 +458,41 @@ class Oracle:
         return not (self.world.config.import_market or self.world.config.resets)
 
     def _limits(
-        self, view: View, publication: Publication, partition: int, topic: str
+        self, view: View, publication: Publication, worker: Level2, topic: str
     ) -> tuple[int | None, int | None]:
         """The progress of a topic by the marks at hand, and the largest in the generation."""
         market, generation = publication.market, publication.fence.generation
+        known = worker.known.get(topic, 0)
         if not generation:
-            return self.progress(view, market, topic), view.best.get((market, topic))
+            return self.progress(view, market, topic, known), view.best.get((market, topic))
         began = self.world.reset_at[market, generation]
-        since = View(live=view.live)
+        since = View(live=view.live, partitions=view.partitions)
         best = now = None
-        for place, sp, slot, mark in self._entries.get(f"partials-{partition}", []):
+        for place, sp, slot, mark in self._entries.get(f"partials-{worker.partition}", []):
             if slot is None and began <= place <= view.offset:
                 self._note_mark(since, sp, mark)
-                now = self.progress(since, market, topic)
+                now = self.progress(since, market, topic, known)
                 best = max((at_ms for at_ms in (best, now) if at_ms is not None), default=None)
         return now, best
 
-    def _check_as_of(self, view: View, publication: Publication, partition: int) -> None:
+    def _check_added(self, view: View, publication: Publication) -> None:
+        """Check that no ``as_of`` has passed what a partition may hold that nobody has read.
+
+        Property P4: its first record arrives when it was created, at the earliest.
+        """
+        if not self.final_is_final:
+            return  # records may be stamped with any time
+        for sp, created_ms in self.world.created_ms.items():
+            at_ms = publication.fence_record.as_of.get(sp.topic)
+            if sp not in view.read and at_ms is not None and at_ms > created_ms:
+                raise Violation("P4", f"{publication.market}: as_of {at_ms}, {sp} was never read")
+
+    def _check_as_of(self, view: View, publication: Publication, worker: Level2) -> None:
+        self._check_added(view, publication)
         market, as_of = publication.market, publication.fence_record.as_of
         pane_ms, trails_ms = self.rules.pane_ms, self.rules.out_of_order_ms
         for topic in self.world.sps_by_topic:
-            now, best = self._limits(view, publication, partition, topic)
+            now, best = self._limits(view, publication, worker, topic)
             found = as_of.get(topic)
             least = None if now is None else (now - trails_ms) // pane_ms * pane_ms
             most = None if best is None else (best - trails_ms) // pane_ms * pane_ms

@@ -102,7 +102,9 @@ def _add_transactions(seed: int, actions: list[Action]) -> None:
 def _add_topic_changes(seed: int, actions: list[Action]) -> None:
     """Let topics change under load, and the operator accept it sooner or later."""
     picks = random.Random(f"topics {seed}")
-    for _ in range(picks.choice((1, 2, 3))):
+    for _ in range(picks.choice((0, 1, 2))):
+        actions.insert(picks.randint(0, len(actions)), ("grow", picks.randrange(2)))
+    for _ in range(picks.choice((0, 1, 2, 3))):
         at = picks.randint(0, len(actions))
         actions.insert(at, ("recreate", picks.choice((0, 0, 1, 2, 2))))
         for _ in range(picks.choice((0, 1, 2))):

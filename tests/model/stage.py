@@ -92,6 +92,10 @@ class Stage:
         """Let everything rest, then delete the topic and create it again."""
         self.world.do(("recreate", list(self.world.topics).index(topic)))
 
+    def grow(self, topic: str) -> None:
+        """Give an input one more partition."""
+        self.world.do(("grow", list(self.world.topics).index(topic)))
+
     def accept(self) -> None:
         """Run the command that each halted partition names."""
         self.world.do(("accept",))

@@ -508,6 +508,20 @@ SWITCHES = [
             patch.object(compile_module.PartitionCompile, "_marks_of", lambda self, *_: self.marks)
         ],
     ),
+    Switch(
+        "marks do not say how many partitions there are",
+        "exactness rule 9",
+        glue="uncounted_partitions",
+    ),
+    Switch(
+        "final by partitions known a moment ago",
+        "exactness rule 9",
+        patches=lambda: [patch.object(market_progress, "asked_within_ms", lambda _: 0)],
+    ),
+    Switch("a new partition begins at its end", "exactness rule 9", glue="begins_at_end"),
+    Switch(
+        "marks sent on an old answer about the topics", "exactness rule 9", glue="topics_not_asked"
+    ),
     Switch("inputs read by name", "exactness rule 9", glue="by_name"),
     Switch(
         "a state goes on over another log",

@@ -29,7 +29,7 @@ CAUGHT_BY = {
     "Redis fence off": (94, 142, 157),
     "mark before the rows it covers": (52, 197, 200),
     "as_of from those that have seen the market": (0, 1, 2),
-    "unseen partitions of a topic take no part in what is final": (124, 167, 231),
+    "unseen partitions of a topic take no part in what is final": (97, 132, 236),
     "inputs read uncommitted": (39, 58, 69),
     "the last stable offset taken for the log's end": (3, 11, 19),
     "an abort marker ends nothing": (7, 18, 56),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import HOUR_MS, MINUTE_MS
 from tests.model.stage import PANE, Stage, both, held
 from tests.model.topics import PARTIALS
 
@@ -104,3 +104,81 @@ def test_no_value_passes_rows_that_went_with_the_partials(off):
         stage.finish()
 
     held(script, off, topics_change=True)
+
+
+@both("marks do not say how many partitions there are", "a new partition begins at its end")
+def test_a_partition_that_is_added_is_counted_from_its_first_record_on(off):
+    """A zombie of level 2 knows of one partition; the marks that it reads say that there are two."""
+
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        zombie = stage.owner("level2-0")
+        stage.pause(zombie)
+        stage.grow("orders")
+        stage.produce("orders-1", "x")
+        stage.produce("orders-0", "b")
+        stage.rest("orders-0")
+        stage.tick(2 * PANE)
+        stage.produce("orders-1", "y")
+        stage.rest("orders-0", "payments-0")
+        zombie.only = None
+        for _ in range(12):
+            zombie.step(lands=True)
+        stage.finish()
+
+    held(script, off, topics_change=True)
+
+
+@both("marks sent on an old answer about the topics")
+def test_no_mark_is_sent_on_an_old_answer_about_the_topics(off):
+    """A worker that was slow to ask goes on: ``as_of`` would pass what the new partition holds."""
+
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        stage.grow("orders")
+        stage.produce("orders-1", "x")
+        stage.tick(2 * PANE)
+        _keep_on(stage, "orders-0", "payments-0")
+        level2 = stage.owner("level2-0")
+        for level2.only in (0, 0, 1, 1, 1, 1):
+            level2.step(lands=True)
+        stage.finish()
+
+    held(script, off, topics_change=True)
+
+
+@both("final by partitions known a moment ago")
+def test_what_a_new_partition_holds_changes_no_final_hour(off):
+    """Its first record comes right after the topics were asked, as late as the grace allows."""
+
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        stage.tick(HOUR_MS + MINUTE_MS - 5_000)  # the hour is final in five seconds
+        stage.world.settle()
+        stage.grow("orders")
+        stage.tick(1_000)
+        stage.produce("orders-1", "x", MINUTE_MS)
+        stage.tick(5_000)
+        stage.produce("orders-0", "b", MINUTE_MS // 2)  # something to publish
+        _keep_on(stage, "orders-0", "payments-0")
+        level2 = stage.owner("level2-0")
+        for level2.only in (0, 0, 1, 1, 1, 1):
+            level2.step(lands=True)
+        stage.finish()
+
+    held(script, off, topics_change=True)
+
+
+def _keep_on(stage: Stage, *names: str) -> None:
+    """Let workers read and send marks without asking for the topics."""
+    for name in names:
+        worker = stage.owner(name)
+        for worker.only in (0, 1, 1, 1, 1):
+            worker.step(lands=True)
+        worker.producer.land_all()

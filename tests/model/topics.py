@@ -8,10 +8,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from streams.flow.topic_progress import asked_within_ms
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.topic_keeper import TopicKeeper
-from streams.worker.topic_watch import FRESH_MS, TopicWatch
+from streams.worker.topic_watch import TopicWatch
 
 if TYPE_CHECKING:
     from tests.model.workers import Level1, Worker
@@ -88,7 +89,7 @@ class Keeping:
             group=self,
             grow=_grow,
         )
-        self._fresh_ms = max(FRESH_MS, world.methodology.out_of_order_ms)
+        self._fresh_ms = asked_within_ms(world.methodology.out_of_order_ms)
 
     async def _ask(self, _request: object) -> object:
         return SimpleNamespace(
@@ -98,7 +99,9 @@ class Keeping:
     def ask_anew(self, *, rejoin: bool) -> None:
         """Have the group recover every state anew, unless the worker is in the group no more."""
         world = self._worker.world
-        if rejoin and self._worker in world.owners:
+        # With metadata that names more partitions than are assigned, aiokafka joins anew by itself.
+        anew = rejoin or len(world.sps) > world.sources_assigned
+        if anew and self._worker in world.owners:
             world.rejoining = True
 
     def refresh(self) -> None:
@@ -109,6 +112,14 @@ class Keeping:
 
     def fresh(self) -> bool:
         return self.watch.fresh(self._fresh_ms)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it will be told that a topic is not what it was."""
+        return any(
+            (topic.topic_id, topic.partitions) != self.watch.known.get(name, ())[:2]
+            for name, topic in self._worker.world.topics.items()
+        )
 
     def reads(self, topic: str) -> str:
         """Id of the topic that is read."""

@@ -168,6 +168,7 @@ class Level1(Worker):
     room: bool = True
     rows: list[Sent] = field(default_factory=list)
     set_aside: list[Sent] = field(default_factory=list)
+    flushing: bool = False
     halted: str | None = None
     change: LogChange | None = None
 
@@ -182,6 +183,8 @@ class Level1(Worker):
             topic_id, partials_id = keeping.reads(sp.topic), keeping.reads(PARTIALS)
             partitions = keeping.keeper.partitions(sp.topic, 1)
         methodology = world.methodology
+        if self.off("uncounted_partitions"):
+            partitions = 1
         identity = Identity(methodology.edition, methodology.content_hash, topic_id, partitions)
         level = SourceLevel(
             sp,
@@ -194,6 +197,8 @@ class Level1(Worker):
             partials_id=partials_id,
         )
         rows = level.recover(join_ids(table))
+        if self.off("begins_at_end") and not table:
+            level.source.through = world.sources[sp].end - 1
         sent = [] if self.off("no_resend") else [self._partial(send) for send in rows]
         self.level = level
         world.recovered_on[self.nonce] = world.partials[0].number
@@ -224,7 +229,13 @@ class Level1(Worker):
         self.change = self.halted = None
         self.level.continue_at(change.resume_at, change.topic_id)
         self.position = self.level.through + 1
+        self.world.log_accepted(self.sp, change)
         self.caught_up.on_progress(self.position)
+
+    @property
+    def durable(self) -> bool:
+        """Whether an acknowledged checkpoint holds all that is folded."""
+        return not (self.flushing or self.level is None or self.level.chain.due)
 
     def release(self) -> None:
         self.halted = None
@@ -339,8 +350,8 @@ class Level1(Worker):
         keeping = self.keeping
         if keeping is None:
             return level.through == log.stable_end - 1
-        if keeping.watch.known[PARTIALS].topic_id != self.world.topics[PARTIALS].topic_id:
-            return False  # it will be told
+        if keeping.outdated:
+            return False
         if self.change is not None:
             return (self.sp.topic, self.change.name) not in keeping.keeper._accepted
         if level.topic_id != log.topic_id:
@@ -352,6 +363,7 @@ class Level1(Worker):
         days = [*level.partials(), *level.day_partials()]
         self.rows += [self._partial(send) for send in days]
         flush = level.flush()
+        self.flushing = True
         early = self.off("delete_early")
         if early:
             self._delete(flush.delete_keys)
@@ -365,6 +377,7 @@ class Level1(Worker):
         self.room = True
         self.done = f"flush {flush.key.decode()} through {flush.through}, {len(days)} rows"
         yield sent
+        self.flushing = False
         self.world.committed[self.sp] = flush.through + 1
         if not early:
             self._delete(flush.delete_keys)
@@ -417,6 +430,8 @@ class Level2(Worker):
     reads_id: str = ""
     """Id of the partials that it reads."""
     reads_number: int = 1
+    known: dict[str, int] = field(default_factory=dict)
+    """Partitions that each input had when it recovered."""
     quiet: dict[str, int] = field(default_factory=lambda: {"publish": 0, "keep": 0})
 
     def start(self) -> Effects:
@@ -455,6 +470,7 @@ class Level2(Worker):
             self.book,
             topic_id=partials_id,
         )
+        self.known = {topic: len(of_topic) for topic, of_topic in sps.items()}
         compiled.recover(table)
         self.compiled = compiled
         self.lanes = [

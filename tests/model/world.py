@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass, field
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.incarnation import base_of, begin_of_next_log
+from streams.flow.incarnation import base_of
+from streams.flow.log_change import LogChange
 from streams.flow.publication import Publication
 from streams.flow.wire import partition_of
 from streams.index.history_records import AcceptedChange, ClockReset, reset_record
@@ -143,9 +144,16 @@ class World:
         """(market, generation) -> where the market's partials ended when it was declared."""
         self.declared: dict[str, int] = {}
         """Market -> generation that an operator declared while all clocks were right."""
-        self.base: dict[SourcePartition, int] = {}
-        """Number that the states give to offset 0 of the log there is; 0 where none is named."""
+        self.base: dict[SourcePartition, int | None] = {}
+        """Number that the states give to offset 0 of the log there is; 0 where none is named.
+
+        None: of a log that no state has gone on in yet.
+        """
         self.sps = [sp for sps in self.sps_by_topic.values() for sp in sps]
+        self.sources_assigned = len(self.sps)
+        """How many of ``sps`` have an owner; those that were added get one when the group joins anew."""
+        self.created_ms: dict[SourcePartition, int] = {}
+        """When each partition was created that was added."""
         self.oracle = oracle = Oracle(self)
         self.sources = {sp: Log(str(sp)) for sp in self.sps}
         self.late = {sp: Log(f"late-{sp}", oracle.late_landed) for sp in self.sps}
@@ -235,7 +243,7 @@ class World:
 
     def number(self, sp: SourcePartition, offset: int) -> int:
         """Number that the states give to an offset of the source's log."""
-        return self.base.get(sp, 0) + offset
+        return (self.base.get(sp, 0) or 0) + offset
 
     def end_transaction(self, sp: SourcePartition, producer: int, *, commits: bool) -> None:
         """End the producer's open transaction; what it held back is decided now."""
@@ -409,13 +417,45 @@ class World:
             through = owner.level.through
             self.oracle.log_lost(sp, through)
             self.sources[sp].recreate(topic.topic_id)
-            self.base[sp] = begin_of_next_log(through + 1) if through >= 0 else 0
+            if through >= 0:
+                self.base[sp] = None
         return f"{name} is created again"
+
+    def _do_grow(self, index: int) -> str:
+        """Give an input one more partition; producers may write to it at once."""
+        name = ("orders", "payments")[index % 2]
+        topic, sps = self.topics[name], self.sps_by_topic[name]
+        sp = SourcePartition(name, topic.partitions)
+        topic.partitions += 1
+        oracle = self.oracle
+        self.sources[sp] = Log(str(sp))
+        self.sources[sp].topic_id = topic.topic_id
+        self.late[sp] = Log(f"late-{sp}", oracle.late_landed)
+        self.dead[sp] = Log(f"dead-{sp}", oracle.dead_landed)
+        self.checkpoints[sp] = Log(f"checkpoint-{sp}", oracle.checkpoint_landed)
+        self.committed[sp] = 0
+        self.created_ms[sp] = self.now_ms
+        oracle.source_added(sp)
+        sps.append(sp)
+        self.sps.append(sp)
+        return f"{name} has {topic.partitions} partitions"
 
     def is_accepted(self, sp: SourcePartition) -> bool:
         """Whether the records of the log that there is may count."""
-        log = self.sources[sp]
-        return not self.base.get(sp) or (sp.topic, f"id={log.topic_id}") in self.accepted
+        return self.base.get(sp, 0) is not None
+
+    def log_accepted(self, sp: SourcePartition, change: LogChange) -> None:
+        """Note that an owner goes on in another log; all that do must number its records alike."""
+        if change.topic_id != self.sources[sp].topic_id:
+            return  # that one is gone too
+        known = self.base[sp]
+        if known not in (None, change.resume_at):
+            raise Violation(
+                "P1", f"{sp}: begins at {change.resume_at}, for another owner at {known}"
+            )
+        if known is None:
+            self.base[sp] = change.resume_at
+            self.oracle.log_accepted(sp)
 
     def _do_accept(self) -> str:
         """Run the command that each halted partition names."""
@@ -428,13 +468,14 @@ class World:
         for change in changes:
             accepted = AcceptedChange(change.topic, change.name, at)
             self.accepted[change.topic, change.name] = accepted
-        for sp in self.sps:
-            self.oracle.source_decided(sp)
         return f"accepted: {sorted({change.name for change in changes})}"
 
     def _rejoin(self) -> str:
         """Have the group recover every state anew."""
         self.rejoining = False
+        for sp in self.sps[self.sources_assigned :]:
+            self.owners.append(self._level1(sp))
+        self.sources_assigned = len(self.sps)
         for worker in self.owners:
             worker.producer.land_all()
         for at, worker in enumerate(self.owners):
