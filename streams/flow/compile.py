@@ -52,6 +52,24 @@ LIVE_WITHIN_MS = 15_000
 
 
 @dataclass(slots=True)
+class MarksSinceReset:
+    """Marks that count for a market whose ``as_of`` was set back: those from offset ``begin`` on.
+
+    A mark that was true to a clock that ran ahead stays the best one of a quiet source partition, for
+    as long as the clock was ahead. A new owner reads it again.
+    """
+
+    generation: int
+    begin: int
+    marks: dict[SourcePartition, MarkRecord]
+
+    def note(self, sp: SourcePartition, mark: MarkRecord, offset: int) -> None:
+        """Keep the mark that knows more."""
+        if offset >= self.begin:
+            self.marks[sp] = better_mark(self.marks.get(sp), mark)
+
+
+@dataclass(slots=True)
 class TableBatch:
     """Table records to write, and what may be deleted once all of them are acknowledged.
 
@@ -104,6 +122,9 @@ class PartitionCompile:
         self._own_writers: set[str] = set()
         self._merged_writers: set[str] = set()
         self.marks: dict[SourcePartition, MarkRecord] = {}
+        self._newest: dict[SourcePartition, tuple[int, MarkRecord]] = {}
+        """The last mark of each source partition, whether it knows more or not, and its offset."""
+        self._since_reset: dict[str, MarksSinceReset] = {}
         self.markets = {
             code: MarketCompile(
                 market, methodology, self._sps, None if history is None else history.markets[code]
@@ -266,7 +287,8 @@ class PartitionCompile:
             parsed = parse_key(key)
             if isinstance(parsed, MarkKey):
                 stamped_ms = chunk.timestamps_ms[position] if chunk.by_broker else None
-                self._apply_mark(parsed, believed(decode_mark(value), stamped_ms))
+                mark_record = believed(decode_mark(value), stamped_ms)
+                self._apply_mark(parsed, mark_record, chunk.offset_at(position))
                 continue
             market = self.markets.get(parsed.slot.market)
             record = decode_partial(value)
@@ -285,7 +307,8 @@ class PartitionCompile:
                 record.shoppers,
                 key,
                 offset=offset,
-                news=offset > market.progress.floor_applied,
+                news=offset > market.progress.floor_applied
+                and not (self.anew and market.has_closed(parsed.slot)),
             )
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:
@@ -299,10 +322,12 @@ class PartitionCompile:
             if not isinstance(parsed, MarkKey) and parsed.slot.market in self.markets:
                 self._merged_writers.add(parsed.writer)
 
-    def _apply_mark(self, key: MarkKey, mark: MarkRecord) -> None:
+    def _apply_mark(self, key: MarkKey, mark: MarkRecord, offset: int) -> None:
         sp = key.sp
         if mark.edition != self.methodology.edition:
             self._foreign_records += 1
+            return
+        if self._sent_its_rows_elsewhere(mark):
             return
         if not self._table_keys and len(self._own_writers) < _WRITERS_MAX:
             self._own_writers.add(key.writer)
@@ -312,6 +337,9 @@ class PartitionCompile:
             known += [SourcePartition(sp.topic, n) for n in range(len(known), mark.partitions)]
         for market in self.markets.values():
             market.note_live(mark)  # an older mark counts too: live once is enough
+        self._newest[sp] = offset, mark
+        for since in self._since_reset.values():
+            since.note(sp, mark, offset)
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:
@@ -319,6 +347,15 @@ class PartitionCompile:
         self.marks[sp] = best
         for market in self.markets.values():
             market.fold_closed(sp, best)
+
+    def _sent_its_rows_elsewhere(self, mark: MarkRecord) -> bool:
+        """Whether the rows that a mark speaks for went into partials that are gone.
+
+        Until a worker hears that the partials were created again, its marks go on. Believed, they
+        would let values pass what only the deleted rows held.
+        """
+        own, named = self.topic_id, mark.partials_id
+        return bool(own and named) and own != named
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -355,7 +392,10 @@ class PartitionCompile:
             if any(sp not in self.marks for sps in self._sps.values() for sp in sps):
                 return []  # rows come before the first mark; until then the values would be lower
             self.anew = False
-        found = (market.step(self.marks, self.through, now_ms) for market in self.markets.values())
+        found = (
+            market.step(self._marks_of(code, market), self.through, now_ms)
+            for code, market in self.markets.items()
+        )
         return [
             replace(
                 each, fence_record=structs.replace(each.fence_record, partials_id=self.topic_id)
@@ -363,6 +403,19 @@ class PartitionCompile:
             for each in found
             if each is not None
         ]
+
+    def _marks_of(self, code: str, market: MarketCompile) -> Mapping[SourcePartition, MarkRecord]:
+        """Return the marks that count for a market: all, or those since an operator's reset."""
+        reset = market.declared_reset
+        if reset is None or reset.partials_end < 0 or reset.partials_id != self.topic_id:
+            return self.marks
+        since = self._since_reset.get(code)
+        if since is None or since.generation != reset.generation:
+            since = MarksSinceReset(reset.generation, self.base + reset.partials_end, {})
+            for sp, (offset, mark) in self._newest.items():
+                since.note(sp, mark, offset)
+            self._since_reset[code] = since
+        return since.marks
 
 
 def _writer_of(table_key: str) -> str:

@@ -28,7 +28,7 @@ from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, SlotId
 from streams.flow.publication import Closing, Publication
 from streams.flow.shift_watch import FoundShift
-from streams.flow.state import NEVER_MS
+from streams.flow.state import LIVE, NEVER_MS, SlotKey
 from streams.flow.vintages import LearntVintage
 from streams.flow.wire import MarkRecord
 from streams.index.history_records import ClockReset
@@ -128,6 +128,17 @@ class MarketCompile:
         self._days_to_show |= self.ledger.open_days()
         self._must_publish = True
         self.inheriting.begin()
+
+    @property
+    def declared_reset(self) -> ClockReset | None:
+        """The latest reset that an operator declared; None: there was none, or it is not read yet."""
+        return self._history.reset
+
+    def has_closed(self, slot: SlotKey) -> bool:
+        """Return whether the hour or day of a row was published as final."""
+        if slot.book == LIVE:
+            return slot.slot - slot.slot % HOUR_MS < self.progress.hours_until
+        return slot.slot < self.progress.days_until
 
     def take_expired(self) -> list[SlotId]:
         """Return the merged slots that retention dropped since the last call."""

@@ -9,7 +9,7 @@ from streams.flow.fence_record import FenceRecord
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import LevelRecord
 from streams.flow.state import NEVER_MS
-from streams.flow.topic_progress import topic_progress
+from streams.flow.topic_progress import asked_within_ms, topic_progress
 from streams.flow.wire import MarkRecord
 from streams.index.indices import SOURCES
 from streams.index.methodology import Market, Methodology
@@ -175,7 +175,10 @@ class MarketProgress:
                 self.as_of_ms[topic] = as_of_ms
                 moved = True
         if seen:  # until then nobody knows whether the market's records are of today or of 2017
-            self.final_ms = max(self.final_ms, min(known_ms))
+            # A partition may have been added since a worker asked for the topics: what it holds may be
+            # as late as the grace allows.
+            known_to_all_ms = min(known_ms) - asked_within_ms(self.methodology.out_of_order_ms)
+            self.final_ms = max(self.final_ms, known_to_all_ms)
         self._advance_headline()
         self._open_again()
         return moved

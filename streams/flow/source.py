@@ -61,9 +61,12 @@ class SourceLevel:
         *,
         payments: bool,
         chain_length: int = CHAIN_LENGTH,
+        partials_id: str = "",
     ) -> None:
+        """``partials_id``: incarnation of the partials that all rows are sent to; empty: not known."""
         self.sp = sp
         self.nonce = nonce
+        self._partials_id = partials_id
         self.source = SourceState(sp, methodology, payments=payments)
         self._fold = SourceFold(self.source)
         self.chain = Chain(self.source, identity, nonce, length=chain_length)
@@ -194,6 +197,7 @@ class SourceLevel:
                 sent_at,
                 live,
                 partitions=self.chain.identity.partitions,
+                partials_id=self._partials_id,
             )
             found.append(Send(partition, key, encode_partial(mark)))
         return found

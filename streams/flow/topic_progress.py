@@ -13,6 +13,16 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import LIVE_WITHIN_MS, MarkRecord
 
+_ASKED_WITHIN_MS = 2_000
+
+
+def asked_within_ms(out_of_order_ms: int) -> int:
+    """Return how old the answer about the topics may be on which a mark is sent, ms.
+
+    A worker asks once a second. A partition that was added since holds records that arrived later.
+    """
+    return max(_ASKED_WITHIN_MS, out_of_order_ms)
+
 
 def better_mark(old: MarkRecord | None, new: MarkRecord) -> MarkRecord:
     """Return the mark that knows more; of two with one prefix, the one caught up later."""

@@ -46,7 +46,8 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     ``through``. ``sent_at``: the log's time when it was sent; 0: not known then. ``live``: those of the
     markets that any mark of this writer has shown live. Once is enough, and compaction keeps only the
     last of a writer's marks. ``partitions``: how many the topic has, as its writer knew; 0: the writer
-    did not say.
+    did not say. ``partials_id``: incarnation of ``ecindex.partials`` that its writer sent every row to;
+    empty: not known.
     """
 
     edition: int
@@ -57,6 +58,7 @@ class MarkRecord(msgspec.Struct, omit_defaults=True):
     live: list[str] = []
     v: int = 0
     partitions: int = 0
+    partials_id: str = ""
 
 
 class PartialKey(NamedTuple):

@@ -126,13 +126,19 @@ class AcceptedChange(msgspec.Struct, frozen=True, rename={"accepted_at": "at"}):
 
 
 class ClockReset(msgspec.Struct, frozen=True, rename={"declared_at": "at"}):
-    """The market's ``as_of`` may go back, once: from here on it counts in this generation."""
+    """The market's ``as_of`` may go back, once: from here on it counts in this generation.
+
+    ``partials_end``: where the market's partition of ``ecindex.partials`` ended, in the topic of id
+    ``partials_id``. Marks before it may be what was false; -1: not known, so all count.
+    """
 
     market: str
     generation: int
     declared_at: str
     reason: str
     v: int = 1
+    partials_end: int = -1
+    partials_id: str = ""
 
     @property
     def key(self) -> bytes:

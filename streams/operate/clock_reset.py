@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aiokafka.structs import TopicPartition
+
 from streams.clock import now_ms
 from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
+from streams.flow.wire import partition_of
 from streams.index.history_records import ClockReset, reset_record
 from streams.index.panes import rfc3339
 from streams.operate.seeding import send_history
 from streams.records.kafka_logs import Logs, open_logs
-from streams.records.kafka_topics import existing_partitions
+from streams.records.kafka_topics import connected, existing_partitions
 from streams.records.values_log import read_values
 from streams.settings import Settings, load_methodology
+from streams.worker.topic_ids import UNKNOWN, topic_identities
 
 REASON_CHARACTERS_MAX = 500
 
@@ -52,10 +56,28 @@ async def reset_clock(settings: Settings, code: str, reason: str) -> ResetDone:
     as_of_ms = None if fence is None else fence.as_of_ms
     # Both count: the topic of what operators declare may have been made anew since.
     known = max(known, 0 if fence is None else fence.generation)
-    reset = ClockReset(code, known + 1, rfc3339(now_ms()), reason)
+    # From here on, marks are of clocks as they are now.
+    end, topic_id = await _partials_end(settings, code, counts.get(topics.partials, 0))
+    at = rfc3339(now_ms())
+    reset = ClockReset(code, known + 1, at, reason, partials_end=end, partials_id=topic_id)
     await send_history(settings, [reset_record(reset)])
     as_of = None if as_of_ms is None else rfc3339(as_of_ms)
     return ResetDone(code, reset.generation, as_of, reason)
+
+
+async def _partials_end(settings: Settings, code: str, count: int) -> tuple[int, str]:
+    """Return where the market's partition of the partials ends (-1: nowhere), and the topic's id."""
+    topic = settings.topics.partials
+    number = partition_of(code, settings.topics.partials_partitions)
+    if number >= count:
+        return -1, UNKNOWN
+    async with connected(settings.kafka) as admin:
+        identity = (await topic_identities(admin, [topic])).get(topic)
+    if identity is None:
+        return -1, UNKNOWN
+    async with open_logs(settings.kafka) as logs:
+        tp = TopicPartition(topic, number)
+        return (await logs.extents_of([tp]))[tp].end, identity.topic_id
 
 
 async def _declared(logs: Logs, topic: str, count: int, code: str) -> int:

@@ -21,6 +21,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import in_log
+from streams.flow.topic_progress import asked_within_ms
 from streams.index.formats import FormatError
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
@@ -46,7 +47,7 @@ from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
 from streams.worker.topic_ids import check_log_ends
 from streams.worker.topic_keeper import TopicKeeper, watched_topics
-from streams.worker.topic_watch import EVERY_S, FRESH_MS, TopicWatch
+from streams.worker.topic_watch import EVERY_S, TopicWatch
 
 HEARTBEAT_S = 1.0
 
@@ -160,7 +161,7 @@ class IndexWorker:
             grow=lambda wanted: grow_topics(settings.kafka, wanted),
         )
         self.outbox.explain = self._keeper.advice
-        fresh_ms = max(FRESH_MS, self.methodology.out_of_order_ms)
+        fresh_ms = asked_within_ms(self.methodology.out_of_order_ms)
         self._level1 = Level1Parts(
             settings,
             self.methodology,
@@ -340,7 +341,12 @@ class IndexWorker:
             partitions=self._partitions[sp.topic],
         )
         runner = SourceRunner(
-            self._level1, sp, identity=identity, changelog=table.changelog_topic_name, nonce=nonce
+            self._level1,
+            sp,
+            identity=identity,
+            changelog=table.changelog_topic_name,
+            nonce=nonce,
+            partials_id=self._keeper.topic_id(self.settings.topics.partials),
         )
         runner.recover(dict(table.recovered(sp.partition)))
         self._sources[sp] = runner

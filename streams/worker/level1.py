@@ -66,7 +66,9 @@ class SourceRunner:
         identity: Identity,
         changelog: str,
         nonce: str,
+        partials_id: str,
     ) -> None:
+        """``partials_id``: incarnation of the partials that the rows go to; empty: not known."""
         topics = parts.settings.topics
         self.sp = sp
         self.closed = False
@@ -83,6 +85,7 @@ class SourceRunner:
             nonce,
             topics.partials_partitions,
             payments=sp.topic == topics.payments,
+            partials_id=partials_id,
         )
         self.taken = InputWindow(sp.topic, sp.partition)
         """What became of the last records, for everybody who looks."""
@@ -97,6 +100,8 @@ class SourceRunner:
         self._room = asyncio.Event()
         self._room.set()
         self._draining = False
+        self._flushing = False
+        """Whether a checkpoint was sent that is not acknowledged."""
         self._task: asyncio.Task[None] | None = None
         self._marked_at_ms = 0
         self._flushed_at_ms = monotonic_ms()
@@ -188,6 +193,11 @@ class SourceRunner:
             if action is None
             else f"run `{action}`",
         )
+
+    @property
+    def durable(self) -> bool:
+        """Whether an acknowledged checkpoint holds all that is folded."""
+        return not (self._flushing or self.level.chain.due)
 
     def halt_for(self, change: LogChange) -> None:
         """Stop this source partition until the operator accepts a change of its log."""
@@ -326,12 +336,14 @@ class SourceRunner:
                 return
             self._send((*level.partials(), *level.day_partials()))
             flush = level.flush()
+            self._flushing = True
             outbox, partition = self._parts.outbox, self.sp.partition
             written = outbox.put(self._changelog, partition, flush.key, flush.value)
             rows, self._rows = self._rows, {}
             self._full.clear()
             self._room.set()
             await asyncio.gather(written, *rows.values())
+            self._flushing = False
             if self.closed:
                 return
             self._parts.metrics.flush_duration.observe((monotonic_ms() - began_ms) / 1000)

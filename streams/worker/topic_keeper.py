@@ -135,12 +135,20 @@ class TopicKeeper:
             self._halt(runner, change)
 
     def _halt(self, runner: SourceRunner, change: LogChange) -> None:
-        if (change.topic, change.name) in self._accepted:
-            self._accept(runner, change)
-        else:
-            runner.halt_for(change)
+        runner.halt_for(change)
+        self._accept(runner)
 
-    def _accept(self, runner: SourceRunner, change: LogChange) -> None:
+    def _accept(self, runner: SourceRunner) -> None:
+        """Let a halted partition go on if the operator has accepted its change, and all is durable.
+
+        The next owner goes on from what is durable. What is not would be in the rows of one of them
+        only, and each would number the records of the new log by its own state.
+        """
+        change = runner.change
+        if change is None or (change.topic, change.name) not in self._accepted:
+            return
+        if not runner.durable:
+            return  # it is flushed within a second, and asked again
         if change.topic_id != UNKNOWN:
             self._intake.topic_ids[change.topic] = change.topic_id
         runner.accept(change)
@@ -156,9 +164,7 @@ class TopicKeeper:
         for topic, exists in self._watch.exists.items():
             self._metrics.topic_missing.labels(topic).set(not exists)
         for runner in list(self._sources.values()):
-            change = runner.change
-            if change is not None and (change.topic, change.name) in self._accepted:
-                self._accept(runner, change)
+            self._accept(runner)
         await self._grow_changelogs()
 
     @property
@@ -212,14 +218,19 @@ class TopicKeeper:
         return {self._partials, self._merged, *self._changelogs}
 
     def _on_input(self, topic: str, topic_id: str, partitions: int) -> None:
+        rejoin = False
         for runner in self._of(topic):
             of, at = runner.level.topic_id, offset_after(runner.level.through)
-            if of and topic_id and of != topic_id:
+            if of and topic_id and of != topic_id and at == 0:
+                # Nothing of the old log is in the state, so there is nothing to accept. Its next owner
+                # could not know of an acceptance either: it finds no checkpoint, and counts from 0.
+                rejoin = True
+            elif of and topic_id and of != topic_id:
                 self._halt(runner, recreated(runner.sp, at, of, topic_id))
             elif runner.halted is not None and runner.halted.startswith("missing"):
                 runner.release()
             runner.level.grow(partitions)
-        self._group.ask_anew(rejoin=False)
+        self._group.ask_anew(rejoin=rejoin)
 
     async def _grow_changelogs(self) -> None:
         known = self._watch.known

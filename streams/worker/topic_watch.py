@@ -13,6 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from streams.clock import monotonic_ms
+from streams.flow.topic_progress import asked_within_ms
 from streams.worker.topic_ids import identities_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from streams.worker.topic_ids import Ask, TopicIdentity
 
 EVERY_S = 1.0
-FRESH_MS = 2_000
+FRESH_MS = asked_within_ms(0)
 """An answer older than this says nothing about records of now."""
 
 _log = structlog.get_logger(__name__)

@@ -23,6 +23,9 @@ class Log:
 
     def __init__(self, name: str, on_land: Callable[[Log, Record], None] | None = None) -> None:
         self.name = name
+        self.topic_id = "id"
+        self.number = 1
+        """How often a topic of this name was created."""
         self.end = 0
         self.records: list[Record] = []
         self.history: list[Record] = []
@@ -53,6 +56,14 @@ class Log:
         if self._on_land is not None:
             self._on_land(self, record)
         return record
+
+    def recreate(self, topic_id: str) -> None:
+        """Delete the topic and create it again under the same name."""
+        self.topic_id = topic_id
+        self.number += 1
+        self.end = 0
+        for held in (self.records, self.open, self.aborted, self._producers, self._aborts):
+            held.clear()
 
     def marker(self) -> None:
         """Append a transaction marker: an offset that no consumer receives."""
@@ -144,8 +155,8 @@ class Sent:
 class Producer:
     """An idempotent producer. The sends of a partition land in order or, from some point on, never."""
 
-    clock: Callable[[], int]
-    """The broker's."""
+    clock: Callable[[Log], int]
+    """The clock of the broker that leads the log."""
     own: Callable[[], int]
     on_written: Callable[[str, int, int], None]
     """Called with the log's name, the broker's stamp and when the sender sent it, by its own clock."""
@@ -161,7 +172,7 @@ class Producer:
         landed = 0
         while queue and landed < count:
             sent = queue.popleft()
-            stamped_ms = self.clock()
+            stamped_ms = self.clock(sent.log)
             sent.log.append(sent.key, sent.value, stamped_ms)
             sent.acked = True
             self.on_written(sent.log.name, stamped_ms, sent.sent_ms)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from streams.flow import chain as chain_module
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, parse_key
@@ -67,17 +68,26 @@ class Mark:
     sent_at: int
 
 
+Place = tuple[int, int]
+"""(how often the topic was created, offset) in one partition of the partials."""
+
+
 @dataclass
 class View:
     """Rows and marks that the log of one partials partition holds up to some offset."""
 
-    offset: int = -1
+    offset: Place = (0, -1)
+    number: int = 1
     rows: dict[tuple[SourcePartition, SlotKey], int] = field(default_factory=dict)
     """Largest ``through`` of a row."""
     first: dict[tuple[str, str], int] = field(default_factory=dict)
     """(market, topic) -> first pane with a row."""
     marks: dict[SourcePartition, Mark] = field(default_factory=dict)
     live: set[str] = field(default_factory=set)
+    read: set[SourcePartition] = field(default_factory=set)
+    """Those that ever had a mark."""
+    partitions: dict[str, int] = field(default_factory=dict)
+    """Topic -> the most partitions that a mark named."""
     best: dict[tuple[str, str], int] = field(default_factory=dict)
     """(market, topic) -> largest progress at any offset so far."""
 
@@ -106,6 +116,10 @@ class Oracle:
         self._appended: dict[SourcePartition, list[tuple[int, int]]] = {sp: [] for sp in world.sps}
         self._arrived_live: set[tuple[SourcePartition, str | None]] = set()
         """Source partitions and markets of which some record arrived about when it was appended."""
+        self._unread: dict[SourcePartition, list[tuple[int, int]]] = {}
+        """(offset, when) of what was appended to a log that no state has gone on in."""
+        self._aborted: set[tuple[SourcePartition, int]] = set()
+        """Numbers of aborted records in logs that are gone."""
         self._undecided: dict[SourcePartition, deque[Record]] = {sp: deque() for sp in world.sps}
         self._entries: dict[str, list[tuple]] = {}
         self._views: dict[str, View] = {}
@@ -113,29 +127,72 @@ class Oracle:
         self._nothing: dict[str, dict[str, Found]] = {}
         self._publications: list[Publication] = []
         self._through: dict[int, int] = {}
-        self._redis_last: dict[str, tuple[int, int]] = {}
+        self._redis_last: dict[str, tuple[int, int, int]] = {}
+        self._resets: set[tuple[str, int]] = set()
+        """Generations of markets of which the journal says why."""
         self.closings: dict[tuple[str, str, int], Closing] = {}
         self.journaled: dict[str, object] = {}
+        self.known_live: set[str] = set()
+        """Markets that an acknowledged fence record says are live."""
         self.publications = 0
         self.levels = 0
 
     # -- sources -----------------------------------------------------------------------------
 
     def source_appended(self, sp: SourcePartition, record: Record) -> None:
-        self._appended[sp].append((record.offset, self.world.now_ms))
+        if self.world.is_accepted(sp):
+            number = self.world.number(sp, record.offset)
+            self._appended[sp].append((number, self.world.now_ms))
+        else:
+            self._unread.setdefault(sp, []).append((record.offset, self.world.now_ms))
         self._undecided[sp].append(record)
         if record.timestamp_ms >= self.world.now_ms - LIVE_WITHIN_MS:
             self._arrived_live.add((sp, _market_of(record.value)))
         self.source_decided(sp)
 
+    def source_added(self, sp: SourcePartition) -> None:
+        """Note a partition that an input has got."""
+        self.references[sp] = SourceReference(self.rules, sp.topic == "payments")
+        self._appended[sp] = []
+        self._undecided[sp] = deque()
+        for held in self.set_aside.values():
+            held[sp] = set()
+
     def source_decided(self, sp: SourcePartition) -> None:
         """Let the reference have what no open transaction holds back, without what was aborted."""
         log, waiting = self.world.sources[sp], self._undecided[sp]
+        if not self.world.is_accepted(sp):
+            return
         while waiting and waiting[0].offset < log.stable_end:
             record = waiting.popleft()
             if log.was_aborted(record.offset):
                 continue
-            self.references[sp].add(record.offset, record.value, record.timestamp_ms)
+            number = self.world.number(sp, record.offset)
+            self.references[sp].add(number, record.value, record.timestamp_ms)
+
+    def log_accepted(self, sp: SourcePartition) -> None:
+        """Number what was appended before a state went on in this log."""
+        unread = self._unread.pop(sp, [])
+        self._appended[sp] += [(self.world.number(sp, offset), at_ms) for offset, at_ms in unread]
+        self.source_decided(sp)
+
+    def log_lost(self, sp: SourcePartition, through: int) -> None:
+        """Note that the source's log goes, which every state has folded up to ``through``.
+
+        What an open transaction held is in no state and never will be.
+        """
+        self._aborted |= {
+            (sp, each) for each, _ in self._appended[sp] if self._was_aborted(sp, each)
+        }
+        self._undecided[sp].clear()
+        self._unread.pop(sp, None)
+        self._appended[sp] = [each for each in self._appended[sp] if each[0] <= through]
+
+    def _was_aborted(self, sp: SourcePartition, number: int) -> bool:
+        base = self.world.number(sp, 0)
+        return (sp, number) in self._aborted or (
+            number >= base and self.world.sources[sp].was_aborted(number - base)
+        )
 
     def outcomes_from(self, sp: SourcePartition, offset: int) -> str:
         """Outcomes of the records from ``offset`` on, for the script."""
@@ -228,7 +285,9 @@ class Oracle:
             mark = believed(decode_mark(record.value), record.timestamp_ms)
             if any((parsed.sp, market) not in self._arrived_live for market in mark.live):
                 raise Violation("P8", f"mark of {parsed.sp}: {mark.live} live")
-            entries.append((record.offset, parsed.sp, None, mark))
+            if self.world.recovered_on[parsed.writer] == log.number:
+                entries.append(((log.number, record.offset), parsed.sp, None, mark))
+            # else its rows went into partials that are gone
             self._check_caught_up(parsed.sp, mark.through, mark.caught_up_at)
             held = self.references[parsed.sp].watermarks_at(mark.through)
             for market, watermark_ms in mark.watermarks.items():
@@ -236,18 +295,23 @@ class Oracle:
                     raise Violation("P1", f"mark of {parsed.sp} through {mark.through}: {market}")
             return
         partial = decode_partial(record.value)
-        entries.append((record.offset, parsed.sp, parsed.slot, partial.through))
+        entries.append(((log.number, record.offset), parsed.sp, parsed.slot, partial.through))
         self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
 
     def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
         """Whatever was appended before ``caught_up_at`` is folded, unless it was aborted."""
-        if caught_up_at is None:
+        if caught_up_at is None or self.world.config.resets:  # its log's time was wrong
             return
-        log = self.world.sources[sp]
+        for offset, appended_ms in self._unread.get(sp, ()):
+            if appended_ms < caught_up_at:
+                text = (
+                    f"{sp}: caught up at {caught_up_at}, {offset} of another log came {appended_ms}"
+                )
+                raise Violation("P8", text)
         for offset, appended_ms in reversed(self._appended[sp]):
             if offset <= through:
                 return
-            if appended_ms < caught_up_at and not log.was_aborted(offset):
+            if appended_ms < caught_up_at and not self._was_aborted(sp, offset):
                 raise Violation(
                     "P8",
                     f"{sp}: a mark through {through} is caught up at {caught_up_at}, but "
@@ -256,7 +320,7 @@ class Oracle:
 
     # -- level 2 -----------------------------------------------------------------------------
 
-    def view(self, partition: int, applied: int) -> View:
+    def view(self, partition: int, applied: Place) -> View:
         """View of the partition's log up to ``applied``, kept and extended since that mostly rises."""
         name = f"partials-{partition}"
         view = self._views.get(name)
@@ -266,6 +330,10 @@ class Oracle:
         entries = self._entries.get(name, [])
         at = bisect_right(entries, view.offset, key=lambda entry: entry[0])
         while at < len(entries) and entries[at][0] <= applied:
+            if entries[at][0][0] > view.number:
+                view.number = entries[at][0][0]
+                view.marks.clear()  # rows are merged or sent again; marks count anew
+                view.live &= self.known_live
             self._extend(view, *entries[at][1:])
             at += 1
         view.offset = applied
@@ -279,15 +347,12 @@ class Oracle:
                 key = (slot.market, sp.topic)
                 view.first[key] = min(slot.slot, view.first.get(key, slot.slot))
             return
-        new = what
-        view.live.update(new.live)
-        old = view.marks.get(sp)
-        worse = old is not None and (
-            new.through < old.through
-            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
-        )
-        if not worse:
-            view.marks[sp] = new  # type: ignore[assignment]
+        assert not isinstance(what, int)
+        view.live.update(what.live)  # type: ignore[attr-defined]
+        named = max(view.partitions.get(sp.topic, 0), what.partitions)  # type: ignore[attr-defined]
+        view.partitions[sp.topic] = named
+        view.read.add(sp)
+        self._note_mark(view, sp, what)
         for market in self.rules.markets:
             for topic in self.world.sps_by_topic:
                 progress_ms = self.progress(view, market, topic)
@@ -295,11 +360,25 @@ class Oracle:
                     held = view.best.get((market, topic), progress_ms)
                     view.best[market, topic] = max(progress_ms, held)
 
-    def progress(self, view: View, market: str, topic: str) -> int | None:
-        """Event time up to which the topic is known for the market."""
+    def _note_mark(self, view: View, sp: SourcePartition, new: Any) -> None:
+        """Keep the mark of a source partition that knows more."""
+        old = view.marks.get(sp)
+        worse = old is not None and (
+            new.through < old.through
+            or (new.through == old.through and (new.caught_up_at or -1) < (old.caught_up_at or -1))
+        )
+        if not worse:
+            view.marks[sp] = new
+
+    def progress(self, view: View, market: str, topic: str, known: int = 0) -> int | None:
+        """Event time up to which the topic is known for the market.
+
+        ``known``: how many partitions of it the owner found; marks may say that there are more.
+        """
         lowest: list[int] = []
         seen = False
-        for sp in self.world.sps_by_topic[topic]:
+        known = max(known, self.world.config.partitions, view.partitions.get(topic, 0))
+        for sp in self.world.sps_by_topic[topic][:known]:
             mark = view.marks.get(sp)
             if mark is None:
                 return None
@@ -322,13 +401,11 @@ class Oracle:
         self._through[id(publication)] = applied
         self._publications.append(publication)  # keeps its id
         market = publication.market
-        view = self.view(worker.partition, applied)
-        floor = worker.as_of_floor.get(market)
-        if floor is not None and publication.as_of_ms < floor:
-            raise Violation("P4", f"{market}: as_of {publication.as_of_ms} after {floor} in Redis")
+        view = self.view(worker.partition, (worker.reads_number, in_log(applied)))
+        self._check_generation(worker, publication)
         self._check_headline(worker, publication)
         as_of = publication.fence_record.as_of
-        self._check_as_of(view, market, as_of)
+        self._check_as_of(view, publication, worker)
         rows = self._live_rows(view, market)
         horizon_ms = publication.fence_record.horizon
         self._check_windows(view, publication, as_of, rows, horizon_ms)
@@ -345,11 +422,13 @@ class Oracle:
         says would look fresh.
         """
         market, record = publication.market, publication.fence_record
+        generation = publication.fence.generation
         for source, at_ms in publication.sources.items():
-            floor = worker.sources_floor.get((market, source), at_ms)
-            if at_ms < floor:
+            reached = generation, at_ms
+            floor = worker.sources_floor.get((market, source), reached)
+            if reached < floor:
                 raise Violation("P4", f"{market} {source}: as_of {at_ms} after {floor} in Redis")
-            worker.sources_floor[market, source] = at_ms
+            worker.sources_floor[market, source] = reached
         joined = {topic for topic, at_ms in record.as_of.items() if at_ms >= publication.as_of_ms}
         least = min(record.as_of[topic] for topic in record.joined)
         if publication.as_of_ms != least or joined != set(record.joined):
@@ -357,18 +436,63 @@ class Oracle:
                 "P4",
                 f"{market}: headline {publication.as_of_ms} of {record.joined} in {record.as_of}",
             )
-        worker.as_of_floor[market] = publication.as_of_ms
+        worker.as_of_floor[market] = generation, publication.as_of_ms
+
+    def _check_generation(self, worker: Level2, publication: Publication) -> None:
+        """Property P4: no owner falls behind what Redis held, but for a reset, which brings it back."""
+        market, generation = publication.market, publication.fence.generation
+        reached = generation, publication.as_of_ms
+        floor = worker.as_of_floor.get(market)
+        if floor is not None and reached < floor:
+            raise Violation("P4", f"{market}: as_of {reached} after {floor} in Redis")
+        declared = self.world.declared.get(market)
+        most = max([publication.as_of_ms, *publication.sources.values()])
+        if self.world.ahead_ms == 0 and generation == declared and most > self.world.now_ms:
+            raise Violation(
+                "P4", f"{market}: as_of {most} in generation {generation}, ahead of now"
+            )
 
     @property
     def final_is_final(self) -> bool:
         """Whether final values never change: with LogAppendTime, whatever the workers' clocks say."""
-        return not self.world.config.import_market
+        return not (self.world.config.import_market or self.world.config.resets)
 
-    def _check_as_of(self, view: View, market: str, as_of: dict[str, int]) -> None:
+    def _limits(
+        self, view: View, publication: Publication, worker: Level2, topic: str
+    ) -> tuple[int | None, int | None]:
+        """The progress of a topic by the marks at hand, and the largest in the generation."""
+        market, generation = publication.market, publication.fence.generation
+        known = worker.known.get(topic, 0)
+        if not generation:
+            return self.progress(view, market, topic, known), view.best.get((market, topic))
+        began = self.world.reset_at[market, generation]
+        since = View(live=view.live, partitions=view.partitions)
+        best = now = None
+        for place, sp, slot, mark in self._entries.get(f"partials-{worker.partition}", []):
+            if slot is None and began <= place <= view.offset:
+                self._note_mark(since, sp, mark)
+                now = self.progress(since, market, topic, known)
+                best = max((at_ms for at_ms in (best, now) if at_ms is not None), default=None)
+        return now, best
+
+    def _check_added(self, view: View, publication: Publication) -> None:
+        """Check that no ``as_of`` has passed what a partition may hold that nobody has read.
+
+        Property P4: its first record arrives when it was created, at the earliest.
+        """
+        if not self.final_is_final:
+            return  # records may be stamped with any time
+        for sp, created_ms in self.world.created_ms.items():
+            at_ms = publication.fence_record.as_of.get(sp.topic)
+            if sp not in view.read and at_ms is not None and at_ms > created_ms:
+                raise Violation("P4", f"{publication.market}: as_of {at_ms}, {sp} was never read")
+
+    def _check_as_of(self, view: View, publication: Publication, worker: Level2) -> None:
+        self._check_added(view, publication)
+        market, as_of = publication.market, publication.fence_record.as_of
         pane_ms, trails_ms = self.rules.pane_ms, self.rules.out_of_order_ms
         for topic in self.world.sps_by_topic:
-            now = self.progress(view, market, topic)
-            best = view.best.get((market, topic))
+            now, best = self._limits(view, publication, worker, topic)
             found = as_of.get(topic)
             least = None if now is None else (now - trails_ms) // pane_ms * pane_ms
             most = None if best is None else (best - trails_ms) // pane_ms * pane_ms
@@ -613,7 +737,12 @@ class Oracle:
 
     def redis_took(self, worker: Level2, publication: Publication) -> None:
         """Property P3: no older value after a newer one, by the offset really applied, not the fence."""
-        version = (publication.as_of_ms, self._through[id(publication)])
+        generation = publication.fence.generation
+        if generation and (publication.market, generation) not in self._resets:
+            raise Violation(
+                "P4", f"{publication.market}: generation {generation} was not journaled"
+            )
+        version = (generation, publication.as_of_ms, self._through[id(publication)])
         last = self._redis_last.get(publication.market)
         if last is not None and version < last:
             raise Violation("P3", f"{publication.market}: Redis took {version} after {last}")
@@ -625,6 +754,8 @@ class Oracle:
 
     def journal_landed(self, _: Log, record: Record) -> None:
         publication = self._publications[int(record.value or b"")]
+        if publication.reset is not None:
+            self._resets.add((publication.market, publication.reset.generation))
         for closing in publication.closings:
             self.closings[publication.market, closing.kind, closing.start_ms] = closing
 
@@ -636,7 +767,7 @@ class Oracle:
 
         for worker in self.world.owners:
             if isinstance(worker, Level1):
-                end = self.world.sources[worker.sp].end - 1
+                end = self.world.number(worker.sp, self.world.sources[worker.sp].end) - 1
                 if worker.level is None or worker.level.through != end:
                     raise Violation("P2", f"{when}: {self.world.name(worker)} has not folded all")
                 self._check_set_aside(worker.sp, end)
@@ -645,6 +776,10 @@ class Oracle:
 
     def _compare_level2(self, worker: Level2, when: str) -> None:
         assert worker.compiled is not None
+        for code in worker.compiled.markets.keys() & self.world.redis.fences.keys():
+            held, wanted = self.world.redis.fences[code].generation, self.world.generations
+            if held != wanted.get(code, 0):
+                raise Violation("P4", f"{when}: {code}: Redis holds generation {held} of {wanted}")
         for code, market in worker.compiled.markets.items():
             ledger = market.ledger
             horizon_ms = ledger.horizon_ms

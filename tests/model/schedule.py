@@ -47,6 +47,8 @@ def draw(seed: int) -> Schedule:
         import_market=picks.random() < 0.3,
         few_panes=picks.random() < 0.2,
         fast_clocks=picks.random() < 0.3,
+        topics_change=random.Random(f"topics {seed}").random() < 1 / 6,
+        resets=random.Random(f"resets {seed}").random() < 1 / 8,
         bursts=random.Random(f"bursts {seed}").random() < 0.5,
         import_back_days=leaps.choice((1_000, 1_000, 1_190, 1_300)),
         import_goes_live=leaps.random() < 0.3,
@@ -80,6 +82,10 @@ def draw(seed: int) -> Schedule:
     drawn = picks.choices(names, shares, k=count)
     actions = [_action(name, picks, ticks, indices) for name in drawn]
     _add_transactions(seed, actions)
+    if config.topics_change:
+        _add_topic_changes(seed, actions)
+    if config.resets:
+        _add_resets(seed, actions)
     return Schedule(config, tuple(actions))
 
 
@@ -91,6 +97,31 @@ def _add_transactions(seed: int, actions: list[Action]) -> None:
     for _ in range(picks.choice((4, 10, 20))):
         action = ("transact", picks.randrange(4), picks.randrange(1_000_000))
         actions.insert(picks.randint(0, len(actions)), action)
+
+
+def _add_topic_changes(seed: int, actions: list[Action]) -> None:
+    """Let topics change under load, and the operator accept it sooner or later."""
+    picks = random.Random(f"topics {seed}")
+    for _ in range(picks.choice((0, 1, 2))):
+        actions.insert(picks.randint(0, len(actions)), ("grow", picks.randrange(2)))
+    for _ in range(picks.choice((0, 1, 2, 3))):
+        at = picks.randint(0, len(actions))
+        actions.insert(at, ("recreate", picks.choice((0, 0, 1, 2, 2))))
+        for _ in range(picks.choice((0, 1, 2))):
+            actions.insert(picks.randint(at + 1, len(actions)), ("accept",))
+
+
+def _add_resets(seed: int, actions: list[Action]) -> None:
+    """Let the broker's clock run ahead and be set right, and the operator reset markets."""
+    picks = random.Random(f"resets {seed}")
+    for _ in range(picks.choice((1, 1, 2))):
+        at = picks.randint(0, len(actions))
+        actions.insert(at, ("broker", picks.choice((60_000, HOUR_MS, HOUR_MS, DAY_MS))))
+        at = picks.randint(at + 1, len(actions))
+        actions.insert(at, ("broker", 0))
+        for _ in range(picks.choice((1, 2))):
+            at = picks.randint(at + 1, len(actions))
+            actions.insert(at, ("clock_reset", picks.choice(("AA", "AA", "BB"))))
 
 
 def _action(

@@ -88,6 +88,18 @@ class Stage:
         self.world.owners[place] = new_owner = self.world.new_owner(worker)
         return new_owner
 
+    def recreate(self, topic: str) -> None:
+        """Let everything rest, then delete the topic and create it again."""
+        self.world.do(("recreate", list(self.world.topics).index(topic)))
+
+    def grow(self, topic: str) -> None:
+        """Give an input one more partition."""
+        self.world.do(("grow", list(self.world.topics).index(topic)))
+
+    def accept(self) -> None:
+        """Run the command that each halted partition names."""
+        self.world.do(("accept",))
+
     def compact(self) -> None:
         for log in (*self.world.partials, *self.world.checkpoints.values(), *self.world.tables):
             log.compact(log.end, tombstones=True)

@@ -31,7 +31,10 @@ from streams.flow.admission import TOO_LATE
 from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
+from streams.index.values import Fence
+from streams.worker import topic_keeper
 from streams.worker.transactions import AbortedTransactions
+from tests.model.topics import NOTHING
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,34 @@ def _forget_replay(original):
     def recover(self, records):
         original(self, records)
         self.replay_through = -1
+
+    return recover
+
+
+def _follows_without_generation(self, held) -> bool:
+    return (self.edition, self.as_of_ms, self.applied) >= (
+        held.edition,
+        held.as_of_ms,
+        held.applied,
+    )
+
+
+def _count_generation(self, generation: int) -> None:
+    self.generation = generation
+
+
+def _take_of_any_generation(original):
+    def take_fence(self, fence) -> None:
+        newest = max(fence.generation, self.generation)
+        original(self, msgspec.structs.replace(fence, generation=newest))
+
+    return take_fence
+
+
+def _never_anew(original):
+    def recover(self, records):
+        original(self, records)
+        self.anew = False
 
     return recover
 
@@ -428,6 +459,76 @@ SWITCHES = [
         "the last stable offset taken for the log's end", "exactness rule 5", glue="stable_is_end"
     ),
     Switch(
+        "marks of partials that are gone believed",
+        "exactness rule 9",
+        patches=lambda: [
+            patch.object(
+                compile_module.PartitionCompile, "_sent_its_rows_elsewhere", lambda *_: False
+            )
+        ],
+    ),
+    Switch(
+        "nothing waits for rows of created partials",
+        "exactness rule 9",
+        patches=lambda: [
+            patch.object(
+                compile_module.PartitionCompile,
+                "recover",
+                _never_anew(compile_module.PartitionCompile.recover),
+            )
+        ],
+    ),
+    Switch(
+        "generation left out of versions",
+        "exactness rule 7",
+        patches=lambda: [patch.object(Fence, "follows", _follows_without_generation)],
+    ),
+    Switch(
+        "a generation begins where the last one was",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(market_progress.MarketProgress, "_begin_generation", _count_generation)
+        ],
+    ),
+    Switch(
+        "a new owner takes as_of of any generation",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(
+                market_progress.MarketProgress,
+                "take_fence",
+                _take_of_any_generation(market_progress.MarketProgress.take_fence),
+            )
+        ],
+    ),
+    Switch(
+        "marks from before a reset count",
+        "exactness rule 7",
+        patches=lambda: [
+            patch.object(compile_module.PartitionCompile, "_marks_of", lambda self, *_: self.marks)
+        ],
+    ),
+    Switch(
+        "marks do not say how many partitions there are",
+        "exactness rule 9",
+        glue="uncounted_partitions",
+    ),
+    Switch(
+        "final by partitions known a moment ago",
+        "exactness rule 9",
+        patches=lambda: [patch.object(market_progress, "asked_within_ms", lambda _: 0)],
+    ),
+    Switch("a new partition begins at its end", "exactness rule 9", glue="begins_at_end"),
+    Switch(
+        "marks sent on an old answer about the topics", "exactness rule 9", glue="topics_not_asked"
+    ),
+    Switch("inputs read by name", "exactness rule 9", glue="by_name"),
+    Switch(
+        "a state goes on over another log",
+        "exactness rule 9",
+        patches=lambda: [patch.object(topic_keeper.TopicKeeper, "judge", lambda *_: None)],
+    ),
+    Switch(
         "an abort marker ends nothing",
         "exactness rule 1",
         patches=lambda: [patch.object(AbortedTransactions, "end", lambda *_: None)],
@@ -460,6 +561,7 @@ BY_NAME = {switch.name: switch for switch in SWITCHES}
 def patched(switch: Switch | None) -> Iterator[frozenset[str]]:
     """Apply the switch's patches; yield the flags for the glue."""
     with ExitStack() as stack:
+        stack.enter_context(patch.object(topic_keeper, "_log", NOTHING))
         for change in switch.patches() if switch is not None else ():
             stack.enter_context(change)
         yield frozenset([switch.glue]) if switch is not None and switch.glue else frozenset()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model import stage, test_sequences, test_v
+from tests.model import stage, test_resets, test_sequences, test_topics, test_v
 from tests.model.schedule import draw, run, script, shrink
 from tests.model.switches import BY_NAME
 
-SCRIPTS = (test_sequences, test_v)
+SCRIPTS = (test_resets, test_sequences, test_topics, test_v)
 """Modules whose scripts name the rules that they need; importing them fills ``stage.SCRIPTED``."""
 BLOCKS = [
     range(12),
@@ -29,7 +29,7 @@ CAUGHT_BY = {
     "Redis fence off": (94, 142, 157),
     "mark before the rows it covers": (52, 197, 200),
     "as_of from those that have seen the market": (0, 1, 2),
-    "unseen partitions of a topic take no part in what is final": (11, 92, 114),
+    "unseen partitions of a topic take no part in what is final": (97, 132, 236),
     "inputs read uncommitted": (39, 58, 69),
     "the last stable offset taken for the log's end": (3, 11, 19),
     "an abort marker ends nothing": (7, 18, 56),

@@ -18,16 +18,22 @@ import msgspec
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile, TableBatch
+from streams.flow.history_book import HistoryBook
+from streams.flow.incarnation import base_of, in_log
+from streams.flow.log_change import LogChange
 from streams.flow.publication import Publication
 from streams.flow.source import Send, SourceLevel
 from streams.worker.caught_up import CaughtUp
 from streams.worker.log_clock import LogClock
 from tests.model.kafka import Log, Producer, Record, Sent
+from tests.model.topics import PARTIALS, Keeping
 
 if TYPE_CHECKING:
     from tests.model.world import World
 
 Effects = Iterator[list[Sent] | None]
+Reached = tuple[int, int]
+"""(generation, ``as_of`` in it)."""
 STEADY_MS = 1_000_000_000_000
 """How far a process' steady clock is from the broker's: it begins anywhere."""
 
@@ -67,13 +73,17 @@ class Worker:
     """Text of the last effect, for the script that is printed."""
     rests: int = 0
     """Turns in a row in which there was nothing to do."""
+    keeping: Keeping | None = None
+    """What it knows of the topics; None in worlds whose topics stay as they are."""
     _turn: int = 0
 
     def __post_init__(self) -> None:
         self.log_clock = LogClock(self.clock, lambda: self.world.now_ms - STEADY_MS)
-        self.producer = Producer(lambda: self.world.now_ms, self.clock, self._on_written)
+        self.producer = Producer(self.world.stamp, self.clock, self._on_written)
         if self.world.config.knows_time:
             self.log_clock.on_written(self.world.now_ms, self.clock())
+        if self.world.config.topics_change:
+            self.keeping = Keeping(self)
         self.lanes = [Lane("start", self.start())]
 
     def _on_written(self, log: str, stamped_ms: int, sent_ms: int) -> None:
@@ -82,6 +92,12 @@ class Worker:
 
     def start(self) -> Effects:
         raise NotImplementedError
+
+    def _watching(self, keeping: Keeping) -> Effects:
+        while True:
+            keeping.check()
+            self.done = "asked for the topics"
+            yield None
 
     def clock(self) -> int:
         return self.world.now_ms + self.skew_ms
@@ -152,13 +168,24 @@ class Level1(Worker):
     room: bool = True
     rows: list[Sent] = field(default_factory=list)
     set_aside: list[Sent] = field(default_factory=list)
+    flushing: bool = False
+    halted: str | None = None
+    change: LogChange | None = None
 
     def start(self) -> Effects:
-        world, sp = self.world, self.sp
+        world, sp, keeping = self.world, self.sp, self.keeping
         table = world.checkpoints[sp].table()
         self.done = f"read {len(table)} checkpoint records"
         yield None
-        identity = Identity(world.methodology.edition, world.methodology.content_hash, "id", 1)
+        topic_id, partitions, partials_id = "id", 1, ""
+        if keeping is not None:
+            keeping.refresh()
+            topic_id, partials_id = keeping.reads(sp.topic), keeping.reads(PARTIALS)
+            partitions = keeping.keeper.partitions(sp.topic, 1)
+        methodology = world.methodology
+        if self.off("uncounted_partitions"):
+            partitions = 1
+        identity = Identity(methodology.edition, methodology.content_hash, topic_id, partitions)
         level = SourceLevel(
             sp,
             world.methodology,
@@ -167,27 +194,68 @@ class Level1(Worker):
             world.config.partials_partitions,
             payments=sp.topic == "payments",
             chain_length=world.config.chain_length,
+            partials_id=partials_id,
         )
         rows = level.recover(join_ids(table))
+        if self.off("begins_at_end") and not table:
+            level.source.through = world.sources[sp].end - 1
         sent = [] if self.off("no_resend") else [self._partial(send) for send in rows]
         self.level = level
+        world.recovered_on[self.nonce] = world.partials[0].number
         self.position = world.committed[sp] if self.off("no_guard") else level.through + 1
         self.done = f"recovered through {level.through}, {len(sent)} rows sent again"
         self.lanes = [
             Lane("fold", self._folding(level)),
             Lane("send", self._sending(level), [] if self.off("flush_early") else sent),
         ]
+        if keeping is not None:
+            self.lanes.append(Lane("topics", self._watching(keeping)))
+            keeping.sources[sp] = self
+            keeping.keeper.judge(self)  # type: ignore[arg-type]
+            self.done += f", {self.halted or 'of the topic there is'}"
         yield None
+
+    # -- changes of the topic, as the keeper asks for them ------------------------------------
+
+    def halt(self, reason: str, detail: str, action: str | None = None) -> None:
+        self.halted = reason
+
+    def halt_for(self, change: LogChange) -> None:
+        self.change = change
+        self.halt(change.kind, change.detail, change.command)
+
+    def accept(self, change: LogChange) -> None:
+        assert self.level is not None
+        self.change = self.halted = None
+        self.level.continue_at(change.resume_at, change.topic_id)
+        self.position = self.level.through + 1
+        self.world.log_accepted(self.sp, change)
+        self.caught_up.on_progress(self.position)
+
+    @property
+    def durable(self) -> bool:
+        """Whether an acknowledged checkpoint holds all that is folded."""
+        return not (self.flushing or self.level is None or self.level.chain.due)
+
+    def release(self) -> None:
+        self.halted = None
 
     # -- folding -----------------------------------------------------------------------------
 
     def _folding(self, level: SourceLevel) -> Effects:
         log = self.world.sources[self.sp]
+        committed = not self.off("read_uncommitted")
         while True:
-            committed = not self.off("read_uncommitted")
-            records, last = log.read(self.position, self.size, committed=committed)
+            if self.keeping is not None and self._unread(self.keeping, log):
+                yield None
+                continue
+            base = base_of(level.through + 1)
+            records, last = log.read(self.position - base, self.size, committed=committed)
             stable_end = log.stable_end if committed else log.end
             log_end = stable_end if self.off("stable_is_end") else log.end
+            if base:
+                records = [each._replace(offset=base + each.offset) for each in records]
+                last, stable_end, log_end = last + base, stable_end + base, log_end + base
             steady_ms = self.log_clock.steady()
             self.caught_up.on_response(log_end, stable_end, steady_ms, level.through + 1)
             start = self._accepted(level, records, last) if self.room else None
@@ -196,6 +264,16 @@ class Level1(Worker):
             else:
                 self.done = "nothing to fold" if self.room else "no room to fold"
             yield None
+
+    def _unread(self, keeping: Keeping, log: Log) -> bool:
+        """Whether the partition is halted, or the topic that it reads is not there."""
+        if self.halted is not None:
+            self.done = f"halted: {self.halted}"
+            return True
+        other = keeping.reads(self.sp.topic) != log.topic_id and not self.off("by_name")
+        if other:
+            self.done = "no topic of the id that it reads"
+        return other
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
@@ -232,6 +310,8 @@ class Level1(Worker):
     def _in_the_logs_time(self) -> tuple[int | None, int | None]:
         """When it was caught up, and what time it is."""
         clock = self.log_clock
+        if self.halted is not None:
+            return None, clock.log_ms()
         if self.off("own_clock"):
             return self.caught_up.log_ms(
                 lambda at_ms: clock.own() + at_ms - clock.steady()
@@ -243,7 +323,9 @@ class Level1(Worker):
             if self.wants_partials or self.wants_flush:
                 caught_up_at, now_ms = self._in_the_logs_time()
                 rows = level.partials(caught_up_at)
-                marks = level.marks(now_ms, caught_up_at, every=self.wants_flush)
+                marks = []
+                if self.keeping is None or self.keeping.fresh() or self.off("topics_not_asked"):
+                    marks = level.marks(now_ms, caught_up_at, every=self.wants_flush)
                 order = (*marks, *rows) if self.off("mark_first") else (*rows, *marks)
                 self.rows += [self._partial(send) for send in order]
                 self.done = f"sent {len(rows)} rows, {len(marks)} marks through {level.through}"
@@ -256,18 +338,32 @@ class Level1(Worker):
                     self.done = "waits for late and dead records"
                     yield set_aside
                 yield from self._flush(level)
-            end = self.world.sources[self.sp].stable_end
-            busy = flushed or level.through != end - 1 or level.chain.due
+            busy = flushed or level.chain.due or not self._has_read_all(level)
             self.rests = 0 if busy else self.rests + 1
             if not (self.wants_partials or self.wants_flush or flushed):
                 self.done = "sends nothing"
                 yield None
+
+    def _has_read_all(self, level: SourceLevel) -> bool:
+        """Whether it has folded all that it may."""
+        log = self.world.sources[self.sp]
+        keeping = self.keeping
+        if keeping is None:
+            return level.through == log.stable_end - 1
+        if keeping.outdated:
+            return False
+        if self.change is not None:
+            return (self.sp.topic, self.change.name) not in keeping.keeper._accepted
+        if level.topic_id != log.topic_id:
+            return False  # it will be told
+        return level.through == base_of(level.through + 1) + log.stable_end - 1
 
     def _flush(self, level: SourceLevel) -> Effects:
         table = self.world.checkpoints[self.sp]
         days = [*level.partials(), *level.day_partials()]
         self.rows += [self._partial(send) for send in days]
         flush = level.flush()
+        self.flushing = True
         early = self.off("delete_early")
         if early:
             self._delete(flush.delete_keys)
@@ -281,6 +377,7 @@ class Level1(Worker):
         self.room = True
         self.done = f"flush {flush.key.decode()} through {flush.through}, {len(days)} rows"
         yield sent
+        self.flushing = False
         self.world.committed[self.sp] = flush.through + 1
         if not early:
             self._delete(flush.delete_keys)
@@ -324,29 +421,56 @@ class Level2(Worker):
     compiled: PartitionCompile | None = None
     read_bound: int = 2**60
     """Compaction stops below this offset while the worker lives: takeovers are shorter than its lag."""
-    as_of_floor: dict[str, int] = field(default_factory=dict)
-    sources_floor: dict[tuple[str, str], int] = field(default_factory=dict)
+    as_of_floor: dict[str, Reached] = field(default_factory=dict)
+    sources_floor: dict[tuple[str, str], Reached] = field(default_factory=dict)
+    book: HistoryBook | None = None
+    """What it has read of ``ecindex.history``; None in worlds without resets."""
+    history_read: int = 0
     replayed: bool = False
+    reads_id: str = ""
+    """Id of the partials that it reads."""
+    reads_number: int = 1
+    known: dict[str, int] = field(default_factory=dict)
+    """Partitions that each input had when it recovered."""
     quiet: dict[str, int] = field(default_factory=lambda: {"publish": 0, "keep": 0})
 
     def start(self) -> Effects:
-        world, partition = self.world, self.partition
+        world, partition, keeping = self.world, self.partition, self.keeping
         highwater = world.partials[partition].end
         self.read_bound = highwater
+        self._read_by(world.partials[partition])
         self.done = f"assigned partials-{partition}, highwater {highwater}"
         yield None
         table = world.tables[partition].table()
+        if world.config.resets:
+            self.book = HistoryBook(world.methodology.markets)
+            self._read_history(len(world.history))
         self.as_of_floor = dict(world.redis.as_of)
         self.sources_floor = dict(world.redis.sources)
         self.done = f"read {len(table)} table records"
         yield None
+        sps, partials_id = world.sps_by_topic, ""
+        if keeping is not None:
+            keeping.refresh()
+            partials_id = keeping.reads(PARTIALS)
+            sps = {
+                topic: [SourcePartition(topic, number) for number in range(count)]
+                for topic in sps
+                for count in [keeping.keeper.partitions(topic, 1)]
+            }
+            if partials_id != self.reads_id:
+                highwater = self.read_bound = world.partials[partition].end
+                self._read_by(world.partials[partition])
         compiled = PartitionCompile(
             partition,
             world.config.partials_partitions,
             world.methodology,
-            world.sps_by_topic,
+            sps,
             self.nonce,
+            self.book,
+            topic_id=partials_id,
         )
+        self.known = {topic: len(of_topic) for topic, of_topic in sps.items()}
         compiled.recover(table)
         self.compiled = compiled
         self.lanes = [
@@ -354,26 +478,58 @@ class Level2(Worker):
             Lane("publish", self._publishing(compiled)),
             Lane("keep", self._keeping(compiled)),
         ]
+        if keeping is not None:
+            self.lanes.append(Lane("topics", self._watching(keeping)))
+        if self.book is not None:
+            self.lanes.append(Lane("history", self._following()))
         self.done = "recovered"
         yield None
+
+    def _read_history(self, until: int) -> None:
+        assert self.book is not None
+        for key, value in self.world.history[self.history_read : until]:
+            self.book.apply_record(key, value)
+        self.history_read = until
+
+    def _following(self) -> Effects:
+        while True:
+            if self.history_read < len(self.world.history):
+                self._read_history(self.history_read + 1)
+                self.done = "read a record of the history"
+                self._busy()
+            else:
+                self.done = "no history to read"
+            yield None
+
+    def _read_by(self, log: Log) -> None:
+        self.reads_id, self.reads_number = log.topic_id, log.number
 
     def _applying(self, compiled: PartitionCompile, highwater: int) -> Effects:
         log = self.world.partials[self.partition]
         sp = SourcePartition("ecindex.partials", self.partition)
+        base = compiled.base
+        highwater += base
         while True:
-            start = compiled.through + 1
-            if start < log.end:
-                records, last = log.read(start, round(3 * self.size))
-                compiled.apply_chunk(chunk_of(sp, records, start, last, start))
+            if log.topic_id != self.reads_id:
+                self.done = "no partials of the id that it reads"
+                self._busy()  # it will be told
+                yield None
+                continue
+            start = max(base, compiled.through + 1)
+            if start < base + log.end:
+                records, last = log.read(start - base, round(3 * self.size))
+                if base:
+                    records = [each._replace(offset=base + each.offset) for each in records]
+                compiled.apply_chunk(chunk_of(sp, records, start, last + base, start))
                 self.done = f"applied {len(records)} through {compiled.through}"
                 self._busy()
             else:
                 self.done = "nothing to apply"
-            if compiled.through + 1 >= highwater and not self.replayed:
+            if max(base, compiled.through + 1) >= highwater and not self.replayed:
                 compiled.replayed()
                 self.replayed = True
             if self.replayed:
-                self.read_bound = compiled.through + 1
+                self.read_bound = in_log(compiled.through + 1)
             yield None
 
     def _busy(self) -> None:
@@ -421,6 +577,8 @@ class Level2(Worker):
         sent.append(self.put(world.values, values, b"fence"))
         self.done = f"fence record of {publication.market}"
         yield sent
+        if publication.fence_record.live:
+            world.oracle.known_live.add(publication.market)
         self._deletes(batch)
         for writer in batch.retired:
             self.put(world.values, f"{publication.market}|fence|{writer}".encode(), None)

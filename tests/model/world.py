@@ -6,14 +6,19 @@ import random
 from dataclasses import dataclass, field
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import base_of
+from streams.flow.log_change import LogChange
 from streams.flow.publication import Publication
+from streams.flow.wire import partition_of
+from streams.index.history_records import AcceptedChange, ClockReset, reset_record
 from streams.index.methodology import Methodology, parse
-from streams.index.panes import DAY_MS
+from streams.index.panes import DAY_MS, rfc3339
 from streams.index.values import Fence
 from tests.model.kafka import Log, Record
 from tests.model.oracle import Oracle, Violation
 from tests.model.produce import burst, event_for
-from tests.model.workers import Level1, Level2, Worker
+from tests.model.topics import PARTIALS, Topic
+from tests.model.workers import Level1, Level2, Reached, Worker
 
 METHODOLOGY = parse(
     """
@@ -74,6 +79,10 @@ class Config:
     """Level-1 clocks may run ahead of the broker's too, not only behind."""
     knows_time: bool = False
     """A worker knows the log's time from the start, not only when its first mark is acknowledged."""
+    topics_change: bool = False
+    """Topics are deleted and created again, and inputs get partitions. Workers ask for the topics."""
+    resets: bool = False
+    """The clock of the broker that leads the partials runs ahead, and operators set ``as_of`` back."""
     learns: bool = True
     """Whether level 2 learns expectations: six times the work of all the rest."""
 
@@ -84,9 +93,9 @@ class Redis:
 
     oracle: Oracle
     fences: dict[str, Fence] = field(default_factory=dict)
-    as_of: dict[str, int] = field(default_factory=dict)
+    as_of: dict[str, Reached] = field(default_factory=dict)
     """Latest headline of each market that Redis ever held."""
-    sources: dict[tuple[str, str], int] = field(default_factory=dict)
+    sources: dict[tuple[str, str], Reached] = field(default_factory=dict)
     """Latest ``as_of`` of each (market, source) that Redis ever held."""
 
     def publish(self, worker: Level2, publication: Publication, *, fenced: bool) -> bool:
@@ -96,9 +105,12 @@ class Redis:
             return False
         self.oracle.redis_took(worker, publication)
         self.fences[market] = publication.fence
-        self.as_of[market] = max(publication.as_of_ms, self.as_of.get(market, publication.as_of_ms))
+        generation = publication.fence.generation
+        reached = generation, publication.as_of_ms
+        self.as_of[market] = max(reached, self.as_of.get(market, reached))
         for source, at_ms in publication.sources.items():
-            self.sources[market, source] = max(at_ms, self.sources.get((market, source), at_ms))
+            reached = generation, at_ms
+            self.sources[market, source] = max(reached, self.sources.get((market, source), reached))
         return True
 
 
@@ -115,7 +127,33 @@ class World:
             topic: [SourcePartition(topic, number) for number in range(config.partitions)]
             for topic in topics
         }
+        self.topics = {topic: Topic(topic, config.partitions) for topic in topics}
+        self.topics[PARTIALS] = Topic(PARTIALS, config.partials_partitions)
+        self.accepted: dict[tuple[str, str], AcceptedChange] = {}
+        """What the operator has accepted, by (topic, change)."""
+        self.rejoining = False
+        self.recovered_on: dict[str, int] = {}
+        """Writer -> which of the partials that were created under the name all its rows went to."""
+        self.ahead_ms = 0
+        """How far the clock of the partials' broker is ahead of all others."""
+        self.history: list[tuple[bytes, bytes]] = []
+        """Records of ``ecindex.history``."""
+        self.generations: dict[str, int] = {}
+        """Market -> latest generation that an operator declared."""
+        self.reset_at: dict[tuple[str, int], tuple[int, int]] = {}
+        """(market, generation) -> where the market's partials ended when it was declared."""
+        self.declared: dict[str, int] = {}
+        """Market -> generation that an operator declared while all clocks were right."""
+        self.base: dict[SourcePartition, int | None] = {}
+        """Number that the states give to offset 0 of the log there is; 0 where none is named.
+
+        None: of a log that no state has gone on in yet.
+        """
         self.sps = [sp for sps in self.sps_by_topic.values() for sp in sps]
+        self.sources_assigned = len(self.sps)
+        """How many of ``sps`` have an owner; those that were added get one when the group joins anew."""
+        self.created_ms: dict[SourcePartition, int] = {}
+        """When each partition was created that was added."""
         self.oracle = oracle = Oracle(self)
         self.sources = {sp: Log(str(sp)) for sp in self.sps}
         self.late = {sp: Log(f"late-{sp}", oracle.late_landed) for sp in self.sps}
@@ -129,6 +167,11 @@ class World:
         self.journal = Log("journal", oracle.journal_landed)
         self.values = Log("values")
         self.committed = dict.fromkeys(self.sps, 0)
+        if config.topics_change:
+            for sp, log in self.sources.items():
+                log.topic_id = self.topics[sp.topic].topic_id
+            for log in self.partials:
+                log.topic_id = self.topics[PARTIALS].topic_id
         self.redis = Redis(oracle)
         self.owners: list[Worker] = []
         self.zombies: list[Worker] = []
@@ -141,6 +184,10 @@ class World:
             self.owners.append(self._level2(number))
 
     # -- workers -----------------------------------------------------------------------------
+
+    def stamp(self, log: Log) -> int:
+        """What the broker that leads a log stamps on its records now."""
+        return self.now_ms + (self.ahead_ms if log.name.startswith("partials") else 0)
 
     def _nonce(self) -> str:
         self._nonces += 1
@@ -176,7 +223,7 @@ class World:
         sp = self.sps[index % len(self.sps)]
         self._produced += 1
         value, timestamp_ms, text = event_for(self, sp, choice)
-        offset = self.sources[sp].end
+        offset = self.number(sp, self.sources[sp].end)
         self.append(sp, value, timestamp_ms)
         if self.config.bursts and sp.topic == "orders":
             for plain in burst(self, choice):
@@ -193,6 +240,10 @@ class World:
         """Append to a source, in the open transaction of ``producer`` or in none."""
         record = self.sources[sp].append(None, value, timestamp_ms, producer)
         self.oracle.source_appended(sp, record)
+
+    def number(self, sp: SourcePartition, offset: int) -> int:
+        """Number that the states give to an offset of the source's log."""
+        return (self.base.get(sp, 0) or 0) + offset
 
     def end_transaction(self, sp: SourcePartition, producer: int, *, commits: bool) -> None:
         """End the producer's open transaction; what it held back is decided now."""
@@ -249,6 +300,9 @@ class World:
                 done.append("waits")
                 break
             done.append(worker.done)
+            if self.rejoining:
+                done.append(self._rejoin())
+                break
         return f"{self.name(worker)}: " + "; ".join(done)
 
     def _do_land(self, index: int, choice: int) -> str:
@@ -278,6 +332,8 @@ class World:
     def _do_pause(self, index: int) -> str:
         at = index % len(self.owners)
         worker = self.owners[at]
+        if worker.keeping is not None:
+            worker.keeping.hear_nothing_more()
         if len(self.zombies) < 3:
             self.zombies.append(worker)
         else:
@@ -298,7 +354,8 @@ class World:
         if not isinstance(worker, Level1) or worker.level is None:
             return ""
         end = self.sources[worker.sp].end
-        worker.position = random.Random(choice).randint(0, end)
+        base = base_of(worker.level.through + 1)
+        worker.position = base + random.Random(choice).randint(0, end)
         return f"{self.name(worker)}: position {worker.position}, state {worker.level.through}"
 
     def _do_compact(self, choice: int) -> str:
@@ -308,12 +365,123 @@ class World:
             bounds = [
                 worker.read_bound
                 for worker in (*self.owners, *self.zombies)
-                if isinstance(worker, Level2) and worker.partition == number
+                if isinstance(worker, Level2)
+                and worker.partition == number
+                and worker.reads_id in ("", log.topic_id)
             ]
             log.compact(min(bounds, default=log.end), tombstones=tombstones)
         for log in (*self.checkpoints.values(), *self.tables):
             log.compact(log.end, tombstones=tombstones)
         return "compaction" + (", tombstones too" if tombstones else "")
+
+    def _do_broker(self, ahead_ms: int) -> str:
+        self.ahead_ms = ahead_ms
+        return f"the clock of the partials' broker is {ahead_ms} ms ahead"
+
+    def _do_clock_reset(self, market: str) -> str:
+        """Run ``ecindex clock reset``."""
+        generation = self.generations.get(market, 0) + 1
+        self.generations[market] = generation
+        log = self.partials[partition_of(market, len(self.partials))]
+        reset = ClockReset(
+            market,
+            generation,
+            rfc3339(self.now_ms),
+            "a broker was fast",
+            partials_end=log.end,
+            partials_id=log.topic_id if self.config.topics_change else "",
+        )
+        self.history.append(reset_record(reset))
+        self.reset_at[market, generation] = log.number, log.end
+        if self.ahead_ms == 0:
+            self.declared[market] = generation
+        return f"{market}: generation {generation}"
+
+    def _do_recreate(self, index: int) -> str:
+        """Delete a topic and create it again under the same name.
+
+        What was folded of an input is durable by then, and what level 2 had of the partials is merged:
+        decision 0114 says what is given up otherwise.
+        """
+        name = list(self.topics)[index % len(self.topics)]
+        self.settle()
+        topic = self.topics[name]
+        topic.number += 1
+        if name == PARTIALS:
+            for log in self.partials:
+                log.recreate(topic.topic_id)
+            return f"{name} is created again"
+        for sp in self.sps_by_topic[name]:
+            owner = next(w for w in self.owners if isinstance(w, Level1) and w.sp == sp)
+            assert owner.level is not None
+            through = owner.level.through
+            self.oracle.log_lost(sp, through)
+            self.sources[sp].recreate(topic.topic_id)
+            if through >= 0:
+                self.base[sp] = None
+        return f"{name} is created again"
+
+    def _do_grow(self, index: int) -> str:
+        """Give an input one more partition; producers may write to it at once."""
+        name = ("orders", "payments")[index % 2]
+        topic, sps = self.topics[name], self.sps_by_topic[name]
+        sp = SourcePartition(name, topic.partitions)
+        topic.partitions += 1
+        oracle = self.oracle
+        self.sources[sp] = Log(str(sp))
+        self.sources[sp].topic_id = topic.topic_id
+        self.late[sp] = Log(f"late-{sp}", oracle.late_landed)
+        self.dead[sp] = Log(f"dead-{sp}", oracle.dead_landed)
+        self.checkpoints[sp] = Log(f"checkpoint-{sp}", oracle.checkpoint_landed)
+        self.committed[sp] = 0
+        self.created_ms[sp] = self.now_ms
+        oracle.source_added(sp)
+        sps.append(sp)
+        self.sps.append(sp)
+        return f"{name} has {topic.partitions} partitions"
+
+    def is_accepted(self, sp: SourcePartition) -> bool:
+        """Whether the records of the log that there is may count."""
+        return self.base.get(sp, 0) is not None
+
+    def log_accepted(self, sp: SourcePartition, change: LogChange) -> None:
+        """Note that an owner goes on in another log; all that do must number its records alike."""
+        if change.topic_id != self.sources[sp].topic_id:
+            return  # that one is gone too
+        known = self.base[sp]
+        if known not in (None, change.resume_at):
+            raise Violation(
+                "P1", f"{sp}: begins at {change.resume_at}, for another owner at {known}"
+            )
+        if known is None:
+            self.base[sp] = change.resume_at
+            self.oracle.log_accepted(sp)
+
+    def _do_accept(self) -> str:
+        """Run the command that each halted partition names."""
+        changes = [
+            worker.change
+            for worker in self.owners
+            if isinstance(worker, Level1) and worker.change is not None
+        ]
+        at = rfc3339(self.now_ms)
+        for change in changes:
+            accepted = AcceptedChange(change.topic, change.name, at)
+            self.accepted[change.topic, change.name] = accepted
+        return f"accepted: {sorted({change.name for change in changes})}"
+
+    def _rejoin(self) -> str:
+        """Have the group recover every state anew."""
+        self.rejoining = False
+        for sp in self.sps[self.sources_assigned :]:
+            self.owners.append(self._level1(sp))
+        self.sources_assigned = len(self.sps)
+        for worker in self.owners:
+            worker.producer.land_all()
+        for at, worker in enumerate(self.owners):
+            worker.die(0)
+            self.owners[at] = self.new_owner(worker)
+        return "the group recovers anew"
 
     def _do_rest(self) -> str:
         self.settle()
@@ -324,19 +492,25 @@ class World:
     def settle(self, worker_kinds: tuple = (Level1, Level2)) -> None:
         """Run all owners of these kinds until they have nothing left to do."""
         for kind in worker_kinds:
-            for worker in self.owners:
+            for at, worker in enumerate(self.owners):
                 if not isinstance(worker, kind):
                     continue
                 self.rest(worker)
+                if self.owners[at] is not worker:
+                    self.settle()  # the group recovered anew
+                    return
 
     def rest(self, worker: Worker) -> None:
-        """Let one worker run until there is nothing left to do."""
+        """Let one worker run until there is nothing left to do, or the group recovers anew."""
         worker.size, worker.rests, worker.only = 1_000, 0, None
         worker.wants_flush = worker.wants_partials = True
         if isinstance(worker, Level2):
             worker.quiet = dict.fromkeys(worker.quiet, 0)
         for _ in range(TURNS_TO_REST_MAX):
             worker.step(lands=True)
+            if self.rejoining:
+                self._rejoin()
+                return
             if worker.rests >= 2:  # the first turn may have begun before there was work
                 break
         else:
@@ -364,6 +538,7 @@ class World:
         for worker in self.zombies:
             worker.die(1)
         self.zombies.clear()
+        self.ahead_ms = 0
         for worker in self.owners:
             worker.skew_ms = 0
         for sp, log in self.sources.items():
@@ -371,6 +546,13 @@ class World:
                 self.end_transaction(sp, producer, commits=True)
         self._complete_panes()
         self.settle()
+        if self.config.topics_change:
+            self._do_accept()
+            self.settle()
+        if self.config.resets:
+            for market in self.redis.fences:
+                self._do_clock_reset(market)
+            self.settle()
         self.oracle.compare("at rest")
         self.replace((Level2,))  # level 1 sends nothing again
         self.settle()

@@ -146,3 +146,32 @@ def test_within_the_generation_nothing_goes_back_and_a_second_reset_begins_anoth
     ahead.reset(generation=2)
     ahead.run(T0 + 180_000)
     assert ahead.published.fence.generation == 2
+
+
+def test_a_false_mark_of_a_quiet_partition_counts_neither_after_a_reset_nor_for_a_new_owner():
+    # The clock of the broker was an hour ahead. Of two marks of one prefix the one caught up later
+    # knows more, so the false one stood for an hour after the clock was right.
+    flow = Flow(partitions=1)
+    ((partition, _),) = [(n, each) for n, each in flow.compiles.items() if "PK" in each.markets]
+    flow.now_ms = T0
+    for topic, event in (("orders", order("o", T0)), ("payments", payment("p", T0))):
+        flow.produce(flow.sps[topic][0], event, T0)
+    flow.run()
+    flow.now_ms = T0 + HOUR_MS
+    flow.run()
+    assert flow.published["PK"].as_of_ms > T0 + HOUR_MS // 2
+    end = len(flow.partials[partition].records)
+    reset = ClockReset(
+        "PK", 1, "2026-11-24T10:00:00.000Z", "a broker was fast", partials_end=end, partials_id=""
+    )
+    flow.book.apply_record(*reset_record(reset))
+    flow.now_ms = T0 + 60_000
+    flow.run()
+    after = flow.published["PK"]
+    assert (after.fence.generation, after.as_of_ms) == (1, T0 + 55_000)
+    assert set(after.sources.values()) == {T0 + 55_000}
+
+    flow.start_compile(partition)
+    flow.apply(partition)
+    (again,) = (each for each in flow.compiles[partition].step(flow.now_ms) if each.market == "PK")
+    assert again.fence == after.fence

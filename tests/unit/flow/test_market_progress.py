@@ -111,3 +111,12 @@ def test_a_new_edition_begins_where_it_reaches_the_headline_of_the_older(headlin
     assert not progress.of.joined
     assert progress.read(orders=1001) == 1001
     assert progress.of.joined == {NAMES["orders"]}
+
+
+def test_nothing_is_final_by_more_than_the_partitions_were_known_for():
+    # A mark is sent on an answer about the topics that may be two seconds old. A partition that was
+    # added in between held an event as late as the grace allows, of an hour that was final already.
+    progress = Progress()
+    progress.read(orders=12, payments=12)
+    until_ms = T0 + 12 * STEP + METHODOLOGY.out_of_order_ms
+    assert progress.of.final_ms == until_ms - max(2_000, METHODOLOGY.out_of_order_ms)

@@ -57,7 +57,9 @@ def runner_with(outbox) -> SourceRunner:
     metrics = Metrics(markets=["PK"], version="0", edition=1, methodology="0")
     parts = Level1Parts(Settings(), methodology, outbox, intake, metrics, LogClock(lambda: T0))
     identity = Identity(methodology.edition, methodology.content_hash, "topic-id", 1)
-    runner = SourceRunner(parts, SP, identity=identity, changelog=CHANGELOG, nonce="one")
+    runner = SourceRunner(
+        parts, SP, identity=identity, changelog=CHANGELOG, nonce="one", partials_id="id"
+    )
     runner.recover({})
     return runner
 

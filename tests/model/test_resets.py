@@ -1,0 +1,68 @@
+"""An ``as_of`` that had run ahead, and the operator's way back (decision 0121)."""
+
+from __future__ import annotations
+
+from streams.index.panes import HOUR_MS, MINUTE_MS
+from tests.model.stage import PANE, Stage, both, held
+
+
+def _an_hour_ahead(stage: Stage) -> None:
+    """Let the clock of the partials' broker run an hour ahead until it is seen, and set it right."""
+    for name, event_id in (("orders-0", "a"), ("payments-0", "p")):
+        stage.produce(name, event_id)
+    stage.tick(MINUTE_MS)
+    stage.world.settle()
+    stage.world.do(("broker", HOUR_MS))
+    for _ in range(2):  # the first acknowledgement tells the workers what time it is
+        stage.tick(1_000)
+        stage.world.settle()
+    _, as_of_ms = stage.world.redis.as_of["AA"]
+    assert as_of_ms > stage.world.now_ms + HOUR_MS // 2
+    stage.world.do(("broker", 0))
+    for _ in range(2):
+        stage.tick(1_000)
+        stage.world.settle()
+
+
+@both(
+    "generation left out of versions",
+    "a generation begins where the last one was",
+    "marks from before a reset count",
+)
+def test_a_reset_brings_as_of_back_to_now(off):
+    """The partitions are quiet: the false marks are the best of all, until a mark knows more."""
+
+    def script(stage: Stage) -> None:
+        _an_hour_ahead(stage)
+        stage.world.do(("clock_reset", "AA"))
+        stage.tick(PANE)
+        stage.world.settle()
+        assert "AA" in stage.world.redis.fences
+        stage.finish()
+
+    held(script, off, resets=True)
+
+
+@both("a new owner takes as_of of any generation", "marks from before a reset count")
+def test_neither_zombie_nor_new_owner_falls_behind_a_reset(off):
+    """The zombie has published an hour ahead and reads of the reset last; the new owner first."""
+
+    def script(stage: Stage) -> None:
+        _an_hour_ahead(stage)
+        zombie = stage.owner("level2-0")
+        new_owner = stage.pause(zombie)
+        stage.world.do(("clock_reset", "AA"))
+        stage.tick(PANE)
+        stage.produce("orders-0", "b")
+        stage.world.settle()
+        for zombie.only in (0, 0, 1, 1, 1, 1, 3, 0, 1, 1, 1, 1):
+            zombie.step(lands=True)
+        stage.kill(new_owner)
+        stage.tick(PANE)
+        stage.world.settle()
+        generation, as_of_ms = stage.world.redis.as_of["AA"]
+        assert generation == 1
+        assert as_of_ms <= stage.world.now_ms
+        stage.finish()
+
+    held(script, off, resets=True)

@@ -1,0 +1,134 @@
+"""What a worker of the model knows of the topics: the product's keeper, and a broker that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from streams.flow.topic_progress import asked_within_ms
+from streams.settings import Settings
+from streams.worker.intake import Intake
+from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_watch import TopicWatch
+
+if TYPE_CHECKING:
+    from tests.model.workers import Level1, Worker
+
+SETTINGS = Settings()
+TOPICS = SETTINGS.topics
+PARTIALS = TOPICS.partials
+
+
+@dataclass
+class Topic:
+    """A topic as the broker has it. ``number``: how often one of this name was created."""
+
+    name: str
+    partitions: int
+    number: int = 1
+
+    @property
+    def topic_id(self) -> str:
+        return str(self._uuid)
+
+    @property
+    def _uuid(self) -> UUID:
+        return UUID(int=self.number)
+
+    def answer(self) -> tuple[Any, ...]:
+        """The topic in an answer to a metadata request."""
+        return 0, self.name, self._uuid.bytes, False, [None] * self.partitions
+
+
+class _Nothing:
+    """Metrics and logs that nobody reads."""
+
+    def __getattr__(self, _name: str) -> _Nothing:
+        return self
+
+    def __call__(self, *_args: object, **_more: object) -> _Nothing:
+        return self
+
+
+NOTHING: Any = _Nothing()
+
+
+def now(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as ended:
+        return ended.value
+    raise AssertionError("it waits")
+
+
+async def _grow(_wanted: Mapping[str, int]) -> Mapping[str, int]:
+    return {}
+
+
+class Keeping:
+    """The keeper of one worker, and what it reads by."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        world = worker.world
+        self.intake = Intake((*world.sps_by_topic, PARTIALS))
+        self.watch = TopicWatch(self._ask, world.topics, clock=worker.log_clock.steady)
+        self.sources: dict[Any, Level1] = {}
+        self.keeper = TopicKeeper(
+            SETTINGS,
+            world.methodology.edition,
+            self.watch,
+            self.intake,
+            NOTHING,
+            sources=self.sources,  # type: ignore[arg-type]
+            accepted=world.accepted,
+            group=self,
+            grow=_grow,
+        )
+        self._fresh_ms = asked_within_ms(world.methodology.out_of_order_ms)
+
+    async def _ask(self, _request: object) -> object:
+        return SimpleNamespace(
+            topics=[topic.answer() for topic in self._worker.world.topics.values()]
+        )
+
+    def ask_anew(self, *, rejoin: bool) -> None:
+        """Have the group recover every state anew, unless the worker is in the group no more."""
+        world = self._worker.world
+        # With metadata that names more partitions than are assigned, aiokafka joins anew by itself.
+        anew = rejoin or len(world.sps) > world.sources_assigned
+        if anew and self._worker in world.owners:
+            world.rejoining = True
+
+    def refresh(self) -> None:
+        now(self.keeper.refresh())
+
+    def check(self) -> None:
+        now(self.keeper.check())
+
+    def fresh(self) -> bool:
+        return self.watch.fresh(self._fresh_ms)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it will be told that a topic is not what it was."""
+        return any(
+            (topic.topic_id, topic.partitions) != self.watch.known.get(name, ())[:2]
+            for name, topic in self._worker.world.topics.items()
+        )
+
+    def reads(self, topic: str) -> str:
+        """Id of the topic that is read."""
+        return self.keeper.topic_id(topic)
+
+    def hear_nothing_more(self) -> None:
+        """Freeze what the operator has accepted: the worker is a zombie.
+
+        Decision 0114 gives up what two owners send that accept one change over different ends of the
+        old log.
+        """
+        self.keeper._accepted = dict(self.keeper._accepted)

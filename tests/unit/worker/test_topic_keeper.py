@@ -1,0 +1,82 @@
+"""What halts, and what is recovered anew, when an input is another topic than it was."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.settings import Settings
+from streams.worker.intake import Intake
+from streams.worker.topic_ids import TopicIdentity
+from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_watch import TopicEvent
+
+SP = SourcePartition("orders", 0)
+RECREATED = TopicEvent("orders", TopicIdentity("old", 1), TopicIdentity("new", 1))
+
+
+class Watch:
+    """A broker of which nothing more is heard."""
+
+    known, exists, missing = {}, {}, ()
+
+    async def ask_again(self) -> list[TopicEvent]:
+        return []
+
+
+class Runner:
+    """A source partition's runner as far as the keeper asks it."""
+
+    def __init__(self, through: int, *, durable: bool = True) -> None:
+        self.sp = SP
+        self.durable = durable
+        self.halted = self.change = None
+        self.level = SimpleNamespace(topic_id="old", through=through, grow=lambda _count: None)
+
+    def halt_for(self, change) -> None:
+        self.change = change
+
+    def accept(self, change) -> None:
+        self.change = None
+        self.level.topic_id = change.topic_id
+
+
+class Group:
+    """Notes whether the group was asked to recover every state anew."""
+
+    rejoin: bool | None = None
+
+    def ask_anew(self, *, rejoin: bool) -> None:
+        self.rejoin = rejoin
+
+
+def keeper_of(runner: Runner, group: Group, accepted: dict) -> TopicKeeper:
+    return TopicKeeper(
+        Settings(), 1, Watch(), Intake(["orders"]), None,
+        sources={SP: runner}, accepted=accepted, group=group, grow=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("through", "halts"), [(-1, False), (0, True), (41, True)])
+def test_a_recreated_input_halts_what_was_counted_of_it_and_begins_the_rest_anew(through, halts):
+    # An empty partition that was accepted numbered its records as those of a second log. Its next
+    # owner found no checkpoint and numbered them from 0: they lost against rows that were there.
+    runner, group = Runner(through), Group()
+    keeper_of(runner, group, {})._on_event(RECREATED)
+    assert (runner.change is not None) is halts
+    assert group.rejoin is not halts
+
+
+async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
+    # Its next owner goes on from what is durable. It would number the records by an older state, and
+    # count less of the log that is gone than the rows that were sent.
+    runner = Runner(41, durable=False)
+    keeper = keeper_of(runner, Group(), {("orders", "id=new"): None})
+    keeper._on_event(RECREATED)
+    await keeper.check()
+    assert runner.change is not None
+    runner.durable = True
+    await keeper.check()
+    assert (runner.change, runner.level.topic_id) == (None, "new")
