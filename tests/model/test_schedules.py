@@ -17,7 +17,7 @@ SCRIPTS = (test_resets, test_sequences, test_topics, test_v)
 BLOCKS = [
     range(12),
     pytest.param(range(12, 100), marks=pytest.mark.deep),
-    *(pytest.param(range(n, n + 100), marks=pytest.mark.deep) for n in range(100, 500, 100)),
+    *(pytest.param(range(n, n + 100), marks=pytest.mark.deep) for n in range(100, 300, 100)),
 ]
 SHRINK_BUDGET = 600
 """Runs spent on shrinking a failing schedule: about half a minute."""
