@@ -204,8 +204,7 @@ STRANGER = Fault(
     "stranger", cause.take_the_group, cause.leave_the_group,
     (
         Expected(
-            "Somebody else's consumer is in the group", "EcindexWorkerRestarting",
-            "changes(process_start_time_seconds{job='ecindex'}[30m]) >= 3", 150, 2_520,
+            "Somebody else's consumer is in the group", "EcindexNoWorker", "up == 0", 300, 120,
         ),
     ),
     cause.empty_the_group,
@@ -261,7 +260,7 @@ CHAPTERS = (
         ),
     ),
     Chapter("logs", ((ADDED,), (GAP,), (LOST_END,)), authorizer=True),
-    Chapter("workers", ((ALL_KILLED,), (RESTARTS,), (ONE_KILLED,), (SENT_AGAIN,))),
+    Chapter("workers", ((RESTARTS,), (ALL_KILLED,), (ONE_KILLED, SENT_AGAIN))),
     Chapter("broker", ((STRANGER,), (FROZEN,), (LONG_RECOVERY,))),
     Chapter("redis", ((REPLICA,), (MEMORY,), (SLOW,))),
     Chapter("rights", ((ONE_REFUSED,), (ALL_REFUSED,)), users=True),
