@@ -114,6 +114,7 @@ class Alarmed:
         """The first orders that were sent, as they were."""
         self._sent = 0
         self._sending = None
+        self._ended = False
         self._mark = {}
 
     # -- its parts -------------------------------------------------------------------------------
@@ -134,16 +135,17 @@ class Alarmed:
             self._sending = asyncio.create_task(self._send_all_the_time())
 
     async def end(self):
-        tasks = [task for task in (self._sending,) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop sending, as long as there is a broker that a producer can take leave of."""
+        self._ended = True
+        if self._sending is not None:
+            await asyncio.wait({self._sending}, timeout=10)
+            await _end(self._sending)
 
     async def _send_all_the_time(self):
-        while True:
+        while not self._ended:
             with contextlib.suppress(KafkaError, OSError):  # a fault; the load goes on after it
                 async with self.installed.producer() as producer:
-                    while True:
+                    while not self._ended:
                         for make, topic in ((order, "orders"), (payment, "payments")):
                             for _ in range(2):
                                 self._sent += 1
