@@ -33,6 +33,8 @@ REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
 """More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
 already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:
 it counts, but a copy of it would count again, since too many are remembered."""
+OUTCOMES = (*OF_A_RECORD, DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED)
+"""Whatever is said of a record."""
 
 
 class Admission:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from streams.flow.admission import OUTCOMES
 from streams.flow.wire import SKIPPED
 from streams.index.event_types import IGNORED_REASONS, PART_REASONS, REASONS
 from streams.publish.index_collector import IndexCollector
@@ -28,9 +29,13 @@ class Metrics:
         version: str,
         edition: int,
         methodology: str,
+        inputs: Iterable[str] = (),
         index: IndexCollector | None = None,
     ) -> None:
-        """``markets``: the markets of the methodology. ``methodology``: the hash of its content."""
+        """``markets``: the markets of the methodology. ``methodology``: the hash of its content.
+
+        ``inputs``: the topics whose events are counted.
+        """
         # The creation time of each child is of no use here, and would double the number of series.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -63,6 +68,10 @@ class Metrics:
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)
+        # A burst of late orders was in the first sample, so no increase was seen and nobody was told.
+        for topic in inputs:
+            for outcome in OUTCOMES:
+                self.events.labels(topic, outcome)
         for reason in REASONS:
             self.dead_letters.labels(reason)
         for reason in IGNORED_REASONS:

@@ -92,6 +92,7 @@ class IndexWorker:
             version=metadata.version("ecindex"),
             edition=self.methodology.edition,
             methodology=self.methodology.content_hash,
+            inputs=(topics.orders, topics.payments),
         )
         self.app = self._faust_app()
         edition = self.methodology.edition
@@ -275,16 +276,24 @@ class IndexWorker:
     def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
         # Faust's consumer is eager: every rebalance first revokes all partitions. Those that come
         # back are rebuilt from the changelogs: another worker may have owned them in between.
+        self._close_runners()
+        for sp in self._unpaired:
+            self.metrics.drop_partition(sp.topic, sp.partition)
+        self._unpaired = frozenset()
+
+    def _close_runners(self) -> None:
         self._ready = False
         for runner in self._runners():
             runner.close()
-        for sp in {*self._sources, *self._unpaired}:
+        for sp in self._sources:
             self.metrics.drop_partition(sp.topic, sp.partition)
         self._sources.clear()
         self._markets.clear()
 
     async def _on_recovered(self, sps: frozenset[SourcePartition]) -> None:
-        self._on_revoked(sps)
+        # Those without a changelog were named just before this: their gauges page.
+        self._close_runners()
+        self._unpaired -= sps
         self.metrics.rebalances.inc()
         closings = self.app.intake.closings
         nonce = secrets.token_hex(6)

@@ -134,7 +134,8 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         try:
             consumer._coordinator.check_errors()
         except KafkaError as error:
-            self._switch.trip(end_for(error, "group membership has ended"))
+            what = f"membership of the group {self.app.conf.id} has ended"
+            self._switch.trip(end_for(error, what))
         fetching = consumer._fetcher.error_future
         if fetching.done() and not consumer._closed:
             cause = None if fetching.cancelled() else fetching.exception()

@@ -12,7 +12,12 @@ import enum
 import threading
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError, KafkaUnavailableError
+from aiokafka.errors import (
+    InconsistentGroupProtocolError,
+    KafkaError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+)
 
 from streams.clock import monotonic_ms
 
@@ -43,6 +48,8 @@ class ExitCode(enum.IntEnum):
     backoff."""
     CANNOT_PUBLISH = 17
     """Redis refuses this worker, and others are there to go on. It may be started again at once."""
+    GROUP_TAKEN = 18
+    """A consumer that is no worker of ours is in the group; try again, with backoff."""
 
 
 class Fatal(Exception):  # noqa: N818 - a reason to stop, not an error to handle
@@ -58,8 +65,11 @@ def end_for(error: BaseException | None, what: str) -> Fatal:
     """Return why the process ends when ``what`` has ended with an error: an outage, or a bug.
 
     A broker that was frozen during a recovery ended workers with the exit code of a bug, and somebody
-    was woken to look for one.
+    was woken to look for one. So did a stranger in the group.
     """
+    if isinstance(error, InconsistentGroupProtocolError):
+        reason = f"{what}: a consumer that is no worker is in the group; stop it"
+        return Fatal(ExitCode.GROUP_TAKEN, reason)
     unanswered = isinstance(error, (TimeoutError, KafkaTimeoutError, KafkaUnavailableError))
     if unanswered or (isinstance(error, KafkaError) and error.retriable):
         return Fatal(ExitCode.NO_BROKER, f"{what}: Kafka did not answer: {error!r}")

@@ -14,7 +14,10 @@ from support.installation import Installation
 from support.kafka import delete_records, delete_topic, read_all
 
 from streams.clock import now_ms
+from streams.flow.chunk import SourcePartition
 from streams.index.instants import parse_instant
+from streams.settings import load_methodology
+from streams.worker.app import IndexWorker
 
 pytestmark = pytest.mark.stack
 EDITION = METHODOLOGY.edition
@@ -380,3 +383,31 @@ async def test_a_deleted_table_of_merged_slots_is_named_with_what_mends_it(loade
     await installed.create_topics()
     await fresh(installed)
     await equal(installed, load)
+
+
+async def test_a_partition_without_a_changelog_is_halted_for_the_alert_until_it_is_revoked(
+    stack, unique, tmp_path
+):
+    """Recovery names it, then builds what it can; that took the gauge away, and nobody was paged."""
+    installed = Installation(stack, unique("c"), tmp_path, inputs=1)
+    await installed.create_topics()
+    settings = installed.settings
+    inputs = (settings.topics.orders, settings.topics.payments)
+    worker = IndexWorker(settings, load_methodology(settings), dict.fromkeys(inputs, 1))
+    worker.create()
+    await worker.outbox.start()
+    unpaired = SourcePartition(settings.topics.orders, 1)
+    shown = {"topic": unpaired.topic, "partition": "1"}
+
+    def halts():
+        return worker.metrics.registry.get_sample_value("ecindex_partition_halted", shown)
+
+    try:
+        for _ in range(2):
+            worker.app.on_unpaired(frozenset({unpaired}))
+            await worker.app.on_recovered(frozenset())
+            assert halts() == 1
+            worker.app._on_revoked(frozenset({unpaired}))
+            assert halts() is None
+    finally:
+        await worker.outbox.close()

@@ -5,7 +5,11 @@ from __future__ import annotations
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from aiokafka.structs import TopicPartition
+
+TOPIC, LITERAL, ALL, ALTER, DENY, ALLOW, ANY = 2, 3, 2, 7, 2, 3, 1
+"""Numbers of Kafka's access rules."""
 
 
 async def create_topic(bootstrap, topic, partitions=1, **configs):
@@ -138,3 +142,31 @@ async def commit(bootstrap, group, topic, offsets):
     consumer.assign([TopicPartition(topic, partition) for partition in offsets])
     async with consumer:
         await consumer.commit({TopicPartition(topic, p): offset for p, offset in offsets.items()})
+
+
+async def deny_alter(bootstrap, topic):
+    """Let everybody use a topic and nobody change it. The broker must have an authorizer."""
+    await _ask_controller(
+        bootstrap,
+        *(
+            CreateAclsRequest(TOPIC, topic, LITERAL, "User:*", "*", operation, permission)
+            for operation, permission in ((ALL, ALLOW), (ALTER, DENY))
+        ),
+    )
+
+
+async def allow_alter(bootstrap, topic):
+    """Take every access rule of a topic away."""
+    await _ask_controller(bootstrap, DeleteAclsRequest(TOPIC, topic, LITERAL, None, None, ANY, ANY))
+
+
+async def _ask_controller(bootstrap, *requests):
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        for request in requests:
+            answer = await admin._send_to_controller(request)
+            (found,) = getattr(answer, "creation_responses", None) or answer.filter_responses
+            assert found[0] == 0, answer
+    finally:
+        await admin.close()

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 from support.publications import AS_OF_MS, market_values, publication, status, value
 
+from streams.flow.admission import DAY_ONLY, OUTCOMES
 from streams.publish.index_collector import IndexCollector
 from streams.publish.metric_table import ALL, BY_NAME, INDEX, PROCESS, Kind
 from streams.publish.metrics import Metrics
@@ -48,6 +49,15 @@ def scrape(metrics):
 
 def of(found, name, **labels):
     return found.get(name, {}).get(frozenset(labels.items()))
+
+
+def test_the_first_late_orders_are_an_increase():
+    """Prometheus sees none in a series whose first sample holds them already: nobody was told."""
+    made = Metrics(markets=["PK"], version="0", edition=1, methodology="0", inputs=["orders"])
+    found = scrape(made)
+    for outcome in OUTCOMES:
+        assert of(found, "events_total", topic="orders", outcome=outcome) == 0
+    assert {DAY_ONLY, "too_late", "day_closed"} <= set(OUTCOMES)
 
 
 def test_each_index_becomes_its_series(metrics):

@@ -7,6 +7,7 @@ import threading
 import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
     KafkaConnectionError,
     KafkaTimeoutError,
     KafkaUnavailableError,
@@ -102,3 +103,11 @@ def test_a_broker_that_does_not_answer_is_an_outage_and_no_bug(error):
 @pytest.mark.parametrize("error", [ValueError("x"), GroupAuthorizationFailedError(), None])
 def test_any_other_error_is_a_bug_or_for_a_person(error):
     assert end_for(error, "the app crashed").code == ExitCode.CRASHED
+
+
+def test_a_stranger_in_the_group_is_no_bug_and_is_named():
+    found = end_for(InconsistentGroupProtocolError(), "membership of the group g-e3 has ended")
+    assert found.code == ExitCode.GROUP_TAKEN
+    assert found.reason == (
+        "membership of the group g-e3 has ended: a consumer that is no worker is in the group; stop it"
+    )

@@ -1,0 +1,304 @@
+"""How the faults of alert_faults.py are caused on a running index, and how they are mended.
+
+Each function is one step. What it must remember until the mend it leaves in ``index.left``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.structs import TopicPartition
+from support.alarmed import GROUP, OF_ORDERS, OF_PAYMENTS, ORDERS, PAYMENTS, VALUES, until
+from support.flow_harness import order
+from support.kafka import allow_alter, delete_records, delete_topic, deny_alter, group_members
+
+from streams.clock import now_ms
+from streams.index.instants import parse_instant
+from streams.publish.keys import market_keys
+
+HOUR_MS = 3_600_000
+
+
+async def nothing(_index):
+    """Mend nothing: it goes by itself."""
+
+
+# -- producers ---------------------------------------------------------------------------------
+
+
+async def refuse_all(index):
+    at_ms = now_ms()
+    bad = [{**order(f"first{n}", at_ms), "lines": None, "items": []} for n in range(90)]
+    await index.send("orders", [json.dumps(each).encode() for each in bad])
+
+
+async def mend_the_producer(index):
+    index.send_all_the_time()
+
+
+async def break_the_contract(index):
+    await index.send("payments", [b"{"] * 12_000, partition=0)
+
+
+async def release(index):
+    worker = await index.owner(PAYMENTS, 0)
+    await index.installed.command(
+        "dead-letters", "release", PAYMENTS, "0", "--worker", worker.url, check=0
+    )
+
+
+async def send_ahead(index):
+    await index.send("orders", [order(f"ahead{n}", now_ms() + HOUR_MS) for n in range(20)])
+
+
+async def send_late(index):
+    """Orders of a shop that was cut off for ten minutes."""
+    at_ms = now_ms() - 600_000
+    await index.send("orders", [order(f"late{n}", at_ms + n) for n in range(600)])
+
+
+async def send_again(index):
+    """The first orders of this index, as they were, when the live windows no longer know them."""
+    await index.send("orders", index.first_orders)
+
+
+async def grow_old(index):
+    """Wait until no live window and no memory of ids holds the first orders."""
+    await until(lambda: index.first_orders, "orders are sent")
+    old_ms = parse_instant(index.first_orders[0]["occurred_at"])
+    await until(lambda: now_ms() - old_ms > 420_000, "they are old", limit_s=600)
+
+
+async def leave_open(index):
+    producer = AIOKafkaProducer(
+        bootstrap_servers=index.stack.bootstrap,
+        transactional_id="forgotten",
+        transaction_timeout_ms=600_000,
+    )
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_and_wait(PAYMENTS, b"{}", partition=1)
+    index.left.append(producer)
+
+
+async def end_it(index):
+    producer = index.left.pop()
+    await producer.abort_transaction()
+    await producer.stop()
+
+
+# -- machines ----------------------------------------------------------------------------------
+
+
+async def set_clock_ahead(index):
+    index.workers[1].clock.write_text(str(HOUR_MS))
+
+
+async def set_clock_right(index):
+    index.workers[1].clock.write_text("0")
+
+
+async def kill_one(index):
+    index.workers[0].kill(hold=True)
+
+
+async def kill_both(index):
+    for worker in index.workers:
+        worker.kill(hold=True)
+
+
+async def start_workers(index):
+    for worker in index.workers:
+        worker.back()
+
+
+async def kill_often(index):
+    for _ in range(3):
+        await until(lambda: asyncio.to_thread(index.is_ready, index.workers[0]), "it is ready")
+        await asyncio.sleep(6)  # seen by a scrape
+        index.workers[0].kill()
+        await asyncio.sleep(1)
+
+
+async def be_patient(index):
+    """Let workers wait longer for a broker than the alert does."""
+    for worker in index.workers:
+        worker.env["ECINDEX_KAFKA__REQUEST_TIMEOUT_MS"] = "280000"
+    await empty_the_group(index)
+
+
+async def freeze_the_broker(index):
+    """The broker hangs while workers recover."""
+    await start_workers(index)
+
+    async def joined():
+        return not await no_members(index)
+
+    await until(joined, "a worker is in the group")
+    index.stack.kafka.pause()
+
+
+async def thaw_the_broker(index):
+    index.stack.kafka.resume()
+
+
+async def empty_the_group(index):
+    await kill_both(index)
+    await until(lambda: no_members(index), "the group is empty")
+
+
+async def take_the_group(index):
+    """Workers start while somebody else's consumer uses the name of their group."""
+    stranger = AIOKafkaConsumer(
+        ORDERS, bootstrap_servers=index.stack.bootstrap, group_id=GROUP, enable_auto_commit=False
+    )
+    await stranger.start()
+    index.left.append(stranger)
+    await start_workers(index)
+
+
+async def no_members(index):
+    return not await group_members(index.stack.bootstrap, GROUP)
+
+
+async def leave_the_group(index):
+    await index.left.pop().stop()
+
+
+# -- topics ------------------------------------------------------------------------------------
+
+
+async def delete_values(index):
+    await delete_topic(index.stack.bootstrap, VALUES)
+
+
+async def delete_checkpoints(index):
+    await delete_topic(index.stack.bootstrap, OF_ORDERS)
+
+
+def type_create(topic):
+    async def typed(index):
+        await index.type_what_is_logged("topic_missing", topic=topic)
+
+    return typed
+
+
+async def recreate(index):
+    await delete_topic(index.stack.bootstrap, ORDERS)
+
+    async def made():
+        return ORDERS in (await index.installed.create_topics()).created
+
+    await until(made, "the topic is there again")
+
+
+def type_accept(topic, partition, reason):
+    async def typed(index):
+        await index.type_what_is_logged(
+            "partition_halted", topic=topic, partition=partition, reason=reason
+        )
+
+    return typed
+
+
+async def add_partitions(index):
+    await deny_alter(index.stack.bootstrap, OF_PAYMENTS)
+    admin = AIOKafkaAdminClient(bootstrap_servers=index.stack.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_partitions({PAYMENTS: NewPartitions(total_count=3)})
+    finally:
+        await admin.close()
+
+
+async def migrate(index):
+    await allow_alter(index.stack.bootstrap, OF_PAYMENTS)
+    await index.installed.command("topics", "migrate", check=0)
+
+
+async def fall_behind(index):
+    """Nobody reads while records arrive and retention deletes them."""
+    await kill_both(index)
+    async with AIOKafkaConsumer(bootstrap_servers=index.stack.bootstrap) as consumer:
+        tp = TopicPartition(PAYMENTS, 1)
+        before = (await consumer.end_offsets([tp]))[tp]
+
+        async def more():
+            return (await consumer.end_offsets([tp]))[tp] > before + 20
+
+        await until(more, "records that nobody reads")
+    index.left.append(before + 20)
+
+
+async def delete_unread(index):
+    await delete_records(index.stack.bootstrap, PAYMENTS, 1, index.left.pop())
+    await start_workers(index)
+
+
+async def lose_the_end(index):
+    """Start the broker without a partition's segments, as one whose disk was replaced."""
+    kafka = index.stack.kafka
+    await asyncio.to_thread(kafka.stop)
+    for path in (kafka.directory / "data" / f"{ORDERS}-0").iterdir():
+        if path.name != "partition.metadata":
+            path.unlink()
+    await asyncio.to_thread(kafka.start)
+
+
+# -- Redis -------------------------------------------------------------------------------------
+
+
+async def make_it_a_replica(index):
+    index.redis("REPLICAOF", "127.0.0.1", "1")
+
+
+async def make_it_a_master(index):
+    index.redis("REPLICAOF", "NO", "ONE")
+
+
+async def take_memory(index):
+    index.redis("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    index.redis("CONFIG", "SET", "maxmemory", "1mb")
+
+
+async def free_memory(index):
+    index.redis("CONFIG", "SET", "maxmemory", "0")
+
+
+async def slow_down(index):
+    index.passage.delay_s = 2.0
+
+
+async def raise_the_time_out(index):
+    for worker in index.workers:
+        worker.env["ECINDEX_REDIS__TIMEOUT_MS"] = "20000"
+        worker.kill()
+
+
+def refuse(*users):
+    async def refused(index):
+        for user in users:
+            index.redis("ACL", "SETUSER", user, "off")
+            index.redis("CLIENT", "KILL", "USER", user)
+
+    return refused
+
+
+def let_in(*users):
+    async def taken(index):
+        for user in users:
+            index.redis("ACL", "SETUSER", user, "on")
+
+    return taken
+
+
+async def hang_a_node(index):
+    index.left.append(index.cluster.owner(market_keys("PK", "watched:v1").fence))
+    index.left[-1].freeze()
+
+
+async def thaw_it(index):
+    index.left.pop().thaw()
