@@ -25,7 +25,7 @@ LOCAL_EXTRA = ("jgo", "psutil")
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn the errors that a command may raise into a message on stderr and an exit code."""
-    from streams.console.errors import OperationError
+    from streams.console.errors import OperationError, WrongTopicsError
     from streams.settings import SettingsError
 
     try:
@@ -35,7 +35,7 @@ def reported() -> Iterator[None]:
         raise typer.Exit(USAGE) from error
     except OperationError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(WRONG) from error
+        raise typer.Exit(USAGE if isinstance(error, WrongTopicsError) else WRONG) from error
     except ModuleNotFoundError as error:
         if error.name not in LOCAL_EXTRA:
             raise

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.clock import monotonic_ms
-from streams.console.errors import OperationError
+from streams.console.errors import OperationError, WrongTopicsError
 from streams.console.logs import configure_logs
 from streams.flow import plain
 from streams.settings import Settings, load_methodology
@@ -41,7 +41,7 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
     inputs = {topic: counts[topic] for topic in (topics.orders, topics.payments)}
     found = counts[topics.partials]
     if found != topics.partials_partitions:
-        raise OperationError(
+        raise WrongTopicsError(
             f"{topics.partials} has {found} partitions, topics.partials_partitions says "
             f"{topics.partials_partitions}; set it to {found}: the number is fixed at creation"
         )
@@ -96,7 +96,7 @@ async def _await_topics(
         if not missing:
             return counts
         if monotonic_ms() >= deadline_ms:
-            raise OperationError(
+            raise WrongTopicsError(
                 f"topics that do not exist: {', '.join(missing)}; run `ecindex topics create` "
                 "(with --inputs N where orders and payments are yours to create)"
             )

@@ -61,7 +61,7 @@ class CaughtUp:
         """Record that everything below ``expected`` is folded.
 
         ``appended_ms``: when the broker appended the newest record folded; None when a producer's
-        clock stamped it.
+        clock stamped it, or no record was in it.
         """
         pending = self._pending
         while pending and pending[0][0] <= expected:

@@ -157,7 +157,8 @@ class SourceRunner:
             stop = min(start + SLICE_RECORDS, len(chunk))
             folded = self.level.fold_chunk(chunk, start, stop)
             self._set_aside(folded)
-            appended_ms = chunk.timestamps_ms[stop - 1] if chunk.by_broker else None
+            # A stretch of nothing but aborted records or markers has no time of its own.
+            appended_ms = chunk.timestamps_ms[stop - 1] if chunk.by_broker and stop else None
             self._parts.intake.advance(self.sp, self.level.through, appended_ms)
             self._count(folded)
             start = stop

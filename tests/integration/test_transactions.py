@@ -140,3 +140,31 @@ async def test_the_audit_finds_a_service_that_counts_what_was_aborted(
     found = {(each.stage, each.field) for each in report.differences}
     assert report.equal is not counts_aborted, "\n".join(report.lines())
     assert (("checkpoint", "orders") in found) is counts_aborted, found
+
+
+@pytest.mark.deep  # tests/unit/worker/test_level1.py has the fetch; here it comes as a broker sends it
+async def test_nothing_but_an_aborted_transaction_on_a_quiet_input(stack, unique, tmp_path):
+    installed = Installation(stack, unique("quiet"), tmp_path, inputs=1, arrival="broker")
+    await installed.create_topics()
+    for _ in range(2):
+        installed.start_worker()
+    topic = f"{installed.name}-orders"
+    try:
+        async with installed.producer() as producer:
+            await installed.send(producer, "orders", order("first", now_ms()))
+            await producer.flush()
+            await installed.audit()
+            for number in range(3):
+                aborting = await transactional(stack, f"{topic}-{number}")
+                event = json.dumps(order(f"aborted-{number}", now_ms())).encode()
+                await aborting.send_and_wait(topic, event, partition=0)
+                await asyncio.sleep(0.5)  # so that the marker comes in a fetch of its own
+                await aborting.abort_transaction()
+                await aborting.stop()
+                await asyncio.sleep(0.5)
+            report = await installed.audit()
+            assert report.equal, "\n".join(report.lines())
+            assert all(child.running for child in installed.workers)
+            assert not [child for child in installed.workers if "CRASHED" in child.log_tail(1_000)]
+    finally:
+        installed.stop()

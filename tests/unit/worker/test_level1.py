@@ -98,6 +98,16 @@ LATE = (
 )
 
 
+async def test_a_fetch_of_nothing_but_aborted_records_is_progress():
+    """It ended every worker that got one, for as long as no other record came."""
+    runner = runner_with(Acknowledging(withheld=None))
+    await runner.fold_chunk(Chunk(SP, 0, 0, [b"k"], [LATE], [T0]))
+    await runner.fold_chunk(Chunk(SP, 1, 3, (), (), (), fetch_offset=1))
+    assert runner.level.through == 3
+    await runner.fold_chunk(Chunk(SP, 4, 4, [b"k"], [LATE], [T0]))
+    assert runner.level.through == 4
+
+
 @pytest.mark.parametrize(
     ("topic", "value"), [(TOPICS.dead_letters, b'{"no": "order"}'), (TOPICS.late, LATE)]
 )
