@@ -26,6 +26,8 @@ class Log:
         self.topic_id = "id"
         self.number = 1
         """How often a topic of this name was created."""
+        self.begin = 0
+        """Retention deleted what lies before it."""
         self.end = 0
         self.records: list[Record] = []
         self.history: list[Record] = []
@@ -61,9 +63,14 @@ class Log:
         """Delete the topic and create it again under the same name."""
         self.topic_id = topic_id
         self.number += 1
-        self.end = 0
+        self.begin = self.end = 0
         for held in (self.records, self.open, self.aborted, self._producers, self._aborts):
             held.clear()
+
+    def delete_all(self) -> None:
+        """Let retention overtake every reader."""
+        self.begin = self.end
+        self.records.clear()
 
     def marker(self) -> None:
         """Append a transaction marker: an offset that no consumer receives."""

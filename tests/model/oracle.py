@@ -83,6 +83,8 @@ class View:
     first: dict[tuple[str, str], int] = field(default_factory=dict)
     """(market, topic) -> first pane with a row."""
     marks: dict[SourcePartition, Mark] = field(default_factory=dict)
+    last: dict[SourcePartition, dict[str, Any]] = field(default_factory=dict)
+    """Source partition -> writer -> its last mark: what compaction leaves of them."""
     live: set[str] = field(default_factory=set)
     read: set[SourcePartition] = field(default_factory=set)
     """Those that ever had a mark."""
@@ -132,6 +134,8 @@ class Oracle:
         """Generations of markets of which the journal says why."""
         self.closings: dict[tuple[str, str, int], Closing] = {}
         self.journaled: dict[str, object] = {}
+        self.gaps: list[tuple[SourcePartition, int, tuple[str, str]]] = []
+        """(source partition, number of the first record after it, what accepts it)."""
         self.known_live: set[str] = set()
         """Markets that an acknowledged fence record says are live."""
         self.publications = 0
@@ -186,6 +190,7 @@ class Oracle:
         }
         self._undecided[sp].clear()
         self._unread.pop(sp, None)
+        self.gaps = [each for each in self.gaps if each[0] != sp]
         self._appended[sp] = [each for each in self._appended[sp] if each[0] <= through]
 
     def _was_aborted(self, sp: SourcePartition, number: int) -> bool:
@@ -239,6 +244,7 @@ class Oracle:
         if record.value is not None and not (record.key or b"").endswith(b"-ids"):
             decoded = chain_module.decode_checkpoint(record.value)
             self._check_set_aside(sp, decoded.through)
+            self._check_gaps(sp, decoded.through)
             sketches = {(market, LIVE, slot): held for market, slot, held in decoded.sketches}
             for *slot, sparse in decoded.rows:
                 sketch = sketches.pop(tuple(slot), b"")
@@ -250,6 +256,14 @@ class Oracle:
             {k.decode(): self._decode(v) for k, v in table.items()}
         ):
             raise Violation("P5", f"{sp}: no complete chain among {sorted(table)}")
+
+    def _check_gaps(self, sp: SourcePartition, through: int) -> None:
+        """Property P7: no state passes what nobody read, unless the operator was told by name."""
+        for gapped, begin, change in self.gaps:
+            if gapped == sp and through >= begin - 1 and change not in self.world.accepted:
+                raise Violation(
+                    "P7", f"{sp}: through {through} past {change}, which nobody accepted"
+                )
 
     def _decode(self, value: bytes) -> object:
         found = self._decoded.get(value)
@@ -286,7 +300,8 @@ class Oracle:
             if any((parsed.sp, market) not in self._arrived_live for market in mark.live):
                 raise Violation("P8", f"mark of {parsed.sp}: {mark.live} live")
             if self.world.recovered_on[parsed.writer] == log.number:
-                entries.append(((log.number, record.offset), parsed.sp, None, mark))
+                place = log.number, record.offset
+                entries.append((place, parsed.sp, None, mark, parsed.writer))
             # else its rows went into partials that are gone
             self._check_caught_up(parsed.sp, mark.through, mark.caught_up_at)
             held = self.references[parsed.sp].watermarks_at(mark.through)
@@ -295,7 +310,7 @@ class Oracle:
                     raise Violation("P1", f"mark of {parsed.sp} through {mark.through}: {market}")
             return
         partial = decode_partial(record.value)
-        entries.append(((log.number, record.offset), parsed.sp, parsed.slot, partial.through))
+        entries.append(((log.number, record.offset), parsed.sp, parsed.slot, partial.through, ""))
         self._check_row(parsed.sp, parsed.slot, partial.row, partial.shoppers, partial.through)
 
     def _check_caught_up(self, sp: SourcePartition, through: int, caught_up_at: int | None) -> None:
@@ -332,6 +347,7 @@ class Oracle:
         while at < len(entries) and entries[at][0] <= applied:
             if entries[at][0][0] > view.number:
                 view.number = entries[at][0][0]
+                view.last.clear()
                 view.marks.clear()  # rows are merged or sent again; marks count anew
                 view.live &= self.known_live
             self._extend(view, *entries[at][1:])
@@ -339,7 +355,9 @@ class Oracle:
         view.offset = applied
         return view
 
-    def _extend(self, view: View, sp: SourcePartition, slot: SlotKey | None, what: object) -> None:
+    def _extend(
+        self, view: View, sp: SourcePartition, slot: SlotKey | None, what: object, writer: str
+    ) -> None:
         if slot is not None:
             assert isinstance(what, int)
             view.rows[sp, slot] = max(what, view.rows.get((sp, slot), -1))
@@ -352,6 +370,7 @@ class Oracle:
         named = max(view.partitions.get(sp.topic, 0), what.partitions)  # type: ignore[attr-defined]
         view.partitions[sp.topic] = named
         view.read.add(sp)
+        view.last.setdefault(sp, {})[writer] = what
         self._note_mark(view, sp, what)
         for market in self.rules.markets:
             for topic in self.world.sps_by_topic:
@@ -460,15 +479,24 @@ class Oracle:
     def _limits(
         self, view: View, publication: Publication, worker: Level2, topic: str
     ) -> tuple[int | None, int | None]:
-        """The progress of a topic by the marks at hand, and the largest in the generation."""
+        """The progress of a topic by the marks that are left, and the largest in the generation."""
         market, generation = publication.market, publication.fence.generation
         known = worker.known.get(topic, 0)
         if not generation:
-            return self.progress(view, market, topic, known), view.best.get((market, topic))
+            best = view.best.get((market, topic))
+            left = view
+            if self.world.config.resets or self.world.config.topics_change:
+                # A writer's last mark may know less than the one before: its partition was halted, or
+                # the broker's clock set right.
+                left = View(live=view.live, partitions=view.partitions)
+                for sp, marks in view.last.items():
+                    for mark in marks.values():
+                        self._note_mark(left, sp, mark)
+            return self.progress(left, market, topic, known), best
         began = self.world.reset_at[market, generation]
         since = View(live=view.live, partitions=view.partitions)
         best = now = None
-        for place, sp, slot, mark in self._entries.get(f"partials-{worker.partition}", []):
+        for place, sp, slot, mark, _ in self._entries.get(f"partials-{worker.partition}", []):
             if slot is None and began <= place <= view.offset:
                 self._note_mark(since, sp, mark)
                 now = self.progress(since, market, topic, known)

@@ -109,6 +109,10 @@ def _add_topic_changes(seed: int, actions: list[Action]) -> None:
         actions.insert(at, ("recreate", picks.choice((0, 0, 1, 2, 2))))
         for _ in range(picks.choice((0, 1, 2))):
             actions.insert(picks.randint(at + 1, len(actions)), ("accept",))
+    if picks.random() < 0.4:
+        at = picks.randint(0, len(actions))
+        actions.insert(at, ("retention", picks.randrange(4), picks.randrange(1_000_000)))
+        actions.insert(picks.randint(at + 1, len(actions)), ("accept",))
 
 
 def _add_resets(seed: int, actions: list[Action]) -> None:
@@ -116,7 +120,7 @@ def _add_resets(seed: int, actions: list[Action]) -> None:
     picks = random.Random(f"resets {seed}")
     for _ in range(picks.choice((1, 1, 2))):
         at = picks.randint(0, len(actions))
-        actions.insert(at, ("broker", picks.choice((60_000, HOUR_MS, HOUR_MS, DAY_MS))))
+        actions.insert(at, ("broker", picks.choice((60_000, HOUR_MS, HOUR_MS, DAY_MS, -HOUR_MS))))
         at = picks.randint(at + 1, len(actions))
         actions.insert(at, ("broker", 0))
         for _ in range(picks.choice((1, 2))):

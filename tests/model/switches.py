@@ -185,6 +185,13 @@ def _take_of_any_generation(original):
     return take_fence
 
 
+def _no_floors(original):
+    def restore_progress(self, watermarks, _floors, begins) -> None:
+        original(self, watermarks, {}, begins)
+
+    return restore_progress
+
+
 def _never_anew(original):
     def recover(self, records):
         original(self, records)
@@ -517,6 +524,18 @@ SWITCHES = [
         "final by partitions known a moment ago",
         "exactness rule 9",
         patches=lambda: [patch.object(market_progress, "asked_within_ms", lambda _: 0)],
+    ),
+    Switch("gaps are passed over", "exactness rule 9", glue="passes_gaps"),
+    Switch(
+        "floors of panes that gave way forgotten",
+        "exactness rule 11",
+        patches=lambda: [
+            patch.object(
+                source_state.SourceState,
+                "restore_progress",
+                _no_floors(source_state.SourceState.restore_progress),
+            )
+        ],
     ),
     Switch("a new partition begins at its end", "exactness rule 9", glue="begins_at_end"),
     Switch(

@@ -388,3 +388,18 @@ def test_a_late_order_counts_once_in_its_day_over_a_takeover(off):
         stage.finish()
 
     held(script, off)
+
+
+@both("floors of panes that gave way forgotten")
+def test_a_pane_that_gave_way_does_not_open_again_for_a_new_owner(off):
+    """Three panes may be open. A fourth closes the oldest for good, behind a floor in the checkpoint."""
+
+    def script(stage: Stage) -> None:
+        for number, event_id in enumerate("abcd"):
+            stage.produce("orders-0", event_id, MINUTE_MS - number * PANE)
+        stage.rest("orders-0")
+        stage.kill(stage.owner("orders-0"))
+        stage.produce("orders-0", "e", MINUTE_MS)
+        stage.finish()
+
+    held(script, off, few_panes=True)

@@ -175,6 +175,25 @@ def test_what_a_new_partition_holds_changes_no_final_hour(off):
     held(script, off, topics_change=True)
 
 
+@both("gaps are passed over")
+def test_what_retention_took_before_it_was_read_halts_the_partition(off):
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        stage.world.do(("retention", 0, 1))
+        stage.produce("orders-0", "b")
+        stage.world.settle()
+        assert stage.owner("orders-0").halted == "gap"
+        stage.tick(5 * MINUTE_MS)
+        stage.kill(stage.owner("orders-0"))
+        stage.world.settle()
+        stage.accept()
+        stage.finish()
+
+    held(script, off, topics_change=True)
+
+
 def _keep_on(stage: Stage, *names: str) -> None:
     """Let workers read and send marks without asking for the topics."""
     for name in names:

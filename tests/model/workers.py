@@ -273,7 +273,17 @@ class Level1(Worker):
         other = keeping.reads(self.sp.topic) != log.topic_id and not self.off("by_name")
         if other:
             self.done = "no topic of the id that it reads"
-        return other
+            return True
+        assert self.level is not None
+        if log.begin <= in_log(self.level.through + 1):
+            return False
+        self.done = f"retention has overtaken it at {self.level.through}"
+        if self.off("passes_gaps"):
+            self.level.continue_at(base_of(self.level.through + 1) + log.begin, log.topic_id)
+            self.position = self.level.through + 1
+        else:
+            keeping.keeper.on_log_moved(self.sp, log.begin, log.end)
+        return True
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp

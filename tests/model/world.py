@@ -440,14 +440,35 @@ class World:
         self.sps.append(sp)
         return f"{name} has {topic.partitions} partitions"
 
+    def _do_retention(self, index: int, choice: int) -> str:
+        """Let retention delete records before they were read.
+
+        What was folded is durable by then: else rows hold what no state has (decision 0114).
+        """
+        sp = self.sps[index % len(self.sps)]
+        self.settle()
+        log = self.sources[sp]
+        owner = next(w for w in self.owners if isinstance(w, Level1) and w.sp == sp)
+        assert owner.level is not None
+        if log.open or owner.level.through < 0 or owner.halted is not None:
+            return ""
+        at, picks = log.end, random.Random(f"retention {choice}")
+        for _ in range(picks.choice((1, 2, 5))):
+            value, timestamp_ms, _ = event_for(self, sp, picks.randrange(1_000_000))
+            log.append(None, value, timestamp_ms)
+        log.delete_all()
+        name = f"{sp.partition}:{at}..{log.begin - 1}"
+        self.oracle.gaps.append((sp, self.number(sp, log.begin), (sp.topic, name)))
+        return f"{sp}: {at} to {log.begin - 1} are gone, never read"
+
     def is_accepted(self, sp: SourcePartition) -> bool:
         """Whether the records of the log that there is may count."""
         return self.base.get(sp, 0) is not None
 
     def log_accepted(self, sp: SourcePartition, change: LogChange) -> None:
         """Note that an owner goes on in another log; all that do must number its records alike."""
-        if change.topic_id != self.sources[sp].topic_id:
-            return  # that one is gone too
+        if change.kind != "recreated" or change.topic_id != self.sources[sp].topic_id:
+            return  # the same log, or one that is gone too
         known = self.base[sp]
         if known not in (None, change.resume_at):
             raise Violation(
