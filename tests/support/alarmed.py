@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import shlex
+import socket
 import sys
 import time
 import urllib.request
@@ -46,7 +47,7 @@ LIMIT_S = 180
 """Seconds after which waiting is given up: no promise about anything."""
 
 
-async def until(condition, what, limit_s=LIMIT_S):
+async def until(condition, what, limit_s=LIMIT_S, every_s=EVERY_S):
     """Return the first true answer of a condition, async or plain."""
     deadline = time.monotonic() + limit_s
     while True:
@@ -56,7 +57,7 @@ async def until(condition, what, limit_s=LIMIT_S):
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(every_s)
 
 
 class Kept:
@@ -176,6 +177,11 @@ class Alarmed:
     async def ready(self):
         for worker in self.workers:
             await until(partial(asyncio.to_thread, self.is_ready, worker), "a worker is ready")
+
+    @staticmethod
+    def listens(worker):
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, worker.port)) == 0
 
     @staticmethod
     def is_ready(worker):
