@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 from functools import partial
+from operator import itemgetter
 
 import redis
 from aiokafka.errors import KafkaError
@@ -216,8 +217,13 @@ class Alarmed:
                             yield record
 
     async def type_what_is_logged(self, name, **fields):
-        """Type the command of a log record's ``action`` as it stands."""
-        record = await until(lambda: next(self._events(name, fields), None), f"{name} {fields}")
+        """Type the command of the newest log record's ``action`` as it stands.
+
+        A partition may have got another owner since it halted. What the first one said of the log's
+        end no longer holds then, and is not accepted.
+        """
+        records = await until(lambda: list(self._events(name, fields)), f"{name} {fields}")
+        record = max(records, key=itemgetter("timestamp"))
         program, *arguments = shlex.split(record["action"].split("`")[1])
         assert program == "ecindex"
         await self.installed.command(*arguments, check=0)
