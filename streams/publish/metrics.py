@@ -29,13 +29,9 @@ class Metrics:
         version: str,
         edition: int,
         methodology: str,
-        inputs: Iterable[str] = (),
         index: IndexCollector | None = None,
     ) -> None:
-        """``markets``: the markets of the methodology. ``methodology``: the hash of its content.
-
-        ``inputs``: the topics whose events are counted.
-        """
+        """``markets``: the markets of the methodology. ``methodology``: the hash of its content."""
         # The creation time of each child is of no use here, and would double the number of series.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -68,10 +64,6 @@ class Metrics:
         for sink in ("journal", "redis"):  # a rate needs the 0 before the first failure
             self.publish_failures.labels(sink)
             self.publish_refusals.labels(sink)
-        # A burst of late orders was in the first sample, so no increase was seen and nobody was told.
-        for topic in inputs:
-            for outcome in OUTCOMES:
-                self.events.labels(topic, outcome)
         for reason in REASONS:
             self.dead_letters.labels(reason)
         for reason in IGNORED_REASONS:
@@ -85,6 +77,14 @@ class Metrics:
             info.labels(market).set(1)
         build = self._gauge("build_info")
         build.labels(version, str(edition), methodology[:_HASH_CHARACTERS]).set(1)
+
+    def begin_events(self, topic: str) -> None:
+        """Count each outcome of an input from 0 on.
+
+        A burst of late orders was in the first sample, so no increase was seen and nobody was told.
+        """
+        for outcome in OUTCOMES:
+            self.events.labels(topic, outcome)
 
     def drop_partition(self, topic: str, partition: int) -> None:
         """Remove the gauges of a source partition that this worker lost."""

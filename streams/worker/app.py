@@ -92,8 +92,9 @@ class IndexWorker:
             version=metadata.version("ecindex"),
             edition=self.methodology.edition,
             methodology=self.methodology.content_hash,
-            inputs=(topics.orders, topics.payments),
         )
+        for topic in (topics.orders, topics.payments):
+            self.metrics.begin_events(topic)
         self.app = self._faust_app()
         edition = self.methodology.edition
         self._group = names.app_id(edition, topics.prefix)

@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import json
 import shlex
+import socket
 import sys
 import time
 import urllib.request
 from functools import partial
+from operator import itemgetter
 
 import redis
 from aiokafka.errors import KafkaError
@@ -46,7 +48,7 @@ LIMIT_S = 180
 """Seconds after which waiting is given up: no promise about anything."""
 
 
-async def until(condition, what, limit_s=LIMIT_S):
+async def until(condition, what, limit_s=LIMIT_S, every_s=EVERY_S):
     """Return the first true answer of a condition, async or plain."""
     deadline = time.monotonic() + limit_s
     while True:
@@ -56,7 +58,7 @@ async def until(condition, what, limit_s=LIMIT_S):
         if found:
             return found
         assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(every_s)
 
 
 class Kept:
@@ -178,6 +180,11 @@ class Alarmed:
             await until(partial(asyncio.to_thread, self.is_ready, worker), "a worker is ready")
 
     @staticmethod
+    def listens(worker):
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, worker.port)) == 0
+
+    @staticmethod
     def is_ready(worker):
         try:
             with urllib.request.urlopen(f"{worker.url}/readyz", timeout=5):
@@ -210,8 +217,13 @@ class Alarmed:
                             yield record
 
     async def type_what_is_logged(self, name, **fields):
-        """Type the command of a log record's ``action`` as it stands."""
-        record = await until(lambda: next(self._events(name, fields), None), f"{name} {fields}")
+        """Type the command of the newest log record's ``action`` as it stands.
+
+        A partition may have got another owner since it halted. What the first one said of the log's
+        end no longer holds then, and is not accepted.
+        """
+        records = await until(lambda: list(self._events(name, fields)), f"{name} {fields}")
+        record = max(records, key=itemgetter("timestamp"))
         program, *arguments = shlex.split(record["action"].split("`")[1])
         assert program == "ecindex"
         await self.installed.command(*arguments, check=0)

@@ -53,7 +53,8 @@ def of(found, name, **labels):
 
 def test_the_first_late_orders_are_an_increase():
     """Prometheus sees none in a series whose first sample holds them already: nobody was told."""
-    made = Metrics(markets=["PK"], version="0", edition=1, methodology="0", inputs=["orders"])
+    made = make_metrics()
+    made.begin_events("orders")
     found = scrape(made)
     for outcome in OUTCOMES:
         assert of(found, "events_total", topic="orders", outcome=outcome) == 0
