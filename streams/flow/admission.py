@@ -92,14 +92,15 @@ class Admission:
         """
         if occurred_ms > arrived_ms + self.ahead_ms:
             return "ahead"
-        if state.watermark_ms - occurred_ms > self.grace_ms or self.is_below_floor(
-            state, occurred_ms
-        ):
+        reached_ms = max(
+            state.watermark_ms, arrived_ms
+        )  # a doubted event is late by its own arrival
+        if reached_ms - occurred_ms > self.grace_ms or self.is_below_floor(state, occurred_ms):
             return TOO_LATE
         if self.has_no_room(state, occurred_ms, arrived_ms):
             return NO_ROOM
         pane_end_ms = occurred_ms - occurred_ms % self.pane_ms + self.pane_ms
-        return LATE if pane_end_ms + self.out_of_order_ms <= state.watermark_ms else ACCEPTED
+        return LATE if pane_end_ms + self.out_of_order_ms <= reached_ms else ACCEPTED
 
     def has_no_room(self, state: MarketState, occurred_ms: int, arrived_ms: int) -> bool:
         """Whether a doubted event needs a new pane that it may not have.

@@ -105,8 +105,9 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             if admission.is_doubted(state, arrived_ms):
                 folded.outcomes[DOUBTED] += 1
             moved = state.watermark_ms > watermark_ms
-            watermark_ms = state.watermark_ms
-            if moved and watermark_ms >= state.next_close_ms:
+            # Where the watermark stayed behind, the event is late by its own arrival.
+            watermark_ms = max(state.watermark_ms, arrived_ms)
+            if moved and state.watermark_ms >= state.next_close_ms:
                 # Closing may remove the pane, and books what is in the cells of all others.
                 source.close(state)
                 pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
@@ -252,7 +253,7 @@ def _fold_checked(
     add_order(pane.row, event, state)
     if isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)
-    is_late = pane.late_from_ms <= state.watermark_ms
+    is_late = pane.late_from_ms <= max(state.watermark_ms, chunk.timestamps_ms[position])
     source.count(folded, int(not is_late), int(is_late), 0, 0)
     if event.type != "order.placed":
         outcome = correct(source, state, event, placed_ms, day_number)
@@ -284,6 +285,7 @@ def _fold_too_late(
     if outcome == DUPLICATE:
         folded.outcomes[DUPLICATE] += 1
         return
-    folded.add_late(chunk, position, state.watermark_ms - occurred_ms, outcome)
+    reached_ms = max(state.watermark_ms, chunk.timestamps_ms[position])
+    folded.add_late(chunk, position, reached_ms - occurred_ms, outcome)
     if outcome == DAY_ONLY and isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)

@@ -62,7 +62,7 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
         folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
         return "", 0
     if verdict == TOO_LATE:
-        folded.add_late(chunk, position, state.watermark_ms - occurred_ms)
+        folded.add_late(chunk, position, max(state.watermark_ms, arrived_ms) - occurred_ms)
         return "", 0
     if verdict == NO_ROOM:
         folded.add_dead_letter(chunk, position, no_room(arrived_ms, state.watermark_ms))

@@ -388,3 +388,23 @@ def test_a_late_order_counts_once_in_its_day_over_a_takeover(off):
         stage.finish()
 
     held(script, off)
+
+
+@both("doubts forgotten by a new owner")
+def test_what_is_doubted_goes_to_the_new_owner(off):
+    """Two orders an hour ahead were doubted before a takeover; the third agrees with them after it.
+
+    So an order of now is too late from then on: for every owner, or two would send different rows.
+    """
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a")
+        for name in ("b", "c"):
+            stage.produce("orders-0", name, arrived_ms=T0 + HOUR_MS)
+        stage.world.settle()
+        stage.kill(stage.owner("orders-0"))
+        stage.produce("orders-0", "d", arrived_ms=T0 + HOUR_MS)
+        stage.produce("orders-0", "e")
+        stage.finish()
+
+    held(script, off, stray_clocks=True)

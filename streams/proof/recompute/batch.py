@@ -180,7 +180,7 @@ class SourceBatch:
         watermark_ms = self._arrive(market, event, arrived_ms, alone=alone)
         if occurred_ms > arrived_ms + rules.ahead_ms:
             return "ahead"
-        late = watermark_ms - occurred_ms > rules.grace_ms
+        late = max(watermark_ms, arrived_ms) - occurred_ms > rules.grace_ms
         start_ms = occurred_ms // rules.pane_ms * rules.pane_ms
         pane = market.panes.get(start_ms)
         full = pane is None and len(market.panes) >= rules.open_panes_max

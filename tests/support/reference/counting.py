@@ -100,7 +100,8 @@ class SourceReference:
         self.begins.setdefault(market.code, watermark_ms)
         if occurred_ms > timestamp_ms + rules.ahead_ms:
             return "dead:ahead"
-        late = watermark_ms - occurred_ms > rules.grace_ms
+        reached_ms = max(watermark_ms, timestamp_ms)
+        late = reached_ms - occurred_ms > rules.grace_ms
         late = late or self._gives_way(market, occurred_ms // rules.pane_ms * rules.pane_ms)
         if late and self.payments:
             return "too_late"
@@ -113,7 +114,7 @@ class SourceReference:
             return "too_late" if late else f"dead:{reason}"
         if late:
             return self._count_late(offset, event, market, occurred_ms, placed_ms)
-        return self._count(offset, event, market, occurred_ms, placed_ms)
+        return self._count(offset, event, market, occurred_ms, placed_ms, reached_ms)
 
     def _arrive(self, market: str, order: str, timestamp_ms: int, doubtful: bool) -> int:
         """Return the market's watermark after the record."""
@@ -152,7 +153,7 @@ class SourceReference:
         oldest_full = len(panes) == rules.panes_max and pane < min(panes)
         return oldest_full or pane <= self._given_up.get(market.code, pane - 1)
 
-    def _count(self, offset, event, market, occurred_ms, placed_ms) -> str:
+    def _count(self, offset, event, market, occurred_ms, placed_ms, reached_ms) -> str:
         rules = self.rules
         watermark_ms = self.watermarks[market.code]
         pane = occurred_ms // rules.pane_ms * rules.pane_ms
@@ -196,7 +197,7 @@ class SourceReference:
         if day_book is not None:
             held[1].update(day_book)
             self._slots.setdefault(on_day, []).append(found)
-        late = pane + rules.pane_ms + rules.out_of_order_ms <= watermark_ms
+        late = pane + rules.pane_ms + rules.out_of_order_ms <= reached_ms
         return "late" if late else "accepted"
 
     def _count_late(self, offset, event, market, occurred_ms, placed_ms) -> str:

@@ -32,7 +32,7 @@ class Log:
         nonce = f"w{len(self.table)}"
         self.level = SourceLevel(self.sp, METHODOLOGY, identity, nonce, 1, payments=payments)
         self.level.recover(dict(self.table))
-        self.dead = []
+        self.dead, self.late = [], []
         self.outcomes = Counter()
 
     def take(self, name, at_ms, *, occurred_ms=None, doubtful=True, **extra):
@@ -42,6 +42,7 @@ class Log:
         chunk = Chunk(self.sp, offset, offset, [None], [value], [at_ms], doubtful=bytes([doubtful]))
         folded = self.level.fold_chunk(chunk)
         self.dead += folded.dead
+        self.late += folded.late
         self.outcomes += folded.outcomes
         (outcome,) = [name for name in folded.outcomes if name != "doubted"]
         return outcome
@@ -180,7 +181,18 @@ def test_an_open_pane_takes_a_doubted_event_however_many_there_are():
         log.take("fast", T0 + FAR_MS + number * PANE, order_id="o")
     assert log.take("more", T0 + FAR_MS, order_id="o") == "accepted"
     assert log.take("more", T0 + FAR_MS - PANE, order_id="o") == "dead"
-    assert log.take("now, with a wrong stamp", T0 + FAR_MS, occurred_ms=T0 + PANE) == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "outcome"), [(0, "accepted"), (20_000, "late"), (120_000, "late")]
+)
+def test_a_doubted_event_is_late_by_its_own_arrival(log, lag_ms, outcome):
+    """A quiet market's as_of follows the log's time: its next event may not change what was final."""
+    at_ms = T0 + FAR_MS
+    assert log.take("a", at_ms, occurred_ms=at_ms - lag_ms) == outcome
+    too_late = log.take("b", at_ms, occurred_ms=at_ms - METHODOLOGY.grace_ms - 1)
+    assert too_late == ("too_late" if log.event is payment else "day_only")
+    assert log.late[-1].detail == f"lateness {METHODOLOGY.grace_ms + 1} ms"
 
 
 def test_no_pane_waits_for_longer_than_a_day_is_open(log):
