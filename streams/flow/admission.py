@@ -4,6 +4,10 @@ The order of the checks is part of the exactness rules. A refused event must lea
 id were remembered, its corrected repetition would be a duplicate. The arrival watermark moves
 before lateness is judged, the event included.
 
+A stamp that is its producer's word alone may lie in the future: one server 55 minutes fast made every
+other order of its market too late for 55 minutes. So the watermark follows such a stamp by ``ahead_ms``
+at once, and further only when three orders in a row agree (decision 0332).
+
 ``Admission.verdict`` states the rules and decides payments. Orders have copies of it inline, for speed:
 ``flow/fold_orders.py`` and its compiled half ``flow/plain_orders.pyx``. tests/property/test_fold.py and
 tests/property/test_plain_orders.py hold all three equal. A change here changes those two as well.
@@ -11,8 +15,9 @@ tests/property/test_plain_orders.py hold all three equal. A change here changes 
 
 from __future__ import annotations
 
-from streams.flow.state import MarketState
-from streams.index.methodology import Methodology
+from streams.flow.remembered import hash_of
+from streams.flow.state import NEVER_MS, MarketState
+from streams.index.methodology import DOUBTED_PANES_MAX, Methodology
 
 ACCEPTED, LATE, TOO_LATE, DUPLICATE, DAY_CLOSED, DEAD, IGNORED = (
     "accepted",
@@ -33,14 +38,22 @@ REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
 """More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
 already. Unmatched: its order was placed before the log begins. Neither changes the day. Unremembered:
 it counts, but a copy of it would count again, since too many are remembered."""
-OUTCOMES = (*OF_A_RECORD, DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED)
+DOUBTED = "doubted"
+"""More that is said of any event: its producer's stamp is so far ahead that the watermark stayed."""
+OUTCOMES = (*OF_A_RECORD, DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED, DOUBTED)
 """Whatever is said of a record."""
+AGREEING = 3
+"""Doubted orders in a row that move the watermark."""
+NO_ROOM = "no_room"
+"""Verdict on a doubted event that needs a pane which is kept for what is sold now."""
 
 
 class Admission:
     """The rules of one methodology, as plain numbers for the hot path."""
 
-    __slots__ = ("ahead_ms", "grace_ms", "out_of_order_ms", "pane_ms", "panes_max")
+    __slots__ = (
+        "ahead_ms", "day_grace_ms", "grace_ms", "out_of_order_ms", "pane_ms", "panes_max",
+    )  # fmt: skip
 
     def __init__(self, methodology: Methodology) -> None:
         self.pane_ms = methodology.pane_ms
@@ -48,17 +61,65 @@ class Admission:
         self.ahead_ms = methodology.ahead_ms
         self.out_of_order_ms = methodology.out_of_order_ms
         self.panes_max = methodology.open_panes_max
+        self.day_grace_ms = methodology.day_grace_ms
+
+    def arrive(self, state: MarketState, arrived_ms: int, order: str, *, doubtful: bool) -> None:
+        """Move the market's watermark by an arrival, unless that is doubted.
+
+        ``doubtful``: the stamp is its producer's word alone. ``order``: what names the record's order.
+        """
+        known = state.watermark_ms > NEVER_MS
+        if not (doubtful and known and self.is_doubted(state, arrived_ms)):
+            state.doubts = []  # the time of the watermark still goes on
+            state.watermark_ms = max(state.watermark_ms, arrived_ms)
+            return
+        order_hash = hash_of(order)
+        if any(order_hash == doubted for doubted, _ in state.doubts):
+            return
+        state.doubts.append((order_hash, arrived_ms))
+        if len(state.doubts) == AGREEING:
+            state.watermark_ms = min(arrived_ms for _, arrived_ms in state.doubts)
+            state.doubts = [each for each in state.doubts if self.is_doubted(state, each[1])]
+
+    def is_doubted(self, state: MarketState, arrived_ms: int) -> bool:
+        """Whether a record that has arrived so is doubted: the watermark did not follow it."""
+        return arrived_ms > state.watermark_ms + self.ahead_ms
 
     def verdict(self, state: MarketState, occurred_ms: int, arrived_ms: int) -> str:
-        """Return ``ahead``, ``too_late``, ``late`` or ``accepted``. The caller moved the watermark."""
+        """Return ``ahead``, ``too_late``, ``no_room``, ``late`` or ``accepted``.
+
+        The caller moved the watermark (``arrive``).
+        """
         if occurred_ms > arrived_ms + self.ahead_ms:
             return "ahead"
-        if state.watermark_ms - occurred_ms > self.grace_ms or self.is_below_floor(
-            state, occurred_ms
-        ):
+        reached_ms = max(
+            state.watermark_ms, arrived_ms
+        )  # a doubted event is late by its own arrival
+        if reached_ms - occurred_ms > self.grace_ms or self.is_below_floor(state, occurred_ms):
             return TOO_LATE
+        if self.has_no_room(state, occurred_ms, arrived_ms):
+            return NO_ROOM
         pane_end_ms = occurred_ms - occurred_ms % self.pane_ms + self.pane_ms
-        return LATE if pane_end_ms + self.out_of_order_ms <= state.watermark_ms else ACCEPTED
+        return LATE if pane_end_ms + self.out_of_order_ms <= reached_ms else ACCEPTED
+
+    def has_no_room(self, state: MarketState, occurred_ms: int, arrived_ms: int) -> bool:
+        """Whether a doubted event needs a new pane that it may not have.
+
+        What is sold now has as many panes as it ever needs, the others are for doubted events. None of
+        these may wait for longer than a day is open, or the panes of broken clocks would stay for years.
+        """
+        if not self.is_doubted(state, arrived_ms):
+            return False
+        start_ms = occurred_ms - occurred_ms % self.pane_ms
+        if start_ms in state.panes:
+            return False
+        if len(state.panes) >= self.panes_max:
+            return True
+        now_until_ms = state.watermark_ms + self.ahead_ms
+        if start_ms <= now_until_ms:
+            return False
+        beyond = sum(each > now_until_ms for each in state.panes)
+        return beyond >= DOUBTED_PANES_MAX or start_ms > state.watermark_ms + self.day_grace_ms
 
     def is_below_floor(self, state: MarketState, occurred_ms: int) -> bool:
         """Whether the event's pane was given up for newer ones, or would be now.

@@ -72,6 +72,8 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     begins: dict[str, int] = {}
     floors: dict[str, int] = {}
     """By market, where panes were closed to make room: the instant (ms) below which none opens again."""
+    doubts: dict[str, list[tuple[int, int]]] = {}
+    """By market: (hash of the order, arrival in ms) of its doubted records, see admission.py."""
     v: int = 0
 
 
@@ -215,6 +217,7 @@ class Chain:
             notes=self._packed(slots, ORDERS),
             begins=self.source.begins(),
             floors=self.source.floors(),
+            doubts=self.source.doubts(),
         )
         value = encode_checkpoint(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
@@ -343,7 +346,7 @@ class Chain:
             return []
         head = path[-1][1]
         source.through = self._flushed_through = head.through
-        source.restore_progress(head.watermarks, head.floors, head.begins)
+        source.restore_progress(head.watermarks, head.floors, head.begins, head.doubts)
         sketches = [_sketches(record) for _, record, _ in path]
         for (_, record, _), held in zip(path, sketches, strict=True):
             for market, book, slot, sparse in record.rows:

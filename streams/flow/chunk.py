@@ -44,10 +44,17 @@ class Chunk:
     offsets: Sequence[int] | None = None
     fetch_offset: int | None = None
     by_broker: bool = True
-    """Whether the broker stamped every record (LogAppendTime), so that no later one is older."""
+    """Whether the broker stamped every record of the fetch (LogAppendTime): no later one is older."""
+    doubtful: bytes | bytearray | None = None
+    """One byte for each record, 1: its stamp is its producer's word alone, and no import's (see
+    index/stamps.py). None: no record is of that kind."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def is_doubtful(self, position: int) -> bool:
+        """Whether the stamp of the record at ``position`` is its producer's word alone."""
+        return self.doubtful is not None and self.doubtful[position] == 1
 
     def offset_at(self, position: int) -> int:
         """Offset of the record at ``position`` within the chunk."""

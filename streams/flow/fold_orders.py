@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest
 
-from streams.flow.admission import DAY_ONLY, DUPLICATE
+from streams.flow.admission import DAY_ONLY, DOUBTED, DUPLICATE
 from streams.flow.chunk import Chunk
 from streams.flow.fold_corrections import correct
 from streams.flow.fold_late import fold_late
@@ -24,6 +24,7 @@ from streams.flow.set_aside import (
     OVERFLOW,
     Folded,
     ahead,
+    no_room,
     refused,
 )
 from streams.flow.source_state import BOTH, SourceState
@@ -99,9 +100,14 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             continue
         arrived_ms = timestamps[position]
         watermark_ms = state.watermark_ms
-        if arrived_ms > watermark_ms:
-            state.watermark_ms = watermark_ms = arrived_ms
-            if watermark_ms >= state.next_close_ms:
+        if arrived_ms > watermark_ms or state.doubts:
+            admission.arrive(state, arrived_ms, key_of(event), doubtful=chunk.is_doubtful(position))
+            if admission.is_doubted(state, arrived_ms):
+                folded.outcomes[DOUBTED] += 1
+            moved = state.watermark_ms > watermark_ms
+            # Where the watermark stayed behind, the event is late by its own arrival.
+            watermark_ms = max(state.watermark_ms, arrived_ms)
+            if moved and state.watermark_ms >= state.next_close_ms:
                 # Closing may remove the pane, and books what is in the cells of all others.
                 source.close(state)
                 pane = state.panes.get(occurred_ms - occurred_ms % pane_ms)
@@ -199,6 +205,15 @@ def _take_back(cells: dict[str, list[int]], event: OrderEvent) -> None:
             cell[0] -= 1
 
 
+def _placed(
+    source: SourceState, event: OrderEvent, state: MarketState, occurred_ms: int, arrived_ms: int
+) -> int | Rejected:
+    """Return when the order was placed (ms), or why the event does not count."""
+    if source.admission.has_no_room(state, occurred_ms, arrived_ms):
+        return no_room(arrived_ms, state.watermark_ms)
+    return placed_instant(event, occurred_ms, source.admission.ahead_ms)
+
+
 def _fold_checked(
     source: SourceState,
     chunk: Chunk,
@@ -217,7 +232,7 @@ def _fold_checked(
     if source.admission.is_below_floor(state, occurred_ms):
         _fold_too_late(source, chunk, position, event, state, occurred_ms, folded)
         return 0
-    placed_ms = placed_instant(event, occurred_ms, source.admission.ahead_ms)
+    placed_ms = _placed(source, event, state, occurred_ms, chunk.timestamps_ms[position])
     if isinstance(placed_ms, Rejected):
         folded.add_dead_letter(chunk, position, placed_ms)
         return 0
@@ -238,7 +253,7 @@ def _fold_checked(
     add_order(pane.row, event, state)
     if isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)
-    is_late = pane.late_from_ms <= state.watermark_ms
+    is_late = pane.late_from_ms <= max(state.watermark_ms, chunk.timestamps_ms[position])
     source.count(folded, int(not is_late), int(is_late), 0, 0)
     if event.type != "order.placed":
         outcome = correct(source, state, event, placed_ms, day_number)
@@ -270,6 +285,7 @@ def _fold_too_late(
     if outcome == DUPLICATE:
         folded.outcomes[DUPLICATE] += 1
         return
-    folded.add_late(chunk, position, state.watermark_ms - occurred_ms, outcome)
+    reached_ms = max(state.watermark_ms, chunk.timestamps_ms[position])
+    folded.add_late(chunk, position, reached_ms - occurred_ms, outcome)
     if outcome == DAY_ONLY and isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)

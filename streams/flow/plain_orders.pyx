@@ -21,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
 from streams.flow.source_state import BOTH as BOTH_FLAGS
-from streams.flow.state import COUPONS_MAX
+from streams.flow.state import COUPONS_MAX, NEVER_MS
 from streams.index import partials as col
 from streams.index.event_types import ID_BYTES_MAX
 from streams.index.events import RECORD_BYTES_MAX
@@ -42,6 +42,7 @@ cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MA
 cdef int64_t PRICE_MAX = 100_000_000_000
 cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
 
+cdef int64_t NEVER = NEVER_MS
 cdef int BOTH = BOTH_FLAGS
 cdef int ID_MAX = ID_BYTES_MAX
 cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
@@ -513,12 +514,14 @@ cdef class MarketSlot:
     cdef int64_t next_close_ms
     cdef int pane                   # number of the pane of the market's last event, or -1
     cdef bint loaded
+    cdef bint doubts                # whether some arrival of the market is doubted
     cdef int16_t columns[LABELS_MAX + 1]
 
     cdef int load(self) except -1:
         self.watermark_ms = self.state.watermark_ms
         self.next_close_ms = self.state.next_close_ms
         self.panes = self.state.panes
+        self.doubts = bool(self.state.doubts)
         self.pane = -1
         self.loaded = True
         return 0
@@ -644,6 +647,16 @@ cdef class PlainOrders:
         market.pane = <int> len(self.panes) - 1
         return market.pane
 
+    cdef inline bint is_doubted(self, MarketSlot market, int64_t arrived_ms) noexcept:
+        """Whether the watermark may not follow the arrival at once, as Admission.arrive has it."""
+        cdef int64_t watermark_ms = market.watermark_ms
+        return (
+            watermark_ms > NEVER
+            and arrived_ms > watermark_ms
+            # Unsigned: a producer may write any number there.
+            and <uint64_t> arrived_ms - <uint64_t> watermark_ms > <uint64_t> self.ahead_ms
+        )
+
     cdef inline void add_order(self, Cell* cell, int64_t units, int64_t sales) noexcept:
         cell.orders += 1
         cell.units += units
@@ -748,6 +761,8 @@ cdef class PlainOrders:
         cdef list timestamps = (
             chunk.timestamps_ms if type(chunk.timestamps_ms) is list else list(chunk.timestamps_ms)
         )
+        cdef const uint8_t[::1] doubtful = chunk.doubtful
+        cdef bint doubting = chunk.doubtful is not None
         if self.source.volume > VOLUME_MAX:
             return start
         volume = self.source.volume
@@ -767,6 +782,11 @@ cdef class PlainOrders:
             ):
                 break
             arrived_ms = timestamps[position]
+            if doubting and doubtful[position] and self.is_doubted(market, arrived_ms):
+                break
+            if market.doubts:
+                market.state.doubts = []
+                market.doubts = False
             if arrived_ms > market.watermark_ms:
                 market.watermark_ms = arrived_ms
                 if arrived_ms >= market.next_close_ms:

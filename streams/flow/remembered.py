@@ -16,7 +16,7 @@ from typing import NamedTuple
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
-from streams.index.event_types import OrderEvent
+from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.panes import DAY_MS
 
 REMEMBERED_DAYS = 7
@@ -107,8 +107,8 @@ def hash_of(text: str) -> int:
     return xxh3_64_intdigest(text.encode(), ID_SEED)
 
 
-def key_of(event: OrderEvent) -> str:
-    """Text by which an order is remembered; a placed one that names no ``order_id``, by its event."""
+def key_of(event: OrderEvent | PaymentEvent) -> str:
+    """Text by which an order is known; without an ``order_id``, by its event."""
     return event.order_id or f"event {event.event_id}"
 
 

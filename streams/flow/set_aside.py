@@ -107,6 +107,14 @@ def ahead(occurred_ms: int, arrived_ms: int) -> Rejected:
     return Rejected("ahead", f"{occurred_ms - arrived_ms} ms after its arrival")
 
 
+def no_room(arrived_ms: int, watermark_ms: int) -> Rejected:
+    """Return the rejection of an event whose arrival is doubted, and whose pane may not open."""
+    ahead_of = arrived_ms - watermark_ms
+    return Rejected(
+        "ahead", f"arrived {ahead_of} ms after its market's others, by its producer's stamp"
+    )
+
+
 def placed(text: str, occurred_ms: int, ahead_ms: int) -> int | Rejected:
     """Return when the order was placed (ms), or why that is no time or too far after the event.
 

@@ -186,7 +186,11 @@ class SourceLevel:
                 continue
             self._marked_steps[partition] = steps
             if now_ms is not None:
-                self._live |= {market for market, at_ms in own.items() if shows_live(at_ms, now_ms)}
+                self._live |= {
+                    market
+                    for market in own
+                    if shows_live(self.source.markets[market].newest_ms, now_ms)
+                }
             live = sorted(self._live & own.keys())
             sent_at = 0 if now_ms is None else now_ms
             mark = MarkRecord(

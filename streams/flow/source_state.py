@@ -283,6 +283,10 @@ class SourceState:
             if state.floor_ms > NEVER_MS
         }
 
+    def doubts(self) -> dict[str, list[tuple[int, int]]]:
+        """Return the doubted arrivals of each market that has any: (hash of the order, ms)."""
+        return {code: list(state.doubts) for code, state in self.markets.items() if state.doubts}
+
     def is_open(self, key: SlotKey) -> bool:
         """Whether the slot can still grow."""
         return self.slot(key) is not None
@@ -301,7 +305,11 @@ class SourceState:
     # -- recovery --------------------------------------------------------------------------------
 
     def restore_progress(
-        self, watermarks: dict[str, int], floors: dict[str, int], begins: dict[str, int]
+        self,
+        watermarks: dict[str, int],
+        floors: dict[str, int],
+        begins: dict[str, int],
+        doubts: dict[str, list[tuple[int, int]]],
     ) -> None:
         """Restore what closes slots; slots come after it."""
         for code, watermark_ms in watermarks.items():
@@ -310,6 +318,8 @@ class SourceState:
             self.markets[code].floor_ms = floor_ms
         for code, begins_ms in begins.items():
             self.markets[code].begins_ms = begins_ms
+        for code, doubted in doubts.items():
+            self.markets[code].doubts = list(doubted)
 
     def restore_slot(self, key: SlotKey, row: Row, sketch: bytes) -> None:
         """Restore a slot from a checkpoint unless it was closed, by what ``restore_progress`` set."""

@@ -147,9 +147,9 @@ class MarketState:
     """Everything one source partition keeps of one market."""
 
     __slots__ = (
-        "begins_ms", "code", "currency", "day_grace_ms", "days", "floor_ms", "grace_ms", "labels",
-        "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes", "remembered",
-        "unbooked", "warm_panes", "watermark_ms",
+        "begins_ms", "code", "currency", "day_grace_ms", "days", "doubts", "floor_ms", "grace_ms",
+        "labels", "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes",
+        "remembered", "unbooked", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
@@ -163,6 +163,9 @@ class MarketState:
         self.day_grace_ms = methodology.day_grace_ms
         self.out_of_order_ms = methodology.out_of_order_ms
         self.watermark_ms = NEVER_MS
+        self.doubts: list[tuple[int, int]] = []
+        """(hash of the order, its arrival) of the doubted records since the last one that was not: at
+        most two. They are part of the checkpoint."""
         self.begins_ms: int | None = None
         """Arrival of the market's first record; None before it."""
         self.floor_ms = NEVER_MS
@@ -195,6 +198,11 @@ class MarketState:
     def day_is_closed(self, day: int) -> bool:
         """Whether the day is closed for this source partition."""
         return self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms
+
+    @property
+    def newest_ms(self) -> int:
+        """The latest arrival that the market's watermark has reached or that is doubted."""
+        return max([self.watermark_ms, *(arrived_ms for _, arrived_ms in self.doubts)])
 
     def is_before_log(self, placed_ms: int) -> bool:
         """Whether an order placed then is in the log only if it came late, or says so itself."""

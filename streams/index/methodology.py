@@ -36,6 +36,9 @@ ROW_FORMAT = 3
 OPEN_PANES_LIMIT = 20_000
 """Open panes that a source partition may have to hold for a market: a day of grace in panes of 5 s."""
 
+DOUBTED_PANES_MAX = 32
+"""Open panes beyond ``ahead_ms`` for events whose arrival is doubted (flow/admission.py)."""
+
 BASE_DAYS_MAX = 1_100
 """Days are kept for 1,200 days, and a base is fixed when its last day is final, 35 days after it."""
 
@@ -183,8 +186,11 @@ def parse(text: str) -> Methodology:
 
 
 def _panes_needed(file: _FileContent) -> int:
-    """Return how many panes may be open at once: from the grace before the watermark to the future."""
-    return -(-(file.grace_ms + file.ahead_ms) // file.pane_ms) + 2
+    """Return how many panes may be open at once: from the grace before the watermark to the future.
+
+    Those of doubted events are among them, so that they take no room from what is sold now.
+    """
+    return -(-(file.grace_ms + file.ahead_ms) // file.pane_ms) + 2 + DOUBTED_PANES_MAX
 
 
 def _check_numbers(file: _FileContent) -> None:

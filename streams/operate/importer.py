@@ -58,8 +58,9 @@ async def import_events(
 ) -> ImportSummary:
     """Send all events, both inputs interleaved in event-time order, until done or ``stopping`` is set.
 
-    The record timestamp is the event time. By the log, an event of 2017 then arrived in 2017, and no
-    event is too late. Inputs stamped by the broker are refused. Raises TopicsError and ProduceError.
+    The record timestamp is the event time, and a header says so. By the log, an event of 2017 then
+    arrived in 2017, and no event is too late. Inputs stamped by the broker are refused. Raises
+    TopicsError and ProduceError.
     """
     await require_inputs(settings, producer_time=True)
     begun_ms = clock.monotonic_ms()
@@ -71,7 +72,7 @@ async def import_events(
                 await _sleep(stopping, pause.seconds)
             if stopping.is_set():
                 break
-            await sender.send(event)
+            await sender.send(event, imported=True)
             progress.show(number + 1, f"until {rfc3339(event.timestamp_ms)}")
     took_ms = clock.monotonic_ms() - begun_ms
     return _summary(source, imported, sender.sent, took_ms)

@@ -90,7 +90,7 @@ SERVICE = (
          "hash."),
     Spec("events_total", Kind.COUNTER, ("topic", "outcome"), "events",
          "Events read, by outcome of admission: accepted, late, day_only, too_late, duplicate, "
-         "dead, ignored. Some also count as: day_closed, repeated, unmatched, unremembered."),
+         "dead, ignored. Some also count as: day_closed, repeated, unmatched, unremembered, doubted."),
     Spec("dead_letters_total", Kind.COUNTER, ("reason",), "records",
          "Records sent to ecindex.dead-letters, by reason."),
     Spec("refused_ratio", Kind.GAUGE, ("topic", "partition"), "0..1",

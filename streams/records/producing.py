@@ -17,6 +17,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from streams import clock
 from streams.console.errors import OperationError
+from streams.index.stamps import IMPORTED
 from streams.settings import Settings
 from streams.sources.outgoing import Outgoing, head
 from streams.worker import packing
@@ -70,14 +71,19 @@ class EventSender:
         self._unyielded = 0
         self.sent = Sent()
 
-    async def send(self, event: Outgoing) -> None:
-        """Hand over one event, waiting while the broker is slow. Raises ProduceError."""
+    async def send(self, event: Outgoing, *, imported: bool = False) -> None:
+        """Hand over one event, waiting while the broker is slow. Raises ProduceError.
+
+        ``imported``: the record says that its own time is to be believed, however old it is.
+        """
+        headers = list(IMPORTED) if imported else []
         await self._taken(
             lambda: self._producer.send(
                 self._topics[event.topic],
                 event.value,
                 key=event.key,
                 timestamp_ms=event.timestamp_ms,
+                headers=headers,
             )
         )
         self.sent.add(event)
@@ -86,10 +92,11 @@ class EventSender:
             self._unyielded = 0
             await asyncio.sleep(0)
 
-    async def send_all(self, events: Iterable[Outgoing]) -> None:
-        """Hand over many events, in order, as whole batches, at half the cost of ``send`` for each.
+    async def send_history(self, events: Iterable[Outgoing]) -> None:
+        """Hand over many old events, in order, as whole batches, at half the cost of ``send`` for each.
 
-        They go to the partitions that ``send`` would choose. Raises ProduceError.
+        Their records say that they are imported. They go to the partitions that ``send`` would choose.
+        Raises ProduceError.
         """
         try:
             partitions = {
@@ -120,7 +127,13 @@ class EventSender:
             batch = self._producer.create_batch()
             while at < len(events):
                 event = events[at]
-                if not batch.append(timestamp=event.timestamp_ms, key=event.key, value=event.value):
+                taken = batch.append(
+                    timestamp=event.timestamp_ms,
+                    key=event.key,
+                    value=event.value,
+                    headers=list(IMPORTED),
+                )
+                if not taken:
                     break
                 at += 1
             await self._taken(partial(self._producer.send_batch, batch, topic, partition=partition))

@@ -106,7 +106,7 @@ async def _send_history(
     while not stopping.is_set() and sent_until < span.start_ms:
         # A block at a time, so that a long backfill fits in memory and can be stopped.
         until = min(span.start_ms, sent_until + floor.block_ms)
-        await sender.send_all(floor.events_between(sent_until, until))
+        await sender.send_history(floor.events_between(sent_until, until))
         progress.show(sender.sent.events, f"until {rfc3339(until)}")
         sent_until = until
 

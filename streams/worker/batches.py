@@ -59,6 +59,15 @@ class RecordColumns:
     offsets: list[int] = field(default_factory=list)
     by_broker: bool = True
     """Whether the broker stamped all of them (LogAppendTime)."""
+    doubtful: bytearray | None = None
+    """One byte a record, as ``Chunk.doubtful``; behind its end are records that the broker stamped."""
+
+    def doubts(self) -> bytearray:
+        """Return ``doubtful``, which reaches as far as the other columns."""
+        if self.doubtful is None:
+            self.doubtful = bytearray()
+        self.doubtful.extend(bytes(len(self.offsets) - len(self.doubtful)))
+        return self.doubtful
 
     def set_aside(self, offsets: range, timestamp_ms: int) -> None:
         """Put ``TOO_LARGE`` in place of each record of a batch: each becomes a dead letter."""
@@ -123,8 +132,10 @@ def read_batches(
         if aborted is not None and attributes & _TRANSACTIONAL:
             wanted = not _is_left_out(view[at:end], attributes, behind - 1, count, aborted)
         if wanted:
+            doubtful = None
             if not attributes & _APPEND_TIME:
                 columns.by_broker = False
+                doubtful = columns.doubts()
             payload: Any = view[at + record_columns.HEADER_BYTES : end]
             try:
                 if attributes & _CODEC:
@@ -143,6 +154,7 @@ def read_batches(
                     columns.keys,
                     columns.values,
                     columns.timestamps,
+                    doubtful,
                 )
         next_offset = max(next_offset, behind)
         at = end
@@ -158,7 +170,7 @@ def _is_left_out(
         return aborted.includes(producer_id, last_offset)
     keys: list[bytes | None] = []
     record_columns.read(
-        batch[record_columns.HEADER_BYTES :], count, 0, 0, None, 0, [], keys, [], []
+        batch[record_columns.HEADER_BYTES :], count, 0, 0, None, 0, [], keys, [], [], None
     )
     if any(is_abort_marker(key) for key in keys):
         aborted.end(producer_id, last_offset)

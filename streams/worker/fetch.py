@@ -13,15 +13,13 @@ from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.index.stamps import LOG_APPEND_TIME, is_doubtful
 from streams.worker.batches import COMPILED, RawRecords, RecordColumns, read_batches
 from streams.worker.transactions import AbortedTransactions, is_abort_marker
 from streams.worker.unpacking import UnpackedTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-_LOG_APPEND_TIME = 1
 
 
 class _Part(RecordColumns):
@@ -32,6 +30,7 @@ class _Part(RecordColumns):
     ) -> Iterator[Chunk]:
         """Cut the columns into chunks that cover ``fetch_offset`` up to ``next_offset``."""
         count = len(self.offsets)
+        doubtful = self.doubts() if self.doubtful and 1 in self.doubtful else None
         covered_from: int | None = fetch_offset
         if count == 0:
             # A stretch without records (transaction markers, compacted batches) is progress too:
@@ -57,6 +56,7 @@ class _Part(RecordColumns):
                 None if dense else self.offsets[start:stop],
                 covered_from,
                 self.by_broker,
+                doubtful if whole or doubtful is None else doubtful[start:stop],
             )
             covered_from = None
 
@@ -130,10 +130,13 @@ class ChunkRecords(PartitionRecords):  # type: ignore[misc]
                     part.set_aside(offsets, batch.max_timestamp)
                     records = []
                 stamps = {record.timestamp_type for record in records}
-                part.by_broker &= stamps == {_LOG_APPEND_TIME}
+                part.by_broker &= stamps == {LOG_APPEND_TIME}
                 # A fetch may begin in the middle of a batch: the broker sends whole batches.
                 if records and records[0].offset < next_offset:
                     records = [record for record in records if record.offset >= next_offset]
+                flags = [is_doubtful(each.timestamp_type, each.headers) for each in records]
+                if any(flags):
+                    part.doubts().extend(flags)
                 part.offsets += [record.offset for record in records]
                 part.keys += [record.key for record in records]
                 part.values += [record.value for record in records]

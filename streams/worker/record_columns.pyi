@@ -12,4 +12,5 @@ def read(
     keys: list[bytes | None],
     values: list[bytes | None],
     timestamps_ms: list[int],
+    doubtful: bytearray | None,
 ) -> None: ...

@@ -7,11 +7,16 @@ record. Field widths and zigzag varints: https://kafka.apache.org/documentation/
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from aiokafka.errors import CorruptRecordException
 
+from streams.index.stamps import ARRIVAL_HEADER, BY_PRODUCER
+
 HEADER_BYTES = 61
 cdef Py_ssize_t HEADER = HEADER_BYTES
+cdef bytes NAME = ARRIVAL_HEADER.encode()
+cdef bytes CONTENT = BY_PRODUCER
 
 
 cdef inline int64_t fixed(const uint8_t* p, int size) noexcept nogil:
@@ -71,6 +76,38 @@ def head(const uint8_t[::1] data not None, Py_ssize_t at):
     )
 
 
+cdef inline bint text_at(const uint8_t** at, const uint8_t* end, bytes text) noexcept:
+    """Step over the text at ``at``; whether it is ``text``. ``at`` becomes NULL when it does not end."""
+    cdef int64_t size
+    cdef bint found
+    cdef const uint8_t* p = varint(at[0], end, &size)
+    if p == NULL or size > end - p:
+        at[0] = NULL
+        return False
+    if size < 0:
+        at[0] = p
+        return False
+    found = size == len(text) and memcmp(p, <const char*> text, size) == 0
+    at[0] = p + size
+    return found
+
+
+cdef bint says_imported(const uint8_t* p, const uint8_t* end) noexcept:
+    """Whether the headers at ``p`` say that the record's own stamp is to be believed."""
+    cdef int64_t count
+    cdef bint named, wanted
+    p = varint(p, end, &count)
+    while p != NULL and count > 0:
+        named = text_at(&p, end, NAME)
+        if p == NULL:
+            return False
+        wanted = text_at(&p, end, CONTENT)
+        if p != NULL and named and wanted:
+            return True
+        count -= 1
+    return False
+
+
 def read(
     const uint8_t[::1] payload not None,
     int count,
@@ -82,10 +119,13 @@ def read(
     list keys not None,
     list values not None,
     list timestamps_ms not None,
+    bytearray doubtful,
 ):
-    """Append the payload's records from ``next_offset`` on to the four columns.
+    """Append the payload's records from ``next_offset`` on to the columns.
 
-    ``append_time_ms``: the timestamp of all of them under LogAppendTime, else None. Raises
+    ``append_time_ms``: the timestamp of all of them under LogAppendTime, else None. ``doubtful``: gets
+    one byte a record, 1 when its stamp is its producer's word alone (index/stamps.py); None: not asked,
+    and the headers are not read. Raises
     CorruptRecordException when the payload is not ``count`` records with rising offsets.
     """
     cdef const uint8_t* p
@@ -130,4 +170,6 @@ def read(
         keys.append(key)
         offsets.append(first_offset + place)
         timestamps_ms.append(timestamp_ms if append_time_ms is None else append_time_ms)
-        p = last  # headers are not read
+        if doubtful is not None:
+            doubtful.append(0 if says_imported(p + size if size > 0 else p, last) else 1)
+        p = last

@@ -15,6 +15,7 @@ from support.olist_files import write_olist
 from typer.testing import CliRunner
 
 from streams.cli.commands import app
+from streams.index.stamps import IMPORTED
 from streams.operate.import_files import open_source
 from streams.settings import load_settings
 
@@ -61,6 +62,7 @@ def assert_log_holds(settings, directory):
         assert Counter((r.key, r.value, r.timestamp) for r in records) == sent
         last = {}
         for record in records:
+            assert tuple(record.headers) == IMPORTED, "its times are meant, however far they jump"
             assert record.timestamp >= last.get(record.partition, 0), "event-time order"
             last[record.partition] = record.timestamp
 

@@ -59,7 +59,7 @@ async def test_many_at_once_land_where_one_by_one_would_in_the_same_order(settin
     async with event_sender(settings) as sender:
         for event in first:
             await sender.send(event)
-        await sender.send_all(many)
+        await sender.send_history(many)
         for event in last:
             await sender.send(event)
     assert sender.sent.events == 4_200
@@ -83,7 +83,7 @@ async def test_a_record_larger_than_a_batch_is_sent_too(settings):
         "orders", b"o", b'{"type":"t","market":"PK","x":"%b"}' % (b"y" * BATCH_BYTES), 1
     )
     async with event_sender(settings) as sender:
-        await sender.send_all([*events(2), large, *events(1, 2)])
+        await sender.send_history([*events(2), large, *events(1, 2)])
     assert sender.sent.events == 4
     found = await by_partition(settings)
     assert large[1:] in [record for records in found.values() for record in records]
@@ -91,6 +91,6 @@ async def test_a_record_larger_than_a_batch_is_sent_too(settings):
 
 async def test_nothing_to_send_is_nothing_sent(settings):
     async with event_sender(settings) as sender:
-        await sender.send_all([])
+        await sender.send_history([])
     assert sender.sent.events == 0
     assert await by_partition(settings) == {}

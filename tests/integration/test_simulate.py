@@ -15,6 +15,7 @@ from support.kafka import read_all
 
 from streams import clock
 from streams.index.events import Rejected, decode_orders, decode_payments
+from streams.index.stamps import IMPORTED
 from streams.local.local_stack import LocalStack
 from streams.records.kafka_topics import TopicsError, create_topics, wanted_topics
 from streams.settings import load_settings
@@ -91,6 +92,8 @@ async def test_what_was_reported_is_in_the_log_and_is_what_the_core_says(setting
         expected[-1].timestamp_ms,
     )
     await assert_log_holds(settings, expected)
+    for record in await records_of(settings, settings.topics.orders):
+        assert tuple(record.headers) == (IMPORTED if record.timestamp < start else ())
 
 
 async def test_stopping_ends_it_and_flushes(settings):

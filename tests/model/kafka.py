@@ -16,6 +16,8 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    doubtful: bool = False
+    """Whether the stamp is its producer's word alone."""
 
 
 class Log:
@@ -45,10 +47,16 @@ class Log:
         return min(self.open.values(), default=self.end)
 
     def append(
-        self, key: bytes | None, value: bytes | None, timestamp_ms: int, producer: int | None = None
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int,
+        producer: int | None = None,
+        *,
+        doubtful: bool = False,
     ) -> Record:
         """Append a record, in the open transaction of ``producer`` (begun by it) or in none."""
-        record = Record(self.end, key, value, timestamp_ms)
+        record = Record(self.end, key, value, timestamp_ms, doubtful)
         if producer is not None:
             self.open.setdefault(producer, self.end)
             self._producers[self.end] = producer

@@ -18,6 +18,7 @@ _OFFSETS = (
     *(-GRACE - 1, -GRACE - PANE, 5_000, PANE, AHEAD, AHEAD + 1),
 )
 _IMPORT_STEPS = (0, 0, 1_000, PANE, PANE, 2 * PANE, GRACE + PANE, HOUR_MS, DAY_MS, 2 * DAY_MS)
+_CLOCKS_AHEAD = (*(0,) * 24, 1_000, AHEAD, AHEAD + 1, HOUR_MS, HOUR_MS, HOUR_MS + 1_000, DAY_MS)
 _POISON = (b"{", b"\xff", None, b"{}", b"[]")
 
 
@@ -36,6 +37,9 @@ def event_for(
         back_ms = world.config.import_back_days * DAY_MS
         drift = world.import_ms.setdefault(sp, arrived_ms - back_ms)
         world.import_ms[sp] = arrived_ms = drift + picks.choice(_IMPORT_STEPS)
+    elif world.config.stray_clocks and not plain:
+        # Drawn apart: this choice came later and must not change the rest of a seed's schedule.
+        arrived_ms += random.Random(f"stray {choice}").choice(_CLOCKS_AHEAD)
     offset = 0 if plain else picks.choice(_OFFSETS)
     occurred_ms = arrived_ms + offset
     if not plain and picks.random() < 0.2:

@@ -52,6 +52,7 @@ def draw(seed: int) -> Schedule:
         bursts=random.Random(f"bursts {seed}").random() < 0.5,
         import_back_days=leaps.choice((1_000, 1_000, 1_190, 1_300)),
         import_goes_live=leaps.random() < 0.3,
+        stray_clocks=random.Random(f"stray {seed}").random() < 0.2,
         learns=seed % LEARNS_EACH == 0,
     )
     weights = {

@@ -40,10 +40,11 @@ class Stage:
         world = self.world
         arrived_ms = more.pop("arrived_ms", world.now_ms)
         producer = more.pop("producer", None)
+        doubtful = self.world.config.stray_clocks
         sp = next(sp for sp in world.sps if str(sp) == name)
         build = payment if sp.topic == "payments" else order
         event = build(event_id, arrived_ms - ago_ms, market=market, currency=market[0] * 3, **more)
-        world.append(sp, encoded(event), arrived_ms, producer)
+        world.append(sp, encoded(event), arrived_ms, producer, doubtful=doubtful)
 
     def end(self, name: str, producer: int, *, commits: bool) -> None:
         """End the transaction of a producer in the named source partition."""

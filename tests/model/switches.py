@@ -280,6 +280,13 @@ def _notes_stay_behind(original):
     return restore_words
 
 
+def _without_doubts(original):
+    def restore_progress(self, watermarks, floors, begins, _doubts) -> None:
+        original(self, watermarks, floors, begins, {})
+
+    return restore_progress
+
+
 SWITCHES = [
     Switch("contiguity guard off", "exactness rule 2", glue="no_guard"),
     Switch(
@@ -551,6 +558,17 @@ SWITCHES = [
         "an abort marker ends nothing",
         "exactness rule 1",
         patches=lambda: [patch.object(AbortedTransactions, "end", lambda *_: None)],
+    ),
+    Switch(
+        "doubts forgotten by a new owner",
+        "exactness rule 3",
+        patches=lambda: [
+            patch.object(
+                source_state.SourceState,
+                "restore_progress",
+                _without_doubts(source_state.SourceState.restore_progress),
+            )
+        ],
     ),
     Switch(
         "corrections counted as often as they come",

@@ -403,3 +403,23 @@ def test_a_pane_that_gave_way_does_not_open_again_for_a_new_owner(off):
         stage.finish()
 
     held(script, off, few_panes=True)
+
+
+@both("doubts forgotten by a new owner")
+def test_what_is_doubted_goes_to_the_new_owner(off):
+    """Two orders an hour ahead were doubted before a takeover; the third agrees with them after it.
+
+    So an order of now is too late from then on: for every owner, or two would send different rows.
+    """
+
+    def script(stage: Stage) -> None:
+        stage.produce("orders-0", "a")
+        for name in ("b", "c"):
+            stage.produce("orders-0", name, arrived_ms=T0 + HOUR_MS)
+        stage.world.settle()
+        stage.kill(stage.owner("orders-0"))
+        stage.produce("orders-0", "d", arrived_ms=T0 + HOUR_MS)
+        stage.produce("orders-0", "e")
+        stage.finish()
+
+    held(script, off, stray_clocks=True)

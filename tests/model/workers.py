@@ -153,6 +153,7 @@ def chunk_of(
         offsets=None if plain else [record.offset for record in records],
         fetch_offset=fetch_offset,
         by_broker=by_broker,
+        doubtful=bytes(record.doubtful for record in records),
     )
 
 
@@ -287,7 +288,7 @@ class Level1(Worker):
 
     def _fold(self, level: SourceLevel, records: list[Record], last: int, start: int) -> None:
         world, sp = self.world, self.sp
-        by_broker = not world.config.import_market
+        by_broker = not (world.config.import_market or world.config.stray_clocks)
         chunk = chunk_of(sp, records, self.position, last, self.position, by_broker=by_broker)
         folded = level.fold_chunk(chunk, start)
         self.position = level.through + 1

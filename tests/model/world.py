@@ -71,6 +71,8 @@ class Config:
     import_back_days: int = 1_000
     import_goes_live: bool = False
     """Some events of that market arrive now."""
+    stray_clocks: bool = False
+    """Producers stamp the inputs, and some of their clocks are ahead."""
     few_panes: bool = False
     payments: bool = True
     bursts: bool = False
@@ -224,10 +226,10 @@ class World:
         self._produced += 1
         value, timestamp_ms, text = event_for(self, sp, choice)
         offset = self.number(sp, self.sources[sp].end)
-        self.append(sp, value, timestamp_ms)
+        self.append(sp, value, timestamp_ms, doubtful=self.config.stray_clocks)
         if self.config.bursts and sp.topic == "orders":
             for plain in burst(self, choice):
-                self.append(sp, plain, self.now_ms)
+                self.append(sp, plain, self.now_ms, doubtful=self.config.stray_clocks)
         return f"{sp} {offset}: {text} -> {self.oracle.outcomes_from(sp, offset)}"
 
     def append(
@@ -236,9 +238,12 @@ class World:
         value: bytes | None,
         timestamp_ms: int,
         producer: int | None = None,
+        *,
+        doubtful: bool = False,
     ) -> None:
         """Append to a source, in the open transaction of ``producer`` or in none."""
-        record = self.sources[sp].append(None, value, timestamp_ms, producer)
+        log = self.sources[sp]
+        record = log.append(None, value, timestamp_ms, producer, doubtful=doubtful)
         self.oracle.source_appended(sp, record)
 
     def number(self, sp: SourcePartition, offset: int) -> int:
@@ -262,7 +267,7 @@ class World:
             return f"{sp}: producer {producer} {'commits' if commits else 'aborts'}"
         value, timestamp_ms, text = event_for(self, sp, choice)
         offset = log.end
-        self.append(sp, value, timestamp_ms, producer)
+        self.append(sp, value, timestamp_ms, producer, doubtful=self.config.stray_clocks)
         return f"{sp} {offset}: {text}, in a transaction of producer {producer}"
 
     def _do_marker(self, index: int) -> str:
@@ -553,6 +558,8 @@ class World:
         """Let the newest pane end: level 1 holds a row until ``as_of`` can reach its pane."""
         rules = self.methodology
         self.now_ms += 10_000 + rules.ahead_ms + rules.pane_ms + rules.out_of_order_ms
+        if self.config.stray_clocks:
+            self.now_ms += DAY_MS  # as far as such a clock is ahead
 
     def finish(self) -> None:
         """Compare at rest, after takeovers on compacted topics, and after everything has closed."""

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streams.flow.chain import CheckpointRecord, Identity
-from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.chunk import SourcePartition
 from streams.flow.source import SourceLevel
 from streams.flow.state import NEVER_MS
 from streams.proof.audit.checkpoints import CheckpointLog, judge_chain
@@ -16,17 +16,10 @@ from streams.proof.audit.report import Report
 from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.slots import Blind, SlotCalendar
 from streams.records.kafka_logs import Stored
-from tests.support.events import T0, corrected_logs, encoded, source_logs, tuned
+from tests.support.events import T0, Sent, chunk_of, corrected_logs, encoded, source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY, order
 
 IDENTITY = Identity(1, METHODOLOGY.content_hash, "topic-id", 1)
-
-
-def chunk_of(log, sp, start, stop) -> Chunk:
-    part = log[start:stop]
-    return Chunk(
-        sp, start, stop - 1, [None] * len(part), [v for v, _ in part], [ts for _, ts in part]
-    )
 
 
 def stored(key: bytes, value: bytes | None, offset: int) -> Stored:
@@ -48,6 +41,16 @@ def checkpoints(level, log, data) -> list[tuple[bytes, bytes | None]]:
     return records
 
 
+@pytest.fixture(autouse=True)
+def _few_panes_of_doubted(monkeypatch):
+    monkeypatch.setattr("streams.flow.admission.DOUBTED_PANES_MAX", 2)
+    monkeypatch.setattr("streams.proof.recompute.batch.PANES_OF_DOUBTED", 2)
+
+
+def columns_of(log) -> tuple:
+    return tuple(map(list, zip(*log, strict=True))) or ([], [], [])
+
+
 def audited(sp, records, log, methodology, payments) -> Report:
     report = Report()
     changelog = CheckpointLog(methodology, report)
@@ -57,7 +60,7 @@ def audited(sp, records, log, methodology, payments) -> Report:
     batch = SourceBatch(sp, methodology, payments=payments, sink=lambda *_: None, ask=chain.ask())
     half = len(log) // 2
     for start, part in ((0, log[:half]), (half, log[half:])):
-        batch.feed(range(start, start + len(part)), [v for v, _ in part], [ts for _, ts in part])
+        batch.feed(range(start, start + len(part)), *columns_of(part))
     batch.finish()
     judge_chain(sp, chain, batch, Blind(SlotCalendar(methodology)), report)
     return report
@@ -117,7 +120,7 @@ def test_outcomes_are_those_of_the_fold(payments, data):
     sp = SourcePartition("payments" if payments else "orders", 0)
     level = SourceLevel(sp, METHODOLOGY, IDENTITY, "w", 3, payments=payments)
     batch = SourceBatch(sp, METHODOLOGY, payments=payments, sink=lambda *_: None)
-    batch.feed(range(len(log)), [v for v, _ in log], [ts for _, ts in log])
+    batch.feed(range(len(log)), *columns_of(log))
     assume(log)
     folded = level.fold_chunk(chunk_of(log, sp, 0, len(log)))
     assert batch.outcomes["duplicate"] == folded.outcomes["duplicate"]
@@ -160,7 +163,7 @@ def test_a_realistic_stream_is_found_equal(seed):
             ],
             payment_method=rng.choice(["cod", "Easypay", "barter"]),
         )
-        log += [(encoded(event), at_ms)] * (2 if number % 40 == 0 else 1)
+        log += [Sent(encoded(event), at_ms)] * (2 if number % 40 == 0 else 1)
     level = SourceLevel(sp, METHODOLOGY, IDENTITY, "w", 3, payments=False)
     records = []
     for start in range(0, len(log), 400):

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from streams.flow import state as state_module
 from streams.flow.chain import Identity
-from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.chunk import SourcePartition
 from streams.flow.fold import SourceFold
+from streams.flow.remembered import hash_of
 from streams.flow.rows import add_order, add_payment, add_places, day_places
 from streams.flow.source import SourceLevel
 from streams.flow.source_state import SourceState
@@ -18,6 +19,8 @@ from streams.index.events import decode_orders, decode_payments
 from streams.index.partials import CANCELLED_AT, PLACED_AT, REFUNDED_AT, from_wire
 from tests.support.by_name import named, without_zeros
 from tests.support.events import (
+    Sent,
+    chunk_of,
     corrected_logs,
     encoded,
     order_events,
@@ -44,6 +47,8 @@ def _small_memories(monkeypatch):
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 1)
     monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", REMEMBERED_MAX)
+    monkeypatch.setattr("streams.flow.admission.DOUBTED_PANES_MAX", 2)
+    monkeypatch.setattr("tests.support.reference.counting.DOUBTED_PANES", 2)
     for name in ("fold_late", "fold_orders"):
         monkeypatch.setattr(f"streams.flow.{name}.LATE_MAX", REMEMBERED_MAX)
     monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)
@@ -54,18 +59,11 @@ def source(payments: bool) -> SourcePartition:
     return SourcePartition("payments" if payments else "orders", 0)
 
 
-def chunk_of(log, sp, start, stop) -> Chunk:
-    part = log[start:stop]
-    return Chunk(
-        sp, start, stop - 1, [None] * len(part), [v for v, _ in part], [ts for _, ts in part]
-    )
-
-
 def reference_of(log, payments, methodology=METHODOLOGY) -> SourceReference:
     reference = SourceReference(Rules.of(methodology), payments)
     reference.remembered.most = REMEMBERED_MAX
-    for offset, (value, timestamp_ms) in enumerate(log):
-        reference.add(offset, value, timestamp_ms)
+    for offset, (value, timestamp_ms, doubtful) in enumerate(log):
+        reference.add(offset, value, timestamp_ms, doubtful=doubtful)
     return reference
 
 
@@ -84,6 +82,10 @@ def rows_of(fold: SourceFold) -> dict:
 def check_against(fold: SourceFold, reference: SourceReference) -> None:
     through = fold.source.through
     assert fold.source.watermarks() == reference.watermarks_at(through)
+    assert fold.source.doubts() == {
+        code: [(hash_of(order), at_ms) for order, at_ms in doubts.items()]
+        for code, doubts in reference.doubts_at(through).items()
+    }
     for key, row in rows_of(fold).items():
         assert row == without_zeros(reference.row(*key, through)), key
     open_now = {
@@ -266,10 +268,10 @@ def test_the_hot_path_equals_the_definitions(events):
     fold = SourceFold(SourceState(source(False), METHODOLOGY, payments=False))
     state = fold.source.markets["PK"]
     arrival = 1_795_514_045_000
-    log = [(encoded(event), arrival) for event in events]
+    log = [Sent(encoded(event), arrival) for event in events]
     expected = [0] * state.layout.live_width
     expected_day = [0] * state.layout.day_width
-    for decoded in decode_orders([value for value, _ in log]):
+    for decoded in decode_orders([each.value for each in log]):
         add_order(expected, decoded, state)
         add_places(expected_day, PLACED_AT, day_places(decoded, state))
     if not log:

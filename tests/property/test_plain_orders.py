@@ -19,7 +19,7 @@ from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
 from streams.index.shoppers import shopper_hash
-from tests.support.events import source_logs, tuned
+from tests.support.events import Sent, chunk_of, source_logs, tuned
 from tests.support.flow_harness import METHODOLOGY
 from tests.support.sketches import sketch_of
 
@@ -53,6 +53,7 @@ def _small_memories(monkeypatch):
     """Make panes lose and regain their id sets within a few events."""
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 2)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 2)
+    monkeypatch.setattr("streams.flow.admission.DOUBTED_PANES_MAX", 2)
 
 
 def halves(methodology=METHODOLOGY) -> tuple[SourceFold, SourceFold]:
@@ -76,6 +77,7 @@ def state_of(fold: SourceFold) -> dict:
         fold.source.book(state)
         found[code] = (
             state.watermark_ms,
+            state.doubts,
             state.next_close_ms,
             {
                 start: (
@@ -94,9 +96,7 @@ def assert_equal(log, cuts=(), methodology=METHODOLOGY) -> None:
     compiled, careful = halves(methodology)
     edges = sorted({0, len(log), *cuts})
     for start, stop in itertools.pairwise(edges):
-        part = log[start:stop]
-        values, stamps = [value for value, _ in part], [stamp for _, stamp in part]
-        chunk = Chunk(SP, start, stop - 1, [None] * len(part), values, stamps)
+        chunk = chunk_of([Sent(*each) for each in log], SP, start, stop)
         assert results(compiled, compiled.fold(chunk)) == results(careful, careful.fold(chunk))
         assert state_of(compiled) == state_of(careful)
 

@@ -17,13 +17,19 @@ original_wrap = MemoryRecords
 ATTRIBUTES, LAST_DELTA, MAX_TIMESTAMP, CRC, LENGTH, PRODUCER = 21, 23, 35, 17, 8, 43
 
 
-def record_batch(base_offset, records, *, timestamps=None, codec=0, deltas=None, last=None):
-    """A v2 batch; ``deltas`` leaves offsets out (compaction), ``last`` is its last offset."""
+def record_batch(
+    base_offset, records, *, timestamps=None, codec=0, deltas=None, last=None, headers=()
+):
+    """A v2 batch; ``deltas`` leaves offsets out (compaction), ``last`` is its last offset.
+
+    ``headers``: those of each record; missing ones have none.
+    """
     builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 2**31 - 1)
     for number, (key, value) in enumerate(records):
         delta = number if deltas is None else deltas[number]
         at = 1000 if timestamps is None else timestamps[number]
-        builder.append(delta, timestamp=at, key=key, value=value, headers=[])
+        own = list(headers[number]) if number < len(headers) else []
+        builder.append(delta, timestamp=at, key=key, value=value, headers=own)
     batch = bytearray(builder.build())
     struct.pack_into(">q", batch, 0, base_offset)
     if last is not None:

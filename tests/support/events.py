@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from streams.flow.chunk import Chunk, SourcePartition
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
@@ -15,6 +17,23 @@ T0 = 1_790_000_000_000 // DAY_MS * DAY_MS
 CURRENCY = {code: market.currency for code, market in METHODOLOGY.markets.items()}
 PANE = METHODOLOGY.pane_ms
 HUGE = 2**62
+
+
+class Sent(NamedTuple):
+    """A record of an input. ``doubtful``: its stamp is its producer's word alone."""
+
+    value: bytes | None
+    timestamp_ms: int
+    doubtful: bool = False
+
+
+def chunk_of(log: list[Sent], sp: SourcePartition, start: int, stop: int) -> Chunk:
+    part = log[start:stop]
+    return Chunk(
+        sp, start, stop - 1, [None] * len(part), [each.value for each in part],
+        [each.timestamp_ms for each in part],
+        doubtful=bytes(each.doubtful for each in part) if any(p.doubtful for p in part) else None,
+    )  # fmt: skip
 
 
 def tuned(**changes) -> Methodology:
@@ -112,12 +131,21 @@ def encoded(event: dict) -> bytes:
 
 
 @st.composite
-def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[tuple[bytes | None, int]]:
-    """The records of one partition as (value, arrival timestamp in ms)."""
+def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[Sent]:
+    """The records of one partition; the broker, its producers or both have stamped them."""
+    log = draw(stamped_logs(payments=payments, max_size=max_size))
+    alone = draw(st.sampled_from([st.just(False), st.just(True), st.booleans()]))
+    return [Sent(value, timestamp_ms, draw(alone)) for value, timestamp_ms in log]
+
+
+@st.composite
+def stamped_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes | None, int]]:
+    if draw(st.integers(0, 3)) == 0:
+        return draw(unsteady_logs(payments=payments, max_size=max_size))
     if draw(st.booleans()):
         return draw(calm_logs(payments=payments, max_size=2 * max_size))
     if not payments and draw(st.booleans()):
-        return draw(corrected_logs(max_size=max_size))
+        return [each[:2] for each in draw(corrected_logs(max_size=max_size))]
     events = draw(st.lists(payment_events() if payments else order_events(), max_size=max_size))
     ordered = draw(st.booleans())
     arrivals = [draw(moments) for _ in events]
@@ -163,7 +191,34 @@ def calm_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes, int]]
 
 
 @st.composite
-def corrected_logs(draw, *, max_size: int = 20) -> list[tuple[bytes, int]]:
+def unsteady_logs(draw, *, payments: bool, max_size: int) -> list[tuple[bytes, int]]:
+    """Events of a few orders whose stamps jump ahead, some of them together, and go back."""
+    log = []
+    now_ms, ahead_ms = T0, METHODOLOGY.ahead_ms
+    for number in range(draw(st.integers(0, max_size))):
+        now_ms += draw(st.sampled_from([0, 0, 1_000, 3 * PANE, ahead_ms + 1, 2 * HOUR_MS]))
+        jumps = [0, 0, ahead_ms, ahead_ms + 1, 55 * MINUTE_MS, 56 * MINUTE_MS, DAY_MS, 36 * DAY_MS]
+        at_ms = now_ms + draw(st.sampled_from(jumps))
+        event = {
+            "event_id": draw(st.sampled_from([f"e{number}", "same"])),
+            "type": "payment.captured" if payments else "order.placed",
+            "occurred_at": rfc3339(at_ms - draw(st.sampled_from([0, 0, PANE, at_ms - now_ms]))),
+            "market": draw(st.sampled_from(["PK"] * 7 + ["BR"])),
+            "order_id": draw(st.sampled_from("abcde")),
+        }
+        event["currency"] = CURRENCY[event["market"]]
+        if payments:
+            event |= {"method": "cod", "amount_minor": 7}
+        else:
+            event["lines"] = [{"category": "books", "quantity": 2, "unit_price_minor": 3}]
+        if draw(st.integers(0, 4)) == 0:
+            del event["order_id"]
+        log.append((encoded(event), at_ms))
+    return log
+
+
+@st.composite
+def corrected_logs(draw, *, max_size: int = 20) -> list[Sent]:
     """A few orders that are placed, cancelled and refunded, again and again, over days and weeks."""
     log = []
     now_ms = T0
@@ -186,7 +241,7 @@ def corrected_logs(draw, *, max_size: int = 20) -> list[tuple[bytes, int]]:
             event["payment_method"] = draw(st.sampled_from(["cod", "card"]))
         if draw(st.booleans()):
             event["refund_id"] = draw(st.sampled_from(["r", "s"]))
-        log.append((encoded(event), now_ms))
+        log.append(Sent(encoded(event), now_ms))
     return log
 
 

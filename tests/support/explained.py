@@ -175,7 +175,10 @@ def _sums(flow: Flow, *, day_book: bool) -> dict[tuple[str, int], Sums]:
         batch = SourceBatch(sp, flow.methodology, payments=sp.topic == "payments", sink=take)
         records = log.records
         batch.feed(
-            range(len(records)), [r.value for r in records], [r.timestamp_ms for r in records]
+            range(len(records)),
+            [r.value for r in records],
+            [r.timestamp_ms for r in records],
+            [r.doubtful for r in records],
         )
         batch.finish()
     return found

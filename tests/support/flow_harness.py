@@ -27,14 +27,23 @@ class Record:
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
+    doubtful: bool = False
+    """Whether the stamp is the word of the record's producer alone."""
 
 
 @dataclass
 class Log:
     records: list[Record] = field(default_factory=list)
 
-    def append(self, value: bytes | None, timestamp_ms: int, key: bytes | None = None) -> int:
-        self.records.append(Record(key, value, timestamp_ms))
+    def append(
+        self,
+        value: bytes | None,
+        timestamp_ms: int,
+        key: bytes | None = None,
+        *,
+        doubtful: bool = False,
+    ) -> int:
+        self.records.append(Record(key, value, timestamp_ms, doubtful))
         return len(self.records) - 1
 
     def chunk(self, sp: SourcePartition, start: int, stop: int | None = None) -> Chunk | None:
@@ -49,6 +58,7 @@ class Log:
             values=[record.value for record in part],
             timestamps_ms=[record.timestamp_ms for record in part],
             fetch_offset=start,
+            doubtful=bytes(record.doubtful for record in part),
         )
 
 
@@ -128,9 +138,11 @@ class Flow:
 
     # -- steps -------------------------------------------------------------------------------
 
-    def produce(self, sp: SourcePartition, event: dict | bytes, arrived_ms: int) -> int:
+    def produce(
+        self, sp: SourcePartition, event: dict | bytes, arrived_ms: int, *, doubtful: bool = False
+    ) -> int:
         value = event if isinstance(event, bytes) else json.dumps(event).encode()
-        return self.logs[sp].append(value, arrived_ms, b"key")
+        return self.logs[sp].append(value, arrived_ms, b"key", doubtful=doubtful)
 
     def fold(self, sp: SourcePartition, stop: int | None = None) -> Folded | None:
         level = self.levels[sp]

@@ -12,6 +12,7 @@ from pathlib import Path
 import redis.asyncio
 from aiokafka import AIOKafkaProducer
 
+from streams.index.stamps import IMPORTED
 from streams.proof.audit.auditor import audit
 from streams.records import kafka_topics
 from streams.settings import load_settings
@@ -95,12 +96,14 @@ class Installation:
             bootstrap_servers=self.stack.bootstrap, acks="all", enable_idempotence=True, linger_ms=5
         )
 
-    async def send(self, producer, topic, event, *, at_ms=None, partition=None):
+    async def send(self, producer, topic, event, *, at_ms=None, partition=None, imported=True):
+        """Send an event; ``imported``: its record's own time is believed, whatever it is."""
         value = event if isinstance(event, bytes) else json.dumps(event).encode()
         key = event["order_id"].encode() if isinstance(event, dict) else b"key"
         return await producer.send(
-            f"{self.name}-{topic}", value, key=key, timestamp_ms=at_ms, partition=partition
-        )
+            f"{self.name}-{topic}", value, key=key, timestamp_ms=at_ms, partition=partition,
+            headers=list(IMPORTED) if imported else [],
+        )  # fmt: skip
 
     # -- what is published -----------------------------------------------------------------------
 

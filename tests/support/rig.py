@@ -19,6 +19,7 @@ from support.kafka import alter_topic
 from support.oracle import Oracle
 from support.shop import ORDERS, PAYMENTS
 
+from streams.index.stamps import IMPORTED
 from streams.local.local_stack import LocalStack
 from streams.records.kafka_topics import create_topics, plan_topics
 from streams.settings import load_methodology, load_settings
@@ -286,6 +287,7 @@ class Rig(Oracle):
                         key=record.key,
                         partition=record.partition,
                         timestamp_ms=record.due_ms,
+                        headers=list(IMPORTED),
                     )
                 )
                 self.produced[record.topic, record.partition] += 1
@@ -304,7 +306,7 @@ class Rig(Oracle):
             bootstrap_servers=self.bootstrap, max_request_size=210_000_000, **options
         ) as producer:
             sent = await producer.send_and_wait(
-                self.topic[topic], value, key, partition, timestamp_ms or now_ms()
+                self.topic[topic], value, key, partition, timestamp_ms or now_ms(), list(IMPORTED)
             )
         self.produced[topic, partition] += 1
         self.produced_at = time.monotonic()

@@ -21,6 +21,7 @@ from streams.flow.merged import PANES_KEPT_MS, QUARTERS_KEPT_MS
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
 from streams.index.methodology import Methodology
+from streams.index.stamps import is_doubtful
 from streams.proof.audit.cuts import Cut, PartialsLog
 from streams.proof.audit.expected_values import Expectations
 from streams.proof.audit.judge_expected import ExpectedJudge
@@ -295,6 +296,7 @@ class _Auditor:
                         [each.offset + base for each in records],
                         [each.value for each in records],
                         [each.timestamp_ms for each in records],
+                        [is_doubtful(each.timestamp_type, each.headers) for each in records],
                     )
                 if batch is None:
                     batch = self._replay.start(sp, chain, counted, None)

@@ -29,6 +29,7 @@ class CheckpointChain:
     through: int = -1
     watermarks: dict[str, int] = field(default_factory=dict)
     floors: dict[str, int] = field(default_factory=dict)
+    doubts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     rows: dict[SlotKey, tuple[Sums, str]] = field(default_factory=dict)
     """Newest row of each slot, and the place of its record."""
     ids: dict[SlotKey, array[int]] = field(default_factory=dict)
@@ -106,6 +107,7 @@ class CheckpointLog:
             head.through,
             dict(head.watermarks),
             dict(head.floors),
+            dict(head.doubts),
             where=where,
             content_hash=head.content_hash,
             topic_id=head.topic_id,
@@ -176,10 +178,12 @@ def judge_chain(
         return
     state = batch.state
     assert state is not None
-    for name, wanted, held in (
+    compared: tuple[tuple[str, Mapping[str, object], Mapping[str, object]], ...] = (
         ("watermark_ms", state.watermarks, chain.watermarks),
         ("floor_ms", state.floors, chain.floors),
-    ):
+        ("doubts", state.doubts, chain.doubts),
+    )
+    for name, wanted, held in compared:
         for market in sorted(held.keys() | wanted.keys()):
             key = f"{sp} {market}"
             if batch.blind:

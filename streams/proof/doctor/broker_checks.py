@@ -74,8 +74,9 @@ def _check_input(methodology: Methodology, topic: str, config: dict[str, str]) -
         Level.OK if stamped == "LogAppendTime" else Level.WARNING,
         topic,
         "LogAppendTime, unless old data is imported: with producers' clocks, one that is an hour "
-        "fast makes all other events of its market too late for an hour, and an event that "
-        "arrives after others were seen to be caught up changes values that were final",
+        "fast and sends three orders in a row makes all other events of its market too late for an "
+        "hour, and an event that arrives after others were seen to be caught up changes values that "
+        "were final",
         stamped,
         alter("message.timestamp.type=LogAppendTime"),
     )

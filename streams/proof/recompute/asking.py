@@ -40,6 +40,8 @@ class PrefixState:
     """By market, where panes gave way to newer ones: start (ms) of the first pane that may open."""
     notes: dict[SlotKey, list[tuple[int, int]]] = field(default_factory=dict)
     """(hash of the order, kind) of each correction that is remembered, by its UTC day of arrival."""
+    doubts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By market: (hash of the order, arrival in ms) of the doubted records."""
 
 
 def blind_before(begins_at: int, first_ms: int | None, methodology: Methodology) -> int:

@@ -29,6 +29,8 @@ from streams.proof.recompute.remembered_orders import (
 from streams.proof.recompute.sums import LATE, LEDGERS, EventSums, Sums, add_sums, totals
 
 SET_ASIDE_MAX = 2_000_000
+ORDERS_THAT_AGREE = 3
+PANES_OF_DOUBTED = 32
 TOO_LATE = "too_late"
 DAY_ONLY = "day_only"
 _LEDGERS = tuple(f"{late}{each}" for late in ("", LATE) for each in LEDGERS.values())
@@ -53,6 +55,8 @@ class _MarketReplay:
         self.adds = EventSums(market)
         self.local_days = LocalDays(market.time_zone)
         self.watermark_ms: int | None = None
+        self.doubted: dict[str, int] = {}
+        """Order -> first arrival, of the records that came far ahead of the others in a row."""
         self.begins_ms = 0
         """Arrival of the first record."""
         self.remembered = RememberedOrders()
@@ -116,14 +120,17 @@ class SourceBatch:
         offsets: Sequence[int],
         values: Sequence[bytes | None],
         timestamps_ms: Sequence[int],
+        doubtful: Sequence[bool] | None = None,
     ) -> None:
-        """Apply the next records."""
+        """Apply the next records. ``doubtful``: the stamp is a producer's word alone; None: none is."""
+        doubtful = doubtful or [False] * len(offsets)
         decode: Callable[[Sequence[bytes | None]], Sequence[Event | Rejected | Ignored]]
         decode = decode_payments if self._payments else decode_orders
-        for offset, event, arrived_ms in zip(offsets, decode(values), timestamps_ms, strict=True):
+        columns = zip(offsets, decode(values), timestamps_ms, doubtful, strict=True)
+        for offset, event, arrived_ms, alone in columns:
             while self._stops and self._stops[0] < offset:
                 self._answer(self._stops.pop(0))
-            outcome = self._admit(event, arrived_ms)
+            outcome = self._admit(event, arrived_ms, alone=alone)
             self.outcomes[outcome] += 1
             if outcome not in ("accepted", "duplicate", "ignored"):
                 self._add_set_aside(offset, outcome)
@@ -150,8 +157,13 @@ class SourceBatch:
 
     # -- admission -------------------------------------------------------------------------------
 
-    def _admit(self, event: Event | Rejected | Ignored, arrived_ms: int) -> str:  # noqa: C901, PLR0911, PLR0912 - the rules, in order
-        """Return an outcome (``accepted``, ``duplicate``, ..) or the reason of a dead letter."""
+    def _admit(  # noqa: C901, PLR0911, PLR0912 - the rules, in order
+        self, event: Event | Rejected | Ignored, arrived_ms: int, *, alone: bool
+    ) -> str:
+        """Return an outcome (``accepted``, ``duplicate``, ..) or the reason of a dead letter.
+
+        ``alone``: the arrival is the word of the producer alone.
+        """
         if isinstance(event, Rejected):
             return event.reason
         if isinstance(event, Ignored):
@@ -165,20 +177,19 @@ class SourceBatch:
         if event.currency != market.market.currency:
             return "wrong_currency"
         rules = self._methodology
-        if market.watermark_ms is None:
-            market.begins_ms = arrived_ms
-        if market.watermark_ms is None or arrived_ms > market.watermark_ms:
-            market.watermark_ms = arrived_ms
-            self._close(market)
+        watermark_ms = self._arrive(market, event, arrived_ms, alone=alone)
         if occurred_ms > arrived_ms + rules.ahead_ms:
             return "ahead"
-        late = market.watermark_ms - occurred_ms > rules.grace_ms
+        late = max(watermark_ms, arrived_ms) - occurred_ms > rules.grace_ms
         start_ms = occurred_ms // rules.pane_ms * rules.pane_ms
         pane = market.panes.get(start_ms)
         full = pane is None and len(market.panes) >= rules.open_panes_max
         late = late or start_ms < market.floor_ms or (full and start_ms < min(market.panes))
         if late and isinstance(event, PaymentEvent):
             return TOO_LATE
+        far = arrived_ms - watermark_ms > rules.ahead_ms
+        if far and pane is None and not late and self._keeps(market, start_ms):
+            return "ahead"
         placed_ms = self._placed(event, occurred_ms)
         if isinstance(placed_ms, str):
             return TOO_LATE if late else placed_ms
@@ -188,7 +199,7 @@ class SourceBatch:
         if pane is not None and event.event_id in pane.ids:
             return "duplicate"
         day = market.local_days.day_of(placed_ms)
-        day_open = self._day_closes_ms(market, day) > market.watermark_ms
+        day_open = self._day_closes_ms(market, day) > watermark_ms
         if self._overflows(event, pane, market.days.get(day) if day_open else None):
             return "overflow"
         if full:
@@ -202,6 +213,41 @@ class SourceBatch:
         if day_open:
             self._count_on_day(event, market, day, placed_ms)
         return "accepted"
+
+    def _arrive(self, market: _MarketReplay, event: Event, arrived_ms: int, *, alone: bool) -> int:
+        """Move the market's watermark as far as the arrival is believed; return it."""
+        before_ms, ahead_ms = market.watermark_ms, self._methodology.ahead_ms
+        if before_ms is None:
+            market.watermark_ms = market.begins_ms = arrived_ms
+        elif alone and arrived_ms - before_ms > ahead_ms:
+            market.doubted.setdefault(event.order_id or f"event {event.event_id}", arrived_ms)
+            if len(market.doubted) < ORDERS_THAT_AGREE:
+                return before_ms
+            agreed_ms = min(market.doubted.values())
+            market.watermark_ms = agreed_ms
+            market.doubted = {
+                order: at_ms
+                for order, at_ms in market.doubted.items()
+                if at_ms - agreed_ms > ahead_ms
+            }
+        else:
+            market.doubted = {}
+            market.watermark_ms = max(before_ms, arrived_ms)
+        if market.watermark_ms != before_ms:
+            self._close(market)
+        return market.watermark_ms
+
+    def _keeps(self, market: _MarketReplay, start_ms: int) -> bool:
+        """Whether a new pane is kept from an event whose arrival is doubted."""
+        rules = self._methodology
+        assert market.watermark_ms is not None
+        if len(market.panes) >= rules.open_panes_max:
+            return True
+        after_ms = start_ms - market.watermark_ms
+        if after_ms <= rules.ahead_ms:
+            return False
+        waiting = [each for each in market.panes if each - market.watermark_ms > rules.ahead_ms]
+        return after_ms > rules.day_grace_ms or len(waiting) >= PANES_OF_DOUBTED
 
     def _placed(self, event: Event, occurred_ms: int) -> int | str:
         """Return when the order was placed, or the reason why nobody knows."""
@@ -421,4 +467,14 @@ class SourceBatch:
             for code, market in self._markets.items()
             if market.floor_ms > NEVER_MS
         }
-        return PrefixState(self.watermarks(), rows, frozenset(open_slots), ids, floors, notes)
+        doubts = {
+            code: [
+                (xxh3_64_intdigest(order.encode(), ID_SEED), at_ms)
+                for order, at_ms in market.doubted.items()
+            ]
+            for code, market in self._markets.items()
+            if market.doubted
+        }
+        return PrefixState(
+            self.watermarks(), rows, frozenset(open_slots), ids, floors, notes, doubts
+        )

@@ -93,13 +93,13 @@ def _is_text(found: object, shortest: int = 0, longest: int = 10**9) -> bool:
 
 def _check(event: dict, *, payments: bool) -> str:
     """Return why the event is refused, or an empty text."""
-    reason = _id_fault(event.get("event_id"))
+    reason = id_fault(event.get("event_id"))
     if reason:
         return reason
     if not _is_text(event.get("occurred_at"), 17, 40) or not _is_text(event.get("market")):
         return "schema"
     if event["type"] in ("order.cancelled", "order.refunded"):
-        reason = _id_fault(event.get("order_id"))
+        reason = id_fault(event.get("order_id"))
         if reason:
             return reason
     if not _is_text(event.get("currency")):
@@ -112,7 +112,7 @@ def _check(event: dict, *, payments: bool) -> str:
     return "schema" if amount is None and event["type"] != "payment.failed" else ""
 
 
-def _id_fault(found: object) -> str:
+def id_fault(found: object) -> str:
     if isinstance(found, _Token) and found.isdigit():
         found = str(found)
     if not _is_text(found, 1, ID_BYTES_MAX):
@@ -151,9 +151,9 @@ def _readable(event: dict, *, payments: bool) -> dict:
     for name in ("payment_method", "region", "channel"):
         found[name] = _label(event.get(name))
     shopper = event.get("shopper_id")
-    found["shopper_id"] = None if _id_fault(shopper) else str(shopper)
+    found["shopper_id"] = None if id_fault(shopper) else str(shopper)
     refund = event.get("refund_id")
-    found["refund_id"] = None if _id_fault(refund) else str(refund)
+    found["refund_id"] = None if id_fault(refund) else str(refund)
     new = event.get("new_shopper")
     found["new_shopper"] = new if isinstance(new, bool) else None
     found["lines"] = []

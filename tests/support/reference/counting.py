@@ -7,13 +7,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .contract import SUM_MAX, validate
+from .contract import SUM_MAX, id_fault, validate
 from .corrections import Remembered, as_late
 from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
 
 CORRECTIONS = ("order.cancelled", "order.refunded")
+AGREEING, DOUBTED_PANES = 3, 32
 Counts = Counter
 """Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...)."""
+
+
+def order_of(event: dict) -> str:
+    """The order that an event is of; of an event that names none, the event."""
+    order_id = event.get("order_id")
+    return f"event {event['event_id']}" if id_fault(order_id) else str(order_id)
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,24 @@ class SourceReference:
     _sums: dict[tuple, Counts] = field(default_factory=dict)
     _open: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     _given_up: dict[str, int] = field(default_factory=dict)
+    _doubts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By market: the first arrival of each order in the run of doubted records."""
+    _doubts_after: list[dict[str, dict[str, int]]] = field(default_factory=list)
 
-    def add(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
-        verdict = self._judge(offset, value, timestamp_ms)
+    def add(
+        self, offset: int, value: bytes | None, timestamp_ms: int, *, doubtful: bool = False
+    ) -> str:
+        """``doubtful``: the record's stamp is its producer's word alone."""
+        verdict = self._judge(offset, value, timestamp_ms, doubtful)
         outcome, _, reason = verdict.partition(":")
         self.outcomes[offset] = outcome
         if reason:
             self.reasons[offset] = reason
         self.history.append((offset, dict(self.watermarks)))
+        self._doubts_after.append({code: dict(each) for code, each in self._doubts.items() if each})
         return outcome
 
-    def _judge(self, offset: int, value: bytes | None, timestamp_ms: int) -> str:
+    def _judge(self, offset: int, value: bytes | None, timestamp_ms: int, doubtful: bool) -> str:
         event, reason = validate(value, payments=self.payments)
         if reason == "ignored":
             return "ignored"
@@ -81,21 +95,52 @@ class SourceReference:
             return "dead:invalid_time"
         if event["currency"] != market.currency:
             return "dead:wrong_currency"
-        watermark_ms = max(timestamp_ms, self.watermarks.get(market.code, timestamp_ms))
+        watermark_ms = self._arrive(market.code, order_of(event), timestamp_ms, doubtful)
         self.watermarks[market.code] = watermark_ms
         self.begins.setdefault(market.code, watermark_ms)
         if occurred_ms > timestamp_ms + rules.ahead_ms:
             return "dead:ahead"
-        late = watermark_ms - occurred_ms > rules.grace_ms
+        reached_ms = max(watermark_ms, timestamp_ms)
+        late = reached_ms - occurred_ms > rules.grace_ms
         late = late or self._gives_way(market, occurred_ms // rules.pane_ms * rules.pane_ms)
         if late and self.payments:
             return "too_late"
+        if timestamp_ms - watermark_ms > rules.ahead_ms and not late:
+            pane = occurred_ms // rules.pane_ms * rules.pane_ms
+            if pane not in self._open[market.code] and self._is_kept(market.code, pane):
+                return "dead:ahead"
         placed_ms, reason = _placed(event, occurred_ms, rules.ahead_ms)
         if reason:
             return "too_late" if late else f"dead:{reason}"
         if late:
             return self._count_late(offset, event, market, occurred_ms, placed_ms)
-        return self._count(offset, event, market, occurred_ms, placed_ms)
+        return self._count(offset, event, market, occurred_ms, placed_ms, reached_ms)
+
+    def _arrive(self, market: str, order: str, timestamp_ms: int, doubtful: bool) -> int:
+        """Return the market's watermark after the record."""
+        ahead_ms = self.rules.ahead_ms
+        watermark_ms = self.watermarks.get(market, timestamp_ms)
+        doubts = self._doubts.setdefault(market, {})
+        if not doubtful or timestamp_ms - watermark_ms <= ahead_ms:
+            doubts.clear()
+            return max(watermark_ms, timestamp_ms)
+        doubts.setdefault(order, timestamp_ms)
+        if len(doubts) < AGREEING:
+            return watermark_ms
+        watermark_ms = min(doubts.values())
+        self._doubts[market] = {
+            each: at_ms for each, at_ms in doubts.items() if at_ms - watermark_ms > ahead_ms
+        }
+        return watermark_ms
+
+    def _is_kept(self, market: str, pane: int) -> bool:
+        """Whether a pane is kept from a doubted event: for what is sold now, or as it lies too far."""
+        rules, panes = self.rules, self._open[market]
+        watermark_ms = self.watermarks[market]
+        beyond = [each for each in panes if each > watermark_ms + rules.ahead_ms]
+        if pane <= watermark_ms + rules.ahead_ms or len(panes) == rules.panes_max:
+            return len(panes) == rules.panes_max
+        return len(beyond) >= DOUBTED_PANES or pane > watermark_ms + rules.day_grace_ms
 
     def _gives_way(self, market: MarketRules, pane: int) -> bool:
         """Whether the pane may not open: it, or a newer one, has made room for newer ones."""
@@ -108,7 +153,7 @@ class SourceReference:
         oldest_full = len(panes) == rules.panes_max and pane < min(panes)
         return oldest_full or pane <= self._given_up.get(market.code, pane - 1)
 
-    def _count(self, offset, event, market, occurred_ms, placed_ms) -> str:
+    def _count(self, offset, event, market, occurred_ms, placed_ms, reached_ms) -> str:
         rules = self.rules
         watermark_ms = self.watermarks[market.code]
         pane = occurred_ms // rules.pane_ms * rules.pane_ms
@@ -133,7 +178,7 @@ class SourceReference:
         elif event["type"] in CORRECTIONS:
             day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
         elif self._is_before_log(market, placed_ms) and not self.payments:
-            order_id, watermarks = event["order_id"], self.watermarks
+            order_id, watermarks = order_of(event), self.watermarks
             self.remembered.forget(watermarks)
             self.remembered.add_order(market.code, order_id, None, watermarks)
         found = Counted(
@@ -152,7 +197,7 @@ class SourceReference:
         if day_book is not None:
             held[1].update(day_book)
             self._slots.setdefault(on_day, []).append(found)
-        late = pane + rules.pane_ms + rules.out_of_order_ms <= watermark_ms
+        late = pane + rules.pane_ms + rules.out_of_order_ms <= reached_ms
         return "late" if late else "accepted"
 
     def _count_late(self, offset, event, market, occurred_ms, placed_ms) -> str:
@@ -175,13 +220,12 @@ class SourceReference:
                 return "duplicate" if self.also[offset] == "repeated" else "too_late"
         else:
             self.remembered.forget(self.watermarks)
-            known = self.remembered.late_by(code, event["order_id"])
+            order_id = order_of(event)
+            known = self.remembered.late_by(code, order_id)
             if event["event_id"] in known:
                 return "duplicate"
             day_book = as_late(day_book)
-            added = self.remembered.add_order(
-                code, event["order_id"], event["event_id"], self.watermarks
-            )
+            added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:
                 self.also[offset] = "unremembered"
         found = Counted(
@@ -224,6 +268,11 @@ class SourceReference:
         """Arrival watermark of each market after the record ``through``."""
         length = bisect_right(self.history, through, key=lambda item: item[0])
         return self.history[length - 1][1] if length else {}
+
+    def doubts_at(self, through: int) -> dict[str, dict[str, int]]:
+        """By market: the doubted orders with their first arrival, after the record ``through``."""
+        length = bisect_right(self.history, through, key=lambda item: item[0])
+        return self._doubts_after[length - 1] if length else {}
 
     def with_outcome(self, outcome: str, through: int) -> set[int]:
         """Offsets up to ``through`` that had this outcome."""

@@ -23,7 +23,7 @@ class LogReference:
         self._days: dict[tuple[str, int], Counts] = defaultdict(Counter)
 
     def feed(self, topic: str, partition: int, records: Iterable[tuple]) -> None:
-        """``records``: (offset, value, timestamp ms) of one source partition."""
+        """``records``: (offset, value, timestamp ms) of one source partition; no stamp is doubted."""
         source = SourceReference(self.rules, payments=topic == "payments")
         assert (topic, partition) not in self.sources
         self.sources[topic, partition] = source

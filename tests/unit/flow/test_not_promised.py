@@ -44,14 +44,25 @@ def test_the_same_id_at_another_time_counts_again():
     assert flow.outcomes["duplicate"] == 0
 
 
-def test_a_producer_clock_an_hour_fast_makes_other_events_too_late():
+def test_three_orders_in_a_row_of_a_producer_an_hour_fast_make_other_events_too_late():
     # Under CreateTime the record's timestamp is its producer's; LogAppendTime stamps all by one clock.
     flow = Flow(partitions=1)
     (sp,) = flow.sps[ORDERS]
     flow.now_ms = T0 + HOUR_MS
-    flow.produce(sp, order("before", T0), T0)
-    flow.produce(sp, order("fast", T0 + HOUR_MS), T0 + HOUR_MS)
-    flow.produce(sp, order("right", T0 + MINUTE_MS), T0 + MINUTE_MS)
+    flow.produce(sp, order("before", T0), T0, doubtful=True)
+    for name in ("fast", "as fast", "as fast again"):
+        flow.produce(sp, order(name, T0 + HOUR_MS), T0 + HOUR_MS, doubtful=True)
+    flow.produce(sp, order("right", T0 + MINUTE_MS), T0 + MINUTE_MS, doubtful=True)
+    flow.run()
+    assert [record.reason for record in flow.late] == ["day_only"]
+
+
+def test_a_partition_that_begins_with_a_fast_producer_believes_it():
+    flow = Flow(partitions=1)
+    (sp,) = flow.sps[ORDERS]
+    flow.now_ms = T0 + HOUR_MS
+    flow.produce(sp, order("fast", T0 + HOUR_MS), T0 + HOUR_MS, doubtful=True)
+    flow.produce(sp, order("right", T0 + MINUTE_MS), T0 + MINUTE_MS, doubtful=True)
     flow.run()
     assert [record.reason for record in flow.late] == ["day_only"]
 

@@ -28,9 +28,9 @@ def with_numbers(**numbers) -> str:
     [
         ({}, 128),
         ({"open_panes_max": 500}, 500),
-        ({"grace_ms": 3_600_000}, 782),
-        ({"pane_ms": 1_000}, 422),
-        ({"grace_ms": 86_400_000}, 17_342),
+        ({"grace_ms": 3_600_000}, 814),
+        ({"pane_ms": 1_000}, 454),
+        ({"grace_ms": 86_400_000}, 17_374),
     ],
 )
 def test_as_many_panes_may_be_open_as_the_grace_needs(numbers, panes):

@@ -19,6 +19,7 @@ from support.batches import (
 )
 
 from streams.flow.chunk import SourcePartition
+from streams.index.stamps import IMPORTED
 from streams.worker import batches
 from streams.worker.fetch import ChunkRecords
 
@@ -128,6 +129,53 @@ def test_a_chunk_says_whether_the_broker_stamped_all_of_it():
     stamped = log_append_time(record_batch(0, values(1)), 99)
     assert decode(stamped)[0][0].by_broker
     assert not decode(stamped + record_batch(1, values(2)))[0][0].by_broker
+
+
+HEADERS = {
+    "none": (),
+    "an import": IMPORTED,
+    "an import among others": (("trace", b"1"), ("", b""), ("empty", None), *IMPORTED),
+    "said of the broker": (("arrival", b"broker"),),
+    "said of nobody": (("arrival", None),),
+    "another name": (("arrivals", b"producer"), ("arriva", b"producer")),
+    "more than it": (("arrival", b"producers"),),
+}
+
+
+def test_a_chunk_says_whose_stamps_are_a_producers_word_alone():
+    headers = list(HEADERS.values())
+    (chunk,), _ = decode(record_batch(0, values(*range(len(headers))), headers=headers))
+    assert dict(zip(HEADERS, chunk.doubtful, strict=True)) == {
+        name: name not in ("an import", "an import among others") for name in HEADERS
+    }
+
+
+def test_a_tombstones_headers_are_read_too():
+    records = [(b"k", None), (None, b""), (b"k", b"v")]
+    (chunk,), _ = decode(record_batch(0, records, headers=[IMPORTED] * 2))
+    assert list(chunk.doubtful) == [0, 0, 1]
+
+
+def test_of_an_import_nothing_is_doubtful():
+    (chunk,), _ = decode(record_batch(0, values(1, 2), headers=[IMPORTED] * 2))
+    assert chunk.doubtful is None
+    assert not chunk.is_doubtful(1)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_whose_stamp_is_doubtful_is_a_matter_of_its_batch_and_not_of_the_fetch(limit):
+    """One fetch holds batches that the broker stamped and others, as a topic's config changes."""
+    own, imported = record_batch(2, values(2)), record_batch(4, values(4, 5), headers=[IMPORTED])
+    buffer = log_append_time(record_batch(0, values(0, 1)), 9) + own
+    buffer += log_append_time(record_batch(3, values(3)), 9) + imported
+    chunks, _ = decode(buffer + log_append_time(record_batch(6, values(6)), 9), limit=limit)
+    flags = [chunk.is_doubtful(at) for chunk in chunks for at in range(len(chunk))]
+    assert flags == [False, False, True, False, False, True, False]
+
+
+def test_where_the_broker_stamps_nobody_is_asked():
+    (chunk,), _ = decode(log_append_time(record_batch(0, values(1, 2)), 9))
+    assert chunk.doubtful is None
 
 
 def test_aborted_batches_are_left_out_and_covered():
