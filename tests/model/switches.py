@@ -186,8 +186,8 @@ def _take_of_any_generation(original):
 
 
 def _no_floors(original):
-    def restore_progress(self, watermarks, _floors, begins) -> None:
-        original(self, watermarks, {}, begins)
+    def restore_progress(self, watermarks, _floors, begins, doubts) -> None:
+        original(self, watermarks, {}, begins, doubts)
 
     return restore_progress
 
