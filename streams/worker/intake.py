@@ -229,11 +229,16 @@ class Intake:
         self._guard.begin_at(sp, earliest)
 
     def on_log_end(self, sp: SourcePartition, log_end: int) -> None:
-        """Record where a log ends that nobody fetches; the consumer's thread calls it."""
+        """Record where the broker says that a log ends which nobody fetches.
+
+        The consumer's thread calls it.
+        """
         with self._lock:
             state = self._caught_up.get(sp)
             if state is not None:
-                state.log_end = log_end
+                # In a log that took another's place, offsets go on: without the base nothing was left
+                # to read of it, and a release forgave nothing.
+                state.log_end = self._guard.base(sp) + log_end
 
     def on_ready(self) -> None:
         """Hold again what was paused while its state was built: Faust has resumed everything."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.incarnation import records_left
 from streams.worker.intake import Intake
 
 SP = SourcePartition("orders", 0)
@@ -153,3 +154,10 @@ def test_a_partition_paused_while_its_state_was_built_stays_so(intake, reader):
     intake.on_ready()
     assert reader.asked == [("hold", SP), ("hold", SP)]
     assert intake.accept(chunk(0, 3)) is None
+
+
+@pytest.mark.parametrize(("next_offset", "left"), [(4, 6), ((1 << 40) + 4, 6)])
+def test_what_is_left_of_a_held_partition_is_counted_in_its_own_log(intake, next_offset, left):
+    intake.open(SP, next_offset)
+    intake.on_log_end(SP, 10)
+    assert records_left(intake.position(SP), intake.log_end(SP)) == left
