@@ -240,6 +240,20 @@ async def delete_unread(index):
     await start_workers(index)
 
 
+async def have_much_to_lose(index):
+    """Wait for records that take minutes to replace.
+
+    A log that has grown past its old end again when it is looked at is not found.
+    """
+
+    async def much():
+        async with AIOKafkaConsumer(bootstrap_servers=index.stack.bootstrap) as consumer:
+            tp = TopicPartition(ORDERS, 0)
+            return (await consumer.end_offsets([tp]))[tp] > 1_500
+
+    await until(much, "1,500 records", limit_s=400)
+
+
 async def lose_the_end(index):
     """Start the broker without a partition's segments, as one whose disk was replaced."""
     kafka = index.stack.kafka

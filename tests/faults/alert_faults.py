@@ -156,7 +156,7 @@ GAP = Fault(
 )  # fmt: skip
 LOST_END = Fault(
     "lost-end", cause.lose_the_end, cause.type_accept(ORDERS, 0, "cut"),
-    (halts("The log of an input loses its end", ORDERS, 0, 120),),
+    (halts("The log of an input loses its end", ORDERS, 0, 150),), cause.have_much_to_lose,
 )  # fmt: skip
 RESTARTS = Fault(
     "restarts", cause.kill_often, cause.nothing,
