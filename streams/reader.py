@@ -41,6 +41,7 @@ from streams.publish.redis_clients import (
     close_client,
     drop_connections,
     drop_connections_of,
+    in_words,
     sync_client,
 )
 
@@ -305,7 +306,7 @@ class Reader:
         try:
             yield
         except REDIS_ERRORS as error:
-            raise UnreachableError(f"Redis does not answer: {error}") from error
+            raise UnreachableError(f"Redis does not answer: {in_words(error)}") from error
         except (AbsentError, TooOldError):
             if self._judge.doubts():
                 drop_connections_of(self._redis)
@@ -388,7 +389,7 @@ class AsyncReader:
         try:
             yield
         except REDIS_ERRORS as error:
-            raise UnreachableError(f"Redis does not answer: {error}") from error
+            raise UnreachableError(f"Redis does not answer: {in_words(error)}") from error
         except (AbsentError, TooOldError):
             if self._judge.doubts():
                 await drop_connections(self._redis)

@@ -37,6 +37,7 @@ from streams.publish.redis_clients import (
     REDIS_ERRORS,
     async_client,
     close_client,
+    in_words,
     renew,
 )
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
@@ -190,7 +191,7 @@ class RedisPoller:
         except REDIS_ERRORS as error:
             await renew(self._redis, error)
             if self._away is None:
-                _log.warning("redis_failed", error=type(error).__name__, detail=str(error))
+                _log.warning("redis_failed", error=type(error).__name__, detail=in_words(error))
             news = self._away is None
             self._away = f"Redis does not answer ({type(error).__name__})"
             return news
@@ -263,7 +264,7 @@ class RedisPoller:
                 known.book.seed(_entries(rest[0]))
         except msgspec.DecodeError as error:
             # Its publisher breaks the contract; the page keeps what it has.
-            _log.error("not_a_snapshot", market=market, detail=str(error))
+            _log.error("not_a_snapshot", market=market, detail=in_words(error))
             known.header = header
             return False
         known.header = header

@@ -20,7 +20,7 @@ from streams.local.local_index import LocalIndex
 from streams.local.up import race
 from streams.operate.board_stream import markets_shown
 from streams.operate.market_views import MarketView, connect, read_markets, read_shifts
-from streams.publish.redis_clients import REDIS_ERRORS
+from streams.publish.redis_clients import REDIS_ERRORS, in_words
 from streams.shops.seed_simulated import seed_simulated
 from streams.shops.simulate_history import SimulatedSeed
 from streams.shops.simulate_profile import Profile
@@ -162,7 +162,7 @@ class DemoShow:
                 read_markets, client, clock.now_ms(), markets, prefix
             )
         except REDIS_ERRORS as error:
-            self._tell(f"Redis does not answer: {error}")
+            self._tell(f"Redis does not answer: {in_words(error)}")
         return self._views
 
     async def _read_shifts(

@@ -25,7 +25,7 @@ from streams.operate.market_views import (
     read_markets,
 )
 from streams.publish.ranking import ALL, rank_members
-from streams.publish.redis_clients import REDIS_ERRORS
+from streams.publish.redis_clients import REDIS_ERRORS, in_words
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
@@ -63,7 +63,7 @@ def watch(
                 views, notes = read()
                 shown = render(views, currencies, notes)
             except REDIS_ERRORS as error:
-                shown = Text(f"Redis does not answer: {error}", style="bold red")
+                shown = Text(f"Redis does not answer: {in_words(error)}", style="bold red")
             live.update(shown, refresh=True)
             stop.wait(interval_s)
 

@@ -17,7 +17,7 @@ from streams.console.errors import OperationError
 from streams.index.input_reports import InputNote
 from streams.operate import show
 from streams.operate.market_views import MarketView, connect, read_input_notes, read_markets
-from streams.publish.redis_clients import REDIS_ERRORS, advice
+from streams.publish.redis_clients import REDIS_ERRORS, advice, in_words
 from streams.settings import Settings, load_methodology
 
 
@@ -63,5 +63,5 @@ def _client(settings: Settings) -> Iterator[Any]:
             yield client
     except (*REDIS_ERRORS, msgspec.DecodeError) as error:
         hint = advice(error)
-        text = f"Redis at {settings.redis.url} (redis.url): {error}{'; ' if hint else ''}{hint}"
+        text = f"Redis at {settings.redis.url} (redis.url): {in_words(error)}{'; ' if hint else ''}{hint}"
         raise OperationError(text) from error

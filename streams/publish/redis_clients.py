@@ -8,6 +8,7 @@ by itself, and it answers READONLY to every write for ever. So whoever gets such
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -42,6 +43,12 @@ ANSWERS_MAX = 5
 REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
 """What a call raises when Redis fails. RedisClusterException is no RedisError."""
 
+REPLICA_ADVICE = (
+    "READONLY that lasts: redis.url names a replica; set it to the master, or to the Sentinels that "
+    "name it (redis+sentinel://HOST:PORT/SERVICE)"
+)
+"""For a Redis that takes no writes. It passes by itself while a failover is under way."""
+
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
 _REFUSALS = (
@@ -52,6 +59,11 @@ _REFUSALS = (
     MovedError,
 )
 _REFUSED_IN_SCRIPT = "ACL failure in script"
+_NO_MASTER = re.compile(r"No master found for '([^']*)'")
+_SILENT_SENTINEL = re.compile(r"host=([^,]*),port=(\d+),.*?\)> - (?:\w+:)?(\w*)")
+_NO_NODE = "Redis Cluster cannot be connected. Please provide at least one reachable node: "
+_LAST_NODE = re.compile(r" connecting to \S+:\d+(?=\.)| \('[^']*', \d+(, \d+, \d+)?\)")
+_OBJECT_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 class Retries(NamedTuple):
@@ -75,8 +87,31 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith(_REFUSED_IN_SCRIPT)
 
 
+def in_words(error: BaseException) -> str:
+    """Say a failure of Redis in words that are the same each time it is the same failure.
+
+    redis-py says of Sentinels that do not answer how its own objects look, with their addresses in
+    memory, and of a Cluster's nodes the one that it asked last. `ecindex doctor` could not confirm what
+    was said in other words each time.
+    """
+    text = _OBJECT_ADDRESS.sub("", str(error)) or type(error).__name__
+    if text.startswith(_NO_NODE):
+        # The nodes are asked in any order, so which one was the last says nothing.
+        return f"no node of the Cluster answers: {_LAST_NODE.sub('', text.removeprefix(_NO_NODE))}"
+    no_master = _NO_MASTER.match(text)
+    if no_master is None:
+        return text
+    silent = sorted(
+        f"{host}:{port} ({kind})" for host, port, kind in _SILENT_SENTINEL.findall(text)
+    )
+    why = f"no answer from {', '.join(silent)}" if silent else "those that answer know none"
+    return f"the Sentinels name no master {no_master[1]!r} that is up: {why}"
+
+
 def advice(error: BaseException) -> str:
     """Sentence that says what to do about a failure of Redis; '' when its own text says enough."""
+    if isinstance(error, ReadOnlyError):
+        return REPLICA_ADVICE
     if isinstance(error, MovedError):
         return "this Redis is a Cluster: set redis.url to redis+cluster://HOST:PORT"
     if is_refusal(error):
@@ -100,6 +135,25 @@ def sync_client(
 ) -> Any:
     """Client for threads, which may share it; otherwise as ``async_client``."""
     return _client(_SYNC, url, options, timeout_s, retries)
+
+
+async def is_replica(client: Any) -> bool:
+    """Whether an ``async_client`` leads to a replica; False where the server does not say so.
+
+    HELLO is a right of every connection; INFO and ROLE are not. A Cluster's client finds the masters.
+    """
+    if isinstance(client, redis.asyncio.RedisCluster):
+        return False
+    try:
+        answer = await client.execute_command("HELLO")
+    except ResponseError:  # before Redis 6, or not allowed
+        return False
+    pairs = (
+        answer.items()
+        if isinstance(answer, Mapping)
+        else zip(answer[::2], answer[1::2], strict=True)
+    )
+    return {bytes(name): value for name, value in pairs}.get(b"role") == b"replica"
 
 
 async def drop_connections(client: Any) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
-from streams.publish.redis_clients import advice, is_refusal
+from streams.publish.redis_clients import advice, in_words, is_refusal
 
 LOG_EVERY_MS = 60_000
 
@@ -56,7 +56,7 @@ class RedisHealth:
             refused_since_ms = before.refused_since_ms if before is not None else None
             refused_since_ms = now_ms if refused_since_ms is None else refused_since_ms
         hint = advice(error)
-        detail = f"{type(error).__name__}: {error}{'; ' if hint else ''}{hint}"
+        detail = f"{type(error).__name__}: {in_words(error)}{'; ' if hint else ''}{hint}"
         since_ms = now_ms if before is None else before.since_ms
         self._troubles[what] = Trouble(since_ms, refused_since_ms, detail)
         self._failures += 1
@@ -66,7 +66,7 @@ class RedisHealth:
                 "redis_failed",
                 market=what,
                 error=type(error).__name__,
-                detail=str(error),
+                detail=in_words(error),
                 failures=self._failures,
                 action=hint or "folding continues; everything is rewritten when Redis answers",
             )

@@ -13,7 +13,14 @@ from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Fence, Snapshot
 from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
-from streams.publish.redis_clients import REDIS_ERRORS, advice, async_client, close_client
+from streams.publish.redis_clients import (
+    REDIS_ERRORS,
+    advice,
+    async_client,
+    close_client,
+    in_words,
+    is_replica,
+)
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
 
@@ -56,6 +63,13 @@ class RedisReader:
         except REDIS_ERRORS as error:
             raise self._failed(error) from error
 
+    async def is_replica(self) -> bool:
+        """Whether this Redis is a replica, which takes no writes. Raises OperationError."""
+        try:
+            return await is_replica(self._redis)
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
+
     async def input_notes(self) -> list[InputNote]:
         """What does not count of the inputs. Raises OperationError."""
         try:
@@ -94,7 +108,7 @@ class RedisReader:
 
     def _failed(self, error: Exception) -> OperationError:
         hint = advice(error)
-        text = f"Redis at {self._url} (redis.url): {error}{'; ' if hint else ''}{hint}"
+        text = f"Redis at {self._url} (redis.url): {in_words(error)}{'; ' if hint else ''}{hint}"
         return OperationError(text)
 
     def _parse(

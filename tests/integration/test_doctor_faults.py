@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.kafka import alter_topic, delete_records, delete_topic, produce, read_all
+from support.valkeys import HOST, Valkey
 
 from streams.clock import now_ms
 from streams.local import ports
@@ -71,6 +72,34 @@ async def test_servers_and_files_that_are_not_there(made):
     made.overrides["methodology"].write_text("edition = ")
     (wrong,) = (await told(made)).values()
     assert (wrong.check, wrong.level) == ("methodology", Level.WRONG)
+
+
+@pytest.mark.parametrize("kind", ["redis+sentinel://{}/mymaster", "redis+cluster://{}"])
+async def test_sentinels_or_a_cluster_of_which_nobody_answers(made, kind):
+    nodes = ",".join(f"127.0.0.1:{port}" for port in ports.choose(2))
+    made.overrides["redis.url"] = url = kind.format(nodes)
+    (wrong,) = [each for key, each in (await told(made)).items() if key[1] == "redis"]
+    assert (wrong.level, wrong.where) == (Level.WRONG, url)
+    assert " at 0x" not in wrong.found
+
+
+async def test_a_replica_that_takes_no_writes(made, tmp_path):
+    with Valkey(tmp_path / "v", "--replicaof", f"{HOST} {ports.choose(1)[0]}") as replica:
+        add_reader(replica)
+        made.overrides |= {"redis.url": replica.url, "redis.username": "reader"}
+        made.overrides["redis.password"] = "pw"
+        found = await told(made)
+        wrong = found["wrong", "redis", replica.url]
+        assert "READONLY" in wrong.found
+        assert "redis.url" in wrong.fix
+        replica.db.execute_command("REPLICAOF", "NO", "ONE")
+        assert ("wrong", "redis", replica.url) not in await told(made)
+
+
+def add_reader(server):
+    """The reader of docs/security.md, who may ask neither ROLE nor INFO; of any prefix."""
+    rules = "on >pw ~* +@read +@connection"
+    server.db.execute_command("ACL", "SETUSER", "reader", *rules.split())
 
 
 @pytest.mark.deep

@@ -203,7 +203,7 @@ async def test_a_dead_sentinel_is_missed_by_nobody_while_the_master_stands(tmp_p
         async with Load(two) as load:
             trouble = await wait_until(lambda: in_trouble(load), "it says so")
             assert trouble >= 0
-            assert "No master found" in load.store.health.trouble.detail
+            assert "name no master" in load.store.health.trouble.detail
 
 
 async def in_trouble(load):

@@ -24,6 +24,7 @@ from streams.proof.doctor.record_checks import (
     check_redis_records,
     check_values,
 )
+from streams.publish.redis_clients import REPLICA_ADVICE
 from streams.records.journal_record import read_journaled
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
@@ -159,13 +160,15 @@ class _Doctor:
         held: dict[str, MarketRedis | None] = {}
         try:
             await reader.ping()
+            is_replica = await reader.is_replica()
             self._diagnosis.add(check_inputs(await reader.input_notes()))
             for code in values.markets:
                 held[code] = await reader.read(code)
         except OperationError as error:
             fix = "start Redis, or set redis.url; folding goes on without it"
+            where, cause = settings.redis.url, "no answer"  # however it is said each time
             self._diagnosis.add(
-                [Finding("redis", Level.WRONG, settings.redis.url, "an answer", str(error), fix)]
+                [Finding("redis", Level.WRONG, where, "an answer", str(error), fix, cause)]
             )
             return
         finally:
@@ -176,10 +179,17 @@ class _Doctor:
             for code, market in values.markets.items()
             if held[code] is not None or not reader.unreadable.get(code)
         }
-        answer = Finding("redis", Level.OK, settings.redis.url, "an answer", "it answers")
-        self._diagnosis.add([answer])
+        self._diagnosis.add([_answer(settings.redis.url, is_replica=is_replica)])
         now_ms = clock.now_ms()
         self._diagnosis.add(worker_checks.check_redis(settings, published, held, members, now_ms))
+
+
+def _answer(where: str, *, is_replica: bool) -> Finding:
+    """Finding of a Redis that answers, and whether workers can write to it."""
+    if not is_replica:
+        return Finding("redis", Level.OK, where, "an answer", "it answers")
+    found = "READONLY: it is a replica, which refuses what workers publish"
+    return Finding("redis", Level.WRONG, where, "a master", found, REPLICA_ADVICE)
 
 
 def _by_source(found: Mapping[TopicPartition, Extent]) -> dict[SourcePartition, Extent]:

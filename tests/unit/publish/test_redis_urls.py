@@ -15,7 +15,15 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from streams.publish.redis_clients import advice, is_refusal, sync_client
+from streams.publish.redis_clients import (
+    REDIS_ERRORS,
+    advice,
+    async_client,
+    close_client,
+    in_words,
+    is_refusal,
+    sync_client,
+)
 from streams.publish.redis_store import MAY_WRITE, SCRIPT
 from streams.publish.redis_urls import Deployment, RedisAddress, parse_redis_url
 
@@ -68,7 +76,58 @@ def test_a_refusal_concerns_this_client_alone():
     assert "redis.password" in advice(own[0])
     everybody = [ReadOnlyError("x"), OutOfMemoryError("x"), OSError("x"), ResponseError("ERR x")]
     assert not any(map(is_refusal, everybody))
-    assert advice(everybody[0]) == ""
+    assert "READONLY" in advice(everybody[0])
+    assert advice(everybody[1]) == ""
+
+
+NOBODY = [
+    "redis://127.0.0.1:1/0",
+    "redis+sentinel://127.0.0.1:2,127.0.0.1:1/mymaster",
+    "redis+cluster://127.0.0.1:2,127.0.0.1:1",
+    "unix:///nowhere/redis.sock",
+]
+
+
+@pytest.mark.parametrize("url", NOBODY)
+async def test_nobody_answers_is_said_in_the_same_words_each_time(url):
+    """By the client for an event loop, and by that for threads; each time of a new client."""
+
+    async def failure():
+        client = async_client(url, {}, timeout_s=1)
+        try:
+            with pytest.raises(REDIS_ERRORS) as caught:
+                await client.exists("x")
+        finally:
+            await close_client(client)
+        return in_words(caught.value)
+
+    def failure_in_threads():
+        with pytest.raises(REDIS_ERRORS) as caught, sync_client(url, {}, timeout_s=1) as client:
+            client.exists("x")
+        return in_words(caught.value)
+
+    texts = {await failure(), await failure()}
+    in_threads = {failure_in_threads(), failure_in_threads()}
+    assert len(texts) == len(in_threads) == 1
+    for text in texts | in_threads:
+        assert "object" not in text
+        assert len(text) < 200
+    if "cluster" in url:
+        assert texts == {"no node of the Cluster answers: Error 111. Connect call failed."}
+    if "sentinel" in url:
+        silent = "127.0.0.1:1 (ConnectionError), 127.0.0.1:2 (ConnectionError)"
+        expected = f"the Sentinels name no master 'mymaster' that is up: no answer from {silent}"
+        assert texts == in_threads == {expected}
+
+
+def test_what_varies_or_is_missing_in_a_failure_is_not_said():
+    odd = OSError("<redis.retry.Retry object at 0x7f3ff2160090> gave up")
+    assert in_words(odd) == "<redis.retry.Retry object> gave up"
+    assert in_words(TimeoutError()) == "TimeoutError"
+    unknown = redis.sentinel.MasterNotFoundError("No master found for 'm'")
+    assert in_words(unknown) == (
+        "the Sentinels name no master 'm' that is up: those that answer know none"
+    )
 
 
 def test_a_client_for_threads_is_made_for_one_server():
