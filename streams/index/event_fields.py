@@ -32,6 +32,7 @@ from streams.index.event_types import (
     PaymentEvent,
     Rejected,
 )
+from streams.index.instants import parse_instant
 
 DETAIL_CHARACTERS_MAX = 300
 _BOM = "\ufeff"
@@ -284,10 +285,26 @@ class _Reading:
         self.lose(name, _expected("true or false", found, f"$.{name}"))
         return None
 
-    def placed_at(self) -> str | None:
-        """Return when the order was placed, if the event says so."""
-        absent = self._tree.get("placed_at") in (None, "")
-        return None if absent else _instant(self._tree, "placed_at")
+    def placed_at(self, *, required: bool) -> str | None:
+        """Return when the order was placed, if the event says so.
+
+        Where it is required, an unreadable one refuses the event: no other field says the day. Text that
+        is no time is then refused by the fold, with its own reason.
+        """
+        found = self._tree.get("placed_at")
+        if found in (None, ""):
+            return None
+        if required:
+            return _instant(self._tree, "placed_at")
+        try:
+            text = _instant(self._tree, "placed_at")
+        except _RefusedError as refused:
+            self.lose("placed_at", refused.rejected.detail)
+            return None
+        if parse_instant(text) is None:
+            self.lose("placed_at", _expected("an instant in RFC 3339", found, "$.placed_at"))
+            return None
+        return text
 
 
 # -- events ----------------------------------------------------------------------------------------
@@ -303,7 +320,7 @@ def _order(tree: dict[str, Any]) -> OrderEvent:
         "market": _text(tree, "market"),
         "order_id": _order_id(tree, kept, required=kind != "order.placed"),
         "currency": _text(tree, "currency"),
-        "placed_at": kept.placed_at(),
+        "placed_at": kept.placed_at(required=kind != "order.placed"),
         "lines": _lines(tree, kept),
         "payment_method": kept.optional_label("payment_method"),
         "shopper_id": kept.id("shopper_id"),
@@ -366,7 +383,7 @@ def _payment(tree: dict[str, Any]) -> PaymentEvent:
         "market": _text(tree, "market"),
         "order_id": _order_id(tree, kept, required=False),
         "currency": _text(tree, "currency"),
-        "placed_at": kept.placed_at(),
+        "placed_at": kept.placed_at(required=False),
         "amount_minor": _amount(tree, required=not failed),
         "method": kept.optional_label("method") or "",
     }

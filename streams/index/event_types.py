@@ -116,7 +116,7 @@ IGNORED_REASONS = (TOMBSTONE.reason, UNKNOWN_TYPE.reason)
 NEGATIVE_PRICE, PRICE, QUANTITY, LINE = "negative_price", "price", "quantity", "line"
 PART_REASONS = (
     NEGATIVE_PRICE, PRICE, QUANTITY, LINE, "label", "shopper_id", "new_shopper", "order_id",
-    "refund_id",
+    "refund_id", "placed_at",
 )  # fmt: skip
 """Every reason why a part of a counted event is not counted. The first four each cost a line."""
 

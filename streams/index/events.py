@@ -30,6 +30,7 @@ _QUOTE = ord('"')
 DEPTH_MAX = 64
 """Deepest nesting of a record, its own object included. It lies far below the interpreter's recursion
 limit, which counts the caller's frames too: whether a record is legal must not depend on the caller."""
+_PLACED_AT = b'"placed_at"'
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 _decode_order = msgspec.json.Decoder(OrderEvent).decode
@@ -61,6 +62,8 @@ def decode_orders_unproven(
     sizes = np.fromiter(map(len, values), np.intp, len(values))  # type: ignore[arg-type]
     if int(sizes.max()) > RECORD_BYTES_MAX:
         return decode_orders(values), None
+    if _PLACED_AT in joined:
+        events = _with_readable_times(events, values, read_order)
     marks = (np.frombuffer(joined, np.uint8) == _QUOTE).view(np.uint8)
     starts = np.cumsum(sizes) - sizes
     return events, np.add.reduceat(marks, starts, dtype=np.uint32).tolist()
@@ -131,10 +134,31 @@ def _decode_all(
         if _is_plain(joined) and max(map(len, values), default=0) <= RECORD_BYTES_MAX:  # type: ignore[arg-type]
             events = list(map(decode, values))  # type: ignore[arg-type]
             if joined.count(b'"') == sum(map(quotes_of, events)):
+                if _PLACED_AT in joined:
+                    events = _with_readable_times(events, values, read)
                 return events
     except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # one record is bad: decode one by one to find it
     return [_decode_one(value, decode, quotes_of, read) for value in values]
+
+
+def _with_readable_times(
+    events: list[Any], values: Sequence[bytes | None], read: Callable[[bytes], Any]
+) -> list[Any]:
+    """Events, each whose optional ``placed_at`` is no time read again without it."""
+    texts = {event.placed_at for event in events}
+    if all(text is None or parse_instant(text) is not None for text in texts):
+        return events
+    return [
+        read(value) if value is not None and _has_unreadable_time(event) else event
+        for event, value in zip(events, values, strict=True)
+    ]
+
+
+def _has_unreadable_time(event: OrderEvent | PaymentEvent) -> bool:
+    if event.placed_at is None or event.type in ("order.cancelled", "order.refunded"):
+        return False
+    return parse_instant(event.placed_at) is None
 
 
 def _is_plain(joined: bytes) -> bool:
@@ -159,7 +183,7 @@ def _decode_one(
         return read(value)
     has_ids = _is_plain(value) or all(map(_is_id, _ids(event)))
     once = value.count(b'"') == quotes_of(event) or _names_each_key_once(value)
-    return event if has_ids and once else read(value)
+    return event if has_ids and once and not _has_unreadable_time(event) else read(value)
 
 
 def _unread(value: bytes) -> Rejected | None:

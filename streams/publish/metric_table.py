@@ -101,7 +101,7 @@ SERVICE = (
          "(order.updated), or without a value (tombstone)."),
     Spec("parts_lost_total", Kind.COUNTER, ("reason",), "parts",
          "Parts of counted events that could not be counted: lines (negative_price, price, quantity, "
-         "line) and fields (label, shopper_id, new_shopper, order_id, refund_id)."),
+         "line) and fields (label, shopper_id, new_shopper, order_id, refund_id, placed_at)."),
     Spec("revised_after_final_total", Kind.COUNTER, (), "values",
          "Values that changed after they were final. Should never rise under LogAppendTime."),
     Spec("event_to_publish_seconds", Kind.HISTOGRAM, (), "seconds",

@@ -66,7 +66,7 @@ async def test_planted_ids_are_in_no_topic_key_metric_or_log(stack, unique, tmp_
         days = await installed.redis_values("PK", "days")
         return any(
             # The late order counts in its day too.
-            name.startswith("orders:market:all:") and number == str(plain + 4)
+            name.startswith("orders:market:all:") and number == str(plain + 5)
             for name, number in days.items()
         )
 

@@ -243,6 +243,7 @@ def test_the_rows_of_one_payment_are_what_the_contract_says(event):
     state = MarketState(METHODOLOGY.markets[event["market"]], METHODOLOGY)
     rules = Rules.of(METHODOLOGY).markets[event["market"]]
     (decoded,) = decode_payments([encoded(event)])
+    event, _ = validate(encoded(event), payments=True)
     live, day = [0] * state.layout.live_width, [0] * state.layout.day_width
     add_payment(live, day, decoded, state)
     expected_live, expected_day = contributions(event, rules)

@@ -74,6 +74,16 @@ ORDER_TYPES = ["order.placed"] * 8 + ["order.cancelled", "order.refunded"] * 2 +
 markets = st.sampled_from(["PK", "PK", "BR", "XX"])
 
 
+def placed_before(occurred_ms: int) -> st.SearchStrategy:
+    """When an order was placed: as the contract has it, or as nobody can read it."""
+    readable = st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001])
+    return st.one_of(
+        readable.map(lambda back: rfc3339(occurred_ms - back)),
+        readable.map(lambda back: rfc3339(occurred_ms - back)),
+        st.sampled_from([occurred_ms, str(occurred_ms), "the day before yesterday", {}, True]),
+    )
+
+
 @st.composite
 def order_events(draw) -> dict:
     market = draw(markets)
@@ -88,9 +98,7 @@ def order_events(draw) -> dict:
         "lines": draw(lines),
     }
     optional = {
-        "placed_at": st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001]).map(
-            lambda back: rfc3339(occurred_ms - back)
-        ),
+        "placed_at": placed_before(occurred_ms),
         "payment_method": methods,
         "region": st.sampled_from(["punjab", "sp", "nowhere"]),
         "channel": st.sampled_from(["web", "iOS", "fax"]),
@@ -121,8 +129,7 @@ def payment_events(draw) -> dict:
         "currency": draw(st.sampled_from([CURRENCY.get(market, "EUR")] * 9 + ["XXX"])),
     }
     if draw(st.booleans()):
-        back = draw(st.sampled_from([0, 1, PANE, DAY_MS, 40 * DAY_MS, -1, -300_001]))
-        event["placed_at"] = rfc3339(occurred_ms - back)
+        event["placed_at"] = draw(placed_before(occurred_ms))
     return event
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from fractions import Fraction
+
+from .rules import to_ms
 
 SUM_MAX = 2**63 - 1
 RECORD_BYTES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 128, 64
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
 PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")
+CORRECTIONS = ("order.cancelled", "order.refunded")
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 HUGE = 10**30
 
 
@@ -98,13 +103,14 @@ def _check(event: dict, *, payments: bool) -> str:
         return reason
     if not _is_text(event.get("occurred_at"), 17, 40) or not _is_text(event.get("market")):
         return "schema"
-    if event["type"] in ("order.cancelled", "order.refunded"):
+    if event["type"] in CORRECTIONS:
         reason = id_fault(event.get("order_id"))
         if reason:
             return reason
     if not _is_text(event.get("currency")):
         return "schema"
-    if event.get("placed_at") not in (None, "") and not _is_text(event["placed_at"], 17, 40):
+    placed = event.get("placed_at")
+    if event["type"] in CORRECTIONS and placed not in (None, "") and not _is_text(placed, 17, 40):
         return "schema"
     if not payments:
         return "" if isinstance(event.get("lines"), list) else "schema"
@@ -133,6 +139,20 @@ def _integer(found: object, lowest: int = 0) -> int | None:
     return int(number)
 
 
+def _placed_at(event: dict) -> str | None:
+    """The text of placed_at; None where it may be left out, and is no time."""
+    found = event.get("placed_at") or None
+    if event["type"] in CORRECTIONS or found is None:
+        return found
+    if not _is_text(found, 17, 40) or not RFC_3339.fullmatch(found):
+        return None
+    try:
+        to_ms(found.upper())
+    except ValueError:
+        return None
+    return found
+
+
 def _label(found: object) -> str | None:
     if found is None:
         return None
@@ -143,7 +163,7 @@ def _readable(event: dict, *, payments: bool) -> dict:
     """The fields that count, without the parts that cannot be counted."""
     found = dict(event)
     found["event_id"] = str(event["event_id"])
-    found["placed_at"] = event.get("placed_at") or None
+    found["placed_at"] = _placed_at(event)
     if payments:
         found["method"] = _label(event.get("method"))
         found["amount_minor"] = _integer(event.get("amount_minor")) or 0

@@ -116,7 +116,9 @@ def test_a_legal_payment_decodes_with_and_without_optional_fields():
         (raw(market="P\ud83dK"), "schema"),
         (raw(currency="PK\ud83d"), "schema"),
         (raw(occurred_at="2026-11-24T10:0\udc80:00Z"), "schema"),
-        (raw(placed_at="2026-11-24T10:0\udc80:00Z"), "schema"),
+        (raw(type="order.cancelled", placed_at="2026-11-24T10:0\udc80:00Z"), "schema"),
+        (raw(type="order.cancelled", placed_at=1795514045000), "schema"),
+        (raw(type="order.refunded", placed_at=1795514045000), "schema"),
         (raw(currency=None), "schema"),
         (raw(market=5), "schema"),
         (raw(lines=None), "schema"),
@@ -309,6 +311,13 @@ def test_numbers_are_ids_as_their_digits():
     assert type(event) is OrderEvent
 
 
+UNREADABLE_TIMES = [
+    1795514045000, 1795514045.5, "1795514045000", "2026-11-24", "2026-11-24T10:00:00",
+    "yesterday, at noon", "2026-02-30T10:00:00Z", "2026-11-24T10:0\udc80:00Z", "24/11/2026 10:00:00 PKT",
+    True, [], {"$date": 5},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("bad", "part"),
     [
@@ -322,6 +331,8 @@ def test_numbers_are_ids_as_their_digits():
         ({"channel": ["web"]}, "label"),
         ({"payment_method": {}}, "label"),
         ({"order_id": "x" * 129}, "order_id"),
+        ({"refund_id": "x" * 129}, "refund_id"),
+        *(({"placed_at": placed_at}, "placed_at") for placed_at in UNREADABLE_TIMES),
     ],
 )
 def test_a_field_that_cannot_be_read_is_left_out_and_said(bad, part):
