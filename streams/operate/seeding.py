@@ -19,10 +19,12 @@ from streams.index.indices import ALL, MARKET
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
 from streams.index.slugs import slug
+from streams.records.kafka_topics import connected
 from streams.settings import Settings, load_methodology
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
 from streams.worker import packing
+from streams.worker.topic_ids import topic_identities
 
 UNKNOWN, NONE = "unknown", "none"
 """Words in place of a factor: the event has an unknown size; the declared factor is taken back."""
@@ -175,9 +177,26 @@ def _factor(text: str) -> float:
 async def send_history(settings: Settings, records: list[tuple[bytes, bytes | None]]) -> None:
     """Send records to the one partition of ``ecindex.history``, in order.
 
-    Returns when all are acknowledged. Raises OperationError.
+    Returns when all are acknowledged. Raises OperationError, also when the topic is missing or was
+    created anew meanwhile: a broker that creates topics by itself would have taken them for nobody.
     """
     topic = settings.topics.history
+    async with connected(settings.kafka) as admin:
+        before = (await topic_identities(admin, [topic])).get(topic)
+        if before is None:
+            raise OperationError(
+                f"no topic {topic}: nothing is declared; run `ecindex topics create`, then this again"
+            )
+        await _send(settings, topic, records)
+        after = (await topic_identities(admin, [topic])).get(topic)
+    if after is None or after.topic_id != before.topic_id:
+        raise OperationError(
+            f"topic {topic} was deleted while records were sent; see that it is there "
+            "(`ecindex topics check`), then run this again"
+        )
+
+
+async def _send(settings: Settings, topic: str, records: list[tuple[bytes, bytes | None]]) -> None:
     packing.install()
     producer = AIOKafkaProducer(
         **settings.kafka.client_options(),

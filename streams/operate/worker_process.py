@@ -96,9 +96,12 @@ async def _await_topics(
         if not missing:
             return counts
         if monotonic_ms() >= deadline_ms:
+            had = names.partitions_had(settings, edition, counts)
+            inputs = {settings.topics.orders, settings.topics.payments}
+            hint = f" (with --inputs {had} where the inputs are yours to create)"
             raise WrongTopicsError(
-                f"topics that do not exist: {', '.join(missing)}; run `ecindex topics create` "
-                "(with --inputs N where orders and payments are yours to create)"
+                f"topics that do not exist: {', '.join(missing)}; run `ecindex topics create`"
+                f"{hint if inputs & set(missing) else ''}"
             )
         await asyncio.sleep(_TOPICS_RETRY_S)
 

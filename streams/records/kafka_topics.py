@@ -137,6 +137,7 @@ def wanted_topics(
     inputs: int | None = None,
     arrival: Arrival | None = None,
     kept_ms: int = -1,
+    had: int | None = None,
     changelogs: Sequence[Changelog] = (),
 ) -> list[WantedTopic]:
     """Return every topic of an installation.
@@ -144,6 +145,7 @@ def wanted_topics(
     ``inputs``: partition count of `orders` and `payments`; None leaves both to their owner and only
     requires that they exist. ``arrival``: whose clock stamps them; None accepts either, and creates
     them with the broker's. ``kept_ms``: retention of inputs that the broker stamps, -1: for ever.
+    ``had``: the count that the advice to create missing inputs names (`names.partitions_had`).
     """
     topics = settings.topics
     fixed = "set topics.partials_partitions to the number found: it is fixed at creation"
@@ -156,7 +158,7 @@ def wanted_topics(
     single = {topics.shifts: _KEPT, topics.history: _COMPACTED}
     set_aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
     return [
-        *_inputs(topics, inputs, arrival, kept_ms),
+        *_inputs(topics, inputs, arrival, had or inputs or names.INPUT_PARTITIONS, kept_ms),
         *(
             WantedTopic(
                 name, topics.partials_partitions, configs, partitions_fix=fixed, surplus_fix=fixed
@@ -179,7 +181,9 @@ async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
     every one of them would be too late. Where the settings allow it, producers stamp the inputs from
     then on.
     """
-    wanted = _inputs(settings.topics, None, "producer" if producer_time else None)
+    counts = await existing_partitions(settings.kafka)
+    had = names.partitions_had(settings, load_methodology(settings).edition, counts)
+    wanted = _inputs(settings.topics, None, "producer" if producer_time else None, had)
     differing = await check_topics(settings.kafka, wanted)
     if settings.topics.import_restamps and any(_is_stamp(found) for found in differing):
         configs = input_configs("producer")
@@ -191,18 +195,22 @@ async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
 
 
 def _inputs(
-    topics: TopicSettings, inputs: int | None, arrival: Arrival | None, kept_ms: int = -1
+    topics: TopicSettings,
+    inputs: int | None,
+    arrival: Arrival | None,
+    had: int,
+    kept_ms: int = -1,
 ) -> list[WantedTopic]:
-    names = (topics.orders, topics.payments)
-    fix = f"ecindex topics create --inputs {inputs or 6}"
+    both = (topics.orders, topics.payments)
+    fix = f"ecindex topics create --inputs {had}"
     if inputs is None:
         asked = {} if arrival is None else {"message.timestamp.type": _timestamp_type(arrival)}
-        return [WantedTopic(name, None, asked, missing_fix=fix) for name in names]
+        return [WantedTopic(name, None, asked, missing_fix=fix) for name in both]
     configs = input_configs(arrival or "broker", kept_ms)
     if arrival is None:
         policy = {"cleanup.policy": configs.pop("cleanup.policy")}
-        return [WantedTopic(name, inputs, policy, configs, fix) for name in names]
-    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in names]
+        return [WantedTopic(name, inputs, policy, configs, fix) for name in both]
+    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in both]
 
 
 def input_configs(arrival: Arrival, kept_ms: int = -1) -> dict[str, str]:
@@ -263,8 +271,16 @@ async def plan_topics(
             Changelog(*each)
             for each in names.changelogs(settings, methodology.edition, known).items()
         ]
-    kept_ms = input_kept_ms(methodology)
-    return wanted_topics(settings, inputs=inputs, arrival=arrival, kept_ms=kept_ms, changelogs=logs)
+    return wanted_topics(
+        settings,
+        inputs=inputs,
+        arrival=arrival,
+        kept_ms=input_kept_ms(methodology),
+        had=names.partitions_had(
+            settings, methodology.edition, counts, inputs or names.INPUT_PARTITIONS
+        ),
+        changelogs=logs,
+    )
 
 
 async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:

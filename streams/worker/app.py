@@ -149,8 +149,12 @@ class IndexWorker:
             port=settings.metrics.port,
             names=settings.metrics.hosts,
         )
-        self._history = HistoryReader(settings, HistoryBook(self.methodology.markets))
         self._watch = TopicWatch(self.outbox.ask, watched_topics(settings, edition))
+        self._history = HistoryReader(
+            settings,
+            HistoryBook(self.methodology.markets),
+            lambda: self._watch.topic_id(settings.topics.history),
+        )
         self._keeper = TopicKeeper(
             settings,
             edition,

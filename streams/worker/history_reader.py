@@ -2,6 +2,10 @@
 
 Every worker reads the whole topic with a consumer of its own, in no group: the topic is small, every
 owner of a market needs its part, and a rebalance changes nothing about it.
+
+A topic that was deleted and created again is read from its beginning. A consumer goes by the name: it
+waited at the old log's end, and what was declared in the new one was never heard. What the old log held
+stays in force until the worker ends.
 """
 
 from __future__ import annotations
@@ -13,7 +17,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from streams.worker.topic_ids import UNKNOWN
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.flow.history_book import HistoryBook
     from streams.settings import Settings
 
@@ -24,13 +32,14 @@ _log = structlog.get_logger(__name__)
 
 
 class HistoryReader:
-    """Keeps one process' book of the topic's records."""
+    """Keeps one process' book of the topic's records; ``topic_id``: the topic's id, once it is known."""
 
-    def __init__(self, settings: Settings, book: HistoryBook) -> None:
+    def __init__(self, settings: Settings, book: HistoryBook, topic_id: Callable[[], str]) -> None:
         self.book = book
         self.ready = False
         """True once everything is applied that the topic held when this process began to read."""
         self._settings = settings
+        self._topic_id = topic_id
 
     async def run(self) -> None:
         """Read until cancelled. After an error read from the beginning again: repeats are harmless."""
@@ -44,6 +53,8 @@ class HistoryReader:
 
     async def _read(self) -> None:
         topic = self._settings.topics.history
+        # Asked before the log is opened: what is opened is of this id, or of a newer one.
+        read_id = self._topic_id()
         consumer = AIOKafkaConsumer(
             topic,
             **self._settings.kafka.client_options(),
@@ -54,7 +65,7 @@ class HistoryReader:
         try:
             await consumer.start()
             ends = await consumer.end_offsets(sorted(consumer.assignment()))
-            while True:
+            while self._topic_id() in (read_id, UNKNOWN):
                 found = await consumer.getmany(timeout_ms=_POLL_MS)
                 for record in (each for records in found.values() for each in records):
                     self.book.apply_record(record.key, record.value)
@@ -63,5 +74,7 @@ class HistoryReader:
                 if not self.ready:
                     positions = [await consumer.position(tp) >= end for tp, end in ends.items()]
                     self.ready = all(positions)
+            if read_id != UNKNOWN:
+                _log.warning("history_read_anew", topic=topic, topic_id=self._topic_id())
         finally:
             await consumer.stop()

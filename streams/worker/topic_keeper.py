@@ -66,6 +66,9 @@ class TopicKeeper:
         self._partials = topics.partials
         self._needed_to_publish = {topics.partials, topics.values, topics.journal, topics.shifts}
         self._changelogs = changelogs_of(settings, edition)
+        self._had: Callable[[], int] = lambda: names.partitions_had(
+            settings, edition, {topic: found.partitions for topic, found in watch.known.items()}
+        )
         self._merged = names.changelog_topic(
             names.app_id(edition, topics.prefix), names.MERGED_TABLE
         )
@@ -180,7 +183,7 @@ class TopicKeeper:
         if topic in self.inputs:
             return (
                 f"topic {topic} is missing: create it again with as many partitions as it had "
-                "(`ecindex topics create --inputs N`)"
+                f"(`ecindex topics create --inputs {self._had()}`)"
             )
         if topic == self._merged:
             return f"topic {topic} is missing, and with it what was merged; {NEW_EDITION}"

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import monotonic_ms
 from streams.flow.topic_progress import asked_within_ms
-from streams.worker.topic_ids import identities_of
+from streams.worker.topic_ids import UNKNOWN, identities_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,6 +54,11 @@ class TopicWatch:
     def known(self) -> Mapping[str, TopicIdentity]:
         """Topics that exist, by name."""
         return self._known
+
+    def topic_id(self, topic: str) -> str:
+        """Return a topic's id; UNKNOWN where there is none, or none is known."""
+        found = self._known.get(topic)
+        return UNKNOWN if found is None else found.topic_id
 
     @property
     def missing(self) -> list[str]:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from support.documented import PAGES, spans
 from support.flow_harness import order, payment
 from support.installation import Installation
-from support.kafka import read_all
+from support.kafka import delete_topic, read_all
 
 from streams.clock import now_ms
 from streams.flow.compile import FENCE_KIND
@@ -20,8 +20,10 @@ from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS
 from streams.publish.keys import market_keys
 from streams.reader import Limits, Reader
+from streams.records.kafka_topics import connected, existing_partitions
 from streams.settings import load_methodology
 from streams.worker.names import MERGED_TABLE, app_id, changelog_topic
+from streams.worker.topic_ids import topic_identities
 
 pytestmark = pytest.mark.stack
 
@@ -135,3 +137,39 @@ async def test_what_the_command_refuses_changes_nothing(installed):
     assert code != 0
     assert "expected one line of 1 to 500 characters" in told
     assert not await read_all(installed.stack.bootstrap, installed.settings.topics.history)
+
+
+async def test_what_is_declared_after_the_history_was_created_again_is_heard(installed):
+    # The reader stood at the end of the log that is gone. In the new one it waited at that offset.
+    topic = installed.settings.topics.history
+
+    async def generation(wanted):
+        return (await installed.redis_values("PK")).get("@generation") == wanted
+
+    async def gone():
+        return topic not in await existing_partitions(installed.settings.kafka)
+
+    async with installed.producer() as producer:
+        await installed.send(producer, "orders", order("o1", now_ms()))
+        await installed.send(producer, "payments", payment("p1", now_ms()))
+    await installed.until(lambda: generation("0"))
+    await installed.command("clock", "reset", "PK", "--reason", "before", check=0)
+    await installed.until(lambda: generation("1"))
+    await delete_topic(installed.stack.bootstrap, topic)
+    await installed.until(gone)
+    orders = installed.settings.topics.orders
+    async with connected(installed.settings.kafka) as admin:
+        present = (await topic_identities(admin, [orders]))[orders].topic_id
+    for lost in (
+        ("clock", "reset", "PK", "--reason", "while it is gone"),
+        ("expect", "PK", "all", "2026-11-01", "2026-11-02", "2"),
+        ("topics", "accept", orders, f"id={present}"),
+    ):
+        code, _, said = await installed.command(*lost)
+        assert code != 0
+        assert topic in said, said
+        assert "`ecindex topics create`" in said, said
+    assert await gone()
+    await installed.command("topics", "create", check=0)
+    await installed.command("clock", "reset", "PK", "--reason", "after", check=0)
+    await installed.until(lambda: generation("2"))

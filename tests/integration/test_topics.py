@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from support.kafka import delete_topic
 
 from streams.local.local_stack import LocalStack
 from streams.records.altering_topics import alter_topic
@@ -22,6 +23,7 @@ from streams.records.kafka_topics import (
     input_kept_ms,
     input_needed_ms,
     plan_topics,
+    require_inputs,
     wanted_topics,
 )
 from streams.settings import load_methodology, load_settings
@@ -149,6 +151,39 @@ async def test_the_inputs_are_created_only_when_asked(settings):
     missing = [found for found in report.differences if found.setting == "topic"]
     assert {found.topic for found in missing} == {settings.topics.orders, settings.topics.payments}
     assert all("--inputs" in found.fix for found in missing)
+
+
+async def test_a_missing_input_is_advised_with_the_partitions_that_it_had(settings, stack):
+    # `--inputs 6`, whatever it had, made an input that its checkpoints' changelog does not fit.
+    topics = settings.topics
+    wanted = wanted_topics(settings, inputs=2)
+    made = [
+        replace(topic, partitions=4) if topic.name == topics.payments else topic for topic in wanted
+    ]
+    await create_topics(settings.kafka, made)
+    await create_topics(settings.kafka, await plan_topics(settings))
+
+    async def advised(**options):
+        plan = await plan_topics(settings, **options)
+        missing = (topics.orders, topics.payments)
+        found = await check_topics(settings.kafka, plan)
+        return {each.fix for each in found if each.topic in missing and each.setting == "topic"}
+
+    async def gone(topic):
+        await delete_topic(stack.bootstrap, topic)
+        while topic in await existing_partitions(settings.kafka):  # noqa: ASYNC110 - a broker's answer
+            await asyncio.sleep(0.05)
+
+    await gone(topics.orders)
+    assert await advised() == {"ecindex topics create --inputs 2"}
+    assert await advised(inputs=1) == {"ecindex topics create --inputs 2"}
+    with pytest.raises(TopicsError, match="topics create --inputs 2"):
+        await require_inputs(settings, producer_time=True)
+    await gone(topics.payments)
+    # One command creates both. More partitions than there were are taken in; fewer are not.
+    assert await advised() == {"ecindex topics create --inputs 4"}
+    await create_topics(settings.kafka, await plan_topics(settings, inputs=4))
+    assert await advised() == set()
 
 
 async def test_a_difference_is_named_with_the_command_that_fixes_it(settings, admin):

@@ -9,6 +9,7 @@ import pytest
 from streams.flow.chunk import SourcePartition
 from streams.settings import Settings
 from streams.worker.intake import Intake
+from streams.worker.names import app_id, changelog_topic, checkpoint_table
 from streams.worker.topic_ids import TopicIdentity
 from streams.worker.topic_keeper import TopicKeeper
 from streams.worker.topic_watch import TopicEvent
@@ -67,6 +68,20 @@ def test_a_recreated_input_halts_what_was_counted_of_it_and_begins_the_rest_anew
     keeper_of(runner, group, {})._on_event(RECREATED)
     assert (runner.change is not None) is halts
     assert group.rejoin is not halts
+
+
+@pytest.mark.parametrize(("changelogs", "advised"), [({"orders": 4, "payments": 5}, 4), ({}, 6)])
+def test_a_missing_input_is_advised_with_the_partitions_that_it_had(changelogs, advised):
+    # With fewer it could not be paired with the changelog of its checkpoints, which is still there.
+    keeper = keeper_of(Runner(41), Group(), {})
+    group = app_id(1, Settings().topics.prefix)
+    logs = {
+        changelog_topic(group, checkpoint_table(topic)): TopicIdentity(topic, count)
+        for topic, count in changelogs.items()
+    }
+    keeper._watch.known = logs | {"payments": TopicIdentity("payments", 5)}
+    keeper._watch.missing = ("orders",)
+    assert f"`ecindex topics create --inputs {advised}`" in keeper.advice("orders")
 
 
 async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
