@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from streams.index import methodology
+from streams.publish.redis_urls import may_be_shown
 from streams.settings.model import Settings, default_config
 
 ENV_PREFIX = "ECINDEX_"
@@ -170,7 +172,7 @@ def _environment_values() -> Iterator[tuple[str, _Given]]:
         ):
             dotted = upper.removeprefix(ENV_PREFIX).lower().replace(ENV_DELIMITER, ".")
             yield dotted, _Given(value, f"environment {variable}")
-    source = EnvSettingsSource(
+    source = _Variables(
         Settings,
         env_prefix=ENV_PREFIX,
         env_nested_delimiter=ENV_DELIMITER,
@@ -178,6 +180,20 @@ def _environment_values() -> Iterator[tuple[str, _Given]]:
     )
     for name, given in _flat_given(source(), ""):
         yield name, _Given(given.value, f"environment {_variable(name)}")
+
+
+class _Variables(EnvSettingsSource):
+    """Variables as they are written: one that is no JSON is a text, which the setting then judges.
+
+    pydantic-settings ends with its own error for a text where it wants JSON, and names no setting.
+    """
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            decoded = super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
+        return decoded if isinstance(decoded, (dict, list)) else value
 
 
 def _is_of_a_service(variable: str, value: str) -> bool:
@@ -233,8 +249,11 @@ def _unknown(name: str, origin: str) -> Problem | None:
 def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
         name = ".".join(str(part) for part in detail["loc"])
+        if isinstance(detail["loc"][-1], int):  # one element of a list
+            name = name.rpartition(".")[0]
         value = given.get(name)
         secret = "password" in name or "@" in str(detail["input"])
+        secret |= name == "redis.url" and not may_be_shown(str(detail["input"]))
         expected = detail["msg"].removeprefix("Value error, ")
         expected = expected.removeprefix("Input should be ").removeprefix("String should ")
         yield Problem(

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from streams.publish.redis_urls import EXPECTED, Deployment, parse_redis_url
+from streams.publish.redis_urls import Deployment, check_redis_url, parse_redis_url
 
 CHECKPOINT_BYTES_MAX = 900 * 1024
 """A flush is one record (exactness rule 3); a larger one would not fit the changelog's 1 MiB."""
@@ -32,7 +32,6 @@ _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
 _OWN_TOPICS = ("partials", "values", "journal", "shifts", "history", "late", "dead-letters")
 _PREFIX_AND_TOPIC_MAX = 249 - len("-e999999-checkpoint--changelog")
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
-_REDIS_URL = re.compile(r"^(redis|rediss)://[^\s@/]+(/\d+)?$|^unix://[^\s@]+$|^rediss?\+")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -283,16 +282,12 @@ class RedisSettings(_Section):
 
     @field_validator("url")
     @classmethod
-    def _no_secret(cls, value: str) -> str:
-        if "@" in value:
-            raise ValueError("no user or password in it; set redis.username and redis.password")
-        if not _REDIS_URL.match(value):
-            raise ValueError(EXPECTED)
-        parse_redis_url(value)
+    def _usable(cls, value: str) -> str:
+        check_redis_url(value)
         return value
 
 
-_HOST = r"^(\*\.)?[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*$"
+_HOST = re.compile(r"^(\*\.)?[a-zA-Z0-9_-]{1,63}(\.[a-zA-Z0-9_-]{1,63})*$")
 
 
 class ServerSettings(_Section):
@@ -301,8 +296,25 @@ class ServerSettings(_Section):
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65_535)
     """0: any free port."""
-    hosts: tuple[Annotated[str, Field(pattern=_HOST)], ...] = ()
-    """Names that requests may use beside addresses and localhost; ``*.domain`` for all below it."""
+    hosts: tuple[str, ...] = ()
+    """Names that requests may use beside addresses and localhost; ``*.domain`` for all below it.
+
+    A list, or one text with commas between the names, as a variable of the environment has it.
+    """
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(","))
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_HOST.fullmatch, value)):
+            raise ValueError("a name, or *.domain, without a port; several separated by commas")
+        return value
 
 
 class IntervalSettings(_Section):

@@ -1,4 +1,4 @@
-"""`ecindex worker` as a process: it names missing topics, and waits for them when asked to."""
+"""`ecindex worker` as a process: it names wrong settings and missing topics, and waits for topics."""
 
 from __future__ import annotations
 
@@ -37,6 +37,24 @@ def test_a_worker_without_topics_says_which_and_how_to_make_them(config):
     assert (code, out) == (2, "")  # a supervisor must not start it again
     assert "topics that do not exist: orders-" in err
     assert "ecindex topics create" in err
+
+
+@pytest.mark.parametrize("name", ["worker", "show", "doctor"])
+@pytest.mark.parametrize(
+    ("variable", "text", "setting"),
+    [
+        ("ECINDEX_METRICS__HOSTS", "metrics hunter2", "metrics.hosts"),
+        ("ECINDEX_REDIS", "hunter2", "redis"),
+        ("ECINDEX_REDIS__URL", "redis://h:1/0?password=hunter2", "redis.url"),
+    ],
+)
+def test_a_wrong_setting_ends_a_command_with_its_name(config, name, variable, text, setting):
+    with Command(name, "--config", config, env={variable: text}) as command:
+        code, out, err = command.finish()
+    assert (code, out) == (2, "")
+    assert f"{setting}: " in err
+    assert "Traceback" not in err
+    assert setting == "metrics.hosts" or "hunter2" not in err
 
 
 @pytest.mark.deep

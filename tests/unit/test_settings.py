@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import ssl
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from streams.publish.redis_clients import sync_client
+from streams.publish.redis_urls import parse_redis_url
 from streams.settings import (
     RedisSettings,
     Settings,
@@ -91,6 +94,18 @@ def test_a_file_that_is_named_must_exist_and_be_toml(tmp_path, config):
         ("ECINDEX_REDIS__URL", "redis+sentinel://h:1", "redis.url", "name of the master"),
         ("ECINDEX_REDIS__URL", "redis+cluster://h:1/3", "redis.url", "database 0 only"),
         ("ECINDEX_REDIS__TIMEOUT_MS", "99", "redis.timeout_ms", "100"),
+        ("ECINDEX_REDIS__URL", "redis://h:99999/0", "redis.url", "'h:99999' is no HOST:PORT"),
+        ("ECINDEX_REDIS__URL", "redis://h:0", "redis.url", "is no HOST:PORT"),
+        ("ECINDEX_REDIS__URL", "redis://h/x", "redis.url", "redis://"),
+        ("ECINDEX_REDIS__URL", "redis://a..b/0", "redis.url", "is no HOST:PORT"),
+        ("ECINDEX_REDIS__URL", "redis://[1:2]/0", "redis.url", "is no HOST:PORT"),
+        ("ECINDEX_REDIS__URL", "redis+sentinel://[::1:]/m", "redis.url", "is no HOST:PORT"),
+        ("ECINDEX_REDIS__URL", f"redis://{'h' * 64}/0", "redis.url", "is no HOST:PORT"),
+        ("ECINDEX_REDIS__URL", "redis://a,b/0", "redis.url", "is no HOST:PORT"),
+        ("ECINDEX_METRICS__HOSTS", "a b", "metrics.hosts", "several separated by commas"),
+        ("ECINDEX_METRICS__HOSTS", "a,,b", "metrics.hosts", "several separated by commas"),
+        ("ECINDEX_BOARD__HOSTS", "[a", "board.hosts", "several separated by commas"),
+        ("ECINDEX_BOARD__HOSTS", "http://a", "board.hosts", "several separated by commas"),
     ],
 )
 def test_a_wrong_variable_is_named_with_what_was_found(
@@ -102,6 +117,93 @@ def test_a_wrong_variable_is_named_with_what_was_found(
     assert problem.found == repr(value)
     assert problem.origin == f"environment {variable}"
     assert expected in problem.expected
+
+
+@pytest.mark.parametrize("section", ["metrics", "board"])
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("metrics.example", ("metrics.example",)),
+        ("a, *.b", ("a", "*.b")),
+        ('["a", "b"]', ("a", "b")),
+        ("[]", ()),
+        ("10", ("10",)),
+    ],
+)
+def test_a_list_may_be_written_with_commas(config, monkeypatch, section, text, hosts):
+    monkeypatch.setenv(f"ECINDEX_{section}__HOSTS".upper(), text)
+    assert getattr(load_settings(), section).hosts == hosts
+    monkeypatch.delenv(f"ECINDEX_{section}__HOSTS".upper())
+    if not text.startswith("["):
+        assert getattr(load_settings(config(f'{section}.hosts = "{text}"')), section).hosts == hosts
+
+
+def test_a_wrong_element_of_a_list_is_named_with_its_origin(monkeypatch):
+    monkeypatch.setenv("ECINDEX_METRICS__HOSTS", '["a", 1]')
+    (problem,) = problems()
+    assert problem.setting == "metrics.hosts"
+    assert problem.origin == "environment ECINDEX_METRICS__HOSTS"
+
+
+@pytest.mark.parametrize("text", ["not json", "[1]", "3", "{"])
+@pytest.mark.parametrize("section", ["redis", "kafka", "metrics"])
+def test_a_variable_of_a_whole_section_is_an_error(monkeypatch, section, text):
+    monkeypatch.setenv(f"ECINDEX_{section}".upper(), text)
+    monkeypatch.setenv("ECINDEX_REDIS__URL", "redis://h/0")
+    (problem,) = problems()
+    assert problem.setting == section
+    assert "a table of settings" in problem.expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h:1/0",
+        "redis://h/",
+        "rediss://h.example.:1",
+        "redis://[::1]:1/2",
+        "redis://h/0?db=3",
+        "unix:///run/redis.sock?db=3",
+        "redis+sentinel://a,b:1/m/2",
+        "rediss+cluster://a,b:1",
+    ],
+)
+def test_a_client_is_made_of_each_address_that_is_accepted(url):
+    redis = load_settings(None, {"redis.url": url}).redis
+    with sync_client(redis.url, {}, timeout_s=1) if "cluster" not in url else nullcontext():
+        assert parse_redis_url(redis.url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@h/0",
+        "redis://hunter2@h/0",
+        "redis://:hunter2%40h/0",
+        "redis://u:hunter2/0",
+        "redis://u:hunter2/0?db=1",
+        "redis://h?password=hunter2",
+        "redis://h/0?username=u&p%61ssword=hunter2",
+        "redis://h/0?db=1&password=hunter2",
+        "redis://h/0#hunter2",
+        "unix:///run/redis.sock?password=hunter2",
+        "unix://u:hunter2@/run/redis.sock",
+        "redis+sentinel://:hunter2@a/m",
+        "redis+sentinel://u:hunter2,b/m",
+        "redis+sentinel://a/m?sentinel_password=hunter2",
+        "redis+sentinel://a/m/0?password=hunter2",
+        "redis+cluster://a?password=hunter2",
+        "redis+cluster://a,u:hunter2@b",
+        "redis+other://u:hunter2/a",
+        "redis://h?socket_timeout=hunter2",
+        "redis://h?ssl_cert_reqs=hunter2",
+    ],
+)
+def test_a_password_or_option_in_the_address_is_refused_and_never_shown(monkeypatch, url):
+    monkeypatch.setenv("ECINDEX_REDIS__URL", url)
+    (problem,) = problems()
+    assert problem.setting == "redis.url"
+    assert "hunter2" not in str(problem)
 
 
 def test_every_problem_is_reported_at_once(config, monkeypatch):
