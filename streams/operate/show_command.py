@@ -62,5 +62,5 @@ def _client(settings: Settings) -> Iterator[Any]:
         with connect(settings.redis) as client:
             yield client
     except (*REDIS_ERRORS, msgspec.DecodeError) as error:
-        said = "; ".join(filter(None, (in_words(error), advice(error))))
-        raise OperationError(f"Redis at {settings.redis.url} (redis.url): {said}") from error
+        words = "; ".join(filter(None, (in_words(error), advice(error))))
+        raise OperationError(f"Redis at {settings.redis.url} (redis.url): {words}") from error
