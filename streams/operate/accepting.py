@@ -1,28 +1,89 @@
-"""``topics accept``: the operator accepts a change of an input's log that halted its partitions."""
+"""``topics accept``: the operator accepts a change of an input's log that halted its partitions.
+
+A worker looks for the very change that it halted for. One that names another id, a partition that does
+not exist or offsets that are there was accepted without a word, and the partition stayed halted.
+"""
 
 from __future__ import annotations
 
 import re
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
 from streams.index.history_records import AcceptedChange, accepted_record
 from streams.index.panes import rfc3339
 from streams.operate.seeding import send_history
-from streams.settings import Settings
+from streams.records.kafka_topics import connected
+from streams.settings import KafkaSettings, Settings
+from streams.worker.topic_ids import TopicIdentity, topic_identities
 
-_CHANGE = re.compile(r"id=[0-9a-f-]{36}|\d+:(\d+\.\.\d+|end=\d+|checkpoints-before=\d+)")
+_CHANGE = re.compile(
+    r"id=(?P<id>[0-9a-f-]{36})|(?P<partition>\d{1,9}):"
+    r"((?P<first>\d{1,18})\.\.(?P<last>\d{1,18})|end=(?P<end>\d{1,18})"
+    r"|checkpoints-before=(?P<before>\d{1,18}))"
+)
 
 
 async def accept(settings: Settings, topic: str, change: str, reason: str) -> AcceptedChange:
-    """Record that a change is accepted; workers read it within a second. Raises OperationError."""
+    """Record that a change is accepted; workers read it within a second.
+
+    Raises OperationError, also for a change that no worker can mean: the log shows that it is not so.
+    """
     inputs = (settings.topics.orders, settings.topics.payments)
     if topic not in inputs:
         raise OperationError(f"topic {topic!r}: expected an input, {' or '.join(inputs)}")
-    if not _CHANGE.fullmatch(change):
+    named = _CHANGE.fullmatch(change)
+    if named is None:
         raise OperationError(
             f"change {change!r}: expected what the halt names, such as id=ID, 0:10..14 or 0:end=99"
+        )
+    found = await _unlike(settings.kafka, topic, named)
+    if found is not None:
+        raise OperationError(
+            f"change {change!r}: no worker can have halted for it: {found}; nothing is accepted. "
+            "`ecindex doctor` and the log of the worker name the change as it is now"
         )
     accepted = AcceptedChange(topic, change, rfc3339(now_ms()), reason)
     await send_history(settings, [accepted_record(accepted)])
     return accepted
+
+
+async def _unlike(kafka: KafkaSettings, topic: str, named: re.Match[str]) -> str | None:
+    """Return what the topic is now where the change does not fit it; None where it fits."""
+    async with connected(kafka) as admin:
+        identity = (await topic_identities(admin, [topic])).get(topic)
+        if identity is None:
+            return f"there is no topic {topic}"
+        if named["id"] is not None:
+            return None if named["id"] == identity.topic_id else _as_it_stands(topic, identity)
+        number = int(named["partition"])
+        if number >= identity.partitions:
+            return _as_it_stands(topic, identity)
+        tp = TopicPartition(topic, number)
+        # Uncommitted, as workers see the end: what an open transaction holds back is there.
+        async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
+            begin = (await consumer.beginning_offsets([tp]))[tp]
+            end = (await consumer.end_offsets([tp]))[tp]
+    if _fits(named, begin, end):
+        return None
+    return f"partition {number} of topic {topic} begins at offset {begin} and ends at {end}"
+
+
+def _fits(named: re.Match[str], begin: int, end: int) -> bool:
+    """Return whether a log that is [begin, end) now can have been as the change says.
+
+    A log only ever moves on: what a worker found gone is still gone, its end lies at that end or later.
+    """
+    if named["first"] is not None:
+        return int(named["first"]) <= int(named["last"]) < begin
+    if named["end"] is not None:
+        return int(named["end"]) <= end
+    return 0 < int(named["before"]) <= begin
+
+
+def _as_it_stands(topic: str, identity: TopicIdentity) -> str:
+    known = f"id {identity.topic_id}" if identity.topic_id else "no id that the broker tells"
+    return f"topic {topic} has {known}, and its partitions are 0 to {identity.partitions - 1}"

@@ -206,11 +206,12 @@ def _inputs(
     if inputs is None:
         asked = {} if arrival is None else {"message.timestamp.type": _timestamp_type(arrival)}
         return [WantedTopic(name, None, asked, missing_fix=fix) for name in both]
-    configs = input_configs(arrival or "broker", kept_ms)
-    if arrival is None:
-        policy = {"cleanup.policy": configs.pop("cleanup.policy")}
-        return [WantedTopic(name, inputs, policy, configs, fix) for name in both]
-    return [WantedTopic(name, inputs, configs, missing_fix=fix) for name in both]
+    advised = input_configs(arrival or "broker", kept_ms)
+    configs = {"cleanup.policy": advised["cleanup.policy"]} if arrival is None else advised
+    # Without --inputs an input may have any count, and `topics migrate` leaves it alone.
+    grow = f"ecindex topics migrate --inputs {inputs}"
+    keep = "ask for the number found with --inputs: partitions cannot be taken away from an input"
+    return [WantedTopic(name, inputs, configs, advised, fix, grow, keep) for name in both]
 
 
 def input_configs(arrival: Arrival, kept_ms: int = -1) -> dict[str, str]:

@@ -22,6 +22,7 @@ from streams.records.kafka_topics import (
     existing_partitions,
     input_kept_ms,
     input_needed_ms,
+    migrate_topics,
     plan_topics,
     require_inputs,
     wanted_topics,
@@ -206,6 +207,40 @@ async def test_a_difference_is_named_with_the_command_that_fixes_it(settings, ad
     assert policy.fix == f"ecindex topics alter {topics.partials} cleanup.policy=compact"
     assert (topics.orders, "message.timestamp.type") in by_setting
     assert (topics.orders, "partitions") not in by_setting, "any partition count will do"
+
+
+async def test_inputs_with_fewer_partitions_than_asked_for_are_advised_with_what_adds_them(
+    settings,
+):
+    # `topics migrate` was advised. Without --inputs it leaves inputs alone: "no topic lacks partitions".
+    topics = settings.topics
+    inputs = {topics.orders, topics.payments}
+    await create_topics(settings.kafka, wanted_topics(settings, inputs=2))
+    await create_topics(settings.kafka, await plan_topics(settings))
+
+    async def fixes(asked):
+        found = await check_topics(settings.kafka, await plan_topics(settings, inputs=asked))
+        return {each.topic: each.fix for each in found if each.setting == "partitions"}
+
+    async def migrated(asked):
+        """Do what `ecindex topics migrate` does, until the broker shows it."""
+        plan = await plan_topics(settings, inputs=asked)
+        grown = await migrate_topics(settings.kafka, plan)
+        counts = await existing_partitions(settings.kafka)
+        while any(counts[topic] < count for topic, count in grown.items()):
+            counts = await existing_partitions(settings.kafka)
+        return set(grown)
+
+    assert await fixes(4) == dict.fromkeys(inputs, "ecindex topics migrate --inputs 4")
+    assert await migrated(None) == set()
+    assert await migrated(4) == inputs
+    changelogs = await fixes(4)
+    assert set(changelogs.values()) == {"ecindex topics migrate"}
+    assert await migrated(None) == set(changelogs)
+    assert await fixes(4) == {}
+    surplus = await fixes(1)
+    assert set(surplus) == inputs
+    assert all("--inputs" in fix and "`" not in fix for fix in surplus.values())
 
 
 async def test_a_broker_that_is_not_there_is_named(unique):
