@@ -23,7 +23,7 @@ from streams.flow.ids import ID_SEED
 from streams.flow.source_state import BOTH as BOTH_FLAGS
 from streams.flow.state import COUPONS_MAX, NEVER_MS
 from streams.index import partials as col
-from streams.index.event_types import ID_BYTES_MAX
+from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
 from streams.index.events import RECORD_BYTES_MAX
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
 
@@ -41,6 +41,7 @@ cdef enum:
 cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MAX stays below 2**63
 cdef int64_t PRICE_MAX = 100_000_000_000
 cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
+cdef int64_t ORDER_MAX = EVENT_SUM_MAX          # beyond it the Python half leaves lines out
 
 cdef int64_t NEVER = NEVER_MS
 cdef int BOTH = BOTH_FLAGS
@@ -818,6 +819,8 @@ cdef class PlainOrders:
                 sales += line.quantity * line.price
             else:
                 i = order.lines
+            if units > ORDER_MAX or sales > ORDER_MAX:
+                break
             if i < order.lines or volume + units + sales > VOLUME_MAX:
                 break
             if self.used_count > CELLS_MAX:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from streams.index.event_types import (
+    EVENT_SUM_MAX,
     ID_BYTES_MAX,
     LINE,
     NEGATIVE_PRICE,
@@ -20,7 +21,6 @@ from streams.index.event_types import (
     PAYMENT_TYPES,
     PRICE,
     QUANTITY,
-    SUM_MAX,
     UNKNOWN_TYPE,
     Ignored,
     IncompleteOrder,
@@ -249,6 +249,7 @@ class _Reading:
     def __init__(self, tree: dict[str, Any]) -> None:
         self._tree = tree
         self.parts: Parts = {}
+        self.units_left = self.sales_left = EVENT_SUM_MAX
 
     def lose(self, reason: str, detail: str) -> None:
         """Note a part that cannot be counted."""
@@ -351,23 +352,25 @@ def _line(found: Any, path: str, kept: _Reading) -> Line | None:
         kept.lose(LINE, _expected("an object", found, path))
         return None
     quantity = _integer(found.get("quantity"))
-    if quantity is None or not 0 < quantity <= SUM_MAX:
+    if quantity is None or not 0 < quantity <= kept.units_left:
         what = _expected(
-            "a whole number above 0, of at most 63 bits",
+            f"a whole number above 0, and at most {EVENT_SUM_MAX} units in an order",
             _found(found, "quantity"),
             f"{path}.quantity",
         )
         kept.lose(QUANTITY, what)
         return None
     price = _integer(found.get("unit_price_minor"))
-    if price is None or not 0 <= price <= SUM_MAX:
+    if price is None or not 0 <= quantity * price <= kept.sales_left:
         what = _expected(
-            "a whole number of minor units, 0 or more, of at most 63 bits",
+            f"a whole number of minor units, 0 or more, and at most {EVENT_SUM_MAX} in an order",
             _found(found, "unit_price_minor"),
             f"{path}.unit_price_minor",
         )
         kept.lose(NEGATIVE_PRICE if price is not None and price < 0 else PRICE, what)
         return None
+    kept.units_left -= quantity
+    kept.sales_left -= quantity * price
     category = kept.label(found.get("category"), f"{path}.category")
     sku = found.get("sku")
     return Line(str(sku) if isinstance(sku, str) else "", category or "", quantity, price)
@@ -392,9 +395,9 @@ def _payment(tree: dict[str, Any]) -> PaymentEvent:
 
 def _amount(tree: dict[str, Any], *, required: bool) -> int:
     amount = _integer(tree.get("amount_minor"))
-    if amount is not None and 0 <= amount <= SUM_MAX:
+    if amount is not None and 0 <= amount <= EVENT_SUM_MAX:
         return amount
     if required:
-        what = "a whole number of minor units, 0 or more, of at most 63 bits"
+        what = f"a whole number of minor units, 0 or more, at most {EVENT_SUM_MAX}"
         _refuse("schema", what, _found(tree, "amount_minor"), "$.amount_minor")
     return 0

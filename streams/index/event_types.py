@@ -8,11 +8,14 @@ import msgspec
 
 ID_BYTES_MAX = 128
 SUM_MAX = 2**63 - 1
+EVENT_SUM_MAX = 10**12
+"""Most units, and most minor units, of one event. One absurd event must not fill a day's sums: all
+others of its market and partition would be refused. Nine million events of this size fit."""
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_BYTES_MAX)]
 _Instant = Annotated[str, msgspec.Meta(min_length=17, max_length=40)]
-_Minor = Annotated[int, msgspec.Meta(ge=0, le=SUM_MAX)]
-_Quantity = Annotated[int, msgspec.Meta(gt=0, le=SUM_MAX)]
+_Minor = Annotated[int, msgspec.Meta(ge=0, le=EVENT_SUM_MAX)]
+_Quantity = Annotated[int, msgspec.Meta(gt=0, le=EVENT_SUM_MAX)]
 
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
 PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")

@@ -16,6 +16,7 @@ import numpy as np
 
 from streams.index.event_fields import read_order, read_payment
 from streams.index.event_types import (
+    EVENT_SUM_MAX,
     ID_BYTES_MAX,
     TOMBSTONE,
     Ignored,
@@ -62,8 +63,7 @@ def decode_orders_unproven(
     sizes = np.fromiter(map(len, values), np.intp, len(values))  # type: ignore[arg-type]
     if int(sizes.max()) > RECORD_BYTES_MAX:
         return decode_orders(values), None
-    if _PLACED_AT in joined:
-        events = _with_readable_times(events, values, read_order)
+    events = _without_parts(events, values, joined, read_order)
     marks = (np.frombuffer(joined, np.uint8) == _QUOTE).view(np.uint8)
     starts = np.cumsum(sizes) - sizes
     return events, np.add.reduceat(marks, starts, dtype=np.uint32).tolist()
@@ -134,25 +134,40 @@ def _decode_all(
         if _is_plain(joined) and max(map(len, values), default=0) <= RECORD_BYTES_MAX:  # type: ignore[arg-type]
             events = list(map(decode, values))  # type: ignore[arg-type]
             if joined.count(b'"') == sum(map(quotes_of, events)):
-                if _PLACED_AT in joined:
-                    events = _with_readable_times(events, values, read)
-                return events
+                return _without_parts(events, values, joined, read)
     except (TypeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass  # one record is bad: decode one by one to find it
     return [_decode_one(value, decode, quotes_of, read) for value in values]
 
 
-def _with_readable_times(
-    events: list[Any], values: Sequence[bytes | None], read: Callable[[bytes], Any]
+def _without_parts(
+    events: list[Any],
+    values: Sequence[bytes | None],
+    joined: bytes,
+    read: Callable[[bytes], Any],
 ) -> list[Any]:
-    """Events, each whose optional ``placed_at`` is no time read again without it."""
-    texts = {event.placed_at for event in events}
-    if all(text is None or parse_instant(text) is not None for text in texts):
+    """Events, each with an uncountable part that msgspec cannot see read again without that part."""
+    texts = {event.placed_at for event in events} if _PLACED_AT in joined else set()
+    are_times = all(text is None or parse_instant(text) is not None for text in texts)
+    if are_times and (read is read_payment or not any(map(_is_beyond_limit, events))):
         return events
     return [
-        read(value) if value is not None and _has_unreadable_time(event) else event
+        read(value) if value is not None and _has_such_a_part(event) else event
         for event, value in zip(events, values, strict=True)
     ]
+
+
+def _has_such_a_part(event: OrderEvent | PaymentEvent) -> bool:
+    is_beyond = isinstance(event, OrderEvent) and _is_beyond_limit(event)
+    return is_beyond or _has_unreadable_time(event)
+
+
+def _is_beyond_limit(event: OrderEvent) -> bool:
+    units = sales = 0
+    for line in event.lines:
+        units += line.quantity
+        sales += line.quantity * line.unit_price_minor
+    return units > EVENT_SUM_MAX or sales > EVENT_SUM_MAX
 
 
 def _has_unreadable_time(event: OrderEvent | PaymentEvent) -> bool:
@@ -183,7 +198,7 @@ def _decode_one(
         return read(value)
     has_ids = _is_plain(value) or all(map(_is_id, _ids(event)))
     once = value.count(b'"') == quotes_of(event) or _names_each_key_once(value)
-    return event if has_ids and once and not _has_unreadable_time(event) else read(value)
+    return event if has_ids and once and not _has_such_a_part(event) else read(value)
 
 
 def _unread(value: bytes) -> Rejected | None:

@@ -166,7 +166,7 @@ def sum_rows(rows: Iterable[Row], width: int) -> Row:
 def to_wire(row: Row) -> list[int | str]:
     """Sparse form of a row: column, value, column, value, .. of its nonzero values.
 
-    A sum beyond 64 bits (a few events of the largest legal amount suffice) is written as decimal text:
+    A sum beyond 64 bits (over partitions and days) is written as decimal text:
     none of our wire formats holds a wider integer, and no sum may wrap.
     """
     sparse: list[int | str] = []

@@ -62,7 +62,7 @@ PAYMENT = {
     "currency": "PKR",
 }
 GONE = object()
-MOST = 2**63 - 1
+MOST = 10**12
 LINE = ORDER["lines"][0]
 
 

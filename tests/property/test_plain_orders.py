@@ -199,6 +199,15 @@ OTHERS = {
     "large quantity": text_of({"lines": [ONE["lines"][0] | {"quantity": 10**7}]}),
     "largest price": text_of({"lines": [ONE["lines"][0] | {"unit_price_minor": 2**63 - 1}]}),
     "price past 63 bits": text_of({"lines": [ONE["lines"][0] | {"unit_price_minor": 2**63}]}),
+    "worth more than an order may be": text_of(
+        {
+            "lines": [
+                ONE["lines"][0],
+                ONE["lines"][1] | {"quantity": 10**5, "unit_price_minor": 10**11},
+            ]
+        }
+    ),
+    "worth more in all": text_of({"lines": [ONE["lines"][0] | {"unit_price_minor": 10**11}] * 6}),
     "many lines": text_of({"lines": [ONE["lines"][0]] * 70}),
     "too many lines": text_of({"lines": [ONE["lines"][0]] * 501}),
     "missing event_id": text_of({}, drop=("event_id",)),

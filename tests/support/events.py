@@ -52,7 +52,9 @@ labels = st.sampled_from(
     ["books", "Books", "Men's Fashion", "mens_fashion", "never heard of", "other", ""]
 )
 methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
-amounts = st.one_of(st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31]))
+amounts = st.one_of(
+    st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31, 10**12, 10**12 + 1, 10**12 // 3])
+)
 whole_lines = st.fixed_dictionaries(
     {
         "sku": st.just("s"),

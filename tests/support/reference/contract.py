@@ -10,6 +10,7 @@ from fractions import Fraction
 from .rules import to_ms
 
 SUM_MAX = 2**63 - 1
+EVENT_MAX = 1_000_000_000_000
 RECORD_BYTES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 128, 64
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
 PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")
@@ -134,7 +135,7 @@ def _integer(found: object, lowest: int = 0) -> int | None:
     if not isinstance(found, _Token):
         return None
     number = _number(found)
-    if number.denominator != 1 or not lowest <= number <= SUM_MAX:
+    if number.denominator != 1 or not lowest <= number <= EVENT_MAX:
         return None
     return int(number)
 
@@ -177,12 +178,16 @@ def _readable(event: dict, *, payments: bool) -> dict:
     new = event.get("new_shopper")
     found["new_shopper"] = new if isinstance(new, bool) else None
     found["lines"] = []
+    units = sales = 0
     for line in event["lines"]:
         if not isinstance(line, dict):
             continue
         quantity = _integer(line.get("quantity"), 1)
         price = _integer(line.get("unit_price_minor"))
-        if quantity is not None and price is not None:
+        if quantity is None or price is None:
+            continue
+        if max(units + quantity, sales + quantity * price) <= EVENT_MAX:
+            units, sales = units + quantity, sales + quantity * price
             sku = line.get("sku")
             counted = {"quantity": quantity, "unit_price_minor": price}
             counted["category"] = _label(line.get("category"))

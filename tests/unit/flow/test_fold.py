@@ -9,7 +9,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.source_state import SourceState
 from streams.flow.state import DAY, FOREVER_MS, LIVE, SlotKey
-from streams.index.event_types import SUM_MAX
+from streams.index.event_types import EVENT_SUM_MAX, SUM_MAX
 from streams.index.panes import DAY_MS
 from tests.support.flow_harness import METHODOLOGY, order, payment
 
@@ -81,23 +81,33 @@ def small(**changes):
     )
 
 
-HUGE = [("books", 2**31, 2**31)]  # 2^62 of sales
+MOST = [("books", 1, EVENT_SUM_MAX)]
 
 
+@pytest.fixture
+def small_sums(monkeypatch):
+    """Sums hold one event of the largest legal size, where they really hold nine million."""
+    for name in ("fold_orders", "fold_payments", "order_checks"):
+        monkeypatch.setattr(f"streams.flow.{name}.SUM_MAX", EVENT_SUM_MAX)
+
+
+@pytest.mark.usefixtures("small_sums")
 @pytest.mark.parametrize("payments", [False, True])
 def test_an_event_refused_for_overflow_opens_no_pane_and_closes_none(payments):
     # An open pane counts against the limit; after a recovery it would not be there (it was never
     # touched), and the same next event would close no pane.
     methodology = small(open_panes_max=2)
     if payments:
-        first = [payment("p1", T0, amount=SUM_MAX)]
-        refused = payment("p2", T0 + PANE, amount=SUM_MAX)
+        first = [payment("p1", T0, amount=EVENT_SUM_MAX)]
+        refused = payment("p2", T0 + PANE, amount=EVENT_SUM_MAX)
         second = payment("p3", T0 + 2 * PANE, amount=0)
         third = payment("p4", T0 + 3 * PANE, amount=0)
     else:
-        first = [order("o1", T0, lines=HUGE)]
-        refused = order("o2", T0 + PANE, lines=HUGE * 2)
-        second, third = order("o3", T0 + 2 * PANE), order("o4", T0 + 3 * PANE)
+        first = [order("o1", T0, lines=MOST)]
+        refused = order("o2", T0 + PANE, lines=MOST)
+        free = [("books", 1, 0)]
+        second = order("o3", T0 + 2 * PANE, lines=free)
+        third = order("o4", T0 + 3 * PANE, lines=free)
     fold, folded = fold_all(
         [*first, refused, second, third],
         [T0] * 4,
@@ -109,10 +119,26 @@ def test_an_event_refused_for_overflow_opens_no_pane_and_closes_none(payments):
     assert fold.source.markets["PK"].floor_ms == T0 + PANE
 
 
-def test_one_event_too_large_does_not_slow_down_all_that_follow():
-    fold, folded = fold_all([order("o1", T0, lines=HUGE * 3)], [T0])
-    assert [dead.reason for dead in folded.dead] == ["overflow"]
-    assert fold.source.volume == 0
+@pytest.mark.parametrize(
+    "line", [("books", SUM_MAX, 1), ("books", 1, SUM_MAX), ("books", 2**31, 2**31)]
+)
+def test_one_absurd_line_costs_itself_and_no_order_that_follows(line):
+    # It was counted once, and each other order of the day was then refused: its sums were full.
+    events = [
+        order("o1", T0, lines=[line, ("books", 1, 7)]),
+        order("o2", T0, lines=[("books", 1, 5)]),
+    ]
+    fold, folded = fold_all(events, [T0, T0])
+    assert folded.outcomes == {"accepted": 2}
+    assert [part.lost for part in folded.parts.values()] == [1]
+    assert fold.source.volume == 1 + 7 + 1 + 5
+
+
+def test_one_absurd_payment_costs_itself_and_no_payment_that_follows():
+    events = [payment("a", T0, amount=EVENT_SUM_MAX + 1), payment("b", T0, amount=EVENT_SUM_MAX)]
+    _, folded = fold_all(events, [T0, T0], payments=True)
+    assert folded.outcomes == {"accepted": 1, "dead": 1}
+    assert [dead.reason for dead in folded.dead] == ["schema"]
 
 
 def test_an_order_whose_arrival_closes_another_pane_is_counted():
