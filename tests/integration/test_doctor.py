@@ -45,6 +45,7 @@ async def test_secrets_are_masked(bare):
     assert "open-sesame" not in out + err
 
 
+@pytest.mark.deep
 async def test_missing_topics_are_named_with_what_creates_them(bare):
     _, by_level = await doctor(bare, code=1)
     assert "ecindex topics create" in by_level["wrong"]["topics"]["fix"]

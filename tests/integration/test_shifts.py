@@ -44,6 +44,7 @@ class Shop:
                 await sent
 
 
+@pytest.mark.deep
 async def test_a_rush_is_published_by_a_worker(stack, unique, tmp_path):
     installed = Installation(stack, unique("shifts"), tmp_path)
     await installed.create_topics()
