@@ -155,14 +155,17 @@ class Cluster:
                 lambda r=replica, i=own: r.db.execute_command("CLUSTER REPLICATE", i), "replica"
             )
         for node in self.nodes:
-            wait_for(
-                lambda node=node: node.db.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
-                "the Cluster is up",
-            )
+            wait_for(lambda node=node: self._covered(node), "the Cluster is up")
         for replica in self.replicas:
             wait_for(
                 lambda r=replica: r.db.info("replication")["master_link_status"] == "up", "sync"
             )
+
+    @staticmethod
+    def _covered(node):
+        """Whether ``node`` knows who has each slot: without full coverage "ok" is said before."""
+        said = node.db.execute_command("CLUSTER INFO")
+        return said["cluster_state"] == "ok" and int(said["cluster_slots_ok"]) == 16384
 
     @staticmethod
     def _known(node):
