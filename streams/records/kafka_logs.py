@@ -23,6 +23,7 @@ STALL_LIMIT_MS = 60_000
 PASSES_MAX = 3
 _POLL_MS = 500
 _FETCH_WAIT_MS = 10
+_BACKOFF_MS = 10
 _FETCH_BYTES = 4 * 1024 * 1024
 _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 
@@ -113,6 +114,7 @@ class Logs:
                     f"{tp.topic}-{tp.partition}: nothing came from offset {position} on in "
                     f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; check the broker"
                 )
+        consumer.unsubscribe()  # else what is asked next waits behind fetches at this log's end
 
     async def read_on(self, tp: TopicPartition) -> AsyncIterator[list[Stored]]:
         """Yield every record of a compacted log, with those that came while it was read.
@@ -155,6 +157,8 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
         max_partition_fetch_bytes=_FETCH_BYTES,
         # A fetch that waits at the end of one partition holds up the first fetch of the next.
         fetch_max_wait_ms=_FETCH_WAIT_MS,
+        # aiokafka waits so long each time it asks of a topic that is not assigned.
+        retry_backoff_ms=_BACKOFF_MS,
         request_timeout_ms=min(kafka.request_timeout_ms, 40_000),
     )
     try:

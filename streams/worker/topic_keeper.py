@@ -119,7 +119,7 @@ class TopicKeeper:
                 partition=runner.sp.partition,
                 detail="no complete chain is left of them; the log is counted from its beginning",
             )
-        if old and new and old != new:
+        if changed(old, new):
             self._halt(runner, recreated(runner.sp, offset_after(runner.level.through), old, new))
 
     def on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
@@ -164,6 +164,8 @@ class TopicKeeper:
         events, self._events = self._events, []
         for event in events:
             self._on_event(event)
+        for topic in self.inputs:
+            self._compare(topic)
         for topic, exists in self._watch.exists.items():
             self._metrics.topic_missing.labels(topic).set(not exists)
         for runner in list(self._sources.values()):
@@ -220,15 +222,28 @@ class TopicKeeper:
     def _read(self) -> set[str]:
         return {self._partials, self._merged, *self._changelogs}
 
+    def _compare(self, topic: str) -> None:
+        """Act again on a topic made anew while a state owned now is of the old one, and not halted.
+
+        Its event comes once. When it came during a rebalance, which had asked for the topics before,
+        nothing was owned that it could halt: the partition stood and named no reason.
+        """
+        known = self._watch.known.get(topic)
+        if known is not None and any(
+            runner.change is None and changed(runner.level.topic_id, known.topic_id)
+            for runner in self._of(topic)
+        ):
+            self._on_input(topic, known.topic_id, known.partitions)
+
     def _on_input(self, topic: str, topic_id: str, partitions: int) -> None:
         rejoin = False
         for runner in self._of(topic):
             of, at = runner.level.topic_id, offset_after(runner.level.through)
-            if of and topic_id and of != topic_id and at == 0:
+            if changed(of, topic_id) and at == 0:
                 # Nothing of the old log is in the state, so there is nothing to accept. Its next owner
                 # could not know of an acceptance either: it finds no checkpoint, and counts from 0.
                 rejoin = True
-            elif of and topic_id and of != topic_id:
+            elif changed(of, topic_id):
                 self._halt(runner, recreated(runner.sp, at, of, topic_id))
             elif runner.halted is not None and runner.halted.startswith("missing"):
                 runner.release()
@@ -258,6 +273,11 @@ class TopicKeeper:
 
     def _of(self, topic: str) -> Iterable[SourceRunner]:
         return [runner for sp, runner in self._sources.items() if sp.topic == topic]
+
+
+def changed(old: str, new: str) -> bool:
+    """Whether two ids are known and are those of different topics."""
+    return UNKNOWN not in (old, new) and old != new
 
 
 def changelogs_of(settings: Settings, edition: int) -> dict[str, str]:

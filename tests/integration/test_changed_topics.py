@@ -83,16 +83,16 @@ async def flows(installed):
     return all(as_of is not None and now_ms() - as_of < 10_000 for as_of in ages)
 
 
-async def fresh(installed, index="orders"):
-    """Wait until an index has a 1-minute value that moves."""
-    seen = set()
+async def fresh(installed, source="orders"):
+    """Wait until values hold what a source's log held when this was called."""
+    asked_ms = now_ms()
 
-    async def moves():
+    async def holds():
         values = await installed.redis_values("PK")
-        seen.add(values.get(f"{index}:market:all:1m"))
-        return len(seen - {None}) > 2
+        as_of = parse_instant(values.get(f"@as_of:{source}", ""))
+        return as_of is not None and as_of >= asked_ms
 
-    await installed.until(moves)
+    await installed.until(holds)
 
 
 async def day_orders(installed):

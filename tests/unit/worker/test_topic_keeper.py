@@ -21,7 +21,10 @@ RECREATED = TopicEvent("orders", TopicIdentity("old", 1), TopicIdentity("new", 1
 class Watch:
     """A broker of which nothing more is heard."""
 
-    known, exists, missing = {}, {}, ()
+    exists, missing = {}, ()
+
+    def __init__(self) -> None:
+        self.known = {}
 
     async def ask_again(self) -> list[TopicEvent]:
         return []
@@ -95,3 +98,15 @@ async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
     runner.durable = True
     await keeper.check()
     assert (runner.change, runner.level.topic_id) == (None, "new")
+
+
+@pytest.mark.parametrize(("through", "halts"), [(-1, False), (41, True)])
+async def test_an_event_that_came_while_nothing_was_owned_is_acted_on_once_it_is(through, halts):
+    runner, group = Runner(through), Group()
+    keeper = keeper_of(runner, group, {})
+    keeper._sources = {}
+    keeper._watch.known = {"orders": TopicIdentity("new", 1)}
+    keeper._on_event(RECREATED)
+    keeper._sources, group.rejoin = {SP: runner}, None
+    await keeper.check()
+    assert (runner.change is not None, group.rejoin) == (halts, not halts)
