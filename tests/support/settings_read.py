@@ -12,6 +12,7 @@ import inspect
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -45,7 +46,7 @@ def models_of(root: type[BaseModel]) -> dict[str, type[BaseModel]]:
 def unread(root: type[BaseModel], files: Mapping[str, str]) -> set[str]:
     """Fields, properties and methods, as section.name, that none of the files (name -> text) reads."""
     models = models_of(root)
-    pending = list(_Reading(root, files).uses)
+    pending = list(_reading(root, frozenset(files.items())).uses)
     read: set[Use] = set()
     while pending:
         use = pending.pop()
@@ -71,7 +72,7 @@ def doubled_defaults(root: type[BaseModel], files: Mapping[str, str]) -> set[str
     defaults = list(_defaults(files))
     found = {
         f"{each.file}: {each.callee}.{each.name}"
-        for fed in _Reading(root, files).fed
+        for fed in _reading(root, frozenset(files.items())).fed
         for each in defaults
         if each.callee == fed.callee and fed.parameter in (each.name, each.position)
     }
@@ -116,6 +117,12 @@ def _read_by_method(model: type[BaseModel], name: str) -> set[str]:
 
 
 # -- what the files ask of it ---------------------------------------------------------------------
+
+
+@cache
+def _reading(root: type[BaseModel], files: frozenset[tuple[str, str]]) -> _Reading:
+    """Cached: both questions are about all files, and walking them takes seconds."""
+    return _Reading(root, dict(sorted(files)))
 
 
 class _Reading(ast.NodeVisitor):
