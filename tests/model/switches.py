@@ -523,6 +523,11 @@ SWITCHES = [
         ],
     ),
     Switch(
+        "only the last mark of a source partition counts after a reset",
+        "exactness rule 7",
+        patches=lambda: [patch.object(compile_module, "_LAST_MARKS_MAX", 1)],
+    ),
+    Switch(
         "marks do not say how many partitions there are",
         "exactness rule 9",
         glue="uncounted_partitions",

@@ -106,6 +106,7 @@ class Keeping:
 
     def refresh(self) -> None:
         now(self.keeper.refresh())
+        self.ask_anew(rejoin=False)  # aiokafka asks too, whether the keeper sees a change or not
 
     def check(self) -> None:
         now(self.keeper.check())
