@@ -6,7 +6,7 @@ the rule. ``patched`` undoes everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from unittest.mock import patch
@@ -44,6 +44,10 @@ class Switch:
     name: str
     rule: str
     how: str | AbstractContextManager
+
+
+def _wrapped(owner: type, name: str, wrap: Callable) -> AbstractContextManager:
+    return patch.object(owner, name, wrap(getattr(owner, name)))
 
 
 def _chain_by_seq(records: dict) -> list[str]:
@@ -296,7 +300,7 @@ SWITCHES = [
     Switch(
         "records retired before their rows were acknowledged",
         "exactness rule 3, sequence V2",
-        patch.object(chain.Chain, "flush", _forget_unacknowledged(chain.Chain.flush)),
+        _wrapped(chain.Chain, "flush", _forget_unacknowledged),
     ),
     Switch(
         "retired records deleted before the flush", "exactness rule 3, sequence V5", "delete_early"
@@ -312,9 +316,7 @@ SWITCHES = [
     Switch(
         "level 2's clock decides what is final",
         "exactness rule 1 and sequence V8",
-        patch.object(
-            market.MarketCompile, "step", _own_clock_is_progress(market.MarketCompile.step)
-        ),
+        _wrapped(market.MarketCompile, "step", _own_clock_is_progress),
     ),
     Switch("fence record after Redis", "exactness rule 7, sequence V9", "fence_late"),
     Switch(
@@ -325,12 +327,12 @@ SWITCHES = [
     Switch(
         "arrival of a chunk from its first record",
         "exactness rule 1, sequence V10",
-        patch.object(fold.SourceFold, "fold", _shared_watermarks(fold.SourceFold.fold)),
+        _wrapped(fold.SourceFold, "fold", _shared_watermarks),
     ),
     Switch(
         "one watermark for all markets",
         "exactness rule 1, sequence V10",
-        patch.object(fold.SourceFold, "fold", _one_watermark_for_all(fold.SourceFold.fold)),
+        _wrapped(fold.SourceFold, "fold", _one_watermark_for_all),
     ),
     Switch("Redis fence off", "exactness rule 7", "no_redis_fence"),
     Switch("ids in a record of their own", "exactness rule 3", "ids_apart"),
@@ -338,7 +340,7 @@ SWITCHES = [
     Switch(
         "the last row wins, not the larger through",
         "exactness rule 5, sequence V4",
-        patch.object(ledger.Ledger, "apply_row", _last_row_wins(ledger.Ledger.apply_row)),
+        _wrapped(ledger.Ledger, "apply_row", _last_row_wins),
     ),
     Switch(
         "table keys without the writer",
@@ -365,11 +367,7 @@ SWITCHES = [
     Switch(
         "unseen partitions of a topic take no part in what is final",
         "decision 0100",
-        patch.object(
-            market_progress.MarketProgress,
-            "advance",
-            _final_of_seen(market_progress.MarketProgress.advance),
-        ),
+        _wrapped(market_progress.MarketProgress, "advance", _final_of_seen),
     ),
     Switch(
         "caught up past the close of a day whose row waits",
@@ -379,11 +377,7 @@ SWITCHES = [
     Switch(
         "one table key a writer",
         "decision 0102",
-        patch.object(
-            compile_module.PartitionCompile,
-            "_write",
-            _write_under_one_key(compile_module.PartitionCompile._write),
-        ),
+        _wrapped(compile_module.PartitionCompile, "_write", _write_under_one_key),
     ),
     Switch(
         "live by the mark at hand",
@@ -393,19 +387,17 @@ SWITCHES = [
     Switch(
         "retention before its closing was acknowledged",
         "decision 0104",
-        patch.object(
-            market.MarketCompile, "_expire", _expire_at_once(market.MarketCompile._expire)
-        ),
+        _wrapped(market.MarketCompile, "_expire", _expire_at_once),
     ),
     Switch(
         "coverage from kept rows only",
         "exactness rule 6",
-        patch.object(ledger.Ledger, "apply_row", _begin_with_kept_rows(ledger.Ledger.apply_row)),
+        _wrapped(ledger.Ledger, "apply_row", _begin_with_kept_rows),
     ),
     Switch(
         "open rows outlive what was merged of their day",
         "exactness rule 6",
-        patch.object(ledger.Ledger, "expire", _keep_open_rows(ledger.Ledger.expire)),
+        _wrapped(ledger.Ledger, "expire", _keep_open_rows),
     ),
     Switch("inputs read uncommitted", "exactness rule 1", "read_uncommitted"),
     Switch("a worker's own clock believed", "exactness rule 5", "own_clock"),
@@ -433,11 +425,7 @@ SWITCHES = [
     Switch(
         "a new owner takes as_of of any generation",
         "exactness rule 7",
-        patch.object(
-            market_progress.MarketProgress,
-            "take_fence",
-            _take_of_any_generation(market_progress.MarketProgress.take_fence),
-        ),
+        _wrapped(market_progress.MarketProgress, "take_fence", _take_of_any_generation),
     ),
     Switch(
         "marks from before a reset count",
@@ -494,7 +482,7 @@ SWITCHES = [
     Switch(
         "corrections forgotten by a new owner",
         "exactness rule 4",
-        patch.object(chain.Chain, "_restore_words", _notes_stay_behind(chain.Chain._restore_words)),
+        _wrapped(chain.Chain, "_restore_words", _notes_stay_behind),
     ),
 ]
 
