@@ -7,6 +7,7 @@ records, and returns what to publish. Like level 1 it sends nothing itself and r
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -47,26 +48,10 @@ SHOWN_KIND = "s"
 BUYERS_KIND = "b"
 _WRITERS_MAX = 100_000
 """Writers remembered while a table without records is read; more only weaken a warning."""
+_LAST_MARKS_MAX = 100
+"""A mark that knows less than the one before is rare (a halt, a zombie, a clock that was set right)."""
 LIVE_WITHIN_MS = 15_000
 """A source partition that keeps up is read to its end within this time; marks come each second."""
-
-
-@dataclass(slots=True)
-class MarksSinceReset:
-    """Marks that count for a market whose ``as_of`` was set back: those from offset ``begin`` on.
-
-    A mark that was true to a clock that ran ahead stays the best one of a quiet source partition, for
-    as long as the clock was ahead. A new owner reads it again.
-    """
-
-    generation: int
-    begin: int
-    marks: dict[SourcePartition, MarkRecord]
-
-    def note(self, sp: SourcePartition, mark: MarkRecord, offset: int) -> None:
-        """Keep the mark that knows more."""
-        if offset >= self.begin:
-            self.marks[sp] = better_mark(self.marks.get(sp), mark)
 
 
 @dataclass(slots=True)
@@ -122,9 +107,9 @@ class PartitionCompile:
         self._own_writers: set[str] = set()
         self._merged_writers: set[str] = set()
         self.marks: dict[SourcePartition, MarkRecord] = {}
-        self._newest: dict[SourcePartition, tuple[int, MarkRecord]] = {}
-        """The last mark of each source partition, whether it knows more or not, and its offset."""
-        self._since_reset: dict[str, MarksSinceReset] = {}
+        self._last_marks: dict[SourcePartition, deque[tuple[int, MarkRecord]]] = {}
+        """Marks of each source partition that no later one knows as much as, with their offsets. The
+        first that a reset leaves is the best of all that it leaves, whenever the reset is heard of."""
         self.markets = {
             code: MarketCompile(
                 market, methodology, self._sps, None if history is None else history.markets[code]
@@ -132,6 +117,8 @@ class PartitionCompile:
             for code, market in methodology.markets.items()
             if partition_of(code, partitions) == partition
         }
+        self._resets_found = {code: market.declared_reset for code, market in self.markets.items()}
+        """Resets that were declared before this began to read."""
         self._foreign_records = 0
         self._table_keys: dict[str, set[str]] = {}
         self._written = 0
@@ -337,9 +324,10 @@ class PartitionCompile:
             known += [SourcePartition(sp.topic, n) for n in range(len(known), mark.partitions)]
         for market in self.markets.values():
             market.note_live(mark)  # an older mark counts too: live once is enough
-        self._newest[sp] = offset, mark
-        for since in self._since_reset.values():
-            since.note(sp, mark, offset)
+        last = self._last_marks.setdefault(sp, deque(maxlen=_LAST_MARKS_MAX))
+        while last and better_mark(last[-1][1], mark) is mark:
+            last.pop()
+        last.append((offset, mark))
         old = self.marks.get(sp)
         best = better_mark(old, mark)
         if best is old:
@@ -405,17 +393,26 @@ class PartitionCompile:
         ]
 
     def _marks_of(self, code: str, market: MarketCompile) -> Mapping[SourcePartition, MarkRecord]:
-        """Return the marks that count for a market: all, or those since an operator's reset."""
+        """Return the marks that count for a market: all, or those since an operator's reset.
+
+        A mark that was true to a clock that ran ahead stays the best one of a quiet source partition,
+        for as long as the clock was ahead. A new owner reads it again.
+        """
         reset = market.declared_reset
-        if reset is None or reset.partials_end < 0 or reset.partials_id != self.topic_id:
+        if reset is None or reset.partials_end < 0:
             return self.marks
-        since = self._since_reset.get(code)
-        if since is None or since.generation != reset.generation:
-            since = MarksSinceReset(reset.generation, self.base + reset.partials_end, {})
-            for sp, (offset, mark) in self._newest.items():
-                since.note(sp, mark, offset)
-            self._since_reset[code] = since
-        return since.marks
+        if reset.partials_id != self.topic_id:
+            if not reset.partials_id or reset == self._resets_found[code]:
+                return self.marks  # these partials were created since
+            # Those that it names were created since, which the worker is about to hear. All marks that
+            # this has read are from before the reset.
+            return {}
+        begin = self.base + reset.partials_end
+        return {
+            sp: next(mark for offset, mark in last if offset >= begin)
+            for sp, last in self._last_marks.items()
+            if last[-1][0] >= begin
+        }
 
 
 def _writer_of(table_key: str) -> str:

@@ -149,8 +149,12 @@ class MarketCompile:
 
     @property
     def behind(self) -> bool:
-        """Whether the next step has work even if no record comes before it."""
-        return self.shifts.behind or self.expectation.behind
+        """Whether the next step has work even if no record comes before it.
+
+        After a reset nothing is final until the marks say what: detectors and vintages wait.
+        """
+        final = self.progress.final_ms != NEVER_MS
+        return final and (self.shifts.behind or self.expectation.behind)
 
     def fold_closed(self, sp: SourcePartition, mark: MarkRecord) -> None:
         """Fold the rows of slots that this source partition's watermark has closed."""

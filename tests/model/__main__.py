@@ -1,4 +1,4 @@
-"""``python -m tests.model --seeds N --from S [--switch NAME]``: run many schedules."""
+"""``python -m tests.model --seeds N --from S [--switch NAME] [--on NAME]``: run many schedules."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.model.schedule import draw, run, script, shrink
 from tests.model.switches import BY_NAME
 
 
-def _one(arguments: tuple[int, str | None]) -> tuple[int, str | None]:
-    seed, switch = arguments
-    violation = run(draw(seed), BY_NAME[switch] if switch else None)
+def _one(arguments: tuple[int, str | None, list[str]]) -> tuple[int, str | None]:
+    seed, switch, on = arguments
+    violation = run(draw(seed, on), BY_NAME[switch] if switch else None)
     return seed, None if violation is None else str(violation)
 
 
@@ -23,11 +23,19 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1_000)
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--switch", choices=sorted(BY_NAME))
+    parser.add_argument(
+        "--on",
+        action="append",
+        default=[],
+        choices=("topics_change", "resets"),
+        help="have this in every schedule; may be given twice",
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep-going", action="store_true", help="count violations, shrink none")
     options = parser.parse_args()
     began = time.monotonic()
-    work = [(seed, options.switch) for seed in range(options.first, options.first + options.seeds)]
+    seeds = range(options.first, options.first + options.seeds)
+    work = [(seed, options.switch, options.on) for seed in seeds]
     found: Counter[str] = Counter()
     with multiprocessing.Pool(options.jobs) as pool:
         results = (
@@ -40,7 +48,7 @@ def main() -> int:
                 if not options.keep_going:
                     pool.terminate()
                     switch = BY_NAME[options.switch] if options.switch else None
-                    print(script(shrink(draw(seed), switch), switch))
+                    print(script(shrink(draw(seed, options.on), switch), switch))
                     return 1
             if done % 1_000 == 0:
                 print(

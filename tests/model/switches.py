@@ -7,8 +7,8 @@ the rule. ``patched`` undoes everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from unittest.mock import patch
 
 import msgspec
@@ -39,12 +39,15 @@ from tests.model.topics import NOTHING
 
 @dataclass(frozen=True)
 class Switch:
-    """Turns one rule off: ``glue`` names a flag that the glue reads, ``patches`` replace code."""
+    """Turns one rule off. ``how``: the name of a flag that the glue reads, or what replaces code."""
 
     name: str
     rule: str
-    glue: str | None = None
-    patches: Callable[[], list] = field(default=list)
+    how: str | AbstractContextManager
+
+
+def _wrapped(owner: type, name: str, wrap: Callable) -> AbstractContextManager:
+    return patch.object(owner, name, wrap(getattr(owner, name)))
 
 
 def _chain_by_seq(records: dict) -> list[str]:
@@ -157,12 +160,23 @@ def _largest_is_headline(self) -> None:
     self.headline_ms = max([self.headline_ms, *self.as_of_ms.values()])
 
 
-def _forget_replay(original):
+def _recovered_with(**wrong):
+    original = compile_module.PartitionCompile.recover
+
     def recover(self, records):
         original(self, records)
-        self.replay_through = -1
+        vars(self).update(wrong)
 
     return recover
+
+
+def _restored_without(place: int):
+    original = source_state.SourceState.restore_progress
+
+    def restore_progress(self, *what) -> None:
+        original(self, *what[:place], {}, *what[place + 1 :])
+
+    return restore_progress
 
 
 def _follows_without_generation(self, held) -> bool:
@@ -183,21 +197,6 @@ def _take_of_any_generation(original):
         original(self, msgspec.structs.replace(fence, generation=newest))
 
     return take_fence
-
-
-def _no_floors(original):
-    def restore_progress(self, watermarks, _floors, begins, doubts) -> None:
-        original(self, watermarks, {}, begins, doubts)
-
-    return restore_progress
-
-
-def _never_anew(original):
-    def recover(self, records):
-        original(self, records)
-        self.anew = False
-
-    return recover
 
 
 def _final_of_seen(original):
@@ -223,10 +222,6 @@ def _forget_unacknowledged(original):
 def _live_by_this_mark(self, mark) -> None:
     watermark_ms = mark.watermarks.get(self.market.code, NEVER_MS)
     self.live = self.live or shows_live(watermark_ms, mark.sent_at)
-
-
-def _never_pending(_self) -> int:
-    return FOREVER_MS
 
 
 def _write_under_one_key(original):
@@ -259,18 +254,11 @@ def _begin_with_kept_rows(original):
 
 def _keep_open_rows(original):
     def expire(self, horizon_ms: int):
+        self._drop_open = lambda *_: None
         yield from original(self, horizon_ms)
         self.first_day = NEVER_MS
 
     return expire
-
-
-def _nothing_remembered(_order, _remembered) -> list:
-    return []
-
-
-def _too_late(_source, _state, _event, _occurred_ms, _folded) -> str:
-    return TOO_LATE
 
 
 def _notes_stay_behind(original):
@@ -280,314 +268,221 @@ def _notes_stay_behind(original):
     return restore_words
 
 
-def _without_doubts(original):
-    def restore_progress(self, watermarks, floors, begins, _doubts) -> None:
-        original(self, watermarks, floors, begins, {})
-
-    return restore_progress
-
-
 SWITCHES = [
-    Switch("contiguity guard off", "exactness rule 2", glue="no_guard"),
+    Switch("contiguity guard off", "exactness rule 2", "no_guard"),
     Switch(
         "previous not checked",
         "exactness rule 3, sequence V3",
-        patches=lambda: [patch.object(chain, "_best_chain", _chain_by_seq)],
+        patch.object(chain, "_best_chain", _chain_by_seq),
     ),
     Switch(
         "writer left out of checkpoint keys",
         "exactness rule 3, sequence V3",
-        patches=lambda: [patch.object(chain.Chain, "_key", _no_key)],
+        patch.object(chain.Chain, "_key", _no_key),
     ),
     Switch(
         "writer left out of partial keys",
         "exactness rule 5, sequences V4 and V12",
-        patches=lambda: [patch.object(source, "partial_key", _partial_key_of_slot)],
+        patch.object(source, "partial_key", _partial_key_of_slot),
     ),
-    Switch(
-        "late acknowledged after the checkpoint", "exactness rule 3, sequence V1", glue="late_after"
-    ),
-    Switch("no rows sent again at recovery", "exactness rule 5, sequence V2", glue="no_resend"),
+    Switch("late acknowledged after the checkpoint", "exactness rule 3, sequence V1", "late_after"),
+    Switch("no rows sent again at recovery", "exactness rule 5, sequence V2", "no_resend"),
     Switch(
         "first flush before the rows were acknowledged",
         "exactness rule 5, sequence V2",
-        glue="flush_early",
+        "flush_early",
     ),
     Switch(
         "foreign records deleted at once",
         "exactness rule 3, sequence V5",
-        patches=lambda: [patch.object(chain.Chain, "_deletes", _delete_all_foreign)],
+        patch.object(chain.Chain, "_deletes", _delete_all_foreign),
     ),
     Switch(
         "records retired before their rows were acknowledged",
         "exactness rule 3, sequence V2",
-        patches=lambda: [
-            patch.object(chain.Chain, "flush", _forget_unacknowledged(chain.Chain.flush))
-        ],
+        _wrapped(chain.Chain, "flush", _forget_unacknowledged),
     ),
     Switch(
-        "retired records deleted before the flush",
-        "exactness rule 3, sequence V5",
-        glue="delete_early",
+        "retired records deleted before the flush", "exactness rule 3, sequence V5", "delete_early"
     ),
     Switch(
         "merged slot does not name source partitions",
         "exactness rule 6, sequences V6 and V7",
-        patches=lambda: [patch.object(merged.Merged, "contains", _contains_any)],
+        patch.object(merged.Merged, "contains", _contains_any),
     ),
     Switch(
-        "tombstones before the merged record",
-        "exactness rule 6, sequence V6",
-        glue="tombstone_early",
+        "tombstones before the merged record", "exactness rule 6, sequence V6", "tombstone_early"
     ),
     Switch(
         "level 2's clock decides what is final",
         "exactness rule 1 and sequence V8",
-        patches=lambda: [
-            patch.object(
-                market.MarketCompile, "step", _own_clock_is_progress(market.MarketCompile.step)
-            )
-        ],
+        _wrapped(market.MarketCompile, "step", _own_clock_is_progress),
     ),
-    Switch("fence record after Redis", "exactness rule 7, sequence V9", glue="fence_late"),
+    Switch("fence record after Redis", "exactness rule 7, sequence V9", "fence_late"),
     Switch(
         "a new owner takes no floor",
         "exactness rule 7, sequence V9",
-        patches=lambda: [patch.object(market_progress.MarketProgress, "take_fence", _no_floor)],
+        patch.object(market_progress.MarketProgress, "take_fence", _no_floor),
     ),
     Switch(
         "arrival of a chunk from its first record",
         "exactness rule 1, sequence V10",
-        patches=lambda: [
-            patch.object(fold.SourceFold, "fold", _shared_watermarks(fold.SourceFold.fold))
-        ],
+        _wrapped(fold.SourceFold, "fold", _shared_watermarks),
     ),
     Switch(
         "one watermark for all markets",
         "exactness rule 1, sequence V10",
-        patches=lambda: [
-            patch.object(fold.SourceFold, "fold", _one_watermark_for_all(fold.SourceFold.fold))
-        ],
+        _wrapped(fold.SourceFold, "fold", _one_watermark_for_all),
     ),
-    Switch("Redis fence off", "exactness rule 7", glue="no_redis_fence"),
-    Switch("ids in a record of their own", "exactness rule 3", glue="ids_apart"),
-    Switch("mark before the rows it covers", "exactness rule 5", glue="mark_first"),
+    Switch("Redis fence off", "exactness rule 7", "no_redis_fence"),
+    Switch("ids in a record of their own", "exactness rule 3", "ids_apart"),
+    Switch("mark before the rows it covers", "exactness rule 5", "mark_first"),
     Switch(
         "the last row wins, not the larger through",
         "exactness rule 5, sequence V4",
-        patches=lambda: [
-            patch.object(ledger.Ledger, "apply_row", _last_row_wins(ledger.Ledger.apply_row))
-        ],
+        _wrapped(ledger.Ledger, "apply_row", _last_row_wins),
     ),
     Switch(
         "table keys without the writer",
         "exactness rule 6",
-        patches=lambda: [patch.object(compile_module.PartitionCompile, "_write", _write_shared)],
+        patch.object(compile_module.PartitionCompile, "_write", _write_shared),
     ),
     Switch(
         "headline is the larger of the sources",
         "exactness rule 7",
-        patches=lambda: [
-            patch.object(market_progress.MarketProgress, "_advance_headline", _largest_is_headline)
-        ],
+        patch.object(market_progress.MarketProgress, "_advance_headline", _largest_is_headline),
     ),
     Switch(
         "as_of from those that have seen the market",
         "exactness rule 5",
-        patches=lambda: [patch.object(market_progress, "topic_progress", _unseen_left_out)],
+        patch.object(market_progress, "topic_progress", _unseen_left_out),
     ),
     Switch(
         "published below what the table contains",
         "exactness rule 7",
-        patches=lambda: [
-            patch.object(
-                compile_module.PartitionCompile,
-                "recover",
-                _forget_replay(compile_module.PartitionCompile.recover),
-            )
-        ],
+        patch.object(
+            compile_module.PartitionCompile, "recover", _recovered_with(replay_through=-1)
+        ),
     ),
     Switch(
         "unseen partitions of a topic take no part in what is final",
         "decision 0100",
-        patches=lambda: [
-            patch.object(
-                market_progress.MarketProgress,
-                "advance",
-                _final_of_seen(market_progress.MarketProgress.advance),
-            )
-        ],
+        _wrapped(market_progress.MarketProgress, "advance", _final_of_seen),
     ),
     Switch(
         "caught up past the close of a day whose row waits",
         "decision 0101",
-        patches=lambda: [
-            patch.object(source_state.SourceState, "pending_days_close_ms", _never_pending)
-        ],
+        patch.object(source_state.SourceState, "pending_days_close_ms", lambda _: FOREVER_MS),
     ),
     Switch(
         "one table key a writer",
         "decision 0102",
-        patches=lambda: [
-            patch.object(
-                compile_module.PartitionCompile,
-                "_write",
-                _write_under_one_key(compile_module.PartitionCompile._write),
-            )
-        ],
+        _wrapped(compile_module.PartitionCompile, "_write", _write_under_one_key),
     ),
     Switch(
         "live by the mark at hand",
         "decision 0103",
-        patches=lambda: [
-            patch.object(market_progress.MarketProgress, "note_live", _live_by_this_mark)
-        ],
+        patch.object(market_progress.MarketProgress, "note_live", _live_by_this_mark),
     ),
     Switch(
         "retention before its closing was acknowledged",
         "decision 0104",
-        patches=lambda: [
-            patch.object(
-                market.MarketCompile, "_expire", _expire_at_once(market.MarketCompile._expire)
-            )
-        ],
+        _wrapped(market.MarketCompile, "_expire", _expire_at_once),
     ),
     Switch(
         "coverage from kept rows only",
         "exactness rule 6",
-        patches=lambda: [
-            patch.object(ledger.Ledger, "apply_row", _begin_with_kept_rows(ledger.Ledger.apply_row))
-        ],
+        _wrapped(ledger.Ledger, "apply_row", _begin_with_kept_rows),
     ),
     Switch(
         "open rows outlive what was merged of their day",
         "exactness rule 6",
-        patches=lambda: [
-            patch.object(ledger.Ledger, "expire", _keep_open_rows(ledger.Ledger.expire)),
-            patch.object(ledger.Ledger, "_drop_open", lambda *_: None),
-        ],
+        _wrapped(ledger.Ledger, "expire", _keep_open_rows),
     ),
-    Switch("inputs read uncommitted", "exactness rule 1", glue="read_uncommitted"),
-    Switch("a worker's own clock believed", "exactness rule 5", glue="own_clock"),
-    Switch(
-        "the last stable offset taken for the log's end", "exactness rule 5", glue="stable_is_end"
-    ),
+    Switch("inputs read uncommitted", "exactness rule 1", "read_uncommitted"),
+    Switch("a worker's own clock believed", "exactness rule 5", "own_clock"),
+    Switch("the last stable offset taken for the log's end", "exactness rule 5", "stable_is_end"),
     Switch(
         "marks of partials that are gone believed",
         "exactness rule 9",
-        patches=lambda: [
-            patch.object(
-                compile_module.PartitionCompile, "_sent_its_rows_elsewhere", lambda *_: False
-            )
-        ],
+        patch.object(compile_module.PartitionCompile, "_sent_its_rows_elsewhere", lambda *_: False),
     ),
     Switch(
         "nothing waits for rows of created partials",
         "exactness rule 9",
-        patches=lambda: [
-            patch.object(
-                compile_module.PartitionCompile,
-                "recover",
-                _never_anew(compile_module.PartitionCompile.recover),
-            )
-        ],
+        patch.object(compile_module.PartitionCompile, "recover", _recovered_with(anew=False)),
     ),
     Switch(
         "generation left out of versions",
         "exactness rule 7",
-        patches=lambda: [patch.object(Fence, "follows", _follows_without_generation)],
+        patch.object(Fence, "follows", _follows_without_generation),
     ),
     Switch(
         "a generation begins where the last one was",
         "exactness rule 7",
-        patches=lambda: [
-            patch.object(market_progress.MarketProgress, "_begin_generation", _count_generation)
-        ],
+        patch.object(market_progress.MarketProgress, "_begin_generation", _count_generation),
     ),
     Switch(
         "a new owner takes as_of of any generation",
         "exactness rule 7",
-        patches=lambda: [
-            patch.object(
-                market_progress.MarketProgress,
-                "take_fence",
-                _take_of_any_generation(market_progress.MarketProgress.take_fence),
-            )
-        ],
+        _wrapped(market_progress.MarketProgress, "take_fence", _take_of_any_generation),
     ),
     Switch(
         "marks from before a reset count",
         "exactness rule 7",
-        patches=lambda: [
-            patch.object(compile_module.PartitionCompile, "_marks_of", lambda self, *_: self.marks)
-        ],
+        patch.object(compile_module.PartitionCompile, "_marks_of", lambda self, *_: self.marks),
     ),
     Switch(
-        "marks do not say how many partitions there are",
-        "exactness rule 9",
-        glue="uncounted_partitions",
+        "only the last mark of a source partition counts after a reset",
+        "exactness rule 7",
+        patch.object(compile_module, "_LAST_MARKS_MAX", 1),
+    ),
+    Switch(
+        "marks do not say how many partitions there are", "exactness rule 9", "uncounted_partitions"
     ),
     Switch(
         "final by partitions known a moment ago",
         "exactness rule 9",
-        patches=lambda: [patch.object(market_progress, "asked_within_ms", lambda _: 0)],
+        patch.object(market_progress, "asked_within_ms", lambda _: 0),
     ),
-    Switch("gaps are passed over", "exactness rule 9", glue="passes_gaps"),
+    Switch("gaps are passed over", "exactness rule 9", "passes_gaps"),
     Switch(
         "floors of panes that gave way forgotten",
         "exactness rule 11",
-        patches=lambda: [
-            patch.object(
-                source_state.SourceState,
-                "restore_progress",
-                _no_floors(source_state.SourceState.restore_progress),
-            )
-        ],
+        patch.object(source_state.SourceState, "restore_progress", _restored_without(1)),
     ),
-    Switch("a new partition begins at its end", "exactness rule 9", glue="begins_at_end"),
-    Switch(
-        "marks sent on an old answer about the topics", "exactness rule 9", glue="topics_not_asked"
-    ),
-    Switch("inputs read by name", "exactness rule 9", glue="by_name"),
+    Switch("a new partition begins at its end", "exactness rule 9", "begins_at_end"),
+    Switch("marks sent on an old answer about the topics", "exactness rule 9", "topics_not_asked"),
+    Switch("inputs read by name", "exactness rule 9", "by_name"),
     Switch(
         "a state goes on over another log",
         "exactness rule 9",
-        patches=lambda: [patch.object(topic_keeper.TopicKeeper, "judge", lambda *_: None)],
+        patch.object(topic_keeper.TopicKeeper, "judge", lambda *_: None),
     ),
     Switch(
         "an abort marker ends nothing",
         "exactness rule 1",
-        patches=lambda: [patch.object(AbortedTransactions, "end", lambda *_: None)],
+        patch.object(AbortedTransactions, "end", lambda *_: None),
     ),
     Switch(
         "doubts forgotten by a new owner",
         "exactness rule 3",
-        patches=lambda: [
-            patch.object(
-                source_state.SourceState,
-                "restore_progress",
-                _without_doubts(source_state.SourceState.restore_progress),
-            )
-        ],
+        patch.object(source_state.SourceState, "restore_progress", _restored_without(3)),
     ),
     Switch(
         "corrections counted as often as they come",
         "exactness rule 4",
-        patches=lambda: [patch.object(fold_corrections, "notes_of", _nothing_remembered)],
+        patch.object(fold_corrections, "notes_of", lambda *_: []),
     ),
     Switch(
         "late orders reach no day",
         "exactness rule 4",
-        patches=lambda: [patch.object(fold_orders, "fold_late", _too_late)],
+        patch.object(fold_orders, "fold_late", lambda *_: TOO_LATE),
     ),
     Switch(
         "corrections forgotten by a new owner",
         "exactness rule 4",
-        patches=lambda: [
-            patch.object(
-                chain.Chain, "_restore_words", _notes_stay_behind(chain.Chain._restore_words)
-            )
-        ],
+        _wrapped(chain.Chain, "_restore_words", _notes_stay_behind),
     ),
 ]
 
@@ -597,8 +492,7 @@ BY_NAME = {switch.name: switch for switch in SWITCHES}
 @contextmanager
 def patched(switch: Switch | None) -> Iterator[frozenset[str]]:
     """Apply the switch's patches; yield the flags for the glue."""
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(topic_keeper, "_log", NOTHING))
-        for change in switch.patches() if switch is not None else ():
-            stack.enter_context(change)
-        yield frozenset([switch.glue]) if switch is not None and switch.glue else frozenset()
+    how = None if switch is None else switch.how
+    replaces = nullcontext() if how is None or isinstance(how, str) else how
+    with patch.object(topic_keeper, "_log", NOTHING), replaces:
+        yield frozenset([how] if isinstance(how, str) else ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from tests.model.stage import PANE, Stage, both, held
+from tests.model.topics import PARTIALS
 
 
 def _an_hour_ahead(stage: Stage) -> None:
@@ -66,3 +67,52 @@ def test_neither_zombie_nor_new_owner_falls_behind_a_reset(off):
         stage.finish()
 
     held(script, off, resets=True)
+
+
+@both("only the last mark of a source partition counts after a reset")
+def test_a_reset_that_is_heard_late_counts_every_mark_since_it(off):
+    """A zombie's mark is the last one before the owner of the partials hears of the reset.
+
+    An owner that heard of it first, or that began later, was further than one that did not.
+    """
+
+    def script(stage: Stage) -> None:
+        stage.produce("payments-0", "p")
+        stage.world.settle()
+        zombie = stage.owner("payments-0")
+        stage.pause(zombie)
+        stage.tick(2 * PANE)
+        stage.produce("payments-0", "q")
+        stage.world.do(("clock_reset", "AA"))
+        stage.rest("payments-0")
+        zombie.only = 1
+        stage.go(zombie, "sent")
+        zombie.producer.land_all()
+        stage.rest("level2-0")
+        stage.finish()
+
+    held(script, off, resets=True)
+
+
+@both("marks from before a reset count")
+def test_a_reset_counts_no_mark_of_partials_that_are_gone(off):
+    """They are created again right before the reset, and the owner of the old ones hears of it first.
+
+    The new generation began an hour ahead: the false marks were in no log any more.
+    """
+
+    def script(stage: Stage) -> None:
+        _an_hour_ahead(stage)
+        stage.recreate(PARTIALS)
+        stage.world.do(("clock_reset", "AA"))
+        level2 = stage.owner("level2-0")
+        for level2.only in (4, 1, 1, 1, 1):  # reads the history, publishes
+            level2.step(lands=True)
+        stage.tick(PANE)
+        stage.world.settle()
+        generation, as_of_ms = stage.world.redis.as_of["AA"]
+        assert generation == 1
+        assert as_of_ms <= stage.world.now_ms
+        stage.finish()
+
+    held(script, off, topics_change=True, resets=True)

@@ -106,6 +106,7 @@ class Keeping:
 
     def refresh(self) -> None:
         now(self.keeper.refresh())
+        self.ask_anew(rejoin=False)  # aiokafka asks too, whether the keeper sees a change or not
 
     def check(self) -> None:
         now(self.keeper.check())
@@ -126,9 +127,11 @@ class Keeping:
         return self.keeper.topic_id(topic)
 
     def hear_nothing_more(self) -> None:
-        """Freeze what the operator has accepted: the worker is a zombie.
+        """End the recovery and freeze what the operator has accepted: the worker is a zombie.
 
-        Decision 0114 gives up what two owners send that accept one change over different ends of the
-        old log.
+        Decision 0114 gives up what two owners send that go on in one log over different ends of the
+        old one. One that has read no checkpoint yet goes on in any log, and asks nobody.
         """
+        while self._worker.lanes[0].name == "start":
+            self._worker.step(lands=False)
         self.keeper._accepted = dict(self.keeper._accepted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -148,30 +150,138 @@ def test_within_the_generation_nothing_goes_back_and_a_second_reset_begins_anoth
     assert ahead.published.fence.generation == 2
 
 
+class Live:
+    """A market with one order and one payment at T0, published by the owner of its partials."""
+
+    def __init__(self, topic_id: str = "") -> None:
+        self.flow = flow = Flow(partitions=1)
+        ((self.partition, self.owner),) = [
+            (number, each) for number, each in flow.compiles.items() if "PK" in each.markets
+        ]
+        self.owner.topic_id = topic_id
+        self.orders, self.payments = flow.sps["orders"][0], flow.sps["payments"][0]
+        flow.now_ms = T0
+        flow.produce(self.orders, order("o", T0), T0)
+        flow.produce(self.payments, payment("p", T0), T0)
+
+    @property
+    def end(self) -> int:
+        """Where the market's partials end."""
+        return len(self.flow.partials[self.partition].records)
+
+    def reset(self, end: int, topic_id: str = "") -> None:
+        """Let the owner hear of a reset that was declared when the partials ended at ``end``."""
+        at = "2026-11-24T10:00:00.000Z"
+        self.flow.book.apply_record(
+            *reset_record(
+                ClockReset("PK", 1, at, "a broker was fast", partials_end=end, partials_id=topic_id)
+            )
+        )
+
+
 def test_a_false_mark_of_a_quiet_partition_counts_neither_after_a_reset_nor_for_a_new_owner():
     # The clock of the broker was an hour ahead. Of two marks of one prefix the one caught up later
     # knows more, so the false one stood for an hour after the clock was right.
-    flow = Flow(partitions=1)
-    ((partition, _),) = [(n, each) for n, each in flow.compiles.items() if "PK" in each.markets]
-    flow.now_ms = T0
-    for topic, event in (("orders", order("o", T0)), ("payments", payment("p", T0))):
-        flow.produce(flow.sps[topic][0], event, T0)
+    live = Live()
+    flow = live.flow
     flow.run()
     flow.now_ms = T0 + HOUR_MS
     flow.run()
     assert flow.published["PK"].as_of_ms > T0 + HOUR_MS // 2
-    end = len(flow.partials[partition].records)
-    reset = ClockReset(
-        "PK", 1, "2026-11-24T10:00:00.000Z", "a broker was fast", partials_end=end, partials_id=""
-    )
-    flow.book.apply_record(*reset_record(reset))
+    live.reset(live.end)
     flow.now_ms = T0 + 60_000
     flow.run()
     after = flow.published["PK"]
     assert (after.fence.generation, after.as_of_ms) == (1, T0 + 55_000)
     assert set(after.sources.values()) == {T0 + 55_000}
 
-    flow.start_compile(partition)
-    flow.apply(partition)
-    (again,) = (each for each in flow.compiles[partition].step(flow.now_ms) if each.market == "PK")
+    flow.start_compile(live.partition)
+    flow.apply(live.partition)
+    (again,) = (
+        each for each in flow.compiles[live.partition].step(flow.now_ms) if each.market == "PK"
+    )
     assert again.fence == after.fence
+
+
+def test_a_reset_that_is_heard_late_counts_every_mark_since_it():
+    # A partition was halted meanwhile, so its last mark said less than the one before; a zombie's does
+    # too. Had the last one counted, as_of would have begun where the last event was.
+    live = Live()
+    flow = live.flow
+    flow.run()
+    end = live.end
+    flow.now_ms = T0 + 60_000
+    flow.run()
+    flow.run(caught_up=False)
+    live.reset(end)
+    flow.run(caught_up=False)
+    after = flow.published["PK"]
+    assert (after.fence.generation, after.as_of_ms) == (1, T0 + 55_000)
+
+
+def test_a_reset_that_names_newer_partials_leaves_no_mark_of_those_that_are_gone():
+    # The false marks stood in the partials that the owner still read, and the new generation began an
+    # hour ahead: the reset was in vain.
+    live = Live("first")
+    flow = live.flow
+    flow.run()
+    flow.now_ms = T0 + HOUR_MS
+    flow.run()
+    before = flow.published["PK"]
+    live.reset(0, "second")
+    flow.run()
+    assert flow.published["PK"] is before
+
+    table = dict(flow.tables[live.partition])
+    owner = PartitionCompile(
+        live.partition, 3, flow.methodology, flow.sps, "new", flow.book, topic_id="second"
+    )
+    owner.recover(table)
+    flow.compiles[live.partition] = owner
+    owner.replayed()
+    flow.partials[live.partition].records.clear()
+    flow.now_ms = T0 + 60_000
+    for sp in flow.logs:
+        flow.send_partials(sp)
+    chunk = flow.partials[live.partition].chunk(live.orders, 0)
+    owner.apply_chunk(
+        replace(chunk, first_offset=owner.base, last_offset=owner.base + live.end - 1)
+    )
+    (after,) = (each for each in owner.step(flow.now_ms) if each.market == "PK")
+    assert (after.fence.generation, after.as_of_ms) == (1, T0 + 55_000)
+
+
+def test_a_reset_before_the_partials_were_created_anew_leaves_all_their_marks():
+    live = Live("second")
+    live.flow.run()
+    live.reset(1_000, "first")
+    live.flow.start_compile(live.partition)
+    owner = live.flow.compiles[live.partition]
+    owner.topic_id = "second"
+    (after,) = (each for each in owner.step(T0) if each.market == "PK")
+    assert (after.fence.generation, after.as_of_ms) == (1, T0 - 5_000)
+
+
+def test_while_a_reset_leaves_nothing_final_the_owner_has_nothing_to_do():
+    # A day waited to be learnt, and the orders were halted: the owner published the same values again
+    # and again, as fast as they were acknowledged.
+    live = Live()
+    flow, owner = live.flow, live.owner
+    for sp in flow.logs:
+        flow.fold(sp)
+        flow.send_partials(sp)
+    flow.apply(live.partition)
+    flow.step(live.partition)
+    assert owner.behind
+    live.reset(live.end)
+    flow.now_ms = T0 + 60_000
+    flow.send_partials(live.payments)
+    flow.apply(live.partition)
+    (after,) = flow.step(live.partition)
+    assert (after.fence.generation, after.sources) == (1, {"payments": T0 + 55_000})
+    assert not owner.behind
+    assert flow.step(live.partition) == []
+    flow.send_partials(live.orders)
+    flow.apply(live.partition)
+    flow.step(live.partition)
+    assert owner.behind
