@@ -112,7 +112,8 @@ SERVICE = (
          "Log end minus position of an owned partition."),
     Spec("open_transaction_seconds", Kind.GAUGE, ("topic", "partition"), "seconds",
          "Time for which one open transaction has held an owned partition: nothing behind its first "
-         "record is read before it ends. 0 without one."),
+         "record is read before it ends. 0 without one. Counted from the broker's stamp on that record; "
+         "where producers stamp the input, since its owner saw it."),
     Spec("watermark_timestamp_seconds", Kind.GAUGE, ("topic", "partition"), "seconds since 1970",
          "Arrival watermark of an owned source partition, the largest over its markets."),
     Spec("flush_duration_seconds", Kind.HISTOGRAM, (), "seconds",

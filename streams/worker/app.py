@@ -40,6 +40,7 @@ from streams.worker.level2 import Level2Parts, MarketsRunner
 from streams.worker.log_clock import LogClock
 from streams.worker.membership import Membership, group_members
 from streams.worker.observer import Observer
+from streams.worker.open_transactions import OpenTransactions
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
@@ -427,6 +428,7 @@ class IndexWorker:
             (self._guard(), "membership"),
             (self._history.run(), "history"),
             (self._check_topics(), "topics"),
+            (OpenTransactions(self.settings.kafka, self.app.intake).run(), "transactions"),
         ):
             self._own_task(work, name)
 
