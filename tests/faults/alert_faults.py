@@ -41,8 +41,18 @@ class Fault:
     expected: tuple[Expected, ...]
     prepare: Step | None = None
     """What is no fault yet and takes time."""
+    counts_again: bool = False
+    """Whether workers read records again that they had counted, dead letters too. An alert over a range
+    of minutes would begin anew: in a chapter nothing with such an alert stands beside it."""
+
+    @property
+    def remembered(self):
+        """Whether an alert of it lasts as long as the range of its counter, whatever is mended."""
+        return any(each.ends_within_s >= LONG_S for each in self.expected)
 
 
+LONG_S = 900
+"""Alerts that end no sooner look back over a range of minutes."""
 HALTED = "topic_partition:ecindex_partition_halted:max{{topic='{}',partition='{}'}} == 1"
 MISSING = "topic:ecindex_topic_missing:sum{{topic='{}'}} > 0"
 DEAD = "reason:ecindex_dead_letters:increase15m{{reason='{}'}} > 0"
@@ -138,7 +148,7 @@ TOPIC_GONE = Fault(
 )  # fmt: skip
 CHECKPOINTS_GONE = Fault(
     "checkpoints-gone", cause.delete_checkpoints, cause.type_create(OF_ORDERS),
-    (misses("A changelog of checkpoints is deleted", OF_ORDERS),),
+    (misses("A changelog of checkpoints is deleted", OF_ORDERS),), counts_again=True,
 )  # fmt: skip
 RECREATED = Fault(
     "recreated", cause.recreate, cause.type_accept(ORDERS, 0, "recreated"),
@@ -252,7 +262,6 @@ CHAPTERS = (
             (RECREATED,),
         ),
     ),
-    # Checkpoints that are gone count all records again, dead letters too: not beside these.
     Chapter("logs", ((ADDED,), (GAP,), (CHECKPOINTS_GONE,), (LOST_END,)), authorizer=True),
     Chapter("workers", ((RESTARTS,), (ALL_KILLED,), (ONE_KILLED, SENT_AGAIN))),
     Chapter("broker", ((STRANGER,), (FROZEN,))),

@@ -12,7 +12,6 @@ import json
 import shlex
 import socket
 import sys
-import time
 import urllib.request
 from functools import partial
 from operator import itemgetter
@@ -23,6 +22,7 @@ from support import worker_child
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.prometheus import Api
+from support.rig import until
 from support.valkeys import HOST, Passage
 
 from streams.clock import now_ms
@@ -46,19 +46,6 @@ EVERY_S = 0.1
 FIRST = 600
 LIMIT_S = 180
 """Seconds after which waiting is given up: no promise about anything."""
-
-
-async def until(condition, what, limit_s=LIMIT_S, every_s=EVERY_S):
-    """Return the first true answer of a condition, async or plain."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = condition()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        await asyncio.sleep(every_s)
 
 
 class Kept:
@@ -173,11 +160,12 @@ class Alarmed:
             )
             return bool(found) and all(map(self.is_ready, self.workers))
 
-        await until(lambda: asyncio.to_thread(fresh), "both sources are fresh, both workers ready")
+        what = "both sources are fresh, both workers ready"
+        await until(lambda: asyncio.to_thread(fresh), LIMIT_S, what)
 
     async def ready(self):
         for worker in self.workers:
-            await until(partial(asyncio.to_thread, self.is_ready, worker), "a worker is ready")
+            await until(partial(asyncio.to_thread, self.is_ready, worker), LIMIT_S, "ready")
 
     @staticmethod
     def listens(worker):
@@ -222,7 +210,7 @@ class Alarmed:
         A partition may have got another owner since it halted. What the first one said of the log's
         end no longer holds then, and is not accepted.
         """
-        records = await until(lambda: list(self._events(name, fields)), f"{name} {fields}")
+        records = await until(lambda: list(self._events(name, fields)), LIMIT_S, f"{name} {fields}")
         record = max(records, key=itemgetter("timestamp"))
         program, *arguments = shlex.split(record["action"].split("`")[1])
         assert program == "ecindex"
@@ -245,7 +233,7 @@ class Alarmed:
                     return worker
             return None
 
-        return await until(found, f"somebody owns {topic}-{partition}")
+        return await until(found, LIMIT_S, f"somebody owns {topic}-{partition}")
 
     # -- what the monitoring says ----------------------------------------------------------------
 
