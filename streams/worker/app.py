@@ -46,7 +46,7 @@ from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
-from streams.worker.topic_ids import check_log_ends
+from streams.worker.topic_ids import check_log_ends, id_of
 from streams.worker.topic_keeper import TopicKeeper, watched_topics
 from streams.worker.topic_watch import EVERY_S, TopicWatch
 
@@ -155,6 +155,7 @@ class IndexWorker:
             settings,
             HistoryBook(self.methodology.markets),
             lambda: self._watch.topic_id(settings.topics.history),
+            lambda: id_of(self.outbox.ask, settings.topics.history),
         )
         self._keeper = TopicKeeper(
             settings,
