@@ -41,7 +41,7 @@ class HistoryReader:
         topic_id: Callable[[], str],
         ask_id: Callable[[], Awaitable[str]],
     ) -> None:
-        """``topic_id``: its id as it was last seen, UNKNOWN before. ``ask_id`` asks the broker for it."""
+        """``topic_id``: its id as it was last seen, UNKNOWN before. ``ask_id`` asks the broker."""
         self.book = book
         self.ready = False
         """True once everything is applied that the topic held when this process began to read."""

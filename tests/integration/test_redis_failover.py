@@ -230,6 +230,20 @@ async def test_a_new_master_that_lacks_the_last_writes_is_rewritten(tmp_path):
             assert new.db.hget(key.fence, "as_of_ms") is not None
 
 
+@pytest.mark.deep  # of the tests' own servers
+def test_a_cluster_that_is_interrupted_while_it_starts_leaves_no_server(tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(self, node):
+        started.extend(self.nodes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cluster, "_covered", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Cluster(tmp_path, masters=1, replicas=False)
+    assert [node.process.poll() is None for node in started] == [False]
+
+
 async def test_a_node_of_a_cluster_is_killed(tmp_path):
     with Cluster(tmp_path) as cluster:
         async with Load(cluster.url, MARKETS), Watched(cluster.url, MARKETS) as watched:
