@@ -24,7 +24,14 @@ from streams.publish.metrics import Metrics
 from streams.publish.redis_clients import async_client, close_client
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
-from streams.reader import DEFAULT_PREFIX, AsyncReader, Limits, Reader, ReaderError
+from streams.reader import (
+    DEFAULT_PREFIX,
+    AsyncReader,
+    Limits,
+    Reader,
+    ReaderError,
+    UnreachableError,
+)
 from streams.settings import RedisSettings
 
 pytestmark = pytest.mark.stack
@@ -287,6 +294,56 @@ async def test_without_a_replica_the_other_nodes_serve_their_markets(tmp_path):
             await watched.fresh(others)
             await watched.fresh(others)
             assert load.store.health.trouble is not None, "the lost ones are not silent"
+
+
+@pytest.mark.deep
+async def test_who_starts_while_the_first_node_is_dead_serves_the_markets_of_the_others(tmp_path):
+    # redis-py asks the first master which commands there are: no new client could do a thing.
+    with Cluster(tmp_path, replicas=False) as cluster:
+        victim = cluster.masters[0]
+        victim.stop()
+        owners = {m: cluster.owner(market_keys(m, DEFAULT_PREFIX).fence) for m in MARKETS}
+        others = [market for market, owner in owners.items() if owner is not victim]
+        assert 0 < len(others) < len(MARKETS)
+        async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
+            await watched.fresh(others)
+            assert load.store.health.trouble is not None, "the lost ones are not silent"
+        with Reader(cluster.url) as reader:
+            assert reader.snapshot(others[0]).market == others[0]
+
+
+@pytest.mark.deep
+async def test_slots_that_no_node_has_are_named_and_the_others_are_served(tmp_path):
+    with Cluster(tmp_path, replicas=False) as cluster:
+        async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
+            await watched.fresh()
+            owners = {m: cluster.owner(market_keys(m, DEFAULT_PREFIX).fence) for m in MARKETS}
+            loser = owners[MARKETS[0]]
+            others = [market for market, owner in owners.items() if owner is not loser]
+            number = cluster.masters.index(loser)
+            slots = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
+            for node in cluster.masters:
+                node.db.execute_command("CLUSTER DELSLOTSRANGE", *slots)
+            reader = Reader(cluster.url)  # it has never known who has them
+            with pytest.raises(UnreachableError):
+                reader.snapshot(MARKETS[0])
+
+            async def named():
+                trouble = load.store.health.trouble
+                return trouble is not None and "slot" in trouble.detail.lower()
+
+            await wait_until(named, "it is said that no node has the slot")
+            await watched.fresh(others)  # and no task has ended: `Load` would raise
+            loser.db.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
+            await watched.fresh()
+            assert load.store.health.trouble is None
+
+            async def read():
+                with contextlib.suppress(ReaderError):
+                    return await asyncio.to_thread(reader.snapshot, MARKETS[0])
+
+            await wait_until(read, "the reader for threads has found the slot")
+            reader.close()
 
 
 @pytest.mark.deep
