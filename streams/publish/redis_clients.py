@@ -206,6 +206,11 @@ def drop_connections_of(client: Any) -> None:
             client.connection_pool.disconnect(inuse_connections=False)
 
 
+def is_cluster(client: Any) -> bool:
+    """Whether a client, of either kind, is of a Cluster: some of its nodes may answer and others not."""
+    return isinstance(client, (redis.cluster.RedisCluster, redis.asyncio.RedisCluster))
+
+
 def lacks_a_slot(error: BaseException) -> bool:
     """Whether a Cluster's client knows no node for the key: it will not ask again by itself."""
     return isinstance(error, RedisClusterException)

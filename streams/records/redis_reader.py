@@ -19,6 +19,7 @@ from streams.publish.redis_clients import (
     async_client,
     close_client,
     in_words,
+    is_cluster,
     is_replica,
 )
 from streams.records.redis_records import is_of_another_type, refused
@@ -57,6 +58,11 @@ class RedisReader:
         self._url = redis.url
         self.unreadable: dict[str, list[UnreadableRecord]] = {}
         """By market: what its last read could not decode."""
+
+    @property
+    def has_nodes(self) -> bool:
+        """Whether it is a Cluster: what one of its nodes has may be read while another one is away."""
+        return is_cluster(self._redis)
 
     async def ping(self) -> None:
         """Raise OperationError when Redis does not answer."""

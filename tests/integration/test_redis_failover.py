@@ -17,8 +17,11 @@ from support.valkeys import HOST, Cluster, Pair, Passage, Valkey, wait_until
 from streams import clock
 from streams.board.hub import Hub
 from streams.board.redis_poller import RedisPoller
+from streams.console.errors import OperationError
 from streams.index.panes import rfc3339
 from streams.operate.market_views import ViewState, connect, read_markets
+from streams.proof.doctor.findings import Level
+from streams.proof.doctor.redis_answers import check_answers, read_redis
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_clients import async_client, close_client
@@ -26,13 +29,15 @@ from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.reader import (
     DEFAULT_PREFIX,
+    SILENT_AFTER_MS,
     AsyncReader,
     Limits,
     Reader,
     ReaderError,
     UnreachableError,
 )
-from streams.settings import RedisSettings
+from streams.records.redis_reader import RedisReader
+from streams.settings import RedisSettings, Settings
 
 pytestmark = pytest.mark.stack
 
@@ -282,18 +287,52 @@ async def test_a_node_of_a_cluster_hangs(tmp_path):
 
 
 @pytest.mark.deep
-async def test_without_a_replica_the_other_nodes_serve_their_markets(tmp_path):
+@pytest.mark.parametrize("dead", ["a node", "the node that lists the markets"])
+async def test_without_a_replica_the_other_nodes_serve_their_markets(tmp_path, dead):
     with Cluster(tmp_path, replicas=False) as cluster:
+        poller = RedisPoller(cluster.url, Hub(), {}, prefix=DEFAULT_PREFIX, timeout_s=3.0)
         async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
             await watched.fresh()
+            await poller.poll()
             owners = {m: cluster.owner(market_keys(m, DEFAULT_PREFIX).fence) for m in MARKETS}
-            victim = owners[MARKETS[0]]
+            victim = cluster.owner(f"{DEFAULT_PREFIX}:markets")
+            if dead == "a node":
+                victim = next(node for node in cluster.masters if node is not victim)
             lost = [market for market, owner in owners.items() if owner is victim]
             others = [market for market in MARKETS if market not in lost]
             victim.stop()
             await watched.fresh(others)
             await watched.fresh(others)
             assert load.store.health.trouble is not None, "the lost ones are not silent"
+
+            # Page, `show` and doctor name what is lost, and have the rest.
+            await asyncio.sleep(SILENT_AFTER_MS / 1_000)
+            await poller.poll()
+            beats = {each.market: each for each in poller.beat(clock.now_ms()).markets}
+            assert poller.away is None
+            assert {m for m, each in beats.items() if each.redis is not None} == set(lost)
+            assert all(beats[market].state == "live" for market in others)
+            assert all(beats[market].state == "stale" for market in lost)
+            with connect(RedisSettings(url=cluster.url)) as client:
+                now_ms = clock.now_ms()
+                views = read_markets(client, now_ms, None, DEFAULT_PREFIX, MARKETS)
+            assert {view.market for view in views if view.failure} == set(lost)
+            assert {v.market for v in views if v.state is ViewState.LIVE} == set(others)
+            reader = RedisReader(Settings(redis=RedisSettings(url=cluster.url)))
+            read = await read_redis(reader, MARKETS)
+            await reader.close()
+            assert read.failed.keys() - {""} == set(lost)
+            assert {code for code, held in read.held.items() if held is not None} == set(others)
+            wrong = [each for each in check_answers("redis", read) if each.level is Level.WRONG]
+            assert [each.where for each in wrong if each.where.endswith(lost[0])]
+            assert all("replica" in each.fix for each in wrong)
+        await poller.close()
+        for node in cluster.masters:
+            node.stop()
+        reader = RedisReader(Settings(redis=RedisSettings(url=cluster.url)))
+        with pytest.raises(OperationError):
+            await read_redis(reader, MARKETS)
+        await reader.close()
 
 
 @pytest.mark.deep

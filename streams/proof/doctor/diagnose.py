@@ -19,12 +19,12 @@ from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.confirming import PAUSE_S, confirmed
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
 from streams.proof.doctor.record_checks import check_inputs, check_redis_records
+from streams.proof.doctor.redis_answers import check_answers, read_redis
 from streams.proof.doctor.stored_records import CHECKPOINTS, VALUES, StoredScan, check_stored
-from streams.publish.redis_clients import REPLICA_ADVICE
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
-from streams.records.redis_reader import MarketRedis, RedisReader
-from streams.records.unreadable import UnreadableRecord, UnreadableRecords
+from streams.records.redis_reader import RedisReader
+from streams.records.unreadable import UnreadableRecords
 from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, SettingsError, describe, load_methodology
 from streams.worker import names
@@ -154,42 +154,31 @@ class _Doctor:
     async def _redis(self, values: ValuesLog, members: int) -> None:
         settings = self._settings
         reader = RedisReader(settings)
-        held: dict[str, MarketRedis | None] = {}
-        refused: list[UnreadableRecord] = []
+        where = settings.redis.url
         try:
-            await reader.ping()
-            is_replica = await reader.is_replica()
-            self._diagnosis.add(check_inputs(await reader.input_notes()))
-            refused += await reader.refused_of_all()
-            for code in values.markets:
-                held[code] = await reader.read(code)
-                refused += await reader.refused(code)
+            read = await read_redis(reader, values.markets)
         except OperationError as error:
             fix = "start Redis, or set redis.url; folding goes on without it"
-            where, cause = settings.redis.url, "no answer"  # however it is said each time
+            cause = "no answer"  # however it is said each time
             self._diagnosis.add(
                 [Finding("redis", Level.WRONG, where, "an answer", str(error), fix, cause)]
             )
             return
         finally:
             await reader.close()
-        self._diagnosis.add(check_redis_records(refused))
+        self._diagnosis.add(check_inputs(read.notes))
+        self._diagnosis.add(check_redis_records(read.refused))
+        self._diagnosis.add(check_answers(where, read))
         published = {
             code: market
             for code, market in values.markets.items()
-            if held[code] is not None or not reader.unreadable.get(code)
+            if code not in read.failed
+            and (read.held[code] is not None or not reader.unreadable.get(code))
         }
-        self._diagnosis.add([_answer(settings.redis.url, is_replica=is_replica)])
         now_ms = clock.now_ms()
-        self._diagnosis.add(worker_checks.check_redis(settings, published, held, members, now_ms))
-
-
-def _answer(where: str, *, is_replica: bool) -> Finding:
-    """Finding of a Redis that answers, and whether workers can write to it."""
-    if not is_replica:
-        return Finding("redis", Level.OK, where, "an answer", "it answers")
-    found = "READONLY: it is a replica, which refuses what workers publish"
-    return Finding("redis", Level.WRONG, where, "a master", found, REPLICA_ADVICE)
+        self._diagnosis.add(
+            worker_checks.check_redis(settings, published, read.held, members, now_ms)
+        )
 
 
 def _by_source(found: Mapping[TopicPartition, Extent]) -> dict[SourcePartition, Extent]:
