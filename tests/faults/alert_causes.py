@@ -61,6 +61,13 @@ async def send_late(index):
     await index.send("orders", [order(f"late{n}", at_ms + n) for n in range(600)])
 
 
+async def stamp_ahead(index):
+    """Events of one order from a server whose clock is an hour fast; different ones would agree."""
+    at_ms = now_ms() + HOUR_MS
+    events = [order("stray", at_ms) | {"event_id": f"stray{n}"} for n in range(600)]
+    await index.send("orders", events, partition=0, at_ms=at_ms, imported=False)
+
+
 async def send_again(index):
     """The first orders of this index, as they were, when the live windows no longer know them."""
     await index.send("orders", index.first_orders)

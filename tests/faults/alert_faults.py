@@ -57,6 +57,7 @@ HALTED = "topic_partition:ecindex_partition_halted:max{{topic='{}',partition='{}
 MISSING = "topic:ecindex_topic_missing:sum{{topic='{}'}} > 0"
 DEAD = "reason:ecindex_dead_letters:increase15m{{reason='{}'}} > 0"
 LATE = "topic_outcome:ecindex_events:increase15m{topic='watched-orders',outcome='day_only'} > 0"
+DOUBTED = "topic_outcome:ecindex_events:increase15m{topic='watched-orders',outcome='doubted'} > 0"
 OLD = "market_source:ecindex_index_source_age_seconds:min{market='PK'} > 60"
 FAILING = "sink:ecindex_publish_failures:rate1m{sink='redis'} > 0"
 AT_ONCE_S = 20
@@ -116,6 +117,15 @@ AHEAD = Fault(
     (dead("A producer's clock is an hour ahead", "ahead"),),
 )
 CUT_OFF = Fault("cut-off", cause.send_late, cause.nothing, (too_late("A shop was cut off"),))
+STRAY_CLOCK = Fault(
+    "stray-clock", cause.stamp_ahead, cause.nothing,
+    (
+        Expected(
+            "One server's clock is an hour ahead, inputs with CreateTime", "EcindexStampsDoubted",
+            DOUBTED, 330, 1_920, {"topic": ORDERS},
+        ),
+    ),
+)  # fmt: skip
 SENT_AGAIN = Fault(
     "sent-again",
     cause.send_again,
@@ -250,6 +260,8 @@ class Chapter:
     """Each worker has a user of its own in Redis."""
     cluster: bool = False
     authorizer: bool = False
+    arrival: str = "broker"
+    """Who stamps the inputs."""
 
 
 CHAPTERS = (
@@ -268,6 +280,7 @@ CHAPTERS = (
     Chapter("redis", ((REPLICA,), (MEMORY,), (SLOW,))),
     Chapter("rights", ((ONE_REFUSED,), (ALL_REFUSED,)), users=True),
     Chapter("cluster", ((NODE,),), cluster=True),
+    Chapter("stamps", ((STRAY_CLOCK,),), arrival="producer"),
 )
 NOT_RUN = {
     "A market's values stand still for days": "days; the alert is that of `rejects`, which stays as "
@@ -292,6 +305,7 @@ async def index_of(chapter, directory, cache_dir):
             cache_dir,
             redis_url=None if cluster is None else cluster.url,
             users=chapter.users,
+            arrival=chapter.arrival,
             kafka_settings=AUTHORIZER if chapter.authorizer else None,
         ) as index:
             index.cluster = cluster

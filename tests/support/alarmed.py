@@ -90,9 +90,9 @@ class Kept:
 class Alarmed:
     """Made by ``alarmed``."""
 
-    def __init__(self, directory, stack, *, redis_url, users, inputs=2):
+    def __init__(self, directory, stack, *, redis_url, users, arrival, inputs=2):
         self.directory, self.stack, self.users = directory, stack, users
-        self.installed = Installation(stack, NAME, directory, inputs=inputs, arrival="broker")
+        self.installed = Installation(stack, NAME, directory, inputs=inputs, arrival=arrival)
         self.installed.overrides["redis.url"] = redis_url
         self.workers = [Kept(self, number) for number in range(2)]
         self.passage = None
@@ -145,10 +145,10 @@ class Alarmed:
                         await asyncio.sleep(EVERY_S)
             await asyncio.sleep(1)
 
-    async def send(self, topic, events, partition=None):
+    async def send(self, topic, events, **options):
         async with self.installed.producer() as producer:
             for event in events:
-                await self.installed.send(producer, topic, event, partition=partition)
+                await self.installed.send(producer, topic, event, **options)
             await producer.flush()
 
     async def flows(self):
@@ -256,7 +256,9 @@ class Alarmed:
 
 
 @contextlib.asynccontextmanager
-async def alarmed(directory, cache_dir, *, redis_url=None, users=False, kafka_settings=None):
+async def alarmed(
+    directory, cache_dir, *, redis_url=None, users=False, arrival="broker", kafka_settings=None
+):
     """Run an index that is watched. ``redis_url``: of another Redis than its own."""
     stack = LocalStack(directory / "stack", cache_dir=cache_dir, kafka_settings=kafka_settings)
     monitoring = Monitoring(
@@ -272,7 +274,7 @@ async def alarmed(directory, cache_dir, *, redis_url=None, users=False, kafka_se
         if redis_url is None:
             passage = await parts.enter_async_context(Passage(stack.redis.ports[0]))
             redis_url = passage.url
-        index = Alarmed(directory, stack, redis_url=redis_url, users=users)
+        index = Alarmed(directory, stack, redis_url=redis_url, users=users, arrival=arrival)
         index.passage = passage
         for user in USERS if users else ():
             index.redis("ACL", "SETUSER", user, "on", f">{PASSWORD}", "~*", "+@all")

@@ -18,7 +18,9 @@ def check_inputs(notes: Iterable[InputNote]) -> list[Finding]:
             note.topic,
             "events as docs/contract.md describes them",
             note.text,
-            "mend the producer; what was refused is in `ecindex dead-letters list`",
+            "mend the producer; what was refused is in `ecindex dead-letters list`"
+            if note.refused
+            else "mend the producer, or read docs/faults.md: what it says need not be wrong",
             cause="refused" if note.refused else "not counted",
         )
         for note in notes
