@@ -42,6 +42,7 @@ from streams.publish.redis_clients import (
     drop_connections,
     drop_connections_of,
     in_words,
+    lacks_a_slot,
     sync_client,
 )
 
@@ -306,6 +307,8 @@ class Reader:
         try:
             yield
         except REDIS_ERRORS as error:
+            if lacks_a_slot(error) and self._judge.doubts():
+                drop_connections_of(self._redis)
             raise UnreachableError(f"Redis does not answer: {in_words(error)}") from error
         except (AbsentError, TooOldError):
             if self._judge.doubts():
@@ -389,6 +392,8 @@ class AsyncReader:
         try:
             yield
         except REDIS_ERRORS as error:
+            if lacks_a_slot(error) and self._judge.doubts():
+                await drop_connections(self._redis)
             raise UnreachableError(f"Redis does not answer: {in_words(error)}") from error
         except (AbsentError, TooOldError):
             if self._judge.doubts():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -38,6 +38,7 @@ from streams.publish.redis_clients import (
     async_client,
     close_client,
     in_words,
+    is_cluster,
     renew,
 )
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
@@ -49,6 +50,8 @@ CHANGES_READ = 120
 HIGH_WATER_MS = 60_000
 """How long a version that was shown refuses older ones, as in the reader: the expiry of the keys."""
 _EVERYONE = ""
+_LIST, _INPUTS = ".markets", ".inputs"
+"""Stand for a market where the keys of none are read."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +75,8 @@ class MarketBeat(msgspec.Struct, frozen=True):
     published_age_ms: int | None
     orders: str | None
     shifts: int
+    redis: str | None = None
+    """Why its node of a Cluster cannot be read; None while it can."""
 
 
 class Beat(msgspec.Struct, frozen=True):
@@ -141,6 +146,8 @@ class RedisPoller:
         self._known: dict[str, _Known] = {}
         self._inputs: list[InputNote] = []
         self._away: str | None = "not read yet"
+        self._failed: dict[str, Exception] = {}
+        """By market, or a name of our own: what the last reading of a Cluster did not get."""
         self._beat_due_ms = 0
 
     @property
@@ -193,7 +200,7 @@ class RedisPoller:
             if self._away is None:
                 _log.warning("redis_failed", error=type(error).__name__, detail=in_words(error))
             news = self._away is None
-            self._away = f"Redis does not answer ({type(error).__name__})"
+            self._away = _does_not_answer(error)
             return news
         if self._away is not None:
             _log.info("redis_answers")
@@ -201,15 +208,23 @@ class RedisPoller:
         return changed or news
 
     async def _read_changed(self) -> bool:
-        for name in sorted(await self._redis.smembers(markets_key(self._prefix))):
+        before, self._failed = self._failed, {}
+        listed = await self._answer(_LIST, self._redis.smembers(markets_key(self._prefix)))
+        names = self._markets if listed is None else sorted(name.decode() for name in listed)
+        for name in names:
             # A market that was seen stays on the page: people want to see that it is gone.
             if len(self._known) < MARKETS_MAX:
-                self._known.setdefault(name.decode(), _Known())
-        inputs = notes(read_reports(await self._redis.hgetall(inputs_key(self._prefix))))
+                self._known.setdefault(name, _Known())
+        fields = await self._answer(_INPUTS, self._redis.hgetall(inputs_key(self._prefix)))
+        inputs = self._inputs if fields is None else notes(read_reports(fields))
         changed = inputs != self._inputs
         self._inputs = inputs
         due = []
-        for market, header in (await self._headers()).items():
+        headers = await self._headers()
+        if self._failed and not headers:
+            raise next(iter(self._failed.values()))
+        changed = changed or self._failed.keys() != before.keys()
+        for market, header in headers.items():
             known = self._known[market]
             was_present, known.present = known.present, bool(header.as_of_ms)
             changed = changed or was_present != known.present
@@ -227,9 +242,31 @@ class RedisPoller:
         # All at once: one after the other, fifty markets take fifty round trips.
         return any(await asyncio.gather(*due)) or changed
 
+    async def _answer(self, what: str, asked: Awaitable[Any]) -> Any:
+        """Await an answer. None, and it is noted, when the node of a Cluster does not give it."""
+        try:
+            return await asked
+        except REDIS_ERRORS as error:
+            if not is_cluster(self._redis):
+                raise
+            self._failed[what] = error
+            return None
+
     async def _headers(self) -> dict[str, _Header]:
+        """Headers of the known markets; of a Cluster without those whose node does not answer."""
+        try:
+            return await self._headers_of(list(self._known))
+        except REDIS_ERRORS:
+            if not is_cluster(self._redis):
+                raise
+        asked = [self._answer(each, self._headers_of([each])) for each in self._known]
+        found: dict[str, _Header] = {}
+        for headers in await asyncio.gather(*asked):
+            found |= headers or {}
+        return found
+
+    async def _headers_of(self, markets: Sequence[str]) -> dict[str, _Header]:
         pipeline = self._redis.pipeline(transaction=False)
-        markets = list(self._known)
         for market in markets:
             keys = market_keys(market, self._prefix)
             pipeline.hmget(keys.fence, FENCE_FIELDS)
@@ -290,6 +327,7 @@ class RedisPoller:
 
     def _market_beat(self, market: str, known: _Known, now_ms: int) -> MarketBeat:
         header, page, config = known.header, known.page, self._markets.get(market)
+        failed = self._failed.get(market)
         as_of_ms = published_ms = None
         if header is not None and header.as_of_ms and header.published_at is not None:
             as_of_ms = min(header.as_of_ms)  # the page shows values of every source
@@ -306,7 +344,12 @@ class RedisPoller:
             published_age_ms=published_age_ms,
             orders=None if orders is None else orders.value,
             shifts=0 if page is None else len(page.shifts),
+            redis=None if failed is None else _does_not_answer(failed),
         )
+
+
+def _does_not_answer(error: Exception) -> str:
+    return f"Redis does not answer ({type(error).__name__})"
 
 
 def _goes_back(old: _Header, new: _Header) -> bool:

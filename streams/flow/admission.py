@@ -63,8 +63,8 @@ class Admission:
         self.panes_max = methodology.open_panes_max
         self.day_grace_ms = methodology.day_grace_ms
 
-    def arrive(self, state: MarketState, arrived_ms: int, order: str, *, doubtful: bool) -> None:
-        """Move the market's watermark by an arrival, unless that is doubted.
+    def arrive(self, state: MarketState, arrived_ms: int, order: str, *, doubtful: bool) -> bool:
+        """Move the market's watermark by an arrival, unless that is doubted; return whether it is.
 
         ``doubtful``: the stamp is its producer's word alone. ``order``: what names the record's order.
         """
@@ -72,14 +72,16 @@ class Admission:
         if not (doubtful and known and self.is_doubted(state, arrived_ms)):
             state.doubts = []  # the time of the watermark still goes on
             state.watermark_ms = max(state.watermark_ms, arrived_ms)
-            return
+            return False
         order_hash = hash_of(order)
         if any(order_hash == doubted for doubted, _ in state.doubts):
-            return
+            return True
         state.doubts.append((order_hash, arrived_ms))
-        if len(state.doubts) == AGREEING:
-            state.watermark_ms = min(arrived_ms for _, arrived_ms in state.doubts)
-            state.doubts = [each for each in state.doubts if self.is_doubted(state, each[1])]
+        if len(state.doubts) < AGREEING:
+            return True
+        state.watermark_ms = min(at_ms for _, at_ms in state.doubts)
+        state.doubts = [each for each in state.doubts if self.is_doubted(state, each[1])]
+        return self.is_doubted(state, arrived_ms)
 
     def is_doubted(self, state: MarketState, arrived_ms: int) -> bool:
         """Whether a record that has arrived so is doubted: the watermark did not follow it."""

@@ -32,10 +32,11 @@ from streams.flow.wire import (
     FOREIGN,
     MarkKey,
     MarkRecord,
+    PartialKey,
     believed,
     decode_mark,
     decode_partial,
-    parse_key,
+    parsed_key,
     partition_of,
 )
 from streams.index.methodology import Methodology
@@ -271,7 +272,10 @@ class PartitionCompile:
                     each.ledger.forget_garbage(key)
                 self._note_merged(key)
                 continue
-            parsed = parse_key(key)
+            parsed = parsed_key(key)
+            if parsed is None:
+                self._foreign_records += 1
+                continue
             if isinstance(parsed, MarkKey):
                 stamped_ms = chunk.timestamps_ms[position] if chunk.by_broker else None
                 mark_record = believed(decode_mark(value), stamped_ms)
@@ -305,8 +309,8 @@ class PartitionCompile:
 
     def _note_merged(self, key: bytes) -> None:
         if not self._table_keys and len(self._merged_writers) < _WRITERS_MAX:
-            parsed = parse_key(key)
-            if not isinstance(parsed, MarkKey) and parsed.slot.market in self.markets:
+            parsed = parsed_key(key)
+            if isinstance(parsed, PartialKey) and parsed.slot.market in self.markets:
                 self._merged_writers.add(parsed.writer)
 
     def _apply_mark(self, key: MarkKey, mark: MarkRecord, offset: int) -> None:

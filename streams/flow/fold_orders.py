@@ -101,8 +101,8 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
         arrived_ms = timestamps[position]
         watermark_ms = state.watermark_ms
         if arrived_ms > watermark_ms or state.doubts:
-            admission.arrive(state, arrived_ms, key_of(event), doubtful=chunk.is_doubtful(position))
-            if admission.is_doubted(state, arrived_ms):
+            doubtful = chunk.is_doubtful(position)
+            if admission.arrive(state, arrived_ms, key_of(event), doubtful=doubtful):
                 folded.outcomes[DOUBTED] += 1
             moved = state.watermark_ms > watermark_ms
             # Where the watermark stayed behind, the event is late by its own arrival.

@@ -105,8 +105,7 @@ def _arrive(
     """Move the market's watermark by the record, or doubt it; close what it has passed."""
     arrived_ms, before_ms = chunk.timestamps_ms[position], state.watermark_ms
     doubtful = chunk.is_doubtful(position)
-    source.admission.arrive(state, arrived_ms, key_of(event), doubtful=doubtful)
-    if source.admission.is_doubted(state, arrived_ms):
+    if source.admission.arrive(state, arrived_ms, key_of(event), doubtful=doubtful):
         folded.outcomes[DOUBTED] += 1
     if state.watermark_ms > before_ms and state.watermark_ms >= state.next_close_ms:
         source.close(state)

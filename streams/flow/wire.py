@@ -21,8 +21,8 @@ LIVE_WITHIN_MS = HOUR_MS
 """A market is live once its events arrive within this time of now."""
 
 FOREIGN, EXPIRED = SKIPPED = ("foreign", "expired")
-"""Why level 2 counts a record nowhere. Foreign: it is of another edition, or of a market of another
-partition. Expired: it is of an hour or day that is no longer kept."""
+"""Why level 2 counts a record nowhere. Foreign: it is of another edition or of a market of another
+partition, or its key is none of ours. Expired: it is of an hour or day that is no longer kept."""
 
 
 class PartialRecord(msgspec.Struct, array_like=True):
@@ -123,6 +123,18 @@ def parse_key(key: bytes) -> PartialKey | MarkKey:
         return MarkKey(_source(sp), writer)
     market, book, slot, sp, writer = parts
     return PartialKey(SlotKey(market, book, int(slot)), _source(sp), writer)
+
+
+def parsed_key(key: bytes) -> PartialKey | MarkKey | None:
+    """Key of a record of ``ecindex.partials``; None when it is not one of ours.
+
+    Somebody else's record then. It has taken no row's place, since compaction goes by key, so it may be
+    passed over. A worker that ended at it would leave its markets without an owner for ever.
+    """
+    try:
+        return parse_key(key)
+    except ValueError:
+        return None
 
 
 def _source(text: str) -> SourcePartition:

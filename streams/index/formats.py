@@ -18,6 +18,9 @@ Version 0.2 wrote no number; it is read as 0. Raise it when a record changes in 
 before would misread.
 """
 
+NEWER = "a newer version of ecindex wrote it"
+"""Words that the refusal of a newer format has, and no other."""
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -88,8 +91,8 @@ def check_format(found: int, what: str, known: int) -> None:
     """Raise FormatError when ``found`` is a newer format than ``known``."""
     if found > known:
         raise FormatError(
-            f"{what} of format {found}: a newer version of ecindex wrote it, and this one knows formats "
-            f"up to {known}; install the version that wrote it, or a later one, and start again"
+            f"{what} of format {found}: {NEWER}, and this one knows formats up to "
+            f"{known}; install the version that wrote it, or a later one, and start again"
         )
 
 

@@ -7,7 +7,7 @@ when the input falls silent: whoever looks an hour later must still see why noth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +37,10 @@ class InputReport(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the last refused event."""
     part: str = ""
     """Detail of the last part of a counted event that was not counted."""
+    unmatched: int = 0
+    """Cancels and refunds of orders that the log does not hold."""
+    doubted: int = 0
+    """Records that their producer's clock has stamped far ahead."""
 
 
 encode_report = msgspec.json.Encoder().encode
@@ -59,6 +63,8 @@ class Taken(NamedTuple):
     refused: int
     ignored: int
     parts: int
+    unmatched: int = 0
+    doubted: int = 0
 
 
 class InputWindow:
@@ -90,7 +96,7 @@ class InputWindow:
         """Report of what was read; None before anything was."""
         if not self._buckets:
             return None
-        records, refused, ignored, parts = map(
+        records, refused, ignored, parts, unmatched, doubted = map(
             sum, zip(*(taken for _, taken in self._buckets), strict=True)
         )
         return InputReport(
@@ -106,6 +112,8 @@ class InputWindow:
             self.detail if refused else "",
             self.offset if refused else -1,
             self.part if parts else "",
+            unmatched,
+            doubted,
         )
 
 
@@ -127,20 +135,19 @@ def read_reports(fields: Mapping[bytes, bytes]) -> list[InputReport]:
 
 
 def notes(reports: Iterable[InputReport]) -> list[InputNote]:
-    """Sentences about the inputs of which something does not count, one for each topic."""
+    """Sentences about the inputs: what does not count of one, and what counts with a reservation."""
     by_topic: dict[str, list[InputReport]] = {}
     for report in reports:
         by_topic.setdefault(report.topic, []).append(report)
-    found = (_note(topic, each) for topic, each in sorted(by_topic.items()))
-    return [note for note in found if note is not None]
+    return [note for topic, each in sorted(by_topic.items()) for note in _notes(topic, each)]
 
 
-def _note(topic: str, reports: list[InputReport]) -> InputNote | None:
+def _notes(topic: str, reports: list[InputReport]) -> Iterator[InputNote]:
     newest_ms = max(report.last_ms for report in reports)
     reports = [report for report in reports if report.last_ms > newest_ms - SPAN_MS]
-    records, refused, ignored, parts = (
+    records, refused, ignored, parts, unmatched, doubted = (
         sum(getattr(report, name) for report in reports)
-        for name in ("records", "refused", "ignored", "parts")
+        for name in ("records", "refused", "ignored", "parts", "unmatched", "doubted")
     )
     events = records - ignored
     when = f"between {rfc3339(min(each.first_ms for each in reports))} and {rfc3339(newest_ms)}"
@@ -151,12 +158,23 @@ def _note(topic: str, reports: list[InputReport]) -> InputNote | None:
             f"{topic}-{last.partition}@{last.offset}, {last.reason}: {last.detail}. "
             "See `ecindex dead-letters list`."
         )
-        return InputNote(topic, refused >= SEVERE_SHARE * events, refused, text)
-    if not events:
+        yield InputNote(topic, refused >= SEVERE_SHARE * events, refused, text)
+    elif not events:
         text = f"{topic}: none of {ignored:,} records {when} was an event: all are of other types."
-        return InputNote(topic, severe=True, refused=0, text=text)
-    if parts:
+        yield InputNote(topic, severe=True, refused=0, text=text)
+    elif parts:
         text = f"{topic}: {parts:,} lines or fields were not counted {when}. "
         last = max((each for each in reports if each.parts), key=lambda each: each.last_ms)
-        return InputNote(topic, severe=False, refused=0, text=f"{text}The last: {last.part}.")
-    return None
+        yield InputNote(topic, severe=False, refused=0, text=f"{text}The last: {last.part}.")
+    if unmatched:
+        text = (
+            f"{topic}: {unmatched:,} cancels or refunds {when} are of orders that the log does not "
+            "hold. They are in the live windows; no day is lowered by them."
+        )
+        yield InputNote(topic, severe=False, refused=0, text=text)
+    if doubted:
+        text = (
+            f"{topic}: {doubted:,} records {when} are stamped far ahead of their market by their "
+            "producers' clocks. They count; see the runbook, EcindexStampsDoubted."
+        )
+        yield InputNote(topic, severe=False, refused=0, text=text)

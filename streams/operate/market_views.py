@@ -14,7 +14,7 @@ from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.keys import inputs_key, market_keys, markets_key
-from streams.publish.redis_clients import sync_client
+from streams.publish.redis_clients import REDIS_ERRORS, in_words, is_cluster, sync_client
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 from streams.settings import RedisSettings
 
@@ -41,6 +41,8 @@ class MarketView(NamedTuple):
     published_age_ms: int | None
     source_ages_ms: dict[str, int]
     """Age of ``as_of`` of each source that the market has."""
+    failure: str = ""
+    """Why it could not be read, while other nodes of a Cluster answer; it is then absent."""
 
 
 @contextlib.contextmanager
@@ -51,26 +53,53 @@ def connect(redis: RedisSettings) -> Iterator[Any]:
 
 
 def read_markets(
-    client: Any, now_ms: int, markets: Iterable[str] | None, prefix: str
+    client: Any,
+    now_ms: int,
+    markets: Iterable[str] | None,
+    prefix: str,
+    known: Iterable[str] = (),
 ) -> list[MarketView]:
     """Views of ``markets``; None: of all that were published within the last day.
 
-    Raises one of REDIS_ERRORS when Redis does not answer, and msgspec.DecodeError when a value is no
-    snapshot.
+    ``known``: which they are where the node of a Cluster that lists them does not answer. Raises one of
+    REDIS_ERRORS when Redis does not answer, a Cluster when none of its nodes does, and
+    msgspec.DecodeError when a value is no snapshot.
     """
     if markets is None:
-        members = cast("set[bytes]", client.smembers(markets_key(prefix)))
-        markets = sorted(name.decode() for name in members)
-    views = []
+        try:
+            members = cast("set[bytes]", client.smembers(markets_key(prefix)))
+            markets = sorted(name.decode() for name in members)
+        except REDIS_ERRORS:
+            if not is_cluster(client) or not known:
+                raise
+            markets = known
+    views: list[MarketView] = []
+    failed: Exception | None = None
     for market in markets:
-        encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
-        views.append(_view(market, encoded, now_ms))
+        try:
+            encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
+        except REDIS_ERRORS as error:
+            if not is_cluster(client):
+                raise
+            failed = error
+            views.append(_absent(market, in_words(error)))
+        else:
+            views.append(_view(market, encoded, now_ms))
+    if failed is not None and all(view.failure for view in views):
+        raise failed
     return views
 
 
 def read_input_notes(client: Any, prefix: str) -> list[InputNote]:
     """What does not count of the inputs. Raises one of REDIS_ERRORS when Redis does not answer."""
-    return notes(read_reports(cast("dict[bytes, bytes]", client.hgetall(inputs_key(prefix)))))
+    try:
+        fields = cast("dict[bytes, bytes]", client.hgetall(inputs_key(prefix)))
+    except REDIS_ERRORS as error:
+        if not is_cluster(client):
+            raise
+        text = f"what became of the inputs cannot be read: {in_words(error)}"
+        return [InputNote("", severe=False, refused=0, text=text)]
+    return notes(read_reports(fields))
 
 
 def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, list[ShownShift]]:
@@ -82,9 +111,13 @@ def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, l
     return found
 
 
+def _absent(market: str, failure: str = "") -> MarketView:
+    return MarketView(market, ViewState.ABSENT, None, None, None, None, {}, failure)
+
+
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
     if encoded is None:
-        return MarketView(market, ViewState.ABSENT, None, None, None, None, {})
+        return _absent(market)
     snapshot = msgspec.json.decode(encoded, type=Snapshot)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
     source_ages_ms = {
@@ -108,7 +141,7 @@ def as_json(views: Sequence[MarketView]) -> str:
     """Encode the views in one line: an array of objects.
 
     Each has ``market``, ``state``, ``as_of_age_s``, ``published_age_s``, ``source_ages_s`` and
-    ``snapshot``.
+    ``snapshot``; one that could not be read has ``failure`` too.
     """
     return _encode(
         [
@@ -121,6 +154,7 @@ def as_json(views: Sequence[MarketView]) -> str:
                     source: age_ms / 1000 for source, age_ms in view.source_ages_ms.items()
                 },
                 "snapshot": None if view.encoded is None else msgspec.Raw(view.encoded),
+                **({"failure": view.failure} if view.failure else {}),
             }
             for view in views
         ]

@@ -97,7 +97,8 @@ class _Values:
 
 def _market(view: MarketView, currency: str) -> RenderableType:
     if view.snapshot is None:
-        text = Text(f"{view.market}: absent, nothing is published", style="bold red")
+        why = f"Redis does not answer: {view.failure}" if view.failure else "nothing is published"
+        text = Text(f"{view.market}: absent, {why}", style="bold red")
         return Panel(text, border_style="red")
     values = _Values(view.snapshot)
     windows = values.windows()
@@ -228,7 +229,7 @@ def show(
 
     False too when hardly anything of an input counts: the values are then not those of the shop.
     """
-    views = read_markets(client, now_ms(), markets, prefix)
+    views = read_markets(client, now_ms(), markets, prefix, currencies)
     notes = read_input_notes(client, prefix)
     if as_json_line:
         console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,14 +42,16 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with _client(settings) as client:
-        read = partial(_read, client, markets, settings.redis.keys_prefix)
-        show.watch(read, _currencies(settings), console, stop)
+        currencies = _currencies(settings)
+        read = partial(_read, client, markets, settings.redis.keys_prefix, currencies)
+        show.watch(read, currencies, console, stop)
 
 
 def _read(
-    client: Any, markets: Sequence[str] | None, prefix: str
+    client: Any, markets: Sequence[str] | None, prefix: str, known: Iterable[str]
 ) -> tuple[list[MarketView], list[InputNote]]:
-    return read_markets(client, now_ms(), markets, prefix), read_input_notes(client, prefix)
+    views = read_markets(client, now_ms(), markets, prefix, known)
+    return views, read_input_notes(client, prefix)
 
 
 def _currencies(settings: Settings) -> dict[str, str]:

@@ -112,7 +112,8 @@ SERVICE = (
          "Log end minus position of an owned partition."),
     Spec("open_transaction_seconds", Kind.GAUGE, ("topic", "partition"), "seconds",
          "Time for which one open transaction has held an owned partition: nothing behind its first "
-         "record is read before it ends. 0 without one."),
+         "record is read before it ends. 0 without one. Counted from the broker's stamp on that record; "
+         "where producers stamp the input, since its owner saw it."),
     Spec("watermark_timestamp_seconds", Kind.GAUGE, ("topic", "partition"), "seconds since 1970",
          "Arrival watermark of an owned source partition, the largest over its markets."),
     Spec("flush_duration_seconds", Kind.HISTOGRAM, (), "seconds",
@@ -132,8 +133,9 @@ SERVICE = (
     Spec("snapshot_left_out_values", Kind.GAUGE, ("market",), "values",
          "Values left out of the market's snapshot for lack of room; they are of its smallest members."),
     Spec("partials_skipped_total", Kind.COUNTER, ("reason",), "records",
-         "Records of ecindex.partials that are in no value. foreign: of another edition, or of a market "
-         "that does not belong to this partition (a worker with other settings writes there). "
+         "Records of ecindex.partials that are in no value. foreign: of another edition, of a market "
+         "that does not belong to this partition (a worker with other settings writes there), or with a "
+         "key that is none of ours. "
          "expired: of an hour or day that is no longer kept."),
     Spec("clock_ahead_seconds", Kind.GAUGE, (), "seconds",
          "How far this worker's clock is ahead of the broker's stamps for sure; behind is negative. "

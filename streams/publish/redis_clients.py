@@ -19,6 +19,7 @@ import redis.asyncio.sentinel
 import redis.cluster
 import redis.retry
 import redis.sentinel
+from redis._parsers.commands import AsyncCommandsParser
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -31,6 +32,7 @@ from redis.exceptions import (
     RedisClusterException,
     RedisError,
     ResponseError,
+    SlotNotCoveredError,
 )
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -193,10 +195,25 @@ async def close_client(client: Any) -> None:
 
 
 def drop_connections_of(client: Any) -> None:
-    """Make the next call of a ``sync_client`` connect anew. A Cluster's client follows its nodes."""
+    """Make the next call of a ``sync_client`` connect anew.
+
+    A Cluster's client follows its nodes by itself; it reads the slots anew.
+    """
     with contextlib.suppress(*REDIS_ERRORS):
-        if not isinstance(client, redis.cluster.RedisCluster):
+        if isinstance(client, redis.cluster.RedisCluster):
+            client.nodes_manager.initialize()
+        else:
             client.connection_pool.disconnect(inuse_connections=False)
+
+
+def is_cluster(client: Any) -> bool:
+    """Whether a client, of either kind, is of a Cluster: some of its nodes may answer and others not."""
+    return isinstance(client, (redis.cluster.RedisCluster, redis.asyncio.RedisCluster))
+
+
+def lacks_a_slot(error: BaseException) -> bool:
+    """Whether a Cluster's client knows no node for the key: it will not ask again by itself."""
+    return isinstance(error, RedisClusterException)
 
 
 class _Shared:
@@ -282,6 +299,44 @@ def _share_connections(client: Any) -> None:
         node.connection_class = options["connection_class"]
 
 
+class _CommandsOfAnyNode(AsyncCommandsParser):
+    """Reads once what commands there are, from whichever node answers.
+
+    redis-py asks the first master that the Cluster names. While that was dead and had no replica, no new
+    client could read or write a thing on the other nodes.
+    """
+
+    def __init__(self, nodes: Any) -> None:
+        super().__init__()
+        self._nodes = nodes
+
+    async def initialize(self, node: Any = None) -> None:
+        if self.commands:
+            return
+        first = [] if node is None else [node]
+        others = [each for each in self._nodes.nodes_cache.values() if each is not node]
+        for each in (*first, *others):
+            with contextlib.suppress(*REDIS_ERRORS):
+                await super().initialize(each)
+                return
+        await super().initialize(node)
+
+
+class _Nodes(redis.asyncio.cluster.NodesManager):
+    """Says that no node has a slot, as the client for threads does.
+
+    redis-py's raised a KeyError, which is no failure of Redis to anybody: workers ended as by a bug.
+    """
+
+    __slots__ = ()
+
+    def get_node_from_slot(self, slot: int, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().get_node_from_slot(slot, *arguments, **options)
+        except KeyError as error:
+            raise SlotNotCoveredError(f"no node of the Cluster has slot {slot}") from error
+
+
 class _Library(NamedTuple):
     """One of the two halves of redis-py."""
 
@@ -349,6 +404,8 @@ def _client(
         client = library.cluster(startup_nodes=nodes, ssl=address.tls, **_CLUSTER, **common)
         if library is _ASYNC:
             _share_connections(client)
+            client.nodes_manager.__class__ = _Nodes  # made by the client's constructor
+            client.commands_parser = _CommandsOfAnyNode(client.nodes_manager)
         return client
     to_sentinels = {
         **shared,

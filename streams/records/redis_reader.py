@@ -19,11 +19,15 @@ from streams.publish.redis_clients import (
     async_client,
     close_client,
     in_words,
+    is_cluster,
     is_replica,
 )
+from streams.records.redis_records import is_of_another_type, refused
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
 
+CHANGES_READ = 120
+"""Newest entries of a market's stream of changes that are checked: as many as are kept."""
 READS_MAX = 20
 """A market is written a few times a second, and read in milliseconds."""
 _decode_snapshot = msgspec.json.Decoder(Snapshot).decode
@@ -55,6 +59,11 @@ class RedisReader:
         self.unreadable: dict[str, list[UnreadableRecord]] = {}
         """By market: what its last read could not decode."""
 
+    @property
+    def has_nodes(self) -> bool:
+        """Whether it is a Cluster: what one of its nodes has may be read while another one is away."""
+        return is_cluster(self._redis)
+
     async def ping(self) -> None:
         """Raise OperationError when Redis does not answer."""
         try:
@@ -75,7 +84,44 @@ class RedisReader:
         try:
             return notes(read_reports(await self._redis.hgetall(inputs_key(self._prefix))))
         except REDIS_ERRORS as error:
+            if is_of_another_type(error):
+                return []  # `refused_of_all` says so
             raise self._failed(error) from error
+
+    async def refused(self, market: str) -> list[UnreadableRecord]:
+        """Return what the market's keys hold against the contract. Raises OperationError."""
+        keys = market_keys(market, self._prefix)
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hgetall(keys.fence)
+        pipe.hgetall(keys.values)
+        pipe.get(keys.snapshot)
+        pipe.xrevrange(keys.changes, count=CHANGES_READ)
+        pipe.zrange(keys.history, 0, -1)
+        pipe.hgetall(keys.days)
+        pipe.hgetall(keys.shifts)
+        try:
+            contents = await pipe.execute(raise_on_error=False)
+        except REDIS_ERRORS as error:
+            raise self._failed(error) from error
+        for content in contents:
+            if isinstance(content, Exception) and not is_of_another_type(content):
+                raise self._failed(content) from content
+        pairs = zip(keys, contents, strict=True)
+        return [each for key, content in pairs for each in refused(key, content)]
+
+    async def refused_of_all(self) -> list[UnreadableRecord]:
+        """Return what the keys of no market hold against the contract. Raises OperationError."""
+        keys = inputs_key(self._prefix), markets_key(self._prefix)
+        found = []
+        for key, read in zip(keys, (self._redis.hgetall, self._redis.smembers), strict=True):
+            try:
+                content = await read(key)
+            except REDIS_ERRORS as error:
+                if not is_of_another_type(error):
+                    raise self._failed(error) from error
+                content = error
+            found += refused(key, content)
+        return found
 
     async def read(self, market: str) -> MarketRedis | None:
         """Read one market; None when nothing of it can be read. Raises OperationError.
@@ -87,6 +133,9 @@ class RedisReader:
         try:
             fence, values, days, snapshot = await self._read_of_one_version(keys)
         except REDIS_ERRORS as error:
+            if is_of_another_type(error):
+                self.unreadable[market] = refused(keys.fence, error)
+                return None
             raise self._failed(error) from error
         if not (fence or values or days or snapshot):
             return None

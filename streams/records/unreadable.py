@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from streams.index.formats import NEWER
 from streams.records.kafka_logs import Stored
 
 KEPT_MAX = 1_000
@@ -33,6 +34,11 @@ class UnreadableRecord(msgspec.Struct, frozen=True):
     def market(self) -> str:
         """Market that the key names in a topic keyed by market; it may be any text."""
         return self.key.partition("|")[0]
+
+    @property
+    def newer(self) -> bool:
+        """Whether a newer version of ecindex wrote it, so that nothing is wrong with it."""
+        return NEWER in self.found
 
     def line(self) -> str:
         """Return a line for people."""

@@ -40,12 +40,13 @@ from streams.worker.level2 import Level2Parts, MarketsRunner
 from streams.worker.log_clock import LogClock
 from streams.worker.membership import Membership, group_members
 from streams.worker.observer import Observer
+from streams.worker.open_transactions import OpenTransactions
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
 from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
-from streams.worker.topic_ids import check_log_ends
+from streams.worker.topic_ids import check_log_ends, id_of
 from streams.worker.topic_keeper import TopicKeeper, watched_topics
 from streams.worker.topic_watch import EVERY_S, TopicWatch
 
@@ -154,6 +155,7 @@ class IndexWorker:
             settings,
             HistoryBook(self.methodology.markets),
             lambda: self._watch.topic_id(settings.topics.history),
+            lambda: id_of(self.outbox.ask, settings.topics.history),
         )
         self._keeper = TopicKeeper(
             settings,
@@ -427,6 +429,7 @@ class IndexWorker:
             (self._guard(), "membership"),
             (self._history.run(), "history"),
             (self._check_topics(), "topics"),
+            (OpenTransactions(self.settings.kafka, self.app.intake).run(), "transactions"),
         ):
             self._own_task(work, name)
 

@@ -27,7 +27,8 @@ class CaughtUp:
     """The log end of one source partition, and when it was last caught up, on a steady clock."""
 
     __slots__ = (
-        "_appended_ms", "_pending", "at_ms", "held_since_ms", "log_end", "seen_ms", "stable_end",
+        "_appended_ms", "_pending", "asked_when_held", "at_ms", "held_from_ms", "held_since_ms",
+        "log_end", "seen_ms", "stable_end",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -35,7 +36,10 @@ class CaughtUp:
         self.stable_end: int | None = None
         """The last stable offset: an open transaction begins there; else the log end."""
         self.held_since_ms: int | None = None
-        """Since when an open transaction has stood at ``stable_end``."""
+        """Since when an open transaction has stood at ``stable_end``, as this worker saw it."""
+        self.held_from_ms: int | None = None
+        """When the broker appended its first record, in the log's time; None: not known."""
+        self.asked_when_held = False
         self.seen_ms = 0
         """When the last response was given."""
         self.at_ms: int | None = None
@@ -48,6 +52,7 @@ class CaughtUp:
             self.held_since_ms = None
         elif self.held_since_ms is None or stable_end != self.stable_end:
             self.held_since_ms = at_ms
+            self.held_from_ms, self.asked_when_held = None, False
         self.log_end, self.stable_end = log_end, stable_end
         self.seen_ms = at_ms
         pending = self._pending

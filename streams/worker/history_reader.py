@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from streams.worker.topic_ids import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from streams.flow.history_book import HistoryBook
     from streams.settings import Settings
@@ -32,14 +32,22 @@ _log = structlog.get_logger(__name__)
 
 
 class HistoryReader:
-    """Keeps one process' book of the topic's records; ``topic_id``: the topic's id, once it is known."""
+    """Keeps one process' book of the topic's records."""
 
-    def __init__(self, settings: Settings, book: HistoryBook, topic_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        book: HistoryBook,
+        topic_id: Callable[[], str],
+        ask_id: Callable[[], Awaitable[str]],
+    ) -> None:
+        """``topic_id``: its id as it was last seen, UNKNOWN before. ``ask_id`` asks the broker."""
         self.book = book
         self.ready = False
         """True once everything is applied that the topic held when this process began to read."""
         self._settings = settings
         self._topic_id = topic_id
+        self._ask_id = ask_id
 
     async def run(self) -> None:
         """Read until cancelled. After an error read from the beginning again: repeats are harmless."""
@@ -53,8 +61,9 @@ class HistoryReader:
 
     async def _read(self) -> None:
         topic = self._settings.topics.history
-        # Asked before the log is opened: what is opened is of this id, or of a newer one.
-        read_id = self._topic_id()
+        # Asked before the log is opened: what is opened is of this id, or of a newer one. A worker that
+        # opened it before it knew the id read it twice.
+        read_id = self._topic_id() or await self._ask_id()
         consumer = AIOKafkaConsumer(
             topic,
             **self._settings.kafka.client_options(),

@@ -167,11 +167,45 @@ class Intake:
             return None if state is None else state.stable_end
 
     def open_transaction_ms(self, sp: SourcePartition) -> int:
-        """Return for how long one open transaction has held the partition; 0 when none does."""
+        """Return for how long one open transaction has held the partition; 0 when none does.
+
+        By the broker's stamp on its first record where that is known; else since this worker saw it.
+        """
         with self._lock:
             state = self._caught_up.get(sp)
-            since_ms = None if state is None else state.held_since_ms
-            return 0 if since_ms is None else self._monotonic() - since_ms
+            if state is None or state.held_since_ms is None:
+                return 0
+            now_ms = self._monotonic()
+            seen_ms, log_ms = now_ms - state.held_since_ms, self._to_log(now_ms)
+            if state.held_from_ms is None or log_ms is None:
+                return seen_ms
+            return max(seen_ms, log_ms - state.held_from_ms)
+
+    def undated_transactions(self, seen_ms: int) -> list[tuple[SourcePartition, int]]:
+        """Return (source partition, its first offset) of open transactions of unknown age.
+
+        ``seen_ms``: those alone that this worker has seen for as long.
+        """
+        now_ms = self._monotonic()
+        with self._lock:
+            return [
+                (sp, state.stable_end)
+                for sp, state in self._caught_up.items()
+                if state.held_since_ms is not None
+                and state.stable_end is not None
+                and not state.asked_when_held
+                and now_ms - state.held_since_ms >= seen_ms
+            ]
+
+    def date_transaction(self, sp: SourcePartition, offset: int, appended_ms: int | None) -> None:
+        """Note when the broker appended the first record of the transaction open at ``offset``.
+
+        In the log's time; None: the broker does not say.
+        """
+        with self._lock:
+            state = self._caught_up.get(sp)
+            if state is not None and state.stable_end == offset:
+                state.held_from_ms, state.asked_when_held = appended_ms, True
 
     def base(self, sp: SourcePartition) -> int:
         """Return what to add to an offset of the log of ``sp``; any thread may ask."""

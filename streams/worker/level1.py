@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from streams.clock import monotonic_ms
-from streams.flow.admission import DEAD, IGNORED, OF_A_RECORD
+from streams.flow.admission import DEAD, DOUBTED, IGNORED, OF_A_RECORD, UNMATCHED
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.incarnation import in_log
@@ -253,7 +253,14 @@ class SourceRunner:
         if folded.parts:
             window.part = max(folded.parts.values(), key=lambda lost: lost.offset).detail
         lost_parts = sum(lost.lost for lost in folded.parts.values())
-        taken = Taken(records, outcomes[DEAD], outcomes[IGNORED], lost_parts)
+        taken = Taken(
+            records,
+            outcomes[DEAD],
+            outcomes[IGNORED],
+            lost_parts,
+            outcomes[UNMATCHED],
+            outcomes[DOUBTED],
+        )
         window.add(self._parts.log_clock.now_ms(), taken)
 
     def _set_aside(self, folded: Folded) -> None:

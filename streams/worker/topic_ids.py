@@ -176,6 +176,15 @@ async def identities_of(ask: Ask, topics: Iterable[str]) -> dict[str, TopicIdent
     return identities
 
 
+async def id_of(ask: Ask, topic: str) -> str:
+    """Return a topic's id; UNKNOWN where there is none, or the broker knows none. Raises KafkaError."""
+    try:
+        found = (await identities_of(ask, [topic])).get(topic)
+    except NotImplementedError:
+        return UNKNOWN
+    return UNKNOWN if found is None else found.topic_id
+
+
 async def check_log_ends(kafka: KafkaSettings, throughs: Mapping[SourcePartition, int]) -> None:
     """Refuse a state that includes more than its log holds. Raises RecoveryError, KafkaError.
 

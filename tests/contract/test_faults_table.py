@@ -42,3 +42,11 @@ def test_what_is_run_stands_in_the_table():
     }
     assert lacking == set()
     assert not [each for each in NOT_RUN if not any(row.startswith(each) for row, _ in ROWS)]
+
+
+def test_no_neighbour_makes_an_alert_begin_anew():
+    """One that looks back 15 minutes ended late, since workers counted its dead letters again."""
+    for chapter in CHAPTERS:
+        faults = [fault for turn in chapter.turns for fault in turn]
+        assert not (any(f.counts_again for f in faults) and any(f.remembered for f in faults))
+    assert any(f.counts_again for c in CHAPTERS for turn in c.turns for f in turn)

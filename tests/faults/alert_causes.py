@@ -11,9 +11,10 @@ import json
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.structs import TopicPartition
-from support.alarmed import GROUP, OF_ORDERS, OF_PAYMENTS, ORDERS, PAYMENTS, VALUES, until
+from support.alarmed import GROUP, LIMIT_S, OF_ORDERS, OF_PAYMENTS, ORDERS, PAYMENTS, VALUES
 from support.flow_harness import order
 from support.kafka import allow_alter, delete_records, delete_topic, deny_alter, group_members
+from support.rig import until
 
 from streams.clock import now_ms
 from streams.index.instants import parse_instant
@@ -60,6 +61,13 @@ async def send_late(index):
     await index.send("orders", [order(f"late{n}", at_ms + n) for n in range(600)])
 
 
+async def stamp_ahead(index):
+    """Events of one order from a server whose clock is an hour fast; different ones would agree."""
+    at_ms = now_ms() + HOUR_MS
+    events = [order("stray", at_ms) | {"event_id": f"stray{n}"} for n in range(600)]
+    await index.send("orders", events, partition=0, at_ms=at_ms, imported=False)
+
+
 async def send_again(index):
     """The first orders of this index, as they were, when the live windows no longer know them."""
     await index.send("orders", index.first_orders)
@@ -67,9 +75,9 @@ async def send_again(index):
 
 async def grow_old(index):
     """Wait until no live window and no memory of ids holds the first orders."""
-    await until(lambda: index.first_orders, "orders are sent")
+    await until(lambda: index.first_orders, LIMIT_S, "orders are sent")
     old_ms = parse_instant(index.first_orders[0]["occurred_at"])
-    await until(lambda: now_ms() - old_ms > 420_000, "they are old", limit_s=600)
+    await until(lambda: now_ms() - old_ms > 420_000, 600, "they are old")
 
 
 async def leave_open(index):
@@ -117,7 +125,7 @@ async def start_workers(index):
 
 async def kill_often(index):
     for _ in range(3):
-        await until(lambda: asyncio.to_thread(index.is_ready, index.workers[0]), "it is ready")
+        await until(lambda: asyncio.to_thread(index.is_ready, index.workers[0]), LIMIT_S, "ready")
         await asyncio.sleep(6)  # seen by a scrape
         index.workers[0].kill()
         await asyncio.sleep(1)
@@ -138,7 +146,7 @@ async def freeze_the_broker(index):
     """The broker hangs when the only worker has just started, before its state is recovered."""
     worker = index.workers[0]
     worker.back()
-    await until(lambda: asyncio.to_thread(index.listens, worker), "it listens", every_s=0.01)
+    await until(lambda: asyncio.to_thread(index.listens, worker), LIMIT_S, "it listens", 0.01)
     index.stack.kafka.pause()
 
 
@@ -149,7 +157,7 @@ async def thaw_the_broker(index):
 
 async def empty_the_group(index):
     await kill_both(index)
-    await until(lambda: no_members(index), "the group is empty")
+    await until(lambda: no_members(index), LIMIT_S, "the group is empty")
 
 
 async def take_the_group(index):
@@ -194,7 +202,7 @@ async def recreate(index):
     async def made():
         return ORDERS in (await index.installed.create_topics()).created
 
-    await until(made, "the topic is there again")
+    await until(made, LIMIT_S, "the topic is there again")
 
 
 def type_accept(topic, partition, reason):
@@ -231,7 +239,7 @@ async def fall_behind(index):
         async def more():
             return (await consumer.end_offsets([tp]))[tp] > before + 20
 
-        await until(more, "records that nobody reads")
+        await until(more, LIMIT_S, "records that nobody reads")
     index.left.append(before + 20)
 
 
@@ -251,7 +259,7 @@ async def have_much_to_lose(index):
             tp = TopicPartition(ORDERS, 0)
             return (await consumer.end_offsets([tp]))[tp] > 1_500
 
-    await until(much, "1,500 records", limit_s=400)
+    await until(much, 400, "1,500 records")
 
 
 async def lose_the_end(index):

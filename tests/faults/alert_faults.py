@@ -41,12 +41,23 @@ class Fault:
     expected: tuple[Expected, ...]
     prepare: Step | None = None
     """What is no fault yet and takes time."""
+    counts_again: bool = False
+    """Whether workers read records again that they had counted, dead letters too. An alert over a range
+    of minutes would begin anew: in a chapter nothing with such an alert stands beside it."""
+
+    @property
+    def remembered(self):
+        """Whether an alert of it lasts as long as the range of its counter, whatever is mended."""
+        return any(each.ends_within_s >= LONG_S for each in self.expected)
 
 
+LONG_S = 900
+"""Alerts that end no sooner look back over a range of minutes."""
 HALTED = "topic_partition:ecindex_partition_halted:max{{topic='{}',partition='{}'}} == 1"
 MISSING = "topic:ecindex_topic_missing:sum{{topic='{}'}} > 0"
 DEAD = "reason:ecindex_dead_letters:increase15m{{reason='{}'}} > 0"
 LATE = "topic_outcome:ecindex_events:increase15m{topic='watched-orders',outcome='day_only'} > 0"
+DOUBTED = "topic_outcome:ecindex_events:increase15m{topic='watched-orders',outcome='doubted'} > 0"
 OLD = "market_source:ecindex_index_source_age_seconds:min{market='PK'} > 60"
 FAILING = "sink:ecindex_publish_failures:rate1m{sink='redis'} > 0"
 AT_ONCE_S = 20
@@ -106,6 +117,15 @@ AHEAD = Fault(
     (dead("A producer's clock is an hour ahead", "ahead"),),
 )
 CUT_OFF = Fault("cut-off", cause.send_late, cause.nothing, (too_late("A shop was cut off"),))
+STRAY_CLOCK = Fault(
+    "stray-clock", cause.stamp_ahead, cause.nothing,
+    (
+        Expected(
+            "One server's clock is an hour ahead, inputs with CreateTime", "EcindexStampsDoubted",
+            DOUBTED, 330, 1_920, {"topic": ORDERS},
+        ),
+    ),
+)  # fmt: skip
 SENT_AGAIN = Fault(
     "sent-again",
     cause.send_again,
@@ -138,7 +158,7 @@ TOPIC_GONE = Fault(
 )  # fmt: skip
 CHECKPOINTS_GONE = Fault(
     "checkpoints-gone", cause.delete_checkpoints, cause.type_create(OF_ORDERS),
-    (misses("A changelog of checkpoints is deleted", OF_ORDERS),),
+    (misses("A changelog of checkpoints is deleted", OF_ORDERS),), counts_again=True,
 )  # fmt: skip
 RECREATED = Fault(
     "recreated", cause.recreate, cause.type_accept(ORDERS, 0, "recreated"),
@@ -240,6 +260,8 @@ class Chapter:
     """Each worker has a user of its own in Redis."""
     cluster: bool = False
     authorizer: bool = False
+    arrival: str = "broker"
+    """Who stamps the inputs."""
 
 
 CHAPTERS = (
@@ -252,13 +274,13 @@ CHAPTERS = (
             (RECREATED,),
         ),
     ),
-    # Checkpoints that are gone count all records again, dead letters too: not beside these.
     Chapter("logs", ((ADDED,), (GAP,), (CHECKPOINTS_GONE,), (LOST_END,)), authorizer=True),
     Chapter("workers", ((RESTARTS,), (ALL_KILLED,), (ONE_KILLED, SENT_AGAIN))),
     Chapter("broker", ((STRANGER,), (FROZEN,))),
     Chapter("redis", ((REPLICA,), (MEMORY,), (SLOW,))),
     Chapter("rights", ((ONE_REFUSED,), (ALL_REFUSED,)), users=True),
     Chapter("cluster", ((NODE,),), cluster=True),
+    Chapter("stamps", ((STRAY_CLOCK,),), arrival="producer"),
 )
 NOT_RUN = {
     "A market's values stand still for days": "days; the alert is that of `rejects`, which stays as "
@@ -283,6 +305,7 @@ async def index_of(chapter, directory, cache_dir):
             cache_dir,
             redis_url=None if cluster is None else cluster.url,
             users=chapter.users,
+            arrival=chapter.arrival,
             kafka_settings=AUTHORIZER if chapter.authorizer else None,
         ) as index:
             index.cluster = cluster

@@ -85,30 +85,31 @@ class Turn:
 
     async def go(self):
         index, fault = self.index, self.fault
-        try:
-            for each in fault.expected:
-                found = await self.ask(index.alert, each.alert, dict(each.labels))
-                assert found is None, f"{each.alert} is {found} before the fault"
-            if fault.prepare is not None:
-                await fault.prepare(index)
-            began = time.monotonic()
-            for run in self.runs:
-                run.caused = rfc3339(now_ms())[11:19]
-            self.tell(f"{fault.name}: caused")
-            await fault.cause(index)
-            await asyncio.gather(*(self.rise(run, began) for run in self.runs))
-            self.tell(f"{fault.name}: mended")
-            await fault.mend(index)
-            mended = time.monotonic()
-            for run in self.runs:
-                run.awaited = run.expected.ends_within_s <= self.patience_s
-                if run.awaited and run.firing_s is not None:
-                    end = asyncio.create_task(self.fall(run, mended))
-                    self.ends.append((run, end))
-        except Exception as error:  # noqa: BLE001 - the other faults are run all the same
-            self.tell("".join(traceback.format_exception(error)))
-            for run in self.runs:
-                run.error = run.error or f"{type(error).__name__}: {error}"[:200]
+        for each in fault.expected:
+            found = await self.ask(index.alert, each.alert, dict(each.labels))
+            assert found is None, f"{each.alert} is {found} before the fault"
+        if fault.prepare is not None:
+            await fault.prepare(index)
+        began = time.monotonic()
+        for run in self.runs:
+            run.caused = rfc3339(now_ms())[11:19]
+        self.tell(f"{fault.name}: caused")
+        await fault.cause(index)
+        await asyncio.gather(*(self.rise(run, began) for run in self.runs))
+        self.tell(f"{fault.name}: mended")
+        await fault.mend(index)
+        mended = time.monotonic()
+        for run in self.runs:
+            run.awaited = run.expected.ends_within_s <= self.patience_s
+            if run.awaited and run.firing_s is not None:
+                end = asyncio.create_task(self.fall(run, mended))
+                self.ends.append((run, end))
+
+    def failed(self, error):
+        """Note why this turn ended; the other faults are run all the same."""
+        self.tell("".join(traceback.format_exception(error)))
+        for run in self.runs:
+            run.error = run.error or f"{type(error).__name__}: {error}"[:200]
 
     async def ask(self, what, *arguments):
         return await asyncio.to_thread(what, *arguments)
@@ -158,7 +159,10 @@ async def run_chapter(chapter, directory, cache_dir, patience_s, tell):
                 index.send_all_the_time()
                 await index.flows()
             index.mark()
-            await asyncio.gather(*(turn.go() for turn in turns))
+            outcomes = await asyncio.gather(*(turn.go() for turn in turns), return_exceptions=True)
+            for turn, outcome in zip(turns, outcomes, strict=True):
+                if outcome is not None:
+                    turn.failed(outcome)
             own = [pair for turn in turns for pair in turn.ends]
             # The next turn begins when this one is over, but for alerts whose own range is long.
             await asyncio.gather(*(end for run, end in own if run.expected.ends_within_s < LONG_S))

@@ -16,14 +16,17 @@ from support.kafka import delete_topic, read_all
 from streams.clock import now_ms
 from streams.flow.compile import FENCE_KIND
 from streams.flow.fence_record import decode_fence_record, encode_fence_record
+from streams.flow.history_book import HistoryBook
+from streams.index.history_records import ClockReset, reset_record
 from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS
 from streams.publish.keys import market_keys
 from streams.reader import Limits, Reader
 from streams.records.kafka_topics import connected, existing_partitions
 from streams.settings import load_methodology
+from streams.worker.history_reader import HistoryReader
 from streams.worker.names import MERGED_TABLE, app_id, changelog_topic
-from streams.worker.topic_ids import topic_identities
+from streams.worker.topic_ids import UNKNOWN, id_of, topic_identities
 
 pytestmark = pytest.mark.stack
 
@@ -31,12 +34,17 @@ ANY_AGE = Limits(None, None)
 
 
 @pytest.fixture
-async def installed(stack, unique, tmp_path):
+async def made(stack, unique, tmp_path):
     found = Installation(stack, unique("reset"), tmp_path, inputs=1, arrival="broker", partials=1)
     await found.create_topics()
-    found.start_worker()
     yield found
     found.stop()
+
+
+@pytest.fixture
+def installed(made):
+    made.start_worker()
+    return made
 
 
 def documented():
@@ -173,3 +181,35 @@ async def test_what_is_declared_after_the_history_was_created_again_is_heard(ins
     await installed.command("topics", "create", check=0)
     await installed.command("clock", "reset", "PK", "--reason", "after", check=0)
     await installed.until(lambda: generation("2"))
+
+
+@pytest.mark.deep  # the promise is held above; this is the one reading
+async def test_the_history_is_read_once_at_a_start(made):
+    key, value = reset_record(ClockReset("PK", 1, "2026-11-01T00:00:00Z", "why"))
+    topic = made.settings.topics.history
+    async with connected(made.settings.kafka) as admin:
+        known = (await topic_identities(admin, [topic]))[topic].topic_id
+        seen = [UNKNOWN]  # by the watch of the topics
+        book = CountingBook(["PK"])
+        reader = HistoryReader(
+            made.settings, book, lambda: seen[-1], lambda: id_of(admin._send_request, topic)
+        )
+        async with made.producer() as producer:
+            await producer.send_and_wait(topic, value, key=key)
+            reading = asyncio.create_task(reader.run())
+            await made.until(lambda: asyncio.sleep(0, reader.ready))
+            seen.append(known)
+            key, value = reset_record(ClockReset("PK", 2, "2026-11-01T00:00:00Z", "why"))
+            await producer.send_and_wait(topic, value, key=key)
+            await made.until(lambda: asyncio.sleep(0, book.markets["PK"].reset.generation == 2))
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert book.applied == 2
+
+
+class CountingBook(HistoryBook):
+    applied = 0
+
+    def apply_record(self, key, value):
+        self.applied += 1
+        super().apply_record(key, value)

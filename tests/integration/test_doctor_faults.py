@@ -16,6 +16,7 @@ from streams.clock import now_ms
 from streams.local import ports
 from streams.proof.doctor.diagnose import diagnose
 from streams.proof.doctor.findings import Level
+from streams.proof.doctor.stored_records import stored_kinds
 from streams.worker import names
 
 pytestmark = pytest.mark.stack
@@ -57,10 +58,31 @@ async def folded(made):
     return made
 
 
-async def test_only_the_missing_worker_is_told_of_a_sound_installation(made):
+async def test_only_the_missing_worker_is_told_of_a_sound_installation_and_then_what_is_planted(
+    made,
+):
     found = await told(made)
     group = names.app_id(METHODOLOGY.edition, made.settings.topics.prefix)
-    assert found.keys() == {("wrong", "workers", f"group {group}")}
+    no_worker = ("wrong", "workers", f"group {group}")
+    assert found.keys() == {no_worker}
+
+    # A record that cannot be read, in each topic and in a key of Redis.
+    kinds = stored_kinds(made.settings, METHODOLOGY.edition)
+    async with made.producer() as producer:
+        for topic in kinds:
+            await producer.send(topic, b"rubbish", key=b"PK|nobody|knows", partition=0)
+        await producer.flush()
+    client = Redis.from_url(made.stack.redis_url)
+    await client.hset(f"{made.name}:v1:inputs", "orders-0", "rubbish")
+    await client.aclose()
+    found = await told(made)
+    assert found.keys() == {
+        no_worker,
+        *(("wrong", kind.check, topic) for topic, kind in kinds.items()),
+        ("wrong", "redis", f"{made.name}:v1:inputs orders-0"),
+    }
+    for topic, kind in kinds.items():
+        assert f"{topic}-0@0, key " in found["wrong", kind.check, topic].found
 
 
 async def test_servers_and_files_that_are_not_there(made):

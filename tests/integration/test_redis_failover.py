@@ -17,15 +17,27 @@ from support.valkeys import HOST, Cluster, Pair, Passage, Valkey, wait_until
 from streams import clock
 from streams.board.hub import Hub
 from streams.board.redis_poller import RedisPoller
+from streams.console.errors import OperationError
 from streams.index.panes import rfc3339
 from streams.operate.market_views import ViewState, connect, read_markets
+from streams.proof.doctor.findings import Level
+from streams.proof.doctor.redis_answers import check_answers, read_redis
 from streams.publish.keys import market_keys
 from streams.publish.metrics import Metrics
 from streams.publish.redis_clients import async_client, close_client
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
-from streams.reader import DEFAULT_PREFIX, AsyncReader, Limits, Reader, ReaderError
-from streams.settings import RedisSettings
+from streams.reader import (
+    DEFAULT_PREFIX,
+    SILENT_AFTER_MS,
+    AsyncReader,
+    Limits,
+    Reader,
+    ReaderError,
+    UnreachableError,
+)
+from streams.records.redis_reader import RedisReader
+from streams.settings import RedisSettings, Settings
 
 pytestmark = pytest.mark.stack
 
@@ -230,6 +242,20 @@ async def test_a_new_master_that_lacks_the_last_writes_is_rewritten(tmp_path):
             assert new.db.hget(key.fence, "as_of_ms") is not None
 
 
+@pytest.mark.deep  # of the tests' own servers
+def test_a_cluster_that_is_interrupted_while_it_starts_leaves_no_server(tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(self, node):
+        started.extend(self.nodes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cluster, "_covered", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Cluster(tmp_path, masters=1, replicas=False)
+    assert [node.process.poll() is None for node in started] == [False]
+
+
 async def test_a_node_of_a_cluster_is_killed(tmp_path):
     with Cluster(tmp_path) as cluster:
         async with Load(cluster.url, MARKETS), Watched(cluster.url, MARKETS) as watched:
@@ -261,18 +287,102 @@ async def test_a_node_of_a_cluster_hangs(tmp_path):
 
 
 @pytest.mark.deep
-async def test_without_a_replica_the_other_nodes_serve_their_markets(tmp_path):
+@pytest.mark.parametrize("dead", ["a node", "the node that lists the markets"])
+async def test_without_a_replica_the_other_nodes_serve_their_markets(tmp_path, dead):
     with Cluster(tmp_path, replicas=False) as cluster:
+        poller = RedisPoller(cluster.url, Hub(), {}, prefix=DEFAULT_PREFIX, timeout_s=3.0)
         async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
             await watched.fresh()
+            await poller.poll()
             owners = {m: cluster.owner(market_keys(m, DEFAULT_PREFIX).fence) for m in MARKETS}
-            victim = owners[MARKETS[0]]
+            victim = cluster.owner(f"{DEFAULT_PREFIX}:markets")
+            if dead == "a node":
+                victim = next(node for node in cluster.masters if node is not victim)
             lost = [market for market, owner in owners.items() if owner is victim]
             others = [market for market in MARKETS if market not in lost]
             victim.stop()
             await watched.fresh(others)
             await watched.fresh(others)
             assert load.store.health.trouble is not None, "the lost ones are not silent"
+
+            # Page, `show` and doctor name what is lost, and have the rest.
+            await asyncio.sleep(SILENT_AFTER_MS / 1_000)
+            await poller.poll()
+            beats = {each.market: each for each in poller.beat(clock.now_ms()).markets}
+            assert poller.away is None
+            assert {m for m, each in beats.items() if each.redis is not None} == set(lost)
+            assert all(beats[market].state == "live" for market in others)
+            assert all(beats[market].state == "stale" for market in lost)
+            with connect(RedisSettings(url=cluster.url)) as client:
+                now_ms = clock.now_ms()
+                views = read_markets(client, now_ms, None, DEFAULT_PREFIX, MARKETS)
+            assert {view.market for view in views if view.failure} == set(lost)
+            assert {v.market for v in views if v.state is ViewState.LIVE} == set(others)
+            reader = RedisReader(Settings(redis=RedisSettings(url=cluster.url)))
+            read = await read_redis(reader, MARKETS)
+            await reader.close()
+            assert read.failed.keys() - {""} == set(lost)
+            assert {code for code, held in read.held.items() if held is not None} == set(others)
+            wrong = [each for each in check_answers("redis", read) if each.level is Level.WRONG]
+            assert [each.where for each in wrong if each.where.endswith(lost[0])]
+            assert all("replica" in each.fix for each in wrong)
+        await poller.close()
+        for node in cluster.masters:
+            node.stop()
+        reader = RedisReader(Settings(redis=RedisSettings(url=cluster.url)))
+        with pytest.raises(OperationError):
+            await read_redis(reader, MARKETS)
+        await reader.close()
+
+
+@pytest.mark.deep
+async def test_who_starts_while_the_first_node_is_dead_serves_the_markets_of_the_others(tmp_path):
+    # redis-py asks the first master which commands there are: no new client could do a thing.
+    with Cluster(tmp_path, replicas=False) as cluster:
+        victim = cluster.masters[0]
+        victim.stop()
+        owners = {m: cluster.owner(market_keys(m, DEFAULT_PREFIX).fence) for m in MARKETS}
+        others = [market for market, owner in owners.items() if owner is not victim]
+        assert 0 < len(others) < len(MARKETS)
+        async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
+            await watched.fresh(others)
+            assert load.store.health.trouble is not None, "the lost ones are not silent"
+        with Reader(cluster.url) as reader:
+            assert reader.snapshot(others[0]).market == others[0]
+
+
+@pytest.mark.deep
+async def test_slots_that_no_node_has_are_named_and_the_others_are_served(tmp_path):
+    with Cluster(tmp_path, replicas=False) as cluster:
+        async with Load(cluster.url, MARKETS) as load, Watched(cluster.url, MARKETS) as watched:
+            await watched.fresh()
+            owners = {m: cluster.owner(market_keys(m, DEFAULT_PREFIX).fence) for m in MARKETS}
+            loser = owners[MARKETS[0]]
+            others = [market for market, owner in owners.items() if owner is not loser]
+            number = cluster.masters.index(loser)
+            slots = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
+            for node in cluster.masters:
+                node.db.execute_command("CLUSTER DELSLOTSRANGE", *slots)
+            reader = Reader(cluster.url)  # it has never known who has them
+            with pytest.raises(UnreachableError):
+                reader.snapshot(MARKETS[0])
+
+            async def named():
+                trouble = load.store.health.trouble
+                return trouble is not None and "slot" in trouble.detail.lower()
+
+            await wait_until(named, "it is said that no node has the slot")
+            await watched.fresh(others)  # and no task has ended: `Load` would raise
+            loser.db.execute_command("CLUSTER ADDSLOTSRANGE", *slots)
+            await watched.fresh()
+            assert load.store.health.trouble is None
+
+            async def read():
+                with contextlib.suppress(ReaderError):
+                    return await asyncio.to_thread(reader.snapshot, MARKETS[0])
+
+            await wait_until(read, "the reader for threads has found the slot")
+            reader.close()
 
 
 @pytest.mark.deep

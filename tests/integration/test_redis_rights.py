@@ -80,6 +80,8 @@ async def use_all(url):
     await doctor.ping()
     held = await doctor.read("PK")
     assert held.snapshot.market == "PK"
+    assert await doctor.refused("PK") == []
+    assert await doctor.refused_of_all() == []
     await doctor.close()
     with connect(settings.redis) as client:
         (view,) = read_markets(client, NOW_MS, None, DEFAULT_PREFIX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -18,8 +19,10 @@ from support.kafka import create_topic, produce
 from support.toys import Toys
 
 from streams.clock import now_ms
+from streams.operate.workers_http import WorkerError, partition_states
 from streams.records.kafka_logs import open_logs
 from streams.settings import KafkaSettings
+from streams.worker.open_transactions import appended_at
 
 pytestmark = pytest.mark.stack
 
@@ -116,6 +119,25 @@ async def test_every_other_reader_leaves_out_what_was_aborted_and_ends_at_what_i
     assert values == [b"plain", b"committed", b"plain", b"open", b"behind"]
 
 
+async def test_the_age_of_an_open_transaction_is_told_by_the_brokers_stamp_alone(stack, unique):
+    kafka = KafkaSettings(bootstrap_servers=stack.bootstrap)
+    for stamped in ("LogAppendTime", "CreateTime"):
+        topic = unique("held")
+        await create_topic(stack.bootstrap, topic, message_timestamp_type=stamped)
+        await produce(stack.bootstrap, topic, [b"plain"] * 3)
+        opened = await transactional(stack, topic)
+        held = await opened.send_and_wait(topic, b"open", partition=0, timestamp_ms=1_000)
+        await opened.send_and_wait(topic, b"open", partition=0)
+        found = await appended_at(kafka, TopicPartition(topic, 0), held.offset)
+        if stamped == "LogAppendTime":
+            assert abs(found - now_ms()) < 600_000
+            assert found == held.timestamp
+        else:
+            assert found is None, "an import's is years old"
+        await opened.abort_transaction()
+        await opened.stop()
+
+
 @pytest.mark.parametrize("counts_aborted", [pytest.param(False, marks=pytest.mark.deep), True])
 async def test_the_audit_finds_a_service_that_counts_what_was_aborted(
     stack, unique, tmp_path, counts_aborted
@@ -140,6 +162,38 @@ async def test_the_audit_finds_a_service_that_counts_what_was_aborted(
     found = {(each.stage, each.field) for each in report.differences}
     assert report.equal is not counts_aborted, "\n".join(report.lines())
     assert (("checkpoint", "orders") in found) is counts_aborted, found
+
+
+@pytest.mark.deep  # the parts: tests/unit/worker/test_intake.py, and the broker's stamp above
+async def test_a_new_owner_tells_the_age_of_a_transaction_that_was_open_before_it(
+    stack, unique, tmp_path
+):
+    installed = Installation(stack, unique("age"), tmp_path, inputs=1, arrival="broker")
+    await installed.create_topics()
+    opened = await transactional(stack, installed.name)
+    held = await opened.send_and_wait(f"{installed.name}-orders", b"{}", partition=0)
+    await asyncio.sleep(8)
+    child = installed.start_worker()
+    began_ms = now_ms()
+    try:
+
+        async def told():
+            url = installed.metrics_of(child)
+            if url is None:
+                return None
+            with contextlib.suppress(WorkerError):
+                for state in await partition_states(url.removesuffix("/metrics")):
+                    if state.open_transaction_ms > now_ms() - began_ms + 3_000:
+                        return state
+            return None
+
+        state = await installed.until(told)
+        assert state.topic == f"{installed.name}-orders"
+        assert abs(now_ms() - held.timestamp - state.open_transaction_ms) < 5_000
+    finally:
+        await opened.abort_transaction()
+        await opened.stop()
+        installed.stop()
 
 
 @pytest.mark.deep  # tests/unit/worker/test_level1.py has the fetch; here it comes as a broker sends it

@@ -12,7 +12,6 @@ import json
 import shlex
 import socket
 import sys
-import time
 import urllib.request
 from functools import partial
 from operator import itemgetter
@@ -23,6 +22,7 @@ from support import worker_child
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.prometheus import Api
+from support.rig import until
 from support.valkeys import HOST, Passage
 
 from streams.clock import now_ms
@@ -46,19 +46,6 @@ EVERY_S = 0.1
 FIRST = 600
 LIMIT_S = 180
 """Seconds after which waiting is given up: no promise about anything."""
-
-
-async def until(condition, what, limit_s=LIMIT_S, every_s=EVERY_S):
-    """Return the first true answer of a condition, async or plain."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = condition()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        await asyncio.sleep(every_s)
 
 
 class Kept:
@@ -103,9 +90,9 @@ class Kept:
 class Alarmed:
     """Made by ``alarmed``."""
 
-    def __init__(self, directory, stack, *, redis_url, users, inputs=2):
+    def __init__(self, directory, stack, *, redis_url, users, arrival, inputs=2):
         self.directory, self.stack, self.users = directory, stack, users
-        self.installed = Installation(stack, NAME, directory, inputs=inputs, arrival="broker")
+        self.installed = Installation(stack, NAME, directory, inputs=inputs, arrival=arrival)
         self.installed.overrides["redis.url"] = redis_url
         self.workers = [Kept(self, number) for number in range(2)]
         self.passage = None
@@ -158,10 +145,10 @@ class Alarmed:
                         await asyncio.sleep(EVERY_S)
             await asyncio.sleep(1)
 
-    async def send(self, topic, events, partition=None):
+    async def send(self, topic, events, **options):
         async with self.installed.producer() as producer:
             for event in events:
-                await self.installed.send(producer, topic, event, partition=partition)
+                await self.installed.send(producer, topic, event, **options)
             await producer.flush()
 
     async def flows(self):
@@ -173,11 +160,12 @@ class Alarmed:
             )
             return bool(found) and all(map(self.is_ready, self.workers))
 
-        await until(lambda: asyncio.to_thread(fresh), "both sources are fresh, both workers ready")
+        what = "both sources are fresh, both workers ready"
+        await until(lambda: asyncio.to_thread(fresh), LIMIT_S, what)
 
     async def ready(self):
         for worker in self.workers:
-            await until(partial(asyncio.to_thread, self.is_ready, worker), "a worker is ready")
+            await until(partial(asyncio.to_thread, self.is_ready, worker), LIMIT_S, "ready")
 
     @staticmethod
     def listens(worker):
@@ -222,7 +210,7 @@ class Alarmed:
         A partition may have got another owner since it halted. What the first one said of the log's
         end no longer holds then, and is not accepted.
         """
-        records = await until(lambda: list(self._events(name, fields)), f"{name} {fields}")
+        records = await until(lambda: list(self._events(name, fields)), LIMIT_S, f"{name} {fields}")
         record = max(records, key=itemgetter("timestamp"))
         program, *arguments = shlex.split(record["action"].split("`")[1])
         assert program == "ecindex"
@@ -245,7 +233,7 @@ class Alarmed:
                     return worker
             return None
 
-        return await until(found, f"somebody owns {topic}-{partition}")
+        return await until(found, LIMIT_S, f"somebody owns {topic}-{partition}")
 
     # -- what the monitoring says ----------------------------------------------------------------
 
@@ -268,7 +256,9 @@ class Alarmed:
 
 
 @contextlib.asynccontextmanager
-async def alarmed(directory, cache_dir, *, redis_url=None, users=False, kafka_settings=None):
+async def alarmed(
+    directory, cache_dir, *, redis_url=None, users=False, arrival="broker", kafka_settings=None
+):
     """Run an index that is watched. ``redis_url``: of another Redis than its own."""
     stack = LocalStack(directory / "stack", cache_dir=cache_dir, kafka_settings=kafka_settings)
     monitoring = Monitoring(
@@ -284,7 +274,7 @@ async def alarmed(directory, cache_dir, *, redis_url=None, users=False, kafka_se
         if redis_url is None:
             passage = await parts.enter_async_context(Passage(stack.redis.ports[0]))
             redis_url = passage.url
-        index = Alarmed(directory, stack, redis_url=redis_url, users=users)
+        index = Alarmed(directory, stack, redis_url=redis_url, users=users, arrival=arrival)
         index.passage = passage
         for user in USERS if users else ():
             index.redis("ACL", "SETUSER", user, "on", f">{PASSWORD}", "~*", "+@all")

@@ -32,7 +32,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000  # noqa: TID251 - the tests' own clock
 
 
-async def until(condition, within_s, what):
+async def until(condition, within_s, what, every_s=0.05):
     """Poll a condition, async or plain; return its first true answer."""
     deadline = time.monotonic() + within_s
     while True:
@@ -42,7 +42,7 @@ async def until(condition, within_s, what):
         if found:
             return found
         assert time.monotonic() < deadline, f"did not happen within {within_s} s: {what}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(every_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,10 @@ class Valkey:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=home)
         self.db = redis.Redis(port=self.port, decode_responses=True, password=password)
-        wait_for(self._answers, f"server at {self.port} ({self.log})")
+        with contextlib.ExitStack() as unfinished:
+            unfinished.callback(self.stop)
+            wait_for(self._answers, f"server at {self.port} ({self.log})")
+            unfinished.pop_all()
 
     def _answers(self):
         try:
@@ -95,7 +98,12 @@ class Pair:
     service = "mymaster"
 
     def __init__(self, home: Path, *options, down_after_ms=1_000, sentinel=()):
-        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as unfinished:  # leaves no server when it fails
+            self._stack = unfinished
+            self._start(home, options, down_after_ms, sentinel)
+            self._stack = unfinished.pop_all()
+
+    def _start(self, home, options, down_after_ms, sentinel):
         self.first = self._stack.enter_context(Valkey(home / "a", *options))
         self.second = self._stack.enter_context(
             Valkey(home / "b", *options, "--replicaof", f"{HOST} {self.first.port}")
@@ -129,7 +137,12 @@ class Cluster:
     """A Cluster of ``masters`` nodes, each with a replica if asked."""
 
     def __init__(self, home: Path, *, masters=3, replicas=True, timeout_ms=2_000):
-        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as unfinished:  # leaves no server when it fails
+            self._stack = unfinished
+            self._start(home, masters, timeout_ms, replicas=replicas)
+            self._stack = unfinished.pop_all()
+
+    def _start(self, home, masters, timeout_ms, *, replicas):
         count = masters * (2 if replicas else 1)
         chosen = ports.choose(2 * count)
         options = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout_ms)]

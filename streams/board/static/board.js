@@ -138,6 +138,8 @@ function judge() {
     const none = state.beat.markets.length === 0;
     return { state: "stale", text: none ? "nothing published" : "unknown market", why: none ? "No market was published within the last day." : `Nobody publishes ${state.market}.` };
   }
+  // Of a Cluster one node may be away while the others go on.
+  if (own.redis) return { state: "stale", text: "Redis away", why: `${own.name}: ${own.redis}. The values shown are old.`, ...ages };
   if (own.state === "absent") {
     return { state: "stale", text: "absent", why: `${own.name}: nothing is published. Values are unknown, not zero. The values shown were last published ${age(ages.published ?? 0)} ago.`, ...ages };
   }

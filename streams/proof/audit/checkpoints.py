@@ -6,9 +6,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
-from streams.flow.chain import CheckpointRecord, decode_checkpoint, source_of
+from streams.flow.chain import CheckpointRecord, source_of
 from streams.flow.chunk import SourcePartition
 from streams.flow.remembered import closes_ms, note_starts, read_note
 from streams.flow.state import DAY, LIVE, ORDERS, SlotKey
@@ -20,6 +18,11 @@ from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.slots import GONE, Blind, slot_name
 from streams.proof.recompute.sums import ColumnNames, Sums, differing
 from streams.records.kafka_logs import Stored
+from streams.records.state_records import read_checkpoint
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords, key_text
+
+UNREADABLE = "record"
+"""Name of what differs where a record cannot be read."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class CheckpointLog:
             code: ColumnNames(Layout(market)) for code, market in methodology.markets.items()
         }
         self._records: dict[bytes, tuple[CheckpointRecord, str]] = {}
+        self.unreadable = UnreadableRecords()
         self.through = -1
         """Largest ``through`` of any record."""
 
@@ -66,14 +70,21 @@ class CheckpointLog:
             return
         if stored.value is None:
             self._records.pop(stored.key, None)
+            self.unreadable.replace(key_text(stored.key))
             return
-        try:
-            record = decode_checkpoint(stored.value)
-        except msgspec.DecodeError as error:
+        record = read_checkpoint(stored)
+        if isinstance(record, UnreadableRecord):
+            self.unreadable.add(record)
             self._report.differs(
-                CHECKPOINT, repr(stored.key), "record", "a checkpoint", str(error), stored.where
+                CHECKPOINT,
+                repr(stored.key),
+                UNREADABLE,
+                record.expected,
+                record.found,
+                stored.where,
             )
             return
+        self.unreadable.replace(key_text(stored.key))
         self._records[stored.key] = (record, stored.where)
         self.through = max(self.through, record.through)
 

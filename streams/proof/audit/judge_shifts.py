@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
 from streams.flow.market_shifts import (
     KEPT_MINUTES,
     KeptShift,
@@ -18,41 +16,16 @@ from streams.flow.market_shifts import (
     shifted_of,
 )
 from streams.flow.shift_watch import FINAL
-from streams.index.formats import json_decoder
 from streams.index.instants import parse_instant
 from streams.index.learning import Relevel, Shifted
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
-from streams.index.values import VERSION
 from streams.proof.audit.report import EXPECTED, Report
 from streams.records.kafka_logs import Stored
-from streams.records.unreadable import UnreadableRecords, unreadable
+from streams.records.shift_record import PublishedShift, read_shift
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 
 _WHERE = "the market's detectors in level 2's table"
-
-
-class PublishedShift(msgspec.Struct):
-    """The fields of a record of ``ecindex.shifts`` that are read here."""
-
-    market: str
-    event: str
-    at: str
-    edition: int = 0
-    dimension: str = ""
-    member: str = ""
-    number: int = 0
-    phase: str = ""
-    start: str = ""
-    clock: str = ""
-    v: int = VERSION
-
-    @property
-    def series(self) -> tuple[str, str]:
-        """(dimension, member)."""
-        return self.dimension, self.member
-
-
-_decode_shift = json_decoder(PublishedShift, "a shift", VERSION)
 
 
 class Shifts:
@@ -67,10 +40,9 @@ class Shifts:
 
     def add_shift(self, stored: Stored) -> None:
         """Apply the next record. One that cannot be read counts as a shift of every market."""
-        try:
-            shift = _decode_shift(stored.value or b"")
-        except msgspec.DecodeError as error:
-            self.unreadable.add(unreadable(stored, "a shift", str(error)))
+        shift = read_shift(stored)
+        if isinstance(shift, UnreadableRecord):
+            self.unreadable.add(shift)
             shift = PublishedShift("", "page", "")
         self._last[stored.key or b""] = shift
         if shift.phase == FINAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -12,24 +13,18 @@ from streams import clock
 from streams.console.errors import OperationError
 from streams.flow.chunk import SourcePartition
 from streams.index.methodology import Methodology
-from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
+from streams.proof.audit.checkpoints import UNREADABLE, CheckpointChain, CheckpointLog
 from streams.proof.audit.report import Report
 from streams.proof.doctor import broker_checks, worker_checks
 from streams.proof.doctor.confirming import PAUSE_S, confirmed
 from streams.proof.doctor.findings import Diagnosis, Finding, Level
-from streams.proof.doctor.record_checks import (
-    JOURNAL_CHECKED_MS,
-    check_inputs,
-    check_journal,
-    check_redis_records,
-    check_values,
-)
-from streams.publish.redis_clients import REPLICA_ADVICE
-from streams.records.journal_record import read_journaled
+from streams.proof.doctor.record_checks import check_inputs, check_redis_records
+from streams.proof.doctor.redis_answers import check_answers, read_redis
+from streams.proof.doctor.stored_records import CHECKPOINTS, VALUES, StoredScan, check_stored
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
-from streams.records.redis_reader import MarketRedis, RedisReader
-from streams.records.unreadable import UnreadableRecord, UnreadableRecords
+from streams.records.redis_reader import RedisReader
+from streams.records.unreadable import UnreadableRecords
 from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, SettingsError, describe, load_methodology
 from streams.worker import names
@@ -43,10 +38,11 @@ async def diagnose(
 
     ``pause_s``: how long to wait before everything is asked again.
     """
-    return await confirmed(lambda: _ask_once(settings, workers), pause_s)
+    scan = StoredScan(settings)
+    return await confirmed(lambda: _ask_once(settings, workers, scan), pause_s)
 
 
-async def _ask_once(settings: Settings, workers: Sequence[str]) -> Diagnosis:
+async def _ask_once(settings: Settings, workers: Sequence[str], scan: StoredScan) -> Diagnosis:
     diagnosis = Diagnosis(describe(settings))
     diagnosis.add([worker_checks.check_installation()])
     try:
@@ -56,7 +52,7 @@ async def _ask_once(settings: Settings, workers: Sequence[str]) -> Diagnosis:
         diagnosis.add([Finding("methodology", Level.WRONG, where, "a valid file", str(error), fix)])
         return diagnosis
     try:
-        await _Doctor(settings, methodology, diagnosis).examine()
+        await _Doctor(settings, methodology, diagnosis, scan).examine()
     except (KafkaError, OperationError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
         fix = f"start Kafka at {servers}, or set kafka.bootstrap_servers"
@@ -70,10 +66,17 @@ async def _ask_once(settings: Settings, workers: Sequence[str]) -> Diagnosis:
 class _Doctor:
     """State of one diagnosis."""
 
-    def __init__(self, settings: Settings, methodology: Methodology, diagnosis: Diagnosis) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        methodology: Methodology,
+        diagnosis: Diagnosis,
+        scan: StoredScan,
+    ) -> None:
         self._settings = settings
         self._methodology = methodology
         self._diagnosis = diagnosis
+        self._scan = scan
         self._inputs = (settings.topics.orders, settings.topics.payments)
         self._group = names.app_id(methodology.edition, settings.topics.prefix)
 
@@ -108,6 +111,8 @@ class _Doctor:
             diagnosis.add(worker_checks.check_identity(chains, identities, held))
             diagnosis.add(worker_checks.check_lag(chains, before))
             values = await self._values(logs, counts)
+            edition = self._methodology.edition
+            diagnosis.add(await self._scan.findings(logs, counts, edition))
         await self._redis(values, members)
 
     async def _chains(
@@ -115,6 +120,7 @@ class _Doctor:
     ) -> dict[SourcePartition, CheckpointChain]:
         report = Report()
         chains: dict[SourcePartition, CheckpointChain] = {}
+        unreadable: dict[str, UnreadableRecords] = defaultdict(UnreadableRecords)
         for sp in sources:
             changelog = names.changelog_topic(self._group, names.checkpoint_table(sp.topic))
             if sp.partition >= counts.get(changelog, 0):
@@ -124,13 +130,17 @@ class _Doctor:
                 for stored in batch:
                     log.apply_record(stored)
             chains[sp] = log.chain(sp)
+            unreadable[changelog].add_all(log.unreadable)
+        self._diagnosis.add(
+            check_stored(CHECKPOINTS, topic, found) for topic, found in unreadable.items()
+        )
         self._diagnosis.add(
             Finding(
                 "checkpoints", Level.WRONG, each.where, each.expected, each.found,
                 "ecindex audit, then report its output",
             )
             for each in report.differences
-            if each.field != "content_hash"  # its own check reports it
+            if each.field not in ("content_hash", UNREADABLE)  # their own checks report them
         )  # fmt: skip
         return chains
 
@@ -138,58 +148,37 @@ class _Doctor:
         topics = self._settings.topics
         values = await read_values(logs, topics.values, counts.get(topics.values, 0))
         if counts.get(topics.values):  # else the topics check reports it
-            self._diagnosis.add([check_values(topics.values, values.unreadable)])
-        if counts.get(topics.journal):
-            found = await self._unreadable_in_journal(logs, counts[topics.journal])
-            self._diagnosis.add([check_journal(topics.journal, found)])
+            self._diagnosis.add([check_stored(VALUES, topics.values, values.unreadable)])
         return values
-
-    async def _unreadable_in_journal(self, logs: Logs, count: int) -> UnreadableRecords:
-        found = UnreadableRecords()
-        since_ms = clock.now_ms() - JOURNAL_CHECKED_MS
-        for tp in await logs.extents([(self._settings.topics.journal, count)]):
-            async for batch in logs.read(tp, await logs.since(tp, since_ms)):
-                for read in map(read_journaled, batch):
-                    if isinstance(read, UnreadableRecord):
-                        found.add(read)
-        return found
 
     async def _redis(self, values: ValuesLog, members: int) -> None:
         settings = self._settings
         reader = RedisReader(settings)
-        held: dict[str, MarketRedis | None] = {}
+        where = settings.redis.url
         try:
-            await reader.ping()
-            is_replica = await reader.is_replica()
-            self._diagnosis.add(check_inputs(await reader.input_notes()))
-            for code in values.markets:
-                held[code] = await reader.read(code)
+            read = await read_redis(reader, values.markets)
         except OperationError as error:
             fix = "start Redis, or set redis.url; folding goes on without it"
-            where, cause = settings.redis.url, "no answer"  # however it is said each time
+            cause = "no answer"  # however it is said each time
             self._diagnosis.add(
                 [Finding("redis", Level.WRONG, where, "an answer", str(error), fix, cause)]
             )
             return
         finally:
             await reader.close()
-        self._diagnosis.add(check_redis_records(reader.unreadable.values()))
+        self._diagnosis.add(check_inputs(read.notes))
+        self._diagnosis.add(check_redis_records(read.refused))
+        self._diagnosis.add(check_answers(where, read))
         published = {
             code: market
             for code, market in values.markets.items()
-            if held[code] is not None or not reader.unreadable.get(code)
+            if code not in read.failed
+            and (read.held[code] is not None or not reader.unreadable.get(code))
         }
-        self._diagnosis.add([_answer(settings.redis.url, is_replica=is_replica)])
         now_ms = clock.now_ms()
-        self._diagnosis.add(worker_checks.check_redis(settings, published, held, members, now_ms))
-
-
-def _answer(where: str, *, is_replica: bool) -> Finding:
-    """Finding of a Redis that answers, and whether workers can write to it."""
-    if not is_replica:
-        return Finding("redis", Level.OK, where, "an answer", "it answers")
-    found = "READONLY: it is a replica, which refuses what workers publish"
-    return Finding("redis", Level.WRONG, where, "a master", found, REPLICA_ADVICE)
+        self._diagnosis.add(
+            worker_checks.check_redis(settings, published, read.held, members, now_ms)
+        )
 
 
 def _by_source(found: Mapping[TopicPartition, Extent]) -> dict[SourcePartition, Extent]:

@@ -32,6 +32,8 @@ OPEN_TRANSACTION_MAX_MS = 60_000
 LAG_RECORDS = 10_000
 REBALANCE_ROUNDS = 6
 """A worker that starts, and a group that rebalances, are given this many rounds to become ready."""
+CANNOT_PUBLISH = "publish to Redis: "
+"""Words of the reason of a worker that Redis does not take anything from."""
 NEW_EDITION = "raise `edition` in methodology.toml, then `ecindex topics create`, then restart"
 
 
@@ -212,7 +214,8 @@ def check_redis(
                 f"renewed each second; as_of within {AS_OF_AGE_MAX_MS // 1000} s when live",
                 f"{kind}, as_of {as_of_age_ms / 1000:.0f} s ago, renewed "
                 f"{heartbeat_age_ms / 1000:.0f} s ago",
-                "restart the worker that owns the market"
+                "ask the worker that owns the market, `ecindex doctor --worker URL`, what Redis refuses "
+                "(READONLY: a replica, OOM, a right); if it refuses nothing, restart the worker"
                 if silent
                 else "a source partition holds as_of back: check lag and halted partitions",
                 # Ages are differences of two clocks. Only a publisher that renewed nothing meanwhile
@@ -261,6 +264,10 @@ async def check_workers(workers: Sequence[str]) -> list[Finding]:
         level = Level.OK if reason is None else Level.WRONG
         found = f"ready, {len(states)} source partitions" if reason is None else reason
         fix = "wait for its recovery; if this stays, read its log"
+        if reason is not None and CANNOT_PUBLISH in reason:
+            fix = (
+                "do what it says of Redis: runbook.md, EcindexWorkerCannotPublish; folding goes on"
+            )
         findings.append(
             Finding("readiness", level, url, "ready", found, fix, rounds=REBALANCE_ROUNDS)
         )

@@ -1,5 +1,6 @@
 """Level 2 of a partition: tables, takeovers, zombies, what may be published when."""
 
+import msgspec
 import pytest
 
 from streams.flow.chunk import Chunk, SourcePartition
@@ -342,6 +343,23 @@ def test_rows_of_another_edition_or_partition_count_are_skipped_and_counted():
     assert compiled.markets["PK"].ledger.pane_sum(T0 + HOUR_MS - 60_000)[PAYMENTS] == 0
     assert set(compiled.marks) == {sp}
     assert compiled.marks[sp].edition == flow.methodology.edition
+
+
+@pytest.mark.parametrize("key", [b"\xff", b"x", b"PK|live|soon|orders-0|w", b"mark|orders|w"])
+def test_a_key_that_is_none_of_ours_is_passed_over_and_a_value_of_ours_is_not(key):
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    log = flow.partials[partition]
+    for value in (b"rubbish", None):
+        log.append(value, flow.now_ms, key=key)
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    assert own(flow).skipped == {"foreign": 1, "expired": 0}
+    assert own(flow).through == len(log.records) - 1
+    log.append(b"rubbish", flow.now_ms, key=b"PK|live|5000|orders-0|w")  # may have replaced a row
+    with pytest.raises(msgspec.DecodeError):
+        flow.apply(partition)
 
 
 def test_a_row_of_an_hour_that_is_not_kept_any_more_is_skipped_and_counted():

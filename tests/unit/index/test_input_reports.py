@@ -78,6 +78,15 @@ def test_parts_are_said_with_the_path_of_the_last():
     assert note.text.endswith("The last: at `$.lines[1]`.")
 
 
+def test_corrections_without_an_order_and_stamps_far_ahead_are_said_beside_the_rest():
+    found = window((T0, Taken(20, 1, 0, 0, 3, 0)), (T0 + 1, Taken(5, 0, 0, 0, 0, 4)))
+    refused, unmatched, doubted = said(found.report())
+    assert refused.refused == 1
+    assert (unmatched.severe, unmatched.refused) == (doubted.severe, doubted.refused) == (False, 0)
+    assert unmatched.text.startswith("orders: 3 cancels or refunds between")
+    assert doubted.text.startswith("orders: 4 records between")
+
+
 def test_partitions_of_a_topic_are_one_sentence_and_long_silent_ones_are_left_out():
     def of(partition: int, last_ms: int, refused: int) -> InputReport:
         return InputReport("orders", partition, last_ms - 10, last_ms, 10, refused, reason="r")

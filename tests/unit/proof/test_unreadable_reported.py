@@ -1,4 +1,4 @@
-"""Table, explanation, doctor and audit report a record that cannot be read."""
+"""Table, explanation and audit report a record that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from streams.operate.dead_letters import Listing
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_journal import FinalSums, JournalLog
 from streams.proof.audit.report import DIFFERENCES_KEPT, EXPECTED, JOURNAL, VALUES, Report
-from streams.proof.doctor.findings import Level
-from streams.proof.doctor.record_checks import check_journal, check_redis_records, check_values
 from streams.proof.explain.explanation import explain_value
 from streams.proof.explain.explanation_types import Journal, Known, PublishedValue
 from streams.proof.explain.print_explanation import show
@@ -114,21 +112,6 @@ def test_an_explanation_prints_what_it_was_made_without(records):
     show(msgspec.structs.replace(plain, unreadable=found), Console(file=stream, width=80))
     assert "warning: 1 record could not be read" in stream.getvalue()
     assert "ecindex.values-0@7, key 'PK|orders|market|all|1m'" in stream.getvalue()
-
-
-def test_the_doctor_makes_findings_of_them():
-    assert check_values("v", UnreadableRecords()).level is Level.OK
-    not_replaced = check_values("v", UnreadableRecords([bad("a"), bad("b")]))
-    assert (not_replaced.level, not_replaced.where) == (Level.WRONG, "v")
-    assert "key 'a'" in not_replaced.found
-    assert "the first of 2" in not_replaced.found
-    assert "tombstone" in not_replaced.fix
-    replaced = check_values("v", UnreadableRecords([bad("a", replaced=True)]))
-    assert replaced.level is Level.WARNING
-    assert check_journal("j", UnreadableRecords()).level is Level.OK
-    assert check_journal("j", UnreadableRecords([bad("PK")])).level is Level.WRONG
-    (redis,) = check_redis_records([[], [bad("PK")]])
-    assert (redis.check, redis.level, redis.found) == ("redis", Level.WRONG, "rubbish")
 
 
 def test_the_audit_makes_a_difference_of_each(records):

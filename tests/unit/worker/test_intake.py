@@ -67,6 +67,31 @@ def test_an_open_transaction_is_timed_from_the_first_response_that_shows_it():
     assert intake.open_transaction_ms(SP) == 0
 
 
+def test_an_open_transaction_is_as_old_as_its_first_record_whoever_owns_the_partition():
+    """It began anew with each owner: its page ended at each rebalance, and came a minute later."""
+    now_ms = 1_000
+    intake = Intake(["orders"], monotonic=lambda: now_ms, to_log=lambda ms: ms + 700_000)
+    intake.open(SP, 0)
+    intake.on_response(SP, 6, 4, 1_000)
+    assert intake.undated_transactions(5_000) == [], "one that ends soon is not asked for"
+    now_ms = 6_000
+    assert intake.undated_transactions(5_000) == [(SP, 4)]
+    intake.date_transaction(SP, 3, 1)  # of another one, that has ended meanwhile
+    assert intake.undated_transactions(5_000) == [(SP, 4)]
+    intake.date_transaction(SP, 4, 106_000)
+    assert intake.open_transaction_ms(SP) == 600_000
+    assert intake.undated_transactions(5_000) == [], "asked for once"
+    intake.date_transaction(SP, 4, None)  # stamped by a producer
+    assert intake.open_transaction_ms(SP) == 5_000
+    intake.date_transaction(SP, 4, 800_000)  # a broker whose clock stepped back since
+    assert intake.open_transaction_ms(SP) == 5_000
+    intake.on_response(SP, 8, 7, 6_000)
+    assert (intake.open_transaction_ms(SP), intake.undated_transactions(0)) == (0, [(SP, 7)])
+    intake.on_response(SP, 9, 9, 6_500)
+    assert intake.undated_transactions(0) == []
+    intake.date_transaction(OTHER, 0, 1)  # not ours any more
+
+
 def test_caught_up_is_told_in_the_logs_time_once_that_is_known():
     offsets = [None, 500]
     known = offsets.pop(0)
