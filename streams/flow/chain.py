@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -387,6 +388,14 @@ def _size(row: list[int | str], sketch: bytes) -> int:
 
 def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:
     return {SlotKey(market, LIVE, slot): held for market, slot, held in record.sketches}
+
+
+def topic_id_of(values: Iterable[bytes]) -> str:
+    """Return the id of the topic that the newest of these checkpoints is of; empty: none names one."""
+    newest = max(
+        map(decode_checkpoint, values), key=lambda each: (each.through, each.seq), default=None
+    )
+    return "" if newest is None else newest.topic_id
 
 
 def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:

@@ -43,6 +43,24 @@ def recreated(sp: SourcePartition, next_offset: int, old_id: str, new_id: str) -
     )
 
 
+def recreated_around(sp: SourcePartition, old_id: str, new_id: str) -> LogChange:
+    """Return the change of a topic that was created again, for a partition of which no state is.
+
+    It begins at its first offset, whenever it is accepted: an owner that finds no checkpoint numbers the
+    records from 0, and cannot know whether another owner went on before it.
+    """
+    return LogChange(
+        sp.topic,
+        "recreated",
+        f"id={new_id}",
+        f"topic {sp.topic} was deleted and created again: other partitions have states of id {old_id}, "
+        f"the topic that is there has id {new_id}, and nothing was counted of {sp} yet. Accepted, its "
+        "records are counted from the first one on, on top of what was counted",
+        0,
+        new_id,
+    )
+
+
 def log_moved(
     sp: SourcePartition, next_offset: int, begin: int, end: int, topic_id: str
 ) -> LogChange | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from importlib import metadata
 from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
 from streams.flow.chain import Identity, RecoveryError
@@ -42,6 +43,7 @@ from streams.worker.membership import Membership, group_members
 from streams.worker.observer import Observer
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
+from streams.worker.stated_topics import stated_ids
 from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
@@ -165,6 +167,7 @@ class IndexWorker:
             accepted=self._history.book.accepted,
             group=self.app,
             grow=lambda wanted: grow_topics(settings.kafka, wanted),
+            stated=self._stated,
         )
         self.outbox.explain = self._keeper.advice
         fresh_ms = asked_within_ms(self.methodology.out_of_order_ms)
@@ -317,6 +320,9 @@ class IndexWorker:
                 await asyncio.sleep(0)  # a large recovery must let heartbeats run
                 if self.app.intake.closings != closings:
                     return  # revoked meanwhile: what was built is closed already
+            await self._keeper.judge_new()
+            if self.app.intake.closings != closings:
+                return
             await self._check_log_ends()
         except (RecoveryError, FormatError) as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
@@ -326,6 +332,14 @@ class IndexWorker:
             runner.start(self._on_task_done)
         self._ready = True
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
+
+    async def _stated(self, changelog: str, owned: Collection[int]) -> set[str]:
+        """Return the ids of the topics that checkpoints are of which others' partitions hold."""
+        count = self._keeper.partitions(changelog, 0)
+        tps = [TopicPartition(changelog, number) for number in set(range(count)) - set(owned)]
+        # Faust's consumer is connected already; at a first start there is nothing more to ask.
+        ends = await self.app.consumer.highwaters(*tps) if tps else {}
+        return await stated_ids(self.settings.kafka, ends)
 
     async def _check_log_ends(self) -> None:
         """Refuse to start when the partials end before the table; of inputs the seek notices it."""

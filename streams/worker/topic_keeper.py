@@ -7,7 +7,7 @@ the command that brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -16,7 +16,13 @@ from aiokafka.errors import KafkaError
 from streams.clock import monotonic_ms
 from streams.flow.chain import NEW_EDITION
 from streams.flow.chunk import SourcePartition
-from streams.flow.log_change import LogChange, log_moved, lost_checkpoints, recreated
+from streams.flow.log_change import (
+    LogChange,
+    log_moved,
+    lost_checkpoints,
+    recreated,
+    recreated_around,
+)
 from streams.index.history_records import AcceptedChange
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
@@ -45,7 +51,8 @@ class TopicKeeper:
     """Compares topics with the states that are of them.
 
     ``sources``: the runners owned now. ``accepted``: what the operator accepted, by (topic, change).
-    ``grow``: gives topics partitions.
+    ``grow``: gives topics partitions. ``stated``: the ids of the topics that the checkpoints are of
+    which lie in other partitions of a changelog than these.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class TopicKeeper:
         accepted: Mapping[tuple[str, str], AcceptedChange],
         group: Group,
         grow: Callable[[Mapping[str, int]], Awaitable[Mapping[str, int]]],
+        stated: Callable[[str, Collection[int]], Awaitable[Collection[str]]],
     ) -> None:
         topics = settings.topics
         self.inputs = (topics.orders, topics.payments)
@@ -79,6 +87,7 @@ class TopicKeeper:
         self._accepted = accepted
         self._group = group
         self._grow = grow
+        self._stated = stated
         self._grown_ms = -GROW_EVERY_MS
         self._events: list[TopicEvent] = []
         """What changed and was not acted on yet."""
@@ -121,6 +130,32 @@ class TopicKeeper:
             )
         if old and new and old != new:
             self._halt(runner, recreated(runner.sp, offset_after(runner.level.through), old, new))
+
+    async def judge_new(self) -> None:
+        """Halt partitions without a state where another partition's is of another topic than there is.
+
+        A topic that was created again may have more partitions than it had. Nothing of it is counted
+        before the operator accepts it, in whichever partition it lies. Raises Fatal.
+        """
+        for topic in self.inputs:
+            new, owned = self.topic_id(topic), list(self._of(topic))
+            begun = [runner for runner in owned if runner.level.through < 0]
+            if not (begun and new):
+                continue
+            ids = {runner.level.topic_id for runner in owned if runner.level.through >= 0}
+            ids |= await self._of_others(topic, {runner.sp.partition for runner in owned})
+            for old in sorted(ids - {new, UNKNOWN})[:1]:
+                for runner in begun:
+                    self._halt(runner, recreated_around(runner.sp, old, new))
+
+    async def _of_others(self, topic: str, owned: Collection[int]) -> set[str]:
+        """Return the ids of the topics that the states of other workers' partitions are of."""
+        changelog = next(log for log, of in self._changelogs.items() if of == topic)
+        try:
+            return set(await self._stated(changelog, owned))
+        except KafkaError as error:
+            reason = f"cannot read the checkpoints of topic {topic}: {error!r}"
+            raise Fatal(ExitCode.NO_BROKER, reason) from error
 
     def on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
         """Halt a source partition whose log holds [begin, end) and not its next offset."""

@@ -225,6 +225,10 @@ def _live_by_this_mark(self, mark) -> None:
     self.live = self.live or shows_live(watermark_ms, mark.sent_at)
 
 
+async def _judges_nothing(_keeper: object) -> None:
+    """Hold no partition."""
+
+
 def _never_pending(_self) -> int:
     return FOREVER_MS
 
@@ -553,6 +557,11 @@ SWITCHES = [
         "a state goes on over another log",
         "exactness rule 9",
         patches=lambda: [patch.object(topic_keeper.TopicKeeper, "judge", lambda *_: None)],
+    ),
+    Switch(
+        "a partition without a state believes its topic",
+        "exactness rule 9",
+        patches=lambda: [patch.object(topic_keeper.TopicKeeper, "judge_new", _judges_nothing)],
     ),
     Switch(
         "an abort marker ends nothing",

@@ -212,7 +212,7 @@ class Level1(Worker):
         if keeping is not None:
             self.lanes.append(Lane("topics", self._watching(keeping)))
             keeping.sources[sp] = self
-            keeping.keeper.judge(self)  # type: ignore[arg-type]
+            keeping.judge(self)
             self.done += f", {self.halted or 'of the topic there is'}"
         yield None
 

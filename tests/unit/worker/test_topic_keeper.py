@@ -53,10 +53,16 @@ class Group:
         self.rejoin = rejoin
 
 
-def keeper_of(runner: Runner, group: Group, accepted: dict) -> TopicKeeper:
+def keeper_of(
+    runner: Runner, group: Group, accepted: dict, stated: set = frozenset()
+) -> TopicKeeper:
+    async def stated_by_others(_changelog: str, owned: set) -> set[str]:
+        assert owned == {0}
+        return stated
+
     return TopicKeeper(
         Settings(), 1, Watch(), Intake(["orders"]), None,
-        sources={SP: runner}, accepted=accepted, group=group, grow=None,
+        sources={SP: runner}, accepted=accepted, group=group, grow=None, stated=stated_by_others,
     )  # fmt: skip
 
 
@@ -68,6 +74,33 @@ def test_a_recreated_input_halts_what_was_counted_of_it_and_begins_the_rest_anew
     keeper_of(runner, group, {})._on_event(RECREATED)
     assert (runner.change is not None) is halts
     assert group.rejoin is not halts
+
+
+@pytest.mark.parametrize(
+    ("through", "others", "accepted", "begins"),
+    [
+        (-1, {"older"}, (), False),
+        (-1, {"older", "old"}, (), False),
+        (-1, {"older"}, ("id=old",), True),
+        (-1, {"old"}, (), True),  # partitions were added
+        (-1, set(), (), True),
+        (41, {"older"}, (), True),  # it says itself what it is of
+    ],
+)
+async def test_what_no_state_is_of_begins_unless_another_partition_is_of_another_topic(
+    through, others, accepted, begins
+):
+    # Those that a topic has got when it was created again were counted before anybody accepted it.
+    runner = Runner(through)
+    keeper = keeper_of(runner, Group(), {("orders", name): None for name in accepted}, others)
+    keeper._intake.topic_ids["orders"] = "old"
+    await keeper.judge_new()
+    assert (runner.change is None) is begins
+    if not begins:
+        assert runner.change.command == "ecindex topics accept orders id=old"
+        assert (
+            runner.change.resume_at == 0
+        )  # its next owner finds no checkpoint, and begins there too
 
 
 @pytest.mark.parametrize(("changelogs", "advised"), [({"orders": 4, "payments": 5}, 4), ({}, 6)])
