@@ -76,6 +76,8 @@ class IndexWorker:
         self.settings = settings
         self.methodology = methodology
         self._partitions = partitions
+        self._places = settings.topics.partials_partitions
+        """Partitions of the partials that markets are in; the topic may have more."""
         self._log_ends_checked = False
         self._on_listening = on_listening
         self.log_clock = LogClock(clock)
@@ -305,7 +307,6 @@ class IndexWorker:
         self.metrics.rebalances.inc()
         closings = self.app.intake.closings
         nonce = secrets.token_hex(6)
-        partials = self.settings.topics.partials
         await self._keeper.refresh()
         if self.app.intake.closings != closings:
             return
@@ -313,10 +314,7 @@ class IndexWorker:
             self._partitions[topic] = self._keeper.partitions(topic, before)
         try:
             for sp in sorted(sps):
-                if sp.topic == partials:
-                    self._own_markets(sp, nonce)
-                else:
-                    self._own_source(sp, nonce)
+                self._own(sp, nonce)
                 await asyncio.sleep(0)  # a large recovery must let heartbeats run
                 if self.app.intake.closings != closings:
                     return  # revoked meanwhile: what was built is closed already
@@ -360,6 +358,14 @@ class IndexWorker:
     def _runners(self) -> list[SourceRunner | MarketsRunner]:
         return [*self._sources.values(), *self._markets.values()]
 
+    def _own(self, sp: SourcePartition, nonce: str) -> None:
+        if sp.topic != self.settings.topics.partials:
+            self._own_source(sp, nonce)
+        elif sp.partition < self._places:
+            self._own_markets(sp, nonce)
+        else:
+            self.app.intake.pause(sp)  # the topic was created with more; no market is in it
+
     def _own_source(self, sp: SourcePartition, nonce: str) -> None:
         table = self._checkpoints[sp.topic]
         identity = Identity(
@@ -367,6 +373,7 @@ class IndexWorker:
             self.methodology.content_hash,
             topic_id=self._keeper.topic_id(sp.topic),
             partitions=self._partitions[sp.topic],
+            places=self._places,
         )
         runner = SourceRunner(
             self._level1,
@@ -383,7 +390,7 @@ class IndexWorker:
     def _own_markets(self, sp: SourcePartition, nonce: str) -> None:
         compiled = PartitionCompile(
             sp.partition,
-            self.settings.topics.partials_partitions,
+            self._places,
             self.methodology,
             {
                 topic: [SourcePartition(topic, number) for number in range(count)]

@@ -71,11 +71,12 @@ class TopicKeeper:
     ) -> None:
         topics = settings.topics
         self.inputs = (topics.orders, topics.payments)
-        self._partials = topics.partials
+        self._partials, self._values = topics.partials, topics.values
         self._needed_to_publish = {topics.partials, topics.values, topics.journal, topics.shifts}
         self._changelogs = changelogs_of(settings, edition)
-        self._had: Callable[[], int] = lambda: names.partitions_had(
-            settings, edition, {topic: found.partitions for topic, found in watch.known.items()}
+        self._had: Callable[[], int] = lambda: names.partitions_had(settings, edition, self._counts)
+        self._needed: Callable[[], dict[str, int]] = lambda: names.needed(
+            settings, edition, self._counts
         )
         self._merged = names.changelog_topic(
             names.app_id(edition, topics.prefix), names.MERGED_TABLE
@@ -199,22 +200,25 @@ class TopicKeeper:
         events, self._events = self._events, []
         for event in events:
             self._on_event(event)
+        short = self._short()
         for topic, exists in self._watch.exists.items():
-            self._metrics.topic_missing.labels(topic).set(not exists)
+            # A changelog of checkpoints is short whenever its input has grown; its partitions halt.
+            lacks = topic in short and topic not in self._changelogs
+            self._metrics.topic_missing.labels(topic).set(lacks or not exists)
         for runner in list(self._sources.values()):
             self._accept(runner)
-        await self._grow_changelogs()
+        await self._grow_short(short)
 
     @property
     def publishing_stands(self) -> bool:
-        """Whether a topic is missing without which nothing can be published."""
+        """Whether a topic is missing, or too short, without which nothing can be published."""
         needed = self._needed_to_publish | {self._merged}
-        return any(topic in needed for topic in self._watch.missing)
+        return any(topic in needed for topic in (*self._watch.missing, *self._short()))
 
     def advice(self, topic: str) -> str:
-        """Return what brings a missing topic back; empty when it is not missing."""
+        """Return what mends a topic that is missing or has too few partitions; empty: neither."""
         if topic not in self._watch.missing:
-            return ""
+            return names.shortfalls({topic: self._needed().get(topic, 0)}, self._counts)
         if topic in self.inputs:
             return (
                 f"topic {topic} is missing: create it again with as many partitions as it had "
@@ -227,6 +231,10 @@ class TopicKeeper:
     def advice_unpaired(self, sp: SourcePartition) -> str:
         """Return what brings the changelog of a partition back, or gives it as many partitions."""
         changelog = next((c for c, of in self._changelogs.items() if of == sp.topic), self._merged)
+        needed, counts = self._needed(), self._counts
+        if counts.get(changelog, 0) > needed.get(changelog, 0) and sp.topic in self.inputs:
+            # The input was created again with fewer than it had.
+            return f"run `ecindex topics migrate --inputs {counts[changelog]}`"
         return (
             self.advice(changelog) or "run `ecindex topics create`, then `ecindex topics migrate`"
         )
@@ -240,15 +248,18 @@ class TopicKeeper:
             if topic in self._intake.chunk_topics:
                 self._group.ask_anew(rejoin=False)
             return
+        if topic in self._short():
+            _log.error("topic_too_short", topic=topic, action=self.advice(topic))
         if topic in self.inputs:
             self._on_input(topic, new.topic_id, new.partitions)
         elif old is None or old.topic_id != new.topic_id:
             known = self._intake.topic_ids.get(topic)
             _log.warning("topic_recreated", topic=topic, topic_id=new.topic_id)
             if topic in self._changelogs or topic == self._merged or known != new.topic_id:
-                # Every state is rebuilt from what the topics hold now.
-                self._group.ask_anew(rejoin=topic in self._read)
-        elif old.partitions != new.partitions and topic in self._changelogs:
+                # Every state is rebuilt from what the topics hold now. A new owner of a market writes
+                # each of its values that may still change, which the topic of values holds no more.
+                self._group.ask_anew(rejoin=topic in self._read or topic == self._values)
+        elif old.partitions != new.partitions and topic in self._read:
             self._group.ask_anew(rejoin=False)
 
     @property
@@ -270,15 +281,20 @@ class TopicKeeper:
             runner.level.grow(partitions)
         self._group.ask_anew(rejoin=rejoin)
 
-    async def _grow_changelogs(self) -> None:
-        known = self._watch.known
-        short = {
-            changelog: known[topic].partitions
-            for changelog, topic in self._changelogs.items()
-            if changelog in known
-            and topic in known
-            and known[changelog].partitions < known[topic].partitions
+    @property
+    def _counts(self) -> dict[str, int]:
+        return {topic: found.partitions for topic, found in self._watch.known.items()}
+
+    def _short(self) -> dict[str, int]:
+        """Return topics that exist with fewer partitions than they need -> what they need."""
+        counts = self._counts
+        return {
+            topic: count
+            for topic, count in self._needed().items()
+            if 0 < counts.get(topic, 0) < count
         }
+
+    async def _grow_short(self, short: Mapping[str, int]) -> None:
         now = monotonic_ms()
         if not short or now - self._grown_ms < GROW_EVERY_MS:
             return
@@ -287,9 +303,9 @@ class TopicKeeper:
             grown = await self._grow(short)
         except KafkaError as error:
             action = "run `ecindex topics migrate`"
-            _log.error("changelogs_not_grown", wanted=short, error=repr(error), action=action)
+            _log.error("topics_not_grown", wanted=short, error=repr(error), action=action)
             return
-        _log.info("changelogs_grown", partitions=dict(grown))
+        _log.info("topics_grown", partitions=dict(grown))
 
     def _of(self, topic: str) -> Iterable[SourceRunner]:
         return [runner for sp, runner in self._sources.items() if sp.topic == topic]
@@ -306,15 +322,4 @@ def changelogs_of(settings: Settings, edition: int) -> dict[str, str]:
 
 def watched_topics(settings: Settings, edition: int) -> list[str]:
     """Return every topic of an installation's edition."""
-    topics = settings.topics
-    inputs = {topics.orders: 1, topics.payments: 1}
-    own = (
-        topics.partials,
-        topics.values,
-        topics.journal,
-        topics.shifts,
-        topics.late,
-        topics.dead_letters,
-        topics.history,
-    )
-    return [*inputs, *names.changelogs(settings, edition, inputs), *own]
+    return [settings.topics.orders, settings.topics.payments, *names.needed(settings, edition, {})]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from streams.flow.chain import topic_id_of
+from streams.flow.chain import newest_of
 from streams.flow.topic_progress import asked_within_ms
 from streams.settings import Settings
 from streams.worker.intake import Intake
@@ -100,13 +100,13 @@ class Keeping:
 
     async def _stated(self, changelog: str, owned: Collection[int]) -> set[str]:
         world, topic = self._worker.world, self.keeper._changelogs[changelog]
-        found = set()
+        found = []
         for sp in world.sps_by_topic[topic]:
             if sp.partition not in owned:
                 table = world.checkpoints[sp].table()
                 # The switch "ids apart" writes two records a flush.
-                found.add(topic_id_of(v for k, v in table.items() if not k.endswith(b"-ids")))
-        return found - {""}
+                found.append(newest_of(v for k, v in table.items() if not k.endswith(b"-ids")))
+        return {each.topic_id for each in found if each is not None}
 
     def ask_anew(self, *, rejoin: bool) -> None:
         """Have the group recover every state anew, unless the worker is in the group no more."""

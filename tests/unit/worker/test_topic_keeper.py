@@ -5,11 +5,19 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import ClusterAuthorizationFailedError
 
 from streams.flow.chunk import SourcePartition
+from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
-from streams.worker.names import app_id, changelog_topic, checkpoint_table
+from streams.worker.names import (
+    MERGED_TABLE,
+    app_id,
+    changelog_topic,
+    checkpoint_table,
+    own_topics,
+)
 from streams.worker.topic_ids import TopicIdentity
 from streams.worker.topic_keeper import TopicKeeper
 from streams.worker.topic_watch import TopicEvent
@@ -128,3 +136,82 @@ async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
     runner.durable = True
     await keeper.check()
     assert (runner.change, runner.level.topic_id) == (None, "new")
+
+
+SETTINGS = Settings()
+TOPICS = SETTINGS.topics
+MERGED = changelog_topic(app_id(1, TOPICS.prefix), MERGED_TABLE)
+CHECKPOINTS = {
+    topic: changelog_topic(app_id(1, TOPICS.prefix), checkpoint_table(topic))
+    for topic in (TOPICS.orders, TOPICS.payments)
+}
+AS_NEEDED = {
+    **own_topics(SETTINGS),
+    MERGED: TOPICS.partials_partitions,
+    **dict.fromkeys((*CHECKPOINTS, *CHECKPOINTS.values()), 4),
+}
+
+
+class Told(Watch):
+    """A broker that answers with these partition counts."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self.known = {topic: TopicIdentity(topic, count) for topic, count in counts.items()}
+        self.exists = dict.fromkeys(counts, True)
+
+
+def keeper_told(grow, **counts: int) -> tuple[TopicKeeper, Metrics]:
+    watch = Told(AS_NEEDED | counts)
+    metrics = Metrics(markets={}, version="1", edition=1, methodology="")
+    keeper = TopicKeeper(
+        SETTINGS, 1, watch, Intake(["orders"]), metrics,
+        sources={}, accepted={}, group=Group(), grow=grow, stated=None,
+    )  # fmt: skip
+    return keeper, metrics
+
+
+async def forbidden(_wanted):
+    raise ClusterAuthorizationFailedError
+
+
+@pytest.mark.parametrize(
+    ("made", "grown", "stands"),
+    [
+        ({TOPICS.values: 1}, {TOPICS.values: 12}, True),
+        ({TOPICS.partials: 1}, {TOPICS.partials: 12}, True),
+        ({TOPICS.dead_letters: 1}, {TOPICS.dead_letters: 4}, False),
+        ({TOPICS.partials: 24}, {MERGED: 24}, True),
+        ({MERGED: 24}, {TOPICS.partials: 24}, True),
+        ({TOPICS.values: 24, TOPICS.history: 3, TOPICS.late: 9}, {}, False),
+    ],
+)
+async def test_a_topic_with_too_few_partitions_gets_them_or_is_named_with_the_command(
+    made, grown, stands
+):
+    asked = []
+
+    async def grow(wanted):
+        asked.append(dict(wanted))
+        return wanted
+
+    for granted in (grow, forbidden):
+        keeper, metrics = keeper_told(granted, **made)
+        await keeper.check()
+        gauge = metrics.registry.get_sample_value
+        for topic in AS_NEEDED:
+            missing = gauge("ecindex_topic_missing", {"topic": topic})
+            assert missing == (topic in grown), topic
+        assert keeper.publishing_stands is stands
+        for topic, count in grown.items():
+            found = (AS_NEEDED | made)[topic]
+            assert keeper.advice(topic) == (
+                f"{topic} has {found} partitions and needs {count}; run `ecindex topics migrate`"
+            )
+    assert asked == ([grown] if grown else [])
+
+
+def test_an_input_that_was_made_with_fewer_partitions_is_advised_with_those_that_it_had():
+    # A changelog loses none. `topics create`, then `topics migrate` was advised, which changes nothing.
+    keeper, _ = keeper_told(forbidden, orders=2)
+    action = keeper.advice_unpaired(SourcePartition("orders", 0))
+    assert action == "run `ecindex topics migrate --inputs 4`"
