@@ -183,8 +183,8 @@ class TopicKeeper:
         The next owner goes on from what is durable. What is not would be in the rows of one of them
         only, and each would number the records of the new log by its own state.
         """
-        change = runner.change
-        if change is None or (change.topic, change.name) not in self._accepted:
+        change = runner.change and runner.change.as_accepted(self._accepted)
+        if change is None:
             return
         if not runner.durable:
             return  # it is flushed within a second, and asked again

@@ -186,7 +186,7 @@ async def test_a_state_beyond_the_end_of_the_log_halts_until_it_is_accepted(stop
     assert child.running
     words = child.log_tail(2_000)
     assert "the state continues at offset 1000001, the log ends at" in words
-    command = re.search(r"run `ecindex (topics accept \S+ 0:end=\d+)`", words)
+    command = re.search(r"run `ecindex (topics accept \S+ 0:\d+\.\.end=\d+)`", words)
     await stopped.command(*command[1].split(), check=0)
 
     async def goes_on():

@@ -364,7 +364,7 @@ class Level1(Worker):
         if keeping.outdated:
             return False
         if self.change is not None:
-            return (self.sp.topic, self.change.name) not in keeping.keeper._accepted
+            return self.change.as_accepted(keeping.keeper._accepted) is None
         if level.topic_id != log.topic_id:
             return False  # it will be told
         return level.through == base_of(level.through + 1) + log.stable_end - 1

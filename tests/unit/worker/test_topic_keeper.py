@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import ClusterAuthorizationFailedError
 
 from streams.flow.chunk import SourcePartition
+from streams.index.history_records import AcceptedChange
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
@@ -61,6 +62,10 @@ class Group:
         self.rejoin = rejoin
 
 
+def accepting(*changes: str) -> dict[tuple[str, str], AcceptedChange]:
+    return {("orders", change): AcceptedChange("orders", change, "") for change in changes}
+
+
 def keeper_of(
     runner: Runner, group: Group, accepted: dict, stated: set = frozenset()
 ) -> TopicKeeper:
@@ -100,7 +105,7 @@ async def test_what_no_state_is_of_begins_unless_another_partition_is_of_another
 ):
     # Those that a topic has got when it was created again were counted before anybody accepted it.
     runner = Runner(through)
-    keeper = keeper_of(runner, Group(), {("orders", name): None for name in accepted}, others)
+    keeper = keeper_of(runner, Group(), accepting(*accepted), others)
     keeper._intake.topic_ids["orders"] = "old"
     await keeper.judge_new()
     assert (runner.change is None) is begins
@@ -129,7 +134,7 @@ async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
     # Its next owner goes on from what is durable. It would number the records by an older state, and
     # count less of the log that is gone than the rows that were sent.
     runner = Runner(41, durable=False)
-    keeper = keeper_of(runner, Group(), {("orders", "id=new"): None})
+    keeper = keeper_of(runner, Group(), accepting("id=new"))
     keeper._on_event(RECREATED)
     await keeper.check()
     assert runner.change is not None
