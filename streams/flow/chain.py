@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -74,6 +75,8 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     """By market, where panes were closed to make room: the instant (ms) below which none opens again."""
     doubts: dict[str, list[tuple[int, int]]] = {}
     """By market: (hash of the order, arrival in ms) of its doubted records, see admission.py."""
+    places: int = 0
+    """Partitions of the partials among which markets were placed; 0: the writer did not say."""
     v: int = 0
 
 
@@ -116,13 +119,15 @@ class RecoveredRow(NamedTuple):
 class Identity:
     """What binds a checkpoint to one incarnation of a topic and one methodology.
 
-    ``partitions``: how many the topic had. A topic may get more: no key's records move.
+    ``partitions``: how many the topic had. A topic may get more: no key's records move. ``places``: the
+    partitions of the partials among which markets are placed (`topics.partials_partitions`), for ever.
     """
 
     edition: int
     content_hash: str
     topic_id: str
     partitions: int
+    places: int = 0
 
 
 class Chain:
@@ -218,6 +223,7 @@ class Chain:
             begins=self.source.begins(),
             floors=self.source.floors(),
             doubts=self.source.doubts(),
+            places=identity.places,
         )
         value = encode_checkpoint(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
@@ -326,6 +332,11 @@ class Chain:
                 f"the checkpoints of {sp}, but {own.content_hash[:12]} in this worker's file; "
                 "restore the file or raise `edition`"
             )
+        if record.places and own.places and record.places != own.places:
+            raise RecoveryError(
+                f"topics.partials_partitions: {own.places}, but the checkpoints of {sp} were made with "
+                f"{record.places}, and markets are where that number put them; set it to {record.places}"
+            )
         # Brokers before Kafka 2.8 have no topic ids; a checkpoint written with one holds none.
         if record.topic_id and own.topic_id:
             self.identity = replace(own, topic_id=record.topic_id)
@@ -387,6 +398,12 @@ def _size(row: list[int | str], sketch: bytes) -> int:
 
 def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:
     return {SlotKey(market, LIVE, slot): held for market, slot, held in record.sketches}
+
+
+def newest_of(values: Iterable[bytes]) -> CheckpointRecord | None:
+    """Return the one of these checkpoints that reaches furthest; None: there is none."""
+    decoded = map(decode_checkpoint, values)
+    return max(decoded, key=lambda each: (each.through, each.seq), default=None)
 
 
 def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:

@@ -110,7 +110,8 @@ class FactorDeclaration(
 class AcceptedChange(msgspec.Struct, frozen=True, rename={"accepted_at": "at"}):
     """The operator lets the partitions go on that ``change`` of the topic's log has halted.
 
-    ``change``: as the halt named it (``flow.log_change``).
+    ``change``: as the halt named it (``flow.log_change``). ``topic_id``: of the topic that there
+    was then; empty: not known.
     """
 
     topic: str
@@ -118,6 +119,7 @@ class AcceptedChange(msgspec.Struct, frozen=True, rename={"accepted_at": "at"}):
     accepted_at: str
     reason: str = ""
     v: int = 1
+    topic_id: str = ""
 
     @property
     def key(self) -> bytes:

@@ -22,7 +22,7 @@ from streams.worker.topic_ids import TopicIdentity, topic_identities
 
 _CHANGE = re.compile(
     r"id=(?P<id>[0-9a-f-]{36})|(?P<partition>\d{1,9}):"
-    r"((?P<first>\d{1,18})\.\.(?P<last>\d{1,18})|end=(?P<end>\d{1,18})"
+    r"((?P<first>\d{1,18})\.\.(?P<last>\d{1,18})|\d{1,19}\.\.end=(?P<end>\d{1,18})"
     r"|checkpoints-before=(?P<before>\d{1,18}))"
 )
 
@@ -38,37 +38,45 @@ async def accept(settings: Settings, topic: str, change: str, reason: str) -> Ac
     named = _CHANGE.fullmatch(change)
     if named is None:
         raise OperationError(
-            f"change {change!r}: expected what the halt names, such as id=ID, 0:10..14 or 0:end=99"
+            f"change {change!r}: expected what the halt names, such as id=ID, 0:10..14 or 0:120..end=99"
         )
-    found = await _unlike(settings.kafka, topic, named)
-    if found is not None:
-        raise OperationError(
-            f"change {change!r}: no worker can have halted for it: {found}; nothing is accepted. "
-            "`ecindex doctor` and the log of the worker name the change as it is now"
-        )
-    accepted = AcceptedChange(topic, change, rfc3339(now_ms()), reason)
+    topic_id = await _id_of_like(settings.kafka, topic, change, named)
+    accepted = AcceptedChange(topic, change, rfc3339(now_ms()), reason, topic_id=topic_id)
     await send_history(settings, [accepted_record(accepted)])
     return accepted
 
 
-async def _unlike(kafka: KafkaSettings, topic: str, named: re.Match[str]) -> str | None:
-    """Return what the topic is now where the change does not fit it; None where it fits."""
+async def _id_of_like(kafka: KafkaSettings, topic: str, change: str, named: re.Match[str]) -> str:
+    """Return the id of the topic if the change fits it as it is now, else raise OperationError."""
     async with connected(kafka) as admin:
         identity = (await topic_identities(admin, [topic])).get(topic)
-        if identity is None:
-            return f"there is no topic {topic}"
-        if named["id"] is not None:
-            return None if named["id"] == identity.topic_id else _as_it_stands(topic, identity)
-        number = int(named["partition"])
-        if number >= identity.partitions:
-            return _as_it_stands(topic, identity)
-        tp = TopicPartition(topic, number)
-        # Uncommitted, as workers see the end: what an open transaction holds back is there.
-        async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
-            begin = (await consumer.beginning_offsets([tp]))[tp]
-            end = (await consumer.end_offsets([tp]))[tp]
+        found = f"there is no topic {topic}"
+        if identity is not None:
+            found = await _unlike(kafka, topic, identity, named)
+            if not found:
+                return identity.topic_id
+    raise OperationError(
+        f"change {change!r}: no worker can have halted for it: {found}; nothing is accepted. "
+        "`ecindex doctor` and the log of the worker name the change as it is now"
+    )
+
+
+async def _unlike(
+    kafka: KafkaSettings, topic: str, identity: TopicIdentity, named: re.Match[str]
+) -> str:
+    """Return what the topic is now where the change does not fit it; empty where it fits."""
+    if named["id"] is not None:
+        return "" if named["id"] == identity.topic_id else _as_it_stands(topic, identity)
+    number = int(named["partition"])
+    if number >= identity.partitions:
+        return _as_it_stands(topic, identity)
+    tp = TopicPartition(topic, number)
+    # Uncommitted, as workers see the end: what an open transaction holds back is there.
+    async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
+        begin = (await consumer.beginning_offsets([tp]))[tp]
+        end = (await consumer.end_offsets([tp]))[tp]
     if _fits(named, begin, end):
-        return None
+        return ""
     return f"partition {number} of topic {topic} begins at offset {begin} and ends at {end}"
 
 

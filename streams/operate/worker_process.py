@@ -18,6 +18,7 @@ from streams.settings import Settings, load_methodology
 from streams.worker import batches, names
 from streams.worker.app import IndexWorker
 from streams.worker.runner import one_arena, run
+from streams.worker.stated_topics import other_places
 
 BROKER_PATIENCE_MS = 60_000
 _RETRY_S = 0.25
@@ -39,11 +40,11 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
     counts = asyncio.run(_discover(settings, methodology.edition, wait_for_topics_s))
     topics = settings.topics
     inputs = {topic: counts[topic] for topic in (topics.orders, topics.payments)}
-    found = counts[topics.partials]
-    if found != topics.partials_partitions:
+    places = asyncio.run(_other_places(settings, methodology.edition, counts))
+    if places is not None:
         raise WrongTopicsError(
-            f"{topics.partials} has {found} partitions, topics.partials_partitions says "
-            f"{topics.partials_partitions}; set it to {found}: the number is fixed at creation"
+            f"topics.partials_partitions is {topics.partials_partitions}; set it to {places}, with "
+            "which what is kept by market was made: the number is fixed at creation"
         )
 
     def on_listening(port: int) -> None:
@@ -55,6 +56,13 @@ def run_worker(settings: Settings, *, as_json: bool = False, wait_for_topics_s: 
 
     worker = IndexWorker(settings, methodology, inputs, on_listening=on_listening)
     return run(worker.create)
+
+
+async def _other_places(settings: Settings, edition: int, counts: dict[str, int]) -> int | None:
+    try:
+        return await other_places(settings, edition, counts)
+    except KafkaError as error:
+        raise OperationError(f"the checkpoints cannot be read: {error}") from error
 
 
 async def _discover(settings: Settings, edition: int, wait_s: float) -> dict[str, int]:
@@ -107,16 +115,6 @@ async def _await_topics(
 
 
 def _missing(settings: Settings, edition: int, counts: dict[str, int]) -> list[str]:
-    topics = settings.topics
-    inputs = {topic: counts.get(topic, 0) for topic in (topics.orders, topics.payments)}
-    own = (
-        topics.partials,
-        topics.values,
-        topics.journal,
-        topics.shifts,
-        topics.late,
-        topics.dead_letters,
-        topics.history,
-    )
-    needed = [*inputs, *names.changelogs(settings, edition, inputs), *own]
+    inputs = (settings.topics.orders, settings.topics.payments)
+    needed = [*inputs, *names.needed(settings, edition, counts)]
     return [name for name in needed if not counts.get(name)]

@@ -152,7 +152,7 @@ SERVICE = (
     Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
          "1 while a source partition is halted and waits for the operator."),
     Spec("topic_missing", Kind.GAUGE, ("topic",), "0 or 1",
-         "1 while a topic that the service needs does not exist."),
+         "1 while a topic that the service needs does not exist, or has too few partitions."),
 )  # fmt: skip
 """Metrics of the service itself."""
 

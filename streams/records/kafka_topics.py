@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -21,11 +21,11 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streams import clock
 from streams.console.errors import OperationError
-from streams.flow.chain import NEW_EDITION
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
 from streams.worker import names
+from streams.worker.stated_topics import other_places
 from streams.worker.topic_growth import grow_topics
 
 Arrival = Literal["broker", "producer"]
@@ -73,17 +73,22 @@ class TopicsError(OperationError):
 
 @dataclass(frozen=True, slots=True)
 class Changelog:
-    """A table's changelog topic: ``partitions`` equals its source topic's."""
+    """A table's changelog topic: ``partitions`` equals its source topic's.
+
+    ``has``: its partitions now; 0 where it does not exist. It may have had a source with more.
+    """
 
     name: str
     partitions: int
+    has: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class WantedTopic:
     """A topic as it must be. ``partitions`` None: any count, and it is not ours to create.
 
-    ``surplus_fix``: what helps when it has more partitions; they cannot be taken away.
+    ``surplus_fix``: what helps when it has more partitions, which cannot be taken away; None: they do
+    no harm.
     """
 
     name: str
@@ -93,7 +98,7 @@ class WantedTopic:
     """Configs to create it with; an existing topic may have others."""
     missing_fix: str = "ecindex topics create"
     partitions_fix: str = "ecindex topics migrate"
-    surplus_fix: str = "delete the topic, then `ecindex topics create`"
+    surplus_fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ def wanted_topics(
     kept_ms: int = -1,
     had: int | None = None,
     changelogs: Sequence[Changelog] = (),
+    own: Mapping[str, int] | None = None,
 ) -> list[WantedTopic]:
     """Return every topic of an installation.
 
@@ -146,32 +152,47 @@ def wanted_topics(
     requires that they exist. ``arrival``: whose clock stamps them; None accepts either, and creates
     them with the broker's. ``kept_ms``: retention of inputs that the broker stamps, -1: for ever.
     ``had``: the count that the advice to create missing inputs names (`names.partitions_had`).
+    ``own``: what our own topics need (`names.needed`); None: what they need at first.
     """
     topics = settings.topics
-    fixed = "set topics.partials_partitions to the number found: it is fixed at creation"
-    by_market = {
+    own = names.own_topics(settings) if own is None else own
+    configs = {
         topics.partials: _COMPACTED | _PARTIALS,
         topics.values: _COMPACTED,
         topics.journal: _KEPT,
+        topics.shifts: _KEPT,
+        topics.history: _COMPACTED,
+        topics.late: _KEPT,
+        topics.dead_letters: _KEPT,
     }
-    # They hold few records and need no order between markets; one partition is read in one go.
-    single = {topics.shifts: _KEPT, topics.history: _COMPACTED}
-    set_aside = {topics.late: _KEPT, topics.dead_letters: _KEPT}
     return [
         *_inputs(topics, inputs, arrival, had or inputs or names.INPUT_PARTITIONS, kept_ms),
+        *(WantedTopic(name, own[name], configs[name]) for name in configs),
         *(
             WantedTopic(
-                name, topics.partials_partitions, configs, partitions_fix=fixed, surplus_fix=fixed
+                log.name,
+                log.partitions,
+                _CHANGELOG,
+                # It holds states of an input that had as many, and more are always taken in.
+                surplus_fix=f"ecindex topics migrate --inputs {log.has}",
             )
-            for name, configs in by_market.items()
-        ),
-        *(WantedTopic(name, 1, configs) for name, configs in single.items()),
-        *(WantedTopic(name, 4, configs) for name, configs in set_aside.items()),
-        *(
-            WantedTopic(log.name, log.partitions, _CHANGELOG, surplus_fix=NEW_EDITION)
             for log in changelogs
         ),
     ]
+
+
+def _of_another_number(
+    wanted: WantedTopic, settings: Settings, counts: Mapping[str, int], created: int
+) -> WantedTopic:
+    """Return the topic as it is while the settings say another number of places for markets."""
+    places = settings.topics.partials_partitions
+    fix = (
+        f"set topics.partials_partitions to {created}: the topics were created with it, and with "
+        "another number markets are sought where they are not"
+    )
+    if wanted.name not in counts:
+        return replace(wanted, partitions=created)
+    return replace(wanted, partitions=places, partitions_fix=fix, surplus_fix=fix)
 
 
 async def require_inputs(settings: Settings, *, producer_time: bool) -> None:
@@ -263,25 +284,36 @@ async def plan_topics(
     async with connected(settings.kafka) as admin:
         counts = await _partition_counts(admin)
     topics = settings.topics
-    found = {topic: counts.get(topic, inputs) for topic in (topics.orders, topics.payments)}
-    known = {topic: count for topic, count in found.items() if count is not None}
-    logs: list[Changelog] = []
+    both = dict.fromkeys((topics.orders, topics.payments), inputs)
+    known = {topic: count for topic, count in both.items() if count is not None} | counts
     methodology = load_methodology(settings)
-    if len(known) == len(found):
-        logs = [
-            Changelog(*each)
-            for each in names.changelogs(settings, methodology.edition, known).items()
-        ]
-    return wanted_topics(
+    edition = methodology.edition
+    own = names.needed(settings, edition, known)
+    logs = [
+        Changelog(name, own[name], counts.get(name, 0))
+        for name in own.keys() - names.own_topics(settings).keys()
+        if both.keys() <= known.keys()
+    ]
+    wanted = wanted_topics(
         settings,
         inputs=inputs,
         arrival=arrival,
         kept_ms=input_kept_ms(methodology),
-        had=names.partitions_had(
-            settings, methodology.edition, counts, inputs or names.INPUT_PARTITIONS
-        ),
-        changelogs=logs,
+        had=names.partitions_had(settings, edition, counts, inputs or names.INPUT_PARTITIONS),
+        changelogs=sorted(logs, key=lambda log: log.name),
+        own=own,
     )
+    try:
+        created = await other_places(settings, edition, counts)
+    except KafkaError as error:
+        raise TopicsError(f"the checkpoints cannot be read: {error}") from error
+    if created is None:
+        return wanted
+    places = names.by_market(settings, edition)
+    return [
+        _of_another_number(each, settings, counts, created) if each.name in places else each
+        for each in wanted
+    ]
 
 
 async def existing_partitions(kafka: KafkaSettings) -> dict[str, int]:
@@ -410,17 +442,12 @@ async def differences(
             differing.append(TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix))
             continue
         if topic.partitions is not None and topic.partitions != counts[topic.name]:
-            differing.append(
-                TopicDifference(
-                    topic.name,
-                    "partitions",
-                    str(counts[topic.name]),
-                    str(topic.partitions),
-                    topic.partitions_fix
-                    if counts[topic.name] < topic.partitions
-                    else topic.surplus_fix,
+            has, wants = counts[topic.name], topic.partitions
+            fix = topic.partitions_fix if has < wants else topic.surplus_fix
+            if fix is not None:
+                differing.append(
+                    TopicDifference(topic.name, "partitions", str(has), str(wants), fix)
                 )
-            )
         for name, value in topic.configs.items():
             actual = found[topic.name].get(name, "unknown to this broker")
             if actual != value:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from importlib import metadata
 from typing import Any
 
 import structlog
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
 from streams.flow.chain import Identity, RecoveryError
@@ -43,6 +44,7 @@ from streams.worker.observer import Observer
 from streams.worker.open_transactions import OpenTransactions
 from streams.worker.outbox import Outbox, OutboxStopped
 from streams.worker.runner import Worker
+from streams.worker.stated_topics import stated_ids
 from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
@@ -75,6 +77,8 @@ class IndexWorker:
         self.settings = settings
         self.methodology = methodology
         self._partitions = partitions
+        self._places = settings.topics.partials_partitions
+        """Partitions of the partials that markets are in; the topic may have more."""
         self._log_ends_checked = False
         self._on_listening = on_listening
         self.log_clock = LogClock(clock)
@@ -167,6 +171,7 @@ class IndexWorker:
             accepted=self._history.book.accepted,
             group=self.app,
             grow=lambda wanted: grow_topics(settings.kafka, wanted),
+            stated=self._stated,
         )
         self.outbox.explain = self._keeper.advice
         fresh_ms = asked_within_ms(self.methodology.out_of_order_ms)
@@ -304,7 +309,6 @@ class IndexWorker:
         self.metrics.rebalances.inc()
         closings = self.app.intake.closings
         nonce = secrets.token_hex(6)
-        partials = self.settings.topics.partials
         await self._keeper.refresh()
         if self.app.intake.closings != closings:
             return
@@ -312,13 +316,13 @@ class IndexWorker:
             self._partitions[topic] = self._keeper.partitions(topic, before)
         try:
             for sp in sorted(sps):
-                if sp.topic == partials:
-                    self._own_markets(sp, nonce)
-                else:
-                    self._own_source(sp, nonce)
+                self._own(sp, nonce)
                 await asyncio.sleep(0)  # a large recovery must let heartbeats run
                 if self.app.intake.closings != closings:
                     return  # revoked meanwhile: what was built is closed already
+            await self._keeper.judge_new()
+            if self.app.intake.closings != closings:
+                return
             await self._check_log_ends()
         except (RecoveryError, FormatError) as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
@@ -328,6 +332,14 @@ class IndexWorker:
             runner.start(self._on_task_done)
         self._ready = True
         _log.info("partitions_owned", sources=len(self._sources), partials=len(self._markets))
+
+    async def _stated(self, changelog: str, owned: Collection[int]) -> set[str]:
+        """Return the ids of the topics that checkpoints are of which others' partitions hold."""
+        count = self._keeper.partitions(changelog, 0)
+        tps = [TopicPartition(changelog, number) for number in set(range(count)) - set(owned)]
+        # Faust's consumer is connected already; at a first start there is nothing more to ask.
+        ends = await self.app.consumer.highwaters(*tps) if tps else {}
+        return await stated_ids(self.settings.kafka, ends)
 
     async def _check_log_ends(self) -> None:
         """Refuse to start when the partials end before the table; of inputs the seek notices it."""
@@ -348,6 +360,14 @@ class IndexWorker:
     def _runners(self) -> list[SourceRunner | MarketsRunner]:
         return [*self._sources.values(), *self._markets.values()]
 
+    def _own(self, sp: SourcePartition, nonce: str) -> None:
+        if sp.topic != self.settings.topics.partials:
+            self._own_source(sp, nonce)
+        elif sp.partition < self._places:
+            self._own_markets(sp, nonce)
+        else:
+            self.app.intake.pause(sp)  # the topic was created with more; no market is in it
+
     def _own_source(self, sp: SourcePartition, nonce: str) -> None:
         table = self._checkpoints[sp.topic]
         identity = Identity(
@@ -355,6 +375,7 @@ class IndexWorker:
             self.methodology.content_hash,
             topic_id=self._keeper.topic_id(sp.topic),
             partitions=self._partitions[sp.topic],
+            places=self._places,
         )
         runner = SourceRunner(
             self._level1,
@@ -371,7 +392,7 @@ class IndexWorker:
     def _own_markets(self, sp: SourcePartition, nonce: str) -> None:
         compiled = PartitionCompile(
             sp.partition,
-            self.settings.topics.partials_partitions,
+            self._places,
             self.methodology,
             {
                 topic: [SourcePartition(topic, number) for number in range(count)]

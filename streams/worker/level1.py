@@ -30,6 +30,7 @@ from streams.settings import Settings
 from streams.worker.data_errors import DataErrorLog
 from streams.worker.intake import Intake
 from streams.worker.log_clock import LogClock
+from streams.worker.names import SET_ASIDE_PARTITIONS
 from streams.worker.outbox import Outbox
 from streams.worker.waiting import set_within, until_next
 
@@ -209,7 +210,8 @@ class SourceRunner:
         """Go on after a change of the log that the operator accepted (exactness rule 9)."""
         self.change = None
         self.level.continue_at(change.resume_at, change.topic_id)
-        if self._parts.intake.is_open(self.sp):
+        # One of which nothing was counted is read from where its log begins.
+        if self._parts.intake.is_open(self.sp) and self.level.through >= 0:
             self._parts.intake.advance(self.sp, self.level.through)
         _log.warning(
             "log_change_accepted",
@@ -371,8 +373,6 @@ class SourceRunner:
             self._rows[partition] = self._parts.outbox.put_all(topic, partition, records)
 
 
-SET_ASIDE_PARTITIONS = 4
-"""Partitions of the late and dead-letter topics (records/kafka_topics.py creates them so)."""
 SET_ASIDE_BYTES_MAX = 512 * 1024
 """A late event or dead letter is cut when key and value exceed this; the contract allows half of it."""
 SET_ASIDE_KEY_BYTES_MAX = 4 * 1024

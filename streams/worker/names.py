@@ -14,6 +14,8 @@ from streams.settings import Settings
 MERGED_TABLE = "merged"
 INPUT_PARTITIONS = 6
 """How many partitions an input is advised to get when nothing tells how many it had."""
+SET_ASIDE_PARTITIONS = 4
+"""Partitions of the late and dead-letter topics."""
 
 
 def app_id(edition: int, prefix: str) -> str:
@@ -40,6 +42,71 @@ def changelogs(settings: Settings, edition: int, partitions: dict[str, int]) -> 
     }
     found[changelog_topic(group, MERGED_TABLE)] = settings.topics.partials_partitions
     return found
+
+
+def by_market(settings: Settings, edition: int) -> tuple[str, ...]:
+    """Return the topics in which a market has its own partition."""
+    topics = settings.topics
+    merged = changelog_topic(app_id(edition, topics.prefix), MERGED_TABLE)
+    return topics.partials, topics.values, topics.journal, merged
+
+
+def own_topics(settings: Settings) -> dict[str, int]:
+    """Return the topics that workers write, without changelogs -> the partitions that they need.
+
+    A topic may have more: nobody writes to them. ``topics.partials_partitions`` says which partition a
+    market is in, and no count that a broker has.
+    """
+    topics = settings.topics
+    # They hold few records and need no order between markets; one partition is read in one go.
+    single = (topics.shifts, topics.history)
+    return {
+        **dict.fromkeys(
+            (topics.partials, topics.values, topics.journal), topics.partials_partitions
+        ),
+        **dict.fromkeys(single, 1),
+        **dict.fromkeys((topics.late, topics.dead_letters), SET_ASIDE_PARTITIONS),
+    }
+
+
+def needed(settings: Settings, edition: int, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return every topic of an edition but the inputs -> the partitions that it needs.
+
+    ``counts``: those of the topics that exist. A changelog needs as many as its source has, so that
+    Faust assigns both together. Partials that were created with more keep them, and the merged changelog
+    gets as many; where that has more, new partials do. The changelog of an input that does not exist
+    needs those that it has.
+    """
+    found = own_topics(settings)
+    group, partials = app_id(edition, settings.topics.prefix), settings.topics.partials
+    merged = changelog_topic(group, MERGED_TABLE)
+    pair = max(found[partials], counts.get(partials, 0), counts.get(merged, 0))
+    found |= {partials: pair, merged: pair}
+    for topic in (settings.topics.orders, settings.topics.payments):
+        changelog = changelog_topic(group, checkpoint_table(topic))
+        found[changelog] = counts.get(topic, counts.get(changelog, 0))
+    return found
+
+
+def shortfalls(needed: Mapping[str, int], counts: Mapping[str, int]) -> str:
+    """Return which topics have fewer partitions than they need, and what mends it; empty: none has."""
+    found = [
+        f"{topic} has {counts[topic]} partitions and needs {count}"
+        for topic, count in needed.items()
+        if 0 < counts.get(topic, 0) < count
+    ]
+    return f"{', '.join(found)}; run `ecindex topics migrate`" if found else ""
+
+
+def created_with(settings: Settings, edition: int, counts: Mapping[str, int]) -> int | None:
+    """Return the one number of partitions that all topics by market have, if the settings say another.
+
+    It is what `topics.partials_partitions` was when they were created, unless all of them were created
+    again: the checkpoints tell (`stated_topics.places_stated`).
+    """
+    found = {counts[topic] for topic in by_market(settings, edition) if topic in counts}
+    places = settings.topics.partials_partitions
+    return found.pop() if len(found) == 1 and places not in found else None
 
 
 def partitions_had(

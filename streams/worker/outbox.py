@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from aiokafka.protocol.produce import ProduceRequest
 from mode import get_logger
 
@@ -294,7 +294,10 @@ class Outbox:
             return int(metadata.offset)
 
     async def _require_partition(self, lane: Lane) -> None:
-        """Raise OutboxStopped when the topic has no such partition, though the broker is asked anew."""
+        """Raise UnknownTopicOrPartitionError where the topic has no such partition, asked anew too.
+
+        It may have been created again with fewer, and get them before records are given up.
+        """
         for _ in range(_PARTITION_TRIES):
             known = await self._producer.partitions_for(lane.topic)
             if lane.partition in known:
@@ -302,7 +305,7 @@ class Outbox:
             # It may have been added since aiokafka asked, or the broker that answers may lag.
             await self._producer.client.force_metadata_update()
             await asyncio.sleep(_RETRY_S)
-        raise OutboxStopped(f"no such partition; the topic has {sorted(known)}")
+        raise UnknownTopicOrPartitionError(f"the topic has partitions {sorted(known)}")
 
     async def _watch_age(self) -> None:
         while True:

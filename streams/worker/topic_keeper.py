@@ -7,7 +7,7 @@ the command that brings it back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -16,7 +16,13 @@ from aiokafka.errors import KafkaError
 from streams.clock import monotonic_ms
 from streams.flow.chain import NEW_EDITION
 from streams.flow.chunk import SourcePartition
-from streams.flow.log_change import LogChange, log_moved, lost_checkpoints, recreated
+from streams.flow.log_change import (
+    LogChange,
+    log_moved,
+    lost_checkpoints,
+    recreated,
+    recreated_around,
+)
 from streams.index.history_records import AcceptedChange
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
@@ -45,7 +51,8 @@ class TopicKeeper:
     """Compares topics with the states that are of them.
 
     ``sources``: the runners owned now. ``accepted``: what the operator accepted, by (topic, change).
-    ``grow``: gives topics partitions.
+    ``grow``: gives topics partitions. ``stated``: the ids of the topics that the checkpoints are of
+    which lie in other partitions of a changelog than these.
     """
 
     def __init__(
@@ -60,14 +67,16 @@ class TopicKeeper:
         accepted: Mapping[tuple[str, str], AcceptedChange],
         group: Group,
         grow: Callable[[Mapping[str, int]], Awaitable[Mapping[str, int]]],
+        stated: Callable[[str, Collection[int]], Awaitable[Collection[str]]],
     ) -> None:
         topics = settings.topics
         self.inputs = (topics.orders, topics.payments)
-        self._partials = topics.partials
+        self._partials, self._values = topics.partials, topics.values
         self._needed_to_publish = {topics.partials, topics.values, topics.journal, topics.shifts}
         self._changelogs = changelogs_of(settings, edition)
-        self._had: Callable[[], int] = lambda: names.partitions_had(
-            settings, edition, {topic: found.partitions for topic, found in watch.known.items()}
+        self._had: Callable[[], int] = lambda: names.partitions_had(settings, edition, self._counts)
+        self._needed: Callable[[], dict[str, int]] = lambda: names.needed(
+            settings, edition, self._counts
         )
         self._merged = names.changelog_topic(
             names.app_id(edition, topics.prefix), names.MERGED_TABLE
@@ -79,6 +88,7 @@ class TopicKeeper:
         self._accepted = accepted
         self._group = group
         self._grow = grow
+        self._stated = stated
         self._grown_ms = -GROW_EVERY_MS
         self._events: list[TopicEvent] = []
         """What changed and was not acted on yet."""
@@ -122,6 +132,32 @@ class TopicKeeper:
         if changed(old, new):
             self._halt(runner, recreated(runner.sp, offset_after(runner.level.through), old, new))
 
+    async def judge_new(self) -> None:
+        """Halt partitions without a state where another partition's is of another topic than there is.
+
+        A topic that was created again may have more partitions than it had. Nothing of it is counted
+        before the operator accepts it, in whichever partition it lies. Raises Fatal.
+        """
+        for topic in self.inputs:
+            new, owned = self.topic_id(topic), list(self._of(topic))
+            begun = [runner for runner in owned if runner.level.through < 0]
+            if not (begun and new):
+                continue
+            ids = {runner.level.topic_id for runner in owned if runner.level.through >= 0}
+            ids |= await self._of_others(topic, {runner.sp.partition for runner in owned})
+            for old in sorted(ids - {new, UNKNOWN})[:1]:
+                for runner in begun:
+                    self._halt(runner, recreated_around(runner.sp, old, new))
+
+    async def _of_others(self, topic: str, owned: Collection[int]) -> set[str]:
+        """Return the ids of the topics that the states of other workers' partitions are of."""
+        changelog = next(log for log, of in self._changelogs.items() if of == topic)
+        try:
+            return set(await self._stated(changelog, owned))
+        except KafkaError as error:
+            reason = f"cannot read the checkpoints of topic {topic}: {error!r}"
+            raise Fatal(ExitCode.NO_BROKER, reason) from error
+
     def on_log_moved(self, sp: SourcePartition, begin: int, end: int) -> None:
         """Halt a source partition whose log holds [begin, end) and not its next offset."""
         runner = self._sources.get(sp)
@@ -147,8 +183,8 @@ class TopicKeeper:
         The next owner goes on from what is durable. What is not would be in the rows of one of them
         only, and each would number the records of the new log by its own state.
         """
-        change = runner.change
-        if change is None or (change.topic, change.name) not in self._accepted:
+        change = runner.change and runner.change.as_accepted(self._accepted)
+        if change is None:
             return
         if not runner.durable:
             return  # it is flushed within a second, and asked again
@@ -166,22 +202,25 @@ class TopicKeeper:
             self._on_event(event)
         for topic in self.inputs:
             self._compare(topic)
+        short = self._short()
         for topic, exists in self._watch.exists.items():
-            self._metrics.topic_missing.labels(topic).set(not exists)
+            # A changelog of checkpoints is short whenever its input has grown; its partitions halt.
+            lacks = topic in short and topic not in self._changelogs
+            self._metrics.topic_missing.labels(topic).set(lacks or not exists)
         for runner in list(self._sources.values()):
             self._accept(runner)
-        await self._grow_changelogs()
+        await self._grow_short(short)
 
     @property
     def publishing_stands(self) -> bool:
-        """Whether a topic is missing without which nothing can be published."""
+        """Whether a topic is missing, or too short, without which nothing can be published."""
         needed = self._needed_to_publish | {self._merged}
-        return any(topic in needed for topic in self._watch.missing)
+        return any(topic in needed for topic in (*self._watch.missing, *self._short()))
 
     def advice(self, topic: str) -> str:
-        """Return what brings a missing topic back; empty when it is not missing."""
+        """Return what mends a topic that is missing or has too few partitions; empty: neither."""
         if topic not in self._watch.missing:
-            return ""
+            return names.shortfalls({topic: self._needed().get(topic, 0)}, self._counts)
         if topic in self.inputs:
             return (
                 f"topic {topic} is missing: create it again with as many partitions as it had "
@@ -194,6 +233,10 @@ class TopicKeeper:
     def advice_unpaired(self, sp: SourcePartition) -> str:
         """Return what brings the changelog of a partition back, or gives it as many partitions."""
         changelog = next((c for c, of in self._changelogs.items() if of == sp.topic), self._merged)
+        needed, counts = self._needed(), self._counts
+        if counts.get(changelog, 0) > needed.get(changelog, 0) and sp.topic in self.inputs:
+            # The input was created again with fewer than it had.
+            return f"run `ecindex topics migrate --inputs {counts[changelog]}`"
         return (
             self.advice(changelog) or "run `ecindex topics create`, then `ecindex topics migrate`"
         )
@@ -207,15 +250,18 @@ class TopicKeeper:
             if topic in self._intake.chunk_topics:
                 self._group.ask_anew(rejoin=False)
             return
+        if topic in self._short():
+            _log.error("topic_too_short", topic=topic, action=self.advice(topic))
         if topic in self.inputs:
             self._on_input(topic, new.topic_id, new.partitions)
         elif old is None or old.topic_id != new.topic_id:
             known = self._intake.topic_ids.get(topic)
             _log.warning("topic_recreated", topic=topic, topic_id=new.topic_id)
             if topic in self._changelogs or topic == self._merged or known != new.topic_id:
-                # Every state is rebuilt from what the topics hold now.
-                self._group.ask_anew(rejoin=topic in self._read)
-        elif old.partitions != new.partitions and topic in self._changelogs:
+                # Every state is rebuilt from what the topics hold now. A new owner of a market writes
+                # each of its values that may still change, which the topic of values holds no more.
+                self._group.ask_anew(rejoin=topic in self._read or topic == self._values)
+        elif old.partitions != new.partitions and topic in self._read:
             self._group.ask_anew(rejoin=False)
 
     @property
@@ -250,15 +296,20 @@ class TopicKeeper:
             runner.level.grow(partitions)
         self._group.ask_anew(rejoin=rejoin)
 
-    async def _grow_changelogs(self) -> None:
-        known = self._watch.known
-        short = {
-            changelog: known[topic].partitions
-            for changelog, topic in self._changelogs.items()
-            if changelog in known
-            and topic in known
-            and known[changelog].partitions < known[topic].partitions
+    @property
+    def _counts(self) -> dict[str, int]:
+        return {topic: found.partitions for topic, found in self._watch.known.items()}
+
+    def _short(self) -> dict[str, int]:
+        """Return topics that exist with fewer partitions than they need -> what they need."""
+        counts = self._counts
+        return {
+            topic: count
+            for topic, count in self._needed().items()
+            if 0 < counts.get(topic, 0) < count
         }
+
+    async def _grow_short(self, short: Mapping[str, int]) -> None:
         now = monotonic_ms()
         if not short or now - self._grown_ms < GROW_EVERY_MS:
             return
@@ -267,9 +318,9 @@ class TopicKeeper:
             grown = await self._grow(short)
         except KafkaError as error:
             action = "run `ecindex topics migrate`"
-            _log.error("changelogs_not_grown", wanted=short, error=repr(error), action=action)
+            _log.error("topics_not_grown", wanted=short, error=repr(error), action=action)
             return
-        _log.info("changelogs_grown", partitions=dict(grown))
+        _log.info("topics_grown", partitions=dict(grown))
 
     def _of(self, topic: str) -> Iterable[SourceRunner]:
         return [runner for sp, runner in self._sources.items() if sp.topic == topic]
@@ -291,15 +342,4 @@ def changelogs_of(settings: Settings, edition: int) -> dict[str, str]:
 
 def watched_topics(settings: Settings, edition: int) -> list[str]:
     """Return every topic of an installation's edition."""
-    topics = settings.topics
-    inputs = {topics.orders: 1, topics.payments: 1}
-    own = (
-        topics.partials,
-        topics.values,
-        topics.journal,
-        topics.shifts,
-        topics.late,
-        topics.dead_letters,
-        topics.history,
-    )
-    return [*inputs, *names.changelogs(settings, edition, inputs), *own]
+    return [settings.topics.orders, settings.topics.payments, *names.needed(settings, edition, {})]

@@ -9,9 +9,10 @@ import urllib.request
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import TopicAlreadyExistsError
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
-from support.kafka import delete_records, delete_topic, read_all
+from support.kafka import create_topic, delete_records, delete_topic, read_all
 
 from streams.clock import now_ms
 from streams.flow.chunk import SourcePartition
@@ -205,14 +206,15 @@ async def equal(installed, load, **options):
 async def test_a_recreated_input_halts_alone_and_goes_on_when_accepted(loaded):
     installed, load = loaded
     topic = installed.settings.topics.orders
-    await recreate(installed, topic)
+    # One partition more than it had: no state says of which topic that one is.
+    await recreate(installed, topic, inputs=3)
     new = await logged(installed, "partition_halted", topic=topic, reason="recreated")
     assert "was deleted and created again" in new["detail"]
 
     async def all_halted():
         found = halted(installed)
         ours = [why for (name, _), why in found.items() if name == topic]
-        return len(ours) == 2 and all(why and why.startswith("recreated") for why in ours)
+        return len(ours) == 3 and all(why and why.startswith("recreated") for why in ours)
 
     await installed.until(all_halted)
     before = await steady_orders(installed)
@@ -337,6 +339,46 @@ async def test_recreated_partials_heal_and_the_next_start_is_not_refused(loaded)
     await fresh(installed)
     await load.stop()
     await equal(installed, load)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("count", [1, 5])
+async def test_own_topics_that_are_made_with_another_number_of_partitions_heal(loaded, count):
+    installed, load = loaded
+    topics = installed.settings.topics
+    for which in ("partials", "journal", "values", "late", "dead_letters"):
+        topic = getattr(topics, which)
+        await delete_topic(installed.stack.bootstrap, topic)
+        await made_with(installed, topic, count)
+        if count == 1:
+            found = await logged(installed, "topic_too_short", topic=topic)
+            assert f"{topic} has 1 partitions and needs" in found["action"]
+        await fresh(installed)
+    before = await installed.command("topics", "check", check=None)
+    assert "partitions:" not in before[1], before
+    await equal(installed, load)
+    await shows(installed, load.acknowledged["orders"])
+    # The next start finds the topics as they are now.
+    installed.stop()
+    installed.workers.clear()
+    installed.start_worker()
+    load = Load(installed)
+    await fresh(installed)
+    await equal(installed, load)
+
+
+async def made_with(installed, topic, count):
+    """Create a topic with so many partitions, as soon as the broker has deleted it."""
+    stamps = {"message.timestamp.type": "LogAppendTime"}  # without them workers refuse the partials
+
+    async def made():
+        try:
+            await create_topic(installed.stack.bootstrap, topic, count, **stamps)
+        except TopicAlreadyExistsError:
+            return False
+        return True
+
+    await installed.until(made)
 
 
 @pytest.mark.deep  # one of them in a plain run: test_doctor's; what varies is the topic

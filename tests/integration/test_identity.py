@@ -8,13 +8,17 @@ import re
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.structs import TopicPartition
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
-from support.kafka import delete_topic, read_partitions
+from support.kafka import create_topic, delete_topic, read_partitions
 
 from streams.clock import now_ms
-from streams.flow.chain import CheckpointRecord
+from streams.flow.chain import CheckpointRecord, encode_checkpoint
+from streams.settings import KafkaSettings
+from streams.worker.stated_topics import TAIL_RECORDS, stated_ids
 from streams.worker.topic_ids import topic_identities
 
 pytestmark = pytest.mark.stack
@@ -37,6 +41,28 @@ async def stopped(stack, unique, tmp_path):
     assert report.equal, "\n".join(report.lines())
     installed.stop()
     return installed
+
+
+async def test_the_newest_checkpoint_of_each_partition_names_the_topic_that_it_is_of(stack, unique):
+    def checkpoint(topic_id, through):
+        return encode_checkpoint(
+            CheckpointRecord(1, "", topic_id, 3, through, None, 1, through, {}, [], [])
+        )
+
+    topic = unique("changelog")
+    await create_topic(stack.bootstrap, topic, 4)
+    # An older owner's came later; what followed are more tombstones than are read at first.
+    newest = [checkpoint("old", 7), checkpoint("new", 1 << 40), checkpoint("old", 9)]
+    held = [[*newest, *[None] * TAIL_RECORDS], [checkpoint("old", 3)], [None] * 3]
+    async with AIOKafkaProducer(bootstrap_servers=stack.bootstrap, acks="all") as producer:
+        for number, values in enumerate(held):
+            for value in values:
+                await producer.send_and_wait(topic, value, key=b"key", partition=number)
+    kafka = KafkaSettings(bootstrap_servers=stack.bootstrap)
+    ends = {TopicPartition(topic, number): end for number, end in enumerate((67, 1, 3, 0))}
+    assert await stated_ids(kafka, ends) == {"new", "old"}
+    assert await stated_ids(kafka, {TopicPartition(topic, 0): 67}) == {"new"}
+    assert await stated_ids(kafka, {TopicPartition(topic, 2): 3}) == set()
 
 
 async def identities(installed):
@@ -160,7 +186,7 @@ async def test_a_state_beyond_the_end_of_the_log_halts_until_it_is_accepted(stop
     assert child.running
     words = child.log_tail(2_000)
     assert "the state continues at offset 1000001, the log ends at" in words
-    command = re.search(r"run `ecindex (topics accept \S+ 0:end=\d+)`", words)
+    command = re.search(r"run `ecindex (topics accept \S+ 0:\d+\.\.end=\d+)`", words)
     await stopped.command(*command[1].split(), check=0)
 
     async def goes_on():

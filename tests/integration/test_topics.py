@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from support.kafka import delete_topic
+from support.kafka import create_topic, delete_topic
 
+from streams.flow.chain import CheckpointRecord, encode_checkpoint
 from streams.local.local_stack import LocalStack
 from streams.records.altering_topics import alter_topic
 from streams.records.kafka_topics import (
@@ -201,7 +203,7 @@ async def test_a_difference_is_named_with_the_command_that_fixes_it(settings, ad
     by_setting = {(one.topic, one.setting): one for one in found}
     partitions = by_setting[topics.partials, "partitions"]
     assert (partitions.found, partitions.wanted) == ("2", "3")
-    assert "topics.partials_partitions" in partitions.fix
+    assert partitions.fix == "ecindex topics migrate"
     policy = by_setting[topics.partials, "cleanup.policy"]
     assert (policy.found, policy.wanted) == ("delete", "compact")
     assert policy.fix == f"ecindex topics alter {topics.partials} cleanup.policy=compact"
@@ -241,6 +243,110 @@ async def test_inputs_with_fewer_partitions_than_asked_for_are_advised_with_what
     surplus = await fixes(1)
     assert set(surplus) == inputs
     assert all("--inputs" in fix and "`" not in fix for fix in surplus.values())
+
+
+async def made_anew(settings, stack, counts):
+    """Create topics again with other numbers of partitions, and wait until the broker shows them."""
+    for topic in counts:
+        await delete_topic(stack.bootstrap, topic)
+    while counts.keys() & await existing_partitions(settings.kafka):  # noqa: ASYNC110 - a broker's answer
+        await asyncio.sleep(0.05)
+    for topic, count in counts.items():
+        await create_topic(stack.bootstrap, topic, count, cleanup_policy="compact")
+    await shown(settings, counts)
+
+
+async def shown(settings, counts):
+    while not counts.items() <= (await existing_partitions(settings.kafka)).items():  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+
+
+async def typed(settings):
+    """Type each command that `ecindex topics check` names for partitions, as it stands; return them."""
+    found = await check_topics(settings.kafka, await plan_topics(settings))
+    fixes = {each.fix for each in found if each.setting == "partitions"}
+    for fix in fixes:
+        program, *command = fix.split()
+        assert (program, *command[:2]) == ("ecindex", "topics", "migrate"), fix
+        inputs = int(command[3]) if command[2:3] == ["--inputs"] else None
+        plan = await plan_topics(settings, inputs=inputs)
+        await shown(settings, await migrate_topics(settings.kafka, plan))
+    return fixes
+
+
+async def own(settings):
+    """Make all topics, with two partitions of the inputs; return those of our own with their counts."""
+    await create_topics(settings.kafka, wanted_topics(settings, inputs=2))
+    await create_topics(settings.kafka, await plan_topics(settings))
+    inputs = {settings.topics.orders, settings.topics.payments}
+    counts = await existing_partitions(settings.kafka)
+    return {
+        topic: count
+        for topic, count in counts.items()
+        if topic.startswith(settings.topics.prefix) and topic not in inputs
+    }
+
+
+async def test_our_own_topics_that_are_made_with_other_partitions_are_mended_by_what_is_advised(
+    settings, stack
+):
+    # `set topics.partials_partitions to the number found` was advised, for any of them: markets were
+    # sought where they were not, or workers ended at their first record.
+    counts = await own(settings)
+    merged = f"{settings.topics.prefix}-e{load_methodology(settings).edition}-merged-changelog"
+    values = settings.topics.values
+    several = [topic for topic, count in counts.items() if count > 1 and topic != values]
+    for topics in (several, [values]):
+        await made_anew(settings, stack, dict.fromkeys(topics, 1))
+        assert await typed(settings) == {"ecindex topics migrate"}
+        assert await typed(settings) == set()
+    assert counts.items() <= (await existing_partitions(settings.kafka)).items()
+    surplus = {topic: count + 2 for topic, count in counts.items()}
+    for topic, count in surplus.items():
+        if topic not in (settings.topics.partials, merged):
+            await made_anew(settings, stack, {topic: count})
+    # A changelog of checkpoints has as many as its input had; the others do no harm.
+    assert await typed(settings) == {"ecindex topics migrate --inputs 4"}
+    assert await typed(settings) == set()
+    # Partials and the merged changelog are assigned together.
+    for topic, other, count in (
+        (settings.topics.partials, merged, 5),
+        (merged, settings.topics.partials, 6),
+    ):
+        await made_anew(settings, stack, {topic: count})
+        assert await typed(settings) == {"ecindex topics migrate"}
+        assert (await existing_partitions(settings.kafka))[other] == count
+    assert await typed(settings) == set()
+
+
+async def test_the_number_of_places_for_markets_is_what_checkpoints_say_then_what_topics_say(
+    settings, stack
+):
+    await own(settings)
+    edition = load_methodology(settings).edition
+    other = load_settings(
+        overrides=settings.model_dump()
+        | {"topics": settings.topics.model_dump() | {"partials_partitions": 5}}
+    )
+
+    async def advised(asked):
+        found = await check_topics(settings.kafka, await plan_topics(asked))
+        return {each.fix.split(":")[0] for each in found if each.setting == "partitions"}
+
+    assert await advised(settings) == set()
+    assert await advised(other) == {"set topics.partials_partitions to 3"}
+    assert await migrate_topics(other.kafka, await plan_topics(other)) == {}
+    by_market = names.by_market(settings, edition)
+    await made_anew(settings, stack, dict.fromkeys(by_market, 5))
+    assert await advised(settings) == {"set topics.partials_partitions to 5"}
+    changelog = f"{settings.topics.prefix}-e{edition}-checkpoint-{settings.topics.orders}-changelog"
+    made = CheckpointRecord(edition, "", "id", 2, 1, None, 1, 7, {}, [], [], places=3)
+    async with AIOKafkaProducer(bootstrap_servers=stack.bootstrap) as producer:
+        await producer.send_and_wait(changelog, encode_checkpoint(made), b"key", partition=1)
+    assert await advised(settings) == set()
+    assert (
+        await advised(other) == set()
+    )  # it is the workers' to refuse: tests/unit/flow/test_chain.py
 
 
 async def test_a_broker_that_is_not_there_is_named(unique):

@@ -224,6 +224,10 @@ def _live_by_this_mark(self, mark) -> None:
     self.live = self.live or shows_live(watermark_ms, mark.sent_at)
 
 
+async def _judges_nothing(_keeper: object) -> None:
+    """Hold no partition."""
+
+
 def _write_under_one_key(original):
     def write(self, batch, base: str, value: bytes) -> None:
         self._written = 0
@@ -458,6 +462,11 @@ SWITCHES = [
         "a state goes on over another log",
         "exactness rule 9",
         patch.object(topic_keeper.TopicKeeper, "judge", lambda *_: None),
+    ),
+    Switch(
+        "a partition without a state believes its topic",
+        "exactness rule 9",
+        patch.object(topic_keeper.TopicKeeper, "judge_new", _judges_nothing),
     ),
     Switch(
         "an abort marker ends nothing",

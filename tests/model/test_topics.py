@@ -48,6 +48,55 @@ def test_nothing_of_another_log_is_counted_until_the_operator_accepts_it(off):
     held(script, off, topics_change=True)
 
 
+@both("a partition without a state believes its topic")
+def test_nothing_of_a_new_topic_is_counted_in_partitions_that_no_state_is_of(off):
+    """``orders`` is created again with one partition more. Nothing says what topic this one is of.
+
+    It was counted at once, while the partition beside it halted; nobody had accepted the new topic. One
+    that is added later is held too, and all of them begin once it is accepted, with whatever owner.
+    """
+
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        stage.recreate("orders")
+        for number in (1, 2):
+            stage.grow("orders")
+            stage.produce(f"orders-{number}", "x")
+            stage.tick(PANE)
+            stage.world.settle()
+        assert [stage.owner(f"orders-{number}").halted for number in range(3)] == ["recreated"] * 3
+        stage.accept()
+        stage.rest("orders-0", "orders-1")
+        stage.kill(stage.owner("orders-2"))  # its new owner finds that the others have gone on
+        stage.world.settle()
+        assert stage.owner("orders-0").level.through == LOG - 1
+        assert stage.owner("orders-1").level.through == stage.owner("orders-2").level.through == 0
+        stage.finish()
+
+    held(script, off, topics_change=True)
+
+
+def test_partitions_that_are_added_to_the_same_topic_wait_for_nobody():
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        stage.recreate("orders")
+        stage.world.settle()
+        stage.accept()
+        stage.world.settle()
+        stage.grow("orders")
+        stage.produce("orders-1", "x")
+        stage.world.settle()
+        assert stage.owner("orders-1").halted is None
+        assert stage.owner("orders-1").level.through == 0
+        stage.finish()
+
+    held(script, None, topics_change=True)
+
+
 def test_a_partition_that_nothing_was_counted_of_begins_with_the_log_there_is():
     """It is empty when its topic is created again; its owner is killed before its first flush.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from streams.flow.chain import newest_of
 from streams.flow.topic_progress import asked_within_ms
 from streams.settings import Settings
 from streams.worker.intake import Intake
@@ -88,6 +89,7 @@ class Keeping:
             accepted=world.accepted,
             group=self,
             grow=_grow,
+            stated=self._stated,
         )
         self._fresh_ms = asked_within_ms(world.methodology.out_of_order_ms)
 
@@ -95,6 +97,16 @@ class Keeping:
         return SimpleNamespace(
             topics=[topic.answer() for topic in self._worker.world.topics.values()]
         )
+
+    async def _stated(self, changelog: str, owned: Collection[int]) -> set[str]:
+        world, topic = self._worker.world, self.keeper._changelogs[changelog]
+        found = []
+        for sp in world.sps_by_topic[topic]:
+            if sp.partition not in owned:
+                table = world.checkpoints[sp].table()
+                # The switch "ids apart" writes two records a flush.
+                found.append(newest_of(v for k, v in table.items() if not k.endswith(b"-ids")))
+        return {each.topic_id for each in found if each is not None}
 
     def ask_anew(self, *, rejoin: bool) -> None:
         """Have the group recover every state anew, unless the worker is in the group no more."""
@@ -107,6 +119,10 @@ class Keeping:
     def refresh(self) -> None:
         now(self.keeper.refresh())
         self.ask_anew(rejoin=False)  # aiokafka asks too, whether the keeper sees a change or not
+
+    def judge(self, worker: Level1) -> None:
+        self.keeper.judge(worker)  # type: ignore[arg-type]
+        now(self.keeper.judge_new())
 
     def check(self) -> None:
         now(self.keeper.check())

@@ -212,7 +212,7 @@ class Level1(Worker):
         if keeping is not None:
             self.lanes.append(Lane("topics", self._watching(keeping)))
             keeping.sources[sp] = self
-            keeping.keeper.judge(self)  # type: ignore[arg-type]
+            keeping.judge(self)
             self.done += f", {self.halted or 'of the topic there is'}"
         yield None
 
@@ -375,7 +375,7 @@ class Level1(Worker):
         if keeping.outdated:
             return False
         if self.change is not None:
-            return (self.sp.topic, self.change.name) not in keeping.keeper._accepted
+            return self.change.as_accepted(keeping.keeper._accepted) is None
         if level.topic_id != log.topic_id:
             return False  # it will be told
         return level.through == base_of(level.through + 1) + log.stable_end - 1

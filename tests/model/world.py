@@ -153,6 +153,8 @@ class World:
 
         None: of a log that no state has gone on in yet.
         """
+        self.uncounted: set[SourcePartition] = set()
+        """Those of which no state was when their topic was created, or when they were added."""
         self.sps = [sp for sps in self.sps_by_topic.values() for sp in sps]
         self.sources_assigned = len(self.sps)
         """How many of ``sps`` have an owner; those that were added get one when the group joins anew."""
@@ -424,13 +426,17 @@ class World:
             for log in self.partials:
                 log.recreate(topic.topic_id)
             return f"{name} is created again"
+        throughs = {
+            worker.sp: worker.level.through
+            for worker in self.owners
+            if isinstance(worker, Level1) and worker.sp.topic == name and worker.level is not None
+        }
+        counted = max(throughs.values()) >= 0
         for sp in self.sps_by_topic[name]:
-            owner = next(w for w in self.owners if isinstance(w, Level1) and w.sp == sp)
-            assert owner.level is not None
-            through = owner.level.through
-            self.oracle.log_lost(sp, through)
+            self.oracle.log_lost(sp, throughs[sp])
             self.sources[sp].recreate(topic.topic_id)
-            if through >= 0:
+            (self.uncounted.add if throughs[sp] < 0 else self.uncounted.discard)(sp)
+            if counted:
                 self.base[sp] = None
         return f"{name} is created again"
 
@@ -448,6 +454,10 @@ class World:
         self.checkpoints[sp] = Log(f"checkpoint-{sp}", oracle.checkpoint_landed)
         self.committed[sp] = 0
         self.created_ms[sp] = self.now_ms
+        self.uncounted.add(sp)
+        accepted = (name, f"id={topic.topic_id}") in self.accepted
+        if not (accepted or all(self.is_accepted(other) for other in sps)):
+            self.base[sp] = None
         oracle.source_added(sp)
         sps.append(sp)
         self.sps.append(sp)
@@ -502,7 +512,20 @@ class World:
         for change in changes:
             accepted = AcceptedChange(change.topic, change.name, at)
             self.accepted[change.topic, change.name] = accepted
+            self._begin_uncounted(change)
         return f"accepted: {sorted({change.name for change in changes})}"
+
+    def _begin_uncounted(self, change: LogChange) -> None:
+        """Let what no state is of count from its first record on, if the topic there is accepted.
+
+        No owner may have to say so: one that begins when all others have gone on finds nothing amiss.
+        """
+        if change.kind != "recreated" or change.topic_id != self.topics[change.topic].topic_id:
+            return
+        for sp in self.sps_by_topic[change.topic]:
+            if sp in self.uncounted and not self.is_accepted(sp):
+                self.base[sp] = 0
+                self.oracle.log_accepted(sp)
 
     def _rejoin(self) -> str:
         """Have the group recover every state anew."""

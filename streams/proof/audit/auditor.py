@@ -204,7 +204,7 @@ class _Auditor:
 
     async def _read_partials(self) -> None:
         topic = self._settings.topics.partials
-        count = self._counts[topic]
+        count = self._settings.topics.partials_partitions
         for tp, extent in (await self._extents(topic)).items():
             cuts = [
                 cut
@@ -245,7 +245,7 @@ class _Auditor:
         cut: set[str] = set()
         for tp, extent in (await self._extents(topic)).items():
             if extent.begin > 0:
-                count = self._counts[topic]
+                count = self._settings.topics.partials_partitions
                 cut |= {m for m in settled.values if partition_of(m, count) == tp.partition}
             async for batch in self._read(tp, extent):
                 for stored in batch:

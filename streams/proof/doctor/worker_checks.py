@@ -10,6 +10,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from streams.flow import plain
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import in_log
+from streams.flow.log_change import cut_short
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
 from streams.index.panes import rfc3339
@@ -103,7 +104,7 @@ def check_identity(
         elif sp in extents and through >= extents[sp].end:
             expected = f"a log beyond offset {through}"
             found = f"a log that ends at {extents[sp].end}"
-            fix = f"ecindex topics accept {sp.topic} {sp.partition}:end={extents[sp].end}"
+            fix = cut_short(sp, chain.through + 1, extents[sp].end, chain.topic_id).command
             cause = expected  # the log may grow while nobody folds it
         if found:
             finding = Finding("identity", Level.WRONG, str(sp), expected, found, fix, cause)

@@ -40,6 +40,7 @@ from streams.records.kafka_topics import existing_partitions
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords, key_text
 from streams.records.values_log import ValuesLog
 from streams.settings import Settings, load_methodology
+from streams.worker.names import shortfalls
 
 _BACK_MS = 17 * DAY_MS
 """How much older records can be that explain a value: change_week compares with the week before."""
@@ -110,7 +111,10 @@ class _Reader:
         """Base of the newest publication, by name; empty until that was read."""
 
     def _partition(self, topic: str) -> TopicPartition:
-        return TopicPartition(topic, partition_of(self._market.code, self._counts[topic]))
+        needed = self._topics.partials_partitions
+        if short := shortfalls({topic: needed}, self._counts):
+            raise OperationError(short)
+        return TopicPartition(topic, partition_of(self._market.code, needed))
 
     # -- values ----------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from streams.records.unreadable import (
 )
 from streams.records.values_log import ValuesLog, read_values
 from streams.settings import Settings, load_methodology
+from streams.worker.names import shortfalls
 
 DAYS, VALUES = "days", "values"
 What = Literal["days", "values"]
@@ -131,13 +132,16 @@ async def read(
             f"topics that do not exist: {', '.join(missing)}; either there is "
             "nothing to export yet, or topics.prefix is wrong"
         )
+    needed = topics.partials_partitions
+    if short := shortfalls({topics.journal: needed}, counts):
+        raise OperationError(short)
     async with open_logs(settings.kafka) as logs:
         progress("reading what was published", 0, 0)
         log = await read_values(logs, topics.values, counts[topics.values])
         values = selected(log, selection)
         progress("reading the journal", 0, 0)
         causes = CausesLog(values)
-        await causes.read(logs, topics.journal, counts[topics.journal])
+        await causes.read(logs, topics.journal, needed)
     unreadable = left_out(selection, methodology.markets, log.unreadable, causes.unreadable)
     rows = rows_of(values, causes.found)
     citation = cite(

@@ -1,6 +1,7 @@
 """The checkpoint chain: bounded, always recoverable, never larger than a record may be."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -167,6 +168,22 @@ def test_checkpoints_of_another_methodology_are_refused(identity, says):
     chain = Chain(SourceState(SP, METHODOLOGY, payments=False), identity, "w2")
     with pytest.raises(RecoveryError, match=says):
         chain.recover(owner.table)
+
+
+def test_a_state_goes_on_only_among_as_many_places_for_markets_as_it_was_made_with():
+    # Its rows would go to partitions in which nobody looks for the market.
+    owner = Owner({})
+    owner.chain.identity = replace(IDENTITY, places=12)
+    owner.fold((order("a", T0), T0))
+    owner.flush()
+
+    def recovered(places):
+        identity = replace(IDENTITY, places=places)
+        Chain(SourceState(SP, METHODOLOGY, payments=False), identity, "w2").recover(owner.table)
+
+    recovered(12)
+    with pytest.raises(RecoveryError, match=r"topics\.partials_partitions: 24, .* set it to 12"):
+        recovered(24)
 
 
 def test_checkpoints_say_of_which_topic_they_are_and_go_on_over_another_only_when_told():

@@ -32,6 +32,6 @@ def test_a_log_that_goes_on_or_has_more_partitions_is_no_fault(through):
 
 def test_each_change_names_the_command_that_accepts_it():
     assert examined(19, topic_id="b") == ["ecindex topics accept orders id=b"]
-    assert examined(30) == ["ecindex topics accept orders 0:end=20"]
+    assert examined(30) == ["ecindex topics accept orders 0:31..end=20"]
     assert examined(5, extent=Extent(10, 20)) == ["ecindex topics accept orders 0:6..9"]
     assert examined(LOG + 5, extent=Extent(10, 20)) == ["ecindex topics accept orders 0:6..9"]

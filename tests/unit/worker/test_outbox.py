@@ -270,10 +270,18 @@ async def test_a_partition_that_was_added_is_asked_for(outbox, producer):
     assert await outbox.put("t", 3, b"k", b"v") == 100
 
 
-async def test_an_unknown_partition_is_final(outbox, switch):
-    with pytest.raises(OutboxStopped):
-        await outbox.put("t", 7, b"k", b"v")
-    assert "no such partition" in switch.reason.reason
+async def test_a_partition_that_is_not_there_is_waited_for_and_given_up_with_what_mends_it(
+    outbox, producer, switch, clock
+):
+    # The topic was created again with fewer. Workers ended after two seconds, again and again.
+    outbox.explain = lambda topic: f"{topic} has 3 partitions and needs 8; run `mend`"
+    written = outbox.put("t", 7, b"k", b"v")
+    await turns()
+    assert not written.done()
+    clock.now = 60_001
+    with pytest.raises(OutboxStopped, match="t has 3 partitions and needs 8; run `mend`"):
+        await written
+    assert switch.reason.code == ExitCode.SEND_FAILED
 
 
 async def test_a_record_not_acknowledged_within_the_limit_ends_the_process(

@@ -5,11 +5,20 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import ClusterAuthorizationFailedError
 
 from streams.flow.chunk import SourcePartition
+from streams.index.history_records import AcceptedChange
+from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
-from streams.worker.names import app_id, changelog_topic, checkpoint_table
+from streams.worker.names import (
+    MERGED_TABLE,
+    app_id,
+    changelog_topic,
+    checkpoint_table,
+    own_topics,
+)
 from streams.worker.topic_ids import TopicIdentity
 from streams.worker.topic_keeper import TopicKeeper
 from streams.worker.topic_watch import TopicEvent
@@ -56,10 +65,20 @@ class Group:
         self.rejoin = rejoin
 
 
-def keeper_of(runner: Runner, group: Group, accepted: dict) -> TopicKeeper:
+def accepting(*changes: str) -> dict[tuple[str, str], AcceptedChange]:
+    return {("orders", change): AcceptedChange("orders", change, "") for change in changes}
+
+
+def keeper_of(
+    runner: Runner, group: Group, accepted: dict, stated: set = frozenset()
+) -> TopicKeeper:
+    async def stated_by_others(_changelog: str, owned: set) -> set[str]:
+        assert owned == {0}
+        return stated
+
     return TopicKeeper(
         Settings(), 1, Watch(), Intake(["orders"]), None,
-        sources={SP: runner}, accepted=accepted, group=group, grow=None,
+        sources={SP: runner}, accepted=accepted, group=group, grow=None, stated=stated_by_others,
     )  # fmt: skip
 
 
@@ -71,6 +90,33 @@ def test_a_recreated_input_halts_what_was_counted_of_it_and_begins_the_rest_anew
     keeper_of(runner, group, {})._on_event(RECREATED)
     assert (runner.change is not None) is halts
     assert group.rejoin is not halts
+
+
+@pytest.mark.parametrize(
+    ("through", "others", "accepted", "begins"),
+    [
+        (-1, {"older"}, (), False),
+        (-1, {"older", "old"}, (), False),
+        (-1, {"older"}, ("id=old",), True),
+        (-1, {"old"}, (), True),  # partitions were added
+        (-1, set(), (), True),
+        (41, {"older"}, (), True),  # it says itself what it is of
+    ],
+)
+async def test_what_no_state_is_of_begins_unless_another_partition_is_of_another_topic(
+    through, others, accepted, begins
+):
+    # Those that a topic has got when it was created again were counted before anybody accepted it.
+    runner = Runner(through)
+    keeper = keeper_of(runner, Group(), accepting(*accepted), others)
+    keeper._intake.topic_ids["orders"] = "old"
+    await keeper.judge_new()
+    assert (runner.change is None) is begins
+    if not begins:
+        assert runner.change.command == "ecindex topics accept orders id=old"
+        assert (
+            runner.change.resume_at == 0
+        )  # its next owner finds no checkpoint, and begins there too
 
 
 @pytest.mark.parametrize(("changelogs", "advised"), [({"orders": 4, "payments": 5}, 4), ({}, 6)])
@@ -91,7 +137,7 @@ async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
     # Its next owner goes on from what is durable. It would number the records by an older state, and
     # count less of the log that is gone than the rows that were sent.
     runner = Runner(41, durable=False)
-    keeper = keeper_of(runner, Group(), {("orders", "id=new"): None})
+    keeper = keeper_of(runner, Group(), accepting("id=new"))
     keeper._on_event(RECREATED)
     await keeper.check()
     assert runner.change is not None
@@ -110,3 +156,82 @@ async def test_an_event_that_came_while_nothing_was_owned_is_acted_on_once_it_is
     keeper._sources, group.rejoin = {SP: runner}, None
     await keeper.check()
     assert (runner.change is not None, group.rejoin) == (halts, not halts)
+
+
+SETTINGS = Settings()
+TOPICS = SETTINGS.topics
+MERGED = changelog_topic(app_id(1, TOPICS.prefix), MERGED_TABLE)
+CHECKPOINTS = {
+    topic: changelog_topic(app_id(1, TOPICS.prefix), checkpoint_table(topic))
+    for topic in (TOPICS.orders, TOPICS.payments)
+}
+AS_NEEDED = {
+    **own_topics(SETTINGS),
+    MERGED: TOPICS.partials_partitions,
+    **dict.fromkeys((*CHECKPOINTS, *CHECKPOINTS.values()), 4),
+}
+
+
+class Told(Watch):
+    """A broker that answers with these partition counts."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self.known = {topic: TopicIdentity(topic, count) for topic, count in counts.items()}
+        self.exists = dict.fromkeys(counts, True)
+
+
+def keeper_told(grow, **counts: int) -> tuple[TopicKeeper, Metrics]:
+    watch = Told(AS_NEEDED | counts)
+    metrics = Metrics(markets={}, version="1", edition=1, methodology="")
+    keeper = TopicKeeper(
+        SETTINGS, 1, watch, Intake(["orders"]), metrics,
+        sources={}, accepted={}, group=Group(), grow=grow, stated=None,
+    )  # fmt: skip
+    return keeper, metrics
+
+
+async def forbidden(_wanted):
+    raise ClusterAuthorizationFailedError
+
+
+@pytest.mark.parametrize(
+    ("made", "grown", "stands"),
+    [
+        ({TOPICS.values: 1}, {TOPICS.values: 12}, True),
+        ({TOPICS.partials: 1}, {TOPICS.partials: 12}, True),
+        ({TOPICS.dead_letters: 1}, {TOPICS.dead_letters: 4}, False),
+        ({TOPICS.partials: 24}, {MERGED: 24}, True),
+        ({MERGED: 24}, {TOPICS.partials: 24}, True),
+        ({TOPICS.values: 24, TOPICS.history: 3, TOPICS.late: 9}, {}, False),
+    ],
+)
+async def test_a_topic_with_too_few_partitions_gets_them_or_is_named_with_the_command(
+    made, grown, stands
+):
+    asked = []
+
+    async def grow(wanted):
+        asked.append(dict(wanted))
+        return wanted
+
+    for granted in (grow, forbidden):
+        keeper, metrics = keeper_told(granted, **made)
+        await keeper.check()
+        gauge = metrics.registry.get_sample_value
+        for topic in AS_NEEDED:
+            missing = gauge("ecindex_topic_missing", {"topic": topic})
+            assert missing == (topic in grown), topic
+        assert keeper.publishing_stands is stands
+        for topic, count in grown.items():
+            found = (AS_NEEDED | made)[topic]
+            assert keeper.advice(topic) == (
+                f"{topic} has {found} partitions and needs {count}; run `ecindex topics migrate`"
+            )
+    assert asked == ([grown] if grown else [])
+
+
+def test_an_input_that_was_made_with_fewer_partitions_is_advised_with_those_that_it_had():
+    # A changelog loses none. `topics create`, then `topics migrate` was advised, which changes nothing.
+    keeper, _ = keeper_told(forbidden, orders=2)
+    action = keeper.advice_unpaired(SourcePartition("orders", 0))
+    assert action == "run `ecindex topics migrate --inputs 4`"
