@@ -99,11 +99,20 @@ class IncompletePayment(PaymentEvent):
     parts: Parts = {}
 
 
+class Placement(NamedTuple):
+    """The order that a refused record would have placed, as far as the record can be read."""
+
+    market: str
+    order_id: str
+
+
 class Rejected(NamedTuple):
     """Why a record is a dead letter: ``reason`` is one of REASONS, ``detail`` says what was found."""
 
     reason: str
     detail: str
+    placement: Placement | None = None
+    """None also where the record names no order, or cannot be read that far."""
 
 
 class Ignored(NamedTuple):

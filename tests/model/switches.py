@@ -576,6 +576,11 @@ SWITCHES = [
         patches=lambda: [patch.object(fold_corrections, "notes_of", _nothing_remembered)],
     ),
     Switch(
+        "refused orders are not remembered",
+        "exactness rule 4",
+        patches=lambda: [patch.object(fold_orders, "remember_refused", lambda *_: None)],
+    ),
+    Switch(
         "late orders reach no day",
         "exactness rule 4",
         patches=lambda: [patch.object(fold_orders, "fold_late", _too_late)],
