@@ -40,7 +40,7 @@ cdef enum:
     MARKETS_MAX = 64
 
 cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MAX stays below 2**63
-cdef int64_t PRICE_MAX = 100_000_000_000
+cdef int64_t PRICE_MAX = 1_000_000_000_000
 cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
 cdef int64_t ORDER_MAX = EVENT_SUM_MAX          # beyond it the Python half leaves lines out
 

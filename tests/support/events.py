@@ -53,7 +53,7 @@ labels = st.sampled_from(
 )
 methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
 amounts = st.one_of(
-    st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31, 10**12, 10**12 + 1, 10**12 // 3])
+    st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31, 10**13, 10**13 + 1, 10**13 // 3])
 )
 whole_lines = st.fixed_dictionaries(
     {

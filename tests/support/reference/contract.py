@@ -10,7 +10,7 @@ from fractions import Fraction
 from .rules import to_ms
 
 SUM_MAX = 2**63 - 1
-EVENT_MAX = 1_000_000_000_000
+EVENT_MAX = 10_000_000_000_000
 RECORD_BYTES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 128, 64
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
 PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")

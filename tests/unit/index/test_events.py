@@ -237,14 +237,14 @@ def test_quantities_and_prices_are_exact_in_any_notation(quantity, price):
         ({"quantity": True}, "quantity", "quantity"),
         ({"quantity": 2**63}, "quantity", "quantity"),
         ({"quantity": 2**63 - 1}, "quantity", "quantity"),
-        ({"quantity": 10**12}, "quantity", "quantity"),  # 1 more unit stands before it
+        ({"quantity": 10**13}, "quantity", "quantity"),  # 1 more unit stands before it
         ({"unit_price_minor": -500}, "negative_price", "unit_price_minor"),
         ({"unit_price_minor": 9.99}, "price", "unit_price_minor"),
         ({"unit_price_minor": "9.99"}, "price", "unit_price_minor"),
         ({"unit_price_minor": None}, "price", "unit_price_minor"),
         ({"unit_price_minor": 2**63}, "price", "unit_price_minor"),
-        ({"unit_price_minor": 10**12}, "price", "unit_price_minor"),  # 1 minor unit before it
-        ({"quantity": 10**6, "unit_price_minor": 10**6}, "price", "unit_price_minor"),
+        ({"unit_price_minor": 10**13}, "price", "unit_price_minor"),  # 1 minor unit before it
+        ({"quantity": 10**7, "unit_price_minor": 10**6}, "price", "unit_price_minor"),
     ],
 )
 def test_one_line_that_cannot_be_counted_costs_itself_alone(bad, reason, path):
