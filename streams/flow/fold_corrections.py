@@ -10,8 +10,10 @@ from streams.flow.admission import DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED
 from streams.flow.remembered import (
     CANCELLED_NOTE,
     CORRECTIONS_MAX,
+    COUNTED_NOTES,
     LATE_NOTE,
     REFUNDED_NOTE,
+    REFUSED_NOTE,
     Note,
     Place,
     hash_of,
@@ -39,8 +41,8 @@ def correct(
         note.key == key for note in refunds
     ):
         return REPEATED
-    known = len(refunds) < len(notes)  # as a late or an early order
-    if not known and state.is_before_log(placed_ms):
+    kinds = {note.kind for note in notes}
+    if not kinds & COUNTED_NOTES and (REFUSED_NOTE in kinds or state.is_before_log(placed_ms)):
         return UNMATCHED
     late = any(note.kind == LATE_NOTE for note in notes)
     day = state.days.get(day_number) or state.new_day(day_number)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from streams.flow.admission import DAY_ONLY, DUPLICATE, REPEATED, TOO_LATE, UNMATCHED, UNREMEMBERED
 from streams.flow.fold_corrections import correct
 from streams.flow.order_checks import overflows, placed_instant
+from streams.flow.refused_orders import placement_of, remember_mended, remember_refused
 from streams.flow.remembered import LATE_MAX, LATE_NOTE, Note, hash_of, key_of, notes_of
 from streams.flow.rows import add_places, day_places, order_sums
 from streams.flow.set_aside import Folded
@@ -29,6 +30,7 @@ def fold_late(
     """
     placed_ms = placed_instant(event, occurred_ms, source.admission.ahead_ms)
     if isinstance(placed_ms, Rejected):
+        remember_refused(source, placement_of(event), folded)
         return TOO_LATE
     event_hash = hash_of(event.event_id)
     pane = state.panes.get(occurred_ms - occurred_ms % state.pane_ms)
@@ -39,6 +41,7 @@ def fold_late(
         return TOO_LATE
     units, sales = order_sums(event)
     if overflows(source, state, None, day_number, units, sales):
+        remember_refused(source, placement_of(event), folded)
         return TOO_LATE
     if event.type == "order.placed":
         outcome, more = _place(source, state, event, event_hash, day_number)
@@ -60,6 +63,7 @@ def _place(
     for note in notes_of(order, state.remembered.values()):
         if note.kind == LATE_NOTE and note.key == event_hash:
             return DUPLICATE, ""
+    remember_mended(source, state, event)
     day = state.days.get(day_number) or state.new_day(day_number)
     add_places(day.row, col.LATE_AT + col.PLACED_AT, day_places(event, state))
     source.touch_day(state, day)

@@ -18,6 +18,7 @@ from streams.flow.fold_corrections import correct
 from streams.flow.fold_late import fold_late
 from streams.flow.ids import ID_SEED
 from streams.flow.order_checks import overflows, placed_instant
+from streams.flow.refused_orders import placement_of, remember_mended, remember_refused
 from streams.flow.remembered import EARLY_NOTE, LATE_MAX, Note, hash_of, key_of
 from streams.flow.rows import add_order, add_places, day_places, order_sums
 from streams.flow.set_aside import (
@@ -58,7 +59,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
         position += 1
         plain = event.__class__ is OrderEvent
         if not plain and isinstance(event, (Rejected, Ignored)):
-            folded.set_aside_undecoded(chunk, position, event)
+            _set_aside(source, chunk, position, event, folded)
             continue
         if TYPE_CHECKING:
             assert isinstance(event, OrderEvent)
@@ -93,10 +94,10 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
         if quotes is not None and quotes[position - start] != shape + 12 * len(lines):
             rejected = recheck_order(values[position - start])
             if rejected is not None:
-                folded.add_dead_letter(chunk, position, rejected)
+                _set_aside(source, chunk, position, rejected, folded)
                 continue
         if state is None or occurred_ms is None or event.currency != state.currency:
-            folded.add_dead_letter(chunk, position, refused(event, state, occurred_ms))
+            _refuse(source, chunk, position, event, refused(event, state, occurred_ms), folded)
             continue
         arrived_ms = timestamps[position]
         watermark_ms = state.watermark_ms
@@ -114,7 +115,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
                 if pane is not None:
                     profile_cell = pane.profile_cells.get(profile) or pane.profile_cell(profile)
         if occurred_ms > arrived_ms + ahead_ms:
-            folded.add_dead_letter(chunk, position, ahead(occurred_ms, arrived_ms))
+            _refuse(source, chunk, position, event, ahead(occurred_ms, arrived_ms), folded)
             continue
         if watermark_ms - occurred_ms > grace_ms:
             source.volume = volume
@@ -128,6 +129,7 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             or event.type != "order.placed"
             or event.placed_at is not None
             or volume > SUM_MAX
+            or (state.refused is not None and state.is_refused(hash_of(event.order_id)))
         ):
             source.volume = volume
             day_closed += _fold_checked(source, chunk, position, event, state, occurred_ms, folded)
@@ -193,6 +195,28 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
     source.count(folded, accepted, late, duplicates, day_closed)
 
 
+def _set_aside(
+    source: SourceState, chunk: Chunk, position: int, found: Rejected | Ignored, folded: Folded
+) -> None:
+    """Set a record aside that could not be decoded."""
+    folded.set_aside_undecoded(chunk, position, found)
+    if isinstance(found, Rejected):
+        remember_refused(source, found.placement, folded, chunk.timestamps_ms[position])
+
+
+def _refuse(
+    source: SourceState,
+    chunk: Chunk,
+    position: int,
+    event: OrderEvent,
+    rejected: Rejected,
+    folded: Folded,
+) -> None:
+    """Make an event a dead letter."""
+    folded.add_dead_letter(chunk, position, rejected)
+    remember_refused(source, placement_of(event), folded, chunk.timestamps_ms[position])
+
+
 def _take_back(cells: dict[str, list[int]], event: OrderEvent) -> None:
     """Undo what the hot path added for the lines of an event."""
     seen = []
@@ -234,7 +258,7 @@ def _fold_checked(
         return 0
     placed_ms = _placed(source, event, state, occurred_ms, chunk.timestamps_ms[position])
     if isinstance(placed_ms, Rejected):
-        folded.add_dead_letter(chunk, position, placed_ms)
+        _refuse(source, chunk, position, event, placed_ms, folded)
         return 0
     start_ms = occurred_ms - occurred_ms % source.admission.pane_ms
     pane = state.panes.get(start_ms)
@@ -245,7 +269,7 @@ def _fold_checked(
     day_number = state.local_days.day_of(placed_ms)
     units, sales = order_sums(event)
     if overflows(source, state, pane, day_number, units, sales):
-        folded.add_dead_letter(chunk, position, OVERFLOW)
+        _refuse(source, chunk, position, event, OVERFLOW, folded)
         return 0
     source.volume += units + sales
     pane = pane or source.open_pane(state, start_ms)
@@ -261,6 +285,7 @@ def _fold_checked(
             folded.outcomes[outcome] += 1
         return 0
     pane.add_shopper(event.shopper_id)
+    remember_mended(source, state, event)
     add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
     day = state.days.get(day_number) or state.open_day(day_number)
     if day is not None:

@@ -12,6 +12,7 @@ Without a compiler at installation this module is missing and nothing else chang
 """
 
 from cpython.array cimport array, extend_buffer
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_Add, PySet_Contains
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -21,7 +22,7 @@ from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
 from streams.flow.source_state import BOTH as BOTH_FLAGS
-from streams.flow.state import COUPONS_MAX, NEVER_MS
+from streams.flow.state import COUPONS_MAX, NEVER_MS, REFUSED_BITS
 from streams.index import partials as col
 from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
 from streams.index.events import RECORD_BYTES_MAX
@@ -39,7 +40,7 @@ cdef enum:
     MARKETS_MAX = 64
 
 cdef int64_t QUANTITY_MAX = 100_000             # times PRICE_MAX times LINES_MAX stays below 2**63
-cdef int64_t PRICE_MAX = 100_000_000_000
+cdef int64_t PRICE_MAX = 1_000_000_000_000
 cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
 cdef int64_t ORDER_MAX = EVENT_SUM_MAX          # beyond it the Python half leaves lines out
 
@@ -50,6 +51,7 @@ cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
 cdef object digest = xxh3_64_intdigest
 cdef object seed = ID_SEED
 cdef object shopper_seed = SHOPPER_SEED
+cdef int FILTER_BITS = REFUSED_BITS
 cdef int RANK_BITS = 64 - REGISTERS_LOG2
 cdef Py_ssize_t COUPONS = COUPONS_MAX
 
@@ -86,6 +88,7 @@ cdef struct Order:
     Text event_id
     Text occurred_at
     Text market
+    Text order_id           # at NULL: none
     Text currency
     Text method
     Text region
@@ -286,7 +289,7 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
     cdef Text key, value
     cdef int unknowns = 0
     cdef int seen = 0, bit
-    order.method.at = order.region.at = order.channel.at = order.shopper.at = NULL
+    order.order_id.at = order.method.at = order.region.at = order.channel.at = order.shopper.at = NULL
     order.new_shopper = -1
     p = blank(p)
     if p[0] != 0x7B:
@@ -319,8 +322,8 @@ cdef bint read_order(const uint8_t* p, const uint8_t* end, Order* order) noexcep
             p = text(p, &order.market)
         elif same(key, b"order_id", 8):
             bit = 16
-            p = optional(p, &value)
-            if p == NULL or (value.at != NULL and not is_id(value)):
+            p = optional(p, &order.order_id)
+            if p == NULL or (order.order_id.at != NULL and not is_id(order.order_id)):
                 return False
         elif same(key, b"currency", 8):
             bit = 32
@@ -515,6 +518,8 @@ cdef class MarketSlot:
     cdef int64_t next_close_ms
     cdef int pane                   # number of the pane of the market's last event, or -1
     cdef bint loaded
+    cdef object filter
+    cdef const uint8_t* refused     # the filter of refused orders; NULL: there is none
     cdef bint doubts                # whether some arrival of the market is doubted
     cdef int16_t columns[LABELS_MAX + 1]
 
@@ -523,9 +528,19 @@ cdef class MarketSlot:
         self.next_close_ms = self.state.next_close_ms
         self.panes = self.state.panes
         self.doubts = bool(self.state.doubts)
+        self.filter = self.state.refused
+        self.refused = NULL if self.filter is None else <const uint8_t*> PyByteArray_AS_STRING(self.filter)
         self.pane = -1
         self.loaded = True
         return 0
+
+    cdef bint is_refused(self, Text order_id) except -1:
+        """Whether the order counts after it was refused: the Python half notes that."""
+        cdef uint64_t order = digest(
+            PyBytes_FromStringAndSize(<const char*> order_id.at, order_id.size), seed
+        )
+        cdef uint64_t bit = order >> (64 - FILTER_BITS)
+        return self.refused[bit >> 3] >> (bit & 7) & 1 and self.state.is_refused(order)
 
 
 cdef class PaneSlot:
@@ -822,6 +837,10 @@ cdef class PlainOrders:
             if units > ORDER_MAX or sales > ORDER_MAX:
                 break
             if i < order.lines or volume + units + sales > VOLUME_MAX:
+                break
+            if market.refused != NULL and order.order_id.at != NULL and (
+                market.is_refused(order.order_id)
+            ):
                 break
             if self.used_count > CELLS_MAX:
                 self.settle()

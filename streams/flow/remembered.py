@@ -27,9 +27,15 @@ CORRECTIONS_MAX = 500_000
 LATE_MAX = 500_000
 """Late orders that a source partition remembers; beyond it they count, unremembered."""
 
-CANCELLED_NOTE, REFUNDED_NOTE, LATE_NOTE, EARLY_NOTE = 1, 2, 3, 4
+REFUSED_MAX = 500_000
+"""Refused placements that a source partition remembers; beyond it they are unremembered."""
+
+CANCELLED_NOTE, REFUNDED_NOTE, LATE_NOTE, EARLY_NOTE, REFUSED_NOTE, MENDED_NOTE = 1, 2, 3, 4, 5, 6
 """Kinds of notes. Late: the order came later than the grace. Early: the log holds the order although
-it was placed before the log begins."""
+it was placed before the log begins. Refused: its placement counts nowhere. Mended: the order was placed
+again after that, and counts."""
+COUNTED_NOTES = frozenset({LATE_NOTE, EARLY_NOTE, MENDED_NOTE})
+"""Kinds that say: the log holds the order."""
 _KEYED = frozenset({REFUNDED_NOTE, LATE_NOTE})
 _OF_LATE = 1 << 7
 _DAY_BIAS = 2**31
@@ -168,6 +174,12 @@ class Remembered:
             if hashes[at] != order:
                 return
             yield read_note(self.order, self._starts[at])
+
+    def orders_of(self, kind: int) -> Iterator[int]:
+        """Hashes of the orders that have a note of the kind."""
+        for start in note_starts(self.order) if self.kinds[kind] else ():
+            if _kind(self.order[start + 1]) == kind:
+                yield self.order[start]
 
     def _sorted(self) -> array[int]:
         if self._hashes is None:

@@ -18,6 +18,7 @@ from streams.flow.remembered import (
     EARLY_NOTE,
     LATE_NOTE,
     REFUNDED_NOTE,
+    REFUSED_NOTE,
     Note,
     Remembered,
 )
@@ -102,13 +103,19 @@ class SourceState:
         """How many orders are remembered that came late, or from before the log begins."""
         return self.notes[LATE_NOTE] + self.notes[EARLY_NOTE]
 
-    def note(self, state: MarketState, note: Note) -> None:
-        """Remember something about an order."""
-        arrived_day = state.watermark_ms // DAY_MS
+    def note(self, state: MarketState, note: Note, arrived_ms: int = 0) -> None:
+        """Remember something about an order.
+
+        ``arrived_ms``: when it arrived, where the market may not have been seen before.
+        """
+        known = state.watermark_ms > NEVER_MS
+        arrived_day = (state.watermark_ms if known else arrived_ms) // DAY_MS
         held = state.remembered.get(arrived_day) or state.remember_on(arrived_day)
         self._new_ids += held.add(note)
         self.notes[note.kind] += 1
         self._noted[SlotKey(state.code, ORDERS, arrived_day)] = held
+        if note.kind == REFUSED_NOTE:
+            state.note_refused(note.order)
 
     def book(self, state: MarketState) -> None:
         """Bring the day book up to the panes: placed orders of their own day are added in bulk.
@@ -345,6 +352,8 @@ class SourceState:
         held = state.remembered.get(key.slot) or state.remember_on(key.slot)
         start = len(held.order)
         self.notes += held.extend(words)
+        for order in held.orders_of(REFUSED_NOTE):
+            state.note_refused(order)
         return start, len(held.order)
 
     def restore_ids(self, key: SlotKey, ids: array[int]) -> tuple[int, int] | None:

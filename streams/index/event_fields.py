@@ -30,6 +30,7 @@ from streams.index.event_types import (
     Part,
     Parts,
     PaymentEvent,
+    Placement,
     Rejected,
 )
 from streams.index.instants import parse_instant
@@ -74,6 +75,7 @@ def read_payment(value: bytes) -> PaymentEvent | Rejected | Ignored:
 def _read(
     value: bytes, types: tuple[str, ...], build: Callable[[dict[str, Any]], _T]
 ) -> _T | Rejected | Ignored:
+    tree = None
     try:
         tree, twice = _parse(value)
         if not isinstance(tree, dict):
@@ -84,10 +86,23 @@ def _read(
         if kind not in types:
             return UNKNOWN_TYPE
         if twice:
-            return Rejected("duplicate_key", "an object names one key twice")
+            twice_named = Rejected("duplicate_key", "an object names one key twice")
+            return twice_named._replace(placement=_placement(tree))
         return build(tree)
     except _RefusedError as refused:
-        return refused.rejected
+        return refused.rejected._replace(placement=_placement(tree))
+
+
+def _placement(tree: Any) -> Placement | None:
+    """Return which order a refused record would have placed."""
+    if not isinstance(tree, dict) or tree.get("type") != "order.placed":
+        return None
+    market = tree.get("market")
+    try:
+        order_id = _id(tree.get("order_id"), "$.order_id")
+    except _RefusedError:
+        return None
+    return Placement(market, order_id) if type(market) is str else None
 
 
 # -- JSON ------------------------------------------------------------------------------------------

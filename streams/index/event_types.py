@@ -8,9 +8,10 @@ import msgspec
 
 ID_BYTES_MAX = 128
 SUM_MAX = 2**63 - 1
-EVENT_SUM_MAX = 10**12
+EVENT_SUM_MAX = 10**13
 """Most units, and most minor units, of one event. One absurd event must not fill a day's sums: all
-others of its market and partition would be refused. Nine million events of this size fit."""
+others of its market and partition would be refused. 922,337 events of this size fit into 63 bits. It
+must hold what a shop sells at once where money has many digits: 100,000,000,000.00 IRR."""
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_BYTES_MAX)]
 _Instant = Annotated[str, msgspec.Meta(min_length=17, max_length=40)]
@@ -99,11 +100,20 @@ class IncompletePayment(PaymentEvent):
     parts: Parts = {}
 
 
+class Placement(NamedTuple):
+    """The order that a refused record would have placed, as far as the record can be read."""
+
+    market: str
+    order_id: str
+
+
 class Rejected(NamedTuple):
     """Why a record is a dead letter: ``reason`` is one of REASONS, ``detail`` says what was found."""
 
     reason: str
     detail: str
+    placement: Placement | None = None
+    """None also where the record names no order, or cannot be read that far."""
 
 
 class Ignored(NamedTuple):

@@ -10,6 +10,7 @@ import msgspec
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _MINUTE_MS = 60_000
+_SECOND_MS, _DAY_MS = 1_000, 86_400_000
 _CACHE_MAX = 100_000
 PREFIX = 17  # length of "2026-11-24T09:54:"; seconds and offset follow
 
@@ -20,7 +21,8 @@ RESTS: Final[dict[str, int]] = {}
 def parse_instant(text: str) -> int | None:
     """UTC epoch ms; None when the text is not RFC 3339 with an offset.
 
-    The decoder rounds to the microsecond; then the instant is cut to the millisecond.
+    The decoder rounds to the microsecond; then the instant is cut to the millisecond. A leap second,
+    23:59:60 in UTC, is the first second of the next day: UTC epoch time has no other place for it.
 
     The caches keep an instant in two halves, the minute and what follows it. Each half was part of a
     valid text once, and halves of valid texts combine. A later instant with both halves known costs two
@@ -36,6 +38,8 @@ def parse_instant(text: str) -> int | None:
 
 
 def _parse(text: str) -> int | None:
+    if text[PREFIX : PREFIX + 2] == "60":
+        return _leap_second(text)
     try:
         moment = msgspec.convert(text, datetime)
     except msgspec.ValidationError:
@@ -57,3 +61,12 @@ def _parse(text: str) -> int | None:
     MINUTES[text[:PREFIX]] = minute
     RESTS[text[PREFIX:]] = instant - minute
     return instant
+
+
+def _leap_second(text: str) -> int | None:
+    """Read an instant of second 60. It is not cached: its halves do not combine with any others."""
+    before = _parse(f"{text[:PREFIX]}59{text[PREFIX + 2 :]}")
+    # The second before it is the last of a UTC day, whatever the offset; a fraction may round it up.
+    if before is None or (before + _SECOND_MS) % _DAY_MS > _SECOND_MS:
+        return None
+    return before + _SECOND_MS

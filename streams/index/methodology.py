@@ -33,6 +33,9 @@ ROW_FORMAT = 3
 """Version of what a stored row means: raise it when partials.Layout, or what lies beside a row, changes.
 2: rows of the live book carry a sketch of their shoppers."""
 
+OPEN_PANES_DEFAULT = 128
+EDITION_MAX = 2**53 - 1
+"""Beyond it, readers of JSON and Redis' Lua take two editions for one: they count in doubles."""
 OPEN_PANES_LIMIT = 20_000
 """Open panes that a source partition may have to hold for a market: a day of grace in panes of 5 s."""
 
@@ -111,7 +114,7 @@ class _FileContent(msgspec.Struct, forbid_unknown_fields=True):
     ahead_ms: int = 300_000
     out_of_order_ms: int = 2_000
     day_grace_days: int = 35
-    open_panes_max: int = 128
+    open_panes_max: int = OPEN_PANES_DEFAULT
     shifts: ShiftRules = ShiftRules()
     events: list[_FileEvent] = []
 
@@ -195,14 +198,16 @@ def _panes_needed(file: _FileContent) -> int:
 
 def _check_numbers(file: _FileContent) -> None:
     minute_ms = 60_000
+    panes_min = min(_panes_needed(file), OPEN_PANES_DEFAULT) if file.pane_ms > 0 else 1
+    panes_expected = f"at least {panes_min}, as grace_ms and ahead_ms need; or leave it out"
     rules = (
-        ("edition", file.edition >= 1, "at least 1"),
+        ("edition", 1 <= file.edition <= EDITION_MAX, f"between 1 and {EDITION_MAX}"),
         ("pane_ms", file.pane_ms >= 1 and minute_ms % file.pane_ms == 0, "a divisor of 60000"),
         ("grace_ms", file.pane_ms <= file.grace_ms <= 86_400_000, "from one pane to one day"),  # noqa: PLR2004
         ("ahead_ms", file.ahead_ms >= 0, "0 or more"),
         ("out_of_order_ms", 0 <= file.out_of_order_ms <= file.grace_ms, "between 0 and grace_ms"),
         ("day_grace_days", 1 <= file.day_grace_days <= 400, "between 1 and 400"),  # noqa: PLR2004
-        ("open_panes_max", file.open_panes_max >= 1, "at least 1"),
+        ("open_panes_max", file.open_panes_max >= panes_min, panes_expected),
         ("markets", 1 <= len(file.markets) <= MARKETS_MAX, f"between 1 and {MARKETS_MAX} markets"),
     )
     for name, holds, expected in rules:

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
 from streams.index.currencies import exponent
-from streams.index.event_types import SUM_MAX
+from streams.index.event_types import EVENT_SUM_MAX
 from streams.sources.outgoing import Outgoing
 
 Row = Mapping[str, str]
@@ -18,7 +18,7 @@ Row = Mapping[str, str]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_DIGITS_MAX = 30  # more digits than any amount within SUM_MAX has
+_DIGITS_MAX = 30  # more digits than any amount within EVENT_SUM_MAX has
 _CACHED_TIMES_MAX = 200_000
 
 
@@ -45,7 +45,9 @@ class Imported:
 
 
 def minor_units(text: str, currency: str) -> int | None:
-    """Exact amount in minor units. None when the text is no amount, or is finer than a minor unit.
+    """Exact amount in minor units. None when it is no amount, or finer than a minor unit.
+
+    None too when it is larger than an event may be.
 
     >>> minor_units("199.9", "BRL"), minor_units("0.001", "GBP"), minor_units("R$ 5", "BRL")
     (19990, None, None)
@@ -69,7 +71,7 @@ def minor_units(text: str, currency: str) -> int | None:
         amount, finer = divmod(amount, 10**-shift)
         if finer:
             return None
-    return (-amount if sign else amount) if amount <= SUM_MAX else None
+    return (-amount if sign else amount) if amount <= EVENT_SUM_MAX else None
 
 
 class LocalTimes:

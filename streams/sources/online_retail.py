@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from streams.index.event_types import ID_BYTES_MAX, Line
+from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX, Line
 from streams.index.panes import rfc3339
 from streams.index.slugs import slug
 from streams.sources.imports import Imported, LocalTimes, SourceError, Tally, minor_units
@@ -62,7 +62,9 @@ def online_retail_events(rows: Iterable[RetailRow]) -> Imported:
     return Imported(len(planned), map(_written, planned), tally)
 
 
-def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _PlannedRow | None:
+def _planned(  # noqa: C901 - one branch per reason
+    number: int, row: RetailRow, times: LocalTimes, tally: Tally
+) -> _PlannedRow | None:
     description, quantity, local, price, customer, country = row
     if not isinstance(local, datetime) or not isinstance(quantity, int):
         raise SourceError(f"row {number}: expected an integer Quantity and a date-time InvoiceDate")
@@ -77,6 +79,8 @@ def _planned(number: int, row: RetailRow, times: LocalTimes, tally: Tally) -> _P
         reason = "price 0 or below"
     elif price_minor is None:
         reason = "price finer than a penny"
+    elif abs(quantity) * price_minor > EVENT_SUM_MAX:
+        reason = "larger than an event may be"
     elif article in NOT_PURCHASES:
         reason = "not a purchase"
     elif occurred_ms is None:

@@ -62,7 +62,7 @@ PAYMENT = {
     "currency": "PKR",
 }
 GONE = object()
-MOST = 10**12
+MOST = 10**13
 LINE = ORDER["lines"][0]
 
 

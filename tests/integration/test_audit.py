@@ -71,6 +71,7 @@ async def history(installed, producer, minutes=6, rate=4):
         if number % 7 == 0:
             paid["placed_at"] = event["placed_at"] = event["occurred_at"]
             event["type"] = rng.choice(["order.cancelled", "order.refunded"])
+            event["order_id"] = f"order-e{number - 1}"  # some were refused, in another currency
         for _ in range(2 if number % 50 == 0 else 1):
             await installed.send(producer, "orders", event, at_ms=at_ms)
             await installed.send(producer, "payments", paid, at_ms=at_ms)

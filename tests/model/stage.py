@@ -43,7 +43,8 @@ class Stage:
         doubtful = self.world.config.stray_clocks
         sp = next(sp for sp in world.sps if str(sp) == name)
         build = payment if sp.topic == "payments" else order
-        event = build(event_id, arrived_ms - ago_ms, market=market, currency=market[0] * 3, **more)
+        more = {"currency": market[0] * 3} | more
+        event = build(event_id, arrived_ms - ago_ms, market=market, **more)
         world.append(sp, encoded(event), arrived_ms, producer, doubtful=doubtful)
 
     def end(self, name: str, producer: int, *, commits: bool) -> None:

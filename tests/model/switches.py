@@ -484,6 +484,11 @@ SWITCHES = [
         patch.object(fold_corrections, "notes_of", lambda *_: []),
     ),
     Switch(
+        "refused orders are not remembered",
+        "exactness rule 4",
+        patches=lambda: [patch.object(fold_orders, "remember_refused", lambda *_: None)],
+    ),
+    Switch(
         "late orders reach no day",
         "exactness rule 4",
         patch.object(fold_orders, "fold_late", lambda *_: TOO_LATE),

@@ -331,6 +331,28 @@ def test_a_new_owner_counts_no_correction_again(off):
     held(script, off)
 
 
+@both("refused orders are not remembered", "corrections forgotten by a new owner")
+def test_a_new_owner_subtracts_no_order_that_was_refused(off):
+    """One order is refused and cancelled; the other is placed again, counts, and is cancelled."""
+
+    def script(stage: Stage) -> None:
+        placed = rfc3339(stage.world.now_ms)
+        stage.produce("orders-0", "another")
+        for name in ("refused", "mended"):
+            stage.produce("orders-0", name, order_id=name, currency="XXX")
+        stage.produce("orders-0", "mended again", order_id="mended")
+        stage.rest("orders-0")
+        stage.kill(stage.owner("orders-0"))
+        stage.tick(5 * PANE)
+        for name in ("refused", "mended"):
+            of_order = {"order_id": name, "placed_at": placed}
+            stage.produce("orders-0", f"cancel {name}", kind="order.cancelled", **of_order)
+        stage.rest("orders-0", "payments-0", "level2-0")
+        stage.finish()
+
+    held(script, off)
+
+
 @both("an abort marker ends nothing")
 def test_a_fetch_may_begin_inside_an_aborted_transaction(off):
     """Its first offset lies before the fetch; the same producer commits its next one."""

@@ -49,6 +49,7 @@ def _small_memories(monkeypatch):
     monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", REMEMBERED_MAX)
     monkeypatch.setattr("streams.flow.admission.DOUBTED_PANES_MAX", 2)
     monkeypatch.setattr("tests.support.reference.counting.DOUBTED_PANES", 2)
+    monkeypatch.setattr("streams.flow.refused_orders.REFUSED_MAX", REMEMBERED_MAX)
     for name in ("fold_late", "fold_orders"):
         monkeypatch.setattr(f"streams.flow.{name}.LATE_MAX", REMEMBERED_MAX)
     monkeypatch.setattr("streams.index.partials._CACHED_LABELS_MAX", 4)

@@ -1,6 +1,6 @@
 """Where sums are full the fold, the audit's recomputation and the reference refuse the same events.
 
-Sums hold nine million events of the largest legal size. Here they hold one, and there is one.
+Sums hold 922,337 events of the largest legal size. Here they hold one, and there is one.
 """
 
 import pytest

@@ -226,6 +226,7 @@ OTHERS = {
     "29 February": text_of({"occurred_at": "2028-02-29T00:00:00Z"}),
     "no 29 February": text_of({"occurred_at": "2026-02-29T00:00:00Z"}),
     "second 60": text_of({"occurred_at": "2026-09-21T14:12:60Z"}),
+    "leap second": text_of({"occurred_at": "2026-09-20T23:59:60Z"}),
     "hour 24": text_of({"occurred_at": "2026-09-20T24:00:00Z"}),
     "nine digits": text_of({"occurred_at": "2026-09-21T14:13:20.123456789Z"}),
     "empty fraction": text_of({"occurred_at": "2026-09-21T14:13:20.Z"}),

@@ -53,7 +53,7 @@ labels = st.sampled_from(
 )
 methods = st.sampled_from(["cod", "EasyPay", "card", "credit_card", "barter", "other"])
 amounts = st.one_of(
-    st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31, 10**12, 10**12 + 1, 10**12 // 3])
+    st.integers(0, 500), st.sampled_from([HUGE, 2**63 - 1, 2**31, 10**13, 10**13 + 1, 10**13 // 3])
 )
 whole_lines = st.fixed_dictionaries(
     {
@@ -243,9 +243,13 @@ def corrected_logs(draw, *, max_size: int = 20) -> list[Sent]:
             "lines": draw(lines_of_books),
         }
         event["currency"] = CURRENCY[event["market"]]
+        if kind == "placed" and draw(st.integers(0, 2)) == 0:
+            event |= draw(refusals)
         if kind != "placed" or draw(st.integers(0, 3)) == 0:
-            back_ms = draw(st.sampled_from([0, 0, MINUTE_MS, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS]))
-            event["placed_at"] = rfc3339(parse_instant(event["occurred_at"]) - back_ms)
+            back_ms = draw(
+                st.sampled_from([0, 0, MINUTE_MS, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS, -DAY_MS])
+            )
+            event["placed_at"] = rfc3339((parse_instant(event["occurred_at"]) or now_ms) - back_ms)
         if draw(st.booleans()):
             event["payment_method"] = draw(st.sampled_from(["cod", "card"]))
         if draw(st.booleans()):
@@ -254,6 +258,13 @@ def corrected_logs(draw, *, max_size: int = 20) -> list[Sent]:
     return log
 
 
+refusals = st.sampled_from(
+    [
+        {"currency": "XXX"}, {"event_id": ""}, {"lines": None}, {"occurred_at": "yesterday"},
+        {"occurred_at": rfc3339(T0 + 400 * DAY_MS)}, {"market": 5}, {"order_id": "\x00"},
+    ]
+)  # fmt: skip
+"""What a placed order may say so that it is refused."""
 lateness = st.sampled_from([0, 0, METHODOLOGY.grace_ms + 1, 10 * MINUTE_MS, 40 * DAY_MS])
 lines_of_books = st.lists(
     st.fixed_dictionaries(

@@ -16,7 +16,14 @@ from xxhash import xxh3_64_intdigest
 from streams.flow.chunk import SourcePartition
 from streams.flow.ids import ID_SEED
 from streams.flow.state import DAY, LIVE, NEVER_MS, ORDERS, SlotKey
-from streams.index.event_types import SUM_MAX, Ignored, OrderEvent, PaymentEvent, Rejected
+from streams.index.event_types import (
+    SUM_MAX,
+    Ignored,
+    OrderEvent,
+    PaymentEvent,
+    Placement,
+    Rejected,
+)
 from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
@@ -24,6 +31,7 @@ from streams.proof.recompute.asking import Ask, PrefixState
 from streams.proof.recompute.remembered_orders import (
     CORRECTIONS_KEPT_MOST,
     ORDERS_KEPT_MOST,
+    REFUSED_KEPT_MOST,
     RememberedOrders,
 )
 from streams.proof.recompute.sums import LATE, LEDGERS, EventSums, Sums, add_sums, totals
@@ -33,6 +41,7 @@ ORDERS_THAT_AGREE = 3
 PANES_OF_DOUBTED = 32
 TOO_LATE = "too_late"
 DAY_ONLY = "day_only"
+COUNTED = ("accepted", "duplicate", "ignored", DAY_ONLY)
 _LEDGERS = tuple(f"{late}{each}" for late in ("", LATE) for each in LEDGERS.values())
 
 Event = OrderEvent | PaymentEvent
@@ -132,6 +141,8 @@ class SourceBatch:
                 self._answer(self._stops.pop(0))
             outcome = self._admit(event, arrived_ms, alone=alone)
             self.outcomes[outcome] += 1
+            if outcome not in COUNTED:
+                self._remember_refused(event, arrived_ms, too_late=outcome == TOO_LATE)
             if outcome not in ("accepted", "duplicate", "ignored"):
                 self._add_set_aside(offset, outcome)
             self.through = offset
@@ -210,9 +221,39 @@ class SourceBatch:
             pane = market.panes[start_ms] = _Pane()
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
         self._count(event, market, pane)
+        if event.type == "order.placed":
+            self._forget()
+            market.remembered.remember_mended(event, watermark_ms)
         if day_open:
             self._count_on_day(event, market, day, placed_ms)
         return "accepted"
+
+    def _remember_refused(
+        self, event: Event | Rejected | Ignored, arrived_ms: int, *, too_late: bool
+    ) -> None:
+        """Remember the order that a refused record would have placed.
+
+        ``too_late``: not where its day is closed, as no correction changes that day.
+        """
+        found = event.placement if isinstance(event, Rejected) else event
+        if isinstance(found, OrderEvent) and found.type != "order.placed":
+            return
+        if not isinstance(found, OrderEvent | Placement) or not found.order_id:
+            return
+        market = self._markets.get(found.market)
+        if market is None:
+            return
+        if too_late and isinstance(found, OrderEvent) and market.watermark_ms is not None:
+            placed_ms = self._placed(found, instant_ms(found.occurred_at) or 0)
+            if isinstance(placed_ms, int):
+                day = market.local_days.day_of(placed_ms)
+                if self._day_closes_ms(market, day) <= market.watermark_ms:
+                    return
+        self._forget()
+        held = sum(each.remembered.refused for each in self._markets.values())
+        if not market.remembered.knows_of(found.order_id) and held < REFUSED_KEPT_MOST:
+            at_ms = arrived_ms if market.watermark_ms is None else market.watermark_ms
+            market.remembered.remember_refused(found.order_id, at_ms)
 
     def _arrive(self, market: _MarketReplay, event: Event, arrived_ms: int, *, alone: bool) -> int:
         """Move the market's watermark as far as the arrival is believed; return it."""
@@ -289,6 +330,7 @@ class SourceBatch:
         elif market.remembered.came_late_as(event):
             return "duplicate"
         else:
+            market.remembered.remember_mended(event, watermark_ms)
             market.adds.order_day(added, event, late=True)
             full = self._late_ones >= ORDERS_KEPT_MOST
             market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
@@ -456,8 +498,6 @@ class SourceBatch:
                 slot = SlotKey(code, DAY, day)
                 open_slots.add(slot)
                 rows[slot] = sums.copy()
-            if market.watermark_ms is None:
-                continue
             for arrived_day, order, kind in market.remembered.notes(market.watermark_ms):
                 hashed = xxh3_64_intdigest(order.encode(), ID_SEED)
                 slot = SlotKey(code, ORDERS, arrived_day)

@@ -9,26 +9,38 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from streams.flow.remembered import CANCELLED_NOTE, EARLY_NOTE, LATE_NOTE, REFUNDED_NOTE
+from streams.flow.remembered import (
+    CANCELLED_NOTE,
+    EARLY_NOTE,
+    LATE_NOTE,
+    MENDED_NOTE,
+    REFUNDED_NOTE,
+    REFUSED_NOTE,
+)
 from streams.index.event_types import OrderEvent
 from streams.index.panes import DAY_MS
 from streams.proof.recompute.sums import LATE, Sums, add_sums
 
 KEPT_DAYS_MS = 7 * DAY_MS
-CORRECTIONS_KEPT_MOST = ORDERS_KEPT_MOST = 500_000
+CORRECTIONS_KEPT_MOST = ORDERS_KEPT_MOST = REFUSED_KEPT_MOST = 500_000
 _CANCELLED, _REFUNDED, _LATE, _EARLY = "order.cancelled", "order.refunded", "late", "early"
+_REFUSED, _MENDED = "refused", "mended"
+_HELD = (_LATE, _EARLY, _MENDED)
+"""What says that the log holds the order."""
 _KINDS = {
     _CANCELLED: CANCELLED_NOTE,
     _REFUNDED: REFUNDED_NOTE,
     _LATE: LATE_NOTE,
     _EARLY: EARLY_NOTE,
+    _REFUSED: REFUSED_NOTE,
+    _MENDED: MENDED_NOTE,
 }
 Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """A correction that counted: what it added to which local day. Or an order that came late."""
+    """A correction that counted: what it added to which local day. Or what became of an order."""
 
     kind: str
     key: Key
@@ -46,6 +58,7 @@ class _Arrived:
     by_order: dict[str, list[_Fact]] = field(default_factory=dict)
     corrections: int = 0
     late_ones: int = 0
+    refused: int = 0
 
 
 class RememberedOrders:
@@ -70,9 +83,15 @@ class RememberedOrders:
         """How many orders are remembered that came late, or were placed before the log begins."""
         return sum(each.late_ones for each in self._arrived)
 
-    def notes(self, watermark_ms: int) -> Iterator[tuple[int, str, int]]:
+    @property
+    def refused(self) -> int:
+        """How many refused orders are remembered."""
+        return sum(each.refused for each in self._arrived)
+
+    def notes(self, watermark_ms: int | None) -> Iterator[tuple[int, str, int]]:
         """Yield (UTC day of arrival, order, kind of its note) of all that is remembered."""
-        self.forget(watermark_ms)
+        if watermark_ms is not None:
+            self.forget(watermark_ms)
         for arrived in self._arrived:
             for order, found in arrived.by_order.items():
                 for each in found:
@@ -90,8 +109,25 @@ class RememberedOrders:
         """Remember an order that came late, or was placed before the log begins; unless ``full``."""
         if not full:
             key = (_LATE, event.event_id) if late else (_EARLY,)
-            arrived = self._remember(event, _Fact(key[0], key, day), watermark_ms)
-            arrived.late_ones += 1
+            fact = _Fact(key[0], key, day)
+            self._remember(_order_of(event), fact, watermark_ms).late_ones += 1
+
+    def knows_of(self, order: str) -> bool:
+        """Whether the order was refused, or is known to count: another refusal says nothing new."""
+        return any(each.kind in (*_HELD, _REFUSED) for each in self._of(order))
+
+    def remember_refused(self, order: str, arrived_ms: int) -> None:
+        """Remember an order whose placement counts nowhere."""
+        self._remember(order, _Fact(_REFUSED, (_REFUSED,), 0), arrived_ms).refused += 1
+
+    def remember_mended(self, event: OrderEvent, watermark_ms: int) -> None:
+        """Remember of an order that counts that it was refused before, if it was."""
+        if event.order_id and self._is_refused(event.order_id):
+            self._remember(event.order_id, _Fact(_MENDED, (_MENDED,), 0), watermark_ms)
+
+    def _is_refused(self, order: str) -> bool:
+        kinds = {each.kind for each in self._of(order)}
+        return _REFUSED in kinds and kinds.isdisjoint(_HELD)
 
     # -- corrections -----------------------------------------------------------------------------
 
@@ -111,13 +147,14 @@ class RememberedOrders:
         ``sums``: what it adds by itself. ``before_log``: its order was placed before the log begins.
         """
         before = list(self._of(_order_of(event)))
-        orders = [each for each in before if each.kind in (_LATE, _EARLY)]
-        if self.is_copy(event) or (before_log and not orders):
+        held = any(each.kind in _HELD for each in before)
+        refused = any(each.kind == _REFUSED for each in before)
+        if self.is_copy(event) or ((before_log or refused) and not held):
             return None
         refunds = [each for each in before if each.kind == _REFUNDED]
         of_day = [each for each in refunds if each.day == day]
         added = _by_itself(event, sums, [each.added for each in of_day])
-        late = any(each.kind == _LATE for each in orders)
+        late = any(each.kind == _LATE for each in before)
         changed = _in_part(added, late=late)
         if event.type == _CANCELLED:
             for each in of_day:
@@ -125,16 +162,16 @@ class RememberedOrders:
                 add_sums(changed, Sums({name: -value for name, value in back.items()}))
         if not full or (event.type == _CANCELLED and refunds):
             found = _Fact(event.type, _key_of(event), day, added, late)
-            self._remember(event, found, watermark_ms).corrections += 1
+            self._remember(_order_of(event), found, watermark_ms).corrections += 1
         return changed
 
-    def _remember(self, event: OrderEvent, fact: _Fact, watermark_ms: int) -> _Arrived:
+    def _remember(self, order: str, fact: _Fact, watermark_ms: int) -> _Arrived:
         ends_ms = (watermark_ms // DAY_MS + 1) * DAY_MS
         arrived = next((each for each in self._arrived if each.ends_ms == ends_ms), None)
         if arrived is None:
             arrived = _Arrived(ends_ms)
             self._arrived.append(arrived)
-        arrived.by_order.setdefault(_order_of(event), []).append(fact)
+        arrived.by_order.setdefault(order, []).append(fact)
         return arrived
 
     def _of(self, order: str) -> Iterator[_Fact]:

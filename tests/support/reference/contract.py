@@ -10,7 +10,7 @@ from fractions import Fraction
 from .rules import to_ms
 
 SUM_MAX = 2**63 - 1
-EVENT_MAX = 1_000_000_000_000
+EVENT_MAX = 10_000_000_000_000
 RECORD_BYTES_MAX, ID_BYTES_MAX, DEPTH_MAX = 256 * 1024, 128, 64
 ORDER_TYPES = ("order.placed", "order.cancelled", "order.refunded")
 PAYMENT_TYPES = ("payment.captured", "payment.failed", "payment.refunded")
@@ -70,13 +70,7 @@ def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
     if _too_deep(value):
         return None, "too_deep"
     try:
-        event = json.loads(
-            value.decode(errors="surrogateescape").removeprefix("\ufeff"),
-            object_pairs_hook=_pairs,
-            parse_constant=_refuse_constant,
-            parse_int=_Token,
-            parse_float=_Token,
-        )
+        event = _parsed(value)
     except ValueError:
         try:
             value.decode()
@@ -91,6 +85,32 @@ def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
         return None, "duplicate_key"
     reason = _check(event, payments=payments)
     return (None, reason) if reason else (_readable(event, payments=payments), "")
+
+
+def _parsed(value: bytes) -> object:
+    return json.loads(
+        value.decode(errors="surrogateescape").removeprefix("\ufeff"),
+        object_pairs_hook=_pairs,
+        parse_constant=_refuse_constant,
+        parse_int=_Token,
+        parse_float=_Token,
+    )
+
+
+def placement_of(value: bytes | None) -> tuple[str, str] | None:
+    """(market, order id) of a record that would place an order, as far as it can be read."""
+    if not value or len(value) > RECORD_BYTES_MAX or _too_deep(value):
+        return None
+    try:
+        event = _parsed(value)
+    except ValueError:
+        return None
+    if not isinstance(event, dict) or event.get("type") != "order.placed":
+        return None
+    market, order_id = event.get("market"), event.get("order_id")
+    if type(market) is not str or id_fault(order_id):
+        return None
+    return market, str(order_id)
 
 
 def _is_text(found: object, shortest: int = 0, longest: int = 10**9) -> bool:

@@ -1,4 +1,5 @@
-"""What is remembered of orders: cancels and refunds that counted, and orders that came late."""
+"""What is remembered of orders: cancels and refunds that counted, and orders that came late or that
+were refused."""
 
 from __future__ import annotations
 
@@ -32,6 +33,15 @@ class KnownOrder:
     until_ms: int
 
 
+@dataclass(frozen=True)
+class RefusedOrder:
+    """An order whose placement was refused; ``mended`` when a later one counted."""
+
+    order_id: str
+    mended: bool
+    until_ms: int
+
+
 @dataclass
 class Remembered:
     """What one source partition remembers, by market."""
@@ -40,10 +50,43 @@ class Remembered:
     corrections: dict[str, list[Correction]] = field(default_factory=dict)
     orders: dict[str, list[KnownOrder]] = field(default_factory=dict)
 
+    refused: dict[str, list[RefusedOrder]] = field(default_factory=dict)
+
     def forget(self, watermarks: dict[str, int]) -> None:
-        for kind in (self.corrections, self.orders):
+        for kind in (self.corrections, self.orders, self.refused):
             for market, held in kind.items():
-                kind[market] = [each for each in held if watermarks[market] < each.until_ms]
+                now_ms = watermarks.get(market, 0)
+                kind[market] = [each for each in held if now_ms < each.until_ms]
+
+    def refuse(
+        self, market: str, order_id: str, watermarks: dict[str, int], arrived_ms: int
+    ) -> bool:
+        """Remember a refused placement; False: too many are remembered."""
+        self.forget(watermarks)
+        if self.late_by(market, order_id) or self._refused(market, order_id):
+            return True
+        held = [each for found in self.refused.values() for each in found if not each.mended]
+        if len(held) >= self.most:
+            return False
+        until_ms = _until_ms(watermarks.get(market, arrived_ms))
+        self.refused.setdefault(market, []).append(RefusedOrder(order_id, False, until_ms))
+        return True
+
+    def mend(self, market: str, order_id: str, watermarks: dict[str, int]) -> None:
+        """Note that the order counts, if it was refused before."""
+        self.forget(watermarks)
+        if self.is_refused(market, order_id):
+            until_ms = _until_ms(watermarks[market])
+            self.refused[market].append(RefusedOrder(order_id, True, until_ms))
+
+    def is_refused(self, market: str, order_id: str) -> bool:
+        """Whether the log holds refused placements of the order, and none that counts."""
+        found = self._refused(market, order_id)
+        mended = any(each.mended for each in found)
+        return bool(found) and not mended and not self.late_by(market, order_id)
+
+    def _refused(self, market: str, order_id: str) -> list[RefusedOrder]:
+        return [each for each in self.refused.get(market, ()) if each.order_id == order_id]
 
     def late_by(self, market: str, order_id: str) -> list[str | None]:
         """Events by which the log holds an order late, or early (None)."""
@@ -79,7 +122,8 @@ class Remembered:
         if any(each.cancel or (not cancel and each.refund == refund) for each in before):
             return None, "repeated"
         held_by = self.late_by(market, order_id)
-        if before_log and not held_by:
+        mended = any(each.mended for each in self._refused(market, order_id))
+        if (before_log and not held_by and not mended) or self.is_refused(market, order_id):
             return None, "unmatched"
         of_day = [each for each in before if each.day == day]
         if not cancel:

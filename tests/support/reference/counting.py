@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .contract import SUM_MAX, id_fault, validate
+from .contract import SUM_MAX, id_fault, placement_of, validate
 from .corrections import Remembered, as_late
 from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
 
@@ -72,12 +72,24 @@ class SourceReference:
         """``doubtful``: the record's stamp is its producer's word alone."""
         verdict = self._judge(offset, value, timestamp_ms, doubtful)
         outcome, _, reason = verdict.partition(":")
+        if outcome == "dead" or verdict == "too_late:its day is open":
+            self._refuse(offset, value, timestamp_ms)
+        if outcome == "too_late":
+            reason = ""
         self.outcomes[offset] = outcome
         if reason:
             self.reasons[offset] = reason
         self.history.append((offset, dict(self.watermarks)))
         self._doubts_after.append({code: dict(each) for code, each in self._doubts.items() if each})
         return outcome
+
+    def _refuse(self, offset: int, value: bytes | None, timestamp_ms: int) -> None:
+        """Remember which order a refused record would have placed."""
+        placement = None if self.payments else placement_of(value)
+        if placement is None or placement[0] not in self.rules.markets:
+            return
+        if not self.remembered.refuse(*placement, self.watermarks, timestamp_ms):
+            self.also[offset] = "unremembered"
 
     def _judge(self, offset: int, value: bytes | None, timestamp_ms: int, doubtful: bool) -> str:
         event, reason = validate(value, payments=self.payments)
@@ -111,7 +123,7 @@ class SourceReference:
                 return "dead:ahead"
         placed_ms, reason = _placed(event, occurred_ms, rules.ahead_ms)
         if reason:
-            return "too_late" if late else f"dead:{reason}"
+            return "too_late:its day is open" if late else f"dead:{reason}"
         if late:
             return self._count_late(offset, event, market, occurred_ms, placed_ms)
         return self._count(offset, event, market, occurred_ms, placed_ms, reached_ms)
@@ -172,6 +184,8 @@ class SourceReference:
             del panes[oldest]
             self._given_up[market.code] = oldest
         panes.setdefault(pane, set()).add(event["event_id"])
+        if event["type"] == "order.placed":
+            self.remembered.mend(market.code, order_of(event), self.watermarks)
         if day_closed:
             self.also[offset] = "day_closed"
             day_book = None
@@ -213,7 +227,7 @@ class SourceReference:
         _, day_book = contributions(event, market)
         held = self._sums.setdefault((code, "day", day), Counter())
         if _overflows(event, Counter(), held):
-            return "too_late"
+            return "too_late:its day is open"
         if event["type"] in CORRECTIONS:
             day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
             if day_book is None:
@@ -224,6 +238,7 @@ class SourceReference:
             known = self.remembered.late_by(code, order_id)
             if event["event_id"] in known:
                 return "duplicate"
+            self.remembered.mend(code, order_id, self.watermarks)
             day_book = as_late(day_book)
             added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:

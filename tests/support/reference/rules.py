@@ -17,6 +17,11 @@ WINDOWS = {"1m": 60_000, "5m": 300_000, "1h": 3_600_000, "24h": 86_400_000}
 
 
 def to_ms(text: str) -> int:
+    if text[17:19] == "60":  # a leap second: the first second of the next day
+        next_ms = to_ms(f"{text[:17]}59{text[19:]}") + 1_000
+        if next_ms % 86_400_000 >= 1_000:
+            raise ValueError(text)
+        return next_ms
     return (datetime.fromisoformat(text) - EPOCH) // timedelta(milliseconds=1)
 
 

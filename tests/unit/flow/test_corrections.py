@@ -200,3 +200,109 @@ def test_a_day_of_25_hours_is_one_day():
     shop.send("refunded", PART, placed_at=placed)
     shop.send("cancelled", WHOLE, placed_at=placed, after_ms=DAY_MS)
     assert shop.left("2018-02-17") == (0, 0, 0, 0)
+
+
+REFUSED = [
+    {"currency": "EUR"},
+    {"occurred_at": "yesterday"},
+    {"occurred_at": rfc3339(START + HOUR_MS)},
+    {"placed_at": rfc3339(START + HOUR_MS)},
+    {"event_id": None},
+    {"occurred_at": 1_795_000_000},
+    {"occurred_at": rfc3339(START - 10 * MINUTE_MS), "placed_at": rfc3339(START)},
+]
+"""What an order says so that its placement is a dead letter, or too late though its day is open."""
+
+
+@pytest.mark.parametrize("says", REFUSED)
+@pytest.mark.parametrize("corrections", [[CANCEL], [REFUND], [REFUND_PART, CANCEL], [*BY_ID]])
+def test_an_order_that_was_refused_is_not_subtracted(says, corrections):
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(**says)
+    for kind, lines, extra in corrections:
+        shop.send(kind, lines, **extra)
+        shop.left()
+        shop.flow.start_source(ORDERS)  # from the checkpoints alone
+    assert shop.left() == (1, 100, 1, 100), "the other order"
+    assert shop.outcomes() == {"unmatched": len(corrections)}
+
+
+def test_an_order_that_was_refused_first_of_all_is_not_subtracted():
+    shop = Shop()
+    shop.place(currency="EUR")
+    shop.send("cancelled", WHOLE)
+    shop.flow.produce(ORDERS, order("another", shop.now_ms), shop.now_ms)
+    assert shop.left() == (1, 100, 1, 100)
+
+
+@pytest.mark.parametrize("late_ms", [0, 10 * MINUTE_MS])
+@pytest.mark.parametrize("extra", [{}, {"placed_at": rfc3339(START)}])
+def test_an_order_that_counts_after_it_was_refused_is_corrected_like_any_other(extra, late_ms):
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(currency="EUR")
+    shop.left()
+    shop.flow.start_source(ORDERS)
+    shop.now_ms += late_ms
+    shop.flow.produce(ORDERS, order("now", shop.now_ms), shop.now_ms)
+    shop.send("placed", WHOLE, after_ms=1_000, **{"occurred_at": rfc3339(START + 1)} | extra)
+    shop.place(currency="EUR")
+    shop.left()
+    shop.flow.start_source(ORDERS)
+    shop.send("cancelled", WHOLE)
+    assert shop.left() == (2, 200, 2, 200)
+    assert shop.outcomes() == {}
+
+
+def test_refused_orders_are_remembered_for_seven_days_of_arrival():
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(currency="EUR")
+    shop.flow.produce(ORDERS, order("later", START + 7 * DAY_MS), START + 7 * DAY_MS)
+    shop.send("cancelled", WHOLE, after_ms=7 * DAY_MS)
+    assert shop.left() == (1, 100, 1, 100)
+    shop.send("cancelled", WHOLE, after_ms=DAY_MS)
+    assert shop.left() == (0, -9_900, 0, -9_900), "what is not promised"
+    assert shop.flow.levels[ORDERS].source.markets["PK"].refused is None
+
+
+def test_beyond_the_limit_refused_orders_are_said(monkeypatch):
+    monkeypatch.setattr("streams.flow.refused_orders.REFUSED_MAX", 1)
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    for name in ("a", "b", "a"):
+        shop.place(currency="EUR", order_id=name)
+    assert shop.outcomes() == {"unremembered": 1}
+    shop.send("cancelled", WHOLE, order_id="a")
+    assert shop.left() == (1, 100, 1, 100)
+    shop.send("cancelled", WHOLE, order_id="b")
+    assert shop.left() == (0, -9_900, 0, -9_900), "what is not promised"
+
+
+def test_an_order_that_counted_before_a_copy_was_refused():
+    """What is not promised: orders that count are not remembered."""
+    shop = Shop()
+    shop.place()
+    shop.place(currency="EUR")
+    shop.send("cancelled", WHOLE)
+    assert shop.left() == (1, 10_000, 1, 10_000)
+    assert shop.outcomes() == {"unmatched": 1}
+
+
+def test_a_correction_that_comes_before_its_placement_is_refused():
+    """What is not promised: it was subtracted already."""
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.send("cancelled", WHOLE)
+    shop.place(currency="EUR")
+    assert shop.left() == (0, -9_900, 0, -9_900)
+
+
+def test_refusals_of_closed_days_are_not_remembered():
+    """No correction reaches such a day, and an import of old orders has millions of them."""
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(occurred_at=rfc3339(START - 40 * DAY_MS))
+    shop.left()
+    assert not shop.flow.levels[ORDERS].source.markets["PK"].remembered

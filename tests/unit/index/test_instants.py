@@ -45,6 +45,11 @@ def test_an_instant_is_what_datetime_says(text):
         "2026-11-24T09:54Z",
         "2026-11-24T09:54+05:00",
         "2026-11-24T09:54:60Z",
+        "2026-11-24T23:59:60+05:00",
+        "2026-11-24T23:58:60Z",
+        "2026-11-24T23:59:61Z",
+        "2026-11-24T23:59:60",
+        "9999-12-31T23:59:60-25:00",
         "2026-13-24T09:54:05Z",
         "2026-11-24T24:00:00Z",
         "2026-11-24T09:54:05+25:00",
@@ -54,6 +59,22 @@ def test_an_instant_is_what_datetime_says(text):
 )
 def test_what_is_not_an_instant_with_offset_is_none(text):
     assert parse_instant(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+        ("2016-12-31T23:59:60.25Z", "2017-01-01T00:00:00.25Z"),
+        ("2017-01-01t05:29:60+05:30", "2017-01-01T00:00:00Z"),
+        ("2016-12-31T15:59:60.999999-08:00", "2017-01-01T00:00:00.999Z"),
+        ("2016-12-31T23:59:60.9999999Z", "2017-01-01T00:00:01Z"),
+    ],
+)
+def test_a_leap_second_is_the_first_second_of_the_next_day(text, instant):
+    assert parse_instant(text) == by_datetime(instant)
+    assert parse_instant(f"{text[:11]}12:34:05Z") is not None  # its minute is known now
+    assert parse_instant(f"{text[:11]}12:34{text[16:]}") is None, "halves do not combine"
 
 
 def test_a_second_that_rounds_up_into_the_next_minute_does_not_move_that_minute():

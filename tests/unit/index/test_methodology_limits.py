@@ -37,6 +37,26 @@ def test_as_many_panes_may_be_open_as_the_grace_needs(numbers, panes):
     assert parse(with_numbers(**numbers)).open_panes_max == panes
 
 
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"open_panes_max": 1}, "open_panes_max must be at least 118"),
+        ({"open_panes_max": 117}, "open_panes_max must be at least 118"),
+        ({"open_panes_max": 127, "grace_ms": 3_600_000}, "open_panes_max must be at least 128"),
+        ({"pane_ms": 0}, "pane_ms must be"),
+        ({"edition": 2**53}, "edition must be between 1 and 9007199254740991"),
+        ({"edition": 2**63}, "edition must be between 1 and 9007199254740991"),
+    ],
+)
+def test_a_number_that_would_be_ignored_or_misread_is_refused_with_its_name(numbers, expected):
+    with pytest.raises(MethodologyError, match=expected):
+        parse(with_numbers(**numbers))
+
+
+def test_the_largest_edition_is_one():
+    assert parse(with_numbers(edition=2**53 - 1)).edition == 2**53 - 1
+
+
 def test_a_grace_that_needs_too_many_panes_is_refused_with_its_name():
     with pytest.raises(MethodologyError, match=r"grace_ms 86400000 .* pane_ms 1000"):
         parse(with_numbers(pane_ms=1_000, grace_ms=86_400_000))

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.index.currencies import exponent
-from streams.index.event_types import SUM_MAX
+from streams.index.event_types import EVENT_SUM_MAX
 from streams.sources.imports import LocalTimes, minor_units
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ def ms(text):
 def test_an_amount_is_exact_or_refused(whole, fraction, currency):
     text = f"{whole}.{fraction}" if fraction else str(whole)
     scaled = Fraction(text) * 10 ** exponent(currency)
-    expected = int(scaled) if scaled.denominator == 1 and abs(scaled) <= SUM_MAX else None
+    expected = int(scaled) if scaled.denominator == 1 and abs(scaled) <= EVENT_SUM_MAX else None
     assert minor_units(text, currency) == expected
 
 
@@ -53,7 +53,8 @@ def test_a_float_price_reads_as_it_was_written(price):
         "1e999999999",
         "1e-999999999",
         f"1.{'0' * 40}1",
-        str(SUM_MAX),
+        str(EVENT_SUM_MAX),
+        f"{EVENT_SUM_MAX // 100}.01",
     ],
 )
 def test_what_is_no_amount_is_refused_quickly(text):

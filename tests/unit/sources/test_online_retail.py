@@ -71,6 +71,8 @@ def test_a_return_is_a_refund_of_the_day_it_came_back():
         ({"price": float("nan")}, "price 0 or below"),
         ({"price": 0.001}, "price finer than a penny"),
         ({"price": float("inf")}, "price finer than a penny"),
+        ({"quantity": 10**9, "price": 100.01}, "larger than an event may be"),
+        ({"quantity": -(10**9), "price": 100.01}, "larger than an event may be"),
         ({"description": "AMAZON FEE"}, "not a purchase"),
         ({"at": datetime(2011, 7, 1, tzinfo=UTC)}, "time with an offset"),
     ],
