@@ -348,17 +348,19 @@ class Oracle:
         return view
 
     def _view_since(self, view: View, partition: int, began: Place) -> View:
-        """View of what ``view`` holds from a place on. Markets live, and partitions named, stay so."""
+        """View of what ``view`` holds, of whose marks only those from a place on count."""
         key = partition, began
+        number, end = began
+        before = number, end - 1
         since = self._views.get(key)
         if since is None or since.offset > view.offset:
-            number, end = began
-            since = View(offset=(number, end - 1), number=number)
-        self._views[key] = since
-        since.live |= view.live
-        for topic, named in view.partitions.items():
-            since.partitions[topic] = max(named, since.partitions.get(topic, 0))
-        self._read_on(since, partition, view.offset)
+            since = View()
+            self._read_on(since, partition, min(before, view.offset))
+            for held in (since.marks, since.last, since.best):
+                held.clear()
+        if view.offset >= before:
+            self._read_on(since, partition, view.offset)
+            self._views[key] = since
         return since
 
     def _read_on(self, view: View, partition: int, applied: Place) -> None:

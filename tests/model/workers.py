@@ -341,7 +341,7 @@ class Level1(Worker):
                 self.rows += [self._partial(send) for send in order]
                 self.done = f"sent {len(rows)} rows, {len(marks)} marks through {level.through}"
                 yield None
-            flushed = self.wants_flush and level.chain.due and not self._partials_are_gone
+            flushed = self.wants_flush and level.chain.due
             if flushed:
                 self.room = False
                 if not self.off("late_after"):
@@ -354,17 +354,6 @@ class Level1(Worker):
             if not (self.wants_partials or self.wants_flush or flushed):
                 self.done = "sends nothing"
                 yield None
-
-    @property
-    def _partials_are_gone(self) -> bool:
-        """Whether the partials that rows were sent to are gone, which the worker is about to hear.
-
-        A flush may then retire a pane that only they held. Chains of 128 make that rare, those of the
-        model do not (decision 0114).
-        """
-        return self.keeping is not None and (
-            self.keeping.reads(PARTIALS) != self.world.topics[PARTIALS].topic_id
-        )
 
     def _has_read_all(self, level: SourceLevel) -> bool:
         """Whether it has folded all that it may."""
