@@ -486,7 +486,7 @@ SWITCHES = [
     Switch(
         "refused orders are not remembered",
         "exactness rule 4",
-        patches=lambda: [patch.object(fold_orders, "remember_refused", lambda *_: None)],
+        patch.object(fold_orders, "remember_refused", lambda *_: None),
     ),
     Switch(
         "late orders reach no day",
