@@ -199,6 +199,37 @@ async def test_checkpoints_that_do_not_match_what_is_there(folded):
 
 
 @pytest.mark.deep
+async def test_what_ends_every_new_owner_is_named_and_a_tombstone_mends_it(made):
+    topics = made.settings.topics
+    group = names.app_id(METHODOLOGY.edition, topics.prefix)
+    tables = (names.checkpoint_table(topics.orders), names.MERGED_TABLE)
+    changelogs = [names.changelog_topic(group, each) for each in tables]
+    keys = {changelogs[0]: f"{topics.orders}|0|nobody|7".encode(), changelogs[1]: b"h|PK|0|nobody"}
+    for topic in changelogs:
+        await write(made, topic, keys[topic], b"rubbish")
+    await write(made, topics.partials, b"rubbish", b"rubbish")  # is passed over
+    child = made.start_worker()
+    await made.until(lambda: asyncio.sleep(0, not child.running))
+    found = await told(made)
+    for topic in changelogs:
+        (finding,) = [each for (_, _, where), each in found.items() if where == topic]
+        assert finding.level is Level.WRONG
+        assert f"{topic}-0@0, key {keys[topic].decode()!r}" in finding.found
+        assert "tombstone" in finding.fix
+        await write(made, topic, keys[topic], None)
+    made.start_worker()
+    async with made.producer() as producer:
+        await made.send(producer, "orders", order("o", now_ms()))
+        await producer.flush()
+    await made.until(lambda: made.redis_values("PK"))
+    found = await told(made)
+    assert {
+        found["warning", check, topic].level
+        for check, topic in zip(("checkpoints", "merged table"), changelogs, strict=True)
+    } == {Level.WARNING}  # it was replaced, and compaction has not come by yet
+
+
+@pytest.mark.deep
 async def test_a_log_that_no_longer_holds_what_comes_next(folded):
     topics, bootstrap = folded.settings.topics, folded.stack.bootstrap
     await produce(bootstrap, topics.orders, [b"{}"] * 50, partition=1)
