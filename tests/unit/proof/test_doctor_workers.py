@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry
+from types import SimpleNamespace
 
+from prometheus_client import CollectorRegistry
+from redis.exceptions import ReadOnlyError
+
+from streams.index.values import Fence
 from streams.proof.doctor.findings import Level
-from streams.proof.doctor.worker_checks import check_workers
+from streams.proof.doctor.worker_checks import check_redis, check_workers
 from streams.publish.http import MetricsServer, PartitionState
+from streams.publish.keys import market_keys
+from streams.publish.redis_health import RedisHealth
+from streams.records.redis_reader import MarketRedis
+from streams.records.values_log import FenceContent, MarketValues
+from streams.settings import Settings
+from streams.worker.membership import TROUBLE_AFTER_MS, Membership
 
 
 class Owned:
@@ -34,3 +44,40 @@ async def test_a_transaction_that_holds_a_partition_is_named():
     assert (held.level, held.where) == (Level.WRONG, "orders-1@41")
     assert "open for 3600 s" in held.found
     assert "EcindexOpenTransaction" in held.fix
+
+
+async def test_a_worker_whose_redis_is_a_replica_says_readonly_and_what_to_do():
+    now_ms = 0
+    health = RedisHealth(lambda: now_ms)
+    health.failed("PK", ReadOnlyError("READONLY You can't write against a read only replica."))
+    now_ms = TROUBLE_AFTER_MS
+    store = SimpleNamespace(health=health)
+    membership = Membership(store, None, None, None, clock=lambda: now_ms)
+    server = MetricsServer(
+        CollectorRegistry(),
+        lambda: membership.why_not,
+        partitions=Owned(),
+        host="127.0.0.1",
+        port=0,
+        names=(),
+    )
+    port = await server.start()
+    try:
+        found = await check_workers([f"http://127.0.0.1:{port}/metrics"])
+    finally:
+        await server.stop()
+    assert found[0].level is Level.WRONG
+    assert "READONLY" in found[0].found
+    assert "redis.url names a replica" in found[0].found
+    assert "EcindexWorkerCannotPublish" in found[0].fix
+
+
+def test_values_that_are_not_renewed_name_what_redis_may_refuse():
+    settings = Settings()
+    fence = FenceContent("PK", 1, 0, 0, {}, 0, 0, 0, live=True)
+    keys = market_keys("PK", settings.redis.keys_prefix)
+    held = MarketRedis("PK", keys, Fence(1, 0, 0, 0, 0), {}, {}, None, {})
+    (finding,) = check_redis(settings, {"PK": MarketValues(fence)}, {"PK": held}, 1, 3_600_000)
+    assert finding.level is Level.WRONG
+    assert "READONLY" in finding.fix
+    assert "ecindex doctor --worker URL" in finding.fix

@@ -13,6 +13,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    SlotNotCoveredError,
 )
 
 from streams.publish.redis_clients import (
@@ -143,3 +144,29 @@ def test_the_probe_uses_each_command_of_the_script():
         return set(re.findall(r"(?:redis\.call|in_chunks)\('([A-Z]+)'", script))
 
     assert commands(SCRIPT) <= commands(MAY_WRITE)
+
+
+async def test_a_slot_that_no_node_of_a_cluster_has_is_a_failure_of_redis_and_no_bug():
+    client = async_client("redis+cluster://127.0.0.1:1", {}, timeout_s=1)
+    with pytest.raises(SlotNotCoveredError):
+        client.nodes_manager.get_node_from_slot(5)
+    assert issubclass(SlotNotCoveredError, REDIS_ERRORS)
+
+
+async def test_a_new_client_of_a_cluster_reads_the_commands_from_a_node_that_answers():
+    class Node:
+        def __init__(self, answer):
+            self.answer = answer
+
+        async def execute_command(self, _command):
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return self.answer
+
+    client = async_client("redis+cluster://127.0.0.1:1", {}, timeout_s=1)
+    dead, living = Node(redis.exceptions.ConnectionError("dead")), Node({"GET": {}})
+    client.nodes_manager.nodes_cache = {"a": dead, "b": living}
+    await client.commands_parser.initialize(dead)
+    assert client.commands_parser.commands == {"get": {}}
+    assert client.commands_parser.node is living
+    await client.commands_parser.initialize(dead)  # known already
