@@ -88,14 +88,23 @@ def needed(settings: Settings, edition: int, counts: Mapping[str, int]) -> dict[
     return found
 
 
-def shortfalls(needed: Mapping[str, int], counts: Mapping[str, int]) -> str:
+def inputs_needed(settings: Settings, edition: int, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the inputs -> the partitions that they need: as many as there are states of theirs."""
+    group = app_id(edition, settings.topics.prefix)
+    return {
+        topic: counts.get(changelog_topic(group, checkpoint_table(topic)), 0)
+        for topic in (settings.topics.orders, settings.topics.payments)
+    }
+
+
+def shortfalls(needed: Mapping[str, int], counts: Mapping[str, int], options: str = "") -> str:
     """Return which topics have fewer partitions than they need, and what mends it; empty: none has."""
     found = [
         f"{topic} has {counts[topic]} partitions and needs {count}"
         for topic, count in needed.items()
         if 0 < counts.get(topic, 0) < count
     ]
-    return f"{', '.join(found)}; run `ecindex topics migrate`" if found else ""
+    return f"{', '.join(found)}; run `ecindex topics migrate{options}`" if found else ""
 
 
 def created_with(settings: Settings, edition: int, counts: Mapping[str, int]) -> int | None:

@@ -78,6 +78,9 @@ class TopicKeeper:
         self._needed: Callable[[], dict[str, int]] = lambda: names.needed(
             settings, edition, self._counts
         )
+        self._inputs_needed: Callable[[], dict[str, int]] = lambda: names.inputs_needed(
+            settings, edition, self._counts
+        )
         self._merged = names.changelog_topic(
             names.app_id(edition, topics.prefix), names.MERGED_TABLE
         )
@@ -205,7 +208,7 @@ class TopicKeeper:
         short = self._short()
         for topic, exists in self._watch.exists.items():
             # A changelog of checkpoints is short whenever its input has grown; its partitions halt.
-            lacks = topic in short and topic not in self._changelogs
+            lacks = self._lacks(topic) and topic not in self._changelogs
             self._metrics.topic_missing.labels(topic).set(lacks or not exists)
         for runner in list(self._sources.values()):
             self._accept(runner)
@@ -220,7 +223,7 @@ class TopicKeeper:
     def advice(self, topic: str) -> str:
         """Return what mends a topic that is missing or has too few partitions; empty: neither."""
         if topic not in self._watch.missing:
-            return names.shortfalls({topic: self._needed().get(topic, 0)}, self._counts)
+            return self._lacks(topic)
         if topic in self.inputs:
             return (
                 f"topic {topic} is missing: create it again with as many partitions as it had "
@@ -233,12 +236,10 @@ class TopicKeeper:
     def advice_unpaired(self, sp: SourcePartition) -> str:
         """Return what brings the changelog of a partition back, or gives it as many partitions."""
         changelog = next((c for c, of in self._changelogs.items() if of == sp.topic), self._merged)
-        needed, counts = self._needed(), self._counts
-        if counts.get(changelog, 0) > needed.get(changelog, 0) and sp.topic in self.inputs:
-            # The input was created again with fewer than it had.
-            return f"run `ecindex topics migrate --inputs {counts[changelog]}`"
         return (
-            self.advice(changelog) or "run `ecindex topics create`, then `ecindex topics migrate`"
+            self.advice(changelog)
+            or self._lacks(sp.topic)
+            or "run `ecindex topics create`, then `ecindex topics migrate`"
         )
 
     def _on_event(self, event: TopicEvent) -> None:
@@ -250,8 +251,10 @@ class TopicKeeper:
             if topic in self._intake.chunk_topics:
                 self._group.ask_anew(rejoin=False)
             return
-        if topic in self._short():
-            _log.error("topic_too_short", topic=topic, action=self.advice(topic))
+        for each in (topic, self._changelogs.get(topic, topic)):
+            if lacks := self._lacks(each):
+                _log.error("topic_too_short", topic=each, action=lacks)
+                break
         if topic in self.inputs:
             self._on_input(topic, new.topic_id, new.partitions)
         elif old is None or old.topic_id != new.topic_id:
@@ -299,6 +302,17 @@ class TopicKeeper:
     @property
     def _counts(self) -> dict[str, int]:
         return {topic: found.partitions for topic, found in self._watch.known.items()}
+
+    def _lacks(self, topic: str) -> str:
+        """Return what a topic lacks, and what gives it to it; empty: nothing.
+
+        An input that was created again with fewer partitions than it had is not ours to change.
+        """
+        counts = self._counts
+        if topic in self.inputs:
+            count = self._inputs_needed()[topic]
+            return names.shortfalls({topic: count}, counts, f" --inputs {count}")
+        return names.shortfalls({topic: self._needed().get(topic, 0)}, counts)
 
     def _short(self) -> dict[str, int]:
         """Return topics that exist with fewer partitions than they need -> what they need."""

@@ -367,6 +367,44 @@ async def test_own_topics_that_are_made_with_another_number_of_partitions_heal(l
     await equal(installed, load)
 
 
+@pytest.mark.deep
+async def test_an_input_that_is_made_with_fewer_partitions_is_mended_by_two_commands(loaded):
+    installed, load = loaded
+    topic = installed.settings.topics.orders
+    await delete_topic(installed.stack.bootstrap, topic)
+    await made_with(installed, topic, 1)
+    short = await logged(installed, "topic_too_short", topic=topic)
+    assert short["action"].endswith("; run `ecindex topics migrate --inputs 2`")
+    await typed(installed, short["action"])
+
+    async def both_halted():
+        ours = [why for (name, _), why in halted(installed).items() if name == topic]
+        return len(ours) == 2 and all(why and why.startswith("recreated") for why in ours)
+
+    await installed.until(both_halted)
+    new = await logged(installed, "partition_halted", topic=topic, reason="recreated")
+    await typed(installed, new["action"])
+    await fresh(installed)
+    await equal(installed, load)
+
+
+@pytest.mark.deep
+async def test_a_changelog_of_checkpoints_that_is_made_with_more_partitions_gives_them_to_its_input(
+    loaded,
+):
+    installed, load = loaded
+    orders = installed.settings.topics.orders
+    topic = f"{installed.name}-e{EDITION}-checkpoint-{orders}-changelog"
+    await delete_topic(installed.stack.bootstrap, topic)
+    await made_with(installed, topic, 3)
+    short = await logged(installed, "topic_too_short", topic=orders)
+    assert short["action"].endswith("; run `ecindex topics migrate --inputs 3`")
+    await typed(installed, short["action"])
+    await fresh(installed)
+    await equal(installed, load)
+    await shows(installed, load.acknowledged["orders"])
+
+
 async def made_with(installed, topic, count):
     """Create a topic with so many partitions, as soon as the broker has deleted it."""
     stamps = {"message.timestamp.type": "LogAppendTime"}  # without them workers refuse the partials

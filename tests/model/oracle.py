@@ -12,6 +12,7 @@ import msgspec
 from streams.flow import chain as chain_module
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import in_log
+from streams.flow.log_change import LogChange
 from streams.flow.publication import Closing, Publication
 from streams.flow.state import DAY, LIVE, SlotKey
 from streams.flow.wire import MarkKey, believed, decode_mark, decode_partial, parse_key
@@ -136,7 +137,7 @@ class Oracle:
         """Generations of markets of which the journal says why."""
         self.closings: dict[tuple[str, str, int], Closing] = {}
         self.journaled: dict[str, object] = {}
-        self.gaps: list[tuple[SourcePartition, int, tuple[str, str]]] = []
+        self.gaps: list[tuple[SourcePartition, int, LogChange]] = []
         """(source partition, number of the first record after it, what accepts it)."""
         self.known_live: set[str] = set()
         """Markets that an acknowledged fence record says are live."""
@@ -195,6 +196,12 @@ class Oracle:
         self._unread.pop(sp, None)
         self.gaps = [each for each in self.gaps if each[0] != sp]
         self._appended[sp] = [each for each in self._appended[sp] if each[0] <= through]
+
+    def gap_found(self, sp: SourcePartition, begin: int, change: LogChange) -> None:
+        """Note what is gone before ``begin``; a gap that has grown is one."""
+        at = self.world.number(sp, 0) + int(change.name.partition(":")[2].partition("..")[0])
+        self.gaps = [each for each in self.gaps if each[0] != sp or each[1] <= at]
+        self.gaps.append((sp, begin, change))
 
     def _was_aborted(self, sp: SourcePartition, number: int) -> bool:
         base = self.world.number(sp, 0)
@@ -263,9 +270,10 @@ class Oracle:
     def _check_gaps(self, sp: SourcePartition, through: int) -> None:
         """Property P7: no state passes what nobody read, unless the operator was told by name."""
         for gapped, begin, change in self.gaps:
-            if gapped == sp and through >= begin - 1 and change not in self.world.accepted:
+            passed = gapped == sp and through >= begin - 1
+            if passed and change.as_accepted(self.world.accepted) is None:
                 raise Violation(
-                    "P7", f"{sp}: through {through} past {change}, which nobody accepted"
+                    "P7", f"{sp}: through {through} past {change.name}, which nobody accepted"
                 )
 
     def _decode(self, value: bytes) -> object:

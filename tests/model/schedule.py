@@ -121,6 +121,10 @@ def _add_topic_changes(seed: int, actions: list[Action]) -> None:
         at = picks.randint(0, len(actions))
         actions.insert(at, ("retention", picks.randrange(4), picks.randrange(1_000_000)))
         actions.insert(picks.randint(at + 1, len(actions)), ("accept",))
+        again = random.Random(f"retention {seed}")
+        for _ in range(again.choice((0, 1, 2))):
+            retention = ("retention", actions[at][1], again.randrange(1_000_000))
+            actions.insert(again.randint(at + 1, len(actions)), retention)
 
 
 def _add_resets(seed: int, actions: list[Action]) -> None:

@@ -239,6 +239,27 @@ def test_what_retention_took_before_it_was_read_halts_the_partition(off):
     held(script, off, topics_change=True)
 
 
+def test_the_command_that_an_owner_named_is_good_for_the_next_whatever_retention_took_since():
+    def script(stage: Stage) -> None:
+        for name in ("orders-0", "payments-0"):
+            stage.produce(name, "a")
+        stage.world.settle()
+        stage.world.do(("retention", 0, 1))
+        stage.world.settle()
+        named = stage.owner("orders-0").change
+        stage.world.do(("retention", 0, 2))
+        stage.kill(stage.owner("orders-0"))
+        stage.produce("orders-0", "b")
+        stage.world.settle()
+        assert stage.owner("orders-0").change.name != named.name
+        stage.world.accept(named)
+        stage.world.settle()
+        assert stage.owner("orders-0").halted is None
+        stage.finish()
+
+    held(script, None, topics_change=True)
+
+
 def _level2_reads_in_turn(stage):
     """Level 2 runs its first lane for two steps, then its second for four."""
     level2 = stage.owner("level2-0")

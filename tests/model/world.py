@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import base_of
-from streams.flow.log_change import LogChange
+from streams.flow.log_change import LogChange, log_moved
 from streams.flow.publication import Publication
 from streams.flow.wire import partition_of
 from streams.index.history_records import AcceptedChange, ClockReset, reset_record
@@ -473,16 +473,19 @@ class World:
         log = self.sources[sp]
         owner = next(w for w in self.owners if isinstance(w, Level1) and w.sp == sp)
         assert owner.level is not None
-        if log.open or owner.level.through < 0 or owner.halted is not None:
+        # It may go on while the partition is halted for it, unless the reference has what came since.
+        halted_for_it = owner.halted == "gap" and not log.records
+        if log.open or owner.level.through < 0 or not (owner.halted is None or halted_for_it):
             return ""
-        at, picks = log.end, random.Random(f"retention {choice}")
+        at, picks = owner.level.through + 1, random.Random(f"retention {choice}")
         for _ in range(picks.choice((1, 2, 5))):
             value, timestamp_ms, _ = event_for(self, sp, picks.randrange(1_000_000))
             log.append(None, value, timestamp_ms)
         log.delete_all()
-        name = f"{sp.partition}:{at}..{log.begin - 1}"
-        self.oracle.gaps.append((sp, self.number(sp, log.begin), (sp.topic, name)))
-        return f"{sp}: {at} to {log.begin - 1} are gone, never read"
+        change = log_moved(sp, at, log.begin, log.end, log.topic_id)
+        assert change is not None
+        self.oracle.gap_found(sp, self.number(sp, log.begin), change)
+        return f"{sp}: {change.name} is gone, never read"
 
     def is_accepted(self, sp: SourcePartition) -> bool:
         """Whether the records of the log that there is may count."""
@@ -508,12 +511,18 @@ class World:
             for worker in self.owners
             if isinstance(worker, Level1) and worker.change is not None
         ]
-        at = rfc3339(self.now_ms)
-        for change in changes:
-            accepted = AcceptedChange(change.topic, change.name, at)
-            self.accepted[change.topic, change.name] = accepted
-            self._begin_uncounted(change)
-        return f"accepted: {sorted({change.name for change in changes})}"
+        return f"accepted: {sorted({change.name for change in changes if self.accept(change)})}"
+
+    def accept(self, change: LogChange) -> bool:
+        """Accept a change, unless the topic is another by now (`streams.operate.accepting`)."""
+        topic_id = self.topics[change.topic].topic_id
+        if change.topic_id != topic_id:
+            return False
+        self.accepted[change.topic, change.name] = AcceptedChange(
+            change.topic, change.name, rfc3339(self.now_ms), topic_id=topic_id
+        )
+        self._begin_uncounted(change)
+        return True
 
     def _begin_uncounted(self, change: LogChange) -> None:
         """Let what no state is of count from its first record on, if the topic there is accepted.
@@ -606,8 +615,10 @@ class World:
         self._complete_panes()
         self.settle()
         if self.config.topics_change:
-            self._do_accept()
-            self.settle()
+            # Behind a gap that has grown since its owner named it lies another one.
+            for _ in range(3):
+                self._do_accept()
+                self.settle()
         if self.config.resets:
             for market in self.redis.fences:
                 self._do_clock_reset(market)

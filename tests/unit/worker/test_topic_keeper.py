@@ -230,8 +230,11 @@ async def test_a_topic_with_too_few_partitions_gets_them_or_is_named_with_the_co
     assert asked == ([grown] if grown else [])
 
 
-def test_an_input_that_was_made_with_fewer_partitions_is_advised_with_those_that_it_had():
+async def test_an_input_that_was_made_with_fewer_partitions_is_advised_with_those_that_it_had():
     # A changelog loses none. `topics create`, then `topics migrate` was advised, which changes nothing.
-    keeper, _ = keeper_told(forbidden, orders=2)
-    action = keeper.advice_unpaired(SourcePartition("orders", 0))
-    assert action == "run `ecindex topics migrate --inputs 4`"
+    keeper, metrics = keeper_told(forbidden, orders=2)
+    action = "orders has 2 partitions and needs 4; run `ecindex topics migrate --inputs 4`"
+    assert keeper.advice_unpaired(SourcePartition("orders", 0)) == keeper.advice("orders") == action
+    await keeper.check()
+    missing = metrics.registry.get_sample_value("ecindex_topic_missing", {"topic": "orders"})
+    assert missing == 1
