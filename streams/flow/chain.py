@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.flow.chunk import SourcePartition
-from streams.flow.remembered import Remembered
+from streams.flow.remembered import Remembered, from_format_2
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
 from streams.index.formats import numbered_decoder, numbered_encoder
@@ -39,6 +39,8 @@ NEW_EDITION = (
 )
 """What fixes a topic that was recreated or repartitioned, or whose log ends before the state."""
 _ROW_BYTES_GUESS = 400
+_NOTES_OF_ITEMS = 3
+"""Format of checkpoints since which corrections are remembered by what they take of each article."""
 _SLOT_BYTES = 40
 """Bytes that a row takes in a record beside its sparse form: market, book, slot."""
 _SKETCH_BYTES = 20
@@ -386,7 +388,10 @@ class Chain:
         ):
             for market, slot, packed in packed_of:
                 key = SlotKey(market, book, slot)
-                stretch = restore(key, array("Q", packed))
+                words = array("Q", packed)
+                if book == ORDERS and record.v < _NOTES_OF_ITEMS:
+                    words = from_format_2(words)
+                stretch = restore(key, words)
                 if stretch is not None:
                     entry.slots.setdefault(key, []).append(stretch)
 

@@ -1,10 +1,13 @@
 """Cancels and refunds in the day book: each counts once, on the day its order was placed.
 
-A cancelled order counts as cancelled and as nothing else: its refunds, before or after, are part of
-the cancel. So valid and net of an order end at 0, in whatever order its cancels and refunds come.
+What an order's corrections take from its day is a function of the set of them (``taken``). A new one
+adds the difference to the day, so that it does not matter in which order they come, or how often.
 """
 
 from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 from streams.flow.admission import DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED
 from streams.flow.remembered import (
@@ -14,17 +17,25 @@ from streams.flow.remembered import (
     LATE_NOTE,
     REFUNDED_NOTE,
     REFUSED_NOTE,
+    WHOLE_ORDER,
+    Item,
     Note,
-    Place,
     hash_of,
+    lines_digest,
     notes_of,
     refund_key,
 )
-from streams.flow.rows import add_places, day_places
 from streams.flow.source_state import SourceState
-from streams.flow.state import Day, MarketState
+from streams.flow.state import MarketState
 from streams.index import partials as col
 from streams.index.event_types import OrderEvent
+from streams.index.partials import Row
+
+Taken = dict[int, list[int]]
+"""Column of (ledger, place) in a day's row -> [orders, units, sales]."""
+Sums = tuple[int, int]
+"""(units, sales)."""
+Key = TypeVar("Key", bound=Hashable)
 
 
 def correct(
@@ -35,56 +46,148 @@ def correct(
         return DAY_CLOSED
     order = hash_of(event.order_id)
     notes = notes_of(order, state.remembered.values())
-    refunds = [note for note in notes if note.kind == REFUNDED_NOTE]
-    key = refund_key(event) if event.type == "order.refunded" else None
-    if any(note.kind == CANCELLED_NOTE for note in notes) or any(
-        note.key == key for note in refunds
+    kinds = {note.kind for note in notes}
+    known = [note for note in notes if note.kind in (CANCELLED_NOTE, REFUNDED_NOTE)]
+    of_day = [note for note in known if note.day == day_number]
+    late = any(note.late for note in of_day) if of_day else LATE_NOTE in kinds
+    new = _note(event, state, order, day_number, late=late)
+    if any(WHOLE_ORDER in note.items for note in known) or any(
+        note.kind == new.kind == REFUNDED_NOTE and note.key == new.key for note in known
     ):
         return REPEATED
-    kinds = {note.kind for note in notes}
     if not kinds & COUNTED_NOTES and (REFUSED_NOTE in kinds or state.is_before_log(placed_ms)):
         return UNMATCHED
-    late = any(note.kind == LATE_NOTE for note in notes)
+    elsewhere = [note for note in known if note.day != day_number and note.kind == CANCELLED_NOTE]
+    changed = _difference(taken([*of_day, new], elsewhere), taken(of_day, elsewhere))
+    full = source.corrections >= CORRECTIONS_MAX
+    if not changed:
+        # A refund that was told without its name before; told by another name it is another refund.
+        unnamed = any(note.key == note.digest == new.digest for note in of_day)
+        if unnamed and new.key != new.digest and not full:
+            source.note(state, new)
+        return REPEATED
     day = state.days.get(day_number) or state.new_day(day_number)
-    of_day = [note for note in refunds if note.day == day_number]
-    places = day_places(event, state)
-    if key is None:
-        note = _cancel(
-            day, order, places if event.lines else _all_refunded(places, of_day), of_day, late=late
-        )
-    else:
-        note = _refund(day, key, order, places, of_day, late=late)
+    _add(day.row, changed, col.LATE_AT * late)
     source.touch_day(state, day)
-    # A cancel that took refunds back must not do it twice, so it is always remembered.
-    if source.corrections >= CORRECTIONS_MAX and (key is not None or not refunds):
+    # What takes something back must not do it twice, so it is always remembered.
+    if full and all(each >= 0 for sums in changed.values() for each in sums):
         return UNREMEMBERED
-    source.note(state, note)
+    source.note(state, new)
     return ""
 
 
-def _refund(
-    day: Day, key: int, order: int, places: list[Place], before: list[Note], *, late: bool
+def taken(notes: list[Note], elsewhere: list[Note]) -> Taken:
+    """Return what the corrections of one order take from its day.
+
+    ``elsewhere``: cancels of the order that named another day.
+
+    Of an item that several cancels name, the largest counts; of items without ``sku``, the largest
+    cancel of their category. A refund of an item that was cancelled is part of its cancel. A refund
+    without ``refund_id`` is one of those with it that have the same lines. The order itself is taken
+    once from each place.
+    """
+    cancels = _without([note for note in notes if note.kind == CANCELLED_NOTE], elsewhere)
+    refunds = [note for note in notes if note.kind == REFUNDED_NOTE]
+    named = {note.digest for note in refunds if note.key != note.digest}
+    refunds = [note for note in refunds if note.key != note.digest or note.digest not in named]
+    found: Taken = {}
+    apart = {place for note in elsewhere for place in note.places}
+    for place in {0, *(note.method for note in cancels)} if cancels else ():
+        largest = _largest(note for note in cancels if place in (0, note.method))
+        _take(found, col.CANCELLED_AT + place, place not in apart, largest.values())
+        for at, sums in largest.items() if place == 0 else ():
+            _take(found, col.CANCELLED_AT + at, at not in apart, [sums])
+    apart |= {place for note in cancels for place in note.places}
+    for note in _without(refunds, [*elsewhere, *cancels]):
+        all_sums = [(item.units, item.sales) for item in note.items]
+        for place in {0, note.method}:
+            _take(found, col.REFUNDED_AT + place, place not in apart, all_sums)
+        for item, sums in zip(note.items, all_sums, strict=True):
+            _take(found, col.REFUNDED_AT + item.at, item.at not in apart, [sums])
+    return found
+
+
+def _without(notes: Iterable[Note], cancels: Iterable[Note]) -> list[Note]:
+    """Return corrections without what cancels have taken; one of which nothing is left is left out."""
+    gone = [item for note in cancels for item in note.items]
+    found = []
+    for note in notes:
+        left = tuple(item for item in note.items if not any(map(item.is_like, gone)))
+        if left or not note.items:
+            found.append(note._replace(items=left))
+    return found
+
+
+def _largest(cancels: Iterable[Note]) -> dict[int, Sums]:
+    """Return the units and sales that cancels take from each category."""
+    by_category: dict[int, Sums] = {}
+    by_sku: dict[tuple[int, int], Sums] = {}
+    for note in cancels:
+        _widen(by_category, _sums((item.at, item) for item in note.items))
+        _widen(by_sku, _sums(((item.at, item.sku), item) for item in note.items if item.sku))
+    together: dict[int, Sums] = {}
+    for (at, _), (units, sales) in by_sku.items():
+        more = together.get(at, (0, 0))
+        together[at] = units + more[0], sales + more[1]
+    _widen(by_category, together)
+    return by_category
+
+
+def _sums(items: Iterable[tuple[Key, Item]]) -> dict[Key, Sums]:
+    found: dict[Key, Sums] = {}
+    for key, item in items:
+        units, sales = found.get(key, (0, 0))
+        found[key] = units + item.units, sales + item.sales
+    return found
+
+
+def _widen(found: dict[Key, Sums], more: dict[Key, Sums]) -> None:
+    for key, (units, sales) in more.items():
+        held = found.get(key, (0, 0))
+        found[key] = max(held[0], units), max(held[1], sales)
+
+
+def _take(found: Taken, at: int, order: bool, sums: Iterable[Sums]) -> None:  # noqa: FBT001
+    held = found.setdefault(at, [0, 0, 0])
+    held[0] = int(order)
+    for units, sales in sums:
+        held[1] += units
+        held[2] += sales
+
+
+def _difference(after: Taken, before: Taken) -> Taken:
+    nothing = [0, 0, 0]
+    found = {
+        at: [
+            new - old
+            for new, old in zip(after.get(at, nothing), before.get(at, nothing), strict=True)
+        ]
+        for at in after.keys() | before.keys()
+    }
+    return {at: sums for at, sums in found.items() if any(sums)}
+
+
+def _add(row: Row, changed: Taken, part: int) -> None:
+    for at, sums in changed.items():
+        for offset, more in enumerate(sums, part + at):
+            row[offset] += more
+
+
+def _note(
+    event: OrderEvent, state: MarketState, order: int, day_number: int, *, late: bool
 ) -> Note:
-    """Add a refund. An order is subtracted from a place once, however often it is refunded."""
-    seen = {place.at for note in before for place in note.places}
-    places = [place._replace(orders=int(place.at not in seen)) for place in places]
-    add_places(day.row, col.REFUNDED_AT + col.LATE_AT * late, places)
-    return Note(order, REFUNDED_NOTE, day.day, key, late, tuple(places))
-
-
-def _cancel(day: Day, order: int, places: list[Place], refunds: list[Note], *, late: bool) -> Note:
-    """Add a cancel, and take back the refunds of its order."""
-    for note in refunds:
-        add_places(day.row, col.REFUNDED_AT + col.LATE_AT * note.late, note.places, sign=-1)
-    add_places(day.row, col.CANCELLED_AT + col.LATE_AT * late, places)
-    return Note(order, CANCELLED_NOTE, day.day)
-
-
-def _all_refunded(places: list[Place], refunds: list[Note]) -> list[Place]:
-    """Return what a cancel subtracts that names no lines: as much as was refunded."""
-    found = {place.at: place for place in places}
-    for note in refunds:
-        for at, _, units, sales in note.places:
-            held = found.get(at, Place(at, 1, 0, 0))
-            found[at] = Place(at, 1, held.units + units, held.sales + sales)
-    return list(found.values())
+    """Return what a correction says: its items, each line of one sku and category together."""
+    category, methods, _, _ = state.labels
+    sums: dict[tuple[int, int, bool], Sums] = {}
+    for line in event.lines:
+        sku = hash_of(line.sku) if line.sku else 0
+        which = sku, category.get(line.category)[1], bool(line.category)
+        units, sales = sums.get(which, (0, 0))
+        units += line.quantity
+        sums[which] = units, sales + line.quantity * line.unit_price_minor
+    method = methods.get(event.payment_method)[1] if event.payment_method else 0
+    items = tuple(Item(*which, *found) for which, found in sums.items())
+    if event.type == "order.cancelled":
+        return Note(order, CANCELLED_NOTE, day_number, late=late, method=method, items=items)
+    key, digest = refund_key(event), lines_digest(event)
+    return Note(order, REFUNDED_NOTE, day_number, key, late, digest, method, items)

@@ -37,9 +37,10 @@ again after that, and counts."""
 COUNTED_NOTES = frozenset({LATE_NOTE, EARLY_NOTE, MENDED_NOTE})
 """Kinds that say: the log holds the order."""
 _KEYED = frozenset({REFUNDED_NOTE, LATE_NOTE})
+_CORRECTIONS = frozenset({CANCELLED_NOTE, REFUNDED_NOTE})
 _OF_LATE = 1 << 7
 _DAY_BIAS = 2**31
-_PLACE_WORDS = 3
+_ITEM_WORDS = 4
 
 
 class Place(NamedTuple):
@@ -50,6 +51,29 @@ class Place(NamedTuple):
     orders: int
     units: int
     sales: int
+
+
+class Item(NamedTuple):
+    """What a correction takes of one article: its lines of one ``sku`` and category together."""
+
+    sku: int
+    """Hash of the ``sku``; 0: the lines name none."""
+    at: int
+    """Column of the category."""
+    named: bool
+    """Whether the lines name a category."""
+    units: int
+    sales: int
+
+    def is_like(self, other: Item) -> bool:
+        """Whether both may be the same article, by all that both of them name."""
+        return (self.sku == other.sku or not (self.sku and other.sku)) and (
+            self.at == other.at or not (self.named and other.named)
+        )
+
+
+WHOLE_ORDER = Item(0, 0, False, 0, 0)
+"""Item of a cancel from before cancels could name a part: it is like any other."""
 
 
 class Note(NamedTuple):
@@ -63,17 +87,30 @@ class Note(NamedTuple):
     key: int = 0
     """Of a refund: which one it is, see ``refund_key``. Of a late order: hash of its event's id."""
     late: bool = False
-    """Of a refund: whether it was subtracted from the late part of its day."""
-    places: tuple[Place, ...] = ()
-    """What a refund added to its day."""
+    """Of a correction: whether it was taken from the late part of its day."""
+    digest: int = 0
+    """Of a refund: hash of its lines. It is the key too where the refund names no ``refund_id``."""
+    method: int = 0
+    """Of a correction: column of the payment method; 0: it names none."""
+    items: tuple[Item, ...] = ()
+    """Of a correction: what it takes."""
+
+    @property
+    def places(self) -> set[int]:
+        """Columns of the places that a correction touches."""
+        return {0, self.method, *(item.at for item in self.items)}
 
     def words(self) -> list[int]:
-        """Packed form. A cancel takes 16 bytes, a refund of one category 96."""
+        """Packed form. A cancel of one article takes 56 bytes, a refund 72."""
         found = [self.order, 0]
         if self.kind in _KEYED:
             found.append(self.key)
-        for place in self.places:
-            found += [place.at << 1 | place.orders, place.units, place.sales]
+        if self.kind == REFUNDED_NOTE:
+            found.append(self.digest)
+        if self.kind in _CORRECTIONS:
+            found.append(self.method)
+        for item in self.items:
+            found += [item.sku, item.at << 1 | item.named, item.units, item.sales]
         found[1] = self.kind | _OF_LATE * self.late | len(found) << 8 | (self.day + _DAY_BIAS) << 32
         return found
 
@@ -90,14 +127,55 @@ def read_note(words: array[int], start: int) -> Note:
     """Note whose packed form begins at ``start``."""
     order, head = words[start], words[start + 1]
     kind, end = _kind(head), start + _length(head)
-    at, key = start + 2, 0
+    at, key, digest, method = start + 2, 0, 0, 0
     if kind in _KEYED:
         key, at = words[at], at + 1
-    places = tuple(
-        Place(words[each] >> 1, words[each] & 1, words[each + 1], words[each + 2])
-        for each in range(at, end, _PLACE_WORDS)
+    if kind == REFUNDED_NOTE:
+        digest, at = words[at], at + 1
+    if kind in _CORRECTIONS:
+        method, at = words[at], at + 1
+    items = tuple(
+        Item(
+            words[each],
+            words[each + 1] >> 1,
+            bool(words[each + 1] & 1),
+            *words[each + 2 : each + 4],
+        )
+        for each in range(at, end, _ITEM_WORDS)
     )
-    return Note(order, kind, (head >> 32) - _DAY_BIAS, key, bool(head & _OF_LATE), places)
+    day, late = (head >> 32) - _DAY_BIAS, bool(head & _OF_LATE)
+    return Note(order, kind, day, key, late, digest, method, items)
+
+
+def from_format_2(words: array[int]) -> array[int]:
+    """Return notes of checkpoints of format 2 as they are packed now.
+
+    A cancel was of the whole order, and a refund kept what it had added to each place of its day: the
+    market, then its categories, then its payment method if it had one.
+    """
+    found = array("Q")
+    for start in note_starts(words):
+        head = words[start + 1]
+        note = Note(words[start], _kind(head), (head >> 32) - _DAY_BIAS, late=bool(head & _OF_LATE))
+        if note.kind in _KEYED:
+            note = note._replace(key=words[start + 2])
+        if note.kind == CANCELLED_NOTE:
+            note = note._replace(items=(WHOLE_ORDER,))
+        elif note.kind == REFUNDED_NOTE:
+            places = [
+                (words[at] >> 1, words[at + 1], words[at + 2])
+                for at in range(start + 3, start + _length(head), 3)
+            ]
+            items, left = [], places[0][1]
+            for at, units, sales in places[1:]:
+                if left:
+                    items.append(Item(0, at, True, units, sales))
+                    left -= units
+                else:
+                    note = note._replace(method=at)
+            note = note._replace(digest=note.key, items=tuple(items))
+        found.extend(note.words())
+    return found
 
 
 def note_starts(words: array[int]) -> Iterator[int]:
@@ -120,8 +198,11 @@ def key_of(event: OrderEvent | PaymentEvent) -> str:
 
 def refund_key(event: OrderEvent) -> int:
     """Hash that tells two refunds of one order apart: of ``refund_id``, else of the lines."""
-    if event.refund_id is not None:
-        return hash_of(f"id {event.refund_id}")
+    return lines_digest(event) if event.refund_id is None else hash_of(f"id {event.refund_id}")
+
+
+def lines_digest(event: OrderEvent) -> int:
+    """Hash of the lines, in whatever order they come."""
     lines = sorted(
         # Not repr: what it escapes depends on Python's version, and a new owner may have another.
         ascii((line.sku, line.category, line.quantity, line.unit_price_minor))

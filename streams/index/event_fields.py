@@ -337,7 +337,7 @@ def _order(tree: dict[str, Any]) -> OrderEvent:
         "order_id": _order_id(tree, kept, required=kind != "order.placed"),
         "currency": _text(tree, "currency"),
         "placed_at": kept.placed_at(required=kind != "order.placed"),
-        "lines": _lines(tree, kept),
+        "lines": _lines(tree, kept, required=kind != "order.placed"),
         "payment_method": kept.optional_label("payment_method"),
         "shopper_id": kept.id("shopper_id"),
         "new_shopper": kept.flag("new_shopper"),
@@ -354,10 +354,15 @@ def _order_id(tree: dict[str, Any], kept: _Reading, *, required: bool) -> str:
     return kept.id("order_id") or ""
 
 
-def _lines(tree: dict[str, Any], kept: _Reading) -> list[Line]:
+def _lines(tree: dict[str, Any], kept: _Reading, *, required: bool) -> list[Line]:
+    """Return the lines that can be counted. A cancel or refund has to say what it takes back."""
     found = _found(tree, "lines")
     if not isinstance(found, list):
         _refuse("schema", "an array", found, "$.lines")
+    if required and not found:
+        raise _RefusedError(
+            "schema", "expected the lines that are taken back, found an empty array - at `$.lines`"
+        )
     lines = (_line(each, f"$.lines[{at}]", kept) for at, each in enumerate(found))
     return [line for line in lines if line is not None]
 

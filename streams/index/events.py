@@ -146,10 +146,13 @@ def _without_parts(
     joined: bytes,
     read: Callable[[bytes], Any],
 ) -> list[Any]:
-    """Events, each with an uncountable part that msgspec cannot see read again without that part."""
+    """Events, each with an uncountable part that msgspec cannot see read again without that part.
+
+    A cancel or refund without lines is read again too, and refused.
+    """
     texts = {event.placed_at for event in events} if _PLACED_AT in joined else set()
     are_times = all(text is None or parse_instant(text) is not None for text in texts)
-    if are_times and (read is read_payment or not any(map(_is_beyond_limit, events))):
+    if are_times and (read is read_payment or not any(map(_has_uncountable_lines, events))):
         return events
     return [
         read(value) if value is not None and _has_such_a_part(event) else event
@@ -158,15 +161,18 @@ def _without_parts(
 
 
 def _has_such_a_part(event: OrderEvent | PaymentEvent) -> bool:
-    is_beyond = isinstance(event, OrderEvent) and _is_beyond_limit(event)
-    return is_beyond or _has_unreadable_time(event)
+    has_lines = isinstance(event, OrderEvent) and _has_uncountable_lines(event)
+    return has_lines or _has_unreadable_time(event)
 
 
-def _is_beyond_limit(event: OrderEvent) -> bool:
+def _has_uncountable_lines(event: OrderEvent) -> bool:
+    """Whether the lines are worth too much, or a cancel or refund has none."""
     units = sales = 0
     for line in event.lines:
         units += line.quantity
         sales += line.quantity * line.unit_price_minor
+    if not units:
+        return event.type != "order.placed"
     return units > EVENT_SUM_MAX or sales > EVENT_SUM_MAX
 
 

@@ -7,7 +7,9 @@
 * ``payment.captured`` occurs, for each payment, when the order was approved, else at the purchase, and
   never before the purchase.
 * ``order.cancelled`` occurs for orders of status ``canceled``, at the latest known time (approved,
-  handed to the carrier, delivered), and never before the purchase.
+  handed to the carrier, delivered), and never before the purchase. It has the lines of its order. A
+  cancel must say what it takes back, so that of an order without items has one line that cannot be
+  counted: then it takes back the order alone.
 
 Times are naive local times of America/Sao_Paulo. ``LocalTimes`` says how times that occur twice or not
 at all are read. Event ids derive from Olist's own ids, so events that are imported twice count once.
@@ -38,6 +40,9 @@ _LATER_TIMES = (
     "order_delivered_carrier_date",
     "order_delivered_customer_date",
 )
+
+_NOTHING = Line("", "", 0, 0)
+"""A line that cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +244,7 @@ def _written(event: _PlannedEvent) -> Outgoing:
         market=MARKET,
         order_id=order.id,
         currency=CURRENCY,
-        lines=order.lines(),
+        lines=order.lines() or ([_NOTHING] if event.cancels else []),
         placed_at=rfc3339(order.placed_ms) if event.cancels else None,
         payment_method=order.method(),
         shopper_id=order.shopper,

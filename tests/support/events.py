@@ -269,11 +269,13 @@ lateness = st.sampled_from([0, 0, METHODOLOGY.grace_ms + 1, 10 * MINUTE_MS, 40 *
 lines_of_books = st.lists(
     st.fixed_dictionaries(
         {
-            "sku": st.sampled_from("st"),
-            "category": st.sampled_from(["books", "computing"]),
+            "sku": st.sampled_from(["s", "t", "", None]),
+            "category": st.sampled_from(
+                ["books", "computing", "computing", "nothing of ours", None]
+            ),
             "quantity": st.integers(1, 2),
             "unit_price_minor": st.integers(1, 3),
         }
     ),
-    max_size=2,
+    max_size=3,
 )

@@ -28,6 +28,7 @@ from streams.index.events import decode_orders, decode_payments, instant_ms
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
 from streams.proof.recompute.asking import Ask, PrefixState
+from streams.proof.recompute.corrected_orders import claim_of
 from streams.proof.recompute.remembered_orders import (
     CORRECTIONS_KEPT_MOST,
     ORDERS_KEPT_MOST,
@@ -321,11 +322,9 @@ class SourceBatch:
         self._forget()
         added = Sums()
         if event.type != "order.placed":
-            market.adds.order_day(added, event)
-            copies = market.remembered.is_copy(event)
-            changed = self._corrected(event, market, day, placed_ms, added)
+            changed, why = self._corrected(event, market, day, placed_ms)
             if changed is None:
-                return "duplicate" if copies else TOO_LATE
+                return "duplicate" if why == "repeated" else TOO_LATE
             added = changed
         elif market.remembered.came_late_as(event):
             return "duplicate"
@@ -349,14 +348,14 @@ class SourceBatch:
         added = Sums()
         if isinstance(event, PaymentEvent):
             market.adds.payment_day(added, event)
+        elif event.type != "order.placed":
+            changed, _ = self._corrected(event, market, day, placed_ms)
+            if changed is None:
+                return
+            added = changed
         else:
             market.adds.order_day(added, event)
-            if event.type != "order.placed":
-                changed = self._corrected(event, market, day, placed_ms, added)
-                if changed is None:
-                    return
-                added = changed
-            elif self._is_before_log(market, placed_ms):
+            if self._is_before_log(market, placed_ms):
                 assert market.watermark_ms is not None
                 self._forget()
                 full = self._late_ones >= ORDERS_KEPT_MOST
@@ -384,16 +383,16 @@ class SourceBatch:
         return sum(each.remembered.late_ones for each in self._markets.values())
 
     def _corrected(
-        self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int, added: Sums
-    ) -> Sums | None:
-        """Return what a cancel or refund changes on its day; None: nothing."""
+        self, event: OrderEvent, market: _MarketReplay, day: int, placed_ms: int
+    ) -> tuple[Sums | None, str]:
+        """Return what a cancel or refund changes on its day, None for nothing, and why nothing."""
         assert market.watermark_ms is not None
         self._forget()
         held = sum(each.remembered.corrections for each in self._markets.values())
         return market.remembered.correct(
             event,
             day,
-            added,
+            claim_of(event, market.adds),
             market.watermark_ms,
             before_log=self._is_before_log(market, placed_ms),
             full=held >= CORRECTIONS_KEPT_MOST,

@@ -19,7 +19,16 @@ from streams.flow.remembered import (
 )
 from streams.index.event_types import OrderEvent
 from streams.index.panes import DAY_MS
-from streams.proof.recompute.sums import LATE, Sums, add_sums
+from streams.proof.recompute.corrected_orders import (
+    Claim,
+    cancelled_sums,
+    in_late_part,
+    less,
+    lines_of,
+    places_of,
+    refunded_sums,
+)
+from streams.proof.recompute.sums import Sums, add_sums
 
 KEPT_DAYS_MS = 7 * DAY_MS
 CORRECTIONS_KEPT_MOST = ORDERS_KEPT_MOST = REFUSED_KEPT_MOST = 500_000
@@ -27,6 +36,7 @@ _CANCELLED, _REFUNDED, _LATE, _EARLY = "order.cancelled", "order.refunded", "lat
 _REFUSED, _MENDED = "refused", "mended"
 _HELD = (_LATE, _EARLY, _MENDED)
 """What says that the log holds the order."""
+_CORRECTED = (_CANCELLED, _REFUNDED)
 _KINDS = {
     _CANCELLED: CANCELLED_NOTE,
     _REFUNDED: REFUNDED_NOTE,
@@ -40,14 +50,14 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """A correction that counted: what it added to which local day. Or what became of an order."""
+    """A correction that counted: what it says, of which local day. Or what became of an order."""
 
     kind: str
     key: Key
     day: int
-    added: Sums = field(default_factory=Sums)
+    claim: Claim = field(default_factory=Claim)
     late: bool = False
-    """Whether it was added to the late part of its day."""
+    """Whether it was taken from the late part of its day."""
 
 
 @dataclass(slots=True)
@@ -131,39 +141,39 @@ class RememberedOrders:
 
     # -- corrections -----------------------------------------------------------------------------
 
-    def is_copy(self, event: OrderEvent) -> bool:
-        """Whether the order has this correction already."""
-        key = _key_of(event)
-        return any(
-            each.kind == _CANCELLED or each.key == key for each in self._of(_order_of(event))
-        )
-
     def correct(
-        self, event: OrderEvent, day: int, sums: Sums, watermark_ms: int, *,
+        self, event: OrderEvent, day: int, claim: Claim, watermark_ms: int, *,
         before_log: bool, full: bool,
-    ) -> Sums | None:  # fmt: skip
-        """Return what a correction changes on its day; None: nothing. Remember it, unless ``full``.
+    ) -> tuple[Sums | None, str]:  # fmt: skip
+        """Return what a correction changes on its day, None for nothing, and why it changes nothing.
 
-        ``sums``: what it adds by itself. ``before_log``: its order was placed before the log begins.
+        ``claim``: what it says by itself. ``before_log``: its order was placed before the log begins.
         """
         before = list(self._of(_order_of(event)))
+        key = _key_of(event)
+        if event.type == _REFUNDED and any(each.key == key for each in before):
+            return None, "repeated"
         held = any(each.kind in _HELD for each in before)
         refused = any(each.kind == _REFUSED for each in before)
-        if self.is_copy(event) or ((before_log or refused) and not held):
-            return None
-        refunds = [each for each in before if each.kind == _REFUNDED]
-        of_day = [each for each in refunds if each.day == day]
-        added = _by_itself(event, sums, [each.added for each in of_day])
+        if (before_log or refused) and not held:
+            return None, "unmatched"
+        of_day = [each for each in before if each.kind in _CORRECTED and each.day == day]
+        elsewhere = [each for each in before if each.kind == _CANCELLED and each.day != day]
         late = any(each.kind == _LATE for each in before)
-        changed = _in_part(added, late=late)
-        if event.type == _CANCELLED:
-            for each in of_day:
-                back = _in_part(each.added, late=each.late)
-                add_sums(changed, Sums({name: -value for name, value in back.items()}))
-        if not full or (event.type == _CANCELLED and refunds):
-            found = _Fact(event.type, _key_of(event), day, added, late)
-            self._remember(_order_of(event), found, watermark_ms).corrections += 1
-        return changed
+        if of_day:
+            late = any(each.late for each in of_day)
+        new = _Fact(event.type, key, day, claim, late)
+        changed = subtracted([*of_day, new], elsewhere)
+        add_sums(changed, Sums({n: -v for n, v in subtracted(of_day, elsewhere).items()}))
+        changed = Sums({name: value for name, value in changed.items() if value})
+        if not changed:
+            unnamed = any(_is_unnamed(each) and each.claim.lines == claim.lines for each in of_day)
+            if unnamed and event.type == _REFUNDED and not _is_unnamed(new) and not full:
+                self._remember(_order_of(event), new, watermark_ms).corrections += 1
+            return None, "repeated"
+        if not full or min(changed.values()) < 0:
+            self._remember(_order_of(event), new, watermark_ms).corrections += 1
+        return (in_late_part(changed) if late else changed), ""
 
     def _remember(self, order: str, fact: _Fact, watermark_ms: int) -> _Arrived:
         ends_ms = (watermark_ms // DAY_MS + 1) * DAY_MS
@@ -190,36 +200,31 @@ def _key_of(event: OrderEvent) -> Key:
         return (_CANCELLED,)
     if event.refund_id is not None:
         return ("refund_id", event.refund_id)
-    lines = (
-        (str(each.sku), str(each.category), each.quantity, each.unit_price_minor)
-        for each in event.lines
-    )
-    return ("lines", *sorted(lines))
+    return ("lines", *lines_of(event))
 
 
-def _by_itself(event: OrderEvent, sums: Sums, refunds: list[Sums]) -> Sums:
-    """Return what the correction subtracts, given the refunds of its order before."""
-    if event.type == _REFUNDED:
-        return Sums({
-            name: value
-            for name, value in sums.items()
-            if not (name.endswith("/orders") and any(name in each for each in refunds))
-        })  # fmt: skip
-    if event.lines:
-        return Sums(sums)
-    found = Sums(sums)
-    for refunded in refunds:
-        renamed = {name: name.replace("refunded/", "cancelled/") for name in refunded}
-        add_sums(found, Sums({renamed[name]: value for name, value in refunded.items()}))
-    return Sums({name: 1 if name.endswith("/orders") else found[name] for name in found})
+def _is_unnamed(fact: _Fact) -> bool:
+    return fact.key[0] == "lines"
 
 
-def _in_part(sums: Sums, *, late: bool) -> Sums:
-    """Return the sums as those of the late part of a day, or as they are."""
-    if not late:
-        return Sums(sums)
-    found = Sums()
-    for name, value in sums.items():
-        *where, ledger, what = name.split("/")
-        found["/".join((*where, f"{LATE}{ledger}", what))] = value
+def subtracted(facts: list[_Fact], elsewhere: list[_Fact]) -> Sums:
+    """Return what the corrections of an order take from its day.
+
+    ``elsewhere``: cancels of the order that named another day.
+    """
+    gone = [article for each in elsewhere for article, _, _ in each.claim.articles]
+    cancels = [less(each.claim, gone) for each in facts if each.kind == _CANCELLED]
+    cancelled = [each for each in cancels if each is not None]
+    gone += [article for claim in cancelled for article, _, _ in claim.articles]
+    refunds = [each for each in facts if each.kind == _REFUNDED]
+    named = [each.claim.lines for each in refunds if not _is_unnamed(each)]
+    counted = [each for each in refunds if not (_is_unnamed(each) and each.claim.lines in named)]
+    refunded = [less(each.claim, gone) for each in counted]
+    found = cancelled_sums(cancelled)
+    add_sums(found, refunded_sums(each for each in refunded if each is not None))
+    before = set().union(*(places_of(each.claim) for each in elsewhere))
+    for place in before:
+        found.pop(f"{place}cancelled/orders", None)
+    for place in before.union(*map(places_of, cancelled)):
+        found.pop(f"{place}refunded/orders", None)
     return found

@@ -134,7 +134,9 @@ def _check(event: dict, *, payments: bool) -> str:
     if event["type"] in CORRECTIONS and placed not in (None, "") and not _is_text(placed, 17, 40):
         return "schema"
     if not payments:
-        return "" if isinstance(event.get("lines"), list) else "schema"
+        lines = event.get("lines")
+        empty = lines == [] and event["type"] in CORRECTIONS
+        return "" if isinstance(lines, list) and not empty else "schema"
     amount = _integer(event.get("amount_minor"))
     return "schema" if amount is None and event["type"] != "payment.failed" else ""
 

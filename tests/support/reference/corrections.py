@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .rules import MarketRules
+
 DAY_MS = 86_400_000
 KEPT_DAYS, KEPT_MOST = 7, 500_000
 
@@ -15,13 +17,16 @@ class Correction:
     """A cancel or refund that counted."""
 
     order_id: str
-    cancel: bool
-    refund: object
-    """What tells this refund from others of its order."""
+    event: dict
     day: int
-    counts: Counter
+    late: bool
+    """Whether it was taken from the late part of the day."""
     until_ms: int
     """Arrival watermark at which it is forgotten."""
+
+    @property
+    def cancel(self) -> bool:
+        return self.event["type"] == "order.cancelled"
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,8 @@ class Remembered:
     def correct(
         self,
         event: dict,
-        market: str,
+        market: MarketRules,
         day: int,
-        counts: Counter,
         watermarks: dict[str, int],
         *,
         before_log: bool,
@@ -116,31 +120,118 @@ class Remembered:
 
         ``before_log``: whether the order was placed before the log begins.
         """
-        order_id, cancel = event["order_id"], event["type"] == "order.cancelled"
-        before = [e for e in self.corrections.get(market, ()) if e.order_id == order_id]
-        refund = None if cancel else _which(event)
-        if any(each.cancel or (not cancel and each.refund == refund) for each in before):
+        code, order_id, cancel = market.code, event["order_id"], event["type"] == "order.cancelled"
+        before = [e for e in self.corrections.get(code, ()) if e.order_id == order_id]
+        if not cancel and any(not e.cancel and _which(e.event) == _which(event) for e in before):
             return None, "repeated"
-        held_by = self.late_by(market, order_id)
-        mended = any(each.mended for each in self._refused(market, order_id))
-        if (before_log and not held_by and not mended) or self.is_refused(market, order_id):
+        held_by = self.late_by(code, order_id)
+        mended = any(each.mended for each in self._refused(code, order_id))
+        if (before_log and not held_by and not mended) or self.is_refused(code, order_id):
             return None, "unmatched"
         of_day = [each for each in before if each.day == day]
-        if not cancel:
-            counts = _without_orders(counts, of_day)
-        elif not event["lines"]:
-            counts = _all_refunded(counts, of_day)
-        if any(event_id is not None for event_id in held_by):
-            counts = as_late(counts)
-        if cancel:
-            for each in of_day:
-                counts.subtract(each.counts)
-        held = sum(map(len, self.corrections.values()))
-        if held >= self.most and not (cancel and before):
-            return counts, "unremembered"
-        found = Correction(order_id, cancel, refund, day, counts, _until_ms(watermarks[market]))
-        self.corrections.setdefault(market, []).append(found)
-        return counts, ""
+        other_days = [e.event for e in before if e.cancel and e.day != day]
+        late = any(event_id is not None for event_id in held_by)
+        if of_day:
+            late = any(each.late for each in of_day)
+        events = [each.event for each in of_day]
+        counts = taken([*events, event], other_days, market)
+        counts.subtract(taken(events, other_days, market))
+        counts = Counter({name: count for name, count in counts.items() if count})
+        found = Correction(order_id, event, day, late, _until_ms(watermarks[code]))
+        full = sum(map(len, self.corrections.values())) >= self.most
+        if not counts:
+            told = any(not e.cancel and not _name(e.event) and _lines(e.event) == _lines(event)
+                       for e in of_day)  # fmt: skip
+            if told and not cancel and _name(event) and not full:
+                self.corrections.setdefault(code, []).append(found)
+            return None, "repeated"
+        also = "unremembered" if full and min(counts.values()) >= 0 else ""
+        if not also:
+            self.corrections.setdefault(code, []).append(found)
+        return as_late(counts) if late else counts, also
+
+
+def taken(events: list[dict], other_days: list[dict], market: MarketRules) -> Counter:
+    """What the corrections of one order take from its day.
+
+    ``other_days``: its cancels that named another day.
+    """
+    gone = [line for each in other_days for line in each["lines"]]
+    cancels = [_left(e, gone, market) for e in events if e["type"] == "order.cancelled"]
+    cancels = [each for each in cancels if each is not None]
+    gone += [line for each in cancels for line in each["lines"]]
+    refunds = [e for e in events if e["type"] != "order.cancelled"]
+    by_name = [_lines(e) for e in refunds if _name(e)]
+    refunds = [e for e in refunds if _name(e) or _lines(e) not in by_name]
+    refunds = [_left(e, gone, market) for e in refunds]
+    refunds = [each for each in refunds if each is not None]
+    found: Counter = Counter()
+    taken_before = {place for each in other_days for place in _places(each, market)}
+    cancelled = {place for each in cancels for place in _places(each, market)}
+    refunded = {place for each in refunds for place in _places(each, market)}
+    for place in cancelled:
+        found["cancelled_orders", *place] = int(place not in taken_before)
+        of_place = [e for e in cancels if place in _places(e, market)]
+        for member in {_member(line, market) for e in of_place for line in e["lines"]}:
+            if place[:1] != ("category",) or place == ("category", member):
+                for what, worth in (("units", _units), ("sales", _sales)):
+                    most = _most_cancelled(of_place, member, worth, market)
+                    found[f"cancelled_{what}", *place] += most
+    for place in refunded:
+        found["refunded_orders", *place] = int(place not in taken_before | cancelled)
+        for each in refunds:
+            for line in each["lines"] if place in _places(each, market) else ():
+                if place[:1] != ("category",) or place == ("category", _member(line, market)):
+                    found["refunded_units", *place] += _units(line)
+                    found["refunded_sales", *place] += _sales(line)
+    return found
+
+
+def _most_cancelled(cancels: list[dict], member: str, worth, market: MarketRules) -> int:
+    """The most that any cancel says of a category, or that they say of its skus."""
+    of = [[line for line in e["lines"] if _member(line, market) == member] for e in cancels]
+    skus = {line["sku"] for lines in of for line in lines} - {""}
+    by_sku = sum(
+        max(sum(worth(line) for line in lines if line["sku"] == sku) for lines in of)
+        for sku in skus
+    )
+    return max(by_sku, *(sum(map(worth, lines)) for lines in of))
+
+
+def _left(event: dict, gone: list[dict], market: MarketRules) -> dict | None:
+    left = [e for e in event["lines"] if not any(_alike(e, other, market) for other in gone)]
+    return event | {"lines": left} if left or not event["lines"] else None
+
+
+def _alike(one: dict, other: dict, market: MarketRules) -> bool:
+    if one["sku"] and other["sku"] and one["sku"] != other["sku"]:
+        return False
+    both = one["category"] and other["category"]
+    return not both or _member(one, market) == _member(other, market)
+
+
+def _member(line: dict, market: MarketRules) -> str:
+    return market.member("category", line["category"])[0]
+
+
+def _places(event: dict, market: MarketRules) -> set[tuple]:
+    found = {(), *(("category", _member(line, market)) for line in event["lines"])}
+    if event.get("payment_method"):
+        member, _ = market.member("payment_method", event["payment_method"])
+        found.add(("payment_method", member))
+    return found
+
+
+def _units(line: dict) -> int:
+    return line["quantity"]
+
+
+def _sales(line: dict) -> int:
+    return line["quantity"] * line["unit_price_minor"]
+
+
+def _name(event: dict) -> object:
+    return event.get("refund_id")
 
 
 def as_late(counts: Counter) -> Counter:
@@ -152,9 +243,7 @@ def _until_ms(watermark_ms: int) -> int:
     return (watermark_ms // DAY_MS + 1 + KEPT_DAYS) * DAY_MS
 
 
-def _which(event: dict) -> object:
-    if event.get("refund_id") is not None:
-        return event["refund_id"]
+def _lines(event: dict) -> object:
     lines = (
         (each["sku"], each["category"] or "", each["quantity"], each["unit_price_minor"])
         for each in event["lines"]
@@ -162,27 +251,5 @@ def _which(event: dict) -> object:
     return tuple(sorted(lines))
 
 
-def _in_time(name: tuple) -> tuple:
-    return name[0].removeprefix("late_"), *name[1:]
-
-
-def _without_orders(counts: Counter, before: list[Correction]) -> Counter:
-    """Return a refund's counts less the orders that another refund has subtracted."""
-    seen = {_in_time(name) for each in before for name in each.counts}
-    return Counter({
-        name: 0 if name[0] == "refunded_orders" and name in seen else value
-        for name, value in counts.items()
-    })  # fmt: skip
-
-
-def _all_refunded(counts: Counter, before: list[Correction]) -> Counter:
-    """Return the counts of a cancel without lines: as much as was refunded."""
-    found = Counter(counts)
-    for each in before:
-        for name, value in each.counts.items():
-            ledger, *where = _in_time(name)
-            found[ledger.replace("refunded_", "cancelled_"), *where] += value
-    for name in found:
-        if name[0] == "cancelled_orders":
-            found[name] = 1
-    return found
+def _which(event: dict) -> object:
+    return _lines(event) if _name(event) is None else _name(event)

@@ -190,7 +190,7 @@ class SourceReference:
             self.also[offset] = "day_closed"
             day_book = None
         elif event["type"] in CORRECTIONS:
-            day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
+            day_book, self.also[offset] = self._correct(event, market, placed_ms, day)
         elif self._is_before_log(market, placed_ms) and not self.payments:
             order_id, watermarks = order_of(event), self.watermarks
             self.remembered.forget(watermarks)
@@ -229,7 +229,7 @@ class SourceReference:
         if _overflows(event, Counter(), held):
             return "too_late:its day is open"
         if event["type"] in CORRECTIONS:
-            day_book, self.also[offset] = self._correct(event, market, placed_ms, day, day_book)
+            day_book, self.also[offset] = self._correct(event, market, placed_ms, day)
             if day_book is None:
                 return "duplicate" if self.also[offset] == "repeated" else "too_late"
         else:
@@ -254,13 +254,12 @@ class SourceReference:
     def _is_before_log(self, market, placed_ms) -> bool:
         return placed_ms is not None and placed_ms < self.begins[market.code] - self.rules.grace_ms
 
-    def _correct(self, event, market, placed_ms, day, day_book) -> tuple[Counts | None, str]:
+    def _correct(self, event, market, placed_ms, day) -> tuple[Counts | None, str]:
         self.remembered.forget(self.watermarks)
         return self.remembered.correct(
             event,
-            market.code,
+            market,
             day,
-            day_book,
             self.watermarks,
             before_log=self._is_before_log(market, placed_ms),
         )

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from array import array
 
+import msgspec
+import pytest
+from xxhash import xxh3_64_intdigest
+
+from streams.flow.chain import decode_checkpoint
 from streams.flow.chunk import SourcePartition
+from streams.flow.ids import ID_SEED
+from streams.flow.remembered import hash_of
 from streams.index.instants import parse_instant
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.support.flow_harness import METHODOLOGY, Flow, order
@@ -16,7 +23,6 @@ ORDERS = SourcePartition("orders", 0)
 WHOLE = [("books", 1, 6_000), ("computing", 2, 2_000)]
 """An order of 100.00."""
 PART, OTHER_PART = [("books", 1, 2_000)], [("computing", 1, 2_000)]
-NOTHING: list = []
 
 
 class Shop:
@@ -36,8 +42,13 @@ class Shop:
         event = order(f"e{self.number}", self.now_ms, kind=f"order.{kind}", **self.market)
         event |= {"order_id": "the order"} | extra
         event["lines"] = [
-            {"sku": "s", "category": category, "quantity": quantity, "unit_price_minor": price}
-            for category, quantity, price in lines
+            {
+                "sku": (*sku, "s")[0],
+                "category": category,
+                "quantity": quantity,
+                "unit_price_minor": price,
+            }
+            for category, quantity, price, *sku in lines
         ]
         self.flow.produce(ORDERS, event, self.now_ms)
 
@@ -86,7 +97,6 @@ TOO_MUCH = ("refunded", [("books", 1, 12_000)], {})
         ([REFUND_PART, CANCEL], (0, 0, 0, 0), 0),
         ([CANCEL, REFUND_PART], (0, 0, 0, 0), 1),
         ([REFUND_PART, REFUND_OTHER, CANCEL, CANCEL, REFUND_PART], (0, 0, 0, 0), 2),
-        ([REFUND_PART, ("cancelled", NOTHING, {})], (0, 8_000, 0, 8_000), 0),
         ([TOO_MUCH], (1, 10_000, 0, -2_000), 0),
         ([TOO_MUCH, CANCEL], (0, 0, 0, 0), 0),
     ],
@@ -98,6 +108,107 @@ def test_what_is_left_of_an_order(corrections, left, repeated):
         shop.send(kind, lines, **extra)
     assert shop.left() == left
     assert shop.flow.outcomes["repeated"] == repeated
+
+
+BOOK, OTHER_BOOK = ("books", 1, 2_000, "a"), ("books", 1, 4_000, "b")
+BOOKS, NOTEBOOKS = ("books", 1, 6_000, ""), ("computing", 2, 2_000, "n")
+UNKNOWN = ("", 1, 10_000, "")
+"""Lines of the order as another service tells them; BOOK and OTHER_BOOK are its books by sku."""
+
+
+def cancelled(*lines, **extra) -> tuple:
+    return "cancelled", [*lines], extra
+
+
+def refunded(*lines, **extra) -> tuple:
+    return "refunded", [*lines], extra
+
+
+@pytest.mark.parametrize(
+    ("corrections", "left", "repeated"),
+    [
+        ([cancelled(BOOK)], (0, 8_000, 0, 8_000), 0),
+        ([cancelled(BOOK), cancelled(BOOK)], (0, 8_000, 0, 8_000), 1),
+        ([cancelled(BOOK), cancelled(OTHER_BOOK)], (0, 4_000, 0, 4_000), 0),
+        ([cancelled(BOOK), cancelled(BOOK, OTHER_BOOK, NOTEBOOKS)], (0, 0, 0, 0), 0),
+        ([cancelled(BOOK), cancelled(BOOKS, NOTEBOOKS)], (0, 0, 0, 0), 0),
+        ([cancelled(BOOKS), cancelled(NOTEBOOKS)], (0, 0, 0, 0), 0),
+        ([cancelled(BOOK), refunded(NOTEBOOKS)], (0, 8_000, 0, 4_000), 0),
+        ([cancelled(BOOK), refunded(OTHER_BOOK)], (0, 8_000, 0, 4_000), 0),
+        ([cancelled(BOOK), refunded(BOOK)], (0, 8_000, 0, 8_000), 1),
+        ([cancelled(BOOK), refunded(BOOK, NOTEBOOKS)], (0, 8_000, 0, 4_000), 0),
+        ([cancelled(BOOK, OTHER_BOOK, NOTEBOOKS), refunded(UNKNOWN)], (0, 0, 0, 0), 1),
+        ([cancelled(BOOK, OTHER_BOOK, NOTEBOOKS), refunded(BOOKS)], (0, 0, 0, 0), 1),
+        ([cancelled(BOOKS), refunded(BOOK)], (0, 4_000, 0, 4_000), 1),
+        ([cancelled(BOOKS), refunded(UNKNOWN)], (0, 4_000, 0, 4_000), 1),
+        ([refunded(BOOK), refunded(BOOK, refund_id="r")], (1, 10_000, 0, 8_000), 1),
+        (
+            [
+                refunded(BOOK),
+                refunded(BOOK, refund_id="r"),
+                refunded(BOOK, refund_id="s"),
+                refunded(BOOK, refund_id="r"),
+                refunded(BOOK),
+            ],
+            (1, 10_000, 0, 6_000),
+            3,
+        ),
+        (
+            [refunded(BOOK, refund_id="r"), refunded(BOOK, refund_id="s"), refunded(BOOK)],
+            (1, 10_000, 0, 6_000),
+            1,
+        ),
+        (
+            [
+                refunded(BOOK, NOTEBOOKS, OTHER_BOOK),
+                refunded(BOOK, OTHER_BOOK, NOTEBOOKS, refund_id="r"),
+            ],
+            (1, 10_000, 0, 0),
+            1,
+        ),
+    ],
+)
+def test_a_cancel_may_be_of_a_part_of_an_order(corrections, left, repeated):
+    for given in (corrections, [*corrections, *corrections], corrections[::-1]):
+        shop = Shop()
+        shop.place()
+        for kind, lines, extra in given:
+            shop.send(kind, lines, **extra)
+        assert shop.left() == left
+        if given is corrections:
+            assert shop.flow.outcomes["repeated"] == repeated
+
+
+def test_a_correction_that_names_no_lines_is_a_dead_letter():
+    shop = Shop()
+    shop.place()
+    for kind in ("cancelled", "refunded"):
+        shop.send(kind, [])
+    assert shop.left() == (1, 10_000, 1, 10_000)
+    assert [dead.reason for dead in shop.flow.dead] == ["schema"] * 2
+    assert all("$.lines" in dead.detail for dead in shop.flow.dead)
+
+
+def test_an_order_whose_lines_cannot_be_counted_is_cancelled_alone():
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    voucher = [("books", 1, -500)]
+    shop.send("placed", voucher)
+    shop.send("cancelled", voucher)
+    assert shop.left() == (1, 100, 1, 100)
+
+
+def test_a_cancel_takes_back_refunds_that_named_another_day_no_more_than_once():
+    """Two clocks around midnight: the refund's order was placed the day before, by one of them."""
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("first", START - DAY_MS), START - DAY_MS)
+    shop.place()
+    shop.send("cancelled", WHOLE)
+    shop.send("refunded", WHOLE, placed_at=rfc3339(START - DAY_MS))
+    shop.send("cancelled", WHOLE, placed_at=rfc3339(START - DAY_MS))
+    assert shop.left() == (0, 0, 0, 0)
+    assert shop.left("2026-11-17") == (1, 100, 1, 100)
+    assert shop.outcomes() == {"repeated": 2}
 
 
 @pytest.mark.parametrize("corrections", [[REFUND_PART, CANCEL], [CANCEL, REFUND], [CANCEL]])
@@ -306,3 +417,55 @@ def test_refusals_of_closed_days_are_not_remembered():
     shop.place(occurred_at=rfc3339(START - 40 * DAY_MS))
     shop.left()
     assert not shop.flow.levels[ORDERS].source.markets["PK"].remembered
+
+
+def of_format_2(kind: int, refund: list[tuple[str, int, int]] = (), key: int = 0) -> array:
+    """Note of the order as version 2 of the checkpoints packed it: what it added to each place."""
+    layout = Flow().levels[ORDERS].source.markets["PK"].layout
+    sums = [(units, units * price) for _, units, price in refund]
+    market = tuple(map(sum, zip(*sums, strict=True))) if sums else ()
+    places = [(0, *market)] if refund else []
+    places += [
+        (layout.day_category.at(category), *each)
+        for (category, _, _), each in zip(refund, sums, strict=True)
+    ]
+    places += [(layout.day_method.at("cod"), *market)] if refund else []
+    words = [xxh3_64_intdigest(b"the order", ID_SEED), 0, *([key] if refund else [])]
+    for at, units, sales in places:
+        words += [at << 1 | 1, units, sales]
+    day = (parse_instant(f"{DAY}T00:00:00Z") or 0) // DAY_MS
+    words[1] = kind | len(words) << 8 | (day + 2**31) << 32
+    return array("Q", words)
+
+
+@pytest.mark.parametrize(
+    ("first", "note", "second", "left", "repeated"),
+    [
+        (CANCEL, of_format_2(1), CANCEL, (0, 0, 0, 0), 1),
+        (CANCEL, of_format_2(1), REFUND_PART, (0, 0, 0, 0), 1),
+        (REFUND_PART, of_format_2(2, PART, 7), CANCEL, (0, 0, 0, 0), 0),
+        (REFUND, of_format_2(2, WHOLE, 7), CANCEL, (0, 0, 0, 0), 0),
+        (REFUND_PART, of_format_2(2, PART, 7), REFUND_OTHER, (1, 10_000, 0, 6_000), 0),
+        (BY_ID[0], of_format_2(2, PART, hash_of("id r1")), BY_ID[0], (1, 10_000, 0, 8_000), 1),
+    ],
+)
+def test_notes_of_the_format_before_are_read_as_they_were_meant(
+    first, note, second, left, repeated
+):
+    shop = Shop()
+    shop.place()
+    shop.send(first[0], first[1], **first[2])
+    shop.left()
+    records = shop.flow.checkpoints[ORDERS]
+    for name, value in records.items():
+        record = decode_checkpoint(value)
+        record.notes = [(market, day, note.tobytes()) for market, day, _ in record.notes]
+        record.v = 2
+        records[name] = msgspec.msgpack.encode(record)
+    shop.flow.start_source(ORDERS)
+    for _ in range(2):  # what is carried on is in the format of now
+        shop.send(second[0], second[1], **second[2])
+        shop.left()
+        shop.flow.start_source(ORDERS)
+    assert shop.left() == left
+    assert shop.flow.outcomes["repeated"] == repeated + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from streams.index.event_types import IncompleteOrder
 from streams.index.events import Rejected, decode_orders, decode_payments
 from streams.sources.olist import OlistTables, olist_events
 
@@ -158,6 +159,14 @@ def test_a_cancelled_order_is_cancelled_at_its_latest_known_time(later, occurred
     assert cancelled["occurred_at"] == occurred_at
     assert cancelled["placed_at"] == placed["occurred_at"]
     assert cancelled["lines"] == placed["lines"]
+
+
+def test_a_cancelled_order_without_items_takes_back_the_order_alone():
+    placed, cancelled = imported([order(status="canceled")]).events
+    assert msgspec.json.decode(placed.value)["lines"] == []
+    (event,) = decode_orders([cancelled.value])
+    assert isinstance(event, IncompleteOrder)
+    assert event.lines == []
 
 
 def test_events_come_in_event_time_order_whatever_the_order_of_rows():
