@@ -31,6 +31,9 @@ from streams.index import partials as col
 from streams.index.event_types import OrderEvent
 from streams.index.partials import Row
 
+ARTICLES_MAX = 16
+"""Articles that a correction is remembered by; one with more is remembered by category, without skus."""
+
 Taken = dict[int, list[int]]
 """Column of (ledger, place) in a day's row -> [orders, units, sales]."""
 Sums = tuple[int, int]
@@ -185,6 +188,12 @@ def _note(
         units, sales = sums.get(which, (0, 0))
         units += line.quantity
         sums[which] = units, sales + line.quantity * line.unit_price_minor
+    if len(sums) > ARTICLES_MAX:
+        by_category: dict[tuple[int, int, bool], Sums] = {}
+        for (_, at, named), (units, sales) in sums.items():
+            more = by_category.get((0, at, named), (0, 0))
+            by_category[0, at, named] = units + more[0], sales + more[1]
+        sums = by_category
     method = methods.get(event.payment_method)[1] if event.payment_method else 0
     items = tuple(Item(*which, *found) for which, found in sums.items())
     if event.type == "order.cancelled":

@@ -33,6 +33,7 @@ from tests.support.reference import Rules, SourceReference, contributions
 from tests.support.reference.contract import validate
 
 REMEMBERED_MAX = 3
+ARTICLES_MAX = 2
 LEDGERS = {
     "order.placed": PLACED_AT,
     "order.cancelled": CANCELLED_AT,
@@ -47,6 +48,7 @@ def _small_memories(monkeypatch):
     monkeypatch.setattr(state_module, "_WARM_PANES_MAX", 1)
     monkeypatch.setattr(state_module, "_COLD_HITS_MAX", 1)
     monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", REMEMBERED_MAX)
+    monkeypatch.setattr("streams.flow.fold_corrections.ARTICLES_MAX", ARTICLES_MAX)
     monkeypatch.setattr("streams.flow.admission.DOUBTED_PANES_MAX", 2)
     monkeypatch.setattr("tests.support.reference.counting.DOUBTED_PANES", 2)
     monkeypatch.setattr("streams.flow.refused_orders.REFUSED_MAX", REMEMBERED_MAX)
@@ -63,6 +65,7 @@ def source(payments: bool) -> SourcePartition:
 def reference_of(log, payments, methodology=METHODOLOGY) -> SourceReference:
     reference = SourceReference(Rules.of(methodology), payments)
     reference.remembered.most = REMEMBERED_MAX
+    reference.remembered.most_articles = ARTICLES_MAX
     for offset, (value, timestamp_ms, doubtful) in enumerate(log):
         reference.add(offset, value, timestamp_ms, doubtful=doubtful)
     return reference

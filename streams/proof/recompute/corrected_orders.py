@@ -15,6 +15,8 @@ from typing import NamedTuple
 from streams.index.event_types import OrderEvent
 from streams.proof.recompute.sums import LATE, EventSums, Sums
 
+ARTICLES_KEPT_MOST = 16
+
 
 class Article(NamedTuple):
     """What lines say of what they sell; an empty ``sku``: nothing."""
@@ -72,9 +74,18 @@ def claim_of(event: OrderEvent, adds: EventSums) -> Claim:
         article = Article(line.sku, member, bool(line.category))
         units[article] += line.quantity
         sales[article] += line.quantity * line.unit_price_minor
+    if len(units) > ARTICLES_KEPT_MOST:
+        units, sales = _without_skus(units), _without_skus(sales)
     method = adds.method.find(event.payment_method)[0] if event.payment_method else ""
     articles = tuple(Share(article, units[article], sales[article]) for article in units)
     return Claim(lines_of(event), method, articles)
+
+
+def _without_skus(counts: Counter[Article]) -> Counter[Article]:
+    found: Counter[Article] = Counter()
+    for article, count in counts.items():
+        found[article._replace(sku="")] += count
+    return found
 
 
 def less(claim: Claim, gone: Iterable[Article]) -> Claim | None:

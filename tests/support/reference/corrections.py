@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .rules import MarketRules
 
 DAY_MS = 86_400_000
-KEPT_DAYS, KEPT_MOST = 7, 500_000
+KEPT_DAYS, KEPT_MOST, ARTICLES_MOST = 7, 500_000, 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Remembered:
     """What one source partition remembers, by market."""
 
     most: int = KEPT_MOST
+    most_articles: int = ARTICLES_MOST
     corrections: dict[str, list[Correction]] = field(default_factory=dict)
     orders: dict[str, list[KnownOrder]] = field(default_factory=dict)
 
@@ -90,6 +91,14 @@ class Remembered:
         mended = any(each.mended for each in found)
         return bool(found) and not mended and not self.late_by(market, order_id)
 
+    def _kept(self, event: dict, market: MarketRules) -> dict:
+        """The event without skus, if it names too many articles."""
+        digest = _lines(event)
+        articles = {(e["sku"], _member(e, market), bool(e["category"])) for e in event["lines"]}
+        if len(articles) > self.most_articles:
+            event = event | {"lines": [line | {"sku": ""} for line in event["lines"]]}
+        return event | {"digest": digest}
+
     def _refused(self, market: str, order_id: str) -> list[RefusedOrder]:
         return [each for each in self.refused.get(market, ()) if each.order_id == order_id]
 
@@ -120,6 +129,7 @@ class Remembered:
 
         ``before_log``: whether the order was placed before the log begins.
         """
+        event = self._kept(event, market)
         code, order_id, cancel = market.code, event["order_id"], event["type"] == "order.cancelled"
         before = [e for e in self.corrections.get(code, ()) if e.order_id == order_id]
         if not cancel and any(not e.cancel and _which(e.event) == _which(event) for e in before):
@@ -244,6 +254,8 @@ def _until_ms(watermark_ms: int) -> int:
 
 
 def _lines(event: dict) -> object:
+    if "digest" in event:
+        return event["digest"]
     lines = (
         (each["sku"], each["category"] or "", each["quantity"], each["unit_price_minor"])
         for each in event["lines"]

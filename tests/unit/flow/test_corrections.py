@@ -179,6 +179,19 @@ def test_a_cancel_may_be_of_a_part_of_an_order(corrections, left, repeated):
             assert shop.flow.outcomes["repeated"] == repeated
 
 
+def test_a_correction_of_many_articles_is_remembered_by_category():
+    """What a partition remembers of one correction is bounded, however many lines it has."""
+    shop = Shop()
+    articles = [("books", 1, 100, f"sku-{number}") for number in range(100)]
+    shop.send("placed", articles)
+    shop.send("cancelled", articles)
+    shop.send("refunded", articles[:1])
+    assert shop.left() == (0, 0, 0, 0)
+    (held,) = shop.flow.levels[ORDERS].source.markets["PK"].remembered.values()
+    assert len(held.order) == 3 + 4
+    assert shop.outcomes() == {"repeated": 1}
+
+
 def test_a_correction_that_names_no_lines_is_a_dead_letter():
     shop = Shop()
     shop.place()
