@@ -16,13 +16,14 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.set cimport PySet_Add, PySet_Contains
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from xxhash import xxh3_64_intdigest
 
 from streams.flow.ids import ID_SEED
+from streams.flow.remembered import REFUSED_BITS
 from streams.flow.source_state import BOTH as BOTH_FLAGS
-from streams.flow.state import COUPONS_MAX, NEVER_MS, REFUSED_BITS
+from streams.flow.state import COUPONS_MAX, NEVER_MS
 from streams.index import partials as col
 from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
 from streams.index.events import RECORD_BYTES_MAX
@@ -507,6 +508,17 @@ cdef struct Cell:
     int64_t sales
 
 
+cdef inline uint64_t quick_hash(Text order_id) noexcept nogil:
+    """remembered.quick_hash, of an id that is not empty."""
+    cdef uint64_t first = 0, last = 0
+    cdef Py_ssize_t size = order_id.size if order_id.size < 8 else 8
+    memcpy(&first, order_id.at, size)
+    memcpy(&last, order_id.at + order_id.size - size, size)
+    return (first * <uint64_t> 0x9E3779B97F4A7C15 ^ last * <uint64_t> 0xC2B2AE3D27D4EB4F) >> (
+        64 - FILTER_BITS
+    )
+
+
 cdef class MarketSlot:
     """What the loop reads of a MarketState, as plain numbers."""
 
@@ -528,7 +540,7 @@ cdef class MarketSlot:
         self.next_close_ms = self.state.next_close_ms
         self.panes = self.state.panes
         self.doubts = bool(self.state.doubts)
-        self.filter = self.state.refused
+        self.filter = self.state.refused_quick
         self.refused = NULL if self.filter is None else <const uint8_t*> PyByteArray_AS_STRING(self.filter)
         self.pane = -1
         self.loaded = True
@@ -536,11 +548,12 @@ cdef class MarketSlot:
 
     cdef bint is_refused(self, Text order_id) except -1:
         """Whether the order counts after it was refused: the Python half notes that."""
-        cdef uint64_t order = digest(
-            PyBytes_FromStringAndSize(<const char*> order_id.at, order_id.size), seed
+        cdef uint64_t bit = quick_hash(order_id)
+        if not self.refused[bit >> 3] >> (bit & 7) & 1:
+            return False
+        return self.state.is_refused(
+            digest(PyBytes_FromStringAndSize(<const char*> order_id.at, order_id.size), seed)
         )
-        cdef uint64_t bit = order >> (64 - FILTER_BITS)
-        return self.refused[bit >> 3] >> (bit & 7) & 1 and self.state.is_refused(order)
 
 
 cdef class PaneSlot:

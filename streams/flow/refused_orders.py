@@ -17,6 +17,7 @@ from streams.flow.remembered import (
     Note,
     hash_of,
     notes_of,
+    quick_hash,
 )
 from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
@@ -48,7 +49,7 @@ def remember_refused(
     if source.notes[REFUSED_NOTE] >= REFUSED_MAX:
         folded.outcomes[UNREMEMBERED] += 1
         return
-    source.note(state, Note(order, REFUSED_NOTE, 0), arrived_ms)
+    source.note(state, Note(order, REFUSED_NOTE, 0, quick_hash(placement.order_id)), arrived_ms)
 
 
 def remember_mended(source: SourceState, state: MarketState, event: OrderEvent) -> None:

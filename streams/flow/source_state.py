@@ -115,7 +115,7 @@ class SourceState:
         self.notes[note.kind] += 1
         self._noted[SlotKey(state.code, ORDERS, arrived_day)] = held
         if note.kind == REFUSED_NOTE:
-            state.note_refused(note.order)
+            state.note_refused(note)
 
     def book(self, state: MarketState) -> None:
         """Bring the day book up to the panes: placed orders of their own day are added in bulk.
@@ -352,8 +352,8 @@ class SourceState:
         held = state.remembered.get(key.slot) or state.remember_on(key.slot)
         start = len(held.order)
         self.notes += held.extend(words)
-        for order in held.orders_of(REFUSED_NOTE):
-            state.note_refused(order)
+        for note in held.refused():
+            state.note_refused(note)
         return start, len(held.order)
 
     def restore_ids(self, key: SlotKey, ids: array[int]) -> tuple[int, int] | None:

@@ -8,7 +8,15 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
-from streams.flow.remembered import COUNTED_NOTES, REFUSED_NOTE, Remembered, closes_ms, notes_of
+from streams.flow.remembered import (
+    COUNTED_NOTES,
+    REFUSED_BITS,
+    REFUSED_NOTE,
+    Note,
+    Remembered,
+    closes_ms,
+    notes_of,
+)
 from streams.index.events import learn_shape
 from streams.index.methodology import Market, Methodology
 from streams.index.panes import LocalDays
@@ -36,9 +44,6 @@ all events fall that are less than 15 s out of order. One more costs a worker 5 
 a second: 136 bytes an id, not 8."""
 _COLD_HITS_MAX = 64
 """After this many scans of a pane's packed array, a set of its ids pays."""
-REFUSED_BITS = 20
-"""Size of the filter of refused orders, as a power of two in bits: 128 KiB. Of 10,000 refused orders one
-in a hundred others is asked for in vain, which costs it some microseconds."""
 COUPONS_MAX = 4096
 """Shoppers that may wait for a pane's sketch: more than any sketch has registers is waste."""
 
@@ -152,7 +157,7 @@ class MarketState:
     __slots__ = (
         "begins_ms", "code", "currency", "day_grace_ms", "days", "doubts", "floor_ms", "grace_ms",
         "labels", "layout", "local_days", "next_close_ms", "out_of_order_ms", "pane_ms", "panes",
-        "refused", "remembered", "unbooked", "warm_panes", "watermark_ms",
+        "refused", "refused_quick", "remembered", "unbooked", "warm_panes", "watermark_ms",
     )  # fmt: skip
 
     def __init__(self, market: Market, methodology: Methodology) -> None:
@@ -179,6 +184,8 @@ class MarketState:
         self.remembered: dict[int, Remembered] = {}
         self.refused: bytearray | None = None
         """Filter of the refused orders: the bit of each, by its hash; None while there is none."""
+        self.refused_quick: bytearray | None = None
+        """Filter for the compiled half: the bit of each refused order, by its ``quick_hash``."""
         self.next_close_ms = NEVER_MS  # so that the first arrival closes nothing, but is noted
         self.warm_panes: list[Pane] = []
         self.unbooked: dict[int, Pane] = {}
@@ -230,12 +237,14 @@ class MarketState:
         self.next_close_ms = min(self.next_close_ms, closes_ms(arrived_day))
         return found
 
-    def note_refused(self, order: int) -> None:
-        """Enter a refused order into the filter."""
-        if self.refused is None:
+    def note_refused(self, note: Note) -> None:
+        """Enter a refused order into the filters."""
+        if self.refused is None or self.refused_quick is None:
             self.refused = bytearray(1 << (REFUSED_BITS - 3))
-        bit = order >> (64 - REFUSED_BITS)
+            self.refused_quick = bytearray(1 << (REFUSED_BITS - 3))
+        bit = note.order >> (64 - REFUSED_BITS)
         self.refused[bit >> 3] |= 1 << (bit & 7)
+        self.refused_quick[note.key >> 3] |= 1 << (note.key & 7)
 
     def is_refused(self, order: int) -> bool:
         """Whether a placement of the order (its hash) was refused, and none is known to count."""
@@ -246,11 +255,11 @@ class MarketState:
         return REFUSED_NOTE in kinds and not kinds & COUNTED_NOTES
 
     def _filter_refused(self) -> None:
-        """Build the filter anew from what is still remembered."""
-        self.refused = None
+        """Build the filters anew from what is still remembered."""
+        self.refused = self.refused_quick = None
         for each in self.remembered.values():
-            for order in each.orders_of(REFUSED_NOTE):
-                self.note_refused(order)
+            for note in each.refused():
+                self.note_refused(note)
 
     def close(self) -> tuple[list[Pane], list[Remembered]]:
         """Remove the slots that the watermark or the floor has closed: they can never grow again.

@@ -15,6 +15,7 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.fold import SourceFold
 from streams.flow.fold_orders import fold_orders
 from streams.flow.plain import OrderFold
+from streams.flow.remembered import MENDED_NOTE, REFUSED_NOTE
 from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, COUPONS_MAX, PARTIAL
@@ -88,6 +89,7 @@ def state_of(fold: SourceFold) -> dict:
             },
             {number: (day.row, day.flags) for number, day in state.days.items()},
             sorted(state.unbooked),
+            {day: list(each.order) for day, each in state.remembered.items()},
         )
     return found
 
@@ -99,6 +101,22 @@ def assert_equal(log, cuts=(), methodology=METHODOLOGY) -> None:
         chunk = chunk_of([Sent(*each) for each in log], SP, start, stop)
         assert results(compiled, compiled.fold(chunk)) == results(careful, careful.fold(chunk))
         assert state_of(compiled) == state_of(careful)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8, 9, 15, 16, 17, 128])
+def test_an_order_that_counts_after_it_was_refused_is_noted_by_either_half(size):
+    """The compiled half has its own hash of an order's id, and must find what Python entered."""
+    ids = [f"{number}" * size for number in range(7)]
+    refused = [text_of({"order_id": each, "currency": "XXX"}) for each in ids]
+    placed = [
+        text_of({"order_id": each, "event_id": f"e {each}"[:128]})
+        for each in ["of the pane", "another", *ids, *ids[::-1]]
+    ]
+    log = [(value, ARRIVED_MS) for value in [*refused, *placed]]
+    assert_equal(log)
+    compiled, _ = halves()
+    compiled.fold(chunk_of([Sent(*each) for each in log], SP, 0, len(log)))
+    assert compiled.source.notes == {REFUSED_NOTE: 7, MENDED_NOTE: 7}
 
 
 @examples(150)
