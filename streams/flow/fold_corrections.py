@@ -61,7 +61,8 @@ def correct(
     if not kinds & COUNTED_NOTES and (REFUSED_NOTE in kinds or state.is_before_log(placed_ms)):
         return UNMATCHED
     elsewhere = [note for note in known if note.day != day_number and note.kind == CANCELLED_NOTE]
-    changed = _difference(taken([*of_day, new], elsewhere), taken(of_day, elsewhere))
+    before = taken(of_day, elsewhere) if of_day else {}
+    changed = _difference(taken([*of_day, new], elsewhere), before)
     full = source.corrections >= CORRECTIONS_MAX
     if not changed:
         # A refund that was told without its name before; told by another name it is another refund.
@@ -92,7 +93,8 @@ def taken(notes: list[Note], elsewhere: list[Note]) -> Taken:
     cancels = _without([note for note in notes if note.kind == CANCELLED_NOTE], elsewhere)
     refunds = [note for note in notes if note.kind == REFUNDED_NOTE]
     named = {note.digest for note in refunds if note.key != note.digest}
-    refunds = [note for note in refunds if note.key != note.digest or note.digest not in named]
+    if named:
+        refunds = [note for note in refunds if note.key != note.digest or note.digest not in named]
     found: Taken = {}
     apart = {place for note in elsewhere for place in note.places}
     for place in {0, *(note.method for note in cancels)} if cancels else ():
@@ -110,9 +112,11 @@ def taken(notes: list[Note], elsewhere: list[Note]) -> Taken:
     return found
 
 
-def _without(notes: Iterable[Note], cancels: Iterable[Note]) -> list[Note]:
+def _without(notes: list[Note], cancels: list[Note]) -> list[Note]:
     """Return corrections without what cancels have taken; one of which nothing is left is left out."""
     gone = [item for note in cancels for item in note.items]
+    if not gone:
+        return notes
     found = []
     for note in notes:
         left = tuple(item for item in note.items if not any(map(item.is_like, gone)))
