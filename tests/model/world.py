@@ -514,7 +514,7 @@ class World:
         return f"accepted: {sorted({change.name for change in changes if self.accept(change)})}"
 
     def accept(self, change: LogChange) -> bool:
-        """Accept a change, unless the topic is another by now (`streams.operate.accepting`)."""
+        """Accept a change, unless the topic is another by now (`streams/operate/accepting.py`)."""
         topic_id = self.topics[change.topic].topic_id
         if change.topic_id != topic_id:
             return False
