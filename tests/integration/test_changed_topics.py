@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import TopicAlreadyExistsError
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
-from support.kafka import create_topic, delete_records, delete_topic, read_all
+from support.kafka import create_topic, delete_records, delete_topic, read_all, read_partitions
 
 from streams.clock import now_ms
 from streams.flow.chunk import SourcePartition
@@ -66,6 +66,7 @@ async def loaded(stack, unique, tmp_path):
     load = Load(installed)
     try:
         await installed.until(lambda: flows(installed))
+        await installed.until(lambda: kept(installed))
         yield installed, load
     finally:
         await load.stop()
@@ -82,6 +83,19 @@ async def flows(installed):
     values = await installed.redis_values("PK")
     ages = [parse_instant(values.get(f"@as_of:{name}", "")) for name in ("orders", "payments")]
     return all(as_of is not None and now_ms() - as_of < 10_000 for as_of in ages)
+
+
+async def kept(installed):
+    """Whether each partition of the inputs has a checkpoint.
+
+    Rows without one stay at level 2 when the log that they are of is deleted (decision 0114).
+    """
+    for topic in (installed.settings.topics.orders, installed.settings.topics.payments):
+        changelog = f"{installed.name}-e{EDITION}-checkpoint-{topic}-changelog"
+        found, _ = await read_partitions(installed.stack.bootstrap, changelog, 2)
+        if not all(found.values()):
+            return False
+    return True
 
 
 async def fresh(installed, source="orders"):
