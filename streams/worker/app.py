@@ -193,6 +193,7 @@ class IndexWorker:
             self.log_clock.now_ms,
             self._history,
             lambda: self.app.may_publish,
+            lambda: self.app.ask_anew(rejoin=True),
         )
         return Worker(self.app, self.outbox, self._drain, self._started, self.membership.join)
 

@@ -60,8 +60,12 @@ class Level2Parts:
     history: HistoryReader
     may_publish: Callable[[], bool]
     """Returns False once the process was away or is ending: what it knows may be outdated."""
+    read_again: Callable[[], None]
+    """Has every state recovered anew."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the runner that steps."""
+    doubted_tables: set[int] = field(default_factory=set)
+    """Partitions whose table seemed to have lost its records when it was read last."""
 
 
 class MarketsRunner:
@@ -125,7 +129,7 @@ class MarketsRunner:
                 if read and self._parts.history.ready:
                     self.compiled.replayed()
                     self._replayed = True
-                    self._report_lost()
+                    self._judge_table()
                 continue
             self._touched.clear()
             if await self._step():
@@ -134,9 +138,21 @@ class MarketsRunner:
             wait_s = REPLAYED_STEP_S if self.compiled.behind else STEP_IDLE_S
             await set_within(self._touched, wait_s)
 
-    def _report_lost(self) -> None:
-        if self.compiled.lost is not None:
-            topic, partition = self.sp.topic, self.sp.partition
+    def _judge_table(self) -> None:
+        """Tell that the table lost its records, if a second reading of it says so too.
+
+        An owner before this one, which did not know yet that it was replaced, may have written the
+        first of them just after the table was read, and the rows that they hold were deleted.
+        """
+        topic, partition = self.sp.topic, self.sp.partition
+        doubted = self._parts.doubted_tables
+        if self.compiled.lost is None:
+            doubted.discard(partition)
+        elif partition not in doubted:
+            doubted.add(partition)
+            _log.warning("table_read_again", topic=topic, partition=partition)
+            self._parts.read_again()
+        else:
             self._parts.metrics.partition_halted.labels(topic, str(partition)).set(1)
             _log.error(
                 "partition_halted",

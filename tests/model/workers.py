@@ -539,6 +539,8 @@ class Level2(Worker):
             if max(base, compiled.through + 1) >= highwater and not self.replayed:
                 compiled.replayed()
                 self.replayed = True
+                if compiled.lost is not None:
+                    self.world.rejoining = True
             if self.replayed:
                 self.read_bound = in_log(compiled.through + 1)
             yield None

@@ -41,7 +41,7 @@ def test_skipped_records_are_counted_once_by_reason_and_their_offsets_passed():
     intake = Intake([PARTIALS], monotonic=lambda: 0)
     intake.bind(Reader())
     intake.open(sp, 0)
-    parts = Level2Parts(None, None, intake, metrics, None, lambda: T0, None, lambda: True)
+    parts = Level2Parts(None, None, intake, metrics, None, lambda: T0, None, lambda: True, None)
     compiled = PartitionCompile(own, 3, methodology, {"orders": [INPUT], "payments": []}, "one")
     runner = MarketsRunner(parts, sp, compiled, "table")
 
@@ -102,7 +102,9 @@ def paced(monkeypatch):
     intake.open(sp, 0)
     intake.on_response(sp, 0, 0, T0)
     settings = Settings(intervals={"publish_min_interval_ms": 10})
-    parts = Level2Parts(settings, None, intake, None, None, lambda: T0, Ready(), lambda: True)
+    parts = Level2Parts(
+        settings, None, intake, None, None, lambda: T0, Ready(), lambda: True, None
+    )
     compiled = PartitionCompile(
         sp.partition, 3, methodology, {"orders": [INPUT], "payments": []}, "one"
     )
@@ -199,3 +201,26 @@ async def test_nobody_waits_for_a_short_step_or_for_ever(two, monkeypatch, long_
     assert not let_go.is_set()
     for task in tasks:
         task.cancel()
+
+
+def test_a_table_that_seems_lost_is_read_again_before_it_is_told():
+    # A zombie wrote its first records just after the new owner had read the table, and deleted their
+    # rows. The new owner halted, and advised to raise the edition.
+    metrics = Metrics(markets=["PK"], version="0", edition=1, methodology="0")
+    asked = []
+    parts = Level2Parts(
+        None, None, None, metrics, None, lambda: T0, None, lambda: True, lambda: asked.append(1)
+    )
+
+    def judged(lost):
+        compiled = PartitionCompile(0, 3, tuned(), {"orders": [INPUT], "payments": []}, "one")
+        compiled.lost = lost
+        MarketsRunner(parts, SourcePartition(PARTIALS, 0), compiled, "table")._judge_table()
+        labels = {"topic": PARTIALS, "partition": "0"}
+        halted = metrics.registry.get_sample_value("ecindex_partition_halted", labels)
+        return bool(halted), len(asked)
+
+    assert judged("gone") == (False, 1)
+    assert judged(None) == (False, 1)
+    assert judged("gone") == (False, 2)
+    assert judged("gone") == (True, 2)
