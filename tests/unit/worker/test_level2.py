@@ -102,9 +102,7 @@ def paced(monkeypatch):
     intake.open(sp, 0)
     intake.on_response(sp, 0, 0, T0)
     settings = Settings(intervals={"publish_min_interval_ms": 10})
-    parts = Level2Parts(
-        settings, None, intake, None, None, lambda: T0, Ready(), lambda: True, None
-    )
+    parts = Level2Parts(settings, None, intake, None, None, lambda: T0, Ready(), lambda: True, None)
     compiled = PartitionCompile(
         sp.partition, 3, methodology, {"orders": [INPUT], "payments": []}, "one"
     )
