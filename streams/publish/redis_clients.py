@@ -42,8 +42,10 @@ CONNECTIONS_MAX = 64
 """More than markets (50), so that each has its own when a round trip is slow or a node hangs."""
 ANSWERS_MAX = 5
 """Calls made together are given up after so many time-outs. To connect takes up to three answers."""
-REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
-"""What a call raises when Redis fails. RedisClusterException is no RedisError."""
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError, RuntimeError)
+"""What a call raises when Redis fails. RedisClusterException is no RedisError. uvloop answers a write to
+a connection that was just closed with a RuntimeError: it ended one worker after another while a node
+of a Cluster was away."""
 
 REPLICA_ADVICE = (
     "READONLY that lasts: redis.url names a replica; set it to the master, or to the Sentinels that "

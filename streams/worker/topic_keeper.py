@@ -264,6 +264,10 @@ class TopicKeeper:
                 # Every state is rebuilt from what the topics hold now. A new owner of a market writes
                 # each of its values that may still change, which the topic of values holds no more.
                 self._group.ask_anew(rejoin=topic in self._read or topic == self._values)
+            elif topic == self._partials:
+                # A recovery asked for it meanwhile. Its group may have been formed while there was none:
+                # then nobody has its partitions until metadata are asked for.
+                self._group.ask_anew(rejoin=False)
         elif old.partitions != new.partitions and topic in self._read:
             self._group.ask_anew(rejoin=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -170,3 +171,24 @@ async def test_a_new_client_of_a_cluster_reads_the_commands_from_a_node_that_ans
     assert client.commands_parser.commands == {"get": {}}
     assert client.commands_parser.node is living
     await client.commands_parser.initialize(dead)  # known already
+
+
+async def test_a_write_to_a_connection_that_was_closed_is_a_failure_of_redis_and_no_bug():
+    # It ended one worker after another while a node of a Cluster was away.
+    uvloop = pytest.importorskip("uvloop")
+
+    async def write_to_a_closed_one():
+        server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        _, writer = await asyncio.open_connection(host, port)
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        writer.writelines([b"PING"])
+        server.close()
+
+    def on_a_loop_of_its_own():
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(write_to_a_closed_one())
+
+    with pytest.raises(REDIS_ERRORS):
+        await asyncio.to_thread(on_a_loop_of_its_own)

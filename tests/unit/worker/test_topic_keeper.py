@@ -146,6 +146,17 @@ async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
     assert (runner.change, runner.level.topic_id) == (None, "new")
 
 
+@pytest.mark.parametrize(("read_by", "rejoin"), [("old", True), ("new", False)])
+def test_metadata_are_asked_for_when_partials_were_made_anew_during_a_recovery(read_by, rejoin):
+    # The group had been formed while there were none: for half a minute nobody had a market.
+    group = Group()
+    keeper = keeper_of(Runner(41), group, {})
+    partials = Settings().topics.partials
+    keeper._intake.topic_ids[partials] = read_by
+    keeper._on_event(TopicEvent(partials, TopicIdentity("old", 6), TopicIdentity("new", 6)))
+    assert group.rejoin is rejoin
+
+
 @pytest.mark.parametrize(("through", "halts"), [(-1, False), (41, True)])
 async def test_an_event_that_came_while_nothing_was_owned_is_acted_on_once_it_is(through, halts):
     runner, group = Runner(through), Group()
