@@ -258,17 +258,21 @@ class TopicKeeper:
         if topic in self.inputs:
             self._on_input(topic, new.topic_id, new.partitions)
         elif old is None or old.topic_id != new.topic_id:
-            known = self._intake.topic_ids.get(topic)
-            _log.warning("topic_recreated", topic=topic, topic_id=new.topic_id)
-            if topic in self._changelogs or topic == self._merged or known != new.topic_id:
-                # Every state is rebuilt from what the topics hold now. A new owner of a market writes
-                # each of its values that may still change, which the topic of values holds no more.
-                self._group.ask_anew(rejoin=topic in self._read or topic == self._values)
-            elif topic == self._partials:
-                # A recovery asked for it meanwhile. Its group may have been formed while there was none:
-                # then nobody has its partitions until metadata are asked for.
-                self._group.ask_anew(rejoin=False)
+            self._on_anew(topic, new.topic_id)
         elif old.partitions != new.partitions and topic in self._read:
+            self._group.ask_anew(rejoin=False)
+
+    def _on_anew(self, topic: str, topic_id: str) -> None:
+        """Act on a topic of our own that was created again."""
+        _log.warning("topic_recreated", topic=topic, topic_id=topic_id)
+        recovered = self._intake.topic_ids.get(topic) == topic_id
+        if not recovered or topic in self._changelogs or topic == self._merged:
+            # Every state is rebuilt from what the topics hold now. A new owner of a market writes
+            # each of its values that may still change, which the topic of values holds no more.
+            self._group.ask_anew(rejoin=topic in self._read or topic == self._values)
+        else:
+            # A recovery asked for the partials meanwhile. Its group may have been formed while there
+            # were none: then nobody has their partitions until metadata are asked for.
             self._group.ask_anew(rejoin=False)
 
     @property
