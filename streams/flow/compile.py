@@ -299,7 +299,7 @@ class PartitionCompile:
                 key,
                 offset=offset,
                 news=offset > market.progress.floor_applied
-                and not (self.anew and market.has_closed(parsed.slot)),
+                and not (self.anew and market.shows_open_row(parsed.slot)),
             )
             mark = self.marks.get(parsed.sp)
             if mark is not None and mark.through >= record.through:

@@ -134,11 +134,20 @@ class MarketCompile:
         """The latest reset that an operator declared; None: there was none, or it is not read yet."""
         return self._history.reset
 
-    def has_closed(self, slot: SlotKey) -> bool:
-        """Return whether the hour or day of a row was published as final."""
+    def shows_open_row(self, slot: SlotKey) -> bool:
+        """Return whether a closing may contain a row of this slot that is in no merged slot yet.
+
+        In a live market quiet source partitions count as far as they were caught up, and their rows
+        stay open in hours and days that are final. In one of old data nothing is final before the
+        watermarks that close its rows. There such a row is news, however late: an import's orders came
+        days behind its payments while the partials were created anew, and their hours were never closed.
+        """
+        progress = self.progress
+        if not progress.live:
+            return False
         if slot.book == LIVE:
-            return slot.slot - slot.slot % HOUR_MS < self.progress.hours_until
-        return slot.slot < self.progress.days_until
+            return slot.slot - slot.slot % HOUR_MS < progress.hours_until
+        return slot.slot < progress.days_until
 
     def take_expired(self) -> list[SlotId]:
         """Return the merged slots that retention dropped since the last call."""

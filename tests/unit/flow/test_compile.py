@@ -13,7 +13,7 @@ from streams.flow.wire import (
     mark_key,
     partition_of,
 )
-from streams.index.panes import HOUR_MS
+from streams.index.panes import DAY_MS, HOUR_MS
 from streams.index.partials import PAYMENTS
 from tests.support.events import T0, tuned
 from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
@@ -208,6 +208,36 @@ def test_a_final_hour_is_not_revised_by_the_same_row_in_recreated_partials():
     assert again.closings == []
     assert anew.markets["PK"].revised_after_final == 0
     assert [v.value for v in again.values] == [v.value for v in published.values]
+
+
+def test_an_imports_order_behind_its_payments_closes_its_hour_while_partials_are_created_anew():
+    # The hours up to the payments were closed, since no order of the market had been read. The order's
+    # row was taken for one that they held, and the journal never got its hour.
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    own(flow).topic_id = "first"
+    (orders,), (payments,) = flow.sps[ORDERS], flow.sps[PAYMENTS_TOPIC]
+    flow.now_ms = T0 + 1_000 * DAY_MS
+    flow.produce(payments, payment("far", T0 + 2 * DAY_MS), T0 + 2 * DAY_MS)
+    flow.fold(payments)
+    for sp in (orders, payments):
+        flow.send_partials(sp)
+    flow.apply(partition)
+    (published,) = (each for each in flow.step(partition) if each.market == "PK")
+    assert published.fence_record.hours_until > T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0), T0))
+    rows = [record for record in flow.partials[partition].records if record.value is not None]
+    anew = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new", topic_id="second")
+    anew.recover(dict(flow.tables[partition]))
+    anew.apply_chunk(
+        Chunk(
+            SourcePartition("partials", partition), anew.base, anew.base + len(rows) - 1,
+            [r.key for r in rows], [r.value for r in rows], [0] * len(rows),
+        )
+    )  # fmt: skip
+    anew.replayed()
+    (again,) = (each for each in anew.step(flow.now_ms) if each.market == "PK")
+    assert [(each.kind, each.start_ms) for each in again.closings][:1] == [("hour", T0)]
 
 
 def test_partitions_that_were_added_hold_as_of_until_they_have_a_mark():
