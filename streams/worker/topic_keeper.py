@@ -8,6 +8,7 @@ the command that brings it back.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -35,6 +36,9 @@ from streams.worker.topic_ids import UNKNOWN
 from streams.worker.topic_watch import TopicEvent, TopicWatch
 
 GROW_EVERY_MS = 5_000
+DURABLE_WITHIN_CHECKS = 5
+"""Checks, one a second, after which the group is asked anew though states of a log that is gone are
+not durable: a broker that takes no checkpoints must not hold back all that there is."""
 
 _log = structlog.get_logger(__name__)
 
@@ -95,6 +99,8 @@ class TopicKeeper:
         self._grown_ms = -GROW_EVERY_MS
         self._events: list[TopicEvent] = []
         """What changed and was not acted on yet."""
+        self._asking: dict[str, _Asking] = {}
+        """By input: what the group is asked once all that was folded of its old log is durable."""
 
     # -- at a recovery ---------------------------------------------------------------------------
 
@@ -107,6 +113,8 @@ class TopicKeeper:
         except KafkaError as error:
             raise Fatal(ExitCode.NO_BROKER, f"cannot ask for the topics: {error!r}") from error
         self._events += [] if first else found
+        for asking in self._asking.values():
+            asking.rejoin = False  # every state is recovered anew just now
         for topic in self._intake.chunk_topics:
             known = self._watch.known.get(topic)
             if known is not None and known.topic_id != UNKNOWN:
@@ -212,6 +220,9 @@ class TopicKeeper:
             self._metrics.topic_missing.labels(topic).set(lacks or not exists)
         for runner in list(self._sources.values()):
             self._accept(runner)
+        for topic, asking in list(self._asking.items()):
+            asking.checks_left -= 1
+            self._ask_if_durable(topic)
         await self._grow_short(short)
 
     @property
@@ -249,7 +260,7 @@ class TopicKeeper:
             for runner in self._of(topic):
                 runner.halt("missing", self.advice(topic))
             if topic in self._intake.chunk_topics:
-                self._group.ask_anew(rejoin=False)
+                self._ask_for(topic, rejoin=False)
             return
         for each in (topic, self._changelogs.get(topic, topic)):
             if lacks := self._lacks(each):
@@ -305,7 +316,29 @@ class TopicKeeper:
             elif runner.halted is not None and runner.halted.startswith("missing"):
                 runner.release()
             runner.level.grow(partitions)
-        self._group.ask_anew(rejoin=rejoin)
+        self._ask_for(topic, rejoin=rejoin)
+
+    def _ask_for(self, topic: str, *, rejoin: bool) -> None:
+        """Ask the group anew once all that was folded of a topic's old log is durable.
+
+        A state that is recovered before lacks what was folded since its last checkpoint, and no log
+        holds that any more. aiokafka may join anew by itself when it gets new metadata.
+        """
+        asking = self._asking.setdefault(topic, _Asking())
+        asking.rejoin = asking.rejoin or rejoin
+        self._ask_if_durable(topic)
+
+    def _ask_if_durable(self, topic: str) -> None:
+        asking, found = self._asking[topic], self._watch.known.get(topic)
+        gone = (
+            runner
+            for runner in self._of(topic)
+            if found is None or changed(runner.level.topic_id, found.topic_id)
+        )
+        if asking.checks_left > 0 and not all(runner.durable for runner in gone):
+            return  # they are flushed within a second
+        del self._asking[topic]
+        self._group.ask_anew(rejoin=asking.rejoin)
 
     @property
     def _counts(self) -> dict[str, int]:
@@ -346,6 +379,14 @@ class TopicKeeper:
 
     def _of(self, topic: str) -> Iterable[SourceRunner]:
         return [runner for sp, runner in self._sources.items() if sp.topic == topic]
+
+
+@dataclass(slots=True)
+class _Asking:
+    """What the group is asked about an input; ``checks_left``: how long that may still wait."""
+
+    rejoin: bool = False
+    checks_left: int = DURABLE_WITHIN_CHECKS
 
 
 def changed(old: str, new: str) -> bool:

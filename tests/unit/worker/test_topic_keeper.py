@@ -20,7 +20,7 @@ from streams.worker.names import (
     own_topics,
 )
 from streams.worker.topic_ids import TopicIdentity
-from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_keeper import DURABLE_WITHIN_CHECKS, TopicKeeper
 from streams.worker.topic_watch import TopicEvent
 
 SP = SourcePartition("orders", 0)
@@ -47,6 +47,9 @@ class Runner:
         self.durable = durable
         self.halted = self.change = None
         self.level = SimpleNamespace(topic_id="old", through=through, grow=lambda _count: None)
+
+    def halt(self, reason: str, _detail: str) -> None:
+        self.halted = reason
 
     def halt_for(self, change) -> None:
         self.change = change
@@ -155,6 +158,35 @@ def test_metadata_are_asked_for_when_partials_were_made_anew_during_a_recovery(r
     keeper._intake.topic_ids[partials] = read_by
     keeper._on_event(TopicEvent(partials, TopicIdentity("old", 6), TopicIdentity("new", 6)))
     assert group.rejoin is rejoin
+
+
+@pytest.mark.parametrize(
+    ("new", "durable_at", "asked_at"),
+    [
+        (TopicIdentity("new", 1), 0, 0),
+        (TopicIdentity("new", 1), 2, 2),
+        (TopicIdentity("new", 1), 99, DURABLE_WITHIN_CHECKS),
+        (None, 2, 2),  # deleted: with new metadata aiokafka joins anew by itself
+        (TopicIdentity("old", 2), 99, 0),  # the log that has partitions added is read again
+    ],
+)
+async def test_the_group_joins_anew_once_what_was_folded_of_the_old_log_is_durable(
+    new, durable_at, asked_at
+):
+    # A partition without a record has all recovered anew. What another one had folded since its last
+    # checkpoint was in no state then, and in no log.
+    empty, counted, group = Runner(-1), Runner(41, durable=durable_at == 0), Group()
+    keeper = keeper_of(counted, group, {})
+    keeper._sources = {SP: counted, SourcePartition("orders", 1): empty}
+    keeper._watch.known = {} if new is None else {"orders": new}
+    keeper._on_event(RECREATED._replace(new=new))
+    checks = 0
+    while group.rejoin is None:
+        checks += 1
+        counted.durable = checks >= durable_at
+        await keeper.check()
+    assert checks == asked_at
+    assert group.rejoin is (new is not None and new.topic_id == "new")
 
 
 @pytest.mark.parametrize(("through", "halts"), [(-1, False), (41, True)])
