@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, QUARTER_MS, day_numb
 from streams.index.partials import Layout, Row, from_wire
 from streams.index.values import Value
 from tests.model.kafka import Log, Record
-from tests.model.topics import PARTIALS
 from tests.support.by_name import day_names, live_names, registers_in, without_zeros
 from tests.support.reference import (
     PAYMENT_INDICES,
@@ -139,6 +139,9 @@ class Oracle:
         self.journaled: dict[str, object] = {}
         self.gaps: list[tuple[SourcePartition, int, LogChange]] = []
         """(source partition, number of the first record after it, what accepts it)."""
+        self._fills: dict[str, list[tuple[tuple[int, Place], dict[str, int]]]] = {}
+        """By market: the partials that were created anew, up to where they were filled, and what
+        was closed of each book by then."""
         self.known_live: set[str] = set()
         """Markets that an acknowledged fence record says are live."""
         self.publications = 0
@@ -345,6 +348,16 @@ class Oracle:
                 )
 
     # -- level 2 -----------------------------------------------------------------------------
+
+    def filled(self, worker: Level2, closed: Mapping[str, dict[str, int]]) -> None:
+        """Note up to where rows filled partials that were created anew, and what was closed then.
+
+        ``closed``: live market -> book -> end of the hours, and day before which days, were final.
+        """
+        assert worker.compiled is not None
+        place = worker.reads_number, in_log(worker.compiled.through)
+        for market, until in closed.items():
+            self._fills.setdefault(market, []).append(((worker.partition, place), until))
 
     def view(self, partition: int, applied: Place) -> View:
         """View of the partition's log up to ``applied``, kept and extended since that mostly rises."""
@@ -886,7 +899,12 @@ class Oracle:
             }
             for hour in sorted(hour for hour in hours if hour < limit_ms):
                 closing = self.closings.get((code, "hour", hour))
-                if closing is None and self._may_stay_open(code):
+                panes = [
+                    SlotKey(code, LIVE, pane)
+                    for pane in {event.pane for event in events}
+                    if hour <= pane < hour + HOUR_MS
+                ]
+                if closing is None and self._may_stay_open(code, panes):
                     continue
                 if closing is None:
                     raise Violation("P8", f"{code}: hour {rfc3339(hour)} was never closed")
@@ -901,7 +919,7 @@ class Oracle:
             }
             for day in sorted(day for day in days if day_end_ms(market.zone, day) < limit_ms):
                 closing = closed_days.get(day)
-                if closing is None and self._may_stay_open(code):
+                if closing is None and self._may_stay_open(code, [SlotKey(code, DAY, day)]):
                     continue
                 if closing is None:
                     raise Violation("P8", f"{code}: day {day} was never closed")
@@ -920,15 +938,26 @@ class Oracle:
                     if named != bool(bought["shopper_orders",] or bought["new_known",]):
                         raise Violation("P8", f"{code}: day {day}: shoppers named: {named}")
 
-    def _may_stay_open(self, market: str) -> bool:
+    def _may_stay_open(self, market: str, slots: Iterable[SlotKey]) -> bool:
         """Whether rows may come for slots that level 2 has dropped, or closed ahead of time.
 
         One partition of an imported market is at today while another still imports events of years
-        ago. And what comes while the partials are created anew is no news to an hour that was closed.
+        ago. And what fills partials that were created anew is no news to what a live market closed
+        (docs/guarantees.md, "A reset of what level 1 has closed"); all that came for it lies there.
         """
-        world = self.world
-        return (world.config.import_goes_live and market == IMPORT_MARKET) or (
-            world.ran_ahead and world.topics[PARTIALS].number > 1
+        if self.world.config.import_goes_live and market == IMPORT_MARKET:
+            return True
+        return any(
+            all(slot.slot < until[slot.book] and self._all_came_by(fill, slot) for slot in slots)
+            for fill, until in self._fills.get(market, ())
+        )
+
+    def _all_came_by(self, fill: tuple[int, Place], slot: SlotKey) -> bool:
+        """Whether all that there is of a slot lay in the partials when they had been filled."""
+        rows = self.view(*fill).rows
+        return all(
+            reference.row(*slot, rows.get((sp, slot), -1)) == reference.row(*slot, 2**60)
+            for sp, reference in self.references.items()
         )
 
     def check_bounded(self) -> None:

@@ -23,6 +23,7 @@ from streams.flow.incarnation import base_of, in_log
 from streams.flow.log_change import LogChange
 from streams.flow.publication import Publication
 from streams.flow.source import Send, SourceLevel
+from streams.flow.state import DAY, LIVE
 from streams.worker.caught_up import CaughtUp
 from streams.worker.log_clock import LogClock
 from tests.model.kafka import Log, Producer, Record, Sent
@@ -555,7 +556,7 @@ class Level2(Worker):
 
     def _publishing(self, compiled: PartitionCompile) -> Effects:
         while True:
-            publications = compiled.step(self.clock()) if self.replayed else []
+            publications = self._step(compiled) if self.replayed else []
             for publication in publications:
                 self.world.oracle.published(self, publication)
             if publications:
@@ -569,6 +570,18 @@ class Level2(Worker):
             yield None
             for publication in publications:
                 yield from self._publish(compiled, publication)
+
+    def _step(self, compiled: PartitionCompile) -> list[Publication]:
+        anew = compiled.anew
+        closed = {
+            code: {LIVE: market.progress.hours_until, DAY: market.progress.days_until}
+            for code, market in compiled.markets.items()
+            if market.progress.live
+        }
+        publications = compiled.step(self.clock())
+        if anew and not compiled.anew:
+            self.world.oracle.filled(self, closed)
+        return publications
 
     def _publish(self, compiled: PartitionCompile, publication: Publication) -> Effects:
         world, market = self.world, publication.market

@@ -138,8 +138,6 @@ class World:
         """Writer -> which of the partials that were created under the name all its rows went to."""
         self.ahead_ms = 0
         """How far the clock of the partials' broker is ahead of all others."""
-        self.ran_ahead = False
-        """Whether that clock has ever been ahead."""
         self.history: list[tuple[bytes, bytes]] = []
         """Records of ``ecindex.history``."""
         self.generations: dict[str, int] = {}
@@ -386,7 +384,6 @@ class World:
     def _do_broker(self, ahead_ms: int) -> str:
         self.ahead_ms = ahead_ms
         if ahead_ms > 0:
-            self.ran_ahead = True
             self.declared.clear()  # a generation of today may now run ahead as well
         return f"the clock of the partials' broker is {ahead_ms} ms ahead"
 
