@@ -6,7 +6,6 @@ import os
 import sys
 
 import pytest
-from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from streams.cli.start import keep_bytecode
@@ -27,10 +26,6 @@ def pytest_addoption(parser):
     parser.addoption(
         "--pictures", action="store_true", help="take docs/images anew (tests/browser)"
     )
-
-
-def pytest_configure(config):
-    settings.load_profile("deep" if config.getoption("--deep") else "plain")
 
 
 RIG = ("tests/faults/test_poison.py", "tests/faults/test_singly.py", "tests/faults/test_cancel.py")

@@ -1,4 +1,7 @@
-"""The number of examples that hypothesis draws: all with ``--deep``, a fifth in a plain run."""
+"""The examples that hypothesis draws: all with ``--deep``, a fifth in a plain run.
+
+Each run draws the same ones, so that what fails elsewhere fails here. ``--anew`` draws others.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,16 @@ from hypothesis import settings
 ALL = 100
 settings.register_profile("deep", max_examples=ALL, deadline=None)
 settings.register_profile("plain", max_examples=ALL // 5, deadline=None)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--anew", action="store_true", help="draw other examples than the last time")
+
+
+def pytest_configure(config):
+    profile = settings.get_profile("deep" if config.getoption("--deep") else "plain")
+    settings.register_profile("drawn", profile, derandomize=not config.getoption("--anew"))
+    settings.load_profile("drawn")
 
 
 def examples(count):

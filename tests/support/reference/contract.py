@@ -117,18 +117,23 @@ def _is_text(found: object, shortest: int = 0, longest: int = 10**9) -> bool:
     return type(found) is str and shortest <= len(found) <= longest
 
 
+def _is_whole(found: object) -> bool:
+    """Whether it is a text of which no character was cut: one without lone surrogates."""
+    return _is_text(found) and not any(0xD800 <= ord(each) <= 0xDFFF for each in found)
+
+
 def _check(event: dict, *, payments: bool) -> str:
     """Return why the event is refused, or an empty text."""
     reason = id_fault(event.get("event_id"))
     if reason:
         return reason
-    if not _is_text(event.get("occurred_at"), 17, 40) or not _is_text(event.get("market")):
+    if not _is_text(event.get("occurred_at"), 17, 40) or not _is_whole(event.get("market")):
         return "schema"
     if event["type"] in CORRECTIONS:
         reason = id_fault(event.get("order_id"))
         if reason:
             return reason
-    if not _is_text(event.get("currency")):
+    if not _is_whole(event.get("currency")):
         return "schema"
     placed = event.get("placed_at")
     if event["type"] in CORRECTIONS and placed not in (None, "") and not _is_text(placed, 17, 40):
