@@ -18,6 +18,7 @@ from streams.clock import monotonic_ms
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.worker import batches, packing, unpacking
 from streams.worker.answers import Answers
+from streams.worker.assignor import ExistingAssignor
 from streams.worker.consumer import Listeners
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.intake import Intake, Positions
@@ -277,6 +278,7 @@ def create_faust_app(
         store="memory://",
         table_standby_replicas=0,  # the default of 1 reads every changelog twice
         TableManager=LoudTableManager,
+        PartitionAssignor=ExistingAssignor,
         topic_allow_declare=False,  # topics are created by `topics create`, with their configs
         topic_disable_leader=True,  # one topic less that nobody reads
         # -- what would open a port or capture output

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
-from streams.flow.chain import NEW_EDITION
 from streams.worker.stops import ExitCode, Fatal, end_for
 
 if TYPE_CHECKING:
@@ -168,21 +167,16 @@ async def _start_outbox(worker: Worker) -> None:
     topics = worker.app.intake.chunk_topics | worker.app.tables.changelog_topics
     try:
         await worker.outbox.start()
-        counts = {topic: await worker.outbox.partitions(topic) for topic in topics}
+        for topic in topics:
+            # With fewer partitions than it had it is no reason to refuse: they are added, or the
+            # partitions halt with what mends them, as under a worker that runs.
+            await worker.outbox.partitions(topic)
     except UnknownTopicOrPartitionError as error:
         # Faust never assigns a topic that did not exist when it started, and logs nothing.
         wanted = ", ".join(sorted(topics))
         raise Fatal(ExitCode.USAGE, f"one of these topics is missing: {wanted}") from error
     except KafkaError as error:
         raise Fatal(ExitCode.NO_BROKER, f"cannot start: {error!r}") from error
-    for table in worker.app.tables.values():
-        changelog, source = table.changelog_topic_name, table.source
-        if counts[changelog] > counts[source]:
-            # Topics of unequal counts are not assigned together: a state lacks its records. A
-            # changelog that has fewer gets more; partitions cannot be taken away.
-            reason = f"{source} has {counts[source]} partitions, {changelog} {counts[changelog]}: "
-            advice = f"create {source} again with {counts[changelog]}, or: {NEW_EDITION}"
-            raise Fatal(ExitCode.USAGE, reason + advice)
     await worker.on_started()
 
 

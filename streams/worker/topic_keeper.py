@@ -112,7 +112,11 @@ class TopicKeeper:
             found = [*await self._watch.ask(), *await self._watch.ask()]
         except KafkaError as error:
             raise Fatal(ExitCode.NO_BROKER, f"cannot ask for the topics: {error!r}") from error
-        self._events += [] if first else found
+        if first:
+            for topic in self._watch.known:
+                self._say_short(topic)
+        else:
+            self._events += found
         for asking in self._asking.values():
             asking.rejoin = False  # every state is recovered anew just now
         for topic in self._intake.chunk_topics:
@@ -262,10 +266,8 @@ class TopicKeeper:
             if topic in self._intake.chunk_topics:
                 self._ask_for(topic, rejoin=False)
             return
-        for each in (topic, self._changelogs.get(topic, topic)):
-            if lacks := self._lacks(each):
-                _log.error("topic_too_short", topic=each, action=lacks)
-                break
+        if not self._say_short(topic):
+            self._say_short(self._changelogs.get(topic, topic))
         if topic in self.inputs:
             self._on_input(topic, new.topic_id, new.partitions)
         elif old is None or old.topic_id != new.topic_id:
@@ -354,6 +356,13 @@ class TopicKeeper:
             count = self._inputs_needed()[topic]
             return names.shortfalls({topic: count}, counts, f" --inputs {count}")
         return names.shortfalls({topic: self._needed().get(topic, 0)}, counts)
+
+    def _say_short(self, topic: str) -> bool:
+        """Log what a topic with too few partitions lacks; return whether it has too few."""
+        lacks = self._lacks(topic)
+        if lacks:
+            _log.error("topic_too_short", topic=topic, action=lacks)
+        return bool(lacks)
 
     def _short(self) -> dict[str, int]:
         """Return topics that exist with fewer partitions than they need -> what they need."""

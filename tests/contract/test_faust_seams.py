@@ -18,6 +18,7 @@ from aiokafka.producer import message_accumulator, sender
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.memory_records import MemoryRecords
 from faust.app.base import App, BootStrategy
+from faust.assignor import PartitionAssignor
 from faust.serializers.schemas import Schema
 from faust.streams import Stream
 from faust.tables import TableManager, recovery
@@ -53,6 +54,8 @@ SIGNATURES = [
     (AIOKafkaProducer, "send_batch", "batch topic partition"),
     (AIOKafkaProducer, "partitions_for", "topic"),
     (message_accumulator.BatchBuilder, "append", "timestamp key value headers"),
+    (PartitionAssignor, "_perform_assignment", "cluster member_metadata"),
+    (PartitionAssignor, "_get_client_metadata", "metadata"),
     (driver.AIOKafkaConsumerThread, "_create_worker_consumer", "transport"),
     (
         driver.AIOKafkaConsumerThread,

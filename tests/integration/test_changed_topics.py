@@ -403,6 +403,36 @@ async def test_an_input_that_is_made_with_fewer_partitions_is_mended_by_two_comm
 
 
 @pytest.mark.deep
+async def test_a_start_halts_what_has_fewer_partitions_than_it_had_and_is_not_refused(loaded):
+    installed, load = loaded
+    topics = installed.settings.topics
+    for child in installed.workers:
+        child.kill()
+    installed.workers.clear()
+    for topic in (topics.orders, topics.partials):
+        await delete_topic(installed.stack.bootstrap, topic)
+        await made_with(installed, topic, 1)
+    for _ in range(2):
+        installed.start_worker()
+    short = await logged(installed, "topic_too_short", topic=topics.orders)
+    assert short["action"].endswith("; run `ecindex topics migrate --inputs 2`")
+    await logged(installed, "topic_too_short", topic=topics.partials)
+    grown = await logged(installed, "topics_grown")
+    assert grown["partitions"][topics.partials] == installed.settings.topics.partials_partitions
+    await typed(installed, short["action"])
+
+    async def both_halted():
+        ours = [why for (name, _), why in halted(installed).items() if name == topics.orders]
+        return len(ours) == 2 and all(why and why.startswith("recreated") for why in ours)
+
+    await installed.until(both_halted)
+    new = await logged(installed, "partition_halted", topic=topics.orders, reason="recreated")
+    await typed(installed, new["action"])
+    await fresh(installed)
+    await equal(installed, load)
+
+
+@pytest.mark.deep
 async def test_a_changelog_of_checkpoints_that_is_made_with_more_partitions_gives_them_to_its_input(
     loaded,
 ):

@@ -10,7 +10,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import CrashingSupervisor
 
-from streams.worker import consumer_thread
+from streams.worker import consumer_thread, runner
+from streams.worker.assignor import ExistingAssignor
 from streams.worker.consumer import _ReadOffsets
 from streams.worker.consumer_thread import FetchSettings
 from streams.worker.faust_app import AppSettings, Hooks, create_faust_app
@@ -73,7 +74,32 @@ def test_the_transport_and_the_table_manager_are_ours(make):
     assert type(app.transport) is ChunkTransport
     assert type(app.tables) is LoudTableManager
     assert type(app.tables.recovery) is LoudRecovery
+    assert type(app.assignor) is ExistingAssignor
     assert list(app.boot_strategy.kafka_producer()) == []
+
+
+async def test_a_start_is_not_refused_when_a_topic_has_fewer_partitions_than_it_had(make):
+    # It ended with 2 and told to raise the edition. A worker that runs halts, or adds what is lacking.
+    app = make()
+    table = app.partition_table("checkpoint-orders", source="orders", partitions=12)
+    counts = {"orders": 5, table.changelog_topic_name: 12}
+    asked = set()
+
+    class Broker:
+        async def start(self):
+            pass
+
+        async def partitions(self, topic):
+            asked.add(topic)
+            return counts[topic]
+
+    started = []
+
+    async def on_started():
+        started.append(True)
+
+    await runner._start_outbox(runner.Worker(app, Broker(), on_started=on_started))
+    assert (started, asked) == ([True], set(counts))
 
 
 def test_half_a_session_is_the_limit_of_being_away(make):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import ClusterAuthorizationFailedError
+from structlog.testing import capture_logs
 
 from streams.flow.chunk import SourcePartition
 from streams.index.history_records import AcceptedChange
@@ -281,3 +282,35 @@ async def test_an_input_that_was_made_with_fewer_partitions_is_advised_with_thos
     await keeper.check()
     missing = metrics.registry.get_sample_value("ecindex_topic_missing", {"topic": "orders"})
     assert missing == 1
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ({}, {}),
+        (
+            {TOPICS.orders: 2, TOPICS.partials: 5},
+            {
+                TOPICS.orders: "2 partitions and needs 4; run `ecindex topics migrate --inputs 4`",
+                TOPICS.partials: "5 partitions and needs 12; run `ecindex topics migrate`",
+            },
+        ),
+    ],
+)
+async def test_a_start_says_which_topics_have_too_few_partitions(made, said):
+    # Nothing changes while it runs, so no event says it. The start was refused, with advice to create
+    # the topic again or to raise the edition.
+    keeper, _metrics = keeper_told(forbidden)
+    broker = Told(AS_NEEDED | made).known
+
+    async def ask():
+        keeper._watch.known = broker
+        return []
+
+    keeper._watch.known, keeper._watch.ask = {}, ask
+    for expected in (said, {}):  # a later recovery says nothing twice
+        with capture_logs() as logged:
+            await keeper.refresh()
+        found = {each["topic"]: each["action"] for each in logged}
+        assert found == {topic: f"{topic} has {lacks}" for topic, lacks in expected.items()}
+        assert {each["event"] for each in logged} <= {"topic_too_short"}
