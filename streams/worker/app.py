@@ -277,6 +277,10 @@ class IndexWorker:
         for sp in sps:
             self.app.intake.pause(sp)
             self.metrics.partition_halted.labels(sp.topic, str(sp.partition)).set(1)
+
+    def _say_unpaired(self) -> None:
+        """Name what mends them, by the topics as they are: before it asks, a start knows of none."""
+        for sp in self._unpaired:
             _log.error(
                 "partition_halted",
                 topic=sp.topic,
@@ -313,6 +317,7 @@ class IndexWorker:
         await self._keeper.refresh()
         if self.app.intake.closings != closings:
             return
+        self._say_unpaired()
         for topic, before in self._partitions.items():
             self._partitions[topic] = self._keeper.partitions(topic, before)
         try:

@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import TopicAlreadyExistsError
+from structlog.testing import capture_logs
 from support.flow_harness import METHODOLOGY, order, payment
 from support.installation import Installation
 from support.kafka import create_topic, delete_records, delete_topic, read_all, read_partitions
@@ -17,8 +18,10 @@ from support.kafka import create_topic, delete_records, delete_topic, read_all, 
 from streams.clock import now_ms
 from streams.flow.chunk import SourcePartition
 from streams.index.instants import parse_instant
+from streams.records.kafka_topics import existing_partitions
 from streams.settings import load_methodology
 from streams.worker.app import IndexWorker
+from streams.worker.topic_growth import grow_topics
 
 pytestmark = pytest.mark.stack
 EDITION = METHODOLOGY.edition
@@ -520,6 +523,13 @@ async def test_a_partition_without_a_changelog_is_halted_for_the_alert_until_it_
     worker = IndexWorker(settings, load_methodology(settings), dict.fromkeys(inputs, 1))
     worker.create()
     await worker.outbox.start()
+    changelog = f"{installed.name}-e{EDITION}-checkpoint-{settings.topics.orders}-changelog"
+    await grow_topics(settings.kafka, {changelog: 2})
+
+    async def grown():
+        return (await existing_partitions(settings.kafka))[changelog] == 2
+
+    await installed.until(grown)
     unpaired = SourcePartition(settings.topics.orders, 1)
     shown = {"topic": unpaired.topic, "partition": "1"}
 
@@ -529,8 +539,13 @@ async def test_a_partition_without_a_changelog_is_halted_for_the_alert_until_it_
     try:
         for _ in range(2):
             worker.app.on_unpaired(frozenset({unpaired}))
-            await worker.app.on_recovered(frozenset())
+            with capture_logs() as lines:
+                await worker.app.on_recovered(frozenset())
             assert halts() == 1
+            # A start knew no topic yet when it was asked, and named a command that changes nothing.
+            actions = [line["action"] for line in lines if line["event"] == "partition_halted"]
+            assert len(actions) == 1
+            assert actions[0].endswith("; run `ecindex topics migrate --inputs 2`")
             worker.app._on_revoked(frozenset({unpaired}))
             assert halts() is None
     finally:
