@@ -37,8 +37,9 @@ OF_A_RECORD = (ACCEPTED, LATE, DAY_ONLY, TOO_LATE, DUPLICATE, DEAD, IGNORED)
 REPEATED, UNMATCHED, UNREMEMBERED = "repeated", "unmatched", "unremembered"
 """More that is said of a cancel or refund that counts in the live book. Repeated: its order has it
 already. Unmatched: its order was placed before the log begins, or its placement was refused. Neither
-changes the day. Unremembered: it counts, but a copy of it would count again, since too many are
-remembered. That is said of a refused placement too: a correction of it would count."""
+changes the day; the latter does once its order is placed again and counts. Unremembered: it counts, but
+a copy of it would count again, since too many are remembered; one that is unmatched too never counts.
+That is said of a refused placement too: a correction of it would count."""
 DOUBTED = "doubted"
 """More that is said of any event: its producer's stamp is so far ahead that the watermark stayed."""
 OUTCOMES = (*OF_A_RECORD, DAY_CLOSED, REPEATED, UNMATCHED, UNREMEMBERED, DOUBTED)

@@ -20,15 +20,17 @@ from streams.flow.remembered import (
     WHOLE_ORDER,
     Item,
     Note,
+    corrections_of,
     hash_of,
     lines_digest,
     notes_of,
     refund_key,
 )
+from streams.flow.set_aside import Folded
 from streams.flow.source_state import SourceState
 from streams.flow.state import MarketState
 from streams.index import partials as col
-from streams.index.event_types import OrderEvent
+from streams.index.event_types import SUM_MAX, OrderEvent
 from streams.index.partials import Row
 
 ARTICLES_MAX = 16
@@ -42,23 +44,35 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def correct(
-    source: SourceState, state: MarketState, event: OrderEvent, placed_ms: int, day_number: int
+    source: SourceState,
+    state: MarketState,
+    event: OrderEvent,
+    placed_ms: int,
+    day_number: int,
+    folded: Folded,
 ) -> str:
-    """Add a cancel or refund to the day of its order; return what else is to be said, or ``""``."""
+    """Add a cancel or refund to the day of its order; return what else is to be said, or ``""``.
+
+    While the order is refused, the correction waits: ``count_waiting`` adds it once the order counts.
+    """
     if state.day_is_closed(day_number):
         return DAY_CLOSED
     order = hash_of(event.order_id)
     notes = notes_of(order, state.remembered.values())
     kinds = {note.kind for note in notes}
-    known = [note for note in notes if note.kind in (CANCELLED_NOTE, REFUNDED_NOTE)]
+    waits = REFUSED_NOTE in kinds and not kinds & COUNTED_NOTES
+    known, waiting = corrections_of(notes)
+    if waits:
+        known += waiting
     of_day = [note for note in known if note.day == day_number]
     late = any(note.late for note in of_day) if of_day else LATE_NOTE in kinds
-    new = _note(event, state, order, day_number, late=late)
+    new = _note(event, state, order, day_number, late=late)._replace(waits=waits)
+    outcome = UNMATCHED if waits else REPEATED
     if any(WHOLE_ORDER in note.items for note in known) or any(
         note.kind == new.kind == REFUNDED_NOTE and note.key == new.key for note in known
     ):
-        return REPEATED
-    if not kinds & COUNTED_NOTES and (REFUSED_NOTE in kinds or state.is_before_log(placed_ms)):
+        return outcome
+    if not waits and not kinds & COUNTED_NOTES and state.is_before_log(placed_ms):
         return UNMATCHED
     elsewhere = [note for note in known if note.day != day_number and note.kind == CANCELLED_NOTE]
     before = taken(of_day, elsewhere) if of_day else {}
@@ -69,15 +83,48 @@ def correct(
         unnamed = any(note.key == note.digest == new.digest for note in of_day)
         if unnamed and new.key != new.digest and not full:
             source.note(state, new)
-        return REPEATED
-    day = state.days.get(day_number) or state.new_day(day_number)
-    _add(day.row, changed, col.LATE_AT * late)
-    source.touch_day(state, day)
+        return outcome
+    if not waits:
+        day = state.days.get(day_number) or state.new_day(day_number)
+        _add(day.row, changed, col.LATE_AT * late)
+        source.touch_day(state, day)
     # What takes something back must not do it twice, so it is always remembered.
-    if full and all(each >= 0 for sums in changed.values() for each in sums):
-        return UNREMEMBERED
-    source.note(state, new)
-    return ""
+    unkept = full and (waits or all(each >= 0 for sums in changed.values() for each in sums))
+    if not unkept:
+        source.note(state, new)
+    if waits:
+        folded.outcomes[UNREMEMBERED] += unkept
+        return outcome
+    return UNREMEMBERED if unkept else ""
+
+
+def count_waiting(
+    source: SourceState, state: MarketState, notes: list[Note], *, late: bool
+) -> None:
+    """Take from its days what the corrections of an order say that came while it was refused.
+
+    ``notes``: those of the order, before it was mended. ``late``: whether it counts in the late part.
+    """
+    counted, waiting = corrections_of(notes)
+    for day_number in sorted({note.day for note in waiting}):
+        new = [note for note in waiting if note.day == day_number]
+        of_day = [note for note in counted if note.day == day_number]
+        elsewhere = [
+            note for note in counted if note.day != day_number and note.kind == CANCELLED_NOTE
+        ]
+        counted += new
+        changed = _difference(taken([*of_day, *new], elsewhere), taken(of_day, elsewhere))
+        if not changed or state.day_is_closed(day_number):
+            continue
+        day = state.days.get(day_number) or state.new_day(day_number)
+        row = day.row[:]
+        in_late = any(note.late for note in of_day) if of_day else late
+        _add(row, changed, col.LATE_AT * in_late)
+        if max(row) > SUM_MAX:
+            continue
+        day.row = row
+        source.volume = max(source.volume, *row)
+        source.touch_day(state, day)
 
 
 def taken(notes: list[Note], elsewhere: list[Note]) -> Taken:

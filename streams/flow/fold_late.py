@@ -46,7 +46,7 @@ def fold_late(
     if event.type == "order.placed":
         outcome, more = _place(source, state, event, event_hash, day_number)
     else:
-        more = correct(source, state, event, placed_ms, day_number)
+        more = correct(source, state, event, placed_ms, day_number, folded)
         outcome = {REPEATED: DUPLICATE, UNMATCHED: TOO_LATE}.get(more, DAY_ONLY)
     if more:
         folded.outcomes[more] += 1
@@ -63,7 +63,7 @@ def _place(
     for note in notes_of(order, state.remembered.values()):
         if note.kind == LATE_NOTE and note.key == event_hash:
             return DUPLICATE, ""
-    remember_mended(source, state, event)
+    remember_mended(source, state, event, late=True)
     day = state.days.get(day_number) or state.new_day(day_number)
     add_places(day.row, col.LATE_AT + col.PLACED_AT, day_places(event, state))
     source.touch_day(state, day)

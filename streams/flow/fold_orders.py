@@ -280,7 +280,7 @@ def _fold_checked(
     is_late = pane.late_from_ms <= max(state.watermark_ms, chunk.timestamps_ms[position])
     source.count(folded, int(not is_late), int(is_late), 0, 0)
     if event.type != "order.placed":
-        outcome = correct(source, state, event, placed_ms, day_number)
+        outcome = correct(source, state, event, placed_ms, day_number, folded)
         if outcome:
             folded.outcomes[outcome] += 1
         return 0

@@ -2,13 +2,14 @@
 
 A refused record is a dead letter, or too late though its day is open. Where its day is closed, nothing
 need be remembered: that day takes no correction either. An order that is placed again and then counts
-is no longer refused. To notice that, the hot path asks a small filter, and only in markets where some
-order was refused.
+is no longer refused, and the corrections that waited for it count. To notice that, the hot path asks a
+small filter, and only in markets where some order was refused.
 """
 
 from __future__ import annotations
 
 from streams.flow.admission import UNREMEMBERED
+from streams.flow.fold_corrections import count_waiting
 from streams.flow.remembered import (
     COUNTED_NOTES,
     MENDED_NOTE,
@@ -52,8 +53,14 @@ def remember_refused(
     source.note(state, Note(order, REFUSED_NOTE, 0, quick_hash(placement.order_id)), arrived_ms)
 
 
-def remember_mended(source: SourceState, state: MarketState, event: OrderEvent) -> None:
-    """Note that an order counts: it is refused no more, if it was."""
+def remember_mended(
+    source: SourceState, state: MarketState, event: OrderEvent, *, late: bool = False
+) -> None:
+    """Note that an order counts: it is refused no more, if it was, and its corrections count.
+
+    ``late``: whether it counts in the late part of its day.
+    """
     order = hash_of(event.order_id)
     if state.refused is not None and state.is_refused(order):
-        source.note(state, Note(order, MENDED_NOTE, 0))
+        count_waiting(source, state, notes_of(order, state.remembered.values()), late=late)
+        source.note(state, Note(order, MENDED_NOTE, 0, late=late))

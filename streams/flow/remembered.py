@@ -38,7 +38,7 @@ COUNTED_NOTES = frozenset({LATE_NOTE, EARLY_NOTE, MENDED_NOTE})
 """Kinds that say: the log holds the order."""
 _KEYED = frozenset({REFUNDED_NOTE, LATE_NOTE, REFUSED_NOTE})
 _CORRECTIONS = frozenset({CANCELLED_NOTE, REFUNDED_NOTE})
-_OF_LATE = 1 << 7
+_OF_LATE, _WAITS = 1 << 7, 1 << 6
 REFUSED_BITS = 20
 """Size of each filter of refused orders, as a power of two in bits: 128 KiB."""
 _FIRST_FACTOR, _LAST_FACTOR, _WORD_MAX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 2**64 - 1
@@ -91,13 +91,16 @@ class Note(NamedTuple):
     """Of a refund: which one it is, see ``refund_key``. Of a late order: hash of its event's id.
     Of a refused one: ``quick_hash`` of its id."""
     late: bool = False
-    """Of a correction: whether it was taken from the late part of its day."""
+    """Of a correction: whether it was taken from the late part of its day. Of a mended order: whether it
+    counts there."""
     digest: int = 0
     """Of a refund: hash of its lines. It is the key too where the refund names no ``refund_id``."""
     method: int = 0
     """Of a correction: column of the payment method; 0: it names none."""
     items: tuple[Item, ...] = ()
     """Of a correction: what it takes."""
+    waits: bool = False
+    """Of a correction: whether it came while its order was refused, and counts from its mending on."""
 
     @property
     def places(self) -> set[int]:
@@ -115,12 +118,13 @@ class Note(NamedTuple):
             found.append(self.method)
         for item in self.items:
             found += [item.sku, item.at << 1 | item.named, item.units, item.sales]
-        found[1] = self.kind | _OF_LATE * self.late | len(found) << 8 | (self.day + _DAY_BIAS) << 32
+        flags = _OF_LATE * self.late | _WAITS * self.waits
+        found[1] = self.kind | flags | len(found) << 8 | (self.day + _DAY_BIAS) << 32
         return found
 
 
 def _kind(head: int) -> int:
-    return head & (_OF_LATE - 1)
+    return head & (_WAITS - 1)
 
 
 def _length(head: int) -> int:
@@ -148,7 +152,7 @@ def read_note(words: array[int], start: int) -> Note:
         for each in range(at, end, _ITEM_WORDS)
     )
     day, late = (head >> 32) - _DAY_BIAS, bool(head & _OF_LATE)
-    return Note(order, kind, day, key, late, digest, method, items)
+    return Note(order, kind, day, key, late, digest, method, items, bool(head & _WAITS))
 
 
 def from_format_2(words: array[int]) -> array[int]:
@@ -293,3 +297,22 @@ def closes_ms(arrived_day: int) -> int:
 def notes_of(order: int, remembered: Iterable[Remembered]) -> list[Note]:
     """Every note of one order."""
     return [note for each in remembered for note in each.of(order)]
+
+
+def corrections_of(notes: list[Note]) -> tuple[list[Note], list[Note]]:
+    """Return the corrections among the notes of one order: those that count, and those that wait.
+
+    Those that waited count once the order was mended, in the part of their day where the others are;
+    where there are none, in the part where the order is.
+    """
+    found = [note for note in notes if note.kind in _CORRECTIONS]
+    counted = [note for note in found if not note.waits]
+    waiting = [note for note in found if note.waits]
+    mended = [note.late for note in notes if note.kind == MENDED_NOTE]
+    if not mended:
+        return counted, waiting
+    parts = {note.day: note.late for note in counted}
+    return [
+        *counted,
+        *(each._replace(late=parts.get(each.day, any(mended)), waits=False) for each in waiting),
+    ], []

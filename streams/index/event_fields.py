@@ -216,10 +216,11 @@ def _integer(found: Any) -> int | None:
 
 
 def _id(found: Any, path: str) -> str:
-    """Return an id; a whole number in plain digits is one too."""
+    """Return an id; a whole number is one too, as the text of its digits."""
     text = str(found) if isinstance(found, str) else ""
     if isinstance(found, _Number) and not found.isdigit():
-        text = ""
+        number = whole(found)
+        text = "" if number is None or not 0 <= number < _TOO_LARGE else str(number)
     if not 1 <= len(text) <= ID_BYTES_MAX:
         _refuse("schema", f"an id of 1 to {ID_BYTES_MAX} bytes", found, path)
     if any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text):  # noqa: PLR2004

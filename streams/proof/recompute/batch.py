@@ -223,8 +223,7 @@ class SourceBatch:
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
         self._count(event, market, pane)
         if event.type == "order.placed":
-            self._forget()
-            market.remembered.remember_mended(event, watermark_ms)
+            self._count_mended(event, market)
         if day_open:
             self._count_on_day(event, market, day, placed_ms)
         return "accepted"
@@ -329,7 +328,7 @@ class SourceBatch:
         elif market.remembered.came_late_as(event):
             return "duplicate"
         else:
-            market.remembered.remember_mended(event, watermark_ms)
+            self._count_mended(event, market, late=True)
             market.adds.order_day(added, event, late=True)
             full = self._late_ones >= ORDERS_KEPT_MOST
             market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
@@ -369,6 +368,19 @@ class SourceBatch:
             market.days[day] = Sums()
             self._closes_at(market, self._day_closes_ms(market, day))
         add_sums(market.days[day], added)
+
+    def _count_mended(
+        self, event: OrderEvent, market: _MarketReplay, *, late: bool = False
+    ) -> None:
+        """Note that an order counts; corrections that came while it was refused change their days."""
+        assert market.watermark_ms is not None
+        self._forget()
+        found = market.remembered.remember_mended(event, market.watermark_ms, late=late)
+        for day, changed in found.items():
+            held = market.days.get(day, Sums())
+            full = any(held.get(name, 0) + more > SUM_MAX for name, more in changed.items())
+            if changed and not full and self._day_closes_ms(market, day) > market.watermark_ms:
+                self._add_to_day(market, day, changed)
 
     def _is_before_log(self, market: _MarketReplay, placed_ms: int) -> bool:
         return placed_ms < market.begins_ms - self._methodology.grace_ms

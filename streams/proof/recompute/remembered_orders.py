@@ -7,7 +7,7 @@ cancelled and as nothing else; a refund counts once; an order is subtracted once
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streams.flow.remembered import (
     CANCELLED_NOTE,
@@ -57,7 +57,9 @@ class _Fact:
     day: int
     claim: Claim = field(default_factory=Claim)
     late: bool = False
-    """Whether it was taken from the late part of its day."""
+    """Whether it was taken from the late part of its day; of a mended order, whether it counts there."""
+    waits: bool = False
+    """Whether it is a correction that came while its order was refused."""
 
 
 @dataclass(slots=True)
@@ -130,10 +132,27 @@ class RememberedOrders:
         """Remember an order whose placement counts nowhere."""
         self._remember(order, _Fact(_REFUSED, (_REFUSED,), 0), arrived_ms).refused += 1
 
-    def remember_mended(self, event: OrderEvent, watermark_ms: int) -> None:
-        """Remember of an order that counts that it was refused before, if it was."""
-        if event.order_id and self._is_refused(event.order_id):
-            self._remember(event.order_id, _Fact(_MENDED, (_MENDED,), 0), watermark_ms)
+    def remember_mended(
+        self, event: OrderEvent, watermark_ms: int, *, late: bool = False
+    ) -> dict[int, Sums]:
+        """Remember of an order that counts that it was refused before, if it was.
+
+        Return what the corrections take from each day that came before that.
+        """
+        order, found = event.order_id, dict[int, Sums]()
+        if not order or not self._is_refused(order):
+            return found
+        facts = [each for each in self._of(order) if each.kind in _CORRECTED]
+        known = [each for each in facts if not each.waits]
+        for day in sorted({each.day for each in facts if each.waits}):
+            more = [each for each in facts if each.waits and each.day == day]
+            before, elsewhere = _of_day(known, day)
+            known += more
+            changed = _changed(before, more, elsewhere)
+            in_late = any(each.late for each in before) if before else late
+            found[day] = in_late_part(changed) if in_late else changed
+        self._remember(order, _Fact(_MENDED, (_MENDED,), 0, late=late), watermark_ms)
+        return found
 
     def _is_refused(self, order: str) -> bool:
         kinds = {each.kind for each in self._of(order)}
@@ -150,29 +169,28 @@ class RememberedOrders:
         ``claim``: what it says by itself. ``before_log``: its order was placed before the log begins.
         """
         before = list(self._of(_order_of(event)))
+        kinds = {each.kind for each in before}
+        waits = _REFUSED in kinds and kinds.isdisjoint(_HELD)
+        outcome = "unmatched" if waits else "repeated"
+        known = _known(before, waits=waits)
         key = _key_of(event)
-        if event.type == _REFUNDED and any(each.key == key for each in before):
-            return None, "repeated"
-        held = any(each.kind in _HELD for each in before)
-        refused = any(each.kind == _REFUSED for each in before)
-        if (before_log or refused) and not held:
+        if event.type == _REFUNDED and any(each.key == key for each in known):
+            return None, outcome
+        if before_log and not waits and kinds.isdisjoint(_HELD):
             return None, "unmatched"
-        of_day = [each for each in before if each.kind in _CORRECTED and each.day == day]
-        elsewhere = [each for each in before if each.kind == _CANCELLED and each.day != day]
-        late = any(each.kind == _LATE for each in before)
-        if of_day:
-            late = any(each.late for each in of_day)
-        new = _Fact(event.type, key, day, claim, late)
-        changed = subtracted([*of_day, new], elsewhere)
-        add_sums(changed, Sums({n: -v for n, v in subtracted(of_day, elsewhere).items()}))
-        changed = Sums({name: value for name, value in changed.items() if value})
+        of_day, elsewhere = _of_day(known, day)
+        late = any(each.late for each in of_day) if of_day else _LATE in kinds
+        new = _Fact(event.type, key, day, claim, late, waits)
+        changed = _changed(of_day, [new], elsewhere)
         if not changed:
             unnamed = any(_is_unnamed(each) and each.claim.lines == claim.lines for each in of_day)
             if unnamed and event.type == _REFUNDED and not _is_unnamed(new) and not full:
                 self._remember(_order_of(event), new, watermark_ms).corrections += 1
-            return None, "repeated"
-        if not full or min(changed.values()) < 0:
+            return None, outcome
+        if not full or (min(changed.values()) < 0 and not waits):
             self._remember(_order_of(event), new, watermark_ms).corrections += 1
+        if waits:
+            return None, outcome
         return (in_late_part(changed) if late else changed), ""
 
     def _remember(self, order: str, fact: _Fact, watermark_ms: int) -> _Arrived:
@@ -205,6 +223,31 @@ def _key_of(event: OrderEvent) -> Key:
 
 def _is_unnamed(fact: _Fact) -> bool:
     return fact.key[0] == "lines"
+
+
+def _known(facts: list[_Fact], *, waits: bool) -> list[_Fact]:
+    """Return the corrections that one more is compared with, as they count or will count."""
+    corrections = [each for each in facts if each.kind in _CORRECTED]
+    mended = [each.late for each in facts if each.kind == _MENDED]
+    known = [each for each in corrections if not each.waits]
+    late_on = {each.day: each.late for each in known}
+    if waits or mended:
+        waited = (each for each in corrections if each.waits)
+        known += [replace(each, late=late_on.get(each.day, any(mended))) for each in waited]
+    return known
+
+
+def _of_day(known: list[_Fact], day: int) -> tuple[list[_Fact], list[_Fact]]:
+    """Return the corrections of a day, and the cancels that named another."""
+    elsewhere = [each for each in known if each.kind == _CANCELLED and each.day != day]
+    return [each for each in known if each.day == day], elsewhere
+
+
+def _changed(before: list[_Fact], more: list[_Fact], elsewhere: list[_Fact]) -> Sums:
+    """Return what more corrections take from a day than those before."""
+    changed = subtracted([*before, *more], elsewhere)
+    add_sums(changed, Sums({n: -v for n, v in subtracted(before, elsewhere).items()}))
+    return Sums({name: value for name, value in changed.items() if value})
 
 
 def subtracted(facts: list[_Fact], elsewhere: list[_Fact]) -> Sums:

@@ -88,13 +88,20 @@ def validate(value: bytes | None, *, payments: bool) -> tuple[dict | None, str]:
 
 
 def _parsed(value: bytes) -> object:
-    return json.loads(
+    event = json.loads(
         value.decode(errors="surrogateescape").removeprefix("\ufeff"),
         object_pairs_hook=_pairs,
         parse_constant=_refuse_constant,
         parse_int=_Token,
         parse_float=_Token,
     )
+    for name in ("event_id", "order_id", "shopper_id", "seller_id", "refund_id"):
+        found = event.get(name) if isinstance(event, dict) else None
+        if isinstance(found, _Token) and not found.isdigit():
+            number = _number(found)
+            if number.denominator == 1 and 0 <= number < 10**20:
+                event[name] = _Token(number)
+    return event
 
 
 def placement_of(value: bytes | None) -> tuple[str, str] | None:

@@ -4,7 +4,7 @@ were refused."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .rules import MarketRules
 
@@ -21,6 +21,8 @@ class Correction:
     day: int
     late: bool
     """Whether it was taken from the late part of the day."""
+    waits: bool
+    """Whether it came while its order was refused."""
     until_ms: int
     """Arrival watermark at which it is forgotten."""
 
@@ -45,6 +47,8 @@ class RefusedOrder:
     order_id: str
     mended: bool
     until_ms: int
+    late: bool = False
+    """Of a mended order: whether it counts in the late part of its day."""
 
 
 @dataclass
@@ -78,12 +82,34 @@ class Remembered:
         self.refused.setdefault(market, []).append(RefusedOrder(order_id, False, until_ms))
         return True
 
-    def mend(self, market: str, order_id: str, watermarks: dict[str, int]) -> None:
-        """Note that the order counts, if it was refused before."""
+    def mend(
+        self, market: MarketRules, order_id: str, watermarks: dict[str, int], *, late: bool = False
+    ) -> dict[int, Counter]:
+        """Note that the order counts, if it was refused before.
+
+        Returns by day what its corrections take that came before that.
+        """
         self.forget(watermarks)
-        if self.is_refused(market, order_id):
-            until_ms = _until_ms(watermarks[market])
-            self.refused[market].append(RefusedOrder(order_id, True, until_ms))
+        code = market.code
+        if not self.is_refused(code, order_id):
+            return {}
+        until_ms = _until_ms(watermarks[code])
+        self.refused[code].append(RefusedOrder(order_id, True, until_ms, late))
+        own = [e for e in self.corrections.get(code, ()) if e.order_id == order_id]
+        done = [e for e in own if not e.waits]
+        found = {}
+        for day in sorted({e.day for e in own if e.waits}):
+            of_day = [e for e in done if e.day == day]
+            events = [e.event for e in of_day]
+            others = [e.event for e in done if e.cancel and e.day != day]
+            new = [e for e in own if e.waits and e.day == day]
+            done += new
+            counts = taken(events + [e.event for e in new], others, market)
+            counts.subtract(taken(events, others, market))
+            counts = Counter({name: count for name, count in counts.items() if count})
+            in_late = any(e.late for e in of_day) if of_day else late
+            found[day] = as_late(counts) if in_late else counts
+        return found
 
     def is_refused(self, market: str, order_id: str) -> bool:
         """Whether the log holds refused placements of the order, and none that counts."""
@@ -131,12 +157,20 @@ class Remembered:
         """
         event = self._kept(event, market)
         code, order_id, cancel = market.code, event["order_id"], event["type"] == "order.cancelled"
+        waits = self.is_refused(code, order_id)
+        said = "unmatched" if waits else "repeated"
+        mended = [each for each in self._refused(code, order_id) if each.mended]
         before = [e for e in self.corrections.get(code, ()) if e.order_id == order_id]
+        if mended:
+            parts = {e.day: e.late for e in before if not e.waits}
+            late = any(each.late for each in mended)
+            before = [replace(e, late=parts.get(e.day, late)) if e.waits else e for e in before]
+        elif not waits:
+            before = [e for e in before if not e.waits]
         if not cancel and any(not e.cancel and _which(e.event) == _which(event) for e in before):
-            return None, "repeated"
+            return None, said
         held_by = self.late_by(code, order_id)
-        mended = any(each.mended for each in self._refused(code, order_id))
-        if (before_log and not held_by and not mended) or self.is_refused(code, order_id):
+        if before_log and not waits and not held_by and not mended:
             return None, "unmatched"
         of_day = [each for each in before if each.day == day]
         other_days = [e.event for e in before if e.cancel and e.day != day]
@@ -147,17 +181,21 @@ class Remembered:
         counts = taken([*events, event], other_days, market)
         counts.subtract(taken(events, other_days, market))
         counts = Counter({name: count for name, count in counts.items() if count})
-        found = Correction(order_id, event, day, late, _until_ms(watermarks[code]))
+        found = Correction(order_id, event, day, late, waits, _until_ms(watermarks[code]))
         full = sum(map(len, self.corrections.values())) >= self.most
         if not counts:
             told = any(not e.cancel and not _name(e.event) and _lines(e.event) == _lines(event)
                        for e in of_day)  # fmt: skip
             if told and not cancel and _name(event) and not full:
                 self.corrections.setdefault(code, []).append(found)
-            return None, "repeated"
+            return None, said
+        if waits and full:
+            return None, "unmatched unremembered"
         also = "unremembered" if full and min(counts.values()) >= 0 else ""
         if not also:
             self.corrections.setdefault(code, []).append(found)
+        if waits:
+            return None, said
         return as_late(counts) if late else counts, also
 
 

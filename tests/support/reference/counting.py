@@ -185,7 +185,7 @@ class SourceReference:
             self._given_up[market.code] = oldest
         panes.setdefault(pane, set()).add(event["event_id"])
         if event["type"] == "order.placed":
-            self.remembered.mend(market.code, order_of(event), self.watermarks)
+            self._mend(offset, event, market)
         if day_closed:
             self.also[offset] = "day_closed"
             day_book = None
@@ -238,7 +238,7 @@ class SourceReference:
             known = self.remembered.late_by(code, order_id)
             if event["event_id"] in known:
                 return "duplicate"
-            self.remembered.mend(code, order_id, self.watermarks)
+            self._mend(offset, event, market, late=True)
             day_book = as_late(day_book)
             added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:
@@ -250,6 +250,20 @@ class SourceReference:
         held.update(day_book)
         self._slots.setdefault((code, "day", day), []).append(found)
         return "day_only"
+
+    def _mend(self, offset, event, market, *, late: bool = False) -> None:
+        """Note that an order counts; its corrections that waited for it change their days."""
+        found = self.remembered.mend(market, order_of(event), self.watermarks, late=late)
+        for day, counts in found.items():
+            slot = (market.code, "day", day)
+            held = self._sums.setdefault(slot, Counter())
+            closes_ms = day_end_ms(market.zone, day) + self.rules.day_grace_ms
+            full = any(held[name] + count > SUM_MAX for name, count in counts.items())
+            if counts and not full and closes_ms > self.watermarks[market.code]:
+                held.update(counts)
+                self._slots.setdefault(slot, []).append(
+                    Counted(offset, market.code, event["event_id"], 0, 0, day, Counter(), counts)
+                )
 
     def _is_before_log(self, market, placed_ms) -> bool:
         return placed_ms is not None and placed_ms < self.begins[market.code] - self.rules.grace_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 
 import msgspec
@@ -12,6 +13,8 @@ from streams.flow.chain import decode_checkpoint
 from streams.flow.chunk import SourcePartition
 from streams.flow.ids import ID_SEED
 from streams.flow.remembered import hash_of
+from streams.index import partials as col
+from streams.index.event_types import SUM_MAX
 from streams.index.instants import parse_instant
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.support.flow_harness import METHODOLOGY, Flow, order
@@ -482,3 +485,102 @@ def test_notes_of_the_format_before_are_read_as_they_were_meant(
         shop.flow.start_source(ORDERS)
     assert shop.left() == left
     assert shop.flow.outcomes["repeated"] == repeated + 1
+
+
+MENDED = [
+    ([CANCEL], (1, 100, 1, 100)),
+    ([REFUND], (2, 10_100, 1, 100)),
+    ([REFUND_PART, CANCEL], (1, 100, 1, 100)),
+    ([CANCEL, REFUND_PART, CANCEL], (1, 100, 1, 100)),
+    ([*BY_ID, *BY_ID], (2, 10_100, 1, 6_100)),
+    ([REFUND_PART, BY_ID[0]], (2, 10_100, 1, 8_100)),
+]
+
+
+@pytest.mark.parametrize("late_ms", [0, 10 * MINUTE_MS])
+@pytest.mark.parametrize(("corrections", "left"), MENDED)
+def test_corrections_that_came_while_their_order_was_refused_count_once_it_counts(
+    corrections, left, late_ms
+):
+    """Also where the same ones come again, before that or after, to whichever owner."""
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(currency="EUR")
+    for kind, lines, extra in corrections:
+        shop.send(kind, lines, **extra)
+        shop.left()
+        shop.flow.start_source(ORDERS)
+    shop.now_ms += late_ms
+    shop.flow.produce(ORDERS, order("now", shop.now_ms), shop.now_ms)
+    shop.send("placed", WHOLE, payment_method="cod", occurred_at=rfc3339(START + 1))
+    expected = (left[0] + 1, left[1] + 100, left[2] + 1, left[3] + 100)
+    assert shop.left() == expected
+    shop.flow.start_source(ORDERS)
+    for kind, lines, extra in corrections:
+        shop.send(kind, lines, after_ms=MINUTE_MS, **extra)
+        assert shop.left() == expected
+    assert shop.outcomes() == {"unmatched": len(corrections), "repeated": len(corrections)}
+
+
+def test_what_waits_for_an_order_changes_its_own_day_unless_that_is_closed():
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(currency="EUR")
+    shop.send("refunded", PART, refund_id="r1")
+    before = rfc3339(START - DAY_MS)
+    shop.send("refunded", PART, refund_id="r2", placed_at=before)
+    shop.send("refunded", PART, refund_id="r3", placed_at=rfc3339(START - 35 * DAY_MS))
+    shop.now_ms += DAY_MS
+    shop.place(placed_at=rfc3339(START))
+    assert shop.left() == (2, 10_100, 1, 8_100)
+    assert shop.left("2026-11-17") == (0, 0, -1, -2_000)
+    assert "2026-10-14" not in {
+        rfc3339(day * DAY_MS)[:10] for day in shop.flow.levels[ORDERS].source.markets["PK"].days
+    }
+
+
+def test_a_sum_of_63_bits_takes_no_more_of_what_waits():
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(currency="EUR")
+    shop.send("cancelled", WHOLE)
+    shop.left()
+    state = shop.flow.levels[ORDERS].source.markets["PK"]
+    (day,) = state.days.values()
+    day.row[col.CANCELLED_AT + 2] = SUM_MAX - 9_999
+    shop.place()
+    shop.flow.run()
+    assert day.row[col.CANCELLED_AT : col.CANCELLED_AT + 3] == [0, 0, SUM_MAX - 9_999]
+
+
+def test_beyond_the_limit_what_would_wait_for_an_order_is_said(monkeypatch):
+    monkeypatch.setattr("streams.flow.fold_corrections.CORRECTIONS_MAX", 1)
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    shop.place(currency="EUR")
+    for kind, lines, extra in BY_ID:
+        shop.send(kind, lines, **extra)
+    assert shop.outcomes() == {"unmatched": 2, "unremembered": 1}
+    shop.place()
+    assert shop.left() == (2, 10_100, 1, 8_100)
+
+
+@pytest.mark.parametrize("sequence", [*itertools.permutations(["bad", "good", "part", "all"])])
+def test_an_order_ends_the_same_in_whatever_order_its_refusal_and_corrections_come(sequence):
+    """But where a copy is refused and then corrections come: orders that count are not remembered."""
+    shop = Shop()
+    shop.flow.produce(ORDERS, order("another", START), START)
+    events = {
+        "bad": ("placed", WHOLE, {"currency": "EUR"}),
+        "good": ("placed", WHOLE, {"placed_at": rfc3339(START)}),
+        "part": ("refunded", PART, {}),
+        "all": ("cancelled", WHOLE, {}),
+    }
+    for name in sequence:
+        kind, lines, extra = events[name]
+        shop.send(kind, lines, **extra)
+    good, bad, whole = map(sequence.index, ("good", "bad", "all"))
+    if good < bad < whole:
+        assert shop.left()[:2] == (2, 10_100), "what is not promised"
+    else:
+        assert shop.left() == (1, 100, 1, 100)

@@ -21,6 +21,7 @@ from streams.index.event_types import (
     Rejected,
 )
 from streams.index.events import decode_orders, decode_payments
+from tests.support.reference.contract import validate
 
 ORDER = {
     "event_id": "e1",
@@ -313,6 +314,26 @@ def test_numbers_are_ids_as_their_digits():
     event = read(raw(event_id=12, order_id=34, shopper_id=56))
     assert (event.event_id, event.order_id, event.shopper_id) == ("12", "34", "56")
     assert type(event) is OrderEvent
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("12.0", "12"), ("1.2e1", "12"), ("120e-1", "12"), ("-0", "0"), ("9" * 20 + ".0", "9" * 20)],
+)
+def test_an_id_that_is_a_whole_number_is_its_digits_however_it_is_written(number, text):
+    value = raw(event_id="?", order_id="?", shopper_id="?").replace(b'"?"', number.encode())
+    event = read(value)
+    assert type(event) is OrderEvent
+    assert (event.event_id, event.order_id, event.shopper_id) == (text, text, text)
+    assert (
+        validate(value, payments=False)[0].items() >= {"event_id": text, "order_id": text}.items()
+    )
+
+
+@pytest.mark.parametrize("number", ["12.5", "-1", "-1.0", "1e20", "1e999999999999"])
+def test_an_id_that_is_no_whole_number_of_20_digits_is_refused(number):
+    value = raw(event_id="?").replace(b'"?"', number.encode())
+    assert read(value).reason == validate(value, payments=False)[1] == "schema"
 
 
 UNREADABLE_TIMES = [
