@@ -15,6 +15,8 @@ from streams.local.debian_packages import AMTOOL, PROMTOOL
 from streams.local.monitoring import RECEIVERS, with_webhook
 from streams.worker.stops import ExitCode
 
+pytestmark = pytest.mark.slow
+
 CASES = sorted(Path(__file__).parent.glob("*.yml"))
 ALERTS = {alert["alert"]: alert for alert in rules("alerts")}
 NOBODY = 'ALERTS{alertstate="firing"}'

@@ -19,6 +19,8 @@ from streams.publish.journal import journal_records
 from tests.support.flow_harness import METHODOLOGY, ROOT, Flow, order, payment
 from tests.support.known_histories import season
 
+pytestmark = pytest.mark.slow
+
 DAY = day_number("2026-11-24")
 HOURS = LocalHours("Asia/Karachi")
 TEN = HOURS.hours_of(DAY).start + 10 * HOUR_MS

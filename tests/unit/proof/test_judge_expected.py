@@ -37,6 +37,8 @@ from streams.records.journal_record import decode_journal
 from streams.records.kafka_logs import Stored
 from streams.records.redis_reader import MarketRedis
 
+pytestmark = pytest.mark.slow
+
 EID = DeclaredFactor("PK", *WHOLE, rfc3339(MIDNIGHT - HOUR_MS), rfc3339(MIDNIGHT + HOUR_MS), 2.0)
 
 
