@@ -148,12 +148,13 @@ async def test_the_audit_finds_a_service_that_counts_what_was_aborted(
     patch = ("--patch", "counts_aborted") if counts_aborted else ()
     installed.start_worker((sys.executable, Path(worker_child.__file__), *patch))
     topic = f"{installed.name}-orders"
+    at_ms = now_ms()  # of all, so that one pane holds what counts and what does not
     async with installed.producer() as producer:
-        await installed.send(producer, "orders", order("plain", now_ms()))
+        await installed.send(producer, "orders", order("plain", at_ms))
         await producer.flush()
     aborting = await transactional(stack, f"{topic}-aborts")
     for number in range(3):
-        event = json.dumps(order(f"aborted-{number}", now_ms())).encode()
+        event = json.dumps(order(f"aborted-{number}", at_ms)).encode()
         await aborting.send_and_wait(topic, event, partition=0)
     await aborting.abort_transaction()
     await aborting.stop()
