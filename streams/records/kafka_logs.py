@@ -114,7 +114,6 @@ class Logs:
                     f"{tp.topic}-{tp.partition}: nothing came from offset {position} on in "
                     f"{STALL_LIMIT_MS // 1000} s, the log ends at {extent.end}; check the broker"
                 )
-        consumer.unsubscribe()  # else what is asked next waits behind fetches at this log's end
 
     async def read_on(self, tp: TopicPartition) -> AsyncIterator[list[Stored]]:
         """Yield every record of a compacted log, with those that came while it was read.
