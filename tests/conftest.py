@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 
@@ -56,27 +55,7 @@ def pytest_collection_modifyitems(config, items):
     wanted = _is_deep if config.getoption("--deep") else _is_plain
     left_out = [item for item in items if not wanted(item)]
     config.hook.pytest_deselected(items=left_out)
-    items[:] = _mixed([item for item in items if wanted(item)])
-
-
-def _mixed(items):
-    """Put two files that only compute after each that waits for servers.
-
-    In the order of their names all those that wait come first, and a core stood idle for minutes.
-    """
-    files = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    waits = {path: _waits(path, items) for path, items in files.items()}
-    waiting = [path for path in files if waits[path]]
-    computing = iter([path for path in files if not waits[path]])
-    order = [path for each in waiting for path in (each, *itertools.islice(computing, 2))]
-    return [item for path in (*order, *computing) for item in files[path]]
-
-
-def _waits(path, items):
-    rooms = {"integration", "faults", "browser"}
-    return bool(rooms & set(path.parts)) or any(item.get_closest_marker("stack") for item in items)
+    items[:] = [item for item in items if wanted(item)]
 
 
 def _is_plain(item):
