@@ -60,7 +60,9 @@ def remember_mended(
 
     ``late``: whether it counts in the late part of its day.
     """
+    if state.refused is None:
+        return
     order = hash_of(event.order_id)
-    if state.refused is not None and state.is_refused(order):
+    if state.is_refused(order):
         count_waiting(source, state, notes_of(order, state.remembered.values()), late=late)
         source.note(state, Note(order, MENDED_NOTE, 0, late=late))

@@ -278,15 +278,13 @@ class TopicKeeper:
     def _on_anew(self, topic: str, topic_id: str) -> None:
         """Act on a topic of our own that was created again."""
         _log.warning("topic_recreated", topic=topic, topic_id=topic_id)
+        # Every state is rebuilt from what the topics hold now. A new owner of a market writes each of
+        # its values that may still change, which the topic of values holds no more. A recovery may
+        # have asked for the partials meanwhile; but its group may have been formed while there were
+        # none, and then nobody has their partitions until metadata are asked for.
+        read = topic in self._read or topic == self._values
         recovered = self._intake.topic_ids.get(topic) == topic_id
-        if not recovered or topic in self._changelogs or topic == self._merged:
-            # Every state is rebuilt from what the topics hold now. A new owner of a market writes
-            # each of its values that may still change, which the topic of values holds no more.
-            self._group.ask_anew(rejoin=topic in self._read or topic == self._values)
-        else:
-            # A recovery asked for the partials meanwhile. Its group may have been formed while there
-            # were none: then nobody has their partitions until metadata are asked for.
-            self._group.ask_anew(rejoin=False)
+        self._group.ask_anew(rejoin=read and not recovered)
 
     @property
     def _read(self) -> set[str]:

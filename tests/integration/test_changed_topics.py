@@ -341,6 +341,16 @@ async def test_retention_that_overtook_a_partition_halts_it_alone_until_the_gap_
     await equal(installed, load)
 
 
+async def goes_on_after_a_start(installed):
+    """Assert that the next start is not refused, and counts what comes."""
+    installed.stop()
+    installed.workers.clear()
+    installed.start_worker()
+    load = Load(installed)
+    await fresh(installed)
+    await equal(installed, load)
+
+
 @pytest.mark.deep
 async def test_recreated_partials_heal_and_the_next_start_is_not_refused(loaded):
     installed, load = loaded
@@ -349,13 +359,7 @@ async def test_recreated_partials_heal_and_the_next_start_is_not_refused(loaded)
     await fresh(installed)
     await equal(installed, load)
     await shows(installed, load.acknowledged["orders"])
-    installed.stop()
-    installed.workers.clear()
-    installed.start_worker()
-    load = Load(installed)
-    await fresh(installed)
-    await load.stop()
-    await equal(installed, load)
+    await goes_on_after_a_start(installed)
 
 
 @pytest.mark.deep
@@ -376,12 +380,7 @@ async def test_own_topics_that_are_made_with_another_number_of_partitions_heal(l
     await equal(installed, load)
     await shows(installed, load.acknowledged["orders"])
     # The next start finds the topics as they are now.
-    installed.stop()
-    installed.workers.clear()
-    installed.start_worker()
-    load = Load(installed)
-    await fresh(installed)
-    await equal(installed, load)
+    await goes_on_after_a_start(installed)
 
 
 @pytest.mark.deep

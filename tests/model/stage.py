@@ -47,6 +47,12 @@ class Stage:
         event = build(event_id, arrived_ms - ago_ms, market=market, **more)
         world.append(sp, encoded(event), arrived_ms, producer, doubtful=doubtful)
 
+    def shows_generation(self, wanted: int) -> None:
+        """Assert that Redis holds this generation of AA, at an ``as_of`` that has come."""
+        generation, as_of_ms = self.world.redis.as_of["AA"]
+        assert generation == wanted
+        assert as_of_ms <= self.world.now_ms
+
     def end(self, name: str, producer: int, *, commits: bool) -> None:
         """End the transaction of a producer in the named source partition."""
         sp = next(sp for sp in self.world.sps if str(sp) == name)

@@ -124,18 +124,21 @@ async def check_group(group: str, admin: AIOKafkaAdminClient) -> tuple[Finding, 
         state = ", ".join(sorted({str(found[2]) for found in response.groups}))
     except GroupCoordinatorNotAvailableError:
         members, state = 0, "no coordinator yet"
-    level = Level.OK if members and state == "Stable" else Level.WARNING
-    finding = Finding(
-        "workers",
-        level if members else Level.WRONG,
-        f"group {group}",
-        "at least one member, Stable",
-        f"{members} members, {state}",
-        "ecindex worker" if not members else "wait for the rebalance to end, then check again",
-        # In an empty group nothing rebalances: whoever waits for its worker is told soon.
-        rounds=REBALANCE_ROUNDS if members else 2,
-    )
-    return finding, members
+    return group_finding(group, members, state), members
+
+
+def group_finding(group: str, members: int, state: str) -> Finding:
+    """Judge the workers' consumer group by its number of members and its state."""
+    if not members:
+        # Nothing rebalances in an empty group: whoever waits for its worker is told soon.
+        level, fix = Level.WRONG, "ecindex worker"
+    else:
+        level = Level.OK if state == "Stable" else Level.WARNING
+        fix = "wait for the rebalance to end, then check again"
+    found = f"{members} members, {state}"
+    wanted = "at least one member, Stable"
+    finding = Finding("workers", level, f"group {group}", wanted, found, fix)
+    return finding._replace(rounds=REBALANCE_ROUNDS) if members else finding
 
 
 def check_lag(

@@ -197,12 +197,7 @@ def test_a_final_hour_is_not_revised_by_the_same_row_in_recreated_partials():
     rows = [record for record in flow.partials[partition].records if record.value is not None]
     anew = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new", topic_id="second")
     anew.recover(dict(flow.tables[partition]))
-    anew.apply_chunk(
-        Chunk(
-            SourcePartition("partials", partition), anew.base, anew.base + len(rows) - 1,
-            [r.key for r in rows], [r.value for r in rows], [r.timestamp_ms for r in rows],
-        )
-    )  # fmt: skip
+    filled(anew, partition, rows)
     anew.replayed()
     (again,) = (each for each in anew.step(flow.now_ms) if each.market == "PK")
     assert again.closings == []
@@ -229,12 +224,7 @@ def test_an_imports_order_behind_its_payments_closes_its_hour_while_partials_are
     rows = [record for record in flow.partials[partition].records if record.value is not None]
     anew = PartitionCompile(partition, 3, flow.methodology, flow.sps, "new", topic_id="second")
     anew.recover(dict(flow.tables[partition]))
-    anew.apply_chunk(
-        Chunk(
-            SourcePartition("partials", partition), anew.base, anew.base + len(rows) - 1,
-            [r.key for r in rows], [r.value for r in rows], [0] * len(rows),
-        )
-    )  # fmt: skip
+    filled(anew, partition, rows)
     anew.replayed()
     (again,) = (each for each in anew.step(flow.now_ms) if each.market == "PK")
     assert [(each.kind, each.start_ms) for each in again.closings][:1] == [("hour", T0)]
@@ -261,6 +251,14 @@ def test_partitions_that_were_added_hold_as_of_until_they_have_a_mark():
     flow.apply(partition)
     flow.step(partition)
     assert own(flow).markets["PK"].progress.as_of_ms[ORDERS] > before
+
+
+def filled(anew, partition, rows):
+    """Let a new owner read rows of partials that were created again."""
+    keys, values, stamps = zip(*((r.key, r.value, r.timestamp_ms) for r in rows), strict=True)
+    sp = SourcePartition("partials", partition)
+    last = anew.base + len(rows) - 1
+    anew.apply_chunk(Chunk(sp, anew.base, last, list(keys), list(values), list(stamps)))
 
 
 def test_a_table_that_lost_its_records_publishes_nothing():

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 from prometheus_client import CollectorRegistry
 from redis.exceptions import ReadOnlyError
 
 from streams.index.values import Fence
 from streams.proof.doctor.findings import Level
-from streams.proof.doctor.worker_checks import check_redis, check_workers
+from streams.proof.doctor.worker_checks import (
+    REBALANCE_ROUNDS,
+    check_redis,
+    check_workers,
+    group_finding,
+)
 from streams.publish.http import MetricsServer, PartitionState
 from streams.publish.keys import market_keys
 from streams.publish.redis_health import RedisHealth
@@ -81,3 +87,16 @@ def test_values_that_are_not_renewed_name_what_redis_may_refuse():
     assert finding.level is Level.WRONG
     assert "READONLY" in finding.fix
     assert "ecindex doctor --worker URL" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("members", "state", "level", "rounds"),
+    [
+        (0, "Empty", Level.WRONG, 2),
+        (2, "Stable", Level.OK, REBALANCE_ROUNDS),
+        (2, "PreparingRebalance", Level.WARNING, REBALANCE_ROUNDS),
+    ],
+)
+def test_an_empty_group_is_told_sooner_than_one_that_rebalances(members, state, level, rounds):
+    finding = group_finding("g", members, state)
+    assert (finding.level, finding.rounds) == (level, rounds)
