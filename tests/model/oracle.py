@@ -860,11 +860,10 @@ class Oracle:
                         hours.setdefault(hour, Counter()).update(event.live)
                     if minute >= horizon_ms - MINUTES_KEPT_MS:
                         minutes.setdefault(minute, Counter()).update(event.live)
-                for event in (*reference.counted, *reference.day_only):
-                    if event.market != code:
-                        continue
-                    if event.day_book is not None and event.day >= first_day:
-                        days.setdefault(event.day, Counter()).update(event.day_book)
+                # By slot: a correction that waited for its order counts with the order's event.
+                for market_code, book, day in reference.slots():
+                    if (market_code, book) == (code, DAY) and day >= first_day:
+                        days.setdefault(day, Counter()).update(reference.row(code, DAY, day, 2**60))
             for kind, expected, read, book in (
                 ("hour", hours, ledger.hour_sum, LIVE),
                 ("minute", minutes, ledger.minute_sum, LIVE),
