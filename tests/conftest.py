@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -11,11 +12,15 @@ from xdist.scheduler import LoadFileScheduling
 from streams.cli.start import keep_bytecode
 
 # Kept for the hundreds of processes that the tests start as well, even where Python may not write
-# bytecode: each of them compiled all it imports.
+# bytecode: each of them compiled all it imports, and each run rewrote the asserts of all tests anew.
 keep_bytecode()
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # noqa: TID251 - the children's
 if sys.pycache_prefix:
-    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix  # noqa: TID251 - the children's
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # noqa: TID251
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix  # noqa: TID251
+
+# What collection makes stays to the end. Looking through it again and again took a tenth of a run.
+gc.disable()
 
 pytest_plugins = ["support.stack", "support.draws"]
 
@@ -56,6 +61,12 @@ def pytest_collection_modifyitems(config, items):
     left_out = [item for item in items if not wanted(item)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if wanted(item)]
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(50_000, 10, 10)
 
 
 def _is_plain(item):

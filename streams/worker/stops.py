@@ -125,13 +125,18 @@ class Presence:
 
     def beat(self) -> None:
         """Record that the heartbeating thread runs."""
-        self.away_ms()
-        self._last_beat = self._clock()
+        # One look at the clock: of two, an absence between them would be erased by the second.
+        now = self._clock()
+        self._notice(now)
+        self._last_beat = now
 
     def away_ms(self) -> int | None:
         """Return how long, in ms, the process was away if that exceeded the limit; else None."""
+        self._notice(self._clock())
+        return self._away_ms
+
+    def _notice(self, now: int) -> None:
         if self._away_ms is None and self._last_beat is not None:
-            silent_ms = self._clock() - self._last_beat
+            silent_ms = now - self._last_beat
             if silent_ms > self.limit_ms:
                 self._away_ms = silent_ms
-        return self._away_ms

@@ -35,7 +35,7 @@ from streams.publish.redis_store import RedisStore
 from streams.publish.shift_records import active_fields
 from streams.publish.shift_records import shift_record as published_shift
 
-EACH = 500
+EACH = 100
 """Records validated of each kind: a month has 700 like hours, and a validator in Python is slow."""
 SCHEMAS = Path(__file__).parents[2] / "config" / "schemas"
 

@@ -213,13 +213,30 @@ class MetricsWatch(_Watcher):
                     self.wrong(f"{market}: {scrape.url} shows {as_of} after {url} showed {shown}")
             if seen and seen[-1][2] != scrape.url:
                 self.moves += 1
-                if any(
-                    url == scrape.url and scrape.asked - self.AT_ONCE_S < asked
-                    for asked, _, url, _ in seen
-                ):
-                    self.wrong(f"{market}: on {scrape.url} and on {seen[-1][2]} at once")
+            if other := self._shown_between(seen, scrape):
+                self.wrong(f"{market}: on {scrape.url} and on {other} at once")
             seen.append((scrape.asked, scrape.answered, scrape.url, as_of))
             del seen[:-400]
+
+    def _shown_between(self, seen, scrape):
+        """Worker that showed the market after this one had shown it, and before this scrape began.
+
+        A worker that is frozen while it answers shows what it owned then: an answer says nothing of
+        what overlaps it.
+        """
+        late = [each for each in seen if each[0] > scrape.asked - self.AT_ONCE_S]
+        before = [answered for _, answered, url, _ in late if url == scrape.url]
+        return next(
+            (
+                url
+                for asked, answered, url, _ in late
+                if url != scrape.url
+                and answered <= scrape.asked
+                and before
+                and min(before) <= asked
+            ),
+            None,
+        )
 
 
 class LagWatch(_Watcher):

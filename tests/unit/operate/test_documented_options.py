@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 
 import pytest
 import typer
@@ -31,10 +32,15 @@ UsageError = typer.BadParameter.__base__
 """Typer brings its own Click and does not name this class."""
 
 
+@cache
+def command_line():
+    return typer.main.get_command(app)
+
+
 def parse(line):
     """Take a line as the command line would, but for carrying it out. Raises UsageError."""
     _program, *words = shlex.split(line, comments=True)
-    command = typer.main.get_command(app)
+    command = command_line()
     while hasattr(command, "commands"):
         name = words.pop(0) if words else "--help"
         if name == "--help":

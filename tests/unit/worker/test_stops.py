@@ -75,6 +75,14 @@ def test_a_beat_after_the_wake_up_does_not_wipe_out_that_we_were_away():
     assert presence.away_ms() == 8000
 
 
+def test_a_beat_that_was_frozen_half_way_does_not_wipe_it_out_either():
+    clock = iter([0, 2_000, 10_000, 10_001])
+    presence = Presence(3000, lambda: next(clock))
+    presence.beat()
+    presence.beat()  # looks at the clock, is frozen, and goes on 8 s later
+    assert presence.away_ms() == 8_000
+
+
 def test_the_sender_notices_before_the_first_beat():
     clock = Clock()
     presence = Presence(3000, clock)

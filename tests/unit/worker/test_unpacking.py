@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 from support.batches import fetched, record_batch
 
@@ -27,6 +29,7 @@ def decode(buffer, fetch_offset=0):
     return list(ChunkRecords(fetched(buffer, fetch_offset), 100))
 
 
+@cache
 def bomb(codec, offset=0, records=3):
     third = b" " * (unpacking.UNPACKED_BYTES_MAX // 3 + 100)
     return record_batch(offset, [(b"k", third)] * records, codec=CODECS[codec])
