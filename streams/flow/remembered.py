@@ -195,8 +195,11 @@ def note_starts(words: array[int]) -> Iterator[int]:
 
 
 def hash_of(text: str) -> int:
-    """Hash by which an order or an event is remembered."""
-    return xxh3_64_intdigest(text.encode(), ID_SEED)
+    """Hash by which an order, an event or an article is remembered.
+
+    Broken text is hashed as it stands: an article's ``sku`` may be cut in the middle of a letter.
+    """
+    return xxh3_64_intdigest(text.encode(errors="surrogatepass"), ID_SEED)
 
 
 def quick_hash(order_id: str) -> int:

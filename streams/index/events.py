@@ -32,7 +32,9 @@ DEPTH_MAX = 64
 """Deepest nesting of a record, its own object included. It lies far below the interpreter's recursion
 limit, which counts the caller's frames too: whether a record is legal must not depend on the caller."""
 _PLACED_AT = b'"placed_at"'
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+"""A string, to its quotation mark or the end. One that was cut off matches too: else each escaped mark
+within it begins another attempt, and a record of 200 KB held every worker for minutes."""
 
 _decode_order = msgspec.json.Decoder(OrderEvent).decode
 _decode_payment = msgspec.json.Decoder(PaymentEvent).decode
@@ -219,7 +221,7 @@ def _unread(value: bytes) -> Rejected | None:
 
 
 def _depth(value: bytes) -> int:
-    """How deep the brackets outside strings nest. For text that is not JSON, some upper bound."""
+    """How deep the brackets outside strings nest, up to where a text stops being JSON."""
     depth = deepest = 0
     for character in _STRING.sub(b"", value):
         if character in b"[{":

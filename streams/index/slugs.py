@@ -13,6 +13,8 @@ import unicodedata
 from streams.index.unicode_words import WORD_RANGES
 
 SLUG_BYTES_MAX = 96
+LABEL_CHARACTERS_MAX = 1_000
+"""Of a longer label only so many are read. To order 64,000 marks on one letter takes seconds."""
 _HASH_DIGITS = 16
 _APOSTROPHES = "'\u2019\uff07"
 _JOINERS = "\u200c\u200d"
@@ -43,27 +45,29 @@ def slug(text: str) -> str:
     """Member of a raw label: case folded, in NFKC, no apostrophes, `_` for runs of anything but letters.
 
     A member of more than 96 bytes is the beginning of the label and a hash of the whole of it: two long
-    names that begin alike stay two.
+    names that begin alike stay two. Of a label of more than 1,000 characters the hash is that of the
+    label as it is written, in any case and form.
 
     >>> slug("Men's Fashion"), slug("Mobiles & Tablets"), slug(" Easypay_MA ")
     ('mens_fashion', 'mobiles_tablets', 'easypay_ma')
     >>> slug("চাল") == "চাল" != slug("চুল")
     True
     """
-    plain = _SEPARATORS.sub("_", _DROPPED.sub("", text))
+    whole = text.encode(errors="surrogatepass") if len(text) > LABEL_CHARACTERS_MAX else b""
+    plain = _SEPARATORS.sub("_", _DROPPED.sub("", text[:LABEL_CHARACTERS_MAX]))
     if not plain.isascii():
         folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", plain).casefold())
         # What a character was made of may be no letter (the brackets of a number in brackets).
         plain = _LOOSE_JOINERS.sub("", _SEPARATORS.sub("_", _DROPPED.sub("", folded)))
         plain = unicodedata.normalize("NFKC", plain)
-    return _fitted(re.sub("__+", "_", plain.casefold()).strip("_"))
+    return _fitted(re.sub("__+", "_", plain.casefold()).strip("_"), whole)
 
 
-def _fitted(name: str) -> str:
+def _fitted(name: str, whole: bytes) -> str:
     encoded = name.encode()
-    if len(encoded) <= SLUG_BYTES_MAX:
+    if len(encoded) <= SLUG_BYTES_MAX and not whole:
         return name
     begins = (
         encoded[: SLUG_BYTES_MAX - _HASH_DIGITS - 1].decode(errors="ignore").rstrip(f"_{_JOINERS}")
     )
-    return f"{begins}_{hashlib.sha256(encoded).hexdigest()[:_HASH_DIGITS]}"
+    return f"{begins}_{hashlib.sha256(whole or encoded).hexdigest()[:_HASH_DIGITS]}".lstrip("_")

@@ -46,7 +46,8 @@ UNSEEN |= {*range(0xFE00, 0xFE10), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE
 
 def to_slug(text: str) -> str:
     """The label as one name: read from docs/contract.md, letter by letter."""
-    seen = [each for each in text if ord(each) not in UNSEEN and each not in "'\u2019\uff07"]
+    long = len(text) > 1000
+    seen = [each for each in text[:1000] if ord(each) not in UNSEEN and each not in "'\u2019\uff07"]
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(seen)).casefold())
     kept = ""
     for each in folded:
@@ -60,10 +61,11 @@ def to_slug(text: str) -> str:
         parts[at] = parts[at] if within else ""
     name = re.sub("_+", "_", unicodedata.normalize("NFKC", "".join(parts))).strip("_")
     whole = name.encode()
-    if len(whole) <= 96:
+    if len(whole) <= 96 and not long:
         return name
+    digested = text.encode(errors="surrogatepass") if long else whole
     begins = whole[:79].decode(errors="ignore").rstrip("_\u200c\u200d")
-    return f"{begins}_{hashlib.sha256(whole).hexdigest()[:16]}"
+    return f"{begins}_{hashlib.sha256(digested).hexdigest()[:16]}".lstrip("_")
 
 
 @lru_cache(100_000)

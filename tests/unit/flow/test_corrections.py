@@ -584,3 +584,15 @@ def test_an_order_ends_the_same_in_whatever_order_its_refusal_and_corrections_co
         assert shop.left()[:2] == (2, 10_100), "what is not promised"
     else:
         assert shop.left() == (1, 100, 1, 100)
+
+
+def test_articles_are_told_apart_by_broken_text_too():
+    shop = Shop()
+    one, other = ("books", 1, 6_000, "caf\ud83d"), ("books", 1, 4_000, "caf\ud83e")
+    shop.send("placed", [one, other], after_ms=0, payment_method="cod")
+    shop.send("cancelled", [one])
+    shop.send("cancelled", [one])
+    assert shop.left()[:2] == (0, 4_000)
+    shop.send("cancelled", [other])
+    assert shop.left()[:2] == (0, 0)
+    assert shop.outcomes()["repeated"] == 1

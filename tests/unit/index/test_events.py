@@ -452,6 +452,14 @@ def test_the_limit_of_nesting_does_not_depend_on_how_deep_the_caller_stands(dept
     assert found[0] == expected
 
 
+@pytest.mark.parametrize("end", [b"", b"\\", b'"', b'"]}'])
+def test_a_text_that_was_cut_is_looked_through_once(end):
+    # With an attempt at each escaped mark this took minutes, and nothing else ran meanwhile.
+    within = b'\\"[' * 60_000
+    assert module._depth(b'[{"' + within + end) == 2
+    assert reason(b'{"type":"order.placed","raw":"' + within + end.rstrip(b"]")) == "invalid_json"
+
+
 def test_instant_ms_is_the_parsers():
     assert module.instant_ms("1970-01-01T00:00:01Z") == 1000
     assert module.instant_ms("no") is None

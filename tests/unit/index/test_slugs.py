@@ -76,6 +76,16 @@ def test_long_names_that_begin_alike_stay_apart_and_whole_letters():
     assert slug("x" * 96) == "x" * 96
 
 
+def test_a_label_of_thousands_of_marks_is_read_no_further_than_its_beginning():
+    # To put 64,000 marks in order took seconds, and nothing else ran meanwhile.
+    marks = "a" + "\u0315\u0334" * 100_000
+    assert slug(marks) != slug(marks + "b")
+    for text in ("a" * 1_000, "a" * 1_001, "A" * 1_001, "_" * 1_001, "আ" * 1_001, "e\u0301" * 501):
+        assert slug(text) == to_slug(text)
+        assert slug(slug(text)) == slug(text) != slug(text + "b")
+    assert slug("A" * 1_000) == slug("a" * 1_000)
+
+
 TRICKY = (
     "_-' \u200c\u200d\u0301\u0307\u093c\u09be\u09c7\ufe0f\u00ad\u0130\u0131\u00df\ufb00\u2019\uff07"
     "\u2167\u2460\u3200\ufdfa\u0345\u1e9e"
