@@ -401,7 +401,10 @@ class IndexWorker:
             self._places,
             self.methodology,
             {
-                topic: [SourcePartition(topic, number) for number in range(count)]
+                topic: [
+                    SourcePartition(topic, number)
+                    for number in range(self._keeper.awaited(topic, count))
+                ]
                 for topic, count in self._partitions.items()
             },
             nonce,

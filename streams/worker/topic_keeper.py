@@ -77,7 +77,7 @@ class TopicKeeper:
         self.inputs = (topics.orders, topics.payments)
         self._partials, self._values = topics.partials, topics.values
         self._needed_to_publish = {topics.partials, topics.values, topics.journal, topics.shifts}
-        self._changelogs = changelogs_of(settings, edition)
+        self._changelogs = names.inputs_of(settings, edition)
         self._had: Callable[[], int] = lambda: names.partitions_had(settings, edition, self._counts)
         self._needed: Callable[[], dict[str, int]] = lambda: names.needed(
             settings, edition, self._counts
@@ -128,6 +128,14 @@ class TopicKeeper:
         """Return a topic's partition count; ``before`` where it is not known."""
         found = self._watch.known.get(topic)
         return before if found is None else found.partitions
+
+    def awaited(self, input_topic: str, before: int) -> int:
+        """Return how many partitions of an input ``as_of`` waits for; ``before``: what it has.
+
+        As many as there are states of its partitions. While an input has fewer than that, what is
+        missing was counted once and may be written to again.
+        """
+        return max(before, self._inputs_needed()[input_topic])
 
     def topic_id(self, topic: str) -> str:
         """Return the id by which a topic is read."""
@@ -399,15 +407,6 @@ class _Asking:
 def changed(old: str, new: str) -> bool:
     """Whether two ids are known and are those of different topics."""
     return UNKNOWN not in (old, new) and old != new
-
-
-def changelogs_of(settings: Settings, edition: int) -> dict[str, str]:
-    """Return the changelog of each input's checkpoints -> the input."""
-    group = names.app_id(edition, settings.topics.prefix)
-    return {
-        names.changelog_topic(group, names.checkpoint_table(topic)): topic
-        for topic in (settings.topics.orders, settings.topics.payments)
-    }
 
 
 def watched_topics(settings: Settings, edition: int) -> list[str]:
