@@ -189,7 +189,7 @@ class TopicKeeper:
         through = runner.level.through
         topic_id = runner.level.topic_id
         change = (
-            lost_checkpoints(sp, begin, topic_id)
+            lost_checkpoints(sp, self._intake.counted.get(sp, 0), begin, topic_id)
             if through < 0
             else log_moved(sp, offset_after(through), begin, end, topic_id)
         )

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import ClusterAuthorizationFailedError
+from aiokafka.structs import TopicPartition
 from structlog.testing import capture_logs
 
 from streams.flow.chunk import SourcePartition
 from streams.index.history_records import AcceptedChange
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
+from streams.worker.consumer_thread import ChunkConsumerThread
 from streams.worker.intake import Intake
 from streams.worker.names import (
     MERGED_TABLE,
@@ -57,7 +59,7 @@ class Runner:
 
     def accept(self, change) -> None:
         self.change = None
-        self.level.topic_id = change.topic_id
+        self.level.topic_id, self.resumed_at = change.topic_id, change.resume_at
 
 
 class Group:
@@ -121,6 +123,42 @@ async def test_what_no_state_is_of_begins_unless_another_partition_is_of_another
         assert (
             runner.change.resume_at == 0
         )  # its next owner finds no checkpoint, and begins there too
+
+
+async def test_the_command_for_lost_checkpoints_holds_for_the_next_owner_whose_log_begins_later():
+    # It named where the log began, and retention had taken more by then: accepted, nothing went on.
+    tp, intake = TopicPartition(*SP), Intake(["orders"])
+    begins = [40, 55]
+
+    class Consumer:
+        async def beginning_offsets(self, _tps):
+            return {tp: begins.pop(0)}
+
+        async def end_offsets(self, _tps):
+            return {tp: 99}
+
+        async def committed(self, _tp):
+            return 90
+
+        def seek(self, _tp, target):
+            self.target = target
+
+    accepted, commands = {}, []
+    for resumes_at in (40, 55):
+        intake.close([SP])
+        intake.open(SP, None)
+        consumer, runner = Consumer(), Runner(-1)
+        thread = SimpleNamespace(_ensure_consumer=lambda: consumer, _intake=intake, moved={})  # noqa: B023
+        assert await ChunkConsumerThread._seek_open(thread, [tp]) == {tp: resumes_at}
+        keeper = keeper_of(runner, Group(), accepted)
+        keeper._intake = intake
+        (found,) = thread.moved.items()
+        keeper.on_log_moved(found[0], *found[1])
+        if not accepted:
+            commands.append(runner.change.command)
+            accepted |= accepting("0:checkpoints-before=90")
+    assert commands == ["ecindex topics accept orders 0:checkpoints-before=90"]
+    assert (runner.change, runner.resumed_at) == (None, 55)
 
 
 @pytest.mark.parametrize(("changelogs", "advised"), [({"orders": 4, "payments": 5}, 4), ({}, 6)])
