@@ -19,7 +19,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import base_of, begin_of_next_log, in_log
 from streams.index.history_records import AcceptedChange
 
-_MOVED = re.compile(r"(?P<stands>\d+:\d+)\.\.(?P<kind>end=)?(?P<end>\d+)")
+_MOVED = re.compile(r"(?P<stands>\d{1,9}:\d{1,19})\.\.(?P<kind>end=)?(?P<end>\d{1,19})")
 
 
 @dataclass(frozen=True, slots=True)

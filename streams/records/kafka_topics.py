@@ -21,6 +21,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streams import clock
 from streams.console.errors import OperationError
+from streams.flow.own_records import OwnRecordError
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
@@ -326,7 +327,7 @@ async def plan_topics(
     )
     try:
         created = await other_places(settings, edition, counts)
-    except KafkaError as error:
+    except (KafkaError, OwnRecordError) as error:
         raise TopicsError(f"the checkpoints cannot be read: {error}") from error
     if created is None:
         return wanted

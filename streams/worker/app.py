@@ -22,8 +22,8 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import in_log
+from streams.flow.own_records import OwnRecordError
 from streams.flow.topic_progress import asked_within_ms
-from streams.index.formats import FormatError
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -241,10 +241,7 @@ class IndexWorker:
     async def _compile(self, chunk: Chunk) -> None:
         part = self.app.intake.accept(chunk)
         if part is not None:
-            try:
-                self._markets[part.sp.partition].apply_chunk(part)
-            except FormatError as error:
-                raise Fatal(ExitCode.USAGE, f"{part.sp}: {error}") from error
+            self._markets[part.sp.partition].apply_chunk(part)
 
     # -- partitions come and go ------------------------------------------------------------------
 
@@ -330,8 +327,10 @@ class IndexWorker:
             if self.app.intake.closings != closings:
                 return
             await self._check_log_ends()
-        except (RecoveryError, FormatError) as error:
+        except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
+        except OwnRecordError as error:
+            raise end_for(error, "recovery") from error
         if self.app.intake.closings != closings:
             return
         for runner in self._runners():
@@ -391,7 +390,7 @@ class IndexWorker:
             nonce=nonce,
             partials_id=self._keeper.topic_id(self.settings.topics.partials),
         )
-        runner.recover(dict(table.recovered(sp.partition)))
+        table.rebuild(sp.partition, runner.recover)
         self._sources[sp] = runner
         self._keeper.judge(runner)
 
@@ -411,7 +410,7 @@ class IndexWorker:
             self._history.book,
             topic_id=self._keeper.topic_id(sp.topic),
         )
-        compiled.recover(dict(self._merged.recovered(sp.partition)))
+        self._merged.rebuild(sp.partition, compiled.recover)
         self._markets[sp.partition] = MarketsRunner(
             self._level2, sp, compiled, self._merged.changelog_topic_name
         )

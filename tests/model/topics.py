@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from streams.flow.chain import newest_of
+from streams.flow.chain import decode_checkpoint, newest_of
 from streams.flow.topic_progress import asked_within_ms
 from streams.settings import Settings
 from streams.worker.intake import Intake
@@ -105,7 +105,8 @@ class Keeping:
             if sp.partition not in owned:
                 table = world.checkpoints[sp].table()
                 # The switch "ids apart" writes two records a flush.
-                found.append(newest_of(v for k, v in table.items() if not k.endswith(b"-ids")))
+                held = (v for k, v in table.items() if not k.endswith(b"-ids"))
+                found.append(newest_of(map(decode_checkpoint, held)))
         return {each.topic_id for each in found if each is not None}
 
     def ask_anew(self, *, rejoin: bool) -> None:
