@@ -49,7 +49,8 @@ from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
 from streams.worker.topic_ids import check_log_ends, id_of
-from streams.worker.topic_keeper import TopicKeeper, watched_topics
+from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_needs import TopicNeeds, watched_topics
 from streams.worker.topic_watch import EVERY_S, TopicWatch
 
 HEARTBEAT_S = 1.0
@@ -161,19 +162,24 @@ class IndexWorker:
             lambda: self._watch.topic_id(settings.topics.history),
             lambda: id_of(self.outbox.ask, settings.topics.history),
         )
-        self._keeper = TopicKeeper(
+        self._needs = TopicNeeds(
             settings,
             edition,
             self._watch,
-            self.app.intake,
             self.metrics,
+            lambda wanted: grow_topics(settings.kafka, wanted),
+        )
+        self._keeper = TopicKeeper(
+            settings,
+            self._watch,
+            self._needs,
+            self.app.intake,
             sources=self._sources,
             accepted=self._history.book.accepted,
             group=self.app,
-            grow=lambda wanted: grow_topics(settings.kafka, wanted),
             stated=self._stated,
         )
-        self.outbox.explain = self._keeper.advice
+        self.outbox.explain = self._needs.advice
         fresh_ms = asked_within_ms(self.methodology.out_of_order_ms)
         self._level1 = Level1Parts(
             settings,
@@ -267,7 +273,7 @@ class IndexWorker:
 
     def _on_topics_gone(self, topics: frozenset[str]) -> None:
         for topic in sorted(topics):
-            _log.error("topic_missing", topic=topic, action=self._keeper.advice(topic))
+            _log.error("topic_missing", topic=topic, action=self._needs.advice(topic))
 
     def _on_unpaired(self, sps: frozenset[SourcePartition]) -> None:
         self._unpaired = sps
@@ -284,7 +290,7 @@ class IndexWorker:
                 partition=sp.partition,
                 reason="unpaired",
                 detail="its changelog is missing or has another partition count",
-                action=self._keeper.advice_unpaired(sp),
+                action=self._needs.advice_unpaired(sp),
             )
 
     def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
@@ -402,7 +408,7 @@ class IndexWorker:
             {
                 topic: [
                     SourcePartition(topic, number)
-                    for number in range(self._keeper.awaited(topic, count))
+                    for number in range(self._needs.awaited(topic, count))
                 ]
                 for topic, count in self._partitions.items()
             },
@@ -470,7 +476,7 @@ class IndexWorker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if self._keeper.publishing_stands:
+            if self._needs.publishing_stands:
                 # Without a heartbeat readers see that nobody publishes; the values would else look
                 # renewed for as long as the topic is away.
                 self.metrics.publish_failures.labels("journal").inc()

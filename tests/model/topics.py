@@ -13,6 +13,7 @@ from streams.flow.topic_progress import asked_within_ms
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_needs import TopicNeeds
 from streams.worker.topic_watch import TopicWatch
 
 if TYPE_CHECKING:
@@ -79,16 +80,16 @@ class Keeping:
         self.intake = Intake((*world.sps_by_topic, PARTIALS))
         self.watch = TopicWatch(self._ask, world.topics, clock=worker.log_clock.steady)
         self.sources: dict[Any, Level1] = {}
+        edition = world.methodology.edition
+        self.needs = TopicNeeds(SETTINGS, edition, self.watch, NOTHING, _grow)
         self.keeper = TopicKeeper(
             SETTINGS,
-            world.methodology.edition,
             self.watch,
+            self.needs,
             self.intake,
-            NOTHING,
             sources=self.sources,  # type: ignore[arg-type]
             accepted=world.accepted,
             group=self,
-            grow=_grow,
             stated=self._stated,
         )
         self._fresh_ms = asked_within_ms(world.methodology.out_of_order_ms)
@@ -99,7 +100,7 @@ class Keeping:
         )
 
     async def _stated(self, changelog: str, owned: Collection[int]) -> set[str]:
-        world, topic = self._worker.world, self.keeper._changelogs[changelog]
+        world, topic = self._worker.world, self.needs.changelogs[changelog]
         found = []
         for sp in world.sps_by_topic[topic]:
             if sp.partition not in owned:

@@ -49,7 +49,7 @@ async def test_as_of_stands_while_an_input_lacks_partitions_that_were_counted(tm
         changelogs = names.inputs_of(settings, METHODOLOGY.edition)
         counts = has | {log: 2 if of == TOPICS.orders else 1 for log, of in changelogs.items()}
         known = {name: TopicIdentity(name, count) for name, count in counts.items()}
-        worker._keeper._watch = SimpleNamespace(known=known)
+        worker._needs._watch = SimpleNamespace(known=known)
         worker._own_markets(SourcePartition(TOPICS.partials, PARTITION), "nonce")
         compiled = worker._markets[PARTITION].compiled
         both = mark(TOPICS.orders, 0, NOW_MS), mark(TOPICS.payments, 0, NOW_MS)
