@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.own_records import reading
 from streams.flow.remembered import Remembered, from_format_2
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
@@ -315,9 +316,12 @@ class Chain:
         first mark. ``identity`` names the topic that they are of, which the caller compares with the
         topic there is. Without a complete chain there is no state, as in the beginning; ``incomplete``
         then says that there was one. Raises RecoveryError when the records belong to another
-        methodology.
+        methodology, OwnRecordError when one of them cannot be read.
         """
-        decoded = {key.decode(): decode_checkpoint(value) for key, value in records.items()}
+        decoded = {}
+        for key, value in records.items():
+            with reading(key):
+                decoded[key.decode()] = decode_checkpoint(value)
         self._seq = max((record.seq for record in decoded.values()), default=0)
         path = _best_chain(decoded)
         if path:
@@ -355,27 +359,34 @@ class Chain:
     def _restore(self, path: list[tuple[str, CheckpointRecord, int]]) -> list[RecoveredRow]:
         source = self.source
         newest: dict[SlotKey, RecoveredRow] = {}
+        held_by: dict[SlotKey, bytes] = {}
         if not path:
             return []
         head = path[-1][1]
         source.through = self._flushed_through = head.through
-        source.restore_progress(head.watermarks, head.floors, head.begins, head.doubts)
+        with reading(path[-1][0].encode()):
+            source.restore_progress(head.watermarks, head.floors, head.begins, head.doubts)
         sketches = [_sketches(record) for _, record, _ in path]
-        for (_, record, _), held in zip(path, sketches, strict=True):
-            for market, book, slot, sparse in record.rows:
-                layout = source.markets[market].layout
-                width = layout.live_width if book == LIVE else layout.day_width
-                key = SlotKey(market, book, slot)
-                newest[key] = RecoveredRow(key, from_wire(sparse, width), held.get(key, NOBODY))
-        for found in newest.values():
-            source.restore_slot(*found)
+        for (key_text, record, _), held in zip(path, sketches, strict=True):
+            own_key = key_text.encode()
+            with reading(own_key):
+                for market, book, slot, sparse in record.rows:
+                    layout = source.markets[market].layout
+                    width = layout.live_width if book == LIVE else layout.day_width
+                    key = SlotKey(market, book, slot)
+                    newest[key] = RecoveredRow(key, from_wire(sparse, width), held.get(key, NOBODY))
+                    held_by[key] = own_key
+        for key, found in newest.items():
+            with reading(held_by[key]):
+                source.restore_slot(*found)
         for (key_text, record, size), held in zip(path, sketches, strict=True):
             entry = ChainEntry(key_text, record.seq, size)
             for market, book, slot, sparse in record.rows:
                 key = SlotKey(market, book, slot)
                 entry.slots[key] = []
                 self._latest[key] = (record.seq, _size(sparse, held.get(key, NOBODY)))
-            self._restore_words(entry, record)
+            with reading(key_text.encode()):
+                self._restore_words(entry, record)
             self._entries.append(entry)
         return list(newest.values())
 
@@ -405,10 +416,9 @@ def _sketches(record: CheckpointRecord) -> dict[SlotKey, bytes]:
     return {SlotKey(market, LIVE, slot): held for market, slot, held in record.sketches}
 
 
-def newest_of(values: Iterable[bytes]) -> CheckpointRecord | None:
+def newest_of(checkpoints: Iterable[CheckpointRecord]) -> CheckpointRecord | None:
     """Return the one of these checkpoints that reaches furthest; None: there is none."""
-    decoded = map(decode_checkpoint, values)
-    return max(decoded, key=lambda each: (each.through, each.seq), default=None)
+    return max(checkpoints, key=lambda each: (each.through, each.seq), default=None)
 
 
 def _best_chain(records: dict[str, CheckpointRecord]) -> list[str]:

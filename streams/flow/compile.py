@@ -23,6 +23,7 @@ from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.market import MarketCompile
 from streams.flow.market_shifts import decode_shifts
 from streams.flow.merged import DAY_KIND, LENGTH_MS, Merged, decode_merged, encode_merged
+from streams.flow.own_records import UNREADABLE, OwnRecordError, place, reading
 from streams.flow.publication import Publication
 from streams.flow.state import NEVER_MS
 from streams.flow.topic_progress import better_mark
@@ -131,33 +132,39 @@ class PartitionCompile:
 
         The table may be of other partials than there are now: they were deleted and created again.
         Offsets then go on above all that the table includes, and nothing is published until every
-        source partition has sent its rows and a mark again.
+        source partition has sent its rows and a mark again. Raises OwnRecordError.
         """
         best: dict[tuple[str, str, int], tuple[int, bytes]] = {}
         for key, value in records.items():
-            kind, code, *rest = key.decode().split("|")
-            base = key.decode().rpartition("|")[0]
-            self._table_keys.setdefault(base, set()).add(key.decode())
-            market = self.markets.get(code)
-            if market is None:
-                continue
-            if kind not in LENGTH_MS and kind != DAY_KIND:
-                applied = self._restore_other(market, kind, rest, value)
-                self.replay_through = max(self.replay_through, applied)
-                continue
-            applied = decode_merged(value).applied
+            with reading(key):
+                slot, applied = self._restore(key, value)
             self.replay_through = max(self.replay_through, applied)
-            slot = (code, kind, int(rest[0]))
-            if slot not in best or applied > best[slot][0]:
-                best[slot] = (applied, value)
-        for (code, kind, start), (_, value) in best.items():
-            self.markets[code].ledger.restore((kind, start), decode_merged(value))
+            if slot is not None and (slot not in best or applied > best[slot][0]):
+                best[slot] = (applied, key)
+        for (code, kind, start), (_, key) in best.items():
+            with reading(key):
+                self.markets[code].ledger.restore((kind, start), decode_merged(records[key]))
         for market in self.markets.values():
             market.recovered()
         found = self._topic_ids_found
         self.anew = bool(found and self.topic_id) and self.topic_id not in found
         next_offset = self.replay_through + 1
         self.base = begin_of_next_log(next_offset) if self.anew else base_of(next_offset)
+
+    def _restore(self, key: bytes, value: bytes) -> tuple[tuple[str, str, int] | None, int]:
+        """Return the merged slot of a record, and the partials offset that it includes, or -1.
+
+        One that is no merged slot is restored at once. The slot is then None.
+        """
+        kind, code, *rest = key.decode().split("|")
+        base = key.decode().rpartition("|")[0]
+        self._table_keys.setdefault(base, set()).add(key.decode())
+        market = self.markets.get(code)
+        if market is None:
+            return None, -1
+        if kind not in LENGTH_MS and kind != DAY_KIND:
+            return None, self._restore_other(market, kind, rest, value)
+        return (code, kind, int(rest[0])), decode_merged(value).applied
 
     def _restore_other(
         self, market: MarketCompile, kind: str, rest: Sequence[str], value: bytes
@@ -261,51 +268,57 @@ class PartitionCompile:
     # -- the log ---------------------------------------------------------------------------------
 
     def apply_chunk(self, chunk: Chunk) -> None:
-        """Apply the records of a chunk, in order."""
+        """Apply the records of a chunk, in order. Raises OwnRecordError."""
         for position, (key, value) in enumerate(zip(chunk.keys, chunk.values, strict=True)):
-            if key is None:
-                continue
-            if value is None:
-                # A tombstone: the row is in a merged slot already. A new owner that reads it at the
-                # takeover does not delete again all that was ever deleted.
-                for each in self.markets.values():
-                    each.ledger.forget_garbage(key)
-                self._note_merged(key)
-                continue
-            parsed = parsed_key(key)
-            if parsed is None:
-                self._foreign_records += 1
-                continue
-            if isinstance(parsed, MarkKey):
-                stamped_ms = chunk.timestamps_ms[position] if chunk.by_broker else None
-                mark_record = believed(decode_mark(value), stamped_ms)
-                self._apply_mark(parsed, mark_record, chunk.offset_at(position))
-                continue
-            market = self.markets.get(parsed.slot.market)
-            record = decode_partial(value)
-            if market is None or record.edition != self.methodology.edition:
-                self._foreign_records += 1
-                continue
-            layout = market.ledger.layout
-            width = layout.live_width if parsed.slot.book == "live" else layout.day_width
-            row = from_wire(record.row, width)
-            offset = chunk.offset_at(position)
-            market.ledger.apply_row(
-                parsed.slot,
-                parsed.sp,
-                record.through,
-                row,
-                record.shoppers,
-                key,
-                offset=offset,
-                news=offset > market.progress.floor_applied
-                and not (self.anew and market.shows_open_row(parsed.slot)),
-            )
-            mark = self.marks.get(parsed.sp)
-            if mark is not None and mark.through >= record.through:
-                # Compaction can leave a row behind the mark that closed its slot.
-                market.fold_closed(parsed.sp, mark)
+            try:
+                if key is not None:
+                    self._apply_record(chunk, position, key, value)
+            except UNREADABLE as error:
+                where = place(chunk.sp, chunk.offset_at(position))
+                raise OwnRecordError(key, error, where) from error
         self.through = chunk.last_offset
+
+    def _apply_record(self, chunk: Chunk, position: int, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            # A tombstone: the row is in a merged slot already. A new owner that reads it at the
+            # takeover does not delete again all that was ever deleted.
+            for each in self.markets.values():
+                each.ledger.forget_garbage(key)
+            self._note_merged(key)
+            return
+        parsed = parsed_key(key)
+        if parsed is None:
+            self._foreign_records += 1
+            return
+        if isinstance(parsed, MarkKey):
+            stamped_ms = chunk.timestamps_ms[position] if chunk.by_broker else None
+            mark_record = believed(decode_mark(value), stamped_ms)
+            self._apply_mark(parsed, mark_record, chunk.offset_at(position))
+            return
+        market = self.markets.get(parsed.slot.market)
+        record = decode_partial(value)
+        if market is None or record.edition != self.methodology.edition:
+            self._foreign_records += 1
+            return
+        layout = market.ledger.layout
+        width = layout.live_width if parsed.slot.book == "live" else layout.day_width
+        row = from_wire(record.row, width)
+        offset = chunk.offset_at(position)
+        market.ledger.apply_row(
+            parsed.slot,
+            parsed.sp,
+            record.through,
+            row,
+            record.shoppers,
+            key,
+            offset=offset,
+            news=offset > market.progress.floor_applied
+            and not (self.anew and market.shows_open_row(parsed.slot)),
+        )
+        mark = self.marks.get(parsed.sp)
+        if mark is not None and mark.through >= record.through:
+            # Compaction can leave a row behind the mark that closed its slot.
+            market.fold_closed(parsed.sp, mark)
 
     def _note_merged(self, key: bytes) -> None:
         if not self._table_keys and len(self._merged_writers) < _WRITERS_MAX:

@@ -5,7 +5,8 @@ offsets or the id, so that nobody accepts one change and gets another.
 
 A log goes on while a partition is halted: retention takes more of it, and records are appended. The next
 owner then finds other offsets, and the command that an earlier owner named must not become void.
-So a gap or a cut is accepted by where the state stands, and by an end that the log had since.
+So a gap or a cut is accepted by where the state stands, and by an end that the log had since. Where no
+state is left, how far the group has committed stands in its place: nothing is while it is halted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import base_of, begin_of_next_log, in_log
 from streams.index.history_records import AcceptedChange
 
-_MOVED = re.compile(r"(?P<stands>\d+:\d+)\.\.(?P<kind>end=)?(?P<end>\d+)")
+_MOVED = re.compile(r"(?P<stands>\d{1,9}:\d{1,19})\.\.(?P<kind>end=)?(?P<end>\d{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +136,19 @@ def cut_short(sp: SourcePartition, next_offset: int, end: int, topic_id: str) ->
     )
 
 
-def lost_checkpoints(sp: SourcePartition, begin: int, topic_id: str) -> LogChange:
-    """Return that a partition which was counted has no checkpoint, and its log no beginning."""
+def lost_checkpoints(sp: SourcePartition, counted: int, begin: int, topic_id: str) -> LogChange:
+    """Return that a partition which was counted has no checkpoint, and its log no beginning.
+
+    ``counted``: the next offset that the group has committed; 0: none.
+    """
     return LogChange(
         sp.topic,
         "lost",
-        f"{sp.partition}:checkpoints-before={begin}",
-        f"{sp}: records were counted and no checkpoint of them is left (its changelog was deleted); the "
-        f"log begins at offset {begin}, so they cannot all be counted again. Accepted, it is counted "
-        "from there, and days that are open may be lower than they were",
+        f"{sp.partition}:checkpoints-before={counted}",
+        f"{sp}: records before offset {counted} were counted and no checkpoint of them is left (its "
+        f"changelog was deleted); the log begins at offset {begin}, so they cannot all be counted "
+        "again. Accepted, it is counted from where it begins by then, and days that are open may be "
+        "lower than they were",
         begin,
         topic_id,
     )

@@ -31,6 +31,8 @@ ACCEPTED_KIND = "accepted"
 ALL_MARKETS = "*"
 """In place of the market in the key of a record that is about all of them."""
 RESET_KIND = "reset"
+FACTOR_MAX = 1_000.0
+"""Largest factor that may be declared. One of 1e305 became infinite, and ended every worker."""
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -200,6 +202,8 @@ def decode_content(kind: str, value: bytes) -> Content:
         if entry.generation < 1:
             raise HistoryError(f"{kind}: generation {entry.generation}; expected 1 or more")
     elif entry is not None:
+        if isinstance(entry, DeclaredFactor) and not 0 <= (entry.factor or 0) <= FACTOR_MAX:
+            raise HistoryError(f"{kind}: factor {entry.factor}; expected 0 to {FACTOR_MAX:g}")
         hour_of(entry.start)
         hour_of(entry.end)
     return content

@@ -13,11 +13,14 @@ from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
+from streams.flow.chunk import SourcePartition
+from streams.flow.log_change import lost_checkpoints
 from streams.index.history_records import AcceptedChange, accepted_record
 from streams.index.panes import rfc3339
 from streams.operate.seeding import send_history
 from streams.records.kafka_topics import connected
-from streams.settings import KafkaSettings, Settings
+from streams.settings import Settings, load_methodology
+from streams.worker.names import app_id
 from streams.worker.topic_ids import TopicIdentity, topic_identities
 
 _CHANGE = re.compile(
@@ -40,19 +43,19 @@ async def accept(settings: Settings, topic: str, change: str, reason: str) -> Ac
         raise OperationError(
             f"change {change!r}: expected what the halt names, such as id=ID, 0:10..14 or 0:120..end=99"
         )
-    topic_id = await _id_of_like(settings.kafka, topic, change, named)
+    topic_id = await _id_of_like(settings, topic, change, named)
     accepted = AcceptedChange(topic, change, rfc3339(now_ms()), reason, topic_id=topic_id)
     await send_history(settings, [accepted_record(accepted)])
     return accepted
 
 
-async def _id_of_like(kafka: KafkaSettings, topic: str, change: str, named: re.Match[str]) -> str:
+async def _id_of_like(settings: Settings, topic: str, change: str, named: re.Match[str]) -> str:
     """Return the id of the topic if the change fits it as it is now, else raise OperationError."""
-    async with connected(kafka) as admin:
+    async with connected(settings.kafka) as admin:
         identity = (await topic_identities(admin, [topic])).get(topic)
         found = f"there is no topic {topic}"
         if identity is not None:
-            found = await _unlike(kafka, topic, identity, named)
+            found = await _unlike(settings, topic, identity, named)
             if not found:
                 return identity.topic_id
     raise OperationError(
@@ -62,7 +65,7 @@ async def _id_of_like(kafka: KafkaSettings, topic: str, change: str, named: re.M
 
 
 async def _unlike(
-    kafka: KafkaSettings, topic: str, identity: TopicIdentity, named: re.Match[str]
+    settings: Settings, topic: str, identity: TopicIdentity, named: re.Match[str]
 ) -> str:
     """Return what the topic is now where the change does not fit it; empty where it fits."""
     if named["id"] is not None:
@@ -71,25 +74,35 @@ async def _unlike(
     if number >= identity.partitions:
         return _as_it_stands(topic, identity)
     tp = TopicPartition(topic, number)
+    group = None
+    if named["before"] is not None:
+        group = app_id(load_methodology(settings).edition, settings.topics.prefix)
+    options = settings.kafka.client_options()
+    # It asks for what the workers' group has committed, and subscribes to nothing: so it does not join.
     # Uncommitted, as workers see the end: what an open transaction holds back is there.
-    async with AIOKafkaConsumer(**kafka.client_options(), enable_auto_commit=False) as consumer:
+    async with AIOKafkaConsumer(**options, group_id=group, enable_auto_commit=False) as consumer:
         begin = (await consumer.beginning_offsets([tp]))[tp]
         end = (await consumer.end_offsets([tp]))[tp]
-    if _fits(named, begin, end):
+        stands = f"partition {number} of topic {topic} begins at offset {begin} and ends at {end}"
+        if named["before"] is None:
+            return "" if _fits(named, begin, end) else stands
+        if begin == 0:
+            return stands
+        committed = await consumer.committed(tp) or 0
+    lost = lost_checkpoints(SourcePartition(*tp), committed, begin, "")
+    if named[0] == lost.name:
         return ""
-    return f"partition {number} of topic {topic} begins at offset {begin} and ends at {end}"
+    return f"{stands}, and the workers' group {group} would name `{lost.command}`"
 
 
 def _fits(named: re.Match[str], begin: int, end: int) -> bool:
-    """Return whether a log that is [begin, end) now can have been as the change says.
+    """Return whether a log that is [begin, end) now can have been as a gap or a cut says.
 
     A log only ever moves on: what a worker found gone is still gone, its end lies at that end or later.
     """
     if named["first"] is not None:
         return int(named["first"]) <= int(named["last"]) < begin
-    if named["end"] is not None:
-        return int(named["end"]) <= end
-    return 0 < int(named["before"]) <= begin
+    return int(named["end"]) <= end
 
 
 def _as_it_stands(topic: str, identity: TopicIdentity) -> str:

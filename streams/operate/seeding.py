@@ -14,7 +14,13 @@ from aiokafka.errors import KafkaError
 
 from streams.clock import now_ms
 from streams.console.errors import OperationError
-from streams.index.history_records import DeclaredFactor, HistoryError, declaration_records, hour_of
+from streams.index.history_records import (
+    FACTOR_MAX,
+    DeclaredFactor,
+    HistoryError,
+    declaration_records,
+    hour_of,
+)
 from streams.index.indices import ALL, MARKET
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
@@ -31,7 +37,6 @@ UNKNOWN, NONE = "unknown", "none"
 _IN_FLIGHT = 500
 _BATCH_BYTES = 900_000
 """Largest batch, less than a broker accepts by default. An hour of a market takes some KB."""
-_FACTOR_MAX = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +172,9 @@ def _factor(text: str) -> float:
         factor = float(text)
     except ValueError:
         factor = -1.0
-    if not 0 <= factor <= _FACTOR_MAX:
+    if not 0 <= factor <= FACTOR_MAX:
         raise OperationError(
-            f"factor {text!r}: expected a number from 0 to {_FACTOR_MAX:g}, `{UNKNOWN}` or `{NONE}`"
+            f"factor {text!r}: expected a number from 0 to {FACTOR_MAX:g}, `{UNKNOWN}` or `{NONE}`"
         )
     return factor
 

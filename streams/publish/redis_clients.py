@@ -42,10 +42,8 @@ CONNECTIONS_MAX = 64
 """More than markets (50), so that each has its own when a round trip is slow or a node hangs."""
 ANSWERS_MAX = 5
 """Calls made together are given up after so many time-outs. To connect takes up to three answers."""
-REDIS_ERRORS = (RedisError, RedisClusterException, OSError, RuntimeError)
-"""What a call raises when Redis fails. RedisClusterException is no RedisError. uvloop answers a write to
-a connection that was just closed with a RuntimeError: it ended one worker after another while a node
-of a Cluster was away."""
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
+"""What a call raises when Redis fails. RedisClusterException is no RedisError."""
 
 REPLICA_ADVICE = (
     "READONLY that lasts: redis.url names a replica; set it to the master, or to the Sentinels that "
@@ -222,7 +220,9 @@ class _Shared:
     """Makes a connection that another call has closed fail as what it is, a lost connection.
 
     The asyncio client of a Cluster closes a node's connections after a failure, those in use too. The
-    calls that use them then find None where their stream was.
+    calls that use them then find None where their stream was. uvloop answers a write to a connection
+    that was just closed, by whomever, with a RuntimeError: it ended one worker after another while a
+    node of a Cluster was away.
     """
 
     async def connect(self) -> None:
@@ -281,22 +281,33 @@ class _SharedTlsConnection(_Shared, redis.asyncio.SSLConnection):
     pass
 
 
+class _SharedSocketConnection(_Shared, redis.asyncio.UnixDomainSocketConnection):
+    pass
+
+
+_SHARED = {
+    redis.asyncio.Connection: _SharedConnection,
+    redis.asyncio.SSLConnection: _SharedTlsConnection,
+    redis.asyncio.UnixDomainSocketConnection: _SharedSocketConnection,
+}
+_CLOSED = "the handler is closed"
+"""Words of uvloop's RuntimeError. Any other is a bug."""
+
+
 @contextlib.contextmanager
 def _closed_by_another() -> Iterator[None]:
     try:
         yield
-    except AttributeError as error:
+    except (AttributeError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and _CLOSED not in str(error):
+            raise
         raise ConnectionError("the connection was closed by another call") from error
 
 
 def _share_connections(client: Any) -> None:
     """Let an asyncio client of a Cluster make connections that others may close."""
-    shared = {
-        redis.asyncio.Connection: _SharedConnection,
-        redis.asyncio.SSLConnection: _SharedTlsConnection,
-    }
     options = client.nodes_manager.connection_kwargs
-    options["connection_class"] = shared[options["connection_class"]]
+    options["connection_class"] = _SHARED[options["connection_class"]]
     for node in client.nodes_manager.startup_nodes.values():
         node.connection_class = options["connection_class"]
 
@@ -400,7 +411,11 @@ def _client(
         **{name: value for name, value in options.items() if name not in _SENTINEL_OPTIONS},
     }
     if address.deployment is Deployment.SINGLE:
-        return library.redis.from_url(url, **common)
+        client = library.redis.from_url(url, **common)
+        if library is _ASYNC:
+            pool = client.connection_pool
+            pool.connection_class = _SHARED[pool.connection_class]
+        return client
     if address.deployment is Deployment.CLUSTER:
         nodes = [library.node(*node) for node in address.nodes]
         client = library.cluster(startup_nodes=nodes, ssl=address.tls, **_CLUSTER, **common)

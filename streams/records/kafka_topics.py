@@ -21,6 +21,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from streams import clock
 from streams.console.errors import OperationError
+from streams.flow.own_records import OwnRecordError
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
@@ -76,11 +77,13 @@ class Changelog:
     """A table's changelog topic: ``partitions`` equals its source topic's.
 
     ``has``: its partitions now; 0 where it does not exist. It may have had a source with more.
+    ``of``: the input whose states it holds; empty: it is no input's.
     """
 
     name: str
     partitions: int
     has: int = 0
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class WantedTopic:
     """A topic as it must be. ``partitions`` None: any count, and it is not ours to create.
 
     ``surplus_fix``: what helps when it has more partitions, which cannot be taken away; None: they do
-    no harm.
+    no harm. ``of``: the topic that has too few when this one has more; empty: this one has too many.
     """
 
     name: str
@@ -99,6 +102,23 @@ class WantedTopic:
     missing_fix: str = "ecindex topics create"
     partitions_fix: str = "ecindex topics migrate"
     surplus_fix: str | None = None
+    of: str = ""
+
+    def partitions_differ(self, has: int) -> TopicDifference | None:
+        """Return what is wrong with a count of partitions; None: nothing is."""
+        wants = self.partitions
+        if wants is None or wants == has:
+            return None
+        if has > wants and self.of:
+            # A changelog was said to have more than expected: it held what its input had lost.
+            wanted = f"{has}, as many as {self.name} holds states of"
+            return TopicDifference(
+                self.of, "partitions", str(wants), wanted, self.surplus_fix or ""
+            )
+        fix = self.partitions_fix if has < wants else self.surplus_fix
+        if fix is None:
+            return None
+        return TopicDifference(self.name, "partitions", str(has), str(wants), fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +195,7 @@ def wanted_topics(
                 _CHANGELOG,
                 # It holds states of an input that had as many, and more are always taken in.
                 surplus_fix=f"ecindex topics migrate --inputs {log.has}",
+                of=log.of,
             )
             for log in changelogs
         ),
@@ -289,8 +310,9 @@ async def plan_topics(
     methodology = load_methodology(settings)
     edition = methodology.edition
     own = names.needed(settings, edition, known)
+    inputs_of = names.inputs_of(settings, edition)
     logs = [
-        Changelog(name, own[name], counts.get(name, 0))
+        Changelog(name, own[name], counts.get(name, 0), inputs_of.get(name, ""))
         for name in own.keys() - names.own_topics(settings).keys()
         if both.keys() <= known.keys()
     ]
@@ -305,7 +327,7 @@ async def plan_topics(
     )
     try:
         created = await other_places(settings, edition, counts)
-    except KafkaError as error:
+    except (KafkaError, OwnRecordError) as error:
         raise TopicsError(f"the checkpoints cannot be read: {error}") from error
     if created is None:
         return wanted
@@ -441,13 +463,9 @@ async def differences(
         if topic.name not in counts:
             differing.append(TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix))
             continue
-        if topic.partitions is not None and topic.partitions != counts[topic.name]:
-            has, wants = counts[topic.name], topic.partitions
-            fix = topic.partitions_fix if has < wants else topic.surplus_fix
-            if fix is not None:
-                differing.append(
-                    TopicDifference(topic.name, "partitions", str(has), str(wants), fix)
-                )
+        differ = topic.partitions_differ(counts[topic.name])
+        if differ is not None:
+            differing.append(differ)
         for name, value in topic.configs.items():
             actual = found[topic.name].get(name, "unknown to this broker")
             if actual != value:

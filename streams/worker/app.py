@@ -22,8 +22,8 @@ from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import in_log
+from streams.flow.own_records import OwnRecordError
 from streams.flow.topic_progress import asked_within_ms
-from streams.index.formats import FormatError
 from streams.index.methodology import Methodology
 from streams.publish.http import MetricsServer, PartitionState, Released
 from streams.publish.metrics import Metrics
@@ -49,7 +49,8 @@ from streams.worker.stops import ExitCode, Fatal, StopSwitch, end_for
 from streams.worker.tables import PartitionTable
 from streams.worker.topic_growth import grow_topics
 from streams.worker.topic_ids import check_log_ends, id_of
-from streams.worker.topic_keeper import TopicKeeper, watched_topics
+from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_needs import TopicNeeds, watched_topics
 from streams.worker.topic_watch import EVERY_S, TopicWatch
 
 HEARTBEAT_S = 1.0
@@ -161,19 +162,24 @@ class IndexWorker:
             lambda: self._watch.topic_id(settings.topics.history),
             lambda: id_of(self.outbox.ask, settings.topics.history),
         )
-        self._keeper = TopicKeeper(
+        self._needs = TopicNeeds(
             settings,
             edition,
             self._watch,
-            self.app.intake,
             self.metrics,
+            lambda wanted: grow_topics(settings.kafka, wanted),
+        )
+        self._keeper = TopicKeeper(
+            settings,
+            self._watch,
+            self._needs,
+            self.app.intake,
             sources=self._sources,
             accepted=self._history.book.accepted,
             group=self.app,
-            grow=lambda wanted: grow_topics(settings.kafka, wanted),
             stated=self._stated,
         )
-        self.outbox.explain = self._keeper.advice
+        self.outbox.explain = self._needs.advice
         fresh_ms = asked_within_ms(self.methodology.out_of_order_ms)
         self._level1 = Level1Parts(
             settings,
@@ -241,10 +247,7 @@ class IndexWorker:
     async def _compile(self, chunk: Chunk) -> None:
         part = self.app.intake.accept(chunk)
         if part is not None:
-            try:
-                self._markets[part.sp.partition].apply_chunk(part)
-            except FormatError as error:
-                raise Fatal(ExitCode.USAGE, f"{part.sp}: {error}") from error
+            self._markets[part.sp.partition].apply_chunk(part)
 
     # -- partitions come and go ------------------------------------------------------------------
 
@@ -270,7 +273,7 @@ class IndexWorker:
 
     def _on_topics_gone(self, topics: frozenset[str]) -> None:
         for topic in sorted(topics):
-            _log.error("topic_missing", topic=topic, action=self._keeper.advice(topic))
+            _log.error("topic_missing", topic=topic, action=self._needs.advice(topic))
 
     def _on_unpaired(self, sps: frozenset[SourcePartition]) -> None:
         self._unpaired = sps
@@ -287,7 +290,7 @@ class IndexWorker:
                 partition=sp.partition,
                 reason="unpaired",
                 detail="its changelog is missing or has another partition count",
-                action=self._keeper.advice_unpaired(sp),
+                action=self._needs.advice_unpaired(sp),
             )
 
     def _on_revoked(self, _sps: frozenset[SourcePartition]) -> None:
@@ -330,8 +333,10 @@ class IndexWorker:
             if self.app.intake.closings != closings:
                 return
             await self._check_log_ends()
-        except (RecoveryError, FormatError) as error:
+        except RecoveryError as error:
             raise Fatal(ExitCode.USAGE, str(error)) from error
+        except OwnRecordError as error:
+            raise end_for(error, "recovery") from error
         if self.app.intake.closings != closings:
             return
         for runner in self._runners():
@@ -391,7 +396,7 @@ class IndexWorker:
             nonce=nonce,
             partials_id=self._keeper.topic_id(self.settings.topics.partials),
         )
-        runner.recover(dict(table.recovered(sp.partition)))
+        table.rebuild(sp.partition, runner.recover)
         self._sources[sp] = runner
         self._keeper.judge(runner)
 
@@ -401,14 +406,17 @@ class IndexWorker:
             self._places,
             self.methodology,
             {
-                topic: [SourcePartition(topic, number) for number in range(count)]
+                topic: [
+                    SourcePartition(topic, number)
+                    for number in range(self._needs.awaited(topic, count))
+                ]
                 for topic, count in self._partitions.items()
             },
             nonce,
             self._history.book,
             topic_id=self._keeper.topic_id(sp.topic),
         )
-        compiled.recover(dict(self._merged.recovered(sp.partition)))
+        self._merged.rebuild(sp.partition, compiled.recover)
         self._markets[sp.partition] = MarketsRunner(
             self._level2, sp, compiled, self._merged.changelog_topic_name
         )
@@ -468,7 +476,7 @@ class IndexWorker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            if self._keeper.publishing_stands:
+            if self._needs.publishing_stands:
                 # Without a heartbeat readers see that nobody publishes; the values would else look
                 # renewed for as long as the topic is away.
                 self.metrics.publish_failures.labels("journal").inc()

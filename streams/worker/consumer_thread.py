@@ -207,12 +207,11 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if not begins[tp] <= target <= ends[tp]:
                 self.moved[sp] = begins[tp], ends[tp]
                 target = begins[tp]  # the guard takes nothing from there; see ChunkConsumer
-            elif (
-                position is None
-                and begins[tp] > 0
-                and (sp in self._intake.lost or await consumer.committed(tp))
-            ):
-                self.moved[sp] = begins[tp], ends[tp]
+            elif position is None and begins[tp] > 0:
+                committed = await consumer.committed(tp)
+                if committed or sp in self._intake.lost:
+                    self._intake.counted[sp] = committed or 0
+                    self.moved[sp] = begins[tp], ends[tp]
             consumer.seek(tp, target)
             found[tp] = target
         return found

@@ -11,7 +11,7 @@ stays in force until the worker ends.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _POLL_MS = 500
 _RETRY_S = 1.0
+_KEY_CHARACTERS = 200
 
 _log = structlog.get_logger(__name__)
 
@@ -59,6 +60,20 @@ class HistoryReader:
                 _log.warning("history_unread", topic=topic, error=repr(error), retry_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
 
+    def apply_record(self, record: Any) -> None:
+        """Apply a record; log one that is refused, with its place. It is passed over."""
+        self.book.apply_record(record.key, record.value)
+        for reason in self.book.take_refused():
+            _log.warning(
+                "history_record_refused",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                key=(record.key or b"").decode(errors="replace")[:_KEY_CHARACTERS],
+                reason=reason,
+                action="run `ecindex doctor`, which says what to do about it",
+            )
+
     async def _read(self) -> None:
         topic = self._settings.topics.history
         # Asked before the log is opened: what is opened is of this id, or of a newer one. A worker that
@@ -77,9 +92,7 @@ class HistoryReader:
             while self._topic_id() in (read_id, UNKNOWN):
                 found = await consumer.getmany(timeout_ms=_POLL_MS)
                 for record in (each for records in found.values() for each in records):
-                    self.book.apply_record(record.key, record.value)
-                for reason in self.book.take_refused():
-                    _log.warning("history_record_refused", topic=topic, reason=reason)
+                    self.apply_record(record)
                 if not self.ready:
                     positions = [await consumer.position(tp) >= end for tp, end in ends.items()]
                     self.ready = all(positions)

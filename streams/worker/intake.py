@@ -84,6 +84,9 @@ class Intake:
         """Id of each topic to read; a topic without one is read by its name."""
         self.lost: set[SourcePartition] = set()
         """Source partitions that had a state which could not be recovered."""
+        self.counted: dict[SourcePartition, int] = {}
+        """The next offset that the group has committed of those without a state and without a beginning
+        of their log. The consumer's thread sets it before it reports that the log has moved."""
         self.closings = 0
         """Number of times partitions were revoked. Compare it before and after an await."""
 
@@ -287,6 +290,7 @@ class Intake:
             self._guard.close(sp)
             self._paused.discard(sp)
             self.lost.discard(sp)
+            self.counted.pop(sp, None)
             self._done.pop(sp, None)
             with self._lock:
                 self._caught_up.pop(sp, None)

@@ -44,6 +44,15 @@ def changelogs(settings: Settings, edition: int, partitions: dict[str, int]) -> 
     return found
 
 
+def inputs_of(settings: Settings, edition: int) -> dict[str, str]:
+    """Return the changelog of each input's checkpoints -> the input."""
+    group = app_id(edition, settings.topics.prefix)
+    return {
+        changelog_topic(group, checkpoint_table(topic)): topic
+        for topic in (settings.topics.orders, settings.topics.payments)
+    }
+
+
 def by_market(settings: Settings, edition: int) -> tuple[str, ...]:
     """Return the topics in which a market has its own partition."""
     topics = settings.topics

@@ -7,12 +7,15 @@ placed, which no topic's count tells once topics were created again. Only the ch
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.flow.chain import CheckpointRecord, newest_of
+from streams.flow.chain import CheckpointRecord, decode_checkpoint, newest_of
+from streams.flow.chunk import SourcePartition
+from streams.flow.own_records import place, reading
 from streams.settings import KafkaSettings, Settings
 from streams.worker.names import app_id, changelog_topic, checkpoint_table, created_with
 
@@ -22,7 +25,7 @@ by the tombstones of a few that are retired."""
 
 
 async def stated_ids(kafka: KafkaSettings, ends: Mapping[TopicPartition, int]) -> set[str]:
-    """Return the ids of the topics that checkpoints are of. Raises KafkaError, FormatError.
+    """Return the ids of the topics that checkpoints are of. Raises KafkaError, OwnRecordError.
 
     ``ends``: where each changelog partition ends.
     """
@@ -35,7 +38,7 @@ async def stated_ids(kafka: KafkaSettings, ends: Mapping[TopicPartition, int]) -
 async def places_stated(settings: Settings, edition: int, counts: Mapping[str, int]) -> int | None:
     """Return among how many partitions markets were placed; None where no checkpoint says so.
 
-    ``counts``: partitions of the topics that exist. Raises KafkaError, FormatError.
+    ``counts``: partitions of the topics that exist. Raises KafkaError, OwnRecordError.
     """
     group = app_id(edition, settings.topics.prefix)
     changelogs = [
@@ -56,7 +59,7 @@ async def other_places(settings: Settings, edition: int, counts: Mapping[str, in
     """Return the number that `topics.partials_partitions` must be; None: the one that it is.
 
     With another number markets are sought where they are not. The topics' counts say what it was, and
-    checkpoints where somebody created all of those topics again. Raises KafkaError, FormatError.
+    checkpoints where somebody created all of those topics again. Raises KafkaError, OwnRecordError.
     """
     created = created_with(settings, edition, counts)
     if created is None:
@@ -79,6 +82,17 @@ async def _newest(
     return [each for each in found if each is not None]
 
 
+def checkpoints_in(records: Iterable[Any]) -> list[CheckpointRecord]:
+    """Return the checkpoints among records of a changelog, without tombstones. Raises OwnRecordError."""
+    found = []
+    for record in records:
+        if record.value is not None:
+            sp = SourcePartition(record.topic, record.partition)
+            with reading(record.key, place(sp, record.offset)):
+                found.append(decode_checkpoint(record.value))
+    return found
+
+
 async def _newest_in(
     consumer: AIOKafkaConsumer, tp: TopicPartition, begin: int, end: int
 ) -> CheckpointRecord | None:
@@ -86,11 +100,11 @@ async def _newest_in(
     while True:
         start = max(begin, end - tail)
         consumer.seek(tp, start)
-        values = []
+        checkpoints = []
         while await consumer.position(tp) < end:
             records = (await consumer.getmany(tp, timeout_ms=500)).get(tp, ())
-            values += [each.value for each in records if each.value is not None]
-        found = newest_of(values)
+            checkpoints += checkpoints_in(records)
+        found = newest_of(checkpoints)
         if found is not None or start == begin:
             return found
         tail *= 4

@@ -20,6 +20,8 @@ from aiokafka.errors import (
 )
 
 from streams.clock import monotonic_ms
+from streams.flow.own_records import OwnRecordError
+from streams.index.formats import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,9 @@ def end_for(error: BaseException | None, what: str) -> Fatal:
     A broker that was frozen during a recovery ended workers with the exit code of a bug, and somebody
     was woken to look for one. So did a stranger in the group.
     """
+    if isinstance(error, OwnRecordError):
+        newer = isinstance(error.cause, FormatError)
+        return Fatal(ExitCode.USAGE if newer else ExitCode.CRASHED, f"{what}: {error}")
     if isinstance(error, InconsistentGroupProtocolError):
         reason = f"{what}: a consumer that is no worker is in the group; stop it"
         return Fatal(ExitCode.GROUP_TAKEN, reason)

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import faust
 
-from streams.flow.chunk import Chunk
+from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.own_records import OwnRecordError
 from streams.worker.contiguity import offset_after
 from streams.worker.transport import RawSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class PartitionTable(faust.Table):  # type: ignore[misc]
@@ -34,6 +35,8 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
             app, name=name, partitions=partitions, schema=RawSchema(), recovery_buffer_size=2
         )
         self._recovered: dict[int, dict[bytes, bytes]] = {}
+        self._offsets: dict[int, dict[bytes, int]] = {}
+        """Where each record that was recovered lies: one that cannot be read is named by it."""
         self._through: dict[int, int] = {}
         self._begins: dict[int, int] = {}
         self.hole: str | None = None
@@ -43,9 +46,21 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
         """Return all that the changelog partition held; valid during ``on_recovered`` only."""
         return MappingProxyType(self._recovered.get(partition, {}))
 
+    def rebuild(self, partition: int, recover: Callable[[dict[bytes, bytes]], None]) -> None:
+        """Hand over all that the changelog partition held; valid during ``on_recovered`` only.
+
+        Raises OwnRecordError, with the place of a record that ``recover`` cannot read.
+        """
+        try:
+            recover(dict(self.recovered(partition)))
+        except OwnRecordError as error:
+            offset = self._offsets.get(partition, {}).get(error.key or b"", -1)
+            raise error.at(SourcePartition(self.changelog_topic_name, partition), offset) from error
+
     def forget(self) -> None:
         """Drop all records: the states are built, or another owner may change them from now on."""
         self._recovered.clear()
+        self._offsets.clear()
         self._through.clear()
         self._begins.clear()
         self.hole = None
@@ -53,6 +68,7 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
     def begin(self, partition: int, offset: int) -> None:
         """Begin to read a changelog partition at ``offset``; drop what was read of it before."""
         self._recovered.pop(partition, None)
+        self._offsets.pop(partition, None)
         self._through.pop(partition, None)
         self._begins[partition] = offset
         self.hole = None  # all partitions begin together
@@ -74,18 +90,23 @@ class PartitionTable(faust.Table):  # type: ignore[misc]
             if message.topic != name:
                 continue
             content = self._recovered.setdefault(message.partition, {})
+            places = self._offsets.setdefault(message.partition, {})
             if type(message.value) is Chunk:
-                self._check_contiguous(message.value)
-                keys, values = message.value.keys, message.value.values
+                chunk = message.value
+                self._check_contiguous(chunk)
+                keys, values = chunk.keys, chunk.values
+                offsets: Iterable[int] = map(chunk.offset_at, range(len(keys)))
             else:
-                keys, values = (message.key,), (message.value,)
-            for key, value in zip(keys, values, strict=True):
+                keys, values, offsets = (message.key,), (message.value,), (message.offset,)
+            for key, value, offset in zip(keys, values, offsets, strict=True):
                 if key is None:
                     continue  # a compacted topic has none
                 if value is None:
                     content.pop(key, None)
+                    places.pop(key, None)
                 else:
                     content[key] = value
+                    places[key] = offset
 
     def _check_contiguous(self, chunk: Chunk) -> None:
         # Faust accepts any offset above the last one. A state with a hole in it is worse than none.

@@ -1,8 +1,8 @@
 """What a worker does when a topic is not what it was (exactness rule 9).
 
 An input's log that cannot be continued halts its partitions, and only those, until the operator
-accepts the change by name. More partitions are taken in. A topic of our own that is gone is named with
-the command that brings it back.
+accepts the change by name. More partitions are taken in. What a topic lacks, and the command that mends
+it: topic_needs.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import Protocol
 import structlog
 from aiokafka.errors import KafkaError
 
-from streams.clock import monotonic_ms
-from streams.flow.chain import NEW_EDITION
 from streams.flow.chunk import SourcePartition
 from streams.flow.log_change import (
     LogChange,
@@ -25,17 +23,15 @@ from streams.flow.log_change import (
     recreated_around,
 )
 from streams.index.history_records import AcceptedChange
-from streams.publish.metrics import Metrics
 from streams.settings import Settings
-from streams.worker import names
 from streams.worker.contiguity import offset_after
 from streams.worker.intake import Intake
 from streams.worker.level1 import SourceRunner
 from streams.worker.stops import ExitCode, Fatal
-from streams.worker.topic_ids import UNKNOWN
+from streams.worker.topic_ids import UNKNOWN, TopicIdentity
+from streams.worker.topic_needs import TopicNeeds
 from streams.worker.topic_watch import TopicEvent, TopicWatch
 
-GROW_EVERY_MS = 5_000
 DURABLE_WITHIN_CHECKS = 5
 """Checks, one a second, after which the group is asked anew though states of a log that is gone are
 not durable: a broker that takes no checkpoints must not hold back all that there is."""
@@ -55,50 +51,35 @@ class TopicKeeper:
     """Compares topics with the states that are of them.
 
     ``sources``: the runners owned now. ``accepted``: what the operator accepted, by (topic, change).
-    ``grow``: gives topics partitions. ``stated``: the ids of the topics that the checkpoints are of
-    which lie in other partitions of a changelog than these.
+    ``stated``: the ids of the topics that the checkpoints are of which lie in other partitions of a
+    changelog than these.
     """
 
     def __init__(
         self,
         settings: Settings,
-        edition: int,
         watch: TopicWatch,
+        needs: TopicNeeds,
         intake: Intake,
-        metrics: Metrics,
         *,
         sources: Mapping[SourcePartition, SourceRunner],
         accepted: Mapping[tuple[str, str], AcceptedChange],
         group: Group,
-        grow: Callable[[Mapping[str, int]], Awaitable[Mapping[str, int]]],
         stated: Callable[[str, Collection[int]], Awaitable[Collection[str]]],
     ) -> None:
-        topics = settings.topics
-        self.inputs = (topics.orders, topics.payments)
-        self._partials, self._values = topics.partials, topics.values
-        self._needed_to_publish = {topics.partials, topics.values, topics.journal, topics.shifts}
-        self._changelogs = changelogs_of(settings, edition)
-        self._had: Callable[[], int] = lambda: names.partitions_had(settings, edition, self._counts)
-        self._needed: Callable[[], dict[str, int]] = lambda: names.needed(
-            settings, edition, self._counts
-        )
-        self._inputs_needed: Callable[[], dict[str, int]] = lambda: names.inputs_needed(
-            settings, edition, self._counts
-        )
-        self._merged = names.changelog_topic(
-            names.app_id(edition, topics.prefix), names.MERGED_TABLE
-        )
+        self._values = settings.topics.values
+        self._read = {settings.topics.partials, needs.merged, *needs.changelogs}
         self._watch = watch
+        self._needs = needs
         self._intake = intake
-        self._metrics = metrics
         self._sources = sources
         self._accepted = accepted
         self._group = group
-        self._grow = grow
         self._stated = stated
-        self._grown_ms = -GROW_EVERY_MS
         self._events: list[TopicEvent] = []
         """What changed and was not acted on yet."""
+        self._heard: set[str] = set()
+        """Inputs that changed and were not looked at yet, as they are now."""
         self._asking: dict[str, _Asking] = {}
         """By input: what the group is asked once all that was folded of its old log is durable."""
 
@@ -114,7 +95,7 @@ class TopicKeeper:
             raise Fatal(ExitCode.NO_BROKER, f"cannot ask for the topics: {error!r}") from error
         if first:
             for topic in self._watch.known:
-                self._say_short(topic)
+                self._needs.say_short(topic)
         else:
             self._events += found
         for asking in self._asking.values():
@@ -153,7 +134,7 @@ class TopicKeeper:
         A topic that was created again may have more partitions than it had. Nothing of it is counted
         before the operator accepts it, in whichever partition it lies. Raises Fatal.
         """
-        for topic in self.inputs:
+        for topic in self._needs.inputs:
             new, owned = self.topic_id(topic), list(self._of(topic))
             begun = [runner for runner in owned if runner.level.through < 0]
             if not (begun and new):
@@ -166,7 +147,7 @@ class TopicKeeper:
 
     async def _of_others(self, topic: str, owned: Collection[int]) -> set[str]:
         """Return the ids of the topics that the states of other workers' partitions are of."""
-        changelog = next(log for log, of in self._changelogs.items() if of == topic)
+        changelog = next(log for log, of in self._needs.changelogs.items() if of == topic)
         try:
             return set(await self._stated(changelog, owned))
         except KafkaError as error:
@@ -181,7 +162,7 @@ class TopicKeeper:
         through = runner.level.through
         topic_id = runner.level.topic_id
         change = (
-            lost_checkpoints(sp, begin, topic_id)
+            lost_checkpoints(sp, self._intake.counted.get(sp, 0), begin, topic_id)
             if through < 0
             else log_moved(sp, offset_after(through), begin, end, topic_id)
         )
@@ -215,61 +196,28 @@ class TopicKeeper:
         events, self._events = self._events, []
         for event in events:
             self._on_event(event)
-        for topic in self.inputs:
+        for topic in self._needs.inputs:
             self._compare(topic)
-        short = self._short()
-        for topic, exists in self._watch.exists.items():
-            # A changelog of checkpoints is short whenever its input has grown; its partitions halt.
-            lacks = self._lacks(topic) and topic not in self._changelogs
-            self._metrics.topic_missing.labels(topic).set(lacks or not exists)
         for runner in list(self._sources.values()):
             self._accept(runner)
         for topic, asking in list(self._asking.items()):
             asking.checks_left -= 1
             self._ask_if_durable(topic)
-        await self._grow_short(short)
-
-    @property
-    def publishing_stands(self) -> bool:
-        """Whether a topic is missing, or too short, without which nothing can be published."""
-        needed = self._needed_to_publish | {self._merged}
-        return any(topic in needed for topic in (*self._watch.missing, *self._short()))
-
-    def advice(self, topic: str) -> str:
-        """Return what mends a topic that is missing or has too few partitions; empty: neither."""
-        if topic not in self._watch.missing:
-            return self._lacks(topic)
-        if topic in self.inputs:
-            return (
-                f"topic {topic} is missing: create it again with as many partitions as it had "
-                f"(`ecindex topics create --inputs {self._had()}`)"
-            )
-        if topic == self._merged:
-            return f"topic {topic} is missing, and with it what was merged; {NEW_EDITION}"
-        return f"topic {topic} is missing: run `ecindex topics create`"
-
-    def advice_unpaired(self, sp: SourcePartition) -> str:
-        """Return what brings the changelog of a partition back, or gives it as many partitions."""
-        changelog = next((c for c, of in self._changelogs.items() if of == sp.topic), self._merged)
-        return (
-            self.advice(changelog)
-            or self._lacks(sp.topic)
-            or "run `ecindex topics create`, then `ecindex topics migrate`"
-        )
+        await self._needs.check()
 
     def _on_event(self, event: TopicEvent) -> None:
         topic, old, new = event
         if new is None:
-            _log.error("topic_missing", topic=topic, action=self.advice(topic))
+            _log.error("topic_missing", topic=topic, action=self._needs.advice(topic))
             for runner in self._of(topic):
-                runner.halt("missing", self.advice(topic))
+                runner.halt("missing", self._needs.advice(topic))
             if topic in self._intake.chunk_topics:
                 self._ask_for(topic, rejoin=False)
             return
-        if not self._say_short(topic):
-            self._say_short(self._changelogs.get(topic, topic))
-        if topic in self.inputs:
-            self._on_input(topic, new.topic_id, new.partitions)
+        if not self._needs.say_short(topic):
+            self._needs.say_short(self._needs.changelogs.get(topic, topic))
+        if topic in self._needs.inputs:
+            self._heard.add(topic)
         elif old is None or old.topic_id != new.topic_id:
             self._on_anew(topic, new.topic_id)
         elif old.partitions != new.partitions and topic in self._read:
@@ -286,36 +234,37 @@ class TopicKeeper:
         recovered = self._intake.topic_ids.get(topic) == topic_id
         self._group.ask_anew(rejoin=read and not recovered)
 
-    @property
-    def _read(self) -> set[str]:
-        return {self._partials, self._merged, *self._changelogs}
-
     def _compare(self, topic: str) -> None:
-        """Act again on a topic made anew while a state owned now is of the old one, and not halted.
+        """Act on an input that is not what the states owned now are of, or that was heard to change.
 
-        Its event comes once. When it came during a rebalance, which had asked for the topics before,
-        nothing was owned that it could halt: the partition stood and named no reason.
+        That it changed is heard once. When it was heard during a rebalance, which had asked for the
+        topics before, nothing was owned that it could halt: the partition stood and named no reason.
         """
         known = self._watch.known.get(topic)
-        if known is not None and any(
-            runner.change is None and changed(runner.level.topic_id, known.topic_id)
-            for runner in self._of(topic)
+        heard = topic in self._heard
+        self._heard.discard(topic)
+        if known is not None and (
+            heard
+            or any(
+                runner.change is None and changed(runner.level.topic_id, known.topic_id)
+                for runner in self._of(topic)
+            )
         ):
-            self._on_input(topic, known.topic_id, known.partitions)
+            self._on_input(topic, known)
 
-    def _on_input(self, topic: str, topic_id: str, partitions: int) -> None:
+    def _on_input(self, topic: str, found: TopicIdentity) -> None:
         rejoin = False
         for runner in self._of(topic):
             of, at = runner.level.topic_id, offset_after(runner.level.through)
-            if changed(of, topic_id) and at == 0:
+            if changed(of, found.topic_id) and at == 0:
                 # Nothing of the old log is in the state, so there is nothing to accept. Its next owner
                 # could not know of an acceptance either: it finds no checkpoint, and counts from 0.
                 rejoin = True
-            elif changed(of, topic_id):
-                self._halt(runner, recreated(runner.sp, at, of, topic_id))
+            elif changed(of, found.topic_id):
+                self._halt(runner, recreated(runner.sp, at, of, found.topic_id))
             elif runner.halted is not None and runner.halted.startswith("missing"):
                 runner.release()
-            runner.level.grow(partitions)
+            runner.level.grow(found.partitions)
         self._ask_for(topic, rejoin=rejoin)
 
     def _ask_for(self, topic: str, *, rejoin: bool) -> None:
@@ -340,50 +289,6 @@ class TopicKeeper:
         del self._asking[topic]
         self._group.ask_anew(rejoin=asking.rejoin)
 
-    @property
-    def _counts(self) -> dict[str, int]:
-        return {topic: found.partitions for topic, found in self._watch.known.items()}
-
-    def _lacks(self, topic: str) -> str:
-        """Return what a topic lacks, and what gives it to it; empty: nothing.
-
-        An input that was created again with fewer partitions than it had is not ours to change.
-        """
-        counts = self._counts
-        if topic in self.inputs:
-            count = self._inputs_needed()[topic]
-            return names.shortfalls({topic: count}, counts, f" --inputs {count}")
-        return names.shortfalls({topic: self._needed().get(topic, 0)}, counts)
-
-    def _say_short(self, topic: str) -> bool:
-        """Log what a topic with too few partitions lacks; return whether it has too few."""
-        lacks = self._lacks(topic)
-        if lacks:
-            _log.error("topic_too_short", topic=topic, action=lacks)
-        return bool(lacks)
-
-    def _short(self) -> dict[str, int]:
-        """Return topics that exist with fewer partitions than they need -> what they need."""
-        counts = self._counts
-        return {
-            topic: count
-            for topic, count in self._needed().items()
-            if 0 < counts.get(topic, 0) < count
-        }
-
-    async def _grow_short(self, short: Mapping[str, int]) -> None:
-        now = monotonic_ms()
-        if not short or now - self._grown_ms < GROW_EVERY_MS:
-            return
-        self._grown_ms = now
-        try:
-            grown = await self._grow(short)
-        except KafkaError as error:
-            action = "run `ecindex topics migrate`"
-            _log.error("topics_not_grown", wanted=short, error=repr(error), action=action)
-            return
-        _log.info("topics_grown", partitions=dict(grown))
-
     def _of(self, topic: str) -> Iterable[SourceRunner]:
         return [runner for sp, runner in self._sources.items() if sp.topic == topic]
 
@@ -399,17 +304,3 @@ class _Asking:
 def changed(old: str, new: str) -> bool:
     """Whether two ids are known and are those of different topics."""
     return UNKNOWN not in (old, new) and old != new
-
-
-def changelogs_of(settings: Settings, edition: int) -> dict[str, str]:
-    """Return the changelog of each input's checkpoints -> the input."""
-    group = names.app_id(edition, settings.topics.prefix)
-    return {
-        names.changelog_topic(group, names.checkpoint_table(topic)): topic
-        for topic in (settings.topics.orders, settings.topics.payments)
-    }
-
-
-def watched_topics(settings: Settings, edition: int) -> list[str]:
-    """Return every topic of an installation's edition."""
-    return [settings.topics.orders, settings.topics.payments, *names.needed(settings, edition, {})]

@@ -285,6 +285,7 @@ CHAPTERS = (
 NOT_RUN = {
     "A market's values stand still for days": "days; the alert is that of `rejects`, which stays as "
     "long as its cause (tests/rules/days.yml)",
+    "Checkpoints are lost of an input": "the alert is that of a gap, by the same gauge",
 }
 """Rows that name an alert and are not run, and why."""
 AUTHORIZER = {

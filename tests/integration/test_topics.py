@@ -306,6 +306,11 @@ async def test_our_own_topics_that_are_made_with_other_partitions_are_mended_by_
         if topic not in (settings.topics.partials, merged):
             await made_anew(settings, stack, {topic: count})
     # A changelog of checkpoints has as many as its input had; the others do no harm.
+    found = await check_topics(settings.kafka, await plan_topics(settings))
+    assert {(each.topic, each.found, each.wanted[:16]) for each in found if each.found == "2"} == {
+        (topic, "2", "4, as many as ec")
+        for topic in (settings.topics.orders, settings.topics.payments)
+    }
     assert await typed(settings) == {"ecindex topics migrate --inputs 4"}
     assert await typed(settings) == set()
     # Partials and the merged changelog are assigned together.

@@ -32,7 +32,7 @@ from streams.flow.chunk import Chunk
 from streams.flow.state import FOREVER_MS, NEVER_MS, SlotKey
 from streams.flow.topic_progress import shows_live
 from streams.index.values import Fence
-from streams.worker import topic_keeper
+from streams.worker import topic_keeper, topic_needs
 from streams.worker.transactions import AbortedTransactions
 from tests.model.topics import NOTHING
 
@@ -508,5 +508,6 @@ def patched(switch: Switch | None) -> Iterator[frozenset[str]]:
     """Apply the switch's patches; yield the flags for the glue."""
     how = None if switch is None else switch.how
     replaces = nullcontext() if how is None or isinstance(how, str) else how
-    with patch.object(topic_keeper, "_log", NOTHING), replaces:
+    silent = [patch.object(module, "_log", NOTHING) for module in (topic_keeper, topic_needs)]
+    with silent[0], silent[1], replaces:
         yield frozenset([how] if isinstance(how, str) else ())

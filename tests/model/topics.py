@@ -8,11 +8,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from streams.flow.chain import newest_of
+from streams.flow.chain import decode_checkpoint, newest_of
 from streams.flow.topic_progress import asked_within_ms
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.topic_keeper import TopicKeeper
+from streams.worker.topic_needs import TopicNeeds
 from streams.worker.topic_watch import TopicWatch
 
 if TYPE_CHECKING:
@@ -79,16 +80,16 @@ class Keeping:
         self.intake = Intake((*world.sps_by_topic, PARTIALS))
         self.watch = TopicWatch(self._ask, world.topics, clock=worker.log_clock.steady)
         self.sources: dict[Any, Level1] = {}
+        edition = world.methodology.edition
+        self.needs = TopicNeeds(SETTINGS, edition, self.watch, NOTHING, _grow)
         self.keeper = TopicKeeper(
             SETTINGS,
-            world.methodology.edition,
             self.watch,
+            self.needs,
             self.intake,
-            NOTHING,
             sources=self.sources,  # type: ignore[arg-type]
             accepted=world.accepted,
             group=self,
-            grow=_grow,
             stated=self._stated,
         )
         self._fresh_ms = asked_within_ms(world.methodology.out_of_order_ms)
@@ -99,13 +100,14 @@ class Keeping:
         )
 
     async def _stated(self, changelog: str, owned: Collection[int]) -> set[str]:
-        world, topic = self._worker.world, self.keeper._changelogs[changelog]
+        world, topic = self._worker.world, self.needs.changelogs[changelog]
         found = []
         for sp in world.sps_by_topic[topic]:
             if sp.partition not in owned:
                 table = world.checkpoints[sp].table()
                 # The switch "ids apart" writes two records a flush.
-                found.append(newest_of(v for k, v in table.items() if not k.endswith(b"-ids")))
+                held = (v for k, v in table.items() if not k.endswith(b"-ids"))
+                found.append(newest_of(map(decode_checkpoint, held)))
         return {each.topic_id for each in found if each is not None}
 
     def ask_anew(self, *, rejoin: bool) -> None:

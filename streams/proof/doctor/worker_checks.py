@@ -101,6 +101,7 @@ def check_identity(
             fix = f"ecindex topics accept {sp.topic} id={own.topic_id}"
         elif chain.partitions > own.partitions:  # more are taken in
             expected, found = f"{chain.partitions} partitions", f"{own.partitions} partitions"
+            fix = f"ecindex topics migrate --inputs {chain.partitions}"
         elif sp in extents and through >= extents[sp].end:
             expected = f"a log beyond offset {through}"
             found = f"a log that ends at {extents[sp].end}"

@@ -1,11 +1,13 @@
 """Level 2 of a partition: tables, takeovers, zombies, what may be published when."""
 
-import msgspec
+import re
+
 import pytest
 
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import LIVE_WITHIN_MS, PartitionCompile
 from streams.flow.merged import HOUR
+from streams.flow.own_records import OwnRecordError
 from streams.flow.wire import (
     MarkRecord,
     PartialRecord,
@@ -386,7 +388,8 @@ def test_a_key_that_is_none_of_ours_is_passed_over_and_a_value_of_ours_is_not(ke
     assert own(flow).skipped == {"foreign": 1, "expired": 0}
     assert own(flow).through == len(log.records) - 1
     log.append(b"rubbish", flow.now_ms, key=b"PK|live|5000|orders-0|w")  # may have replaced a row
-    with pytest.raises(msgspec.DecodeError):
+    named = f"partials-{partition}@{len(log.records) - 1}, key 'PK|live|5000|orders-0|w'"
+    with pytest.raises(OwnRecordError, match=re.escape(named)):
         flow.apply(partition)
 
 

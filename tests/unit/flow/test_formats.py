@@ -12,6 +12,7 @@ from streams.flow.daybook import ShownRecord, decode_shown, encode_shown
 from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.market_shifts import ShiftsRecord, decode_shifts, encode_shifts
 from streams.flow.merged import MergedRecord, decode_merged, encode_merged
+from streams.flow.own_records import OwnRecordError
 from streams.flow.shift_watch import WatchRecord
 from streams.flow.vintages import VintageRecord, decode_vintage, encode_vintage
 from streams.flow.wire import (
@@ -104,5 +105,5 @@ def test_json_records_of_a_newer_version_are_refused_too():
 def test_level_2_does_not_start_from_a_table_of_a_newer_version():
     record, encode, _ = RECORDS["fence"]
     compiled = PartitionCompile(0, 1, tuned(), {"orders": [], "payments": []}, "nonce")
-    with pytest.raises(FormatError, match="a fence record of the merged table of format"):
+    with pytest.raises(OwnRecordError, match="a fence record of the merged table of format"):
         compiled.recover({b"f|PK|other.1": changed(encode(record), v=FORMAT + 1)})

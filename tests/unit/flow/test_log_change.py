@@ -56,8 +56,8 @@ def test_a_log_that_holds_the_next_offset_or_ends_there_has_not_moved(begin, end
 
 
 def test_a_state_without_checkpoints_goes_on_where_the_log_begins():
-    change = lost_checkpoints(SP, 40, "id")
-    assert (change.name, change.resume_at) == ("2:checkpoints-before=40", 40)
+    change = lost_checkpoints(SP, 90, 40, "id")
+    assert (change.name, change.resume_at) == ("2:checkpoints-before=90", 40)
 
 
 def accepted(*names, topic_id="id"):
@@ -89,8 +89,8 @@ def test_records_that_came_after_a_cut_log_was_accepted_are_counted_by_every_own
 
 
 def test_other_changes_are_accepted_by_their_very_name():
-    anew, lost = recreated(SP, 10, "old", "new"), lost_checkpoints(SP, 40, "id")
+    anew, lost = recreated(SP, 10, "old", "new"), lost_checkpoints(SP, 90, 40, "id")
     assert anew.as_accepted(accepted("id=new", topic_id="new")) is anew
     assert anew.as_accepted(accepted("id=other", topic_id="other")) is None
-    assert lost.as_accepted(accepted("2:checkpoints-before=40")) is lost
-    assert lost.as_accepted(accepted("2:checkpoints-before=39")) is None
+    assert lost.as_accepted(accepted("2:checkpoints-before=90")) is lost
+    assert lost.as_accepted(accepted("2:checkpoints-before=40")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -23,6 +24,7 @@ from streams.publish.redis_clients import (
     async_client,
     close_client,
     in_words,
+    is_cluster,
     is_refusal,
     sync_client,
 )
@@ -173,22 +175,46 @@ async def test_a_new_client_of_a_cluster_reads_the_commands_from_a_node_that_ans
     await client.commands_parser.initialize(dead)  # known already
 
 
-async def test_a_write_to_a_connection_that_was_closed_is_a_failure_of_redis_and_no_bug():
+def connection_of(client):
+    """A connection as the client makes them."""
+    if is_cluster(client):
+        options = dict(client.nodes_manager.connection_kwargs)
+        return options.pop("connection_class")(host="127.0.0.1", port=1)
+    return client.connection_pool.make_connection()
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+async def test_a_write_to_a_connection_that_was_closed_is_a_failure_of_redis_and_no_bug(url):
     # It ended one worker after another while a node of a Cluster was away.
     uvloop = pytest.importorskip("uvloop")
 
     async def write_to_a_closed_one():
         server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
-        _, writer = await asyncio.open_connection(host, port)
+        connection = connection_of(async_client(url, {}, timeout_s=1))
+        connection._reader, writer = await asyncio.open_connection(host, port)
+        connection._writer = writer
         writer.transport.abort()
         await asyncio.sleep(0)
-        writer.writelines([b"PING"])
         server.close()
+        await connection.send_packed_command([b"PING"], check_health=False)
 
     def on_a_loop_of_its_own():
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(write_to_a_closed_one())
 
-    with pytest.raises(REDIS_ERRORS):
+    with pytest.raises(redis.exceptions.ConnectionError, match="closed by another call"):
         await asyncio.to_thread(on_a_loop_of_its_own)
+
+
+async def test_another_runtime_error_is_a_bug_and_ends_a_worker():
+    connection = connection_of(async_client("redis://h/0", {}, timeout_s=1))
+    connection._reader = connection._writer = SimpleNamespace(writelines=lambda _: raised())
+
+    def raised():
+        raise RuntimeError("a bug")
+
+    connection.disconnect = lambda **_options: asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await connection.send_packed_command([b"PING"], check_health=False)
+    assert not issubclass(RuntimeError, REDIS_ERRORS)

@@ -22,10 +22,9 @@ def table():
     return made
 
 
-def record(partition, key, value, topic=NAME):
-    return SimpleNamespace(
-        message=SimpleNamespace(topic=topic, partition=partition, key=key, value=value)
-    )
+def record(partition, key, value, topic=NAME, offset=0):
+    message = SimpleNamespace(topic=topic, partition=partition, key=key, value=value, offset=offset)
+    return SimpleNamespace(message=message)
 
 
 def chunk(partition, first, pairs, *, last=None, fetch=None):

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from aiokafka.errors import ClusterAuthorizationFailedError
+from aiokafka.structs import TopicPartition
 from structlog.testing import capture_logs
 
 from streams.flow.chunk import SourcePartition
 from streams.index.history_records import AcceptedChange
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
+from streams.worker.consumer_thread import ChunkConsumerThread
 from streams.worker.intake import Intake
 from streams.worker.names import (
     MERGED_TABLE,
@@ -22,6 +24,7 @@ from streams.worker.names import (
 )
 from streams.worker.topic_ids import TopicIdentity
 from streams.worker.topic_keeper import DURABLE_WITHIN_CHECKS, TopicKeeper
+from streams.worker.topic_needs import TopicNeeds
 from streams.worker.topic_watch import TopicEvent
 
 SP = SourcePartition("orders", 0)
@@ -57,7 +60,7 @@ class Runner:
 
     def accept(self, change) -> None:
         self.change = None
-        self.level.topic_id = change.topic_id
+        self.level.topic_id, self.resumed_at = change.topic_id, change.resume_at
 
 
 class Group:
@@ -80,18 +83,34 @@ def keeper_of(
         assert owned == {0}
         return stated
 
+    watch = Watch()
     return TopicKeeper(
-        Settings(), 1, Watch(), Intake(["orders"]), None,
-        sources={SP: runner}, accepted=accepted, group=group, grow=None, stated=stated_by_others,
+        Settings(), watch, TopicNeeds(Settings(), 1, watch, None, None), Intake(["orders"]),
+        sources={SP: runner}, accepted=accepted, group=group, stated=stated_by_others,
     )  # fmt: skip
 
 
+async def check(keeper: TopicKeeper, *events: TopicEvent) -> None:
+    """Let the keeper check once, when this is what has changed."""
+
+    async def ask_again():
+        return events
+
+    for event in events:
+        known = {} if event.new is None else {event.topic: event.new}
+        keeper._watch.known = {**keeper._watch.known, **known}
+    keeper._watch.ask_again = ask_again
+    await keeper.check()
+
+
 @pytest.mark.parametrize(("through", "halts"), [(-1, False), (0, True), (41, True)])
-def test_a_recreated_input_halts_what_was_counted_of_it_and_begins_the_rest_anew(through, halts):
+async def test_a_recreated_input_halts_what_was_counted_of_it_and_begins_the_rest_anew(
+    through, halts
+):
     # An empty partition that was accepted numbered its records as those of a second log. Its next
     # owner found no checkpoint and numbered them from 0: they lost against rows that were there.
     runner, group = Runner(through), Group()
-    keeper_of(runner, group, {})._on_event(RECREATED)
+    await check(keeper_of(runner, group, {}), RECREATED)
     assert (runner.change is not None) is halts
     assert group.rejoin is not halts
 
@@ -123,6 +142,42 @@ async def test_what_no_state_is_of_begins_unless_another_partition_is_of_another
         )  # its next owner finds no checkpoint, and begins there too
 
 
+async def test_the_command_for_lost_checkpoints_holds_for_the_next_owner_whose_log_begins_later():
+    # It named where the log began, and retention had taken more by then: accepted, nothing went on.
+    tp, intake = TopicPartition(*SP), Intake(["orders"])
+    begins = [40, 55]
+
+    class Consumer:
+        async def beginning_offsets(self, _tps):
+            return {tp: begins.pop(0)}
+
+        async def end_offsets(self, _tps):
+            return {tp: 99}
+
+        async def committed(self, _tp):
+            return 90
+
+        def seek(self, _tp, target):
+            self.target = target
+
+    accepted, commands = {}, []
+    for resumes_at in (40, 55):
+        intake.close([SP])
+        intake.open(SP, None)
+        consumer, runner = Consumer(), Runner(-1)
+        thread = SimpleNamespace(_ensure_consumer=lambda: consumer, _intake=intake, moved={})  # noqa: B023
+        assert await ChunkConsumerThread._seek_open(thread, [tp]) == {tp: resumes_at}
+        keeper = keeper_of(runner, Group(), accepted)
+        keeper._intake = intake
+        (found,) = thread.moved.items()
+        keeper.on_log_moved(found[0], *found[1])
+        if not accepted:
+            commands.append(runner.change.command)
+            accepted |= accepting("0:checkpoints-before=90")
+    assert commands == ["ecindex topics accept orders 0:checkpoints-before=90"]
+    assert (runner.change, runner.resumed_at) == (None, 55)
+
+
 @pytest.mark.parametrize(("changelogs", "advised"), [({"orders": 4, "payments": 5}, 4), ({}, 6)])
 def test_a_missing_input_is_advised_with_the_partitions_that_it_had(changelogs, advised):
     # With fewer it could not be paired with the changelog of its checkpoints, which is still there.
@@ -134,7 +189,7 @@ def test_a_missing_input_is_advised_with_the_partitions_that_it_had(changelogs, 
     }
     keeper._watch.known = logs | {"payments": TopicIdentity("payments", 5)}
     keeper._watch.missing = ("orders",)
-    assert f"`ecindex topics create --inputs {advised}`" in keeper.advice("orders")
+    assert f"`ecindex topics create --inputs {advised}`" in keeper._needs.advice("orders")
 
 
 async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
@@ -142,11 +197,10 @@ async def test_a_state_goes_on_in_another_log_once_all_of_it_is_durable():
     # count less of the log that is gone than the rows that were sent.
     runner = Runner(41, durable=False)
     keeper = keeper_of(runner, Group(), accepting("id=new"))
-    keeper._on_event(RECREATED)
-    await keeper.check()
+    await check(keeper, RECREATED)
     assert runner.change is not None
     runner.durable = True
-    await keeper.check()
+    await check(keeper)
     assert (runner.change, runner.level.topic_id) == (None, "new")
 
 
@@ -166,7 +220,7 @@ def test_metadata_are_asked_for_when_partials_were_made_anew_during_a_recovery(r
     [
         (TopicIdentity("new", 1), 0, 0),
         (TopicIdentity("new", 1), 2, 2),
-        (TopicIdentity("new", 1), 99, DURABLE_WITHIN_CHECKS),
+        (TopicIdentity("new", 1), 99, DURABLE_WITHIN_CHECKS - 1),
         (None, 2, 2),  # deleted: with new metadata aiokafka joins anew by itself
         (TopicIdentity("old", 2), 99, 0),  # the log that has partitions added is read again
     ],
@@ -179,14 +233,12 @@ async def test_the_group_joins_anew_once_what_was_folded_of_the_old_log_is_durab
     empty, counted, group = Runner(-1), Runner(41, durable=durable_at == 0), Group()
     keeper = keeper_of(counted, group, {})
     keeper._sources = {SP: counted, SourcePartition("orders", 1): empty}
-    keeper._watch.known = {} if new is None else {"orders": new}
-    keeper._on_event(RECREATED._replace(new=new))
-    checks = 0
+    checks, events = 0, [RECREATED._replace(new=new)]
     while group.rejoin is None:
-        checks += 1
         counted.durable = checks >= durable_at
-        await keeper.check()
-    assert checks == asked_at
+        await check(keeper, *events)
+        checks, events = checks + 1, []
+    assert checks - 1 == asked_at
     assert group.rejoin is (new is not None and new.topic_id == "new")
 
 
@@ -195,10 +247,9 @@ async def test_an_event_that_came_while_nothing_was_owned_is_acted_on_once_it_is
     runner, group = Runner(through), Group()
     keeper = keeper_of(runner, group, {})
     keeper._sources = {}
-    keeper._watch.known = {"orders": TopicIdentity("new", 1)}
-    keeper._on_event(RECREATED)
+    await check(keeper, RECREATED)
     keeper._sources, group.rejoin = {SP: runner}, None
-    await keeper.check()
+    await check(keeper)
     assert (runner.change is not None, group.rejoin) == (halts, not halts)
 
 
@@ -228,8 +279,8 @@ def keeper_told(grow, **counts: int) -> tuple[TopicKeeper, Metrics]:
     watch = Told(AS_NEEDED | counts)
     metrics = Metrics(markets={}, version="1", edition=1, methodology="")
     keeper = TopicKeeper(
-        SETTINGS, 1, watch, Intake(["orders"]), metrics,
-        sources={}, accepted={}, group=Group(), grow=grow, stated=None,
+        SETTINGS, watch, TopicNeeds(SETTINGS, 1, watch, metrics, grow), Intake(["orders"]),
+        sources={}, accepted={}, group=Group(), stated=None,
     )  # fmt: skip
     return keeper, metrics
 
@@ -265,10 +316,10 @@ async def test_a_topic_with_too_few_partitions_gets_them_or_is_named_with_the_co
         for topic in AS_NEEDED:
             missing = gauge("ecindex_topic_missing", {"topic": topic})
             assert missing == (topic in grown), topic
-        assert keeper.publishing_stands is stands
+        assert keeper._needs.publishing_stands is stands
         for topic, count in grown.items():
             found = (AS_NEEDED | made)[topic]
-            assert keeper.advice(topic) == (
+            assert keeper._needs.advice(topic) == (
                 f"{topic} has {found} partitions and needs {count}; run `ecindex topics migrate`"
             )
     assert asked == ([grown] if grown else [])
@@ -278,7 +329,11 @@ async def test_an_input_that_was_made_with_fewer_partitions_is_advised_with_thos
     # A changelog loses none. `topics create`, then `topics migrate` was advised, which changes nothing.
     keeper, metrics = keeper_told(forbidden, orders=2)
     action = "orders has 2 partitions and needs 4; run `ecindex topics migrate --inputs 4`"
-    assert keeper.advice_unpaired(SourcePartition("orders", 0)) == keeper.advice("orders") == action
+    assert (
+        keeper._needs.advice_unpaired(SourcePartition("orders", 0))
+        == keeper._needs.advice("orders")
+        == action
+    )
     await keeper.check()
     missing = metrics.registry.get_sample_value("ecindex_topic_missing", {"topic": "orders"})
     assert missing == 1
