@@ -14,7 +14,6 @@ from streams.flow.remembered import (
     CANCELLED_NOTE,
     CORRECTIONS_MAX,
     COUNTED_NOTES,
-    LATE_NOTE,
     REFUNDED_NOTE,
     REFUSED_NOTE,
     WHOLE_ORDER,
@@ -54,6 +53,7 @@ def correct(
     """Add a cancel or refund to the day of its order; return what else is to be said, or ``""``.
 
     While the order is refused, the correction waits: ``count_waiting`` adds it once the order counts.
+    Till then it stands beside what counts, since the order may have counted before it was refused.
     """
     if state.day_is_closed(day_number):
         return DAY_CLOSED
@@ -65,8 +65,7 @@ def correct(
     if waits:
         known += waiting
     of_day = [note for note in known if note.day == day_number]
-    late = any(note.late for note in of_day) if of_day else LATE_NOTE in kinds
-    new = _note(event, state, order, day_number, late=late)._replace(waits=waits)
+    new = _note(event, state, order, day_number)._replace(waits=waits)
     outcome = UNMATCHED if waits else REPEATED
     if any(WHOLE_ORDER in note.items for note in known) or any(
         note.kind == new.kind == REFUNDED_NOTE and note.key == new.key for note in known
@@ -82,28 +81,24 @@ def correct(
         # A refund that was told without its name before; told by another name it is another refund.
         unnamed = any(note.key == note.digest == new.digest for note in of_day)
         if unnamed and new.key != new.digest and not full:
-            source.note(state, new)
+            _keep(source, state, new, of_day)
         return outcome
     if not waits:
-        day = state.days.get(day_number) or state.new_day(day_number)
-        _add(day.row, changed, col.LATE_AT * late)
-        source.touch_day(state, day)
+        _change(source, state, day_number, changed)
     # What takes something back must not do it twice, so it is always remembered.
     unkept = full and (waits or all(each >= 0 for sums in changed.values() for each in sums))
     if not unkept:
-        source.note(state, new)
+        _keep(source, state, new, of_day)
     if waits:
         folded.outcomes[UNREMEMBERED] += unkept
         return outcome
     return UNREMEMBERED if unkept else ""
 
 
-def count_waiting(
-    source: SourceState, state: MarketState, notes: list[Note], *, late: bool
-) -> None:
+def count_waiting(source: SourceState, state: MarketState, notes: list[Note]) -> None:
     """Take from its days what the corrections of an order say that came while it was refused.
 
-    ``notes``: those of the order, before it was mended. ``late``: whether it counts in the late part.
+    ``notes``: those of the order, before it was mended.
     """
     counted, waiting = corrections_of(notes)
     for day_number in sorted({note.day for note in waiting}):
@@ -114,16 +109,38 @@ def count_waiting(
         ]
         counted += new
         changed = _difference(taken([*of_day, *new], elsewhere), taken(of_day, elsewhere))
-        if not changed or state.day_is_closed(day_number):
+        if state.day_is_closed(day_number):
             continue
         day = state.days.get(day_number) or state.new_day(day_number)
         row = day.row[:]
-        in_late = any(note.late for note in of_day) if of_day else late
-        _add(row, changed, col.LATE_AT * in_late)
+        _add(row, changed, 0)
+        _add(row, _difference({}, taken(new, [])), col.WAITING_AT)
         if max(row) > SUM_MAX:
             continue
         day.row = row
         source.volume = max(source.volume, *row)
+        source.touch_day(state, day)
+
+
+def _keep(source: SourceState, state: MarketState, new: Note, of_day: list[Note]) -> None:
+    """Remember a correction; one that waits stands beside what counts.
+
+    ``of_day``: the corrections of its order and day before it. Those that wait are taken by themselves,
+    so that what stands there is a function of the set of them, and can be taken away again.
+    """
+    source.note(state, new)
+    if new.waits:
+        before = [note for note in of_day if note.waits]
+        changed = _difference(taken([*before, new], []), taken(before, []))
+        _change(source, state, new.day, changed, col.WAITING_AT)
+
+
+def _change(
+    source: SourceState, state: MarketState, day_number: int, changed: Taken, part: int = 0
+) -> None:
+    if changed:
+        day = state.days.get(day_number) or state.new_day(day_number)
+        _add(day.row, changed, part)
         source.touch_day(state, day)
 
 
@@ -227,9 +244,7 @@ def _add(row: Row, changed: Taken, part: int) -> None:
             row[offset] += more
 
 
-def _note(
-    event: OrderEvent, state: MarketState, order: int, day_number: int, *, late: bool
-) -> Note:
+def _note(event: OrderEvent, state: MarketState, order: int, day_number: int) -> Note:
     """Return what a correction says: its items, each line of one sku and category together."""
     category, methods, _, _ = state.labels
     sums: dict[tuple[int, int, bool], Sums] = {}
@@ -248,6 +263,6 @@ def _note(
     method = methods.get(event.payment_method)[1] if event.payment_method else 0
     items = tuple(Item(*which, *found) for which, found in sums.items())
     if event.type == "order.cancelled":
-        return Note(order, CANCELLED_NOTE, day_number, late=late, method=method, items=items)
+        return Note(order, CANCELLED_NOTE, day_number, method=method, items=items)
     key, digest = refund_key(event), lines_digest(event)
-    return Note(order, REFUNDED_NOTE, day_number, key, late, digest, method, items)
+    return Note(order, REFUNDED_NOTE, day_number, key, digest, method, items)

@@ -3,7 +3,8 @@
 A day is open for 35 days, so an order of a shop that was cut off for an hour belongs to it. It is
 counted in a part of its own, since its copies cannot all be known: the ids of a pane are forgotten
 once it is closed, so a copy of an event that was in time counts again here. Copies of late events
-are known while they are remembered.
+are known while they are remembered. Its corrections are those of any order: whether it was in time
+as well is not known.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def fold_late(
         outcome = {REPEATED: DUPLICATE, UNMATCHED: TOO_LATE}.get(more, DAY_ONLY)
     if more:
         folded.outcomes[more] += 1
-    if outcome == DAY_ONLY:
+    if outcome == DAY_ONLY or more == UNMATCHED:  # what waits stands in the day's row too
         source.volume += units + sales
     return outcome
 
@@ -63,9 +64,9 @@ def _place(
     for note in notes_of(order, state.remembered.values()):
         if note.kind == LATE_NOTE and note.key == event_hash:
             return DUPLICATE, ""
-    remember_mended(source, state, event, late=True)
+    remember_mended(source, state, event)
     day = state.days.get(day_number) or state.new_day(day_number)
-    add_places(day.row, col.LATE_AT + col.PLACED_AT, day_places(event, state))
+    add_places(day.row, col.LATE_AT, day_places(event, state))
     source.touch_day(state, day)
     if source.late_orders >= LATE_MAX:
         return DAY_ONLY, UNREMEMBERED

@@ -53,16 +53,11 @@ def remember_refused(
     source.note(state, Note(order, REFUSED_NOTE, 0, quick_hash(placement.order_id)), arrived_ms)
 
 
-def remember_mended(
-    source: SourceState, state: MarketState, event: OrderEvent, *, late: bool = False
-) -> None:
-    """Note that an order counts: it is refused no more, if it was, and its corrections count.
-
-    ``late``: whether it counts in the late part of its day.
-    """
+def remember_mended(source: SourceState, state: MarketState, event: OrderEvent) -> None:
+    """Note that an order counts: it is refused no more, if it was, and its corrections count."""
     if state.refused is None:
         return
     order = hash_of(event.order_id)
     if state.is_refused(order):
-        count_waiting(source, state, notes_of(order, state.remembered.values()), late=late)
-        source.note(state, Note(order, MENDED_NOTE, 0, late=late))
+        count_waiting(source, state, notes_of(order, state.remembered.values()))
+        source.note(state, Note(order, MENDED_NOTE, 0))

@@ -38,7 +38,7 @@ COUNTED_NOTES = frozenset({LATE_NOTE, EARLY_NOTE, MENDED_NOTE})
 """Kinds that say: the log holds the order."""
 _KEYED = frozenset({REFUNDED_NOTE, LATE_NOTE, REFUSED_NOTE})
 _CORRECTIONS = frozenset({CANCELLED_NOTE, REFUNDED_NOTE})
-_OF_LATE, _WAITS = 1 << 7, 1 << 6
+_WAITS = 1 << 6
 REFUSED_BITS = 20
 """Size of each filter of refused orders, as a power of two in bits: 128 KiB."""
 _FIRST_FACTOR, _LAST_FACTOR, _WORD_MAX = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 2**64 - 1
@@ -90,9 +90,6 @@ class Note(NamedTuple):
     key: int = 0
     """Of a refund: which one it is, see ``refund_key``. Of a late order: hash of its event's id.
     Of a refused one: ``quick_hash`` of its id."""
-    late: bool = False
-    """Of a correction: whether it was taken from the late part of its day. Of a mended order: whether it
-    counts there."""
     digest: int = 0
     """Of a refund: hash of its lines. It is the key too where the refund names no ``refund_id``."""
     method: int = 0
@@ -118,8 +115,8 @@ class Note(NamedTuple):
             found.append(self.method)
         for item in self.items:
             found += [item.sku, item.at << 1 | item.named, item.units, item.sales]
-        flags = _OF_LATE * self.late | _WAITS * self.waits
-        found[1] = self.kind | flags | len(found) << 8 | (self.day + _DAY_BIAS) << 32
+        waits = _WAITS * self.waits
+        found[1] = self.kind | waits | len(found) << 8 | (self.day + _DAY_BIAS) << 32
         return found
 
 
@@ -151,8 +148,8 @@ def read_note(words: array[int], start: int) -> Note:
         )
         for each in range(at, end, _ITEM_WORDS)
     )
-    day, late = (head >> 32) - _DAY_BIAS, bool(head & _OF_LATE)
-    return Note(order, kind, day, key, late, digest, method, items, bool(head & _WAITS))
+    day = (head >> 32) - _DAY_BIAS
+    return Note(order, kind, day, key, digest, method, items, bool(head & _WAITS))
 
 
 def from_format_2(words: array[int]) -> array[int]:
@@ -164,7 +161,7 @@ def from_format_2(words: array[int]) -> array[int]:
     found = array("Q")
     for start in note_starts(words):
         head = words[start + 1]
-        note = Note(words[start], _kind(head), (head >> 32) - _DAY_BIAS, late=bool(head & _OF_LATE))
+        note = Note(words[start], _kind(head), (head >> 32) - _DAY_BIAS)
         if note.kind in _KEYED:
             note = note._replace(key=words[start + 2])
         if note.kind == CANCELLED_NOTE:
@@ -305,17 +302,11 @@ def notes_of(order: int, remembered: Iterable[Remembered]) -> list[Note]:
 def corrections_of(notes: list[Note]) -> tuple[list[Note], list[Note]]:
     """Return the corrections among the notes of one order: those that count, and those that wait.
 
-    Those that waited count once the order was mended, in the part of their day where the others are;
-    where there are none, in the part where the order is.
+    Those that waited count once the order was mended.
     """
     found = [note for note in notes if note.kind in _CORRECTIONS]
     counted = [note for note in found if not note.waits]
     waiting = [note for note in found if note.waits]
-    mended = [note.late for note in notes if note.kind == MENDED_NOTE]
-    if not mended:
+    if all(note.kind != MENDED_NOTE for note in notes):
         return counted, waiting
-    parts = {note.day: note.late for note in counted}
-    return [
-        *counted,
-        *(each._replace(late=parts.get(each.day, any(mended)), waits=False) for each in waiting),
-    ], []
+    return [*counted, *(each._replace(waits=False) for each in waiting)], []

@@ -4,8 +4,11 @@ They are sums by the day on which an order was placed, never clamped: a refund o
 shows as a negative net, which is a finding. A member without a cancel or refund on a day has no
 values of valid and net, because they equal its gross. The market always has them.
 
-Orders that came later than the grace are a part of their own, since copies of them cannot all be
-known. A value contains them; its ``lower`` and ``upper`` are the value without them and with them.
+Two things cannot be known, since orders that count are forgotten: whether an order that came later
+than the grace is a copy of one that counts, and whether an order counted before a copy of it was
+refused. A value contains the former, and not the corrections of the latter. ``lower`` is the value if
+all late orders are copies and all of these orders counted; ``upper`` is the value. What is corrected
+is subtracted from both: an order that came in time and late is cancelled once.
 """
 
 from __future__ import annotations
@@ -60,29 +63,32 @@ def book_entries(layout: Layout, row: Row) -> Iterator[Entry]:
 
 def net_sales(row: Row) -> int:
     """Net sales of the market in a row of the day book, in minor units."""
-    return _left(row, 2, NET) + _left(row, col.LATE_AT + 2, NET)
+    return _left(row, 2, NET)
 
 
 def net_orders(row: Row) -> int:
     """Orders in a row of the day book that were neither cancelled nor refunded."""
-    return _left(row, 0, NET) + _left(row, col.LATE_AT, NET)
+    return _left(row, 0, NET)
 
 
 def _left(row: Row, at: int, ledger: str) -> int:
-    return row[at] - sum(row[at + less] for less in _LESS[ledger])
+    return row[at] + row[at + col.LATE_AT] - sum(row[at + less] for less in _LESS[ledger])
+
+
+def _unsure(row: Row, at: int, ledger: str) -> int:
+    """How much less it may be: by late orders that are copies, and by corrections that wait."""
+    waiting = (row[at + col.WAITING_AT + less] for less in _LESS[ledger])
+    return row[at + col.LATE_AT] + sum(waiting)
 
 
 def _three(dimension: str, member: str, row: Row, at: int, ledger: str) -> Iterator[Entry]:
     """Orders, units and sales of one ledger; ``at``: the first column of the member."""
-    in_time = [_left(row, at + offset, ledger) for offset in range(3)]
-    late = [_left(row, at + col.LATE_AT + offset, ledger) for offset in range(3)]
-    orders = in_time[0] + late[0]
-    some_late = any(row[at + col.LATE_AT : at + 2 * col.LATE_AT])
-    for (name, unit), without, more in zip(_MEASURES, in_time, late, strict=True):
-        value = without + more
-        limits = map(float, sorted((without, value))) if some_late else (None, None)
+    left = [_left(row, at + offset, ledger) for offset in range(3)]
+    unsure = [_unsure(row, at + offset, ledger) for offset in range(3)]
+    for (name, unit), value, less in zip(_MEASURES, left, unsure, strict=True):
+        limits = (float(value - less), float(value)) if any(unsure) else (None, None)
         yield Entry(
-            name + ledger, dimension, member, unit, value, value, orders, ORDERS_BASIS,
+            name + ledger, dimension, member, unit, value, value, left[0], ORDERS_BASIS,
             False, *limits,
         )  # fmt: skip
 
@@ -96,9 +102,9 @@ def _paid(dimension: str, member: str, row: Row, at: int) -> Iterator[Entry]:
 
 
 def _any(row: Row, at: int, start: int, stop: int) -> bool:
-    """Whether a member has anything in these columns, in time or late."""
-    late = at + col.LATE_AT
-    return any(row[at + start : at + stop]) or any(row[late + start : late + stop])
+    """Whether a member has anything in these columns, or late or waiting beside them."""
+    beside = at + col.LATE_AT
+    return any(row[at + start : at + stop]) or any(row[beside + start : beside + stop])
 
 
 def cause_of(layout: Layout, entry: Entry, old: Row, new: Row) -> str:

@@ -33,7 +33,8 @@ CHANNEL_WIDTH = 3
 
 # Columns of a day row: the parts of the three ledgers, then payments, then the dimension blocks.
 PLACED_AT, CANCELLED_AT, REFUNDED_AT = 0, 3, 6  # each: orders, units, sales
-LATE_AT = 9  # the same nine of orders that came later than the grace
+LATE_AT = 9  # orders, units, sales placed by events later than the grace; in no ledger yet
+WAITING_AT = 9  # + CANCELLED_AT, + REFUNDED_AT: of corrections that wait for their refused order
 DAY_PAYMENTS, DAY_AMOUNT, DAY_FAILED, DAY_PAYMENT_REFUNDS, DAY_REFUND_AMOUNT = 18, 19, 20, 21, 22
 UNPLACED_PAYMENTS = 23  # of DAY_PAYMENTS: captured without placed_at, so on the payment's own day
 DAY_TOTALS = 32

@@ -30,7 +30,11 @@ _LIVE = {
     ("chosen",): col.CHOSEN,
 }
 _IN_TIME = {"": col.PLACED_AT, "cancelled_": col.CANCELLED_AT, "refunded_": col.REFUNDED_AT}
-_LEDGERS = _IN_TIME | {f"late_{name}": col.LATE_AT + at for name, at in _IN_TIME.items()}
+_LEDGERS = _IN_TIME | {
+    "late_": col.LATE_AT,
+    "waiting_cancelled_": col.WAITING_AT + col.CANCELLED_AT,
+    "waiting_refunded_": col.WAITING_AT + col.REFUNDED_AT,
+}
 _PAYMENTS = ("payments", "amount", "failed", "payment_refunds", "refund_amount")
 
 

@@ -95,7 +95,7 @@ class _Explainer:
         if known and value.index in SHOPPER_INDICES:
             self._check_limits(*parts.limits)
         if value.day is not None and value.expected is None and value.index not in SHOPPER_INDICES:
-            self._note_late(value)
+            self._note_lower(value)
         if value.edition != self._edition:
             self._notes.append(
                 f"published under edition {value.edition}; methodology.toml is edition "
@@ -271,14 +271,14 @@ class _Explainer:
         if status is not None:
             self._checks.append(Check("status", value.status, status, value.status == status))
 
-    def _note_late(self, value: Value) -> None:
-        """Say which part came later than the grace."""
-        if value.lower is None or value.upper is None or value.value is None:
+    def _note_lower(self, value: Value) -> None:
+        """Say what else the value may be."""
+        if value.lower is None:
             return
-        without = value.upper if value.lower == value.value else value.lower
         self._notes.append(
-            f"{int(without)} without orders that came later than the grace: copies of these "
-            "cannot all be known"
+            f"{int(value.lower)} if all orders that came later than the grace are copies, and all that "
+            "were cancelled or refunded after they had been refused had counted before: neither can "
+            "be known"
         )
 
     def _check_limits(self, lower: float | None, upper: float | None) -> None:

@@ -35,7 +35,7 @@ from streams.proof.recompute.remembered_orders import (
     REFUSED_KEPT_MOST,
     RememberedOrders,
 )
-from streams.proof.recompute.sums import LATE, LEDGERS, EventSums, Sums, add_sums, totals
+from streams.proof.recompute.sums import BESIDE, LEDGERS, EventSums, Sums, add_sums, totals
 
 SET_ASIDE_MAX = 2_000_000
 ORDERS_THAT_AGREE = 3
@@ -43,7 +43,7 @@ PANES_OF_DOUBTED = 32
 TOO_LATE = "too_late"
 DAY_ONLY = "day_only"
 COUNTED = ("accepted", "duplicate", "ignored", DAY_ONLY)
-_LEDGERS = tuple(f"{late}{each}" for late in ("", LATE) for each in LEDGERS.values())
+_LEDGERS = (*LEDGERS.values(), *BESIDE)
 
 Event = OrderEvent | PaymentEvent
 Sink = Callable[[SourcePartition, SlotKey, Sums, bool], None]
@@ -319,21 +319,21 @@ class SourceBatch:
         if self._overflows(event, None, market.days.get(day)):
             return TOO_LATE
         self._forget()
-        added = Sums()
+        added, outcome = Sums(), DAY_ONLY
         if event.type != "order.placed":
             changed, why = self._corrected(event, market, day, placed_ms)
-            if changed is None:
-                return "duplicate" if why == "repeated" else TOO_LATE
-            added = changed
+            added = changed or added
+            outcome = {"repeated": "duplicate", "unmatched": TOO_LATE}.get(why, DAY_ONLY)
         elif market.remembered.came_late_as(event):
             return "duplicate"
         else:
-            self._count_mended(event, market, late=True)
+            self._count_mended(event, market)
             market.adds.order_day(added, event, late=True)
             full = self._late_ones >= ORDERS_KEPT_MOST
             market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
-        self._add_to_day(market, day, added)
-        return DAY_ONLY
+        if added:
+            self._add_to_day(market, day, added)
+        return outcome
 
     def _count(self, event: Event, market: _MarketReplay, pane: _Pane) -> None:
         pane.ids.add(event.event_id)
@@ -369,13 +369,11 @@ class SourceBatch:
             self._closes_at(market, self._day_closes_ms(market, day))
         add_sums(market.days[day], added)
 
-    def _count_mended(
-        self, event: OrderEvent, market: _MarketReplay, *, late: bool = False
-    ) -> None:
+    def _count_mended(self, event: OrderEvent, market: _MarketReplay) -> None:
         """Note that an order counts; corrections that came while it was refused change their days."""
         assert market.watermark_ms is not None
         self._forget()
-        found = market.remembered.remember_mended(event, market.watermark_ms, late=late)
+        found = market.remembered.remember_mended(event, market.watermark_ms)
         for day, changed in found.items():
             held = market.days.get(day, Sums())
             full = any(held.get(name, 0) + more > SUM_MAX for name, more in changed.items())

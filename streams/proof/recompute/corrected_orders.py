@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from streams.index.event_types import OrderEvent
-from streams.proof.recompute.sums import LATE, EventSums, Sums
+from streams.proof.recompute.sums import WAITING, EventSums, Sums
 
 ARTICLES_KEPT_MOST = 16
 
@@ -154,10 +154,10 @@ def refunded_sums(refunds: Iterable[Claim]) -> Sums:
     return found
 
 
-def in_late_part(sums: Sums) -> Sums:
-    """Return the sums as those of the late part of a day."""
+def beside(sums: Sums) -> Sums:
+    """Return the sums as those of corrections that wait."""
     found = Sums()
     for name, value in sums.items():
         *where, ledger, what = name.split("/")
-        found["/".join((*where, f"{LATE}{ledger}", what))] = value
+        found["/".join((*where, f"{WAITING}{ledger}", what))] = value
     return found

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from streams.index.methodology import Market
 from streams.proof.recompute.shopper_registers import estimate
-from streams.proof.recompute.sums import LATE, Sums
+from streams.proof.recompute.sums import LATE, WAITING, Sums
 
 ORDERS, PAYMENTS = "orders", "payments"
 """The input that an index is counted from: each has its own as_of."""
 _WHOLE = ("market", "all")
-_LEDGERS = {"": 1, "_valid": 2, "_net": 3}
-"""Ledger of a day -> how many of placed, cancelled and refunded make it."""
+_LEDGERS = {"": 0, "_valid": 1, "_net": 2}
+"""Ledger of a day -> how many of cancelled and refunded are subtracted."""
 _THREE = (("orders", "count"), ("units", "count"), ("sales", "minor"))
 
 
@@ -179,8 +179,8 @@ def day_values_of(dimension: str, member: str, sums: Sums) -> Iterator[Expected]
 
 def _any(sums: Sums, prefix: str, *ledgers: str) -> bool:
     return any(
-        sums.get(f"{prefix}{late}{ledger}/{what}", 0)
-        for late in ("", LATE)
+        sums.get(f"{prefix}{kept}{ledger}/{what}", 0)
+        for kept in ("", LATE, WAITING)
         for ledger in ledgers
         for what, _ in _THREE
     )
@@ -210,29 +210,29 @@ def _less(dimension: str, member: str, sums: Sums, where: str) -> Iterator[Expec
 def _ledger(dimension: str, member: str, sums: Sums, where: str, ledger: str) -> Iterator[Expected]:
     """Yield orders, units and sales of gross, valid or net.
 
-    Limits: without and with the orders that came later than the grace, where any came.
+    Limits: the value if every late order is a copy and every correction that waits is of an order that
+    counts; and the value. Where there is neither, there are none.
     """
+    less = ("cancelled", "refunded")[: _LEDGERS[ledger]]
 
-    def left(late: str, index: str) -> int:
-        placed, *less = (
-            sums.get(f"{where}{late}{name}/{index}", 0)
-            for name in ("placed", "cancelled", "refunded")[: _LEDGERS[ledger]]
-        )
-        return placed - sum(less)
+    def summed(index: str, *names: str) -> int:
+        return sum(sums.get(f"{where}{name}/{index}", 0) for name in names)
 
-    came_late = any(
-        sums.get(f"{where}{LATE}{name}/{index}", 0)
-        for name in ("placed", "cancelled", "refunded")
+    values = {
+        index: summed(index, "placed", f"{LATE}placed") - summed(index, *less)
         for index, _ in _THREE
-    )
-    orders = left("", "orders") + left(LATE, "orders")
+    }
+    doubtful = {
+        index: summed(index, f"{LATE}placed", *(f"{WAITING}{each}" for each in less))
+        for index, _ in _THREE
+    }
     for index, unit in _THREE:
-        without = left("", index)
-        value = without + left(LATE, index)
-        found = Expected(f"{index}{ledger}", dimension, member, unit, value, value, orders, ORDERS)
-        if came_late:
-            limits = float(min(without, value)), float(max(without, value))
-            found = replace(found, lower=limits[0], upper=limits[1])
+        value = values[index]
+        found = Expected(
+            f"{index}{ledger}", dimension, member, unit, value, value, values["orders"], ORDERS
+        )
+        if any(doubtful.values()):
+            found = replace(found, lower=float(value - doubtful[index]), upper=float(value))
         yield found
 
 

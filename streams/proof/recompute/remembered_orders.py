@@ -7,7 +7,7 @@ cancelled and as nothing else; a refund counts once; an order is subtracted once
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from streams.flow.remembered import (
     CANCELLED_NOTE,
@@ -21,8 +21,8 @@ from streams.index.event_types import OrderEvent
 from streams.index.panes import DAY_MS
 from streams.proof.recompute.corrected_orders import (
     Claim,
+    beside,
     cancelled_sums,
-    in_late_part,
     less,
     lines_of,
     places_of,
@@ -56,8 +56,6 @@ class _Fact:
     key: Key
     day: int
     claim: Claim = field(default_factory=Claim)
-    late: bool = False
-    """Whether it was taken from the late part of its day; of a mended order, whether it counts there."""
     waits: bool = False
     """Whether it is a correction that came while its order was refused."""
 
@@ -132,9 +130,7 @@ class RememberedOrders:
         """Remember an order whose placement counts nowhere."""
         self._remember(order, _Fact(_REFUSED, (_REFUSED,), 0), arrived_ms).refused += 1
 
-    def remember_mended(
-        self, event: OrderEvent, watermark_ms: int, *, late: bool = False
-    ) -> dict[int, Sums]:
+    def remember_mended(self, event: OrderEvent, watermark_ms: int) -> dict[int, Sums]:
         """Remember of an order that counts that it was refused before, if it was.
 
         Return what the corrections take from each day that came before that.
@@ -148,10 +144,10 @@ class RememberedOrders:
             more = [each for each in facts if each.waits and each.day == day]
             before, elsewhere = _of_day(known, day)
             known += more
-            changed = _changed(before, more, elsewhere)
-            in_late = any(each.late for each in before) if before else late
-            found[day] = in_late_part(changed) if in_late else changed
-        self._remember(order, _Fact(_MENDED, (_MENDED,), 0, late=late), watermark_ms)
+            found[day] = _changed(before, more, elsewhere)
+            waited = beside(subtracted(more, []))
+            add_sums(found[day], Sums({name: -value for name, value in waited.items()}))
+        self._remember(order, _Fact(_MENDED, (_MENDED,), 0), watermark_ms)
         return found
 
     def _is_refused(self, order: str) -> bool:
@@ -179,19 +175,21 @@ class RememberedOrders:
         if before_log and not waits and kinds.isdisjoint(_HELD):
             return None, "unmatched"
         of_day, elsewhere = _of_day(known, day)
-        late = any(each.late for each in of_day) if of_day else _LATE in kinds
-        new = _Fact(event.type, key, day, claim, late, waits)
+        new = _Fact(event.type, key, day, claim, waits)
+        own = [each for each in of_day if each.waits]
+        waiting = beside(_changed(own, [new], [])) if waits else None
         changed = _changed(of_day, [new], elsewhere)
         if not changed:
             unnamed = any(_is_unnamed(each) and each.claim.lines == claim.lines for each in of_day)
             if unnamed and event.type == _REFUNDED and not _is_unnamed(new) and not full:
                 self._remember(_order_of(event), new, watermark_ms).corrections += 1
+                return waiting or None, outcome
             return None, outcome
         if not full or (min(changed.values()) < 0 and not waits):
             self._remember(_order_of(event), new, watermark_ms).corrections += 1
         if waits:
-            return None, outcome
-        return (in_late_part(changed) if late else changed), ""
+            return (None if full else waiting or None), outcome
+        return changed, ""
 
     def _remember(self, order: str, fact: _Fact, watermark_ms: int) -> _Arrived:
         ends_ms = (watermark_ms // DAY_MS + 1) * DAY_MS
@@ -228,13 +226,8 @@ def _is_unnamed(fact: _Fact) -> bool:
 def _known(facts: list[_Fact], *, waits: bool) -> list[_Fact]:
     """Return the corrections that one more is compared with, as they count or will count."""
     corrections = [each for each in facts if each.kind in _CORRECTED]
-    mended = [each.late for each in facts if each.kind == _MENDED]
-    known = [each for each in corrections if not each.waits]
-    late_on = {each.day: each.late for each in known}
-    if waits or mended:
-        waited = (each for each in corrections if each.waits)
-        known += [replace(each, late=late_on.get(each.day, any(mended))) for each in waited]
-    return known
+    mended = any(each.kind == _MENDED for each in facts)
+    return [each for each in corrections if waits or mended or not each.waits]
 
 
 def _of_day(known: list[_Fact], day: int) -> tuple[list[_Fact], list[_Fact]]:

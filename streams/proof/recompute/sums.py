@@ -38,7 +38,11 @@ LEDGERS = {
     "order.refunded": "refunded",
 }
 LATE = "late_"
-"""Prefix of the ledgers of orders that came later than the grace."""
+"""Prefix of what orders add that came later than the grace."""
+WAITING = "waiting_"
+"""Prefix of what corrections would take that wait, as their order was refused."""
+BESIDE = (f"{LATE}placed", f"{WAITING}cancelled", f"{WAITING}refunded")
+"""What a day keeps beside its ledgers."""
 _THREE = ("orders", "units", "sales")
 _LABELS_MAX = 20_000
 
@@ -145,7 +149,7 @@ class EventSums:
     def order_day(self, sums: Sums, event: OrderEvent, *, late: bool = False) -> None:
         """Add an order event to its ledger of the day on which the order was placed.
 
-        ``late``: to the part of orders that came later than the grace.
+        ``late``: beside it, as one that came later than the grace.
         """
         ledger = f"{LATE if late else ''}{LEDGERS[event.type]}"
         units, sales = totals(event)
@@ -248,9 +252,9 @@ class ColumnNames:
             ("placed", col.PLACED_AT),
             ("cancelled", col.CANCELLED_AT),
             ("refunded", col.REFUNDED_AT),
-            (f"{LATE}placed", col.LATE_AT + col.PLACED_AT),
-            (f"{LATE}cancelled", col.LATE_AT + col.CANCELLED_AT),
-            (f"{LATE}refunded", col.LATE_AT + col.REFUNDED_AT),
+            (BESIDE[0], col.LATE_AT),
+            (BESIDE[1], col.WAITING_AT + col.CANCELLED_AT),
+            (BESIDE[2], col.WAITING_AT + col.REFUNDED_AT),
         ):
             self._name_three(self.day, base, f"{ledger}/")
             for member in layout.market.categories:

@@ -4,7 +4,7 @@ were refused."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .rules import MarketRules
 
@@ -19,8 +19,6 @@ class Correction:
     order_id: str
     event: dict
     day: int
-    late: bool
-    """Whether it was taken from the late part of the day."""
     waits: bool
     """Whether it came while its order was refused."""
     until_ms: int
@@ -47,8 +45,6 @@ class RefusedOrder:
     order_id: str
     mended: bool
     until_ms: int
-    late: bool = False
-    """Of a mended order: whether it counts in the late part of its day."""
 
 
 @dataclass
@@ -83,7 +79,7 @@ class Remembered:
         return True
 
     def mend(
-        self, market: MarketRules, order_id: str, watermarks: dict[str, int], *, late: bool = False
+        self, market: MarketRules, order_id: str, watermarks: dict[str, int]
     ) -> dict[int, Counter]:
         """Note that the order counts, if it was refused before.
 
@@ -94,7 +90,7 @@ class Remembered:
         if not self.is_refused(code, order_id):
             return {}
         until_ms = _until_ms(watermarks[code])
-        self.refused[code].append(RefusedOrder(order_id, True, until_ms, late))
+        self.refused[code].append(RefusedOrder(order_id, True, until_ms))
         own = [e for e in self.corrections.get(code, ()) if e.order_id == order_id]
         done = [e for e in own if not e.waits]
         found = {}
@@ -106,9 +102,8 @@ class Remembered:
             done += new
             counts = taken(events + [e.event for e in new], others, market)
             counts.subtract(taken(events, others, market))
-            counts = Counter({name: count for name, count in counts.items() if count})
-            in_late = any(e.late for e in of_day) if of_day else late
-            found[day] = as_late(counts) if in_late else counts
+            counts.subtract(waiting(new, market))
+            found[day] = Counter({name: count for name, count in counts.items() if count})
         return found
 
     def is_refused(self, market: str, order_id: str) -> bool:
@@ -161,11 +156,7 @@ class Remembered:
         said = "unmatched" if waits else "repeated"
         mended = [each for each in self._refused(code, order_id) if each.mended]
         before = [e for e in self.corrections.get(code, ()) if e.order_id == order_id]
-        if mended:
-            parts = {e.day: e.late for e in before if not e.waits}
-            late = any(each.late for each in mended)
-            before = [replace(e, late=parts.get(e.day, late)) if e.waits else e for e in before]
-        elif not waits:
+        if not mended and not waits:
             before = [e for e in before if not e.waits]
         if not cancel and any(not e.cancel and _which(e.event) == _which(event) for e in before):
             return None, said
@@ -174,29 +165,27 @@ class Remembered:
             return None, "unmatched"
         of_day = [each for each in before if each.day == day]
         other_days = [e.event for e in before if e.cancel and e.day != day]
-        late = any(event_id is not None for event_id in held_by)
-        if of_day:
-            late = any(each.late for each in of_day)
         events = [each.event for each in of_day]
         counts = taken([*events, event], other_days, market)
         counts.subtract(taken(events, other_days, market))
         counts = Counter({name: count for name, count in counts.items() if count})
-        found = Correction(order_id, event, day, late, waits, _until_ms(watermarks[code]))
+        found = Correction(order_id, event, day, waits, _until_ms(watermarks[code]))
+        beside = waiting([*of_day, found], market)
+        beside.subtract(waiting(of_day, market))
         full = sum(map(len, self.corrections.values())) >= self.most
         if not counts:
             told = any(not e.cancel and not _name(e.event) and _lines(e.event) == _lines(event)
                        for e in of_day)  # fmt: skip
             if told and not cancel and _name(event) and not full:
                 self.corrections.setdefault(code, []).append(found)
+                return beside if waits else None, said
             return None, said
         if waits and full:
             return None, "unmatched unremembered"
         also = "unremembered" if full and min(counts.values()) >= 0 else ""
         if not also:
             self.corrections.setdefault(code, []).append(found)
-        if waits:
-            return None, said
-        return as_late(counts) if late else counts, also
+        return (beside, said) if waits else (counts, also)
 
 
 def taken(events: list[dict], other_days: list[dict], market: MarketRules) -> Counter:
@@ -282,9 +271,18 @@ def _name(event: dict) -> object:
     return event.get("refund_id")
 
 
+def waiting(corrections: list[Correction], market: MarketRules) -> Counter:
+    """What those of them that wait would take by themselves."""
+    return _prefixed("waiting_", taken([e.event for e in corrections if e.waits], [], market))
+
+
 def as_late(counts: Counter) -> Counter:
-    """Return the counts as those of the late part of a day."""
-    return Counter({(f"late_{name[0]}", *name[1:]): value for name, value in counts.items()})
+    """Return the counts as those of orders that came late."""
+    return _prefixed("late_", counts)
+
+
+def _prefixed(prefix: str, counts: Counter) -> Counter:
+    return Counter({(f"{prefix}{name[0]}", *name[1:]): value for name, value in counts.items()})
 
 
 def _until_ms(watermark_ms: int) -> int:

@@ -230,15 +230,19 @@ class SourceReference:
             return "too_late:its day is open"
         if event["type"] in CORRECTIONS:
             day_book, self.also[offset] = self._correct(event, market, placed_ms, day)
-            if day_book is None:
-                return "duplicate" if self.also[offset] == "repeated" else "too_late"
+            if day_book is None and self.also[offset] == "repeated":
+                return "duplicate"
+            if self.also[offset].startswith("unmatched"):
+                if day_book:
+                    self._change_day(offset, event, market, day, day_book)
+                return "too_late"
         else:
             self.remembered.forget(self.watermarks)
             order_id = order_of(event)
             known = self.remembered.late_by(code, order_id)
             if event["event_id"] in known:
                 return "duplicate"
-            self._mend(offset, event, market, late=True)
+            self._mend(offset, event, market)
             day_book = as_late(day_book)
             added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:
@@ -251,19 +255,23 @@ class SourceReference:
         self._slots.setdefault((code, "day", day), []).append(found)
         return "day_only"
 
-    def _mend(self, offset, event, market, *, late: bool = False) -> None:
+    def _mend(self, offset, event, market) -> None:
         """Note that an order counts; its corrections that waited for it change their days."""
-        found = self.remembered.mend(market, order_of(event), self.watermarks, late=late)
+        found = self.remembered.mend(market, order_of(event), self.watermarks)
         for day, counts in found.items():
-            slot = (market.code, "day", day)
-            held = self._sums.setdefault(slot, Counter())
+            held = self._sums.setdefault((market.code, "day", day), Counter())
             closes_ms = day_end_ms(market.zone, day) + self.rules.day_grace_ms
             full = any(held[name] + count > SUM_MAX for name, count in counts.items())
             if counts and not full and closes_ms > self.watermarks[market.code]:
-                held.update(counts)
-                self._slots.setdefault(slot, []).append(
-                    Counted(offset, market.code, event["event_id"], 0, 0, day, Counter(), counts)
-                )
+                self._change_day(offset, event, market, day, counts)
+
+    def _change_day(self, offset, event, market, day, counts) -> None:
+        """Change a day by an event that does not count in it."""
+        slot = (market.code, "day", day)
+        self._sums.setdefault(slot, Counter()).update(counts)
+        self._slots.setdefault(slot, []).append(
+            Counted(offset, market.code, event["event_id"], 0, 0, day, Counter(), counts)
+        )
 
     def _is_before_log(self, market, placed_ms) -> bool:
         return placed_ms is not None and placed_ms < self.begins[market.code] - self.rules.grace_ms
@@ -318,9 +326,8 @@ def _overflows(event: dict, live: Counts, day: Counts) -> bool:
         held += [day["amount",], day["refund_amount",]]
         return max(held) + amount > SUM_MAX
     units, sales = _units_and_sales(event)
-    ledgers = [
-        f"{late}{each}" for late in ("", "late_") for each in ("", "cancelled_", "refunded_")
-    ]
+    ledgers = ["", "late_"]
+    ledgers += [f"{each}{kind}_" for each in ("", "waiting_") for kind in ("cancelled", "refunded")]
     return (
         max(live["sales",], *(day[f"{ledger}sales",] for ledger in ledgers)) + sales > SUM_MAX
         or max(live["units",], *(day[f"{ledger}units",] for ledger in ledgers)) + units > SUM_MAX

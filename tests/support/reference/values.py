@@ -177,7 +177,8 @@ def day_values(counts: Counts, market: MarketRules) -> dict[str, Found]:
 def day_orders(counts: Counts, market: MarketRules) -> dict[str, tuple]:
     """Orders of a day: (value, observed, n, lower, upper) by ``index:dimension:member``.
 
-    The limits are without and with the orders that came later than the grace; None: none came.
+    The limits are the value without late orders and with what waits subtracted, and the value; None
+    where there is neither.
     """
     found: dict[str, tuple] = {}
     for dimension in ("market", "category", "payment_method"):
@@ -191,27 +192,26 @@ def day_orders(counts: Counts, market: MarketRules) -> dict[str, tuple]:
     return found
 
 
-def _any(counts: Counts, names: tuple, where: tuple, lates: tuple = ("", "late_")) -> bool:
+def _any(counts: Counts, names: tuple, where: tuple) -> bool:
     return any(
-        counts[f"{late}{name}{index}", *where]
-        for late in lates
+        counts[f"{beside}{name}{index}", *where]
+        for beside in ("", "late_", "waiting_")
         for name in names
         for index in ("orders", "units", "sales")
     )
 
 
 def _of_ledger(counts: Counts, less: tuple, where: tuple) -> dict[str, tuple]:
-    def left(late: str, index: str) -> int:
-        placed = counts[f"{late}{index}", *where]
-        return placed - sum(counts[f"{late}{each}{index}", *where] for each in less)
+    def subtracted(index: str, beside: str = "") -> int:
+        return sum(counts[f"{beside}{each}{index}", *where] for each in less)
 
-    found = {}
-    orders = left("", "orders") + left("late_", "orders")
+    found, least = {}, {}
     for index in ("orders", "units", "sales"):
-        without = left("", index)
-        value = without + left("late_", index)
-        limits = (None, None)
-        if _any(counts, ("", "cancelled_", "refunded_"), where, lates=("late_",)):
-            limits = (min(without, value), max(without, value))
-        found[index] = (value, value, orders, *limits)
-    return found
+        placed, late = counts[index, *where], counts[f"late_{index}", *where]
+        found[index] = placed + late - subtracted(index)
+        least[index] = placed - subtracted(index) - subtracted(index, "waiting_")
+    sure = found == least
+    return {
+        index: (value, value, found["orders"], *((None, None) if sure else (least[index], value)))
+        for index, value in found.items()
+    }
