@@ -48,6 +48,7 @@ def correct(
     event: OrderEvent,
     placed_ms: int,
     day_number: int,
+    arrived_ms: int,
     folded: Folded,
 ) -> str:
     """Add a cancel or refund to the day of its order; return what else is to be said, or ``""``.
@@ -55,7 +56,7 @@ def correct(
     While the order is refused, the correction waits: ``count_waiting`` adds it once the order counts.
     Till then it stands beside what counts, since the order may have counted before it was refused.
     """
-    if state.day_is_closed(day_number):
+    if state.day_is_closed(day_number, arrived_ms):
         return DAY_CLOSED
     order = hash_of(event.order_id)
     notes = notes_of(order, state.remembered.values())
@@ -95,10 +96,12 @@ def correct(
     return UNREMEMBERED if unkept else ""
 
 
-def count_waiting(source: SourceState, state: MarketState, notes: list[Note]) -> None:
+def count_waiting(
+    source: SourceState, state: MarketState, notes: list[Note], arrived_ms: int
+) -> None:
     """Take from its days what the corrections of an order say that came while it was refused.
 
-    ``notes``: those of the order, before it was mended.
+    ``notes``: those of the order, before it was mended. ``arrived_ms``: of the event that mends it.
     """
     counted, waiting = corrections_of(notes)
     for day_number in sorted({note.day for note in waiting}):
@@ -109,7 +112,7 @@ def count_waiting(source: SourceState, state: MarketState, notes: list[Note]) ->
         ]
         counted += new
         changed = _difference(taken([*of_day, *new], elsewhere), taken(of_day, elsewhere))
-        if state.day_is_closed(day_number):
+        if state.day_is_closed(day_number, arrived_ms):
             continue
         day = state.days.get(day_number) or state.new_day(day_number)
         row = day.row[:]

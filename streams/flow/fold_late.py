@@ -23,7 +23,12 @@ from streams.index.event_types import OrderEvent, Rejected
 
 
 def fold_late(
-    source: SourceState, state: MarketState, event: OrderEvent, occurred_ms: int, folded: Folded
+    source: SourceState,
+    state: MarketState,
+    event: OrderEvent,
+    occurred_ms: int,
+    arrived_ms: int,
+    folded: Folded,
 ) -> str:
     """Fold a late order event into the day of its order; return its outcome.
 
@@ -38,16 +43,16 @@ def fold_late(
     if pane is not None and pane.seen(event_hash):
         return DUPLICATE
     day_number = state.local_days.day_of(placed_ms)
-    if state.day_is_closed(day_number):
+    if state.day_is_closed(day_number, arrived_ms):
         return TOO_LATE
     units, sales = order_sums(event)
     if overflows(source, state, None, day_number, units, sales):
         remember_refused(source, placement_of(event), folded)
         return TOO_LATE
     if event.type == "order.placed":
-        outcome, more = _place(source, state, event, event_hash, day_number)
+        outcome, more = _place(source, state, event, event_hash, day_number, arrived_ms)
     else:
-        more = correct(source, state, event, placed_ms, day_number, folded)
+        more = correct(source, state, event, placed_ms, day_number, arrived_ms, folded)
         outcome = {REPEATED: DUPLICATE, UNMATCHED: TOO_LATE}.get(more, DAY_ONLY)
     if more:
         folded.outcomes[more] += 1
@@ -57,14 +62,19 @@ def fold_late(
 
 
 def _place(
-    source: SourceState, state: MarketState, event: OrderEvent, event_hash: int, day_number: int
+    source: SourceState,
+    state: MarketState,
+    event: OrderEvent,
+    event_hash: int,
+    day_number: int,
+    arrived_ms: int,
 ) -> tuple[str, str]:
     """Count a late placed order; return its outcome, and what else is to be said."""
     order = hash_of(key_of(event))
     for note in notes_of(order, state.remembered.values()):
         if note.kind == LATE_NOTE and note.key == event_hash:
             return DUPLICATE, ""
-    remember_mended(source, state, event)
+    remember_mended(source, state, event, arrived_ms)
     day = state.days.get(day_number) or state.new_day(day_number)
     add_places(day.row, col.LATE_AT, day_places(event, state))
     source.touch_day(state, day)

@@ -256,7 +256,8 @@ def _fold_checked(
     if source.admission.is_below_floor(state, occurred_ms):
         _fold_too_late(source, chunk, position, event, state, occurred_ms, folded)
         return 0
-    placed_ms = _placed(source, event, state, occurred_ms, chunk.timestamps_ms[position])
+    arrived_ms = chunk.timestamps_ms[position]
+    placed_ms = _placed(source, event, state, occurred_ms, arrived_ms)
     if isinstance(placed_ms, Rejected):
         _refuse(source, chunk, position, event, placed_ms, folded)
         return 0
@@ -277,17 +278,17 @@ def _fold_checked(
     add_order(pane.row, event, state)
     if isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)
-    is_late = pane.late_from_ms <= max(state.watermark_ms, chunk.timestamps_ms[position])
+    is_late = pane.late_from_ms <= max(state.watermark_ms, arrived_ms)
     source.count(folded, int(not is_late), int(is_late), 0, 0)
     if event.type != "order.placed":
-        outcome = correct(source, state, event, placed_ms, day_number, folded)
+        outcome = correct(source, state, event, placed_ms, day_number, arrived_ms, folded)
         if outcome:
             folded.outcomes[outcome] += 1
         return 0
     pane.add_shopper(event.shopper_id)
-    remember_mended(source, state, event)
+    remember_mended(source, state, event, arrived_ms)
     add_order(pane.booked, event, state)  # the day book gets this order here, not in bulk
-    day = state.days.get(day_number) or state.open_day(day_number)
+    day = state.open_day(day_number, arrived_ms)
     if day is not None:
         add_places(day.row, col.PLACED_AT, day_places(event, state))
         source.touch_day(state, day)
@@ -306,11 +307,12 @@ def _fold_too_late(
     folded: Folded,
 ) -> None:
     """Fold an order event that the live book takes no more; its day may."""
-    outcome = fold_late(source, state, event, occurred_ms, folded)
+    arrived_ms = chunk.timestamps_ms[position]
+    outcome = fold_late(source, state, event, occurred_ms, arrived_ms, folded)
     if outcome == DUPLICATE:
         folded.outcomes[DUPLICATE] += 1
         return
-    reached_ms = max(state.watermark_ms, chunk.timestamps_ms[position])
+    reached_ms = max(state.watermark_ms, arrived_ms)
     folded.add_late(chunk, position, reached_ms - occurred_ms, outcome)
     if outcome == DAY_ONLY and isinstance(event, IncompleteOrder):
         folded.add_parts(chunk, position, event.parts)

@@ -86,7 +86,7 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
     pane = pane or source.open_pane(state, start_ms)
     if isinstance(event, IncompletePayment):
         folded.add_parts(chunk, position, event.parts)
-    day = state.days.get(day_number) or state.open_day(day_number)
+    day = state.open_day(day_number, arrived_ms)
     source.remember(state, pane, event_hash)
     add_payment(pane.row, None if day is None else day.row, event, state)
     if day is not None:

@@ -53,11 +53,13 @@ def remember_refused(
     source.note(state, Note(order, REFUSED_NOTE, 0, quick_hash(placement.order_id)), arrived_ms)
 
 
-def remember_mended(source: SourceState, state: MarketState, event: OrderEvent) -> None:
+def remember_mended(
+    source: SourceState, state: MarketState, event: OrderEvent, arrived_ms: int
+) -> None:
     """Note that an order counts: it is refused no more, if it was, and its corrections count."""
     if state.refused is None:
         return
     order = hash_of(event.order_id)
     if state.is_refused(order):
-        count_waiting(source, state, notes_of(order, state.remembered.values()))
+        count_waiting(source, state, notes_of(order, state.remembered.values()), arrived_ms)
         source.note(state, Note(order, MENDED_NOTE, 0))

@@ -339,9 +339,7 @@ class SourceState:
             pane.booked = row[:]  # a checkpoint is taken when the books agree
             pane.sketch = sketch
         else:
-            day = state.open_day(key.slot)
-            assert day is not None
-            day.row = row[:]
+            state.new_day(key.slot).row = row[:]
         self.volume = max(self.volume, *row)
 
     def restore_notes(self, key: SlotKey, words: array[int]) -> tuple[int, int] | None:

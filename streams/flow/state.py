@@ -207,9 +207,13 @@ class MarketState:
         cell = pane.category_cells[label] = [0, 0, 0, self.labels[0].get(label)[0]]
         return cell
 
-    def day_is_closed(self, day: int) -> bool:
-        """Whether the day is closed for this source partition."""
-        return self.local_days.end_ms(day) + self.day_grace_ms <= self.watermark_ms
+    def day_is_closed(self, day: int, arrived_ms: int = NEVER_MS) -> bool:
+        """Whether the day is closed for this source partition, or for a doubted event that arrived then.
+
+        The latter: the watermark stays behind a doubted arrival, but the log's time has passed the day.
+        """
+        reached_ms = max(self.watermark_ms, arrived_ms)
+        return self.local_days.end_ms(day) + self.day_grace_ms <= reached_ms
 
     @property
     def newest_ms(self) -> int:
@@ -220,9 +224,11 @@ class MarketState:
         """Whether an order placed then is in the log only if it came late, or says so itself."""
         return self.begins_ms is not None and placed_ms < self.begins_ms - self.grace_ms
 
-    def open_day(self, day: int) -> Day | None:
-        """Create the day's row, or None when the day is closed for this source partition."""
-        return None if self.day_is_closed(day) else self.new_day(day)
+    def open_day(self, day: int, arrived_ms: int) -> Day | None:
+        """Return the day's row, or None when the day is closed for an event that arrived then."""
+        if self.day_is_closed(day, arrived_ms):
+            return None
+        return self.days.get(day) or self.new_day(day)
 
     def new_day(self, day: int) -> Day:
         """Create the day's row; the caller knows that the day was open for what it adds."""

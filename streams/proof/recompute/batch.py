@@ -207,12 +207,12 @@ class SourceBatch:
             return TOO_LATE if late else placed_ms
         if late:
             assert isinstance(event, OrderEvent)
-            return self._admit_late(event, market, occurred_ms, placed_ms)
+            return self._admit_late(event, market, occurred_ms, placed_ms, arrived_ms)
         if pane is not None and event.event_id in pane.ids:
             return "duplicate"
         day = market.local_days.day_of(placed_ms)
-        day_open = self._day_closes_ms(market, day) > watermark_ms
-        if self._overflows(event, pane, market.days.get(day) if day_open else None):
+        day_open = self._day_closes_ms(market, day) > max(watermark_ms, arrived_ms)
+        if self._overflows(event, pane, market.days.get(day)):
             return "overflow"
         if full:
             oldest = min(market.panes)
@@ -223,7 +223,7 @@ class SourceBatch:
             self._closes_at(market, start_ms + rules.pane_ms + rules.grace_ms)
         self._count(event, market, pane)
         if event.type == "order.placed":
-            self._count_mended(event, market)
+            self._count_mended(event, market, arrived_ms)
         if day_open:
             self._count_on_day(event, market, day, placed_ms)
         return "accepted"
@@ -247,7 +247,7 @@ class SourceBatch:
             placed_ms = self._placed(found, instant_ms(found.occurred_at) or 0)
             if isinstance(placed_ms, int):
                 day = market.local_days.day_of(placed_ms)
-                if self._day_closes_ms(market, day) <= market.watermark_ms:
+                if self._day_closes_ms(market, day) <= max(market.watermark_ms, arrived_ms):
                     return
         self._forget()
         held = sum(each.remembered.refused for each in self._markets.values())
@@ -303,7 +303,12 @@ class SourceBatch:
         return occurred_ms
 
     def _admit_late(
-        self, event: OrderEvent, market: _MarketReplay, occurred_ms: int, placed_ms: int
+        self,
+        event: OrderEvent,
+        market: _MarketReplay,
+        occurred_ms: int,
+        placed_ms: int,
+        arrived_ms: int,
     ) -> str:
         """Return the outcome of an order event that is too late for the live book."""
         watermark_ms = market.watermark_ms
@@ -314,7 +319,7 @@ class SourceBatch:
         if pane is not None and event.event_id in pane.ids:
             return "duplicate"
         day = market.local_days.day_of(placed_ms)
-        if self._day_closes_ms(market, day) <= watermark_ms:
+        if self._day_closes_ms(market, day) <= max(watermark_ms, arrived_ms):
             return TOO_LATE
         if self._overflows(event, None, market.days.get(day)):
             return TOO_LATE
@@ -327,7 +332,7 @@ class SourceBatch:
         elif market.remembered.came_late_as(event):
             return "duplicate"
         else:
-            self._count_mended(event, market)
+            self._count_mended(event, market, arrived_ms)
             market.adds.order_day(added, event, late=True)
             full = self._late_ones >= ORDERS_KEPT_MOST
             market.remembered.remember_order(event, day, watermark_ms, late=True, full=full)
@@ -369,7 +374,7 @@ class SourceBatch:
             self._closes_at(market, self._day_closes_ms(market, day))
         add_sums(market.days[day], added)
 
-    def _count_mended(self, event: OrderEvent, market: _MarketReplay) -> None:
+    def _count_mended(self, event: OrderEvent, market: _MarketReplay, arrived_ms: int) -> None:
         """Note that an order counts; corrections that came while it was refused change their days."""
         assert market.watermark_ms is not None
         self._forget()
@@ -377,7 +382,8 @@ class SourceBatch:
         for day, changed in found.items():
             held = market.days.get(day, Sums())
             full = any(held.get(name, 0) + more > SUM_MAX for name, more in changed.items())
-            if changed and not full and self._day_closes_ms(market, day) > market.watermark_ms:
+            reached_ms = max(market.watermark_ms, arrived_ms)
+            if changed and not full and self._day_closes_ms(market, day) > reached_ms:
                 self._add_to_day(market, day, changed)
 
     def _is_before_log(self, market: _MarketReplay, placed_ms: int) -> bool:

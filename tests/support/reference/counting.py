@@ -125,7 +125,7 @@ class SourceReference:
         if reason:
             return "too_late:its day is open" if late else f"dead:{reason}"
         if late:
-            return self._count_late(offset, event, market, occurred_ms, placed_ms)
+            return self._count_late(offset, event, market, occurred_ms, placed_ms, reached_ms)
         return self._count(offset, event, market, occurred_ms, placed_ms, reached_ms)
 
     def _arrive(self, market: str, order: str, timestamp_ms: int, doubtful: bool) -> int:
@@ -167,13 +167,12 @@ class SourceReference:
 
     def _count(self, offset, event, market, occurred_ms, placed_ms, reached_ms) -> str:
         rules = self.rules
-        watermark_ms = self.watermarks[market.code]
         pane = occurred_ms // rules.pane_ms * rules.pane_ms
         panes = self._open[market.code]
         if event["event_id"] in panes.get(pane, ()):
             return "duplicate"
         day = local_day(market.zone, placed_ms)
-        day_closed = day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms
+        day_closed = day_end_ms(market.zone, day) + rules.day_grace_ms <= reached_ms
         live, day_book = contributions(event, market)
         in_pane, on_day = (market.code, "live", pane), (market.code, "day", day)
         held = [self._sums.setdefault(slot, Counter()) for slot in (in_pane, on_day)]
@@ -185,7 +184,7 @@ class SourceReference:
             self._given_up[market.code] = oldest
         panes.setdefault(pane, set()).add(event["event_id"])
         if event["type"] == "order.placed":
-            self._mend(offset, event, market)
+            self._mend(offset, event, market, reached_ms)
         if day_closed:
             self.also[offset] = "day_closed"
             day_book = None
@@ -214,7 +213,7 @@ class SourceReference:
         late = pane + rules.pane_ms + rules.out_of_order_ms <= reached_ms
         return "late" if late else "accepted"
 
-    def _count_late(self, offset, event, market, occurred_ms, placed_ms) -> str:
+    def _count_late(self, offset, event, market, occurred_ms, placed_ms, reached_ms) -> str:
         rules, code = self.rules, market.code
         watermark_ms = self.watermarks[code]
         pane = occurred_ms // rules.pane_ms * rules.pane_ms
@@ -222,7 +221,7 @@ class SourceReference:
         if is_open and event["event_id"] in self._open.get(code, {}).get(pane, ()):
             return "duplicate"
         day = local_day(market.zone, placed_ms)
-        if day_end_ms(market.zone, day) + rules.day_grace_ms <= watermark_ms:
+        if day_end_ms(market.zone, day) + rules.day_grace_ms <= reached_ms:
             return "too_late"
         _, day_book = contributions(event, market)
         held = self._sums.setdefault((code, "day", day), Counter())
@@ -242,7 +241,7 @@ class SourceReference:
             known = self.remembered.late_by(code, order_id)
             if event["event_id"] in known:
                 return "duplicate"
-            self._mend(offset, event, market)
+            self._mend(offset, event, market, reached_ms)
             day_book = as_late(day_book)
             added = self.remembered.add_order(code, order_id, event["event_id"], self.watermarks)
             if not added:
@@ -255,14 +254,14 @@ class SourceReference:
         self._slots.setdefault((code, "day", day), []).append(found)
         return "day_only"
 
-    def _mend(self, offset, event, market) -> None:
+    def _mend(self, offset, event, market, reached_ms) -> None:
         """Note that an order counts; its corrections that waited for it change their days."""
         found = self.remembered.mend(market, order_of(event), self.watermarks)
         for day, counts in found.items():
             held = self._sums.setdefault((market.code, "day", day), Counter())
             closes_ms = day_end_ms(market.zone, day) + self.rules.day_grace_ms
             full = any(held[name] + count > SUM_MAX for name, count in counts.items())
-            if counts and not full and closes_ms > self.watermarks[market.code]:
+            if counts and not full and closes_ms > reached_ms:
                 self._change_day(offset, event, market, day, counts)
 
     def _change_day(self, offset, event, market, day, counts) -> None:

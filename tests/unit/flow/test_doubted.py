@@ -12,7 +12,7 @@ from streams.flow.source import SourceLevel
 from streams.flow.state import FOREVER_MS
 from streams.flow.wire import decode_mark
 from streams.index.methodology import DOUBTED_PANES_MAX
-from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from tests.support.events import PANE, T0
 from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
 
@@ -44,7 +44,7 @@ class Log:
         self.dead += folded.dead
         self.late += folded.late
         self.outcomes += folded.outcomes
-        (outcome,) = [name for name in folded.outcomes if name != "doubted"]
+        (outcome,) = [name for name in folded.outcomes if name not in ("doubted", "day_closed")]
         return outcome
 
     def flush(self):
@@ -193,6 +193,31 @@ def test_a_doubted_event_is_late_by_its_own_arrival(log, lag_ms, outcome):
     too_late = log.take("b", at_ms, occurred_ms=at_ms - METHODOLOGY.grace_ms - 1)
     assert too_late == ("too_late" if log.event is payment else "day_only")
     assert log.late[-1].detail == f"lateness {METHODOLOGY.grace_ms + 1} ms"
+
+
+@pytest.mark.parametrize(
+    ("kind", "days", "back_days", "lag_ms", "outcome"),
+    [
+        ("order.placed", 30, 38, 0, "day_closed"),
+        ("payment.captured", 30, 38, 0, "day_closed"),
+        ("order.placed", 40, 40, HOUR_MS, "too_late"),
+        ("order.cancelled", 40, 40, HOUR_MS, "too_late"),
+    ],
+)
+def test_the_day_of_a_doubted_event_is_closed_by_its_own_arrival(
+    kind, days, back_days, lag_ms, outcome
+):
+    """The market was quiet for weeks: by the log's time that day is final, and must not change."""
+    log = Log(payments=kind.startswith("payment"))
+    log.take("first", T0)
+    at_ms = T0 + days * DAY_MS
+    said = {"occurred_ms": at_ms - lag_ms, "kind": kind}
+    log.take("old", at_ms, **said, placed_at=rfc3339(at_ms - back_days * DAY_MS))
+    assert (log.at_ms, log.outcomes[outcome]) == (0, 1)
+    log.flush()
+    assert len(log.state.days) == 1
+    log.take("new", at_ms, **said, placed_at=rfc3339(at_ms - 20 * DAY_MS))
+    assert (log.at_ms, len(log.state.days)) == (0, 2), "that day is open"
 
 
 def test_no_pane_waits_for_longer_than_a_day_is_open(log):
