@@ -596,3 +596,15 @@ def test_articles_are_told_apart_by_broken_text_too():
     shop.send("cancelled", [other])
     assert shop.left()[:2] == (0, 0)
     assert shop.outcomes()["repeated"] == 1
+
+
+@pytest.mark.parametrize(("cancelled", "net"), [(16, 11), (17, 13)])
+def test_a_refund_beside_a_cancel_of_many_articles_of_its_category_is_taken_for_part_of_it(
+    cancelled, net
+):
+    shop = Shop()
+    articles = [("books", 1, 100, f"sku-{number}") for number in range(30)]
+    shop.send("placed", articles, after_ms=0, payment_method="cod")
+    shop.send("cancelled", articles[:cancelled])
+    shop.send("refunded", articles[-3:], refund_id="r")
+    assert shop.left()[3] == net * 100, "from 17 articles on, what is not promised"
