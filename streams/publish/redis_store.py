@@ -42,6 +42,7 @@ from streams.publish.redis_urls import Deployment, parse_redis_url
 _HERE = resources.files(__package__)
 SCRIPT = _HERE.joinpath("fenced_write.lua").read_text(encoding="utf-8")
 MAY_WRITE = _HERE.joinpath("may_write.lua").read_text(encoding="utf-8")
+ADD_ENTRIES = _HERE.joinpath("add_entries.lua").read_text(encoding="utf-8")
 
 REWRITE_EVERY_MS = 30_000
 RETRY_AFTER_MS = 500
@@ -151,7 +152,7 @@ class RedisStore:
         It writes to keys of no market, which are gone at once.
         """
         keys = market_keys(_PROBE, self._prefix)
-        used = (keys.values, keys.snapshot, keys.changes, keys.history)
+        used = (keys.values, keys.snapshot, keys.changes, keys.history, keys.shifts)
         try:
             async with asyncio.timeout(self._call_timeout_s):
                 await self._redis.execute_command("EVAL", MAY_WRITE, len(used), *used)
@@ -167,13 +168,10 @@ class RedisStore:
         """Write what became of the last records of some source partitions. True when Redis has it."""
         if self._monotonic_ms() < self._not_before_ms.get(self._path(_INPUTS), 0):
             return False
-        key = inputs_key(self._prefix)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hset(key, mapping=dict(fields))
-        pipeline.pexpire(key, MARKETS_KEPT_MS)
+        pairs = [part for pair in fields.items() for part in pair]
         try:
             async with asyncio.timeout(self._call_timeout_s):
-                await pipeline.execute()
+                await self._add(inputs_key(self._prefix), "hash", "HSET", *pairs)
         except REDIS_ERRORS as error:
             await self._failed(_INPUTS, error)
             return False
@@ -245,12 +243,8 @@ class RedisStore:
             return
         # This key belongs to no market, so it has no hash tag and is not among the script's keys. In a
         # Cluster another node may hold it: while that hangs, it must not hold up market after market.
-        key = markets_key(self._prefix)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.sadd(key, market)
-        pipeline.pexpire(key, MARKETS_KEPT_MS)
         try:
-            await pipeline.execute()
+            await self._add(markets_key(self._prefix), "set", "SADD", market)
         except REDIS_ERRORS as error:
             if not self._clustered and not is_refusal(error):
                 raise  # the market's call would fail alike
@@ -258,6 +252,10 @@ class RedisStore:
             self._not_before_ms[_LIST] = self._monotonic_ms() + self._rewrite_every_ms
         else:
             self.health.worked(_LIST)
+
+    async def _add(self, key: str, kind: str, *command: str | bytes) -> None:
+        execute: Callable[..., Awaitable[Any]] = self._redis.execute_command
+        await execute("EVAL", ADD_ENTRIES, 1, key, kind, MARKETS_KEPT_MS, *command)
 
     async def _send(self, owned: _Owned, published_at: str, *, beat: bool) -> Outcome:
         state = owned.state
@@ -278,6 +276,12 @@ class RedisStore:
         await self._list(state.market)
         call = state.full(published_at)
         word, found = await self._call(state.market, call)
+        if word == b"rewrite":  # somebody else wrote into a key, so what stood there was cleared
+            state.forget_acknowledged()
+            if not self._holds(owned):
+                return Outcome.DROPPED
+            call = state.full(published_at)
+            word, found = await self._call(state.market, call)
         if word == b"refused":
             return self._refused(owned, found)
         self._written(owned, call)

@@ -459,6 +459,10 @@ async def test_a_redis_without_memory_keeps_the_old_version_and_gets_the_new_one
         server.db.config_set("maxmemory-policy", "noeviction")
         await load.store.publish(made("PK", 1_700_000_005_000, 2), 0)
         assert load.store.health.trouble.refused_since_ms is None, "it refuses everybody"
+        new_owner = Load(server.url, ["BD"])  # of a market that Redis does not have
+        await new_owner.store.publish(made("BD", 1_700_000_005_000, 2), 0)
+        assert server.db.exists(*market_keys("BD", DEFAULT_PREFIX)) == 0
+        await new_owner.store.close()
         assert server.db.hget(keys.fence, "applied") == "1"
         assert server.db.hget(keys.values, "orders:market:all:1m") == "1"
         server.db.config_set("maxmemory", "0")

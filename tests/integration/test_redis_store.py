@@ -181,7 +181,7 @@ async def test_without_the_fence_the_older_version_does_replace_it(
 ):
     """Negative control: the tests above would see a fence that does not hold."""
     unfenced = SCRIPT.replace(
-        "if present and not follows(sent.fence, stored) then return answer('refused') end", ""
+        "if present and not follows(sent.fence, stored) then return refuse() end", ""
     )
     assert unfenced != SCRIPT
     await make_store().publish(publication([value(number=2)], **newer), NOW_MS)

@@ -33,7 +33,7 @@ def no_redis_fence():
     """Let the Lua script write any version, without the fence of exactness rule 7."""
     from streams.publish import redis_store
 
-    fenced = "if present and not follows(sent.fence, stored) then return answer('refused') end"
+    fenced = "if present and not follows(sent.fence, stored) then return refuse() end"
     assert fenced in redis_store.SCRIPT
     redis_store.RedisStore.__init__.__kwdefaults__["script"] = redis_store.SCRIPT.replace(
         fenced, ""
