@@ -75,7 +75,7 @@ def dead_letters_replay(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters to their topics again, unchanged."""
+    """Send dead letters to their topics again: key, value and an import's stamp as they were."""
     from streams.operate.dead_letters import list_set_aside, replay, replayable
 
     with reported():

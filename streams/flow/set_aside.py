@@ -26,6 +26,8 @@ class SetAside:
     timestamp_ms: int
     reason: str
     detail: str
+    imported: bool = False
+    """Its producer's stamp is believed (index/stamps.py), and that of a copy must be too."""
 
 
 class LostParts(NamedTuple):
@@ -83,6 +85,7 @@ def _set_aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAsid
         timestamp_ms=chunk.timestamps_ms[position],
         reason=reason,
         detail=detail,
+        imported=not chunk.by_broker and not chunk.is_doubtful(position),
     )
 
 

@@ -19,6 +19,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.console.errors import OperationError
 from streams.index.panes import rfc3339
+from streams.index.stamps import IMPORTED
 from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
 from streams.records.set_aside_record import (
@@ -55,6 +56,14 @@ class DeadLetter:
     replayed_as: SourceRecord | None = None
     again: str | None = None
     """Why the copy became a dead letter too; None when it did not."""
+    imported: bool = False
+    """Its stamp is believed, and so must that of the copy be, which without the header is doubted."""
+
+    def copy_headers(self) -> list[tuple[str, bytes]]:
+        """Return the headers of the copy that a replay sends."""
+        # One that was ahead gets a new stamp, which is that of any producer.
+        believed = IMPORTED if self.imported and self.reason != "ahead" else ()
+        return [(REPLAY_OF, str(self.source).encode()), *believed]
 
     def as_json(self) -> dict[str, Any]:
         """Return the dead letter for machines."""
@@ -188,6 +197,7 @@ def _dead_letter(stored: Stored, read: SetAsideHeaders) -> DeadLetter:
         cut=read.cut,
         lies=TopicPartition(stored.topic, stored.partition),
         replayed_as=read.replayed_as,
+        imported=read.imported,
     )
 
 
@@ -248,7 +258,7 @@ async def replay(
                 timestamp_ms=None
                 if dead_letter.reason == "ahead"
                 else dead_letter.source_timestamp_ms,
-                headers=[(REPLAY_OF, str(source).encode())],
+                headers=dead_letter.copy_headers(),
             )
             copy = SourceRecord(sent.topic, sent.partition, sent.offset)
             await producer.send_and_wait(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from streams.index.stamps import IMPORTED
 from streams.records.kafka_logs import Stored
 from streams.records.unreadable import UnreadableRecord, unreadable
 
@@ -34,6 +35,8 @@ class SetAsideHeaders(NamedTuple):
     """Too large to be set aside whole; the source topic holds the rest."""
     replayed_as: SourceRecord | None
     """The copy that was sent to the input again; only in a replay marker."""
+    imported: bool = False
+    """Its producer's stamp is believed; see index/stamps.py."""
 
 
 def read_set_aside(stored: Stored) -> SetAsideHeaders | UnreadableRecord:
@@ -52,6 +55,7 @@ def read_set_aside(stored: Stored) -> SetAsideHeaders | UnreadableRecord:
             source_timestamp_ms=int(headers.get("source_timestamp_ms", stored.timestamp_ms)),
             cut="original_value_bytes" in headers,
             replayed_as=None if copy is None else _parse(copy),
+            imported=IMPORTED[0] in stored.headers,
         )
     except (KeyError, ValueError):
         wanted = "headers reason, source_topic, source_partition, source_offset"

@@ -25,6 +25,7 @@ from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
 from streams.index.input_reports import InputWindow, Taken
 from streams.index.methodology import Methodology
+from streams.index.stamps import IMPORTED
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.data_errors import DataErrorLog
@@ -282,6 +283,8 @@ class SourceRunner:
             ("source_offset", str(in_log(record.offset)).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
         )
+        if record.imported:
+            headers += IMPORTED
         key, value = record.key or b"", record.value or b""
         if len(key) + len(value) > SET_ASIDE_BYTES_MAX:
             # The broker would refuse the whole record, and a worker that cannot set a record aside

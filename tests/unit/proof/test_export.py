@@ -181,7 +181,7 @@ def test_a_device_that_takes_nothing_is_named_and_stays(tmp_path):
         full.open("wb").close()
     except PermissionError:
         pytest.skip("only root may make a device")
-    with pytest.raises(OperationError, match="full: .*No space left"):
+    with pytest.raises(OperationError, match=r"full: .*No space left"):
         save_csv(*table(NET), full)
     assert full.is_char_device()
 
