@@ -282,6 +282,7 @@ class SourceRunner:
             ("source_partition", str(self.sp.partition).encode()),
             ("source_offset", str(in_log(record.offset)).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
+            ("source_topic_id", self.level.topic_id.encode()),
         )
         key, value = record.key or b"", record.value or b""
         if len(key) + len(value) > SET_ASIDE_BYTES_MAX:

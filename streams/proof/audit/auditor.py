@@ -221,7 +221,7 @@ class _Auditor:
             self._partials.append(log)
 
     async def _read_set_aside(self) -> tuple[SetAsideLog, bool]:
-        log, complete = SetAsideLog(self._report), True
+        log, complete = SetAsideLog(self._report, self._topics.topic_ids), True
         topics = self._settings.topics
         for topic in (topics.late, topics.dead_letters):
             for tp, extent in (await self._extents(topic)).items():
