@@ -34,10 +34,11 @@ LENGTH_MAX_FACTOR = 4
 """At this many times the length, the oldest record is retired however much of it still lives."""
 RETIRED_PER_FLUSH = 2
 RECORD_BYTES_MAX = 900 * 1024
-NEW_EDITION = (
-    "checkpoints cannot be continued over another log: raise `edition` in methodology.toml, run "
-    "`ecindex topics create` and restart the workers; the new edition folds what the logs hold now"
+RAISE_EDITION = (
+    "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "
+    "edition folds what the logs hold now"
 )
+NEW_EDITION = f"checkpoints cannot be continued over another log: {RAISE_EDITION}"
 """What fixes a topic that was recreated or repartitioned, or whose log ends before the state."""
 _ROW_BYTES_GUESS = 400
 _NOTES_OF_ITEMS = 3
