@@ -19,7 +19,7 @@ from streams.clock import monotonic_ms
 from streams.flow.admission import DEAD, DOUBTED, IGNORED, OF_A_RECORD, UNMATCHED
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.incarnation import in_log
+from streams.flow.incarnation import in_log, through_in_log
 from streams.flow.log_change import LogChange
 from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
@@ -189,7 +189,7 @@ class SourceRunner:
             "partition_halted",
             topic=self.sp.topic,
             partition=self.sp.partition,
-            offset=self.level.through,
+            offset=through_in_log(self.level.through),
             reason=reason,
             detail=detail,
             action="run `ecindex dead-letters list`, then `ecindex dead-letters release`"
@@ -252,7 +252,8 @@ class SourceRunner:
         window = self.taken
         if folded.dead:
             last = folded.dead[-1]
-            window.reason, window.detail, window.offset = last.reason, last.detail, last.offset
+            window.reason, window.detail = last.reason, last.detail
+            window.offset = in_log(last.offset)
         if folded.parts:
             window.part = max(folded.parts.values(), key=lambda lost: lost.offset).detail
         lost_parts = sum(lost.lost for lost in folded.parts.values())
@@ -282,6 +283,7 @@ class SourceRunner:
             ("source_partition", str(self.sp.partition).encode()),
             ("source_offset", str(in_log(record.offset)).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
+            ("source_topic_id", self.level.topic_id.encode()),
         )
         if record.imported:
             headers += IMPORTED

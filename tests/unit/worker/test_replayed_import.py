@@ -6,7 +6,7 @@ import pytest
 
 from streams.flow.chunk import Chunk
 from streams.index.stamps import is_doubtful
-from streams.operate.dead_letters import REPLAY_OF, _dead_letter
+from streams.operate.dead_letter import REPLAY_OF, DeadLetter
 from streams.records.kafka_logs import Stored
 from streams.records.set_aside_record import read_set_aside
 from tests.support.events import T0
@@ -42,6 +42,6 @@ async def test_a_replayed_record_of_an_import_is_believed_as_its_original_was(
     )
     headers = [(name, reason if name == "reason" else content) for name, content in headers]
     stored = Stored(TOPICS.dead_letters, 0, 9, b"k", value, headers, T0, 0)
-    copy = _dead_letter(stored, read_set_aside(stored)).copy_headers()
+    copy = DeadLetter.of(stored, read_set_aside(stored)).copy_headers()
     assert is_doubtful(0, copy) != believed
     assert (REPLAY_OF, b"orders-0@0") in copy
