@@ -33,7 +33,7 @@ from streams.index.indices import SOURCES, source_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
-from streams.publish.keys import AS_OF_FIELDS, FENCE_FIELDS, market_keys
+from streams.publish.keys import AS_OF_AGE_MAX_MS, AS_OF_FIELDS, FENCE_FIELDS, market_keys
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
     Retries,
@@ -50,7 +50,7 @@ DEFAULT_PREFIX = "ecindex:v1"
 """A service has no settings: what redis.prefix is by default, and the contract's version."""
 SILENT_AFTER_MS = 5_000
 """A publisher renews ``published_at`` each second. After this long without it, it counts as gone."""
-BEHIND_AFTER_MS = 30_000
+BEHIND_AFTER_MS = AS_OF_AGE_MAX_MS
 """A live ``as_of`` is at most some 8 s old. Beyond this age the flow is behind."""
 TIMEOUT_S = 3.0
 """Time-out of one attempt to connect, or to get an answer. It must be longer than a round trip."""

@@ -26,8 +26,12 @@ WorkerUrls = Annotated[
     list[str] | None,
     typer.Option("--worker", metavar="URL", help="A worker's metrics address; repeatable."),
 ]
+INPUTS_MAX = 1_000
+"""Partitions of an input. With the changelogs they are 4,000, of which each takes two of the 65,530 maps
+of memory that Linux allows a broker. Kafka takes none back: 10^8, a slip of the hand, ended a broker."""
 InputPartitions = Annotated[
-    int, typer.Option("--inputs", min=1, max=1000, metavar="N", help="Partitions of each input.")
+    int,
+    typer.Option("--inputs", min=1, max=INPUTS_MAX, metavar="N", help="Partitions of each input."),
 ]
 
 DURATION_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}

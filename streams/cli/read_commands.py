@@ -151,12 +151,14 @@ def export_command(
     """
     from streams.console.progress import rich_progress
     from streams.proof.export.read_table import STDOUT, ExportSelection, export, read
-    from streams.proof.export.table_files import polars
+    from streams.proof.export.table_files import polars, same_file
 
     if csv is None and parquet is None:
         raise typer.BadParameter("give --csv FILE, --parquet FILE or both")
     if parquet == STDOUT or (as_json and csv == STDOUT):
         raise typer.BadParameter("standard output is for the CSV alone; name a file")
+    if csv is not None and parquet is not None and same_file(csv, parquet):
+        raise typer.BadParameter("--csv and --parquet name one file; give each its own")
     if what == "values" and (first or last):
         raise typer.BadParameter("--from and --to choose days; `export values` has no days")
     days = (day_of("--from", first), day_of("--to", last))

@@ -23,6 +23,12 @@ Reason = Annotated[
 SourceTopic = Annotated[
     str | None, typer.Option("--topic", metavar="TOPIC", help="Only those of this input.")
 ]
+Earlier = Annotated[
+    bool,
+    typer.Option(
+        "--earlier", help="Also those of an earlier log: their input was deleted and created again."
+    ),
+]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, metavar="N")]
 
 dead_letters_app = typer.Typer(no_args_is_help=True, help="Records that break the contract.")
@@ -38,11 +44,12 @@ def dead_letters_list(
     topic: SourceTopic = None,
     limit: Limit = 50,
     *,
+    earlier: Earlier = False,
     as_json: AsJson = False,
 ) -> None:
     """List records that break the contract, the newest last."""
     _list_set_aside(
-        "dead_letters", bootstrap, config, (since, reason, topic, limit), as_json=as_json
+        "dead_letters", bootstrap, config, (since, reason, topic, limit, earlier), as_json=as_json
     )
 
 
@@ -54,10 +61,13 @@ def late_list(
     topic: SourceTopic = None,
     limit: Limit = 50,
     *,
+    earlier: Earlier = False,
     as_json: AsJson = False,
 ) -> None:
     """List events that came later than the grace, the newest last."""
-    _list_set_aside("late", bootstrap, config, (since, None, topic, limit), as_json=as_json)
+    _list_set_aside(
+        "late", bootstrap, config, (since, None, topic, limit, earlier), as_json=as_json
+    )
 
 
 @dead_letters_app.command("replay")
@@ -69,20 +79,21 @@ def dead_letters_replay(
     topic: SourceTopic = None,
     limit: Limit = 50,
     *,
+    earlier: Earlier = False,
     again: Annotated[
         bool, typer.Option("--again", help="Also those whose copy became a dead letter.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send dead letters to their topics again, unchanged."""
+    """Send dead letters to their topics again: key, value and an import's stamp as they were."""
     from streams.operate.dead_letters import list_set_aside, replay, replayable
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
-        selection = _selection(since, reason, topic, limit)
+        selection = _selection(since, reason, topic, limit, earlier)
         found = run(list_set_aside(settings, settings.topics.dead_letters, selection))
-        for line in found.unreadable.summary().lines():
+        for line in (*found.earlier_lines(), *found.unreadable.summary().lines()):
             tell(line)
         dead_letters = replayable(found.dead_letters, again=again)
         if dead_letters and not yes:
@@ -120,7 +131,7 @@ def _list_set_aside(
     which: str,
     bootstrap: str | None,
     config: Path | None,
-    chosen: tuple[str | None, str | None, str | None, int],
+    chosen: tuple[str | None, str | None, str | None, int, bool],
     *,
     as_json: bool,
 ) -> None:
@@ -137,8 +148,12 @@ def _list_set_aside(
 
 
 def _selection(
-    since: str | None, reason: str | None, topic: str | None, limit: int
+    since: str | None,
+    reason: str | None,
+    topic: str | None,
+    limit: int,
+    earlier: bool,  # noqa: FBT001 - one option of many
 ) -> DeadLetterSelection:
     from streams.operate.dead_letters import DeadLetterSelection
 
-    return DeadLetterSelection(instant_of("--since", since), reason, topic, limit)
+    return DeadLetterSelection(instant_of("--since", since), reason, topic, limit, earlier)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from streams.cli.common import WRONG, echo_json, reported, run, settings_of
-from streams.cli.options import AsJson, Bootstrap, ConfigFile
+from streams.cli.options import INPUTS_MAX, AsJson, Bootstrap, ConfigFile
 
 if TYPE_CHECKING:
     from streams.records.kafka_topics import TopicDifference, TopicsReport
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[
     int | None,
-    typer.Option("--inputs", min=1, metavar="N", help="Also the inputs, with N partitions each."),
+    typer.Option(
+        "--inputs",
+        min=1,
+        max=INPUTS_MAX,
+        metavar="N",
+        help="Also the inputs, with N partitions each.",
+    ),
 ]
 Arrival = Annotated[
     Literal["broker", "producer"] | None,

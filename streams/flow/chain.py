@@ -24,6 +24,7 @@ from streams.flow.remembered import Remembered, from_format_2
 from streams.flow.source_state import SourceState
 from streams.flow.state import CHECKPOINT, LIVE, ORDERS, Day, Pane, SlotKey
 from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.indices import SOURCES
 from streams.index.partials import Row, from_wire, to_wire
 from streams.index.shoppers import NOBODY
 
@@ -34,10 +35,11 @@ LENGTH_MAX_FACTOR = 4
 """At this many times the length, the oldest record is retired however much of it still lives."""
 RETIRED_PER_FLUSH = 2
 RECORD_BYTES_MAX = 900 * 1024
-NEW_EDITION = (
-    "checkpoints cannot be continued over another log: raise `edition` in methodology.toml, run "
-    "`ecindex topics create` and restart the workers; the new edition folds what the logs hold now"
+RAISE_EDITION = (
+    "raise `edition` in methodology.toml, run `ecindex topics create` and restart the workers; the new "
+    "edition folds what the logs hold now"
 )
+NEW_EDITION = f"checkpoints cannot be continued over another log: {RAISE_EDITION}"
 """What fixes a topic that was recreated or repartitioned, or whose log ends before the state."""
 _ROW_BYTES_GUESS = 400
 _NOTES_OF_ITEMS = 3
@@ -80,6 +82,8 @@ class CheckpointRecord(msgspec.Struct, omit_defaults=True):
     """By market: (hash of the order, arrival in ms) of its doubted records, see admission.py."""
     places: int = 0
     """Partitions of the partials among which markets were placed; 0: the writer did not say."""
+    source: str = ""
+    """What the topic was read as, ``orders`` or ``payments``; empty: the writer did not say."""
     v: int = 0
 
 
@@ -227,6 +231,7 @@ class Chain:
             floors=self.source.floors(),
             doubts=self.source.doubts(),
             places=identity.places,
+            source=SOURCES[self.source.payments],
         )
         value = encode_checkpoint(record)
         self._entries.append(ChainEntry(key_text, self._seq, len(value), slots))
@@ -342,6 +347,13 @@ class Chain:
             raise RecoveryError(
                 f"topics.partials_partitions: {own.places}, but the checkpoints of {sp} were made with "
                 f"{record.places}, and markets are where that number put them; set it to {record.places}"
+            )
+        named = SOURCES[self.source.payments]
+        if record.source not in ("", named):
+            raise RecoveryError(
+                f"topics.{named} is {sp.topic}, and the checkpoints of {sp} were made when topics."
+                f"{record.source} was: its records would be read as what they are not; set both back, "
+                f"or {RAISE_EDITION}"
             )
         # Brokers before Kafka 2.8 have no topic ids; a checkpoint written with one holds none.
         if record.topic_id and own.topic_id:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import structs
 
-from streams.flow.chain import NEW_EDITION
+from streams.flow.chain import NEW_EDITION, RAISE_EDITION, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.day_buyers import decode_day_buyers, encode_day_buyers
 from streams.flow.daybook import decode_shown, encode_shown
-from streams.flow.fence_record import decode_fence_record, encode_fence_record
+from streams.flow.fence_record import FenceRecord, decode_fence_record, encode_fence_record
 from streams.flow.history_book import HistoryBook
 from streams.flow.incarnation import base_of, begin_of_next_log
 from streams.flow.market import MarketCompile
@@ -172,8 +172,10 @@ class PartitionCompile:
         """Restore a record that is no merged slot; return the partials offset it includes, or -1."""
         if kind == FENCE_KIND:
             fence = decode_fence_record(value)
-            if fence.edition == self.methodology.edition and fence.partials_id:
-                self._topic_ids_found.add(fence.partials_id)
+            if fence.edition == self.methodology.edition:
+                self._refuse_others(market.progress.market.code, fence)
+                if fence.partials_id:
+                    self._topic_ids_found.add(fence.partials_id)
             market.take_fence(fence)
             return market.progress.floor_applied
         if kind == SHOWN_KIND:
@@ -189,6 +191,20 @@ class PartitionCompile:
         elif kind == SHIFTS_KIND:
             market.shifts.restore(decode_shifts(value))
         return -1
+
+    def _refuse_others(self, code: str, fence: FenceRecord) -> None:
+        """Raise RecoveryError for a fence record that inputs of other names have moved.
+
+        The headline would wait for them for ever. Checkpoints tell it before (counted_inputs.py), unless
+        somebody has deleted their changelog.
+        """
+        others = sorted(fence.as_of.keys() - self._sps.keys())
+        if others:
+            raise RecoveryError(
+                f"topics.orders, topics.payments: found {', '.join(self._sps)}, and "
+                f"{code} was published from {', '.join(others)}; set them back, or "
+                f"{RAISE_EDITION}"
+            )
 
     def table_batch(self) -> TableBatch:
         """Return the merged slots changed since the last batch, and what these replace."""

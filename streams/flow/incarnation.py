@@ -19,6 +19,11 @@ def in_log(offset: int) -> int:
     return offset & (_LOG - 1)
 
 
+def through_in_log(through: int) -> int:
+    """Return the last offset included as one of its own log; -1: nothing of that log is."""
+    return in_log(through + 1) - 1
+
+
 def base_of(next_offset: int) -> int:
     """Return what to add to an offset of the log that ``next_offset`` lies in."""
     return next_offset & ~(_LOG - 1)

@@ -12,6 +12,9 @@ from streams.flow.state import MarketState
 from streams.index.event_types import Ignored, OrderEvent, Parts, PaymentEvent, Rejected
 from streams.index.instants import parse_instant
 
+_CODE_MAX = 3
+"""Letters and digits of a code that says nothing of a person: those of ISO 3166 and 4217."""
+
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
@@ -26,6 +29,8 @@ class SetAside:
     timestamp_ms: int
     reason: str
     detail: str
+    imported: bool = False
+    """Its producer's stamp is believed (index/stamps.py), and that of a copy must be too."""
 
 
 class LostParts(NamedTuple):
@@ -83,6 +88,7 @@ def _set_aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAsid
         timestamp_ms=chunk.timestamps_ms[position],
         reason=reason,
         detail=detail,
+        imported=not chunk.by_broker and not chunk.is_doubtful(position),
     )
 
 
@@ -95,11 +101,20 @@ def refused(
     """Return why a decoded event is refused: its market, its time or its currency."""
     if state is None:
         return Rejected(
-            "unknown_market", f"market {event.market[:40]!r} is not in methodology.toml"
+            "unknown_market", f"market {_shown(event.market)} is not in methodology.toml"
         )
     if occurred_ms is None:
-        return Rejected("invalid_time", f"occurred_at {event.occurred_at!r} is not RFC 3339")
-    return Rejected("wrong_currency", f"{event.currency[:16]!r}, expected {state.currency}")
+        return Rejected("invalid_time", "occurred_at is not RFC 3339")
+    return Rejected("wrong_currency", f"{_shown(event.currency)}, expected {state.currency}")
+
+
+def _shown(code: str) -> str:
+    """Show a code of a market or a currency; of a longer text only how long it is.
+
+    The detail stands on the page, in Redis and in logs, and a shop may write anything into a field.
+    """
+    short = len(code) <= _CODE_MAX and code.isascii() and code.isalnum()
+    return repr(code) if short else f"of {len(code)} characters"
 
 
 def ahead(occurred_ms: int, arrived_ms: int) -> Rejected:

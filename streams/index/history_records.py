@@ -33,6 +33,8 @@ ALL_MARKETS = "*"
 RESET_KIND = "reset"
 FACTOR_MAX = 1_000.0
 """Largest factor that may be declared. One of 1e305 became infinite, and ended every worker."""
+_IMPLAUSIBLE_FROM_MS = 4_102_444_800_000
+"""2100-01-01T00:00:00Z."""
 
 
 class SeededRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -215,6 +217,14 @@ def hour_of(text: str) -> int:
     if instant_ms is None or instant_ms % HOUR_MS:
         raise HistoryError(f"{text!r}: expected a whole hour, RFC 3339")
     return instant_ms
+
+
+def is_plausible(hour_ms: int) -> bool:
+    """Whether an hour may be one of a shop's history or plans: from 1970 until the end of 2099.
+
+    The year 26 or 9999 is a slip of the hand. Commands refuse it; records are read as they are.
+    """
+    return 0 <= hour_ms < _IMPLAUSIBLE_FROM_MS
 
 
 def seed_records(

@@ -106,5 +106,6 @@ def rfc3339(instant_ms: int) -> str:
     >>> rfc3339(1_700_000_000_123)
     '2023-11-14T22:13:20.123Z'
     """
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=instant_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant_ms % 1000:03d}Z"
+    moment = datetime(1970, 1, 1) + timedelta(milliseconds=instant_ms)  # noqa: DTZ001 - Z is said below
+    # strftime's %Y pads no year below 1000, and nothing reads `26-11-29` again.
+    return f"{moment.isoformat(timespec='milliseconds')}Z"

@@ -3,6 +3,9 @@
 A replay sends the original bytes under the original key to the same source partition, so that the
 event id still detects a duplicate. It leaves a marker in the dead-letter topic. If the copy becomes a
 dead letter too, the marker shows that both are one, and lists count it once.
+
+What is of an earlier log (an input that was deleted and created again, or is no input now) is left out
+unless it is asked for: the log that is there never held it.
 """
 
 from __future__ import annotations
@@ -18,78 +21,38 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.console.errors import OperationError
-from streams.index.panes import rfc3339
-from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
-from streams.records.kafka_topics import existing_partitions
+from streams.operate.dead_letter import DeadLetter, DeadLettersOnce
+from streams.records.kafka_logs import Extent, Logs, open_logs
+from streams.records.kafka_topics import connected, existing_partitions
 from streams.records.set_aside_record import (
     REPLAYED_AS,
-    SetAsideHeaders,
+    REPLAYED_AS_TOPIC_ID,
+    SOURCE_TOPIC_ID,
     SourceRecord,
     read_set_aside,
 )
 from streams.records.unreadable import UnreadableRecord, UnreadableRecords
 from streams.settings import Settings
+from streams.worker.topic_ids import topic_identities
 
 LIMIT = 50
-SEEN_MAX = 2_000_000
-"""Source offsets remembered to drop repeats; beyond that number a repeat may be listed again."""
-PREVIEW_BYTES = 200
-REPLAY_OF = "ecindex_replay_of"
-"""Header of the copy: where the original lies."""
-
-
-@dataclass(slots=True)
-class DeadLetter:
-    """One record that was set aside."""
-
-    source: SourceRecord
-    reason: str
-    detail: str
-    set_aside_ms: int
-    source_timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    cut: bool
-    """Too large to be set aside whole; the source topic holds the rest."""
-    lies: TopicPartition
-    replayed_as: SourceRecord | None = None
-    again: str | None = None
-    """Why the copy became a dead letter too; None when it did not."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the dead letter for machines."""
-        return {
-            "source": str(self.source),
-            "reason": self.reason,
-            "detail": self.detail,
-            "set_aside_at": rfc3339(self.set_aside_ms),
-            "key": _shown(self.key),
-            "value": _shown(self.value),
-            "replayed_as": None if self.replayed_as is None else str(self.replayed_as),
-            "again": self.again,
-        }
-
-    def line(self) -> str:
-        """Return the dead letter for people, on two lines."""
-        replayed = "" if self.replayed_as is None else f" [replayed as {self.replayed_as}]"
-        again = "" if self.again is None else f" [dead again: {self.again}]"
-        return (
-            f"{rfc3339(self.set_aside_ms)} {self.source} {self.reason}: {self.detail}"
-            f"{replayed}{again}\n    {_shown(self.value) or '(no value)'}"
-        )
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSelection:
-    """Which dead letters are wanted. ``topic``: of the source; ``limit``: how many, the newest."""
+    """Which dead letters are wanted. ``topic``: of the source; ``limit``: how many, the newest.
+
+    ``earlier``: also those of an earlier log.
+    """
 
     since_ms: int | None = None
     reason: str | None = None
     topic: str | None = None
     limit: int = LIMIT
+    earlier: bool = False
 
     def takes(self, dead_letter: DeadLetter) -> bool:
-        """Return whether a dead letter is wanted."""
+        """Return whether a dead letter is wanted, in whichever log its record is."""
         return (
             (self.since_ms is None or dead_letter.set_aside_ms >= self.since_ms)
             and self.reason in (None, dead_letter.reason)
@@ -105,24 +68,50 @@ class Listing:
     by_reason: Counter[str] = field(default_factory=Counter)
     unreadable: UnreadableRecords = field(default_factory=UnreadableRecords)
     """Records of the topic that are no dead letters, of any time, reason or input."""
+    with_earlier: bool = False
+    earlier: int = 0
+    """How many are of an earlier log, and not among the others unless ``with_earlier``."""
+
+    def count(self, dead_letter: DeadLetter) -> None:
+        """Count one that is selected."""
+        self.earlier += dead_letter.earlier
+        if self.with_earlier or not dead_letter.earlier:
+            self.by_reason[dead_letter.reason] += 1
+
+    def count_as_earlier(self, dead_letter: DeadLetter) -> None:
+        """Count one anew that proved to be of an earlier log."""
+        self.earlier += 1
+        if not self.with_earlier:
+            self.by_reason[dead_letter.reason] -= 1
 
     def as_json(self) -> dict[str, Any]:
         """Return the listing for machines."""
         return {
             "total": self.by_reason.total(),
-            "by_reason": dict(sorted(self.by_reason.items())),
+            "by_reason": dict(sorted((+self.by_reason).items())),
+            "earlier": self.earlier,
             "letters": [dead_letter.as_json() for dead_letter in self.dead_letters],
             "unreadable": self.unreadable.summary(),
         }
 
     def lines(self) -> list[str]:
         """Return the listing for people."""
-        reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.most_common())
+        reasons = ", ".join(
+            f"{count} {reason}" for reason, count in (+self.by_reason).most_common()
+        )
         shown = len(self.dead_letters)
         return [dead_letter.line() for dead_letter in self.dead_letters] + [
             f"{self.by_reason.total()} in all, {shown} shown{': ' + reasons if reasons else ''}",
+            *self.earlier_lines(),
             *self.unreadable.summary().lines(),
         ]
+
+    def earlier_lines(self) -> list[str]:
+        """Say how many are of an earlier log, for people."""
+        if not self.earlier:
+            return []
+        where = "they are among these" if self.with_earlier else "--earlier shows them"
+        return [f"{self.earlier} of an earlier log of their input, or of what is none now: {where}"]
 
 
 async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSelection) -> Listing:
@@ -130,72 +119,52 @@ async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSe
     counts = await existing_partitions(settings.kafka)
     if topic not in counts:
         raise OperationError(f"topic {topic} does not exist; run `ecindex topics create`")
-    newest: deque[DeadLetter] = deque(maxlen=2 * selection.limit)
-    listing = Listing()
+    topic_ids = await _topic_ids(settings)
+    newest: list[DeadLetter] = []
+    listing = Listing(with_earlier=selection.earlier)
     async with open_logs(settings.kafka) as logs:
         for tp, extent in (await logs.extents([(topic, counts[topic])])).items():
+            once = DeadLettersOnce(topic_ids)
             found: deque[DeadLetter] = deque(maxlen=selection.limit)
-            async for dead_letter in _dead_letters(logs, tp, extent, listing.unreadable):
+            async for dead_letter in _dead_letters(logs, tp, extent, listing.unreadable, once):
                 if selection.takes(dead_letter):
-                    listing.by_reason[dead_letter.reason] += 1
-                    found.append(dead_letter)
-            newest = deque(
-                sorted([*newest, *found], key=lambda each: (each.set_aside_ms, each.source))[
-                    -selection.limit :
-                ],
-                maxlen=2 * selection.limit,
-            )
-    listing.dead_letters = list(newest)
+                    listing.count(dead_letter)
+                    if selection.earlier or not dead_letter.earlier:
+                        found.append(dead_letter)
+            for dead_letter in filter(selection.takes, once.outdated):
+                listing.count_as_earlier(dead_letter)
+            left = (each for each in found if selection.earlier or not each.earlier)
+            newest = sorted([*newest, *left], key=lambda each: (each.set_aside_ms, each.source))
+            newest = newest[-selection.limit :]
+    listing.dead_letters = newest
     return listing
 
 
+async def _topic_ids(settings: Settings) -> dict[str, str]:
+    """Return the id of each input as it is now; empty where the broker tells none."""
+    inputs = (settings.topics.orders, settings.topics.payments)
+    async with connected(settings.kafka) as admin:
+        found = await topic_identities(admin, inputs)
+    return {topic: identity.topic_id for topic, identity in found.items()}
+
+
 async def _dead_letters(
-    logs: Logs, tp: TopicPartition, extent: Extent, unreadable: UnreadableRecords
+    logs: Logs,
+    tp: TopicPartition,
+    extent: Extent,
+    unreadable: UnreadableRecords,
+    once: DeadLettersOnce,
 ) -> AsyncIterator[DeadLetter]:
     """Yield the dead letters of a partition, each once, in the order in which they were set aside."""
-    seen: dict[SourceRecord, DeadLetter | None] = {}
-    copies: dict[SourceRecord, DeadLetter] = {}
     async for batch in logs.read(tp, extent):
         for stored in batch:
             read = read_set_aside(stored)
             if isinstance(read, UnreadableRecord):
                 unreadable.add(read)
                 continue
-            dead_letter = _dead_letter(stored, read)
-            if dead_letter.replayed_as is not None:
-                original = seen.get(dead_letter.source)
-                if original is not None:
-                    original.replayed_as, original.again = dead_letter.replayed_as, None
-                    copies[dead_letter.replayed_as] = original
-            elif dead_letter.source in copies:
-                copies[dead_letter.source].again = dead_letter.reason
-            elif dead_letter.source not in seen:
-                if len(seen) < SEEN_MAX:
-                    seen[dead_letter.source] = dead_letter
+            dead_letter = DeadLetter.of(stored, read)
+            if once.take_record(dead_letter):
                 yield dead_letter
-
-
-def _dead_letter(stored: Stored, read: SetAsideHeaders) -> DeadLetter:
-    """Return the dead letter, or the replay marker, that a record holds."""
-    return DeadLetter(
-        source=read.source,
-        reason=read.reason,
-        detail=read.detail,
-        set_aside_ms=stored.timestamp_ms,
-        source_timestamp_ms=read.source_timestamp_ms,
-        key=stored.key,
-        value=stored.value,
-        cut=read.cut,
-        lies=TopicPartition(stored.topic, stored.partition),
-        replayed_as=read.replayed_as,
-    )
-
-
-def _shown(content: bytes | None) -> str | None:
-    if content is None:
-        return None
-    cut = ".." if len(content) > PREVIEW_BYTES else ""
-    return content[:PREVIEW_BYTES].decode(errors="backslashreplace") + cut
 
 
 # -- replay --------------------------------------------------------------------------------------
@@ -227,6 +196,7 @@ async def replay(
     """Send dead letters to their topics again, and write a marker for each. Raises OperationError."""
     done = Replayed()
     counts = await existing_partitions(settings.kafka)
+    topic_ids = await _topic_ids(settings)
     async with open_logs(settings.kafka) as logs, _producer(settings) as producer:
         for dead_letter in dead_letters:
             source = dead_letter.source
@@ -248,9 +218,10 @@ async def replay(
                 timestamp_ms=None
                 if dead_letter.reason == "ahead"
                 else dead_letter.source_timestamp_ms,
-                headers=[(REPLAY_OF, str(source).encode())],
+                headers=dead_letter.copy_headers(),
             )
-            copy = SourceRecord(sent.topic, sent.partition, sent.offset)
+            copy_id = topic_ids.get(sent.topic, "")
+            copy = SourceRecord(sent.topic, sent.partition, sent.offset, copy_id)
             await producer.send_and_wait(
                 dead_letter.lies.topic,
                 None,
@@ -260,7 +231,9 @@ async def replay(
                     ("source_topic", source.topic.encode()),
                     ("source_partition", str(source.partition).encode()),
                     ("source_offset", str(source.offset).encode()),
+                    (SOURCE_TOPIC_ID, source.topic_id.encode()),
                     (REPLAYED_AS, str(copy).encode()),
+                    (REPLAYED_AS_TOPIC_ID, copy_id.encode()),
                 ],
             )
             done.sent += 1
@@ -288,6 +261,8 @@ async def _original(
 ) -> tuple[bytes | None, bytes | None] | None:
     if not dead_letter.cut:
         return dead_letter.key, dead_letter.value
+    if dead_letter.earlier:
+        return None  # another record stands at its offset
     tp = TopicPartition(dead_letter.source.topic, dead_letter.source.partition)
     extent = (await logs.extents_of([tp]))[tp]
     if not extent.begin <= dead_letter.source.offset < extent.end:

@@ -20,6 +20,7 @@ from streams.index.history_records import (
     HistoryError,
     declaration_records,
     hour_of,
+    is_plausible,
 )
 from streams.index.indices import ALL, MARKET
 from streams.index.methodology import Market
@@ -161,10 +162,14 @@ def _instant(market: Market, text: str) -> int:
         day = day_number(text)
     except ValueError:
         try:
-            return hour_of(text)
+            instant_ms = hour_of(text)
         except HistoryError as error:
             raise OperationError(f"{error}, or a local date") from error
-    return LocalDays(market.time_zone).start_ms(day) // HOUR_MS * HOUR_MS
+    else:
+        instant_ms = LocalDays(market.time_zone).start_ms(day) // HOUR_MS * HOUR_MS
+    if not is_plausible(instant_ms):
+        raise OperationError(f"{text!r}: expected a time from 1970 to 2099")
+    return instant_ms
 
 
 def _factor(text: str) -> float:

@@ -17,6 +17,7 @@ from streams.flow import plain
 from streams.settings import Settings, load_methodology
 from streams.worker import batches, names
 from streams.worker.app import IndexWorker
+from streams.worker.counted_inputs import other_inputs
 from streams.worker.runner import one_arena, run
 from streams.worker.stated_topics import other_places
 
@@ -100,6 +101,9 @@ async def _await_topics(
     while True:
         described = await admin.describe_topics()
         counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+        other = await other_inputs(settings, edition, counts)
+        if other is not None:
+            raise WrongTopicsError(str(other))
         missing = _missing(settings, edition, counts)
         if not missing:
             return counts

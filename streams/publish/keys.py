@@ -31,6 +31,9 @@ FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")
 AS_OF_FIELDS = ("@as_of", *(f"@as_of:{source}" for source in SOURCES))
 """Fields of the HASH ``:values``: the headline, then ``as_of`` of each source that was seen."""
 
+AS_OF_AGE_MAX_MS = 30_000
+"""Beyond this age of ``as_of`` readers, page and alerts say that the flow is behind."""
+
 
 def market_keys(market: str, prefix: str) -> MarketKeys:
     """Keys of ``market``.

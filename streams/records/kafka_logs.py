@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.clock import monotonic_ms
 from streams.console.errors import OperationError
+from streams.flow.incarnation import in_log
 from streams.settings import KafkaSettings
 
 STALL_LIMIT_MS = 60_000
@@ -43,7 +44,7 @@ class Stored(NamedTuple):
     @property
     def where(self) -> str:
         """``topic-partition@offset``."""
-        return f"{self.topic}-{self.partition}@{self.offset}"
+        return f"{self.topic}-{self.partition}@{in_log(self.offset)}"
 
     @property
     def arrival(self) -> str:

@@ -26,6 +26,7 @@ from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
 from streams.worker import names
+from streams.worker.counted_inputs import OtherInput, other_inputs
 from streams.worker.stated_topics import other_places
 from streams.worker.topic_growth import grow_topics
 
@@ -103,6 +104,8 @@ class WantedTopic:
     partitions_fix: str = "ecindex topics migrate"
     surplus_fix: str | None = None
     of: str = ""
+    other: OtherInput | None = None
+    """A setting that names it, while the state is of another topic: nothing may be counted of it."""
 
     def partitions_differ(self, has: int) -> TopicDifference | None:
         """Return what is wrong with a count of partitions; None: nothing is."""
@@ -326,9 +329,13 @@ async def plan_topics(
         own=own,
     )
     try:
+        other = await other_inputs(settings, edition, counts)
         created = await other_places(settings, edition, counts)
     except (KafkaError, OwnRecordError) as error:
         raise TopicsError(f"the checkpoints cannot be read: {error}") from error
+    if other is not None:
+        named = topics.orders if other.is_of_orders else topics.payments
+        wanted = [replace(each, other=other) if each.name == named else each for each in wanted]
     if created is None:
         return wanted
     places = names.by_market(settings, edition)
@@ -354,7 +361,11 @@ async def create_topics(
     wanted = list(wanted)
     async with connected(kafka) as admin:
         existing = await _partition_counts(admin)
-        missing = [t for t in wanted if t.name not in existing and t.partitions is not None]
+        missing = [
+            each
+            for each in wanted
+            if each.name not in existing and each.partitions is not None and each.other is None
+        ]
         if missing:
             brokers = len((await admin.describe_cluster())["brokers"])
             replicas = replication_factor or min(REPLICAS, brokers)
@@ -460,6 +471,9 @@ async def differences(
     found = await _configs(admin, [topic for topic in wanted if topic.name in counts])
     differing: list[TopicDifference] = []
     for topic in wanted:
+        if topic.other is not None:
+            differing.append(TopicDifference(topic.name, *topic.other))
+            continue
         if topic.name not in counts:
             differing.append(TopicDifference(topic.name, "topic", "none", "one", topic.missing_fix))
             continue

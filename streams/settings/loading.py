@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
 from streams.index import methodology
+from streams.publish.keys import AS_OF_AGE_MAX_MS
 from streams.publish.redis_urls import may_be_shown
 from streams.settings.model import Settings, default_config
 
@@ -22,6 +23,9 @@ ENV_PREFIX = "ECINDEX_"
 ENV_DELIMITER = "__"
 CONFIG_VARIABLE = "ECINDEX_CONFIG"
 """Names the TOML file when the command line does not."""
+HEALTHY_AGE_MAX_MS = AS_OF_AGE_MAX_MS - 2_000
+"""What methodology and intervals may add to the age of ``as_of``. The rest is for the marks, which come
+each second, and for the ways through Kafka and to Redis."""
 _SERVICE_VARIABLE = re.compile(
     r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$"
 )
@@ -93,17 +97,35 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
 
 
 def load_methodology(settings: Settings) -> methodology.Methodology:
-    """Load the methodology that the settings name. Raises SettingsError."""
+    """Load the methodology that the settings name. Raises SettingsError.
+
+    So does one under which a healthy index would look behind to its readers.
+    """
     path = settings.methodology
     origin = _origin(settings, "methodology")
     try:
-        return methodology.parse(path.read_text(encoding="utf-8"))
+        found = methodology.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         problem = Problem("methodology", str(path), origin, f"a readable file ({error})")
         raise SettingsError([problem]) from error
     except methodology.MethodologyError as error:
         problem = Problem("methodology", str(path), origin, f"a valid methodology: {error}")
         raise SettingsError([problem]) from error
+    intervals = settings.intervals
+    times_ms = {
+        "pane_ms": found.pane_ms,
+        "out_of_order_ms": found.out_of_order_ms,
+        "intervals.partials_ms": intervals.partials_ms,
+        "intervals.publish_min_interval_ms": intervals.publish_min_interval_ms,
+    }
+    if sum(times_ms.values()) > HEALTHY_AGE_MAX_MS:
+        named = ", ".join(f"{name} {value}" for name, value in times_ms.items())
+        expected = (
+            f"a sum of at most {HEALTHY_AGE_MAX_MS} of {named}: readers and alerts call values that are "
+            f"older than {AS_OF_AGE_MAX_MS // 1000} s behind"
+        )
+        raise SettingsError([Problem("methodology", str(path), origin, expected)])
+    return found
 
 
 def describe(settings: Settings) -> list[Described]:

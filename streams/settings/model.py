@@ -28,6 +28,16 @@ FETCH_WAIT_MAX_MS = 500
 """For a partition without events the broker answers only this often, and as_of waits for the answer.
 So it must be well below the methodology's out_of_order_ms."""
 
+FETCH_BYTES_MAX = 16 * 1024 * 1024
+"""Kafka's numbers end at 2^31 - 1, and a worker holds several answers at once: 4 MiB gained nothing."""
+
+REQUEST_TIMEOUT_MIN_MS = 35_000
+"""A join is answered when the rebalance ends, after up to 30 s (`AppSettings.rebalance_timeout_s`)."""
+REQUEST_TIMEOUT_MAX_MS = 300_000
+"""A recovery that takes longer ends the worker (`WatchdogSettings.recovery_ms`)."""
+SESSION_TIMEOUT_MIN_MS = 6_000
+"""Brokers refuse a shorter session unless their group.min.session.timeout.ms says otherwise."""
+
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
 _OWN_TOPICS = ("partials", "values", "journal", "shifts", "history", "late", "dead-letters")
 _PREFIX_AND_TOPIC_MAX = 249 - len("-e999999-checkpoint--changelog")
@@ -65,17 +75,21 @@ class KafkaSettings(_Section):
     tls_certificate_file: Path | None = None
     tls_key_file: Path | None = None
     tls_key_password: SecretStr | None = None
-    request_timeout_ms: int = Field(default=90_000, ge=1_000)
+    request_timeout_ms: int = Field(
+        default=90_000, ge=REQUEST_TIMEOUT_MIN_MS, le=REQUEST_TIMEOUT_MAX_MS
+    )
     """Must be longer than a broker restart, or a recovery during one would fail."""
-    session_timeout_ms: int = Field(default=6_000, ge=1_000)
+    session_timeout_ms: int = Field(
+        default=6_000, ge=SESSION_TIMEOUT_MIN_MS, le=REQUEST_TIMEOUT_MAX_MS
+    )
     """A dead worker's partitions move to other workers after this long."""
     heartbeat_ms: int = Field(default=1_500, ge=100)
     """How often a worker reports to the group that it is alive, and learns of a rebalance."""
-    fetch_min_bytes: int = Field(default=64 * 1024, ge=1)
+    fetch_min_bytes: int = Field(default=64 * 1024, ge=1, le=FETCH_BYTES_MAX)
     """Coalesces small fetches: at 1,000 events/s they take 8-13 % of a core instead of 69 %."""
     fetch_max_wait_ms: int = 200
     """Upper bound of the delay that coalescing may cost, 1 to FETCH_WAIT_MAX_MS."""
-    fetch_max_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
+    fetch_max_bytes: int = Field(default=1024 * 1024, ge=64 * 1024, le=FETCH_BYTES_MAX)
     """Limit for one partition in one fetch. 4 MiB gained nothing."""
 
     @field_validator("bootstrap_servers")
@@ -98,6 +112,14 @@ class KafkaSettings(_Section):
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
         return _existing_file(value)
+
+    @field_validator("session_timeout_ms")
+    @classmethod
+    def _within_a_request(cls, value: int, info: ValidationInfo) -> int:
+        request = info.data.get("request_timeout_ms")
+        if request is not None and value > request:
+            raise ValueError(f"at most kafka.request_timeout_ms, {request}")
+        return value
 
     @field_validator("heartbeat_ms")
     @classmethod
@@ -331,7 +353,7 @@ class IntervalSettings(_Section):
 class LimitSettings(_Section):
     """Limits of what a worker may hold in memory."""
 
-    dedupe_ids_max: int = Field(default=20_000_000, ge=10_000)
+    dedupe_ids_max: int = Field(default=20_000_000, ge=10_000, le=1_000_000_000)
     """A worker with more ids in open panes halts its fullest partition; 8 bytes each."""
 
 

@@ -190,6 +190,11 @@ async def simulate_command(
     had been open since then. Raises TopicsError, ProduceError and SettingsError; OperationError if a
     market to be seeded is not in methodology.toml.
     """
+    start_ms, week_ms = clock.now_ms(), WEEK_HOURS * HOUR_MS
+    if start_ms < backfill_s * SECOND_MS + seed_weeks * week_ms:
+        raise OperationError(
+            "--backfill and --seed-history: expected a history that begins after 1970"
+        )
     if seed_weeks:
         await _seed(settings, profile, options, seed_weeks)
     start_ms = clock.now_ms()
@@ -199,7 +204,7 @@ async def simulate_command(
         outages=tuple(parse_outage(text, start_ms) for text in planted.outages),
     )
     for_ms = None if for_s is None else round(for_s * SECOND_MS)
-    span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms, seed_weeks * WEEK_HOURS * HOUR_MS)
+    span = Span(start_ms, round(backfill_s * SECOND_MS), for_ms, seed_weeks * week_ms)
     with stop_signals() as stopping, send_progress("simulating") as progress:
         return await simulate(
             settings, open_shops(profile, options, span), span, stopping, progress

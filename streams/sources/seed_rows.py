@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.index.history_records import SeededRow, seed_records
+from streams.index.history_records import SeededRow, is_plausible, seed_records
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.methodology import OTHER, Market
@@ -137,6 +137,8 @@ def _hour(value: object, line: int) -> int:
             instant_ms = parse_instant(text.replace(" ", "T") + ":00Z")
     if instant_ms is None or instant_ms % HOUR_MS:
         raise SourceError(f"line {line}: hour {value!r}: expected a whole UTC hour")
+    if not is_plausible(instant_ms):
+        raise SourceError(f"line {line}: hour {value!r}: expected a year from 1970 to 2099")
     return instant_ms
 
 

@@ -21,7 +21,7 @@ from streams.flow.chain import Identity, RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import PartitionCompile
 from streams.flow.history_book import HistoryBook
-from streams.flow.incarnation import in_log
+from streams.flow.incarnation import in_log, through_in_log
 from streams.flow.own_records import OwnRecordError
 from streams.flow.topic_progress import asked_within_ms
 from streams.index.methodology import Methodology
@@ -429,7 +429,7 @@ class IndexWorker:
             PartitionState(
                 sp.topic,
                 sp.partition,
-                in_log(runner.level.through) if runner.level.through >= 0 else -1,
+                through_in_log(runner.level.through),
                 None if (end := self.app.intake.log_end(sp)) is None else in_log(end),
                 runner.halted,
                 self.app.intake.open_transaction_ms(sp),

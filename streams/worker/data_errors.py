@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from streams.clock import monotonic_ms
+from streams.flow.incarnation import in_log
 from streams.flow.set_aside import LostParts, SetAside
 
 LOG_EVERY_MS = 60_000
@@ -36,7 +37,7 @@ class DataErrorLog:
                     reason=record.reason,
                     topic=topic,
                     partition=partition,
-                    offset=record.offset,
+                    offset=in_log(record.offset),
                     records=known,
                     action="run `ecindex dead-letters list` or `ecindex late list`",
                 )
@@ -54,7 +55,7 @@ class DataErrorLog:
                     reason=reason,
                     topic=topic,
                     partition=partition,
-                    offset=lost.offset,
+                    offset=in_log(lost.offset),
                     detail=lost.detail,
                     parts=known,
                 )

@@ -16,6 +16,7 @@ from mode import CrashingSupervisor, get_logger
 
 from streams.clock import monotonic_ms
 from streams.flow.chunk import Chunk, SourcePartition
+from streams.flow.incarnation import in_log
 from streams.worker import batches, packing, unpacking
 from streams.worker.answers import Answers
 from streams.worker.assignor import ExistingAssignor
@@ -138,7 +139,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
         if self._hooks.on_log_moved is not None:
             self._hooks.on_log_moved(sp, begin, end)
             return
-        at = self.intake.position(sp)
+        at = in_log(self.intake.position(sp) or 0)
         reason = (
             f"{sp}: the state continues at offset {at}, the log holds {begin} to {end}: cut by "
             "retention, or a recreated topic"

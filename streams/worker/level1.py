@@ -19,12 +19,13 @@ from streams.clock import monotonic_ms
 from streams.flow.admission import DEAD, DOUBTED, IGNORED, OF_A_RECORD, UNMATCHED
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.incarnation import in_log
+from streams.flow.incarnation import in_log, through_in_log
 from streams.flow.log_change import LogChange
 from streams.flow.set_aside import Folded, SetAside
 from streams.flow.source import Send, SourceLevel
 from streams.index.input_reports import InputWindow, Taken
 from streams.index.methodology import Methodology
+from streams.index.stamps import IMPORTED
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.data_errors import DataErrorLog
@@ -188,7 +189,7 @@ class SourceRunner:
             "partition_halted",
             topic=self.sp.topic,
             partition=self.sp.partition,
-            offset=self.level.through,
+            offset=through_in_log(self.level.through),
             reason=reason,
             detail=detail,
             action="run `ecindex dead-letters list`, then `ecindex dead-letters release`"
@@ -251,7 +252,8 @@ class SourceRunner:
         window = self.taken
         if folded.dead:
             last = folded.dead[-1]
-            window.reason, window.detail, window.offset = last.reason, last.detail, last.offset
+            window.reason, window.detail = last.reason, last.detail
+            window.offset = in_log(last.offset)
         if folded.parts:
             window.part = max(folded.parts.values(), key=lambda lost: lost.offset).detail
         lost_parts = sum(lost.lost for lost in folded.parts.values())
@@ -281,7 +283,10 @@ class SourceRunner:
             ("source_partition", str(self.sp.partition).encode()),
             ("source_offset", str(in_log(record.offset)).encode()),
             ("source_timestamp_ms", str(record.timestamp_ms).encode()),
+            ("source_topic_id", self.level.topic_id.encode()),
         )
+        if record.imported:
+            headers += IMPORTED
         key, value = record.key or b"", record.value or b""
         if len(key) + len(value) > SET_ASIDE_BYTES_MAX:
             # The broker would refuse the whole record, and a worker that cannot set a record aside

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiokafka.errors import (
     InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
     KafkaError,
     KafkaTimeoutError,
     KafkaUnavailableError,
@@ -75,6 +76,12 @@ def end_for(error: BaseException | None, what: str) -> Fatal:
     if isinstance(error, InconsistentGroupProtocolError):
         reason = f"{what}: a consumer that is no worker is in the group; stop it"
         return Fatal(ExitCode.GROUP_TAKEN, reason)
+    if isinstance(error, InvalidSessionTimeoutError):
+        reason = (
+            f"{what}: the broker refuses kafka.session_timeout_ms; expected a value between its "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
+        return Fatal(ExitCode.USAGE, reason)
     unanswered = isinstance(error, (TimeoutError, KafkaTimeoutError, KafkaUnavailableError))
     if unanswered or (isinstance(error, KafkaError) and error.retriable):
         return Fatal(ExitCode.NO_BROKER, f"{what}: Kafka did not answer: {error!r}")

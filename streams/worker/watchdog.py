@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from streams.clock import monotonic_ms
+from streams.flow.incarnation import in_log
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
 if TYPE_CHECKING:
@@ -113,13 +114,14 @@ class Watchdog:
                     # This lasts a moment after a leader election. It lasts for good when the topic
                     # was recreated: every new record is then dropped as folded already.
                     reason = (
-                        f"{sp}: the state continues at offset {position}, the log ends at {log_end}"
+                        f"{sp}: the state continues at offset {in_log(position)}, the log ends at "
+                        f"{in_log(log_end)}"
                     )
                     return Fatal(ExitCode.LOG_CHANGED, reason)
-                return Fatal(
-                    ExitCode.NO_PROGRESS,
-                    f"{sp}: no progress for {now - since} ms at offset {position} of {log_end}",
-                )
+                at = None if position is None else in_log(position)
+                end = None if log_end is None else in_log(log_end)
+                reason = f"{sp}: no progress for {now - since} ms at offset {at} of {end}"
+                return Fatal(ExitCode.NO_PROGRESS, reason)
         return None
 
     def _run(self) -> None:

@@ -259,6 +259,11 @@ async def test_a_recreated_input_halts_alone_and_goes_on_when_accepted(loaded):
         return await day_orders(installed) == before + len(there)
 
     await installed.until(all_counted)
+    async with installed.producer() as producer:
+        sent = await installed.send(producer, "orders", b"{", partition=0)
+        await producer.flush()
+    offset = (await sent).offset  # of the log that is there, which people can look up
+    await logged(installed, "record_set_aside", topic=topic, partition=0, offset=offset)
     await equal(installed, load)
     # It is the log's own now: the next owner goes on without being asked again.
     for child in installed.workers:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 import aiohttp
 import msgspec
 import pytest
 from support.flow_harness import order, payment
 from support.installation import Installation
+from support.kafka import delete_topic, read_all
 
 from streams.clock import now_ms
 from streams.publish.http import RELEASE_HEADER
@@ -84,6 +87,54 @@ async def test_dead_letters_are_listed_and_sent_again_and_counted_once(installed
     assert (await asked(installed, "dead-letters", "replay", "--again", *chosen))["sent"] == 1
     report = await installed.audit()
     assert report.equal, "\n".join(report.lines())
+
+
+@pytest.mark.deep
+async def test_dead_letters_of_a_recreated_input_are_listed_and_sent_and_not_those_of_the_old_log(
+    installed,
+):
+    topic = installed.settings.topics.orders
+
+    async def reject(event):
+        async with installed.producer() as producer:
+            for partition in (0, 1):
+                await installed.send(producer, "orders", event, at_ms=now_ms(), partition=partition)
+            await producer.flush()
+
+    async def listed():
+        found = await asked(installed, "dead-letters", "list")
+        return found["total"] == 2 and found
+
+    await reject(b"{")
+    await installed.until(listed)
+    await delete_topic(installed.stack.bootstrap, topic)
+
+    async def made():
+        return topic in (await installed.create_topics()).created
+
+    await installed.until(made)
+
+    async def named():
+        found = await asked(installed, "doctor", code=1)
+        fixes = [each["fix"] for each in found["findings"] if each["check"] == "identity"]
+        return next((fix for fix in fixes if "topics accept" in fix), None)
+
+    await installed.command(*shlex.split(await installed.until(named))[1:], check=0)
+    await reject(order("zz", now_ms(), market="ZZ"))
+
+    async def of_the_new_log():
+        found = await listed()
+        return found and found["by_reason"] == {"unknown_market": 2} and found
+
+    found = await installed.until(of_the_new_log)
+    assert {each["source"] for each in found["letters"]} == {f"{topic}-0@0", f"{topic}-1@0"}
+    assert found["earlier"] == 2
+    whole = await asked(installed, "dead-letters", "list", "--earlier")
+    assert whole["by_reason"] == {"invalid_json": 2, "unknown_market": 2}
+    assert (await asked(installed, "dead-letters", "replay", "--yes"))["sent"] == 2
+    there = [each.value for each in await read_all(installed.stack.bootstrap, topic)]
+    assert b"{" not in there
+    assert len(there) == 4
 
 
 @pytest.mark.deep

@@ -35,6 +35,8 @@ async def sell(installed, producer):
             {"kind": "order.cancelled", "placed_at": order("x", at_ms)["occurred_at"]},
             {"currency": "XXX"},
             {"market": "XX"},
+            {"currency": MARK},
+            {"market": MARK},
             {"placed_at": "no time"},
             {"lines": [("Books", 1, -1)]},
             {"region": 5},

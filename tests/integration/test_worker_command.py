@@ -6,7 +6,12 @@ import signal
 import urllib.request
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from support.command import Command
+from support.kafka import create_topic
+
+from streams.flow.chain import CheckpointRecord, encode_checkpoint
+from streams.settings import load_methodology, load_settings
 
 pytestmark = pytest.mark.stack
 
@@ -68,3 +73,42 @@ def test_a_worker_that_waits_starts_once_its_topics_are_there(config):
         code, out, err = command.end(signal.SIGTERM)
     assert (code, out) == (0, ""), "stdout is for results; what is logged goes to stderr"
     assert '"event": "listening"' in err
+
+
+@pytest.mark.deep
+async def test_an_input_of_another_name_than_the_state_is_of_is_refused_with_its_setting(
+    config, stack
+):
+    """Its log was counted on top of the old one, and as_of waited for the old one for ever."""
+    create_topics(config)
+    settings = load_settings(config)
+    edition, topics = load_methodology(settings).edition, settings.topics
+    text, other = config.read_text(), f"{topics.orders}2"
+
+    def asked(*arguments):
+        with Command(*arguments, "--config", config) as command:
+            return command.finish()
+
+    config.write_text(text.replace(topics.orders, other))
+    await create_topic(stack.bootstrap, other, 2)
+    asked("topics", "create")  # nothing was counted yet, and so nothing is refused
+    async with AIOKafkaProducer(bootstrap_servers=stack.bootstrap) as producer:
+        for topic in (topics.orders, topics.payments):
+            made = CheckpointRecord(edition, "", "id", 2, 1, None, 1, 7, {}, [], [], places=2)
+            changelog = f"{topics.prefix}-e{edition}-checkpoint-{topic}-changelog"
+            await producer.send_and_wait(changelog, encode_checkpoint(made), b"key", partition=1)
+    fix = f"set topics.orders to {topics.orders} again, or raise `edition`"
+    for code, arguments in (
+        (2, ("worker",)),
+        (1, ("topics", "check")),
+        (1, ("doctor",)),
+        (1, ("audit",)),
+    ):
+        ended, out, err = asked(*arguments)
+        assert ended == code, (arguments, out, err)
+        said = " ".join((out + err).split())
+        assert "topics.orders" in said, (arguments, said)
+        assert fix in said, (arguments, said)
+    config.write_text(text)
+    code, out, err = asked("topics", "check")
+    assert code == 0, (out, err)  # the changelog of the other name holds nothing

@@ -50,6 +50,17 @@ def test_help_imports_nothing_that_a_worker_needs():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("topics", "create"), ("topics", "check"), ("topics", "migrate"), ("up",), ("demo",)],
+)
+def test_more_partitions_than_a_broker_bears_are_refused_before_it_is_asked(run, command):
+    for inputs in ("0", "1001", "100000000"):  # 1000 would be asked for
+        result = run(*command, "--inputs", inputs)
+        assert result.exit_code == 2
+        assert "--inputs" in result.output
+
+
 def test_a_setting_of_the_command_line_that_is_wrong_is_named(run):
     result = run("topics", "check", "--bootstrap", "no-port")
     assert result.exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import tomllib
 from contextlib import nullcontext
@@ -410,3 +411,31 @@ def test_sentinels_have_users_of_their_own_and_tls_is_for_both():
     assert options("redis://h/0") == options("rediss+cluster://h") == plain
     sentinel = {"sentinel_username": None, "sentinel_password": "s"}
     assert options("rediss+sentinel://h/m") == plain | sentinel
+
+
+def with_times(path, **times):
+    text = default_config("methodology.toml").read_text()
+    for name, value in times.items():
+        text = re.sub(rf"(?m)^{name} = \d+", f"{name} = {value}", text)
+    path.write_text(text)
+    return load_settings(overrides={"methodology": path})
+
+
+@pytest.mark.parametrize(
+    "times",
+    [{"pane_ms": 60_000}, {"pane_ms": 30_000}, {"out_of_order_ms": 30_000, "pane_ms": 1_000},
+     {"pane_ms": 20_000, "out_of_order_ms": 7_551}],
+)  # fmt: skip
+def test_a_methodology_under_which_a_healthy_index_looks_behind_is_refused(tmp_path, times):
+    with pytest.raises(SettingsError) as caught:
+        load_methodology(with_times(tmp_path / "m.toml", **times))
+    assert "behind" in str(caught.value)
+    for name, value in times.items():
+        assert f"{name} {value}" in str(caught.value)
+
+
+def test_the_longest_pane_and_the_longest_intervals_that_readers_bear_are_accepted(tmp_path):
+    settings = with_times(tmp_path / "m.toml", pane_ms=20_000, out_of_order_ms=7_550)
+    assert load_methodology(settings).pane_ms == 20_000
+    longest = {"intervals.partials_ms": 10_000, "intervals.publish_min_interval_ms": 10_000}
+    assert load_methodology(load_settings(overrides=longest)).pane_ms == 5_000

@@ -43,6 +43,7 @@ from streams.records.redis_reader import MarketRedis, RedisReader
 from streams.records.values_log import MarketValues
 from streams.settings import Settings, load_methodology
 from streams.worker import names
+from streams.worker.counted_inputs import other_inputs
 from streams.worker.names import changelog_topic
 
 WAIT_MS = 60_000
@@ -66,6 +67,9 @@ async def audit(
         known = ", ".join(methodology.markets)
         raise OperationError(f"market {unknown[0]!r} is not in methodology.toml; it has {known}")
     counts = await existing_partitions(settings.kafka)
+    other = await other_inputs(settings, methodology.edition, counts)
+    if other is not None:
+        raise OperationError(str(other))
     report = Report()
     redis = RedisReader(settings)
     try:
@@ -221,7 +225,7 @@ class _Auditor:
             self._partials.append(log)
 
     async def _read_set_aside(self) -> tuple[SetAsideLog, bool]:
-        log, complete = SetAsideLog(self._report), True
+        log, complete = SetAsideLog(self._report, self._topics.topic_ids), True
         topics = self._settings.topics
         for topic in (topics.late, topics.dead_letters):
             for tp, extent in (await self._extents(topic)).items():

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log, through_in_log
 from streams.proof.audit.report import SET_ASIDE, Report
 from streams.proof.recompute.batch import SET_ASIDE_MAX, TOO_LATE, SourceBatch
 from streams.proof.recompute.slots import GONE
@@ -17,8 +18,10 @@ from streams.records.unreadable import UnreadableRecord
 class SetAsideLog:
     """Records of ``ecindex.late`` and ``ecindex.dead-letters``. A repeated source offset counts once."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, topic_ids: Mapping[str, str]) -> None:
+        """``topic_ids``: ids of the inputs as they are now; no log tells about those before them."""
         self._report = report
+        self._topic_ids = topic_ids
         self._found: dict[SourcePartition, dict[int, set[str]]] = defaultdict(dict)
         self._count = 0
 
@@ -30,6 +33,8 @@ class SetAsideLog:
             return
         if read.replayed_as is not None:
             return  # a dead letter was sent again; the copy is a record of the log itself
+        if not read.source.may_be_of(self._topic_ids.get(read.source.topic, "")):
+            return
         sp = SourcePartition(read.source.topic, read.source.partition)
         offset, reason = read.source.offset, read.reason
         if self._count >= SET_ASIDE_MAX:
@@ -50,7 +55,8 @@ class SetAsideLog:
             if batch.blind:
                 self._report.skip(SET_ASIDE, GONE, str(sp), len(batch.set_aside))
                 continue
-            for offset, reason in batch.set_aside.items():
+            expected = {in_log(offset): reason for offset, reason in batch.set_aside.items()}
+            for offset, reason in expected.items():
                 self._report.judge(SET_ASIDE)
                 reasons = found.get(offset)
                 if reasons is None and not complete:
@@ -70,13 +76,18 @@ class SetAsideLog:
                     batch.set_aside_left_out,
                 )
                 continue
-            self._judge_surplus(sp, batch, found)
+            self._judge_surplus(sp, batch, found, expected)
 
     def _judge_surplus(
-        self, sp: SourcePartition, batch: SourceBatch, found: Mapping[int, set[str]]
+        self,
+        sp: SourcePartition,
+        batch: SourceBatch,
+        found: Mapping[int, set[str]],
+        expected: Mapping[int, str],
     ) -> None:
-        through = batch.state_through
-        for offset in found.keys() - batch.set_aside.keys():
+        state_through = batch.state_through
+        through = None if state_through is None else through_in_log(state_through)
+        for offset in found.keys() - expected.keys():
             if through is not None and offset <= through:
                 self._report.judge(SET_ASIDE)
                 self._report.differs(

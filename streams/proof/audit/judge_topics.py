@@ -45,6 +45,11 @@ class TopicsJudge:
                     "start and end of the audit",
                 )
 
+    @property
+    def topic_ids(self) -> dict[str, str]:
+        """Id of each topic that there was at the start; UNKNOWN where the broker tells none."""
+        return {topic: found.topic_id for topic, found in (self._first or {}).items()}
+
     def judge_chain(self, sp: SourcePartition, chain: CheckpointChain) -> None:
         """Compare the topic that level 1 folded with the one that the audit reads."""
         found = (self._first or {}).get(sp.topic)

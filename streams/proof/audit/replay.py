@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streams.flow.chunk import SourcePartition
+from streams.flow.incarnation import in_log, through_in_log
 from streams.flow.state import DAY, SlotKey
 from streams.flow.wire import MarkRecord
 from streams.index.methodology import Methodology
@@ -57,9 +58,9 @@ class Replay:
         before_ms = blind_before(extent.begin, first_ms, self._methodology)
         self._blind.add(sp, before_ms)
         self._report.sources[str(sp)] = {
-            "begin": extent.begin,
-            "end": extent.end,
-            "through": chain.through,
+            "begin": in_log(extent.begin),
+            "end": in_log(extent.end),
+            "through": through_in_log(chain.through),
             "arrival": "none" if first is None else first.arrival,
         }
         return SourceBatch(
@@ -78,8 +79,8 @@ class Replay:
         report.sources[str(sp)]["outcomes"] = dict(batch.outcomes)
         if chain.through >= extent.end:
             report.differs(
-                CHECKPOINT, str(sp), "through", f"below the log's end {extent.end}",
-                chain.through, chain.where,
+                CHECKPOINT, str(sp), "through", f"below the log's end {in_log(extent.end)}",
+                through_in_log(chain.through), chain.where,
             )  # fmt: skip
         judge_chain(sp, chain, batch, self._blind, report)
         for cut in (cut for cuts in self._cuts.values() for cut in cuts):
@@ -136,7 +137,7 @@ class Replay:
                 continue
             self._report.judge(PARTIALS)
             if expected.get(market) != found:
-                where = f"through {mark.through}"
+                where = f"through {through_in_log(mark.through)}"
                 self._report.differs(
                     PARTIALS, key, "watermark_ms", expected.get(market), found, where
                 )

@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.clock import monotonic_ms
 from streams.flow.chunk import SourcePartition
-from streams.flow.incarnation import base_of
+from streams.flow.incarnation import base_of, through_in_log
 from streams.index.methodology import Methodology
 from streams.index.values import Fence
 from streams.proof.audit.checkpoints import CheckpointChain, CheckpointLog
@@ -140,7 +140,12 @@ async def _await_level1(
         log, tail = settled.checkpoints[sp]
         changelog = f"{tail.tp.topic}-{tail.tp.partition}"
         report.differs(
-            PROGRESS, str(sp), "through", f"at least {last}, the log's end", log.through, changelog
+            PROGRESS,
+            str(sp),
+            "through",
+            f"at least {last}, the log's end",
+            through_in_log(log.through),
+            changelog,
         )
 
 

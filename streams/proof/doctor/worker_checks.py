@@ -9,7 +9,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from streams.flow import plain
 from streams.flow.chunk import SourcePartition
-from streams.flow.incarnation import in_log
+from streams.flow.incarnation import through_in_log
 from streams.flow.log_change import cut_short
 from streams.index.instants import parse_instant
 from streams.index.methodology import Methodology
@@ -95,7 +95,7 @@ def check_identity(
             continue
         expected = found = cause = ""
         fix = NEW_EDITION
-        through = in_log(chain.through + 1) - 1
+        through = through_in_log(chain.through)
         if chain.topic_id and own.topic_id and chain.topic_id != own.topic_id:
             expected, found = f"topic id {chain.topic_id}", f"topic id {own.topic_id}"
             fix = f"ecindex topics accept {sp.topic} id={own.topic_id}"
@@ -149,7 +149,7 @@ def check_lag(
     findings: list[Finding] = []
     for sp, extent in sorted(extents.items()):
         through = chains[sp].through if sp in chains else -1
-        through = in_log(through + 1) - 1
+        through = through_in_log(through)
         lag = max(0, extent.end - max(through + 1, extent.begin))
         findings.append(
             Finding(

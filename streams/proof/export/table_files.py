@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -45,6 +47,11 @@ def save_parquet(rows: list[TableRow], citation: Citation, path: Path) -> None:
     frame = pl.DataFrame([*series, pl.Series(EXACT, exact, dtype=pl.String)])
     with _whole(path) as draft:
         frame.write_parquet(draft, metadata={"cite": citation.line, "source": citation.source})
+
+
+def same_file(path: Path, other: Path) -> bool:
+    """Whether two names lead to one file, which need not exist."""
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def polars() -> ModuleType:
@@ -91,11 +98,22 @@ def _instant(value: str) -> datetime:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Yield a draft file that replaces ``path`` once it is complete. Raises OperationError."""
+    """Yield a draft file that replaces ``path`` once it is complete. Raises OperationError.
+
+    A link stays, and its target is replaced. A pipe or a device is written to: a file in its place would
+    break whoever uses it.
+    """
+    no_file = path.exists() and not path.is_file() and not path.is_dir()
+    target = path if no_file else Path(os.path.realpath(path))
     try:
-        with TemporaryDirectory(dir=path.parent, prefix=_STAGING) as staging:
+        directory = None if no_file else target.parent
+        with TemporaryDirectory(dir=directory, prefix=_STAGING) as staging:
             draft = Path(staging) / path.name
             yield draft
-            draft.replace(path)
+            if no_file:
+                with draft.open("rb") as whole, target.open("wb") as taker:
+                    shutil.copyfileobj(whole, taker)
+            else:
+                draft.replace(target)
     except OSError as error:
         raise OperationError(f"{path}: {error}") from error

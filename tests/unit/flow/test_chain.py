@@ -186,6 +186,18 @@ def test_a_state_goes_on_only_among_as_many_places_for_markets_as_it_was_made_wi
         recovered(24)
 
 
+def test_a_state_of_orders_is_not_gone_on_with_as_one_of_payments():
+    """The settings of both inputs were swapped: each log's records were then ignored by the other."""
+    owner = Owner({})
+    owner.fold((order("a", T0), T0))
+    owner.flush()
+    swapped = Chain(SourceState(SP, METHODOLOGY, payments=True), IDENTITY, "w2")
+    with pytest.raises(
+        RecoveryError, match=r"topics\.payments is orders, .* when topics\.orders was"
+    ):
+        swapped.recover(owner.table)
+
+
 def test_checkpoints_say_of_which_topic_they_are_and_go_on_over_another_only_when_told():
     owner = Owner({})
     owner.fold((order("a", T0), T0))

@@ -1,9 +1,11 @@
 """Level 2 of a partition: tables, takeovers, zombies, what may be published when."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from streams.flow.chain import RecoveryError
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.compile import LIVE_WITHIN_MS, PartitionCompile
 from streams.flow.merged import HOUR
@@ -426,3 +428,21 @@ def test_it_is_catching_up_while_any_source_partition_is(read_to_its_end, expect
     for sp, at_ms in zip(flow.sps[ORDERS], read_to_its_end, strict=False):
         compiled.marks[sp] = MarkRecord(flow.methodology.edition, 1, {"PK": T0}, at_ms, T0)
     assert compiled.catching_up(T0) is expected
+
+
+def test_a_market_that_inputs_of_other_names_have_published_is_refused():
+    """Its headline waited for them for ever. The checkpoints that tell it at a start may be gone."""
+    flow = Flow(partitions=1)
+    partition = pk_partition(flow)
+    flow.now_ms = T0 + HOUR_MS
+    fold_and_send(flow, (order("a", T0 + HOUR_MS - 60_000), T0 + HOUR_MS))
+    flow.apply(partition)
+    flow.step(partition)
+    sps = {"orders2": flow.sps[ORDERS], PAYMENTS_TOPIC: flow.sps[PAYMENTS_TOPIC]}
+    owner = PartitionCompile(partition, 3, flow.methodology, sps, "new")
+    with pytest.raises(
+        RecoveryError, match="found orders2, payments, and PK was published from ord"
+    ):
+        owner.recover(dict(flow.tables[partition]))
+    next_edition = replace(flow.methodology, edition=flow.methodology.edition + 1)
+    PartitionCompile(partition, 3, next_edition, sps, "new").recover(dict(flow.tables[partition]))

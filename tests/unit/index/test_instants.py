@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from streams.index.instants import MINUTES, RESTS, parse_instant
+from streams.index.panes import rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -93,3 +94,19 @@ def test_the_caches_are_bounded(monkeypatch):
         assert parse_instant(f"2026-11-24T09:{second:02d}:{second:02d}Z") is not None
     assert len(MINUTES) <= 3
     assert len(RESTS) <= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00.000Z",
+        "0026-11-29T00:00:00.001Z",
+        "1969-12-31T23:59:59.999Z",
+        "9999-12-31T23:59:59.999Z",
+    ],
+)
+def test_what_is_written_of_an_instant_is_read_again(text):
+    """Years below 1000 were written without their zeros, and no worker could read the record."""
+    instant_ms = parse_instant(text)
+    assert instant_ms is not None
+    assert rfc3339(instant_ms) == text

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -11,7 +14,9 @@ import msgspec
 import polars as pl
 import pytest
 from support.flow_harness import ROOT
+from typer.testing import CliRunner
 
+from streams.cli.commands import app
 from streams.console.errors import OperationError
 from streams.index.values import Value
 from streams.proof.export.read_table import Exported, ExportSelection, export
@@ -144,6 +149,50 @@ def test_a_file_that_cannot_be_completed_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(OperationError, match="nowhere"):
         save_csv(rows, citation, tmp_path / "nowhere" / "days.csv")
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "days.csv", tmp_path / "latest.csv"
+    link.symlink_to(target)
+    for _ in range(2):
+        save_csv(*table(NET), link)
+        assert link.is_symlink()
+        assert target.read_text() == as_csv(*table(NET))
+    assert list((tmp_path / "there").iterdir()) == [target]
+
+
+@pytest.mark.parametrize("save", [save_csv, save_parquet])
+def test_a_pipe_is_written_to_and_stays(tmp_path, save):
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    save(*table(NET), file)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        save(*table(NET), pipe)
+        assert len(read.result()) == file.stat().st_size
+    assert pipe.is_fifo()
+
+
+def test_a_device_that_takes_nothing_is_named_and_stays(tmp_path):
+    full = tmp_path / "full"
+    try:
+        os.mknod(full, stat.S_IFCHR | 0o666, os.makedev(1, 7))
+        full.open("wb").close()
+    except PermissionError:
+        pytest.skip("only root may make a device")
+    with pytest.raises(OperationError, match=r"full: .*No space left"):
+        save_csv(*table(NET), full)
+    assert full.is_char_device()
+
+
+def test_one_file_for_both_tables_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "days")
+    for other in (tmp_path / "days", tmp_path / "link", tmp_path / "x" / ".." / "days"):
+        both = ["--csv", str(tmp_path / "days"), "--parquet", str(other)]
+        result = CliRunner().invoke(app, ["export", "days", *both])
+        assert result.exit_code == 2
+        assert "name one file" in result.output
 
 
 def test_a_cause_belongs_to_the_revision_that_stands():

@@ -9,8 +9,11 @@ from streams.flow.wire import MarkRecord, encode_partial, mark_key
 from streams.proof.audit import judge_topics
 from streams.proof.audit.checkpoints import CheckpointChain
 from streams.proof.audit.cuts import PartialsLog
+from streams.proof.audit.judge_set_aside import SetAsideLog
 from streams.proof.audit.judge_topics import TopicsJudge
 from streams.proof.audit.report import Report
+from streams.proof.recompute.asking import Ask
+from streams.proof.recompute.batch import SourceBatch
 from streams.proof.recompute.slots import SlotCalendar
 from streams.records.kafka_logs import Stored
 from streams.settings import KafkaSettings
@@ -91,3 +94,24 @@ def test_a_mark_that_claims_more_than_its_stamp_is_a_difference(
     mark = MarkRecord(METHODOLOGY.edition, 5, {}, caught_up_at, sent_at)
     log.apply_record(Stored("p", 0, 7, mark_key(SP, "w"), encode_partial(mark), (), T0, stamp_type))
     assert bool(found(report)) is differs
+
+
+def test_what_was_set_aside_of_an_earlier_log_is_not_judged_by_the_one_that_is_there():
+    """A new edition begins at offset 0 of the log that is there; the old one's are still kept."""
+    report = Report()
+    log = SetAsideLog(report, {"orders": "new"})
+    for offset, topic_id, reason in (
+        (0, "old", "schema"),
+        (1, "old", "schema"),
+        (1, "new", "invalid_json"),
+    ):
+        headers = {"source_topic": "orders", "source_partition": "0", "source_offset": str(offset)}
+        headers |= {"source_topic_id": topic_id, "reason": reason}
+        pairs = tuple((name, value.encode()) for name, value in headers.items())
+        log.apply_record(Stored("dead", 0, 0, b"k", b"v", pairs, T0, 1))
+    batch = SourceBatch(SP, METHODOLOGY, payments=False, sink=lambda *_: None, ask=Ask(state_at=1))
+    batch.feed([0, 1], [None, b"{"], [T0, T0])
+    batch.finish()
+    log.judge({SP: batch}, complete=True)
+    assert batch.set_aside == {1: "invalid_json"}
+    assert (report.judged["set_aside"], report.differences) == (1, [])

@@ -98,6 +98,8 @@ def test_hours_as_warehouses_write_them(text):
         ({"market": "XX", "hour": hour(0), "orders": 1}, "market 'XX'"),
         ({"market": "PK", "hour": "noon", "orders": 1}, "hour 'noon'"),
         ({"market": "PK", "hour": "2026-09-21 14:30:00", "orders": 1}, "whole UTC hour"),
+        ({"market": "PK", "hour": "9999-12-31T23:00:00Z", "orders": 1}, "a year from 1970 to 2099"),
+        ({"market": "PK", "hour": "0026-09-21T14:00:00Z", "orders": 1}, "a year from 1970 to 2099"),
         ({"market": "PK", "hour": hour(0), "orders": "-1"}, "orders '-1'"),
         ({"market": "PK", "hour": hour(0), "orders": "1.5"}, "orders '1.5'"),
         ({"market": "PK", "hour": hour(0), "dimension": "sku", "orders": 1}, "dimension 'sku'"),

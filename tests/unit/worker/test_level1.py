@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
-from streams.flow.log_change import log_moved
+from streams.flow.incarnation import begin_of_next_log
+from streams.flow.log_change import log_moved, recreated
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
@@ -126,3 +128,20 @@ async def test_no_checkpoint_before_what_it_covers_is_set_aside(topic, value):
     set_aside.set_result(0)
     await asyncio.wait_for(stopping, 60)
     assert CHANGELOG in outbox.put_topics
+
+
+async def test_what_is_said_of_a_log_that_took_anothers_place_are_its_own_offsets():
+    """People were told of orders-0@2199023255561, which is in no log."""
+    runner = runner_with(Acknowledging(withheld=None))
+    runner._parts.log_clock.now_ms = lambda: T0
+    await runner.fold_chunk(Chunk(SP, 0, 0, [b"k"], [LATE], [T0]))
+    runner.accept(recreated(SP, 1, "topic-id", "another"))
+    begin = begin_of_next_log(1)
+    with capture_logs() as said:
+        runner.halt("rejects", "before anything of the new log was read")
+        bad = [b'{"no": "order"}'] * 2
+        await runner.fold_chunk(Chunk(SP, begin, begin + 1, [b"k"] * 2, bad, [T0] * 2))
+        runner.halt("rejects", "then two records were")
+    assert runner.taken.report().offset == 1
+    offsets = [(each["event"], each["offset"]) for each in said]
+    assert offsets == [("partition_halted", -1), ("record_set_aside", 0), ("partition_halted", 1)]

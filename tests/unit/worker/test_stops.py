@@ -8,6 +8,7 @@ import pytest
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaTimeoutError,
     KafkaUnavailableError,
@@ -119,3 +120,9 @@ def test_a_stranger_in_the_group_is_no_bug_and_is_named():
     assert found.reason == (
         "membership of the group g-e3 has ended: a consumer that is no worker is in the group; stop it"
     )
+
+
+def test_a_session_that_the_broker_refuses_is_a_setting_not_a_bug():
+    fatal = end_for(InvalidSessionTimeoutError(), "membership of the group ec-e1 has ended")
+    assert fatal.code == ExitCode.USAGE
+    assert "kafka.session_timeout_ms" in fatal.reason
