@@ -69,9 +69,11 @@ class MarketWindows:
 
         Day rows arrive each second and ``as_of`` moves every five: most steps concern days alone.
         """
+        # Each in a tuple of its own: run together, an as_of that a reset took away and the start of its
+        # log, which came at the same time, were what both had been before.
         made_of = (
-            *self._progress.as_of_ms.items(),
-            *self._ledger.first_ms.items(),
+            tuple(self._progress.as_of_ms.items()),
+            tuple(self._ledger.first_ms.items()),
             self._progress.horizon_ms,
             self._expectation.version,
             self._progress.live,

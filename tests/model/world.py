@@ -492,7 +492,7 @@ class World:
         """Note that an owner goes on in another log; all that do must number its records alike."""
         if change.kind != "recreated" or change.topic_id != self.sources[sp].topic_id:
             return  # the same log, or one that is gone too
-        known = self.base[sp]
+        known = self.base.get(sp, 0)
         if known not in (None, change.resume_at):
             raise Violation(
                 "P1", f"{sp}: begins at {change.resume_at}, for another owner at {known}"
