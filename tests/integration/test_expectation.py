@@ -91,7 +91,8 @@ async def test_a_seeded_market_is_measured_and_a_new_owner_expects_the_same(
         values = await installed.redis_values("PK")
         return float(values[DEMAND]) if values.get(DEMAND) else None
 
-    assert 80 < await installed.until(measured) < 120
+    # The known season falls by 44 % at once where a Monday begins, and what is expected by and by: 77.
+    assert 70 < await installed.until(measured) < 130
     before = await vintages(installed)
     today = day_name(HOURS.local_days.day_of(now_ms()))
     assert today in before
