@@ -74,7 +74,7 @@ def _is_plain(item):
 
 
 def _is_deep(item):
-    """Also what draws examples: a plain run draws a fifth of them."""
+    """Also what draws examples: a plain run draws a tenth of them."""
     draws = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
     return draws or item.get_closest_marker("deep") is not None or _is_chaos(item)
 

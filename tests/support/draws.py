@@ -1,4 +1,4 @@
-"""The examples that hypothesis draws: all with ``--deep``, a fifth in a plain run.
+"""The examples that hypothesis draws: all with ``--deep``, a tenth in a plain run.
 
 Each run draws the same ones, so that what fails elsewhere fails here. ``--anew`` draws others.
 """
@@ -9,7 +9,7 @@ from hypothesis import settings
 
 ALL = 100
 settings.register_profile("deep", max_examples=ALL, deadline=None)
-settings.register_profile("plain", max_examples=ALL // 5, deadline=None)
+settings.register_profile("plain", max_examples=ALL // 10, deadline=None)
 
 
 def pytest_addoption(parser):
