@@ -226,9 +226,12 @@ class MarketState:
 
     def open_day(self, day: int, arrived_ms: int) -> Day | None:
         """Return the day's row, or None when the day is closed for an event that arrived then."""
-        if self.day_is_closed(day, arrived_ms):
-            return None
-        return self.days.get(day) or self.new_day(day)
+        found = self.days.get(day)
+        if found is None:
+            return None if self.day_is_closed(day, arrived_ms) else self.new_day(day)
+        # By its own end, without a search in the calendar: each payment asks.
+        end_ms = found.end_ms + self.day_grace_ms
+        return found if end_ms > self.watermark_ms and end_ms > arrived_ms else None
 
     def new_day(self, day: int) -> Day:
         """Create the day's row; the caller knows that the day was open for what it adds."""
