@@ -15,6 +15,7 @@ from streams.flow.market_expectation import MarketExpectation
 from streams.flow.market_level import LEVEL_NAME, MarketLevel
 from streams.flow.market_progress import MarketProgress
 from streams.flow.publication import Closing, Revision
+from streams.flow.state import NEVER_MS
 from streams.index.indices import ALL, MARKET, ORDERS_BASIS, SOURCES, Entry
 from streams.index.ledgers import book_entries, cause_of
 from streams.index.measured import columns_of, day_expectations
@@ -64,6 +65,8 @@ class MarketDays:
         self._level = level
         self._noise_columns = columns_of(ledger.layout)
         self._days_published: dict[str, Value] = {}
+        self._known: frozenset[str] | None = None
+        """Sources whose values the last step showed; None before the first."""
 
     # -- keeping ---------------------------------------------------------------------------------
 
@@ -87,14 +90,17 @@ class MarketDays:
         revisions: list[Revision] = []
         levels: dict[int, _Ended] = {}
         stored: list[ShownDay] = []
-        today = self._ledger.local_days.day_of(self._progress.newest_ms)
+        today = self._ledger.local_days.day_of(self._ended_ms())
         ended = self._book.newly_ended(today, self._ledger.days(), self._progress.days_until)
-        for day in sorted(changed.days | changed.days_due | ended):
+        for day in sorted(changed.days | changed.days_due | ended | self._newly_known()):
             row = self._ledger.day_sum(day)
             if row is None:
                 continue
+            day_values = self._day_values(day, row)
+            names_shown = {name_of(entry) for entry, _ in day_values}
             revised = self._revised(day, row) if day < today else {}
-            for entry, computed in self._day_values(day, row):
+            revised = {name: revised[name] for name in revised if name in names_shown}
+            for entry, computed in day_values:
                 value, name = computed, name_of(entry)
                 if name in revised:
                     value = msgspec.structs.replace(value, revision=value.revision + 1)
@@ -116,6 +122,24 @@ class MarketDays:
             self._show_levels(levels, rebased, revisions, found)
         self._forget_old_days()
         return ShownDays(found, stored, revisions)
+
+    def _ended_ms(self) -> int:
+        """Return the instant (ms) before which days have ended.
+
+        An input that stands still ends no day. By the newest ``as_of``, payments that went on past
+        midnight gave the day's orders so far a level.
+        """
+        orders_ms = self._progress.known_ms().get(ORDERS_BASIS, NEVER_MS)
+        return min(self._progress.headline_ms, orders_ms)
+
+    def _newly_known(self) -> set[int]:
+        """Return the open days when a source is known that was not: its values were not shown."""
+        known = frozenset(self._progress.known_ms())
+        before = self._progress.published_sources if self._known is None else self._known
+        self._known = known
+        if known <= before:
+            return set()
+        return {day for day in self._ledger.days() if day >= self._progress.days_until}
 
     def _show(self, value: Value, found: list[Value]) -> None:
         old = self._days_published.get(value.key)
@@ -183,17 +207,22 @@ class MarketDays:
     ) -> list[tuple[Entry, Value]]:
         local_days = self._ledger.local_days
         start_ms, end_ms = local_days.start_ms(day), local_days.end_ms(day)
-        # A day's orders are no fresher than orders: another input may be read far beyond them.
-        until_ms = {each: min(self._progress.source_ms(each), end_ms) for each in SOURCES}
+        # A day's orders are no fresher than orders: another input may be read far beyond them. Of a
+        # source that is not known there is no value: half of its partitions looked like all of them.
+        known_ms = self._progress.known_ms()
+        if closing:  # what is final is known
+            known_ms = dict.fromkeys(SOURCES, self._progress.headline_ms) | known_ms
+        until_ms = {each: min(at_ms, end_ms) for each, at_ms in known_ms.items()}
         covered = {
             each: max(0, until - start_ms) / (end_ms - start_ms) for each, until in until_ms.items()
         }
         phase = "final" if closing or day < self._progress.days_until else "live"
         name = day_name(day)
-        entries = list(book_entries(self._ledger.layout, row))
+        found = book_entries(self._ledger.layout, row)
+        entries = [entry for entry in found if entry.basis in until_ms]
         span = (
             self._expectation.of_span(start_ms, max(start_ms, until_ms[ORDERS_BASIS]))
-            if self._progress.live
+            if self._progress.live and ORDERS_BASIS in until_ms
             else None
         )
         expectation = day_expectations(entries, self._noise_columns, span)

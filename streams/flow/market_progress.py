@@ -62,6 +62,10 @@ class MarketProgress:
         """``as_of`` of each topic in an older edition, below which this one does not publish."""
         self._reach_headline_ms = NEVER_MS
         """Headline of an older edition."""
+        self._empty_ms: dict[str, int] = {}
+        """``as_of`` of each topic that was read so far and has not seen the market."""
+        self._published: set[str] = set()
+        """Topics of which an earlier owner's publications had an ``as_of``."""
         self._sps = sps
         self._ledger = ledger
 
@@ -85,6 +89,7 @@ class MarketProgress:
                 self._reach_ms[topic] = max(as_of_ms, self._reach_ms.get(topic, NEVER_MS))
             self._reach_headline_ms = max(fence.reached_ms, self._reach_headline_ms)
             return
+        self._published |= fence.as_of.keys()
         for topic, as_of_ms in fence.as_of.items():
             self.as_of_ms[topic] = max(as_of_ms, self.as_of_ms.get(topic, NEVER_MS))
         self.headline_ms = max(self.headline_ms, fence.reached_ms)
@@ -114,6 +119,8 @@ class MarketProgress:
     def _begin_generation(self, generation: int) -> None:
         self.generation = generation
         self.as_of_ms.clear()
+        self._empty_ms.clear()
+        self._published.clear()
         self._reach_ms.clear()
         self.joined.clear()
         self.headline_ms = self._reach_headline_ms = NEVER_MS
@@ -166,9 +173,14 @@ class MarketProgress:
             # be on their way (an import whose orders are read before its payments).
             known_ms.append(NEVER_MS if progress.until_ms is None else progress.until_ms)
             seen = seen or progress.seen
-            if progress.until_ms is None or not progress.seen:
+            if progress.seen:
+                self._empty_ms.pop(topic, None)
+            if progress.until_ms is None:
                 continue
             as_of_ms = (progress.until_ms - self.methodology.out_of_order_ms) // step_ms * step_ms
+            if not progress.seen:
+                self._empty_ms[topic] = max(as_of_ms, self._empty_ms.get(topic, NEVER_MS))
+                continue
             if as_of_ms < self._reach_ms.get(topic, NEVER_MS):
                 continue
             if as_of_ms > self.as_of_ms.get(topic, NEVER_MS):
@@ -199,9 +211,24 @@ class MarketProgress:
         """The larger of the topics' ``as_of``: what is scheduled by event time goes by it."""
         return max(self.as_of_ms.values())
 
-    def source_ms(self, source: str) -> int:
-        """Return ``as_of`` (ms) of a source; of one that was never seen, the headline."""
-        return self.sources().get(source, self.headline_ms)
+    @property
+    def published_sources(self) -> frozenset[str]:
+        """Sources of which an earlier owner's publications had an ``as_of``."""
+        names = zip(self.topics, SOURCES, strict=True)
+        return frozenset(name for topic, name in names if topic in self._published)
+
+    def known_ms(self) -> dict[str, int]:
+        """Return the instant (ms) up to which the market is known in each source.
+
+        That is its ``as_of``, and where the market was never seen, how far its log was read, up to the
+        headline. A source of which a partition was never read to its end is not there: nobody knows
+        what it holds.
+        """
+        found = self.sources()
+        for topic, source in zip(self.topics, SOURCES, strict=True):
+            if topic in self._empty_ms:
+                found.setdefault(source, min(self._empty_ms[topic], self.headline_ms))
+        return found
 
     def sources(self) -> dict[str, int]:
         """Return ``as_of`` (ms) of each source that has one, by the contract's name of the source."""

@@ -106,7 +106,7 @@ class SourceRunner:
         """Whether a checkpoint was sent that is not acknowledged."""
         self._task: asyncio.Task[None] | None = None
         self._marked_at_ms = 0
-        self._flushed_at_ms = monotonic_ms()
+        self._flushed_at_ms = self._days_sent_at_ms = monotonic_ms()
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -332,10 +332,18 @@ class SourceRunner:
         if not self._parts.topics_known():
             return
         now = monotonic_ms()
+        if now - self._days_sent_at_ms >= self._parts.methodology.out_of_order_ms:
+            # The mark claims what happened until then, less this time, and a day's values are as of it.
+            # With a checkpoint each minute they lacked a minute of orders, and looked fresh.
+            self._send_days()
         every = self._draining or now - self._marked_at_ms >= MARK_EVERY_MS
         if every:
             self._marked_at_ms = now
         self._send(level.marks(self._parts.log_clock.log_ms(), caught_up_at, every=every))
+
+    def _send_days(self) -> None:
+        self._days_sent_at_ms = monotonic_ms()
+        self._send(self.level.day_partials())
 
     async def _flush(self) -> None:
         level = self.level
@@ -349,7 +357,8 @@ class SourceRunner:
             await asyncio.gather(*set_aside)
             if self.closed:
                 return
-            self._send((*level.partials(), *level.day_partials()))
+            self._send(level.partials())
+            self._send_days()
             flush = level.flush()
             self._flushing = True
             outbox, partition = self._parts.outbox, self.sp.partition

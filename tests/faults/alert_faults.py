@@ -286,6 +286,7 @@ NOT_RUN = {
     "A market's values stand still for days": "days; the alert is that of `rejects`, which stays as "
     "long as its cause (tests/rules/days.yml)",
     "Checkpoints are lost of an input": "the alert is that of a gap, by the same gauge",
+    "A partition of an input halts before": "the alert is that of `rejects`, by the same gauge",
 }
 """Rows that name an alert and are not run, and why."""
 AUTHORIZER = {

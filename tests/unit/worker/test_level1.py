@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,12 +13,14 @@ from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.incarnation import begin_of_next_log
 from streams.flow.log_change import log_moved, recreated
+from streams.flow.state import DAY
 from streams.publish.metrics import Metrics
 from streams.settings import Settings
 from streams.worker.intake import Intake
 from streams.worker.level1 import Level1Parts, SourceRunner
 from streams.worker.log_clock import LogClock
 from tests.support.events import T0, tuned
+from tests.support.flow_harness import order
 
 SP = SourcePartition("orders", 0)
 CHANGELOG = "changelog"
@@ -78,6 +81,22 @@ async def test_no_mark_is_sent_while_nobody_knows_how_many_partitions_there_are(
     known = True
     runner._send_partials()
     assert marks
+
+
+async def test_a_mark_does_not_run_ahead_of_the_rows_of_days_however_rare_checkpoints_are():
+    """With `intervals.checkpoint_ms` at a minute, a day lacked a minute of orders and looked fresh."""
+    runner = runner_with(Acknowledging(withheld=None))
+    sent = []
+    runner._send = lambda sends: sent.extend(each.key.decode().split("|")[:2] for each in sends)
+    placed = json.dumps(order("e", T0)).encode()
+    await runner.fold_chunk(Chunk(SP, 0, 0, [b"k"], [placed], [T0]))
+    day, mark = ["PK", DAY], ["mark", str(SP)]
+    for age_ms, expected in ((0, [mark]), (runner._parts.methodology.out_of_order_ms, [day, mark])):
+        runner._days_sent_at_ms -= age_ms
+        runner._marked_at_ms = 0
+        sent.clear()
+        runner._send_partials()
+        assert [each for each in sent if each in (day, mark)][: len(expected)] == expected
 
 
 async def test_a_change_of_the_log_halts_until_it_is_accepted_and_then_the_next_offset_moves():
