@@ -22,6 +22,7 @@ from streams.flow.refused_orders import placement_of, remember_mended, remember_
 from streams.flow.remembered import EARLY_NOTE, LATE_MAX, Note, hash_of, key_of
 from streams.flow.rows import add_order, add_places, day_places, order_sums
 from streams.flow.set_aside import (
+    BAD_STAMP,
     OVERFLOW,
     Folded,
     ahead,
@@ -40,6 +41,7 @@ from streams.index.event_types import (
 )
 from streams.index.events import SHAPES, decode_orders_unproven, learn_shape, recheck_order
 from streams.index.instants import MINUTES, PREFIX, RESTS, parse_instant
+from streams.index.stamps import STAMPS_MS
 
 
 def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:  # noqa: C901, PLR0912, PLR0915 - the hot path: a call per step would cost a third of its speed
@@ -100,6 +102,9 @@ def fold_orders(source: SourceState, chunk: Chunk, start: int, stop: int, folded
             _refuse(source, chunk, position, event, refused(event, state, occurred_ms), folded)
             continue
         arrived_ms = timestamps[position]
+        if arrived_ms not in STAMPS_MS:
+            _refuse(source, chunk, position, event, BAD_STAMP, folded)
+            continue
         watermark_ms = state.watermark_ms
         if arrived_ms > watermark_ms or state.doubts:
             doubtful = chunk.is_doubtful(position)

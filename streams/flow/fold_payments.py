@@ -9,7 +9,7 @@ from streams.flow.chunk import Chunk
 from streams.flow.ids import ID_SEED
 from streams.flow.remembered import key_of
 from streams.flow.rows import add_payment
-from streams.flow.set_aside import OVERFLOW, Folded, ahead, no_room, placed, refused
+from streams.flow.set_aside import BAD_STAMP, OVERFLOW, Folded, ahead, no_room, placed, refused
 from streams.flow.source_state import SourceState
 from streams.flow.state import Day, MarketState, Pane
 from streams.index import partials as col
@@ -22,6 +22,7 @@ from streams.index.event_types import (
 )
 from streams.index.events import decode_payments
 from streams.index.instants import parse_instant
+from streams.index.stamps import STAMPS_MS
 
 
 def fold_payments(source: SourceState, chunk: Chunk, start: int, stop: int, folded: Folded) -> None:
@@ -55,6 +56,9 @@ def _fold_one(  # noqa: C901, PLR0911 - one return per outcome
         folded.add_dead_letter(chunk, position, refused(event, state, occurred_ms))
         return "", 0
     arrived_ms = chunk.timestamps_ms[position]
+    if arrived_ms not in STAMPS_MS:
+        folded.add_dead_letter(chunk, position, BAD_STAMP)
+        return "", 0
     if arrived_ms > state.watermark_ms or state.doubts:
         _arrive(source, chunk, position, event, state, folded)
     verdict = source.admission.verdict(state, occurred_ms, arrived_ms)

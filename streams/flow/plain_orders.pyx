@@ -28,6 +28,7 @@ from streams.index import partials as col
 from streams.index.event_types import EVENT_SUM_MAX, ID_BYTES_MAX
 from streams.index.events import RECORD_BYTES_MAX
 from streams.index.shoppers import REGISTERS_LOG2, SHOPPER_SEED
+from streams.index.stamps import STAMPS_MS
 
 cdef enum:
     LINES_MAX = 64          # more lines are rare: the Python half has no limit
@@ -46,6 +47,7 @@ cdef int64_t VOLUME_MAX = 4_000_000_000_000_000_000
 cdef int64_t ORDER_MAX = EVENT_SUM_MAX          # beyond it the Python half leaves lines out
 
 cdef int64_t NEVER = NEVER_MS
+cdef int64_t STAMPS_END_MS = STAMPS_MS.stop
 cdef int BOTH = BOTH_FLAGS
 cdef int ID_MAX = ID_BYTES_MAX
 cdef Py_ssize_t RECORD_MAX = RECORD_BYTES_MAX
@@ -811,6 +813,8 @@ cdef class PlainOrders:
             ):
                 break
             arrived_ms = timestamps[position]
+            if not 0 <= arrived_ms < STAMPS_END_MS:
+                break
             if doubting and doubtful[position] and self.is_doubted(market, arrived_ms):
                 break
             if market.doubts:

@@ -93,6 +93,9 @@ def _set_aside(chunk: Chunk, position: int, reason: str, detail: str) -> SetAsid
 
 
 OVERFLOW = Rejected("overflow", "a sum would pass 63 bits")
+BAD_STAMP = Rejected(
+    "invalid_time", "the record's timestamp is not of 1970 to 2099: is it in milliseconds?"
+)
 
 
 def refused(

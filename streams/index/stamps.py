@@ -14,6 +14,10 @@ ARRIVAL_HEADER = "arrival"
 BY_PRODUCER = b"producer"
 IMPORTED = ((ARRIVAL_HEADER, BY_PRODUCER),)
 """Headers of a record whose producer's stamp is to be believed."""
+STAMPS_MS = range(4_102_444_800_000)
+"""Timestamps that a record may have: from 1970 up to 2100, in ms. Once the watermark had followed a
+producer that wrote microseconds, no calendar held what was published: each worker ended, one after
+the other, for ever."""
 LOG_APPEND_TIME = 1
 """Kafka's timestamp type of a record that the broker stamped."""
 

@@ -279,6 +279,13 @@ def test_a_plain_record_is_folded_by_the_compiled_half(name):
     assert folded.outcomes["duplicate"] == 5
 
 
+@pytest.mark.parametrize("stamp", [-1, 4_102_444_799_999, 4_102_444_800_000, 2**62])
+def test_a_stamp_of_no_calendar_is_left_to_the_python_half(stamp):
+    (before, at_ms), (value, _), *after = between(PLAIN["as it is"])
+    assert_equal([(before, at_ms), (value, stamp), *after])
+    assert_equal([(value, stamp), *after])
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_any_other_record_is_left_to_the_python_half(name):
     assert_equal(between(OTHERS[name]))

@@ -144,6 +144,9 @@ def source_logs(draw, *, payments: bool, max_size: int = 30) -> list[Sent]:
     """The records of one partition; the broker, its producers or both have stamped them."""
     log = draw(stamped_logs(payments=payments, max_size=max_size))
     alone = draw(st.sampled_from([st.just(False), st.just(True), st.booleans()]))
+    if log and draw(st.integers(0, 4)) == 0:  # one in no calendar
+        at = draw(st.integers(0, len(log) - 1))
+        log[at] = log[at][0], draw(st.sampled_from([-1, 4_102_444_800_000, 2**51, 2**62]))
     return [Sent(value, timestamp_ms, draw(alone)) for value, timestamp_ms in log]
 
 

@@ -40,6 +40,7 @@ from streams.proof.recompute.sums import BESIDE, LEDGERS, EventSums, Sums, add_s
 SET_ASIDE_MAX = 2_000_000
 ORDERS_THAT_AGREE = 3
 PANES_OF_DOUBTED = 32
+_STAMPS_END_MS = 4_102_444_800_000  # 2100-01-01
 TOO_LATE = "too_late"
 DAY_ONLY = "day_only"
 COUNTED = ("accepted", "duplicate", "ignored", DAY_ONLY)
@@ -188,6 +189,8 @@ class SourceBatch:
             return "invalid_time"
         if event.currency != market.market.currency:
             return "wrong_currency"
+        if not 0 <= arrived_ms < _STAMPS_END_MS:
+            return "invalid_time"
         rules = self._methodology
         watermark_ms = self._arrive(market, event, arrived_ms, alone=alone)
         if occurred_ms > arrived_ms + rules.ahead_ms:

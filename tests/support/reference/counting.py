@@ -13,6 +13,7 @@ from .rules import MarketRules, Rules, day_end_ms, local_day, to_ms
 
 CORRECTIONS = ("order.cancelled", "order.refunded")
 AGREEING, DOUBTED_PANES = 3, 32
+YEAR_2100_MS = 4_102_444_800_000
 Counts = Counter
 """Sums by name: ("orders",) or ("units", "category", "books") or ("cancelled_sales", ...)."""
 
@@ -107,6 +108,8 @@ class SourceReference:
             return "dead:invalid_time"
         if event["currency"] != market.currency:
             return "dead:wrong_currency"
+        if not 0 <= timestamp_ms < YEAR_2100_MS:
+            return "dead:invalid_time"
         watermark_ms = self._arrive(market.code, order_of(event), timestamp_ms, doubtful)
         self.watermarks[market.code] = watermark_ms
         self.begins.setdefault(market.code, watermark_ms)

@@ -9,10 +9,11 @@ from streams.flow.admission import AGREEING
 from streams.flow.chain import Identity
 from streams.flow.chunk import Chunk, SourcePartition
 from streams.flow.source import SourceLevel
-from streams.flow.state import FOREVER_MS
+from streams.flow.state import FOREVER_MS, NEVER_MS
 from streams.flow.wire import decode_mark
 from streams.index.methodology import DOUBTED_PANES_MAX
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.stamps import STAMPS_MS
 from tests.support.events import PANE, T0
 from tests.support.flow_harness import METHODOLOGY, Flow, order, payment
 
@@ -90,6 +91,20 @@ def test_the_first_record_of_a_market_is_believed():
     log = Log()
     log.take("first", T0 + FAR_MS)
     assert log.at_ms == FAR_MS
+
+
+@pytest.mark.parametrize("doubtful", [True, False])
+@pytest.mark.parametrize("stamp", [-1, STAMPS_MS.stop, T0 * 1_000, 2**62])
+def test_a_stamp_of_no_calendar_is_refused_and_leaves_no_trace(log, stamp, doubtful):
+    """Three that agreed in microseconds ended every worker: no calendar has the year 58,000."""
+    fresh = Log(payments=log.level.source.payments)
+    for each, watermark_ms in ((log, T0), (fresh, NEVER_MS)):
+        for number in range(AGREEING):
+            kind = each.take(f"o{number}", stamp, occurred_ms=T0, doubtful=doubtful)
+            assert kind == "dead"
+        assert {dead.reason for dead in each.dead} == {"invalid_time"}
+        assert (each.state.watermark_ms, each.state.doubts) == (watermark_ms, [])
+    assert log.take("right", T0 + 1) == "accepted"
 
 
 @pytest.mark.parametrize("stamps", [(55, 56, 57), (57, 55, 56)])
