@@ -57,6 +57,16 @@ def test_three_orders_in_a_row_of_a_producer_an_hour_fast_make_other_events_too_
     assert [record.reason for record in flow.late] == ["day_only"]
 
 
+def test_the_stamp_of_a_broker_that_is_an_hour_fast_makes_other_events_too_late():
+    flow = Flow(partitions=1)
+    (sp,) = flow.sps[ORDERS]
+    flow.now_ms = T0 + HOUR_MS
+    flow.produce(sp, order("stamped by it", T0), T0 + HOUR_MS)
+    flow.produce(sp, order("right", T0 + MINUTE_MS), T0 + MINUTE_MS)
+    flow.run()
+    assert [record.reason for record in flow.late] == ["day_only"] * 2
+
+
 def test_a_partition_that_begins_with_a_fast_producer_believes_it():
     flow = Flow(partitions=1)
     (sp,) = flow.sps[ORDERS]
