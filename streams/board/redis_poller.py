@@ -20,6 +20,7 @@ from streams import clock
 from streams.board import view
 from streams.board.hub import Frame, Hub
 from streams.board.sparks import SparkBook
+from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
@@ -117,7 +118,7 @@ class _Known:
         self.present = False
 
 
-_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_snapshot = json_reader(_Snapshot)
 
 
 class RedisPoller:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from streams.board.shown_shifts import ShownShift, active
+from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
@@ -19,6 +20,7 @@ from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 from streams.settings import RedisSettings
 
 _encode = msgspec.json.Encoder().encode
+_decode_snapshot = json_reader(Snapshot)
 
 
 class ViewState(StrEnum):
@@ -118,7 +120,7 @@ def _absent(market: str, failure: str = "") -> MarketView:
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
     if encoded is None:
         return _absent(market)
-    snapshot = msgspec.json.decode(encoded, type=Snapshot)
+    snapshot = _decode_snapshot(encoded)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
     source_ages_ms = {
         source: now_ms - (parse_instant(as_of) or 0) for source, as_of in snapshot.sources.items()

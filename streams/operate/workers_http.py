@@ -9,10 +9,11 @@ import aiohttp
 import msgspec
 
 from streams.console.errors import OperationError
+from streams.index.formats import json_reader
 from streams.publish.http import RELEASE_HEADER, PartitionState, Released
 
 TIMEOUT_S = 5.0
-_decode = msgspec.json.Decoder(list[PartitionState]).decode
+_decode = json_reader(list[PartitionState])
 _OUTCOMES = {
     HTTPStatus.OK: Released.RELEASED,
     HTTPStatus.CONFLICT: Released.NOT_HALTED,
