@@ -21,9 +21,10 @@ from streams.publish.redis_clients import (
     close_client,
     in_words,
     is_cluster,
+    is_of_another_type,
     is_replica,
 )
-from streams.records.redis_records import is_of_another_type, refused
+from streams.records.redis_records import refused
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
 

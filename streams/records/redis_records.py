@@ -103,11 +103,6 @@ def refused(key: str, content: Any) -> list[UnreadableRecord]:
     ]
 
 
-def is_of_another_type(error: Exception) -> bool:
-    """Whether a call failed because somebody else has made its key one of another type."""
-    return str(error).startswith("WRONGTYPE")
-
-
 def _undecodable(
     name: str, expected: str, decode: Callable[[bytes], object], content: bytes
 ) -> Iterator[Refusal]:
