@@ -7,6 +7,7 @@ name, only with a header that a web page of another origin cannot send, and to n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -28,6 +29,9 @@ from streams.publish.http_server import (
 
 RELEASE_HEADER = "X-Ecindex-Release"
 """A header of our own: a browser asks for permission before it sends one, and nothing here grants it."""
+
+
+_PARTITION = re.compile(r"[0-9]{1,10}")
 
 
 class Released(StrEnum):
@@ -129,7 +133,11 @@ class MetricsServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         # Prometheus asks for OpenMetrics; curl and older scrapers get the plain text format.
         self._before_scrape()
-        encode, content_type = choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (ValueError, TypeError):  # a version that is no number
+            encode, content_type = choose_encoder("")
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
 
     async def _livez(self, _request: web.Request) -> web.Response:
@@ -161,7 +169,7 @@ class MetricsServer:
             )
             return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
         topic, partition = request.match_info["topic"], request.match_info["partition"]
-        if not (partition.isascii() and partition.isdecimal()):
+        if not _PARTITION.fullmatch(partition):
             return web.Response(status=HTTPStatus.NOT_FOUND, text="no such partition\n")
         outcome = self._partitions.release(topic, int(partition))
         return web.Response(status=_RELEASE_STATUS[outcome], text=f"{outcome}\n")
