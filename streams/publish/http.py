@@ -25,6 +25,7 @@ from streams.publish.http_server import (
     is_loopback,
     is_of_a_page,
     listen,
+    own_url,
 )
 
 RELEASE_HEADER = "X-Ecindex-Release"
@@ -40,7 +41,7 @@ class Released(StrEnum):
     RELEASED = "released"
     NOT_HALTED = "not_halted"
     NOT_ACCEPTED = "not_accepted"
-    """Its log has changed, which `ecindex topics accept` accepts; a release would not mend it."""
+    """Its log has changed, or its topic is gone: a release would not mend it."""
     NOT_OWNED = "not_owned"
     """Another worker owns the partition, or none does."""
 
@@ -50,6 +51,7 @@ class PartitionState(msgspec.Struct, frozen=True):
 
     ``through``: the last offset included in its state. ``log_end``: the next offset of the log, if
     known. ``open_transaction_ms``: for how long one open transaction has held it; 0 when none does.
+    ``releasable``: whether a release mends what has halted it.
     """
 
     topic: str
@@ -58,6 +60,7 @@ class PartitionState(msgspec.Struct, frozen=True):
     log_end: int | None
     halted: str | None
     open_transaction_ms: int = 0
+    releasable: bool = True
 
 
 class Partitions(Protocol):
@@ -123,6 +126,14 @@ class MetricsServer:
             app, self._host, self._port, setting="metrics.hosts", names=self._names
         )
         return self._server.port
+
+    @property
+    def release_url(self) -> str | None:
+        """Address at which a release is taken; None before the start, or where none is.
+
+        A server that listens only to an address of a network takes none.
+        """
+        return None if self._server is None else own_url(self._host, self._server.port)
 
     async def stop(self) -> None:
         """Stop listening. Safe to call twice."""

@@ -96,6 +96,20 @@ def is_loopback(host: str | None) -> bool:
         return host == "localhost"
 
 
+def own_url(host: str, port: int) -> str | None:
+    """Address at which a server is asked from its own machine, at loopback.
+
+    None where it listens only to another address.
+    """
+    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    elif host == "::":
+        host = "::1"
+    if not is_loopback(host):
+        return None
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def host_of(request: web.Request) -> str | None:
     """Name in the Host header, lower case and without its port; None unless there is exactly one."""
     found = request.headers.getall(hdrs.HOST, [])
