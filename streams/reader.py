@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from streams import clock
+from streams.index.formats import json_reader
 from streams.index.indices import SOURCES, source_of
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
@@ -60,6 +61,7 @@ DOUBT_EVERY_MS = 1_000
 WATCH_EVERY_S = 0.25
 _HIGH_WATER_MS = 60_000
 """How long a seen version refuses older ones: the expiry of the keys. A later restart is accepted."""
+_decode_snapshot = json_reader(Snapshot)
 _HEADER = ("@published_at", "@edition", "@phase", "@generation", *AS_OF_FIELDS)
 
 
@@ -185,7 +187,7 @@ class _Judge:
         if encoded is None:
             raise AbsentError(f"{market}: nobody publishes this market now")
         try:
-            snapshot = msgspec.json.decode(encoded, type=Snapshot)
+            snapshot = _decode_snapshot(encoded)
             as_of_ms, published_at_ms = instant(snapshot.as_of), instant(snapshot.published_at)
             seen = {source: instant(text) for source, text in snapshot.sources.items()}
         except (msgspec.DecodeError, ValueError) as error:

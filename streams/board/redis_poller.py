@@ -20,6 +20,7 @@ from streams import clock
 from streams.board import view
 from streams.board.hub import Frame, Hub
 from streams.board.sparks import SparkBook
+from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
@@ -39,6 +40,7 @@ from streams.publish.redis_clients import (
     close_client,
     in_words,
     is_cluster,
+    is_of_another_type,
     renew,
 )
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
@@ -105,6 +107,10 @@ class _Header(NamedTuple):
     shifts: dict[bytes, bytes]
 
 
+_NOTHING = _Header((), [], None, {})
+"""Stands for a market whose keys somebody else has overwritten."""
+
+
 class _Known:
     """One market as it was last read."""
 
@@ -117,7 +123,7 @@ class _Known:
         self.present = False
 
 
-_decode_snapshot = msgspec.json.Decoder(_Snapshot).decode
+_decode_snapshot = json_reader(_Snapshot)
 
 
 class RedisPoller:
@@ -210,7 +216,7 @@ class RedisPoller:
     async def _read_changed(self) -> bool:
         before, self._failed = self._failed, {}
         listed = await self._answer(_LIST, self._redis.smembers(markets_key(self._prefix)))
-        names = self._markets if listed is None else sorted(name.decode() for name in listed)
+        names = self._markets if listed is None else sorted(map(_text, listed))
         for name in names:
             # A market that was seen stays on the page: people want to see that it is gone.
             if len(self._known) < MARKETS_MAX:
@@ -272,13 +278,17 @@ class RedisPoller:
             pipeline.hmget(keys.fence, FENCE_FIELDS)
             pipeline.hmget(keys.values, ("@published_at", *AS_OF_FIELDS))
             pipeline.hgetall(keys.shifts)
-        answers = await pipeline.execute()
-        return {
-            market: _Header(tuple(version), _instants(as_of), published_at, shifts)
-            for market, version, (published_at, *as_of), shifts in zip(
-                markets, answers[::3], answers[1::3], answers[2::3], strict=True
-            )
-        }
+        answers = await pipeline.execute(raise_on_error=False)
+        found = {}
+        for market, *own in zip(markets, answers[::3], answers[1::3], answers[2::3], strict=True):
+            damaged = _of_another_type(own)
+            if damaged:
+                _log_damage(market, damaged)
+                found[market] = _NOTHING
+            else:
+                version, (published_at, *as_of), shifts = own
+                found[market] = _Header(tuple(version), _instants(as_of), published_at, shifts)
+        return found
 
     async def _fetch(self, market: str, known: _Known, header: _Header) -> bool:
         keys = market_keys(market, self._prefix)
@@ -291,7 +301,13 @@ class RedisPoller:
             pipeline.xrevrange(keys.changes, count=CHANGES_READ)
         if with_history:
             pipeline.zrange(keys.history, 0, -1)
-        encoded, *rest = await pipeline.execute()
+        answers = await pipeline.execute(raise_on_error=False)
+        if damaged := _of_another_type(answers):
+            # Its publisher writes it anew within half a minute; the page keeps what it has.
+            _log_damage(market, damaged)
+            known.header = header
+            return False
+        encoded, *rest = answers
         if encoded is None:
             known.present = False
             return True
@@ -300,8 +316,8 @@ class RedisPoller:
             if first:
                 known.book.seed(_entries(rest[0]))
         except msgspec.DecodeError as error:
-            # Its publisher breaks the contract; the page keeps what it has.
-            _log.error("not_a_snapshot", market=market, detail=in_words(error))
+            # Somebody else writes there; the page keeps what it has.
+            _log_damage(market, error)
             known.header = header
             return False
         known.header = header
@@ -310,7 +326,7 @@ class RedisPoller:
             snapshot,
             self._markets.get(market),
             sparks=known.book.sparks(),
-            shifts={name.decode(): text.decode() for name, text in header.shifts.items()},
+            shifts={_text(name): _text(text) for name, text in header.shifts.items()},
             left_out=snapshot.left_out,
         )
         data = view.encode(known.page)
@@ -320,7 +336,7 @@ class RedisPoller:
             self._hub.publish(market, Frame("market", page_id, data))
         if with_history:
             known.history_minute = minute
-            points = view.points_of(text.decode() for text in rest[-1])
+            points = view.points_of(map(_text, rest[-1]))
             history = view.encode({"market": market, "points": points})
             self._hub.publish(market, Frame("history", "", history))
         return True
@@ -331,7 +347,7 @@ class RedisPoller:
         as_of_ms = published_ms = None
         if header is not None and header.as_of_ms and header.published_at is not None:
             as_of_ms = min(header.as_of_ms)  # the page shows values of every source
-            published_ms = parse_instant(header.published_at.decode())
+            published_ms = parse_instant(_text(header.published_at))
         as_of_age_ms = None if as_of_ms is None else now_ms - as_of_ms
         published_age_ms = None if published_ms is None else now_ms - published_ms
         orders = None if page is None else page.totals.get("orders", {}).get("1m")
@@ -348,6 +364,24 @@ class RedisPoller:
         )
 
 
+def _text(raw: bytes) -> str:
+    """Text of Redis, whatever somebody else has written there: it must not end the board."""
+    return raw.decode(errors="replace")
+
+
+def _of_another_type(answers: Iterable[Any]) -> Exception | None:
+    """Return the refusal of a key of another type. Raises any other error among the answers."""
+    errors = [each for each in answers if isinstance(each, Exception)]
+    for error in errors:
+        if not is_of_another_type(error):
+            raise error
+    return errors[0] if errors else None
+
+
+def _log_damage(market: str, error: Exception) -> None:
+    _log.error("not_as_published", market=market, detail=in_words(error))
+
+
 def _does_not_answer(error: Exception) -> str:
     return f"Redis does not answer ({type(error).__name__})"
 
@@ -361,8 +395,8 @@ def _goes_back(old: _Header, new: _Header) -> bool:
         versions = [[int(part or b"") for part in each.version] for each in (old, new)]
     except ValueError:
         return False
-    shown_ms = parse_instant((old.published_at or b"").decode())
-    found_ms = parse_instant((new.published_at or b"").decode())
+    shown_ms = parse_instant(_text(old.published_at or b""))
+    found_ms = parse_instant(_text(new.published_at or b""))
     if versions[1] >= versions[0] or shown_ms is None or found_ms is None:
         return False
     return found_ms - shown_ms < HIGH_WATER_MS
@@ -376,13 +410,13 @@ def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None
 
 
 def _instants(texts: Iterable[bytes | None]) -> list[int]:
-    found = (parse_instant(text.decode()) for text in texts if text is not None)
+    found = (parse_instant(_text(text)) for text in texts if text is not None)
     return [at_ms for at_ms in found if at_ms is not None]
 
 
 def _entries(newest_first: list[tuple[bytes, dict[bytes, bytes]]]) -> list[tuple[str, str]]:
     return [
-        (fields[b"as_of"].decode(), fields[b"changes"].decode())
+        (_text(fields[b"as_of"]), _text(fields[b"changes"]))
         for _, fields in reversed(newest_first)
         if b"as_of" in fields and b"changes" in fields
     ]

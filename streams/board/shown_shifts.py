@@ -14,12 +14,14 @@ from typing import Any
 import msgspec
 
 from streams.board.labels import label
+from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS, rfc3339
 
 CONTRIBUTORS_MAX = 6
 FACTORED = frozenset({"market", "category", "payment_method", "region", "channel"})
 """Dimensions that `ecindex expect` accepts."""
+_decode = json_reader(dict[str, Any])
 EXPECTED_FOR_MS = 6 * HOUR_MS
 """Length of the event in the proposed command. Whoever runs the command knows the end better."""
 
@@ -57,7 +59,7 @@ def active(market: str, records: Mapping[str, str]) -> list[ShownShift]:
     found = []
     for field, text in sorted(records.items()):
         try:
-            record = msgspec.json.decode(text, type=dict[str, Any])
+            record = _decode(text)
         except msgspec.DecodeError:
             continue
         found.append(_shift(market, field, record))

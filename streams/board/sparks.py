@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from streams.board.view import Sparks
+from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot, Value
 
@@ -32,7 +33,7 @@ class _Change(msgspec.Struct):
     value: float | None
 
 
-_decode_changes = msgspec.json.Decoder(list[_Change]).decode
+_decode_changes = json_reader(list[_Change])
 
 
 class SparkBook:

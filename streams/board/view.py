@@ -14,6 +14,7 @@ import msgspec
 from streams.board.labels import label
 from streams.board.shown_shifts import ShownShift, active
 from streams.index.currencies import exponent
+from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
@@ -268,12 +269,15 @@ def encode(page: Any) -> bytes:
     return msgspec.json.encode(page)
 
 
+_decode_point = json_reader(dict[str, Any])
+
+
 def points_of(members: Iterable[str]) -> list[list[Any]]:
     """Members of the ZSET ``:history`` -> [as_of in ms, orders, sales] for the chart."""
     points = []
     for text in members:
         try:
-            point = msgspec.json.decode(text, type=dict[str, Any])
+            point = _decode_point(text)
         except msgspec.DecodeError:
             continue
         at_ms = parse_instant(str(point.get("as_of")))

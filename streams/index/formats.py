@@ -22,6 +22,10 @@ NEWER = "a newer version of ecindex wrote it"
 """Words that the refusal of a newer format has, and no other."""
 
 T = TypeVar("T", bound=msgspec.Struct)
+Read = TypeVar("Read")
+_FAILURES = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it cannot decode. It documents the first alone. A text that is no
+UTF-8, or objects nested a thousand deep, in one record of the history ended every worker."""
 
 
 class FormatError(msgspec.DecodeError):
@@ -57,9 +61,9 @@ def numbered_decoder(kind: type[T], what: str) -> Callable[[bytes], T]:
     def decode_numbered(encoded: bytes) -> T:
         try:
             record = decode(encoded)
-        except msgspec.DecodeError:
+        except _FAILURES as error:
             check_format(_number_of(encoded, place), what, FORMAT)
-            raise
+            raise _as_one_kind(error) from error
         if record.v > FORMAT:  # type: ignore[attr-defined]
             check_format(record.v, what, FORMAT)  # type: ignore[attr-defined]
         return record
@@ -72,8 +76,8 @@ def json_decoder(kind: type[T], what: str, known: int) -> Callable[[bytes | str]
 
     Raises FormatError, and msgspec.DecodeError for what is no such record.
     """
-    decode = msgspec.json.Decoder(kind).decode
-    numbered = msgspec.json.Decoder(_Numbered).decode
+    decode = json_reader(kind)
+    numbered = json_reader(_Numbered)
 
     def decode_checked(encoded: bytes | str) -> T:
         try:
@@ -85,6 +89,30 @@ def json_decoder(kind: type[T], what: str, known: int) -> Callable[[bytes | str]
         return record
 
     return decode_checked
+
+
+def json_reader(kind: type[Read]) -> Callable[[bytes | str], Read]:
+    """Decoder of JSON of any kind. Raises msgspec.DecodeError, and nothing else, for what is none.
+
+    Only the decoders of events use msgspec's own besides (tests/contract/test_decoders.py).
+    """
+    decode = msgspec.json.Decoder(kind).decode
+
+    def decode_json(encoded: bytes | str) -> Read:
+        try:
+            return decode(encoded)
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise _as_one_kind(error) from error
+
+    return decode_json
+
+
+def _as_one_kind(error: Exception) -> msgspec.DecodeError:
+    if isinstance(error, msgspec.DecodeError):
+        return error
+    if isinstance(error, UnicodeDecodeError):
+        return msgspec.DecodeError(f"text that is no UTF-8: {error.reason}")
+    return msgspec.DecodeError("nested too deep")
 
 
 def check_format(found: int, what: str, known: int) -> None:
@@ -102,7 +130,7 @@ def _number_of(encoded: bytes, place: int | None) -> int:
         if place is None:
             return msgspec.msgpack.decode(encoded, type=_Numbered).v
         fields: list[Any] = msgspec.msgpack.decode(encoded, type=list)
-    except msgspec.DecodeError:
+    except _FAILURES:
         return 0
     found = fields[place] if len(fields) > place else 0
     return found if isinstance(found, int) else 0

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streams.index.formats import json_reader
 from streams.index.panes import rfc3339
 
 SPAN_MS = 300_000
@@ -44,7 +45,7 @@ class InputReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 encode_report = msgspec.json.Encoder().encode
-decode_report = msgspec.json.Decoder(InputReport).decode
+decode_report = json_reader(InputReport)
 
 
 class InputNote(msgspec.Struct, frozen=True):

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from streams.index.formats import json_reader
+
 RETRY_S = 0.2
 FRAME_BYTES_MAX = 16 * 1024 * 1024
 """Longest line that is read. A market of 4,000 values takes less than 1 MiB."""
@@ -67,7 +69,7 @@ async def board_events(url: str, market: str = "") -> AsyncGenerator[BoardEvent,
 
 async def markets_shown(url: str, wanted: int) -> list[str]:
     """Wait until the board shows ``wanted`` markets with live values. Returns their codes."""
-    decode = msgspec.json.Decoder(_Beat).decode
+    decode = json_reader(_Beat)
     while True:
         try:
             async with aclosing(board_events(url)) as events:

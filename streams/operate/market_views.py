@@ -10,15 +10,23 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from streams.board.shown_shifts import ShownShift, active
+from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.keys import inputs_key, market_keys, markets_key
-from streams.publish.redis_clients import REDIS_ERRORS, in_words, is_cluster, sync_client
+from streams.publish.redis_clients import (
+    REDIS_ERRORS,
+    in_words,
+    is_cluster,
+    is_of_another_type,
+    sync_client,
+)
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 from streams.settings import RedisSettings
 
 _encode = msgspec.json.Encoder().encode
+_decode_snapshot = json_reader(Snapshot)
 
 
 class ViewState(StrEnum):
@@ -42,7 +50,7 @@ class MarketView(NamedTuple):
     source_ages_ms: dict[str, int]
     """Age of ``as_of`` of each source that the market has."""
     failure: str = ""
-    """Why it could not be read, while other nodes of a Cluster answer; it is then absent."""
+    """Why it could not be read, while other markets can be; it is then absent."""
 
 
 @contextlib.contextmanager
@@ -61,16 +69,16 @@ def read_markets(
 ) -> list[MarketView]:
     """Views of ``markets``; None: of all that were published within the last day.
 
-    ``known``: which they are where the node of a Cluster that lists them does not answer. Raises one of
-    REDIS_ERRORS when Redis does not answer, a Cluster when none of its nodes does, and
-    msgspec.DecodeError when a value is no snapshot.
+    ``known``: which they are where the key that lists them is of another type, or the node of a Cluster
+    that has it does not answer. Raises one of REDIS_ERRORS when Redis does not answer, a Cluster when
+    none of its nodes does. A market whose snapshot somebody else wrote is absent; the others are not.
     """
     if markets is None:
         try:
             members = cast("set[bytes]", client.smembers(markets_key(prefix)))
-            markets = sorted(name.decode() for name in members)
-        except REDIS_ERRORS:
-            if not is_cluster(client) or not known:
+            markets = sorted(name.decode(errors="replace") for name in members)
+        except REDIS_ERRORS as error:
+            if not (is_cluster(client) or is_of_another_type(error)) or not known:
                 raise
             markets = known
     views: list[MarketView] = []
@@ -78,13 +86,17 @@ def read_markets(
     for market in markets:
         try:
             encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
+            views.append(_view(market, encoded, now_ms))
+        except msgspec.DecodeError as error:
+            views.append(_absent(market, f"its snapshot cannot be read: {error}"))
         except REDIS_ERRORS as error:
+            if is_of_another_type(error):
+                views.append(_absent(market, "its snapshot is a key of another type"))
+                continue
             if not is_cluster(client):
                 raise
             failed = error
-            views.append(_absent(market, in_words(error)))
-        else:
-            views.append(_view(market, encoded, now_ms))
+            views.append(_absent(market, f"Redis does not answer: {in_words(error)}"))
     if failed is not None and all(view.failure for view in views):
         raise failed
     return views
@@ -95,7 +107,7 @@ def read_input_notes(client: Any, prefix: str) -> list[InputNote]:
     try:
         fields = cast("dict[bytes, bytes]", client.hgetall(inputs_key(prefix)))
     except REDIS_ERRORS as error:
-        if not is_cluster(client):
+        if not (is_cluster(client) or is_of_another_type(error)):
             raise
         text = f"what became of the inputs cannot be read: {in_words(error)}"
         return [InputNote("", severe=False, refused=0, text=text)]
@@ -107,7 +119,11 @@ def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, l
     found: dict[str, list[ShownShift]] = {}
     for market in markets:
         fields = cast("dict[bytes, bytes]", client.hgetall(market_keys(market, prefix).shifts))
-        found[market] = active(market, {k.decode(): v.decode() for k, v in fields.items()})
+        texts = {
+            name.decode(errors="replace"): text.decode(errors="replace")
+            for name, text in fields.items()
+        }
+        found[market] = active(market, texts)
     return found
 
 
@@ -118,7 +134,7 @@ def _absent(market: str, failure: str = "") -> MarketView:
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:
     if encoded is None:
         return _absent(market)
-    snapshot = msgspec.json.decode(encoded, type=Snapshot)
+    snapshot = _decode_snapshot(encoded)
     as_of_age_ms = now_ms - (parse_instant(snapshot.as_of) or 0)
     source_ages_ms = {
         source: now_ms - (parse_instant(as_of) or 0) for source, as_of in snapshot.sources.items()

@@ -97,7 +97,7 @@ class _Values:
 
 def _market(view: MarketView, currency: str) -> RenderableType:
     if view.snapshot is None:
-        why = f"Redis does not answer: {view.failure}" if view.failure else "nothing is published"
+        why = view.failure or "nothing is published"
         text = Text(f"{view.market}: absent, {why}", style="bold red")
         return Panel(text, border_style="red")
     values = _Values(view.snapshot)

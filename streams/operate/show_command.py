@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from streams.clock import now_ms
@@ -63,6 +62,6 @@ def _client(settings: Settings) -> Iterator[Any]:
     try:
         with connect(settings.redis) as client:
             yield client
-    except (*REDIS_ERRORS, msgspec.DecodeError) as error:
+    except REDIS_ERRORS as error:
         words = "; ".join(filter(None, (in_words(error), advice(error))))
         raise OperationError(f"Redis at {settings.redis.url} (redis.url): {words}") from error

@@ -9,10 +9,11 @@ import aiohttp
 import msgspec
 
 from streams.console.errors import OperationError
+from streams.index.formats import json_reader
 from streams.publish.http import RELEASE_HEADER, PartitionState, Released
 
 TIMEOUT_S = 5.0
-_decode = msgspec.json.Decoder(list[PartitionState]).decode
+_decode = json_reader(list[PartitionState])
 _OUTCOMES = {
     HTTPStatus.OK: Released.RELEASED,
     HTTPStatus.CONFLICT: Released.NOT_HALTED,
@@ -78,8 +79,8 @@ async def release(workers: Iterable[str], topic: str, partition: int) -> str:
             raise OperationError(f"{topic}-{partition} at {base_url(worker)}: it is not halted")
         if outcome is Released.NOT_ACCEPTED:
             raise OperationError(
-                f"{topic}-{partition} at {base_url(worker)}: its log has changed, and a release does "
-                "not mend that; `ecindex topics accept` does, as its halt says"
+                f"{topic}-{partition} at {base_url(worker)}: a release does not mend what has halted "
+                f"it; `ecindex doctor --worker {base_url(worker)}` says what does"
             )
         if outcome is None:
             silent.append(f"{base_url(worker)}: {response.status} {text}")

@@ -7,6 +7,7 @@ name, only with a header that a web page of another origin cannot send, and to n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from http import HTTPStatus
@@ -24,10 +25,14 @@ from streams.publish.http_server import (
     is_loopback,
     is_of_a_page,
     listen,
+    own_url,
 )
 
 RELEASE_HEADER = "X-Ecindex-Release"
 """A header of our own: a browser asks for permission before it sends one, and nothing here grants it."""
+
+
+_PARTITION = re.compile(r"[0-9]{1,10}")
 
 
 class Released(StrEnum):
@@ -36,7 +41,7 @@ class Released(StrEnum):
     RELEASED = "released"
     NOT_HALTED = "not_halted"
     NOT_ACCEPTED = "not_accepted"
-    """Its log has changed, which `ecindex topics accept` accepts; a release would not mend it."""
+    """Its log has changed, or its topic is gone: a release would not mend it."""
     NOT_OWNED = "not_owned"
     """Another worker owns the partition, or none does."""
 
@@ -46,6 +51,7 @@ class PartitionState(msgspec.Struct, frozen=True):
 
     ``through``: the last offset included in its state. ``log_end``: the next offset of the log, if
     known. ``open_transaction_ms``: for how long one open transaction has held it; 0 when none does.
+    ``releasable``: whether a release mends what has halted it.
     """
 
     topic: str
@@ -54,6 +60,7 @@ class PartitionState(msgspec.Struct, frozen=True):
     log_end: int | None
     halted: str | None
     open_transaction_ms: int = 0
+    releasable: bool = True
 
 
 class Partitions(Protocol):
@@ -120,6 +127,14 @@ class MetricsServer:
         )
         return self._server.port
 
+    @property
+    def release_url(self) -> str | None:
+        """Address at which a release is taken; None before the start, or where none is.
+
+        A server that listens only to an address of a network takes none.
+        """
+        return None if self._server is None else own_url(self._host, self._server.port)
+
     async def stop(self) -> None:
         """Stop listening. Safe to call twice."""
         if self._server is not None:
@@ -129,7 +144,11 @@ class MetricsServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         # Prometheus asks for OpenMetrics; curl and older scrapers get the plain text format.
         self._before_scrape()
-        encode, content_type = choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        accept = ",".join(request.headers.getall(hdrs.ACCEPT, []))
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (ValueError, TypeError):  # a version that is no number
+            encode, content_type = choose_encoder("")
         return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
 
     async def _livez(self, _request: web.Request) -> web.Response:
@@ -161,7 +180,7 @@ class MetricsServer:
             )
             return web.Response(status=HTTPStatus.FORBIDDEN, text=text)
         topic, partition = request.match_info["topic"], request.match_info["partition"]
-        if not (partition.isascii() and partition.isdecimal()):
+        if not _PARTITION.fullmatch(partition):
             return web.Response(status=HTTPStatus.NOT_FOUND, text="no such partition\n")
         outcome = self._partitions.release(topic, int(partition))
         return web.Response(status=_RELEASE_STATUS[outcome], text=f"{outcome}\n")

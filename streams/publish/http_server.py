@@ -3,7 +3,8 @@
 A page of any origin can make a browser on this machine send requests here. By binding its own name to
 our address after it was loaded (DNS rebinding) it could read the answers too. A browser then sends that
 name as Host, so a name that is not ours is refused. Connections are bounded in number and in time: a
-request must be there within `REQUEST_S`, and one that waits makes room when too many are open.
+request must be there within `REQUEST_S`, an answer must be taken, and one that waits makes room when
+too many are open.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import ipaddress
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -21,6 +22,9 @@ REQUEST_S = 10.0
 """How soon a connection must have sent its first request whole, or its next one."""
 UNREAD_BODY_S = 2.0
 """How long a body that nobody asked for is read before the connection is closed."""
+UNTAKEN_S = 15.0
+"""How often it is asked whether a client takes its answer. One that takes nothing from one time to the
+next is cut off: a closed connection stays open until the rest of its answer is taken, for ever."""
 BODY_BYTES_MAX = 1024
 CONNECTIONS_MAX = 256
 
@@ -28,15 +32,19 @@ CONNECTIONS_MAX = 256
 class HttpServer:
     """An application that listens. ``port`` is the bound one."""
 
-    def __init__(self, runner: web.AppRunner, server: asyncio.Server) -> None:
+    def __init__(
+        self, runner: web.AppRunner, server: asyncio.Server, connections: _Connections
+    ) -> None:
         self.port: int = server.sockets[0].getsockname()[1]
         self._runner = runner
         self._server = server
+        self._connections = connections
 
     async def close(self) -> None:
         """Listen no more, and end open connections. Safe to call twice."""
         self._server.close()
         await self._runner.cleanup()
+        self._connections.cut_off_all()
 
 
 async def listen(
@@ -48,6 +56,7 @@ async def listen(
     names: Sequence[str] = (),
     connections_max: int = CONNECTIONS_MAX,
     request_s: float = REQUEST_S,
+    untaken_s: float = UNTAKEN_S,
     shutdown_s: float = 60.0,
 ) -> HttpServer:
     """Serve an application. With port 0 the system chooses the port.
@@ -56,7 +65,7 @@ async def listen(
     for all below a domain; ``setting`` is where the operator adds one. ``shutdown_s``: how long open
     responses may take once the server is closed. Raises OSError when the address cannot be bound.
     """
-    connections = _Connections(connections_max)
+    connections = _Connections(connections_max, untaken_s)
     app.middlewares.insert(0, _only_our_names(host, names, setting))
     app.middlewares.insert(0, connections.middleware)
     app.on_response_prepare.append(_with_nosniff)
@@ -72,7 +81,8 @@ async def listen(
     connections.server = runner.server
     loop = asyncio.get_running_loop()
     try:
-        return HttpServer(runner, await loop.create_server(connections.accept, host, port))
+        server = await loop.create_server(connections.accept, host, port)
+        return HttpServer(runner, server, connections)
     except OSError:
         await runner.cleanup()
         raise
@@ -84,6 +94,20 @@ def is_loopback(host: str | None) -> bool:
         return host is not None and ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def own_url(host: str, port: int) -> str | None:
+    """Address at which a server is asked from its own machine, at loopback.
+
+    None where it listens only to another address.
+    """
+    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    elif host == "::":
+        host = "::1"
+    if not is_loopback(host):
+        return None
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def host_of(request: web.Request) -> str | None:
@@ -104,23 +128,36 @@ def is_of_a_page(request: web.Request) -> bool:
 
 
 class _Connections:
-    """Bounds the open connections: the oldest that waits for a request makes room for a new one."""
+    """Bounds the open connections: one that takes no answer, or waits for a request, makes room.
 
-    def __init__(self, most: int) -> None:
+    The oldest goes first.
+    """
+
+    def __init__(self, most: int, untaken_s: float) -> None:
         self.server: web.Server | None = None
         self._most = most
+        self._untaken_s = untaken_s
+        self._open: dict[_Connection, None] = {}
         self._busy: set[web.RequestHandler] = set()
 
     def accept(self) -> asyncio.Protocol:
         """Protocol of a new connection."""
         assert self.server is not None
-        open_ones = [each for each in self.server.connections if each.transport is not None]
-        if len(open_ones) >= self._most:
-            waiting = next((each for each in open_ones if each not in self._busy), None)
-            if waiting is None:
+        if len(self._open) >= self._most:
+            spare = next((each for each in self._open if each.stalled), None) or next(
+                (each for each in self._open if each.handler not in self._busy), None
+            )
+            if spare is None:
                 return _Refused()
-            waiting.force_close()
-        return self.server()
+            spare.cut_off()
+        connection = _Connection(self.server(), self._untaken_s, self._open)
+        self._open[connection] = None
+        return connection
+
+    def cut_off_all(self) -> None:
+        """End what the server's own shutdown has left: connections whose answers nobody takes."""
+        for connection in list(self._open):
+            connection.cut_off()
 
     @property
     def middleware(self) -> Middleware:
@@ -135,6 +172,70 @@ class _Connections:
                 self._busy.discard(request.protocol)
 
         return tracked
+
+
+class _Connection(asyncio.Protocol):
+    """One connection from its first byte until its socket is closed, which aiohttp does not know.
+
+    It passes everything on to aiohttp's handler. aiohttp closes a connection and forgets it, but a
+    transport that is closed waits for its client to take what is left of an answer.
+    """
+
+    def __init__(
+        self, handler: web.RequestHandler, untaken_s: float, others: dict[_Connection, None]
+    ) -> None:
+        self.handler = handler
+        self._untaken_s = untaken_s
+        self._others = others
+        self._transport: asyncio.Transport | None = None
+        self._paused = self._seen_stalled = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether something is left to send that the client does not take."""
+        return self._paused or (self._transport is not None and self._transport.is_closing())
+
+    def cut_off(self) -> None:
+        """Close the socket now, whatever is left to send."""
+        self._others.pop(self, None)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.handler.connection_made(transport)
+        self._check_later()
+
+    def data_received(self, data: bytes) -> None:
+        self.handler.data_received(data)
+
+    def eof_received(self) -> None:
+        self.handler.eof_received()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self.handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._paused = self._seen_stalled = False
+        self.handler.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._others.pop(self, None)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.handler.connection_lost(error)
+
+    def _check(self) -> None:
+        if self.stalled and self._seen_stalled:
+            self.cut_off()
+            return
+        self._seen_stalled = self.stalled
+        self._check_later()
+
+    def _check_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._untaken_s, self._check)
 
 
 class _Refused(asyncio.Protocol):

@@ -89,6 +89,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith(_REFUSED_IN_SCRIPT)
 
 
+def is_of_another_type(error: BaseException) -> bool:
+    """Whether a call failed because somebody else has made its key one of another type."""
+    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+
+
 def in_words(error: BaseException) -> str:
     """Say a failure of Redis in words that are the same each time it is the same failure.
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streams.console.errors import OperationError
+from streams.index.formats import json_reader
 from streams.index.indices import SOURCES
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
@@ -20,9 +21,10 @@ from streams.publish.redis_clients import (
     close_client,
     in_words,
     is_cluster,
+    is_of_another_type,
     is_replica,
 )
-from streams.records.redis_records import is_of_another_type, refused
+from streams.records.redis_records import refused
 from streams.records.unreadable import UnreadableRecord
 from streams.settings import Settings
 
@@ -30,7 +32,7 @@ CHANGES_READ = 120
 """Newest entries of a market's stream of changes that are checked: as many as are kept."""
 READS_MAX = 20
 """A market is written a few times a second, and read in milliseconds."""
-_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
+_decode_snapshot = json_reader(Snapshot)
 
 
 @dataclass(slots=True)

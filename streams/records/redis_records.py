@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from streams.index.formats import json_reader
 from streams.index.input_reports import decode_report
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
@@ -20,9 +21,9 @@ from streams.records.unreadable import UnreadableRecord
 FOUND_CHARACTERS = 200
 _OF_02 = ("generation", "definitions")
 """Fields of a fence that version 0.2 did not write."""
-_decode_snapshot = msgspec.json.Decoder(Snapshot).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_list = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_decode_snapshot = json_reader(Snapshot)
+_decode_object = json_reader(dict[str, Any])
+_decode_list = json_reader(list[dict[str, Any]])
 Refusal = tuple[str, str, str]
 """(field or member, what was expected, what was found)."""
 
@@ -100,11 +101,6 @@ def refused(key: str, content: Any) -> list[UnreadableRecord]:
         UnreadableRecord(market, expected, found, f"{key} {name}".strip())
         for name, expected, found in READERS[key.rpartition(":")[2]](content)
     ]
-
-
-def is_of_another_type(error: Exception) -> bool:
-    """Whether a call failed because somebody else has made its key one of another type."""
-    return str(error).startswith("WRONGTYPE")
 
 
 def _undecodable(

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from streams.index.event_types import OrderEvent, PaymentEvent
+from streams.index.formats import json_reader
 
 Input = Literal["orders", "payments"]
 """The two inputs of the contract. The names of their topics are a setting."""
@@ -36,7 +37,7 @@ class _Head(msgspec.Struct, gc=False):
     market: str
 
 
-_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_head = json_reader(_Head)
 
 
 def order_out(record: OrderRecord, timestamp_ms: int) -> Outgoing:

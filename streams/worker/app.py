@@ -189,6 +189,7 @@ class IndexWorker:
             self.metrics,
             self.log_clock,
             lambda: self._watch.fresh(fresh_ms),
+            lambda: self.server.release_url,
         )
         self._level2 = Level2Parts(
             settings,
@@ -433,6 +434,7 @@ class IndexWorker:
                 None if (end := self.app.intake.log_end(sp)) is None else in_log(end),
                 runner.halted,
                 self.app.intake.open_transaction_ms(sp),
+                runner.releasable,
             )
             for sp, runner in sorted(self._sources.items())
         ]
@@ -444,7 +446,7 @@ class IndexWorker:
             return Released.NOT_OWNED
         if runner.halted is None:
             return Released.NOT_HALTED
-        if runner.change is not None:
+        if not runner.releasable:
             return Released.NOT_ACCEPTED
         runner.release()
         _log.info("partition_released", topic=topic, partition=partition)

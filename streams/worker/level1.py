@@ -54,6 +54,8 @@ class Level1Parts:
     topics_known: Callable[[], bool] = lambda: True
     """Whether the topics were just seen unchanged. A mark of a topic that has got partitions since would
     let ``as_of`` pass what these hold."""
+    release_url: Callable[[], str | None] = lambda: None
+    """Address at which this worker takes the release of a partition; None where it takes none."""
     errors: DataErrorLog = field(default_factory=DataErrorLog)
 
 
@@ -76,6 +78,8 @@ class SourceRunner:
         self.closed = False
         self.halted: str | None = None
         """Why nothing is folded until ``release``; None while the runner folds."""
+        self.releasable = True
+        """Whether ``release`` mends what has halted it."""
         self._released = False
         """True from ``release`` until the next chunk."""
         self.change: LogChange | None = None
@@ -173,11 +177,15 @@ class SourceRunner:
             if start >= len(chunk):
                 return
 
-    def halt(self, reason: str, detail: str, action: str | None = None) -> None:
+    def halt(
+        self, reason: str, detail: str, action: str | None = None, *, releasable: bool = True
+    ) -> None:
         """Stop this source partition; the others continue (exactness rule 8).
 
-        ``action``: what lets it go on, when it is not a release.
+        ``action``: the command that lets it go on, when it is not a release. Where no command is given
+        and it is not ``releasable``, ``detail`` says what does.
         """
+        self.releasable = releasable and action is None
         known, self.halted = self.halted, f"{reason}: {detail}"
         if action is not None:
             self.halted = f"{self.halted}; run `{action}`"
@@ -192,9 +200,24 @@ class SourceRunner:
             offset=through_in_log(self.level.through),
             reason=reason,
             detail=detail,
-            action="run `ecindex dead-letters list`, then `ecindex dead-letters release`"
+            action=self._release_advice
+            if self.releasable
+            else detail
             if action is None
             else f"run `{action}`",
+        )
+
+    @property
+    def _release_advice(self) -> str:
+        url, topic = self._parts.release_url(), self.sp.topic
+        if url is None:
+            return (
+                f"see `ecindex dead-letters list --topic {topic}`; only a worker takes a release that "
+                "listens to 127.0.0.1 or 0.0.0.0: set metrics.host, and restart this one"
+            )
+        return (
+            f"run `ecindex dead-letters release {topic} {self.sp.partition} --worker {url}` on this "
+            f"machine once the cause is gone; see `ecindex dead-letters list --topic {topic}`"
         )
 
     @property

@@ -210,7 +210,7 @@ class TopicKeeper:
         if new is None:
             _log.error("topic_missing", topic=topic, action=self._needs.advice(topic))
             for runner in self._of(topic):
-                runner.halt("missing", self._needs.advice(topic))
+                runner.halt("missing", self._needs.advice(topic), releasable=False)
             if topic in self._intake.chunk_topics:
                 self._ask_for(topic, rejoin=False)
             return

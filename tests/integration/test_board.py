@@ -232,6 +232,22 @@ async def test_an_invalid_snapshot_leaves_the_page_as_it_was(client, floor, sess
         await stream.until("market")
 
 
+async def test_what_somebody_else_writes_hides_no_other_market(client, floor, session, url):
+    """A board ended, again and again, at text that is no UTF-8."""
+    async with listening(session, url) as stream:
+        await client.sadd("ecindex:v1:markets", b"\xff", "ZZ")
+        await client.rpush("ecindex:v1:{ZZ}:shifts", "a list, where a hash belongs")
+        await publish(floor)
+        await client.hset(floor.keys.shifts, b"category:\xff", b"\xff")
+        page = await stream.until("market")
+        beat = await stream.until("beat", lambda beat: len(beat["markets"]) == 3)
+        assert (beat["redis"], own(beat)["market"]) == (None, floor.market)
+        states = {each["market"]: each["state"] for each in beat["markets"]}
+        assert (states["ZZ"], page["market"]) == ("absent", floor.market)
+        await publish(floor, 1)
+        await stream.until("market", lambda new: new["as_of"] != page["as_of"])
+
+
 async def test_every_answer_forbids_what_the_page_does_not_need(session, url):
     static = Path(__file__).parents[2] / "streams" / "board" / "static"
     for path in ("", *(f"static/{file.name}" for file in static.iterdir()), "static/x", "livez"):

@@ -6,7 +6,6 @@ import io
 import json
 import threading
 
-import msgspec
 import pytest
 import redis.exceptions
 from redis import Redis
@@ -198,7 +197,17 @@ def test_a_redis_that_is_away_is_reported_to_the_caller(unique):
         read_markets(nobody, NOW_MS, None, DEFAULT_PREFIX)
 
 
-def test_an_invalid_snapshot_is_reported_to_the_caller(client):
-    client.set("ecindex:v1:{PK}:snapshot", "{}")
-    with pytest.raises(msgspec.DecodeError):
-        read_markets(client, NOW_MS, ["PK"], DEFAULT_PREFIX)
+@pytest.mark.parametrize("snapshot", [b"{}", b'{"market":"\xff"}', b"\xff", None])
+async def test_a_market_that_cannot_be_read_hides_no_other(client, console, publish, snapshot):
+    """Somebody else wrote there. A traceback, or an error of the whole Redis, was all there was."""
+    await publish(market_values("PK", ["books"]))
+    client.sadd("ecindex:v1:markets", "MM", b"\xff")
+    if snapshot is None:
+        client.rpush("ecindex:v1:{MM}:snapshot", "a list")
+    else:
+        client.set("ecindex:v1:{MM}:snapshot", snapshot)
+    client.rpush("ecindex:v1:inputs", "a list")
+    assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert "orders/min" in printed(console)
+    assert "MM: absent, its snapshot" in printed(console)
+    assert "what became of the inputs cannot be read" in printed(console)

@@ -289,14 +289,22 @@ def _halted(url: str, states: Iterable[PartitionState]) -> list[Finding]:
             f"{state.topic}-{state.partition}@{state.through}",
             "no halted source partition",
             state.halted,
-            state.halted.rpartition("; run `")[2].strip("`")
-            if "; run `" in state.halted
-            else "ecindex dead-letters list, then ecindex dead-letters release "
-            f"{state.topic} {state.partition} --worker {url}",
+            _fix_of_halt(url, state, state.halted),
         )
         for state in states
         if state.halted is not None
     ]
+
+
+def _fix_of_halt(url: str, state: PartitionState, halted: str) -> str:
+    if "; run `" in halted:
+        return halted.rpartition("; run `")[2].strip("`")
+    if not state.releasable:
+        return halted.partition(": ")[2]
+    return (
+        "ecindex dead-letters list, then ecindex dead-letters release "
+        f"{state.topic} {state.partition} --worker {url}"
+    )
 
 
 def _held(states: Iterable[PartitionState]) -> list[Finding]:

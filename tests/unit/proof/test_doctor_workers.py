@@ -17,6 +17,7 @@ from streams.proof.doctor.worker_checks import (
     group_finding,
 )
 from streams.publish.http import MetricsServer, PartitionState
+from streams.publish.http_server import own_url
 from streams.publish.keys import market_keys
 from streams.publish.redis_health import RedisHealth
 from streams.records.redis_reader import MarketRedis
@@ -50,6 +51,50 @@ async def test_a_transaction_that_holds_a_partition_is_named():
     assert (held.level, held.where) == (Level.WRONG, "orders-1@41")
     assert "open for 3600 s" in held.found
     assert "EcindexOpenTransaction" in held.fix
+
+
+class Halted(Owned):
+    accept = "ecindex topics accept orders 2:10..19"
+    gone = "topic orders is missing: create it again (`ecindex topics create --inputs 4`)"
+
+    def states(self):
+        return [
+            PartitionState("orders", 0, 9, 10, "rejects: half of the last records"),
+            PartitionState("orders", 1, 9, None, f"missing: {self.gone}", releasable=False),
+            PartitionState("orders", 2, 9, 20, f"gap: 10..19; run `{self.accept}`"),
+        ]
+
+
+async def test_each_halt_is_told_with_the_command_that_mends_it():
+    """Of a topic that is gone it said to release its partitions, which mends nothing."""
+    server = MetricsServer(
+        CollectorRegistry(), lambda: None, partitions=Halted(), host="127.0.0.1", port=0, names=()
+    )
+    assert server.release_url is None
+    url = f"http://127.0.0.1:{await server.start()}"
+    assert server.release_url == url
+    try:
+        _, *halted = await check_workers([url])
+    finally:
+        await server.stop()
+    rejects, missing, gap = (each.fix for each in halted)
+    assert rejects.endswith(f"ecindex dead-letters release orders 0 --worker {url}")
+    assert missing == Halted.gone
+    assert gap == Halted.accept
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9"),
+        ("localhost", "http://localhost:9"),
+        ("0.0.0.0", "http://127.0.0.1:9"),
+        ("::", "http://[::1]:9"),
+        ("10.1.2.3", None),
+    ],
+)
+def test_a_release_is_asked_at_loopback(host, url):
+    assert own_url(host, 9) == url
 
 
 async def test_a_worker_whose_redis_is_a_replica_says_readonly_and_what_to_do():

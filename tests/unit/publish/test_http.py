@@ -54,6 +54,16 @@ async def test_a_plain_scrape_gets_the_text_format(get, metrics):
     }
 
 
+@pytest.mark.parametrize(
+    "accept",
+    ["text/plain;", "text/plain;version=x.y;escaping=values", "text/plain;q", "*/*", ";,;=,", "é"],
+)
+async def test_an_odd_wish_of_a_scraper_gets_the_text_format(get, accept):
+    """prometheus_client reads what follows a semicolon as NAME=NUMBERS."""
+    status, _, content_type = await get("/metrics", Accept=accept)
+    assert (status, content_type.split(";")[0]) == (200, "text/plain")
+
+
 async def test_prometheus_gets_openmetrics(get, metrics):
     metrics.index.show(publication())
     _, text, content_type = await get(

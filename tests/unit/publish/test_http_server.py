@@ -137,6 +137,14 @@ async def test_no_page_releases_a_partition(ports, partitions, host, headers, st
     assert len(partitions.released) == (2 if status == 200 else 0)
 
 
+async def test_a_partition_that_cannot_be_is_not_found(ports, partitions):
+    for partition in ("9" * 5_000, "-1", "1e3", "%d9%a3", ""):
+        path = f"/partitions/orders/{partition}/release"
+        text = request("127.0.0.1", path, "POST", Content_Length="0", **{RELEASE_HEADER: "1"})
+        assert (await sent(ports[0], text))[0] == 404
+    assert partitions.released == []
+
+
 @pytest.fixture
 async def quick():
     """A server that waits a tenth of a second for a request, with room for three connections."""
@@ -223,3 +231,58 @@ async def test_one_that_waits_makes_room_and_one_that_is_answered_stays(quick):
     for reader, _ in (*long_ones, third):
         async with asyncio.timeout(GONE_S):
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+ANSWER = 8_000_000
+"""Bytes of an answer that no buffer between two processes holds."""
+
+
+@contextlib.asynccontextmanager
+async def unread(number, **options):
+    """Clients that ask for much and take none of it, of a server with room for two connections."""
+
+    async def answer(request):
+        return web.Response(body=b"x" * (ANSWER if request.path == "/much" else 1))
+
+    app = application()
+    app.router.add_get("/{path}", answer)
+    options = {"connections_max": 2, "request_s": 0.1, "shutdown_s": 0.1} | options
+    server = await listen(app, "127.0.0.1", 0, setting="x.hosts", **options)
+    clients = []
+    for _ in range(number):
+        client = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        client[1].write(b"GET /much HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        clients.append(client)
+    yield server, clients
+    await server.close()
+    for _, writer in clients:
+        writer.close()
+
+
+async def taken(client):
+    """Bytes that a client got before its connection ended."""
+    found = 0
+    async with asyncio.timeout(GONE_S):
+        with contextlib.suppress(ConnectionResetError):
+            while part := await client[0].read(1 << 16):
+                found += len(part)
+    return found
+
+
+async def test_a_client_that_takes_no_answer_is_cut_off():
+    """It held its socket for ever: a closed connection waits until its answer is taken."""
+    async with unread(2, untaken_s=0.05) as (server, clients):
+        await until(lambda: not server._connections._open)
+        assert all([await taken(client) < ANSWER for client in clients])
+
+
+async def test_those_that_take_no_answer_make_room():
+    async with unread(9, untaken_s=GONE_S) as (server, clients):
+        assert (await sent(server.port, request("localhost", "/little")))[0] == 200
+        assert len(server._connections._open) <= 2
+        assert all([await taken(client) < ANSWER for client in clients[:7]])
+
+
+async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it():
+    async with unread(1, untaken_s=0.2) as (_, [client]):
+        assert await taken(client) > ANSWER

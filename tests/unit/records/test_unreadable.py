@@ -18,6 +18,7 @@ from streams.records.set_aside_record import (
     SourceRecord,
     read_set_aside,
 )
+from streams.records.shift_record import read_shift
 from streams.records.unreadable import KEPT_MAX, UnreadableRecord, UnreadableRecords
 from streams.records.values_log import ValuesLog
 
@@ -73,6 +74,19 @@ def test_a_value_that_cannot_be_read_is_named_and_the_one_before_it_kept(records
     assert (log.unreadable.total, log.unreadable.not_replaced) == (4, 4)
     assert log.markets["PK"].values[ORDERS].value.key == ORDERS
     assert log.markets.keys() == {"PK"}, "a record that is none makes no market"
+
+
+@pytest.mark.parametrize("value", [b'{"market":"\xff"}', b'{"market":' * 3_000])
+def test_text_that_is_no_utf8_and_deep_nesting_are_unreadable_as_rubbish_is(records, value):
+    good = of_key(records, ORDERS)
+    log = values_of(
+        records,
+        planted(VALUES_TOPIC, ORDERS, value, good.headers, 7),
+        planted(VALUES_TOPIC, "PK|fence|w", value, good.headers, 8),
+    )
+    assert [each.expected for each in log.unreadable.records] == ["a value", "a fence record"]
+    for read in (read_journaled, read_shift, refused_history):
+        assert isinstance(read(planted("t", "PK|factor|x", value)), UnreadableRecord)
 
 
 def test_an_unreadable_record_that_was_written_well_since_is_replaced(records):

@@ -112,6 +112,31 @@ async def test_a_change_of_the_log_halts_until_it_is_accepted_and_then_the_next_
     assert runner.level.chain.due
 
 
+def log_of_halt(runner, *halt, **how):
+    with capture_logs() as lines:
+        runner.halt(*halt, **how)
+    return lines[0]["action"]
+
+
+async def test_a_halt_names_what_mends_it_as_it_is_to_be_typed():
+    """It said `ecindex dead-letters release`, which lacks its topic, also where no release helps."""
+    runner = runner_with(Acknowledging(withheld=None))
+    runner._parts = replace(runner._parts, release_url=lambda: "http://127.0.0.1:9464")
+    action = log_of_halt(runner, "rejects", "half of the last records are dead letters")
+    release = "`ecindex dead-letters release orders 0 --worker http://127.0.0.1:9464`"
+    assert release in action
+    assert runner.releasable
+    advice = "topic orders is missing: create it again (`ecindex topics create --inputs 4`)"
+    assert log_of_halt(runner, "missing", advice, releasable=False) == advice
+    assert not runner.releasable
+    assert log_of_halt(runner, "gap", "offsets 2..9", "ecindex topics accept orders 0:2..9") == (
+        "run `ecindex topics accept orders 0:2..9`"
+    )
+    assert not runner.releasable
+    runner._parts = replace(runner._parts, release_url=lambda: None)
+    assert "set metrics.host" in log_of_halt(runner, "dedupe_ids", "too many ids")
+
+
 LATE = (
     b'{"event_id":"e","type":"order.placed","occurred_at":"2010-01-01T00:00:00Z","market":"PK",'
     b'"order_id":"o","currency":"PKR",'

@@ -147,6 +147,9 @@ OF_THE_HISTORY = [
     (b"PK|factor|x", b"rubbish"),
     (b"*|accepted|orders|0:1..2", b"{}"),
     (b"PK|reset|1", b'{"market":"PK","generation":0,"at":"","reason":""}'),
+    (b"PK|factor|x", b'{"market":"\xff"}'),  # msgspec has another error for it than for rubbish
+    (b"PK|hour|x|y", b'{"x":' * 3_000),
+    (b"*|accepted|orders|0:1..2", b'{"topic":"\xff"}'),
     factor_record(HUGE),  # ended every worker: it became infinity
 ]
 

@@ -52,7 +52,7 @@ class Runner:
         self.halted = self.change = None
         self.level = SimpleNamespace(topic_id="old", through=through, grow=lambda _count: None)
 
-    def halt(self, reason: str, _detail: str) -> None:
+    def halt(self, reason: str, _detail: str, **_how) -> None:
         self.halted = reason
 
     def halt_for(self, change) -> None:
