@@ -23,6 +23,7 @@ from streams.index.demand import SCALE
 from streams.index.formats import json_decoder
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
+from streams.index.methodology import FACTOR_MAX
 from streams.index.panes import HOUR_MS, rfc3339
 from streams.index.values import VERSION
 
@@ -31,8 +32,6 @@ ACCEPTED_KIND = "accepted"
 ALL_MARKETS = "*"
 """In place of the market in the key of a record that is about all of them."""
 RESET_KIND = "reset"
-FACTOR_MAX = 1_000.0
-"""Largest factor that may be declared. One of 1e305 became infinite, and ended every worker."""
 _IMPLAUSIBLE_FROM_MS = 4_102_444_800_000
 """2100-01-01T00:00:00Z."""
 

@@ -84,6 +84,8 @@ def _wrong_event(event: EventNames, markets: Mapping[str, MarketNames]) -> Itera
     where = f"events: {_shown(event.name)}"
     if not _is_a_name(event.name):
         yield f"{where}: `name` must be 1 to {NAME_CHARACTERS_MAX} characters on one line"
+    if not event.markets:
+        yield f"{where}: `markets` must name a market"
     for code in event.markets:
         if code not in markets:
             yield f"{where}: `markets` names {_shown(code)}, which is no market"

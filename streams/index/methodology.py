@@ -7,9 +7,8 @@ the partition's new owner write the same rows (exactness rule 1).
 from __future__ import annotations
 
 import hashlib
-import math
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from streams.index.identifiers import (
+    DIMENSIONS,
     MARKETS_MAX,
     MEMBERS_MAX,
     EventNames,
@@ -44,6 +44,13 @@ DOUBTED_PANES_MAX = 32
 
 BASE_DAYS_MAX = 1_100
 """Days are kept for 1,200 days, and a base is fixed when its last day is final, 35 days after it."""
+
+FACTOR_MIN, FACTOR_MAX = 0.001, 1_000.0
+"""Factors of an expectation, which is in millionths: a smaller one would be none. One of 1e305 became
+infinite, and ended every worker."""
+
+SHIFT_WEIGHTS = (0.001, 1_000.0)
+"""Least and largest. Of 1e308 beside another no share of the budget is left."""
 
 OTHER = "other"
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -140,6 +147,16 @@ class Market:
     """Events known beforehand to multiply demand. They decide no slot, so they are not in the hash."""
     base: BasePeriod | None = None
     """Base of the level index; None: the market has no level index. It decides no slot either."""
+
+    def scope_of(self, text: str) -> tuple[str, str] | None:
+        """Return (dimension, member) of `all` or ``dimension:member``; None where there is none such."""
+        if text == "all":
+            return "market", "all"
+        dimension, _, label = text.partition(":")
+        known = (self.categories, self.methods, self.regions, self.channels)
+        members = dict(zip(DIMENSIONS, known, strict=True))
+        name = slug(label)
+        return (dimension, name) if name in members.get(dimension, ()) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +278,11 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         raise MethodologyError(f"{where}.categories: no category_sets.{spec.categories}")
     if not 1 <= spec.members_max <= MEMBERS_MAX:  # exactness rule 11
         raise MethodologyError(f"{where}.members_max must be between 1 and {MEMBERS_MAX}")
-    if not 0 < spec.shift_weight < math.inf:
-        raise MethodologyError(f"{where}.shift_weight must be above 0")
-    return Market(
+    if not SHIFT_WEIGHTS[0] <= spec.shift_weight <= SHIFT_WEIGHTS[1]:
+        raise MethodologyError(
+            f"{where}.shift_weight must be above 0, from {SHIFT_WEIGHTS[0]:g} to {SHIFT_WEIGHTS[1]:g}"
+        )
+    market = Market(
         code=code,
         name=spec.name,
         currency=spec.currency,
@@ -276,12 +295,22 @@ def _market(code: str, spec: _FileMarket, file: _FileContent) -> Market:
         method_aliases=_aliases("methods", file.methods),
         channel_aliases=_aliases("channels", file.channels),
         shift_weight=spec.shift_weight,
-        events=tuple(_event(event) for event in file.events if code in event.markets),
         base=None if spec.base is None else _base(f"{where}.base", spec.base),
     )
+    events = tuple(_event(event, market) for event in file.events if code in event.markets)
+    return replace(market, events=events)
+
+
+def _check_years(where: str, start: date, end: date) -> None:
+    """Refuse a slip of the hand, such as the year 26: it would have no effect."""
+    if not (date(1970, 1, 1) <= start and end <= date(2100, 1, 1)):
+        raise MethodologyError(
+            f"{where}: `from` and `to` must be from 1970 to 2100; the operator must fix it"
+        )
 
 
 def _base(where: str, base: _Base) -> BasePeriod:
+    _check_years(where, base.start, base.end)
     days = (base.end - base.start).days
     if not 1 <= days <= BASE_DAYS_MAX:
         raise MethodologyError(
@@ -294,16 +323,24 @@ def _base(where: str, base: _Base) -> BasePeriod:
     return BasePeriod(first, first + days, base.net_minor)
 
 
-def _event(event: _FileEvent) -> Event:
+def _event(event: _FileEvent, market: Market) -> Event:
     where = f"methodology.toml: events: {event.name}"
+    _check_years(where, event.start, event.end)
     if event.start >= event.end:
         raise MethodologyError(f"{where}: `from` must be before `to`; the operator must fix it")
-    if event.factor is not None and not 0 <= event.factor <= 1_000:  # noqa: PLR2004 - far beyond any sale
-        raise MethodologyError(f"{where}: factor must be from 0 to 1000; the operator must fix it")
-    dimension, _, member = event.member.rpartition(":")
-    member = slug(member)
+    if event.factor not in (None, 0) and not FACTOR_MIN <= event.factor <= FACTOR_MAX:
+        raise MethodologyError(
+            f"{where}: factor must be 0, or from {FACTOR_MIN:g} to {FACTOR_MAX:g}; the operator must "
+            "fix it"
+        )
+    scope = market.scope_of(event.member)
+    if scope is None:
+        raise MethodologyError(
+            f"{where}: member {event.member!r}: expected `all` or dimension:member of {market.code}, "
+            f"the dimension one of {', '.join(DIMENSIONS)}; the operator must fix it"
+        )
     first, end = (each.toordinal() - _EPOCH_ORDINAL for each in (event.start, event.end))
-    return Event(dimension or "market", member, first, end, event.factor)
+    return Event(*scope, first, end, event.factor)
 
 
 def _members(where: str, names: list[str], spec: _FileMarket) -> tuple[str, ...]:

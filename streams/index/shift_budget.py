@@ -13,6 +13,9 @@ from collections.abc import Mapping
 import msgspec
 
 _ROUNDING = 1e-9
+BUDGET_DAYS = (1.0, 36_500.0)
+PART_MIN = 0.001
+"""Least part of a budget: of 5e-324 a worker could compute nothing."""
 
 
 class ShiftRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,11 +33,15 @@ class ShiftRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def mistakes(self) -> list[str]:
         """What is wrong with the rules, one sentence about each wrong setting."""
         found = []
-        if not self.budget_days > 0:
-            found.append("shifts.budget_days must be above 0")
-        if min(self.all, self.members) <= 0 or self.reserve < 0:
-            found.append("shifts.all and shifts.members must be above 0, shifts.reserve at least 0")
-        if self.all + self.members + self.reserve > 1 + _ROUNDING:
+        least, most = BUDGET_DAYS
+        if not least <= self.budget_days <= most:  # NaN is refused too, here and below
+            found.append(f"shifts.budget_days must be above 0, from {least:g} to {most:g}")
+        if not (self.all >= PART_MIN and self.members >= PART_MIN and self.reserve >= 0):
+            found.append(
+                f"shifts.all and shifts.members must be above 0, at least {PART_MIN:g}, "
+                "shifts.reserve at least 0"
+            )
+        elif self.all + self.members + self.reserve > 1 + _ROUNDING:
             found.append("shifts.all, members and reserve must add up to at most 1")
         return found
 

@@ -15,17 +15,14 @@ from aiokafka.errors import KafkaError
 from streams.clock import now_ms
 from streams.console.errors import OperationError
 from streams.index.history_records import (
-    FACTOR_MAX,
     DeclaredFactor,
     HistoryError,
     declaration_records,
     hour_of,
     is_plausible,
 )
-from streams.index.indices import ALL, MARKET
-from streams.index.methodology import Market
+from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
-from streams.index.slugs import slug
 from streams.records.kafka_topics import connected
 from streams.settings import Settings, load_methodology
 from streams.sources.imports import SourceError
@@ -138,23 +135,13 @@ async def expect(
 
 
 def _member(market: Market, text: str) -> tuple[str, str]:
-    if text == ALL:
-        return MARKET, ALL
-    dimension, _, label = text.partition(":")
-    name = slug(label)
-    members = dict(
-        zip(
-            DIMENSIONS[1:],
-            (market.categories, market.methods, market.regions, market.channels),
-            strict=True,
-        )
-    )
-    if name not in members.get(dimension, ()):
+    scope = market.scope_of(text)
+    if scope is None:
         raise OperationError(
             f"member {text!r}: expected `all` or dimension:member of {market.code}, "
-            f"the dimension one of {', '.join(members)}"
+            f"the dimension one of {', '.join(DIMENSIONS[1:])}"
         )
-    return dimension, name
+    return scope
 
 
 def _instant(market: Market, text: str) -> int:
@@ -177,9 +164,10 @@ def _factor(text: str) -> float:
         factor = float(text)
     except ValueError:
         factor = -1.0
-    if not 0 <= factor <= FACTOR_MAX:
+    if factor and not FACTOR_MIN <= factor <= FACTOR_MAX:
         raise OperationError(
-            f"factor {text!r}: expected a number from 0 to {FACTOR_MAX:g}, `{UNKNOWN}` or `{NONE}`"
+            f"factor {text!r}: expected 0, or a number from {FACTOR_MIN:g} to {FACTOR_MAX:g}, "
+            f"`{UNKNOWN}` or `{NONE}`"
         )
     return factor
 

@@ -139,6 +139,60 @@ def test_an_event_of_a_market_that_is_not_there_is_refused():
     assert parse(methodology(more=event.replace("PKK", "PK"))).markets["PK"].events
 
 
+EID = '[[events]]\nname = "Eid"\nmarkets = ["PK"]\nfrom = 2026-03-20\nto = 2026-03-23\n'
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "category:boks",
+        "categories:books",
+        "books",
+        "",
+        "market:PK",
+        "market:all",
+        "payment_method:",
+    ],
+)
+def test_an_event_of_a_member_that_is_not_there_is_refused(member):
+    """It was accepted and had no effect: the planned event paged."""
+    assert repr(member) in refused(methodology(more=f"{EID}member = {json.dumps(member)}\n"))
+
+
+@pytest.mark.parametrize(
+    ("member", "scope"),
+    [
+        ("all", ("market", "all")),
+        ("category:Books", ("category", "books")),
+        ("category:other", ("category", "other")),
+        ("payment_method:card", ("payment_method", "card")),
+    ],
+)
+def test_an_event_of_a_member_that_is_there_concerns_it(member, scope):
+    (event,) = parse(methodology(more=f'{EID}member = "{member}"\n')).markets["PK"].events
+    assert (event.dimension, event.member) == scope
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ('["PK"]', "[]", "`markets` must name a market"),
+        ("2026-03-20", "0026-03-20", "from 1970 to 2100"),
+        ("2026-03-23", "9999-12-31", "from 1970 to 2100"),
+        ("to =", "factor = 1e-9\nto =", "0.001"),
+        ("to =", "factor = nan\nto =", "factor must be"),
+    ],
+)
+def test_an_event_that_could_have_no_effect_is_refused(before, after, named):
+    assert named in refused(methodology(more=EID.replace(before, after)))
+    assert parse(methodology(more=f"{EID}factor = 0\n")).markets["PK"].events[0].factor == 0
+
+
+def test_a_base_in_a_year_that_is_a_slip_of_the_hand_is_refused():
+    base = "base = { from = 0017-01-01, to = 0018-01-01 }"
+    assert "markets.PK.base: `from` and `to`" in refused(methodology(market=base))
+
+
 def test_the_shipped_methodology_keeps_its_hash():
     text = default_config("methodology.toml").read_text()
     assert parse(text).markets.keys() == tomllib.loads(text)["markets"].keys()

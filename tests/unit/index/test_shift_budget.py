@@ -32,6 +32,15 @@ def test_another_budget_needs_no_new_edition():
         ("members = 0.7", "members = 0.8", "add up to at most 1"),
         ("all = 0.2", "all = 0", "must be above 0"),
         ('name = "Nepal"', 'name = "Nepal"\nshift_weight = 0.0', "NP.shift_weight"),
+        # Each of these ended every worker, or let no shift page.
+        ('name = "Nepal"', 'name = "Nepal"\nshift_weight = 1e308', "NP.shift_weight"),
+        ('name = "Nepal"', 'name = "Nepal"\nshift_weight = nan', "NP.shift_weight"),
+        ("budget_days = 30", "budget_days = inf", "budget_days must be"),
+        ("budget_days = 30", "budget_days = nan", "budget_days must be"),
+        ("budget_days = 30", "budget_days = 1e-300", "budget_days must be"),
+        ("all = 0.2", "all = nan", "must be above 0"),
+        ("all = 0.2", "all = 5e-324", "must be above 0"),
+        ("reserve = 0.1", "reserve = nan", "reserve at least 0"),
     ],
 )
 def test_a_budget_that_cannot_be_is_named(before, after, problem):
