@@ -10,10 +10,18 @@ import json
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.structs import TopicPartition
 from support.alarmed import GROUP, LIMIT_S, OF_ORDERS, OF_PAYMENTS, ORDERS, PAYMENTS, VALUES
 from support.flow_harness import order
-from support.kafka import allow_alter, delete_records, delete_topic, deny_alter, group_members
+from support.kafka import (
+    allow_alter,
+    create_topic,
+    delete_records,
+    delete_topic,
+    deny_alter,
+    group_members,
+)
 from support.rig import until
 
 from streams.clock import now_ms
@@ -196,13 +204,29 @@ def type_create(topic):
     return typed
 
 
-async def recreate(index):
-    await delete_topic(index.stack.bootstrap, ORDERS)
+def recreate(partitions):
+    """Delete the orders; create them again, stamped by the broker, with so many partitions."""
 
-    async def made():
-        return ORDERS in (await index.installed.create_topics()).created
+    async def recreated(index):
+        await delete_topic(index.stack.bootstrap, ORDERS)
 
-    await until(made, LIMIT_S, "the topic is there again")
+        async def made():
+            stamps = {"message.timestamp.type": "LogAppendTime"}
+            try:
+                await create_topic(index.stack.bootstrap, ORDERS, partitions, **stamps)
+            except TopicAlreadyExistsError:
+                return False
+            return True
+
+        await until(made, LIMIT_S, "the topic is there again")
+
+    return recreated
+
+
+async def give_back_and_accept(index):
+    """Two commands: the partitions that the new orders lack, then the new orders themselves."""
+    await index.type_what_is_logged("topic_too_short", topic=ORDERS)
+    await type_accept(ORDERS, 0, "recreated")(index)
 
 
 def type_accept(topic, partition, reason):

@@ -22,7 +22,7 @@ class Expected:
     """An alert that a row of the table names, and the metric that shows the fault before it."""
 
     row: str
-    """Beginning of the row."""
+    """Beginning of the row, of no other row, or all of its first cell."""
     alert: str
     metric: str
     """PromQL that has a result once the fault is seen."""
@@ -161,8 +161,22 @@ CHECKPOINTS_GONE = Fault(
     (misses("A changelog of checkpoints is deleted", OF_ORDERS),), counts_again=True,
 )  # fmt: skip
 RECREATED = Fault(
-    "recreated", cause.recreate, cause.type_accept(ORDERS, 0, "recreated"),
+    "recreated", cause.recreate(2), cause.type_accept(ORDERS, 0, "recreated"),
     tuple(halts("An input is deleted and created again", ORDERS, n) for n in range(2)),
+)  # fmt: skip
+WITH_MORE = Fault(
+    "recreated-with-more", cause.recreate(3), cause.type_accept(ORDERS, 0, "recreated"),
+    tuple(
+        halts("An input is deleted and created again with more partitions", ORDERS, n)
+        for n in range(3)
+    ),
+)  # fmt: skip
+WITH_FEWER = Fault(
+    "recreated-with-fewer", cause.recreate(2), cause.give_back_and_accept,
+    tuple(
+        halts("An input is deleted and created again with fewer partitions", ORDERS, n)
+        for n in range(2)
+    ),
 )  # fmt: skip
 ADDED = Fault(
     "added",
@@ -272,6 +286,8 @@ CHAPTERS = (
             (REJECTS, AHEAD, CUT_OFF),
             (TRANSACTION, CLOCK, TOPIC_GONE),
             (RECREATED,),
+            (WITH_MORE,),
+            (WITH_FEWER,),
         ),
     ),
     Chapter("logs", ((ADDED,), (GAP,), (CHECKPOINTS_GONE,), (LOST_END,)), authorizer=True),
