@@ -21,6 +21,9 @@ LOOPBACK = "127.0.0.1"
 FIRST_PORT, LAST_PORT = 20_000, 32_000
 ATTEMPTS = 200
 
+_claims: dict[int, socket.socket] = {}
+"""Ports that this process chose, each held by an open UDP socket until the process ends."""
+
 
 def is_free(port: int) -> bool:
     """True if a server can bind this loopback port now. Connections in TIME_WAIT do not prevent it."""
@@ -47,21 +50,37 @@ def listens(pid: int, port: int) -> bool:
 
 
 def choose(count: int) -> tuple[int, ...]:
-    """Choose ports that are free now, at random: two stacks started at once rarely pick the same.
-
-    Raises StackError.
-    """
+    """Choose ports that are free now and claimed by no other process; claim them. Raises StackError."""
     chosen: list[int] = []
     for _ in range(ATTEMPTS):
         if len(chosen) == count:
             return tuple(chosen)
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
-        if port not in chosen and is_free(port):
+        if port not in chosen and is_free(port) and claim(port):
             chosen.append(port)
     raise StackError(
         f"expected {count} free loopback ports between {FIRST_PORT} and {LAST_PORT}, found "
         f"{len(chosen)} in {ATTEMPTS} tries; is loopback networking allowed here?"
     )
+
+
+def claim(port: int) -> bool:
+    """Keep other processes that choose ports from this one, until this process ends; True if it is ours.
+
+    A server that is killed, or not up yet, leaves its TCP port free for as long. Another stack chose
+    that very port meanwhile, and the clients of the first found the server of the second. Nobody
+    needs the UDP port of the same number, and the kernel gives it back however a process ends.
+    """
+    if port in _claims:
+        return True
+    held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        held.bind((LOOPBACK, port))
+    except OSError:
+        held.close()
+        return False
+    _claims[port] = held
+    return True
 
 
 def remembered(path: Path, count: int) -> tuple[int, ...] | None:
@@ -70,7 +89,8 @@ def remembered(path: Path, count: int) -> tuple[int, ...] | None:
         ports = tuple(int(port) for port in json.loads(path.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return ports if len(ports) == count and all(is_free(port) for port in ports) else None
+    ours = len(ports) == count and all(is_free(port) and claim(port) for port in ports)
+    return ports if ours else None
 
 
 def remember(path: Path, ports: tuple[int, ...]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -42,6 +44,22 @@ def test_ports_are_remembered_while_they_are_free(tmp_path, listener):
     assert ports.remembered(path, 1) is None, "another number of ports is another server"
     ports.remember(path, (listener,))
     assert ports.remembered(path, 1) is None, "somebody has it now"
+
+
+def test_a_port_that_another_process_chose_is_left_to_it_while_its_server_is_down(tmp_path):
+    path = tmp_path / "ports.json"
+    choosing = "from streams.local import ports; print(*ports.choose(1), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", choosing], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        theirs = int(other.stdout.readline())
+        ports.remember(path, (theirs,))
+        assert ports.is_free(theirs), "no server listens there yet"
+        assert not ports.claim(theirs)
+        assert ports.remembered(path, 1) is None
+        other.communicate("\n")
+    assert ports.claim(theirs), "it ended"
+    assert ports.remembered(path, 1) == (theirs,)
 
 
 def test_a_torn_file_is_as_good_as_none(tmp_path):
