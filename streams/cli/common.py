@@ -44,12 +44,24 @@ def reported() -> Iterator[None]:
 
 
 def settings_of(config: Path | None, **overrides: Any) -> Settings:
-    """Load settings from file, environment and the options given; `a__b` stands for `a.b`."""
-    from streams.settings import load_settings
+    """Load settings from file, environment and the options given; `a__b` stands for `a.b`.
 
-    return load_settings(
+    From then on nothing of what libraries log is shown, except at the log level `debug`.
+    While a local index runs, a command that was not told which servers to ask says where its settings
+    are: it would ask those at the default ports.
+    """
+    from streams.console.chatter import silence_libraries
+    from streams.settings import ADDRESSES, elsewhere, load_settings
+
+    settings = load_settings(
         config, {name.replace("__", "."): value for name, value in overrides.items()}
     )
+    if settings.log.level != "debug":
+        silence_libraries()
+    asked = tuple(name for name in ADDRESSES if name.replace(".", "__") in overrides)
+    for file in elsewhere(settings, asked):
+        tell(f"note: an index of `demo` or `up` runs here; ask it with --config {file}")
+    return settings
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -167,7 +167,9 @@ def seed_history(
     as_json: AsJson = False,
 ) -> None:
     """Teach the expectation from hourly counts of a warehouse: six weeks or more."""
+    from streams.index.instants import in_zone
     from streams.operate.seeding import seed
+    from streams.settings import load_methodology
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -175,8 +177,11 @@ def seed_history(
     if as_json:
         echo_json(seeded)
         return
+    markets = load_methodology(settings).markets
     for each in seeded:
-        typer.echo(f"{each.market}: {each.hours} hours, {each.start} .. {each.end}")
+        zone = markets[each.market].time_zone
+        hours = f"{in_zone(each.start, zone)} .. {in_zone(each.end, zone)}"
+        typer.echo(f"{each.market}: {each.hours} hours, {hours}")
         typer.echo(f"  gives {', '.join(each.given)}")
         if each.unknown:
             typer.echo(f"  counted as `other`: {', '.join(each.unknown)}")
@@ -204,7 +209,9 @@ def expect_factor(
     as_json: AsJson = False,
 ) -> None:
     """Declare an event that multiplies demand: it applies at once and is not learnt as normal."""
+    from streams.index.instants import in_zone
     from streams.operate.seeding import expect
+    from streams.settings import load_methodology
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -213,6 +220,6 @@ def expect_factor(
         echo_json(made)
     else:
         effect = factor if made.factor is None else f"{made.factor:g} times the usual"
-        typer.echo(
-            f"{made.market} {made.dimension} {made.member}, {made.start} .. {made.end}: {effect}"
-        )
+        zone = load_methodology(settings).markets[made.market].time_zone
+        hours = f"{in_zone(made.start, zone)} .. {in_zone(made.end, zone)}"
+        typer.echo(f"{made.market} {made.dimension} {made.member}, {hours}: {effect}")

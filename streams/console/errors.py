@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class OperationError(RuntimeError):
     """Something outside is wrong (a broker, a file). The text says what is wrong and who must act."""
+
+
+def unknown_market(code: str, markets: Iterable[str]) -> OperationError:
+    """Return the error for a market that the methodology does not have; it names those that it has."""
+    known = ", ".join(sorted(markets))
+    return OperationError(f"market {code!r} is not in methodology.toml; it has {known}")
 
 
 class WrongTopicsError(OperationError):

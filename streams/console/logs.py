@@ -23,6 +23,8 @@ LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
 is never shown: aiokafka writes every request with it, including the bytes of events and of a
 password."""
 ALIKE_MAX = 20
+ALIKE_OF_LIBRARIES_MAX = 5
+"""How many lines of a kind of a library: while the broker is away aiokafka writes several a second."""
 ALIKE_WITHIN_S = 60.0
 KINDS_MAX = 1_000
 """How many kinds of lines are remembered. The kind not seen for longest is forgotten."""
@@ -70,7 +72,8 @@ class AlikeFilter(logging.Filter):
             elif seen.left_out:
                 record.msg = f"{record.msg} ({seen.left_out} similar lines left out)"
             seen.since_s, seen.shown, seen.left_out = record.created, 0, 0
-        if seen.shown >= self._limit:
+        of_library = record.name.partition(".")[0] in LIBRARIES
+        if seen.shown >= (min(self._limit, ALIKE_OF_LIBRARIES_MAX) if of_library else self._limit):
             seen.left_out += 1
             return False
         seen.shown += 1

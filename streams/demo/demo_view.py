@@ -8,9 +8,9 @@ from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from streams.console.fitting import Column, FittedTable, TopOf
 from streams.demo.demo_plan import Plan
 from streams.index.currencies import major_units
 from streams.index.values import Value
@@ -48,7 +48,8 @@ class Screen:
     def update(self, views: Sequence[MarketView], now_ms: int) -> None:
         """Show the views that were just read."""
         if self._live is not None:
-            self._live.update(self._whole(views, now_ms), refresh=True)
+            hint = "a higher terminal shows them, and the page"
+            self._live.update(TopOf(self._whole(views, now_ms), hint), refresh=True)
         elif now_ms >= self._next_line_ms:
             self._next_line_ms = now_ms + LINE_EVERY_MS
             for view in views:
@@ -64,18 +65,27 @@ class Screen:
         focus = [view for view in views if view.market == self._plan.shift.market]
         return Group(self._overview(views), *planted, show.render(focus, self._currencies))
 
-    def _overview(self, views: Sequence[MarketView]) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for name in ("market", "state", "as of"):
-            table.add_column(name)
-        shift = self._plan.shift
-        heads = ("orders/min", "sales/min", "payments/min", "digital", f"{shift.category}/min")
-        for name in (*heads, "mean of 5 min"):
-            table.add_column(name, justify="right")
-        for view in views:
-            style = None if view.state is ViewState.LIVE else "red"
-            table.add_row(view.market, view.state, *self._cells(view), style=style)
-        return table
+    def _overview(self, views: Sequence[MarketView]) -> FittedTable:
+        category = self._plan.shift.category
+        heads = {
+            "as of (UTC)": 1,
+            "orders/min": 0,
+            "sales/min": 2,
+            "payments/min": 3,
+            "digital": 4,
+            f"{category}/min": 0,
+            "mean of 5 min": 0,
+        }
+        rows = [self._cells(view) or [""] * len(heads) for view in views]
+        columns = [
+            Column("state", [view.state for view in views]),
+            *(
+                Column(head, [row[at] for row in rows], rank)
+                for at, (head, rank) in enumerate(heads.items())
+            ),
+        ]
+        styles = [None if view.state is ViewState.LIVE else "red" for view in views]
+        return FittedTable("market", [view.market for view in views], columns, styles=styles)
 
     def _cells(self, view: MarketView) -> list[str]:
         if view.snapshot is None:
@@ -98,7 +108,7 @@ class Screen:
             return f"{view.market} {view.state}"
         as_of, orders, sales, payments, _digital, member, mean = self._cells(view)
         return (
-            f"{view.market} {view.state} as of {as_of}: {orders} orders, {sales}, {payments} "
+            f"{view.market} {view.state} as of {as_of}Z: {orders} orders, {sales}, {payments} "
             f"payments in 1 min; {self._plan.shift.category} {member} in the last minute, "
             f"{mean} a minute over five"
         )

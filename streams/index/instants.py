@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -35,6 +36,17 @@ def parse_instant(text: str) -> int | None:
         if rest is not None:
             return minute + rest
     return _parse(text)
+
+
+def in_zone(instant: str, time_zone: str, least: str = "auto") -> str:
+    """Return an instant in RFC 3339 with the offset of a time zone, for people; JSON has it in UTC.
+
+    ``least``: the smallest unit that is written, as ``datetime.isoformat`` names it.
+
+    >>> in_zone("2026-11-24T09:54:05.000Z", "Asia/Karachi")
+    '2026-11-24T14:54:05+05:00'
+    """
+    return datetime.fromisoformat(instant).astimezone(ZoneInfo(time_zone)).isoformat(timespec=least)
 
 
 def _parse(text: str) -> int | None:

@@ -15,7 +15,7 @@ from streams.console.progress import ProgressFunction, no_progress
 from streams.console.signals import stop_signals
 from streams.local.local_index import LocalIndex, UpOptions
 from streams.local.refusals import tell_refusals
-from streams.settings import Settings, load_methodology
+from streams.settings import Settings, announced, load_methodology
 
 
 @asynccontextmanager
@@ -35,7 +35,8 @@ async def local_index(
     index.logs.mkdir(parents=True, exist_ok=True)
     configure_logs(settings.log, index.logs / "main.log")
     try:
-        yield index
+        with announced(settings, index.settings_file):
+            yield index
     finally:
         try:
             await index.stop()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
-from streams.console.errors import OperationError
+from streams.console.errors import OperationError, unknown_market
 from streams.flow.history_book import HistoryBook
 from streams.flow.wire import partition_of
 from streams.index.history_records import ClockReset, reset_record
@@ -38,8 +38,9 @@ async def reset_clock(settings: Settings, code: str, reason: str) -> ResetDone:
     Its owner begins it with the next step; a worker that does not know it yet is refused by Redis,
     and by readers of the topics.
     """
-    if code not in load_methodology(settings).markets:
-        raise OperationError(f"market {code!r} is not in methodology.toml")
+    markets = load_methodology(settings).markets
+    if code not in markets:
+        raise unknown_market(code, markets)
     reason = reason.strip()
     if not reason or len(reason) > REASON_CHARACTERS_MAX or not reason.isprintable():
         raise OperationError(

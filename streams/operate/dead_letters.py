@@ -24,6 +24,7 @@ from streams.console.errors import OperationError
 from streams.operate.dead_letter import DeadLetter, DeadLettersOnce
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import connected, existing_partitions
+from streams.records.kafka_words import in_words
 from streams.records.set_aside_record import (
     REPLAYED_AS,
     REPLAYED_AS_TOPIC_ID,
@@ -71,12 +72,18 @@ class Listing:
     with_earlier: bool = False
     earlier: int = 0
     """How many are of an earlier log, and not among the others unless ``with_earlier``."""
+    passed_over: Counter[str] = field(default_factory=Counter)
+    """Number of those that are not selected, by reason and input."""
 
     def count(self, dead_letter: DeadLetter) -> None:
         """Count one that is selected."""
         self.earlier += dead_letter.earlier
         if self.with_earlier or not dead_letter.earlier:
             self.by_reason[dead_letter.reason] += 1
+
+    def pass_over(self, dead_letter: DeadLetter) -> None:
+        """Count one that is not selected."""
+        self.passed_over[f"{dead_letter.reason} of {dead_letter.source.topic}"] += 1
 
     def count_as_earlier(self, dead_letter: DeadLetter) -> None:
         """Count one anew that proved to be of an earlier log."""
@@ -102,9 +109,17 @@ class Listing:
         shown = len(self.dead_letters)
         return [dead_letter.line() for dead_letter in self.dead_letters] + [
             f"{self.by_reason.total()} in all, {shown} shown{': ' + reasons if reasons else ''}",
+            *self.others_lines(),
             *self.earlier_lines(),
             *self.unreadable.summary().lines(),
         ]
+
+    def others_lines(self) -> list[str]:
+        """Say what there is where nothing was selected: a mistyped reason or input selects nothing."""
+        if not self.passed_over or self.by_reason.total():
+            return []
+        there = ", ".join(f"{count} {what}" for what, count in self.passed_over.most_common())
+        return [f"none is as selected; there are {there}"]
 
     def earlier_lines(self) -> list[str]:
         """Say how many are of an earlier log, for people."""
@@ -131,6 +146,8 @@ async def list_set_aside(settings: Settings, topic: str, selection: DeadLetterSe
                     listing.count(dead_letter)
                     if selection.earlier or not dead_letter.earlier:
                         found.append(dead_letter)
+                else:
+                    listing.pass_over(dead_letter)
             for dead_letter in filter(selection.takes, once.outdated):
                 listing.count_as_earlier(dead_letter)
             left = (each for each in found if selection.earlier or not each.earlier)
@@ -250,7 +267,7 @@ async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         yield producer
     except KafkaError as error:
         raise OperationError(
-            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error!r}"
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {in_words(error)}"
         ) from error
     finally:
         await producer.stop()

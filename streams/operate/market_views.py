@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from streams.board.shown_shifts import ShownShift, active
+from streams.console.errors import OperationError, unknown_market
 from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
@@ -100,6 +101,31 @@ def read_markets(
     if failed is not None and all(view.failure for view in views):
         raise failed
     return views
+
+
+def refuse_unknown(
+    client: Any, prefix: str, views: Iterable[MarketView], known: Iterable[str]
+) -> None:
+    """Raise OperationError for a market of which nothing is published and that no methodology has.
+
+    ``known``: the markets of methodology.toml. "Absent, nothing is published" was said of a mistyped
+    market too, as of one whose worker is gone.
+    """
+    strange = [v.market for v in views if v.state is ViewState.ABSENT and not v.failure]
+    strange = [market for market in strange if market not in set(known)]
+    if not strange:
+        return
+    try:
+        members = cast("set[bytes]", client.smembers(markets_key(prefix)))
+    except REDIS_ERRORS as error:
+        if not (is_cluster(client) or is_of_another_type(error)):
+            raise
+        members = set()
+    published = sorted(name.decode(errors="replace") for name in members)
+    if strange[0] not in published:
+        raise OperationError(
+            f"{unknown_market(strange[0], known)}; published: {', '.join(published) or 'none'}"
+        )
 
 
 def read_input_notes(client: Any, prefix: str) -> list[InputNote]:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.clock import now_ms
-from streams.console.errors import OperationError
+from streams.console.errors import OperationError, unknown_market
 from streams.index.history_records import (
     DeclaredFactor,
     HistoryError,
@@ -24,6 +24,7 @@ from streams.index.history_records import (
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
 from streams.index.panes import HOUR_MS, LocalDays, day_number, rfc3339
 from streams.records.kafka_topics import connected
+from streams.records.kafka_words import in_words
 from streams.settings import Settings, load_methodology
 from streams.sources.imports import SourceError
 from streams.sources.seed_rows import COLUMNS, DIMENSIONS, MarketSeed, seed_of
@@ -116,9 +117,10 @@ async def expect(
     ``member``: ``all`` or ``dimension:member``. ``start`` and ``end``: whole hours in RFC 3339, or local
     dates; the end is exclusive. ``factor``: a number, ``unknown`` or ``none``.
     """
-    market = load_methodology(settings).markets.get(code)
+    markets = load_methodology(settings).markets
+    market = markets.get(code)
     if market is None:
-        raise OperationError(f"market {code!r} is not in methodology.toml")
+        raise unknown_market(code, markets)
     dimension, name = _member(market, member)
     declared = DeclaredFactor(
         code,
@@ -137,9 +139,13 @@ async def expect(
 def _member(market: Market, text: str) -> tuple[str, str]:
     scope = market.scope_of(text)
     if scope is None:
+        known = (market.categories, market.methods, market.regions, market.channels)
+        members = dict(zip(DIMENSIONS[1:], known, strict=True))
+        dimension = text.partition(":")[0]
+        named = f"; {dimension} has {', '.join(members[dimension])}" if dimension in members else ""
         raise OperationError(
             f"member {text!r}: expected `all` or dimension:member of {market.code}, "
-            f"the dimension one of {', '.join(DIMENSIONS[1:])}"
+            f"the dimension one of {', '.join(members)}{named}"
         )
     return scope
 
@@ -213,6 +219,8 @@ async def _send(settings: Settings, topic: str, records: list[tuple[bytes, bytes
                 await future
     except KafkaError as error:
         where = settings.kafka.bootstrap_servers
-        raise OperationError(f"{topic} at {where} (kafka.bootstrap_servers): {error!r}") from error
+        raise OperationError(
+            f"{topic} at {where} (kafka.bootstrap_servers): {in_words(error)}"
+        ) from error
     finally:
         await producer.stop()

@@ -9,10 +9,10 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from streams import clock
+from streams.console.fitting import Column, FittedTable, TopOf, WholeParts
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
 from streams.index.input_reports import InputNote
@@ -23,6 +23,7 @@ from streams.operate.market_views import (
     as_json,
     read_input_notes,
     read_markets,
+    refuse_unknown,
 )
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
@@ -64,7 +65,8 @@ def watch(
                 shown = render(views, currencies, notes)
             except REDIS_ERRORS as error:
                 shown = Text(f"Redis does not answer: {in_words(error)}", style="bold red")
-            live.update(shown, refresh=True)
+            hint = "a higher terminal shows them, or one MARKET alone"
+            live.update(TopOf(shown, hint), refresh=True)
             stop.wait(interval_s)
 
 
@@ -116,18 +118,20 @@ def _market(view: MarketView, currency: str) -> RenderableType:
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
 
 
-def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: str) -> Text:
+def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: str) -> WholeParts:
     orders = _cell(values.get("orders", "market", ALL, "1m"))
     sales = _cell(values.get("sales", "market", ALL, "1m"), currency)
-    text = Text.assemble(
-        (orders, "bold"), " orders/min   ",
-        (sales, "bold"), f" {currency}/min   ",
-        f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago   {snapshot.phase}",
-    )  # fmt: skip
+    parts = [
+        Text.assemble((orders, "bold"), " orders/min"),
+        Text.assemble((sales, "bold"), f" {currency}/min"),
+        Text(f"as of {snapshot.as_of}, {_age(view.as_of_age_ms)} ago"),
+        Text(snapshot.phase),
+    ]
     if view.state is ViewState.STALE:
-        text.append(f"   stale: {_why_stale(view)}", "bold red")
-        text.stylize("red")
-    return text
+        for part in parts:
+            part.stylize("red")
+        parts.append(Text(f"stale: {_why_stale(view)}", "bold red"))
+    return WholeParts(parts)
 
 
 def _why_stale(view: MarketView) -> str:
@@ -143,44 +147,44 @@ def _why_stale(view: MarketView) -> str:
     return f"{ends}; processing is behind, or this input stands still"
 
 
-def _categories(values: _Values, currency: str, windows: Sequence[str]) -> Table:
+def _categories(values: _Values, currency: str, windows: Sequence[str]) -> FittedTable:
     window = windows[-1]
-    table = Table(box=None, pad_edge=False)
-    table.add_column("category")
-    for name in ("orders", f"sales {currency}"):
-        for each in windows:
-            table.add_column(f"{name} {each}", justify="right")
-    for by in ("orders", "sales"):
-        table.add_column(f"% of {by} {window}", justify="right")
     members = values.members("category", window)
-    for member in members[:_ROWS_MAX]:
-        cells = [_cell(values.get("orders", "category", member, each)) for each in windows]
-        cells += [
-            _cell(values.get("sales", "category", member, each), currency) for each in windows
-        ]
-        for by in ("orders", "sales"):
-            cells.append(_cell(values.get(f"category_share_by_{by}", "category", member, window)))
-        table.add_row(member, *cells)
-    if len(members) > _ROWS_MAX:
-        table.add_row(f"{len(members) - _ROWS_MAX} more", style="dim")
-    return table
+    shown = members[:_ROWS_MAX]
+
+    def column(head: str, index: str, each: str, rank: int, unit: str | None = None) -> Column:
+        found = (values.get(index, "category", member, each) for member in shown)
+        return Column(f"{head} {each}", [_cell(value, unit) for value in found], rank)
+
+    # Where there is no room, the shorter windows go first, and what the longest tells goes last.
+    money = f"sales {currency}"
+    columns = [
+        *(column("orders", "orders", each, 0 if each == window else 5) for each in windows),
+        *(column(money, "sales", each, 2 if each == window else 6, currency) for each in windows),
+        column("% of orders", "category_share_by_orders", window, 3),
+        column("% of sales", "category_share_by_sales", window, 4),
+    ]
+    more = f"{len(members) - _ROWS_MAX} more" if len(members) > _ROWS_MAX else ""
+    return FittedTable("category", shown, columns, more=more)
 
 
-def _payments(values: _Values, window: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    columns = {
-        f"% chosen {window}": "payment_chosen_share",
-        f"% captured {window}": "payment_share_by_count",
-        f"% of amount {window}": "payment_share_by_amount",
-        f"% failed {window}": "payment_failure_ratio",
+def _payments(values: _Values, window: str) -> FittedTable:
+    heads = {
+        "% chosen": ("payment_chosen_share", 1),
+        "% captured": ("payment_share_by_count", 0),
+        "% of amount": ("payment_share_by_amount", 2),
+        "% failed": ("payment_failure_ratio", 0),
     }
-    table.add_column("payment method")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for member in values.members("payment_method", window):
-        found = (values.get(index, "payment_method", member, window) for index in columns.values())
-        table.add_row(member, *map(_cell, found))
-    return table
+    members = values.members("payment_method", window)
+    columns = [
+        Column(
+            f"{head} {window}",
+            [_cell(values.get(index, "payment_method", member, window)) for member in members],
+            rank,
+        )
+        for head, (index, rank) in heads.items()
+    ]
+    return FittedTable("payment method", members, columns)
 
 
 def _not_ok(snapshot: Snapshot) -> list[Text]:
@@ -227,9 +231,11 @@ def show(
 ) -> bool:
     """Print the markets once; True when each of them is live (the command then exits 0).
 
-    False too when hardly anything of an input counts: the values are then not those of the shop.
+    False too when hardly anything of an input counts: the values are then not those of the shop. Raises
+    OperationError for a market that there is not.
     """
     views = read_markets(client, now_ms(), markets, prefix, currencies)
+    refuse_unknown(client, prefix, views, currencies)
     notes = read_input_notes(client, prefix)
     if as_json_line:
         console.file.write(f"{as_json(views)}\n")  # not print: it wraps and substitutes

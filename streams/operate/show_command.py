@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,13 @@ from streams.clock import now_ms
 from streams.console.errors import OperationError
 from streams.index.input_reports import InputNote
 from streams.operate import show
-from streams.operate.market_views import MarketView, connect, read_input_notes, read_markets
+from streams.operate.market_views import (
+    MarketView,
+    connect,
+    read_input_notes,
+    read_markets,
+    refuse_unknown,
+)
 from streams.publish.redis_clients import REDIS_ERRORS, advice, in_words
 from streams.settings import Settings, load_methodology
 
@@ -47,9 +53,10 @@ def show_until_stopped(settings: Settings, markets: Sequence[str] | None, consol
 
 
 def _read(
-    client: Any, markets: Sequence[str] | None, prefix: str, known: Iterable[str]
+    client: Any, markets: Sequence[str] | None, prefix: str, known: Collection[str]
 ) -> tuple[list[MarketView], list[InputNote]]:
     views = read_markets(client, now_ms(), markets, prefix, known)
+    refuse_unknown(client, prefix, views, known)
     return views, read_input_notes(client, prefix)
 
 

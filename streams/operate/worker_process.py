@@ -11,9 +11,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.clock import monotonic_ms
+from streams.console.chatter import libraries_silenced
 from streams.console.errors import OperationError, WrongTopicsError
 from streams.console.logs import configure_logs
 from streams.flow import plain
+from streams.records.kafka_words import in_words
 from streams.settings import Settings, load_methodology
 from streams.worker import batches, names
 from streams.worker.app import IndexWorker
@@ -23,6 +25,8 @@ from streams.worker.stated_topics import other_places
 
 BROKER_PATIENCE_MS = 60_000
 _RETRY_S = 0.25
+_SAY_AGAIN_MS = 15_000
+"""How often a worker that waits for the broker says so."""
 _TOPICS_RETRY_S = 0.1
 
 _log = structlog.get_logger(__name__)
@@ -73,22 +77,30 @@ async def _discover(settings: Settings, edition: int, wait_s: float) -> dict[str
     OperationError.
     """
     patience_ms = BROKER_PATIENCE_MS + int(wait_s * 1000)
-    deadline_ms = monotonic_ms() + patience_ms
-    reported = False
+    began_ms = monotonic_ms()
+    deadline_ms, say_at_ms = began_ms + patience_ms, began_ms
     while True:
         admin = AIOKafkaAdminClient(**settings.kafka.client_options())
         try:
-            await admin.start()
+            with libraries_silenced():  # aiokafka logs each attempt
+                await admin.start()
             return await _await_topics(admin, settings, edition, wait_s)
         except KafkaError as error:
-            if monotonic_ms() > deadline_ms:
+            at_ms = monotonic_ms()
+            if at_ms > deadline_ms:
                 raise OperationError(
                     f"Kafka at {settings.kafka.bootstrap_servers} (kafka.bootstrap_servers): "
-                    f"no answer in {patience_ms // 1000} s: {error}"
+                    f"no answer in {patience_ms // 1000} s: {in_words(error)}"
                 ) from error
-            if not reported:
-                _log.warning("broker_not_reachable", error=str(error), patience_ms=patience_ms)
-                reported = True
+            if at_ms >= say_at_ms:
+                say_at_ms = at_ms + _SAY_AGAIN_MS
+                _log.warning(
+                    "broker_not_reachable",
+                    servers=settings.kafka.bootstrap_servers,
+                    error=in_words(error),
+                    waited_ms=at_ms - began_ms,
+                    patience_ms=patience_ms,
+                )
             await asyncio.sleep(_RETRY_S)
         finally:
             await admin.close()

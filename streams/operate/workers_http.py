@@ -41,7 +41,7 @@ async def partition_states(worker: str) -> list[PartitionState]:
             response.raise_for_status()
             return _decode(await response.read())
     except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
-        raise WorkerError(f"worker at {base_url(worker)}: {error!r}") from error
+        raise WorkerError(f"worker at {base_url(worker)}: {_in_words(error)}") from error
 
 
 async def why_not_ready(worker: str) -> str | None:
@@ -52,7 +52,7 @@ async def why_not_ready(worker: str) -> str | None:
             text = await response.text()
             return None if response.status == HTTPStatus.OK else text.strip()
     except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
-        raise WorkerError(f"worker at {base_url(worker)}: {error!r}") from error
+        raise WorkerError(f"worker at {base_url(worker)}: {_in_words(error)}") from error
 
 
 async def release(workers: Iterable[str], topic: str, partition: int) -> str:
@@ -61,7 +61,8 @@ async def release(workers: Iterable[str], topic: str, partition: int) -> str:
     Raises OperationError when no worker owns it, when it is not halted, or when a worker did not answer.
     """
     silent: list[str] = []
-    for worker in workers:
+    asked = list(workers)
+    for worker in asked:
         url = f"{base_url(worker)}/partitions/{topic}/{partition}/release"
         try:
             async with (
@@ -71,7 +72,7 @@ async def release(workers: Iterable[str], topic: str, partition: int) -> str:
                 outcome = _OUTCOMES.get(HTTPStatus(response.status))
                 text = (await response.text()).strip()
         except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.DecodeError) as error:
-            silent.append(f"{base_url(worker)}: {error!r}")
+            silent.append(f"{base_url(worker)}: {_in_words(error)}")
             continue
         if outcome is Released.RELEASED:
             return base_url(worker)
@@ -86,9 +87,23 @@ async def release(workers: Iterable[str], topic: str, partition: int) -> str:
             silent.append(f"{base_url(worker)}: {response.status} {text}")
     if silent:
         raise WorkerError(f"{topic}-{partition}: not released; no answer from {'; '.join(silent)}")
+    halted = [
+        f"{state.topic}-{state.partition}"
+        for worker in asked
+        for state in await partition_states(worker)
+        if state.halted is not None
+    ]
     raise OperationError(
-        f"{topic}-{partition}: none of the given workers owns it; name every worker with --worker"
+        f"{topic}-{partition}: none of the given workers owns it; name every worker with --worker. "
+        f"Halted at those given: {', '.join(sorted(halted)) or 'none'}"
     )
+
+
+def _in_words(error: Exception) -> str:
+    """Say why a worker gave no answer, without how aiohttp's own objects look."""
+    if isinstance(error, TimeoutError):
+        return f"nothing in {TIMEOUT_S:g} s"
+    return str(error) or type(error).__name__
 
 
 def _session() -> aiohttp.ClientSession:

@@ -7,6 +7,7 @@ the incremental one (Kafka 2.3 and later). tests/integration/test_topics.py hold
 from __future__ import annotations
 
 import asyncio
+from difflib import get_close_matches
 from typing import Any
 
 from aiokafka.errors import KafkaError, for_code
@@ -18,6 +19,8 @@ from streams.records.kafka_topics import TopicsError, WantedTopic, connected, di
 from streams.settings import KafkaSettings
 
 SHOWN_DEADLINE_MS = 10_000
+NEAR_MAX = 5
+"""How many topics are named to whoever mistyped one: a cluster may have thousands."""
 _TOPIC, _SET = 2, 0
 
 
@@ -84,6 +87,10 @@ async def alter_topic(kafka: KafkaSettings, topic: str, name: str, value: str) -
             raise TopicsError("the broker is older than Kafka 2.3; use its own tools") from error
         for code, message, _kind, found in response.resources:
             if code:
+                known = await admin.list_topics()
+                if topic not in known:
+                    near = ", ".join(get_close_matches(topic, known, n=NEAR_MAX, cutoff=0))
+                    raise TopicsError(f"topic {topic} does not exist; nearest to it: {near}")
                 failed: type[KafkaError] = for_code(code)
                 reason = message or failed.__name__
                 raise TopicsError(

@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition
 from streams.clock import monotonic_ms
 from streams.console.errors import OperationError
 from streams.flow.incarnation import in_log
+from streams.records.kafka_words import in_words
 from streams.settings import KafkaSettings
 
 STALL_LIMIT_MS = 60_000
@@ -168,7 +169,7 @@ async def open_logs(kafka: KafkaSettings) -> AsyncIterator[Logs]:
         yield Logs(consumer)
     except KafkaError as error:
         raise OperationError(
-            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error!r}"
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {in_words(error)}"
         ) from error
     finally:
         await consumer.stop()

@@ -24,6 +24,7 @@ from streams.console.errors import OperationError
 from streams.flow.own_records import OwnRecordError
 from streams.index.hours import LEARNT_DAYS
 from streams.index.methodology import Methodology
+from streams.records.kafka_words import in_words
 from streams.settings import KafkaSettings, Settings, TopicSettings, load_methodology
 from streams.worker import names
 from streams.worker.counted_inputs import OtherInput, other_inputs
@@ -390,7 +391,7 @@ async def migrate_topics(kafka: KafkaSettings, wanted: Iterable[WantedTopic]) ->
         return await grow_topics(kafka, counts)
     except KafkaError as error:
         raise TopicsError(
-            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error}"
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {in_words(error)}"
         ) from error
 
 
@@ -424,7 +425,7 @@ async def connected(kafka: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
         yield admin
     except KafkaError as error:
         raise TopicsError(
-            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {error}"
+            f"Kafka at {kafka.bootstrap_servers} (kafka.bootstrap_servers): {in_words(error)}"
         ) from error
     finally:
         await admin.close()

@@ -18,6 +18,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from streams import clock
 from streams.console.errors import OperationError
 from streams.index.stamps import IMPORTED
+from streams.records.kafka_words import in_words
 from streams.settings import Settings
 from streams.sources.outgoing import Outgoing, head
 from streams.worker import packing
@@ -195,7 +196,9 @@ async def event_sender(settings: Settings) -> AsyncIterator[EventSender]:
     except KafkaError as error:
         await producer.stop()
         where = settings.kafka.bootstrap_servers
-        raise ProduceError(f"Kafka at {where} (kafka.bootstrap_servers): {error}") from error
+        raise ProduceError(
+            f"Kafka at {where} (kafka.bootstrap_servers): {in_words(error)}"
+        ) from error
     try:
         sender = EventSender(producer, settings)
         yield sender

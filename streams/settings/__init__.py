@@ -28,9 +28,11 @@ from streams.settings.model import (
     TopicSettings,
     default_config,
 )
+from streams.settings.running import ADDRESSES, announced, elsewhere
 from streams.settings.writing import as_toml, environment_without_settings, local_settings
 
 __all__ = [
+    "ADDRESSES",
     "CONFIG_VARIABLE",
     "Described",
     "IntervalSettings",
@@ -43,9 +45,11 @@ __all__ = [
     "Settings",
     "SettingsError",
     "TopicSettings",
+    "announced",
     "as_toml",
     "default_config",
     "describe",
+    "elsewhere",
     "environment_without_settings",
     "load_methodology",
     "load_settings",

@@ -102,7 +102,7 @@ def load_methodology(settings: Settings) -> methodology.Methodology:
     So does one under which a healthy index would look behind to its readers.
     """
     path = settings.methodology
-    origin = _origin(settings, "methodology")
+    origin = origin_of(settings, "methodology")
     try:
         found = methodology.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -131,11 +131,13 @@ def load_methodology(settings: Settings) -> methodology.Methodology:
 def describe(settings: Settings) -> list[Described]:
     """List every setting with its value and where it came from; secrets are masked."""
     return [
-        Described(name, _shown(value), _origin(settings, name)) for name, value in _leaves(settings)
+        Described(name, _shown(value), origin_of(settings, name))
+        for name, value in _leaves(settings)
     ]
 
 
-def _origin(settings: Settings, name: str) -> str:
+def origin_of(settings: Settings, name: str) -> str:
+    """Return where a setting came from; ``default`` if nobody gave it."""
     return settings._origins.get(name, "default")  # noqa: SLF001 - belongs to the loading
 
 

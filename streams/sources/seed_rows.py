@@ -79,7 +79,10 @@ def seed_of(
     for line, row in rows:
         code = str(row.get("market") or "")
         if code not in markets:
-            raise SourceError(f"line {line}: market {code!r} is not in methodology.toml")
+            known = ", ".join(sorted(markets))
+            raise SourceError(
+                f"line {line}: market {code!r} is not in methodology.toml; it has {known}"
+            )
         seed = found.setdefault(code, MarketSeed())
         dimension = str(row.get("dimension") or MARKET)
         if dimension not in DIMENSIONS:

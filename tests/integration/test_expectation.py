@@ -12,6 +12,7 @@ from support.kafka import read_all
 
 from streams.clock import now_ms
 from streams.index.hours import LocalHours
+from streams.index.instants import in_zone
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_name, rfc3339
 from streams.proof.explain.explanation_types import Asked
 from streams.proof.explain.gather import explain
@@ -98,9 +99,10 @@ async def test_a_seeded_market_is_measured_and_a_new_owner_expects_the_same(
     assert today in before
 
     start = now_ms() // HOUR_MS * HOUR_MS - HOUR_MS
-    await installed.command(
+    _, out, _ = await installed.command(
         "expect", "PK", "all", rfc3339(start), rfc3339(start + 3 * HOUR_MS), "4", check=0
     )
+    assert in_zone(rfc3339(start), "Asia/Karachi") in out, "as the market's clocks show it"
 
     async def announced():
         values = await installed.redis_values("PK")
@@ -140,6 +142,7 @@ async def test_a_seeded_market_is_measured_and_a_new_owner_expects_the_same(
 
 
 async def every_kind_of_index_is_explained(installed, today):
+    made_of_rows = set()
     for index, member, window in (
         ("orders", "all", "5m"),
         ("category_share_by_sales", "books", "5m"),
@@ -154,6 +157,11 @@ async def every_kind_of_index_is_explained(installed, today):
         asked = Asked("PK", index, member, window, day=today if window == "day" else None)
         explanation = await explain(installed.settings, asked)
         assert explanation.equal, msgspec.json.encode(explanation)
+        (counted,) = [each for each in explanation.checks if each.what == "counted"]
+        assert counted.equal or counted.why
+        if counted.equal:
+            made_of_rows.add(window)
+    assert made_of_rows == {"5m", "day"}, "by source partition, offset and record"
     at = (await installed.redis_values("PK"))["@as_of"]
     arguments = ("explain", "PK", "demand_index_orders", "all", "1h", "--at", at)
     _, out, _ = await installed.command(*arguments, "--json", check=0)

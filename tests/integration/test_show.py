@@ -12,6 +12,7 @@ from redis import Redis
 from rich.console import Console
 from support.publications import AS_OF_MS, market_values, publication, value
 
+from streams.console.errors import OperationError
 from streams.local.local_stack import LocalStack
 from streams.operate.market_views import ViewState, connect, read_markets
 from streams.operate.show import render, show, watch
@@ -24,7 +25,7 @@ from streams.settings import RedisSettings
 pytestmark = pytest.mark.stack
 
 NOW_MS = AS_OF_MS + 3_000
-CURRENCIES = {"PK": "PKR", "MM": "MMK"}
+CURRENCIES = {"PK": "PKR", "MM": "MMK", "BD": "BDT"}
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,33 @@ async def test_what_expired_is_absent_not_forgotten(client, console, publish):
     client.delete("ecindex:v1:{PK}:snapshot")
     assert not show(client, console, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
     assert "PK: absent" in printed(console)
+
+
+async def test_a_narrow_terminal_cuts_no_number(client, publish):
+    await publish(market_values("PK", ["books"], base=1_745_040_705))
+    narrow = Console(file=io.StringIO(), width=60)
+    assert show(client, narrow, CURRENCIES, prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert "…" not in printed(narrow)
+    assert "17,450,407.05" in printed(narrow)
+    assert "left out here: " in printed(narrow)
+
+
+async def test_a_market_that_there_is_not_is_answered_with_those_that_there_are(
+    client, console, publish
+):
+    await publish(market_values("PK", ["books"]))
+    with pytest.raises(OperationError, match=r"'XX' is not .*; it has BD, MM, PK; published: PK"):
+        show(client, console, CURRENCIES, ["XX"], prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS)
+    assert printed(console) == ""
+
+
+async def test_a_published_market_is_shown_though_the_methodology_here_has_it_not(
+    client, console, publish
+):
+    await publish(market_values("PK", ["books"]))
+    assert show(
+        client, console, {"BD": "BDT"}, ["PK"], prefix=DEFAULT_PREFIX, now_ms=lambda: NOW_MS
+    )
 
 
 def test_an_empty_redis_says_so(client, console):

@@ -14,6 +14,8 @@ from redis import Redis
 from support.command import Command, until
 from support.kafka import consume, produce
 
+from streams.settings import ADDRESSES, elsewhere, load_settings
+
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 
@@ -49,6 +51,8 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
             "our defaults follow our advice"
         )
 
+        assert tmp_path / "ecindex.toml" in elsewhere(load_settings(), ADDRESSES)
+
         asked = ("topics", "check", "--inputs", "4", "--arrival", "broker")
         with Command(*asked, "--config", tmp_path / "ecindex.toml") as check:
             assert check.finish()[0] == 0, "no producer's clock decides when its events arrived"
@@ -59,6 +63,7 @@ def test_up_is_ready_serves_and_ends_clean(tmp_path):
         assert (code, out) == (0, ""), err
         assert not [child for child in children if child.is_running()]
         assert not list((tmp_path / "pids").iterdir())
+    assert tmp_path / "ecindex.toml" not in elsewhere(load_settings(), ADDRESSES)
 
 
 def told(config, workers):

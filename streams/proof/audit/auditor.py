@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from aiokafka.structs import TopicPartition
 
 from streams.clock import monotonic_ms
-from streams.console.errors import OperationError
+from streams.console.errors import OperationError, unknown_market
 from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import base_of
@@ -64,8 +64,7 @@ async def audit(
     methodology = load_methodology(settings)
     unknown = sorted(set(markets) - methodology.markets.keys())
     if unknown:
-        known = ", ".join(methodology.markets)
-        raise OperationError(f"market {unknown[0]!r} is not in methodology.toml; it has {known}")
+        raise unknown_market(unknown[0], methodology.markets)
     counts = await existing_partitions(settings.kafka)
     other = await other_inputs(settings, methodology.edition, counts)
     if other is not None:

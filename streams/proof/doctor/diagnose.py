@@ -23,6 +23,7 @@ from streams.proof.doctor.redis_answers import check_answers, read_redis
 from streams.proof.doctor.stored_records import CHECKPOINTS, VALUES, StoredScan, check_stored
 from streams.records.kafka_logs import Extent, Logs, open_logs
 from streams.records.kafka_topics import existing_partitions
+from streams.records.kafka_words import in_words
 from streams.records.redis_reader import RedisReader
 from streams.records.unreadable import UnreadableRecords
 from streams.records.values_log import ValuesLog, read_values
@@ -56,9 +57,8 @@ async def _ask_once(settings: Settings, workers: Sequence[str], scan: StoredScan
     except (KafkaError, OperationError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
         fix = f"start Kafka at {servers}, or set kafka.bootstrap_servers"
-        diagnosis.add(
-            [Finding("broker", Level.WRONG, servers, "an answer", str(error) or repr(error), fix)]
-        )
+        found = in_words(error) if isinstance(error, KafkaError) else str(error) or repr(error)
+        diagnosis.add([Finding("broker", Level.WRONG, servers, "an answer", found, fix)])
     diagnosis.add(await worker_checks.check_workers(workers))
     return diagnosis
 

@@ -9,6 +9,7 @@ from streams.index.changes import AGO_DAYS, HOURS, hours_before
 from streams.index.demand import SCALE
 from streams.index.hours import LocalHours
 from streams.index.indices import SHOPPER_INDICES
+from streams.index.instants import in_zone
 from streams.index.level import LEVEL
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, rfc3339
@@ -80,7 +81,9 @@ class _Explainer:
             self._expecting.mix,
             self._before,
             self._base,
+            self._known.rows,
         )
+        self._check_rows()
         self._check_observed()
         self._check_base()
         recomputed: Number | None = None
@@ -118,6 +121,8 @@ class _Explainer:
             checks=self._checks,
             published=value.value,
             recomputed=recomputed,
+            made_of=[] if self._known.rows is None else self._known.rows.parts,
+            time_zone=self._market.time_zone,
             equal=all(check.equal is not False for check in self._checks) and bool(same),
         )
 
@@ -142,6 +147,19 @@ class _Explainer:
             slices=slices,
             covered=value.covered,
             covered_from=rfc3339(span.covered_from_ms),
+        )
+
+    def _check_rows(self) -> None:
+        """Check that the rows which level 2 had applied add up to what was counted."""
+        rows, counted = self._known.rows, self._value.observed
+        if rows is None:
+            return
+        same = rows.make(self._value)
+        known = rows.observed is not None and (same or not rows.why)
+        self._checks.append(
+            Check(
+                "counted", counted, rows.observed, same if known else None, "" if same else rows.why
+            )
         )
 
     def _check_observed(self) -> None:
@@ -255,9 +273,10 @@ class _Explainer:
             if closed is None
         ]
         if missing:
+            first = in_zone(missing[0], self._market.time_zone)
             raise NotKnownError(
-                f"the closing of {missing[0]} ({len(missing)} of {len(before)} hours) is no "
-                "longer in the journal"
+                f"the closing of {first} ({len(missing)} of {len(before)} hours) is no longer in the "
+                "journal"
             )
         return sum(closed.observed for closed in closings if closed is not None), len(before)
 

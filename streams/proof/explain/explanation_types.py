@@ -100,6 +100,36 @@ class Known(NamedTuple):
     journal: Journal
     factors: list[Factor]
     """Those of methodology.toml, then of the operator, as declared when the value was written."""
+    rows: CountedRows | None = None
+    """Rows that the count is made of; None: they were not read."""
+
+
+class MadeOf(msgspec.Struct, frozen=True):
+    """A part of what was counted, and where its rows lie."""
+
+    source: str
+    """The source partition that counted them, or what merged slots they are in."""
+    observed: int
+    slots: int
+    """How many panes, or days; of merged slots: how many of these."""
+    through: int | None
+    """Last offset of the input that is counted; None for merged slots, which are final."""
+    where: str
+    """``topic-partition@first..last`` of the records."""
+
+
+class CountedRows(NamedTuple):
+    """What a count is made of, as ``made_of`` reads it."""
+
+    parts: list[MadeOf]
+    observed: int | None
+    """Their sum; None: it cannot be told, see ``why``."""
+    why: str
+    """Why the sum need not be what was published, or cannot be told; empty if it must."""
+
+    def make(self, value: Value) -> bool:
+        """Return whether the sum is what the value counted."""
+        return self.observed == (value.observed or 0)
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -187,5 +217,9 @@ class Explanation(msgspec.Struct, frozen=True):
     published: Number | None
     recomputed: Number | None
     equal: bool
+    made_of: list[MadeOf] = []
+    """Parts of what was counted, by source partition and merged slots; empty: the checks say why."""
+    time_zone: str = "UTC"
+    """Of the market, in which hours are printed."""
     unreadable: UnreadableSummary = UnreadableSummary()
     """Unreadable records that may concern the value. The explanation is made without them."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.console.errors import OperationError
+from streams.console.errors import OperationError, unknown_market
 from streams.console.progress import ProgressFunction, no_progress
-from streams.flow.wire import partition_of
+from streams.flow.own_records import UNREADABLE
+from streams.flow.wire import PartialKey, decode_partial, parsed_key, partition_of
 from streams.index.hours import LocalHours
 from streams.index.instants import parse_instant
 from streams.index.learning import Factor
-from streams.index.methodology import Market
+from streams.index.methodology import Market, Methodology
 from streams.index.panes import DAY_MS, day_name, rfc3339
 from streams.index.values import DAY_WINDOW, WINDOWS_MS, Fence
 from streams.proof.explain.bases import fence_base, journaled_base
@@ -23,6 +26,7 @@ from streams.proof.explain.explanation_types import (
     Asked,
     Based,
     Closed,
+    CountedRows,
     Explanation,
     Journal,
     Known,
@@ -32,15 +36,17 @@ from streams.proof.explain.explanation_types import (
 )
 from streams.proof.explain.formula_words import FORMULAS
 from streams.proof.explain.journal_query import JournalQuery, query_of
+from streams.proof.explain.made_of import RowsRead, why_not_rows
 from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import Journaled, JournalRecord, read_journaled
-from streams.records.kafka_logs import Extent, Logs, open_logs
+from streams.records.kafka_logs import Extent, Logs, Stored, open_logs
 from streams.records.kafka_topics import existing_partitions
-from streams.records.unreadable import UnreadableRecord, UnreadableRecords, key_text
+from streams.records.kafka_words import in_words
+from streams.records.unreadable import UnreadableRecord, UnreadableRecords, key_text, unreadable
 from streams.records.values_log import ValuesLog
 from streams.settings import Settings, load_methodology
-from streams.worker.names import shortfalls
+from streams.worker import names
 
 _BACK_MS = 17 * DAY_MS
 """How much older records can be that explain a value: change_week compares with the week before."""
@@ -73,15 +79,16 @@ async def explain(
         journal = await reader.journal(wanted, held, as_of_ms - _BACK_MS)
         journal.bases = {**reader.bases, **journal.bases}
         factors = await reader.factors(held.written_ms)
-    known = Known(values, journal, factors)
+        progress("reading what was counted", 0, 0)
+        rows = await reader.counted_rows(held, methodology)
+    known = Known(values, journal, factors, rows)
     explanation = explain_value(held, known, market, edition=methodology.edition)
     return msgspec.structs.replace(explanation, unreadable=reader.unreadable.summary())
 
 
 def _check(asked: Asked, market: Market | None, markets: Sequence[str]) -> None:
     if market is None:
-        known = ", ".join(markets)
-        raise OperationError(f"market {asked.market!r} is not in methodology.toml; it has {known}")
+        raise unknown_market(asked.market, markets)
     if asked.index not in FORMULAS:
         raise OperationError(f"index {asked.index!r}: expected one of {', '.join(FORMULAS)}")
     windows = (*WINDOWS_MS, DAY_WINDOW)
@@ -112,7 +119,7 @@ class _Reader:
 
     def _partition(self, topic: str) -> TopicPartition:
         needed = self._topics.partials_partitions
-        if short := shortfalls({topic: needed}, self._counts):
+        if short := names.shortfalls({topic: needed}, self._counts):
             raise OperationError(short)
         return TopicPartition(topic, partition_of(self._market.code, needed))
 
@@ -228,6 +235,52 @@ class _Reader:
                         self._refuse(UnreadableRecords([refused]))
                     factors.add_record(stored.key, stored.value, stored.timestamp_ms)
         return factors.declared_until(until_ms)
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    async def counted_rows(self, held: PublishedValue, methodology: Methodology) -> CountedRows:
+        """Read the rows that the value counts, or return why they cannot be had."""
+        group = names.app_id(methodology.edition, self._topics.prefix)
+        table = names.changelog_topic(group, names.MERGED_TABLE)
+        missing = [each for each in (self._topics.partials, table) if not self._counts.get(each)]
+        why = why_not_rows(held, methodology.edition)
+        why = why or (
+            f"{', '.join(missing)}: no such topic, or no right to see it" if missing else ""
+        )
+        if why:
+            return CountedRows([], None, why)
+        rows = RowsRead(held, self._market, methodology, LocalHours(self._market.time_zone))
+        of_rows, of_table = self._partition(self._topics.partials), self._partition(table)
+        try:
+            await self._read_rows(of_rows, of_table, rows)
+        except KafkaError as error:  # a reader need not have a right to topics of the service's own
+            return CountedRows([], None, in_words(error))
+        return rows.made_of(*(f"{tp.topic}-{tp.partition}" for tp in (of_rows, of_table)))
+
+    async def _read_rows(
+        self, of_rows: TopicPartition, of_table: TopicPartition, rows: RowsRead
+    ) -> None:
+        extent = await self._logs.since(of_rows, rows.since_ms)
+        rows.log_end = extent.end - 1
+        async for batch in self._logs.read(of_rows, extent):
+            for stored in batch:
+                key = parsed_key(stored.key or b"")
+                if stored.value is not None and isinstance(key, PartialKey):
+                    with self._refusing(stored, "a row of partials"):
+                        record = decode_partial(stored.value)
+                        rows.take_row(key, record, stored.offset, stored.timestamp_ms)
+        whole = (await self._logs.extents_of([of_table]))[of_table]
+        async for batch in self._logs.read(of_table, whole):
+            for stored in batch:
+                with self._refusing(stored, "a record of the merged table"):
+                    rows.take_table(stored.key or b"", stored.value, stored.offset)
+
+    @contextmanager
+    def _refusing(self, stored: Stored, expected: str) -> Iterator[None]:
+        try:
+            yield
+        except UNREADABLE as error:
+            self._refuse(UnreadableRecords([unreadable(stored, expected, str(error))]))
 
 
 class JournalSearch:

@@ -12,7 +12,7 @@ from streams.index.indices import (
 )
 from streams.index.methodology import Market
 from streams.index.values import Value
-from streams.proof.explain.explanation_types import Based, Number, PublishedValue, Term
+from streams.proof.explain.explanation_types import Based, CountedRows, Number, PublishedValue, Term
 from streams.proof.recompute.formulas import (
     Expected,
     day_values_of,
@@ -50,6 +50,8 @@ class Parts:
     """(orders counted earlier, hours of them); raises NotKnownError."""
     base: Callable[[], Based]
     """The base that a level is measured against; raises NotKnownError."""
+    rows: CountedRows | None = None
+    """Rows that the value's own count is made of; None: they were not read."""
     terms: list[Term] = field(default_factory=list)
     sums: Sums = field(default_factory=Sums)
     shoppers: int = 0

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from streams.console.fitting import Column, FittedTable
 from streams.index.demand import SCALE
+from streams.index.instants import in_zone
 from streams.index.values import Value, decimal
 from streams.proof.explain.explanation_types import Explanation, Number
 
@@ -28,14 +31,17 @@ def _steps(it: Explanation) -> Iterable[RenderableType]:
     counted = it.counted
     yield Text(
         f"  {counted.what}: {_number(counted.observed)}, n {counted.n}\n"
-        f"  {counted.start} .. {counted.end}: {counted.slices}; "
-        f"covered {counted.covered:g}, from {counted.covered_from}"
+        f"  {in_zone(counted.start, it.time_zone)} .. {in_zone(counted.end, it.time_zone)}: "
+        f"{counted.slices}; covered {counted.covered:g}, "
+        f"from {in_zone(counted.covered_from, it.time_zone)}"
     )
     if it.closing is not None:
         yield Text(
             f"  closed as final: {_number(it.closing['observed'])}, "
             f"revision {it.closing['revision']}; {it.closing['where']}"
         )
+    if it.made_of:
+        yield _made_of(it)
     if it.hours:
         yield _hours(it)
     yield from _expectation(it)
@@ -66,27 +72,37 @@ def _state(value: Value) -> str:
     return f"status {value.status}, {value.phase}{revised}, edition {value.edition}"
 
 
-def _hours(it: Explanation) -> Table:
-    columns: dict[str, list[str]] = {
-        "within": [f"{hour.seconds / 60:g} min" for hour in it.hours],
-        "closed": [_number(hour.closed_observed) for hour in it.hours],
-        "level": [_given(hour.level, ".6g") for hour in it.hours],
-        "season": [_given(hour.season, ".3f") for hour in it.hours],
-        "factor": [_given(hour.factor, "g") for hour in it.hours],
-        "expected": [
-            "" if hour.expected is None else decimal(hour.expected / SCALE) for hour in it.hours
-        ],
+def _made_of(it: Explanation) -> Text:
+    """Name what was counted where; inputs are read up to an offset, merged slots are final."""
+    lines = []
+    for each in it.made_of:
+        what = f"{each.source}, {each.slots}"
+        if each.through is not None:
+            slots = "day" if it.value.day is not None else "panes"
+            what = f"{each.source} up to offset {each.through}, {each.slots} {slots}"
+        lines.append(f"  made of {each.observed}: {what}; {each.where}")
+    return Text("\n".join(lines))
+
+
+def _hours(it: Explanation) -> RenderableType:
+    cells: dict[str, tuple[int, list[str]]] = {
+        "within": (3, [f"{hour.seconds / 60:g} min" for hour in it.hours]),
+        "closed": (0, [_number(hour.closed_observed) for hour in it.hours]),
+        "level": (4, [_given(hour.level, ".6g") for hour in it.hours]),
+        "season": (4, [_given(hour.season, ".3f") for hour in it.hours]),
+        "factor": (2, [_given(hour.factor, "g") for hour in it.hours]),
+        "expected": (
+            0,
+            ["" if hour.expected is None else decimal(hour.expected / SCALE) for hour in it.hours],
+        ),
+        "vintage": (5, [hour.vintage or "" for hour in it.hours]),
+        "closing": (1, [hour.where or "" for hour in it.hours]),
     }
-    shown = {name: cells for name, cells in columns.items() if any(cells)}
-    table = Table(box=None, padding=(0, 1), pad_edge=True)
-    table.add_column("  hour (UTC)", no_wrap=True)
-    for name in shown:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("vintage, closing")
-    for at, hour in enumerate(it.hours):
-        where = " ".join(each for each in (hour.vintage, hour.where) if each)
-        table.add_row(f"  {hour.hour[:16]}", *(cells[at] for cells in shown.values()), where)
-    return table
+    columns = [
+        Column(name, of_name, rank) for name, (rank, of_name) in cells.items() if any(of_name)
+    ]
+    hours = [in_zone(hour.hour, it.time_zone, "minutes") for hour in it.hours]
+    return Padding(FittedTable(f"hour ({it.time_zone})", hours, columns), (0, 0, 0, 2))
 
 
 def _given(value: float | None, form: str) -> str:
@@ -123,7 +139,7 @@ def _revisions(it: Explanation) -> Iterable[str]:
 def _checks(it: Explanation) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=True)
     for name in ("  ", "published", "recomputed", "", ""):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for check in it.checks:
         same = {True: "equal", False: "NOT equal", None: "cannot be told"}[check.equal]
         table.add_row(

@@ -41,8 +41,15 @@ def make_count(parts: Parts) -> Number | None:
         if any(each is not None for each in found):
             parts.sums[own] = sum(each or 0 for each in found)
             return parts.result(f"sum over {dimension}: {_sum(found)}", parts.counted().value)
+    rows = parts.rows
+    if rows is not None and rows.observed is not None and (rows.make(value) or not rows.why):
+        parts.terms += [Term(f"of {part.source}", part.observed, part.where) for part in rows.parts]
+        parts.sums[own] = rows.observed
+        made = _sum(part.observed for part in rows.parts)
+        return parts.result(f"sum of the rows counted: {made}", parts.counted().value)
     parts.sums[own] = parts.own("counted", value.observed)
-    return parts.result(f"counted {parts.sums[own]}", parts.counted().value)
+    why = "" if rows is None else f", which cannot be made again: {rows.why}"
+    return parts.result(f"counted {parts.sums[own]}{why}", parts.counted().value)
 
 
 def _members(parts: Parts) -> tuple[str, tuple[str, ...]] | None:

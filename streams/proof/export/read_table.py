@@ -11,7 +11,7 @@ from typing import Any, Literal
 from aiokafka.structs import TopicPartition
 
 from streams.clock import now_ms
-from streams.console.errors import OperationError
+from streams.console.errors import OperationError, unknown_market
 from streams.console.progress import ProgressFunction, no_progress
 from streams.flow.wire import partition_of
 from streams.index.instants import parse_instant
@@ -122,8 +122,7 @@ async def read(
     methodology = load_methodology(settings)
     unknown = sorted(set(selection.markets) - methodology.markets.keys())
     if unknown:
-        known = ", ".join(methodology.markets)
-        raise OperationError(f"market {unknown[0]!r} is not in methodology.toml; it has {known}")
+        raise unknown_market(unknown[0], methodology.markets)
     topics = settings.topics
     counts = await existing_partitions(settings.kafka)
     missing = [topic for topic in (topics.values, topics.journal) if not counts.get(topic)]

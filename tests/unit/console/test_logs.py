@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from streams.console.logs import KINDS_MAX, AlikeFilter
+from streams.console.logs import ALIKE_OF_LIBRARIES_MAX, KINDS_MAX, AlikeFilter
 
 FAILS = """
 import logging, sys, structlog
@@ -84,11 +84,11 @@ def test_a_library_never_shows_its_requests():
     assert "tell-nobody" not in run("json", "debug").stderr
 
 
-def lines_of(times_s, message="again and again"):
-    shown = AlikeFilter(limit=3, within_s=60)
+def lines_of(times_s, message="again and again", *, logger="a", limit=3):
+    shown = AlikeFilter(limit=limit, within_s=60)
     found = []
     for at_s in times_s:
-        record = logging.LogRecord("a", logging.WARNING, "", 0, message, (), None)
+        record = logging.LogRecord(logger, logging.WARNING, "", 0, message, (), None)
         record.created = at_s
         if shown.filter(record):
             found.append(record.msg)
@@ -98,6 +98,12 @@ def lines_of(times_s, message="again and again"):
 def test_lines_beyond_the_limit_of_their_kind_are_counted():
     found = lines_of([0, 1, 2, 3, 4, 61])
     assert found == ["again and again"] * 3 + ["again and again (2 similar lines left out)"]
+
+
+def test_a_library_gets_fewer_lines_of_a_kind_than_we_do():
+    times_s = range(10)
+    assert len(lines_of(times_s, logger="aiokafka.conn", limit=20)) == ALIKE_OF_LIBRARIES_MAX
+    assert len(lines_of(times_s, logger="streams.worker.app", limit=20)) == 10
 
 
 def test_a_line_says_how_many_like_it_were_left_out():

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from streams.index.instants import MINUTES, RESTS, parse_instant
+from streams.index.instants import MINUTES, RESTS, in_zone, parse_instant
 from streams.index.panes import rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -110,3 +110,16 @@ def test_what_is_written_of_an_instant_is_read_again(text):
     instant_ms = parse_instant(text)
     assert instant_ms is not None
     assert rfc3339(instant_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("instant", "time_zone", "shown"),
+    [
+        ("2026-11-24T18:15:00.000Z", "Asia/Kathmandu", "2026-11-25T00:00+05:45"),
+        ("2026-10-25T00:30:00.000Z", "Europe/London", "2026-10-25T01:30+01:00"),
+        ("2026-10-25T01:30:00.000Z", "Europe/London", "2026-10-25T01:30+00:00"),
+    ],
+)
+def test_an_instant_in_the_zone_of_a_market_is_the_same_instant(instant, time_zone, shown):
+    assert in_zone(instant, time_zone, "minutes") == shown
+    assert parse_instant(in_zone(instant, time_zone)) == parse_instant(instant)

@@ -97,6 +97,18 @@ def test_a_list_counts_what_is_there_and_says_how_many_are_of_an_earlier_log(wit
     assert "2 of an earlier log" in "\n".join(listing.lines())
 
 
+def test_a_list_of_what_there_is_not_says_what_there_is():
+    listing = Listing()
+    for each in (record(0, None), record(1, None)):
+        listing.pass_over(each)
+    assert listing.lines() == [
+        "0 in all, 0 shown",
+        "none is as selected; there are 2 schema of orders",
+    ]
+    listing.count(record(2, None))
+    assert listing.lines()[1:] == [], "some were selected"
+
+
 def test_a_line_says_that_its_record_is_of_an_earlier_log():
     (letter,) = told(record(0, "old"))
     assert "[of an earlier log]" in letter.line()

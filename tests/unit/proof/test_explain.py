@@ -13,17 +13,27 @@ from support.bases import based
 from support.explained import HOURS, MIDNIGHT, Market, journal, stored, values_log
 from support.flow_harness import METHODOLOGY, ROOT, order
 
+from streams.flow.wire import PartialKey, decode_partial, parsed_key, partition_of
 from streams.index.history_records import DeclaredFactor, factor_record
+from streams.index.indices import SHOPPER_INDICES
 from streams.index.learning import WHOLE, Factor
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.values import Fence, Value
 from streams.proof.audit.expected_values import is_measured
 from streams.proof.explain.choosing import NotFoundError, choose
 from streams.proof.explain.explanation import explain_value
-from streams.proof.explain.explanation_types import Asked, Closed, Journal, Known, PublishedValue
+from streams.proof.explain.explanation_types import (
+    Asked,
+    Closed,
+    CountedRows,
+    Journal,
+    Known,
+    PublishedValue,
+)
 from streams.proof.explain.formula_words import FORMULAS, formula_of
 from streams.proof.explain.gather import JournalSearch
 from streams.proof.explain.journal_query import query_of
+from streams.proof.explain.made_of import RowsRead, why_not_rows
 from streams.proof.explain.print_explanation import show
 from streams.proof.recompute.formulas import day_values, shopper_values, window_values
 from streams.proof.recompute.sums import Sums
@@ -44,17 +54,36 @@ class Published:
             key: PublishedValue(held.value, held.version, held.where, held.written_ms)
             for key, held in values_log(records).markets["PK"].values.items()
         }
+        number = partition_of("PK", market.flow.partials_partitions)
+        self.table = market.flow.tables[number]
+        self.sent = [
+            (key, decode_partial(each.value), each.timestamp_ms)
+            if isinstance(key := parsed_key(each.key), PartialKey) and each.value is not None
+            else (key, None, 0)
+            for each in market.flow.partials[number].records
+        ]
         self.journal = [
             (each.where, decode_journal(each.value), version_of(each.headers))
             for each in journal(records)
         ]
 
-    def explain(self, held, *, kinds=("vintage", "hour", "day", "revision", "base")):
+    def rows(self, held, *, again=False):
+        """What the value counts, from partials and merged table; ``again``: all rows came once more."""
+        rows = RowsRead(held, PK, METHODOLOGY, HOURS)
+        for offset, (key, record, stamp_ms) in enumerate(self.sent * (2 if again else 1)):
+            rows.log_end = offset
+            if record is not None:
+                rows.take_row(key, record, offset, stamp_ms)
+        for offset, (key, content) in enumerate(self.table.items()):
+            rows.take_table(key, content, offset)
+        return rows.made_of("ecindex.partials-0", "merged-0")
+
+    def explain(self, held, *, kinds=("vintage", "hour", "day", "revision", "base"), rows=None):
         search = JournalSearch(query_of(held.value, PK, HOURS), METHODOLOGY.edition)
         for where, record, version in self.journal:
             if record.kind in kinds:
                 search.apply_record(where, record, version)
-        known = Known(self.values, search.found, self.factors)
+        known = Known(self.values, search.found, self.factors, rows)
         return explain_value(held, known, PK, edition=METHODOLOGY.edition)
 
     def of(self, index, member="all", window="1h", **asked):
@@ -120,9 +149,9 @@ def recorded(index, **fields):
     )
 
 
-def alone(held, *others, found=None):
+def alone(held, *others, found=None, rows=None):
     values = {each.value.key: each for each in (held, *others)}
-    return explain_value(held, Known(values, found or Journal(), []), PK, edition=1)
+    return explain_value(held, Known(values, found or Journal(), [], rows), PK, edition=1)
 
 
 def test_a_share_is_made_of_the_records_of_both_its_sides():
@@ -374,8 +403,102 @@ def test_for_people_each_step_is_printed_on_a_narrow_screen(published):
     text = stream.getvalue()
     for step in ("Formula", "Counted", "Expected", "Revisions", "The number again"):
         assert f"\n{step}\n" in text
-    assert f"  {explanation.hours[0].hour[:16]} " in text
-    assert "factor" not in text.partition("vintage, closing")[0].rpartition("\n")[2]
+    assert "  hour (Asia/Karachi)" in text
+    assert "T00:00+05:00 " in text, "midnight of the market, not of Greenwich"
+    assert "…" not in text
+    head = next(line for line in text.splitlines() if "hour (Asia/Karachi)" in line)
+    assert "expected" in head
+    assert "factor" not in head, "there is none"
     assert text.splitlines()[-1] == (
         f"published {held.value.value}, recomputed {held.value.value}: equal to the last digit"
     )
+
+
+def test_a_count_is_made_of_the_rows_that_had_been_applied(published):
+    """In the harness each row is gone as soon as it is merged, as after compaction."""
+    one_of_each = {
+        (held.value.index, held.value.window): held for held in published.values.values()
+    }
+    equal, sources = defaultdict(set), set()
+    for held in one_of_each.values():
+        if why_not_rows(held, METHODOLOGY.edition):
+            assert held.value.index in {*SHOPPER_INDICES, "change_day", "change_week"}
+            continue
+        explanation = published.explain(held, rows=published.rows(held))
+        equal[held.value.window].add(counted(explanation).equal)
+        sources |= {part.source for part in explanation.made_of}
+    assert equal == {window: {True} for window in ("1m", "5m", "1h", "24h", "day")}
+    assert {"orders-0", "payments-1", "merged hours", "merged minutes"} <= sources
+
+
+@pytest.fixture(scope="module")
+def open_count(published):
+    """A count of the newest window, of which a row is not merged yet."""
+    for held in published.values.values():
+        if not why_not_rows(held, METHODOLOGY.edition) and held.value.window == "5m":
+            made = published.rows(held)
+            if not made.why and any(part.through is not None for part in made.parts):
+                return held
+    raise AssertionError
+
+
+def counted(explanation):
+    (check,) = [each for each in explanation.checks if each.what == "counted"]
+    return check
+
+
+def test_the_rows_of_a_count_are_named_by_input_offset_and_record(published, open_count):
+    explanation = published.explain(open_count, rows=published.rows(open_count))
+    parts = explanation.made_of
+    assert sum(part.observed for part in parts) == open_count.value.observed > 0
+    stream = io.StringIO()
+    show(explanation, Console(file=stream, width=80))
+    text = stream.getvalue()
+    for part in parts:
+        assert f"  made of {part.observed}: " in text
+        assert f"; {part.where}" in text
+    assert re.search(r"\w+-\d up to offset \d+, \d panes; ecindex.partials-0@\d+", text)
+
+
+def test_a_count_is_computed_from_its_rows_not_from_itself(published):
+    held = published.of("orders", "books", "24h", dimension="category")
+    explanation = published.explain(held, rows=published.rows(held))
+    assert "merged hours" in str(explanation.terms)
+    assert [term.value for term in explanation.terms] == [
+        part.observed for part in explanation.made_of
+    ]
+    assert explanation.calculation.startswith("sum of the rows counted: ")
+    gone = CountedRows([], None, "rows of that time are no longer all there")
+    assert published.explain(held, rows=gone).calculation.startswith(
+        f"counted {held.value.observed}, which cannot be made again: rows of that time"
+    )
+
+
+def test_a_count_that_its_rows_do_not_make_is_not_equal(published, open_count):
+    value = open_count.value
+    more = open_count._replace(value=msgspec.structs.replace(value, observed=value.observed + 1))
+    explanation = published.explain(more, rows=published.rows(more))
+    assert not explanation.equal
+    check = counted(explanation)
+    assert (check.recomputed, check.equal) == (value.observed, False)
+
+
+def test_rows_that_came_since_make_it_untold_not_wrong(published, open_count):
+    value = open_count.value
+    more = open_count._replace(value=msgspec.structs.replace(value, observed=value.observed + 1))
+    made = published.rows(more, again=True)
+    assert "have come since; ask again" in made.why
+    check = counted(published.explain(more, rows=made))
+    assert (check.equal, check.why) == (None, made.why)
+    of_another = open_count._replace(version=Fence(3, 0, 0, MIDNIGHT, 10**9))
+    assert published.rows(of_another).why == "the partials were created again since"
+
+
+def test_what_is_not_counted_from_rows_says_so(published):
+    shoppers = published.of("shoppers", "all", "1h")
+    for held, why in ((shoppers, "sketches"), (recorded("orders", edition=9), "edition 9")):
+        reason = why_not_rows(held, METHODOLOGY.edition)
+        assert why in reason
+        explanation = alone(held, rows=CountedRows([], None, reason))
+        check = counted(explanation)
+        assert (check.equal, check.why) == (None, reason)

@@ -1,0 +1,97 @@
+"""`show` and the demo's screen at any width: what is shown of a number or a name is all of it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.live import Live
+from support.publications import AS_OF_MS, market_values
+
+from streams.console.fitting import Column, FittedTable, TopOf
+from streams.demo.demo_plan import Plan
+from streams.demo.demo_view import Screen
+from streams.index.panes import rfc3339
+from streams.index.values import Snapshot
+from streams.operate.market_views import MarketView, ViewState
+from streams.operate.show import render
+from streams.shops.simulate_options import PlantedShift
+
+WIDE = ("চালডাল_বিস্কুট", "美容护肤与个人护理用品", "မုန့်ဟင်းခါး", "home_and_living_of_all_kinds", "[red]")
+
+
+def view(categories=WIDE, *, base=987_654_321):
+    values = market_values("PK", categories, base=base)
+    at = rfc3339(AS_OF_MS)
+    snapshot = Snapshot("PK", at, at, 2, "live", values, sources={"orders": at, "payments": at})
+    return MarketView("PK", ViewState.LIVE, snapshot, b"{}", 4_700, 1_000, {})
+
+
+def drawn(what, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(what)
+    return console.file.getvalue()
+
+
+def together(text):
+    """What is printed, without borders and the breaks that folding put into names."""
+    return "".join(character for character in text if character not in "│ \n")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_no_number_and_no_name_is_cut(width):
+    text = drawn(render([view()], {"PK": "PKR"}), width)
+    assert "…" not in text
+    assert {cell_len(line) for line in text.splitlines()} == {width}, "wide letters take two cells"
+    assert "[red]" in text, "a name in brackets is no markup"
+    assert "987,654,32" in text
+    assert f"{(987_654_321 * len(WIDE)) / 100:,.2f} PKR/min" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_what_has_no_room_is_named_and_so_is_the_width_that_has_it(width):
+    shown = render([view()], {"PK": "PKR"})
+    text = together(drawn(shown, width))
+    assert "leftouthere:" in text
+    needed = int(text.split("shownat")[1].split("characters")[0])
+    assert "left out" not in drawn(shown, needed).split("payment method")[0]
+    assert "left out" in drawn(shown, needed - 1)
+
+
+def test_a_number_that_is_shown_is_whole_at_every_width():
+    names, numbers = ["অ" * 30, "b"], ["12,345,678.90", "1.00"]
+    table = FittedTable("name", names, [Column("a", numbers), Column("b", numbers, 1)])
+    for width in range(20, 120):
+        text = drawn(table, width)
+        whole = text.count("12,345,678.90")
+        assert whole == (1 if "left out" in text else 2), width
+        assert together(text).count("অ") == 30, "folded, not cut"
+
+
+def test_the_screen_of_a_demo_fits_too():
+    console = Console(file=io.StringIO(), width=60)
+    plan = Plan(PlantedShift("PK", "books", 6.0, 0, 1), None, whole=True, story_ms=1)
+    screen = Screen(console, plan, {"PK": "PKR"})
+    text = drawn(screen._overview([view(("books",))]), 60)
+    assert "…" not in text
+    assert "left out here" in text
+    assert "(UTC)" in text
+
+
+@pytest.mark.parametrize(("height", "left_out"), [(10, True), (200, False)])
+def test_a_terminal_that_is_too_low_says_how_many_lines_are_missing(height, left_out):
+    console = Console(
+        file=io.StringIO(), width=100, height=height, force_terminal=True, color_system=None
+    )
+    views = [view(), view()._replace(market="BD")]
+    whole = len(drawn(render(views, {}), 100).splitlines())
+    with Live(console=console, auto_refresh=False) as live:
+        live.update(TopOf(render(views, {}), "a higher terminal shows them"), refresh=True)
+    text = console.file.getvalue()
+    assert ("more lines; a higher" in text) == left_out
+    assert "..." not in text
+    assert ("BD" in text) != left_out
+    if left_out:
+        assert f"{whole - height + 1} more lines" in text

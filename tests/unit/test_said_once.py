@@ -1,0 +1,67 @@
+"""What a command says of a failure: its own words alone, and the names that it would have taken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from structlog.testing import capture_logs
+from typer.testing import CliRunner
+
+from streams.cli.commands import app
+from streams.console.errors import OperationError
+from streams.local import ports
+from streams.operate import worker_process
+from streams.settings import load_settings
+
+
+@pytest.fixture
+def nowhere():
+    """An address where nothing listens."""
+    return f"{ports.LOOPBACK}:{ports.choose(1)[0]}"
+
+
+def test_a_command_writes_no_line_of_a_library(nowhere):
+    """In a process of its own: pytest takes what Python prints where no logs are configured."""
+    arguments = [sys.executable, "-m", "streams.cli", "topics", "check", "--bootstrap", nowhere]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (1, "")
+    server = f"Kafka at {nowhere} (kafka.bootstrap_servers)"
+    assert done.stderr == f"error: {server}: none of these servers answers\n"
+
+
+def test_a_worker_that_waits_for_its_broker_says_so_now_and_then(nowhere, monkeypatch, caplog):
+    times_ms = iter(range(0, 1_000_000, 2_000))
+    monkeypatch.setattr(worker_process, "monotonic_ms", lambda: next(times_ms))
+    monkeypatch.setattr(worker_process, "_RETRY_S", 0)
+    settings = load_settings(overrides={"kafka.bootstrap_servers": nowhere})
+    with capture_logs() as said, pytest.raises(OperationError, match="none of these servers"):
+        worker_process.asyncio.run(worker_process._discover(settings, 1, 0.0))
+    assert [each["event"] for each in said] == ["broker_not_reachable"] * 4
+    assert said[0]["servers"] == nowhere
+    assert not caplog.records, "nothing of a library"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("explain", "XX", "orders", "all", "1m"),
+        ("audit", "--market", "XX"),
+        ("export", "days", "--csv", "-", "--market", "XX"),
+        ("clock", "reset", "XX", "--reason", "why"),
+        ("expect", "XX", "all", "2026-12-01", "2026-12-02", "2"),
+    ],
+)
+def test_a_market_that_there_is_not_is_answered_with_those_that_there_are(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "'XX' is not in methodology.toml; it has BD, BR, GB, LK, MM, NP, PK" in result.stderr
+
+
+def test_a_member_that_there_is_not_is_answered_with_those_of_its_dimension():
+    day = ("2026-12-01", "2026-12-02", "2")
+    result = CliRunner().invoke(app, ("expect", "PK", "category:bookz", *day))
+    assert result.exit_code == 1
+    assert "; category has " in result.stderr
+    assert "soghaat, home_living" in result.stderr
