@@ -24,6 +24,8 @@ from streams.publish.ranking import ALL, Member, rank_members
 
 MEMBERS_MAX = 40
 SERIES_MAX = 5_000
+_FIRST = -1
+"""Rank before all members: of a market's own series, and of members that page."""
 
 
 class _Export(NamedTuple):
@@ -152,16 +154,20 @@ class IndexCollector:
         values = shown.publication.values
         ranks = rank_members(values, shown.members)
         shown.members = frozenset(m for m, rank in ranks.items() if rank < self._members_max)
+        # What pages is exported however small its member: a rule cannot fire on an absent series, and
+        # its alert and its dashboard would say nothing of how large the shift is.
+        ranks |= {
+            _counted(status): _FIRST
+            for status in shown.publication.watched
+            if status.shift is not None
+        }
         shown.series = [
             series
             for value in values
-            for series in _series_of(value, ranks.get((value.dimension, value.member), -1))
+            for series in _series_of(value, ranks.get((value.dimension, value.member), _FIRST))
         ]
         for status in shown.publication.watched:
-            dimension, member, _ = status.series
-            counted = METHOD if dimension == PAYMENT_FAILURE else dimension
-            # What pages is exported however small its member: a rule cannot fire on an absent series.
-            rank = -1 if status.shift is not None else ranks.get((counted, member), -1)
+            rank = ranks.get(_counted(status), _FIRST)
             shown.series += _shift_series(shown.publication.market, status, rank)
 
     def _within_limit(self) -> list[_Series]:
@@ -181,6 +187,12 @@ class IndexCollector:
         self._dropped_total += (left_out - self._left_out).total()
         self._left_out = left_out
         return kept
+
+
+def _counted(status: SeriesStatus) -> Member:
+    """Member whose size decides whether the series of ``status`` has room."""
+    dimension, member, _ = status.series
+    return METHOD if dimension == PAYMENT_FAILURE else dimension, member
 
 
 def _series_of(value: Value, rank: int) -> Iterator[_Series]:

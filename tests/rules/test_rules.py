@@ -11,7 +11,9 @@ import pytest
 import yaml
 from support.operator_files import CONFIG, DASHBOARDS, ROOT, rules
 from support.prometheus import program
+from typer.testing import CliRunner
 
+from streams.cli.commands import app
 from streams.local.debian_packages import AMTOOL, PROMTOOL
 from streams.local.monitoring import RECEIVERS, with_webhook
 from streams.worker.stops import ExitCode
@@ -104,6 +106,18 @@ def test_each_alert_says_how_bad_what_and_what_to_do(name):
     path, _, anchor = without_links(said["runbook_url"]).partition("#")
     headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
     assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_command_that_an_alert_advises_is_there():
+    texts = [alert["annotations"]["description"] for alert in ALERTS.values()]
+    advised = {
+        words
+        for text in texts
+        for words in re.findall(r"ecindex ([a-z-]+)(?: (list|release|replay|alter|check)\b)?", text)
+    }
+    assert len(advised) > 5
+    for command in advised:
+        assert CliRunner().invoke(app, [*filter(None, command), "--help"]).exit_code == 0, command
 
 
 def test_the_runbook_has_no_entry_without_an_alert():

@@ -269,6 +269,19 @@ def test_watched_series_show_direction_evidence_and_warming(metrics):
     assert series("demand_shift_start_timestamp_seconds") == {books: began}
 
 
+def test_a_member_that_pages_is_there_with_its_numbers_however_small_it_is():
+    metrics = make_metrics(members_max=1)
+    values = [value(member="large", number=100), value(member="books", number=1)]
+    metrics.index.show(publication(values, watched=[status(evidence=0.2)]))
+    assert {dict(labels)["category"] for labels in scrape(metrics)["orders"]} == {"large"}
+    metrics.index.show(publication(values, watched=[status(direction=-1)]))
+    found = scrape(metrics)
+    assert {dict(labels)["category"] for labels in found["orders"]} == {"large", "books"}
+    assert len(found["demand_shift_direction"]) == 1
+    metrics.index.show(publication(values, watched=[status(evidence=0.2)]))
+    assert {dict(labels)["category"] for labels in scrape(metrics)["orders"]} == {"large"}
+
+
 def test_every_declared_metric_is_exported_and_every_exported_one_declared(metrics):
     exported = {
         family.name + ("_total" if family.type == "counter" else ""): family
