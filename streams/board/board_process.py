@@ -39,6 +39,8 @@ async def serve(
         host=settings.board.host,
         port=settings.board.port,
         names=settings.board.hosts,
+        grafana=settings.links.grafana,
+        runbook=settings.links.runbook,
     )
     port = await server.start()
     host = f"[{settings.board.host}]" if ":" in settings.board.host else settings.board.host

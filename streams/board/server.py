@@ -17,6 +17,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from streams.board.hub import CLIENTS_MAX, FullError, Hub
+from streams.board.page_links import with_links
 from streams.publish.http_server import HttpServer, application, listen
 
 WRITE_TIMEOUT_S = 30.0
@@ -68,13 +69,16 @@ class BoardServer:
         host: str,
         port: int,
         names: Sequence[str],
+        grafana: str | None = None,
+        runbook: str | None = None,
     ) -> None:
+        """Make a server that does not listen yet. ``grafana``, ``runbook``: what the page links to."""
         self._hub = hub
         self._ready = ready
         self._host = host
         self._port = port
         self._names = names
-        self._files = _files()
+        self._files = _files(grafana, runbook)
         self._server: HttpServer | None = None
 
     async def start(self) -> int:
@@ -166,13 +170,13 @@ def _answer(request: web.Request, file: _StaticFile) -> web.Response:
     )
 
 
-def _files() -> dict[str, _StaticFile]:
+def _files(grafana: str | None, runbook: str | None) -> dict[str, _StaticFile]:
     """The page's files by name. They are read once; they are a few dozen KB."""
     found = {}
     for entry in resources.files(__package__).joinpath("static").iterdir():
         content_type = _TYPES.get(entry.name.rpartition(".")[2])
         if content_type is not None:
-            body = entry.read_bytes()
+            body = with_links(entry.read_bytes(), grafana=grafana, runbook=runbook)
             etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             found[entry.name] = _StaticFile(body, content_type, etag)
     return found

@@ -131,6 +131,7 @@ class LocalIndex:
             bootstrap=self._stack.bootstrap,
             redis_url=self._stack.redis_url,
             data_dir=self.directory / "data",
+            board=self.board_url,
         )
 
     @property

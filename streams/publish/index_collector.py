@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.samples import Sample
@@ -16,13 +16,16 @@ from prometheus_client.samples import Sample
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import SeriesStatus
 from streams.index.indices import METHOD
+from streams.index.panes import MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
-from streams.index.values import Value
+from streams.index.values import WINDOWS_MS, Value
 from streams.publish.metric_table import BY_NAME, INDEX
 from streams.publish.ranking import ALL, Member, rank_members
 
 MEMBERS_MAX = 40
 SERIES_MAX = 5_000
+_FIRST = -1
+"""Rank before all members: of a market's own series, and of members that page."""
 
 
 class _Export(NamedTuple):
@@ -30,8 +33,15 @@ class _Export(NamedTuple):
 
     metric: str
     by: str | None = None
-    expected: bool = False
-    """True when the value's ``expected`` is exported instead of its ``value``."""
+    of: Literal["value", "expected", "lower", "upper"] = "value"
+    """Which number of the value is exported. A bound of the band also becomes the label ``bound``."""
+    windows: frozenset[str] = frozenset(WINDOWS_MS)
+
+
+def _band(metric: str, windows: frozenset[str] = frozenset(WINDOWS_MS)) -> tuple[_Export, ...]:
+    return _Export(metric, of="lower", windows=windows), _Export(
+        metric, of="upper", windows=windows
+    )
 
 
 _EXPORTS: dict[tuple[str, str], tuple[_Export, ...]] = {
@@ -49,11 +59,23 @@ _EXPORTS: dict[tuple[str, str], tuple[_Export, ...]] = {
     ("shoppers", "market"): (_Export("market_shoppers"),),
     ("demand_index_orders", "category"): (
         _Export("demand_index"),
-        _Export("orders_expected", expected=True),
+        _Export("orders_expected", of="expected"),
+        # Two series a member in each window would be a third more series than all others of it.
+        *_band("orders_band", frozenset({"5m"})),
+    ),
+    ("orders", "region"): (_Export("region_orders"),),
+    ("demand_index_orders", "region"): (
+        _Export("region_demand_index"),
+        _Export("region_orders_expected", of="expected"),
     ),
     ("demand_index_orders", "market"): (
         _Export("market_demand_index"),
-        _Export("market_orders_expected", expected=True),
+        _Export("market_orders_expected", of="expected"),
+        *_band("market_orders_band"),
+    ),
+    ("demand_index_sales", "market"): (
+        _Export("market_sales_expected_minor", of="expected"),
+        *_band("market_sales_band_minor"),
     ),
 }
 
@@ -132,16 +154,20 @@ class IndexCollector:
         values = shown.publication.values
         ranks = rank_members(values, shown.members)
         shown.members = frozenset(m for m, rank in ranks.items() if rank < self._members_max)
+        # What pages is exported however small its member: a rule cannot fire on an absent series, and
+        # its alert and its dashboard would say nothing of how large the shift is.
+        ranks |= {
+            _counted(status): _FIRST
+            for status in shown.publication.watched
+            if status.shift is not None
+        }
         shown.series = [
             series
             for value in values
-            for series in _series_of(value, ranks.get((value.dimension, value.member), -1))
+            for series in _series_of(value, ranks.get((value.dimension, value.member), _FIRST))
         ]
         for status in shown.publication.watched:
-            dimension, member, _ = status.series
-            counted = METHOD if dimension == PAYMENT_FAILURE else dimension
-            # What pages is exported however small its member: a rule cannot fire on an absent series.
-            rank = -1 if status.shift is not None else ranks.get((counted, member), -1)
+            rank = ranks.get(_counted(status), _FIRST)
             shown.series += _shift_series(shown.publication.market, status, rank)
 
     def _within_limit(self) -> list[_Series]:
@@ -163,14 +189,20 @@ class IndexCollector:
         return kept
 
 
+def _counted(status: SeriesStatus) -> Member:
+    """Member whose size decides whether the series of ``status`` has room."""
+    dimension, member, _ = status.series
+    return METHOD if dimension == PAYMENT_FAILURE else dimension, member
+
+
 def _series_of(value: Value, rank: int) -> Iterator[_Series]:
     # A member of the market dimension other than `all`, or an `all` of another dimension, would be
     # counted twice by a sum over a label.
     if value.status != "ok" or (value.member == ALL) != (value.dimension == "market"):
         return
     for export in _EXPORTS.get((value.index, value.dimension), ()):
-        number = value.expected if export.expected else value.value
-        if number is None:
+        number: float | None = getattr(value, export.of)
+        if number is None or value.window not in export.windows:
             continue
         spec = BY_NAME[export.metric]
         labels = {"market": value.market}
@@ -179,6 +211,8 @@ def _series_of(value: Value, rank: int) -> Iterator[_Series]:
         labels["window"] = value.window
         if export.by is not None:
             labels["by"] = export.by
+        if export.of in {"lower", "upper"}:
+            labels["bound"] = export.of
         yield _Series(rank, export.metric, Sample(spec.full_name, labels, float(number)))
 
 
@@ -195,6 +229,8 @@ def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Ser
         "demand_shift_evidence_ratio": evidence_of.evidence_ratio,
         "detector_warming": int(status.warming),
     }
+    if status.shift is not None:
+        numbers["demand_shift_start_timestamp_seconds"] = status.shift.start * MINUTE_MS / 1000
     for name, number in numbers.items():
         sample = Sample(BY_NAME[name].full_name, labels, float(number))
         yield _Series(rank, name, sample)

@@ -61,15 +61,34 @@ INDEX = (
          "100 times the category's observed orders, divided by its expected orders."),
     Spec("orders_expected", Kind.GAUGE, ("market", "category", "window"), "orders",
          "Expected orders of the category in this window."),
+    Spec("orders_band", Kind.GAUGE, ("market", "category", "window", "bound"), "orders",
+         "Bounds (lower, upper) of the band of the category's orders: between them is what is usual. "
+         "Only of the window 5m."),
+    Spec("region_orders", Kind.GAUGE, ("market", "region", "window"), "orders",
+         "Placed orders of the region, within the window."),
+    Spec("region_demand_index", Kind.GAUGE, ("market", "region", "window"), "100 = as expected",
+         "100 times the region's observed orders, divided by its expected orders."),
+    Spec("region_orders_expected", Kind.GAUGE, ("market", "region", "window"), "orders",
+         "Expected orders of the region in this window."),
     Spec("market_demand_index", Kind.GAUGE, ("market", "window"), "100 = as expected",
          "100 times the market's observed orders, divided by its expected orders."),
     Spec("market_orders_expected", Kind.GAUGE, ("market", "window"), "orders",
          "Expected orders of the market in this window."),
+    Spec("market_orders_band", Kind.GAUGE, ("market", "window", "bound"), "orders",
+         "Bounds (lower, upper) of the band of the market's orders: between them is what is usual."),
+    Spec("market_sales_expected_minor", Kind.GAUGE, ("market", "window"), "minor currency units",
+         "Expected sales of the market in this window."),
+    Spec("market_sales_band_minor", Kind.GAUGE, ("market", "window", "bound"), "minor currency units",
+         "Bounds (lower, upper) of the band of the market's sales."),
     Spec("demand_shift_direction", Kind.GAUGE, ("market", "dimension", "member"), "-1, 0 or 1",
          "Direction of the active demand shift; 0 without one."),
     Spec("demand_shift_evidence_ratio", Kind.GAUGE, ("market", "dimension", "member"),
          "1 = page", "Evidence of a shift, divided by its paging threshold. While a shift is active: "
          "the evidence on which it was found."),
+    Spec("demand_shift_start_timestamp_seconds", Kind.GAUGE, ("market", "dimension", "member"),
+         "seconds since 1970",
+         "Minute in which the active demand shift began, as estimated when it was found. Absent without "
+         "one."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
@@ -85,6 +104,12 @@ INDEX = (
 SERVICE = (
     Spec("market_info", Kind.GAUGE, ("market",), "1",
          "1 for every market of the methodology, from every worker: the markets to expect."),
+    Spec("currency_minor_units", Kind.GAUGE, ("market", "currency"), "minor units",
+         "Minor units in one unit of the market's currency: 100 for PKR, 1 for JPY. For every market of "
+         "the methodology, from every worker. Divide sales by it."),
+    Spec("links_info", Kind.GAUGE, ("board", "grafana", "runbook"), "1",
+         "Always 1. The labels are the settings links.*: addresses that alerts and dashboards link to. "
+         "A label that is empty was not set."),
     Spec("build_info", Kind.GAUGE, ("version", "edition", "methodology"), "1",
          "Always 1. The labels name the release, the edition and the start of the methodology's "
          "hash."),
@@ -148,7 +173,8 @@ SERVICE = (
          "Event ids kept to recognise duplicates."),
     Spec("series_dropped_total", Kind.COUNTER, (), "series",
          "Index series left out of the scrape, each counted when it begins to be left out: members "
-         "beyond the 40 largest of a dimension, series beyond 5,000 a worker. Redis has them."),
+         "beyond the 40 largest of a dimension unless they are shifted, series beyond 5,000 a worker. "
+         "Redis has them."),
     Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
          "1 while a source partition is halted and waits for the operator."),
     Spec("topic_missing", Kind.GAUGE, ("topic",), "0 or 1",

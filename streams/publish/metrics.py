@@ -5,13 +5,14 @@ Nothing is registered globally. So a test, or each of two workers in one process
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from streams.flow.admission import OUTCOMES
 from streams.flow.wire import SKIPPED
+from streams.index.currencies import exponent
 from streams.index.event_types import IGNORED_REASONS, PART_REASONS, REASONS
 from streams.publish.index_collector import IndexCollector
 from streams.publish.metric_table import BY_NAME
@@ -29,9 +30,15 @@ class Metrics:
         version: str,
         edition: int,
         methodology: str,
+        currencies: Mapping[str, str] | None = None,
+        links: Mapping[str, str] | None = None,
         index: IndexCollector | None = None,
     ) -> None:
-        """``markets``: the markets of the methodology. ``methodology``: the hash of its content."""
+        """Make the metrics of one worker, those of its settings with their values.
+
+        ``markets``: the markets of the methodology; ``currencies``: the currency of each.
+        ``methodology``: the hash of its content. ``links``: the settings ``links.*`` by name.
+        """
         # The creation time of each child is of no use here, and would double the number of series.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -75,6 +82,12 @@ class Metrics:
         info = self._gauge("market_info")
         for market in markets:
             info.labels(market).set(1)
+        minor_units = self._gauge("currency_minor_units")
+        for market, currency in (currencies or {}).items():
+            minor_units.labels(market, currency).set(10 ** exponent(currency))
+        self._gauge("links_info").labels(
+            *((links or {}).get(name, "") for name in BY_NAME["links_info"].labels)
+        ).set(1)
         build = self._gauge("build_info")
         build.labels(version, str(edition), methodology[:_HASH_CHARACTERS]).set(1)
 

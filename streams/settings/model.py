@@ -357,6 +357,26 @@ class LimitSettings(_Section):
     """A worker with more ids in open panes halts its fullest partition; 8 bytes each."""
 
 
+_ADDRESS = r"^https?://[^\s\"'<>`{}|\\^$?#]+$"
+"""An address to which a path or an anchor is added, so it ends before both. No text of a template."""
+
+
+class LinksSettings(_Section):
+    """Addresses that people open. Alerts, dashboards and the page link to what is set here."""
+
+    board: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    """The live page, as seen from a browser."""
+    grafana: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    """Grafana with the dashboards of config/grafana/."""
+    runbook: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    """docs/runbook.md where your people read it, with a heading's anchor at each heading."""
+
+    @field_validator("board", "grafana", "runbook")
+    @classmethod
+    def _without_slash(cls, value: str | None) -> str | None:
+        return None if value is None else value.rstrip("/")
+
+
 class LogSettings(_Section):
     """What is logged to stderr, and how."""
 
@@ -394,6 +414,7 @@ class Settings(BaseSettings):
     board: ServerSettings = ServerSettings()
     intervals: IntervalSettings = IntervalSettings()
     limits: LimitSettings = LimitSettings()
+    links: LinksSettings = LinksSettings()
     log: LogSettings = LogSettings()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

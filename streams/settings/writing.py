@@ -15,7 +15,13 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from streams.settings.loading import ENV_PREFIX
-from streams.settings.model import KafkaSettings, RedisSettings, ServerSettings, Settings
+from streams.settings.model import (
+    KafkaSettings,
+    LinksSettings,
+    RedisSettings,
+    ServerSettings,
+    Settings,
+)
 
 _TUNING = (
     "request_timeout_ms",
@@ -28,9 +34,18 @@ _TUNING = (
 
 
 def local_settings(
-    settings: Settings, *, bootstrap: str, redis_url: str, data_dir: Path
+    settings: Settings,
+    *,
+    bootstrap: str,
+    redis_url: str,
+    data_dir: Path,
+    board: str | None = None,
 ) -> Settings:
-    """Adapt settings to local servers on loopback: their addresses, no credentials."""
+    """Adapt settings to local servers on loopback: their addresses, no credentials.
+
+    ``board``: the local page, which is linked to unless the settings name another.
+    """
+    links = settings.links.model_dump()
     tuning = {name: getattr(settings.kafka, name) for name in _TUNING}
     return settings.model_copy(
         update={
@@ -38,6 +53,7 @@ def local_settings(
             "redis": RedisSettings(url=redis_url, prefix=settings.redis.prefix),
             "metrics": ServerSettings(),
             "board": ServerSettings(),
+            "links": LinksSettings(**{**links, "board": links["board"] or board}),
             "data_dir": data_dir,
             "methodology": settings.methodology.absolute(),
             "topics": settings.topics.model_copy(update={"import_restamps": True}),

@@ -98,6 +98,12 @@ class IndexWorker:
             version=metadata.version("ecindex"),
             edition=self.methodology.edition,
             methodology=self.methodology.content_hash,
+            currencies={code: each.currency for code, each in self.methodology.markets.items()},
+            links={
+                "board": settings.links.board or "",
+                "grafana": settings.links.grafana or "",
+                "runbook": settings.links.runbook or "",
+            },
         )
         for topic in (topics.orders, topics.payments):
             self.metrics.begin_events(topic)

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import time
+import urllib.parse
 import urllib.request
 from collections import defaultdict
 from pathlib import Path
@@ -35,6 +36,7 @@ PLANTED = {
     "BD": (("market", "all"), -1, OUTAGE_AFTER_S),
 }
 """Market -> dimension and member, direction, when."""
+GRAFANA = "https://grafana.example"
 GIVEN_UP_AFTER_S = 1_500
 START_OFF_S = 120
 PANELS = 2
@@ -99,7 +101,7 @@ class Run:
         """How many queries of panels about shifts have data."""
         found = 0
         for _title, target in panels():
-            if "demand_shift_direction" in target["expr"]:
+            if re.search("demand_shift_(direction|start)", target["expr"]):
                 expr = target["expr"].replace("$market", market).replace("$window", "5m")
                 rows = self.prometheus.query(expr)
                 found += any(float(row["value"][1]) != 0 for row in rows)
@@ -108,7 +110,8 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, cache_dir):
-    with monitored(tmp_path_factory.mktemp("pages"), cache_dir) as index:
+    linked = {"ECINDEX_LINKS__GRAFANA": GRAFANA}
+    with monitored(tmp_path_factory.mktemp("pages"), cache_dir, linked) as index:
         shops = ("--rate", "220", "--season", "flat", "--lag-scale", "0.001", "--markets", "PK,BD")
         # No backfill: it would reach workers that read along, minutes after theirs were final.
         history = ("--seed-history", "6")
@@ -224,7 +227,18 @@ def test_each_is_one_notification_with_labels_and_a_runbook_and_clears(run, mark
     assert anchor in {title.lower().replace(" ", "-") for title in titles}
     at_s = (parse_instant(alert["startsAt"]) - run.started_ms) / 1000
     print(f"{market}: fires {at_s:.0f} s after the start: {alert['annotations']['summary']}")  # noqa: T201
-    assert "unknown" not in alert["annotations"]["summary"]
+    said = alert["annotations"]
+    assert "unknown" not in said["summary"]
+    assert re.search(r" since \d\d:\d\d UTC on \d+ \w{3}: \d+ ", said["summary"])
+    address = urllib.parse.urlsplit(said["dashboard_url"])
+    assert said["dashboard_url"].startswith(f"{GRAFANA}/d/ecindex-index?")
+    asked = dict(urllib.parse.parse_qsl(address.query))
+    assert asked["var-market"] == market
+    began_s = int(asked["from"]) / 1000 + 3_600
+    assert abs(began_s - run.started_ms / 1000 - PLANTED[market][2]) < START_OFF_S
+    with urllib.request.urlopen(said["page_url"], timeout=30) as page:
+        assert page.status == 200
+    assert said["description"]
 
 
 def test_nothing_else_was_notified_and_all_is_clear(run):

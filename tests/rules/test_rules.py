@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from support.operator_files import CONFIG, ROOT, rules
+from support.operator_files import CONFIG, DASHBOARDS, ROOT, rules
 from support.prometheus import program
+from typer.testing import CliRunner
 
+from streams.cli.commands import app
 from streams.local.debian_packages import AMTOOL, PROMTOOL
 from streams.local.monitoring import RECEIVERS, with_webhook
 from streams.worker.stops import ExitCode
@@ -75,15 +78,46 @@ def test_what_must_wake_nobody_has_a_case(story):
     assert any(check["expr"] == NOBODY for check in case["promql_expr_test"])
 
 
+def without_links(template):
+    """What an address is while the settings links.* are not set."""
+    return re.sub(r"\{\{ with .*?\}\}.*\{\{ else \}\}(.*?)\{\{ end \}\}", r"\1", template)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_links_to_its_dashboard_and_its_market_to_the_page(name):
+    said = ALERTS[name]["annotations"]
+    uids = {json.loads(path.read_text())["uid"] for path in DASHBOARDS}
+    (uid,) = re.findall(r"/d/([\w-]+)\?", said["dashboard_url"])
+    assert uid in uids
+    of_market = "$labels.market" in said["summary"]
+    assert ("var-market" in said["dashboard_url"]) == ("page_url" in said) == of_market
+    for address in ("dashboard_url", "page_url", "runbook_url"):
+        assert "ecindex_links_info:last" in said.get(address, "ecindex_links_info:last")
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_each_alert_says_how_bad_what_and_what_to_do(name):
     alert = ALERTS[name]
     assert alert["labels"]["severity"] in RECEIVERS
     assert re.search(r"\$value|query|\b0 workers", alert["annotations"]["summary"])
     assert "keep_firing_for" in alert
-    path, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    said = alert["annotations"]
+    assert said["description"].endswith(".")
+    path, _, anchor = without_links(said["runbook_url"]).partition("#")
     headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
     assert anchor in {heading.lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_command_that_an_alert_advises_is_there():
+    texts = [alert["annotations"]["description"] for alert in ALERTS.values()]
+    advised = {
+        words
+        for text in texts
+        for words in re.findall(r"ecindex ([a-z-]+)(?: (list|release|replay|alter|check)\b)?", text)
+    }
+    assert len(advised) > 5
+    for command in advised:
+        assert CliRunner().invoke(app, [*filter(None, command), "--help"]).exit_code == 0, command
 
 
 def test_the_runbook_has_no_entry_without_an_alert():

@@ -26,13 +26,16 @@ class Monitored:
 
 
 @contextlib.contextmanager
-def monitored(directory, cache_dir):
-    """Run an index in ``directory``. At the end it must stop cleanly and leave no process."""
+def monitored(directory, cache_dir, env=None):
+    """Run an index in ``directory``. At the end it must stop cleanly and leave no process.
+
+    ``env``: variables with settings.
+    """
     for wanted in (PROMETHEUS, ALERTMANAGER):
         program(cache_dir, wanted)
     with contextlib.closing(Pager()) as pager:
         up = ("up", "--dir", directory, "--workers", "2", "--inputs", "2", "--notify", pager.url)
-        with Command(*up, "--json") as command:
+        with Command(*up, "--json", env=env) as command:
             yield Monitored(command, pager, command.line(), directory)
             children = command.children()
             assert len(children) == PARTS

@@ -25,11 +25,12 @@ def template_queries(text):
 
 
 def alert_exprs():
-    """Every expression of an alert, those of its summary included."""
+    """Every expression of an alert, those of its annotations included."""
     for alert in rules("alerts"):
         yield alert["alert"], alert["expr"]
-        for query in template_queries(alert["annotations"]["summary"]):
-            yield alert["alert"], query
+        for text in alert["annotations"].values():
+            for query in template_queries(text):
+                yield alert["alert"], query
 
 
 def panels():
@@ -42,9 +43,11 @@ def panels():
 
 
 def variables():
-    """(name, series selector or None, label) of each variable."""
+    """(name, series selector, label) of each variable but the data source."""
     for path in DASHBOARDS:
         for variable in json.loads(path.read_text()).get("templating", {}).get("list", ()):
+            if variable["type"] == "datasource":
+                continue
             series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]).groups()
             yield variable["name"], series, label
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import ssl
@@ -53,6 +54,26 @@ def problems(file=None, overrides=None):
 
 def origin(settings, name):
     return next(found.origin for found in describe(settings) if found.setting == name)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "index.example",
+        "ftp://index.example",
+        "https://x/?a=1",
+        "https://x/#top",
+        'https://x/"{{ . }}',
+    ],
+)
+def test_a_link_is_an_address_to_which_a_path_can_be_added(config, address):
+    file = config(f"[links]\nboard = {json.dumps(address)}\n")
+    assert [found.setting for found in problems(file=file)] == ["links.board"]
+
+
+def test_a_link_ends_without_a_slash(config):
+    file = config('[links]\ngrafana = "https://grafana.example/sub/"\n')
+    assert load_settings(file).links.grafana == "https://grafana.example/sub"
 
 
 def test_each_source_is_stronger_than_the_one_before(config, monkeypatch):
@@ -392,6 +413,23 @@ class TestHandedToAnotherProcess:
         }
         assert local.redis.password is None
         assert local.intervals.stale_after_s == 61
+
+    def test_they_link_to_their_own_page_unless_the_settings_name_another(self, config):
+        def links(text):
+            local = local_settings(
+                load_settings(config(text)),
+                bootstrap="127.0.0.1:1",
+                redis_url="redis://127.0.0.1:2/0",
+                data_dir=Path("/somewhere"),
+                board="http://127.0.0.1:3/",
+            )
+            return local.links
+
+        assert links("").board == "http://127.0.0.1:3"
+        named = links(
+            '[links]\nboard = "https://index.example"\nrunbook = "https://wiki.example/x"\n'
+        )
+        assert (named.board, named.runbook) == ("https://index.example", "https://wiki.example/x")
 
     def test_their_environment_says_nothing_of_ours(self, monkeypatch):
         monkeypatch.setenv("ECINDEX_CONFIG", "mine.toml")

@@ -5,39 +5,45 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard
 
 from tools.dashboards.panels import (
-    SOURCE,
+    LINKS,
+    ROWS_MAX,
+    Marks,
     choice,
     heat,
+    largest,
     lines,
+    names,
     number,
     ranks,
     states,
     thresholds,
     titled,
+    unseen,
 )
 
-OF = 'market="$market",window="$window"'
+UID = "ecindex-index"
+OF_MARKET = 'market="$market"'
+OF = f'{OF_MARKET},window="$window"'
 ORDERS = f"market_window:ecindex_market_orders:max{{{OF}}}"
 EXPECTED = f"market_window:ecindex_market_orders_expected:max{{{OF}}}"
 SALES = f"market_window:ecindex_market_sales_minor:max{{{OF}}}"
-# Mean order of the widest covered window: a market that began an hour ago has no day's basket.
-BASKET = " or on (market) ".join(
-    f'market_window:ecindex_market_sales_minor:max{{market="$market",window="{window}"}}'
-    f' / on (market) market_window:ecindex_market_orders:max{{market="$market",window="{window}"}}'
-    for window in ("24h", "1h", "5m")
-)
-EXPECTED_SALES = f"{EXPECTED} * on (market) ({BASKET})"
-# Two standard deviations of a count of this size. Days differ by more: a page needs more than this.
-ROOM = "2 * sqrt({0})"
+CATEGORY_ORDERS = f"market_category_window:ecindex_orders:max{{{OF}}}"
+CATEGORY_SALES = f"market_category_window:ecindex_sales_minor:max{{{OF}}}"
+REGION_ORDERS = f"market_region_window:ecindex_region_orders:max{{{OF}}}"
+CATEGORY_BAND = "market_category_window_bound:ecindex_orders_band:max"
 MOVED = (
-    f"market_category_window:ecindex_orders:max{{{OF}}} - on (market, category, window)"
+    f"{CATEGORY_ORDERS} - on (market, category, window)"
     f" market_category_window:ecindex_orders_expected:max{{{OF}}}"
 )
 EVIDENCE = "market_dimension_member:ecindex_demand_shift_evidence_ratio:max"
 SHIFTED = "market_dimension_member:ecindex_demand_shift_direction"
-SHIFTS = (
-    f'count(({SHIFTED}:max{{market="$market"}} > 0) or ({SHIFTED}:min{{market="$market"}} < 0))'
-    " or vector(0)"
+BEGAN = "market_dimension_member:ecindex_demand_shift_start_timestamp_seconds:min"
+SHIFTS = f"count({BEGAN}{{{OF_MARKET}}}) or vector(0)"
+SHIFT_ALERTS = (
+    "EcindexMarketOutage",
+    "EcindexMarketShift",
+    "EcindexDemandShift",
+    "EcindexPaymentMethodCollapsed",
 )
 AGE_LEVELS = ((None, "green"), (15.0, "orange"), (60.0, "red"))
 INDEX_LEVELS = (
@@ -47,15 +53,28 @@ INDEX_LEVELS = (
     (133.0, "light-blue"),
     (200.0, "dark-blue"),
 )
+EVIDENCE_LEVELS = ((None, "green"), (0.1, "yellow"), (0.5, "orange"), (1.0, "red"))
+EVIDENCE_MEANS = (
+    "Evidence that the series is beyond what is usual, as a share of what pages. From the page "
+    "until the shift is over it stays at the evidence of the page."
+)
+OF_THE_LARGEST = (
+    "The 12 largest at the end of the time shown. A scrape holds the 40 largest; the live page "
+    "and Redis hold all."
+)
+
+
+def major(minor: str) -> str:
+    """PromQL of an amount in units of the market's currency, with the currency as a label."""
+    units = f"market_currency:ecindex_currency_minor_units:max{{{OF_MARKET}}}"
+    return f"{minor} / on (market) group_left (currency) {units}"
 
 
 def index_dashboard() -> dashboard.Dashboard:
     """Build the dashboard of one market and window."""
     board = (
         titled(
-            "Index",
-            "ecindex-index",
-            "What is sold and paid in a market, against what is expected.",
+            "Index", UID, "What is sold and paid in a market, against what is expected there now."
         )
         .with_variable(
             choice(
@@ -68,200 +87,229 @@ def index_dashboard() -> dashboard.Dashboard:
             choice(
                 "window",
                 "Window",
-                'label_values(market_window:ecindex_market_orders:max{market="$market"}, window)',
+                f"label_values(market_window:ecindex_market_orders:max{{{OF_MARKET}}}, window)",
                 first="5m",
             )
         )
+        .with_variable(
+            choice(
+                "category",
+                "Category",
+                f"label_values(market_category_window:ecindex_orders:max{{{OF_MARKET}}}, category)",
+            )
+        )
+        .with_variable(
+            unseen(
+                "currency",
+                "label_values("
+                f"market_currency:ecindex_currency_minor_units:max{{{OF_MARKET}}}, currency)",
+            )
+        )
         .annotation(
-            dashboard.AnnotationQuery()
-            .name("Shifts")
-            .datasource(SOURCE)
-            .enable(enable=True)
-            .icon_color("red")
-            .expr(
-                'ALERTS{alertname=~"EcindexMarketOutage|EcindexMarketShift|EcindexDemandShift'
-                '|EcindexPaymentMethodCollapsed",alertstate="firing",market="$market"}'
+            Marks(
+                "Shifts that page",
+                f'ALERTS{{alertname=~"{"|".join(SHIFT_ALERTS)}",alertstate="firing",{OF_MARKET}}}',
+                title="{{alertname}}",
+                text="{{market}}: {{dimension}} {{member}}",
+                color="red",
+            )
+        )
+        .annotation(
+            Marks(
+                "Began",
+                f"{BEGAN}{{{OF_MARKET}}} * 1000",
+                title="A shift began here",
+                text="{{market}}: {{dimension}} {{member}}",
+                color="orange",
+                at_value=True,
             )
         )
     )
     _now(board)
     _expected(board)
-    _categories(board)
-    _payments(board)
     _shifts(board)
+    _categories(board)
+    _regions(board)
+    _payments(board)
     return board
 
 
 def _now(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Now"))
-    board.with_panel(number("Orders", ORDERS))
     board.with_panel(
-        number("Expected", EXPECTED, decimals=0, description="Expected orders of this window.")
+        number(
+            "Orders in $window",
+            ORDERS,
+            "Placed orders of the market in the newest window.",
+            alerts=("EcindexMarketOutage", "EcindexMarketShift"),
+        )
+    )
+    board.with_panel(
+        number(
+            "Expected in $window",
+            EXPECTED,
+            "Orders that are expected in this window: by hour, day of the week and trend of the "
+            "market.",
+            decimals=0,
+        )
     )
     board.with_panel(
         number(
             "Demand index",
             f"market_window:ecindex_market_demand_index:max{{{OF}}}",
+            "Orders divided by expected orders, times 100. At 100 demand is as expected.",
             decimals=0,
-            description="100: as expected.",
             levels=thresholds(*INDEX_LEVELS),
         )
     )
-    board.with_panel(number("Sales, minor units", SALES, description="Of the market's currency."))
     board.with_panel(
         number(
-            "Shifts",
+            "Sales in $window, $currency",
+            major(SALES),
+            "Quantity times unit price of all lines of placed orders.",
+        )
+    )
+    board.with_panel(
+        number(
+            "Shoppers in an hour",
+            f'market_window:ecindex_market_shoppers:max{{{OF_MARKET},window="1h"}}',
+            "Different shoppers with a placed order in the last hour, give or take 1.6 %.",
+        )
+    )
+    board.with_panel(
+        names(
+            "Open",
+            [(f'{LINKS}{{board!=""}}', "Live page"), (f'{LINKS}{{runbook!=""}}', "Runbook")],
+            "The live page of this market, and the instructions for alerts. Their addresses are "
+            "the settings links.board and links.runbook of the workers.",
+            [
+                "${__field.labels.board}/?market=${market:percentencode}",
+                "${__field.labels.runbook}",
+            ],
+            width=4,
+        )
+    )
+    board.with_panel(
+        number(
+            "Active shifts",
             SHIFTS,
+            "Series of this market that are shifted now: the market itself and its members.",
             levels=thresholds((None, "green"), (1.0, "red")),
-            description="Active now.",
+            alerts=SHIFT_ALERTS,
+        )
+    )
+    board.with_panel(
+        number(
+            "Largest evidence",
+            f"max(clamp_max({EVIDENCE}{{{OF_MARKET}}}, 1))",
+            f"{EVIDENCE_MEANS} Of the series with the most.",
+            unit="percentunit",
+            decimals=0,
+            levels=thresholds(*EVIDENCE_LEVELS),
+            alerts=SHIFT_ALERTS,
+        )
+    )
+    board.with_panel(
+        number(
+            "Not watched yet",
+            f"sum(market_dimension_member:ecindex_detector_warming:max{{{OF_MARKET}}})",
+            "Series of which too little was learnt to judge them. They page for nothing.",
+            decimals=0,
         )
     )
     board.with_panel(
         number(
             "Age of the values",
-            'market:ecindex_index_age_seconds:min{market="$market"}',
+            f"market:ecindex_index_age_seconds:min{{{OF_MARKET}}}",
+            "Time since the end of the newest window. More than a minute pages, if it was less "
+            "before.",
             unit="s",
             levels=thresholds(*AGE_LEVELS),
+            alerts=("EcindexNoFreshValues", "EcindexMarketWithoutOwner"),
+        )
+    )
+    board.with_panel(
+        number(
+            "Alerts",
+            f'count(ALERTS{{alertstate="firing",{OF_MARKET}}}) or vector(0)',
+            "Alerts of this market that fire now. The red marks on the charts say which.",
+            levels=thresholds((None, "green"), (1.0, "red")),
+            decimals=0,
+            width=8,
         )
     )
 
 
 def _expected(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Observed against expected"))
-    for title, observed, expected, room, description in (
-        (
+    orders, sales = "ecindex_market_orders", "ecindex_market_sales"
+    board.with_panel(
+        lines(
             "Orders",
-            ORDERS,
-            EXPECTED,
-            ROOM.format(EXPECTED),
-            "Band: expected, plus and minus two square roots of it.",
-        ),
-        (
-            "Sales, minor units",
-            SALES,
-            EXPECTED_SALES,
-            f"{ROOM.format(EXPECTED)} * on (market) ({BASKET})",
-            "Expected orders, times the mean order of 24 hours.",
-        ),
-    ):
-        board.with_panel(
-            lines(
-                title,
-                [
-                    (observed, "observed"),
-                    (expected, "expected"),
-                    (f"{expected} - on (market) ({room})", "lower"),
-                    (f"{expected} + on (market) ({room})", "upper"),
-                ],
-                description=description,
-                band=("lower", "upper"),
-            )
+            [
+                (ORDERS, "observed"),
+                (EXPECTED, "expected"),
+                *(
+                    (f'market_window_bound:{orders}_band:max{{{OF},bound="{which}"}}', which)
+                    for which in ("lower", "upper")
+                ),
+            ],
+            "Placed orders of each window. The band is the published one: when nothing has "
+            "changed, 95 % of the values lie in it. To leave it is no alarm; the detector weighs "
+            "how far and how long.",
+            band=("lower", "upper"),
+            alerts=("EcindexMarketOutage", "EcindexMarketShift"),
         )
+    )
+    board.with_panel(
+        lines(
+            "Sales, $currency",
+            [
+                (major(SALES), "observed"),
+                (
+                    major(f"market_window:{sales}_expected_minor:max{{{OF}}}"),
+                    "expected",
+                ),
+                *(
+                    (
+                        major(
+                            f'market_window_bound:{sales}_band_minor:max{{{OF},bound="{which}"}}'
+                        ),
+                        which,
+                    )
+                    for which in ("lower", "upper")
+                ),
+            ],
+            "Sales of each window, their published expectation and band, in units of the market's "
+            "currency.",
+            band=("lower", "upper"),
+        )
+    )
     board.with_panel(
         lines(
             "Shoppers",
-            [('market_window:ecindex_market_shoppers:max{market="$market"}', "{{window}}")],
-            description="Different shoppers of placed orders, give or take 1.6 %.",
+            [(f"market_window:ecindex_market_shoppers:max{{{OF_MARKET}}}", "{{window}}")],
+            "Different shoppers of placed orders in an hour and in a day, give or take 1.6 %.",
         )
     )
     board.with_panel(
         lines(
             "Demand index of every window",
-            [('market_window:ecindex_market_demand_index:max{market="$market"}', "{{window}}")],
-            description="100: as expected.",
+            [(f"market_window:ecindex_market_demand_index:max{{{OF_MARKET}}}", "{{window}}")],
+            "At 100 demand is as expected. A short window moves first, a long one says whether it "
+            "lasts.",
         )
     )
     board.with_panel(
         lines(
             "Age of every market's values",
             [("market_source:ecindex_index_source_age_seconds:min", "{{market}} {{source}}")],
+            "Time since the end of the newest window, by market and by input. An input that "
+            "stands still makes only its own values old.",
             unit="s",
-        )
-    )
-
-
-def _categories(board: dashboard.Dashboard) -> None:
-    board.with_row(dashboard.Row("Categories and regions"))
-    description = "Observed minus expected orders of the window."
-    board.with_panel(
-        ranks("Most above expected", (f"topk(8, {MOVED})", "{{category}}"), description=description)
-    )
-    board.with_panel(
-        ranks(
-            "Most below expected", (f"bottomk(8, {MOVED})", "{{category}}"), description=description
-        )
-    )
-    board.with_panel(
-        heat(
-            "Demand index by category",
-            (f"market_category_window:ecindex_demand_index:max{{{OF}}}", "{{category}}"),
-            thresholds(*INDEX_LEVELS),
-            unit="short",
-            description="100: as expected.",
-        )
-    )
-    board.with_panel(
-        heat(
-            "Evidence of a shift by region",
-            (
-                f'{EVIDENCE}{{market="$market",dimension="region"}}',
-                "{{member}}",
-            ),
-            thresholds((None, "green"), (0.1, "yellow"), (0.5, "orange"), (1.0, "red")),
-            unit="percentunit",
-            description="Share of the paging threshold; 100 % from the page until the shift is over.",
-        )
-    )
-    board.with_panel(
-        lines(
-            "Orders by category",
-            [(f"market_category_window:ecindex_orders:max{{{OF}}}", "{{category}}")],
-        )
-    )
-    board.with_panel(
-        lines(
-            "Sales by category, minor units",
-            [(f"market_category_window:ecindex_sales_minor:max{{{OF}}}", "{{category}}")],
-            stacked=True,
-        )
-    )
-    board.with_panel(
-        lines(
-            "Share of sales by category",
-            [
-                (
-                    f'market_category_window_by:ecindex_category_share_ratio:max{{{OF},by="sales"}}',
-                    "{{category}}",
-                )
-            ],
-            unit="percentunit",
-            stacked=True,
-        )
-    )
-
-
-def _payments(board: dashboard.Dashboard) -> None:
-    board.with_row(dashboard.Row("Payments"))
-    for title, by in (
-        ("Captured payments by method", "count"),
-        ("Captured amount by method", "amount"),
-        ("Method chosen by orders", "chosen"),
-    ):
-        share = f'market_method_window_by:ecindex_payment_share_ratio:max{{{OF},by="{by}"}}'
-        board.with_panel(
-            lines(title, [(share, "{{method}}")], unit="percentunit", stacked=True, width=8)
-        )
-    board.with_panel(
-        lines(
-            "Captured payments",
-            [(f"market_window:ecindex_market_payments:max{{{OF}}}", "payments")],
-        )
-    )
-    board.with_panel(
-        lines(
-            "Failed payments by method",
-            [(f"market_method_window:ecindex_payment_failure_ratio:max{{{OF}}}", "{{method}}")],
-            unit="percentunit",
+            width=24,
+            many=True,
+            alerts=("EcindexNoFreshValues",),
         )
     )
 
@@ -273,30 +321,218 @@ def _shifts(board: dashboard.Dashboard) -> None:
         states(
             "Shifts",
             [
-                (f'{SHIFTED}:max{{market="$market"}} > 0', f"{member} up"),
-                (f'{SHIFTED}:min{{market="$market"}} < 0', f"{member} down"),
+                (f"{SHIFTED}:max{{{OF_MARKET}}} > 0", f"{member} up"),
+                (f"{SHIFTED}:min{{{OF_MARKET}}} < 0", f"{member} down"),
             ],
+            "Only series with an active shift. Blue: above what is usual. Orange: below.",
             thresholds((None, "orange"), (0.0, "blue")),
-            description="Only series with an active shift are shown.",
+            alerts=SHIFT_ALERTS,
+        )
+    )
+    of_each = f"{EVIDENCE}{{{OF_MARKET}}}"
+    most = f"topk(8, max_over_time({of_each}[$__range] @ end()))"
+    board.with_panel(
+        lines(
+            "Most evidence of a shift",
+            [(f"clamp_max({of_each}, 1) and on (dimension, member) {most}", member)],
+            f"{EVIDENCE_MEANS} The 8 series that had the most in the time shown.",
+            unit="percentunit",
+            many=True,
+            alerts=SHIFT_ALERTS,
+        )
+    )
+
+
+def _categories(board: dashboard.Dashboard) -> None:
+    board.with_row(dashboard.Row("Categories"))
+    chosen = (
+        f"/d/{UID}?${{datasource:queryparam}}&${{market:queryparam}}&${{window:queryparam}}"
+        "&var-category=${__field.labels.category:percentencode}&${__url_time_range}"
+    )
+    description = (
+        "Observed minus expected orders of the window: 8 categories. Click a bar to see the "
+        "category against its expectation."
+    )
+    board.with_panel(
+        ranks("Most above expected", (f"topk(8, {MOVED})", "{{category}}"), description, to=chosen)
+    )
+    board.with_panel(
+        ranks(
+            "Most below expected", (f"bottomk(8, {MOVED})", "{{category}}"), description, to=chosen
+        )
+    )
+    five = f'{OF_MARKET},category="$category",window="5m"'
+    board.with_panel(
+        lines(
+            "Orders of $category in 5 minutes",
+            [
+                (f"market_category_window:ecindex_orders:max{{{five}}}", "observed"),
+                (f"market_category_window:ecindex_orders_expected:max{{{five}}}", "expected"),
+                *(
+                    (
+                        f'{CATEGORY_BAND}{{{five},bound="{which}"}}',
+                        which,
+                    )
+                    for which in ("lower", "upper")
+                ),
+            ],
+            "The chosen category against its published expectation and band. Always of 5 minutes: "
+            "other windows have no band in Prometheus.",
+            band=("lower", "upper"),
+            alerts=("EcindexDemandShift",),
+        )
+    )
+    board.with_panel(
+        heat(
+            "Demand index by category",
+            (
+                largest(
+                    f"market_category_window:ecindex_demand_index:max{{{OF}}}",
+                    "category",
+                    CATEGORY_ORDERS,
+                    ROWS_MAX,
+                ),
+                "{{category}}",
+            ),
+            "At 100 a category is as expected. The 20 categories with the most orders.",
+            thresholds(*INDEX_LEVELS),
+            unit="short",
         )
     )
     board.with_panel(
         lines(
-            "Most evidence of a shift",
+            "Orders by category",
+            [(largest(CATEGORY_ORDERS, "category"), "{{category}}")],
+            f"Placed orders with a line in the category. {OF_THE_LARGEST}",
+            many=True,
+        )
+    )
+    sold = largest(CATEGORY_SALES, "category")
+    board.with_panel(
+        lines(
+            "Sales by category, $currency",
             [
-                (
-                    f'topk(8, clamp_max({EVIDENCE}{{market="$market"}}, 1))',
-                    member,
-                )
+                (major(f"({sold})"), "{{category}}"),
+                (major(f"({SALES} - on (market) sum by (market) ({sold}))"), "all the others"),
             ],
+            f"Sales of placed orders' lines, in units of the market's currency. {OF_THE_LARGEST}",
+            stacked=True,
+            many=True,
+        )
+    )
+    share = f'market_category_window_by:ecindex_category_share_ratio:max{{{OF},by="sales"}}'
+    board.with_panel(
+        lines(
+            "Share of sales by category",
+            [
+                (largest(share, "category"), "{{category}}"),
+                (f"1 - sum by (market) ({largest(share, 'category')})", "all the others"),
+            ],
+            f"Part of the market's sales. {OF_THE_LARGEST}",
             unit="percentunit",
-            description="Share of the paging threshold; 100 % from the page until the shift is over.",
+            stacked=True,
+            many=True,
+            width=24,
+        )
+    )
+
+
+def _regions(board: dashboard.Dashboard) -> None:
+    board.with_row(dashboard.Row("Regions"))
+    board.with_panel(
+        lines(
+            "Orders by region",
+            [(largest(REGION_ORDERS, "region"), "{{region}}")],
+            f"Placed orders by the region they go to. {OF_THE_LARGEST}",
+            many=True,
+            alerts=("EcindexDemandShift",),
         )
     )
     board.with_panel(
-        number(
-            "Detectors warming",
-            'sum(market_dimension_member:ecindex_detector_warming:max{market="$market"})',
-            description="They have learnt too little to judge their series.",
+        lines(
+            "Orders less expected orders by region",
+            [
+                (
+                    largest(
+                        f"{REGION_ORDERS} - on (market, region, window)"
+                        f" market_region_window:ecindex_region_orders_expected:max{{{OF}}}",
+                        "region",
+                        REGION_ORDERS,
+                    ),
+                    "{{region}}",
+                )
+            ],
+            f"What a region has more (or, below 0, less) than expected. {OF_THE_LARGEST}",
+            many=True,
+            alerts=("EcindexDemandShift",),
+        )
+    )
+    board.with_panel(
+        heat(
+            "Demand index by region",
+            (
+                largest(
+                    f"market_region_window:ecindex_region_demand_index:max{{{OF}}}",
+                    "region",
+                    REGION_ORDERS,
+                    ROWS_MAX,
+                ),
+                "{{region}}",
+            ),
+            "At 100 a region is as expected. The 20 regions with the most orders.",
+            thresholds(*INDEX_LEVELS),
+            unit="short",
+        )
+    )
+    by_region = f'{EVIDENCE}{{{OF_MARKET},dimension="region"}}'
+    board.with_panel(
+        heat(
+            "Evidence of a shift by region",
+            (largest(by_region, "member", count=ROWS_MAX), "{{member}}"),
+            f"{EVIDENCE_MEANS} The 20 regions with the most.",
+            thresholds(*EVIDENCE_LEVELS),
+            unit="percentunit",
+        )
+    )
+
+
+def _payments(board: dashboard.Dashboard) -> None:
+    board.with_row(dashboard.Row("Payments"))
+    for title, by, description in (
+        ("Captured payments by method", "count", "Part of each method in the captured payments."),
+        ("Captured amount by method", "amount", "Part of each method in the captured amount."),
+        (
+            "Method chosen by orders",
+            "chosen",
+            "Part of each method in the placed orders that chose one, whether paid or not.",
+        ),
+    ):
+        share = f'market_method_window_by:ecindex_payment_share_ratio:max{{{OF},by="{by}"}}'
+        board.with_panel(
+            lines(
+                title,
+                [(largest(share, "method"), "{{method}}")],
+                description,
+                unit="percentunit",
+                stacked=True,
+                width=8,
+                alerts=("EcindexPaymentMethodCollapsed",),
+            )
+        )
+    board.with_panel(
+        lines(
+            "Captured payments",
+            [(f"market_window:ecindex_market_payments:max{{{OF}}}", "payments")],
+            "Captured payments of the market in each window.",
+        )
+    )
+    failed = f"market_method_window:ecindex_payment_failure_ratio:max{{{OF}}}"
+    board.with_panel(
+        lines(
+            "Failed payments by method",
+            [(largest(failed, "method"), "{{method}}")],
+            "Failed payments of a method, divided by its failed and captured payments.",
+            unit="percentunit",
+            alerts=("EcindexPaymentFailures",),
         )
     )

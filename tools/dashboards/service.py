@@ -4,26 +4,56 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard, timeseries
 
-from tools.dashboards.panels import lines, number, thresholds, titled
+from tools.dashboards.panels import (
+    LINKS,
+    Marks,
+    choice,
+    largest,
+    lines,
+    names,
+    number,
+    thresholds,
+    titled,
+)
 
-WORKERS = 'job="ecindex"'
+ALL = 'job="ecindex"'
+CHOSEN = f'{ALL},instance=~"$instance"'
+"""A panel of single workers shows those that were chosen. A total is of all of them."""
+INTERVAL = "$__rate_interval"
+LAG = "topic_partition:ecindex_consumer_lag_records:max"
+TRANSACTION = "topic_partition:ecindex_open_transaction_seconds:max"
+WATERMARK = "topic_partition:ecindex_watermark_timestamp_seconds:max"
+PARTITION = "topic, partition"
 FAULTS = thresholds((None, "green"), (1.0, "red"))
 
 
 def quantile(of: str, part: float) -> str:
     """PromQL for a quantile of all workers' histogram."""
-    return f"histogram_quantile({part}, sum by (le) (rate(ecindex_{of}_bucket[$__rate_interval])))"
+    rate = f"rate(ecindex_{of}_bucket{{{ALL}}}[{INTERVAL}])"
+    return f"histogram_quantile({part}, sum by (le) ({rate}))"
 
 
 def duration(title: str, of: str, description: str) -> timeseries.Panel:
     """Median and 99th percentile of a histogram."""
     queries = [(quantile(of, part), legend) for part, legend in ((0.5, "p50"), (0.99, "p99"))]
-    return lines(title, queries, unit="s", description=description, width=8)
+    return lines(title, queries, description, unit="s", width=8)
 
 
 def service_dashboard() -> dashboard.Dashboard:
     """Build the dashboard of all workers. A series of one worker is named by its instance."""
     board = titled("Service", "ecindex-service", "How the workers of the index are doing.")
+    board.with_variable(
+        choice("instance", "Worker", f"label_values(up{{{ALL}}}, instance)", several=True)
+    )
+    board.annotation(
+        Marks(
+            "Alerts of the service",
+            'ALERTS{alertname=~"Ecindex.+",alertstate="firing",market=""}',
+            title="{{alertname}}",
+            text="{{severity}} {{topic}} {{partition}} {{instance}}",
+            color="red",
+        )
+    )
     _now(board)
     _flow(board)
     _publishing(board)
@@ -34,41 +64,95 @@ def service_dashboard() -> dashboard.Dashboard:
 def _now(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Now"))
     few = thresholds((None, "red"), (1.0, "green"))
-    board.with_panel(number("Workers", f"count(up{{{WORKERS}}} == 1) or vector(0)", levels=few))
+    board.with_panel(
+        number(
+            "Workers",
+            f"count(up{{{ALL}}} == 1) or vector(0)",
+            "Workers that answer a scrape.",
+            levels=few,
+            alerts=("EcindexNoWorker", "EcindexWorkerDown"),
+        )
+    )
     board.with_panel(
         number(
             "Markets published",
             "count(market:ecindex_index_as_of_timestamp_seconds:max) or vector(0)",
+            "Markets that a worker owns and publishes.",
             levels=few,
+            alerts=("EcindexMarketWithoutOwner",),
         )
     )
     board.with_panel(
         number(
             "Markets of the methodology",
             "count(market:ecindex_market_info:max)",
-            description="A market without an event is not published.",
+            "Markets to expect. One without an event is not published.",
         )
     )
     board.with_panel(
         number(
             "Partitions halted",
             "sum(topic_partition:ecindex_partition_halted:max) or vector(0)",
+            "Partitions of the inputs that wait for an operator.",
             levels=FAULTS,
+            alerts=("EcindexPartitionHalted",),
         )
     )
     board.with_panel(
         number(
             "Oldest values",
             "max(market:ecindex_index_age_seconds:min)",
+            "Age of the values of the market that is furthest behind. Values of an import of old "
+            "data stay old.",
             unit="s",
-            description="Values of an import of old data stay old.",
+            alerts=("EcindexNoFreshValues",),
         )
     )
     board.with_panel(
         number(
             "Revised after final",
-            "sum(increase(ecindex_revised_after_final_total[1h]))",
+            f"sum(increase(ecindex_revised_after_final_total{{{ALL}}}[1h]))",
+            "Values that changed within the last hour although they were final.",
             levels=FAULTS,
+            decimals=0,
+            alerts=("EcindexRevisedAfterFinal",),
+        )
+    )
+    board.with_panel(
+        number(
+            "Alerts",
+            'count(ALERTS{alertname=~"Ecindex.+",alertstate="firing"}) or vector(0)',
+            "Alerts of ecindex that fire now, those of markets included.",
+            levels=FAULTS,
+        )
+    )
+    board.with_panel(
+        number(
+            "Workers that can publish",
+            f"sum(ecindex_can_publish{{{ALL}}})",
+            "Workers whose publications Redis takes.",
+            levels=few,
+            alerts=("EcindexWorkerCannotPublish", "EcindexPublishFailing"),
+        )
+    )
+    board.with_panel(
+        number(
+            "Topics missing",
+            "sum(topic:ecindex_topic_missing:sum) or vector(0)",
+            "Topics that do not exist or have too few partitions, times the workers that need "
+            "them.",
+            levels=FAULTS,
+            alerts=("EcindexTopicMissing",),
+        )
+    )
+    board.with_panel(
+        names(
+            "Open",
+            [(f'{LINKS}{{board!=""}}', "Live page"), (f'{LINKS}{{runbook!=""}}', "Runbook")],
+            "The live page, and the instructions for alerts. Their addresses are the settings "
+            "links.board and links.runbook of the workers.",
+            ["${__field.labels.board}/", "${__field.labels.runbook}"],
+            width=12,
         )
     )
 
@@ -79,35 +163,63 @@ def _flow(board: dashboard.Dashboard) -> None:
         lines(
             "Events by outcome",
             [("topic_outcome:ecindex_events:rate1m", "{{topic}} {{outcome}}")],
+            "Events a second. Only accepted and late ones are in live windows; the others are set "
+            "aside, each with its reason.",
             unit="eps",
+            many=True,
+            alerts=("EcindexEventsTooLate", "EcindexStampsDoubted"),
         )
     )
     board.with_panel(
         lines(
             "Dead letters by reason",
             [("reason:ecindex_dead_letters:increase15m", "{{reason}}")],
-            description="Records within 15 minutes.",
+            "Records within 15 minutes that break the contract. They are in ecindex.dead-letters.",
+            many=True,
+            alerts=("EcindexDeadLetters",),
+        )
+    )
+    board.with_panel(
+        lines(
+            "Events refused",
+            [
+                (
+                    f"topk(12, max by ({PARTITION}) (ecindex_refused_ratio{{{ALL}}}))",
+                    "{{topic}} {{partition}}",
+                )
+            ],
+            "Part of the events of each partition that became dead letters, within five minutes "
+            "before its last record.",
+            unit="percentunit",
+            many=True,
+            alerts=("EcindexEventsRefused",),
         )
     )
     board.with_panel(
         lines(
             "Left out by reason",
             [
-                ("sum by (reason) (increase(ecindex_parts_lost_total[15m]))", "{{reason}}"),
                 (
-                    "sum by (reason) (increase(ecindex_ignored_records_total[15m]))",
+                    f"sum by (reason) (increase(ecindex_parts_lost_total{{{ALL}}}[15m]))",
+                    "{{reason}}",
+                ),
+                (
+                    f"sum by (reason) (increase(ecindex_ignored_records_total{{{ALL}}}[15m]))",
                     "ignored: {{reason}}",
                 ),
             ],
-            description="Within 15 minutes: lines and fields of counted events that could not be "
-            "counted, and records that are no events.",
+            "Within 15 minutes: lines and fields of counted events that could not be counted, and "
+            "records that are no events.",
+            many=True,
         )
     )
     board.with_panel(
         lines(
             "Lag",
-            [("topic_partition:ecindex_consumer_lag_records:max", "{{topic}} {{partition}}")],
-            description="Records waiting in each partition.",
+            [(largest(LAG, PARTITION), "{{topic}} {{partition}}")],
+            "Records that wait in a partition: the 12 with the most at the end of the time shown.",
+            many=True,
+            alerts=("EcindexLag",),
         )
     )
     board.with_panel(
@@ -115,12 +227,36 @@ def _flow(board: dashboard.Dashboard) -> None:
             "Watermark delay",
             [
                 (
-                    "time() - topic_partition:ecindex_watermark_timestamp_seconds:max",
+                    largest(f"time() - {WATERMARK}", PARTITION),
                     "{{topic}} {{partition}}",
                 )
             ],
+            "Time since the newest event of a partition arrived; it grows while none do. The 12 "
+            "longest.",
             unit="s",
-            description="Time since the newest event of each partition arrived; grows while none do.",
+            many=True,
+            alerts=("EcindexWatermarkStuck",),
+        )
+    )
+    board.with_panel(
+        lines(
+            "Open transactions",
+            [(largest(TRANSACTION, PARTITION), "{{topic}} {{partition}}")],
+            "How long a producer's open transaction has held a partition. Nothing behind it is "
+            "read.",
+            unit="s",
+            many=True,
+            alerts=("EcindexOpenTransaction",),
+        )
+    )
+    board.with_panel(
+        lines(
+            "Clocks",
+            [(f"ecindex_clock_ahead_seconds{{{CHOSEN}}}", "{{instance}}")],
+            "How far a worker's clock is ahead of the broker's; behind is below 0.",
+            unit="s",
+            many=True,
+            alerts=("EcindexClockDisagrees",),
         )
     )
 
@@ -128,77 +264,132 @@ def _flow(board: dashboard.Dashboard) -> None:
 def _publishing(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Publishing"))
     board.with_panel(
-        duration("Pane to Redis", "event_to_publish_seconds", "From the end of the newest pane.")
+        duration(
+            "Pane to Redis",
+            "event_to_publish_seconds",
+            "From the end of the newest pane until Redis holds its values.",
+        )
     )
     board.with_panel(
-        duration("Publish", "publish_duration_seconds", "Until journal, Redis and metrics have it.")
+        duration(
+            "Publish",
+            "publish_duration_seconds",
+            "From handing values over until journal, Redis and metrics have them.",
+        )
     )
     board.with_panel(
-        duration("Flush", "flush_duration_seconds", "Until Kafka has acknowledged a checkpoint.")
+        duration(
+            "Flush",
+            "flush_duration_seconds",
+            "From building a checkpoint until Kafka has acknowledged it.",
+        )
     )
     board.with_panel(
         lines(
             "Failures and refusals",
             [
                 ("sink:ecindex_publish_failures:rate1m", "{{sink}} failed"),
-                ("sum by (sink) (rate(ecindex_publish_refusals_total[1m]))", "{{sink}} refused"),
+                (
+                    f"sum by (sink) (rate(ecindex_publish_refusals_total{{{ALL}}}[{INTERVAL}]))",
+                    "{{sink}} refused",
+                ),
             ],
+            "Publications a second that a sink could not take, or refused as older than what it "
+            "holds. A few refusals after a takeover are the fence at work.",
             unit="cps",
-            description="A few refusals after a takeover are the fence at work.",
+            alerts=("EcindexPublishFailing",),
         )
     )
     board.with_panel(
         lines(
             "Left out",
             [
-                ("max by (market) (ecindex_snapshot_left_out_values)", "{{market}} snapshot"),
-                (f"sum(increase(ecindex_series_dropped_total{{{WORKERS}}}[5m]))", "series"),
                 (
-                    f"sum by (reason) (increase(ecindex_partials_skipped_total{{{WORKERS}}}[5m]))",
+                    f"max by (market) (ecindex_snapshot_left_out_values{{{ALL}}})",
+                    "{{market}} snapshot",
+                ),
+                (f"sum(increase(ecindex_series_dropped_total{{{ALL}}}[5m]))", "series"),
+                (
+                    f"sum by (reason) (increase(ecindex_partials_skipped_total{{{ALL}}}[5m]))",
                     "partials {{reason}}",
                 ),
             ],
-            description="Values without room in a snapshot; series without room in a scrape; records of "
-            "ecindex.partials that are in no value: of another edition or market, or too old.",
+            "Values without room in a snapshot; series without room in a scrape, such as members "
+            "beyond the 40 largest; records of ecindex.partials that are in no value: of another "
+            "edition or market, or too old.",
         )
     )
 
 
 def _workers(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Workers"))
-    for title, expr, unit, description in (
-        ("Memory", f"process_resident_memory_bytes{{{WORKERS}}}", "bytes", ""),
+    each = "{{instance}}"
+    for title, expr, legend, unit, description, alerts in (
+        (
+            "Memory",
+            f"process_resident_memory_bytes{{{CHOSEN}}}",
+            each,
+            "bytes",
+            "Resident memory of each worker.",
+            (),
+        ),
         (
             "CPU",
-            f"rate(process_cpu_seconds_total{{{WORKERS}}}[$__rate_interval])",
+            f"rate(process_cpu_seconds_total{{{CHOSEN}}}[{INTERVAL}])",
+            each,
             "percentunit",
-            "",
+            "Processor time a second of each worker; 100 % is one core.",
+            (),
         ),
-        ("Open files", f"process_open_fds{{{WORKERS}}}", "short", ""),
-        ("Ids held", "ecindex_dedupe_ids", "short", "To recognise duplicates; 8 bytes each."),
-        ("Open panes", "ecindex_open_panes", "short", "Panes that can still change."),
+        (
+            "Open files",
+            f"process_open_fds{{{CHOSEN}}}",
+            each,
+            "short",
+            "Open files and connections of each worker.",
+            (),
+        ),
+        (
+            "Ids held",
+            f"ecindex_dedupe_ids{{{CHOSEN}}}",
+            each,
+            "short",
+            "Ids of events that each worker keeps to recognise duplicates; 8 bytes each.",
+            ("EcindexPartitionHalted",),
+        ),
+        (
+            "Open panes",
+            f"ecindex_open_panes{{{CHOSEN}}}",
+            each,
+            "short",
+            "Panes of each worker that can still change.",
+            (),
+        ),
         (
             "Rebalances",
-            "increase(ecindex_rebalances_total[5m])",
+            f"increase(ecindex_rebalances_total{{{CHOSEN}}}[5m])",
+            each,
             "short",
-            "Within 5 minutes; each takes every partition away for some seconds.",
+            "Rebalances within 5 minutes. Each takes every partition away for some seconds.",
+            (),
         ),
         (
             "Starts",
-            f"changes(process_start_time_seconds{{{WORKERS}}}[30m])",
+            f"changes(process_start_time_seconds{{{CHOSEN}}}[30m])",
+            each,
             "short",
-            "Within 30 minutes.",
+            "Starts of each worker within 30 minutes.",
+            ("EcindexWorkerRestarting",),
         ),
         (
             "Releases",
-            "count by (version, edition, methodology) (ecindex_build_info)",
+            f"count by (version, edition, methodology) (ecindex_build_info{{{ALL}}})",
+            "{{version}} e{{edition}} {{methodology}}",
             "short",
-            "Workers by version, edition and methodology.",
+            "Workers by version, edition and methodology. Two lines: a change is under way.",
+            (),
         ),
     ):
-        legend = (
-            "{{version}} e{{edition}} {{methodology}}" if title == "Releases" else "{{instance}}"
-        )
         board.with_panel(
-            lines(title, [(expr, legend)], unit=unit, description=description, width=8)
+            lines(title, [(expr, legend)], description, unit=unit, width=8, alerts=alerts)
         )

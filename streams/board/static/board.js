@@ -215,6 +215,8 @@ function draw() {
   const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times in ${page.time_zone}`];
   if (page.left_out) parts.push(`${page.left_out} values of the smallest members are not in the snapshot`);
   setText(byId("foot"), `${parts.join(" · ")} · late events can still revise live values`);
+  const dashboard = document.getElementById("dashboard"); // only where links.grafana is set
+  if (dashboard) dashboard.search = `?var-market=${encodeURIComponent(page.market)}&var-window=${window}`;
 }
 
 function drawChart() {

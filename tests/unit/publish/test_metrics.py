@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -94,6 +95,70 @@ def test_each_index_becomes_its_series(metrics):
     assert of(found, "market_sales_minor", market="PK", window="1h") == 4500
     assert of(found, "market_payments", market="PK", window="1m") == 7
     assert of(found, "index_as_of_timestamp_seconds", market="PK") == AS_OF_MS / 1000
+
+
+def measured(index, dimension, member, window, number=120):
+    """A value against its expectation of 100, of which 80 to 121 are usual."""
+    shown = value(index, dimension, member, window, number)
+    return msgspec.structs.replace(shown, expected=100.0, lower=80.0, upper=121.0)
+
+
+def test_the_band_and_the_expectation_are_those_that_are_published(metrics):
+    metrics.index.show(
+        publication(
+            [
+                measured("demand_index_orders", "market", "all", "1h"),
+                measured("demand_index_sales", "market", "all", "5m"),
+                measured("demand_index_orders", "category", "books", "5m"),
+                measured("demand_index_orders", "category", "books", "1h"),
+            ]
+        )
+    )
+    found = scrape(metrics)
+    of_hour, of_minutes = {"market": "PK", "window": "1h"}, {"market": "PK", "window": "5m"}
+    assert of(found, "market_orders_band", **of_hour, bound="lower") == 80
+    assert of(found, "market_orders_band", **of_hour, bound="upper") == 121
+    assert of(found, "market_sales_expected_minor", **of_minutes) == 100
+    assert of(found, "market_sales_band_minor", **of_minutes, bound="upper") == 121
+    assert of(found, "orders_band", **of_minutes, category="books", bound="lower") == 80
+    assert len(found["orders_band"]) == 2, "of a member only in one window"
+    assert len(found["orders_expected"]) == 2
+
+
+def test_what_is_not_known_has_no_band(metrics):
+    metrics.index.show(publication([value("demand_index_orders", "market", "all", "5m", 100)]))
+    assert "market_orders_band" not in scrape(metrics)
+
+
+def test_regions_are_exported_as_categories_are(metrics):
+    metrics.index.show(
+        publication(
+            [
+                value("orders", "region", "sindh", "5m", 7),
+                measured("demand_index_orders", "region", "sindh", "5m"),
+            ]
+        )
+    )
+    found = scrape(metrics)
+    labels = {"market": "PK", "region": "sindh", "window": "5m"}
+    assert of(found, "region_orders", **labels) == 7
+    assert of(found, "region_demand_index", **labels) == 120
+    assert of(found, "region_orders_expected", **labels) == 100
+
+
+def test_currencies_and_links_are_there_before_any_value():
+    made = Metrics(
+        markets=["PK", "JP"],
+        version="0.1.0",
+        edition=1,
+        methodology="0123456789abcdef",
+        currencies={"PK": "PKR", "JP": "JPY"},
+        links={"board": "http://127.0.0.1:8080", "runbook": ""},
+    )
+    found = scrape(made)
+    assert of(found, "currency_minor_units", market="PK", currency="PKR") == 100
+    assert of(found, "currency_minor_units", market="JP", currency="JPY") == 1
+    assert of(found, "links_info", board="http://127.0.0.1:8080", grafana="", runbook="") == 1
 
 
 @pytest.mark.parametrize(
@@ -200,6 +265,21 @@ def test_watched_series_show_direction_evidence_and_warming(metrics):
     assert series("demand_shift_evidence_ratio") == {total: 0.2, books: 2.5, failures: 0}
     # of the active one what it was found on: the page has dropped the detector's own
     assert series("detector_warming") == {total: 0, books: 0, failures: 1}
+    began = AS_OF_MS // 60_000 * 60 - 600
+    assert series("demand_shift_start_timestamp_seconds") == {books: began}
+
+
+def test_a_member_that_pages_is_there_with_its_numbers_however_small_it_is():
+    metrics = make_metrics(members_max=1)
+    values = [value(member="large", number=100), value(member="books", number=1)]
+    metrics.index.show(publication(values, watched=[status(evidence=0.2)]))
+    assert {dict(labels)["category"] for labels in scrape(metrics)["orders"]} == {"large"}
+    metrics.index.show(publication(values, watched=[status(direction=-1)]))
+    found = scrape(metrics)
+    assert {dict(labels)["category"] for labels in found["orders"]} == {"large", "books"}
+    assert len(found["demand_shift_direction"]) == 1
+    metrics.index.show(publication(values, watched=[status(evidence=0.2)]))
+    assert {dict(labels)["category"] for labels in scrape(metrics)["orders"]} == {"large"}
 
 
 def test_every_declared_metric_is_exported_and_every_exported_one_declared(metrics):
