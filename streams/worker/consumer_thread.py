@@ -20,9 +20,10 @@ from mode import Service, get_logger
 
 from streams.flow.chunk import SourcePartition
 from streams.flow.incarnation import in_log
+from streams.worker.broken_connections import reopen_broken
 from streams.worker.fetch import chunk_records
 from streams.worker.fetch_by_id import fetch_by_id
-from streams.worker.stops import end_for
+from streams.worker.stops import ExitCode, Fatal, end_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -89,6 +90,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._answers.heard, coordinator._do_heartbeat
         )
         client = self._ensure_consumer()._client
+        reopen_broken(client)
         client.send = fetch_by_id(client.send, self._intake.topic_ids)
         # Tables recover from chunks too: record by record Faust reads at a tenth of the speed.
         self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
@@ -128,8 +130,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
                 self._intake.on_log_end(SourcePartition(tp.topic, tp.partition), end)
 
     def _check_background_tasks(self) -> None:
-        # aiokafka's getmany checks these two, and Faust bypasses it: a fetcher or coordinator that
-        # had died went unnoticed, and the worker waited for records for ever.
+        # aiokafka's getmany checks the first two, and Faust bypasses it: a fetcher or coordinator that
+        # had died went unnoticed, and the worker waited for records for ever. Nobody checks the third:
+        # without it whoever looks for the coordinator waits for ever, and no heartbeat is sent.
         consumer = self._ensure_consumer()
         try:
             consumer._coordinator.check_errors()
@@ -140,6 +143,16 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if fetching.done() and not consumer._closed:
             cause = None if fetching.cancelled() else fetching.exception()
             self._switch.trip(end_for(cause, "fetching has ended"))
+        asking = consumer._client._sync_task
+        if asking is not None and asking.done() and not consumer._closed:
+            cause = None if asking.cancelled() else asking.exception()
+            self._switch.trip(end_for(cause, "asking for metadata has ended"))
+        if (unheard_ms := self._answers.unheard_ms) is not None:
+            reason = (
+                f"no heartbeat was answered for {unheard_ms} ms, while fetches were: the partitions are "
+                "another's by now, so their state is dropped"
+            )
+            self._switch.trip(Fatal(ExitCode.AWAY, reason))
 
     async def _on_fetch(
         self, fetcher: Any, proceed: Any, assignment: Any, node_id: int, request: Any
@@ -157,6 +170,10 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # max_wait, not much later than that. A response that lay in the socket while this process
         # was suspended must not count as fresh.
         seen_at = min(self._monotonic(), sent_at + self._fetch.max_wait_ms)
+        if not self._revoked and any(
+            state.timestamp is not stamp for (_, state), stamp in zip(asked, stamps, strict=True)
+        ):
+            self._answers.fetched(seen_at)
         for (tp, state), stamp in zip(asked, stamps, strict=True):
             # aiokafka stamps a partition's state with a new int on each response it accepts.
             if state.timestamp is stamp:
@@ -271,6 +288,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Cancel the fetches of this assignment before the next one begins."""
         self._revoked = True
+        self._answers.on_revoked()
         for fetching in self._fetching:
             fetching.cancel()
         await super().on_partitions_revoked(revoked)

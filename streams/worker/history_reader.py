@@ -17,6 +17,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from streams.worker.broken_connections import reopen_broken
 from streams.worker.topic_ids import UNKNOWN
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class HistoryReader:
             isolation_level="read_committed",
             auto_offset_reset="earliest",
         )
+        reopen_broken(consumer._client)
         try:
             await consumer.start()
             ends = await consumer.end_offsets(sorted(consumer.assignment()))

@@ -18,6 +18,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from mode import get_logger
 
 from streams.clock import monotonic_ms, now_ms
+from streams.worker.broken_connections import reopen_broken
 from streams.worker.lane import Batch, Lane
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
@@ -114,6 +115,7 @@ class Outbox:
         producer._message_accumulator._batch_ttl = settings.ack_limit_ms / 1000
         # This is the last gate before the network, for retries too: the zombie must not send again
         # a batch that was in flight when the process was suspended.
+        reopen_broken(producer.client)
         send = producer.client.send
 
         async def gated(node_id: int, request: Any, **kwargs: Any) -> Any:

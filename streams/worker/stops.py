@@ -41,7 +41,8 @@ class ExitCode(enum.IntEnum):
     NO_PROGRESS = 11
     RECOVERY_STUCK = 12
     AWAY = 13
-    """The process was suspended past half a session: somebody else may own its partitions."""
+    """The process was suspended past half a session, or the group has not heard of it for a minute:
+    somebody else may own its partitions."""
     LOG_CHANGED = 14
     """The log no longer holds the next offset (retention, recreated topic); needs a person."""
     DRAIN_TIMEOUT = 15

@@ -375,6 +375,13 @@ def test_the_two_background_tasks_of_a_consumer_can_be_asked_for_their_end():
     assert "check_errors" not in inspect.getsource(driver)
 
 
+async def test_a_client_has_the_parts_that_a_broken_connection_touches():
+    client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+    assert asyncio.iscoroutinefunction(client._get_conn)
+    assert client._sync_task is None, "until it bootstraps"
+    assert "self._sync_task = create_task(" in inspect.getsource(AIOKafkaClient.bootstrap)
+
+
 def test_a_tp_is_a_topic_and_a_partition():
     assert TP("t", 1) == TopicPartition("t", 1) == ("t", 1)
     assert hash(TP("t", 1)) == hash(TopicPartition("t", 1))

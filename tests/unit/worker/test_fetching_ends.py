@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 
 from streams.worker import consumer_thread
+from streams.worker.answers import Answers
 from streams.worker.consumer_thread import ChunkConsumerThread, FetchSettings
 
 SOURCE, CHANGELOG = TopicPartition("orders", 0), TopicPartition("changelog", 0)
@@ -50,7 +51,7 @@ def thread(monkeypatch):
     monkeypatch.setattr(consumer_thread, "_BEAT_S", 0)
     made = ChunkConsumerThread.__new__(ChunkConsumerThread)
     made._fetch, made._fetching, made._revoked = FetchSettings(1, 100, 1 << 20), set(), False
-    made.consumer, made.thread_loop = Faust(), None
+    made.consumer, made.thread_loop, made._answers = Faust(), None, Answers(3000)
     return made
 
 

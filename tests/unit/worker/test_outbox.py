@@ -36,7 +36,7 @@ class FakeProducer:
     def __init__(self, batch_bytes=1024):
         self._loop = asyncio.get_running_loop()
         self._message_accumulator = type("Accumulator", (), {})()
-        self.client = type("Client", (), {"send": self._send})()
+        self.client = type("Client", (), {"send": self._send, "_get_conn": None})()
         self.client.force_metadata_update = self._asked_anew
         self.partitions = {0, 1, 2}
         self.after_asking = self.partitions
