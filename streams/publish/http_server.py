@@ -188,7 +188,9 @@ class _Connection(asyncio.Protocol):
         self._untaken_s = untaken_s
         self._others = others
         self._transport: asyncio.Transport | None = None
-        self._paused = self._seen_stalled = False
+        self._paused = False
+        self._left_bytes: int | None = None
+        """What was left to send when it was last found stalled."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -205,6 +207,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self.handler.connection_made(transport)
+        if self not in self._others:
+            # It had to make room before it had a transport: many came in one turn of the loop.
+            self._transport.abort()
+            return
         self._check_later()
 
     def data_received(self, data: bytes) -> None:
@@ -218,7 +224,8 @@ class _Connection(asyncio.Protocol):
         self.handler.pause_writing()
 
     def resume_writing(self) -> None:
-        self._paused = self._seen_stalled = False
+        self._paused = False
+        self._left_bytes = None
         self.handler.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -228,10 +235,13 @@ class _Connection(asyncio.Protocol):
         self.handler.connection_lost(error)
 
     def _check(self) -> None:
-        if self.stalled and self._seen_stalled:
+        assert self._transport is not None
+        # A stalled client may still be taking a large answer, over a slow line.
+        before, left = self._left_bytes, self._transport.get_write_buffer_size()
+        if self.stalled and before is not None and left >= before:
             self.cut_off()
             return
-        self._seen_stalled = self.stalled
+        self._left_bytes = left if self.stalled else None
         self._check_later()
 
     def _check_later(self) -> None:

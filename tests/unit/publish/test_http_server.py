@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import pytest
 from aiohttp import web
@@ -284,5 +285,33 @@ async def test_those_that_take_no_answer_make_room():
 
 
 async def test_a_client_that_takes_its_answer_slowly_gets_all_of_it():
-    async with unread(1, untaken_s=0.2) as (_, [client]):
-        assert await taken(client) > ANSWER
+    """A slow line takes long: only a client that takes nothing is cut off."""
+    async with unread(1, untaken_s=GONE_S) as (server, [client]):
+        await until(lambda: any(each.stalled for each in server._connections._open))
+        (connection,) = server._connections._open
+        found = 0
+        while connection.stalled:
+            connection._check()
+            left = connection._transport.get_write_buffer_size()
+            async with asyncio.timeout(GONE_S):
+                while connection.stalled and connection._transport.get_write_buffer_size() == left:
+                    part = await client[0].read(1 << 16)
+                    assert part, "it was cut off"
+                    found += len(part)
+        assert found + await taken(client) > ANSWER
+
+
+async def test_those_that_come_in_one_turn_of_the_loop_are_no_more_than_there_is_room_for():
+    """One that had to make room before it had a transport was forgotten, and stayed open."""
+    async with unread(0, connections_max=3, request_s=GONE_S) as (server, _):
+        with contextlib.ExitStack() as open_ones:
+            sockets = [
+                open_ones.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+                for _ in range(12)
+            ]
+            for each in sockets:
+                each.setblocking(False)
+            async with asyncio.timeout(GONE_S):
+                ended = (asyncio.get_running_loop().sock_recv(each, 1) for each in sockets[:-3])
+                await asyncio.gather(*ended, return_exceptions=True)
+            assert len(server._connections._open) == 3
