@@ -68,6 +68,8 @@ class DayBook:
         self.layout = layout
         self.days: dict[int, Shown] = {}
         self._ended_before: int | None = None
+        self._early: set[int] = set()
+        """Days that were shown as ended and have not."""
         self._expired: list[int] = []
         self._entries: tuple[int, dict[Name, Entry]] | None = None
 
@@ -79,11 +81,20 @@ class DayBook:
             self.days[day] = Shown(record.applied, row, dict(record.revisions))
 
     def newly_ended(self, today: int, days: set[int], first_open: int) -> set[int]:
-        """Return the ended days that were not shown yet; empty when ``today`` was asked for before."""
-        if self._ended_before is not None and today <= self._ended_before:
+        """Return the ended days that were not shown yet; empty when ``today`` was asked for before.
+
+        Days that were shown as ended too early, by a clock that an operator has set back, end again. No
+        day had a level until ``as_of`` was where it had been.
+        """
+        if today == self._ended_before:
             return set()
+        if self._ended_before is None or today < self._ended_before:
+            self._early = {day for day in self.days if day >= today}
         self._ended_before = today
-        return {day for day in days if first_open <= day < today and day not in self.days}
+        known = self.days.keys() - self._early
+        ended = {day for day in days if first_open <= day < today and day not in known}
+        self._early -= ended
+        return ended
 
     def revision(self, day: int, name: Name) -> int:
         """How often a value of a day was revised."""

@@ -124,13 +124,14 @@ class MarketDays:
         return ShownDays(found, stored, revisions)
 
     def _ended_ms(self) -> int:
-        """Return the instant (ms) before which days have ended.
+        """Return the instant (ms) before which days have ended: all sources are known up to it.
 
-        An input that stands still ends no day. By the newest ``as_of``, payments that went on past
-        midnight gave the day's orders so far a level.
+        An input that stands still, is behind, or is not known ends no day. Payments that went on past
+        midnight gave the day's orders so far a level; and each of an ended day's payments that was
+        still to be read counted as a revision.
         """
-        orders_ms = self._progress.known_ms().get(ORDERS_BASIS, NEVER_MS)
-        return min(self._progress.headline_ms, orders_ms)
+        known_ms = self._progress.known_ms()
+        return min(known_ms.get(source, NEVER_MS) for source in SOURCES)
 
     def _newly_known(self) -> set[int]:
         """Return the open days when a source is known that was not: its values were not shown."""

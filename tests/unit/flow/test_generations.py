@@ -10,8 +10,9 @@ import pytest
 from streams.flow.compile import PartitionCompile
 from streams.flow.fence_record import decode_fence_record, encode_fence_record
 from streams.index.history_records import ClockReset, reset_record
-from streams.index.panes import HOUR_MS
+from streams.index.panes import DAY_MS, HOUR_MS
 from streams.publish.journal import journal_records
+from tests.support.bases import based
 from tests.support.events import T0
 from tests.support.flow_harness import Flow, order, payment
 
@@ -285,3 +286,37 @@ def test_while_a_reset_leaves_nothing_final_the_owner_has_nothing_to_do():
     flow.apply(live.partition)
     flow.step(live.partition)
     assert owner.behind
+
+
+def test_after_a_reset_days_end_again_and_have_levels():
+    # No day ended until as_of was where it had been, and the day that the clock had ended kept the
+    # level of then.
+    flow = Flow(based("PK", "2026-11-16", "2026-11-17", net_minor=100), partitions=1)
+    noon = 1_795_003_200_000
+
+    def run(day: float) -> None:
+        flow.now_ms = noon + int(day * DAY_MS)
+        for topic, event in (("orders", order), ("payments", payment)):
+            flow.produce(flow.sps[topic][0], event(f"{topic} {day}", flow.now_ms), flow.now_ms)
+        flow.run()
+
+    def level(day: str) -> float | None:
+        found = flow.day_value("PK", "sales_level_index", "market", "all", day)
+        return None if found is None else found.value
+
+    run(-1)
+    run(0)
+    partition = next(each for each, compiled in flow.compiles.items() if "PK" in compiled.markets)
+    record = flow.published["PK"].fence_record
+    as_of = {each: at + 3 * DAY_MS for each, at in record.as_of.items()}
+    fast = msgspec.structs.replace(record, as_of=as_of, headline=record.headline + 3 * DAY_MS)
+    flow.tables[partition][b"f|PK|fast.1"] = encode_fence_record(fast)
+    flow.start_compile(partition)
+    run(0.05)
+    assert level("2026-11-18") == 200
+    reset = ClockReset("PK", 1, "2026-11-24T10:00:00.000Z", "a clock was fast")
+    flow.book.apply_record(*reset_record(reset))
+    run(0.1)
+    run(1)
+    run(2)
+    assert (level("2026-11-18"), level("2026-11-19")) == (300, 100)

@@ -84,6 +84,39 @@ def test_an_owner_shows_what_was_not_known_to_the_one_before_it():
     assert shown(flow, PAYMENTS) == {2}
 
 
+def test_payments_that_are_not_known_when_a_day_is_over_are_no_revisions_of_it():
+    """Its last partition came days later: the half that was read, which nobody saw, counted as shown."""
+    flow = opened()
+    *known, last = flow.logs
+    read(flow, *known)
+    flow.now_ms += DAY_MS
+    read(flow, *known)
+    read(flow, last)
+    assert shown(flow, PAYMENTS) == {2}
+    assert not [each for publication in flow.history for each in publication.revisions]
+
+
+def test_payments_that_are_read_after_the_orders_are_no_revisions_of_days():
+    """An import: each of a day's payments was a revision, of 0 at first."""
+    flow = Flow()
+    for day in range(3):
+        at_ms = NOON + day * DAY_MS
+        for sp, event in BOTH:
+            for number in range(2):
+                flow.produce(sp, event(f"{sp} {day} {number}", at_ms + number), at_ms)
+    flow.now_ms = NOON + 3 * DAY_MS
+    orders, payments = ([sp for sp in flow.logs if sp.topic == each] for each in (ORDERS, PAYMENTS))
+    read(flow, *orders)
+    for _ in range(6):
+        for sp in payments:
+            flow.fold(sp, flow.levels[sp].through + 2)
+            flow.send_partials(sp)
+            flow.flush(sp)
+        show(flow)
+    assert (shown(flow, PAYMENTS), shown(flow, ORDERS)) == ({4}, {4})
+    assert not [each for publication in flow.history for each in publication.revisions]
+
+
 def test_an_input_that_stands_still_ends_no_day():
     """Orders were read up to noon, payments past midnight: the day had a level, from half its orders."""
     flow = Flow(based("PK", "2026-11-16", "2026-11-17", net_minor=100))
