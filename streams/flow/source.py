@@ -148,10 +148,12 @@ class SourceLevel:
 
         Panes that ``as_of`` cannot reach by that mark wait: a row is then sent once or twice, not
         with every event of its five seconds. Rows of days go with the checkpoint, with one
-        exception: a mark whose watermark closes a day must find the day's row sent.
+        exception: a mark whose watermark ends or closes a day must find the day's row sent. What
+        an import still brought of a day that had ended was a revision of it.
         """
         covered_ms = NEVER_MS if caught_up_at is None else caught_up_at
-        return self._send_slots(self.source.take_touched_live(covered_ms))
+        found = self._send_slots(self.source.take_touched_live(covered_ms))
+        return [*found, *self.day_partials()] if self.source.ends_a_day() else found
 
     def day_partials(self) -> list[Send]:
         """Return the rows of the days touched since the last call."""
@@ -167,7 +169,7 @@ class SourceLevel:
 
         ``now_ms``: what time it is by the log; None: not known yet, so no market is shown live.
 
-        Rows of days go with the checkpoint only. So a mark does not claim to be caught up past the
+        Rows of days do not go before each mark. So a mark does not claim to be caught up past the
         close of a day whose row still waits: level 2 would close that day without it.
         """
         if caught_up_at is not None:

@@ -65,6 +65,8 @@ class SourceState:
         self.notes: Counter[int] = Counter()
         """Number of notes held about orders, by kind."""
         self._touched: dict[int, dict[SlotKey, Pane | Day]] = {CHECKPOINT: {}, PARTIAL: {}}
+        self._days_taken: dict[str, int] = {}
+        """Local day of each market's `as_of` when rows of days were last taken."""
         self._noted: dict[SlotKey, Remembered] = {}
         """Where notes were added since the last checkpoint."""
         self._new_ids = 0
@@ -229,8 +231,23 @@ class SourceState:
         # From then on an event of the pane is late: as_of may have passed the pane.
         return slot.late_from_ms <= max(covered_ms, self.markets[key.market].watermark_ms)
 
+    def ends_a_day(self) -> bool:
+        """Whether a mark of now may end a day whose row waits.
+
+        As of its watermark a market is in another local day than when rows of days were last taken.
+        """
+        return self._as_of_days() != self._days_taken
+
+    def _as_of_days(self) -> dict[str, int]:
+        behind_ms = self.methodology.out_of_order_ms
+        return {
+            code: state.local_days.day_of(state.watermark_ms - behind_ms)
+            for code, state in self.markets.items()
+        }
+
     def take_touched_days(self) -> dict[SlotKey, Pane | Day]:
         """Return the days touched since their last partial."""
+        self._days_taken = self._as_of_days()
         for state in self.markets.values():
             self.book(state)
         touched = self._touched[PARTIAL]

@@ -46,6 +46,8 @@ def slots(sends) -> list[tuple[str, str]]:
 
 def test_panes_go_with_partials_and_days_with_the_checkpoint():
     owner = level()
+    take(owner, (order("first", T0), T0))
+    assert slots(owner.partials()) == [("PK", DAY)], "its mark may end the day before"
     take(owner, (order("a", T0), T0))
     complete_ms = T0 - T0 % 5_000 + 5_000 + 2_000  # end of the pane, and out_of_order_ms
     assert owner.partials(complete_ms - 1) == []  # as_of cannot reach the pane yet
@@ -73,7 +75,9 @@ def test_no_mark_ends_a_day_whose_row_was_not_sent():
     methodology = tuned(day_grace_ms=DAY_MS)
     owner = level(methodology)
     day_closes_ms = T0 + 19 * 60 * MINUTE_MS + DAY_MS  # midnight in Karachi, and a day
-    take(owner, (order("a", T0), T0), (order("b", T0), T0))
+    take(owner, (order("a", T0), T0))
+    owner.partials()
+    take(owner, (order("b", T0), T0))
     owner.partials()
     (mark, *_) = marks(owner, day_closes_ms + 5, day_closes_ms + 5).values()
     assert mark.caught_up_at == day_closes_ms - 1
@@ -90,6 +94,22 @@ def test_the_row_of_a_day_that_its_own_watermark_closes_goes_before_the_mark():
     owner.partials()
     take(owner, (order("b", T0 + 60 * DAY_MS), T0 + 60 * DAY_MS))
     assert slots(owner.partials()) == [("PK", DAY), ("PK", LIVE)]
+
+
+def test_the_row_of_a_day_that_a_mark_ends_goes_before_it():
+    """What an import still brought of a day that had ended counted as a revision."""
+    owner = level()
+    take(owner, (order("a", T0), T0))
+    owner.partials()
+    midnight_ms = T0 + 19 * 60 * MINUTE_MS  # in Karachi
+    take(owner, (order("b", midnight_ms - 1), midnight_ms - 1))
+    take(owner, (order("c", midnight_ms), midnight_ms))
+    assert ("PK", DAY) not in slots(owner.partials()), "as_of is behind midnight"
+    late_ms = midnight_ms + METHODOLOGY.out_of_order_ms
+    take(owner, (order("d", late_ms), late_ms))
+    assert slots(owner.partials()).count(("PK", DAY)) == 2
+    take(owner, (order("e", late_ms), late_ms))
+    assert ("PK", DAY) not in slots(owner.partials())
 
 
 def test_a_new_owner_sends_every_row_of_the_chain_again():
@@ -145,7 +165,7 @@ def test_a_record_is_not_retired_before_the_rows_it_holds_were_acknowledged():
     # not, a new owner must still find the row in the chain.
     owner = level(chain_length=1)
     take(owner, (order("a", T0), T0))
-    assert owner.partials() == []
+    assert slots(owner.partials()) == [("PK", DAY)]
     first = owner.flush()
     take(owner, (order("b", T0 + 10 * MINUTE_MS), T0 + 10 * MINUTE_MS))
     assert slots(owner.partials()) == [("PK", LIVE)]  # on its way, not acknowledged

@@ -117,6 +117,25 @@ def test_payments_that_are_read_after_the_orders_are_no_revisions_of_days():
     assert not [each for publication in flow.history for each in publication.revisions]
 
 
+def test_a_day_that_ends_between_two_checkpoints_ends_whole():
+    """An import passes midnights faster than rows of days went: what still came was a revision."""
+    flow = opened()
+    for number in range(16):
+        at_ms = NOON + (number // 4 * 24 + number % 4) * HOUR_MS
+        for sp, event in BOTH:
+            flow.produce(sp, event(f"{sp} {number}", at_ms), at_ms)
+    flow.now_ms = NOON + 30 * DAY_MS
+    for number in range(17):
+        for sp in flow.logs:
+            flow.fold(sp, flow.levels[sp].through + 2)
+            flow.send_partials(sp)
+            if number % 5 == 1:
+                flow.flush(sp)
+        show(flow)
+    assert shown(flow, ORDERS) == {10}
+    assert not [each for each in flow.history for found in each.revisions if found.value.day]
+
+
 def test_an_input_that_stands_still_ends_no_day():
     """Orders were read up to noon, payments past midnight: the day had a level, from half its orders."""
     flow = Flow(based("PK", "2026-11-16", "2026-11-17", net_minor=100))

@@ -88,8 +88,10 @@ async def test_a_mark_does_not_run_ahead_of_the_rows_of_days_however_rare_checkp
     runner = runner_with(Acknowledging(withheld=None))
     sent = []
     runner._send = lambda sends: sent.extend(each.key.decode().split("|")[:2] for each in sends)
-    placed = json.dumps(order("e", T0)).encode()
-    await runner.fold_chunk(Chunk(SP, 0, 0, [b"k"], [placed], [T0]))
+    for offset in range(2):
+        runner._send_partials()  # the first sends the day
+        placed = json.dumps(order(f"e{offset}", T0)).encode()
+        await runner.fold_chunk(Chunk(SP, offset, offset, [b"k"], [placed], [T0]))
     day, mark = ["PK", DAY], ["mark", str(SP)]
     for age_ms, expected in ((0, [mark]), (runner._parts.methodology.out_of_order_ms, [day, mark])):
         runner._days_sent_at_ms -= age_ms
