@@ -50,13 +50,16 @@ def listens(pid: int, port: int) -> bool:
 
 
 def choose(count: int) -> tuple[int, ...]:
-    """Choose ports that are free now and claimed by no other process; claim them. Raises StackError."""
+    """Choose ports that are free now and claimed by nobody, this process included; claim them.
+
+    Raises StackError.
+    """
     chosen: list[int] = []
     for _ in range(ATTEMPTS):
         if len(chosen) == count:
             return tuple(chosen)
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
-        if port not in chosen and is_free(port) and claim(port):
+        if port not in _claims and is_free(port) and claim(port):
             chosen.append(port)
     raise StackError(
         f"expected {count} free loopback ports between {FIRST_PORT} and {LAST_PORT}, found "

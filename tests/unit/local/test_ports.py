@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from streams.local import ports
+from streams.local.child import StackError
 
 
 @pytest.fixture
@@ -60,6 +61,14 @@ def test_a_port_that_another_process_chose_is_left_to_it_while_its_server_is_dow
         other.communicate("\n")
     assert ports.claim(theirs), "it ended"
     assert ports.remembered(path, 1) == (theirs,)
+
+
+def test_a_port_is_not_chosen_again_while_its_server_is_not_up(monkeypatch):
+    (port,) = ports.choose(1)
+    monkeypatch.setattr(ports, "FIRST_PORT", port)
+    monkeypatch.setattr(ports, "LAST_PORT", port + 1)
+    with pytest.raises(StackError):
+        ports.choose(1)
 
 
 def test_a_torn_file_is_as_good_as_none(tmp_path):
