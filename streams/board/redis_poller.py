@@ -249,11 +249,14 @@ class RedisPoller:
         return any(await asyncio.gather(*due)) or changed
 
     async def _answer(self, what: str, asked: Awaitable[Any]) -> Any:
-        """Await an answer. None, and it is noted, when the node of a Cluster does not give it."""
+        """Await an answer. None, and it is noted, when the node of a Cluster does not give it.
+
+        Nor is there one where somebody else made the key one of another type.
+        """
         try:
             return await asked
         except REDIS_ERRORS as error:
-            if not is_cluster(self._redis):
+            if not (is_cluster(self._redis) or is_of_another_type(error)):
                 raise
             self._failed[what] = error
             return None

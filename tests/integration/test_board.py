@@ -248,6 +248,19 @@ async def test_what_somebody_else_writes_hides_no_other_market(client, floor, se
         await stream.until("market", lambda new: new["as_of"] != page["as_of"])
 
 
+async def test_the_keys_of_all_markets_may_be_of_another_type(client, floor, session, url):
+    """The page said that Redis does not answer, and showed nothing new of any market."""
+    await publish(floor)
+    async with listening(session, url) as stream:
+        page = await stream.until("market")
+        for key in ("ecindex:v1:markets", "ecindex:v1:inputs"):
+            await client.delete(key)
+            await client.rpush(key, "a list")
+        await publish(floor, 1)
+        await stream.until("market", lambda new: new["as_of"] != page["as_of"])
+        assert (await stream.until("beat"))["redis"] is None
+
+
 async def test_every_answer_forbids_what_the_page_does_not_need(session, url):
     static = Path(__file__).parents[2] / "streams" / "board" / "static"
     for path in ("", *(f"static/{file.name}" for file in static.iterdir()), "static/x", "livez"):
