@@ -56,8 +56,7 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
     settings = load_settings(
         config, {name.replace("__", "."): value for name, value in overrides.items()}
     )
-    if settings.log.level != "debug":
-        silence_libraries()
+    silence_libraries(but_show=settings.log.level == "debug")
     asked = tuple(name for name in ADDRESSES if name.replace(".", "__") in overrides)
     for file in elsewhere(settings, asked):
         tell(f"note: an index of `demo` or `up` runs here; ask it with --config {file}")
