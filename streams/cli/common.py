@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,8 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
     silence_libraries(but_show=settings.log.level == "debug")
     asked = tuple(name for name in ADDRESSES if name.replace(".", "__") in overrides)
     for file in elsewhere(settings, asked):
-        tell(f"note: an index of `demo` or `up` runs here; ask it with --config {file}")
+        option = f"--config {shlex.quote(str(file))}"
+        tell(f"note: an index of `demo` or `up` runs here; ask it with {option}")
     return settings
 
 

@@ -80,6 +80,15 @@ def test_the_screen_of_a_demo_fits_too():
     assert "(UTC)" in text
 
 
+def test_a_category_with_the_name_of_a_column_moves_no_number():
+    plan = Plan(PlantedShift("PK", "sales", 6.0, 0, 1), None, whole=True, story_ms=1)
+    screen = Screen(Console(file=io.StringIO()), plan, {"PK": "PKR"})
+    shown = view(("sales",))
+    text = drawn(screen._overview([shown]), 200)
+    assert text.splitlines()[1].split()[-2:] == screen._cells(shown)[-2:]
+    assert text.count("sales/min") == 2
+
+
 @pytest.mark.parametrize(("height", "left_out"), [(10, True), (200, False)])
 def test_a_terminal_that_is_too_low_says_how_many_lines_are_missing(height, left_out):
     console = Console(
