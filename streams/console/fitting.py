@@ -165,7 +165,7 @@ class TopOf:
     ) -> Iterator[RenderableType | Segment]:
         """Yield the lines, and a last one if some are left out."""
         lines = console.render_lines(self._what, options, pad=False)
-        room = max(2, console.size.height)
+        room = max(2, console.size.height) if console.is_terminal else len(lines)
         left_out = len(lines) - room + 1 if len(lines) > room else 0
         for line in lines[: room - 1] if left_out else lines:
             yield from line

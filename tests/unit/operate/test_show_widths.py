@@ -104,3 +104,12 @@ def test_a_terminal_that_is_too_low_says_how_many_lines_are_missing(height, left
     assert ("BD" in text) != left_out
     if left_out:
         assert f"{whole - height + 1} more lines" in text
+
+
+def test_a_file_or_a_pipe_has_no_height():
+    """`show --watch > FILE` writes the last state when it is stopped: all of it."""
+    console = Console(file=io.StringIO(), width=100, height=10)
+    views = [view(), view()._replace(market="BD")]
+    with Live(console=console, auto_refresh=False) as live:
+        live.update(TopOf(render(views, {}), "a higher terminal shows them"), refresh=True)
+    assert console.file.getvalue().strip() == drawn(render(views, {}), 100).strip()
