@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli.commands import app
+from streams.cli.common import settings_of
 from streams.local import ports
 from streams.settings import ADDRESSES, announced, elsewhere, load_settings
 
@@ -74,6 +75,15 @@ def test_where_nothing_can_be_written_an_index_runs_all_the_same(settings, file)
     (settings.cache_dir / "running").write_text("a file, not a directory")
     with announced(settings, file):
         assert elsewhere(settings, ADDRESSES) == []
+
+
+def test_the_log_of_a_worker_or_a_board_has_no_other_line(settings, file, capsys):
+    """Without a terminal each line of it is JSON."""
+    with announced(settings, file):
+        settings_of(None, logs=True, kafka__bootstrap_servers=None, redis__url=None)
+        assert capsys.readouterr() == ("", "")
+        settings_of(None, kafka__bootstrap_servers=None, redis__url=None)
+        assert "--config" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [("show",), ("topics", "check")])
