@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,12 +44,12 @@ def reported() -> Iterator[None]:
         raise typer.Exit(WRONG) from error
 
 
-def settings_of(config: Path | None, **overrides: Any) -> Settings:
+def settings_of(config: Path | None, *, logs: bool = False, **overrides: Any) -> Settings:
     """Load settings from file, environment and the options given; `a__b` stands for `a.b`.
 
     From then on nothing of what libraries log is shown, except at the log level `debug`.
     While a local index runs, a command that was not told which servers to ask says where its settings
-    are: it would ask those at the default ports.
+    are: it would ask those at the default ports. ``logs``: not so, since stderr is for its log alone.
     """
     from streams.console.chatter import silence_libraries
     from streams.settings import ADDRESSES, elsewhere, load_settings
@@ -56,11 +57,11 @@ def settings_of(config: Path | None, **overrides: Any) -> Settings:
     settings = load_settings(
         config, {name.replace("__", "."): value for name, value in overrides.items()}
     )
-    if settings.log.level != "debug":
-        silence_libraries()
-    asked = tuple(name for name in ADDRESSES if name.replace(".", "__") in overrides)
+    silence_libraries(but_show=settings.log.level == "debug")
+    asked = tuple(n for n in ADDRESSES if n.replace(".", "__") in overrides and not logs)
     for file in elsewhere(settings, asked):
-        tell(f"note: an index of `demo` or `up` runs here; ask it with --config {file}")
+        option = f"--config {shlex.quote(str(file))}"
+        tell(f"note: an index of `demo` or `up` runs here; ask it with {option}")
     return settings
 
 

@@ -155,6 +155,7 @@ def worker(
     with reported():
         settings = settings_of(
             config,
+            logs=True,
             kafka__bootstrap_servers=bootstrap,
             redis__url=redis,
             metrics__port=metrics_port,
@@ -186,5 +187,5 @@ def board_command(
             typer.echo(f"board     {url}")
 
     with reported():
-        settings = settings_of(config, redis__url=redis, board__port=port)
+        settings = settings_of(config, logs=True, redis__url=redis, board__port=port)
         run(run_board(settings, on_listening))

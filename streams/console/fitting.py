@@ -51,6 +51,7 @@ class FittedTable:
         """``more``: a last line, for rows that are not shown. ``styles``: of the rows."""
         self._name = name
         self._names = names
+        self._names_width = max(map(cell_len, (name, *names)))
         self._columns = columns
         self._more = more
         self._styles = styles
@@ -83,7 +84,7 @@ class FittedTable:
     def _fit(self, width: int) -> _Fit:
         """Choose the columns, how their heads are broken, and how far they are apart."""
         columns = list(self._columns)
-        natural = max(map(cell_len, (self._name, *self._names)))
+        natural = self._names_width
         one_line = [column.head for column in columns]
         if natural + sum(_widths(columns, one_line)) + _GAPS[0] * len(columns) <= width:
             return _Fit(columns, one_line, natural, _GAPS[0])
@@ -91,7 +92,7 @@ class FittedTable:
             heads = [_broken(column) for column in columns]
             for gap in _GAPS:
                 room = width - sum(_widths(columns, heads)) - gap * len(columns)
-                if room >= min(natural, max(NAME_MIN, width // 3)):
+                if room >= self._names_least(width):
                     return _Fit(columns, heads, min(natural, room), gap)
             last = max(columns, key=lambda each: each.rank, default=None)
             if last is None or last.rank == 0:
@@ -100,10 +101,16 @@ class FittedTable:
 
     def _needed(self, columns: Sequence[Column]) -> int:
         """Return the least width at which none of the columns is left out."""
-        width = 0
-        while len(self._fit(width).columns) < len(columns):
+        heads = [_broken(column) for column in columns]
+        used = sum(_widths(columns, heads)) + _GAPS[-1] * len(columns)
+        width = used
+        while width - used < self._names_least(width):
             width += 1
         return width
+
+    def _names_least(self, width: int) -> int:
+        """Least width of the names: their own, or else a third of the line and NAME_MIN."""
+        return min(self._names_width, max(NAME_MIN, width // 3))
 
 
 def _widths(columns: Sequence[Column], heads: Sequence[str]) -> list[int]:
@@ -165,7 +172,7 @@ class TopOf:
     ) -> Iterator[RenderableType | Segment]:
         """Yield the lines, and a last one if some are left out."""
         lines = console.render_lines(self._what, options, pad=False)
-        room = max(2, console.size.height)
+        room = max(2, console.size.height) if console.is_terminal else len(lines)
         left_out = len(lines) - room + 1 if len(lines) > room else 0
         for line in lines[: room - 1] if left_out else lines:
             yield from line

@@ -16,6 +16,7 @@ from typing import TextIO
 
 import structlog
 
+from streams.console.chatter import show_libraries
 from streams.settings import LogSettings
 
 LIBRARIES = ("aiohttp", "aiokafka", "asyncio", "faust", "mode")
@@ -139,6 +140,7 @@ def configure_logs(settings: LogSettings, file: Path | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    show_libraries()
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(
             logging.INFO if level == logging.DEBUG else max(level, logging.WARNING)

@@ -67,21 +67,21 @@ class Screen:
 
     def _overview(self, views: Sequence[MarketView]) -> FittedTable:
         category = self._plan.shift.category
-        heads = {
-            "as of (UTC)": 1,
-            "orders/min": 0,
-            "sales/min": 2,
-            "payments/min": 3,
-            "digital": 4,
-            f"{category}/min": 0,
-            "mean of 5 min": 0,
-        }
+        heads = (  # pairs: a category may be called "sales"
+            ("as of (UTC)", 1),
+            ("orders/min", 0),
+            ("sales/min", 2),
+            ("payments/min", 3),
+            ("digital", 4),
+            (f"{category}/min", 0),
+            ("mean of 5 min", 0),
+        )
         rows = [self._cells(view) or [""] * len(heads) for view in views]
         columns = [
             Column("state", [view.state for view in views]),
             *(
                 Column(head, [row[at] for row in rows], rank)
-                for at, (head, rank) in enumerate(heads.items())
+                for at, (head, rank) in enumerate(heads)
             ),
         ]
         styles = [None if view.state is ViewState.LIVE else "red" for view in views]

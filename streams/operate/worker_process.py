@@ -82,7 +82,8 @@ async def _discover(settings: Settings, edition: int, wait_s: float) -> dict[str
     while True:
         admin = AIOKafkaAdminClient(**settings.kafka.client_options())
         try:
-            with libraries_silenced():  # aiokafka logs each attempt
+            # aiokafka logs each attempt.
+            with libraries_silenced(but_show=settings.log.level == "debug"):
                 await admin.start()
             return await _await_topics(admin, settings, edition, wait_s)
         except KafkaError as error:

@@ -173,7 +173,7 @@ SERVICE = (
          "Event ids kept to recognise duplicates."),
     Spec("series_dropped_total", Kind.COUNTER, (), "series",
          "Index series left out of the scrape, each counted when it begins to be left out: members "
-         "beyond the 40 largest of a dimension unless they are shifted, series beyond 5,000 a worker. "
+         "beyond the 40 largest of a dimension unless they are shifted, series beyond 8,000 a worker. "
          "Redis has them."),
     Spec("partition_halted", Kind.GAUGE, ("topic", "partition"), "0 or 1",
          "1 while a source partition is halted and waits for the operator."),

@@ -39,17 +39,20 @@ def announced(settings: Settings, settings_file: Path) -> Iterator[None]:
 
 def running_indexes(settings: Settings) -> list[Path]:
     """Return the settings file of each index that runs now; forget those that ended."""
-    found = []
+    files, found = list[Path](), []
     with contextlib.suppress(OSError):
-        for each in sorted((settings.cache_dir / _DIRECTORY).glob("[0-9]*")):
-            with each.open(encoding="utf-8") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    found.append(Path(file.read()))
-                else:
-                    _forget(each)
-    return [file for file in found if file.is_file()]
+        files = sorted((settings.cache_dir / _DIRECTORY).glob("[0-9]*"))
+    for each in files:
+        # Another user's, or of one that ended since the listing.
+        with contextlib.suppress(OSError), each.open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(Path(file.read()))
+            else:
+                _forget(each)
+    # Not is_file: it raises where the directory of another user may not be entered.
+    return [file for file in found if os.access(file, os.R_OK)]
 
 
 def elsewhere(settings: Settings, addresses: tuple[str, ...]) -> list[Path]:

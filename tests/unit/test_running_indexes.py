@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli.commands import app
+from streams.cli.common import settings_of
 from streams.local import ports
 from streams.settings import ADDRESSES, announced, elsewhere, load_settings
 
@@ -43,6 +44,24 @@ def test_what_a_killed_one_left_is_forgotten(settings, file, tmp_path):
     assert not left.exists()
 
 
+def test_what_cannot_be_read_hides_no_other(settings, file, tmp_path):
+    """A file of another user, or one that ended between the listing and the look."""
+    (tmp_path / "running").mkdir()
+    (tmp_path / "running" / "1").symlink_to(tmp_path / "gone")
+    with announced(settings, file):
+        assert elsewhere(settings, ADDRESSES) == [file]
+
+
+def test_where_nothing_can_be_looked_at_nothing_is_said(settings, tmp_path):
+    """A name that is too long fails as a directory of another user does, also for root."""
+    nowhere = tmp_path / ("x" * 300)
+    with announced(settings, nowhere):
+        assert elsewhere(settings, ADDRESSES) == []
+    unknown = load_settings(overrides={"cache_dir": str(nowhere)})
+    with announced(unknown, tmp_path):
+        assert elsewhere(unknown, ADDRESSES) == []
+
+
 @pytest.mark.parametrize("given", ADDRESSES)
 def test_whoever_says_which_servers_to_ask_is_told_nothing(settings, file, given):
     values = {"kafka.bootstrap_servers": "kafka-1:9092", "redis.url": "redis://redis-1:6379/0"}
@@ -58,6 +77,15 @@ def test_where_nothing_can_be_written_an_index_runs_all_the_same(settings, file)
         assert elsewhere(settings, ADDRESSES) == []
 
 
+def test_the_log_of_a_worker_or_a_board_has_no_other_line(settings, file, capsys):
+    """Without a terminal each line of it is JSON."""
+    with announced(settings, file):
+        settings_of(None, logs=True, kafka__bootstrap_servers=None, redis__url=None)
+        assert capsys.readouterr() == ("", "")
+        settings_of(None, kafka__bootstrap_servers=None, redis__url=None)
+        assert "--config" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [("show",), ("topics", "check")])
 def test_a_command_without_config_says_where_the_settings_of_a_running_index_are(
     settings, file, command
@@ -67,5 +95,6 @@ def test_a_command_without_config_says_where_the_settings_of_a_running_index_are
     address = f"redis://127.0.0.1:{nowhere}" if option == "--redis" else f"127.0.0.1:{nowhere}"
     with announced(settings, file):
         # Its default address may have a server here: only what is told before it asks is looked at.
-        assert f"--config {file}" in CliRunner().invoke(app, command).stderr
+        told = CliRunner().invoke(app, command).stderr
+        assert f"--config '{file}'" in told, "as it is to be typed: its directory has spaces"
         assert "--config" not in CliRunner().invoke(app, (*command, option, address)).stderr

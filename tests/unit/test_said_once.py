@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from structlog.testing import capture_logs
@@ -29,6 +32,39 @@ def test_a_command_writes_no_line_of_a_library(nowhere):
     assert (done.returncode, done.stdout) == (1, "")
     server = f"Kafka at {nowhere} (kafka.bootstrap_servers)"
     assert done.stderr == f"error: {server}: none of these servers answers\n"
+
+
+@contextlib.contextmanager
+def refusing():
+    """Address of a server that speaks no TLS, and ends what begins with it."""
+    with socket.create_server((ports.LOOPBACK, 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    with client:
+                        client.sendall(b"not TLS")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"{ports.LOOPBACK}:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_a_server_that_answers_and_refuses_is_said_to_and_why(monkeypatch, level):
+    """aiokafka raises the same for a wrong password as for a server that is away."""
+    monkeypatch.setenv("ECINDEX_KAFKA__SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv("ECINDEX_LOG__LEVEL", level)
+    with refusing() as server:
+        result = CliRunner().invoke(app, ("topics", "check", "--bootstrap", server))
+    assert result.exit_code == 1
+    assert "none of these servers lets us in: [SSL: WRONG_VERSION_NUMBER]" in result.stderr
+    assert "kafka.security_protocol" in result.stderr
 
 
 def test_a_worker_that_waits_for_its_broker_says_so_now_and_then(nowhere, monkeypatch, caplog):

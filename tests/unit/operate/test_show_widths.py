@@ -80,6 +80,15 @@ def test_the_screen_of_a_demo_fits_too():
     assert "(UTC)" in text
 
 
+def test_a_category_with_the_name_of_a_column_moves_no_number():
+    plan = Plan(PlantedShift("PK", "sales", 6.0, 0, 1), None, whole=True, story_ms=1)
+    screen = Screen(Console(file=io.StringIO()), plan, {"PK": "PKR"})
+    shown = view(("sales",))
+    text = drawn(screen._overview([shown]), 200)
+    assert text.splitlines()[1].split()[-2:] == screen._cells(shown)[-2:]
+    assert text.count("sales/min") == 2
+
+
 @pytest.mark.parametrize(("height", "left_out"), [(10, True), (200, False)])
 def test_a_terminal_that_is_too_low_says_how_many_lines_are_missing(height, left_out):
     console = Console(
@@ -95,3 +104,12 @@ def test_a_terminal_that_is_too_low_says_how_many_lines_are_missing(height, left
     assert ("BD" in text) != left_out
     if left_out:
         assert f"{whole - height + 1} more lines" in text
+
+
+def test_a_file_or_a_pipe_has_no_height():
+    """`show --watch > FILE` writes the last state when it is stopped: all of it."""
+    console = Console(file=io.StringIO(), width=100, height=10)
+    views = [view(), view()._replace(market="BD")]
+    with Live(console=console, auto_refresh=False) as live:
+        live.update(TopOf(render(views, {}), "a higher terminal shows them"), refresh=True)
+    assert console.file.getvalue().strip() == drawn(render(views, {}), 100).strip()

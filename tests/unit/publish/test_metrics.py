@@ -15,9 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.publications import AS_OF_MS, market_values, publication, status, value
 
 from streams.flow.admission import DAY_ONLY, OUTCOMES
-from streams.publish.index_collector import IndexCollector
+from streams.index import shift_series
+from streams.index.partials import Layout
+from streams.index.values import WINDOWS_MS
+from streams.publish import index_collector
+from streams.publish.index_collector import MEMBERS_MAX, IndexCollector
 from streams.publish.metric_table import ALL, BY_NAME, INDEX, PROCESS, Kind
 from streams.publish.metrics import Metrics
+from streams.settings import load_methodology, load_settings
 
 
 @pytest.fixture
@@ -230,6 +235,41 @@ def test_members_of_like_size_do_not_take_turns():
     assert shown(a=100, b=105) == ["a"]
     assert shown(a=100, b=111) == ["b"]
     assert shown(a=111, b=111) == ["b"]
+
+
+def test_one_worker_that_owns_all_markets_of_the_shipped_methodology_has_room_for_them():
+    """An index of one worker, or the last one left: its dashboards must not lose members."""
+    collector = IndexCollector()
+    for market in load_methodology(load_settings()).markets.values():
+        members = {
+            "market": ("all",),
+            "category": market.categories,
+            "region": market.regions,
+            "channel": market.channels,
+            "payment_method": market.methods,
+        }
+        values = [
+            msgspec.structs.replace(
+                value(index, dimension, member, window, market=market.code),
+                expected=1.0,
+                lower=0.0,
+                upper=2.0,
+            )
+            for index, dimension in index_collector._EXPORTS
+            for member in members[dimension][:MEMBERS_MAX]
+            for window in WINDOWS_MS
+        ]
+        watched = [
+            status(series.dimension, series.member)
+            for series in shift_series.watched(Layout(market))
+            if series.member in members.get(series.dimension, market.methods)[:MEMBERS_MAX]
+        ]
+        shown = publication(values=values, market=market.code, watched=watched)
+        collector.show(shown)
+    families = {family.name: family.samples for family in collector.collect()}
+    (dropped,) = families["ecindex_series_dropped"]
+    assert dropped.value == 0
+    assert len(families["ecindex_region_orders"]) == 4 * 112, "four windows of every region"
 
 
 def test_a_worker_exports_no_more_than_its_limit():
