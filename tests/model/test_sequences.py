@@ -273,6 +273,9 @@ def test_no_mark_closes_a_day_whose_row_waits_for_the_checkpoint(off):
         worker = stage.owner("orders-0")
         placed = rfc3339(stage.world.now_ms)
         stage.tick(2 * DAY_MS - PANE)  # the day ended a day ago, less half a minute
+        stage.produce("orders-0", "today")  # the first mark of a local day finds rows of days sent
+        stage.go(worker, "folded")
+        stage.go(worker, "sent", flush=False)
         stage.produce("orders-0", "a", placed_at=placed)
         stage.go(worker, "folded")
         stage.tick(10 * MINUTE_MS)

@@ -77,11 +77,11 @@ def test_v04_a_zombies_older_row_does_not_replace_its_new_owners(off):
         stage.produce("orders-0", "a")
         stage.tick(MINUTE_MS)
         stage.go(worker, "folded")
-        stage.go(worker, "sent 1", flush=False, lands=False)  # through 0, queued
+        stage.go(worker, "sent 2", flush=False, lands=False)  # through 0, queued: pane and day
         new_owner = stage.pause(worker)
         stage.produce("orders-0", "b", MINUTE_MS)
         stage.go(new_owner, "folded")
-        stage.go(new_owner, "sent 1", flush=False)
+        stage.go(new_owner, "sent 2", flush=False)
         stage.land(new_owner, "partials")  # through 1
         stage.land(worker, "partials")  # through 0, later
         stage.compact()
