@@ -127,7 +127,13 @@ def clock_of_a_file():
 
     error = Path(os.environ["CLOCK_AHEAD"])  # noqa: TID251 - of the test, not a setting
     true_ms = clock.now_ms
-    clock.now_ms = lambda: true_ms() + int(error.read_text())
+    known = ["0"]
+
+    def wrong_ms():
+        known[0] = error.read_text() or known[0]  # empty while the test writes it
+        return true_ms() + int(known[0])
+
+    clock.now_ms = wrong_ms
 
 
 PATCHES = {
