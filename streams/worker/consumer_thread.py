@@ -80,6 +80,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._fetch_max_wait_ms = self._fetch.max_wait_ms
         # Faust would read committed only in its own transactional mode.
         consumer._isolation_level = "read_committed"
+        reopen_broken(consumer._client)
         return consumer
 
     async def on_start(self) -> None:
@@ -90,7 +91,6 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             self._answers.heard, coordinator._do_heartbeat
         )
         client = self._ensure_consumer()._client
-        reopen_broken(client)
         client.send = fetch_by_id(client.send, self._intake.topic_ids)
         # Tables recover from chunks too: record by record Faust reads at a tenth of the speed.
         self._chunked = self._intake.chunk_topics | self.app.tables.changelog_topics
@@ -170,14 +170,12 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # max_wait, not much later than that. A response that lay in the socket while this process
         # was suspended must not count as fresh.
         seen_at = min(self._monotonic(), sent_at + self._fetch.max_wait_ms)
-        if not self._revoked and any(
-            state.timestamp is not stamp for (_, state), stamp in zip(asked, stamps, strict=True)
-        ):
-            self._answers.fetched(seen_at)
         for (tp, state), stamp in zip(asked, stamps, strict=True):
             # aiokafka stamps a partition's state with a new int on each response it accepts.
             if state.timestamp is stamp:
                 continue
+            if not self._revoked:
+                self._answers.fetched(seen_at)
             sp = SourcePartition(tp.topic, tp.partition)
             base = self._intake.base(sp)
             chunk_records(fetcher._records.get(tp), self._fetch.chunk_records, base)

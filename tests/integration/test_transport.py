@@ -25,6 +25,7 @@ from support.toys import Toys
 from streams.local.local_stack import LocalStack
 from streams.settings import default_config, load_methodology, load_settings
 from streams.worker.app import IndexWorker
+from streams.worker.broken_connections import reopen_broken
 from streams.worker.stops import ExitCode
 
 pytestmark = pytest.mark.stack
@@ -92,6 +93,7 @@ async def test_a_workers_consumer_runs_with_what_the_settings_say(stack, tmp_pat
     )
     await consumer.start()
     try:
+        assert consumer._client._get_conn.__module__ == reopen_broken.__module__
         coordinator, fetcher = consumer._coordinator, consumer._fetcher
         assert kafka == {
             "bootstrap_servers": ",".join(consumer._client._bootstrap_servers),

@@ -70,6 +70,11 @@ def to_alert(name: str) -> dashboard.DashboardLink:
     return link(f"Runbook: {name}", f"{RUNBOOK}#{name.lower()}", away=True)
 
 
+def _stat(title: str, description: str, width: int) -> stat.Panel:
+    panel = stat.Panel().title(title).description(description)
+    return panel.datasource(SOURCE).span(width).height(4)
+
+
 def number(
     title: str,
     expr: str,
@@ -83,12 +88,7 @@ def number(
 ) -> stat.Panel:
     """The current value. ``alerts``: those that judge it; the panel links to their instructions."""
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(width)
-        .height(4)
+        _stat(title, description, width)
         .unit(unit)
         .no_value("unknown")
         .thresholds(levels or thresholds((None, "text")))
@@ -103,12 +103,7 @@ def names(
 ) -> stat.Panel:
     """Names to click on: the legend of each query, with the link of the same place."""
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(width)
-        .height(4)
+        _stat(title, description, width)
         .unit("none")
         .no_value("not set")
         .text_mode(common_models.BigValueTextMode.NAME)

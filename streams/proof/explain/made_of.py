@@ -85,7 +85,7 @@ class RowsRead:
         self.log_end = -1
         """Last offset of the partials as they were read."""
         self._newest_ms = 0
-        self._later: list[int] = []
+        self._later_rows = 0
 
     @property
     def since_ms(self) -> int:
@@ -107,7 +107,7 @@ class RowsRead:
         if not wanted:
             return
         if self._base + offset > self._applied:
-            self._later.append(offset)
+            self._later_rows += 1
             return
         rows = self._rows.setdefault(slot.slot, {})
         known = rows.get(key.sp)
@@ -159,8 +159,8 @@ class RowsRead:
         return CountedRows(parts, total, self._doubt(gone=gone))
 
     def _doubt(self, *, gone: bool) -> str:
-        if self._later:
-            return f"{len(self._later)} rows of its span have come since; ask again"
+        if self._later_rows:
+            return f"{self._later_rows} rows of its span have come since; ask again"
         if any(merged.changed > self._applied for _, merged, _ in self._table.values()):
             return "rows that came since are in the merged slots; ask again"
         if self.log_end < through_in_log(self._applied):

@@ -87,6 +87,36 @@ async def test_a_fetch_that_waits_ends_with_its_assignment(thread, fetcher):
     assert await ask(thread, fetcher, {CHANGELOG}) == {CHANGELOG: ["chunk"]}
 
 
+async def test_what_brokers_answer_is_noted_while_something_is_owned(thread):
+    """A worker that fetches and is not heard by its group ends (worker/answers.py)."""
+    now, state = [0], SimpleNamespace(timestamp=object())
+    thread._chunked, thread._monotonic = {SOURCE.topic}, lambda: now[0]
+    thread._intake = SimpleNamespace(base=lambda _sp: 0, chunk_topics=())
+    assignment = SimpleNamespace(state_value=lambda _tp: state)
+    request = SimpleNamespace(topics=[(SOURCE.topic, [(SOURCE.partition, 0, 0)])])
+
+    async def answered(*_):
+        state.timestamp = object()
+        return True
+
+    async def unanswered(*_):
+        return False
+
+    async def fetch(until_ms, proceed):
+        for at_ms in range(now[0], until_ms, 1000):
+            now[0], fetcher = at_ms, SimpleNamespace(_records={})
+            await thread._on_fetch(fetcher, proceed, assignment, 1, request)
+
+    await fetch(70_000, unanswered)
+    assert thread._answers.unheard_ms is None
+    await fetch(140_000, answered)
+    assert thread._answers.unheard_ms == 70_000
+    await thread.on_partitions_revoked({SOURCE})
+    assert thread._answers.unheard_ms is None
+    await fetch(280_000, answered)
+    assert thread._answers.unheard_ms is None
+
+
 async def test_nothing_is_asked_of_no_partition(thread, fetcher):
     fetcher.there.set()
     assert await ask(thread, fetcher, set()) == {}

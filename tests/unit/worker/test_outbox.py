@@ -11,6 +11,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.memory_records import MemoryRecords
 
 from streams.worker import outbox as module
+from streams.worker.broken_connections import reopen_broken
 from streams.worker.outbox import Outbox, OutboxSettings, OutboxStopped
 from streams.worker.stops import ExitCode, Fatal, Presence, StopSwitch
 
@@ -128,6 +129,7 @@ async def test_the_producer_is_idempotent_and_waits_for_all(outbox, producer):
     assert producer.settings["enable_idempotence"]
     assert producer.settings["acks"] == "all"
     assert producer._message_accumulator._batch_ttl == 60
+    assert producer.client._get_conn.__module__ == reopen_broken.__module__
 
 
 async def test_each_record_learns_its_offset(outbox):
