@@ -227,6 +227,7 @@ class MarketCompile:
             vintages=vintages,
             shifts=shifts,
             watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
+            incidents=self.shifts.incidents.shown(),
             detectors=self.shifts.take_record(),
             shown=days.ended,
             buyers=buyers.ended,

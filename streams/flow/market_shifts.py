@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from streams.flow.ledger import Ledger
+from streams.flow.market_incidents import MarketIncidents
 from streams.flow.shift_watch import (
     FINAL,
     ExpectedDay,
@@ -25,6 +26,8 @@ from streams.flow.shift_watch import (
 )
 from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
+from streams.index.incident_measures import SeriesSums
+from streams.index.incidents import Incident
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
@@ -104,6 +107,7 @@ class ShiftsRecord(msgspec.Struct):
     kept: list[KeptShift]
     days_until: int
     v: int = 0
+    incidents: list[Incident] = []
 
 
 encode_shifts = numbered_encoder()
@@ -123,6 +127,7 @@ class MarketShifts:
     ) -> None:
         self.watch = ShiftWatch(ledger.layout, rules, market_share)
         self.kept: list[KeptShift] = []
+        self.incidents = MarketIncidents(ledger.layout.market.code)
         self.behind = False
         """Whether final minutes wait for the next step."""
         self._recorded = True
@@ -142,13 +147,18 @@ class MarketShifts:
         if self._recorded:
             return None
         self._recorded = True
-        return encode_shifts(ShiftsRecord(self.watch.record(), self.kept, self._days_until))
+        return encode_shifts(
+            ShiftsRecord(
+                self.watch.record(), self.kept, self._days_until, incidents=self.incidents.kept
+            )
+        )
 
     def restore(self, record: ShiftsRecord) -> None:
         """Continue from a record, unless it is behind the present state."""
         if record.watch.done_until > self.watch.done_until:
             self.watch.restore(record.watch)
             self.kept = record.kept
+            self.incidents.restore(record.incidents)
             self._days_until = record.days_until
 
     @property
@@ -189,6 +199,10 @@ class MarketShifts:
         if not self.behind:
             minutes = range(max(first, last), reach.live_ms // MINUTE_MS)
             found += self._try_live(minutes, reach, changed=changed)
+        self.incidents.note_ends(found)
+        until = max(self.watch.done_until, reach.live_ms // MINUTE_MS)
+        if not self.behind and self.incidents.step(self.statuses(), until, self._money):
+            self._recorded = False
         return found
 
     def statuses(self) -> list[SeriesStatus]:
@@ -233,6 +247,27 @@ class MarketShifts:
         expectation = self._expectation.of_span(start_ms, end_ms)
         expected = self._empty if expectation is None else expectation.row
         return [(row[series.column], expected[series.column]) for series in self.watch.series]
+
+    def _money(self, first: int, until: int) -> list[SeriesSums]:
+        """Sums of each watched series with its money, over at most the last day of the span."""
+        start_ms, end_ms = max(first, until - MINUTES_BACK) * MINUTE_MS, until * MINUTE_MS
+        row = self._ledger.window_sum(start_ms, end_ms)
+        expectation = self._expectation.of_span(start_ms, end_ms)
+        expected = self._empty if expectation is None else expectation.row
+        found = []
+        for series in self.watch.series:
+            at = series.amount_column
+            found.append(
+                SeriesSums(
+                    series.dimension,
+                    series.member,
+                    row[series.column],
+                    expected[series.column] / SCALE,
+                    None if at is None else row[at],
+                    None if at is None else expected[at] / SCALE,
+                )
+            )
+        return found
 
     def _ended_day(self, minute: int) -> list[FoundShift]:
         """Apply the local day that has ended by this minute to the daily clock of the total."""

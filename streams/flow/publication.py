@@ -12,6 +12,7 @@ from streams.flow.level_base import Rebased
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
 from streams.index.history_records import ClockReset
+from streams.index.incidents import Incident
 from streams.index.values import Fence, Value
 
 
@@ -84,6 +85,8 @@ class Publication:
     """Shifts that this step found, and ends of shifts: published before their state is stored."""
     watched: list[SeriesStatus] = field(default_factory=list)
     """What every watched series shows; empty where detection has not begun."""
+    incidents: list[Incident] = field(default_factory=list)
+    """Incidents of the market: those that are over first. They do not change any more."""
     detectors: bytes | None = None
     """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)

@@ -26,6 +26,15 @@ class WatchedSeries(NamedTuple):
         return self.dimension == MARKET
 
     @property
+    def amount_column(self) -> int | None:
+        """Column of its money: sales of orders, amounts of captured payments. None: it has none."""
+        if self.dimension == PAYMENT_FAILURE:
+            return None
+        if self.dimension == METHOD:
+            return self.column + col.AMOUNT_AT - col.CAPTURED_AT
+        return self.column + col.SALES - col.ORDERS  # each block of orders has the totals' order
+
+    @property
     def of_payments(self) -> bool:
         """True when the series is counted from the payments topic."""
         return self.dimension in (METHOD, PAYMENT_FAILURE)

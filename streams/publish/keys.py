@@ -24,6 +24,8 @@ class MarketKeys(NamedTuple):
     """HASH: ``index:dimension:member:YYYY-MM-DD`` -> plain decimal."""
     shifts: str
     """HASH: ``dimension:member`` -> JSON of the active shift. A series without one has no field."""
+    incidents: str
+    """HASH: id -> JSON of an incident, open or past (``publish.incident_records``)."""
 
 
 FENCE_FIELDS = ("edition", "generation", "definitions", "as_of_ms", "applied")

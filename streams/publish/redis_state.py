@@ -8,15 +8,19 @@ publisher lives. ``delta`` and ``beat`` name the version that they build on. The
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from streams.flow.inherited import INHERITED_DAYS
+from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Inherited, Publication, Revision
+from streams.index.incidents import Incident
 from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
+from streams.publish.incident_records import incident_fields
 from streams.publish.ranking import ALL
 from streams.publish.shift_records import active_fields
 from streams.publish.snapshot import EncodedValue, Header, encode_snapshot, entry_of
@@ -66,6 +70,9 @@ class OwnedMarket:
         self._history: dict[int, dict[str, int | float | None]] = {}
         self._shifts: dict[str, str] = {}
         self._shifts_acknowledged: dict[str, str] = {}
+        self._incidents_taken: list[Incident] = []
+        self._incidents: dict[str, str] = {}
+        self._incidents_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, EncodedValue] | None = None
         self._base: Fence | None = None
         self._days_unsent: dict[str, str | None] = {}
@@ -102,7 +109,10 @@ class OwnedMarket:
                 entry if entry is not None and entry.value is value else entry_of(value)
             )
         self._entries = entries
-        self._shifts = active_fields(publication.watched)
+        self._shifts = active_fields(publication.watched, incident_of(publication.incidents))
+        if publication.incidents is not self._incidents_taken:
+            self._incidents_taken = publication.incidents
+            self._incidents = incident_fields(publication.incidents)
         if publication.inherited is not None:
             self._take_inherited(publication.inherited)
         self._take_days(publication.days)
@@ -118,6 +128,7 @@ class OwnedMarket:
         """Note that Redis answered ``written`` to ``call``, which was made from this very state."""
         self._acknowledged = self._entries
         self._shifts_acknowledged = self._shifts
+        self._incidents_acknowledged = self._incidents
         self._base = call.fence
         self._days_unsent = {}
         self._history_unsent = set()
@@ -165,8 +176,10 @@ class OwnedMarket:
         points, clear = self._points(whole=whole)
         shifts_new = whole or self._shifts != self._shifts_acknowledged
         shifts = [part for pair in self._shifts.items() for part in pair] if shifts_new else []
-        required = self._requirement(shifts=bool(self._shifts_acknowledged))
-        self._required = self._requirement(shifts=bool(self._shifts))
+        incidents_before = {} if whole else self._incidents_acknowledged
+        incidents = self._incidents
+        required = self._requirement(self._shifts_acknowledged, self._incidents_acknowledged)
+        self._required = self._requirement(self._shifts, self._incidents)
         packed = _encode_packed(
             {
                 "mode": mode,
@@ -188,6 +201,13 @@ class OwnedMarket:
                 "days_from": days_from,
                 "shifts": shifts,
                 "shifts_new": "1" if shifts_new else "0",
+                "incidents": [
+                    part
+                    for name, text in incidents.items()
+                    if incidents_before.get(name) != text
+                    for part in (name, text)
+                ],
+                "incidents_gone": [name for name in incidents_before if name not in incidents],
             }
         )
         joined = b"[%b]" % b",".join(changes) if changes else b""
@@ -317,9 +337,13 @@ class OwnedMarket:
             return points, [str(chosen[0]), "+inf"]
         return points, [text for at_ms in chosen for text in (str(at_ms), str(at_ms))]
 
-    def _requirement(self, *, shifts: bool) -> str:
-        # The order is that of MarketKeys: fence, values, snapshot, changes, history, days, shifts.
-        return f"1110{'01'[bool(self._history)]}{'01'[bool(self._days)]}{'01'[shifts]}"
+    def _requirement(self, *optional: Mapping[str, str]) -> str:
+        """Return which keys must exist, in the order of ``MarketKeys``.
+
+        ``optional``: content of the last keys, ``shifts`` and ``incidents``.
+        """
+        last = (self._history, self._days, *optional)
+        return "1110" + "".join("01"[bool(content)] for content in last)
 
 
 def _texts(fence: Fence) -> list[str]:

@@ -7,13 +7,15 @@ It is one shift to a reader who keeps the last record of a key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, FoundShift, SeriesStatus
+from streams.index.incidents import ShiftName
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_ratio import RatioInterval
 from streams.index.values import VERSION
@@ -32,16 +34,28 @@ def shift_records(publication: Publication, topic: str) -> list[Record]:
     """One record for every shift, or end of a shift, that the step found."""
     market, fence = publication.market, publication.fence
     headers = version_headers(fence)
+    incidents = incident_of(publication.incidents)
     return [
         Record(topic, key, value, headers, market)
         for key, value in (
-            shift_record(market, fence.edition, shift) for shift in publication.shifts
+            shift_record(
+                market,
+                fence.edition,
+                shift,
+                incidents.get((shift.dimension, shift.member, shift.number)),
+            )
+            for shift in publication.shifts
         )
     ]
 
 
-def shift_record(market: str, edition: int, shift: FoundShift) -> tuple[bytes, bytes]:
-    """(key, value) of a record of ``ecindex.shifts``: a shift that was found, or its end."""
+def shift_record(
+    market: str, edition: int, shift: FoundShift, incident: str | None = None
+) -> tuple[bytes, bytes]:
+    """(key, value) of a record of ``ecindex.shifts``: a shift that was found, or its end.
+
+    ``incident``: id of the incident that it belongs to; None: none is known.
+    """
     content = {
         "v": VERSION,
         "market": market,
@@ -57,24 +71,31 @@ def shift_record(market: str, edition: int, shift: FoundShift) -> tuple[bytes, b
         "evidence": shift.evidence_ratio,
         **_interval(shift.interval),
         "contributors": shift.contributors,
+        "incident": incident,
         "edition": edition,
     }
     key = shift_key(market, shift.dimension, shift.member, shift.number)
     return key.encode(), _encode(content)
 
 
-def active_fields(statuses: Sequence[SeriesStatus]) -> dict[str, str]:
-    """Fields of ``:shifts``: ``dimension:member`` -> JSON of the active shift."""
+def active_fields(
+    statuses: Sequence[SeriesStatus], incidents: Mapping[ShiftName, str] | None = None
+) -> dict[str, str]:
+    """Fields of ``:shifts``: ``dimension:member`` -> JSON of the active shift.
+
+    ``incidents``: id of each shift's incident.
+    """
+    known = incidents or {}
     return {
-        f"{status.shift.dimension}:{status.shift.member}": _encode(_active(status)).decode()
+        f"{shift.dimension}:{shift.member}": _encode(
+            _active(shift, known.get((shift.dimension, shift.member, shift.number)))
+        ).decode()
         for status in statuses
-        if status.shift is not None
+        if (shift := status.shift) is not None
     }
 
 
-def _active(status: SeriesStatus) -> dict[str, Any]:
-    shift = status.shift
-    assert isinstance(shift, ActiveShift)
+def _active(shift: ActiveShift, incident: str | None) -> dict[str, Any]:
     return {
         "v": VERSION,
         "number": shift.number,
@@ -85,6 +106,7 @@ def _active(status: SeriesStatus) -> dict[str, Any]:
         "evidence": shift.evidence_ratio,
         **_interval(shift.interval),
         "contributors": shift.contributors,
+        "incident": incident,
     }
 
 

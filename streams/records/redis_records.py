@@ -64,6 +64,11 @@ def _shifts(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
         yield from _undecodable(_shown(name), "a shift, a JSON object", _decode_object, text)
 
 
+def _incidents(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
+    for name, text in fields.items():
+        yield from _undecodable(_shown(name), "an incident, a JSON object", _decode_object, text)
+
+
 def _inputs(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
     for name, text in fields.items():
         yield from _undecodable(_shown(name), "a report of an input, JSON", decode_report, text)
@@ -83,6 +88,7 @@ READERS: dict[str, Callable[[Any], Iterator[Refusal]]] = {
     "history": _history,
     "days": _numbers,
     "shifts": _shifts,
+    "incidents": _incidents,
     "inputs": _inputs,
     "markets": _markets,
 }

@@ -16,7 +16,14 @@ from redis import Redis
 from support.bases import based
 from support.events import T0
 from support.flow_harness import Flow, order, payment
-from support.publications import publication, status, value
+from support.publications import (
+    AS_OF_MS,
+    incident,
+    incident_shift,
+    publication,
+    status,
+    value,
+)
 from support.records import publication_records
 from support.shopfloor import shift_record
 
@@ -24,6 +31,7 @@ from streams.board.shown_shifts import active
 from streams.flow.shift_watch import FoundShift
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import Contributor, RatioInterval
+from streams.publish.incident_records import incident_fields, read_incidents
 from streams.publish.journal import (
     fence_record,
     journal_records,
@@ -150,6 +158,28 @@ def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():
     assert shown.ratio
     assert shown.upper
     assert shown.evidence
+
+
+def test_an_incident_is_what_its_schema_says_and_is_read_back():
+    over = incident(incident_shift("category", "books", direction=1), over_ms=AS_OF_MS, left_out=2)
+    over.shifts[0].over_ms = AS_OF_MS
+    fields = incident_fields([over, incident()])
+    for text in fields.values():
+        validator("incident").validate(json.loads(text))
+    stop, books = read_incidents(fields | {"x": "[]", "y": "{}"})
+    assert (stop.id, stop.state, stop.kind, stop.over) == (
+        "PK-20231114T2207-down", "open", "drop", None,
+    )  # fmt: skip
+    assert (stop.began, stop.size.observed, stop.now.expected) == (
+        "2023-11-14T22:03:00.000Z", 40, 980.0,
+    )  # fmt: skip
+    assert (stop.difference.events, stop.difference.amount_minor) == (-9_760.0, -976_000)
+    assert [(each.dimension, each.affected, each.of) for each in stop.affected] == [
+        ("category", 2, 3), ("region", 5, 5),
+    ]  # fmt: skip
+    assert (books.state, books.kind, books.member, books.now, books.left_out) == (
+        "over", "jump", "books", None, 2,
+    )  # fmt: skip
 
 
 def broken(content, **changes):

@@ -13,12 +13,20 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
-from support.publications import AS_OF_MS, publication, status, value
+from support.publications import (
+    AS_OF_MS,
+    incident,
+    incident_shift,
+    publication,
+    status,
+    value,
+)
 
 from streams.flow.publication import Headline, Inherited, Revision
 from streams.index.panes import day_name
 from streams.index.values import Snapshot
 from streams.local.local_stack import LocalStack
+from streams.publish.incident_records import decode_incident
 from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
@@ -304,13 +312,30 @@ async def test_shifts_that_go_on_are_there_and_gone_when_they_are_over(store, cl
     assert not await client.exists(keys.shifts)
 
 
+async def test_incidents_are_there_while_they_are_kept(store, client, keys):
+    await store.publish(publication(applied=1), NOW_MS)
+    assert not await client.exists(keys.incidents)
+    stop, jump = incident(), incident(incident_shift("category", "books", direction=1))
+    await store.publish(publication(applied=2, incidents=[stop, jump]), NOW_MS)
+    assert set(await client.hgetall(keys.incidents)) == {stop.id, jump.id}
+    await client.delete(keys.incidents)  # lost: the next beat sends everything
+    await store.heartbeat(NOW_MS + 2_000)
+    over = incident(over_ms=AS_OF_MS)
+    await store.publish(publication(applied=3, incidents=[over]), NOW_MS)
+    ((name, text),) = (await client.hgetall(keys.incidents)).items()
+    assert name == stop.id
+    assert decode_incident(text).state == "over"
+    await store.publish(publication(applied=4), NOW_MS)
+    assert not await client.exists(keys.incidents)
+
+
 async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, keys):
     days = [value("orders", "market", "all", "day", 9, day="2023-11-14")]
     headline = value("orders", "market", "all", "1m", 12)
     store = make_store(limits=RedisLimits(60_000))
     await store.publish(publication([headline], days=days), NOW_MS)
     there = [key for key in keys if await client.exists(key)]
-    assert set(keys) - set(there) == {keys.shifts}
+    assert set(keys) - set(there) == {keys.shifts, keys.incidents}
     for key in there:
         assert 0 < await client.pttl(key) <= 60_000
         await client.pexpire(key, 30_000)

@@ -12,6 +12,7 @@ from support.kafka import read_all
 from streams.clock import now_ms
 from streams.index.instants import parse_instant
 from streams.index.panes import HOUR_MS, MINUTE_MS
+from streams.publish.incident_records import decode_incident
 from tests.integration.test_expectation import expected_orders, write_seed
 from tests.support.flow_harness import order, payment
 
@@ -73,4 +74,9 @@ async def test_a_rush_is_published_by_a_worker(stack, unique, tmp_path):
 
     active = await installed.until(shown)
     assert json.loads(active["market:all"])["direction"] == "up"
+    ((name, text),) = (await installed.redis_values("PK", "incidents")).items()
+    incident = decode_incident(text)
+    assert (incident.id, incident.kind, incident.state) == (name, "jump", "open")
+    assert json.loads(active["market:all"])["incident"] == shift["incident"] == name
+    assert incident.difference.events > 0
     installed.stop()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from streams.flow.fence_record import FenceRecord
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
+from streams.index.incident_measures import Affected, Excess, Measures
+from streams.index.incidents import Incident, IncidentShift, incident_id
 from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_series import WatchedSeries
@@ -71,6 +73,50 @@ def status(dimension="category", member="books", *, evidence=0.0, direction=0, w
     return SeriesStatus(series, evidence, shift if direction else None, warming)
 
 
+def incident(*shifts, market="PK", measures=None, **more):
+    """An incident of shifts (``IncidentShift``), by default of the market's stop ten minutes before."""
+    shifts = list(shifts) or [incident_shift()]
+    lead = shifts[0]
+    return Incident(
+        id=incident_id(market, lead.found_ms, lead.direction),
+        market=market,
+        direction=lead.direction,
+        start_ms=lead.start_ms,
+        found_ms=lead.found_ms,
+        shifts=shifts,
+        measures=MEASURES if measures is None else measures,
+        **more,
+    )
+
+
+def incident_shift(dimension="market", member="all", *, direction=-1, **more):
+    """A shift of an incident: it began ten minutes before ``AS_OF_MS`` and was found after four."""
+    return IncidentShift(
+        dimension=dimension,
+        member=member,
+        number=1,
+        direction=direction,
+        clock="fast",
+        start_ms=AS_OF_MS - 600_000,
+        found_ms=AS_OF_MS - 360_000,
+        evidence_ratio=2.5,
+        interval=RatioInterval(40, 9_800.0, 0.004, 0.003, 0.006),
+        **more,
+    )
+
+
+MEASURES = Measures(
+    until_ms=AS_OF_MS,
+    now_minutes=1,
+    now=RatioInterval(0, 980.0, 0.0, 0.0, 0.004),
+    difference=Excess(-9_760.0, -9_771.0, -9_741.0, -976_000, -977_100, -974_100),
+    affected=(
+        Affected("category", 2, 3, (Contributor("books", 4, 800.0, -796.0),)),
+        Affected("region", 5, 5, (Contributor("sindh", 9, 2_000.0, -1_991.0),)),
+    ),
+)
+
+
 def fence_record_of(edition, as_of_ms, applied):
     return FenceRecord(
         edition=edition,
@@ -103,6 +149,7 @@ def publication(
     phase="live",
     watched=(),
     shifts=(),
+    incidents=(),
     inherited=None,
 ):
     values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
@@ -120,6 +167,7 @@ def publication(
         closings=list(closings),
         journal_changed=journal_changed,
         shifts=list(shifts),
+        incidents=list(incidents),
         watched=list(watched),
         inherited=inherited,
     )

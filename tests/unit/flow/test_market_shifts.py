@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from streams.board.shown_shifts import active
 from streams.flow.chunk import SourcePartition
+from streams.flow.market_incidents import incident_of
 from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
 from streams.flow.shift_watch import FINAL, LIVE
 from streams.flow.wire import partition_of
@@ -90,6 +93,37 @@ def test_a_stop_is_published_though_nothing_arrives(flow):
     assert found[0].direction == -1
     assert found[0].interval.ratio < 0.2
     assert found[0].at <= end_ms // MINUTE_MS + 12
+
+
+def incidents(flow):
+    return flow.published["PK"].incidents
+
+
+def test_a_stop_is_one_incident_with_its_members_its_loss_and_how_it_is_now(flow):
+    shop = Shop(flow)
+    end_ms = play(flow, [(1.0, 30), (0.0, 12)], shop=shop)
+    (stop,) = incidents(flow)
+    assert (stop.kind, stop.state, stop.lead.dimension) == ("outage", "open", "market")
+    first = min(shift.at for shift in flow_shifts(flow))
+    assert stop.found_ms == first * MINUTE_MS
+    assert stop.start_ms == pytest.approx(TEN + 30 * MINUTE_MS, abs=MINUTE_MS)
+    active = active_fields(flow.published["PK"].watched, incident_of([stop]))
+    assert {json.loads(text)["incident"] for text in active.values()} == {stop.id}
+    measures = stop.measures
+    assert measures.now.observed == 0
+    assert measures.difference.upper < measures.difference.events * 0.9 < 0
+    assert measures.difference.amount_minor < 0
+    (categories,) = (each for each in measures.affected if each.dimension == "category")
+    assert categories.affected == categories.of >= 1
+    flow.start_compile(partition_of("PK", flow.partials_partitions))
+    play(flow, [(1.0, 10)], end_ms, shop)
+    (over,) = incidents(flow)
+    assert (over.id, over.state, over.kind) == (stop.id, "over", "outage")
+    assert over.over_ms == pytest.approx(end_ms, abs=6 * MINUTE_MS)
+
+
+def flow_shifts(flow):
+    return [shift for publication in flow.history for shift in publication.shifts]
 
 
 @pytest.mark.deep

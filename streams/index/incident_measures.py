@@ -1,0 +1,196 @@
+"""How large an incident is: now, since it began, in orders and money, and whom it affects.
+
+Sums come from the caller as (events, events expected, amount, amount expected) of each watched series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from streams.index.indices import MARKET
+from streams.index.panes import MINUTE_MS
+from streams.index.shift_ratio import Contributor, RatioInterval, ratio_interval
+
+NOW_MINUTES = (1, 2, 5, 15, 60)
+"""Lengths of the span called "now": the shortest in which enough events are expected."""
+NOW_EXPECTED_MIN = 20.0
+STOPPED_RATIO = 0.05
+STOPPED_EXPECTED_MIN = 10.0
+"""A series has all but stopped when "now" holds at most this ratio of at least this many events."""
+AFFECTED_UP, AFFECTED_DOWN = 1.25, 0.8
+"""A member is affected when the interval of its ratio lies beyond these."""
+DISPLAY_NOISE = 0.02
+"""Relative variance of an expectation where only a display depends on it."""
+MEMBERS_SHOWN = 3
+
+State = Literal["open", "returning", "over", "withdrawn"]
+
+
+class SeriesSums(NamedTuple):
+    """What one watched series counted within a span, and what was expected of it.
+
+    ``amount_minor`` and ``expected_minor``: sales or captured amounts; None where a series has none.
+    """
+
+    dimension: str
+    member: str
+    observed: int
+    expected: float
+    amount_minor: int | None
+    expected_minor: float | None
+
+
+SpanSums = Callable[[int, int], Sequence[SeriesSums]]
+"""(first minute, minute after the last) -> sums of each watched series."""
+
+
+class Affected(msgspec.Struct, frozen=True):
+    """Members of one dimension that an incident affects. ``of``: members with enough events to tell."""
+
+    dimension: str
+    affected: int
+    of: int
+    members: tuple[Contributor, ...]
+    """The affected members with the largest difference, the largest first."""
+
+
+class Excess(msgspec.Struct, frozen=True):
+    """Counted minus expected since the start, with a 95 % interval; below 0 is missed.
+
+    Money is the difference of events at the expected mean amount of an event, in minor units; None
+    where nothing is known of it.
+    """
+
+    events: float
+    lower: float
+    upper: float
+    amount_minor: int | None = None
+    lower_minor: int | None = None
+    upper_minor: int | None = None
+
+
+class Measures(msgspec.Struct, frozen=True):
+    """Size of an incident at an instant."""
+
+    until_ms: int
+    now_minutes: int
+    now: RatioInterval | None
+    """Size over the last ``now_minutes``; None when nothing is expected of them."""
+    difference: Excess
+    affected: tuple[Affected, ...]
+
+    @property
+    def stopped(self) -> bool:
+        """True when the leading series has all but stopped."""
+        now = self.now
+        return now is not None and (
+            now.expected >= STOPPED_EXPECTED_MIN and now.ratio <= STOPPED_RATIO
+        )
+
+    def is_back(self, direction: int) -> bool:
+        """True when "now" is about what is expected again, though the end is not confirmed."""
+        if self.now is None or self.now.expected < STOPPED_EXPECTED_MIN:
+            return False
+        ratio = self.now.ratio
+        return ratio <= AFFECTED_UP if direction > 0 else ratio >= AFFECTED_DOWN
+
+
+def measure(
+    lead: tuple[str, str],
+    direction: int,
+    interval: RatioInterval,
+    span: tuple[int, int],
+    shifted: frozenset[tuple[str, str]],
+    sums: SpanSums,
+) -> Measures:
+    """Measure an incident by its leading series.
+
+    ``lead``: (dimension, member); ``interval``: its size since the start; ``span``: (first minute,
+    minute after the last); ``shifted``: series that the detectors found.
+    """
+    first, until = span
+    since = sums(first, until)
+    minutes, now = _now(lead, first, until, sums)
+    of_market = lead[0] == MARKET
+    return Measures(
+        until_ms=until * MINUTE_MS,
+        now_minutes=minutes,
+        now=now,
+        difference=_difference(interval, _own(lead, since)),
+        affected=tuple(_affected(since, direction, shifted, every=of_market)),
+    )
+
+
+def _own(lead: tuple[str, str], sums: Sequence[SeriesSums]) -> SeriesSums:
+    return next(each for each in sums if (each.dimension, each.member) == lead)
+
+
+def _now(
+    lead: tuple[str, str], first: int, until: int, sums: SpanSums
+) -> tuple[int, RatioInterval | None]:
+    minutes, own = 0, None
+    for longest in NOW_MINUTES:
+        minutes = max(1, min(longest, until - first))
+        own = _own(lead, sums(until - minutes, until))
+        if own.expected >= NOW_EXPECTED_MIN or minutes < longest:
+            break
+    if own is None or own.expected <= 0:
+        return minutes, None
+    return minutes, ratio_interval(float(own.observed), own.expected, DISPLAY_NOISE)
+
+
+def _difference(interval: RatioInterval, own: SeriesSums) -> Excess:
+    events, lower, upper = (
+        interval.expected * (ratio - 1)
+        for ratio in (interval.ratio, interval.lower, interval.upper)
+    )
+    basket = _mean_amount(own)
+    if basket is None:
+        return Excess(events, lower, upper)
+    return Excess(
+        events, lower, upper, *(round(count * basket) for count in (events, lower, upper))
+    )
+
+
+def _mean_amount(own: SeriesSums) -> float | None:
+    """Expected amount of an event, else the observed one."""
+    if own.expected_minor and own.expected > 0:
+        return own.expected_minor / own.expected
+    if own.amount_minor is not None and own.observed:
+        return own.amount_minor / own.observed
+    return None
+
+
+def _affected(
+    sums: Sequence[SeriesSums],
+    direction: int,
+    shifted: frozenset[tuple[str, str]],
+    *,
+    every: bool,
+) -> Iterator[Affected]:
+    """Affected members by dimension. ``every``: of all members, else of those that are shifted."""
+    found: dict[str, list[Contributor]] = {}
+    judged: dict[str, int] = {}
+    for each in sums:
+        if each.dimension == MARKET or each.expected <= 0:
+            continue
+        size = ratio_interval(each.observed, each.expected, DISPLAY_NOISE)
+        beyond = size.lower > AFFECTED_UP if direction > 0 else size.upper < AFFECTED_DOWN
+        known = (each.dimension, each.member) in shifted
+        if known or each.expected >= STOPPED_EXPECTED_MIN:
+            judged[each.dimension] = judged.get(each.dimension, 0) + 1
+        if known or (every and beyond):
+            excess = each.observed - each.expected
+            member = Contributor(each.member, each.observed, each.expected, excess)
+            found.setdefault(each.dimension, []).append(member)
+    for dimension, members in found.items():
+        members.sort(key=lambda one: (-abs(one.excess), one.member))
+        yield Affected(
+            dimension,
+            len(members),
+            max(judged.get(dimension, 0), len(members)),
+            tuple(members[:MEMBERS_SHOWN]),
+        )

@@ -1,0 +1,265 @@
+"""Incidents: all shifts of one market that have one cause are one incident, with one name.
+
+A market that stops shifts most of its series within minutes of each other. An operator wants one card
+and one message of it. The first shift found opens an incident and names it by its minute, so every
+worker gives it the same name, before and after a restart. Later shifts join it when the whole market
+explains them or when they began with it.
+
+Nothing here reads a clock: every instant is a parameter, in ms since the epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from streams.index.incident_measures import Measures, State
+from streams.index.indices import ALL, MARKET
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from streams.index.shift_clock import DRIFT, FAST
+from streams.index.shift_ratio import RatioInterval
+from streams.index.shift_series import PAYMENT_FAILURE
+
+INCIDENTS_MAX = 30
+"""Incidents kept of a market, open ones included. The oldest that are over are forgotten first."""
+INCIDENTS_KEPT_MS = 35 * DAY_MS
+"""How long an incident is kept after it was over."""
+BEGAN_TOGETHER_MS = 15 * MINUTE_MS
+"""Shifts that began within this time of each other have one cause."""
+DATED_BY_HOURS_MS = 90 * MINUTE_MS
+"""The same for a shift that the slow or the daily clock found: it dates a start by whole hours."""
+SHIFTS_KEPT = 10
+"""Shifts kept of an incident an hour after it was over: the strongest. Until then it keeps all."""
+EXPLAINED_AFTER_MS = 10 * MINUTE_MS
+"""A shift found this long after the incident was over still belongs to it (decision 0303)."""
+
+Kind = Literal["outage", "drop", "jump", "drift"]
+ShiftName = tuple[str, str, int]
+"""(dimension, member, number): names a shift of a market within an edition."""
+
+WAYS = {1: "up", -1: "down"}
+"""Direction of a shift -> its word in names and records."""
+_MINUTE_TEXT = len("2026-11-24T10:02")
+
+
+class IncidentShift(msgspec.Struct):
+    """One shift of an incident. Instants are in ms; ``over_ms`` 0: it goes on."""
+
+    dimension: str
+    member: str
+    number: int
+    direction: int
+    clock: str
+    start_ms: int
+    found_ms: int
+    evidence_ratio: float
+    """Evidence on which it was found, as a multiple of the paging threshold."""
+    interval: RatioInterval
+    """How large it has been since its start; until its end, once it is over."""
+    over_ms: int = 0
+    withdrawn: bool = False
+    """True when it was found live and later events took it back: final minutes do not show it."""
+
+    @property
+    def name(self) -> ShiftName:
+        """Name of the shift within its market."""
+        return self.dimension, self.member, self.number
+
+    @property
+    def of_market(self) -> bool:
+        """True for the shift of the market's own total."""
+        return self.dimension == MARKET and self.member == ALL
+
+    @property
+    def strength(self) -> float:
+        """Log-likelihood ratio of the ratio found against 1: large, and on many events, is strong."""
+        observed, expected = self.interval.observed, self.interval.expected
+        if expected <= 0:
+            return 0.0
+        gain = observed * math.log(observed / expected) if observed > 0 else 0.0
+        return gain - (observed - expected)
+
+
+class Incident(msgspec.Struct):
+    """One cause: its shifts, the first found first. ``over_ms`` 0: at least one of them goes on."""
+
+    id: str
+    market: str
+    direction: int
+    start_ms: int
+    found_ms: int
+    shifts: list[IncidentShift]
+    over_ms: int = 0
+    left_out: int = 0
+    """Shifts that it had and that are not kept any more."""
+    stopped: bool = False
+    """True once the leading series had all but stopped: the incident is an outage for good."""
+    measures: Measures | None = None
+    """How large it is; of an incident that is over, as it was at its end."""
+
+    @property
+    def lead(self) -> IncidentShift:
+        """The shift that explains the others: the market's own, else the strongest."""
+        return max(self.shifts, key=lambda shift: (shift.of_market, shift.strength))
+
+    @property
+    def kind(self) -> Kind:
+        """What happened to the leading series."""
+        lead = self.lead
+        if lead.clock == DRIFT.name:
+            return "drift"
+        if lead.direction > 0:
+            return "jump"
+        return "outage" if self.stopped else "drop"
+
+    @property
+    def state(self) -> State:
+        """How it stands: ``returning`` is open, but its leading series looks as expected again."""
+        if self.over_ms:
+            return "withdrawn" if all(shift.withdrawn for shift in self.shifts) else "over"
+        lead, measures = self.lead, self.measures
+        back = measures is not None and measures.is_back(lead.direction)
+        return "returning" if back else "open"
+
+
+def incident_id(market: str, found_ms: int, direction: int) -> str:
+    """Name of the incident whose first shift was found in this minute.
+
+    >>> incident_id("BD", 1_700_000_000_000, -1)
+    'BD-20231114T2213-down'
+    """
+    minute = rfc3339(found_ms)[:_MINUTE_TEXT].replace("-", "").replace(":", "")
+    return f"{market}-{minute}-{WAYS[direction]}"
+
+
+def fold(
+    market: str,
+    incidents: list[Incident],
+    active: Sequence[IncidentShift],
+    ended: Mapping[ShiftName, tuple[int, RatioInterval]],
+    now_ms: int,
+) -> list[Incident]:
+    """Return the incidents after a step; those passed in may be changed.
+
+    ``active``: every shift that goes on. ``ended``: the shifts whose end the step found: when, and how
+    large they were. ``now_ms``: end of the last minute that the detectors have seen. A shift that is not
+    active any more without an end was taken back by late events.
+    """
+    _end(incidents, {shift.name for shift in active}, ended, now_ms)
+    for shift in sorted(
+        active, key=lambda shift: (shift.found_ms, not shift.of_market, shift.name)
+    ):
+        _place(market, incidents, shift, now_ms)
+    for incident in incidents:
+        overs = [shift.over_ms for shift in incident.shifts]
+        incident.over_ms = max(overs) if all(overs) else 0
+    return _bounded(incidents, now_ms)
+
+
+def _end(
+    incidents: Iterable[Incident],
+    going: set[ShiftName],
+    ended: Mapping[ShiftName, tuple[int, RatioInterval]],
+    now_ms: int,
+) -> None:
+    for incident in incidents:
+        for shift in incident.shifts:
+            end = ended.get(shift.name)
+            if end is not None and end[0] >= shift.start_ms and not _retired(shift, now_ms):
+                # Final minutes may date an end that live minutes had found before.
+                shift.over_ms, shift.interval = end
+                shift.withdrawn = False
+            elif not shift.over_ms and shift.name not in going:
+                shift.over_ms, shift.withdrawn = now_ms, True
+
+
+def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:
+    known = _known(incidents, shift, now_ms)
+    if known is not None:
+        known.start_ms, known.clock, known.interval = shift.start_ms, shift.clock, shift.interval
+        known.over_ms, known.withdrawn = 0, False
+        return
+    name = incident_id(market, shift.found_ms, shift.direction)
+    joined = [incident for incident in incidents if _explains(incident, shift)]
+    # Two incidents cannot have one name: what was found in one minute in one direction is one incident.
+    joined = joined or [incident for incident in incidents if incident.id == name]
+    if not joined and sum(not incident.over_ms for incident in incidents) >= INCIDENTS_MAX:
+        joined = [each for each in incidents if each.direction == shift.direction]
+    home = max(
+        joined,
+        key=lambda each: (_has_market(each), -_apart_ms(each, shift), each.found_ms),
+        default=None,
+    )
+    if home is None:
+        incidents.append(
+            Incident(name, market, shift.direction, shift.start_ms, shift.found_ms, [shift])
+        )
+    else:
+        home.shifts.append(shift)
+        home.start_ms = home.lead.start_ms
+
+
+def _known(
+    incidents: Iterable[Incident], shift: IncidentShift, now_ms: int
+) -> IncidentShift | None:
+    for incident in incidents:
+        for known in incident.shifts:
+            if known.name == shift.name and not _retired(known, now_ms):
+                return known
+    return None
+
+
+def _retired(shift: IncidentShift, now_ms: int) -> bool:
+    """True when a shift was taken back long ago: its number belongs to the next one of its series."""
+    return shift.withdrawn and now_ms - shift.over_ms > EXPLAINED_AFTER_MS
+
+
+def _explains(incident: Incident, shift: IncidentShift) -> bool:
+    """True when the shift has the incident's cause."""
+    if incident.over_ms and shift.found_ms - incident.over_ms > EXPLAINED_AFTER_MS:
+        return False
+    together = _apart_ms(incident, shift) <= _tolerance_ms(shift)
+    if shift.direction != incident.direction:
+        # Payments that fail more are captured less: one cause in two directions.
+        return together and PAYMENT_FAILURE in {
+            shift.dimension,
+            *(each.dimension for each in incident.shifts),
+        }
+    return together or (_has_market(incident) and not shift.of_market)
+
+
+def _apart_ms(incident: Incident, shift: IncidentShift) -> int:
+    return min(abs(each.start_ms - shift.start_ms) for each in incident.shifts)
+
+
+def _tolerance_ms(shift: IncidentShift) -> int:
+    return BEGAN_TOGETHER_MS if shift.clock == FAST.name else DATED_BY_HOURS_MS
+
+
+def _has_market(incident: Incident) -> bool:
+    return any(shift.of_market for shift in incident.shifts)
+
+
+def _bounded(incidents: list[Incident], now_ms: int) -> list[Incident]:
+    kept = [
+        incident
+        for incident in incidents
+        if not incident.over_ms or now_ms - incident.over_ms <= INCIDENTS_KEPT_MS
+    ]
+    for incident in kept:
+        if incident.over_ms and now_ms - incident.over_ms > HOUR_MS:
+            _trim(incident)
+    kept.sort(key=lambda incident: (not incident.over_ms, incident.over_ms, incident.found_ms))
+    return kept[-INCIDENTS_MAX:]
+
+
+def _trim(incident: Incident) -> None:
+    more = len(incident.shifts) - SHIFTS_KEPT
+    if more > 0:
+        strongest = sorted(incident.shifts, key=lambda each: (each.of_market, each.strength))
+        kept = {shift.name for shift in strongest[more:]}
+        incident.shifts = [shift for shift in incident.shifts if shift.name in kept]
+        incident.left_out += more

@@ -1,0 +1,194 @@
+"""Incidents as Redis holds them, in the HASH ``:incidents``: id -> JSON (docs/contract.md).
+
+One structure for those who write it and those who read it. Instants are RFC 3339.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from streams.index.formats import json_reader
+from streams.index.incident_measures import Affected, Measures, State
+from streams.index.incidents import WAYS, Incident, IncidentShift, Kind
+from streams.index.panes import rfc3339
+from streams.index.shift_ratio import RatioInterval
+from streams.index.values import VERSION
+
+
+class IncidentSize(msgspec.Struct, frozen=True):
+    """Events counted and expected from one instant to another, and their ratio with a 95 % interval."""
+
+    since: str
+    until: str
+    observed: float
+    expected: float
+    ratio: float
+    lower: float
+    upper: float
+
+
+class IncidentDifference(msgspec.Struct, frozen=True):
+    """Events counted minus expected since the start: below 0 is missed. Money is in minor units."""
+
+    events: float
+    lower: float
+    upper: float
+    amount_minor: int | None = None
+    lower_minor: int | None = None
+    upper_minor: int | None = None
+
+
+class IncidentMember(msgspec.Struct, frozen=True):
+    """A member that an incident affects: events counted and expected since the incident began."""
+
+    member: str
+    observed: float
+    expected: float
+    excess: float
+
+
+class AffectedMembers(msgspec.Struct, frozen=True):
+    """``affected`` of the ``of`` members of a dimension are affected; ``members``: the largest."""
+
+    dimension: str
+    affected: int
+    of: int
+    members: list[IncidentMember] = []
+
+
+class ShiftOfIncident(msgspec.Struct, frozen=True):
+    """One shift of an incident: a record of ``ecindex.shifts`` has its name, number and details."""
+
+    dimension: str
+    member: str
+    number: int
+    direction: str
+    clock: str
+    start: str
+    found: str
+    evidence: float
+    observed: float
+    expected: float
+    ratio: float
+    lower: float
+    upper: float
+    over: str | None = None
+    withdrawn: bool = False
+
+
+class PublishedIncident(msgspec.Struct, frozen=True):
+    """One incident. ``dimension`` and ``member``: its leading series, which explains the others."""
+
+    id: str
+    market: str
+    state: State
+    kind: Kind
+    direction: str
+    dimension: str
+    member: str
+    began: str
+    found: str
+    over: str | None
+    evidence: float
+    shifts: list[ShiftOfIncident]
+    size: IncidentSize
+    """Size since it began; of one that is over, until its end."""
+    now: IncidentSize | None = None
+    """Size over the last minutes. Absent once it is over."""
+    difference: IncidentDifference | None = None
+    affected: list[AffectedMembers] = []
+    left_out: int = 0
+    """Weaker shifts of an incident that is over, which ``shifts`` does not list any more."""
+    v: int = VERSION
+
+
+decode_incident = json_reader(PublishedIncident)
+_encode = msgspec.json.Encoder().encode
+
+
+def incident_fields(incidents: Iterable[Incident]) -> dict[str, str]:
+    """Fields of ``:incidents``: id -> JSON of the incident."""
+    return {each.id: _encode(published_incident(each)).decode() for each in incidents}
+
+
+def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:
+    """Incidents of the HASH: the open ones first, each group newest first.
+
+    A field that is no incident of a known shape is left out.
+    """
+    found = []
+    for text in fields.values():
+        try:
+            found.append(decode_incident(text))
+        except msgspec.DecodeError:
+            continue
+    found.sort(key=lambda each: (each.over is None, each.over or each.found, each.id), reverse=True)
+    return found
+
+
+def published_incident(incident: Incident) -> PublishedIncident:
+    """Return an incident as it is published."""
+    lead, measures = incident.lead, incident.measures
+    until_ms = incident.over_ms or (incident.found_ms if measures is None else measures.until_ms)
+    return PublishedIncident(
+        id=incident.id,
+        market=incident.market,
+        state=incident.state,
+        kind=incident.kind,
+        direction=WAYS[incident.direction],
+        dimension=lead.dimension,
+        member=lead.member,
+        began=rfc3339(lead.start_ms),
+        found=rfc3339(incident.found_ms),
+        over=rfc3339(incident.over_ms) if incident.over_ms else None,
+        evidence=lead.evidence_ratio,
+        shifts=[_shift(each) for each in incident.shifts],
+        size=_size(lead.interval, lead.start_ms, until_ms),
+        now=None if incident.over_ms else _now(measures),
+        difference=None if measures is None else _difference(measures),
+        affected=[] if measures is None else [_affected(each) for each in measures.affected],
+        left_out=incident.left_out,
+    )
+
+
+def _shift(shift: IncidentShift) -> ShiftOfIncident:
+    return ShiftOfIncident(
+        dimension=shift.dimension,
+        member=shift.member,
+        number=shift.number,
+        direction=WAYS[shift.direction],
+        clock=shift.clock,
+        start=rfc3339(shift.start_ms),
+        found=rfc3339(shift.found_ms),
+        evidence=shift.evidence_ratio,
+        observed=shift.interval.observed,
+        expected=shift.interval.expected,
+        ratio=shift.interval.ratio,
+        lower=shift.interval.lower,
+        upper=shift.interval.upper,
+        over=rfc3339(shift.over_ms) if shift.over_ms else None,
+        withdrawn=shift.withdrawn,
+    )
+
+
+def _size(interval: RatioInterval, since_ms: int, until_ms: int) -> IncidentSize:
+    numbers = msgspec.structs.astuple(interval)
+    return IncidentSize(rfc3339(since_ms), rfc3339(max(since_ms, until_ms)), *numbers)
+
+
+def _now(measures: Measures | None) -> IncidentSize | None:
+    if measures is None or measures.now is None:
+        return None
+    since_ms = measures.until_ms - measures.now_minutes * 60_000
+    return _size(measures.now, since_ms, measures.until_ms)
+
+
+def _difference(measures: Measures) -> IncidentDifference:
+    return IncidentDifference(*msgspec.structs.astuple(measures.difference))
+
+
+def _affected(affected: Affected) -> AffectedMembers:
+    members = [IncidentMember(*msgspec.structs.astuple(each)) for each in affected.members]
+    return AffectedMembers(affected.dimension, affected.affected, affected.of, members)

@@ -1,0 +1,166 @@
+"""Shifts of one market with one cause are one incident, under one name whoever folds them."""
+
+from __future__ import annotations
+
+import copy
+
+from streams.index.incidents import (
+    EXPLAINED_AFTER_MS,
+    INCIDENTS_KEPT_MS,
+    INCIDENTS_MAX,
+    SHIFTS_KEPT,
+    IncidentShift,
+    fold,
+)
+from streams.index.panes import HOUR_MS, MINUTE_MS
+from streams.index.shift_ratio import ratio_interval
+
+T0 = 1_700_000_000_000 // MINUTE_MS * MINUTE_MS
+STOP = ratio_interval(0, 300.0, 0.01)
+
+
+def shift(member="all", dimension=None, *, start=0, found=2, direction=-1, number=1, **more):
+    """A shift; ``start`` and ``found`` in minutes after T0."""
+    if dimension is None:
+        dimension = "market" if member == "all" else "category"
+    counted = {-1: 20, 1: 600}[direction]
+    return IncidentShift(
+        dimension=dimension,
+        member=member,
+        number=number,
+        direction=direction,
+        clock=more.get("clock", "fast"),
+        start_ms=T0 + start * MINUTE_MS,
+        found_ms=T0 + found * MINUTE_MS,
+        evidence_ratio=2.0,
+        interval=more.get("interval", ratio_interval(counted, 100.0, 0.01)),
+    )
+
+
+def step(incidents, *active, ended=(), at=3):
+    """Fold; ``ended``: shifts that end at ``at`` minutes after T0."""
+    ends = {each.name: (T0 + at * MINUTE_MS, STOP) for each in ended}
+    return fold("BD", incidents, copy.deepcopy(active), ends, T0 + at * MINUTE_MS)
+
+
+def members(incident):
+    return [each.member for each in incident.shifts]
+
+
+def test_a_market_that_stops_is_one_incident_named_by_its_first_shift():
+    books, total, toys = shift("books", found=1), shift(found=2), shift("toys", start=1, found=4)
+    found = step([], books, at=1)
+    assert [each.id for each in found] == ["BD-20231114T2214-down"]
+    found = step(found, books, total, at=2)
+    (incident,) = step(found, toys, total, books, at=4)
+    assert (incident.id, members(incident)) == ("BD-20231114T2214-down", ["books", "all", "toys"])
+    assert incident.lead.dimension == "market"
+    assert incident.kind == "drop"
+    incident.stopped = True
+    assert incident.kind == "outage"
+
+
+def test_one_who_sees_all_shifts_at_once_gives_the_same_name():
+    own = shift("books", found=1), shift(found=2), shift("toys", start=1, found=4)
+    late = step([], *own, at=4)
+    early = step(step(step([], own[0], at=1), *own[:2], at=2), *own, at=4)
+    assert late == early
+
+
+def test_the_market_explains_a_member_found_much_later_but_not_the_other_way_round():
+    (incident,) = step([], shift(), shift("toys", start=50, found=55), at=55)
+    assert members(incident) == ["all", "toys"]
+    books, total = shift("books"), shift(start=50, found=53)
+    assert [each.id[3:16] for each in step([], books, total, at=55)] == [
+        "20231114T2215", "20231114T2306",
+    ]  # fmt: skip
+
+
+def test_shifts_that_began_apart_are_incidents_of_their_own_unless_dated_by_hours():
+    jump = shift("books", direction=1), shift("toys", start=40, found=45, direction=1)
+    assert len(step([], *jump, at=45)) == 2
+    slow = shift("toys", start=40, found=45, direction=1, clock="slow")
+    assert len(step([], jump[0], slow, at=45)) == 1
+
+
+def test_directions_are_apart_but_failing_payments_belong_to_those_missing():
+    up, down = shift("books", direction=1), shift("toys")
+    assert [each.direction for each in step([], up, down)] == [1, -1]
+    missing = shift("card", "payment_method")
+    failing = shift("card", "payment_failure", direction=1, found=3)
+    (incident,) = step([], missing, failing)
+    assert incident.id.endswith("-down")
+    assert [each.dimension for each in incident.shifts] == ["payment_method", "payment_failure"]
+
+
+def test_what_was_found_in_one_minute_in_one_direction_has_one_name():
+    own = shift("books", start=-60), shift("toys", start=0)
+    (incident,) = step([], *own)
+    assert members(incident) == ["books", "toys"]
+
+
+def test_it_is_over_with_its_last_shift_and_final_minutes_may_date_the_end():
+    total, toys = shift(), shift("toys")
+    found = step([], total, toys)
+    found = step(found, toys, ended=[total], at=20)
+    assert found[0].over_ms == 0
+    (incident,) = step(found, ended=[toys], at=22)
+    assert (incident.state, incident.over_ms) == ("over", T0 + 22 * MINUTE_MS)
+    assert incident.shifts[0].interval == STOP
+    (incident,) = step([incident], ended=[toys], at=23)
+    assert incident.over_ms == T0 + 23 * MINUTE_MS
+    assert step([incident], at=24) == [incident]
+
+
+def test_one_that_later_events_take_back_is_withdrawn_and_its_number_is_free():
+    found = step([], shift("books"))
+    (incident,) = step(found, at=5)
+    assert incident.state == "withdrawn"
+    again = shift("books", start=28, found=30)
+    gone, new = step([incident], again, at=30)
+    assert (gone.state, new.state) == ("withdrawn", "open")
+    gone, new = step([gone, new], ended=[again], at=40)
+    assert (gone.state, new.state) == ("withdrawn", "over")
+
+
+def test_a_member_found_soon_after_the_end_joins_and_one_found_later_does_not():
+    total = shift()
+    found = step(step([], total), ended=[total], at=20)
+    late = 20 + EXPLAINED_AFTER_MS // MINUTE_MS
+    soon = step(copy.deepcopy(found), shift("toys", start=1, found=late), at=late)
+    assert (len(soon), soon[0].over_ms) == (1, 0)
+    assert len(step(found, shift("toys", start=1, found=late + 1), at=late + 1)) == 2
+
+
+def test_the_strongest_shift_leads_where_the_market_has_none():
+    weak = shift("sindh", "region", direction=1, interval=ratio_interval(1_300, 1_000.0, 0.01))
+    strong = shift("books", direction=1, interval=ratio_interval(424, 72.0, 0.01))
+    (incident,) = step([], weak, strong)
+    assert (incident.lead.member, incident.kind) == ("books", "jump")
+    (incident,) = step([], shift(clock="drift"))
+    assert incident.kind == "drift"
+
+
+def test_past_incidents_are_bounded_by_number_age_and_size():
+    found = []
+    for number in range(INCIDENTS_MAX + 5):
+        own = shift("books", start=30 * number, found=30 * number + 1, number=number + 1)
+        found = step(found, own, at=own.found_ms // MINUTE_MS - T0 // MINUTE_MS)
+        found = step(found, ended=[own], at=30 * number + 5)
+    assert len(found) == INCIDENTS_MAX
+    assert found[-1].found_ms == max(each.found_ms for each in found)
+    assert step(found, at=30 * 60 + INCIDENTS_KEPT_MS // MINUTE_MS) == []
+    many = [shift(f"m{number}") for number in range(SHIFTS_KEPT + 7)]
+    found = step(step([], *many), ended=many, at=5)
+    (incident,) = step(found, at=6 + HOUR_MS // MINUTE_MS)
+    assert (len(incident.shifts), incident.left_out) == (SHIFTS_KEPT, 7)
+
+
+def test_open_incidents_are_bounded_too():
+    apart = [
+        shift(f"m{number}", start=60 * number, found=60 * number + 1)
+        for number in range(INCIDENTS_MAX + 2)
+    ]
+    found = step([], *apart, at=60 * 40)
+    assert len(found) == INCIDENTS_MAX
+    assert sum(len(each.shifts) for each in found) == len(apart)
