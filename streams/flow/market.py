@@ -24,6 +24,7 @@ from streams.flow.market_level import MarketLevel
 from streams.flow.market_progress import MarketProgress
 from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_shoppers import MarketShoppers
+from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.market_windows import MarketWindows
 from streams.flow.merged import DAY_KIND, HOUR, SlotId
 from streams.flow.publication import Closing, Publication
@@ -70,6 +71,7 @@ class MarketCompile:
             shares[market.code],
             lambda day: self.expectation.early(self._observed(), day),
         )
+        self.suspicions = MarketSuspicions(self.ledger, self.expectation, methodology.pane_ms)
         self.shoppers = MarketShoppers(self.progress, self.ledger)
         self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)
         self.level = MarketLevel(self.progress, self.ledger)
@@ -228,6 +230,7 @@ class MarketCompile:
             shifts=shifts,
             watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
             incidents=self.shifts.incidents.shown(),
+            suspicions=self.suspicions.shown(),
             detectors=self.shifts.take_record(),
             shown=days.ended,
             buyers=buyers.ended,
@@ -290,7 +293,11 @@ class MarketCompile:
             orders_from_ms=orders,
             payments_from_ms=payments,
         )
-        return self.shifts.step(reach, changed=changed)
+        found = self.shifts.step(reach, changed=changed)
+        if not self.shifts.behind:
+            incidents, from_ms = self.shifts.incidents.kept, max(orders or 0, payments or 0)
+            self.suspicions.step(self.shifts.statuses(), incidents, from_ms, reach.live_ms)
+        return found
 
     def _rebase(self) -> Rebased | None:
         """Let the level index check its base; return what readers see of that, None if nothing."""

@@ -13,6 +13,7 @@ from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
 from streams.index.history_records import ClockReset
 from streams.index.incidents import Incident
+from streams.index.suspicions import Suspicion
 from streams.index.values import Fence, Value
 
 
@@ -87,6 +88,8 @@ class Publication:
     """What every watched series shows; empty where detection has not begun."""
     incidents: list[Incident] = field(default_factory=list)
     """Incidents of the market: those that are over first. They do not change any more."""
+    suspicions: list[Suspicion] = field(default_factory=list)
+    """What does not look as expected and does not page yet, the foremost first."""
     detectors: bytes | None = None
     """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)

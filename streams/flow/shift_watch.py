@@ -218,11 +218,12 @@ class ShiftWatch:
         if shift is None:
             self._why.pop(at, None)
             return None
+        series = self.series[at]
         minutes = (shift.start, shift.paged_at)
         known = self._why.get(at)
         if known is None or known[0] != minutes:
-            known = self._why[at] = minutes, self._contributors(*minutes, shift.direction, sums)
-        series = self.series[at]
+            why = self._contributors(series, *minutes, shift.direction, sums)
+            known = self._why[at] = minutes, why
         return ActiveShift(
             dimension=series.dimension,
             member=series.member,
@@ -285,12 +286,17 @@ class ShiftWatch:
             at=event.at,
             evidence_ratio=event.evidence_ratio,
             interval=event.interval,
-            contributors=self._contributors(event.start, event.at, event.direction, sums)
+            contributors=self._contributors(series, event.start, event.at, event.direction, sums)
             if event.kind == "page"
             else {},
         )
 
-    def _contributors(self, start: int, until: int, direction: int, sums: Sums) -> Contributors:
+    def _contributors(
+        self, shifted: WatchedSeries, start: int, until: int, direction: int, sums: Sums
+    ) -> Contributors:
+        if shifted.dimension != MARKET:
+            # No count is kept by two dimensions: what its market's members did explains no member.
+            return {}
         by_dimension: dict[str, dict[str, tuple[int, float]]] = {}
         for series, (observed, expected) in zip(self.series, sums(start, until), strict=True):
             if series.dimension != MARKET:

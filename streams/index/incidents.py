@@ -10,7 +10,6 @@ Nothing here reads a clock: every instant is a parameter, in ms since the epoch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -20,7 +19,7 @@ from streams.index.incident_measures import Measures, State
 from streams.index.indices import ALL, MARKET
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.shift_clock import DRIFT, FAST
-from streams.index.shift_ratio import RatioInterval
+from streams.index.shift_ratio import RatioInterval, strength
 from streams.index.shift_series import PAYMENT_FAILURE
 
 INCIDENTS_MAX = 30
@@ -75,12 +74,8 @@ class IncidentShift(msgspec.Struct):
 
     @property
     def strength(self) -> float:
-        """Log-likelihood ratio of the ratio found against 1: large, and on many events, is strong."""
-        observed, expected = self.interval.observed, self.interval.expected
-        if expected <= 0:
-            return 0.0
-        gain = observed * math.log(observed / expected) if observed > 0 else 0.0
-        return gain - (observed - expected)
+        """How strongly it differs from what is expected (``shift_ratio.strength``)."""
+        return strength(self.interval.observed, self.interval.expected)
 
 
 class Incident(msgspec.Struct):

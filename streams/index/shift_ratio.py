@@ -64,6 +64,18 @@ def _root(count: float, z: float) -> float:
     return 1 - 1 / (9 * count) + z / (3 * math.sqrt(count))
 
 
+def strength(observed: float, expected: float) -> float:
+    """Log-likelihood ratio of the ratio found against 1: large, and on many events, is strong.
+
+    >>> round(strength(424, 72.0)), round(strength(1_224, 1_098.0)), strength(0, 0.0)
+    (400, 7, 0.0)
+    """
+    if expected <= 0:
+        return 0.0
+    gain = observed * math.log(observed / expected) if observed > 0 else 0.0
+    return gain - (observed - expected)
+
+
 def contributors(
     members: Mapping[str, tuple[int, float]], direction: int
 ) -> tuple[Contributor, ...]:

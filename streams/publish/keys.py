@@ -24,6 +24,8 @@ class MarketKeys(NamedTuple):
     """HASH: ``index:dimension:member:YYYY-MM-DD`` -> plain decimal."""
     shifts: str
     """HASH: ``dimension:member`` -> JSON of the active shift. A series without one has no field."""
+    suspicions: str
+    """HASH: ``dimension:member`` -> JSON of what does not look as expected and does not page yet."""
     incidents: str
     """HASH: id -> JSON of an incident, open or past (``publish.incident_records``)."""
 

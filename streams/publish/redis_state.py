@@ -24,6 +24,7 @@ from streams.publish.incident_records import incident_fields
 from streams.publish.ranking import ALL
 from streams.publish.shift_records import active_fields
 from streams.publish.snapshot import EncodedValue, Header, encode_snapshot, entry_of
+from streams.publish.suspicion_records import suspicion_fields
 
 HISTORY_MS = 26 * 3_600_000
 HISTORY_STEP_MS = 60_000
@@ -70,6 +71,8 @@ class OwnedMarket:
         self._history: dict[int, dict[str, int | float | None]] = {}
         self._shifts: dict[str, str] = {}
         self._shifts_acknowledged: dict[str, str] = {}
+        self._suspicions: dict[str, str] = {}
+        self._suspicions_acknowledged: dict[str, str] = {}
         self._incidents_taken: list[Incident] = []
         self._incidents: dict[str, str] = {}
         self._incidents_acknowledged: dict[str, str] = {}
@@ -110,6 +113,7 @@ class OwnedMarket:
             )
         self._entries = entries
         self._shifts = active_fields(publication.watched, incident_of(publication.incidents))
+        self._suspicions = suspicion_fields(publication.suspicions)
         if publication.incidents is not self._incidents_taken:
             self._incidents_taken = publication.incidents
             self._incidents = incident_fields(publication.incidents)
@@ -128,6 +132,7 @@ class OwnedMarket:
         """Note that Redis answered ``written`` to ``call``, which was made from this very state."""
         self._acknowledged = self._entries
         self._shifts_acknowledged = self._shifts
+        self._suspicions_acknowledged = self._suspicions
         self._incidents_acknowledged = self._incidents
         self._base = call.fence
         self._days_unsent = {}
@@ -175,11 +180,13 @@ class OwnedMarket:
         days, days_gone, days_from = self._day_pairs(whole=whole)
         points, clear = self._points(whole=whole)
         shifts_new = whole or self._shifts != self._shifts_acknowledged
-        shifts = [part for pair in self._shifts.items() for part in pair] if shifts_new else []
+        suspicions_new = whole or self._suspicions != self._suspicions_acknowledged
         incidents_before = {} if whole else self._incidents_acknowledged
         incidents = self._incidents
-        required = self._requirement(self._shifts_acknowledged, self._incidents_acknowledged)
-        self._required = self._requirement(self._shifts, self._incidents)
+        required = self._requirement(
+            self._shifts_acknowledged, self._suspicions_acknowledged, self._incidents_acknowledged
+        )
+        self._required = self._requirement(self._shifts, self._suspicions, self._incidents)
         packed = _encode_packed(
             {
                 "mode": mode,
@@ -199,14 +206,17 @@ class OwnedMarket:
                 "days": days,
                 "days_gone": days_gone,
                 "days_from": days_from,
-                "shifts": shifts,
+                "shifts": _pairs(self._shifts) if shifts_new else [],
                 "shifts_new": "1" if shifts_new else "0",
-                "incidents": [
-                    part
-                    for name, text in incidents.items()
-                    if incidents_before.get(name) != text
-                    for part in (name, text)
-                ],
+                "suspicions": _pairs(self._suspicions) if suspicions_new else [],
+                "suspicions_new": "1" if suspicions_new else "0",
+                "incidents": _pairs(
+                    {
+                        name: text
+                        for name, text in incidents.items()
+                        if incidents_before.get(name) != text
+                    }
+                ),
                 "incidents_gone": [name for name in incidents_before if name not in incidents],
             }
         )
@@ -340,10 +350,14 @@ class OwnedMarket:
     def _requirement(self, *optional: Mapping[str, str]) -> str:
         """Return which keys must exist, in the order of ``MarketKeys``.
 
-        ``optional``: content of the last keys, ``shifts`` and ``incidents``.
+        ``optional``: content of the last keys, from ``shifts`` on.
         """
         last = (self._history, self._days, *optional)
         return "1110" + "".join("01"[bool(content)] for content in last)
+
+
+def _pairs(fields: Mapping[str, str]) -> list[str]:
+    return [part for pair in fields.items() for part in pair]
 
 
 def _texts(fence: Fence) -> list[str]:

@@ -64,6 +64,11 @@ def _shifts(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
         yield from _undecodable(_shown(name), "a shift, a JSON object", _decode_object, text)
 
 
+def _suspicions(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
+    for name, text in fields.items():
+        yield from _undecodable(_shown(name), "a suspicion, a JSON object", _decode_object, text)
+
+
 def _incidents(fields: Mapping[bytes, bytes]) -> Iterator[Refusal]:
     for name, text in fields.items():
         yield from _undecodable(_shown(name), "an incident, a JSON object", _decode_object, text)
@@ -88,6 +93,7 @@ READERS: dict[str, Callable[[Any], Iterator[Refusal]]] = {
     "history": _history,
     "days": _numbers,
     "shifts": _shifts,
+    "suspicions": _suspicions,
     "incidents": _incidents,
     "inputs": _inputs,
     "markets": _markets,

@@ -22,6 +22,7 @@ from support.publications import (
     incident_shift,
     publication,
     status,
+    suspicion,
     value,
 )
 from support.records import publication_records
@@ -42,6 +43,7 @@ from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import RedisStore
 from streams.publish.shift_records import active_fields
 from streams.publish.shift_records import shift_record as published_shift
+from streams.publish.suspicion_records import read_suspicions, suspicion_fields
 
 EACH = 100
 """Records validated of each kind: a month has 700 like hours, and a validator in Python is slow."""
@@ -180,6 +182,19 @@ def test_an_incident_is_what_its_schema_says_and_is_read_back():
     assert (books.state, books.kind, books.member, books.now, books.left_out) == (
         "over", "jump", "books", None, 2,
     )  # fmt: skip
+
+
+def test_a_suspicion_is_what_its_schema_says_and_is_read_back():
+    books = suspicion("category", "books", observed=600, expected=100.0)
+    fields = suspicion_fields([books, suspicion()])
+    for text in fields.values():
+        validator("suspicion").validate(json.loads(text))
+    total, other = read_suspicions(fields | {"x": "[]"})
+    assert (total.member, total.direction, total.observed, total.evidence, total.fact) == (
+        "all", "down", 0, 0.38, True,
+    )  # fmt: skip
+    assert (total.since, total.expected_a_minute) == ("2023-11-14T22:12:20.000Z", 1_005.0)
+    assert (other.member, other.direction) == ("books", "up")
 
 
 def broken(content, **changes):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from redis.asyncio import Redis
-from support.publications import AS_OF_MS, incident, publication, status, value
+from support.publications import AS_OF_MS, incident, publication, status, suspicion, value
 
 from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
 from streams.publish.metrics import Metrics
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.stack
 NOW_MS = AS_OF_MS + 2_500
 EXPIRE_MS = 60_000
 COMMANDS = sorted(set(re.findall(r"'([A-Z]{3,})'", SCRIPT)) - {"MAXLEN"})
-TYPES = MarketKeys("hash", "hash", "string", "stream", "zset", "hash", "hash", "hash")
+TYPES = MarketKeys("hash", "hash", "string", "stream", "zset", "hash", "hash", "hash", "hash")
 
 
 @pytest.fixture
@@ -81,7 +81,13 @@ def made(applied, market="PK"):
     days = [value("orders", "market", "all", "day", applied, day="2023-11-14", **series)]
     watched = [status(evidence=6.0, direction=1)]
     return publication(
-        values, days=days, watched=watched, incidents=[incident()], applied=applied, **series
+        values,
+        days=days,
+        watched=watched,
+        suspicions=[suspicion()],
+        incidents=[incident()],
+        applied=applied,
+        **series,
     )
 
 
@@ -144,7 +150,7 @@ async def test_a_key_of_another_type_is_replaced_by_the_next_write(make_store, c
     await damage(client, getattr(keys, name))
     assert await store.publish(made(2), NOW_MS) is Outcome.WRITTEN
     await store.heartbeat(NOW_MS)
-    if name not in ("shifts", "incidents"):  # written when they change
+    if name not in ("shifts", "suspicions", "incidents"):  # written when they change
         await assert_whole(client, keys, 2)
     await damage(client, getattr(keys, name))
     assert await make_store().publish(made(3), NOW_MS) is Outcome.WRITTEN
@@ -225,7 +231,14 @@ async def test_whatever_fails_in_the_middle_leaves_no_values(make_store, client,
     assert "broken" in store.health.trouble.detail
     assert await client.exists(keys.values, keys.snapshot, keys.changes) == 0
     left = [key for key in keys if await client.exists(key)]
-    assert left == [keys.fence, keys.history, keys.days, keys.shifts, keys.incidents]
+    assert left == [
+        keys.fence,
+        keys.history,
+        keys.days,
+        keys.shifts,
+        keys.suspicions,
+        keys.incidents,
+    ]
     shortest, longest = await lifetimes(client, left)
     assert 0 < shortest <= longest <= EXPIRE_MS
     assert await make_store().publish(made(2), NOW_MS) is Outcome.WRITTEN

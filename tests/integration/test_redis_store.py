@@ -19,6 +19,7 @@ from support.publications import (
     incident_shift,
     publication,
     status,
+    suspicion,
     value,
 )
 
@@ -31,6 +32,7 @@ from streams.publish.keys import market_keys, markets_key
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
 from streams.publish.redis_store import SCRIPT, Outcome, RedisStore
+from streams.publish.suspicion_records import decode_suspicion
 
 pytestmark = pytest.mark.stack
 
@@ -312,6 +314,17 @@ async def test_shifts_that_go_on_are_there_and_gone_when_they_are_over(store, cl
     assert not await client.exists(keys.shifts)
 
 
+async def test_suspicions_are_there_as_long_as_they_hold(store, client, keys):
+    await store.publish(publication(applied=1, suspicions=[suspicion()]), NOW_MS)
+    ((name, text),) = (await client.hgetall(keys.suspicions)).items()
+    assert (name, decode_suspicion(text).expected_a_minute) == ("market:all", 1_005.0)
+    other = suspicion("category", "books", observed=600, expected=100.0)
+    await store.publish(publication(applied=2, suspicions=[other]), NOW_MS)
+    assert await client.hkeys(keys.suspicions) == ["category:books"]
+    await store.publish(publication(applied=3), NOW_MS)
+    assert not await client.exists(keys.suspicions)
+
+
 async def test_incidents_are_there_while_they_are_kept(store, client, keys):
     await store.publish(publication(applied=1), NOW_MS)
     assert not await client.exists(keys.incidents)
@@ -335,7 +348,7 @@ async def test_every_key_expires_and_a_heartbeat_renews_it(make_store, client, k
     store = make_store(limits=RedisLimits(60_000))
     await store.publish(publication([headline], days=days), NOW_MS)
     there = [key for key in keys if await client.exists(key)]
-    assert set(keys) - set(there) == {keys.shifts, keys.incidents}
+    assert set(keys) - set(there) == {keys.shifts, keys.suspicions, keys.incidents}
     for key in there:
         assert 0 < await client.pttl(key) <= 60_000
         await client.pexpire(key, 30_000)

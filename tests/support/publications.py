@@ -10,6 +10,7 @@ from streams.index.incidents import Incident, IncidentShift, incident_id
 from streams.index.panes import DAY_MS, HOUR_MS, rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.index.shift_series import WatchedSeries
+from streams.index.suspicions import Suspicion
 from streams.index.values import Fence, Value
 
 AS_OF_MS = 1_700_000_000_000 // 60_000 * 60_000
@@ -71,6 +72,21 @@ def status(dimension="category", member="books", *, evidence=0.0, direction=0, w
     )
     series = WatchedSeries(dimension, member, 0)
     return SeriesStatus(series, evidence, shift if direction else None, warming)
+
+
+def suspicion(dimension="market", member="all", *, observed=0, expected=670.0, evidence=0.38):
+    """A suspicion of the last 40 seconds, by default of a market that has stopped."""
+    return Suspicion(
+        dimension=dimension,
+        member=member,
+        direction=1 if observed > expected else -1,
+        since_ms=AS_OF_MS - 40_000,
+        until_ms=AS_OF_MS,
+        observed=observed,
+        expected=expected,
+        evidence_ratio=evidence,
+        surprise=24.5,
+    )
 
 
 def incident(*shifts, market="PK", measures=None, **more):
@@ -150,6 +166,7 @@ def publication(
     watched=(),
     shifts=(),
     incidents=(),
+    suspicions=(),
     inherited=None,
 ):
     values = [value(market=market, as_of_ms=as_of_ms)] if values is None else list(values)
@@ -168,6 +185,7 @@ def publication(
         journal_changed=journal_changed,
         shifts=list(shifts),
         incidents=list(incidents),
+        suspicions=list(suspicions),
         watched=list(watched),
         inherited=inherited,
     )

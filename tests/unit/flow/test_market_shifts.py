@@ -15,6 +15,7 @@ from streams.flow.wire import partition_of
 from streams.index.demand import SCALE
 from streams.index.learning import WHOLE
 from streams.index.panes import MINUTE_MS
+from streams.index.suspicions import EVIDENCE_MIN, FACT_NATS
 from streams.publish.shift_records import active_fields, shift_record
 from tests.support.flow_harness import Flow, order
 from tests.unit.flow.test_market_expectation import TEN, Shop, seeded
@@ -120,6 +121,24 @@ def test_a_stop_is_one_incident_with_its_members_its_loss_and_how_it_is_now(flow
     (over,) = incidents(flow)
     assert (over.id, over.state, over.kind) == (stop.id, "over", "outage")
     assert over.over_ms == pytest.approx(end_ms, abs=6 * MINUTE_MS)
+
+
+def test_a_stop_is_suspected_before_it_pages_and_not_any_more_once_it_is_found(flow):
+    end_ms = play(flow, [(1.0, 30)])
+    assert all(not publication.suspicions for publication in flow.history)
+    play(flow, [(0.0, 12)], end_ms)
+    suspected = [publication for publication in flow.history if publication.suspicions]
+    first = suspected[0]
+    assert not any(status.shift for status in first.watched)
+    (total, *_) = first.suspicions
+    assert (total.dimension, total.direction, total.observed) == ("market", -1, 0)
+    assert total.since_ms == pytest.approx(end_ms, abs=2 * MINUTE_MS)
+    assert total.until_ms <= first.as_of_ms
+    assert total.evidence_ratio >= EVIDENCE_MIN or total.surprise >= FACT_NATS
+    assert total.expected == pytest.approx(
+        total.expected_a_minute * (total.until_ms - total.since_ms) / MINUTE_MS
+    )
+    assert not flow.published["PK"].suspicions
 
 
 def flow_shifts(flow):

@@ -166,6 +166,7 @@ SOUND_IN_REDIS = {
     "history": [b'{"as_of":"2026-11-24T00:00:00.000Z"}'],
     "days": {b"orders:market:all:2026-11-24": b"-3"},
     "shifts": {b"market:all": b'{"v":1}'},
+    "suspicions": {b"market:all": b'{"v":1}'},
     "incidents": {b"PK-20261124T1002-down": b'{"v":1}'},
     "inputs": {
         b"orders-0": b'{"topic":"orders","partition":0,"first_ms":1,"last_ms":2,"records":3}'
@@ -180,6 +181,7 @@ BROKEN_IN_REDIS = {
     "history": [b"\xff"],
     "days": {b"orders:market:all:2026-11-24": b""},
     "shifts": {b"market:all": b"nothing"},
+    "suspicions": {b"market:all": b"1"},
     "incidents": {b"PK-20261124T1002-down": b"[]"},
     "inputs": {b"orders-0": b"[]"},
     "markets": {b"\xff"},

@@ -1,0 +1,154 @@
+"""Suspicions: what a page already shows of a series before the evidence is enough to page.
+
+A series is suspected by its evidence, or by a plain fact: the last seconds hold so few or so many events
+that even a bursty series would hardly do so. Suspicions page nobody, so they need no budget. They must
+not flicker either, so a series that was suspected in vain has to show more the next time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from streams.index.indices import MARKET
+from streams.index.panes import HOUR_MS
+from streams.index.shift_ratio import strength
+
+EVIDENCE_MIN = 0.05
+"""Evidence, as a multiple of what pages, from which a series is suspected. All series together reach it
+falsely about once in this part of the budget: once in a day and a half of 30 days."""
+FACT_NATS = 12.0
+"""Surprise from which the last seconds are a plain fact: a probability of about 6 in a million."""
+BURST_SIZE = 5.0
+"""Size of the negative binomial that the last seconds are compared with: the burstiest that the budget
+is stated for. A count of a mean m has the variance m + m * m / BURST_SIZE."""
+VAIN_MARGIN = 1.3
+VAIN_KEPT_MS = 6 * HOUR_MS
+"""For this long after a suspicion in vain a series must surprise by ``VAIN_MARGIN`` times as much."""
+SUSPICIONS_MAX = 5
+
+
+class SpanCount(NamedTuple):
+    """What a series counted in the last ``length_ms``, and what was expected."""
+
+    length_ms: int
+    observed: int
+    expected: float
+
+
+class Suspicion(msgspec.Struct, frozen=True):
+    """A series that does not look as expected, in the span that shows it most."""
+
+    dimension: str
+    member: str
+    direction: int
+    since_ms: int
+    until_ms: int
+    observed: int
+    expected: float
+    evidence_ratio: float
+    """Its evidence, as a multiple of what pages."""
+    surprise: float
+    """Surprise of the span in nats; 0 when it is suspected by its evidence alone."""
+
+    @property
+    def expected_a_minute(self) -> float:
+        """Events expected in a minute of the span."""
+        return self.expected * 60_000 / (self.until_ms - self.since_ms)
+
+
+def surprise(observed: int, expected: float) -> float:
+    """Nats by which a count differs from its expectation: Chernoff's bound of a negative binomial.
+
+    >>> round(surprise(0, 84.0), 1), round(surprise(84, 84.0), 1), round(surprise(100, 16.7), 1)
+    (14.4, 0.0, 13.5)
+    """
+    if expected <= 0:
+        return 0.0
+    tail = BURST_SIZE * math.log((BURST_SIZE + expected) / (BURST_SIZE + observed))
+    if observed == 0:
+        return tail
+    odds = observed * (BURST_SIZE + expected) / (expected * (BURST_SIZE + observed))
+    return observed * math.log(odds) + tail
+
+
+class Vain:
+    """Surprises of series that turned out to be nothing."""
+
+    def __init__(self) -> None:
+        self._peaks: dict[tuple[str, str], float] = {}
+        """Of each series that surprises now: the most it did since it began to."""
+        self._vain: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def limit(self, name: tuple[str, str], now_ms: int) -> float:
+        """Surprise that is a fact of this series."""
+        nats, at_ms = self._vain.get(name, (0.0, now_ms))
+        if now_ms - at_ms > VAIN_KEPT_MS:
+            del self._vain[name]
+            return FACT_NATS
+        return max(FACT_NATS, VAIN_MARGIN * nats)
+
+    def note(self, name: tuple[str, str], nats: float, now_ms: int, *, shifted: bool) -> None:
+        """Note what a series shows: what ended without a shift was in vain."""
+        if shifted:
+            self._peaks.pop(name, None)
+        elif nats >= FACT_NATS:
+            self._peaks[name] = max(nats, self._peaks.get(name, 0.0))
+        elif peak := self._peaks.pop(name, 0.0):
+            self._vain[name] = max(peak, self._vain.get(name, (0.0, 0))[0]), now_ms
+
+
+def suspect(
+    name: tuple[str, str],
+    spans: Sequence[SpanCount],
+    evidence_ratio: float,
+    limit: float,
+    until_ms: int,
+) -> Suspicion | None:
+    """Return what is suspected of a series; None: it looks as expected.
+
+    ``spans``: the last seconds and minutes, the shortest first. ``limit``: surprise that is a fact.
+    """
+    nats = [surprise(span.observed, span.expected) for span in spans]
+    fact = max(nats, default=0.0) >= limit
+    if not spans or not (fact or evidence_ratio >= EVIDENCE_MIN):
+        return None
+    tells = nats if fact else [strength(span.observed, span.expected) for span in spans]
+    at = max(range(len(spans)), key=tells.__getitem__)
+    span = spans[at]
+    return Suspicion(
+        dimension=name[0],
+        member=name[1],
+        direction=1 if span.observed > span.expected else -1,
+        since_ms=until_ms - span.length_ms,
+        until_ms=until_ms,
+        observed=span.observed,
+        expected=span.expected,
+        evidence_ratio=evidence_ratio,
+        surprise=nats[at] if fact else 0.0,
+    )
+
+
+def foremost(
+    suspicions: Iterable[Suspicion], explained: frozenset[int] = frozenset()
+) -> list[Suspicion]:
+    """The suspicions worth showing, the whole market's first, then by evidence and surprise.
+
+    ``explained``: directions in which the market itself is shifted, which explains its members. A market
+    that is suspected itself does so too.
+    """
+    found = list(suspicions)
+    by_market = {each.direction for each in found if each.dimension == MARKET} | explained
+    shown = [each for each in found if each.dimension == MARKET or each.direction not in by_market]
+    shown.sort(
+        key=lambda each: (
+            each.dimension != MARKET,
+            -max(each.evidence_ratio, each.surprise / FACT_NATS * EVIDENCE_MIN),
+            each.dimension,
+            each.member,
+        )
+    )
+    return shown[:SUSPICIONS_MAX]

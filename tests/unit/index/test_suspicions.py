@@ -1,0 +1,81 @@
+"""What a page shows of a series before it pages: by evidence or by a plain fact, without flicker."""
+
+from __future__ import annotations
+
+from streams.index.suspicions import (
+    EVIDENCE_MIN,
+    FACT_NATS,
+    SUSPICIONS_MAX,
+    VAIN_KEPT_MS,
+    SpanCount,
+    Suspicion,
+    Vain,
+    foremost,
+    surprise,
+    suspect,
+)
+
+NOW = 1_700_000_000_000
+MARKET = ("market", "all")
+
+
+def spans(*counts):
+    return [SpanCount(seconds * 1_000, *rest) for seconds, *rest in counts]
+
+
+def suspicion(dimension="category", member="books", *, direction=-1, evidence=0.1, nats=0.0):
+    return Suspicion(dimension, member, direction, NOW - 60_000, NOW, 0, 100.0, evidence, nats)
+
+
+def test_a_market_of_a_thousand_a_minute_is_suspected_after_ten_silent_seconds():
+    found = suspect(MARKET, spans((10, 0, 167.0), (20, 160, 334.0)), 0.0, FACT_NATS, NOW)
+    assert (found.observed, found.until_ms - found.since_ms, found.direction) == (0, 10_000, -1)
+    assert found.expected_a_minute == 1_002
+    assert found.surprise > FACT_NATS
+    assert suspect(MARKET, spans((10, 0, 40.0)), 0.0, FACT_NATS, NOW) is None
+
+
+def test_six_times_a_hundred_a_minute_is_suspected_within_ten_seconds():
+    found = suspect(MARKET, spans((10, 100, 16.7), (60, 150, 100.0)), 0.0, FACT_NATS, NOW)
+    assert (found.observed, found.direction) == (100, 1)
+    assert suspect(MARKET, spans((10, 50, 16.7)), 0.0, FACT_NATS, NOW) is None
+
+
+def test_evidence_suspects_what_no_second_shows_in_the_span_that_shows_it_most():
+    counts = spans((10, 20, 17.0), (60, 130, 100.0), (3_600, 7_900, 6_000.0))
+    assert suspect(MARKET, counts, EVIDENCE_MIN / 2, FACT_NATS, NOW) is None
+    found = suspect(MARKET, counts, EVIDENCE_MIN, FACT_NATS, NOW)
+    assert (found.observed, found.direction, found.surprise) == (7_900, 1, 0.0)
+    assert suspect(MARKET, [], 5.0, FACT_NATS, NOW) is None, "nothing is expected of it"
+
+
+def test_surprise_is_least_for_what_is_expected_and_grows_both_ways():
+    around = [surprise(count, 100.0) for count in (0, 10, 50, 100, 200, 400, 800)]
+    assert around[3] == 0
+    assert around[:4] == sorted(around[:4], reverse=True)
+    assert around[3:] == sorted(around[3:])
+    assert surprise(5, 0.0) == 0
+
+
+def test_lumps_are_suspected_once_and_then_have_to_surprise_more():
+    vain = Vain()
+    assert vain.limit(MARKET, NOW) == FACT_NATS
+    for nats in (FACT_NATS, 20.0, 0.0):
+        vain.note(MARKET, nats, NOW, shifted=False)
+    assert vain.limit(MARKET, NOW) == 26.0
+    assert vain.limit(("category", "books"), NOW) == FACT_NATS
+    vain.note(MARKET, 30.0, NOW, shifted=False)
+    vain.note(MARKET, 40.0, NOW, shifted=True)  # not in vain: it was a shift
+    vain.note(MARKET, 0.0, NOW, shifted=False)
+    assert vain.limit(MARKET, NOW) == 26.0
+    assert vain.limit(MARKET, NOW + VAIN_KEPT_MS + 1) == FACT_NATS
+
+
+def test_a_market_explains_its_members_and_a_list_is_bounded():
+    total, toys = suspicion("market", "all"), suspicion(member="toys", direction=1)
+    assert foremost([suspicion(), toys, total]) == [total, toys]
+    assert foremost([suspicion(), toys], explained=frozenset({-1})) == [toys]
+    weak, fact = suspicion(evidence=0.06), suspicion(member="art", evidence=0.0, nats=24.0)
+    assert foremost([weak, fact]) == [fact, weak]
+    many = [suspicion(member=f"m{number}") for number in range(SUSPICIONS_MAX + 3)]
+    assert len(foremost(many)) == SUSPICIONS_MAX
