@@ -65,10 +65,11 @@ class MarketCompile:
         )
         self.shifts = MarketShifts(
             self.ledger,
-            self.expectation,
+            self.expectation.unanswered,
             methodology.shifts,
             shares[market.code],
             lambda day: self.expectation.early(self._observed(), day),
+            self._history.answers,
         )
         self.shoppers = MarketShoppers(self.progress, self.ledger)
         self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)
@@ -226,7 +227,7 @@ class MarketCompile:
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
-            watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
+            watched=self.shifts.paging(progress.headline_ms) if self.shifts.done_until_ms else [],
             incidents=self.shifts.incidents.shown(),
             detectors=self.shifts.take_record(),
             shown=days.ended,
@@ -277,7 +278,9 @@ class MarketCompile:
     def _observed(self) -> Observed:
         orders, payments = (self.ledger.first_hour_ms(topic) for topic in self.progress.topics)
         shifts = self.shifts
-        return Observed(self.ledger, orders, payments, shifts.shifted, shifts.relevels)
+        return Observed(
+            self.ledger, orders, payments, shifts.shifted, shifts.relevels, shifts.answered
+        )
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
         """Step the detectors; a market of old data runs none."""
