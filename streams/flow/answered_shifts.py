@@ -29,22 +29,24 @@ class PagedShift(NamedTuple):
     start_ms: int
 
 
-def is_silenced(
+def silencer(
     shift: PagedShift,
     answers: MarketAnswers,
     series_of: Callable[[str], Collection[Scope]],
     now_ms: int,
-) -> bool:
-    """Whether a shift is over for readers: a false alarm, or part of what somebody expects.
+) -> Answer | None:
+    """Return the answer by which a shift is over for readers; None: it pages.
 
+    It says that the shift is a false alarm, or part of what somebody expects.
     An expected event silences every shift in its direction that began while it lasts: of the series of
     its incident, and of all series where the whole market shifted. A fall below what is usual without
     the event pages as ever. ``series_of``: the series of an incident's shifts.
     """
     verdict = answers.verdict(shift.incident)
     if verdict is not None and verdict.kind == FALSE_ALARM:
-        return True
-    return any(_expects(answer, shift, series_of, now_ms) for answer in answers.expected())
+        return verdict
+    found = (answer for answer in answers.expected() if _expects(answer, shift, series_of, now_ms))
+    return next(found, None)
 
 
 def _expects(

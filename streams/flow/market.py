@@ -17,6 +17,7 @@ from streams.flow.history_book import MarketHistory
 from streams.flow.inherited import Inheriting
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import Rebased
+from streams.flow.market_answers import AnsweredShifts
 from streams.flow.market_closings import ClosedSlots, MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
@@ -71,6 +72,7 @@ class MarketCompile:
             lambda day: self.expectation.early(self._observed(), day),
             self._history.answers,
         )
+        self.answered = AnsweredShifts(self._history.answers, self.shifts)
         self.shoppers = MarketShoppers(self.progress, self.ledger)
         self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)
         self.level = MarketLevel(self.progress, self.ledger)
@@ -227,7 +229,8 @@ class MarketCompile:
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
-            watched=self.shifts.paging(progress.headline_ms) if self.shifts.done_until_ms else [],
+            watched=self.answered.paging(progress.headline_ms) if self.shifts.done_until_ms else [],
+            answers=self.answered.given(progress.headline_ms),
             incidents=self.shifts.incidents.shown(),
             detectors=self.shifts.take_record(),
             shown=days.ended,

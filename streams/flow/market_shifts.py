@@ -7,18 +7,17 @@ pages nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import PagedShift, is_silenced, verdicts
+from streams.flow.answered_shifts import verdicts
 from streams.flow.ledger import Ledger
 from streams.flow.market_incidents import MarketIncidents, incident_of
 from streams.flow.shift_watch import (
     FINAL,
-    ActiveShift,
     ExpectedDay,
     ExpectedMinute,
     FoundShift,
@@ -30,7 +29,7 @@ from streams.flow.shift_watch import (
 from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.incident_measures import SeriesSums
-from streams.index.incidents import Incident, ShiftName
+from streams.index.incidents import Incident
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
@@ -221,40 +220,6 @@ class MarketShifts:
         if self._shown is None:
             self._shown = self.watch.statuses(self._sums)
         return self._shown
-
-    def paging(self, now_ms: int) -> list[SeriesStatus]:
-        """Return the same without the shifts that answers have silenced at ``now_ms``."""
-        if not self._answers.incidents:
-            return self.statuses()
-        names = incident_of(self.incidents.kept)
-        return [
-            status._replace(shift=None)
-            if status.shift is not None and self._is_silenced(status.shift, names, now_ms)
-            else status
-            for status in self.statuses()
-        ]
-
-    def _is_silenced(self, shift: ActiveShift, names: Mapping[ShiftName, str], now_ms: int) -> bool:
-        paged = PagedShift(
-            names.get((shift.dimension, shift.member, shift.number), ""),
-            scope_of(shift.dimension, shift.member),
-            shift.direction,
-            shift.clock,
-            shift.start * MINUTE_MS,
-        )
-        return is_silenced(paged, self._answers, self._series_of, now_ms)
-
-    def _series_of(self, incident: str) -> set[Scope]:
-        """Return the series of an incident's shifts, as far as they are known."""
-        of_kept = {
-            scope_of(kept.dimension, kept.member) for kept in self.kept if kept.incident == incident
-        }
-        return of_kept | {
-            scope_of(shift.dimension, shift.member)
-            for each in self.incidents.kept
-            if each.id == incident
-            for shift in each.shifts
-        }
 
     def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
         tried = (minutes.start, minutes.stop, self._expectation.version)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 from support.installation import Installation
+from support.kafka import read_all
+from support.publications import incident
 
 from streams.clock import now_ms
+from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
-from streams.index.answer_records import answer_record
+from streams.index.answer_records import answer_record, decode_answer
 from streams.index.operator_answers import FALSE_ALARM, Answer
+from streams.operate.answering import answer_command
+from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
+from streams.publish.incident_records import incident_fields
+from streams.publish.keys import market_keys
 from streams.records.kafka_topics import connected
 from streams.worker.history_reader import HistoryReader
 from streams.worker.topic_ids import UNKNOWN, id_of
@@ -56,3 +64,18 @@ async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
         await send(said._replace(at_ms=said.at_ms + 1, taken_back=True))
         heard = await read(made, admin, lambda market: market.answers.version == 2)
         assert heard.answers.verdict(JUMP) is None
+
+
+async def test_a_command_answers_an_incident_that_redis_holds(made):
+    settings, stop = made.settings, incident()
+    keys = market_keys("PK", settings.redis.keys_prefix)
+    async with Redis.from_url(made.stack.redis_url) as redis:
+        await redis.hset(keys.incidents, mapping=incident_fields([stop], {}))
+    given = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
+    assert given.until_ms - given.at_ms == EXPECTED_FOR_MS
+    (record,) = await read_all(made.stack.bootstrap, settings.topics.answers)
+    assert decode_answer(record.key, record.value) == ("PK", given)
+    with pytest.raises(OperationError, match=f"the last ones: {stop.id}"):
+        await answer_command(settings, AnswerRequest(JUMP, "note", text="hm"), "aisha")
+    with pytest.raises(OperationError, match="MARKET-YYYYMMDDTHHMM"):
+        await answer_command(settings, AnswerRequest("PK", "note"), "aisha")

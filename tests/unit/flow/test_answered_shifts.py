@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import PagedShift, is_silenced
+from streams.flow.answered_shifts import PagedShift, silencer
 from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
+from streams.flow.market_answers import AnsweredShifts
 from streams.flow.market_expectation import Observed
 from streams.flow.market_shifts import KeptShift, relevels_of
 from streams.flow.wire import partition_of
@@ -18,8 +21,10 @@ from streams.index.learning import WHOLE
 from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE, Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.support.flow_harness import METHODOLOGY
+from tests.support.publications import AS_OF_MS, incident_shift
+from tests.support.publications import incident as incident_of_shifts
 from tests.unit.flow.test_market_expectation import DAY, GIVEN, HOURS, TEN, expected_orders
-from tests.unit.flow.test_market_shifts import ALL, market, new_flow, play, published
+from tests.unit.flow.test_market_shifts import ALL, market, new_flow, play
 
 UNTIL = TEN + 6 * HOUR_MS
 
@@ -40,75 +45,55 @@ def shown(flow):
     }
 
 
-@pytest.fixture
-def jumped():
-    flow = new_flow()
-    play(flow, [(1.0, 30), (6.0, 12)])
-    return flow
-
-
 def incident(flow):
     """Id of the incident of the market's own shift, which is the first found."""
     return next(kept.incident for kept in market(flow).shifts.kept if kept.dimension == "market")
 
 
-def test_a_false_alarm_is_over_for_readers_and_its_hours_teach(jumped):
-    name = incident(jumped)
-    assert shown(jumped)[ALL] == 1
-    now_ms = market(jumped).shifts.done_until_ms
-    before = market(jumped).shifts.shifted(now_ms)
+ORDERS = "orders:market:all:5m"
+
+
+def test_answers_silence_and_teach_and_leave_nothing_when_taken_back():
+    answered, other = new_flow(), new_flow()
+    for flow in (answered, other):
+        play(flow, [(1.0, 20), (6.0, 8)])
+    name, shifts = incident(answered), market(answered).shifts
+    before, expected = shifts.shifted(shifts.done_until_ms), answered.value("PK", ORDERS).expected
+    assert shown(answered)[ALL] == 1
     assert WHOLE in {each.scope for each in before}
-    say(jumped, FALSE_ALARM, name)
-    assert ALL not in shown(jumped)
-    assert WHOLE not in {each.scope for each in market(jumped).shifts.shifted(now_ms)}
-    say(jumped, FALSE_ALARM, name, taken_back=True)
-    assert shown(jumped)[ALL] == 1
-    assert market(jumped).shifts.shifted(now_ms) == before
+    assert answered.published["PK"].answers == {}
 
+    say(answered, FALSE_ALARM, name)
+    assert shown(answered) == {}, "over for readers"
+    assert shifts.shifted(shifts.done_until_ms) == [], "its hours teach"
+    say(answered, FALSE_ALARM, name, taken_back=True)
+    assert shown(answered)[ALL] == 1
+    assert shifts.shifted(shifts.done_until_ms) == before
 
-def test_what_is_expected_multiplies_what_is_published_and_not_what_is_watched(jumped):
-    before = jumped.value("PK", "orders:market:all:5m").expected
-    say(jumped, EXPECTED, incident(jumped))
-    assert shown(jumped) == {}, "its members shifted with it"
-    assert jumped.value("PK", "orders:market:all:5m").expected == pytest.approx(6 * before)
-    at_ms = play(jumped, [(6.0, 10)], TEN + 42 * MINUTE_MS)
-    assert shown(jumped) == {}
-    found = len(published(jumped))
-    play(jumped, [(0.0, 15)], at_ms)
-    assert shown(jumped)[ALL] == -1, "an outage during a sale pages"
-    assert {shift.direction for shift in published(jumped)[found:] if shift.event == "page"} == {-1}
-    say(jumped, EXPECTED, incident(jumped), taken_back=True)
-    assert jumped.value("PK", "orders:market:all:5m").expected == pytest.approx(before, rel=0.2)
+    say(answered, EXPECTED, name)
+    given = answered.published["PK"].answers[name]
+    assert (given.verdict.until_ms, given.silenced_by) == (UNTIL, name)
+    assert shown(answered) == {}, "its members shifted with it"
+    assert answered.value("PK", ORDERS).expected == pytest.approx(6 * expected)
+    answered.start_compile(partition_of("PK", answered.partials_partitions))
+    answered.run()
+    assert shown(answered) == {}, "a new owner shows the same"
+    assert answered.published["PK"].answers == {name: given}
+    assert answered.value("PK", ORDERS).expected == pytest.approx(6 * expected)
 
-
-def test_detectors_go_on_as_if_nobody_had_answered(jumped):
-    other = new_flow()
-    play(other, [(1.0, 30), (6.0, 12)])
-    say(jumped, EXPECTED, incident(jumped))
-    for flow in (jumped, other):
-        play(flow, [(6.0, 8), (1.0, 8)], TEN + 42 * MINUTE_MS)
-    assert market(jumped).shifts.watch.record() == market(other).shifts.watch.record()
-    assert market(jumped).shifts.kept == market(other).shifts.kept
-    say(jumped, EXPECTED, incident(jumped), taken_back=True)
-    other.run()
-    assert shown(jumped) == shown(other)
-    for name in ("orders:market:all:5m", "demand_index_orders:market:all:5m"):
-        found, plain = jumped.value("PK", name), other.value("PK", name)
+    end_ms = TEN + 28 * MINUTE_MS
+    for flow in (answered, other):
+        play(flow, [(6.0, 3), (0.0, 10)], end_ms)
+    assert shown(answered)[ALL] == -1, "an outage during a sale pages"
+    assert market(answered).shifts.watch.record() == market(other).shifts.watch.record()
+    assert market(answered).shifts.kept == market(other).shifts.kept
+    say(answered, EXPECTED, name, taken_back=True)
+    assert shown(answered) == shown(other)
+    for value in (ORDERS, "demand_index_orders:market:all:5m"):
+        found, plain = answered.value("PK", value), other.value("PK", value)
         assert (found.value, found.expected, found.lower, found.upper, found.vintage) == (
             plain.value, plain.expected, plain.lower, plain.upper, plain.vintage
         )  # fmt: skip
-
-
-def test_a_new_owner_shows_and_learns_the_same(jumped):
-    say(jumped, EXPECTED, incident(jumped))
-    now_ms = market(jumped).shifts.done_until_ms
-    shifted = market(jumped).shifts.shifted(now_ms)
-    expected = jumped.value("PK", "orders:market:all:5m").expected
-    jumped.start_compile(partition_of("PK", jumped.partials_partitions))
-    jumped.run()
-    assert shown(jumped) == {}
-    assert market(jumped).shifts.shifted(now_ms) == shifted
-    assert jumped.value("PK", "orders:market:all:5m").expected == expected
 
 
 # -- which shifts an answer is about ---------------------------------------------------------------
@@ -122,7 +107,7 @@ def silenced(shift, *answers, series=(), now_ms=AT + HOUR_MS):
     book = MarketAnswers()
     for answer in answers:
         book.apply_answer(answer)
-    return is_silenced(shift, book, lambda _: set(series), now_ms)
+    return silencer(shift, book, lambda _: set(series), now_ms) is not None
 
 
 def expected(**more):
@@ -147,6 +132,32 @@ def test_the_cause_pages_no_more_until_it_ends():
         "it lasts longer than expected"
     )
     assert not silenced(later(incident=JUMP), expected(), now_ms=AT + 6 * HOUR_MS)
+
+
+def test_readers_see_which_answer_silences_a_later_incident():
+    sale = incident_of_shifts(incident_shift("category", "books", direction=1))
+    again = incident_shift("category", "books", direction=1)
+    again.found_ms += HOUR_MS
+    again.start_ms += HOUR_MS
+    back = incident_of_shifts(again)
+    book = MarketAnswers()
+    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[sale, back]), statuses=list)
+    answered = AnsweredShifts(book, detected)
+    assert answered.given(AS_OF_MS) == {}
+    book.apply_answer(
+        Answer(
+            sale.id, EXPECTED, "aisha", AS_OF_MS,
+            start_ms=sale.start_ms, until_ms=AS_OF_MS + 2 * HOUR_MS, scope=BOOKS,
+        )
+    )  # fmt: skip
+    given = answered.given(AS_OF_MS)
+    assert given[sale.id].silenced_by == sale.id
+    assert given[back.id] == (None, None, (), sale.id)
+    assert answered.given(AS_OF_MS) is given, "nothing changed"
+    sale.over_ms = AS_OF_MS
+    assert answered.given(AS_OF_MS)[sale.id].silenced_by is None
+    after = answered.given(AS_OF_MS + 2 * HOUR_MS)
+    assert back.id not in after, "it lasts longer than was expected"
 
 
 def test_a_drift_of_the_days_of_an_event_stays_silent_after_it():
@@ -219,6 +230,7 @@ def test_the_week_after_a_false_alarm_is_learnt_as_if_there_had_been_no_shift():
         learnt(about(FALSE_ALARM), about(FALSE_ALARM, taken_back=True)),
     )
     assert of_orders(false) != of_orders(silent)
+    assert false.basis != silent.basis, "so it is learnt again when the answer changes"
     ten = silent.vintage.target_ms.index(TEN)
     assert of_orders(false)[0][ten] > 1.05 * of_orders(silent)[0][ten], "it is what is usual then"
     assert undone == silent
@@ -229,13 +241,8 @@ def test_the_week_after_an_expected_event_is_learnt_after_division_by_its_factor
     assert of_orders(factored)[0] == pytest.approx(of_orders(plain)[0], rel=1e-3)
     assert of_orders(factored) != of_orders(silent), "the hours of a shift teach nothing"
     assert learnt(about(EXPECTED), about(EXPECTED, taken_back=True)) == silent
-    unknown = learnt(about(EXPECTED, factor=None))
+    unknown = learnt(about(EXPECTED, factor=None), about(NOTE, text="hm"))
     assert of_orders(unknown) == of_orders(silent), "of unknown size, it teaches nothing"
-
-
-def test_a_vintage_is_learnt_again_when_the_answer_changes():
-    assert learnt().basis != learnt(about(FALSE_ALARM)).basis
-    assert learnt(about(NOTE, text="hm")).basis == learnt().basis
 
 
 def test_what_was_answered_is_not_the_new_level():
