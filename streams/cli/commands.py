@@ -11,6 +11,7 @@ from collections.abc import Callable
 import typer
 
 from streams.cli import (
+    answer_commands,
     bench_commands,
     clock_commands,
     read_commands,
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import": send_commands.import_source,
     "seed": send_commands.seed_history,
     "expect": send_commands.expect_factor,
+    "answer": answer_commands.answer_incident,
 }
 """In the order of `--help`."""
 GROUPS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from streams.flow.answer_book import AnswerBook, MarketAnswers
 from streams.flow.merged import HOURS_KEPT_MS
 from streams.index.history_records import (
     ACCEPTED_KIND,
@@ -58,6 +59,8 @@ class MarketHistory:
     staged: dict[str, dict[int, Rows]] = field(default_factory=dict)
     reset: ClockReset | None = None
     """The latest reset of the market's ``as_of``; None: there was none."""
+    answers: MarketAnswers = field(default_factory=MarketAnswers)
+    """What operators said of its incidents; their topic has a reader of its own."""
 
     def seed_of(self, hour_ms: int) -> Seed | None:
         """Return the seed that covers an hour; None where none does."""
@@ -68,15 +71,16 @@ class MarketHistory:
         return found
 
     def declared(self) -> list[Factor]:
-        """Return the factors, the latest declaration last."""
-        return list(self.factors.values())
+        """Return the factors, the latest declaration last; those of answered incidents after them."""
+        return [*self.factors.values(), *self.answers.factors()]
 
 
 class HistoryBook:
     """All markets of the topic."""
 
     def __init__(self, markets: Iterable[str]) -> None:
-        self.markets = {code: MarketHistory() for code in markets}
+        self.answers = AnswerBook(markets := list(markets))
+        self.markets = {code: MarketHistory(answers=self.answers.markets[code]) for code in markets}
         self.accepted: dict[tuple[str, str], AcceptedChange] = {}
         """Changes of inputs' logs that the operator accepted, by (topic, change)."""
         self.refused: list[str] = []

@@ -17,6 +17,7 @@ from streams.flow.history_book import MarketHistory
 from streams.flow.inherited import Inheriting
 from streams.flow.ledger import Ledger
 from streams.flow.level_base import Rebased
+from streams.flow.market_answers import AnsweredShifts
 from streams.flow.market_closings import ClosedSlots, MarketClosings
 from streams.flow.market_days import MarketDays
 from streams.flow.market_expectation import MarketExpectation, Observed
@@ -66,12 +67,14 @@ class MarketCompile:
         )
         self.shifts = MarketShifts(
             self.ledger,
-            self.expectation,
+            self.expectation.unanswered,
             methodology.shifts,
             shares[market.code],
             lambda day: self.expectation.early(self._observed(), day),
+            self._history.answers,
         )
         self.suspicions = MarketSuspicions(self.ledger, self.expectation, methodology.pane_ms)
+        self.answered = AnsweredShifts(self._history.answers, self.shifts)
         self.shoppers = MarketShoppers(self.progress, self.ledger)
         self.windows = MarketWindows(self.progress, self.ledger, self.expectation, self.shoppers)
         self.level = MarketLevel(self.progress, self.ledger)
@@ -228,7 +231,8 @@ class MarketCompile:
             journal_changed=journal,
             vintages=vintages,
             shifts=shifts,
-            watched=self.shifts.statuses() if self.shifts.done_until_ms else [],
+            watched=self.answered.paging(progress.headline_ms) if self.shifts.done_until_ms else [],
+            answers=self.answered.given(progress.headline_ms),
             incidents=self.shifts.incidents.shown(),
             suspicions=self.suspicions.shown(),
             detectors=self.shifts.take_record(),
@@ -280,7 +284,9 @@ class MarketCompile:
     def _observed(self) -> Observed:
         orders, payments = (self.ledger.first_hour_ms(topic) for topic in self.progress.topics)
         shifts = self.shifts
-        return Observed(self.ledger, orders, payments, shifts.shifted, shifts.relevels)
+        return Observed(
+            self.ledger, orders, payments, shifts.shifted, shifts.relevels, shifts.answered
+        )
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
         """Step the detectors; a market of old data runs none."""

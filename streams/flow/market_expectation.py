@@ -59,6 +59,8 @@ class Observed(NamedTuple):
     shifted: Callable[[int], Sequence[Shifted]] = lambda _: ()
     relevels: Callable[[int], Sequence[Relevel]] = lambda _: ()
     """What final minutes before an instant say of shifts: hours that teach nothing, and new levels."""
+    answered: Callable[[int], Sequence[tuple[object, ...]]] = lambda _: ()
+    """What operators say of the shifts that were found before an instant."""
 
 
 class MarketExpectation:
@@ -78,7 +80,8 @@ class MarketExpectation:
         self._spans = ExpectationSpans(
             self.hours, self.table, ledger.layout.live_width, self.held, self._factors
         )
-        self._history_seen = 0
+        self.unanswered = UnansweredExpectation(self, ledger.layout.live_width)
+        self._history_seen = (0, 0)
         self._wanted: set[int] = set()
         """Days to learn, or to check again."""
         self._wanted_until: int | None = None
@@ -94,10 +97,11 @@ class MarketExpectation:
             self._hold(held)
 
     def take_history(self) -> bool:
-        """Return whether seeds or factors changed since the last call; if so, all is read anew."""
-        if self.history.version == self._history_seen:
+        """Return whether seeds, factors or answers changed since the last call; if so, read all anew."""
+        version = self.history.version, self.history.answers.version
+        if version == self._history_seen:
             return False
-        self._history_seen = self.history.version
+        self._history_seen = version
         self._seeded_hours.clear()
         self._forget_reads()
         return True
@@ -166,7 +170,8 @@ class MarketExpectation:
         calendar = calendar_of(self.hours, day)
         known = self.held.get(day)
         factors = self._factors()
-        basis = self._basis(calendar, factors)
+        answered = observed.answered(calendar.hours_ms[-1] + HOUR_MS)
+        basis = self._basis(calendar, factors, answered)
         if known is not None and known.basis == basis:
             return None
         counts, sure = self._hours_known(observed, calendar)
@@ -193,7 +198,16 @@ class MarketExpectation:
     def _factors(self) -> list[Factor]:
         return [*self._events, *self.history.declared()]
 
-    def _basis(self, calendar: Calendar, factors: Sequence[Factor]) -> str:
+    def declared_factors(self) -> list[Factor]:
+        """Return the factors of methodology.toml and of declarations, none of an answer."""
+        return [*self._events, *self.history.factors.values()]
+
+    def _basis(
+        self,
+        calendar: Calendar,
+        factors: Sequence[Factor],
+        answered: Sequence[tuple[object, ...]],
+    ) -> str:
         """Return the fingerprint of everything but final hours that this vintage is learnt from."""
         start_ms, end_ms = calendar.hours_ms[0], calendar.hours_ms[-1] + HOUR_MS
         seeds = [
@@ -202,9 +216,9 @@ class MarketExpectation:
             if seed.start_ms < end_ms and start_ms < seed.end_ms
         ]
         given = [each for each in factors if each.start_ms < end_ms and start_ms < each.end_ms]
-        return (
-            hashlib.sha256(repr((seeds, given)).encode()).hexdigest()[:16] if seeds or given else ""
-        )
+        # Without answers it is what it always was: else an upgrade would learn every vintage anew.
+        basis = (seeds, given, answered) if answered else (seeds, given)
+        return hashlib.sha256(repr(basis).encode()).hexdigest()[:16] if any(basis) else ""
 
     def _hours_known(self, observed: Observed, calendar: Calendar) -> tuple[Matrix, Matrix]:
         """Return (counts, 1 where known): an hour observed whole, else what a seed says of it."""
@@ -280,8 +294,9 @@ class MarketExpectation:
         hours = vintage.expected[0]
         if not hours or vintage.warming(0):
             return None
+        unanswered = self.unanswered.factors()
         total = sum(
-            with_factor(hour, factor_at(factors, WHOLE, hour_ms))
+            with_factor(hour, factor_at(unanswered, WHOLE, hour_ms))
             for hour, hour_ms in zip(
                 hours[calendar.own], calendar.target_ms[calendar.own], strict=True
             )
@@ -313,7 +328,41 @@ class MarketExpectation:
     def _forget_reads(self) -> None:
         self.version += 1
         self._spans.forget()
+        self.unanswered.forget()
 
     def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown."""
         return self._spans.of_span(start_ms, end_ms)
+
+
+class UnansweredExpectation:
+    """The expectation as if no operator had answered: what the detectors compare with.
+
+    With the factor of an expected event in it they would find the event's own end, and an answer that
+    was taken back would have moved them.
+    """
+
+    def __init__(self, expectation: MarketExpectation, width: int) -> None:
+        self._of = expectation
+        self._spans = ExpectationSpans(
+            expectation.hours, expectation.table, width, expectation.held, self.factors
+        )
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of an expectation that was read before."""
+        return self._of.version
+
+    def factors(self) -> list[Factor]:
+        """Return the factors that were declared, without those of answers."""
+        return self._of.declared_factors()
+
+    def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
+        """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown."""
+        if not self._of.history.answers.expected():
+            return self._of.of_span(start_ms, end_ms)  # one cache for both
+        return self._spans.of_span(start_ms, end_ms)
+
+    def forget(self) -> None:
+        """Empty the caches: the next read computes anew."""
+        self._spans.forget()

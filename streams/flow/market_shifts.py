@@ -12,8 +12,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from streams.flow.answer_book import MarketAnswers
+from streams.flow.answered_shifts import verdicts
 from streams.flow.ledger import Ledger
-from streams.flow.market_incidents import MarketIncidents
+from streams.flow.market_incidents import MarketIncidents, incident_of
 from streams.flow.shift_watch import (
     FINAL,
     ExpectedDay,
@@ -31,6 +33,7 @@ from streams.index.incidents import Incident
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
+from streams.index.operator_answers import judgement
 from streams.index.panes import MINUTE_MS, LocalDays
 from streams.index.partials import Row
 from streams.index.season import PRIOR_ORDERS
@@ -74,8 +77,9 @@ class EarlyDay(NamedTuple):
 class ExpectationReader(Protocol):
     """Expectations of a market, as ``flow.market_expectation.MarketExpectation`` reads them."""
 
-    version: int
-    """Grows with every change of an expectation that was read before."""
+    @property
+    def version(self) -> int:
+        """Grows with every change of an expectation that was read before."""
 
     def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)`` by the columns of a live row; None: unknown."""
@@ -98,6 +102,8 @@ class KeptShift(msgspec.Struct):
     """Ratio of the new level to the old, in units of 1 / SCALE, once it was adopted."""
     parts: list[tuple[str, str, int]] = []
     """For an adopted shift of the total: (dimension, member, the member's ratio over the total's)."""
+    incident: str = ""
+    """Id of the incident that it is part of; answers name it. Empty: found before incidents had ids."""
 
 
 class ShiftsRecord(msgspec.Struct):
@@ -124,12 +130,15 @@ class MarketShifts:
         rules: ShiftRules,
         market_share: float,
         early: Callable[[int], EarlyDay | None],
+        answers: MarketAnswers | None = None,
     ) -> None:
+        """``answers``: what operators say of the market's incidents; its reader goes on adding."""
         self.watch = ShiftWatch(ledger.layout, rules, market_share)
         self.kept: list[KeptShift] = []
         self.incidents = MarketIncidents(ledger.layout.market.code)
         self.behind = False
         """Whether final minutes wait for the next step."""
+        self._answers = MarketAnswers() if answers is None else answers
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._ledger = ledger
@@ -203,6 +212,7 @@ class MarketShifts:
         until = max(self.watch.done_until, reach.live_ms // MINUTE_MS)
         if not self.behind and self.incidents.step(self.statuses(), until, self._money):
             self._recorded = False
+        self._name_incidents()
         return found
 
     def statuses(self) -> list[SeriesStatus]:
@@ -295,11 +305,17 @@ class MarketShifts:
 
         A drift does not count: its hours are the level that is to be learnt.
         """
-        return shifted_of(self.kept, before_ms)
+        return shifted_of(self.kept, before_ms, self._answers)
 
     def relevels(self, before_ms: int) -> list[Relevel]:
         """Return the shifts that became the new level before ``before_ms``."""
-        return relevels_of(self.kept, before_ms)
+        return relevels_of(self.kept, before_ms, self._answers)
+
+    def answered(self, before_ms: int) -> Sequence[tuple[object, ...]]:
+        """Return what answers say of the shifts that were found before ``before_ms``."""
+        before = before_ms // MINUTE_MS
+        found = {kept.incident for kept in self.kept if kept.found_at <= before}
+        return verdicts(found, self._answers)
 
     def _keep(self, found: list[FoundShift]) -> None:
         for shift in found:
@@ -323,6 +339,17 @@ class MarketShifts:
         oldest = self.watch.done_until - KEPT_MINUTES
         if any(kept.end and kept.end < oldest for kept in self.kept):
             self.kept = [kept for kept in self.kept if not kept.end or kept.end >= oldest]
+
+    def _name_incidents(self) -> None:
+        """Note the incident of each shift that was found lately: an answer to it is about the shift."""
+        since = self.watch.done_until - MINUTES_BACK
+        unnamed = [kept for kept in self.kept if not kept.incident and kept.found_at > since]
+        if not unnamed:
+            return
+        names = incident_of(self.incidents.kept)
+        for kept in unnamed:
+            kept.incident = names.get((kept.dimension, kept.member, kept.number), "")
+            self._recorded = self._recorded and not kept.incident
 
     def _going(self, dimension: str, member: str) -> KeptShift | None:
         for kept in reversed(self.kept):
@@ -373,27 +400,39 @@ class MarketShifts:
                 going.end = going.relevelled_at = total.relevelled_at
 
 
-def shifted_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Shifted]:
-    """Return the hours of shifts found before an instant: they teach nothing. Hours of a drift do."""
+def shifted_of(
+    kept_shifts: Sequence[KeptShift], before_ms: int, answers: MarketAnswers
+) -> list[Shifted]:
+    """Return the hours of shifts found before an instant: they teach nothing. Hours of a drift do.
+
+    So do those of a false alarm, and those of an expected event of known size.
+    """
     before = before_ms // MINUTE_MS
-    return [
-        Shifted(
-            scope_of(kept.dimension, kept.member),
-            kept.start * MINUTE_MS,
-            _end_ms(kept, before),
-        )
-        for kept in kept_shifts
-        if kept.found_at <= before and kept.clock != DRIFT.name
-    ]
+    found = []
+    for kept in kept_shifts:
+        if kept.found_at > before or kept.clock == DRIFT.name:
+            continue
+        scope, end_ms = scope_of(kept.dimension, kept.member), _end_ms(kept, before)
+        verdict = answers.verdict(kept.incident)
+        if verdict is not None:
+            judged = judgement(verdict, scope)
+            if judged.teaches:
+                continue
+            if kept.relevelled_at:  # answered, it is no level: it lasts as long as is expected
+                end_ms = judged.until_ms
+        found.append(Shifted(scope, kept.start * MINUTE_MS, end_ms))
+    return found
 
 
-def relevels_of(kept_shifts: Sequence[KeptShift], before_ms: int) -> list[Relevel]:
-    """Return the shifts that had become the new level by an instant."""
+def relevels_of(
+    kept_shifts: Sequence[KeptShift], before_ms: int, answers: MarketAnswers
+) -> list[Relevel]:
+    """Return the shifts that had become the new level by an instant. None that was answered has."""
     before = before_ms // MINUTE_MS
     return [
         Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
         for kept in kept_shifts
-        if kept.ratio and kept.relevelled_at <= before
+        if kept.ratio and kept.relevelled_at <= before and answers.verdict(kept.incident) is None
         for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
     ]
 

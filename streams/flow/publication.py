@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from streams.flow.day_buyers import DayOfBuyers
 from streams.flow.daybook import ShownDay
 from streams.flow.fence_record import FenceRecord
 from streams.flow.level_base import Rebased
+from streams.flow.market_answers import GivenAnswers
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
 from streams.index.history_records import ClockReset
@@ -90,6 +92,8 @@ class Publication:
     """Incidents of the market: those that are over first. They do not change any more."""
     suspicions: list[Suspicion] = field(default_factory=list)
     """What does not look as expected and does not page yet, the foremost first."""
+    answers: Mapping[str, GivenAnswers] = field(default_factory=dict)
+    """What operators said of these incidents, by id."""
     detectors: bytes | None = None
     """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)

@@ -1,9 +1,10 @@
 """What the expectation may learn from an hour: events of known size, events of unknown size, shifts.
 
 An operator declares that an event (Eid, 11.11, payday) multiplies demand. Its hours then teach what they
-would have been without it, and E is multiplied in the event's hours to come. An event of unknown size
-teaches nothing, and neither does a shift found on final panes. A shift that lasts is adopted
-(``Relevel``): the hours before it are read as if they had had the new level.
+would have been without it, and E is multiplied in the event's hours to come. An hour that the event
+covers in part teaches nothing. An event of unknown size teaches nothing, and neither does a shift found
+on final panes, unless an answer says otherwise (``index.operator_answers``). A shift that lasts is
+adopted (``Relevel``): the hours before it are read as if they had had the new level.
 """
 
 from __future__ import annotations
@@ -128,6 +129,11 @@ def lessons(
         rows = _rows(hours, shift.start_ms, shift.end_ms)
         learnt[rows, everything if shift.scope == WHOLE else columns.get(shift.scope, [])] = 0.0
     touched = sorted({row for each in factors for row in _indices(hours, each)})
+    for each in factors:  # an hour that an event covers in part teaches neither of the two
+        own = everything if each.scope == WHOLE else columns.get(each.scope, [])
+        for row in _indices(hours, each):
+            if hours[row] < each.start_ms or each.end_ms < hours[row] + HOUR_MS:
+                learnt[row, own] = 0.0
     for scope, own in columns.items():
         for row in touched:
             factor = factor_at(factors, scope, hours[row])

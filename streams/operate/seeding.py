@@ -179,12 +179,18 @@ def _factor(text: str) -> float:
 
 
 async def send_history(settings: Settings, records: list[tuple[bytes, bytes | None]]) -> None:
-    """Send records to the one partition of ``ecindex.history``, in order.
+    """Send records to ``ecindex.history``, as ``send_to`` does. Raises OperationError."""
+    await send_to(settings, settings.topics.history, records)
+
+
+async def send_to(
+    settings: Settings, topic: str, records: list[tuple[bytes, bytes | None]]
+) -> None:
+    """Send records to the one partition of a topic that all workers read, in order.
 
     Returns when all are acknowledged. Raises OperationError, also when the topic is missing or was
     created anew meanwhile: a broker that creates topics by itself would have taken them for nobody.
     """
-    topic = settings.topics.history
     async with connected(settings.kafka) as admin:
         before = (await topic_identities(admin, [topic])).get(topic)
         if before is None:

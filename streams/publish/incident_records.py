@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from streams.flow.market_answers import NOT_ANSWERED, GivenAnswers
+from streams.index.demand import SCALE
 from streams.index.formats import json_reader
 from streams.index.incident_measures import Affected, Measures, State
 from streams.index.incidents import WAYS, Incident, IncidentShift, Kind
+from streams.index.operator_answers import EXPECTED, Answer
 from streams.index.panes import rfc3339
 from streams.index.shift_ratio import RatioInterval
 from streams.index.values import VERSION
@@ -78,6 +81,19 @@ class ShiftOfIncident(msgspec.Struct, frozen=True):
     withdrawn: bool = False
 
 
+class PublishedAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An answer in force. ``until``, ``dimension``, ``member`` and ``factor``: of an expected event."""
+
+    kind: str
+    by: str
+    at: str
+    text: str = ""
+    until: str | None = None
+    dimension: str | None = None
+    member: str | None = None
+    factor: float | None = None
+
+
 class PublishedIncident(msgspec.Struct, frozen=True):
     """One incident. ``dimension`` and ``member``: its leading series, which explains the others."""
 
@@ -101,6 +117,12 @@ class PublishedIncident(msgspec.Struct, frozen=True):
     affected: list[AffectedMembers] = []
     left_out: int = 0
     """Weaker shifts of an incident that is over, which ``shifts`` does not list any more."""
+    acknowledged: PublishedAnswer | None = None
+    verdict: PublishedAnswer | None = None
+    """``expected`` or ``false_alarm``, where an operator said so."""
+    notes: list[PublishedAnswer] = []
+    silenced_by: str | None = None
+    """Incident whose answer keeps this one from paging. None: it pages, or it is over."""
     v: int = VERSION
 
 
@@ -108,9 +130,14 @@ decode_incident = json_reader(PublishedIncident)
 _encode = msgspec.json.Encoder().encode
 
 
-def incident_fields(incidents: Iterable[Incident]) -> dict[str, str]:
-    """Fields of ``:incidents``: id -> JSON of the incident."""
-    return {each.id: _encode(published_incident(each)).decode() for each in incidents}
+def incident_fields(
+    incidents: Iterable[Incident], answers: Mapping[str, GivenAnswers]
+) -> dict[str, str]:
+    """Fields of ``:incidents``: id -> JSON of the incident. ``answers``: what is said of them, by id."""
+    return {
+        each.id: _encode(published_incident(each, answers.get(each.id, NOT_ANSWERED))).decode()
+        for each in incidents
+    }
 
 
 def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:
@@ -128,7 +155,7 @@ def read_incidents(fields: Mapping[str, str]) -> list[PublishedIncident]:
     return found
 
 
-def published_incident(incident: Incident) -> PublishedIncident:
+def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -> PublishedIncident:
     """Return an incident as it is published."""
     lead, measures = incident.lead, incident.measures
     until_ms = incident.over_ms or (incident.found_ms if measures is None else measures.until_ms)
@@ -150,6 +177,26 @@ def published_incident(incident: Incident) -> PublishedIncident:
         difference=None if measures is None else _difference(measures),
         affected=[] if measures is None else [_affected(each) for each in measures.affected],
         left_out=incident.left_out,
+        acknowledged=_answer(given.acknowledged),
+        verdict=_answer(given.verdict),
+        notes=[note for each in given.notes if (note := _answer(each)) is not None],
+        silenced_by=given.silenced_by,
+    )
+
+
+def _answer(answer: Answer | None) -> PublishedAnswer | None:
+    if answer is None:
+        return None
+    expected = answer.kind == EXPECTED
+    return PublishedAnswer(
+        answer.kind,
+        answer.by,
+        rfc3339(answer.at_ms),
+        answer.text,
+        rfc3339(answer.until_ms) if expected else None,
+        answer.scope[0] if expected else None,
+        answer.scope[1] if expected else None,
+        None if answer.factor is None else answer.factor / SCALE,
     )
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.flow.inherited import INHERITED_DAYS
+from streams.flow.market_answers import GivenAnswers
 from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Inherited, Publication, Revision
 from streams.index.incidents import Incident
@@ -73,7 +74,7 @@ class OwnedMarket:
         self._shifts_acknowledged: dict[str, str] = {}
         self._suspicions: dict[str, str] = {}
         self._suspicions_acknowledged: dict[str, str] = {}
-        self._incidents_taken: list[Incident] = []
+        self._incidents_taken: tuple[list[Incident], Mapping[str, GivenAnswers]] = [], {}
         self._incidents: dict[str, str] = {}
         self._incidents_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, EncodedValue] | None = None
@@ -114,9 +115,10 @@ class OwnedMarket:
         self._entries = entries
         self._shifts = active_fields(publication.watched, incident_of(publication.incidents))
         self._suspicions = suspicion_fields(publication.suspicions)
-        if publication.incidents is not self._incidents_taken:
-            self._incidents_taken = publication.incidents
-            self._incidents = incident_fields(publication.incidents)
+        taken = publication.incidents, publication.answers
+        if taken[0] is not self._incidents_taken[0] or taken[1] is not self._incidents_taken[1]:
+            self._incidents_taken = taken
+            self._incidents = incident_fields(*taken)
         if publication.inherited is not None:
             self._take_inherited(publication.inherited)
         self._take_days(publication.days)

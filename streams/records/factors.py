@@ -1,7 +1,8 @@
-"""The factors declared by an instant, in ``ecindex.history`` and methodology.toml."""
+"""The factors declared by an instant: in methodology.toml, ``ecindex.history``, ``ecindex.answers``."""
 
 from __future__ import annotations
 
+from streams.flow.answer_book import MarketAnswers
 from streams.flow.history_book import HistoryBook
 from streams.index.history_records import (
     DECLARED_KIND,
@@ -28,6 +29,7 @@ class FactorHistory:
         self._code = market.code
         self._events = event_factors(market.events, LocalHours(market.time_zone))
         self._records: list[tuple[int, bytes, bytes | None]] = []
+        self._answers: list[tuple[int, bytes, bytes | None]] = []
         self.lasting: set[bytes] = set()
         """Keys of factors whose every declaration is recorded for good: compaction hides none."""
         self._cached: dict[int, list[Factor]] = {}
@@ -56,17 +58,35 @@ class FactorHistory:
             self._records.append((stamp_ms, key, value))
             self._cached.clear()
 
+    def add_answer(self, key: bytes | None, value: bytes | None, stamp_ms: int) -> None:
+        """Add a record of ``ecindex.answers``; those of other markets and refused ones are skipped."""
+        self._answers.append((stamp_ms, key or b"", value))
+        self._cached.clear()
+
+    def answers_until(self, until_ms: int) -> MarketAnswers:
+        """Return what operators had said by then."""
+        return self._book(until_ms).markets[self._code].answers
+
     def declared_until(self, until_ms: int) -> list[Factor]:
         """Return the factors declared by then, the newest last, methodology.toml's first."""
-        count = sum(stamp_ms <= until_ms for stamp_ms, _, _ in self._records)
+        both = (self._records, self._answers)
+        count = sum(stamp_ms <= until_ms for records in both for stamp_ms, _, _ in records)
         found = self._cached.get(count)
         if found is None:
-            book = HistoryBook([self._code])
-            for stamp_ms, key, value in self._records:
-                if stamp_ms <= until_ms:
-                    book.apply_record(key, value)
-            found = self._cached[count] = [*self._events, *book.markets[self._code].declared()]
+            declared = self._book(until_ms).markets[self._code].declared()
+            found = self._cached[count] = [*self._events, *declared]
         return found
+
+    def _book(self, until_ms: int) -> HistoryBook:
+        book = HistoryBook([self._code])
+        for records, apply in (
+            (self._records, book.apply_record),
+            (self._answers, book.answers.apply_record),
+        ):
+            for stamp_ms, key, value in records:
+                if stamp_ms <= until_ms:
+                    apply(key, value)
+        return book
 
     def candidates(self, written_ms: int) -> list[list[Factor]]:
         """Return the lists of factors a writer may have known then, the likeliest first."""

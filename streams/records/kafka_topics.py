@@ -186,6 +186,7 @@ def wanted_topics(
         topics.journal: _KEPT,
         topics.shifts: _KEPT,
         topics.history: _COMPACTED,
+        topics.answers: _COMPACTED,
         topics.late: _KEPT,
         topics.dead_letters: _KEPT,
     }

@@ -39,7 +39,9 @@ SESSION_TIMEOUT_MIN_MS = 6_000
 """Brokers refuse a shorter session unless their group.min.session.timeout.ms says otherwise."""
 
 _TOPIC = r"^[a-zA-Z0-9._-]{1,200}$"
-_OWN_TOPICS = ("partials", "values", "journal", "shifts", "history", "late", "dead-letters")
+_OWN_TOPICS = (
+    "partials", "values", "journal", "shifts", "history", "answers", "late", "dead-letters",
+)  # fmt: skip
 _PREFIX_AND_TOPIC_MAX = 249 - len("-e999999-checkpoint--changelog")
 _SERVER = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):(\d{1,5})$")
 _PACKAGE = Path(__file__).parents[1]
@@ -240,6 +242,11 @@ class TopicSettings(_Section):
     def history(self) -> str:
         """Seeded hourly aggregates and operators' factors."""
         return f"{self.prefix}.history"
+
+    @property
+    def answers(self) -> str:
+        """What operators said of incidents."""
+        return f"{self.prefix}.answers"
 
     @property
     def late(self) -> str:

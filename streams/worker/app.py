@@ -165,8 +165,8 @@ class IndexWorker:
         self._history = HistoryReader(
             settings,
             HistoryBook(self.methodology.markets),
-            lambda: self._watch.topic_id(settings.topics.history),
-            lambda: id_of(self.outbox.ask, settings.topics.history),
+            self._watch.topic_id,
+            lambda topic: id_of(self.outbox.ask, topic),
         )
         self._needs = TopicNeeds(
             settings,

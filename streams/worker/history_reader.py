@@ -1,7 +1,8 @@
-"""Reads ``ecindex.history`` from its beginning and follows it: seeds, and what an operator declares.
+"""Reads ``ecindex.history`` and ``ecindex.answers`` from their beginnings and follows them.
 
-Every worker reads the whole topic with a consumer of its own, in no group: the topic is small, every
-owner of a market needs its part, and a rebalance changes nothing about it.
+They hold seeds, what an operator declares, and what operators said of incidents. Every worker reads all
+of both with one consumer of its own, in no group: the topics are small, every owner of a market needs
+its part, and a rebalance changes nothing about them.
 
 A topic that was deleted and created again is read from its beginning. A consumer goes by the name: it
 waited at the old log's end, and what was declared in the new one was never heard. What the old log held
@@ -34,22 +35,26 @@ _log = structlog.get_logger(__name__)
 
 
 class HistoryReader:
-    """Keeps one process' book of the topic's records."""
+    """Keeps one process' book of the topics' records."""
 
     def __init__(
         self,
         settings: Settings,
         book: HistoryBook,
-        topic_id: Callable[[], str],
-        ask_id: Callable[[], Awaitable[str]],
+        topic_id: Callable[[str], str],
+        ask_id: Callable[[str], Awaitable[str]],
     ) -> None:
-        """``topic_id``: its id as it was last seen, UNKNOWN before. ``ask_id`` asks the broker."""
+        """``topic_id``: a topic's id as it was last seen, UNKNOWN before. ``ask_id`` asks the broker."""
         self.book = book
         self.ready = False
-        """True once everything is applied that the topic held when this process began to read."""
+        """True once everything is applied that the topics held when this process began to read."""
         self._settings = settings
         self._topic_id = topic_id
         self._ask_id = ask_id
+
+    @property
+    def _topics(self) -> tuple[str, str]:
+        return self._settings.topics.history, self._settings.topics.answers
 
     async def run(self) -> None:
         """Read until cancelled. After an error read from the beginning again: repeats are harmless."""
@@ -57,14 +62,17 @@ class HistoryReader:
             try:
                 await self._read()
             except KafkaError as error:
-                topic = self._settings.topics.history
-                _log.warning("history_unread", topic=topic, error=repr(error), retry_s=_RETRY_S)
+                _log.warning(
+                    "history_unread", topics=self._topics, error=repr(error), retry_s=_RETRY_S
+                )
                 await asyncio.sleep(_RETRY_S)
 
     def apply_record(self, record: Any) -> None:
         """Apply a record; log one that is refused, with its place. It is passed over."""
-        self.book.apply_record(record.key, record.value)
-        for reason in self.book.take_refused():
+        of_answers = record.topic == self._settings.topics.answers
+        book = self.book.answers if of_answers else self.book
+        book.apply_record(record.key, record.value)
+        for reason in book.take_refused():
             _log.warning(
                 "history_record_refused",
                 topic=record.topic,
@@ -76,12 +84,11 @@ class HistoryReader:
             )
 
     async def _read(self) -> None:
-        topic = self._settings.topics.history
         # Asked before the log is opened: what is opened is of this id, or of a newer one. A worker that
         # opened it before it knew the id read it twice.
-        read_id = self._topic_id() or await self._ask_id()
+        read = {topic: self._topic_id(topic) or await self._ask_id(topic) for topic in self._topics}
         consumer = AIOKafkaConsumer(
-            topic,
+            *self._topics,
             **self._settings.kafka.client_options(),
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -91,14 +98,15 @@ class HistoryReader:
         try:
             await consumer.start()
             ends = await consumer.end_offsets(sorted(consumer.assignment()))
-            while self._topic_id() in (read_id, UNKNOWN):
+            while all(self._topic_id(topic) in (read[topic], UNKNOWN) for topic in read):
                 found = await consumer.getmany(timeout_ms=_POLL_MS)
                 for record in (each for records in found.values() for each in records):
                     self.apply_record(record)
                 if not self.ready:
                     positions = [await consumer.position(tp) >= end for tp, end in ends.items()]
                     self.ready = all(positions)
-            if read_id != UNKNOWN:
-                _log.warning("history_read_anew", topic=topic, topic_id=self._topic_id())
+            for topic, read_id in read.items():
+                if UNKNOWN != read_id != (topic_id := self._topic_id(topic)) != UNKNOWN:
+                    _log.warning("history_read_anew", topic=topic, topic_id=topic_id)
         finally:
             await consumer.stop()

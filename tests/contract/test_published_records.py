@@ -29,7 +29,9 @@ from support.records import publication_records
 from support.shopfloor import shift_record
 
 from streams.board.shown_shifts import active
+from streams.flow.market_answers import GivenAnswers
 from streams.flow.shift_watch import FoundShift
+from streams.index.operator_answers import Answer
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.publish.incident_records import incident_fields, read_incidents
@@ -165,7 +167,10 @@ def test_a_shift_is_what_its_schema_says_and_what_the_page_reads():
 def test_an_incident_is_what_its_schema_says_and_is_read_back():
     over = incident(incident_shift("category", "books", direction=1), over_ms=AS_OF_MS, left_out=2)
     over.shifts[0].over_ms = AS_OF_MS
-    fields = incident_fields([over, incident()])
+    said = Answer(over.id, "expected", "aisha", AS_OF_MS, text="sale", until_ms=AS_OF_MS + 1)
+    note = Answer(over.id, "note", "aisha", AS_OF_MS, text="call them")
+    given = GivenAnswers(said._replace(kind="acknowledged"), said, (note,), None)
+    fields = incident_fields([over, incident()], {over.id: given})
     for text in fields.values():
         validator("incident").validate(json.loads(text))
     stop, books = read_incidents(fields | {"x": "[]", "y": "{}"})
@@ -182,6 +187,9 @@ def test_an_incident_is_what_its_schema_says_and_is_read_back():
     assert (books.state, books.kind, books.member, books.now, books.left_out) == (
         "over", "jump", "books", None, 2,
     )  # fmt: skip
+    assert (books.verdict.until, books.verdict.member) == ("2023-11-14T22:13:00.001Z", "all")
+    assert [each.text for each in books.notes] == ["call them"]
+    assert (books.acknowledged.kind, stop.acknowledged) == ("acknowledged", None)
 
 
 def test_a_suspicion_is_what_its_schema_says_and_is_read_back():

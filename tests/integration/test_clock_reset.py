@@ -192,7 +192,10 @@ async def test_the_history_is_read_once_at_a_start(made):
         seen = [UNKNOWN]  # by the watch of the topics
         book = CountingBook(["PK"])
         reader = HistoryReader(
-            made.settings, book, lambda: seen[-1], lambda: id_of(admin._send_request, topic)
+            made.settings,
+            book,
+            lambda name: seen[-1] if name == topic else UNKNOWN,
+            lambda name: id_of(admin._send_request, name),
         )
         async with made.producer() as producer:
             await producer.send_and_wait(topic, value, key=key)

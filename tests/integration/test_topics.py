@@ -80,6 +80,7 @@ async def test_topics_are_created_with_exactly_the_wanted_configs(settings, admi
         f"{prefix}.journal": 3,
         f"{prefix}.shifts": 1,
         f"{prefix}.history": 1,
+        f"{prefix}.answers": 1,
         f"{prefix}.late": 4,
         f"{prefix}.dead-letters": 4,
         log.name: 2,

@@ -271,10 +271,11 @@ class _Auditor:
         topics = self._settings.topics
         for topic, take in (
             (topics.history, expected.take_history),
+            (topics.answers, expected.take_answer),
             (topics.shifts, expected.shifts.add_shift),
         ):
             if not self._counts.get(topic):
-                continue  # an installation older than expectations has no such topic
+                continue  # an older installation has no such topic
             for tp, extent in (await self._extents(topic)).items():
                 async for batch in self._read(tp, extent):
                     for stored in batch:

@@ -35,6 +35,7 @@ from streams.proof.explain.explanation_types import (
 )
 from streams.proof.explain.journal_query import query_of
 from streams.proof.recompute.sums import Sums
+from streams.records.answer_record import refused_answer
 from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import JournalRecord
@@ -64,6 +65,7 @@ class ExpectedJudge:
         self.shifts = Shifts()
         self._published = published
         self._history: list[tuple[int, bytes, bytes | None]] = []
+        self._answers: list[tuple[int, bytes, bytes | None]] = []
         self._written_ms: dict[tuple[str, str], int] = {}
         self._methodology = methodology
         self._report = report
@@ -111,6 +113,15 @@ class ExpectedJudge:
         self._history.append((stored.timestamp_ms, stored.key or b"", stored.value))
         for factors in self._factors.values():
             factors.add_record(stored.key, stored.value, stored.timestamp_ms)
+
+    def take_answer(self, stored: Stored) -> None:
+        """Apply the next record of ``ecindex.answers``."""
+        refused = refused_answer(stored)
+        if refused is not None:
+            self._report.unreadable(EXPECTED, refused)
+        self._answers.append((stored.timestamp_ms, stored.key or b"", stored.value))
+        for factors in self._factors.values():
+            factors.add_answer(stored.key, stored.value, stored.timestamp_ms)
 
     def take_journal(self, record: JournalRecord, version: Fence, stored: Stored) -> None:
         """Apply the next journal record: one of this edition, and of no newer version than published."""
@@ -200,8 +211,8 @@ class ExpectedJudge:
                 continue
             orders, payments = (first_hour(fence.first.get(topic)) for topic in topics)
             judge = VintageJudge(
-                self._methodology.markets[code], hours, self._history, (orders, payments),
-                self._report,
+                self._methodology.markets[code], hours, self._history, self._answers,
+                (orders, payments), self._report,
             )  # fmt: skip
             for each in vintages:
                 written_ms = self._written_ms[code, each.name]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from streams.flow.answer_book import MarketAnswers
 from streams.flow.market_shifts import (
     KEPT_MINUTES,
     KeptShift,
@@ -57,11 +58,11 @@ class Shifts:
         )
 
     def lessons(
-        self, market: str, start_ms: int, until_ms: int
+        self, market: str, start_ms: int, until_ms: int, answers: MarketAnswers
     ) -> tuple[list[Shifted], list[Relevel]] | None:
         """Return (hours not learnt, levels adopted) for a vintage of the hours in between.
 
-        None if the records no longer tell.
+        ``answers``: what operators had said when it was learnt. None if the records no longer tell.
         """
         if not self.overlap(market, start_ms):
             return [], []
@@ -71,7 +72,10 @@ class Shifts:
         done = record.watch.done_until
         if done * MINUTE_MS < until_ms or start_ms < (done - KEPT_MINUTES) * MINUTE_MS:
             return None
-        return shifted_of(record.kept, until_ms), relevels_of(record.kept, until_ms)
+        return (
+            shifted_of(record.kept, until_ms, answers),
+            relevels_of(record.kept, until_ms, answers),
+        )
 
     def judge(self, edition: int, report: Report) -> None:
         """Compare the shifts that are kept with those published of final minutes."""

@@ -52,12 +52,14 @@ class VintageJudge:
         market: Market,
         hours: Mapping[tuple[str, int], Sums],
         history: list[tuple[int, bytes, bytes | None]],
+        answers: list[tuple[int, bytes, bytes | None]],
         first_ms: tuple[int | None, int | None],
         report: Report,
     ) -> None:
         """``hours``: sums of the whole log. ``history``: (stamp, key, value) of ``ecindex.history``.
 
-        ``first_ms``: instants from which the logs of orders and of payments cover.
+        ``answers``: those of ``ecindex.answers``. ``first_ms``: instants from which the logs of orders
+        and of payments cover.
         """
         self._market = market
         self._sums = hours
@@ -69,6 +71,9 @@ class VintageJudge:
         self._factors = FactorHistory(market)
         for stamp_ms, key, value in history:
             self._factors.add_record(key, value, stamp_ms)
+        self._stamps = [stamp_ms for stamp_ms, _, _ in (*history, *answers)]
+        for stamp_ms, key, value in answers:
+            self._factors.add_answer(key, value, stamp_ms)
 
     def judge(self, learnt: JudgedVintage, shifts: Shifts, blind_before_ms: int) -> None:
         """Learn a vintage again and compare."""
@@ -78,14 +83,19 @@ class VintageJudge:
         if start_ms < blind_before_ms:
             self._report.skip(EXPECTED, GONE, key)
             return
-        shifted = shifts.lessons(self._market.code, start_ms, calendar.hours_ms[-1] + HOUR_MS)
-        if shifted is None:
-            self._report.skip(EXPECTED, _SHIFTED, key)
-            return
-        newest_ms = max((stamp_ms for stamp_ms, _, _ in self._history), default=0)
+        newest_ms = max(self._stamps, default=0)
         hidden_ms = max((s for s, key, _ in self._history if self._may_hide(key)), default=0)
         found: list[tuple[str, object, object]] = []
         for until_ms in self._candidates(learnt.written_ms, newest_ms):
+            shifted = shifts.lessons(
+                self._market.code,
+                start_ms,
+                calendar.hours_ms[-1] + HOUR_MS,
+                self._factors.answers_until(until_ms),
+            )
+            if shifted is None:
+                self._report.skip(EXPECTED, _SHIFTED, key)
+                return
             found = list(_differing(self._learn(calendar, until_ms, shifted), learnt.series))
             if not found:
                 break
@@ -105,10 +115,10 @@ class VintageJudge:
         return kind != DECLARED_KIND and key not in self._factors.lasting
 
     def _candidates(self, written_ms: int, newest_ms: int) -> list[int]:
-        """Return the instants up to which history may have counted, likeliest first, no repeats."""
+        """Return the instants up to which records may have counted, likeliest first, no repeats."""
         found: dict[int, int] = {}
         for until_ms in (written_ms, written_ms - HEARD_WITHIN_MS, newest_ms):
-            count = sum(stamp_ms <= until_ms for stamp_ms, _, _ in self._history)
+            count = sum(stamp_ms <= until_ms for stamp_ms in self._stamps)
             found.setdefault(count, until_ms)
         return list(found.values())
 

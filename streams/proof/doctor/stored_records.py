@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition
 from streams import clock
 from streams.index.panes import HOUR_MS
 from streams.proof.doctor.findings import Finding, Level
+from streams.records.answer_record import refused_answer
 from streams.records.history_record import refused_history
 from streams.records.journal_record import read_journaled
 from streams.records.kafka_logs import Extent, Logs, Stored
@@ -90,6 +91,11 @@ _HISTORY = StoredKind(
     "workers skip it: what it was to declare is not in force",
     f"{_TOMBSTONE}. Declare again what was lost (`ecindex expect`, `ecindex seed`)", by_key=True,
 )  # fmt: skip
+_ANSWERS = StoredKind(
+    "answers", refused_answer, ReadPart.ALL,
+    "workers skip it: what was said is not in force",
+    f"{_TOMBSTONE}. Answer again (`ecindex answer`)", by_key=True,
+)  # fmt: skip
 _SHIFTS = StoredKind(
     "shifts", read_shift, ReadPart.ALL,
     "`ecindex audit` cannot judge expectations that may have been learnt beside it", _RETENTION,
@@ -121,6 +127,7 @@ def stored_kinds(settings: Settings, edition: int) -> dict[str, StoredKind]:
         topics.journal: _JOURNAL,
         topics.shifts: _SHIFTS,
         topics.history: _HISTORY,
+        topics.answers: _ANSWERS,
         topics.late: _LATE,
         topics.dead_letters: _DEAD_LETTERS,
     }

@@ -37,6 +37,7 @@ from streams.proof.explain.explanation_types import (
 from streams.proof.explain.formula_words import FORMULAS
 from streams.proof.explain.journal_query import JournalQuery, query_of
 from streams.proof.explain.made_of import RowsRead, why_not_rows
+from streams.records.answer_record import refused_answer
 from streams.records.factors import FactorHistory
 from streams.records.history_record import refused_history
 from streams.records.journal_record import Journaled, JournalRecord, read_journaled
@@ -224,7 +225,7 @@ class _Reader:
     # -- factors ---------------------------------------------------------------------------------
 
     async def factors(self, until_ms: int) -> list[Factor]:
-        """Return the factors of methodology.toml, then those that the operator had declared by then."""
+        """Return the factors of methodology.toml, then those of operators by then, answers last."""
         factors = FactorHistory(self._market)
         topic = self._topics.history
         for tp, extent in (await self._logs.extents([(topic, self._counts[topic])])).items():
@@ -234,6 +235,15 @@ class _Reader:
                     if refused is not None:
                         self._refuse(UnreadableRecords([refused]))
                     factors.add_record(stored.key, stored.value, stored.timestamp_ms)
+        topic = self._topics.answers
+        answered = [(topic, self._counts[topic])] if self._counts.get(topic) else []
+        for tp, extent in (await self._logs.extents(answered)).items():
+            async for batch in self._logs.read(tp, extent):
+                for stored in batch:
+                    refused = refused_answer(stored)
+                    if refused is not None:
+                        self._refuse(UnreadableRecords([refused]))
+                    factors.add_answer(stored.key, stored.value, stored.timestamp_ms)
         return factors.declared_until(until_ms)
 
     # -- rows ------------------------------------------------------------------------------------

@@ -9,9 +9,12 @@ import pytest
 from support.explained import MIDNIGHT, Market, hours_of_the_log, journal, stored, values_log
 from support.flow_harness import METHODOLOGY
 
+from streams.flow.answer_book import MarketAnswers
 from streams.flow.market_shifts import ShiftsRecord, decode_shifts
 from streams.flow.state import NEVER_MS
 from streams.flow.wire import partition_of
+from streams.index.answer_records import answer_record
+from streams.index.operator_answers import FALSE_ALARM, Answer
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.proof.audit.judge_expected import ExpectedJudge
 from streams.proof.audit.judge_merged import MergedLog
@@ -27,10 +30,15 @@ OPENED = MIDNIGHT - 44 * HOUR_MS
 
 @pytest.fixture(scope="module")
 def market():
-    """Sells from two days ago on; for two hours of the first six times as much."""
+    return sold()
+
+
+def sold(then=lambda _: None):
+    """Sells from two days ago on; for two hours of the first six times as much, then calls ``then``."""
     found = Market(rate=40.0, seeded_until=OPENED)
     found.open(OPENED, 6 * 60)
     found.open(OPENED + 6 * HOUR_MS, 120, times=6.0)
+    then(found)
     found.open(OPENED + 8 * HOUR_MS, 16 * 60)
     found.open(OPENED + 24 * HOUR_MS, 20 * 60 + 40)
     return found
@@ -38,6 +46,10 @@ def market():
 
 @pytest.fixture(scope="module")
 def kept_shifts(market):
+    return kept_by(market)
+
+
+def kept_by(market):
     """(records of the shifts' topic, what the table keeps, sums of the log's hours)."""
     topic = [
         Stored("shifts", 0, number, each.key, each.value, (), 0, 0)
@@ -53,13 +65,15 @@ def kept_shifts(market):
     return topic, kept, hours_of_the_log(market.flow)
 
 
-def judged(market, kept_shifts, *, change=None, topic=None, without=False):
+def judged(market, kept_shifts, *, change=None, topic=None, without=False, answers=()):
     """Report; ``change`` is given the kept record."""
     records, (shifts, kept, hours) = stored(market.flow), kept_shifts
     report = Report()
     judge = ExpectedJudge(METHODOLOGY, values_log(records).markets, report)
     for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), 0, 0))
+    for key, value in answers:
+        judge.take_answer(Stored("answers", 0, 0, key, value, (), 0, 0))
     for each in journal(records):
         record = decode_journal(each.value)
         if record.kind == "vintage":
@@ -138,12 +152,12 @@ def test_hours_that_the_table_does_not_reach_or_has_forgotten_cannot_be_judged(k
     shifts.kept = {"PK": record}
     done_ms = record.watch.done_until * MINUTE_MS
     start_ms = MIDNIGHT - 45 * 24 * HOUR_MS
-    assert shifts.lessons("PK", start_ms, done_ms) is not None
-    assert shifts.lessons("PK", start_ms, done_ms + 1) is None
-    assert shifts.lessons("PK", done_ms - 61 * 24 * HOUR_MS, done_ms) is None
-    assert shifts.lessons("BD", start_ms, done_ms) == ([], [])
+    assert shifts.lessons("PK", start_ms, done_ms, MarketAnswers()) is not None
+    assert shifts.lessons("PK", start_ms, done_ms + 1, MarketAnswers()) is None
+    assert shifts.lessons("PK", done_ms - 61 * 24 * HOUR_MS, done_ms, MarketAnswers()) is None
+    assert shifts.lessons("BD", start_ms, done_ms, MarketAnswers()) == ([], [])
     shifts.add_shift(Stored("shifts", 0, 9, b"x", b"nonsense", (), 0, 0))
-    assert shifts.lessons("PK", start_ms, done_ms) is None
+    assert shifts.lessons("PK", start_ms, done_ms, MarketAnswers()) is None
 
 
 @pytest.mark.deep
@@ -156,3 +170,21 @@ def test_the_furthest_of_several_detector_records_counts(kept_shifts):
     log.finish()
     assert log.shifts["PK"].watch.done_until == older.watch.done_until + 1
     assert rfc3339(log.shifts["PK"].kept[0].start * MINUTE_MS) > rfc3339(OPENED)
+
+
+@pytest.mark.deep  # the arithmetic is held in a plain run by tests/unit/flow/test_answered_shifts.py
+def test_a_vintage_after_a_false_alarm_is_learnt_again_with_the_answer_alone():
+    given = []
+
+    def answer(market):
+        kept = market.flow.compiles[partition_of("PK", 3)].markets["PK"].shifts.kept
+        for name in {each.incident for each in kept}:
+            given.append(answer_record(Answer(name, FALSE_ALARM, "aisha", MIDNIGHT)))
+            market.flow.book.answers.apply_record(*given[-1])
+
+    market = sold(answer)
+    kept = kept_by(market)
+    report = judged(market, kept, answers=given)
+    assert report.equal, "\n".join(report.lines())
+    assert report.judged[EXPECTED] > 80
+    assert not judged(market, kept).equal, "without the answer its hours would teach nothing"

@@ -8,7 +8,9 @@ from support.explained import MIDNIGHT, Market, stored
 from support.flow_harness import METHODOLOGY
 from support.records import JOURNAL_TOPIC, VALUES_TOPIC
 
+from streams.index.answer_records import answer_record
 from streams.index.formats import FORMAT
+from streams.index.operator_answers import Answer
 from streams.index.panes import HOUR_MS
 from streams.proof.doctor.findings import Level
 from streams.proof.doctor.record_checks import check_redis_records
@@ -81,6 +83,9 @@ def sound():
     for publication in flow.history:
         for shift in publication.shifts:
             add(TOPICS.shifts, *shift_record("PK", METHODOLOGY.edition, shift))
+    add(
+        TOPICS.answers, *answer_record(Answer("PK-20261124T0512-up", "note", "aisha", 1, text="hm"))
+    )
     for topic in (TOPICS.late, TOPICS.dead_letters):
         add(topic, b"k", b"{", SET_ASIDE)
     return found

@@ -156,7 +156,7 @@ OF_THE_HISTORY = [
 
 @pytest.mark.parametrize(("key", "value"), OF_THE_HISTORY)
 def test_a_record_of_the_history_ends_no_worker_and_is_logged_with_its_place(key, value):
-    reader = HistoryReader(Settings(), HistoryBook(["PK"]), lambda: "", None)
+    reader = HistoryReader(Settings(), HistoryBook(["PK"]), lambda _: "", None)
     record = SimpleNamespace(topic="history", partition=0, offset=5, key=key, value=value)
     with capture_logs() as lines:
         reader.apply_record(record)

@@ -1,0 +1,117 @@
+"""The answers to one market's incidents at work: which shifts page, what readers see of incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from streams.flow.answer_book import MarketAnswers
+from streams.flow.answered_shifts import PagedShift, silencer
+from streams.flow.market_incidents import MarketIncidents, incident_of
+from streams.flow.market_shifts import KeptShift, scope_of
+from streams.flow.shift_watch import ActiveShift, SeriesStatus
+from streams.index.incidents import Incident
+from streams.index.learning import Scope
+from streams.index.operator_answers import Answer
+from streams.index.panes import MINUTE_MS
+
+
+class GivenAnswers(NamedTuple):
+    """What readers see of the answers to one incident."""
+
+    acknowledged: Answer | None
+    verdict: Answer | None
+    notes: tuple[Answer, ...]
+    silenced_by: str | None
+    """Incident whose answer keeps this one from paging: its own, or an earlier one. None: it pages."""
+
+
+NOT_ANSWERED = GivenAnswers(None, None, (), None)
+
+
+class Detected(Protocol):
+    """What is read of a market's detectors."""
+
+    kept: list[KeptShift]
+    incidents: MarketIncidents
+
+    def statuses(self) -> list[SeriesStatus]:
+        """Return direction and evidence of every series, live."""
+
+
+class AnsweredShifts:
+    """Looks at a market's shifts and at the answers to its incidents; changes neither."""
+
+    def __init__(self, answers: MarketAnswers, detected: Detected) -> None:
+        self._answers = answers
+        self._detected = detected
+        self._given: dict[str, GivenAnswers] = {}
+
+    def paging(self, now_ms: int) -> list[SeriesStatus]:
+        """Return the status of every series, without the shifts that answers silence at ``now_ms``."""
+        statuses = self._detected.statuses()
+        if not self._answers.incidents:
+            return statuses
+        names = incident_of(self._detected.incidents.kept)
+        return [
+            status._replace(shift=None)
+            if status.shift is not None
+            and self._silencer(_paged(status.shift, names), now_ms) is not None
+            else status
+            for status in statuses
+        ]
+
+    def given(self, now_ms: int) -> Mapping[str, GivenAnswers]:
+        """Return the answers by incident; the same object as before while nothing of them changed."""
+        found: dict[str, GivenAnswers] = {}
+        for incident in self._detected.incidents.kept if self._answers.incidents else ():
+            of_own = self._answers.incidents.get(incident.id)
+            by = None if incident.over_ms else self._silencer(_lead(incident), now_ms)
+            if of_own is not None or by is not None:
+                found[incident.id] = GivenAnswers(
+                    None if of_own is None else of_own.acknowledged,
+                    None if of_own is None else of_own.verdict,
+                    () if of_own is None else tuple(of_own.notes),
+                    None if by is None else by.incident,
+                )
+        if found != self._given:
+            self._given = found
+        return self._given
+
+    def _silencer(self, shift: PagedShift, now_ms: int) -> Answer | None:
+        return silencer(shift, self._answers, self._series_of, now_ms)
+
+    def _series_of(self, incident: str) -> set[Scope]:
+        """Return the series of an incident's shifts, as far as they are known."""
+        of_kept = {
+            scope_of(kept.dimension, kept.member)
+            for kept in self._detected.kept
+            if kept.incident == incident
+        }
+        return of_kept | {
+            scope_of(shift.dimension, shift.member)
+            for each in self._detected.incidents.kept
+            if each.id == incident
+            for shift in each.shifts
+        }
+
+
+def _paged(shift: ActiveShift, names: Mapping[tuple[str, str, int], str]) -> PagedShift:
+    return PagedShift(
+        names.get((shift.dimension, shift.member, shift.number), ""),
+        scope_of(shift.dimension, shift.member),
+        shift.direction,
+        shift.clock,
+        shift.start * MINUTE_MS,
+    )
+
+
+def _lead(incident: Incident) -> PagedShift:
+    lead = incident.lead
+    return PagedShift(
+        incident.id,
+        scope_of(lead.dimension, lead.member),
+        lead.direction,
+        lead.clock,
+        lead.start_ms,
+    )

@@ -1,0 +1,100 @@
+"""Answers: what operators said of an incident, and what follows from it.
+
+Each answer is kept as it was given, and an undo is an answer too. What is in force is a fold over all of
+them in the order of their topic. Detectors never see an answer: they go on as if nobody had said
+anything. Answers change only what is shown, what pages and what is learnt. So an answer that was taken
+back leaves no trace in the arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from streams.index.learning import WHOLE, Factor, Scope
+from streams.index.panes import DAY_MS
+
+ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE = "acknowledged", "expected", "false_alarm", "note"
+KINDS = (ACKNOWLEDGED, EXPECTED, FALSE_ALARM, NOTE)
+EXPECTED_MAX_MS = 14 * DAY_MS
+"""An event is expected for at most this long: what lasts longer is a new level."""
+NOTES_MAX = 20
+"""Notes of one incident that are kept; the oldest are forgotten first."""
+
+
+class Answer(NamedTuple):
+    """One answer to an incident. Instants are in ms.
+
+    ``taken_back``: the answer of this kind that was in force no longer is. Of ``expected`` only:
+    ``start_ms`` and ``until_ms`` bound the event, ``scope`` is the series that ``factor`` applies to, in
+    units of 1 / SCALE; None: of unknown size.
+    """
+
+    incident: str
+    kind: str
+    by: str
+    at_ms: int
+    taken_back: bool = False
+    text: str = ""
+    start_ms: int = 0
+    until_ms: int = 0
+    scope: Scope = WHOLE
+    factor: int | None = None
+
+    def as_factor(self) -> Factor:
+        """The factor of an expected event."""
+        return Factor(self.scope, self.start_ms, self.until_ms, self.factor)
+
+
+class AnsweredIncident:
+    """What is in force of the answers to one incident."""
+
+    def __init__(self) -> None:
+        self.in_force: dict[str, Answer] = {}
+        """By kind, the latest last: acknowledged, expected, false_alarm."""
+        self.notes: list[Answer] = []
+        self.latest: Answer | None = None
+        """The last answer of all, an undo included."""
+
+    def apply_answer(self, answer: Answer) -> None:
+        """Apply the next answer."""
+        self.latest = answer
+        if answer.kind == NOTE:
+            # A topic may be read twice: the same note is one note.
+            others = [note for note in self.notes if note != answer]
+            self.notes = [] if answer.taken_back else [*others, answer][-NOTES_MAX:]
+            return
+        self.in_force.pop(answer.kind, None)
+        if not answer.taken_back:
+            self.in_force[answer.kind] = answer
+
+    @property
+    def verdict(self) -> Answer | None:
+        """The later one of ``expected`` and ``false_alarm`` that are in force; None: neither is."""
+        verdicts = [each for each in self.in_force.values() if each.kind != ACKNOWLEDGED]
+        return verdicts[-1] if verdicts else None
+
+    @property
+    def acknowledged(self) -> Answer | None:
+        """Who has taken the incident on; None: nobody has."""
+        return self.in_force.get(ACKNOWLEDGED)
+
+
+class Judgement(NamedTuple):
+    """What an answer means for the hours of a shift that it covers."""
+
+    teaches: bool
+    """Whether its hours teach, after division by the factor of an expected event."""
+    until_ms: int | None = None
+    """For hours that do not teach although the shift was adopted as the level: until when."""
+
+
+def judgement(verdict: Answer, scope: Scope) -> Judgement:
+    """Judge a shift of ``scope`` in the incident that the verdict is about.
+
+    The hours of a false alarm are hours as any. Those of an expected event teach where its factor was
+    measured: a member that shifted by another factor than the whole market would teach a wrong level.
+    """
+    if verdict.kind == FALSE_ALARM:
+        return Judgement(teaches=True)
+    known = verdict.factor is not None and verdict.factor > 0 and verdict.scope == scope
+    return Judgement(teaches=known, until_ms=None if known else verdict.until_ms)

@@ -1,0 +1,112 @@
+"""A request to answer an incident, of the page, a command or another system, and the answer that it is.
+
+Whoever answers with one click names the incident and the kind alone. What else an expected event needs
+is taken from the incident: it began when the incident did, and multiplies demand as measured since.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from streams.index.answer_records import AnswerError, answer_record
+from streams.index.demand import SCALE
+from streams.index.instants import parse_instant
+from streams.index.methodology import FACTOR_MAX, FACTOR_MIN, Market
+from streams.index.operator_answers import EXPECTED, Answer
+from streams.index.panes import HOUR_MS
+from streams.index.shift_series import PAYMENT_FAILURE
+from streams.publish.incident_records import PublishedIncident
+
+EXPECTED_FOR_MS = 6 * HOUR_MS
+"""How long an event is expected where nobody says until when."""
+
+
+class AnswerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One answer as it is asked for (docs/contract.md#an-answer).
+
+    ``factor`` None: as measured. ``member``: `all` or dimension:member; empty: the leading series.
+    """
+
+    incident: str
+    kind: str
+    taken_back: bool = False
+    text: str = ""
+    until: str = ""
+    factor: float | Literal["unknown"] | None = None
+    member: str = ""
+
+
+def answer_of(
+    request: AnswerRequest,
+    incidents: Mapping[str, PublishedIncident],
+    market: Market,
+    by: str,
+    at_ms: int,
+) -> Answer:
+    """Return the answer that is asked for. Raises AnswerError, which says what was expected.
+
+    ``incidents``: those of the market that are known, by id.
+    """
+    incident = incidents.get(request.incident)
+    if incident is None:
+        known = ", ".join(sorted(incidents)[-3:]) or "none"
+        raise AnswerError(
+            f"{request.incident}: market {market.code} has no such incident; the last ones: {known}"
+        )
+    answer = Answer(incident.id, request.kind, by, at_ms, request.taken_back, _text(request.text))
+    is_expected = request.kind == EXPECTED and not request.taken_back
+    if not is_expected and (request.until or request.member or request.factor is not None):
+        raise AnswerError("until, factor and member: only of `expected`")
+    if is_expected:
+        answer = _expected(answer, request, incident, market)
+    answer_record(answer)  # whatever else is wrong is said now, and not by those who read it
+    return answer
+
+
+def _expected(
+    answer: Answer, request: AnswerRequest, incident: PublishedIncident, market: Market
+) -> Answer:
+    leading = incident.dimension, incident.member
+    scope = leading if not request.member else market.scope_of(request.member)
+    if scope is None:
+        raise AnswerError(
+            f"member {request.member!r}: expected `all` or dimension:member of {market.code}"
+        )
+    start_ms = parse_instant(incident.began)
+    until_ms = answer.at_ms + EXPECTED_FOR_MS if not request.until else parse_instant(request.until)
+    if start_ms is None or until_ms is None:
+        raise AnswerError(f"until {request.until!r}: expected an instant, RFC 3339")
+    factor = request.factor
+    if scope[0] == PAYMENT_FAILURE:
+        if factor not in (None, "unknown"):
+            raise AnswerError(
+                "factor: failed payments have no expectation of their own; leave it out"
+            )
+        factor = "unknown"
+    if factor is None:
+        factor = _measured(incident) if scope == leading else "unknown"
+    if factor == "unknown":
+        return answer._replace(start_ms=start_ms, until_ms=until_ms, scope=scope)
+    assert isinstance(factor, int | float)
+    if factor and not FACTOR_MIN <= factor <= FACTOR_MAX:
+        raise AnswerError(
+            f"factor {factor}: expected 0, a number from {FACTOR_MIN:g} to {FACTOR_MAX:g}, or `unknown`"
+        )
+    return answer._replace(
+        start_ms=start_ms, until_ms=until_ms, scope=scope, factor=round(factor * SCALE)
+    )
+
+
+def _measured(incident: PublishedIncident) -> float:
+    """Return the ratio since the incident began to two digits: its interval is hardly ever narrower."""
+    return min(float(f"{incident.size.ratio:.2g}"), FACTOR_MAX) if incident.size.ratio else 0.0
+
+
+def _text(text: str) -> str:
+    if any(unicodedata.category(each) == "Cc" and each not in "\n\t" for each in text):
+        raise AnswerError("text: expected no control characters beside line ends and tabs")
+    return text.strip()

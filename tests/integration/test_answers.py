@@ -1,0 +1,81 @@
+"""Answers to incidents on a real Kafka: kept in their topic, heard by who runs, read by who starts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from support.installation import Installation
+from support.kafka import read_all
+from support.publications import incident
+
+from streams.clock import now_ms
+from streams.console.errors import OperationError
+from streams.flow.history_book import HistoryBook
+from streams.index.answer_records import answer_record, decode_answer
+from streams.index.operator_answers import FALSE_ALARM, Answer
+from streams.operate.answering import answer_command
+from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
+from streams.publish.incident_records import incident_fields
+from streams.publish.keys import market_keys
+from streams.records.kafka_topics import connected
+from streams.worker.history_reader import HistoryReader
+from streams.worker.topic_ids import UNKNOWN, id_of
+
+pytestmark = pytest.mark.stack
+
+JUMP = "PK-20261124T0512-up"
+
+
+@pytest.fixture
+async def made(stack, unique, tmp_path):
+    found = Installation(stack, unique("answers"), tmp_path, inputs=1, arrival="broker", partials=1)
+    await found.create_topics()
+    return found
+
+
+async def read(made, admin, until):
+    """Read both topics as a worker does until the book is as wanted; return it."""
+    reader = HistoryReader(
+        made.settings,
+        HistoryBook(["PK"]),
+        lambda _: UNKNOWN,
+        lambda topic: id_of(admin._send_request, topic),
+    )
+    reading = asyncio.create_task(reader.run())
+    await made.until(lambda: asyncio.sleep(0, reader.ready and until(reader.book.markets["PK"])))
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    return reader.book.markets["PK"]
+
+
+async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
+    async with connected(made.settings.kafka) as admin, made.producer() as producer:
+
+        async def send(answer):
+            key, value = answer_record(answer)
+            await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+
+        said = Answer(JUMP, FALSE_ALARM, "aisha", now_ms())
+        await send(said)
+        heard = await read(made, admin, lambda market: market.answers.version == 1)
+        assert heard.answers.verdict(JUMP) == said
+        await send(said._replace(at_ms=said.at_ms + 1, taken_back=True))
+        heard = await read(made, admin, lambda market: market.answers.version == 2)
+        assert heard.answers.verdict(JUMP) is None
+
+
+async def test_a_command_answers_an_incident_that_redis_holds(made):
+    settings, stop = made.settings, incident()
+    keys = market_keys("PK", settings.redis.keys_prefix)
+    async with Redis.from_url(made.stack.redis_url) as redis:
+        await redis.hset(keys.incidents, mapping=incident_fields([stop], {}))
+    given = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
+    assert given.until_ms - given.at_ms == EXPECTED_FOR_MS
+    (record,) = await read_all(made.stack.bootstrap, settings.topics.answers)
+    assert decode_answer(record.key, record.value) == ("PK", given)
+    with pytest.raises(OperationError, match=f"the last ones: {stop.id}"):
+        await answer_command(settings, AnswerRequest(JUMP, "note", text="hm"), "aisha")
+    with pytest.raises(OperationError, match="MARKET-YYYYMMDDTHHMM"):
+        await answer_command(settings, AnswerRequest("PK", "note"), "aisha")

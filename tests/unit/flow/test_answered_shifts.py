@@ -1,0 +1,257 @@
+"""Answers in the flow: they silence shifts, change what is learnt, and leave nothing when taken back."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from streams.flow.answer_book import MarketAnswers
+from streams.flow.answered_shifts import PagedShift, silencer
+from streams.flow.history_book import HistoryBook
+from streams.flow.market import MarketCompile
+from streams.flow.market_answers import AnsweredShifts
+from streams.flow.market_expectation import Observed
+from streams.flow.market_shifts import KeptShift, relevels_of
+from streams.flow.wire import partition_of
+from streams.index.answer_records import answer_record
+from streams.index.demand import SCALE
+from streams.index.history_records import SeededRow, seed_records
+from streams.index.learning import WHOLE
+from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE, Answer
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.support.flow_harness import METHODOLOGY
+from tests.support.publications import AS_OF_MS, incident_shift
+from tests.support.publications import incident as incident_of_shifts
+from tests.unit.flow.test_market_expectation import DAY, GIVEN, HOURS, TEN, expected_orders
+from tests.unit.flow.test_market_shifts import ALL, market, new_flow, play
+
+UNTIL = TEN + 6 * HOUR_MS
+
+
+def say(flow, kind, incident, at_ms=UNTIL - 5 * HOUR_MS, **more):
+    """Answer as an operator does, by a record of the topic."""
+    if kind == EXPECTED and not more.get("taken_back"):
+        more = {"start_ms": TEN + 30 * MINUTE_MS, "until_ms": UNTIL, "factor": 6 * SCALE} | more
+    flow.book.answers.apply_record(*answer_record(Answer(incident, kind, "aisha", at_ms, **more)))
+    flow.run()
+
+
+def shown(flow):
+    return {
+        (status.shift.dimension, status.shift.member): status.shift.direction
+        for status in flow.published["PK"].watched
+        if status.shift is not None
+    }
+
+
+def incident(flow):
+    """Id of the incident of the market's own shift, which is the first found."""
+    return next(kept.incident for kept in market(flow).shifts.kept if kept.dimension == "market")
+
+
+ORDERS = "orders:market:all:5m"
+
+
+def test_answers_silence_and_teach_and_leave_nothing_when_taken_back():
+    answered, other = new_flow(), new_flow()
+    for flow in (answered, other):
+        play(flow, [(1.0, 20), (6.0, 8)])
+    name, shifts = incident(answered), market(answered).shifts
+    before, expected = shifts.shifted(shifts.done_until_ms), answered.value("PK", ORDERS).expected
+    assert shown(answered)[ALL] == 1
+    assert WHOLE in {each.scope for each in before}
+    assert answered.published["PK"].answers == {}
+
+    say(answered, FALSE_ALARM, name)
+    assert shown(answered) == {}, "over for readers"
+    assert shifts.shifted(shifts.done_until_ms) == [], "its hours teach"
+    say(answered, FALSE_ALARM, name, taken_back=True)
+    assert shown(answered)[ALL] == 1
+    assert shifts.shifted(shifts.done_until_ms) == before
+
+    say(answered, EXPECTED, name)
+    given = answered.published["PK"].answers[name]
+    assert (given.verdict.until_ms, given.silenced_by) == (UNTIL, name)
+    assert shown(answered) == {}, "its members shifted with it"
+    assert answered.value("PK", ORDERS).expected == pytest.approx(6 * expected)
+    answered.start_compile(partition_of("PK", answered.partials_partitions))
+    answered.run()
+    assert shown(answered) == {}, "a new owner shows the same"
+    assert answered.published["PK"].answers == {name: given}
+    assert answered.value("PK", ORDERS).expected == pytest.approx(6 * expected)
+
+    end_ms = TEN + 28 * MINUTE_MS
+    for flow in (answered, other):
+        play(flow, [(6.0, 3), (0.0, 10)], end_ms)
+    assert shown(answered)[ALL] == -1, "an outage during a sale pages"
+    assert market(answered).shifts.watch.record() == market(other).shifts.watch.record()
+    assert market(answered).shifts.kept == market(other).shifts.kept
+    say(answered, EXPECTED, name, taken_back=True)
+    assert shown(answered) == shown(other)
+    for value in (ORDERS, "demand_index_orders:market:all:5m"):
+        found, plain = answered.value("PK", value), other.value("PK", value)
+        assert (found.value, found.expected, found.lower, found.upper, found.vintage) == (
+            plain.value, plain.expected, plain.lower, plain.upper, plain.vintage
+        )  # fmt: skip
+
+
+# -- which shifts an answer is about ---------------------------------------------------------------
+
+JUMP = "PK-20261124T0512-up"
+AT = TEN
+BOOKS = ("category", "books")
+
+
+def silenced(shift, *answers, series=(), now_ms=AT + HOUR_MS):
+    book = MarketAnswers()
+    for answer in answers:
+        book.apply_answer(answer)
+    return silencer(shift, book, lambda _: set(series), now_ms) is not None
+
+
+def expected(**more):
+    about = {"start_ms": AT, "until_ms": AT + 6 * HOUR_MS, "scope": BOOKS} | more
+    return Answer(JUMP, EXPECTED, "aisha", AT, **about)
+
+
+def later(series=BOOKS, direction=1, clock="fast", start_ms=AT + HOUR_MS, incident="PK-other-up"):
+    return PagedShift(incident, series, direction, clock, start_ms)
+
+
+def test_the_cause_pages_no_more_until_it_ends():
+    assert silenced(later(incident=JUMP, series=("region", "west")), expected())
+    assert silenced(later(), expected()), "it came back: the same series, in the same direction"
+    assert not silenced(later(direction=-1, incident="PK-other-down"), expected())
+    assert not silenced(later(series=("category", "toys")), expected())
+    assert silenced(later(series=("category", "toys")), expected(), series={("category", "toys")})
+    assert silenced(later(series=("category", "toys")), expected(scope=WHOLE))
+    assert silenced(later(series=("category", "toys")), expected(), series={WHOLE})
+    assert not silenced(later(start_ms=AT - HOUR_MS), expected()), "it began before"
+    assert not silenced(later(), expected(), now_ms=AT + 6 * HOUR_MS), (
+        "it lasts longer than expected"
+    )
+    assert not silenced(later(incident=JUMP), expected(), now_ms=AT + 6 * HOUR_MS)
+
+
+def test_readers_see_which_answer_silences_a_later_incident():
+    sale = incident_of_shifts(incident_shift("category", "books", direction=1))
+    again = incident_shift("category", "books", direction=1)
+    again.found_ms += HOUR_MS
+    again.start_ms += HOUR_MS
+    back = incident_of_shifts(again)
+    book = MarketAnswers()
+    detected = SimpleNamespace(kept=[], incidents=SimpleNamespace(kept=[sale, back]), statuses=list)
+    answered = AnsweredShifts(book, detected)
+    assert answered.given(AS_OF_MS) == {}
+    book.apply_answer(
+        Answer(
+            sale.id, EXPECTED, "aisha", AS_OF_MS,
+            start_ms=sale.start_ms, until_ms=AS_OF_MS + 2 * HOUR_MS, scope=BOOKS,
+        )
+    )  # fmt: skip
+    given = answered.given(AS_OF_MS)
+    assert given[sale.id].silenced_by == sale.id
+    assert given[back.id] == (None, None, (), sale.id)
+    assert answered.given(AS_OF_MS) is given, "nothing changed"
+    sale.over_ms = AS_OF_MS
+    assert answered.given(AS_OF_MS)[sale.id].silenced_by is None
+    after = answered.given(AS_OF_MS + 2 * HOUR_MS)
+    assert back.id not in after, "it lasts longer than was expected"
+
+
+def test_a_drift_of_the_days_of_an_event_stays_silent_after_it():
+    drift = later(clock="drift", start_ms=AT - 10 * HOUR_MS)
+    assert silenced(drift, expected(), now_ms=AT + DAY_MS)
+    assert not silenced(drift._replace(start_ms=AT + 7 * HOUR_MS), expected(), now_ms=AT + DAY_MS)
+
+
+def test_a_false_alarm_is_about_its_own_incident_alone():
+    false = Answer(JUMP, FALSE_ALARM, "aisha", AT)
+    assert silenced(later(incident=JUMP), false)
+    assert not silenced(later(), false)
+    assert not silenced(later(incident=JUMP), Answer(JUMP, NOTE, "aisha", AT, text="hm"))
+
+
+# -- what is learnt --------------------------------------------------------------------------------
+
+WEEK_AGO = HOURS.hours_of(DAY - 7).start
+PLANTED = range(WEEK_AGO + 10 * HOUR_MS, WEEK_AGO + 14 * HOUR_MS, HOUR_MS)
+SAID = "PK-20261117T0512-up"
+
+
+def learnt(*answers, times=3.0, relevelled=False):
+    """The vintage of a week after four hours at ``times`` the demand, and a shift found in them."""
+    book = HistoryBook(METHODOLOGY.markets)
+    hours = {}
+    for hour_ms in range(TEN - 46 * DAY_MS, TEN, HOUR_MS):
+        count = round(expected_orders(hour_ms) * (times if hour_ms in PLANTED else 1))
+        three = {"orders": count, "units": count, "sales": 100 * count}
+        hours[hour_ms] = [
+            SeededRow("market", "all", **three, payments=count, amount=100 * count),
+            SeededRow("category", "mobiles_tablets", **three),
+        ]
+    for record in seed_records("PK", "s1", hours, GIVEN):
+        book.apply_record(*record)
+    for answer in answers:
+        book.answers.apply_record(*answer_record(answer))
+    found = MarketCompile(
+        METHODOLOGY.markets["PK"], METHODOLOGY, {"orders": [], "payments": []}, book.markets["PK"]
+    )
+    start, end = (PLANTED.start // MINUTE_MS, PLANTED.stop // MINUTE_MS)
+    kept = KeptShift(*ALL, 1, "fast", start, start + 5, end=end, incident=SAID)
+    if relevelled:
+        kept.relevelled_at, kept.ratio = end, 3 * SCALE
+    found.shifts.kept = [kept] if times != 1.0 else []
+    observed = Observed(
+        found.ledger, None, None, found.shifts.shifted, found.shifts.relevels, found.shifts.answered
+    )
+    found.expectation.take_history()
+    for _ in range(3):
+        found.expectation.learn(observed, TEN, TEN, again=True, awaited=False)
+    return found.expectation.held[DAY]
+
+
+def of_orders(held):
+    return list(held.vintage.expected[0]), held.vintage.learnt_days[0]
+
+
+def about(kind, **more):
+    if kind == EXPECTED and not more.get("taken_back"):
+        event = {"start_ms": PLANTED.start, "until_ms": PLANTED.stop, "factor": 3 * SCALE}
+        more = event | more
+    return Answer(SAID, kind, "aisha", PLANTED.stop, **more)
+
+
+def test_the_week_after_a_false_alarm_is_learnt_as_if_there_had_been_no_shift():
+    silent, false, undone = (
+        learnt(),
+        learnt(about(FALSE_ALARM)),
+        learnt(about(FALSE_ALARM), about(FALSE_ALARM, taken_back=True)),
+    )
+    assert of_orders(false) != of_orders(silent)
+    assert false.basis != silent.basis, "so it is learnt again when the answer changes"
+    ten = silent.vintage.target_ms.index(TEN)
+    assert of_orders(false)[0][ten] > 1.05 * of_orders(silent)[0][ten], "it is what is usual then"
+    assert undone == silent
+
+
+def test_the_week_after_an_expected_event_is_learnt_after_division_by_its_factor():
+    plain, silent, factored = learnt(times=1.0), learnt(), learnt(about(EXPECTED))
+    assert of_orders(factored)[0] == pytest.approx(of_orders(plain)[0], rel=1e-3)
+    assert of_orders(factored) != of_orders(silent), "the hours of a shift teach nothing"
+    assert learnt(about(EXPECTED), about(EXPECTED, taken_back=True)) == silent
+    unknown = learnt(about(EXPECTED, factor=None), about(NOTE, text="hm"))
+    assert of_orders(unknown) == of_orders(silent), "of unknown size, it teaches nothing"
+
+
+def test_what_was_answered_is_not_the_new_level():
+    book = MarketAnswers()
+    start = PLANTED.start // MINUTE_MS
+    kept = KeptShift(*ALL, 1, "fast", start, start + 5, start + 600, start + 600, 3 * SCALE)
+    kept.incident = SAID
+    assert relevels_of([kept], TEN, book) != []
+    book.apply_answer(about(EXPECTED))
+    assert relevels_of([kept], TEN, book) == []
+    book.apply_answer(about(EXPECTED, taken_back=True))
+    assert relevels_of([kept], TEN, book) != []

@@ -1,0 +1,159 @@
+"""Answers to incidents: what is in force after each, and which records are refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streams.flow.answer_book import ANSWERED_MAX, AnswerBook, MarketAnswers
+from streams.index.answer_records import AnswerError, answer_record, decode_answer
+from streams.index.learning import WHOLE
+from streams.index.operator_answers import (
+    ACKNOWLEDGED,
+    EXPECTED,
+    EXPECTED_MAX_MS,
+    FALSE_ALARM,
+    NOTE,
+    NOTES_MAX,
+    Answer,
+    AnsweredIncident,
+    judgement,
+)
+from streams.index.panes import HOUR_MS
+
+JUMP = "PK-20261124T0512-up"
+AT = 1_795_497_120_000
+BOOKS = ("category", "books")
+
+
+def said(kind, at_ms=AT, incident=JUMP, **more):
+    if kind == EXPECTED and not more.get("taken_back"):
+        more = {"start_ms": AT - HOUR_MS, "until_ms": AT + 6 * HOUR_MS, "factor": 3_000_000} | more
+    return Answer(incident, kind, "aisha", at_ms, **more)
+
+
+def folded(*answers):
+    answered = AnsweredIncident()
+    for answer in answers:
+        answered.apply_answer(answer)
+    return answered
+
+
+def test_the_last_verdict_counts_and_an_undo_brings_the_one_before_back():
+    expected, false = said(EXPECTED), said(FALSE_ALARM, AT + 1)
+    assert folded().verdict is None
+    assert folded(expected).verdict == expected
+    assert folded(expected, false).verdict == false
+    assert folded(expected, false, said(FALSE_ALARM, AT + 2, taken_back=True)).verdict == expected
+    assert folded(expected, said(EXPECTED, AT + 1, taken_back=True)).verdict is None
+    longer = said(EXPECTED, AT + 1, until_ms=AT + 9 * HOUR_MS)
+    assert folded(false, expected, longer).verdict == longer
+
+
+def test_acknowledging_and_notes_are_no_verdict():
+    first, second = said(NOTE, text="call the bank"), said(NOTE, AT + 1, text="they know")
+    answered = folded(said(ACKNOWLEDGED), first, second)
+    assert answered.verdict is None
+    assert answered.acknowledged == said(ACKNOWLEDGED)
+    assert answered.notes == [first, second]
+    answered.apply_answer(said(ACKNOWLEDGED, AT + 2, taken_back=True))
+    assert answered.acknowledged is None
+    assert answered.latest == said(ACKNOWLEDGED, AT + 2, taken_back=True)
+    many = folded(*(said(NOTE, AT + n, text=str(n)) for n in range(NOTES_MAX + 1)))
+    assert [each.text for each in many.notes] == [str(n) for n in range(1, NOTES_MAX + 1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "scope", "teaches", "until_ms"),
+    [
+        (said(FALSE_ALARM), BOOKS, True, None),
+        (said(EXPECTED), WHOLE, True, None),
+        (said(EXPECTED), BOOKS, False, AT + 6 * HOUR_MS),
+        (said(EXPECTED, scope=BOOKS), BOOKS, True, None),
+        (said(EXPECTED, factor=None), WHOLE, False, AT + 6 * HOUR_MS),
+        (said(EXPECTED, factor=0), WHOLE, False, AT + 6 * HOUR_MS),
+    ],
+)
+def test_hours_teach_where_their_factor_is_known(answer, scope, teaches, until_ms):
+    assert judgement(answer, scope) == (teaches, until_ms)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        said(ACKNOWLEDGED),
+        said(EXPECTED, scope=BOOKS, text="11.11"),
+        said(EXPECTED, factor=None),
+        said(EXPECTED, taken_back=True),
+        said(FALSE_ALARM),
+        said(NOTE, text="a note with\na second line"),
+    ],
+)
+def test_a_record_is_read_as_it_was_written(answer):
+    key, value = answer_record(answer)
+    assert decode_answer(key, value) == ("PK", answer)
+    assert json.loads(value)["v"] == 1
+
+
+def test_no_answer_has_the_key_of_another():
+    answers = [said(ACKNOWLEDGED), said(ACKNOWLEDGED, AT + 1), said(NOTE), said(FALSE_ALARM)]
+    assert len({answer_record(each)[0] for each in answers}) == len(answers)
+    assert answer_record(said(NOTE))[0] == b"PK|PK-20261124T0512-up|note|2026-11-24T05:12:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (said("shrugged"), "expected one of acknowledged, expected, false_alarm, note"),
+        (said(NOTE, incident="PK|all|1"), "expected MARKET-YYYYMMDDTHHMM-up or -down"),
+        (said(NOTE, text="x" * 1_001), "1001 characters: expected at most 1000"),
+        (said(EXPECTED, until_ms=AT - 2 * HOUR_MS), "expected an instant after"),
+        (said(EXPECTED, until_ms=AT + EXPECTED_MAX_MS + 1), "at most 14 days"),
+        (said(EXPECTED, factor=1), "factor 1e-06: expected 0, or a number from 0.001 to 1000"),
+        (said(NOTE)._replace(by=""), "a name of 1 to 64 characters"),
+        (said(NOTE)._replace(by="a\u202eb"), "a name of 1 to 64 characters"),
+        (said(NOTE)._replace(by="a|b"), "a name of 1 to 64 characters"),
+    ],
+)
+def test_an_answer_that_breaks_the_contract_is_refused(answer, reason):
+    with pytest.raises(AnswerError, match=reason):
+        answer_record(answer)
+
+
+def test_the_book_passes_over_what_it_cannot_read_and_says_why():
+    book = AnswerBook(["PK"])
+    key, value = answer_record(said(FALSE_ALARM))
+    book.apply_record(key, value)
+    book.apply_record(key, None)
+    book.apply_record(b"PK|x", b"{")
+    book.apply_record(key.replace(b"PK", b"BD", 1), value)
+    book.apply_record(*answer_record(said(NOTE, incident="BD-20261124T0512-up")))
+    newer = value.replace(b'"v":1', b'"v":2')
+    book.apply_record(key, newer)
+    assert book.markets["PK"].verdict(JUMP) == said(FALSE_ALARM)
+    assert book.markets["PK"].version == 1
+    refused = book.take_refused()
+    assert [len(refused), book.take_refused()] == [4, []]
+    assert "market 'BD' is not in methodology.toml" in refused[2]
+    assert "a newer version of ecindex wrote it" in refused[3]
+
+
+def test_expected_events_are_told_in_the_order_in_which_they_were_said():
+    market = MarketAnswers()
+    first, second = said(EXPECTED, AT + 1), said(EXPECTED, AT, incident="PK-20261124T0600-up")
+    market.apply_answer(first)
+    market.apply_answer(second)
+    market.apply_answer(said(NOTE, AT + 9))
+    assert market.expected() == [second, first]
+    assert [each.factor for each in market.factors()] == [3_000_000, 3_000_000]
+    market.apply_answer(said(EXPECTED, AT + 10, taken_back=True))
+    assert market.expected() == [second]
+
+
+def test_what_is_kept_of_a_market_is_bounded():
+    market = MarketAnswers()
+    for number in range(ANSWERED_MAX + 1):
+        market.apply_answer(said(NOTE, incident=f"PK-{number:08}T0000-up"))
+    assert len(market.incidents) == ANSWERED_MAX
+    assert "PK-00000000T0000-up" not in market.incidents

@@ -1,0 +1,80 @@
+"""Requests to answer an incident: what one click takes from the incident, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from support.flow_harness import METHODOLOGY
+from support.publications import AS_OF_MS, incident, incident_shift
+
+from streams.index.answer_records import AnswerError, answer_record, decode_answer
+from streams.index.operator_answers import EXPECTED, FALSE_ALARM, NOTE
+from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
+from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest, answer_of
+from streams.publish.incident_records import published_incident
+
+STOP = published_incident(incident())
+BOOKS = published_incident(incident(incident_shift("category", "books", direction=1)))
+UNPAID = published_incident(incident(incident_shift("payment_failure", "cod", direction=1)))
+PK = METHODOLOGY.markets["PK"]
+
+
+def answered(of, kind, **asked):
+    request = AnswerRequest(of.id, kind, **asked)
+    answer = answer_of(request, {of.id: of}, PK, "aisha", AS_OF_MS)
+    assert decode_answer(*answer_record(answer)) == ("PK", answer)
+    return answer
+
+
+def test_one_click_expects_what_was_measured_from_the_beginning_on():
+    found = answered(BOOKS, EXPECTED)
+    assert (found.scope, found.by, found.at_ms) == (("category", "books"), "aisha", AS_OF_MS)
+    assert rfc3339(found.start_ms) == BOOKS.began
+    assert found.until_ms == AS_OF_MS + EXPECTED_FOR_MS
+    assert found.factor == round(float(f"{BOOKS.size.ratio:.2g}") * 1_000_000)
+
+
+def test_whoever_knows_better_says_so():
+    until = rfc3339(AS_OF_MS + 30 * HOUR_MS)
+    found = answered(STOP, EXPECTED, until=until, factor=2.5, text=" sale\nof books ")
+    assert (found.until_ms, found.factor, found.text) == (
+        AS_OF_MS + 30 * HOUR_MS, 2_500_000, "sale\nof books"
+    )  # fmt: skip
+    assert answered(STOP, EXPECTED, factor="unknown").factor is None
+    assert answered(STOP, EXPECTED, factor=0).factor == 0
+    other = answered(STOP, EXPECTED, member="category:mobiles_tablets")
+    assert (other.scope, other.factor) == (("category", "mobiles_tablets"), None)
+    assert answered(UNPAID, EXPECTED).factor is None
+
+
+def test_an_undo_and_the_other_kinds_need_no_more():
+    assert answered(BOOKS, EXPECTED, taken_back=True).taken_back
+    assert answered(BOOKS, FALSE_ALARM).text == ""
+    assert answered(BOOKS, NOTE, text="hm").text == "hm"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"kind": "later"}, "expected one of acknowledged"),
+        ({"kind": EXPECTED, "until": "tomorrow"}, "expected an instant"),
+        ({"kind": EXPECTED, "until": rfc3339(AS_OF_MS - HOUR_MS)}, "expected an instant after"),
+        ({"kind": EXPECTED, "until": rfc3339(AS_OF_MS + 337 * HOUR_MS)}, "at most 14 days"),
+        (
+            {"kind": EXPECTED, "factor": 1e9},
+            "expected 0, a number from 0.001 to 1000, or `unknown`",
+        ),
+        ({"kind": EXPECTED, "factor": float("nan")}, "expected 0, a number from 0.001"),
+        ({"kind": EXPECTED, "member": "category:cars"}, "dimension:member of PK"),
+        ({"kind": FALSE_ALARM, "until": rfc3339(AS_OF_MS)}, "only of `expected`"),
+        ({"kind": NOTE, "text": "a\x1b[2Jb"}, "no control characters"),
+    ],
+)
+def test_what_breaks_the_contract_is_refused_with_what_was_expected(asked, reason):
+    with pytest.raises(AnswerError, match=reason):
+        answered(BOOKS, **asked)
+
+
+def test_an_incident_that_there_is_not_is_answered_with_those_that_there_are():
+    request = AnswerRequest("PK-20260101T0000-up", NOTE, text="hm")
+    with pytest.raises(AnswerError, match=f"no such incident; the last ones: {STOP.id}"):
+        answer_of(request, {STOP.id: STOP}, PK, "aisha", AS_OF_MS + MINUTE_MS)
