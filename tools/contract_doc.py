@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.publish.metric_table import INDEX, SERVICE, markdown_table
+from streams.publish.metric_table import INDEX, NOTIFY, SERVICE, markdown_table
 
 CONTRACT = Path("docs/contract.md")
 _END = "<!-- end -->"
 _SECTIONS = {
     "<!-- generated: index metrics -->": INDEX,
     "<!-- generated: service metrics -->": SERVICE,
+    "<!-- generated: notify metrics -->": NOTIFY,
 }
 
 

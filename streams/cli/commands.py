@@ -14,6 +14,7 @@ from streams.cli import (
     answer_commands,
     bench_commands,
     clock_commands,
+    notify_commands,
     read_commands,
     run_commands,
     send_commands,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 """In the order of `--help`."""
 GROUPS = {
+    "notify": notify_commands.notify_app,
     "clock": clock_commands.clock_app,
     "topics": topic_commands.topics_app,
     "dead-letters": set_aside_commands.dead_letters_app,

@@ -19,8 +19,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WRONG, USAGE = 1, 2
-LOCAL_EXTRA = ("jgo", "psutil")
-"""Packages of the extra `local`, which a production machine does not need."""
+EXTRAS = {
+    "jgo": "local",
+    "psutil": "local",
+    "aiosmtplib": "notify",
+    "matplotlib": "notify",
+    "slack_sdk": "notify",
+}
+"""Packages that not every machine needs, and the extra that brings each."""
 
 
 @contextmanager
@@ -38,9 +44,10 @@ def reported() -> Iterator[None]:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(USAGE if isinstance(error, WrongTopicsError) else WRONG) from error
     except ModuleNotFoundError as error:
-        if error.name not in LOCAL_EXTRA:
+        extra = EXTRAS.get(error.name or "")
+        if extra is None:
             raise
-        typer.echo(f"error: {error}; install the extra: pip install 'ecindex[local]'", err=True)
+        typer.echo(f"error: {error}; install the extra: pip install 'ecindex[{extra}]'", err=True)
         raise typer.Exit(WRONG) from error
 
 

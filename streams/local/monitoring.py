@@ -21,6 +21,8 @@ from streams.settings import default_config
 PROMETHEUS_FILES = ("prometheus.yml", "rules.yml", "alerts.yml")
 RETENTION = "15d"
 ANSWER_TIMEOUT_S = 2.0
+NOTIFY_URL = "http://notify:9095/alerts"
+"""Address in alertmanager.yml: that of docker-compose.yml."""
 RECEIVERS = ("page", "ticket")
 """Names of the receivers in alertmanager.yml: a page wakes somebody, a ticket waits for the morning."""
 
@@ -76,8 +78,7 @@ class AlertmanagerServer(_GoServer):
 
     def _prepare(self) -> list[str]:
         text = default_config("alertmanager/alertmanager.yml").read_text(encoding="utf-8")
-        if self._notify is not None:
-            text = with_webhook(text, self._notify)
+        text = with_webhook(text, self._notify)
         (self.directory / "alertmanager.yml").write_text(text, encoding="utf-8")
         return [
             *self._packages.command(self.program),
@@ -127,6 +128,7 @@ class PrometheusServer(_GoServer):
         for name, addresses in (
             ("ecindex", [f"{ports.LOOPBACK}:{port}" for port in self.workers]),
             ("alertmanager", alertmanagers),
+            ("notify", []),
         ):
             groups = [{"targets": addresses}] if addresses else []
             (targets / f"{name}.json").write_text(json.dumps(groups), encoding="utf-8")
@@ -180,11 +182,15 @@ class Monitoring:
             server.stop()
 
 
-def with_webhook(text: str, url: str) -> str:
-    """Alertmanager configuration whose empty receivers post to ``url``, resolved alerts included."""
-    for name in RECEIVERS:
-        line = f"  - name: {name}\n"
-        assert text.count(line) == 1, f"config/alertmanager/alertmanager.yml: receiver {name}"
-        hook = f"{line}    webhook_configs:\n      - url: {json.dumps(url)}\n"
-        text = text.replace(line, hook)
-    return text
+def with_webhook(text: str, url: str | None) -> str:
+    """Alertmanager configuration whose receivers post to ``url``, resolved alerts included.
+
+    None: they notify nobody; Alertmanager only shows alerts.
+    """
+    hook = f"    webhook_configs:\n      - url: {NOTIFY_URL}\n"
+    found = text.count(hook)
+    assert found == len(RECEIVERS), (
+        "config/alertmanager/alertmanager.yml: webhooks of the receivers"
+    )
+    own = "" if url is None else f"    webhook_configs:\n      - url: {json.dumps(url)}\n"
+    return text.replace(hook, own)

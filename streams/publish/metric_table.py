@@ -182,6 +182,15 @@ SERVICE = (
 )  # fmt: skip
 """Metrics of the service itself."""
 
+NOTIFY = (
+    Spec("notify_messages_total", Kind.COUNTER, ("receiver", "outcome"), "messages",
+         "Messages to a receiver (slack, pagerduty, mail, webhook): sent; unchanged, as the receiver "
+         "knows it; or failed, after which Alertmanager sends the notification again."),
+    Spec("notify_receiver_up", Kind.GAUGE, ("receiver",), "0 or 1",
+         "1 while the receiver has taken the last message to it, or has got none yet."),
+)  # fmt: skip
+"""Metrics of `ecindex notify`, from its own port."""
+
 PROCESS = (
     "process_cpu_seconds_total",
     "process_max_fds",
@@ -193,6 +202,7 @@ PROCESS = (
 """Prometheus' standard names for a process, without our prefix. Exported where /proc exists."""
 
 ALL = INDEX + SERVICE
+"""What a worker exports."""
 BY_NAME = {spec.name: spec for spec in ALL}
 
 

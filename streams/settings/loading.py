@@ -270,13 +270,17 @@ def _unknown(name: str, origin: str) -> Problem | None:
     return Problem(name, None, origin, hint)
 
 
+def _is_secret(name: str) -> bool:
+    return name.endswith(("password", "token", "secret", "pagerduty_key"))
+
+
 def _explain(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
         name = ".".join(str(part) for part in detail["loc"])
         if isinstance(detail["loc"][-1], int):  # one element of a list
             name = name.rpartition(".")[0]
         value = given.get(name)
-        secret = "password" in name or "@" in str(detail["input"])
+        secret = _is_secret(name) or "@" in str(detail["input"])
         secret |= name == "redis.url" and not may_be_shown(str(detail["input"]))
         expected = detail["msg"].removeprefix("Value error, ")
         expected = expected.removeprefix("Input should be ").removeprefix("String should ")

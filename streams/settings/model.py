@@ -384,6 +384,99 @@ class LinksSettings(_Section):
         return None if value is None else value.rstrip("/")
 
 
+_MAIL_SERVER = r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):\d{1,5}$"
+_MAIL_ADDRESS = re.compile(r"^[^\s@<>,;\x00-\x1f]+@[^\s@<>,;\x00-\x1f]+$")
+
+
+class NotifySettings(ServerSettings):
+    """Where `ecindex notify` takes Alertmanager's notifications, and to whom it sends them."""
+
+    port: int = Field(default=9_095, ge=0, le=65_535)
+    """Alertmanager's configuration names it; 0: any free port."""
+    token: SecretStr | None = None
+    """What Alertmanager must send as its bearer token; unset: whoever reaches the port may send."""
+    prometheus_url: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    """Prometheus with the rules of config/prometheus/. Pictures are drawn from what it holds."""
+    slack_token: SecretStr | None = None
+    """Of a bot with the scopes chat:write and files:write."""
+    slack_channel: str | None = Field(default=None, pattern=r"^[CGD][A-Z0-9]{6,}$")
+    """Id of the channel that the bot was invited to."""
+    slack_api: str = Field(default="https://slack.com/api", pattern=_ADDRESS, max_length=500)
+    """Another one for GovSlack."""
+    pagerduty_key: SecretStr | None = None
+    """Routing key of an integration of the kind Events API v2."""
+    pagerduty_api: str = Field(
+        default="https://events.pagerduty.com", pattern=_ADDRESS, max_length=500
+    )
+    """Another one for accounts in the service region EU."""
+    mail_server: str | None = Field(default=None, pattern=_MAIL_SERVER)
+    """host:port of a server that takes mail by SMTP."""
+    mail_tls: Literal["starttls", "tls", "none"] = "starttls"
+    mail_username: str | None = None
+    mail_password: SecretStr | None = None
+    mail_from: str | None = None
+    mail_to: tuple[str, ...] = ()
+    """A list, or one text with commas between the addresses."""
+    webhook_url: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
+    """Gets each message as JSON (docs/contract.md)."""
+    webhook_secret: SecretStr | None = None
+    """Key of the signature in the header of each request."""
+
+    @field_validator("mail_to", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(","))
+        return value
+
+    @field_validator("mail_to", "mail_from")
+    @classmethod
+    def _addresses(cls, value: Any) -> Any:
+        for address in (value,) if isinstance(value, str) else value or ():
+            if _MAIL_ADDRESS.fullmatch(address) is None:
+                raise ValueError("name@domain, without a display name")
+        return value
+
+    @field_validator("slack_channel", "mail_from", "mail_to", "webhook_secret")
+    @classmethod
+    def _together(cls, value: Any, info: ValidationInfo) -> Any:
+        first = {
+            "slack_channel": "slack_token",
+            "mail_from": "mail_server",
+            "mail_to": "mail_server",
+            "webhook_secret": "webhook_url",
+        }[info.field_name or ""]
+        if not value and info.data.get(first) is not None:
+            raise ValueError(f"a value, because notify.{first} is set")
+        return value
+
+    def revealed_token(self) -> str | None:
+        """The bearer token that Alertmanager must send; None where none is asked for."""
+        return _revealed(self.token)
+
+    def slack_credential(self) -> str | None:
+        """The bot's token; None where Slack is not set."""
+        return _revealed(self.slack_token)
+
+    def pagerduty_credential(self) -> str | None:
+        """The routing key; None where PagerDuty is not set."""
+        return _revealed(self.pagerduty_key)
+
+    def mail_credentials(self) -> tuple[str, str] | None:
+        """User and password for the mail server; None where it asks for none."""
+        password = _revealed(self.mail_password)
+        return (
+            None
+            if self.mail_username is None or password is None
+            else (self.mail_username, password)
+        )
+
+    def webhook_key(self) -> bytes | None:
+        """Key of the webhook's signature; None where no webhook is set."""
+        secret = _revealed(self.webhook_secret)
+        return None if secret is None else secret.encode()
+
+
 class LogSettings(_Section):
     """What is logged to stderr, and how."""
 
@@ -422,6 +515,7 @@ class Settings(BaseSettings):
     intervals: IntervalSettings = IntervalSettings()
     limits: LimitSettings = LimitSettings()
     links: LinksSettings = LinksSettings()
+    notify: NotifySettings = NotifySettings()
     log: LogSettings = LogSettings()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

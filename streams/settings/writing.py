@@ -18,6 +18,7 @@ from streams.settings.loading import ENV_PREFIX
 from streams.settings.model import (
     KafkaSettings,
     LinksSettings,
+    NotifySettings,
     RedisSettings,
     ServerSettings,
     Settings,
@@ -53,6 +54,7 @@ def local_settings(
             "redis": RedisSettings(url=redis_url, prefix=settings.redis.prefix),
             "metrics": ServerSettings(),
             "board": ServerSettings(),
+            "notify": NotifySettings(),
             "links": LinksSettings(**{**links, "board": links["board"] or board}),
             "data_dir": data_dir,
             "methodology": settings.methodology.absolute(),

@@ -54,7 +54,7 @@ def test_compose_takes_the_file():
 
 def test_the_parts_are_there(services):
     assert set(services) == {
-        "kafka", "redis", "topics", "worker-1", "worker-2", "board", "simulator",
+        "kafka", "redis", "topics", "worker-1", "worker-2", "board", "notify", "simulator",
         "prometheus", "alertmanager", "grafana",
     }  # fmt: skip
     assert services["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}", "what the tests run"
@@ -86,7 +86,7 @@ def test_a_worker_has_time_to_drain(services):
 
 
 def test_targets_of_prometheus_are_services(services):
-    for file, port in (("ecindex", "9100"), ("alertmanager", "9093")):
+    for file, port in (("ecindex", "9100"), ("alertmanager", "9093"), ("notify", "9095")):
         path = ROOT / "config" / "prometheus" / "targets" / f"{file}.json"
         for group in json.loads(path.read_text()):
             for target in group["targets"]:

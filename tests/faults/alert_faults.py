@@ -299,6 +299,8 @@ CHAPTERS = (
     Chapter("stamps", ((STRAY_CLOCK,),), arrival="producer"),
 )
 NOT_RUN = {
+    "`ecindex notify` ends, or a receiver": "it is no part of an index; tests/unit/notify has every "
+    "refusal of a receiver, tests/rules/service.yml both alerts",
     "A market's values stand still for days": "days; the alert is that of `rejects`, which stays as "
     "long as its cause (tests/rules/days.yml)",
     "Checkpoints are lost of an input": "the alert is that of a gap, by the same gauge",

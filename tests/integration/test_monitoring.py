@@ -119,8 +119,10 @@ def chosen(expr):
 
 
 def may_be_empty(expr):
-    """Shifts are shown where there is one."""
+    """Shifts are shown where there is one, messages where somebody is told of them."""
     shown = {underlying(name) for name in metric_names(expr)}
+    if any("ecindex_notify" in name for name in shown) or "ecindex-notify" in expr:
+        return True
     if "ecindex_demand_shift_start_timestamp_seconds" in shown:
         return "vector(0)" not in expr
     return "ecindex_demand_shift_direction" in shown and re.search("[<>] 0", expr)

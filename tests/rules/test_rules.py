@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from streams.cli.commands import app
 from streams.local.debian_packages import AMTOOL, PROMTOOL
 from streams.local.monitoring import RECEIVERS, with_webhook
+from streams.settings import Settings
 from streams.worker.stops import ExitCode
 
 pytestmark = pytest.mark.slow
@@ -133,10 +134,24 @@ def test_routes_name_only_alerts_that_there_are():
 
 def test_a_webhook_is_given_to_both_receivers():
     text = (CONFIG / "alertmanager" / "alertmanager.yml").read_text()
-    made = yaml.safe_load(with_webhook(text, "http://127.0.0.1:1/x"))
-    assert [receiver["webhook_configs"][0]["url"] for receiver in made["receivers"]] == [
-        "http://127.0.0.1:1/x"
-    ] * 2
+
+    def hooks(made):
+        found = {each["name"]: each for each in yaml.safe_load(made)["receivers"]}
+        assert set(found) == {*RECEIVERS, "fallback"}
+        return [found[name].get("webhook_configs", [{}])[0].get("url") for name in RECEIVERS]
+
+    assert hooks(text) == [f"http://notify:{Settings().notify.port}/alerts"] * 2
+    assert hooks(with_webhook(text, "http://127.0.0.1:1/x")) == ["http://127.0.0.1:1/x"] * 2
+    assert hooks(with_webhook(text, None)) == [None] * 2
+
+
+def test_what_notify_cannot_tell_goes_out_without_it():
+    route = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())["route"]
+    first = route["routes"][0]
+    assert first["receiver"] == "fallback"
+    assert first["continue"]
+    about_notify = {name for name in ALERTS if name.startswith("EcindexNotify")}
+    assert set(re.findall(r"Ecindex\w+", first["matchers"][0])) == about_notify
 
 
 def test_the_runbook_explains_every_exit_code_of_a_worker():

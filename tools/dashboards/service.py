@@ -58,6 +58,7 @@ def service_dashboard() -> dashboard.Dashboard:
     _flow(board)
     _publishing(board)
     _workers(board)
+    _messages(board)
     return board
 
 
@@ -317,6 +318,36 @@ def _publishing(board: dashboard.Dashboard) -> None:
             "Values without room in a snapshot; series without room in a scrape, such as members "
             "beyond the 40 largest; records of ecindex.partials that are in no value: of another "
             "edition or market, or too old.",
+        )
+    )
+
+
+def _messages(board: dashboard.Dashboard) -> None:
+    """What `ecindex notify` does; empty where it does not run."""
+    board.with_row(dashboard.Row("Messages"))
+    board.with_panel(
+        lines(
+            "Messages",
+            [
+                (
+                    "sum by (receiver, outcome) (increase(ecindex_notify_messages_total[5m]))",
+                    "{{receiver}} {{outcome}}",
+                ),
+            ],
+            "Messages to people within 5 minutes, by receiver: sent; unchanged, as the receiver knows "
+            "it; failed, after which Alertmanager sends the notification again.",
+        )
+    )
+    board.with_panel(
+        lines(
+            "Who takes messages",
+            [
+                ("min by (receiver) (ecindex_notify_receiver_up)", "{{receiver}}"),
+                ('min(up{job="ecindex-notify"})', "ecindex notify"),
+            ],
+            "1 while a receiver has taken the last message to it, and while `ecindex notify` answers.",
+            unit="none",
+            alerts=("EcindexNotifyDown", "EcindexNotifyFailing"),
         )
     )
 

@@ -1,0 +1,1 @@
+"""Takes Alertmanager's notifications; sends messages to Slack, PagerDuty, mail and a webhook."""

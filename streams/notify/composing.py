@@ -1,0 +1,238 @@
+"""A notification of Alertmanager and what is known of its market -> what a message says.
+
+Pure functions. What comes from labels and annotations is made safe to be shown here, once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from streams.index.instants import parse_instant
+from streams.index.panes import rfc3339
+from streams.notify.alert_group import AlertGroup, WebhookAlert
+from streams.notify.market_now import MarketNow, Series, ShiftNow
+from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
+from streams.notify.number_words import count_words, ratio_words, span_words, time_words
+from streams.notify.shown_text import one_line
+
+WHOLE_MARKET: Series = ("market", "all")
+TITLE_MAX = 140
+SENTENCE_MAX = 600
+NAME_MAX = 80
+URL_MAX = 2_000
+ALERTS_SHOWN = 20
+"""A group of a market that stopped has 29. The others are counted."""
+NAMES_SHOWN = 5
+STALE_AFTER_MS = 30_000
+_FIRST = ("EcindexMarketOutage", "EcindexMarketShift")
+"""Alerts that stand for their group, whatever else fires in it."""
+_PLURALS = {
+    "category": "categories",
+    "region": "regions",
+    "channel": "channels",
+    "payment_method": "payment methods",
+    "payment_failure": "methods with failed payments",
+}
+_LINKS = (
+    ("page", "Live page", "page_url"),
+    ("dashboard", "Dashboard", "dashboard_url"),
+    ("runbook", "Runbook", "runbook_url"),
+)
+_ADDRESS = re.compile(r"https?://[^/\s]+", re.IGNORECASE)
+_SINCE = re.compile(r" since |: ?(?=\d)")
+
+
+class Lasting(NamedTuple):
+    """From when until when an incident lasts, as far as it is known. UTC epoch ms."""
+
+    began_ms: int | None
+    ended_ms: int | None
+    estimated: bool
+    """True where the detector has estimated the beginning; else it is the first alert's."""
+
+
+def leading(alerts: Sequence[WebhookAlert]) -> WebhookAlert:
+    """The alert that stands for a group: firing before resolved, the whole market before its members."""
+
+    def rank(alert: WebhookAlert) -> tuple[bool, int, bool, int]:
+        place = _FIRST.index(alert.name) if alert.name in _FIRST else len(_FIRST)
+        ticket = alert.labels.get("severity") != Urgency.PAGE
+        return (not alert.firing, place, ticket, alert.started_ms() or 0)
+
+    return min(alerts, key=rank)
+
+
+def series_of(alert: WebhookAlert) -> Series | None:
+    """The series that an alert is about; None where it is about the service."""
+    labels = alert.labels
+    if "market" not in labels:
+        return None
+    if "method" in labels:
+        return "payment_method", labels["method"]
+    return labels.get("dimension", "market"), labels.get("member", "all")
+
+
+def lasting(group: AlertGroup, now: MarketNow, known_began_ms: int | None) -> Lasting:
+    """From when until when. ``known_began_ms``: what an earlier message has said."""
+    lead = leading(group.alerts)
+    shift = now.shifts.get(series_of(lead) or WHOLE_MARKET)
+    estimated = None if shift is None else parse_instant(shift.start)
+    began = [at for alert in group.alerts if (at := alert.started_ms()) is not None]
+    ended = [at for alert in group.alerts if (at := alert.ended_ms()) is not None]
+    over = not any(alert.firing for alert in group.alerts)
+    found = [at for at in (known_began_ms, estimated) if at is not None]
+    return Lasting(
+        min(found) if found else min(began, default=None),
+        max(ended, default=None) if over else None,
+        bool(found),
+    )
+
+
+def compose(
+    group: AlertGroup,
+    *,
+    incident: str,
+    kind: NoticeKind,
+    span: Lasting,
+    now: MarketNow,
+    now_ms: int,
+    zones: Mapping[str, str] | None = None,
+) -> Notice:
+    """What a message says of a group of alerts.
+
+    ``zones``: time zone of each market. ``now`` is empty for a group of no market.
+    """
+    lead = leading(group.alerts)
+    series = series_of(lead)
+    market = one_line(lead.labels.get("market", ""), NAME_MAX)
+    zone = (zones or {}).get(lead.labels.get("market", ""))
+    shift = None if series is None else now.shifts.get(series)
+    shown = sorted(group.alerts, key=lambda alert: (alert is not lead, not alert.firing))
+    return Notice(
+        incident=incident,
+        kind=kind,
+        urgency=Urgency.PAGE if _pages(group.alerts) else Urgency.TICKET,
+        title=_title(lead),
+        since=_since(span, now_ms, zone),
+        sent_at=rfc3339(now_ms),
+        market=market,
+        began=None if span.began_ms is None else rfc3339(span.began_ms),
+        ended=None if span.ended_ms is None else rfc3339(span.ended_ms),
+        size="" if shift is None or series is None else _size(shift, series),
+        sureness=_sureness(shift),
+        affected=_affected(group.alerts, lead, now),
+        now="" if series is None else _now(series, now, now_ms, firing=lead.firing),
+        advice=one_line(lead.annotation("description"), SENTENCE_MAX),
+        links=_links(lead),
+        alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
+        left_out=max(len(shown) - ALERTS_SHOWN, 0) + group.truncated_alerts,
+    )
+
+
+def _pages(alerts: Sequence[WebhookAlert]) -> bool:
+    return any(alert.labels.get("severity") == Urgency.PAGE for alert in alerts)
+
+
+def _title(lead: WebhookAlert) -> str:
+    """The summary without its numbers, which are of the time when the alert began to fire."""
+    summary = one_line(lead.annotation("summary"), SENTENCE_MAX)
+    short = _SINCE.split(summary, maxsplit=1)[0] if lead.labels.get("dimension") else summary
+    return one_line(short or lead.name or "An alert without a name", TITLE_MAX)
+
+
+def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
+    if span.began_ms is None:
+        return ""
+    began = time_words(span.began_ms, zone)
+    if span.ended_ms is not None:
+        # An alert fires on for minutes after its cause: keep_firing_for.
+        length = span_words(span.ended_ms - span.began_ms)
+        return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
+    of_alert = "" if span.estimated else ", when the alert began to fire"
+    return f"{began}{of_alert}: {span_words(now_ms - span.began_ms)} ago"
+
+
+def _size(shift: ShiftNow, series: Series) -> str:
+    words = f"{ratio_words(shift.ratio)} {'of ' if shift.ratio < 1 else ''}what is expected"
+    if shift.lower is not None and shift.upper is not None:
+        words += f" (95 % interval: {ratio_words(shift.lower)} to {ratio_words(shift.upper)})"
+    if shift.observed is None or shift.expected is None:
+        return words
+    counted = "failed payments" if series[0] == "payment_failure" else "orders"
+    observed, expected = count_words(shift.observed), count_words(shift.expected)
+    return f"{words}: {observed} {counted} counted since then, {expected} expected"
+
+
+def _sureness(shift: ShiftNow | None) -> str:
+    if shift is None or shift.evidence is None:
+        return ""
+    return f"when it was found, the evidence was {shift.evidence:.1f} times what pages"
+
+
+def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow) -> str:
+    """Every series that is shifted as the leading alert's is, those without an alert too."""
+    series = series_of(lead)
+    if series is None:
+        return ""
+    shift = now.shifts.get(series)
+    found = {s for alert in alerts if alert.firing and (s := series_of(alert)) is not None}
+    if shift is not None:
+        found |= {s for s, other in now.shifts.items() if other.direction == shift.direction}
+    parts = []
+    for dimension, plural in _PLURALS.items():
+        members = sorted(member for d, member in found if d == dimension)
+        known = {member for (d, member), _window in now.counts if d == dimension} - {"all"}
+        if members and known and set(members) >= known:
+            parts.append(f"all {len(members)} {plural}")
+        elif members:
+            names = ", ".join(one_line(member, NAME_MAX) for member in members[:NAMES_SHOWN])
+            more = f" and {len(members) - NAMES_SHOWN} more" if len(members) > NAMES_SHOWN else ""
+            parts.append(f"{plural} {names}{more}" if len(members) > 1 else f"{dimension} {names}")
+    whole = ["the whole market"] if WHOLE_MARKET in found else []
+    return one_line("; ".join([*whole, *parts]).replace("_", " "), SENTENCE_MAX)
+
+
+def _now(series: Series, now: MarketNow, now_ms: int, *, firing: bool) -> str:
+    if now.unknown:
+        return f"how it is now is not known: {one_line(now.unknown, SENTENCE_MAX // 2)}"
+    sentences = []
+    for window, words in (("1m", "the last minute"), ("5m", "5 minutes")):
+        count = now.counts.get((series, window))
+        if count is not None:
+            expected = "" if count.expected is None else f", {count_words(count.expected)} expected"
+            sentences.append(f"{count_words(count.value)} {count.counted} in {words}{expected}")
+    age_ms = now_ms - now.as_of_ms
+    old = f"; these numbers are {span_words(age_ms)} old" if age_ms > STALE_AFTER_MS else ""
+    if firing and series in now.shifts:
+        verdict = "still so"
+    elif firing and series[0] != "payment_method":
+        verdict = "the detector no longer sees it; the alert ends within minutes"
+    else:
+        verdict = "" if firing else "back within what is expected"
+    counted = "; ".join(sentences)
+    return one_line(": ".join(filter(None, (verdict, counted))) + old, SENTENCE_MAX)
+
+
+def _links(lead: WebhookAlert) -> tuple[NoticeLink, ...]:
+    """Links whose settings are set: an annotation is empty, or a relative path, where one is not."""
+    found = []
+    for name, text, annotation in _LINKS:
+        url = lead.annotation(annotation)
+        if _ADDRESS.match(url) and len(url) <= URL_MAX:
+            # What no address has was put there by a label.
+            found.append(NoticeLink(name, text, quote(url, safe="/:?#[]@!$&'()*+,;=%~-._")))
+    return tuple(found)
+
+
+def _alert(alert: WebhookAlert) -> NoticeAlert:
+    dimension, member = series_of(alert) or ("", "")
+    return NoticeAlert(
+        name=one_line(alert.name, NAME_MAX),
+        status="firing" if alert.firing else "resolved",
+        summary=one_line(alert.annotation("summary"), SENTENCE_MAX),
+        dimension=one_line(dimension, NAME_MAX),
+        member=one_line(member, NAME_MAX),
+    )

@@ -1,0 +1,265 @@
+"""Decides who gets a message of a notification, and sends it: once a state, again while it is not taken.
+
+Alertmanager is the queue. It keeps what was not taken and comes again, so nothing is kept here that a
+crash could lose, and what waits is bounded by what it sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+import structlog
+
+from streams import clock
+from streams.notify.alert_group import AlertGroup
+from streams.notify.chart_data import ChartData, NoChartError
+from streams.notify.composing import WHOLE_MARKET, Lasting, compose, lasting, leading, series_of
+from streams.notify.market_now import MarketNow, Series
+from streams.notify.message_receiver import PICTURED, MessageReceiver, NotTakenError
+from streams.notify.notice import Notice, NoticeKind
+from streams.notify.notify_metrics import NotifyMetrics
+from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
+
+DELIVERY_S = 20.0
+"""How long a message is tried within one notification. Alertmanager comes again after that."""
+BACKOFF_S = 0.5
+BACKOFF_MAX_S = 8.0
+REPEAT_MIN_MS = 5 * 60_000
+"""The same state within this time is Alertmanager trying again for another receiver, no reminder."""
+
+_log = structlog.get_logger(__name__)
+
+
+class NowReader(Protocol):
+    """Knows how a market is now."""
+
+    async def read(self, market: str) -> MarketNow:
+        """Read a market; never raises."""
+        ...
+
+
+class Charts(Protocol):
+    """Knows how a series was in the last hours."""
+
+    async def read(
+        self, market: str, series: Series, began_ms: int | None, now_ms: int
+    ) -> ChartData:
+        """Read a series. Raises NoChartError."""
+        ...
+
+
+class Failure(NamedTuple):
+    """A receiver that has not taken a message, and why."""
+
+    receiver: str
+    error: NotTakenError
+
+
+class Pace(NamedTuple):
+    """How long a message is tried, and the pauses between."""
+
+    delivery_s: float = DELIVERY_S
+    backoff_s: float = BACKOFF_S
+
+
+Draw = Callable[[ChartData, str, Lasting, int], bytes]
+
+
+class Delivery:
+    """Sends notifications to receivers by name."""
+
+    def __init__(
+        self,
+        receivers: Mapping[str, MessageReceiver],
+        store: SentStore,
+        *,
+        market_now: NowReader,
+        charts: Charts,
+        draw: Draw,
+        metrics: NotifyMetrics,
+        zones: Mapping[str, str],
+        pace: Pace = Pace(),  # noqa: B008 - a frozen tuple
+        now_ms: Callable[[], int] = clock.now_ms,
+    ) -> None:
+        self._receivers = receivers
+        self._store = store
+        self._market_now = market_now
+        self._charts = charts
+        self._draw = draw
+        self._metrics = metrics
+        self._zones = zones
+        self._pace = pace
+        self._now_ms = now_ms
+        self._under_way: set[str] = set()
+        self._not_before_ms: dict[str, int] = {}
+        """By receiver, one entry each: when one that is busy may be asked again."""
+
+    async def deliver(self, group: AlertGroup, names: Iterable[str]) -> list[Failure]:
+        """Send a notification to the receivers named; return those that have not taken it."""
+        market = leading(group.alerts).labels.get("market", "")
+        subject = _subject(market, group.group_key)
+        if subject in self._under_way:
+            # Another Alertmanager of a cluster, or the same one that has given up waiting.
+            busy = NotTakenError("the message before it is still being sent")
+            return [Failure(name, busy) for name in names]
+        self._under_way.add(subject)
+        try:
+            return await self._deliver(group, market, subject, names)
+        finally:
+            self._under_way.discard(subject)
+
+    async def _deliver(
+        self, group: AlertGroup, market: str, subject: str, names: Iterable[str]
+    ) -> list[Failure]:
+        now_ms = self._now_ms()
+        firing = any(alert.firing for alert in group.alerts)
+        incident = self._store.incident(subject, now_ms, firing=firing)
+        state = _state(group)
+        due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
+        if not due:
+            return []
+        now = await self._market_now.read(market) if market else MarketNow()
+        span = lasting(group, now, incident.began_ms)
+        if span.estimated:
+            incident.began_ms = span.began_ms
+        notice = compose(
+            group,
+            incident=incident.name,
+            kind=NoticeKind.BEGAN,
+            span=span,
+            now=now,
+            now_ms=now_ms,
+            zones=self._zones,
+        )
+        picture = None
+        if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
+            series = series_of(leading(group.alerts)) or WHOLE_MARKET
+            picture, notice = await self._pictured(notice, market, series, span)
+        results = await asyncio.gather(
+            *(
+                self._send(
+                    incident, name, msgspec.structs.replace(notice, kind=kind), picture, state
+                )
+                for name, kind in due.items()
+            )
+        )
+        failures = [result for result in results if result is not None]
+        if not firing and not failures:
+            incident.closed = True
+        incident.changed_ms = now_ms
+        await self._store.save()
+        return failures
+
+    def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
+        """What a receiver gets to know; None when it knows it."""
+        before = incident.sent.get(name)
+        over = state == _OVER
+        if before is not None and before.state == state:
+            if over or now_ms - before.at_ms < REPEAT_MIN_MS:
+                self._metrics.messages.labels(name, "unchanged").inc()
+                return None
+            return NoticeKind.REPEATED
+        if over:
+            return NoticeKind.OVER
+        return NoticeKind.BEGAN if before is None else NoticeKind.CHANGED
+
+    async def _pictured(
+        self, notice: Notice, market: str, series: Series, span: Lasting
+    ) -> tuple[bytes | None, Notice]:
+        now_ms = self._now_ms()
+        try:
+            data = await self._charts.read(market, series, span.began_ms, now_ms)
+        except NoChartError as error:
+            _log.warning("no_picture", incident=notice.incident, detail=str(error))
+            return None, msgspec.structs.replace(notice, no_picture=str(error))
+        title = f"{market} {'' if series == WHOLE_MARKET else series[1]}"
+        picture = await asyncio.to_thread(self._draw, data, title, span, now_ms)
+        return picture, notice
+
+    async def _send(
+        self,
+        incident: OpenIncident,
+        name: str,
+        notice: Notice,
+        picture: bytes | None,
+        state: str,
+    ) -> Failure | None:
+        before = incident.sent.get(name)
+        try:
+            kept = await self._tried(
+                self._receivers[name],
+                notice,
+                picture if name in PICTURED else None,
+                {} if before is None else before.kept,
+            )
+        except NotTakenError as error:
+            self._metrics.messages.labels(name, "failed").inc()
+            self._metrics.receiver_up.labels(name).set(0)
+            _log.error(
+                "message_not_taken",
+                receiver=name,
+                incident=incident.name,
+                detail=error.reason,
+                action=error.action or "nothing yet: Alertmanager sends it again",
+            )
+            return Failure(name, error)
+        self._metrics.messages.labels(name, "sent").inc()
+        self._metrics.receiver_up.labels(name).set(1)
+        incident.sent[name] = SentMessage(state, self._now_ms(), kept)
+        # At once: a crash while another receiver is being tried must not send this one again.
+        await self._store.save()
+        _log.info("message_sent", receiver=name, incident=incident.name, kind=notice.kind)
+        return None
+
+    async def _tried(
+        self,
+        receiver: MessageReceiver,
+        notice: Notice,
+        picture: bytes | None,
+        kept: Mapping[str, str],
+    ) -> dict[str, str]:
+        """Send; try again with growing pauses, or when the receiver says, as long as there is time."""
+        left_ms = int(self._pace.delivery_s * 1000)
+        pause_s = self._pace.backoff_s
+        while True:
+            started_ms = self._now_ms()
+            wait_ms = self._not_before_ms.get(receiver.name, 0) - started_ms
+            if wait_ms > left_ms:
+                raise NotTakenError(f"it asked to wait for another {wait_ms / 1000:.0f} s")
+            if wait_ms > 0:
+                await asyncio.sleep(wait_ms / 1000)
+            try:
+                return await receiver.send(notice, picture, kept)
+            except NotTakenError as error:
+                ended_ms = self._now_ms()
+                wait_ms = int(1000 * max(error.retry_after_s, pause_s))
+                self._not_before_ms[receiver.name] = (
+                    ended_ms + int(1000 * error.retry_after_s) if error.retry_after_s else 0
+                )
+                left_ms -= max(ended_ms - started_ms, 0) + wait_ms
+                if not error.again or left_ms <= 0:
+                    raise
+            await asyncio.sleep(wait_ms / 1000)
+            pause_s = min(2 * pause_s, BACKOFF_MAX_S)
+
+
+_OVER = "over"
+
+
+def _subject(market: str, group_key: str) -> str:
+    """A name of a group of alerts that is short, stable, and readable where it can be."""
+    digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
+    readable = market if market.isascii() and market.isalnum() and len(market) <= 20 else "group"  # noqa: PLR2004
+    return f"ecindex-{readable if market else 'service'}-{digest}"
+
+
+def _state(group: AlertGroup) -> str:
+    """What a message of this notification says: which alerts fire, or that none does."""
+    firing = sorted(alert.identity for alert in group.alerts if alert.firing)
+    if not firing:
+        return _OVER
+    return hashlib.sha256("\n".join(firing).encode()).hexdigest()[:32]

@@ -1,0 +1,101 @@
+"""A message, whoever gets it: what, since when, how large, how sure, who, is it still so, where to look.
+
+Receivers only choose how it looks. As JSON it is what the plain webhook sends (docs/contract.md).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+VERSION = 1
+
+
+class NoticeKind(StrEnum):
+    """What a message says of its incident, to one receiver."""
+
+    BEGAN = "began"
+    CHANGED = "changed"
+    """Other alerts of the incident fire than those of the message before."""
+    REPEATED = "repeated"
+    """Nothing changed: Alertmanager reminds after its ``repeat_interval``."""
+    OVER = "over"
+
+
+class Urgency(StrEnum):
+    """How soon somebody must act: the label ``severity`` of an alert."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+
+
+class NoticeLink(msgspec.Struct, frozen=True):
+    """Where to look: an absolute address, and the words that lead there."""
+
+    name: str
+    text: str
+    url: str
+
+
+class NoticeAlert(msgspec.Struct, frozen=True):
+    """One alert behind a message."""
+
+    name: str
+    status: str
+    summary: str
+    dimension: str = ""
+    member: str = ""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Everything that a message may say. Text is of one line each and safe to show, but not escaped.
+
+    ``incident`` names what it is about, for as long as that lasts. ``began`` and ``ended`` are RFC 3339
+    or None. ``size``, ``sureness``, ``affected`` and ``now`` are sentences, '' where nothing is known.
+    ``no_picture``: why there is no picture; '' where there is one. ``sent_at``: when it was made.
+    """
+
+    incident: str
+    kind: NoticeKind
+    urgency: Urgency
+    title: str
+    since: str
+    sent_at: str
+    market: str = ""
+    began: str | None = None
+    ended: str | None = None
+    size: str = ""
+    sureness: str = ""
+    affected: str = ""
+    now: str = ""
+    advice: str = ""
+    links: tuple[NoticeLink, ...] = ()
+    alerts: tuple[NoticeAlert, ...] = ()
+    left_out: int = 0
+    """Alerts that are not among ``alerts``."""
+    no_picture: str = ""
+    v: int = VERSION
+
+    @property
+    def over(self) -> bool:
+        """True once nothing of the incident fires any more."""
+        return self.kind is NoticeKind.OVER
+
+    def facts(self) -> list[tuple[str, str]]:
+        """(question, answer) in the order in which a reader asks; only those with an answer."""
+        asked = (
+            ("Since", self.since),
+            ("How large", self.size),
+            ("How sure", self.sureness),
+            ("Affected", self.affected),
+            ("Now", self.now),
+            ("What to do", self.advice),
+        )
+        return [(question, answer) for question, answer in asked if answer]
+
+    def headline(self) -> str:
+        """The title with what a reader must know first: that it is over, or that it can wait."""
+        if self.over:
+            return f"Over: {self.title}"
+        return self.title if self.urgency is Urgency.PAGE else f"Ticket: {self.title}"

@@ -1,0 +1,97 @@
+"""`ecindex notify` from start to end: receivers, what they need, and the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from streams.notify.chart_data import ChartReader
+from streams.notify.delivery import Delivery
+from streams.notify.mail import MailReceiver
+from streams.notify.market_now import MarketNowReader
+from streams.notify.message_receiver import MessageReceiver
+from streams.notify.notify_metrics import NotifyMetrics
+from streams.notify.notify_server import NotifyServer
+from streams.notify.pagerduty import PagerDutyReceiver
+from streams.notify.picture import draw
+from streams.notify.sent_store import SentStore
+from streams.notify.signed_webhook import WebhookReceiver
+from streams.notify.slack import SlackReceiver
+from streams.settings import NotifySettings, Settings, load_methodology
+
+RECEIVERS = ("slack", "pagerduty", "mail", "webhook")
+
+_log = structlog.get_logger(__name__)
+
+
+def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
+    """Each receiver that is set, by name. To be called within a running event loop."""
+    found: list[MessageReceiver] = []
+    if settings.slack_credential() is not None:
+        found.append(SlackReceiver(settings))
+    if settings.pagerduty_credential() is not None:
+        found.append(PagerDutyReceiver(settings))
+    if settings.mail_server is not None:
+        found.append(MailReceiver(settings))
+    if settings.webhook_url is not None:
+        found.append(WebhookReceiver(settings))
+    return {receiver.name: receiver for receiver in found}
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[int]:
+    """Listen while within; yield the bound port.
+
+    Raises OSError when the address cannot be bound, SettingsError when the methodology is wrong.
+    """
+    markets = load_methodology(settings).markets
+    async with contextlib.AsyncExitStack() as stack:
+        receivers = receivers_of(settings.notify)
+        for receiver in receivers.values():
+            stack.push_async_callback(receiver.close)
+        market_now = MarketNowReader(settings.redis)
+        stack.push_async_callback(market_now.close)
+        charts = ChartReader(settings.notify.prometheus_url)
+        stack.push_async_callback(charts.close)
+        metrics = NotifyMetrics(receivers)
+        delivery = Delivery(
+            receivers,
+            SentStore(settings.data_dir),
+            market_now=market_now,
+            charts=charts,
+            draw=draw,
+            metrics=metrics,
+            zones={code: market.time_zone for code, market in markets.items()},
+        )
+        server = NotifyServer(
+            delivery,
+            tuple(receivers),
+            metrics.registry,
+            host=settings.notify.host,
+            port=settings.notify.port,
+            names=settings.notify.hosts,
+            token=settings.notify.revealed_token(),
+        )
+        port = await server.start()
+        stack.push_async_callback(server.stop)
+        if not receivers:
+            _log.error(
+                "nobody_is_notified",
+                action="set a receiver: notify.slack_token, pagerduty_key, mail_server or webhook_url",
+            )
+        yield port
+
+
+async def notify(
+    settings: Settings, stopped: asyncio.Event, on_listening: Callable[[str], None]
+) -> None:
+    """Take notifications until ``stopped`` is set. ``on_listening`` gets the address to post to."""
+    async with running(settings) as port:
+        host = settings.notify.host
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/alerts"
+        _log.info("listening", alerts=url)
+        on_listening(url)
+        await stopped.wait()

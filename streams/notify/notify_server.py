@@ -1,0 +1,142 @@
+"""The port that Alertmanager posts to: /alerts for every receiver, /alerts/slack,mail for some.
+
+An answer of 200 means that every receiver has taken the message. Anything else makes Alertmanager come
+again, so a message is lost only together with Alertmanager.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import structlog
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from streams.notify.alert_group import BODY_BYTES_MAX, AlertGroupError, decode_group
+from streams.notify.delivery import Delivery
+from streams.publish.http_server import HttpServer, is_of_a_page, listen
+
+UNDER_WAY_MAX = 32
+"""Notifications at a time. Alertmanager has one for each group; a market is one."""
+SHUTDOWN_S = 20.0
+
+_log = structlog.get_logger(__name__)
+
+
+class NotifyServer:
+    """Takes notifications. ``receivers``: names of those that are set, in the order of messages."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        receivers: Sequence[str],
+        registry: CollectorRegistry,
+        *,
+        host: str,
+        port: int,
+        names: Sequence[str],
+        token: str | None,
+    ) -> None:
+        """Make a server that does not listen yet. ``token``: what a sender must show, if anything."""
+        self._host = host
+        self._port = port
+        self._names = names
+        self._token = token
+        self._delivery = delivery
+        self._receivers = receivers
+        self._registry = registry
+        self._under_way = 0
+        self._server: HttpServer | None = None
+
+    async def start(self) -> int:
+        """Listen, and return the bound port. Raises OSError when the address cannot be bound."""
+        app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.router.add_post("/alerts", self._alerts)
+        app.router.add_post("/alerts/{receivers}", self._alerts)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        self._server = await listen(
+            app,
+            self._host,
+            self._port,
+            setting="notify.hosts",
+            names=self._names,
+            shutdown_s=SHUTDOWN_S,
+        )
+        return self._server.port
+
+    async def stop(self) -> None:
+        """Listen no more; a message that is being sent is sent. Safe to call twice."""
+        if self._server is not None:
+            await self._server.close()
+            self._server = None
+
+    async def _alerts(self, request: web.Request) -> web.Response:
+        if is_of_a_page(request) or not self._may_send(request):
+            return _answer(
+                HTTPStatus.UNAUTHORIZED,
+                "expected notify.token as bearer token; set it in http_config of Alertmanager's "
+                "webhook",
+            )
+        named = request.match_info.get("receivers")
+        names = self._receivers if named is None else list(dict.fromkeys(named.split(",")))
+        unknown = [name for name in names if name not in self._receivers]
+        if unknown or not names:
+            known = ", ".join(self._receivers) or "nobody"
+            return self._refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"nobody is told: asked for {', '.join(unknown)[:100] or 'everybody'}, the settings "
+                f"notify.* name {known}; set a receiver, or correct Alertmanager's webhook URL",
+            )
+        if self._under_way >= UNDER_WAY_MAX:
+            text = f"{UNDER_WAY_MAX} notifications are being sent; come again"
+            return self._refused(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        self._under_way += 1
+        try:
+            group = decode_group(await request.read())
+            failures = await self._delivery.deliver(group, names)
+        except AlertGroupError as error:
+            return self._refused(HTTPStatus.BAD_REQUEST, str(error))
+        finally:
+            self._under_way -= 1
+        if failures:
+            text = "; ".join(f"{failure.receiver}: {failure.error}" for failure in failures)
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        return _answer(HTTPStatus.OK, "ok")
+
+    def _may_send(self, request: web.Request) -> bool:
+        if self._token is None:
+            return True
+        given = request.headers.get(hdrs.AUTHORIZATION, "")
+        return hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode())
+
+    def _refused(self, status: HTTPStatus, text: str) -> web.Response:
+        """Answer with an error that no receiver is the cause of: it is in the log only here."""
+        _log.error("notification_refused", status=int(status), detail=text)
+        return _answer(status, text)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        try:
+            encode, content_type = choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        except (ValueError, TypeError):  # a version that is no number
+            encode, content_type = choose_encoder("")
+        return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        """Alive as long as the event loop answers."""
+        return _answer(HTTPStatus.OK, "ok")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        if self._receivers:
+            return _answer(HTTPStatus.OK, "ok")
+        return _answer(
+            HTTPStatus.SERVICE_UNAVAILABLE, "nobody is told: no receiver is set (notify.*)"
+        )
+
+
+def _answer(status: HTTPStatus, text: str) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n")

@@ -1,0 +1,93 @@
+"""PagerDuty by Events API v2: one alert for an incident, by its name as the key that nobody else uses.
+
+A picture would need a public address, so there is none; the links lead to where it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from streams.notify.message_receiver import Kept, NotTakenError
+from streams.notify.notice import Notice, Urgency
+from streams.notify.posting import new_session, post
+from streams.notify.shown_text import one_line
+from streams.settings import NotifySettings
+
+SUMMARY_MAX = 1_024
+KEY_MAX = 255
+EVENT_BYTES_MAX = 512 * 1024
+_ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
+
+
+class EventAction(StrEnum):
+    """What an event does to PagerDuty's alert."""
+
+    TRIGGER = "trigger"
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+
+
+def dedup_key(incident: str) -> str:
+    """Key of an incident: its own name, or a digest of one that is too long."""
+    if len(incident) <= KEY_MAX:
+        return incident
+    return hashlib.sha256(incident.encode()).hexdigest()
+
+
+def event(notice: Notice, routing_key: str, action: EventAction) -> dict[str, Any]:
+    """Content of an event, within PagerDuty's limits."""
+    known = {"routing_key": routing_key, "dedup_key": dedup_key(notice.incident)}
+    if action is not EventAction.TRIGGER:
+        return {**known, "event_action": action}
+    return {
+        **known,
+        "event_action": action,
+        "client": "ecindex",
+        "links": [{"href": link.url, "text": link.text} for link in notice.links],
+        "payload": {
+            "summary": one_line(notice.headline(), SUMMARY_MAX),
+            "source": notice.market or "ecindex",
+            "severity": "critical" if notice.urgency is Urgency.PAGE else "warning",
+            "timestamp": notice.began or notice.sent_at,
+            "component": "ecindex",
+            "group": notice.market or "service",
+            "class": notice.alerts[0].name if notice.alerts else "ecindex",
+            "custom_details": {
+                **dict(notice.facts()),
+                "Alerts": [f"{alert.name}: {alert.summary}" for alert in notice.alerts],
+                **({"Alerts left out": notice.left_out} if notice.left_out else {}),
+            },
+        },
+    }
+
+
+class PagerDutyReceiver:
+    """Triggers and resolves the alert of each incident."""
+
+    name = "pagerduty"
+
+    def __init__(self, settings: NotifySettings) -> None:
+        self._key = settings.pagerduty_credential() or ""
+        self._url = f"{settings.pagerduty_api.rstrip('/')}/v2/enqueue"
+        self._session = new_session()
+
+    async def send(self, notice: Notice, picture: bytes | None, kept: Mapping[str, str]) -> Kept:
+        """Trigger, which updates an alert that is open, or resolve. Raises NotTakenError."""
+        del picture, kept
+        action = EventAction.RESOLVE if notice.over else EventAction.TRIGGER
+        body = msgspec.json.encode(event(notice, self._key, action))
+        if len(body) > EVENT_BYTES_MAX:  # 20 alerts of 700 characters are far from it
+            raise NotTakenError(
+                f"an event of {len(body)} bytes; at most {EVENT_BYTES_MAX}", again=False
+            )
+        await post(self._session, self._url, body, {}, _ACTION)
+        return {"dedup_key": dedup_key(notice.incident)}
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._session.close()

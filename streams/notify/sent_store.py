@@ -1,0 +1,118 @@
+"""What was sent, of each incident to each receiver, kept over restarts: nobody gets a message twice.
+
+One small file, replaced whole. Memory is what counts while the process runs: a disk that is full must
+not keep anybody from being woken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from streams.index.formats import json_reader
+from streams.notify.message_receiver import Kept
+
+INCIDENTS_MAX = 500
+"""The ones closed for longest are forgotten first."""
+FILE = "notify/sent.json"
+
+_log = structlog.get_logger(__name__)
+
+
+class SentMessage(msgspec.Struct):
+    """The last message of an incident to a receiver. ``state`` is what it said."""
+
+    state: str
+    at_ms: int
+    kept: Kept = {}
+
+
+class OpenIncident(msgspec.Struct):
+    """An incident that was told of. ``subject``: the group of alerts that it is one time of."""
+
+    name: str
+    subject: str
+    number: int
+    changed_ms: int
+    began_ms: int | None = None
+    closed: bool = False
+    sent: dict[str, SentMessage] = {}
+
+
+class _Content(msgspec.Struct):
+    incidents: list[OpenIncident] = []
+    v: int = 1
+
+
+_decode = json_reader(_Content)
+
+
+class SentStore:
+    """Incidents by subject, the newest of each."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Read what is kept below ``data_dir``. A file that cannot be read is moved away."""
+        self._file = data_dir / FILE
+        self._incidents: dict[str, OpenIncident] = {}
+        self._lock = asyncio.Lock()
+        for incident in _read(self._file).incidents:
+            self._incidents[incident.subject] = incident
+
+    def incident(self, subject: str, now_ms: int, *, firing: bool) -> OpenIncident:
+        """The incident of a group of alerts. A closed one that fires again is a new one."""
+        known = self._incidents.get(subject)
+        if known is not None and not (known.closed and firing):
+            return known
+        number = 1 if known is None else known.number + 1
+        incident = OpenIncident(f"{subject}-{number}", subject, number, now_ms)
+        self._incidents.pop(subject, None)
+        self._incidents[subject] = incident
+        while len(self._incidents) > INCIDENTS_MAX:
+            oldest = min(
+                self._incidents.values(), key=lambda each: (not each.closed, each.changed_ms)
+            )
+            del self._incidents[oldest.subject]
+        return incident
+
+    async def save(self) -> None:
+        """Write everything, so that the next process knows it. A failure is logged."""
+        async with self._lock:
+            encoded = msgspec.json.encode(_Content(list(self._incidents.values())))
+            try:
+                await asyncio.to_thread(_write, self._file, encoded)
+            except OSError as error:
+                _log.error(
+                    "sent_not_kept",
+                    file=str(self._file),
+                    detail=str(error),
+                    action="make room in data_dir: after a restart messages would be sent again",
+                )
+
+
+def _read(file: Path) -> _Content:
+    try:
+        return _decode(file.read_bytes())
+    except FileNotFoundError:
+        return _Content()
+    except (OSError, msgspec.DecodeError) as error:
+        unreadable = file.with_suffix(".unreadable")
+        _log.error("sent_unreadable", file=str(file), detail=str(error), moved_to=str(unreadable))
+        try:
+            file.replace(unreadable)
+        except OSError as failed:
+            _log.warning("sent_not_moved", file=str(file), detail=str(failed))
+        return _Content()
+
+
+def _write(file: Path, encoded: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as out:
+        out.write(encoded)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(file)

@@ -1,0 +1,153 @@
+"""`ecindex notify` between real servers (Redis, Alertmanager with our routes) and local vendors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import urllib.request
+from functools import partial
+
+import aiohttp
+import pytest
+from support.command import Command
+from support.notifications import alert, body, notification
+from support.notifying import settings_for, vendors
+from support.prometheus import program
+from support.rig import until
+from support.shopfloor import Floor
+from support.vendors import shown
+
+from streams import clock
+from streams.index.panes import MINUTE_MS, rfc3339
+from streams.local.debian_packages import ALERTMANAGER, DebianPackages
+from streams.local.local_stack import LocalStack
+from streams.local.monitoring import AlertmanagerServer
+from streams.notify.notify_process import running
+from streams.settings import load_settings
+
+pytestmark = pytest.mark.stack
+
+SHIFT = {"direction": "down", "ratio": 0.002, "lower": 0.0, "upper": 0.01, "evidence": 1.4,
+         "observed": 10.0, "expected": 4_900.0}  # fmt: skip
+LIMIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with LocalStack(tmp_path_factory.mktemp("redis"), with_kafka=False) as local:
+        yield local.redis
+
+
+async def test_a_message_says_how_it_is_now_and_that_redis_does_not_answer(server, tmp_path):
+    now_ms = clock.now_ms()
+    floor = Floor(server.url, expecting=True)
+    await floor.publish(now_ms // 5_000 * 5_000)
+    async with vendors() as found, aiohttp.ClientSession() as client:
+        shift = SHIFT | {"start": rfc3339(now_ms // MINUTE_MS * MINUTE_MS - 5 * MINUTE_MS)}
+        await floor.store._redis.hset(floor.keys.shifts, "market:all", json.dumps(shift))
+        settings = load_settings(None, {"redis.url": server.url, "data_dir": str(tmp_path)})
+        settings = settings.model_copy(update={"notify": settings_for(found)})
+        async with running(settings) as port:
+
+            async def send(*alerts):
+                url = f"http://127.0.0.1:{port}/alerts/slack,webhook"
+                async with client.post(url, data=body(notification(*alerts))) as answer:
+                    assert answer.status == 200, await answer.text()
+
+            await send()
+            server.stop()
+            await send(alert(firing=False))
+    await floor.close()
+    began, over = found.webhook.taken
+    assert began["began"] == shift["start"]
+    assert began["size"].endswith("10 orders counted since then, 4,900 expected")
+    assert began["now"].startswith("still so: ")
+    assert "orders in 5 minutes" in began["now"]
+    assert began["affected"] == "the whole market"
+    assert over["began"] == began["began"]
+    assert over["now"].startswith("how it is now is not known: Redis does not answer")
+    assert "Over: PK" in shown(found.slack.updated[0])["plain_text"]
+
+
+class Quick(AlertmanagerServer):
+    """Alertmanager with the routes of config/ that waits for a second where production waits minutes."""
+
+    def _prepare(self):
+        command = super()._prepare()
+        file = self.directory / "alertmanager.yml"
+        text = file.read_text().replace("group_wait: 15s", "group_wait: 100ms")
+        file.write_text(text.replace("group_interval: 2m", "group_interval: 1s"))
+        return command
+
+
+def variables(settings):
+    """Settings of the section notify as a user sets them."""
+    found = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        value = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+        if value is not None and value != ():
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            found[f"ECINDEX_NOTIFY__{name.upper()}"] = text
+    return found
+
+
+def receivers_in(file):
+    """Receivers that are noted to have a message."""
+    if not file.exists():
+        return set()
+    incidents = json.loads(file.read_text())["incidents"]
+    return {name for incident in incidents for name in incident["sent"]}
+
+
+@pytest.mark.deep
+async def test_alertmanager_comes_again_until_everybody_has_it_and_nobody_has_it_twice(
+    cache_dir, tmp_path
+):
+    program(cache_dir, ALERTMANAGER)  # skips where there is none
+    async with vendors() as found:
+        env = variables(settings_for(found, mail_server=None)) | {"ECINDEX_DATA_DIR": str(tmp_path)}
+        found.slack.next_answers = [(200, {}, {"ok": False, "error": "not_in_channel"})] * 400
+        with Command("notify", "--json", env=env) as first:
+            url = (await asyncio.to_thread(first.line))["alerts"]
+            port = url.rpartition(":")[2].partition("/")[0]
+            manager = Quick(tmp_path / "am", DebianPackages(cache_dir / "debian"), notify=url)
+            manager.launch()
+            try:
+                await asyncio.to_thread(manager.wait_ready)
+                now = clock.now_ms()
+                fired = alert() | {"startsAt": rfc3339(now), "endsAt": rfc3339(now + 3_600_000)}
+
+                async def post(sent):
+                    content = [
+                        {k: sent[k] for k in ("labels", "annotations", "startsAt", "endsAt")}
+                    ]
+                    request = urllib.request.Request(
+                        f"{manager.url}/api/v2/alerts",
+                        json.dumps(content).encode(),
+                        {"Content-Type": "application/json"},
+                    )
+                    await asyncio.to_thread(partial(urllib.request.urlopen, request, timeout=10))
+
+                await post(fired)
+                noted = tmp_path / "notify" / "sent.json"
+                await until(
+                    lambda: {"webhook", "pagerduty"} <= receivers_in(noted), LIMIT_S, "noted"
+                )
+                first.process.kill()
+                first.process.wait()
+                found.slack.next_answers = []
+                with Command("notify", "--port", port, "--json", env=env) as second:
+                    await asyncio.to_thread(second.line)
+                    await until(lambda: found.slack.posted, LIMIT_S, "Slack has it")
+                    await post(fired | {"endsAt": rfc3339(clock.now_ms() - 1_000)})
+                    await until(lambda: len(found.slack.posted) == 2, LIMIT_S, "it is over")
+                    code, _, _ = await asyncio.to_thread(second.end, signal.SIGTERM)
+                    assert code == 0
+            finally:
+                manager.stop()
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "over"]
+    actions = [event["event_action"] for event in found.pagerduty.events]
+    assert actions == ["trigger", "resolve"]
+    assert [bool(each.get("thread_ts")) for each in found.slack.posted] == [False, True]

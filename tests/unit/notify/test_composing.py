@@ -1,0 +1,181 @@
+"""What a message says: the questions of a reader at night, answered from what is known."""
+
+from __future__ import annotations
+
+import doctest
+from importlib import import_module
+
+import msgspec
+import pytest
+from support.notifications import BEGAN_MS, NOW_MS, RUNBOOK, alert, body, notification
+
+from streams.index.panes import rfc3339
+from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
+from streams.notify.composing import compose, lasting
+from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
+from streams.notify.notice import NoticeKind
+
+SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
+WHOLE = ("market", "all")
+STOPPED = MarketNow(
+    NOW_MS - 4_000,
+    {WHOLE: SHIFT, **{("category", name): SHIFT for name in ("books", "mens_fashion")}},
+    {
+        (WHOLE, "1m"): CountNow("orders", 2, 1_006.0),
+        (WHOLE, "5m"): CountNow("orders", 10, 5_030.0),
+        (("category", "books"), "5m"): CountNow("orders", 1, 30.0),
+        (("category", "mens_fashion"), "5m"): CountNow("orders", 1, 300.0),
+        (("region", "sp"), "5m"): CountNow("orders", 1, 3.0),
+    },
+)
+
+
+def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0):
+    group = decode_group(body(notification(*alerts, truncated=truncated)))
+    span = lasting(group, now, began_ms)
+    return compose(
+        group,
+        incident="ecindex-PK-1",
+        kind=NoticeKind.BEGAN,
+        span=span,
+        now=now,
+        now_ms=now_ms,
+        zones={"PK": "Asia/Karachi"},
+    )
+
+
+WITH_EXAMPLES = (
+    "shown_text",
+    "number_words",
+    "message_receiver",
+    "slack_blocks",
+    "signed_webhook",
+    "chart_data",
+)
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_the_examples_of_the_words(name):
+    found = doctest.testmod(import_module(f"streams.notify.{name}"))
+    assert found.attempted
+    assert not found.failed
+
+
+def test_a_message_of_an_outage_answers_every_question():
+    notice = said()
+    assert notice.title == "PK: orders have all but stopped"
+    assert dict(notice.facts()) == {
+        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes ago",
+        "How large": "0.2 % of what is expected (95 % interval: 0.1 % to 0.4 %): "
+        "10 orders counted since then, 5,030 expected",
+        "How sure": "when it was found, the evidence was 1.4 times what pages",
+        "Affected": "the whole market; all 2 categories",
+        "Now": "still so: 2 orders in the last minute, 1,006 expected; "
+        "10 orders in 5 minutes, 5,030 expected",
+        "What to do": "Ask whether the shop takes orders (checkout, site, app).",
+    }
+    assert [(link.name, link.url) for link in notice.links] == [
+        ("page", "https://index.example/?market=PK"),
+        ("dashboard", "https://grafana.example/d/ecindex-index?var-market=PK&from=1"),
+        ("runbook", f"{RUNBOOK}#ecindexmarketoutage"),
+    ]
+    assert (notice.began, notice.ended) == (rfc3339(BEGAN_MS), None)
+
+
+def test_what_is_over_says_so_and_for_how_long():
+    calm = MarketNow(NOW_MS, {}, STOPPED.counts)
+    notice = said(alert(firing=False), now=calm, began_ms=BEGAN_MS)
+    assert notice.since.endswith("over by 04:41 UTC on 2 Jan, after 5 minutes at most")
+    assert notice.now.startswith("back within what is expected: 2 orders")
+    assert notice.ended == rfc3339(NOW_MS)
+
+
+def test_an_alert_that_fires_on_after_its_shift_is_not_called_still_so():
+    assert said(now=MarketNow(NOW_MS, {}, {})).now == (
+        "the detector no longer sees it; the alert ends within minutes"
+    )
+
+
+def test_old_and_unknown_numbers_are_called_so():
+    old = said(now=msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000))
+    assert old.now.endswith("; these numbers are 2 minutes old")
+    unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
+    assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
+    assert unknown.since.endswith("when the alert began to fire: 3 minutes ago")
+
+
+def test_an_unset_link_is_none():
+    assert said(alert(links=False)).links == ()
+
+
+def test_the_market_stands_for_its_group_and_the_others_are_counted():
+    member = [alert("EcindexDemandShift", dimension="category", member=f"m{n}") for n in range(29)]
+    notice = said(*member, alert(), now=MarketNow(), truncated=3)
+    assert notice.alerts[0].name == "EcindexMarketOutage"
+    assert (len(notice.alerts), notice.left_out) == (20, 13)
+    assert notice.affected == "the whole market; categories m0, m1, m10, m11, m12 and 24 more"
+
+
+def test_an_alert_of_the_service_has_no_market():
+    found = alert(
+        "EcindexNoWorker",
+        market=None,
+        dimension=None,
+        member=None,
+        summary="No worker since 1 min: 3",
+    )
+    notice = said(found, now=MarketNow())
+    assert notice.title == "No worker since 1 min: 3"
+    assert (notice.market, notice.affected, notice.now) == ("", "", "")
+
+
+def test_labels_that_want_to_be_more_than_text_are_not():
+    hostile = "<!channel> *b* `x`\n\x1b[31m\u202egnp\u200b" + "x" * 500
+    found = alert(market=hostile, member=hostile, summary=f"{hostile}: down since 1")
+    notice = said(found)
+    for text in (notice.title, notice.market, notice.affected, notice.alerts[0].member):
+        assert not set(text) & set("\n\x1b\u202e\u200b")
+        assert len(text) <= 600
+
+
+def test_a_link_cannot_be_broken_out_of():
+    found = alert()
+    found["annotations"]["page_url"] = "https://x.example/?m=<!here>|\"' \n\u202e>"
+    (url,) = (link.url for link in said(found).links if link.name == "page")
+    assert url == "https://x.example/?m=%3C!here%3E%7C%22'%20%0A%E2%80%AE%3E"
+    found["annotations"]["page_url"] = "javascript:alert(1)//https://"
+    assert [link.name for link in said(found).links] == ["dashboard", "runbook"]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"version": "3"}, "version 4, found '3'"),
+        ({"alerts": []}, "1 to 1000 alerts, found 0"),
+        ({"alerts": [alert()] * (ALERTS_MAX + 1)}, "found 1001"),
+        ({"groupKey": ""}, "a group key"),
+        ({"alerts": [{"status": "firing"}]}, "missing required field `labels`"),
+    ],
+)
+def test_what_is_no_notification_is_refused(found, words):
+    with pytest.raises(AlertGroupError, match=words):
+        decode_group(body(notification() | found))
+    with pytest.raises(AlertGroupError, match="JSON"):
+        decode_group(b"\xff{")
+
+
+def test_what_redis_holds_is_read_and_what_it_cannot_mean_is_left_out():
+    value = {
+        "market": "PK", "index": "orders", "dimension": "market", "member": "all", "window": "5m",
+        "as_of": rfc3339(NOW_MS), "value": 10, "unit": "count", "observed": 10, "covered": 1.0,
+        "n": 10, "status": "ok", "phase": "live", "revision": 0, "edition": 3, "expected": 5030.0,
+    }  # fmt: skip
+    snapshot = {
+        "market": "PK", "as_of": rfc3339(NOW_MS), "published_at": rfc3339(NOW_MS), "edition": 3,
+        "phase": "live", "values": [value, value | {"window": "1h"}, value | {"index": "payments"}],
+    }  # fmt: skip
+    fields = {b"market:all": msgspec.json.encode(SHIFT), b"category:\xff": b"{}"}
+    now = market_now(msgspec.json.encode(snapshot), fields)
+    assert now == MarketNow(
+        NOW_MS, {WHOLE: SHIFT}, {(WHOLE, "5m"): CountNow("orders", 10.0, 5030.0)}
+    )

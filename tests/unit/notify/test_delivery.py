@@ -1,0 +1,372 @@
+"""Messages to local vendors over real sockets: once a state, within every vendor's rules, never lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.notifications import NOW_MS, alert, body, notification
+from support.notifying import EVERYBODY, PNG, delivering, settings_for, vendors
+from support.vendors import shown
+
+from streams.notify.alert_group import decode_group
+from streams.notify.chart_data import chart_data
+from streams.notify.message_receiver import NotTakenError
+from streams.notify.notify_process import receivers_of
+from streams.notify.picture import draw
+from streams.notify.trial import send_trial
+from streams.settings import LinksSettings
+
+HOSTILE = "<!channel> <@U1> *b* `x` &amp; $\\frac$ <b>\r\nBcc: all@shop.example\x1b[31m\u202egnp"
+
+
+@pytest.fixture
+async def found():
+    async with vendors() as local:
+        yield local
+
+
+@pytest.fixture
+def clock():
+    return [NOW_MS]
+
+
+@pytest.fixture
+async def run(found, tmp_path, clock):
+    async with delivering(found, tmp_path, clock=clock) as running:
+        yield running
+
+
+async def deliver(run, *alerts, names=EVERYBODY, **options):
+    group = decode_group(body(notification(*alerts, **options)))
+    return await run.delivery.deliver(group, names)
+
+
+def counted(run, receiver, outcome):
+    labels = {"receiver": receiver, "outcome": outcome}
+    return run.metrics.registry.get_sample_value("ecindex_notify_messages_total", labels)
+
+
+async def test_everybody_gets_the_whole_message_once_with_its_picture(found, tmp_path):
+    async with delivering(found, tmp_path, draw=draw) as run:
+        await everybody_has_it(found, run)
+
+
+async def everybody_has_it(found, run):
+    assert await deliver(run) == []
+    assert await deliver(run) == [], "Alertmanager comes again because of somebody else"
+    (message,) = found.slack.posted
+    texts = shown(message)
+    assert texts["plain_text"].startswith(
+        "\U0001f534 PK: orders have all but stopped\nSince: 04:37 UTC"
+    )
+    assert "What to do: Ask whether the shop takes orders" in texts["plain_text"]
+    assert texts["mrkdwn"] == (
+        "<https://index.example/?market=PK|Live page>  |  "
+        "<https://grafana.example/d/ecindex-index?var-market=PK&amp;from=1|Dashboard>  |  "
+        "<https://wiki.example/runbook.md#ecindexmarketoutage|Runbook>"
+    )
+    (picture,) = found.slack.uploaded.values()
+    assert picture.startswith(PNG)
+    (event,) = found.pagerduty.events
+    assert event["event_action"] == "trigger"
+    assert event["payload"]["summary"] == "PK: orders have all but stopped"
+    assert [link["text"] for link in event["links"]] == ["Live page", "Dashboard", "Runbook"]
+    assert event["payload"]["custom_details"]["Now"].startswith("how it is now is not known")
+    (mail,) = found.mail.mails
+    assert mail["Subject"] == "PK: orders have all but stopped"
+    assert mail["To"] == "night@shop.example, day@shop.example"
+    kinds = [part.get_content_type() for part in mail.walk()]
+    assert kinds == [
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+    ]
+    image = next(part for part in mail.walk() if part.get_content_type() == "image/png")
+    assert f'src="cid:{image["Content-ID"].strip("<>")}"' in mail.get_body(("html",)).get_content()
+    assert image.get_content() == picture
+    (taken,) = found.webhook.taken
+    assert (taken["kind"], taken["market"], taken["title"]) == (
+        "began", "PK", "PK: orders have all but stopped",
+    )  # fmt: skip
+    assert taken["incident"] == event["dedup_key"]
+    assert [counted(run, name, "sent") for name in EVERYBODY] == [1] * 4
+    assert [counted(run, name, "unchanged") for name in EVERYBODY] == [1] * 4
+
+
+async def test_another_process_knows_what_was_sent(found, run, tmp_path):
+    await deliver(run)
+    async with delivering(found, tmp_path) as after:
+        assert await deliver(after) == []
+        assert await deliver(after, alert(), alert("EcindexPaymentFailures", method="card")) == []
+    assert len(found.slack.posted) == 2, "the message, and the news in its thread"
+    assert len(found.slack.updated) == 1
+    assert len({event["dedup_key"] for event in found.pagerduty.events}) == 1
+    assert len(found.webhook.taken) == len(found.mail.mails) == 2
+
+
+async def test_a_change_updates_and_a_reminder_is_no_second_message(found, run, clock):
+    await deliver(run)
+    more = [alert(), alert("EcindexPaymentFailures", method="card", summary="PK: 40 % fail")]
+    await deliver(run, *more)
+    first, news = found.slack.posted
+    assert news["thread_ts"] == first["ts"]
+    assert news["text"].startswith(
+        "Changed. These alerts fire now: PK: orders have all but stopped"
+    )
+    assert "PK: 40 % fail" in news["text"]
+    clock[0] += 4 * 3_600_000
+    assert await deliver(run, *more) == []
+    assert len(found.slack.posted) == 2
+    assert [update["ts"] for update in found.slack.updated] == [first["ts"]] * 2
+    assert len(found.mail.mails) == 2, "a reminder is no mail"
+    assert found.mail.mails[1]["In-Reply-To"] == found.mail.mails[0]["Message-ID"]
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "repeated"]
+    assert len(found.pagerduty.open) == 1
+
+
+async def test_the_end_says_so_once_and_the_next_time_is_another_incident(found, run):
+    await deliver(run)
+    await deliver(run, alert(firing=False))
+    await deliver(run, alert(firing=False))
+    first, end = found.slack.posted
+    assert (end["thread_ts"], end["text"][:36]) == (
+        first["ts"],
+        "Over: PK: orders have all but stoppe",
+    )
+    assert "Over: PK" in shown(found.slack.updated[0])["plain_text"]
+    assert [event["event_action"] for event in found.pagerduty.events] == ["trigger", "resolve"]
+    assert found.pagerduty.open == {}
+    assert [mail["Subject"][:5] for mail in found.mail.mails] == ["PK: o", "Over:"]
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "over"]
+    await deliver(run)
+    assert len(found.slack.posted) == 3
+    assert "thread_ts" not in found.slack.posted[2]
+    keys = [event["dedup_key"] for event in found.pagerduty.events]
+    assert keys[2] not in keys[:2]
+
+
+async def test_labels_are_text_and_nothing_else(found, run):
+    hostile = alert(member=HOSTILE, dimension="category", summary=f"{HOSTILE}: down since 1")
+    assert await deliver(run, hostile) == []
+    (message,) = found.slack.posted
+    texts = shown(message)
+    assert "<!channel>" in texts["plain_text"], "there Slack reads no markup"
+    assert "channel" not in texts["mrkdwn"]
+    assert "&lt;!channel&gt; &lt;@U1&gt;" in message["text"]
+    (mail,) = found.mail.mails
+    assert "Bcc" not in mail
+    assert mail["Subject"].startswith("<!channel> <@U1> *b* `x` &amp; $\\frac$ <b> Bcc: all@shop")
+    html = mail.get_body(("html",)).get_content()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    for text in (*texts.values(), html, str(found.pagerduty.events), str(found.webhook.taken)):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+async def test_the_longest_labels_keep_within_every_limit(found, run):
+    long = [
+        alert("E" * 3_000, member=f"{n}" + "m" * 5_000, dimension="region", summary="s" * 9_000)
+        for n in range(60)
+    ]
+    assert await deliver(run, *long) == []
+    assert len(found.slack.posted) == len(found.mail.mails) == 1
+    assert found.webhook.taken[0]["left_out"] == 40
+
+
+@pytest.mark.parametrize("scans", [0, 2, 9])
+async def test_slack_shows_the_picture_once_it_has_scanned_it(found, run, scans):
+    found.slack.scans = scans
+    assert await deliver(run, names=["slack"]) == []
+    (message,) = found.slack.posted
+    images = [block for block in message["blocks"] if block["type"] == "image"]
+    assert len(images) == (1 if scans < 4 else 0)
+
+
+async def test_a_message_that_somebody_deleted_is_posted_anew(found, run):
+    await deliver(run, names=["slack"])
+    found.slack.posted.clear()
+    assert await deliver(run, alert(firing=False), names=["slack"]) == []
+    (message,) = found.slack.posted
+    assert "Over: PK" in shown(message)["plain_text"]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "refusals", "calls"),
+    [
+        (
+            "slack",
+            "slack",
+            [(429, {"Retry-After": "0"}, {"ok": False, "error": "ratelimited"})] * 2,
+            None,
+        ),
+        ("pagerduty", "pagerduty", [(503, {}, "busy"), (429, {}, "slow down")], 3),
+        ("webhook", "webhook", [(500, {}, "broken")], 2),
+    ],
+)
+async def test_what_passes_is_tried_again(found, run, vendor, name, refusals, calls):
+    local = getattr(found, vendor)
+    local.next_answers = list(refusals)
+    assert await deliver(run, names=[name]) == []
+    assert calls in (None, len(local.calls))
+    assert local.next_answers == []
+
+
+async def test_who_does_not_take_a_message_is_named_and_the_others_have_it(found, run, clock):
+    found.slack.next_answers = [(200, {}, {"ok": False, "error": "not_in_channel"})] * 9
+    ((name, error),) = await deliver(run)
+    assert name == "slack"
+    assert (
+        str(error) == "Slack answered not_in_channel; invite the bot to the channel: /invite @BOT"
+    )
+    up = {
+        n: run.metrics.registry.get_sample_value("ecindex_notify_receiver_up", {"receiver": n})
+        for n in EVERYBODY
+    }
+    assert up == {"slack": 0, "pagerduty": 1, "mail": 1, "webhook": 1}
+    found.slack.next_answers = []
+    assert await deliver(run) == []
+    assert len(found.slack.posted) == len(found.pagerduty.events) == len(found.mail.mails) == 1
+
+
+async def test_an_end_that_was_not_taken_is_said_before_anything_new(found, run):
+    await deliver(run, names=["pagerduty"])
+    found.pagerduty.next_answers = [(400, {}, "no")]
+    ((_, error),) = await deliver(run, alert(firing=False), names=["pagerduty"])
+    assert error.action.startswith("check notify.pagerduty_key")
+    await deliver(run, names=["pagerduty"])
+    await deliver(run, alert(firing=False), names=["pagerduty"])
+    assert found.pagerduty.open == {}
+    assert len({event["dedup_key"] for event in found.pagerduty.events}) == 1
+
+
+async def test_a_receiver_that_asks_to_wait_is_not_asked_before(found, run, clock):
+    found.pagerduty.next_answers = [(429, {"Retry-After": "60"}, "wait")]
+    (failure,) = await deliver(run, names=["pagerduty"])
+    assert failure.error.retry_after_s == 60
+    clock[0] += 30_000
+    (failure,) = await deliver(run, names=["pagerduty"])
+    assert failure.error.reason == "it asked to wait for another 30 s"
+    assert len(found.pagerduty.calls) == 1
+    clock[0] += 30_000
+    assert await deliver(run, names=["pagerduty"]) == []
+
+
+async def test_a_mail_server_that_refuses_says_who_must_act(found, run):
+    found.mail.refuses = {"night@shop.example", "day@shop.example"}
+    ((_, error),) = await deliver(run, names=["mail"])
+    assert "no such mailbox" in error.reason
+    assert not error.again
+    found.mail.refuses = {"day@shop.example"}
+    assert await deliver(run, names=["mail"]) == [], "one of two has it"
+    found.mail.refuses, found.mail.data_answer = set(), "451 try later"
+    ((_, error),) = await deliver(run, alert(firing=False), names=["mail"])
+    assert error.again
+
+
+async def test_nobody_listens(found, tmp_path):
+    async with delivering(
+        found,
+        tmp_path,
+        pagerduty_api="http://127.0.0.1:9",
+        webhook_url="http://127.0.0.1:9/x",
+        slack_api="http://127.0.0.1:9",
+        mail_server="127.0.0.1:9",
+    ) as run:
+        failures = await deliver(run)
+        assert {failure.receiver for failure in failures} == set(EVERYBODY)
+        assert all("127.0.0.1" in failure.error.reason for failure in failures)
+
+
+@pytest.mark.parametrize(
+    ("answers", "address", "words"),
+    [
+        ([(500, {}, "broken")], "", "Prometheus answered 500 (notify.prometheus_url)"),
+        ([(200, {}, "[]")], "", "Prometheus' answer is none (notify.prometheus_url)"),
+        ([], "http://127.0.0.1:9", "Prometheus does not answer (notify.prometheus_url)"),
+        ([], None, "notify.prometheus_url is not set"),
+        (None, "", "Prometheus has no value of it in these hours"),
+    ],
+)
+async def test_a_message_goes_without_its_picture_and_says_why(
+    found, tmp_path, answers, address, words
+):
+    found.prometheus.empty = answers is None
+    found.prometheus.next_answers = answers or []
+    given = {} if address == "" else {"prometheus_url": address}
+    async with delivering(found, tmp_path, **given) as run:
+        assert await deliver(run) == []
+    assert words in found.webhook.taken[0]["no_picture"]
+    assert f"No picture: {words}" in shown(found.slack.posted[0])["plain_text"]
+    assert f"No picture: {words}" in found.mail.mails[0].get_body(("plain",)).get_content()
+
+
+async def test_a_prometheus_that_hangs_holds_no_message_up(found, run, monkeypatch):
+    monkeypatch.setattr("streams.notify.chart_data.READ_S", 0.02)
+    found.prometheus.hangs = asyncio.Event()
+    assert await deliver(run) == []
+    assert found.webhook.taken[0]["no_picture"].startswith("Prometheus has not answered within")
+    found.prometheus.hangs.set()
+
+
+async def test_the_picture_asks_for_its_hours_and_its_member(found, run):
+    await deliver(
+        run, alert("EcindexDemandShift", dimension="category", member='b"\\\nx'), names=["mail"]
+    )
+    (asked,) = found.prometheus.asked
+    assert asked["query"] == (
+        '{__name__=~"market_category_window:ecindex_orders:max'
+        "|market_category_window:ecindex_orders_expected:max"
+        '|market_category_window_bound:ecindex_orders_band:max",'
+        'market="PK",window="5m",category="b\\"\\\\\\nx"}'
+    )
+    assert float(asked["end"]) - float(asked["start"]) == 3 * 3600
+
+
+def test_lines_of_a_chart_are_told_apart_by_name_and_bound():
+    data = chart_data(
+        ("category", "books"),
+        b'{"status":"success","data":{"resultType":"matrix","result":['
+        b'{"metric":{"__name__":"a:ecindex_orders:max"},"values":[[1,"2"]]},'
+        b'{"metric":{"__name__":"a:ecindex_orders_expected:max"},"values":[[1,"3"]]},'
+        b'{"metric":{"__name__":"a:ecindex_orders_band:max","bound":"upper"},"values":[[1,"4"]]}]}}',
+    )
+    assert (data.values, data.expected, data.lower, data.upper) == (
+        {1000: 2},
+        {1000: 3},
+        {},
+        {1000: 4},
+    )
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+async def test_a_test_message_has_everything_and_is_over_at_once(found, name):
+    receivers = receivers_of(settings_for(found))
+    links = LinksSettings(board="https://index.example", runbook="https://wiki.example/r")
+    try:
+        result = await send_trial(receivers[name], links, NOW_MS)
+        assert (result.receiver, bool(result.ids)) == (name, True)
+    finally:
+        for receiver in receivers.values():
+            await receiver.close()
+    assert found.pagerduty.open == {}
+    assert (
+        len(found.slack.posted)
+        + len(found.pagerduty.events)
+        + len(found.mail.mails)
+        + len(found.webhook.taken)
+        == 2
+    )
+
+
+async def test_a_test_message_says_what_the_receiver_answered(found):
+    receivers = receivers_of(settings_for(found, slack_token="xoxb-of-nobody"))
+    try:
+        with pytest.raises(NotTakenError, match="Slack answered invalid_auth; set notify"):
+            await send_trial(receivers["slack"], LinksSettings(), NOW_MS)
+    finally:
+        for receiver in receivers.values():
+            await receiver.close()

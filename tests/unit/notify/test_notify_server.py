@@ -1,0 +1,148 @@
+"""The port that Alertmanager posts to: what it answers decides whether Alertmanager comes again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import aiohttp
+import pytest
+from support.notifications import body, notification
+from support.notifying import delivering, vendors
+
+from streams.notify import notify_server
+from streams.notify.notify_server import NotifyServer
+from streams.notify.sent_store import INCIDENTS_MAX, SentMessage, SentStore
+
+
+@pytest.fixture
+async def found():
+    async with vendors() as local:
+        yield local
+
+
+@contextlib.asynccontextmanager
+async def serving(found, directory, *, token=None, receivers=("webhook", "pagerduty")):
+    async with delivering(found, directory) as running, aiohttp.ClientSession() as client:
+        server = NotifyServer(
+            running.delivery,
+            receivers,
+            running.metrics.registry,
+            host="127.0.0.1",
+            port=0,
+            names=(),
+            token=token,
+        )
+        url = f"http://127.0.0.1:{await server.start()}"
+
+        async def ask(path, data=None, **headers):
+            method = "GET" if data is None else "POST"
+            async with client.request(method, url + path, data=data, headers=headers) as answer:
+                return answer.status, await answer.text()
+
+        try:
+            yield ask
+        finally:
+            await server.stop()
+
+
+BODY = body(notification())
+
+
+async def test_taken_by_all_is_200_and_all_is_what_the_address_names(found, tmp_path):
+    async with serving(found, tmp_path) as ask:
+        assert await ask("/alerts/pagerduty", BODY) == (200, "ok\n")
+        assert (len(found.pagerduty.events), len(found.webhook.taken)) == (1, 0)
+        assert await ask("/alerts", BODY) == (200, "ok\n")
+        assert (len(found.pagerduty.events), len(found.webhook.taken)) == (1, 1)
+        _, text = await ask("/metrics")
+        assert 'ecindex_notify_messages_total{outcome="sent",receiver="webhook"} 1.0' in text
+        assert [await ask(path) for path in ("/livez", "/readyz")] == [(200, "ok\n")] * 2
+
+
+async def test_what_one_has_not_taken_is_503_with_who_must_act(found, tmp_path):
+    found.webhook.next_answers = [(403, {}, "who\x1b are you?")]
+    async with serving(found, tmp_path) as ask:
+        status, text = await ask("/alerts", BODY)
+        assert status == 503
+        assert text == (
+            "webhook: it answered 403: who\N{REPLACEMENT CHARACTER} are you?; "
+            "look at the log of the webhook's owner (notify.webhook_url)\n"
+        )
+        assert await ask("/alerts", BODY) == (200, "ok\n")
+
+
+async def test_who_is_not_set_is_not_told_and_alertmanager_keeps_it(found, tmp_path):
+    async with serving(found, tmp_path) as ask:
+        status, text = await ask("/alerts/slack,webhook", BODY)
+        assert status == 503
+        assert "asked for slack, the settings notify.* name webhook, pagerduty" in text
+        assert found.webhook.taken == []
+    async with serving(found, tmp_path, receivers=()) as ask:
+        status, text = await ask("/alerts", BODY)
+        assert (status, text[:16]) == (503, "nobody is told: ")
+        assert (await ask("/readyz"))[0] == 503
+
+
+async def test_a_token_is_asked_for_and_no_page_may_send(found, tmp_path):
+    async with serving(found, tmp_path, token="secret") as ask:
+        for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": "Bearer sécret"}):
+            assert (await ask("/alerts", BODY, **headers))[0] == 401
+        given = {"Authorization": "Bearer secret"}
+        assert (await ask("/alerts", BODY, Origin="https://x.example", **given))[0] == 401
+        assert (await ask("/alerts", BODY, Host="x.example", **given))[0] == 421
+        assert (await ask("/alerts", BODY, **given))[0] == 200
+
+
+async def test_what_is_no_notification_is_not_asked_for_again(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(notify_server, "BODY_BYTES_MAX", 10_000)
+    async with serving(found, tmp_path) as ask:
+        assert (await ask("/alerts", b"{"))[0] == 400
+        assert (await ask("/alerts", b"x" * 20_000))[0] == 413
+
+
+async def test_more_at_a_time_than_is_bearable_come_again(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(notify_server, "UNDER_WAY_MAX", 1)
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def before():
+        entered.set()
+        await leave.wait()
+
+    found.webhook.before = before
+    async with serving(found, tmp_path, receivers=("webhook",)) as ask:
+        first = asyncio.create_task(ask("/alerts", BODY))
+        await entered.wait()
+        assert (await ask("/alerts", BODY))[0] == 503
+        monkeypatch.setattr(notify_server, "UNDER_WAY_MAX", 2)
+        status, text = await ask("/alerts", BODY)
+        assert (status, text) == (503, "webhook: the message before it is still being sent\n")
+        leave.set()
+        assert (await first)[0] == 200
+    assert len(found.webhook.taken) == 1
+
+
+async def test_what_was_sent_is_bounded_and_open_incidents_are_kept_longest(tmp_path):
+    store = SentStore(tmp_path)
+    for number in range(INCIDENTS_MAX + 10):
+        incident = store.incident(f"s{number}", number, firing=True)
+        incident.sent["slack"] = SentMessage("a", number, {"ts": "1"})
+        incident.closed = number >= 100
+    await store.save()
+    after = SentStore(tmp_path)
+    assert len(after._incidents) == INCIDENTS_MAX
+    assert after.incident("s0", 0, firing=True).name == "s0-1"
+    assert after.incident("s100", 0, firing=True).sent == {}, "closed for longest"
+
+
+async def test_a_file_that_cannot_be_read_is_moved_away_and_one_that_cannot_be_written_is_said(
+    tmp_path, capsys
+):
+    (tmp_path / "notify").mkdir()
+    (tmp_path / "notify" / "sent.json").write_text("{")
+    store = SentStore(tmp_path)
+    assert (tmp_path / "notify" / "sent.unreadable").exists()
+    (tmp_path / "notify" / "sent.partial").mkdir()
+    store.incident("s", 0, firing=True)
+    await store.save()
+    assert "sent_not_kept" in capsys.readouterr().out
