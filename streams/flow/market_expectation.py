@@ -286,9 +286,16 @@ class MarketExpectation:
         factors = self._factors()
         counts, sure = self._hours_known(observed, calendar)
         at = [self.table.at[WHOLE, "orders"]]
-        relevels = observed.relevels(calendar.hours_ms[-1] + HOUR_MS)
+        until_ms = calendar.hours_ms[-1] + HOUR_MS
         learnt, multiplied = lessons(
-            calendar, [WHOLE], sure[:, at], factors=factors, relevels=relevels
+            calendar,
+            [WHOLE],
+            sure[:, at],
+            factors=factors,
+            # Days of an outage are no level. With them a shop that had been closed over Christmas was
+            # expected to sell a hundredth, and the daily clock paged every day after it.
+            shifts=observed.shifted(until_ms),
+            relevels=observed.relevels(until_ms),
         )
         vintage = fit(calendar, counts[:, at] * learnt, _ALONE, learnt, multiplied)
         hours = vintage.expected[0]

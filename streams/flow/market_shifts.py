@@ -47,6 +47,8 @@ MINUTES_BACK = 1_440
 """How far back a shift's contributors are summed; minutes are kept a little longer."""
 RELEVEL_MINUTES = 7 * 1_440
 """A shift that has lasted this long is the new level."""
+_BACK = 0.1
+"""Part of what is expected in a day from which an outage that outlasted a week is over."""
 KEPT_MINUTES = 60 * 1_440
 """A shift is remembered this long after its end: vintages learn from six weeks and some days back."""
 _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
@@ -98,6 +100,7 @@ class KeptShift(msgspec.Struct):
     end: int = 0
     """Minute after its last one; 0: it goes on."""
     relevelled_at: int = 0
+    """Minute at which it was last looked at to be adopted; 0: it has not lasted a week."""
     ratio: int = 0
     """Ratio of the new level to the old, in units of 1 / SCALE, once it was adopted."""
     parts: list[tuple[str, str, int]] = []
@@ -325,7 +328,7 @@ class MarketShifts:
             if shift.event == "end":
                 if going is not None:
                     going.end = shift.at
-            elif going is None or going.relevelled_at:
+            elif going is None:
                 self.kept.append(
                     KeptShift(
                         shift.dimension,
@@ -358,28 +361,38 @@ class MarketShifts:
         return None
 
     def _adopt(self) -> None:
-        """Make each shift that has lasted a week the new level, as measured over its last day."""
+        """Make each shift that has lasted a week the new level, as measured over its last day.
+
+        An outage is not adopted. It is looked at again each day, until a day has events again. Its
+        detector may not say so: after three weeks without a lesson its series is warming, and the
+        detector sleeps. Then the outage never ended, and nothing was learnt ever after.
+        """
         done = self.watch.done_until
         for kept in self.kept:
-            if kept.end or kept.relevelled_at or done < _whole_hours(kept.start) + RELEVEL_MINUTES:
-                continue
-            at = next(
-                at
-                for at, series in enumerate(self.watch.series)
-                if (series.dimension, series.member) == (kept.dimension, kept.member)
-            )
-            adopt_at = _whole_hours(kept.start) + RELEVEL_MINUTES
-            sums = self._sums(adopt_at - MINUTES_BACK, adopt_at)
-            observed, expected = sums[at]
-            scope = scope_of(kept.dimension, kept.member)
-            relevel = relevel_of(scope, kept.start * MINUTE_MS, observed, expected)
-            kept.relevelled_at = adopt_at
-            if relevel is not None:
-                kept.ratio = relevel.ratio
-                kept.end = adopt_at
-                if scope == WHOLE:
-                    self._adopt_members(kept, sums)
-            self._recorded = False
+            while not kept.end and (adopt_at := _adopt_at(kept)) <= done:
+                self._adopt_one(kept, adopt_at)
+                self._recorded = False
+
+    def _adopt_one(self, kept: KeptShift, adopt_at: int) -> None:
+        at = next(
+            at
+            for at, series in enumerate(self.watch.series)
+            if (series.dimension, series.member) == (kept.dimension, kept.member)
+        )
+        sums = self._sums(adopt_at - MINUTES_BACK, adopt_at)
+        observed, expected = sums[at]
+        again, kept.relevelled_at = kept.relevelled_at, adopt_at
+        if again and observed * SCALE < expected * _BACK:  # a stray order is no level
+            return
+        scope = scope_of(kept.dimension, kept.member)
+        relevel = relevel_of(scope, kept.start * MINUTE_MS, observed, expected)
+        if relevel is not None:
+            kept.ratio = relevel.ratio
+            kept.end = adopt_at
+            if scope == WHOLE:
+                self._adopt_members(kept, sums)
+        elif again and observed > 0:  # nothing is expected any more: all that comes is news
+            kept.end = adopt_at - MINUTES_BACK
 
     def _adopt_members(self, total: KeptShift, sums: Sequence[tuple[int, int]]) -> None:
         """Adopt what each member did while the total shifted: not all need have shifted alike.
@@ -442,6 +455,13 @@ def scope_of(dimension: str, member: str) -> Scope:
     if (dimension, member) == (MARKET, ALL):
         return WHOLE
     return (dimension if dimension in _LEARNABLE else METHOD, member)
+
+
+def _adopt_at(kept: KeptShift) -> int:
+    """Minute at which a shift that goes on is looked at next, to be adopted."""
+    if kept.relevelled_at:
+        return kept.relevelled_at + MINUTES_BACK
+    return _whole_hours(kept.start) + RELEVEL_MINUTES
 
 
 def _whole_hours(minute: int) -> int:

@@ -1,4 +1,4 @@
-"""The detector on recorded series: those of NAB, and Black Friday 2017 in Olist's orders."""
+"""Recorded series, watched by the workers' own classes: NAB's, and Olist's Black Friday of 2017."""
 
 import csv
 import gzip
@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.bench.shift_recorded import RecordedCounts, judge_nab, watch
+from streams.bench.shift_recorded import judge, read_nab
 from streams.index.panes import MINUTE_MS, rfc3339
-from streams.index.shift_detector import DetectorRules
+from streams.index.shift_budget import ShiftRules
+from streams.rehearsal.recorded_counts import RecordedCounts, watch
 
 SHARED = Path(__file__).parents[2].parent / "shared/data"
 BRAZIL = ZoneInfo("America/Sao_Paulo")
@@ -21,23 +22,10 @@ def needs(name):
     return pytest.mark.skipif(not directory.exists(), reason=f"no {directory}")
 
 
-@needs("nab")
-@pytest.mark.deep
-def test_nabs_jumps_are_found_and_nothing_where_there_is_none():
-    found = {one["file"]: one for one in judge_nab(SHARED / "nab")}
-    for name, ratio in (("art_daily_jumpsup.csv", 1.8), ("art_daily_jumpsdown.csv", 0.5)):
-        one = found[name]
-        assert (one["windows"], one["hits"], one["false_alarms"]) == (1, 1, 0)
-        assert one["pages"][0]["ratio"] == pytest.approx(ratio, abs=0.1)
-    assert found["art_daily_small_noise.csv"]["pages"] == []
-    assert found["Twitter_volume_AAPL.csv"]["hits"] == 3  # the first lies in the week learnt from
-
-
-@needs("olist")
-@pytest.mark.deep
-def test_black_friday_2017_is_found_in_its_first_hours():
+def olist_orders():
+    """Minutes of Olist's purchases."""
     with gzip.open(SHARED / "olist/orders.csv.gz", "rt", newline="") as lines:
-        bought = [
+        return [
             int(
                 datetime.fromisoformat(row["order_purchase_timestamp"])
                 .replace(tzinfo=BRAZIL)
@@ -46,20 +34,30 @@ def test_black_friday_2017_is_found_in_its_first_hours():
             // 60
             for row in csv.DictReader(lines)
         ]
-    first = int(datetime(2017, 8, 1, tzinfo=BRAZIL).timestamp()) // 60
-    counts = [0] * (120 * 1440)
-    for minute in bought:
+
+
+@needs("nab")
+@pytest.mark.deep
+def test_a_record_of_two_weeks_is_judged_nowhere():
+    for name in ("jumpsup", "jumpsdown", "small_noise"):
+        found = judge(read_nab(SHARED / f"nab/art_daily_{name}.csv"), "UTC", [])
+        assert (found["days"], found["days_judged"], found["pages"]) == (14.0, 0, [])
+
+
+@needs("olist")
+@pytest.mark.deep
+def test_black_friday_2017_is_found_in_its_first_hours():
+    first = int(datetime(2017, 10, 1, tzinfo=BRAZIL).timestamp()) // 60
+    counts = [0] * (56 * 1440)
+    for minute in olist_orders():
         if 0 <= minute - first < len(counts):
             counts[minute - first] += 1
     pages = [
-        event
-        for event in watch(
-            RecordedCounts(first, 1, counts), "America/Sao_Paulo", DetectorRules(page_days=150.0)
-        )
-        if event.kind == "page" and event.direction > 0
+        one.shift
+        for one in watch(RecordedCounts(first, 1, counts), "America/Sao_Paulo", ShiftRules())
+        if one.shift.event == "page" and one.shift.direction > 0
     ]
     days = [rfc3339(page.at * MINUTE_MS)[:10] for page in pages]
-    assert "2017-11-24" in days
     friday = pages[days.index("2017-11-24")]
     assert rfc3339(friday.at * MINUTE_MS) < "2017-11-24T09:00"  # 07:00 in Sao Paulo
     assert friday.interval.lower > 2

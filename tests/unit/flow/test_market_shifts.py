@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec import structs
 
 from streams.board.shown_shifts import active
 from streams.flow.chunk import SourcePartition
 from streams.flow.market_incidents import incident_of
 from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
-from streams.flow.shift_watch import FINAL, LIVE
+from streams.flow.shift_watch import FINAL, LIVE, FoundShift
 from streams.flow.wire import partition_of
 from streams.index.demand import SCALE
 from streams.index.learning import WHOLE
 from streams.index.panes import MINUTE_MS
+from streams.index.shift_ratio import RatioInterval
 from streams.index.suspicions import EVIDENCE_MIN, FACT_NATS
 from streams.publish.shift_records import active_fields, shift_record
 from tests.support.flow_harness import Flow, order
@@ -241,3 +243,49 @@ def test_an_outage_is_never_the_new_level(flow):
     shifts._adopt()
     assert shifts.relevels(shifts.done_until_ms) == []
     assert [one.end_ms for one in shifts.shifted(shifts.done_until_ms)] == [None]
+
+
+class Lasting:
+    """An outage of the total that goes on, judged by days whose sums the test says."""
+
+    def __init__(self, flow):
+        self.shifts = market(flow).shifts
+        self.series = len(self.shifts.watch.series)
+        self.start = 1_000_020
+        self.shifts.kept = [KeptShift(*ALL, 1, "fast", self.start, self.start + 5)]
+
+    def until(self, day, observed, expected):
+        """Pass the end of a day after the outage began; all its days had these sums."""
+        self.shifts._sums = lambda first, until: [(observed, expected * SCALE)] * self.series
+        self.shifts.watch.done_until = self.start + day * 1_440
+        self.shifts._adopt()
+        return self.shifts.kept[0]
+
+
+def test_an_outage_of_weeks_ends_on_the_day_that_has_events_again(flow):
+    """Its detector slept by then, and said no end: nothing was learnt any more, for good."""
+    outage = Lasting(flow)
+    assert outage.until(25, 0, 10_000).end == 0
+    assert outage.until(26, 3, 10_000).end == 0, "a stray order is no level"
+    kept = outage.until(27, 6_000, 10_000)
+    assert kept.end == kept.relevelled_at == outage.start + 27 * 1_440
+    assert [one.ratio for one in outage.shifts.relevels(2**60)][:1] == [SCALE * 6 // 10]
+
+
+def test_an_outage_that_left_no_expectation_ends_with_the_first_events(flow):
+    outage = Lasting(flow)
+    assert outage.until(60, 0, 0).end == 0
+    kept = outage.until(61, 1, 0)
+    assert (kept.end, kept.ratio) == (outage.start + 60 * 1_440, 0)
+
+
+def test_a_shift_found_again_while_it_goes_on_is_one_shift_and_ends_once(flow):
+    """A shop closed over Christmas is paged daily; a second shift was kept, the first never ended."""
+    outage = Lasting(flow)
+    outage.until(8, 0, 10_000)
+    shift = FoundShift(
+        *ALL, "page", 2, FINAL, -1, "fast", outage.start + 11_000, outage.start + 11_100, 1.0,
+        RatioInterval(0.0, 1.0, 0.0, 0.0, 1.0),
+    )  # fmt: skip
+    outage.shifts._keep([shift, structs.replace(shift, event="end", at=outage.start + 12_000)])
+    assert [kept.end for kept in outage.shifts.kept] == [outage.start + 12_000]
