@@ -16,6 +16,7 @@ from typing import NamedTuple
 import structlog
 from aiohttp import hdrs, web
 
+from streams.board.answer_api import AnswerApi
 from streams.board.hub import CLIENTS_MAX, FullError, Hub
 from streams.board.page_links import with_links
 from streams.publish.http_server import HttpServer, application, listen
@@ -71,14 +72,19 @@ class BoardServer:
         names: Sequence[str],
         grafana: str | None = None,
         runbook: str | None = None,
+        answers: AnswerApi | None = None,
     ) -> None:
-        """Make a server that does not listen yet. ``grafana``, ``runbook``: what the page links to."""
+        """Make a server that does not listen yet. ``grafana``, ``runbook``: what the page links to.
+
+        ``answers``: how incidents are answered; None: they are not.
+        """
         self._hub = hub
         self._ready = ready
         self._host = host
         self._port = port
         self._names = names
         self._files = _files(grafana, runbook)
+        self._answers = answers
         self._server: HttpServer | None = None
 
     async def start(self) -> int:
@@ -93,6 +99,8 @@ class BoardServer:
         app.router.add_get("/events", self._events)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
+        if self._answers is not None:
+            self._answers.add_routes(app.router)
         self._server = await listen(
             app,
             self._host,

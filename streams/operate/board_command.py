@@ -8,6 +8,7 @@ from streams.board.board_process import serve
 from streams.console.errors import OperationError
 from streams.console.logs import configure_logs
 from streams.console.signals import stop_signals
+from streams.operate.answering import sending
 from streams.settings import Settings
 
 
@@ -19,7 +20,7 @@ async def run_board(settings: Settings, on_listening: Callable[[str], None]) -> 
     configure_logs(settings.log)
     with stop_signals() as stopped:
         try:
-            await serve(settings, stopped, on_listening)
+            await serve(settings, stopped, on_listening, sending(settings))
         except OSError as error:
             address = f"{settings.board.host}:{settings.board.port}"
             raise OperationError(

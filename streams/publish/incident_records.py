@@ -177,17 +177,16 @@ def published_incident(incident: Incident, given: GivenAnswers = NOT_ANSWERED) -
         difference=None if measures is None else _difference(measures),
         affected=[] if measures is None else [_affected(each) for each in measures.affected],
         left_out=incident.left_out,
-        acknowledged=_answer(given.acknowledged),
-        verdict=_answer(given.verdict),
-        notes=[note for each in given.notes if (note := _answer(each)) is not None],
+        acknowledged=given.acknowledged and published_answer(given.acknowledged),
+        verdict=given.verdict and published_answer(given.verdict),
+        notes=[published_answer(each) for each in given.notes],
         silenced_by=given.silenced_by,
     )
 
 
-def _answer(answer: Answer | None) -> PublishedAnswer | None:
-    if answer is None:
-        return None
-    expected = answer.kind == EXPECTED
+def published_answer(answer: Answer) -> PublishedAnswer:
+    """Return an answer as it is published."""
+    expected = answer.kind == EXPECTED and not answer.taken_back
     return PublishedAnswer(
         answer.kind,
         answer.by,

@@ -477,6 +477,24 @@ class NotifySettings(ServerSettings):
         return None if secret is None else secret.encode()
 
 
+class AnswerSettings(_Section):
+    """Who may answer incidents on the page. Without a token it is read-only."""
+
+    tokens_file: Path | None = None
+    """Lines of NAME:TOKEN. The name is who answered; keep the file from others."""
+    pagerduty_secret: SecretStr | None = None
+    """Of a PagerDuty webhook (version 3) to /pagerduty: what is acknowledged there is here, too."""
+
+    def revealed_secret(self) -> str | None:
+        """The webhook's secret; None where PagerDuty tells nothing."""
+        return _revealed(self.pagerduty_secret)
+
+    @field_validator("tokens_file")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        return _existing_file(value)
+
+
 class LogSettings(_Section):
     """What is logged to stderr, and how."""
 
@@ -516,6 +534,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     links: LinksSettings = LinksSettings()
     notify: NotifySettings = NotifySettings()
+    answers: AnswerSettings = AnswerSettings()
     log: LogSettings = LogSettings()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 from redis.asyncio import Redis
+from support.boards import board_of
 from support.installation import Installation
 from support.kafka import read_all
 from support.publications import incident
@@ -15,7 +17,7 @@ from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
 from streams.index.answer_records import answer_record, decode_answer
 from streams.index.operator_answers import FALSE_ALARM, Answer
-from streams.operate.answering import answer_command
+from streams.operate.answering import answer_command, sending
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
 from streams.publish.incident_records import incident_fields
 from streams.publish.keys import market_keys
@@ -25,6 +27,8 @@ from streams.worker.topic_ids import UNKNOWN, id_of
 
 pytestmark = pytest.mark.stack
 
+TOKEN = "a-token-of-twenty-characters"
+MAY = {"Authorization": f"Bearer {TOKEN}"}
 JUMP = "PK-20261124T0512-up"
 
 
@@ -79,3 +83,26 @@ async def test_a_command_answers_an_incident_that_redis_holds(made):
         await answer_command(settings, AnswerRequest(JUMP, "note", text="hm"), "aisha")
     with pytest.raises(OperationError, match="MARKET-YYYYMMDDTHHMM"):
         await answer_command(settings, AnswerRequest("PK", "note"), "aisha")
+
+
+async def test_one_click_on_the_page_is_in_the_topic(made, tmp_path):
+    stop = incident()
+    keys = market_keys("PK", made.settings.redis.keys_prefix)
+    async with Redis.from_url(made.stack.redis_url) as redis:
+        await redis.hset(keys.incidents, mapping=incident_fields([stop], {}))
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"aisha:{TOKEN}\n")
+    asked = {"incident": stop.id, "kind": FALSE_ALARM}
+    async with (
+        board_of(made.overrides | {"answers.tokens_file": tokens}, sending) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
+        async with session.get("/answers") as response:
+            assert await response.json() == {"answerable": True, "pagerduty": False}
+        async with session.post("/answers", json=asked, headers=MAY) as response:
+            assert (response.status, (await response.json())["by"]) == (200, "aisha")
+    (record,) = await read_all(made.stack.bootstrap, made.settings.topics.answers)
+    market, answer = decode_answer(record.key, record.value)
+    assert (market, answer.incident, answer.kind, answer.by) == (
+        "PK", stop.id, FALSE_ALARM, "aisha"
+    )  # fmt: skip

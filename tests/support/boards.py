@@ -16,12 +16,17 @@ DEADLINE_S = 60
 @contextlib.asynccontextmanager
 async def running_board(redis_url, prefix="ecindex", **settings):
     """Run a board in the current event loop; yield its address."""
-    overrides = {"redis.url": redis_url, "redis.prefix": prefix} | settings
+    async with board_of({"redis.url": redis_url, "redis.prefix": prefix} | settings) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def board_of(overrides, sending=lambda _: None):
+    """The same by all settings; ``sending``: makes of them what sends answers, if they are taken."""
+    settings = load_settings(None, overrides)
     listening = asyncio.get_running_loop().create_future()
     stopped = asyncio.Event()
-    task = asyncio.ensure_future(
-        serve(load_settings(None, overrides), stopped, listening.set_result)
-    )
+    task = asyncio.ensure_future(serve(settings, stopped, listening.set_result, sending(settings)))
     await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield await listening if listening.done() else await task

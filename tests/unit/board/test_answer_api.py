@@ -1,0 +1,239 @@
+"""Answers over real HTTP: who may give them, what a browser may not send, what PagerDuty delivers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+
+import aiohttp
+import pytest
+from support.flow_harness import METHODOLOGY
+from support.publications import AS_OF_MS, incident
+
+from streams.board.acknowledgements import SIGNATURE_HEADER
+from streams.board.answer_api import ANSWERS_A_MINUTE, AnswerApi, Answering
+from streams.board.answer_tokens import Tokens, TokensError, read_tokens
+from streams.board.hub import Hub
+from streams.board.server import BoardServer
+from streams.console.errors import OperationError
+from streams.index.operator_answers import ACKNOWLEDGED, FALSE_ALARM
+from streams.publish.incident_records import published_incident
+
+TOKEN, SECRET = "a-token-of-twenty-characters", "hush"
+STOP = published_incident(incident())
+FALSE = {"incident": STOP.id, "kind": FALSE_ALARM}
+MAY = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Board:
+    """A board whose answers are kept in a list."""
+
+    def __init__(self, tokens=None, secret=SECRET):
+        self.sent = []
+        self.away = None
+        self.steady_ms = 0
+        given = Answering(
+            Tokens({TOKEN: "aisha"}) if tokens is None else tokens,
+            secret,
+            METHODOLOGY.markets,
+            self._incidents,
+            self._send,
+            lambda: AS_OF_MS,
+            lambda: self.steady_ms,
+        )
+        where = {"host": "127.0.0.1", "port": 0, "names": ()}
+        self.server = BoardServer(Hub(), lambda: None, **where, answers=AnswerApi(given))
+
+    async def _incidents(self, code):
+        return {STOP.id: STOP} if code == "PK" else {}
+
+    async def _send(self, answer):
+        if self.away is not None:
+            raise OperationError(self.away)
+        self.sent.append(answer)
+
+    async def __aenter__(self):
+        self.url = f"http://127.0.0.1:{await self.server.start()}"
+        self.session = aiohttp.ClientSession(self.url)
+        return self
+
+    async def __aexit__(self, *_):
+        await self.session.close()
+        await self.server.stop()
+
+    async def post(self, path="/answers", body=FALSE, headers=MAY):
+        """Return (status, text)."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} | headers
+        async with self.session.post(path, data=data, headers=headers) as response:
+            return response.status, await response.text()
+
+    async def deliver(self, body, secrets=(SECRET,), headers=None):
+        """Deliver as PagerDuty does, signed by each of the secrets."""
+        data = json.dumps(body).encode()
+        found = (hmac.new(each.encode(), data, hashlib.sha256).hexdigest() for each in secrets)
+        signed = {SIGNATURE_HEADER: ",".join(f"v1={each}" for each in found)}
+        return await self.post("/pagerduty", data, signed if headers is None else headers)
+
+
+@pytest.fixture
+async def board():
+    async with Board() as found:
+        yield found
+
+
+async def test_a_token_answers_in_its_owners_name(board):
+    status, text = await board.post()
+    assert (status, json.loads(text)["by"]) == (200, "aisha")
+    assert [(each.incident, each.kind, each.by) for each in board.sent] == [
+        (STOP.id, FALSE_ALARM, "aisha")
+    ]
+    assert (await board.post(body=FALSE | {"taken_back": True}))[0] == 200
+    assert board.sent[1].taken_back
+
+
+async def test_following_a_link_changes_nothing(board):
+    async with board.session.get("/answers", params=FALSE, headers=MAY) as response:
+        assert await response.json() == {"answerable": True, "pagerduty": True}
+    for path in ("/pagerduty", f"/answers/{STOP.id}"):
+        async with board.session.get(path, headers=MAY) as response:
+            assert response.status in (404, 405)
+    assert board.sent == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer "}, 401),
+        ({"Authorization": f"Bearer {TOKEN}x"}, 401),
+        ({"Authorization": f"Basic {TOKEN}"}, 401),
+        ({"Cookie": f"token={TOKEN}"}, 401),
+        (MAY | {"Content-Type": "text/plain"}, 415),
+        (MAY | {"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        (MAY | {"Origin": "https://evil.example"}, 403),
+        (MAY | {"Origin": "null"}, 403),
+        (MAY | {"Sec-Fetch-Site": "cross-site"}, 403),
+        (MAY | {"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+async def test_who_has_no_token_or_comes_from_another_page_is_refused(board, headers, status):
+    found = await board.post(headers=headers)
+    assert found[0] == status
+    assert TOKEN not in found[1]
+    assert board.sent == []
+
+
+async def test_our_own_page_may_answer(board):
+    own = {"Origin": board.url, "Sec-Fetch-Site": "same-origin"}
+    assert (await board.post(headers=MAY | own))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"{", 400, "truncated"),
+        (FALSE | {"by": "somebody else"}, 400, "unknown field"),
+        (FALSE | {"kind": "shrug"}, 400, "expected one of acknowledged"),
+        (FALSE | {"incident": "PK"}, 400, "expected MARKET-YYYYMMDDTHHMM"),
+        (FALSE | {"incident": "PK-20260101T0000-up"}, 404, "no such incident"),
+        (FALSE | {"incident": "XX-20260101T0000-up"}, 404, "no such incident"),
+        (FALSE | {"text": "x" * 1_001}, 400, "expected at most 1000"),
+        (b" " * 20_000, 413, "more than 16384 bytes"),
+    ],
+)
+async def test_what_breaks_the_contract_is_refused_with_what_was_expected(
+    board, body, status, reason
+):
+    found = await board.post(body=body)
+    assert found[0] == status
+    assert reason in found[1]
+    assert board.sent == []
+
+
+async def test_without_tokens_the_page_is_read_only():
+    async with Board(Tokens({}), None) as board:
+        async with board.session.get("/answers") as response:
+            assert await response.json() == {"answerable": False, "pagerduty": False}
+        assert (await board.post()) == (
+            403, "nobody may answer here: set answers.tokens_file (docs/security.md)\n"
+        )  # fmt: skip
+        assert (await board.deliver({}))[0] == 403
+
+
+async def test_a_script_that_runs_wild_is_held_back_and_brokers_that_are_away_are_said(board):
+    board.away = "no broker"
+    assert await board.post() == (503, "no broker\n")
+    board.away = None
+    for _ in range(ANSWERS_A_MINUTE - 1):
+        assert (await board.post())[0] == 200
+    assert (await board.post())[0] == 429
+    board.steady_ms += 60_000
+    assert (await board.post())[0] == 200
+
+
+def delivered(kind="incident.acknowledged", key=STOP.id, **more):
+    """A delivery in the shape of PagerDuty's webhooks v3."""
+    event = {
+        "id": "01DEN0VLD3J3UJBB",
+        "event_type": kind,
+        "resource_type": "incident",
+        "occurred_at": "2023-11-14T22:20:00.000Z",
+        "agent": {"id": "PXPGF42", "type": "user_reference", "summary": "Earline Greenholt"},
+        "client": None,
+        "data": {"id": "PT4KHLK", "type": "incident", "number": 1234, "incident_key": key},
+    }
+    return {"event": event | more}
+
+
+async def test_what_is_acknowledged_in_pagerduty_is_acknowledged_here(board):
+    assert (await board.deliver(delivered()))[0] == 200
+    assert (await board.deliver(delivered(), ("another", SECRET)))[0] == 200
+    assert (await board.deliver(delivered("incident.unacknowledged", agent=None)))[0] == 200
+    first, again, undone = board.sent
+    assert first == again, "a delivery that comes twice is one answer"
+    assert (first.incident, first.kind, first.taken_back) == (STOP.id, ACKNOWLEDGED, False)
+    assert (first.by, undone.by) == ("Earline Greenholt (PagerDuty)", "somebody (PagerDuty)")
+    assert undone.taken_back
+
+
+async def test_other_deliveries_are_ignored_and_unsigned_ones_refused(board):
+    for body in (
+        delivered("pagey.ping", data={}),
+        delivered("incident.resolved"),
+        delivered(key="baf7cf21b1da41b4b0221008339ff357"),
+        delivered(key="XX-20260101T0000-up"),
+    ):
+        assert await board.deliver(body) == (202, "ignored\n")
+    assert (await board.deliver(delivered(), ("another",)))[0] == 401
+    assert (await board.deliver(delivered(), headers={}))[0] == 401
+    assert (await board.deliver({"event": {}}))[0] == 400
+    assert (await board.deliver(delivered(occurred_at="now")))[0] == 400
+    assert board.sent == []
+
+
+def test_a_file_of_tokens_names_their_owners(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text(f"# who may answer\n\naisha:{TOKEN}\n Bilal Khan : {TOKEN}=2 \n")
+    tokens = read_tokens(path)
+    assert (tokens.author(TOKEN), tokens.author(f"{TOKEN}=2")) == ("aisha", "Bilal Khan")
+    assert tokens.author("") is None
+    assert tokens.author("\udce9") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("aisha", "line 1: expected NAME:TOKEN"),
+        ("\naisha:short", "line 2: expected NAME:TOKEN"),
+        (f"ai|sha:{TOKEN}", "line 1: expected NAME:TOKEN"),
+        (f"a:{TOKEN}\nb:{TOKEN}", "line 2: the token of a again"),
+    ],
+)
+def test_a_file_of_tokens_that_is_wrong_is_refused_and_shows_none(tmp_path, text, reason):
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    with pytest.raises(TokensError, match=reason) as found:
+        read_tokens(path)
+    assert TOKEN not in str(found.value)
