@@ -7,7 +7,7 @@ asking, and nobody here allows it; there are no cookies.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from streams.index.answer_records import AnswerError, market_of
 from streams.index.formats import json_reader
 from streams.index.methodology import Market
 from streams.index.operator_answers import Answer
+from streams.index.page_budget import PageCount
 from streams.publish.answer_requests import AnswerRequest, answer_of
 from streams.publish.incident_records import PublishedIncident, published_answer
 
@@ -43,13 +44,15 @@ _log = structlog.get_logger(__name__)
 class Answering:
     """What answers need: who may give them, what there is to answer, and where they go.
 
-    ``incidents``: those of a market, by id; it raises OperationError, as ``send`` does.
+    ``incidents``: those of a market, by id. ``pages``: how often it paged. They raise OperationError, as
+    ``send`` does.
     """
 
     tokens: Tokens
     pagerduty_secret: str | None
     markets: Mapping[str, Market]
     incidents: Callable[[str], Awaitable[Mapping[str, PublishedIncident]]]
+    pages: Callable[[str], Awaitable[Sequence[PageCount]]]
     send: Callable[[Answer], Awaitable[None]]
     now_ms: Callable[[], int]
     steady_ms: Callable[[], int]
@@ -81,11 +84,17 @@ class AnswerApi:
         router.add_post("/answers", self._on_request)
         router.add_post("/pagerduty", self._on_delivery)
 
-    async def _how(self, _request: web.Request) -> web.StreamResponse:
-        """Say whether incidents can be answered here, so that the page can."""
+    async def _how(self, request: web.Request) -> web.StreamResponse:
+        """Say whether incidents can be answered here, so that the page can; and the market's pages."""
+        market = self._given.markets.get(request.query.get("market", ""))
+        try:
+            pages = [] if market is None else await self._given.pages(market.code)
+        except OperationError:
+            pages = []  # the page says that Redis is away
         how = {
             "answerable": bool(self._given.tokens),
             "pagerduty": self._given.pagerduty_secret is not None,
+            "pages": pages,
         }
         headers = {hdrs.CACHE_CONTROL: "no-store"}
         return web.Response(body=_encode(how), content_type="application/json", headers=headers)

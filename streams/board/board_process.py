@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -16,8 +16,10 @@ from streams.board.server import BoardServer
 from streams.clock import monotonic_ms, now_ms
 from streams.console.errors import OperationError
 from streams.index.operator_answers import Answer
+from streams.index.page_budget import PageCount
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
+from streams.publish.page_records import PAGES_FIELD, read_pages
 from streams.publish.redis_clients import REDIS_ERRORS, async_client, close_client, in_words
 from streams.settings import Settings, load_methodology
 
@@ -56,6 +58,7 @@ async def serve(
         settings.answers.revealed_secret() if send is not None else None,
         markets,
         lambda code: _incidents(client, settings, code),
+        lambda code: _pages(client, settings, code),
         send or _nowhere,
         now_ms,
         monotonic_ms,
@@ -102,6 +105,15 @@ async def _incidents(client: Any, settings: Settings, code: str) -> Mapping[str,
         raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
     texts = {name.decode(errors="replace"): t.decode(errors="replace") for name, t in found.items()}
     return {each.id: each for each in read_incidents(texts)}
+
+
+async def _pages(client: Any, settings: Settings, code: str) -> Sequence[PageCount]:
+    """Return how often a market paged. Raises OperationError."""
+    keys = market_keys(code, settings.redis.keys_prefix)
+    try:
+        return read_pages(await client.hget(keys.values, PAGES_FIELD))
+    except REDIS_ERRORS as error:
+        raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
 
 
 async def _nowhere(_answer: Answer) -> None:

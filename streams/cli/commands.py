@@ -19,6 +19,7 @@ from streams.cli import (
     run_commands,
     send_commands,
     set_aside_commands,
+    shift_commands,
     topic_commands,
 )
 
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 """In the order of `--help`."""
 GROUPS = {
     "notify": notify_commands.notify_app,
+    "shifts": shift_commands.shifts_app,
     "clock": clock_commands.clock_app,
     "topics": topic_commands.topics_app,
     "dead-letters": set_aside_commands.dead_letters_app,

@@ -233,6 +233,7 @@ class MarketCompile:
             shifts=shifts,
             watched=self.answered.paging(progress.headline_ms) if self.shifts.done_until_ms else [],
             answers=self.answered.given(progress.headline_ms),
+            pages=self.shifts.pages.counts(progress.headline_ms),
             incidents=self.shifts.incidents.shown(),
             suspicions=self.suspicions.shown(),
             detectors=self.shifts.take_record(),

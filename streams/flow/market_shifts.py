@@ -16,6 +16,7 @@ from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import verdicts
 from streams.flow.ledger import Ledger
 from streams.flow.market_incidents import MarketIncidents, incident_of
+from streams.flow.market_pages import MarketPages
 from streams.flow.shift_watch import (
     FINAL,
     ExpectedDay,
@@ -34,6 +35,7 @@ from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
 from streams.index.operator_answers import judgement
+from streams.index.page_budget import PageLog
 from streams.index.panes import MINUTE_MS, LocalDays
 from streams.index.partials import Row
 from streams.index.season import PRIOR_ORDERS
@@ -117,6 +119,7 @@ class ShiftsRecord(msgspec.Struct):
     days_until: int
     v: int = 0
     incidents: list[Incident] = []
+    pages: PageLog = msgspec.field(default_factory=PageLog)
 
 
 encode_shifts = numbered_encoder()
@@ -142,6 +145,7 @@ class MarketShifts:
         self.behind = False
         """Whether final minutes wait for the next step."""
         self._answers = MarketAnswers() if answers is None else answers
+        self.pages = MarketPages(self._answers, rules.budget_days / market_share)
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._ledger = ledger
@@ -161,7 +165,11 @@ class MarketShifts:
         self._recorded = True
         return encode_shifts(
             ShiftsRecord(
-                self.watch.record(), self.kept, self._days_until, incidents=self.incidents.kept
+                self.watch.record(),
+                self.kept,
+                self._days_until,
+                incidents=self.incidents.kept,
+                pages=self.pages.log,
             )
         )
 
@@ -171,6 +179,7 @@ class MarketShifts:
             self.watch.restore(record.watch)
             self.kept = record.kept
             self.incidents.restore(record.incidents)
+            self.pages.restore(record.pages)
             self._days_until = record.days_until
 
     @property
@@ -214,6 +223,8 @@ class MarketShifts:
         self.incidents.note_ends(found)
         until = max(self.watch.done_until, reach.live_ms // MINUTE_MS)
         if not self.behind and self.incidents.step(self.statuses(), until, self._money):
+            self._recorded = False
+        if self.pages.step(self.incidents.kept, until * MINUTE_MS):
             self._recorded = False
         self._name_incidents()
         return found

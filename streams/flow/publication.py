@@ -15,6 +15,7 @@ from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.flow.vintages import LearntVintage
 from streams.index.history_records import ClockReset
 from streams.index.incidents import Incident
+from streams.index.page_budget import PageCount
 from streams.index.suspicions import Suspicion
 from streams.index.values import Fence, Value
 
@@ -94,6 +95,8 @@ class Publication:
     """What does not look as expected and does not page yet, the foremost first."""
     answers: Mapping[str, GivenAnswers] = field(default_factory=dict)
     """What operators said of these incidents, by id."""
+    pages: list[PageCount] = field(default_factory=list)
+    """Pages of the last 30 and 365 days against the budget; empty where detection has not begun."""
     detectors: bytes | None = None
     """Table record of the market's detectors, where final minutes moved them."""
     shown: list[ShownDay] = field(default_factory=list)

@@ -167,6 +167,7 @@ class IndexCollector:
             for value in values
             for series in _series_of(value, ranks.get((value.dimension, value.member), _FIRST))
         ]
+        shown.series += _page_series(shown.publication)
         for status in shown.publication.watched:
             rank = ranks.get(_counted(status), _FIRST)
             shown.series += _shift_series(shown.publication.market, status, rank)
@@ -215,6 +216,21 @@ def _series_of(value: Value, rank: int) -> Iterator[_Series]:
         if export.of in {"lower", "upper"}:
             labels["bound"] = export.of
         yield _Series(rank, export.metric, Sample(spec.full_name, labels, float(number)))
+
+
+def _page_series(publication: Publication) -> Iterator[_Series]:
+    for count in publication.pages:
+        of = {"market": publication.market, "days": str(count.days)}
+        for name, labels, number in (
+            ("shift_pages", {"word": "confirmed"}, count.confirmed),
+            ("shift_pages", {"word": "false"}, count.false),
+            ("shift_pages", {"word": "open"}, count.open),
+            ("shift_false_pages_budget", {}, count.budget),
+            ("shift_false_pages_limit", {"bound": "lower"}, count.lower),
+            ("shift_false_pages_limit", {"bound": "upper"}, count.upper),
+        ):
+            sample = Sample(BY_NAME[name].full_name, of | labels, float(number))
+            yield _Series(_FIRST, name, sample)
 
 
 def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Series]:

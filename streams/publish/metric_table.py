@@ -89,6 +89,15 @@ INDEX = (
          "seconds since 1970",
          "Minute in which the active demand shift began, as estimated when it was found. Absent without "
          "one."),
+    Spec("shift_pages", Kind.GAUGE, ("market", "days", "word"), "pages",
+         "Incidents that paged in the last 30 or 365 days, by the word of operators: confirmed, false "
+         "or open."),
+    Spec("shift_false_pages_budget", Kind.GAUGE, ("market", "days"), "pages",
+         "False pages that the market's share of the budget allows in those of the days that were "
+         "watched."),
+    Spec("shift_false_pages_limit", Kind.GAUGE, ("market", "days", "bound"), "pages",
+         "95 % limits (lower, upper) of the false pages to be expected in as many days: the lower one "
+         "of those called false, the upper one of these and the open ones."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",

@@ -22,6 +22,7 @@ from streams.index.instants import parse_instant
 from streams.index.panes import day_name, day_number, rfc3339
 from streams.index.values import Fence, Value, decimal
 from streams.publish.incident_records import incident_fields
+from streams.publish.page_records import PAGES_FIELD, pages_text
 from streams.publish.ranking import ALL
 from streams.publish.shift_records import active_fields
 from streams.publish.snapshot import EncodedValue, Header, encode_snapshot, entry_of
@@ -75,6 +76,7 @@ class OwnedMarket:
         self._suspicions: dict[str, str] = {}
         self._suspicions_acknowledged: dict[str, str] = {}
         self._incidents_taken: tuple[list[Incident], Mapping[str, GivenAnswers]] = [], {}
+        self._pages = "[]"
         self._incidents: dict[str, str] = {}
         self._incidents_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, EncodedValue] | None = None
@@ -119,6 +121,7 @@ class OwnedMarket:
         if taken[0] is not self._incidents_taken[0] or taken[1] is not self._incidents_taken[1]:
             self._incidents_taken = taken
             self._incidents = incident_fields(*taken)
+        self._pages = pages_text(publication.pages)
         if publication.inherited is not None:
             self._take_inherited(publication.inherited)
         self._take_days(publication.days)
@@ -175,6 +178,7 @@ class OwnedMarket:
         as_of = rfc3339(self._as_of_ms)
         pairs += ["@as_of", as_of, "@published_at", published_at]
         pairs += ["@edition", str(self.fence.edition), "@phase", self._phase]
+        pairs += [PAGES_FIELD, self._pages]
         pairs += ["@generation", str(self.fence.generation)]
         pairs += ["@definitions", str(self.fence.definitions)]
         for source, as_of_ms in self._sources.items():

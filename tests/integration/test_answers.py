@@ -15,12 +15,16 @@ from support.publications import incident
 from streams.clock import now_ms
 from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
+from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
 from streams.index.operator_answers import FALSE_ALARM, Answer
+from streams.index.page_budget import PageCount
 from streams.operate.answering import answer_command, sending
+from streams.operate.shift_list import lines, list_shifts
 from streams.publish.answer_requests import EXPECTED_FOR_MS, AnswerRequest
 from streams.publish.incident_records import incident_fields
 from streams.publish.keys import market_keys
+from streams.publish.page_records import PAGES_FIELD, pages_text
 from streams.records.kafka_topics import connected
 from streams.worker.history_reader import HistoryReader
 from streams.worker.topic_ids import UNKNOWN, id_of
@@ -73,8 +77,23 @@ async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
 async def test_a_command_answers_an_incident_that_redis_holds(made):
     settings, stop = made.settings, incident()
     keys = market_keys("PK", settings.redis.keys_prefix)
+    noted = Answer(stop.id, "note", "aisha", stop.found_ms, text="call\x1b[2J them")
+    given = {stop.id: GivenAnswers(None, None, (noted,), None)}
+    month = PageCount(30, 30.0, 4, 1, 2, 1, 0.42, 0.24, 8.77)
     async with Redis.from_url(made.stack.redis_url) as redis:
-        await redis.hset(keys.incidents, mapping=incident_fields([stop], {}))
+        await redis.hset(keys.incidents, mapping=incident_fields([stop], given))
+        await redis.hset(keys.values, PAGES_FIELD, pages_text([month]))
+    assert lines(list_shifts(settings, ["PK", "BD"])) == [
+        "PK: 30 days: 4 pages: 1 confirmed, 2 false, 1 open; false allowed 0.42, likely 0.24 to 8.77",
+        (
+            "  PK-20231114T2207-down  open drop of all, 2023-11-14T22:03Z to now, "
+            "0.004 times usual (0.003 to 0.006)"
+        ),
+        "    note (aisha, 2023-11-14T22:07Z): call\ufffd[2J them",
+        "BD: not watched",
+    ]
+    with pytest.raises(OperationError, match="it has BD"):
+        list_shifts(settings, ["XX"])
     given = await answer_command(settings, AnswerRequest(stop.id, "expected"), "aisha")
     assert given.until_ms - given.at_ms == EXPECTED_FOR_MS
     (record,) = await read_all(made.stack.bootstrap, settings.topics.answers)
@@ -98,7 +117,8 @@ async def test_one_click_on_the_page_is_in_the_topic(made, tmp_path):
         aiohttp.ClientSession(url) as session,
     ):
         async with session.get("/answers") as response:
-            assert await response.json() == {"answerable": True, "pagerduty": False}
+            how = {"answerable": True, "pagerduty": False, "pages": []}
+            assert await response.json() == how
         async with session.post("/answers", json=asked, headers=MAY) as response:
             assert (response.status, (await response.json())["by"]) == (200, "aisha")
     (record,) = await read_all(made.stack.bootstrap, made.settings.topics.answers)

@@ -128,6 +128,7 @@ async def test_one_publication_fills_every_key(store, client, keys, prefix):
         "@published_at": "2023-11-14T22:13:02.500Z",
         "@edition": "1",
         "@phase": "live",
+        "@pages": "[]",
     }
     snapshot = msgspec.json.decode(await client.get(keys.snapshot), type=Snapshot)
     assert snapshot.values == values
@@ -602,7 +603,7 @@ async def test_a_snapshot_without_room_leaves_out_the_smallest_members(
         "ecindex_snapshot_left_out_values", {"market": "PK"}
     )
     assert left_out == snapshot["left_out"]
-    assert await client.hlen(keys.values) == 61 + 7, "the hash has them all"
+    assert await client.hlen(keys.values) == 61 + 8, "the hash has them all"
 
 
 async def test_a_killed_redis_costs_one_log_line_a_minute_and_no_exception(

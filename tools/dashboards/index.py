@@ -329,6 +329,25 @@ def _shifts(board: dashboard.Dashboard) -> None:
             alerts=SHIFT_ALERTS,
         )
     )
+    board.with_panel(
+        lines(
+            "Pages of a year",
+            [
+                (f'max by (word) (ecindex_shift_pages{{{OF_MARKET},days="365"}})', "{{word}}"),
+                (
+                    f'max(ecindex_shift_false_pages_budget{{{OF_MARKET},days="365"}})',
+                    "false, allowed",
+                ),
+                (
+                    f'max by (bound) (ecindex_shift_false_pages_limit{{{OF_MARKET},days="365"}})',
+                    "false, {{bound}} limit",
+                ),
+            ],
+            "Incidents that paged in 365 days, by what operators said of them: confirmed, false or "
+            "open. The limits (95 %) are of the false ones; each open one may be false. The budget "
+            "is that of the days that were watched.",
+        )
+    )
     of_each = f"{EVIDENCE}{{{OF_MARKET}}}"
     most = f"topk(8, max_over_time({of_each}[$__range] @ end()))"
     board.with_panel(

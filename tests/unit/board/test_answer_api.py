@@ -7,6 +7,7 @@ import hmac
 import json
 
 import aiohttp
+import msgspec
 import pytest
 from support.flow_harness import METHODOLOGY
 from support.publications import AS_OF_MS, incident
@@ -18,10 +19,12 @@ from streams.board.hub import Hub
 from streams.board.server import BoardServer
 from streams.console.errors import OperationError
 from streams.index.operator_answers import ACKNOWLEDGED, FALSE_ALARM
+from streams.index.page_budget import PageCount
 from streams.publish.incident_records import published_incident
 
 TOKEN, SECRET = "a-token-of-twenty-characters", "hush"
 STOP = published_incident(incident())
+MONTH = PageCount(30, 12.5, 4, 1, 2, 1, 0.42, 0.24, 8.77)
 FALSE = {"incident": STOP.id, "kind": FALSE_ALARM}
 MAY = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -38,6 +41,7 @@ class Board:
             secret,
             METHODOLOGY.markets,
             self._incidents,
+            self._pages,
             self._send,
             lambda: AS_OF_MS,
             lambda: self.steady_ms,
@@ -47,6 +51,9 @@ class Board:
 
     async def _incidents(self, code):
         return {STOP.id: STOP} if code == "PK" else {}
+
+    async def _pages(self, code):
+        return [MONTH] if code == "PK" else []
 
     async def _send(self, answer):
         if self.away is not None:
@@ -95,7 +102,10 @@ async def test_a_token_answers_in_its_owners_name(board):
 
 async def test_following_a_link_changes_nothing(board):
     async with board.session.get("/answers", params=FALSE, headers=MAY) as response:
-        assert await response.json() == {"answerable": True, "pagerduty": True}
+        how = {"answerable": True, "pagerduty": True, "pages": []}
+        assert await response.json() == how
+    async with board.session.get("/answers", params={"market": "PK"}) as response:
+        assert (await response.json())["pages"] == [msgspec.to_builtins(MONTH)]
     for path in ("/pagerduty", f"/answers/{STOP.id}"):
         async with board.session.get(path, headers=MAY) as response:
             assert response.status in (404, 405)
@@ -155,7 +165,8 @@ async def test_what_breaks_the_contract_is_refused_with_what_was_expected(
 async def test_without_tokens_the_page_is_read_only():
     async with Board(Tokens({}), None) as board:
         async with board.session.get("/answers") as response:
-            assert await response.json() == {"answerable": False, "pagerduty": False}
+            how = {"answerable": False, "pagerduty": False, "pages": []}
+            assert await response.json() == how
         assert (await board.post()) == (
             403, "nobody may answer here: set answers.tokens_file (docs/security.md)\n"
         )  # fmt: skip

@@ -1,0 +1,99 @@
+"""``shifts list``: incidents of each market with what was said of them, and pages against the budget."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from streams.console.errors import OperationError, unknown_market
+from streams.index.page_budget import PageCount
+from streams.operate.market_views import connect
+from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
+from streams.publish.keys import market_keys
+from streams.publish.page_records import PAGES_FIELD, budget_line, read_pages
+from streams.publish.redis_clients import REDIS_ERRORS, in_words
+from streams.settings import Settings, load_methodology
+
+_JOINERS = "\u200c\u200d"
+"""Letters of several scripts are joined or kept apart by them; they move no text."""
+
+
+class ListedMarket(NamedTuple):
+    """Incidents of a market, the open ones first, and its pages."""
+
+    market: str
+    pages: list[PageCount]
+    incidents: list[PublishedIncident]
+
+
+def list_shifts(settings: Settings, markets: Sequence[str] | None) -> list[ListedMarket]:
+    """Return what Redis holds; ``markets`` None: of all markets. Raises OperationError."""
+    known = load_methodology(settings).markets
+    for code in markets or ():
+        if code not in known:
+            raise unknown_market(code, known)
+    found = []
+    try:
+        with connect(settings.redis) as client:
+            for code in markets or sorted(known):
+                keys = market_keys(code, settings.redis.keys_prefix)
+                fields = cast("dict[bytes, bytes]", client.hgetall(keys.incidents))
+                texts = {
+                    name.decode(errors="replace"): text.decode(errors="replace")
+                    for name, text in fields.items()
+                }
+                pages = cast("bytes | None", client.hget(keys.values, PAGES_FIELD))
+                found.append(ListedMarket(code, read_pages(pages), read_incidents(texts)))
+    except REDIS_ERRORS as error:
+        raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
+    return found
+
+
+def lines(listed: Sequence[ListedMarket]) -> list[str]:
+    """Return the list as text, a market after the other."""
+    found: list[str] = []
+    for market in listed:
+        if not (market.pages or market.incidents):
+            found.append(f"{market.market}: not watched")
+        found += [f"{market.market}: {budget_line(count)}" for count in market.pages]
+        for incident in market.incidents:
+            found += [f"  {line}" for line in _of_incident(incident)]
+    return found
+
+
+def _of_incident(incident: PublishedIncident) -> list[str]:
+    size, over = incident.size, incident.over
+    series = "all" if incident.dimension == "market" else f"{incident.dimension}:{incident.member}"
+    when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
+    ratio = f"{size.ratio:.2g} times usual ({size.lower:.2g} to {size.upper:.2g})"
+    head = f"{incident.id}  {incident.state} {incident.kind} of {one_line(series)}, {when}, {ratio}"
+    given = [each for each in (incident.acknowledged, incident.verdict) if each is not None]
+    found = [head, *(f"  {_of_answer(each)}" for each in (*given, *incident.notes))]
+    by = incident.silenced_by
+    if by is not None and by != incident.id:
+        found.append(f"  does not page: {by} is expected")
+    return found
+
+
+def _of_answer(answer: PublishedAnswer) -> str:
+    about = ""
+    if answer.until is not None:
+        factor = "unknown size" if answer.factor is None else f"factor {answer.factor:g}"
+        about = f" until {answer.until[:16]}Z, {factor}"
+    text = f": {one_line(answer.text)}" if answer.text else ""
+    kind = answer.kind.replace("_", " ")
+    return f"{kind}{about} ({one_line(answer.by)}, {answer.at[:16]}Z){text}"
+
+
+def one_line(text: str) -> str:
+    r"""Text of others for a terminal: in one line, without what would move the cursor or turn letters.
+
+    >>> one_line("a\n\x1b[2J\u202eb")
+    'a �[2J�b'
+    """
+    joined = " ".join(text.split())
+    return "".join(
+        "\ufffd" if unicodedata.category(each)[0] == "C" and each not in _JOINERS else each
+        for each in joined
+    )
