@@ -100,6 +100,27 @@ def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
     )
 
 
+def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
+    """Return what operators said of an incident, each with its author; the newest notes last."""
+    lines = []
+    if (given := incident.acknowledged) is not None:
+        lines.append(f"Acknowledged by {given.by} at {clock_time(given.at, naming.time_zone)}.")
+    if (given := incident.verdict) is not None:
+        silent = ": it does not page" if incident.silenced_by is not None else ""
+        if given.until is not None:
+            until = clock_time(given.until, naming.time_zone)
+            lines.append(f"Expected until {until}, says {given.by}{silent}.")
+        else:
+            lines.append(f"A false alarm, says {given.by}{silent}.")
+    elif incident.silenced_by is not None:
+        lines.append(f"It does not page: {incident.silenced_by} was answered.")
+    lines += [
+        f"Note by {note.by} at {clock_time(note.at, naming.time_zone)}: {note.text}"
+        for note in incident.notes
+    ]
+    return lines
+
+
 def series_name(dimension: str, member: str, market: str) -> str:
     """Name of a series for people.
 

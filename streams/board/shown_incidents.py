@@ -9,6 +9,7 @@ import msgspec
 
 from streams.board.incident_words import (
     MarketNaming,
+    say_answers,
     say_incident,
     say_suspicion,
     series_name,
@@ -75,6 +76,10 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     over: str | None = None
     command: str = ""
     shifts: list[ShownMember] = []
+    answers: list[str] = []
+    """What operators said of it, a line each."""
+    silenced: bool = False
+    """True when an answer keeps it from paging."""
 
 
 class IncidentsOfMarket(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -107,9 +112,10 @@ def level_of(
     ``shifts``: active shifts; ``fresh``: its values are current; ``known``: the last 5 minutes are
     covered, and what is usual in them is known.
     """
-    if any(each.kind == "outage" for each in incidents.open):
+    open_incidents = _unanswered(incidents)
+    if any(each.kind == "outage" for each in open_incidents):
         return PageLevel.OUTAGE
-    if incidents.open or shifts:
+    if open_incidents or shifts:
         return PageLevel.SHIFT
     if incidents.suspicions:
         return PageLevel.SUSPICION
@@ -120,9 +126,14 @@ def level_of(
 
 def headline_of(incidents: IncidentsOfMarket) -> str:
     """The line that matters most of what is wrong now; empty when nothing is."""
-    for each in incidents.open:
+    for each in _unanswered(incidents):
         return each.headline
     return next((each.line for each in incidents.suspicions), "")
+
+
+def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
+    """Return the incidents that page: nobody said that they are expected, or no incidents at all."""
+    return [each for each in incidents.open if not each.silenced]
 
 
 def _weight(incident: PublishedIncident) -> tuple[bool, bool, str]:
@@ -157,11 +168,19 @@ def _shown(incident: PublishedIncident, naming: MarketNaming) -> ShownIncident:
         over=incident.over,
         command=command,
         shifts=_members(incident),
+        answers=say_answers(incident, naming),
+        silenced=incident.silenced_by is not None,
     )
 
 
 def _timeline(incident: PublishedIncident) -> list[tuple[str, str]]:
-    known = [("began", incident.began), ("found", incident.found), ("over", incident.over)]
+    acknowledged = incident.acknowledged
+    known = [
+        ("began", incident.began),
+        ("found", incident.found),
+        ("acknowledged", None if acknowledged is None else acknowledged.at),
+        ("over", incident.over),
+    ]
     return [(what, at) for what, at in known if at is not None]
 
 

@@ -57,13 +57,14 @@ function card(incident, page, chosen) {
   const shifts = incident.shifts ?? [];
   const box = element(
     "article",
-    { class: `incident ${incident.kind} ${WAYS[incident.direction]}`, "data-id": incident.id, "data-state": incident.state, tabindex: "-1", "data-chosen": chosen ? "true" : null },
+    { class: `incident ${incident.kind} ${WAYS[incident.direction]}`, "data-id": incident.id, "data-state": incident.silenced ? "silenced" : incident.state, tabindex: "-1", "data-chosen": chosen ? "true" : null },
     element("h3", {}, element("span", { class: "sign", "aria-hidden": "true" }, SIGNS[incident.kind] ?? "●"), element("span", {}, incident.title)),
     part(incident.now, "now"),
     part(incident.missed, "missed"),
     part(incident.affected, "affected"),
     part(incident.size, "dim"),
     timeline(incident, page.time_zone),
+    ...(incident.answers ?? []).map((line) => part(line, "answer")),
     part(incident.evidence ? `${incident.evidence.charAt(0).toUpperCase()}${incident.evidence.slice(1)}.` : "", "dim"),
     element(
       "div",

@@ -22,7 +22,9 @@ from streams.board.shown_incidents import (
     without_incident,
 )
 from streams.board.shown_shifts import active
+from streams.flow.market_answers import GivenAnswers
 from streams.index.incident_measures import Affected, Excess
+from streams.index.operator_answers import Answer
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.publish.incident_records import incident_fields, published_incident
 from streams.publish.suspicion_records import published_suspicion, suspicion_fields
@@ -127,7 +129,9 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
     jump = incident(incident_shift("category", "books", direction=1))
     over = incident(incident_shift("region", "sindh", at_ms=AS_OF_MS - 60_000), over_ms=AS_OF_MS)
     stop = incident(stopped=True)
-    found = incidents_of(incident_fields([over, jump, stop]), suspicion_fields([suspicion()]), BD)
+    found = incidents_of(
+        incident_fields([over, jump, stop], {}), suspicion_fields([suspicion()]), BD
+    )
     assert [each.id for each in found.open] == [stop.id, jump.id]
     (past,) = found.past
     first = found.open[0]
@@ -142,8 +146,9 @@ def test_cards_are_ordered_by_weight_and_say_when_what_happened():
 
 
 def test_the_level_is_the_worst_that_is_shown():
-    def level(*shown, suspected=(), fresh=True, known=True, shifts=()):
-        found = incidents_of(incident_fields(shown), suspicion_fields(suspected), BD)
+    def level(*shown, suspected=(), fresh=True, known=True, shifts=(), answers=()):
+        answers = dict(answers)
+        found = incidents_of(incident_fields(shown, answers), suspicion_fields(suspected), BD)
         return level_of(found, list(shifts), fresh=fresh, known=known)
 
     loose = active("PK", {"category:books": '{"direction":"up"}'})
@@ -155,10 +160,35 @@ def test_the_level_is_the_worst_that_is_shown():
     assert level(incident(), suspected=[suspicion()]) is PageLevel.SHIFT
     assert level(incident(), incident(incident_shift("region"), stopped=True)) is PageLevel.OUTAGE
     assert level(incident(stopped=True, over_ms=AS_OF_MS)) is PageLevel.FINE
+    stop = incident(stopped=True)
+    said_so = {stop.id: GivenAnswers(None, None, (), stop.id)}
+    assert level(stop, answers=said_so) is PageLevel.FINE, "somebody said that it is expected"
+    assert (
+        level(stop, incident(incident_shift("region", at_ms=0)), answers=said_so) is PageLevel.SHIFT
+    )
+
+
+def test_what_was_answered_is_said_with_its_author():
+    stop = incident(stopped=True)
+    until_ms = AS_OF_MS + 3_600_000
+    given = GivenAnswers(
+        Answer(stop.id, "acknowledged", "alice", AS_OF_MS),
+        Answer(stop.id, "expected", "bob", AS_OF_MS, until_ms=until_ms),
+        (Answer(stop.id, "note", "eve", AS_OF_MS, text="the gateway <b>"),),
+        stop.id,
+    )
+    (shown,) = incidents_of(incident_fields([stop], {stop.id: given}), {}, BD).open
+    assert shown.answers == [
+        "Acknowledged by alice at 04:13 UTC+06.",
+        "Expected until 05:13 UTC+06, says bob: it does not page.",
+        "Note by eve at 04:13 UTC+06: the gateway <b>",
+    ]
+    assert shown.silenced
+    assert [what for what, _ in shown.timeline] == ["began", "found", "acknowledged"]
 
 
 def test_a_shift_of_a_shown_incident_is_not_shown_twice():
     stop = incident()
-    found = incidents_of(incident_fields([stop]), {}, BD)
+    found = incidents_of(incident_fields([stop], {}), {}, BD)
     named = active("PK", {"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
     assert [each.member for each in without_incident(named, found)] == ["sindh"]
