@@ -19,6 +19,7 @@ import xxhash
 from streams import clock
 from streams.board import view
 from streams.board.hub import Frame, Hub
+from streams.board.shown_incidents import PageLevel, headline_of, level_of
 from streams.board.sparks import SparkBook
 from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
@@ -77,6 +78,10 @@ class MarketBeat(msgspec.Struct, frozen=True):
     published_age_ms: int | None
     orders: str | None
     shifts: int
+    level: PageLevel
+    """The worst that it shows, whether or not its values are current."""
+    headline: str = ""
+    """What is wrong with it, in one line."""
     redis: str | None = None
     """Why its node of a Cluster cannot be read; None while it can."""
 
@@ -105,9 +110,12 @@ class _Header(NamedTuple):
     """The headline and each source's; empty where the market is absent."""
     published_at: bytes | None
     shifts: dict[bytes, bytes]
+    suspicions: dict[bytes, bytes]
 
 
-_NOTHING = _Header((), [], None, {})
+_HEADER_ANSWERS = 4
+"""Questions asked of each market for its header."""
+_NOTHING = _Header((), [], None, {}, {})
 """Stands for a market whose keys somebody else has overwritten."""
 
 
@@ -240,7 +248,9 @@ class RedisPoller:
                 # writes them again within seconds. What is shown stays, and its age grows.
                 continue
             if known.present and (
-                old is None or old.version != header.version or old.shifts != header.shifts
+                old is None
+                or old.version != header.version
+                or (old.shifts, old.suspicions) != (header.shifts, header.suspicions)
             ):
                 due.append(self._fetch(market, known, header))
             elif known.present:
@@ -281,16 +291,20 @@ class RedisPoller:
             pipeline.hmget(keys.fence, FENCE_FIELDS)
             pipeline.hmget(keys.values, ("@published_at", *AS_OF_FIELDS))
             pipeline.hgetall(keys.shifts)
+            pipeline.hgetall(keys.suspicions)
         answers = await pipeline.execute(raise_on_error=False)
         found = {}
-        for market, *own in zip(markets, answers[::3], answers[1::3], answers[2::3], strict=True):
+        by_market = (answers[at::_HEADER_ANSWERS] for at in range(_HEADER_ANSWERS))
+        for market, *own in zip(markets, *by_market, strict=True):
             damaged = _of_another_type(own)
             if damaged:
                 _log_damage(market, damaged)
                 found[market] = _NOTHING
             else:
-                version, (published_at, *as_of), shifts = own
-                found[market] = _Header(tuple(version), _instants(as_of), published_at, shifts)
+                version, (published_at, *as_of), shifts, suspicions = own
+                found[market] = _Header(
+                    tuple(version), _instants(as_of), published_at, shifts, suspicions
+                )
         return found
 
     async def _fetch(self, market: str, known: _Known, header: _Header) -> bool:
@@ -300,6 +314,7 @@ class RedisPoller:
         with_history = minute != known.history_minute
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(keys.snapshot)
+        pipeline.hgetall(keys.incidents)
         if first:
             pipeline.xrevrange(keys.changes, count=CHANGES_READ)
         if with_history:
@@ -310,7 +325,7 @@ class RedisPoller:
             _log_damage(market, damaged)
             known.header = header
             return False
-        encoded, *rest = answers
+        encoded, incidents, *rest = answers
         if encoded is None:
             known.present = False
             return True
@@ -329,7 +344,9 @@ class RedisPoller:
             snapshot,
             self._markets.get(market),
             sparks=known.book.sparks(),
-            shifts={_text(name): _text(text) for name, text in header.shifts.items()},
+            shifts=_texts(header.shifts),
+            incidents=_texts(incidents),
+            suspicions=_texts(header.suspicions),
             left_out=snapshot.left_out,
         )
         data = view.encode(known.page)
@@ -354,15 +371,18 @@ class RedisPoller:
         as_of_age_ms = None if as_of_ms is None else now_ms - as_of_ms
         published_age_ms = None if published_ms is None else now_ms - published_ms
         orders = None if page is None else page.totals.get("orders", {}).get("1m")
+        state = _state(known.present, as_of_age_ms, published_age_ms)
         return MarketBeat(
             market=market,
             name=market if config is None else config.name,
-            state=_state(known.present, as_of_age_ms, published_age_ms),
+            state=state,
             as_of=None if page is None else page.as_of,
             as_of_age_ms=as_of_age_ms,
             published_age_ms=published_age_ms,
             orders=None if orders is None else orders.value,
-            shifts=0 if page is None else len(page.shifts),
+            shifts=0 if page is None else len(page.shifts) + len(page.incidents.open),
+            level=PageLevel.STALE if page is None else _level(page, state),
+            headline="" if page is None else headline_of(page.incidents),
             redis=None if failed is None else _does_not_answer(failed),
         )
 
@@ -370,6 +390,10 @@ class RedisPoller:
 def _text(raw: bytes) -> str:
     """Text of Redis, whatever somebody else has written there: it must not end the board."""
     return raw.decode(errors="replace")
+
+
+def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {_text(name): _text(text) for name, text in fields.items()}
 
 
 def _of_another_type(answers: Iterable[Any]) -> Exception | None:
@@ -410,6 +434,16 @@ def _state(present: bool, as_of_age_ms: int | None, published_age_ms: int | None
         return BeatState.ABSENT
     silent = published_age_ms > SILENT_AFTER_MS
     return BeatState.STALE if silent or as_of_age_ms > BEHIND_AFTER_MS else BeatState.LIVE
+
+
+def _level(page: view.MarketPage, state: BeatState) -> PageLevel:
+    orders = page.totals.get("orders", {}).get("5m")
+    return level_of(
+        page.incidents,
+        page.shifts,
+        fresh=state is BeatState.LIVE,
+        known=orders is not None and orders.status == "ok" and orders.expected is not None,
+    )
 
 
 def _instants(texts: Iterable[bytes | None]) -> list[int]:

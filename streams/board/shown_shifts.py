@@ -52,6 +52,7 @@ class ShownShift(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: float | None = None
     clock: str | None = None
     contributors: list[ShownContributor] = []
+    incident: str | None = None
 
 
 def active(market: str, records: Mapping[str, str]) -> list[ShownShift]:
@@ -79,7 +80,7 @@ def _shift(market: str, field: str, record: dict[str, Any]) -> ShownShift:
         member=member,
         label=label(member),
         direction=_direction(record.get("direction"), ratio),
-        command=_command(market, dimension, member, start, ratio),
+        command=expect_command(market, dimension, member, start, ratio),
         ratio=ratio,
         lower=_number(size.get("lower", size.get("ratio_lower"))),
         upper=_number(size.get("upper", size.get("ratio_upper"))),
@@ -89,6 +90,7 @@ def _shift(market: str, field: str, record: dict[str, Any]) -> ShownShift:
         evidence=_number(record.get("evidence_ratio", record.get("evidence"))),
         clock=record["clock"] if isinstance(record.get("clock"), str) else None,
         contributors=_contributors(record.get("contributors")),
+        incident=record["incident"] if isinstance(record.get("incident"), str) else None,
     )
 
 
@@ -117,7 +119,9 @@ def _contributors(found: Any) -> list[ShownContributor]:
     ][:CONTRIBUTORS_MAX]
 
 
-def _command(market: str, dimension: str, member: str, start: Any, ratio: float | None) -> str:
+def expect_command(
+    market: str, dimension: str, member: str, start: Any, ratio: float | None
+) -> str:
     """``ecindex expect MARKET MEMBER FROM TO FACTOR`` (README.md), from the hour of the start.
 
     Empty for a series whose expectation takes no factor. People paste the command into a shell, so text

@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from streams.board.incident_words import naming_of
 from streams.board.labels import label
+from streams.board.shown_incidents import (
+    IncidentsOfMarket,
+    incidents_of,
+    without_incident,
+)
 from streams.board.shown_shifts import ShownShift, active
 from streams.index.currencies import exponent
 from streams.index.formats import json_reader
@@ -22,7 +28,7 @@ from streams.publish.ranking import ALL, rank_members
 
 MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
 DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
-MOVERS_MAX = 8
+MOVERS_MAX = 6
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,6 +92,8 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     dimensions: dict[str, list[Member]]
     movers: Movers | None = None
     shifts: list[ShownShift] = []
+    """Active shifts that belong to no incident shown."""
+    incidents: IncidentsOfMarket = IncidentsOfMarket()
     spark_ms: list[int] = []
     """Instants of the points in every member's ``spark``."""
     spark: list[list[float | None]] = []
@@ -114,12 +122,16 @@ def market_page(
     *,
     sparks: Sparks = NO_SPARKS,
     shifts: Mapping[str, str] | None = None,
+    incidents: Mapping[str, str] | None = None,
+    suspicions: Mapping[str, str] | None = None,
     left_out: int = 0,
 ) -> MarketPage:
     """The page of a snapshot. ``market`` None: this board's methodology does not name the market.
 
-    ``shifts`` is the HASH ``:shifts``; a record that is not a JSON object is left out.
+    ``shifts``, ``incidents`` and ``suspicions`` are the HASHes of these names; a record of an unknown
+    shape is left out.
     """
+    found = incidents_of(incidents or {}, suspicions or {}, naming_of(snapshot.market, market))
     by_member: dict[tuple[str, str], dict[str, dict[str, Value]]] = {}
     for value in snapshot.values:
         if value.day is None:
@@ -143,7 +155,8 @@ def market_page(
             for dimension in DIMENSIONS
         },
         movers=_movers(by_member, windows),
-        shifts=active(snapshot.market, shifts or {}),
+        shifts=without_incident(active(snapshot.market, shifts or {}), found),
+        incidents=found,
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
         left_out=left_out,

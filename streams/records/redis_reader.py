@@ -101,6 +101,8 @@ class RedisReader:
         pipe.zrange(keys.history, 0, -1)
         pipe.hgetall(keys.days)
         pipe.hgetall(keys.shifts)
+        pipe.hgetall(keys.suspicions)
+        pipe.hgetall(keys.incidents)
         try:
             contents = await pipe.execute(raise_on_error=False)
         except REDIS_ERRORS as error:

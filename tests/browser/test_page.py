@@ -11,6 +11,7 @@ import shutil
 import pytest
 from redis.asyncio import Redis
 from support.boards import running_board
+from support.publications import AS_OF_MS, incident, incident_shift, suspicion
 from support.shopfloor import Floor, shift_record
 
 from streams import clock
@@ -171,8 +172,8 @@ async def test_what_is_shown_is_what_redis_holds(redis, shop, see):
     page = await see()
     values = await redis.hgetall(shop.floors["PK"].keys.values)
     tiles = {
-        "orders": "orders:market:all:1m", "sales": "sales:market:all:1m",
-        "payments": "payments:market:all:1m", "basket": "basket_sales:market:all:5m",
+        "orders": "orders:market:all:5m", "sales": "sales:market:all:5m",
+        "payments": "payments:market:all:5m", "basket": "basket_sales:market:all:5m",
         "digital": "digital_share:market:all:5m", "failed": "payment_failure_ratio:market:all:5m",
     }  # fmt: skip
     for tile, field in tiles.items():
@@ -181,7 +182,7 @@ async def test_what_is_shown_is_what_redis_holds(redis, shop, see):
         )
         assert shown == values[field], tile
     text = await page.inner_text("#tile-sales data")
-    assert text == major_units(int(values["sales:market:all:1m"]), "PKR").partition(".")[0]
+    assert text == major_units(int(values["sales:market:all:5m"]), "PKR").partition(".")[0]
     for table, dimension, columns in (
         ("categories", "category", {"orders": 4, "sales": 7, "category_share_by_sales": 8}),
         ("regions", "region", {"orders": 3, "sales": 5}),
@@ -213,7 +214,7 @@ async def test_a_new_version_is_shown_in_place(shop, see):
     row = await page.query_selector("#categories tbody tr[data-key=books]")
     shop.floors["PK"].rate = 1_960
     await shop.step()
-    text = str(shop.floors["PK"].text("orders").value)
+    text = str(shop.floors["PK"].text("orders", window="5m").value)
     await until_true(page, f"document.querySelector('#tile-orders data').value === '{text}'")
     assert await row.evaluate("row => row.isConnected"), "the row is the same, so a selection lives"
 
@@ -237,7 +238,8 @@ async def test_without_an_expectation_it_says_warming_and_shows_bars_of_orders(s
     assert await page.inner_text("#tile-demand data") == "warming"
     assert "warming" in await page.inner_text("#categories-note")
     assert "still warming" in await page.inner_text("#movers-note")
-    assert "Warming" in await page.inner_text("#shifts")
+    assert "Warming" in await page.inner_text("#incidents")
+    assert await page.inner_text("#state") == "live · filling"
     assert not await page.query_selector(".bullet .mark")
     assert len(await page.query_selector_all("#categories .bullet .amount")) > 10
     assert not await page.is_visible("#categories th.usual >> nth=0")
@@ -261,35 +263,116 @@ async def test_with_an_expectation_demand_is_compared_with_it(redis, shop, see):
     await page.wait_for_selector("#chart .band")
 
 
-async def test_a_shift_is_explained_and_can_be_marked_as_expected(redis, shop, see):
+async def test_a_shift_of_an_earlier_release_is_shown_without_an_incident(redis, shop, see):
     await shop.open(("PK", 980), expecting=True)
     page = await see()
-    assert "None" in await page.inner_text("#shifts")
+    assert "None" in await page.inner_text("#incidents")
     record = shift_record(observed=424, expected=72)
     await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", record)
     await page.wait_for_selector(".shift")
     text = await page.inner_text(".shift")
-    assert "Beauty grooming" in text
+    assert "Beauty grooming (category)" in text
     assert "5.90 (5.30 to 6.40)" in text
-    assert "since 19:02" in text, "in the market's zone"
-    assert "424 orders where 72 are usual" in text
-    await page.focus(".shift summary")
+    assert "since 19:02; 424 where 72 are usual" in text, "in the market's zone"
+    assert (await page.title()).startswith("▲ INCIDENT")
+
+
+async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_looked_at(shop, see):
+    await shop.open(("PK", 980), ("BD", 1_006), expecting=True)
+    page, other = await see("BD"), await see("PK")
+    height = await page.evaluate("document.documentElement.scrollHeight")
+    now_ms = clock.now_ms()
+    members = [incident_shift("category", f"m{number}", at_ms=now_ms) for number in range(28)]
+    stop = incident(incident_shift(at_ms=now_ms), *members, market="BD", stopped=True)
+    over = incident(
+        incident_shift("category", "books", direction=1, at_ms=now_ms), market="BD", over_ms=now_ms
+    )
+    shop.floors["BD"].incidents = [over, stop]
+    await shop.step()
+    await page.wait_for_selector(".incident")
+    assert len(await page.query_selector_all(".incident")) == 1
+    text = await page.inner_text(".incident")
+    for words in (
+        "Bangladesh: orders have all but stopped",
+        "Now: 0 orders in the last minute, 980 usual.",
+        "Missed so far: 9,760 orders (9,741 to 9,771); BDT 9,760 (9,741 to 9,771).",
+        "Affected: 2 of 3 categories (most Books), every region.",
+        "29 series shifted",
+    ):
+        assert words in text
+    assert "Books (category): orders were at" in await page.inner_text(".rows")
+    grown = await page.evaluate("document.documentElement.scrollHeight") - height
+    assert grown < 150, "a list of shifts does not push the values away"
+    assert await page.query_selector("#chart .span.outage.open")
+    assert await page.get_attribute("#markets li[data-key=BD]", "data-level") == "outage"
+    assert await page.inner_text("#state") == "live · outage"
+    assert await page.title() == "■ OUTAGE · Bangladesh, ecindex"
+    await until_true(other, "document.title === '■ OUTAGE BD · Pakistan, ecindex'")
+    assert await other.get_attribute("#icon", "href") == "/static/icon-outage.svg"
+    assert "orders have all but stopped" in await other.inner_text("#elsewhere")
+    assert "None" in await other.inner_text("#incidents"), "its own series are as usual"
+    await page.focus(".incident .expected-event summary")
     await page.keyboard.press("Enter")
-    command = await page.inner_text(".shift code")
-    assert command.startswith("ecindex expect PK category:beauty_grooming 2026-11-24T14:00:00Z")
+    assert (await page.inner_text(".incident code")).startswith("ecindex expect BD all ")
     await shop.step()
     await asyncio.sleep(1)
-    assert await page.is_visible(".shift code"), "it stays open while values come"
+    assert await page.is_visible(".incident code"), "it stays open while values come"
+
+
+async def test_a_link_to_an_incident_opens_its_market_and_its_card(shop, see, url):
+    await shop.open(("PK", 980), ("BD", 1_006), expecting=True)
+    over = incident(incident_shift(), market="BD", over_ms=AS_OF_MS)
+    shop.floors["BD"].incidents = [over]
+    await shop.step()
+    page = await see("PK")
+    await page.goto(f"{url}?incident={over.id}")
+    await page.wait_for_selector(f'.incident[data-id="{over.id}"]')
+    assert "Bangladesh" in await page.title()
+    text = await page.inner_text(".incident")
+    assert "orders had all but stopped" in text or "orders were at" in text
+    assert "Over since" in text
+    assert await page.evaluate("document.activeElement.dataset.id") == over.id
+    await page.goto(f"{url}?incident=BD-20200101T0000-up")
+    said = "document.querySelector('#announcement').textContent"
+    await until_true(page, f"{said}.includes('not known any more')")
+
+
+async def test_the_page_is_not_calm_while_the_chart_falls(shop, see):
+    await shop.open(("BD", 1_006), expecting=True)
+    page = await see("BD")
+    shop.floors["BD"].suspicions = [suspicion()]
+    await shop.step()
+    await page.wait_for_selector(".suspicions li")
+    text = await page.inner_text(".suspicions")
+    assert "Bangladesh: 0 orders for 40 s, 1,005 a minute usual; 38 % of what pages" in text
+    assert "None" not in await page.inner_text("#incidents")
+    assert await page.inner_text("#state") == "live · suspicion"
+    assert (await page.title()).startswith("△ · Bangladesh")
+    shop.floors["BD"].suspicions = []
+    shop.floors["BD"].times = 0.7
+    await shop.step()
+    await until_true(
+        page, "document.querySelector('#incidents').textContent.startsWith('No incident')"
+    )
+    assert "series are outside the usual range of the last 5 min" in await page.inner_text(
+        "#incidents"
+    )
 
 
 async def test_text_from_redis_is_text(redis, shop, see):
     await shop.open(("PK", 980), expecting=True)
     page = await see()
-    record = shift_record(member="<img src=x onerror=alert(1)>")
+    hostile = "<img src=x onerror=alert(1)>"
+    record = shift_record(member=hostile)
     await redis.hset(shop.floors["PK"].keys.shifts, "category:x", record)
     await page.wait_for_selector(".shift")
+    shop.floors["PK"].incidents = [incident(incident_shift("category", hostile))]
+    shop.floors["PK"].suspicions = [suspicion("category", hostile)]
+    await shop.step()
+    await page.wait_for_selector(".suspicions li")
     assert not await page.query_selector("main img")
-    assert "<img src=x" in await page.inner_text(".shift h3")
+    for place in (".incident h3", ".suspicions"):
+        assert "<img src=x" in await page.inner_text(place)
 
 
 async def background(page, selector):
@@ -350,7 +433,7 @@ async def test_markets_are_switched_by_link_key_and_history(shop, see):
     assert page.url.endswith("?market=BD")
     assert await page.get_attribute("#markets a >> nth=0", "aria-current") == "page"
     orders = await page.eval_on_selector("#tile-orders data", "node => node.value")
-    assert orders == str(shop.floors["BD"].text("orders").value)
+    assert orders == str(shop.floors["BD"].text("orders", window="5m").value)
     await page.go_back()
     await until_true(page, "document.title.includes('Pakistan')")
 
@@ -425,11 +508,20 @@ CONTRAST = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_text_can_be_read(redis, shop, see, scheme):
-    """WCAG 2.2 AA: 4.5 to 1, live and stale."""
-    await shop.open(("PK", 980), expecting=True)
-    await redis.hset(shop.floors["PK"].keys.shifts, "category:beauty_grooming", shift_record())
+    """WCAG 2.2 AA: 4.5 to 1, live and stale, with all that can be wrong."""
+    await shop.open(("PK", 980), ("BD", 640), ("LK", 9), expecting=True)
     page = await see(scheme=scheme)
-    await page.wait_for_selector(".shift")
+    await page.wait_for_selector("#incidents .empty")
+    assert await page.evaluate(CONTRAST) == []
+    floor = shop.floors["PK"]
+    floor.suspicions = shop.floors["BD"].suspicions = [suspicion()]
+    await shop.step()
+    await page.wait_for_selector(".suspicions li")
+    assert await page.evaluate(CONTRAST) == []
+    jump, stop = incident(incident_shift("category", "books", direction=1)), incident(stopped=True)
+    floor.incidents, shop.floors["LK"].incidents = [jump, stop], [jump]
+    await shop.step()
+    await page.wait_for_selector(".incident.outage")
     assert await page.evaluate(CONTRAST) == []
     await shop.stop()
     await page.wait_for_selector("body[data-state=stale]")
@@ -442,7 +534,7 @@ async def test_it_works_with_a_keyboard_and_a_screen_reader(shop, see):
     tree = await page.locator("body").aria_snapshot()
     for landmark in ("banner", 'navigation "Markets"', "main", "contentinfo"):
         assert landmark in tree, landmark
-    for name in ("Categories", "Payment mix", "Regions", "Top movers", "Shifts of demand"):
+    for name in ("Categories", "Payment mix", "Regions", "Top movers", "Incidents"):
         assert f'region "{name}"' in tree, name
     assert 'table "Categories"' in tree
     assert 'rowheader "Books"' in tree
@@ -470,6 +562,6 @@ async def test_a_long_visit_makes_no_more_of_anything(shop, see):
     for number in range(20):
         shop.floors["PK"].rate = 900 + number * 10
         await shop.step()
-        text = str(shop.floors["PK"].text("orders").value)
+        text = str(shop.floors["PK"].text("orders", window="5m").value)
         await until_true(page, f"document.querySelector('#tile-orders data').value === '{text}'")
     assert await page.evaluate(count) - before < 100

@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from support.boards import DEADLINE_S, listening, own, running_board
 from support.command import Command
+from support.publications import AS_OF_MS, incident, suspicion
 from support.shopfloor import Floor, shift_record
 
 from streams import clock
@@ -206,6 +207,31 @@ async def test_active_shifts_are_sent_though_no_value_changed(client, floor, ses
         await stream.until("beat", lambda beat: own(beat)["shifts"] == 1)
         await client.delete(floor.keys.shifts)
         assert "shifts" not in await stream.until("market")
+
+
+async def test_what_is_wrong_is_sent_in_words_and_as_a_level(client, floor, session, url):
+    floor.expecting = True
+    await publish(floor)
+    async with listening(session, url) as stream:
+        await stream.until("market")
+        beat = await stream.until("beat", lambda beat: own(beat)["state"] == "live")
+        assert (own(beat)["level"], own(beat)["headline"]) == ("fine", "")
+        floor.suspicions = [suspicion()]
+        await publish(floor, steps=1)
+        beat = await stream.until("beat", lambda beat: own(beat)["level"] == "suspicion")
+        assert own(beat)["headline"].startswith("Pakistan: 0 orders for 40 s")
+        floor.suspicions, floor.incidents = [], [incident(stopped=True)]
+        await publish(floor, steps=2)
+        page = await stream.until("market", lambda page: page["incidents"].get("open"))
+        (stop,) = page["incidents"]["open"]
+        assert (stop["kind"], stop["title"]) == ("outage", "Pakistan: orders have all but stopped")
+        beat = await stream.until("beat", lambda beat: own(beat)["level"] == "outage")
+        assert own(beat)["headline"] == stop["headline"]
+        await client.hset(floor.keys.incidents, "x", "somebody else's")
+        floor.incidents = [incident(stopped=True, over_ms=AS_OF_MS)]
+        await publish(floor, steps=3)
+        page = await stream.until("market", lambda page: page["incidents"].get("past"))
+        assert "open" not in page["incidents"]
 
 
 async def test_a_start_finds_ten_minutes_of_each_category_in_redis(server, floor, session):

@@ -105,16 +105,16 @@ def incident(*shifts, market="PK", measures=None, **more):
     )
 
 
-def incident_shift(dimension="market", member="all", *, direction=-1, **more):
-    """A shift of an incident: it began ten minutes before ``AS_OF_MS`` and was found after four."""
+def incident_shift(dimension="market", member="all", *, direction=-1, at_ms=AS_OF_MS, **more):
+    """A shift of an incident: it began ten minutes before ``at_ms`` and was found after four."""
     return IncidentShift(
         dimension=dimension,
         member=member,
         number=1,
         direction=direction,
         clock="fast",
-        start_ms=AS_OF_MS - 600_000,
-        found_ms=AS_OF_MS - 360_000,
+        start_ms=at_ms - 600_000,
+        found_ms=at_ms - 360_000,
         evidence_ratio=2.5,
         interval=RatioInterval(40, 9_800.0, 0.004, 0.003, 0.006),
         **more,

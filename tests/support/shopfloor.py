@@ -35,7 +35,8 @@ class Floor:
     """Publishes one market that expects ``rate`` orders a minute.
 
     ``expecting``: values carry an expectation (an optional part of the contract). ``factors`` multiply
-    the demand of categories. ``covered`` is the longest window that the log covers.
+    the demand of categories, ``times`` that of the whole market. ``covered`` is the longest window that
+    the log covers.
     """
 
     def __init__(
@@ -44,6 +45,9 @@ class Floor:
         self.market, self.rate, self.covered = market, rate, covered
         self.expecting = expecting
         self.factors = {}
+        self.times = 1.0
+        self.incidents = []
+        self.suspicions = []
         self.step = 0
         self.keys = market_keys(market, prefix)
         self.values = []
@@ -57,7 +61,14 @@ class Floor:
         self.step += 1
         self.values = list(self._values(as_of_ms))
         return await self.store.publish(
-            publication(self.values, market=self.market, as_of_ms=as_of_ms, applied=self.step),
+            publication(
+                self.values,
+                market=self.market,
+                as_of_ms=as_of_ms,
+                applied=self.step,
+                incidents=self.incidents,
+                suspicions=self.suspicions,
+            ),
             as_of_ms + 3_000 if now_ms is None else now_ms,
         )
 
@@ -87,7 +98,7 @@ class Floor:
             for name, weight in weights.items():
                 expected = self.rate * weight / total * minutes
                 factor = self.factors.get(name, 1) if minutes == 1 else 1
-                own = round(expected * factor * self._wave(name, minutes))
+                own = round(expected * factor * self.times * self._wave(name, minutes))
                 price = PRICES.get(name, 90_000)
                 rows.append((name, own, own * price + 37, expected, expected * price))
                 orders, units, sales = orders + own, units + own, sales + own * price + 37
@@ -134,7 +145,7 @@ class Floor:
                 yield new("payment_failure_ratio", *about, failed, unit="ratio")
             for place, name in enumerate(code.regions):
                 expected = self.rate * minutes * 0.5 ** (place + 1)
-                own = round(expected * self._wave(name, minutes))
+                own = round(expected * self.times * self._wave(name, minutes))
                 yield new("orders", "region", name, own, expected=expected if known else None)
                 yield new("sales", "region", name, own * 310_000, unit="minor")
             for name, share in CHANNELS.items():

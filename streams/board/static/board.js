@@ -3,7 +3,8 @@
 import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
 import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
-import { WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawShifts, drawTotals } from "./sections.js";
+import { drawElsewhere, drawIncidents, link, spans } from "./incidents.js";
+import { WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
 const TICK_MS = 250;
 const BEATS_MISSED_MS = 2_500;
@@ -11,9 +12,16 @@ const SPANS = { "1h": [3_600_000, "1 h"], "6h": [21_600_000, "6 h"], "26h": [93_
 const MEASURES = { orders: ["Orders", 1], sales: ["Sales", 2] };
 const SHORTEST_MS = 600_000;
 const CHART_HEIGHT = 220;
+const LEVELS = ["outage", "shift", "suspicion", "stale", "filling", "fine"]; // the worst first
+const WORDS = { outage: "outage", shift: "incident", suspicion: "suspicion", stale: "old values", filling: "filling", fine: "live" };
+const SIGNS = { outage: "■ OUTAGE", shift: "▲ INCIDENT", suspicion: "△", stale: "⚠" };
+
+const asked = new URLSearchParams(location.search);
 
 const state = {
-  market: new URLSearchParams(location.search).get("market") ?? "",
+  market: asked.get("market") ?? marketOf(asked.get("incident") ?? ""),
+  incident: asked.get("incident") ?? "",
+  found: "", // the incident that was scrolled to
   page: null,
   history: [],
   beat: null,
@@ -24,6 +32,11 @@ const state = {
   span: "1h",
   said: "",
 };
+
+// The market in the name of an incident: MARKET-YYYYMMDDTHHMM-up.
+function marketOf(incident) {
+  return /^(.+)-\d{8}T\d{4}-(?:up|down)$/.exec(incident)?.[1] ?? "";
+}
 
 // -- stream ----------------------------------------------------------------------------------------
 
@@ -64,7 +77,7 @@ function chooseFirst() {
 
 function choose(market, replace = false) {
   if (market === state.market) return;
-  Object.assign(state, { market, page: null, history: [], window: "" });
+  Object.assign(state, { market, incident: "", page: null, history: [], window: "" });
   const url = `?market=${encodeURIComponent(market)}`;
   if (replace) history.replaceState(null, "", url);
   else history.pushState(null, "", url);
@@ -74,13 +87,24 @@ function choose(market, replace = false) {
 }
 
 addEventListener("popstate", () => {
-  const market = new URLSearchParams(location.search).get("market") ?? "";
+  const now = new URLSearchParams(location.search);
+  const incident = now.get("incident") ?? "";
+  const market = now.get("market") ?? marketOf(incident);
   if (market && market !== state.market) {
-    Object.assign(state, { market, page: null, history: [], window: "" });
+    Object.assign(state, { market, incident, page: null, history: [], window: "" });
     drawMarkets();
     listen();
+  } else {
+    state.incident = incident;
+    draw();
   }
 });
+
+function chooseIncident(id) {
+  Object.assign(state, { incident: id, found: "" });
+  history.pushState(null, "", link(state.market, id));
+  draw();
+}
 
 // -- markets and freshness -------------------------------------------------------------------------
 
@@ -102,13 +126,24 @@ function drawMarkets() {
       const link = node.firstElementChild;
       const [, , words, orders] = link.children;
       setAttribute(node, "data-state", each.state);
-      setAttribute(node, "data-shifts", each.shifts > 0 ? each.shifts : null);
+      setAttribute(node, "data-level", each.level);
       setAttribute(link, "aria-current", each.market === state.market ? "page" : null);
       setAttribute(link, "title", each.name);
-      setText(words, ` ${each.name}, ${each.state}${each.shifts ? `, ${each.shifts} shifts` : ""}`);
+      setText(words, ` ${each.name}, ${each.state}${each.headline ? `: ${each.headline}` : `, ${WORDS[each.level]}`}`);
       setText(orders, each.orders === null ? "–" : count(each.orders));
     },
   );
+  drawElsewhere(state.beat?.markets ?? [], state.market);
+}
+
+// The worst of what is known of a market and what the ages say now.
+function levelOf(market, found) {
+  const known = state.beat?.markets.find((each) => each.market === market)?.level ?? "filling";
+  return worst([known, found.state === "stale" ? "stale" : "fine"]);
+}
+
+function worst(levels) {
+  return LEVELS.find((level) => levels.includes(level)) ?? "fine";
 }
 
 // Which source is how far behind. One input that stands still makes only its own values old.
@@ -164,7 +199,10 @@ function tick() {
   const freshness = byId("freshness");
   setAttribute(freshness, "data-state", found.state);
   setAttribute(document.body, "data-state", found.state);
-  setText(byId("state"), found.text);
+  const level = levelOf(state.market, found);
+  setAttribute(document.body, "data-level", level);
+  setAttribute(freshness, "data-level", level);
+  setText(byId("state"), found.state === "live" && level !== "fine" ? `live · ${WORDS[level]}` : found.text);
   const asOf = byId("as-of");
   if (state.page) {
     setText(asOf, `${time(state.page.as_of, state.page.time_zone)} ${zoneName(state.page.as_of, state.page.time_zone)}`);
@@ -180,8 +218,20 @@ function tick() {
     state.said = found.text;
     setText(byId("announcement"), why || (found.state === "live" ? `${state.market} is live` : ""));
   }
+  drawTab(found, level);
+  if (state.page && found.state !== state.drawnState) draw(); // what may be said depends on it
+}
+
+// Title and icon say the worst of all markets: most tabs are looked at from the outside.
+function drawTab(found, level) {
+  const others = (state.beat?.markets ?? []).filter((each) => each.market !== state.market);
+  const most = worst([level, ...others.map((each) => each.level)]);
+  const where = most === level ? "" : ` ${others.find((each) => each.level === most).market}`;
+  const stale = found.state === "stale" && most !== "stale" ? "⚠ " : "";
+  const sign = SIGNS[most] ? `${stale}${SIGNS[most]}${where} · ` : "";
   const name = state.page ? `${state.page.name}, ` : "";
-  document.title = `${found.state === "stale" ? "⚠ " : ""}${name}ecindex`;
+  document.title = `${sign.replace(/^⚠ · /, "⚠ ")}${name}ecindex`;
+  setAttribute(byId("icon"), "href", SIGNS[most] ? `/static/icon-${most}.svg` : "/static/icon.svg");
 }
 
 // -- the values ------------------------------------------------------------------------------------
@@ -197,6 +247,8 @@ function draw() {
   const page = state.page;
   if (!page) return;
   const window = windowShown(page);
+  const found = judge();
+  state.drawnState = found.state;
   byId("main").removeAttribute("aria-busy");
   setText(byId("title"), `Live e-commerce index of ${page.name}`);
   choice(byId("window"), "window", Object.keys(page.windows).map((name) => [name, WINDOW_NAMES[name] ?? name]), window, (chosen) => {
@@ -210,13 +262,31 @@ function draw() {
   drawPayments(page, window);
   drawRegions(page, window);
   drawMovers(page);
-  drawShifts(page, window);
+  drawIncidents(page, window, WINDOW_NAMES[window] ?? window, { chosen: state.incident, state: found.state, onChoose: chooseIncident });
+  showChosen(page);
   drawChart();
   const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times in ${page.time_zone}`];
   if (page.left_out) parts.push(`${page.left_out} values of the smallest members are not in the snapshot`);
   setText(byId("foot"), `${parts.join(" · ")} · late events can still revise live values`);
   const dashboard = document.getElementById("dashboard"); // only where links.grafana is set
   if (dashboard) dashboard.search = `?var-market=${encodeURIComponent(page.market)}&var-window=${window}`;
+}
+
+// Whoever follows a link to an incident lands on its card, once.
+function showChosen(page) {
+  if (!state.incident || state.found === state.incident) return;
+  state.found = state.incident;
+  const { open = [], past = [] } = page.incidents ?? {};
+  const incident = [...open, ...past].find((each) => each.id === state.incident);
+  const card = document.querySelector("[data-chosen]");
+  if (!incident || !card) {
+    setText(byId("announcement"), `Incident ${state.incident} is not known any more`);
+    return;
+  }
+  const old = Date.parse(page.as_of) - Date.parse(incident.began);
+  state.span = Object.keys(SPANS).find((name) => SPANS[name][0] > 1.1 * old) ?? "26h";
+  card.scrollIntoView({ block: "center" });
+  card.focus({ preventScroll: true });
 }
 
 function drawChart() {
@@ -250,6 +320,7 @@ function drawChart() {
     lineChart({
       points,
       band,
+      marks: spans(page),
       width: Math.max(box.clientWidth, 280),
       height: CHART_HEIGHT,
       from,

@@ -83,6 +83,16 @@ export function bullet(value, cell, top, width = 120, height = 14) {
   return box;
 }
 
+// A part of a whole; the text beside it says the number.
+export function bar(part, width = 64, height = 6) {
+  return svg(
+    "svg",
+    { class: "part", viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" },
+    svg("rect", { class: "whole", x: 0, y: 0, width, height, rx: 3 }),
+    svg("rect", { class: "done", x: 0, y: 0, width: Math.max(part * width, 1), height, rx: 3 }),
+  );
+}
+
 // Shares side by side, in the colours of the members.
 export function stacked(parts, label, height = 16) {
   const box = svg("svg", { class: "stacked", viewBox: `0 0 1000 ${height}`, preserveAspectRatio: "none", height, role: "img", "aria-label": label });
@@ -107,7 +117,7 @@ export function diverging(difference, top, width = 80, height = 10) {
 }
 
 // The large line over time. `points`: [ms, value]; `band`: [ms, expected, lower, upper].
-export function lineChart({ points, band, width, height, from, to, label, yText, xText, onPoint }) {
+export function lineChart({ points, band, marks, width, height, from, to, label, yText, xText, onPoint }) {
   const margin = { left: 8, right: 52, top: 10, bottom: 22 };
   const inner = { width: width - margin.left - margin.right, height: height - margin.top - margin.bottom };
   const box = svg("svg", { class: "lines", viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
@@ -128,6 +138,17 @@ export function lineChart({ points, band, width, height, from, to, label, yText,
   for (const at of timeTicks(from, to, Math.max(2, Math.floor(inner.width / 96)))) {
     if (x(at) < 20 || x(at) > width - 20) continue; // the text would be cut off
     box.append(svg("text", { class: "tick middle", x: x(at).toFixed(1), y: height - 6 }, xText(at)));
+  }
+  for (const mark of marks) {
+    const [start, end] = [Math.max(mark.from, from), Math.min(mark.to ?? to, to)];
+    if (end < from || start > to) continue;
+    const title = svg("title");
+    title.append(mark.text);
+    const flag = svg("rect", { class: `flag ${mark.kind} ${mark.way}`, x: x(start).toFixed(1), y: margin.top - 6, width: Math.max(x(end) - x(start), 3).toFixed(1), height: 4 }, title);
+    box.append(flag);
+    if (!mark.whole) continue; // the line is not that of the member
+    const span = svg("rect", { class: `span ${mark.kind} ${mark.way}${mark.to === null ? " open" : ""}`, x: x(start).toFixed(1), y: margin.top, width: Math.max(x(end) - x(start), 2).toFixed(1), height: inner.height });
+    box.append(span);
   }
   if (usual.length > 1) {
     box.append(

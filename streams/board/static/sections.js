@@ -32,23 +32,23 @@ function shown(found, text) {
 
 // -- totals ----------------------------------------------------------------------------------------
 
+// All tiles are of one window, so that they can be compared with each other.
 function tiles(page, window) {
-  const total = (index, in_window) => cell(page.totals, index, in_window);
-  const orders = total("orders", "1m");
+  const total = (index) => cell(page.totals, index, window);
+  const orders = total("orders");
   const currency = page.currency ?? "minor units";
   const asMoney = (text) => money(text, page.exponent ?? 0);
   const exact = (found) => (found?.value === undefined ? undefined : `${moneyExact(found.value, page.exponent ?? 0)} ${currency}`);
-  const index = total("demand_index_orders", window) ?? total("demand_index_orders", "1m");
+  const index = total("demand_index_orders");
   const usual = hasExpectation(orders) ? `usual ${fixed(orders.expected, orders.expected < 10 ? 1 : 0)}` : `usual: ${WARMING}`;
-  const name = WINDOW_NAMES[window];
   return [
-    { id: "demand", title: "Demand index", found: index, text: (value) => fixed(Number(value), 1), unit: "", under: index === undefined ? "usual not known yet" : `100 is usual, ${name}`, absent: WARMING },
-    { id: "orders", title: "Orders a minute", found: orders, text: count, unit: "", under: usual },
-    { id: "sales", title: "Sales a minute", found: total("sales", "1m"), text: asMoney, unit: currency, under: "placed, last minute", exact },
-    { id: "payments", title: "Payments a minute", found: total("payments", "1m"), text: count, unit: "", under: "captured, last minute" },
-    { id: "basket", title: "Mean basket", found: total("basket_sales", window), text: asMoney, unit: currency, under: `an order, ${name}`, exact },
-    { id: "digital", title: "Digital payments", found: total("digital_share", window), text: percent, unit: "%", under: `of captured, ${name}` },
-    { id: "failed", title: "Failed payments", found: total("payment_failure_ratio", window), text: percent, unit: "%", under: `of all tried, ${name}` },
+    { id: "demand", title: "Demand index", found: index, text: (value) => fixed(Number(value), 1), unit: "", under: index === undefined ? "usual not known yet" : "100 is usual", absent: WARMING },
+    { id: "orders", title: "Orders", found: orders, text: count, unit: "", under: usual },
+    { id: "sales", title: `Sales, ${currency}`, found: total("sales"), text: asMoney, unit: "", under: "placed", exact },
+    { id: "payments", title: "Payments", found: total("payments"), text: count, unit: "", under: "captured" },
+    { id: "basket", title: `Mean basket, ${currency}`, found: total("basket_sales"), text: asMoney, unit: "", under: "an order", exact },
+    { id: "digital", title: "Digital payments", found: total("digital_share"), text: percent, unit: "%", under: "of captured" },
+    { id: "failed", title: "Failed payments", found: total("payment_failure_ratio"), text: percent, unit: "%", under: "of all tried" },
   ];
 }
 
@@ -226,73 +226,4 @@ export function drawMovers(page) {
       setText(of, `${fixed(each.orders, 0)} / ${fixed(each.expected, each.expected < 10 ? 1 : 0)}`);
     },
   );
-}
-
-// -- shifts ----------------------------------------------------------------------------------------
-
-const WAYS = { 1: ["▲", "above", "Demand above usual"], "-1": ["▼", "below", "Demand below usual"], 0: ["●", "", "Demand not as usual"] };
-
-// What a series of each dimension counts; orders where none is named.
-const COUNTED = { payment_method: "payments", payment_failure: "failed payments" };
-
-function sizeText(shift) {
-  if (shift.ratio === undefined) return "";
-  const range = shift.lower === undefined || shift.upper === undefined ? "" : ` (${fixed(shift.lower, 2)} to ${fixed(shift.upper, 2)})`;
-  return `× ${fixed(shift.ratio, 2)}${range}`;
-}
-
-function explanation(shift, zone) {
-  const parts = [];
-  if (shift.start) parts.push(`since ${minute(shift.start, zone)}`);
-  if (shift.observed !== undefined && shift.expected !== undefined) {
-    parts.push(`${fixed(shift.observed, 0)} ${COUNTED[shift.dimension] ?? "orders"} where ${fixed(shift.expected, 0)} are usual`);
-  }
-  if (shift.evidence !== undefined) parts.push(`evidence ${fixed(shift.evidence, 1)} times the paging threshold`);
-  return parts.join("; ");
-}
-
-function contributors(shift) {
-  return shift.contributors?.length
-    ? element("p", {}, "mostly ", shift.contributors.map((each) => each.label + (each.observed !== undefined && each.expected !== undefined ? ` ${signed(each.observed - each.expected)}` : "")).join(", "))
-    : "";
-}
-
-function shiftCard(shift, zone) {
-  const [sign, way, words] = WAYS[shift.direction];
-  const copy = element("button", { type: "button", class: "quiet" }, "Copy");
-  const command = element("code", { tabindex: "0", "aria-label": "Command" }, shift.command);
-  copy.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(shift.command);
-      setText(copy, "Copied");
-    } catch {
-      getSelection().selectAllChildren(command); // only a secure origin has a clipboard
-      setText(copy, "Selected");
-    }
-  });
-  return element(
-    "article",
-    { class: `shift ${way}` },
-    element("h3", {}, element("span", { class: "sign", "aria-hidden": "true" }, sign), element("span", {}, shift.label), element("small", {}, shift.dimension.replace("_", " ")), element("span", { class: "size" }, sizeText(shift)), element("span", { class: "unseen" }, `. ${words}`)),
-    element("p", {}, explanation(shift, zone)),
-    contributors(shift),
-    shift.command ? element("details", {}, element("summary", {}, "Mark as expected"), element("p", {}, "Run this command with the end and the factor that you expect. Paging stops, and the hours do not change what is usual:"), element("div", { class: "command" }, command, copy)) : "",
-  );
-}
-
-let drawnShifts = "";
-
-export function drawShifts(page, window) {
-  const shifts = page.shifts ?? [];
-  const state = JSON.stringify([page.market, shifts, knowsUsual(page, window)]);
-  if (state === drawnShifts) return; // so that an open command stays open
-  drawnShifts = state;
-  if (shifts.length) {
-    byId("shifts").replaceChildren(...shifts.map((shift) => shiftCard(shift, page.time_zone)));
-    return;
-  }
-  const [head, text] = knowsUsual(page, window)
-    ? ["None", "No confirmed shift: every series is within its usual range, or its evidence is below the paging threshold."]
-    : ["Warming", "A shift compares demand with what is usual at this hour, which is not known yet. Until then, top movers compare the last minute with the minutes before."];
-  byId("shifts").replaceChildren(element("div", { class: "empty" }, element("p", { class: "empty-head" }, head), element("p", {}, text)));
 }

@@ -1,0 +1,306 @@
+"""An incident in sentences: what happened, how it is now, since when, how large, and who is affected.
+
+Page, commands and messages say the same. What is over is said to be over, and what goes on is sized by
+its last minutes: a message that says "is up" of what has ended misleads whoever reads it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from streams.board.labels import label
+from streams.index.currencies import exponent, major_units
+from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
+from streams.index.instants import parse_instant
+from streams.index.methodology import Market
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.shift_series import PAYMENT_FAILURE
+from streams.publish.incident_records import AffectedMembers, IncidentSize, PublishedIncident
+from streams.publish.suspicion_records import PublishedSuspicion
+
+_COUNTED = {METHOD: "payments", PAYMENT_FAILURE: "failed payments"}
+"""What a series of each dimension counts; orders where none is named."""
+_DIMENSIONS = {
+    CATEGORY: ("category", "categories"),
+    REGION: ("region", "regions"),
+    CHANNEL: ("channel", "channels"),
+    METHOD: ("payment method", "payment methods"),
+    PAYMENT_FAILURE: ("method's failed payments", "methods' failed payments"),
+}
+_ALL = {METHOD: "payments: all methods", PAYMENT_FAILURE: "failed payments: all methods"}
+_NO_MINOR_UNITS = 1_000
+"""Amounts in major units from here on are said without their minor units."""
+_TIMES_FROM, _WHOLE_TIMES_FROM = 2, 100
+"""Ratios from which a size is said in times, and in whole ones; below, in percent."""
+_WHOLE_PERCENT_FROM = 0.01
+_WHOLE_FROM = 10
+"""Numbers from here on are said without a fraction."""
+_OTHERS_MAX = 4
+
+
+class MarketNaming(NamedTuple):
+    """How a market is named, and in which currency and zone its numbers and times are said."""
+
+    name: str
+    currency: str | None = None
+    time_zone: str = "UTC"
+
+
+class IncidentWords(NamedTuple):
+    """Sentences about an incident. An empty one has nothing to say."""
+
+    headline: str
+    """What happened to whom, with the market's name; in the past tense once it is over."""
+    title: str
+    """The same for a place that is all about the market."""
+    now: str
+    """How it is now, or since when it is over."""
+    size: str
+    missed: str
+    affected: str
+    evidence: str
+
+
+def naming_of(code: str, market: Market | None) -> MarketNaming:
+    """Names of a market; of one that this methodology does not have, its code."""
+    if market is None:
+        return MarketNaming(code)
+    return MarketNaming(market.name, market.currency, market.time_zone)
+
+
+def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentWords:
+    """Return what there is to say of an incident."""
+    what = _what(incident)
+    return IncidentWords(
+        headline=f"{series_name(incident.dimension, incident.member, naming.name)}: {what}",
+        title=f"{_short_name(incident.dimension, incident.member, naming.name)}: {what}",
+        now=_now(incident, naming),
+        size=_since_start(incident, naming),
+        missed=_missed(incident, naming),
+        affected=_affected(incident),
+        evidence=f"evidence {incident.evidence:,.3g} times what pages when it was found",
+    )
+
+
+def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
+    """Return a suspicion in one line.
+
+    It names the series, the count and its span, what is usual and how much of the evidence there is.
+    """
+    name = series_name(suspicion.dimension, suspicion.member, naming.name)
+    length_ms = _ms(suspicion.until) - _ms(suspicion.since)
+    share = suspicion.evidence
+    evidence = "less than 1 %" if share < _WHOLE_PERCENT_FROM else f"{min(share, 1.0) * 100:.0f} %"
+    return (
+        f"{name}: {suspicion.observed:,} {counted(suspicion.dimension)} "
+        f"{'for' if suspicion.observed == 0 else 'in'} {duration(length_ms)}, "
+        f"{_figure(suspicion.expected_a_minute)} a minute usual; {evidence} of what pages"
+    )
+
+
+def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
+    """Return what operators said of an incident, each with its author; the newest notes last."""
+    lines = []
+    if (given := incident.acknowledged) is not None:
+        lines.append(f"Acknowledged by {given.by} at {clock_time(given.at, naming.time_zone)}.")
+    if (given := incident.verdict) is not None:
+        silent = ": it does not page" if incident.silenced_by is not None else ""
+        if given.until is not None:
+            until = clock_time(given.until, naming.time_zone)
+            lines.append(f"Expected until {until}, says {given.by}{silent}.")
+        else:
+            lines.append(f"A false alarm, says {given.by}{silent}.")
+    elif incident.silenced_by is not None:
+        lines.append(f"It does not page: {incident.silenced_by} was answered.")
+    lines += [
+        f"Note by {note.by} at {clock_time(note.at, naming.time_zone)}: {note.text}"
+        for note in incident.notes
+    ]
+    return lines
+
+
+def series_name(dimension: str, member: str, market: str) -> str:
+    """Name of a series for people.
+
+    >>> series_name("market", "all", "Bangladesh"), series_name("region", "sindh", "Pakistan")
+    ('Bangladesh', 'Sindh (region, Pakistan)')
+    """
+    if dimension == MARKET:
+        return market
+    return f"{label(member)} ({_of_one(dimension)}, {market})"
+
+
+def _short_name(dimension: str, member: str, market: str) -> str:
+    return market if dimension == MARKET else f"{label(member)} ({_of_one(dimension)})"
+
+
+def _of_one(dimension: str) -> str:
+    return "payments" if dimension in _COUNTED else _DIMENSIONS.get(dimension, (dimension,))[0]
+
+
+def counted(dimension: str) -> str:
+    """What a series of this dimension counts.
+
+    >>> counted("category"), counted("payment_failure")
+    ('orders', 'failed payments')
+    """
+    return _COUNTED.get(dimension, "orders")
+
+
+def duration(length_ms: int) -> str:
+    """Length of time in one unit.
+
+    >>> duration(40_000), duration(150_000), duration(7_500_000), duration(3 * 86_400_000)
+    ('40 s', '3 min', '2 h 5 min', '3 days')
+    """
+    if length_ms < 2 * MINUTE_MS:
+        return f"{length_ms // 1_000} s"
+    if length_ms < 2 * HOUR_MS:
+        return f"{-(-length_ms // MINUTE_MS)} min"
+    if length_ms < 2 * DAY_MS:
+        hours, rest = divmod(length_ms, HOUR_MS)
+        return f"{hours} h {rest // MINUTE_MS} min"
+    return f"{length_ms // DAY_MS} days"
+
+
+def clock_time(instant: str, time_zone: str) -> str:
+    """Time of day of an RFC 3339 instant in a zone, with its name.
+
+    >>> clock_time("2026-11-24T10:02:00.000Z", "Asia/Karachi")
+    '15:02 PKT'
+    >>> clock_time("2026-11-24T10:02:00.000Z", "Asia/Dhaka")
+    '16:02 UTC+06'
+    """
+    local = datetime.fromtimestamp(_ms(instant) / 1_000, UTC).astimezone(ZoneInfo(time_zone))
+    zone = local.tzname() or "UTC"
+    return f"{local:%H:%M} {zone if zone.isalpha() else f'UTC{zone}'}"
+
+
+def _what(incident: PublishedIncident) -> str:
+    """Return what happened, in the tense that its state asks for."""
+    noun, going = counted(incident.dimension), incident.over is None
+    if incident.state == "withdrawn":
+        return f"a shift of {noun} was taken back by events that came late"
+    if incident.kind == "outage":
+        if incident.state == "returning":
+            return f"{noun} had all but stopped and are coming back"
+        return f"{noun} {'have' if going else 'had'} all but stopped"
+    if incident.state == "returning":
+        return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
+    size = incident.now or incident.size
+    verb = "have drifted to" if incident.kind == "drift" else "are at" if going else "were at"
+    return f"{noun} {verb} {size_words(size.ratio)}"
+
+
+def size_words(ratio: float) -> str:
+    """Size of a ratio to what is usual.
+
+    >>> size_words(3.62), size_words(0.41), size_words(0.004)
+    ('3.6 times usual', '41 % of usual', '0.4 % of usual')
+    """
+    if ratio >= _TIMES_FROM:
+        return f"{ratio:,.{0 if ratio >= _WHOLE_TIMES_FROM else 1}f} times usual"
+    whole = ratio >= _WHOLE_PERCENT_FROM or ratio == 0
+    return f"{ratio * 100:.{0 if whole else 1}f} % of usual"
+
+
+def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
+    if incident.over is not None:
+        lasted = duration(max(0, _ms(incident.over) - _ms(incident.began)))
+        return f"Over since {clock_time(incident.over, naming.time_zone)}; it lasted {lasted}."
+    now = incident.now
+    if now is None:
+        return "Now: nothing is expected of the last minutes."
+    count = f"{_figure(now.observed)} {counted(incident.dimension)} in {_last(now)}"
+    back = " Its end is not confirmed yet." if incident.state == "returning" else ""
+    return f"Now: {count}, {_figure(now.expected)} usual.{back}"
+
+
+def _last(size: IncidentSize) -> str:
+    length_ms = _ms(size.until) - _ms(size.since)
+    return "the last minute" if length_ms == MINUTE_MS else f"the last {duration(length_ms)}"
+
+
+def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
+    size = incident.size
+    span = f"Since {clock_time(incident.began, naming.time_zone)}"
+    if incident.over is not None:
+        span = f"From {clock_time(incident.began, naming.time_zone)} until then"
+    return (
+        f"{span}: {_figure(size.observed)} {counted(incident.dimension)}, "
+        f"{_figure(size.expected)} usual, {_ratio(size)}."
+    )
+
+
+def _ratio(size: IncidentSize) -> str:
+    """Return a ratio with its 95 % interval, in times where it is large and else in percent."""
+    if size.ratio >= _TIMES_FROM:
+        return f"{size.ratio:.1f} times ({size.lower:.1f} to {size.upper:.1f})"
+    digits = 0 if size.ratio >= _WHOLE_PERCENT_FROM else 1
+    ratio, lower, upper = (
+        f"{part * 100:.{digits}f}" for part in (size.ratio, size.lower, size.upper)
+    )
+    return f"{ratio} % ({lower} to {upper})"
+
+
+def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
+    found = incident.difference
+    if found is None or incident.state == "withdrawn":
+        return ""
+    missed = found.events < 0
+    word = "Missed" if missed else "In excess"
+    so_far = " so far" if incident.over is None else ""
+    numbers = [-found.events, -found.upper, -found.lower] if missed else [
+        found.events, found.lower, found.upper,
+    ]  # fmt: skip
+    amount, least, most = (_figure(max(0.0, number)) for number in numbers)
+    text = f"{word}{so_far}: {amount} {counted(incident.dimension)} ({least} to {most})"
+    if found.amount_minor is None or found.lower_minor is None or found.upper_minor is None:
+        return f"{text}."
+    minor = [found.amount_minor, found.lower_minor, found.upper_minor]
+    minor = [-minor[0], -minor[2], -minor[1]] if missed else minor
+    amount, least, most = (_money(max(0, number), naming.currency) for number in minor)
+    return f"{text}; {naming.currency or 'minor units'} {amount} ({least} to {most})."
+
+
+def _affected(incident: PublishedIncident) -> str:
+    own = (incident.dimension, incident.member)
+    if incident.dimension == MARKET:
+        parts = [_part(each) for each in incident.affected]
+        return f"Affected: {', '.join(parts)}." if parts else ""
+    others = [
+        _short_name(shift.dimension, shift.member, "the whole market")
+        for shift in incident.shifts
+        if (shift.dimension, shift.member) != own
+    ]
+    if not others:
+        return "Nothing else is shifted." if incident.over is None else ""
+    more = len(others) - _OTHERS_MAX
+    most = ", ".join(others[:_OTHERS_MAX])
+    return f"Shifted too: {most}{f' and {more} more' if more > 0 else ''}."
+
+
+def _part(affected: AffectedMembers) -> str:
+    singular, plural = _DIMENSIONS.get(affected.dimension, (affected.dimension,) * 2)
+    if affected.affected == affected.of:
+        return _ALL.get(affected.dimension, f"every {singular}")
+    most = ", ".join(label(each.member) for each in affected.members[:2])
+    return f"{affected.affected} of {affected.of} {plural} (most {most})"
+
+
+def _figure(number: float) -> str:
+    return f"{number:,.0f}" if number >= _WHOLE_FROM or number == int(number) else f"{number:,.1f}"
+
+
+def _money(minor: int, currency: str | None) -> str:
+    if currency is None:
+        return f"{minor:,}"
+    if minor >= _NO_MINOR_UNITS * 10 ** exponent(currency):
+        return major_units(minor, currency).split(".")[0]
+    return major_units(minor, currency)
+
+
+def _ms(instant: str) -> int:
+    return parse_instant(instant) or 0

@@ -1,0 +1,218 @@
+"""Incidents and suspicions of a market as the page shows them, and how bad all of it is: the level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from streams.board.incident_words import (
+    MarketNaming,
+    say_answers,
+    say_incident,
+    say_suspicion,
+    series_name,
+)
+from streams.board.labels import label
+from streams.board.shown_shifts import ShownShift, expect_command
+from streams.index.indices import MARKET
+from streams.publish.incident_records import PublishedIncident, read_incidents
+from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
+
+PAST_MAX = 20
+"""Past incidents that the page gets, the newest first."""
+
+
+class PageLevel(StrEnum):
+    """How bad what a market shows is, the worst first. Page, title and icon follow it."""
+
+    OUTAGE = "outage"
+    SHIFT = "shift"
+    SUSPICION = "suspicion"
+    STALE = "stale"
+    FILLING = "filling"
+    FINE = "fine"
+
+
+class ShownSuspicion(msgspec.Struct, frozen=True):
+    """A suspicion: its line, its way (1 or -1) and its evidence as a part of what pages."""
+
+    name: str
+    direction: int
+    line: str
+    evidence: float
+
+
+class ShownMember(msgspec.Struct, frozen=True):
+    """A shifted series of an incident, as a card lists it."""
+
+    dimension: str
+    label: str
+    ratio: float
+    over: bool
+
+
+class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A card. ``timeline``: [what, RFC 3339 instant] of what is known, in order."""
+
+    id: str
+    state: str
+    kind: str
+    direction: int
+    name: str
+    began: str
+    title: str
+    headline: str
+    """The title with the market's name, for other markets' pages."""
+    now: str
+    size: str
+    timeline: list[tuple[str, str]]
+    whole: bool = False
+    """True when the market's own total leads it."""
+    missed: str = ""
+    affected: str = ""
+    evidence: str = ""
+    over: str | None = None
+    command: str = ""
+    shifts: list[ShownMember] = []
+    answers: list[str] = []
+    """What operators said of it, a line each."""
+    silenced: bool = False
+    """True when an answer keeps it from paging."""
+
+
+class IncidentsOfMarket(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wrong with a market now, and what was."""
+
+    open: list[ShownIncident] = []
+    past: list[ShownIncident] = []
+    suspicions: list[ShownSuspicion] = []
+
+
+def incidents_of(
+    incidents: Mapping[str, str], suspicions: Mapping[str, str], naming: MarketNaming
+) -> IncidentsOfMarket:
+    """Return the incidents and suspicions of the HASHes ``:incidents`` and ``:suspicions``."""
+    found = read_incidents(incidents)
+    going = [each for each in found if each.over is None]
+    past = [each for each in found if each.over is not None][:PAST_MAX]
+    return IncidentsOfMarket(
+        open=[_shown(each, naming) for each in sorted(going, key=_weight, reverse=True)],
+        past=[_shown(each, naming) for each in past],
+        suspicions=[_suspicion(each, naming) for each in read_suspicions(suspicions)],
+    )
+
+
+def level_of(
+    incidents: IncidentsOfMarket, shifts: Sequence[ShownShift], *, fresh: bool, known: bool
+) -> PageLevel:
+    """The worst that a market shows.
+
+    ``shifts``: active shifts; ``fresh``: its values are current; ``known``: the last 5 minutes are
+    covered, and what is usual in them is known.
+    """
+    open_incidents = _unanswered(incidents)
+    if any(each.kind == "outage" for each in open_incidents):
+        return PageLevel.OUTAGE
+    if open_incidents or shifts:
+        return PageLevel.SHIFT
+    if incidents.suspicions:
+        return PageLevel.SUSPICION
+    if not fresh:
+        return PageLevel.STALE
+    return PageLevel.FINE if known else PageLevel.FILLING
+
+
+def headline_of(incidents: IncidentsOfMarket) -> str:
+    """The line that matters most of what is wrong now; empty when nothing is."""
+    for each in _unanswered(incidents):
+        return each.headline
+    return next((each.line for each in incidents.suspicions), "")
+
+
+def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
+    """Return the incidents that page: nobody said that they are expected, or no incidents at all."""
+    return [each for each in incidents.open if not each.silenced]
+
+
+def _weight(incident: PublishedIncident) -> tuple[bool, bool, str]:
+    """Outages weigh most, then what concerns the market as a whole, then what is new."""
+    return incident.kind == "outage", incident.dimension == MARKET, incident.began
+
+
+def _shown(incident: PublishedIncident, naming: MarketNaming) -> ShownIncident:
+    words = say_incident(incident, naming)
+    command = ""
+    if incident.over is None:
+        size = incident.now or incident.size
+        command = expect_command(
+            incident.market, incident.dimension, incident.member, incident.began, size.ratio
+        )
+    return ShownIncident(
+        id=incident.id,
+        state=incident.state,
+        kind=incident.kind,
+        direction=_way(incident.direction),
+        name=series_name(incident.dimension, incident.member, naming.name),
+        began=incident.began,
+        title=words.title,
+        headline=words.headline,
+        now=words.now,
+        size=words.size,
+        timeline=_timeline(incident),
+        whole=incident.dimension == MARKET,
+        missed=words.missed,
+        affected=words.affected,
+        evidence=words.evidence,
+        over=incident.over,
+        command=command,
+        shifts=_members(incident),
+        answers=say_answers(incident, naming),
+        silenced=incident.silenced_by is not None,
+    )
+
+
+def _timeline(incident: PublishedIncident) -> list[tuple[str, str]]:
+    acknowledged = incident.acknowledged
+    known = [
+        ("began", incident.began),
+        ("found", incident.found),
+        ("acknowledged", None if acknowledged is None else acknowledged.at),
+        ("over", incident.over),
+    ]
+    return [(what, at) for what, at in known if at is not None]
+
+
+def _members(incident: PublishedIncident) -> list[ShownMember]:
+    shifts = sorted(incident.shifts, key=lambda each: (each.dimension, each.member))
+    return [
+        ShownMember(
+            each.dimension.replace("_", " "),
+            label(each.member),
+            each.ratio,
+            each.over is not None,
+        )
+        for each in shifts
+    ]
+
+
+def _suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> ShownSuspicion:
+    return ShownSuspicion(
+        f"{suspicion.dimension}:{suspicion.member}",
+        _way(suspicion.direction),
+        say_suspicion(suspicion, naming),
+        suspicion.evidence,
+    )
+
+
+def _way(direction: str) -> int:
+    return 1 if direction == "up" else -1
+
+
+def without_incident(
+    shifts: Iterable[ShownShift], incidents: IncidentsOfMarket
+) -> list[ShownShift]:
+    """Active shifts that no shown incident names, as those that an earlier release publishes."""
+    known = {each.id for each in incidents.open}
+    return [shift for shift in shifts if shift.incident not in known]

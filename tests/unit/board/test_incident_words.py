@@ -1,0 +1,194 @@
+"""What is said of an incident is true when it is read: how it is now, and that it is over."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from support.publications import (
+    AS_OF_MS,
+    MEASURES,
+    incident,
+    incident_shift,
+    suspicion,
+)
+
+from streams.board.incident_words import MarketNaming, say_incident, say_suspicion
+from streams.board.shown_incidents import (
+    IncidentsOfMarket,
+    PageLevel,
+    headline_of,
+    incidents_of,
+    level_of,
+    without_incident,
+)
+from streams.board.shown_shifts import active
+from streams.flow.market_answers import GivenAnswers
+from streams.index.incident_measures import Affected, Excess
+from streams.index.operator_answers import Answer
+from streams.index.shift_ratio import Contributor, RatioInterval
+from streams.publish.incident_records import incident_fields, published_incident
+from streams.publish.suspicion_records import published_suspicion, suspicion_fields
+
+BD = MarketNaming("Bangladesh", "BDT", "Asia/Dhaka")
+REPLACE = msgspec.structs.replace
+JUMP = RatioInterval(402.0, 111.0, 3.62, 3.2, 4.1)
+
+
+def said(shown):
+    return say_incident(published_incident(shown), BD)
+
+
+def test_an_outage_is_said_with_how_it_is_now_what_is_missed_and_who_is_affected():
+    words = said(incident(stopped=True))
+    assert words.headline == words.title == "Bangladesh: orders have all but stopped"
+    assert words.now == "Now: 0 orders in the last minute, 980 usual."
+    assert words.size == "Since 04:03 UTC+06: 40 orders, 9,800 usual, 0.4 % (0.3 to 0.6)."
+    assert words.missed == (
+        "Missed so far: 9,760 orders (9,741 to 9,771); BDT 9,760 (9,741 to 9,771)."
+    )
+    assert words.affected == "Affected: 2 of 3 categories (most Books), every region."
+    assert words.evidence == "evidence 2.5 times what pages when it was found"
+
+
+def test_what_is_over_is_said_to_be_over():
+    over = incident(stopped=True, over_ms=AS_OF_MS)
+    words = said(over)
+    assert words.headline == "Bangladesh: orders had all but stopped"
+    assert words.now == "Over since 04:13 UTC+06; it lasted 10 min."
+    assert words.size.startswith("From 04:03 UTC+06 until then: 40 orders")
+    assert words.missed.startswith("Missed: 9,760 orders")
+    jump = incident_shift("category", "books", direction=1, over_ms=AS_OF_MS)
+    jump.interval = JUMP
+    words = said(incident(jump, over_ms=AS_OF_MS))
+    assert words.headline == "Books (category, Bangladesh): orders were at 3.6 times usual"
+    assert words.title == "Books (category): orders were at 3.6 times usual"
+
+
+def test_what_looks_as_usual_again_is_not_said_to_go_on():
+    back = REPLACE(MEASURES, now=RatioInterval(950.0, 980.0, 0.97, 0.9, 1.04))
+    words = said(incident(stopped=True, measures=back))
+    assert words.headline == "Bangladesh: orders had all but stopped and are coming back"
+    assert words.now == (
+        "Now: 950 orders in the last minute, 980 usual. Its end is not confirmed yet."
+    )
+    words = said(incident(measures=back))
+    assert words.title == "Bangladesh: orders look as usual again after 0.4 % of usual"
+
+
+def test_a_jump_is_sized_by_its_last_minutes_and_what_is_in_excess():
+    jump = incident_shift("category", "books", direction=1)
+    measures = REPLACE(MEASURES, now=JUMP, now_minutes=5, difference=Excess(291.0, 240.0, 345.0))
+    shown = incident(jump, incident_shift("region", "sindh", direction=1), measures=measures)
+    words = said(shown)
+    assert words.title == "Books (category): orders are at 3.6 times usual"
+    assert words.now == "Now: 402 orders in the last 5 min, 111 usual."
+    assert words.missed == "In excess so far: 291 orders (240 to 345)."
+    assert words.affected == "Shifted too: Sindh (region)."
+    assert said(incident(jump, measures=measures)).affected == "Nothing else is shifted."
+
+
+def test_payments_are_called_payments_and_a_shift_taken_back_is_none():
+    method = incident_shift("payment_method", "cod")
+    assert said(incident(method)).headline == (
+        "Cash on delivery (payments, Bangladesh): payments are at 0 % of usual"
+    )
+    method.withdrawn = True
+    words = said(incident(method, over_ms=AS_OF_MS))
+    assert "taken back by events that came late" in words.headline
+    assert words.missed == ""
+
+
+def test_all_methods_and_the_rest_are_named():
+    affected = (
+        Affected("payment_method", 6, 6, ()),
+        Affected("channel", 4, 5, (Contributor("app", 0, 9.0, -9.0), Contributor("web", 0, 5.0, -5.0))),
+    )  # fmt: skip
+    words = said(incident(measures=REPLACE(MEASURES, affected=affected)))
+    assert words.affected == ("Affected: payments: all methods, 4 of 5 channels (most App, Web).")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (suspicion(), "Bangladesh: 0 orders for 40 s, 1,005 a minute usual; 38 %"),
+        (
+            suspicion("category", "books", observed=300, expected=66.0, evidence=0.004),
+            "Books (category, Bangladesh): 300 orders in 40 s, 99 a minute usual; less than 1 %",
+        ),
+        (
+            suspicion("payment_failure", "card", observed=60, expected=6.0, evidence=0.5),
+            "Card (payments, Bangladesh): 60 failed payments in 40 s, 9 a minute usual; 50 %",
+        ),
+    ],
+)
+def test_a_suspicion_is_one_line(given, line):
+    assert say_suspicion(published_suspicion(given), BD) == f"{line} of what pages"
+
+
+def test_cards_are_ordered_by_weight_and_say_when_what_happened():
+    jump = incident(incident_shift("category", "books", direction=1))
+    over = incident(incident_shift("region", "sindh", at_ms=AS_OF_MS - 60_000), over_ms=AS_OF_MS)
+    stop = incident(stopped=True)
+    found = incidents_of(
+        incident_fields([over, jump, stop], {}), suspicion_fields([suspicion()]), BD
+    )
+    assert [each.id for each in found.open] == [stop.id, jump.id]
+    (past,) = found.past
+    first = found.open[0]
+    assert [what for what, _ in first.timeline] == ["began", "found"]
+    assert [what for what, _ in past.timeline] == ["began", "found", "over"]
+    assert first.command.startswith("ecindex expect PK all ")
+    assert (first.whole, past.command) == (True, "")
+    assert headline_of(found) == first.headline
+    only = incidents_of({}, suspicion_fields([suspicion()]), BD)
+    assert headline_of(only) == only.suspicions[0].line
+    assert headline_of(IncidentsOfMarket()) == ""
+
+
+def test_the_level_is_the_worst_that_is_shown():
+    def level(*shown, suspected=(), fresh=True, known=True, shifts=(), answers=()):
+        answers = dict(answers)
+        found = incidents_of(incident_fields(shown, answers), suspicion_fields(suspected), BD)
+        return level_of(found, list(shifts), fresh=fresh, known=known)
+
+    loose = active("PK", {"category:books": '{"direction":"up"}'})
+    assert level() is PageLevel.FINE
+    assert level(known=False) is PageLevel.FILLING
+    assert level(fresh=False, known=False) is PageLevel.STALE
+    assert level(suspected=[suspicion()], fresh=False) is PageLevel.SUSPICION
+    assert level(shifts=loose) is PageLevel.SHIFT
+    assert level(incident(), suspected=[suspicion()]) is PageLevel.SHIFT
+    assert level(incident(), incident(incident_shift("region"), stopped=True)) is PageLevel.OUTAGE
+    assert level(incident(stopped=True, over_ms=AS_OF_MS)) is PageLevel.FINE
+    stop = incident(stopped=True)
+    said_so = {stop.id: GivenAnswers(None, None, (), stop.id)}
+    assert level(stop, answers=said_so) is PageLevel.FINE, "somebody said that it is expected"
+    assert (
+        level(stop, incident(incident_shift("region", at_ms=0)), answers=said_so) is PageLevel.SHIFT
+    )
+
+
+def test_what_was_answered_is_said_with_its_author():
+    stop = incident(stopped=True)
+    until_ms = AS_OF_MS + 3_600_000
+    given = GivenAnswers(
+        Answer(stop.id, "acknowledged", "alice", AS_OF_MS),
+        Answer(stop.id, "expected", "bob", AS_OF_MS, until_ms=until_ms),
+        (Answer(stop.id, "note", "eve", AS_OF_MS, text="the gateway <b>"),),
+        stop.id,
+    )
+    (shown,) = incidents_of(incident_fields([stop], {stop.id: given}), {}, BD).open
+    assert shown.answers == [
+        "Acknowledged by alice at 04:13 UTC+06.",
+        "Expected until 05:13 UTC+06, says bob: it does not page.",
+        "Note by eve at 04:13 UTC+06: the gateway <b>",
+    ]
+    assert shown.silenced
+    assert [what for what, _ in shown.timeline] == ["began", "found", "acknowledged"]
+
+
+def test_a_shift_of_a_shown_incident_is_not_shown_twice():
+    stop = incident()
+    found = incidents_of(incident_fields([stop], {}), {}, BD)
+    named = active("PK", {"market:all": f'{{"incident":"{stop.id}"}}', "region:sindh": "{}"})
+    assert [each.member for each in without_incident(named, found)] == ["sindh"]
