@@ -5,26 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 import structlog
 
+from streams import clock
 from streams.notify.chart_data import ChartReader
 from streams.notify.delivery import Delivery
 from streams.notify.mail import MailReceiver
 from streams.notify.market_now import MarketNowReader
-from streams.notify.message_receiver import MessageReceiver
+from streams.notify.message_receiver import PICTURED, MessageReceiver
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.notify_server import NotifyServer
-from streams.notify.pagerduty import PagerDutyReceiver
+from streams.notify.pagerduty_events import PagerDutyReceiver
 from streams.notify.picture import draw
 from streams.notify.sent_store import SentStore
 from streams.notify.signed_webhook import WebhookReceiver
 from streams.notify.slack import SlackReceiver
+from streams.notify.trial import trial_picture
 from streams.settings import NotifySettings, Settings, load_methodology
 
+REFRESH_S = 20.0
+"""How often a message of an open incident is brought up to date, and answers are told."""
 RECEIVERS = ("slack", "pagerduty", "mail", "webhook")
 
 _log = structlog.get_logger(__name__)
+
+
+class Notifying(NamedTuple):
+    """What runs: the bound port, and who sends."""
+
+    port: int
+    delivery: Delivery
 
 
 def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
@@ -42,8 +54,8 @@ def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[int]:
-    """Listen while within; yield the bound port.
+async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
+    """Listen while within.
 
     Raises OSError when the address cannot be bound, SettingsError when the methodology is wrong.
     """
@@ -77,21 +89,32 @@ async def running(settings: Settings) -> AsyncIterator[int]:
         )
         port = await server.start()
         stack.push_async_callback(server.stop)
+        if PICTURED & receivers.keys():
+            # matplotlib looks for the machine's fonts before its first picture, for seconds.
+            await asyncio.to_thread(trial_picture, clock.now_ms())
         if not receivers:
             _log.error(
                 "nobody_is_notified",
                 action="set a receiver: notify.slack_token, pagerduty_key, mail_server or webhook_url",
             )
-        yield port
+        yield Notifying(port, delivery)
 
 
 async def notify(
     settings: Settings, stopped: asyncio.Event, on_listening: Callable[[str], None]
 ) -> None:
     """Take notifications until ``stopped`` is set. ``on_listening`` gets the address to post to."""
-    async with running(settings) as port:
+    async with notifying(settings) as running:
         host = settings.notify.host
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/alerts"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{running.port}/alerts"
         _log.info("listening", alerts=url)
         on_listening(url)
-        await stopped.wait()
+        while not stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), REFRESH_S)
+            if not stopped.is_set():
+                refresh = asyncio.create_task(running.delivery.refresh())
+                await asyncio.wait({refresh})
+                if (error := refresh.exception()) is not None:
+                    # It must not end what tells people.
+                    _log.error("refresh_failed", exc_info=error)

@@ -20,12 +20,13 @@ from support.vendors import (
 )
 
 from streams.notify.chart_data import ChartReader
-from streams.notify.delivery import Delivery, Pace
+from streams.notify.delivery import Delivery
 from streams.notify.market_now import MarketNow
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.notify_process import receivers_of
 from streams.notify.sent_store import SentStore
 from streams.notify.slack import SlackReceiver
+from streams.notify.trying import Pace
 from streams.settings import NotifySettings
 
 PACE = Pace(delivery_s=0.2, backoff_s=0.01)
@@ -92,13 +93,13 @@ async def delivering(found, directory, *, now=None, clock=None, draw=stamp, **ch
     receivers["slack"] = SlackReceiver(settings, scanned_every_s=0.01)
     charts = ChartReader(settings.prometheus_url)
     times = clock or [NOW_MS]
-    metrics = NotifyMetrics(receivers)
+    metrics, market_now = NotifyMetrics(receivers), Known(now)
     try:
         yield SimpleNamespace(
             delivery=Delivery(
                 receivers,
                 SentStore(directory),
-                market_now=Known(now),
+                market_now=market_now,
                 charts=charts,
                 draw=draw,
                 metrics=metrics,
@@ -107,6 +108,7 @@ async def delivering(found, directory, *, now=None, clock=None, draw=stamp, **ch
                 now_ms=lambda: times[0],
             ),
             receivers=receivers,
+            market_now=market_now,
             metrics=metrics,
             settings=settings,
         )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
-from support.notifications import NOW_MS, alert, body, notification
+from support.notifications import NOW_MS, alert, body, incident, notification
 from support.notifying import EVERYBODY, PNG, delivering, settings_for, vendors
 from support.vendors import shown
 
+from streams.index.panes import rfc3339
 from streams.notify.alert_group import decode_group
 from streams.notify.chart_data import chart_data
+from streams.notify.market_now import MarketNow
 from streams.notify.message_receiver import NotTakenError
 from streams.notify.notify_process import receivers_of
 from streams.notify.picture import draw
 from streams.notify.trial import send_trial
+from streams.publish.incident_records import read_incidents
 from streams.settings import LinksSettings
 
 HOSTILE = "<!channel> <@U1> *b* `x` &amp; $\\frac$ <b>\r\nBcc: all@shop.example\x1b[31m\u202egnp"
@@ -61,11 +65,11 @@ async def everybody_has_it(found, run):
         "\U0001f534 PK: orders have all but stopped\nSince: 04:37 UTC"
     )
     assert "What to do: Ask whether the shop takes orders" in texts["plain_text"]
-    assert texts["mrkdwn"] == (
-        "<https://index.example/?market=PK|Live page>  |  "
-        "<https://grafana.example/d/ecindex-index?var-market=PK&amp;from=1|Dashboard>  |  "
-        "<https://wiki.example/runbook.md#ecindexmarketoutage|Runbook>"
-    )
+    assert texts["links"].splitlines() == [
+        "Live page https://index.example/?market=PK",
+        "Dashboard https://grafana.example/d/ecindex-index?var-market=PK&from=1",
+        "Runbook https://wiki.example/runbook.md#ecindexmarketoutage",
+    ]
     (picture,) = found.slack.uploaded.values()
     assert picture.startswith(PNG)
     (event,) = found.pagerduty.events
@@ -148,13 +152,106 @@ async def test_the_end_says_so_once_and_the_next_time_is_another_incident(found,
     assert keys[2] not in keys[:2]
 
 
+async def test_two_incidents_of_a_market_are_two_messages_and_keep_their_names(found, tmp_path):
+    names = ("PK-20260102T0437-down", "PK-20260102T0310-up")
+    members = ("books", "toys")
+    known = [incident(name, member=member) for name, member in zip(names, members, strict=True)]
+    fields = {each["id"]: msgspec.json.encode(each).decode() for each in known}
+    alerts = [alert("EcindexDemandShift", dimension="category", member=each) for each in members]
+    async with delivering(
+        found, tmp_path, now=MarketNow(NOW_MS, incidents=read_incidents(fields))
+    ) as run:
+        assert await deliver(run, *alerts) == []
+    assert sorted(found.pagerduty.open) == sorted(names)
+    assert [taken["incident"] for taken in found.webhook.taken] == list(names)
+    assert len(found.slack.posted) == len(found.mail.mails) == 2
+    async with delivering(found, tmp_path, now=MarketNow(unknown="Redis is away")) as run:
+        gone = alerts[0] | {"status": "resolved"}
+        assert await deliver(run, gone, alerts[1]) == []
+        assert list(found.pagerduty.open) == [names[1]]
+        assert await deliver(run, alerts[1] | {"status": "resolved"}) == []
+    assert found.pagerduty.open == {}
+    assert len(found.slack.posted) == 4, "each with its end in its thread"
+
+
+async def test_an_incident_that_was_over_and_joins_again_is_the_same(found, tmp_path):
+    fields = {"x": msgspec.json.encode(incident()).decode()}
+    async with delivering(
+        found, tmp_path, now=MarketNow(NOW_MS, incidents=read_incidents(fields))
+    ) as run:
+        for firing in (True, False, True, False):
+            assert await deliver(run, alert(firing=firing)) == []
+    first, *news = found.slack.posted
+    assert [each["thread_ts"] for each in news] == [first["ts"]] * 3
+    assert {event["dedup_key"] for event in found.pagerduty.events} == {"PK-20260102T0437-down"}
+
+
+async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path, clock):
+    def known(**changes):
+        fields = {"x": msgspec.json.encode(incident(**changes)).decode()}
+        return MarketNow(clock[0], incidents=read_incidents(fields))
+
+    async with delivering(found, tmp_path, clock=clock, now=known()) as run:
+        await run.delivery.refresh()
+        await deliver(run)
+        clock[0] += 3_600_000
+        run.market_now.now = known(now=(700.0, 1_000.0), state="returning")
+        await run.delivery.refresh()
+        (first,) = found.slack.posted
+        (update,) = found.slack.updated
+        assert update["ts"] == first["ts"]
+        assert "5 minutes ago" in shown(first)["plain_text"]
+        assert "1 h 5 min ago" in shown(update)["plain_text"]
+        assert "Now: coming back, not confirmed yet: 700 orders" in shown(update)["plain_text"]
+        found.slack.next_answers = [(500, {}, "down")]
+        await run.delivery.refresh()
+        await deliver(run, alert(firing=False))
+        await run.delivery.refresh()
+    assert len(found.slack.updated) == 2, "the news, and nothing once it is over"
+    assert len(found.pagerduty.events) == len(found.mail.mails) == len(found.webhook.taken) == 2
+
+
+async def test_an_answer_is_told_once_and_pagerduty_is_acknowledged_unless_it_knows(
+    found, tmp_path
+):
+    def known(by=None, **changes):
+        answer = by and {"kind": "acknowledged", "by": by, "at": rfc3339(NOW_MS), "text": "on <it>"}
+        fields = {"x": msgspec.json.encode(incident(acknowledged=answer, **changes)).decode()}
+        return MarketNow(NOW_MS, incidents=read_incidents(fields))
+
+    async with delivering(found, tmp_path, now=known()) as run:
+        await deliver(run)
+        run.market_now.now = known("alice")
+        found.pagerduty.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        actions = [event["event_action"] for event in found.pagerduty.events]
+        assert actions == ["trigger", "acknowledge"]
+        _first, news = found.slack.posted
+        assert news["text"].startswith("Answered: acknowledged by alice at 04:41 UTC on 2 Jan")
+        assert news["text"].endswith(": on &lt;it&gt;")
+        assert "Answered: acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
+        assert len(found.mail.mails) == 1
+        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "answered"]
+        assert found.webhook.taken[1]["acknowledged_by"] == "alice"
+        run.market_now.now = known("bob (PagerDuty)")
+        await run.delivery.refresh()
+        assert len(found.pagerduty.events) == 2
+        run.market_now.now = known()
+        await run.delivery.refresh()
+        assert found.slack.posted[-1]["text"] == "Answered: taken back"
+        await deliver(run, alert(firing=False))
+    assert found.pagerduty.open == {}
+    assert counted(run, "slack", "sent") == 2
+
+
 async def test_labels_are_text_and_nothing_else(found, run):
     hostile = alert(member=HOSTILE, dimension="category", summary=f"{HOSTILE}: down since 1")
     assert await deliver(run, hostile) == []
     (message,) = found.slack.posted
     texts = shown(message)
     assert "<!channel>" in texts["plain_text"], "there Slack reads no markup"
-    assert "channel" not in texts["mrkdwn"]
+    assert texts["mrkdwn"] == ""
     assert "&lt;!channel&gt; &lt;@U1&gt;" in message["text"]
     (mail,) = found.mail.mails
     assert "Bcc" not in mail
@@ -243,6 +340,17 @@ async def test_an_end_that_was_not_taken_is_said_before_anything_new(found, run)
     assert len({event["dedup_key"] for event in found.pagerduty.events}) == 1
 
 
+async def test_two_routes_of_one_group_are_one_incident_until_both_have_its_end(found, run):
+    for names in (["slack"], ["pagerduty"]):
+        assert await deliver(run, names=names) == []
+    assert await deliver(run, alert(firing=False), names=["slack"]) == []
+    found.pagerduty.next_answers = [(400, {}, "no")]
+    assert await deliver(run, alert(firing=False), names=["pagerduty"]) != []
+    assert await deliver(run, names=["pagerduty"]) == []
+    assert await deliver(run, alert(firing=False), names=["pagerduty"]) == []
+    assert found.pagerduty.open == {}
+
+
 async def test_a_receiver_that_asks_to_wait_is_not_asked_before(found, run, clock):
     found.pagerduty.next_answers = [(429, {"Retry-After": "60"}, "wait")]
     (failure,) = await deliver(run, names=["pagerduty"])
@@ -251,7 +359,10 @@ async def test_a_receiver_that_asks_to_wait_is_not_asked_before(found, run, cloc
     (failure,) = await deliver(run, names=["pagerduty"])
     assert failure.error.reason == "it asked to wait for another 30 s"
     assert len(found.pagerduty.calls) == 1
-    clock[0] += 30_000
+    clock[0] -= 3_600_000
+    (failure,) = await deliver(run, names=["pagerduty"])
+    assert failure.error.reason == "it asked to wait for another 60 s", "the clock was set back"
+    clock[0] += 3_600_000 + 30_000
     assert await deliver(run, names=["pagerduty"]) == []
 
 
@@ -304,10 +415,25 @@ async def test_a_message_goes_without_its_picture_and_says_why(
     assert f"No picture: {words}" in found.mail.mails[0].get_body(("plain",)).get_content()
 
 
+async def test_a_bug_of_ours_keeps_nobody_else_from_being_told(found, tmp_path, monkeypatch):
+    def broken(*_drawn):
+        raise KeyError("a bug")
+
+    async with delivering(found, tmp_path, draw=broken) as run:
+        monkeypatch.setattr(run.receivers["pagerduty"], "_key", object())
+        ((name, error),) = await deliver(run)
+    assert (name, error.action) == ("pagerduty", "report it, with the log")
+    assert error.reason.startswith("ecindex could not send it: TypeError")
+    assert len(found.mail.mails) == 1
+    assert found.webhook.taken[0]["no_picture"].startswith("it could not be drawn (KeyError)")
+    assert counted(run, "pagerduty", "failed") == 1
+
+
 async def test_a_prometheus_that_hangs_holds_no_message_up(found, run, monkeypatch):
     monkeypatch.setattr("streams.notify.chart_data.READ_S", 0.02)
     found.prometheus.hangs = asyncio.Event()
     assert await deliver(run) == []
+    assert len(found.pagerduty.events) == 1
     assert found.webhook.taken[0]["no_picture"].startswith("Prometheus has not answered within")
     found.prometheus.hangs.set()
 
