@@ -85,7 +85,7 @@ def bench_shifts(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Measure days between false shift pages and minutes until a true one, on simulated series."""
+    """Measure days between false shift pages and seconds until a true one, on simulated series."""
     with reported():
         from streams.bench.shift_bench import ShiftsBench, run_shifts
 
