@@ -90,16 +90,16 @@ def run_shifts(bench: ShiftsBench, echo: Callable[[str], None]) -> dict[str, Any
         watch = watcher if members == MEMBERS[0] else None
         years = bench.series_years
         run = run_quiet(next(seeds), members, years, STATED, echo, days=bench.days, watch=watch)
-        quiet.append(_quiet_result(run))
+        quiet.append(_quiet_result(run, echo))
     for members in MEMBERS:
         years = bench.series_years * _STRESS_PART
         run = run_quiet(next(seeds), members, years, STRESS, echo, days=bench.days)
-        stress.append(_quiet_result(run))
+        stress.append(_quiet_result(run, echo))
     for name, errors in _RESTLESS.items():
         echo(name)
         years = bench.series_years * _RESTLESS_PART
         run = run_quiet(next(seeds), MEMBERS[0], years, errors, echo, days=bench.days)
-        restless[name] = _quiet_result(run)
+        restless[name] = _quiet_result(run, echo)
     delays = {
         "stated": _delays(bench, seeds, STATED, echo),
         "regular": _delays(bench, seeds, REGULAR, echo),
@@ -151,15 +151,17 @@ def _delays(
             delays = run_shifted(
                 next(seeds), rate, tuple(FACTORS.values()), weight, bench.delay_series, errors
             )
-            found.setdefault(name, {})[f"{rate:g}"] = {
+            by_design = {
                 design: {shift: _median_p90(by[f]) for shift, f in FACTORS.items()}
                 for design, by in delays.items()
             }
+            echo(f"seconds (median, p90): {by_design}")
+            found.setdefault(name, {})[f"{rate:g}"] = by_design
     return found
 
 
-def _quiet_result(run: Quiet) -> dict[str, Any]:
-    return {
+def _quiet_result(run: Quiet, echo: Callable[[str], None]) -> dict[str, Any]:
+    result = {
         "series": run.members + 1,
         "series_years": round(run.series_years, 1),
         "market_days": run.market_days,
@@ -168,6 +170,8 @@ def _quiet_result(run: Quiet) -> dict[str, Any]:
         "size_learnt_over_true": _quantiles(run.sizes),
         "by_pane": round(run.by_pane, 2),
     }
+    echo(str(result))
+    return result
 
 
 def _pages_result(run: Quiet, pages: Sequence[ShiftEvent]) -> dict[str, Any]:
