@@ -405,7 +405,7 @@ class Detectors:
     ) -> list[ShiftEvent]:
         """Step the sums for the end of each shift that goes on; return the ends that were found."""
         over = []
-        for series, shift in self.open.items():
+        for series, shift in sorted(self.open.items()):  # in this order after a restart too
             noise = float(self.noise[series])
             if (shift.dated_by or shift.clock) == SLOW.name:
                 design, size = SLOW, clocks.slow_band(noise).size

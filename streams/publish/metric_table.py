@@ -87,7 +87,7 @@ INDEX = (
          "the evidence on which it was found."),
     Spec("demand_shift_start_timestamp_seconds", Kind.GAUGE, ("market", "dimension", "member"),
          "seconds since 1970",
-         "Minute in which the active demand shift began, as estimated when it was found. Absent without "
+         "Instant at which the active demand shift began, as estimated when it was found. Absent without "
          "one."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
