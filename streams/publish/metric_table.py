@@ -87,8 +87,8 @@ INDEX = (
          "the evidence on which it was found."),
     Spec("demand_shift_start_timestamp_seconds", Kind.GAUGE, ("market", "dimension", "member"),
          "seconds since 1970",
-         "Instant at which the active demand shift began, as estimated when it was found. Absent without "
-         "one."),
+         "Instant at which the active demand shift began, as estimated when it was found. Absent "
+         "without one."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
