@@ -3,7 +3,7 @@
 A member's alert has to wait until the market's own alert could be there. It must not fire when the
 market is back while its smallest members are not yet known to be back (decision 0303). This module
 measures both spreads with the detector that workers run. All series stop in the same second. The
-expectation of each series is wrong by a factor of its own, and minutes are more dispersed than Poisson.
+expectation of each series is wrong by a factor of its own, and panes are more dispersed than Poisson.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streams.index import shift_detector as detector
+from streams.bench.shift_shops import PANES
 from streams.index.shift_budget import ShiftRules, page_days, weights
 from streams.index.shift_clock import DOWN, MICRO
-from streams.index.shift_detector import DetectorRules, ShiftState
+from streams.index.shift_detector import Detectors
 
 PARTS = (
     *(0.21, 0.18, 0.12, 0.1, 0.087, 0.082, 0.073, 0.07),
@@ -27,6 +27,8 @@ PARTS = (
 """Shares of the market's orders, as in the simulated shops: categories, regions, channels, methods."""
 SIZE = 20.0
 """Negative-binomial size of a minute."""
+LEARNT_SIZE = 12.0
+"""Size that detectors have learnt of it: the upper limit and the margin make it smaller."""
 WARM_MINUTES, AFTER_MINUTES = 60, 360
 _FIRST_MINUTE = 60_000
 """First minute of a run: any full hour. The stop falls on any second of the hour that begins
@@ -37,7 +39,7 @@ class Stop(NamedTuple):
     """One outage. Times are in minutes. Series 0 is the market's total."""
 
     found: dict[int, float]
-    """Series -> time from the stop to the end of the minute in which the stop was found."""
+    """Series -> time from the stop to the end of the pane in which the stop was found."""
     ended: dict[int, float]
     """Series -> time from the return of orders until the end was found."""
 
@@ -62,36 +64,46 @@ class Stop(NamedTuple):
         return max(self.ended.get(series, AFTER_MINUTES) for series in self.found) - self.ended[0]
 
 
-def stop_market(rng: np.random.Generator, rate: float, minutes: float) -> Stop:
-    """Simulate a market of ``rate`` orders a minute that stops for ``minutes``."""
+def stop_market(
+    rng: np.random.Generator, rate: float, minutes: float, *, learnt: bool = True
+) -> Stop:
+    """Simulate a market of ``rate`` orders a minute that stops for ``minutes``.
+
+    ``learnt`` False: the market has just become live, and no size is known of its series.
+    """
     expected_rate = rate * np.array((1.0, *PARTS))
     # Error of an hour's expectation: 5-6 % at 20 a minute, 16-18 % at 0.05 (methodology, simulated).
     spread = 0.05 + 0.12 * np.exp(-expected_rate / 3) + 0.03 * rng.random(len(expected_rate))
     mean = expected_rate * np.exp(rng.normal(0.0, spread))
     own, each = weights(ShiftRules(), 1.0, len(PARTS))
-    rules = [DetectorRules(page_days(ShiftRules(), own), drifts=True)]
-    rules += [DetectorRules(page_days(ShiftRules(), each))] * len(PARTS)
-    states = [ShiftState.fresh(one) for one in rules]
+    evidence = [own, *[each] * len(PARTS)]
+    detectors = Detectors(
+        np.array([page_days(ShiftRules(), weight) for weight in evidence]),
+        np.arange(len(evidence)) == 0,
+    )
+    sizes = detectors.sizes
+    sizes.learns = False
+    if learnt:
+        for known in (sizes.size, sizes.next_size, sizes.pane_size, sizes.next_pane_size):
+            known[:] = LEARNT_SIZE
+    expected, noise = np.round(expected_rate * MICRO), spread**2
     stops = _FIRST_MINUTE + WARM_MINUTES + 60 * rng.random()
     goes_on = stops + minutes
     found: dict[int, float] = {}
     ended: dict[int, float] = {}
     for minute in range(_FIRST_MINUTE, int(goes_on) + AFTER_MINUTES):
-        silent = max(0.0, min(goes_on, minute + 1) - max(stops, minute))
-        now = np.maximum(mean * (1 - silent), 1e-12)
-        counts = rng.negative_binomial(SIZE, SIZE / (SIZE + now))
-        for series, state in enumerate(states):
-            expected = round(expected_rate[series] * MICRO)
-            noise = float(spread[series] ** 2)
-            for event in detector.advance(
-                state, rules[series], minute, int(counts[series]), expected, noise
-            ):
-                if event.direction != DOWN or event.at <= stops:
-                    continue
-                if event.kind == "page":
-                    found.setdefault(series, event.at - stops)
-                elif series in found:
-                    ended.setdefault(series, event.at - goes_on)
+        begins = minute + np.arange(PANES) / PANES
+        silent = np.clip(np.minimum(goes_on, begins + 1 / PANES) - np.maximum(stops, begins), 0, 1)
+        now = np.maximum(mean * (1 - PANES * silent)[:, None] / PANES, 1e-12)
+        size = SIZE / PANES
+        panes = rng.negative_binomial(size, size / (size + now)).astype(float)
+        for event in detectors.minute(minute, panes.sum(axis=0), expected, noise, panes):
+            if event.direction != DOWN or event.at <= stops:
+                continue
+            if event.kind == "page":
+                found.setdefault(event.series, event.at - stops)
+            elif event.series in found:
+                ended.setdefault(event.series, event.at - goes_on)
         if minute > goes_on and len(ended) == len(found):
             break
     return Stop(found, ended)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.index.demand import SCALE
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.panes import of_minute, rfc3339
 from streams.index.shift_budget import ShiftRules
 from streams.rehearsal.market_rehearsal import Rehearsed
 from streams.rehearsal.recorded_counts import RecordedCounts, watch
@@ -70,14 +70,14 @@ def judge(recorded: RecordedCounts, zone: str, windows: Windows) -> dict[str, An
     }
 
 
-def _within(minute: int, windows: Windows) -> bool:
+def _within(minute: float, windows: Windows) -> bool:
     return any(start <= minute <= end for start, end in windows)
 
 
 def _reason(one: Rehearsed, *, outside: bool) -> dict[str, Any]:
     shift = one.shift
     return {
-        "at": rfc3339(shift.at * MINUTE_MS),
+        "at": rfc3339(of_minute(shift.at)),
         "series": f"{shift.dimension}/{shift.member}",
         "clock": shift.clock,
         "minutes": shift.at - shift.start,

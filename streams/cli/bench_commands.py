@@ -69,6 +69,12 @@ def bench_shifts(
     years: Annotated[
         float, typer.Option("--series-years", min=5, metavar="N", help="For each configuration.")
     ] = 300.0,
+    delay_series: Annotated[
+        int,
+        typer.Option(
+            "--delay-series", min=10, metavar="N", help="For each rate, factor and weight."
+        ),
+    ] = 150,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, metavar="N", help="Default: random.")
     ] = None,
@@ -85,13 +91,13 @@ def bench_shifts(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Measure days between false shift pages and minutes until a true one, on simulated series."""
+    """Measure days between false shift pages and seconds until a true one, on simulated series."""
     with reported():
         from streams.bench.shift_bench import ShiftsBench, run_shifts
 
         interruptible()
         result = run_shifts(
-            ShiftsBench(series_years=years, seed=seed, nab=nab),
+            ShiftsBench(series_years=years, delay_series=delay_series, seed=seed, nab=nab),
             tell,
         )
     if as_json:

@@ -56,7 +56,7 @@ class Ledger:
         self._code = market.code
         self.layout = Layout(market)
         self.local_days = LocalDays(market.time_zone)
-        self._pane_ms = methodology.pane_ms
+        self.pane_ms = self._pane_ms = methodology.pane_ms
         self._grace_ms = methodology.grace_ms
         self._day_grace_ms = methodology.day_grace_ms
         self.quarters_kept_ms = QUARTERS_KEPT_MS + methodology.grace_ms
@@ -74,6 +74,8 @@ class Ledger:
         self.expired_rows = 0
         """How many rows were of hours and days that are no longer kept."""
         self.horizon_ms = NEVER_MS
+        self.panes_read_ms = FOREVER_MS
+        """Up to here the shift detectors have read all panes: later ones are kept, however old."""
         self.first_day = NEVER_MS
         """Number of the oldest day that is kept."""
         self.first_ms: dict[str, int] = {}
@@ -258,7 +260,7 @@ class Ledger:
             elif kind == HOUR:
                 merged.fold(sp, bit, closed.row, None, offset=closed.offset)
             else:
-                keep_pane = start_ms >= self.horizon_ms - PANES_KEPT_MS
+                keep_pane = start_ms >= self._panes_limit_ms
                 recent = slot_start >= self.horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
                 sketch = closed.sketch if recent else NOBODY
                 pane_ms = start_ms if keep_pane else None
@@ -296,6 +298,11 @@ class Ledger:
                     add_into(cached, open_row.row)
             self._pane_sums[start_ms] = cached
         return cached
+
+    def keeps_panes(self, minute_ms: int) -> bool:
+        """Whether the panes of a minute are still known, not its sum alone."""
+        merged = self.merged.get((MINUTE, minute_ms))
+        return merged is None or bool(merged.panes)
 
     def minute_sum(self, start_ms: int) -> Row | None:
         """Row of one minute over all source partitions; None when nothing happened in it."""
@@ -417,7 +424,7 @@ class Ledger:
         # would read as its value.
         self._drop_open(LIVE, self._open_panes, -(-limits[HOUR] // HOUR_MS) * HOUR_MS)
         self._drop_open(DAY, self._open_days, limits[DAY_KIND])
-        panes_limit = horizon_ms - PANES_KEPT_MS
+        panes_limit = self._panes_limit_ms
         shoppers_limit = horizon_ms - SHOPPERS_OF_MINUTES_KEPT_MS
         for (kind, start), merged in self.merged.items():
             if kind == MINUTE and start < panes_limit and merged.panes:
@@ -432,6 +439,11 @@ class Ledger:
         ):
             for start in [start for start in sums if start < limit]:
                 del sums[start]
+
+    @property
+    def _panes_limit_ms(self) -> int:
+        """Instant (ms) before which minutes keep their sum only, and no panes."""
+        return min(self.horizon_ms - PANES_KEPT_MS, self.panes_read_ms // MINUTE_MS * MINUTE_MS)
 
     def _drop_open(
         self, book: str, slots: dict[int, dict[SourcePartition, OpenRow]], limit: int

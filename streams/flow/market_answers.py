@@ -13,7 +13,7 @@ from streams.flow.shift_watch import ActiveShift, SeriesStatus
 from streams.index.incidents import Incident
 from streams.index.learning import Scope
 from streams.index.operator_answers import Answer
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import of_minute
 
 
 class GivenAnswers(NamedTuple):
@@ -102,7 +102,7 @@ def _paged(shift: ActiveShift, names: Mapping[tuple[str, str, int], str]) -> Pag
         scope_of(shift.dimension, shift.member),
         shift.direction,
         shift.clock,
-        shift.start * MINUTE_MS,
+        of_minute(shift.start),
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from streams.flow.shift_watch import FoundShift, SeriesStatus
 from streams.index.incident_measures import SpanSums, measure
 from streams.index.incidents import Incident, IncidentShift, ShiftName, fold
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import MINUTE_MS, of_minute
 from streams.index.shift_ratio import RatioInterval
 
 
@@ -43,7 +43,7 @@ class MarketIncidents:
         for shift in found:
             if shift.event == "end":
                 name = shift.dimension, shift.member, shift.number
-                self._ended[name] = shift.at * MINUTE_MS, _in_floats(shift.interval)
+                self._ended[name] = of_minute(shift.at), _in_floats(shift.interval)
 
     def step(self, statuses: Iterable[SeriesStatus], until: int, sums: SpanSums) -> bool:
         """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news."""
@@ -100,8 +100,8 @@ def _going(status: SeriesStatus) -> IncidentShift | None:
         number=shift.number,
         direction=shift.direction,
         clock=shift.clock,
-        start_ms=shift.start * MINUTE_MS,
-        found_ms=shift.found_at * MINUTE_MS,
+        start_ms=of_minute(shift.start),
+        found_ms=of_minute(shift.found_at),
         evidence_ratio=shift.evidence_ratio,
         interval=_in_floats(shift.interval),
     )

@@ -7,10 +7,12 @@ pages nobody.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import verdicts
@@ -36,13 +38,17 @@ from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
 from streams.index.operator_answers import judgement
 from streams.index.page_budget import PageLog
-from streams.index.panes import MINUTE_MS, LocalDays
+from streams.index.panes import MINUTE_MS, LocalDays, of_minute
 from streams.index.partials import Row
 from streams.index.season import PRIOR_ORDERS
 from streams.index.shift_budget import ShiftRules
 from streams.index.shift_clock import DRIFT
 from streams.index.shift_series import PAYMENT_FAILURE, WatchedSeries
 
+STEP_MS_MIN = 5_000
+"""Shorter panes are stepped together: a step costs as much, however short it is."""
+READ_MINUTES_MAX = 60
+"""Minutes whose expectations are kept between steps; they are not final for some minutes."""
 STEP_MINUTES_MAX = 120
 """Final minutes applied in one step: a worker that comes back after days must not block."""
 MINUTES_BACK = 1_440
@@ -90,16 +96,19 @@ class ExpectationReader(Protocol):
 
 
 class KeptShift(msgspec.Struct):
-    """A shift found on final minutes, kept as long as expectations are learnt from its hours."""
+    """A shift found on final minutes, kept as long as expectations are learnt from its hours.
+
+    Instants are minutes since the epoch, in parts to the pane.
+    """
 
     dimension: str
     member: str
     number: int
     clock: str
-    start: int
-    found_at: int
-    """Minute after the last one that was needed to find it."""
-    end: int = 0
+    start: float
+    found_at: float
+    """End of the last minute, or pane, that was needed to find it."""
+    end: float = 0
     """Minute after its last one; 0: it goes on."""
     relevelled_at: int = 0
     """Minute at which it was last looked at to be adopted; 0: it has not lasted a week."""
@@ -139,7 +148,8 @@ class MarketShifts:
         answers: MarketAnswers | None = None,
     ) -> None:
         """``answers``: what operators say of the market's incidents; its reader goes on adding."""
-        self.watch = ShiftWatch(ledger.layout, rules, market_share)
+        self._step_ms = step_ms_of(ledger.pane_ms)
+        self.watch = ShiftWatch(ledger.layout, rules, market_share, MINUTE_MS // self._step_ms)
         self.kept: list[KeptShift] = []
         self.incidents = MarketIncidents(ledger.layout.market.code)
         self.behind = False
@@ -153,6 +163,10 @@ class MarketShifts:
         self._early = early
         self._days_until = 0
         self._tried: tuple[int, int, int] | None = None
+        self._read: dict[int, ExpectedMinute | None] = {}
+        """Expectations of minutes that are not final yet: each is read once, not at every step."""
+        self._read_for: tuple[int, int | None, int | None] | None = None
+        """Version of the expectations in ``_read``, and from where on the topics are covered."""
         self._shown: list[SeriesStatus] | None = None
         self._empty: Row = [0] * ledger.layout.live_width
 
@@ -195,6 +209,10 @@ class MarketShifts:
         ``changed``: a live minute changed after it was tried. The caller steps live markets only,
         and steps again while ``behind``.
         """
+        read_for = (self._expectation.version, reach.orders_from_ms, reach.payments_from_ms)
+        if read_for != self._read_for:
+            self._read.clear()
+            self._read_for = read_for
         final = reach.final_ms // MINUTE_MS
         if not self.watch.done_until:
             self.watch.begin(final)
@@ -209,7 +227,8 @@ class MarketShifts:
             if self._expectation.of_span(minute * MINUTE_MS, hour_end * MINUTE_MS) is None:
                 self.watch.begin(min(hour_end, final))  # nothing is expected: all detectors sleep
             else:
-                found += self.watch.apply_final(self._minute(minute, reach), self._sums)
+                found += self.watch.apply_final(self._whole_minute(minute, reach), self._sums)
+                self._read.pop(minute, None)
                 applied += 1
             found += self._ended_day(self.watch.done_until)
             self._recorded = False
@@ -218,8 +237,7 @@ class MarketShifts:
         self._adopt()
         self.behind = last < final
         if not self.behind:
-            minutes = range(max(first, last), reach.live_ms // MINUTE_MS)
-            found += self._try_live(minutes, reach, changed=changed)
+            found += self._try_live(max(first, last), reach, changed=changed)
         self.incidents.note_ends(found)
         until = max(self.watch.done_until, reach.live_ms // MINUTE_MS)
         if not self.behind and self.incidents.step(self.statuses(), until, self._money):
@@ -235,38 +253,70 @@ class MarketShifts:
             self._shown = self.watch.statuses(self._sums)
         return self._shown
 
-    def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
-        tried = (minutes.start, minutes.stop, self._expectation.version)
+    def _try_live(self, first: int, reach: Reach, *, changed: bool) -> list[FoundShift]:
+        """Try the minutes from ``first`` on, and of the one that goes on the panes that are complete."""
+        steps = reach.live_ms // self._step_ms
+        tried = (first, steps, self._expectation.version)
         if tried == self._tried and not changed:
             return []
         self._tried = tried
         self._shown = None
-        live = [self._minute(minute, reach) for minute in minutes]
+        going = reach.live_ms // MINUTE_MS
+        live = [self._whole_minute(minute, reach) for minute in range(first, going)]
+        panes = self._panes(going, steps * self._step_ms)
+        if panes and going >= first:
+            expectation = self._expected(going, reach)
+            live.append(WatchedMinute(going, self._empty, expectation, panes, whole=False))
         return self.watch.apply_live(live, self._sums)
 
     @property
     def _local_days(self) -> LocalDays:
         return self._ledger.local_days
 
-    def _minute(self, minute: int, reach: Reach) -> WatchedMinute:
+    def _whole_minute(self, minute: int, reach: Reach) -> WatchedMinute:
         start_ms = minute * MINUTE_MS
-        row = self._ledger.minute_sum(start_ms) or self._empty
+        expectation = self._expected(minute, reach)
+        row = self._ledger.minute_sum(start_ms)
+        if row is None:  # nothing happened in it
+            nothing = [self._empty] * (MINUTE_MS // self._step_ms)
+            return WatchedMinute(minute, self._empty, expectation, nothing)
+        known = self._ledger.keeps_panes(start_ms)
+        panes = self._panes(minute, start_ms + MINUTE_MS) if known else None
+        return WatchedMinute(minute, row, expectation, panes)
+
+    def _panes(self, minute: int, until_ms: int) -> list[Row]:
+        """Rows of the minute's panes that end by ``until_ms``; of short panes, several together."""
+        start_ms, step_ms = minute * MINUTE_MS, self._step_ms
+        ends = range(start_ms + step_ms, min(until_ms, start_ms + MINUTE_MS) + 1, step_ms)
+        if step_ms == self._ledger.pane_ms:
+            return [self._ledger.pane_sum(end_ms - step_ms) for end_ms in ends]
+        return [self._ledger.window_sum(end_ms - step_ms, end_ms) for end_ms in ends]
+
+    def _expected(self, minute: int, reach: Reach) -> ExpectedMinute | None:
+        if minute not in self._read:
+            self._read[minute] = self._read_expected(minute, reach)
+            if len(self._read) > READ_MINUTES_MAX:
+                del self._read[next(iter(self._read))]
+        return self._read[minute]
+
+    def _read_expected(self, minute: int, reach: Reach) -> ExpectedMinute | None:
+        start_ms = minute * MINUTE_MS
         expectation = self._expectation.of_span(start_ms, start_ms + MINUTE_MS)
         if expectation is None:
-            return WatchedMinute(minute, row, None)
+            return None
         orders = _covered(reach.orders_from_ms, start_ms)
         payments = _covered(reach.payments_from_ms, start_ms)
         expected = [
             expectation.row[series.column]
             if (payments if series.of_payments else orders) and _awake(series, expectation)
-            else None
+            else -1
             for series in self.watch.series
         ]
         noise = [_noise(series, expectation) for series in self.watch.series]
-        return WatchedMinute(minute, row, ExpectedMinute(expected, noise))
+        return ExpectedMinute(np.array(expected, dtype=np.float64), np.array(noise))
 
-    def _sums(self, first: int, until: int) -> list[tuple[int, int]]:
-        start_ms, end_ms = max(first, until - MINUTES_BACK) * MINUTE_MS, until * MINUTE_MS
+    def _sums(self, first: float, until: float) -> list[tuple[int, int]]:
+        start_ms, end_ms = of_minute(max(first, until - MINUTES_BACK)), of_minute(until)
         row = self._ledger.window_sum(start_ms, end_ms)
         expectation = self._expectation.of_span(start_ms, end_ms)
         expected = self._empty if expectation is None else expectation.row
@@ -396,14 +446,14 @@ class MarketShifts:
         if again and observed * SCALE < expected * _BACK:  # a stray order is no level
             return
         scope = scope_of(kept.dimension, kept.member)
-        relevel = relevel_of(scope, kept.start * MINUTE_MS, observed, expected)
+        relevel = relevel_of(scope, of_minute(kept.start), observed, expected)
         if relevel is not None:
             kept.ratio = relevel.ratio
-            kept.end = adopt_at
+            kept.end = float(adopt_at)
             if scope == WHOLE:
                 self._adopt_members(kept, sums)
         elif again and observed > 0:  # nothing is expected any more: all that comes is news
-            kept.end = adopt_at - MINUTES_BACK
+            kept.end = float(adopt_at - MINUTES_BACK)
 
     def _adopt_members(self, total: KeptShift, sums: Sequence[tuple[int, int]]) -> None:
         """Adopt what each member did while the total shifted: not all need have shifted alike.
@@ -421,7 +471,8 @@ class MarketShifts:
             )
             going = self._going(series.dimension, series.member)
             if going is not None:
-                going.end = going.relevelled_at = total.relevelled_at
+                going.relevelled_at = total.relevelled_at
+                going.end = float(total.relevelled_at)
 
 
 def shifted_of(
@@ -444,7 +495,7 @@ def shifted_of(
                 continue
             if kept.relevelled_at:  # answered, it is no level: it lasts as long as is expected
                 end_ms = judged.until_ms
-        found.append(Shifted(scope, kept.start * MINUTE_MS, end_ms))
+        found.append(Shifted(scope, of_minute(kept.start), end_ms))
     return found
 
 
@@ -454,7 +505,7 @@ def relevels_of(
     """Return the shifts that had become the new level by an instant. None that was answered has."""
     before = before_ms // MINUTE_MS
     return [
-        Relevel(scope_of(dimension, member), kept.start * MINUTE_MS, ratio)
+        Relevel(scope_of(dimension, member), of_minute(kept.start), ratio)
         for kept in kept_shifts
         if kept.ratio and kept.relevelled_at <= before and answers.verdict(kept.incident) is None
         for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
@@ -475,8 +526,21 @@ def _adopt_at(kept: KeptShift) -> int:
     return _whole_hours(kept.start) + RELEVEL_MINUTES
 
 
-def _whole_hours(minute: int) -> int:
-    return -(-minute // 60) * 60
+def step_ms_of(pane_ms: int) -> int:
+    """Step of the fast clock: the least whole number of panes that divides a minute and is STEP_MS_MIN.
+
+    >>> step_ms_of(5_000), step_ms_of(1_000), step_ms_of(60_000)
+    (5000, 5000, 60000)
+    """
+    return next(
+        step_ms
+        for step_ms in range(pane_ms, MINUTE_MS + 1, pane_ms)
+        if MINUTE_MS % step_ms == 0 and step_ms >= min(STEP_MS_MIN, MINUTE_MS)
+    )
+
+
+def _whole_hours(minute: float) -> int:
+    return math.ceil(minute / 60) * 60
 
 
 def _covered(from_ms: int | None, start_ms: int) -> bool:
@@ -493,4 +557,4 @@ def _noise(series: WatchedSeries, expectation: ExpectedRow) -> float:
 
 
 def _end_ms(kept: KeptShift, before: int) -> int | None:
-    return kept.end * MINUTE_MS if 0 < kept.end <= before else None
+    return of_minute(kept.end) if 0 < kept.end <= before else None

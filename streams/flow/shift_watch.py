@@ -10,18 +10,21 @@ the same number, so a reader sees that the second confirms the first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
-from streams.index import shift_detector as detector
 from streams.index.indices import MARKET
 from streams.index.partials import Layout, Row
 from streams.index.shift_budget import ShiftRules, page_days, weights
-from streams.index.shift_clock import MICRO
-from streams.index.shift_detector import DetectorRules, ShiftEvent, ShiftState
+from streams.index.shift_clock import MICRO, Array
+from streams.index.shift_detector import DetectorDesign, Detectors, ShiftEvent
+from streams.index.shift_keeping import restore, states_of
 from streams.index.shift_ratio import Contributor, RatioInterval, contributors
 from streams.index.shift_series import WatchedSeries, watched
+from streams.index.shift_states import OpenShift, ShiftState
 
 LIVE, FINAL = "live", "final"
 
@@ -29,23 +32,27 @@ LIVE, FINAL = "live", "final"
 class ExpectedMinute(NamedTuple):
     """Expectation of a minute, in the order of ``ShiftWatch.series``.
 
-    ``expected``: millionths of an event; None: the series is warming, and its detector sleeps.
+    ``expected``: millionths of an event; below 0: the series is warming, and its detector sleeps.
     ``noise``: s^2 of each series.
     """
 
-    expected: Sequence[int | None]
-    noise: Sequence[float]
+    expected: Array
+    noise: Array
 
 
 class WatchedMinute(NamedTuple):
     """One minute of the market: its number since the epoch, its row and its expectation.
 
     ``expectation`` None: all detectors sleep (the window is filling, or nothing was learnt).
+    ``panes``: rows of the minute's panes, in order; None: they are not known any more. ``whole`` False:
+    the minute goes on, and ``panes`` are its first ones.
     """
 
     minute: int
     row: Row
     expectation: ExpectedMinute | None
+    panes: Sequence[Row] | None = None
+    whole: bool = True
 
 
 class ExpectedDay(NamedTuple):
@@ -58,8 +65,9 @@ class ExpectedDay(NamedTuple):
     noise: float
 
 
-Sums = Callable[[int, int], Sequence[tuple[int, int]]]
-"""(first minute, minute after the last) -> (events, millionths expected) of each series."""
+Sums = Callable[[float, float], Sequence[tuple[int, int]]]
+"""(first minute, minute after the last) -> (events, millionths expected) of each series. Both may be in
+parts of a minute, to the pane."""
 
 
 Contributors = dict[str, tuple[Contributor, ...]]
@@ -67,7 +75,10 @@ Contributors = dict[str, tuple[Contributor, ...]]
 
 
 class FoundShift(msgspec.Struct, frozen=True):
-    """A shift that was found, or its end, as published. Instants are minutes since the epoch."""
+    """A shift that was found, or its end, as published.
+
+    Instants are minutes since the epoch, in parts to the pane.
+    """
 
     dimension: str
     member: str
@@ -76,8 +87,8 @@ class FoundShift(msgspec.Struct, frozen=True):
     phase: str
     direction: int
     clock: str
-    start: int
-    at: int
+    start: float
+    at: float
     evidence_ratio: float
     interval: RatioInterval
     contributors: Contributors = {}
@@ -91,8 +102,8 @@ class ActiveShift(msgspec.Struct, frozen=True):
     number: int
     direction: int
     clock: str
-    start: int
-    found_at: int
+    start: float
+    found_at: float
     evidence_ratio: float
     """Evidence when it was found; later evidence concerns its end."""
     interval: RatioInterval
@@ -125,42 +136,45 @@ class WatchRecord(msgspec.Struct):
 class ShiftWatch:
     """Detectors of every watched series of a market."""
 
-    def __init__(self, layout: Layout, rules: ShiftRules, market_share: float) -> None:
+    def __init__(
+        self, layout: Layout, rules: ShiftRules, market_share: float, panes: int = 12
+    ) -> None:
+        """``panes``: steps of the fast clock in a minute, as many as ``WatchedMinute.panes``."""
         self.series = watched(layout)
         own, each = weights(rules, market_share, len(self.series) - 1)
-        self.rules = [
-            DetectorRules(
-                page_days(rules, own if series.dimension == MARKET else each),
-                drifts=series.drifts,
-            )
-            for series in self.series
+        page = [
+            page_days(rules, own if series.dimension == MARKET else each) for series in self.series
         ]
+        drifts = [series.drifts for series in self.series]
         self.done_until = 0
         """First minute not applied; an earlier minute is ignored."""
-        self._states = [ShiftState.fresh(one) for one in self.rules]
-        self._live = self._states
+        self._final = Detectors(
+            np.array(page), np.array(drifts, dtype=bool), DetectorDesign(panes=panes)
+        )
+        self._live = self._final
         n = len(self.series)
-        self._nothing = ExpectedMinute([None] * n, [0.0] * n)
+        self._counts = itemgetter(*(series.column for series in self.series))
+        self._nothing = ExpectedMinute(np.full(n, -1.0), np.zeros(n))
         self._expected = self._nothing
         """Expectation of the last minute that was applied or tried."""
         self._published: dict[int, tuple[int, bool]] = {}
         """For each series: number of the last shift published as live, and whether its end was."""
-        self._why: dict[int, tuple[tuple[int, int], Contributors]] = {}
+        self._why: dict[int, tuple[tuple[float, float], Contributors]] = {}
         """For each active shift: its minutes until it was found, and who contributed to them."""
 
     # -- keeping ---------------------------------------------------------------------------------
 
     def record(self) -> WatchRecord:
         """Return what to keep: the states on final minutes alone."""
-        return WatchRecord(self.done_until, self._states)
+        return WatchRecord(self.done_until, states_of(self._final))
 
     def restore(self, record: WatchRecord) -> None:
         """Continue from a kept record; of several records the furthest counts."""
         if record.done_until <= self.done_until or len(record.states) != len(self.series):
             return
         self.done_until = record.done_until
-        self._states = record.states
-        self._live = self._states
+        restore(self._final, record.states)
+        self._live = self._final
 
     def begin(self, minute: int) -> None:
         """Begin detection at this minute."""
@@ -173,48 +187,40 @@ class ShiftWatch:
         if minute.minute < self.done_until:
             return []
         self.done_until = minute.minute + 1
-        return self._found(self._advance(self._states, minute), FINAL, sums)
+        return self._found(self._advance(self._final, minute), FINAL, sums)
 
     def apply_final_day(self, day: ExpectedDay, sums: Sums) -> list[FoundShift]:
         """Apply a final local day to the daily clock of the market's total.
 
         The caller applies each day once, after the day's last minute.
         """
-        events = detector.advance_day(
-            self._states[0],
-            self.rules[0],
-            (day.first_minute, day.observed, day.expected),
-            day.day_noise,
-            day.noise,
-        )
-        return self._found([(0, event) for event in events], FINAL, sums)
+        whole = np.zeros((4, len(self.series)))
+        whole[3] = self._final.noise
+        whole[:, 0] = (day.observed, day.expected, day.day_noise, day.noise)
+        events = self._final.day(self.done_until, day.first_minute, *whole)
+        return self._found(events, FINAL, sums)
 
     def apply_live(self, minutes: Iterable[WatchedMinute], sums: Sums) -> list[FoundShift]:
         """Try the minutes after the final ones on a copy; return what was not published before."""
-        self._live = [state.copy() for state in self._states]
-        events: list[tuple[int, ShiftEvent]] = []
+        self._live = self._final.copy()
+        events: list[ShiftEvent] = []
         for minute in minutes:
             if minute.minute >= self.done_until:
                 events += self._advance(self._live, minute)
-        news = [(at, event) for at, event in events if self._is_news(at, event)]
-        return self._found(news, LIVE, sums)
+        return self._found([event for event in events if self._is_news(event)], LIVE, sums)
 
     def statuses(self, sums: Sums) -> list[SeriesStatus]:
         """Return direction and evidence of every series, live."""
+        expected, noise = (part.tolist() for part in self._expected)
         return [
-            SeriesStatus(
-                series,
-                detector.evidence_ratio(state, rules),
-                self._active(at, state, noise, sums),
-                expected is None,
-            )
-            for at, (series, state, rules, expected, noise) in enumerate(
-                zip(self.series, self._live, self.rules, *self._expected, strict=True)
+            SeriesStatus(series, evidence, self._active(at, noise[at], sums), expected[at] < 0)
+            for at, (series, evidence) in enumerate(
+                zip(self.series, self._live.evidence_ratio().tolist(), strict=True)
             )
         ]
 
-    def _active(self, at: int, state: ShiftState, noise: float, sums: Sums) -> ActiveShift | None:
-        shift = state.open
+    def _active(self, at: int, noise: float, sums: Sums) -> ActiveShift | None:
+        shift: OpenShift | None = self._live.open.get(at)
         if shift is None:
             self._why.pop(at, None)
             return None
@@ -227,7 +233,7 @@ class ShiftWatch:
         return ActiveShift(
             dimension=series.dimension,
             member=series.member,
-            number=state.pages,
+            number=int(self._live.pages[at]),
             direction=shift.direction,
             clock=shift.clock,
             start=shift.start,
@@ -237,43 +243,33 @@ class ShiftWatch:
             contributors=known[1],
         )
 
-    def _advance(
-        self, states: list[ShiftState], minute: WatchedMinute
-    ) -> list[tuple[int, ShiftEvent]]:
+    def _advance(self, detectors: Detectors, minute: WatchedMinute) -> list[ShiftEvent]:
         self._expected = minute.expectation or self._nothing
         if minute.expectation is None:
             return []
-        events = []
-        for at, (series, expected, noise) in enumerate(
-            zip(self.series, minute.expectation.expected, minute.expectation.noise, strict=True)
-        ):
-            if expected is not None:
-                found = detector.advance(
-                    states[at],
-                    self.rules[at],
-                    minute.minute,
-                    minute.row[series.column],
-                    expected,
-                    noise,
-                )
-                events += [(at, event) for event in found]
-        return events
+        counts = np.array(self._counts(minute.row), dtype=np.float64)
+        panes = None
+        if minute.panes is not None:
+            panes = np.array([self._counts(row) for row in minute.panes], dtype=np.float64)
+            if minute.whole and not np.array_equal(panes.sum(axis=0), counts):
+                panes = None  # retention has dropped some: an older version kept no more
+        return detectors.minute(
+            minute.minute, counts, *minute.expectation, panes, whole=minute.whole
+        )
 
-    def _is_news(self, at: int, event: ShiftEvent) -> bool:
-        published = self._published.get(at, (0, False))
+    def _is_news(self, event: ShiftEvent) -> bool:
+        published = self._published.get(event.series, (0, False))
         own = (event.number, event.kind == "end")
         if own <= published:
             return False
-        self._published[at] = own
+        self._published[event.series] = own
         return True
 
-    def _found(
-        self, events: list[tuple[int, ShiftEvent]], phase: str, sums: Sums
-    ) -> list[FoundShift]:
-        return [self._shift(at, event, phase, sums) for at, event in events]
+    def _found(self, events: list[ShiftEvent], phase: str, sums: Sums) -> list[FoundShift]:
+        return [self._shift(event, phase, sums) for event in events]
 
-    def _shift(self, at: int, event: ShiftEvent, phase: str, sums: Sums) -> FoundShift:
-        series = self.series[at]
+    def _shift(self, event: ShiftEvent, phase: str, sums: Sums) -> FoundShift:
+        series = self.series[event.series]
         return FoundShift(
             dimension=series.dimension,
             member=series.member,
@@ -292,7 +288,7 @@ class ShiftWatch:
         )
 
     def _contributors(
-        self, shifted: WatchedSeries, start: int, until: int, direction: int, sums: Sums
+        self, shifted: WatchedSeries, start: float, until: float, direction: int, sums: Sums
     ) -> Contributors:
         if shifted.dimension != MARKET:
             # No count is kept by two dimensions: what its market's members did explains no member.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-FORMAT = 3
+FORMAT = 4
 """Format of the records that workers keep for themselves: partials, marks, checkpoints, tables.
 
 Version 0.2 wrote no number; it is read as 0. Raise it when a record changes in a way that the version

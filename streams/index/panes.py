@@ -90,6 +90,15 @@ def _day_start(zone: str, day: int) -> int:
     return instant + low * QUARTER_MS
 
 
+def of_minute(minute: float) -> int:
+    """Instant (ms) of a minute since the epoch, which may be in parts: a twelfth is no whole float.
+
+    >>> of_minute(29_000_000 + 1 / 12)
+    1740000005000
+    """
+    return round(minute * MINUTE_MS)
+
+
 def day_name(day: int) -> str:
     """``YYYY-MM-DD`` of a local day number."""
     return date.fromordinal(day + _EPOCH_ORDINAL).isoformat()

@@ -12,6 +12,9 @@ Shiryaev-Roberts sum ``M <- (M + step) e``, measured in days, grows by at most o
 mean. By optional stopping, the mean time until it reaches D days is at least D (Shin, Ramdas, Rinaldo:
 E-detectors, 2023). Nothing here depends on when somebody reads it.
 
+A step may be a part of a minute: a pane of size ``k / n`` and mean ``E / n``, where a minute has ``n``
+panes. The panes' ln e add up to the minute's own (tests/unit/index/test_shift_panes.py).
+
 M sums, over every possible start of the shift, the evidence since that start. Its weighted means say
 when the shift began and what was counted since.
 """
@@ -21,7 +24,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 MINUTES_A_DAY = 1440
 MICRO = 1_000_000
@@ -29,6 +36,9 @@ MICRO = 1_000_000
 UP, DOWN = 1, -1
 NOTHING = -math.inf
 """Logarithm of no evidence."""
+DAYS_MAX = 1e200
+"""Evidence stays below it, in days: what pages is dropped long before."""
+_LN_FACTOR_MAX = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +63,12 @@ class ClockDesign:
         return self.up + self.down
 
     @property
-    def ln_step(self) -> float:
-        """Logarithm of one step in days."""
-        return math.log(self.step_minutes / MINUTES_A_DAY)
+    def step_days(self) -> float:
+        """One step in days."""
+        return self.step_minutes / MINUTES_A_DAY
 
 
-FAST = ClockDesign("fast", 1, (1.25, 1.667, 2.5), (0.75, 0.4, 0.05), end_days=1.0)
+FAST = ClockDesign("fast", 1, (1.25, 1.667, 2.5, 4.0, 8.0), (0.75, 0.4, 0.05, 0.001), end_days=1.0)
 SLOW = ClockDesign("slow", 60, (1.25, 1.667, 2.5), (0.75, 0.5, 0.25), end_days=1.0)
 DRIFT = ClockDesign("drift", MINUTES_A_DAY, (1.1, 1.3, 1.6), (0.9, 0.77, 0.6), end_days=7.0)
 
@@ -113,96 +123,96 @@ def _size(variance: float) -> float:
     return largest if variance <= 1 / largest else max(smallest, 1 / variance)
 
 
-class ClockState(msgspec.Struct):
-    """Evidence of every alternative as plain numbers. The lists follow ``ClockDesign.factors``."""
+class SeriesClock:
+    """One clock of many series. Every array is alternatives x series.
 
-    ln_days: list[float]
-    start: list[float]
-    """Minute (since the epoch) at which the shift began, if this alternative holds."""
-    observed: list[float]
-    expected: list[float]
-    """Events counted and events expected since ``start``, for each alternative."""
-    held_from: int = 0
-    held_minutes: int = 0
-    held_observed: int = 0
-    held_expected: int = 0
-    """Sums over the minutes of the step under way. ``held_expected`` is in millionths."""
+    Evidence is kept as M itself: that costs one multiplication a step where its logarithm costs three
+    transcendental functions. M never falls below the part of the last step.
+    """
+
+    __slots__ = ("days", "design", "since")
+
+    def __init__(self, design: ClockDesign, days: Array, since: Array) -> None:
+        self.design = design
+        self.days = days
+        """M of every alternative, in days."""
+        self.since = since
+        """Start (minute since the epoch), events counted and events expected since it, if this
+        alternative holds: 3 x alternatives x series."""
 
     @classmethod
-    def fresh(cls, design: ClockDesign) -> ClockState:
-        """State without any evidence."""
-        n = len(design.factors)
-        return cls([NOTHING] * n, [0.0] * n, [0.0] * n, [0.0] * n)
+    def fresh(cls, design: ClockDesign, series: int) -> SeriesClock:
+        """Clocks without any evidence."""
+        shape = (len(design.factors), series)
+        return cls(design, np.zeros(shape), np.zeros((3, *shape)))
 
-    def copy(self) -> ClockState:
-        """Independent copy of the state."""
-        return ClockState(
-            self.ln_days[:],
-            self.start[:],
-            self.observed[:],
-            self.expected[:],
-            self.held_from,
-            self.held_minutes,
-            self.held_observed,
-            self.held_expected,
-        )
+    def copy(self) -> SeriesClock:
+        """Independent copy."""
+        return SeriesClock(self.design, self.days.copy(), self.since.copy())
+
+    def those(self, at: Places) -> SeriesClock:
+        """Copy of the clocks of some series."""
+        return SeriesClock(self.design, self.days[:, at], self.since[:, :, at])
+
+    def write_back(self, at: Places, own: SeriesClock) -> None:
+        """Write back what ``those`` gave."""
+        self.days[:, at] = own.days
+        self.since[:, :, at] = own.since
+
+    def step(
+        self, begins: float | Array, observed: Array, mu: Array, gain: Array, weigh: Weighing
+    ) -> None:
+        """Apply one step of every series.
+
+        ``begins``: minute in which the step begins. ``observed`` and ``mu``: events counted and
+        expected. ``gain``: the step in days, 0 for an alternative whose direction sleeps (it has no
+        evidence then).
+        """
+        before = self.days + gain
+        kept = np.divide(self.days, before, out=np.zeros_like(before), where=before > 0)
+        since = self.since
+        since[0] -= begins
+        since *= kept
+        since[0] += begins
+        since[1] += observed
+        since[2] += mu
+        weight = observed * weigh.slope
+        weight += weigh.base
+        np.minimum(weight, _LN_FACTOR_MAX, out=weight)  # else no evidence times infinity
+        np.exp(weight, out=weight)
+        with np.errstate(over="ignore"):
+            before *= weight
+        np.minimum(before, DAYS_MAX, out=self.days)
+
+    def forget(self, series: int) -> None:
+        """Drop all evidence of a series."""
+        self.days[:, series] = 0.0
 
 
-def hold(
-    state: ClockState, design: ClockDesign, minute: int, observed: int, expected_micro: int
-) -> bool:
-    """Add one minute to the step under way. True when the minute completes the step.
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """``ln e = slope x + base`` of the steps of many series; both are alternatives x series."""
 
-    Steps are epoch aligned. Minutes in which the series was asleep are left out of their step.
+    slope: Array
+    base: Array
+
+    def part(self, of: int) -> Weighing:
+        """Weighing of one of ``of`` equal parts of a step, with as many parts of size and mean."""
+        return Weighing(self.slope, self.base / of)
+
+
+def weighing(mu: Array, sizes: Array, edges: Array, factors: Array) -> Weighing:
+    """Weighing of steps in which ``mu`` events are expected, all above 0.
+
+    ``sizes`` and ``edges``: alternatives x series. ``factors``: ratio / edge, alternatives x 1. The
+    formula is at the top of this module.
     """
-    if not state.held_minutes:
-        state.held_from = minute
-    state.held_minutes += 1
-    state.held_observed += observed
-    state.held_expected += expected_micro
-    return (minute + 1) % design.step_minutes == 0
+    at_edge = edges * mu
+    shrink = np.log((sizes + at_edge) / (sizes + factors * at_edge))
+    return Weighing(np.log(factors) + shrink, sizes * shrink)
 
 
-def release(state: ClockState) -> tuple[int, int, int]:
-    """(first minute, events, millionths expected) of the step under way; the step is then emptied."""
-    step = (state.held_from, state.held_observed, state.held_expected)
-    state.held_minutes = state.held_observed = state.held_expected = 0
-    return step
-
-
-def advance(
-    state: ClockState,
-    design: ClockDesign,
-    band: DeadBand,
-    step: tuple[int, int, int],
-    asleep: frozenset[int] = frozenset(),
-) -> None:
-    """Apply one step to the evidence of every direction that is not ``asleep``.
-
-    An expectation of zero carries no information, so such a step is left out.
-    """
-    minute, observed, expected_micro = step
-    if expected_micro <= 0:
-        return
-    mu = expected_micro / MICRO
-    for at, (direction, factor) in enumerate(zip(design.directions, design.factors, strict=True)):
-        if direction in asleep:
-            continue
-        before = add_in_logarithms(state.ln_days[at], design.ln_step)
-        kept = math.exp(state.ln_days[at] - before)
-        state.start[at] = minute + kept * (state.start[at] - minute)
-        state.observed[at] = kept * state.observed[at] + observed
-        state.expected[at] = kept * state.expected[at] + mu
-        edge = band.edge(direction)
-        state.ln_days[at] = before + ln_factor(observed, mu, band.size, edge, edge * factor)
-
-
-def forget(state: ClockState) -> None:
-    """Drop all evidence."""
-    state.ln_days = [NOTHING] * len(state.ln_days)
-
-
-def ln_factor(observed: int, mu: float, size: float, edge: float, ratio: float) -> float:
+def ln_factor(observed: float, mu: float, size: float, edge: float, ratio: float) -> float:
     """Logarithm of the factor by which one count multiplies the evidence.
 
     ``mu``: events expected, above 0. ``size``: dispersion k. ``edge`` and ``ratio``: multiples of

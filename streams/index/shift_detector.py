@@ -1,4 +1,4 @@
-"""Shift detector of one series: it takes minutes and returns, at times, a shift or the end of one.
+"""Shift detectors of many series: they take minutes and return, at times, a shift or the end of one.
 
 A series has a fast and a slow clock; the market's own total also has a daily clock for drifts. The
 evidence of a series is the mean over the alternatives of all its clocks, in days. It pages at
@@ -6,300 +6,476 @@ evidence of a series is the mean over the alternatives of all its clocks, in day
 a day in the mean, so their mean does too. Hence the mean time between false pages is at least
 ``page_days`` for the series, and at least the budget for all series together.
 
-The state is plain numbers, and a minute changes it in one way only. So a restart from the state leaves
-no trace, nor does a live copy that ran ahead and is thrown away.
+The fast clock steps by panes where at least PANE_EVENTS a minute are expected and panes are known to be
+no burstier than minutes (shift_sizes); else by minutes. Its large alternatives use the size that was
+learnt, the small ones FAST_SIZE: an error of the expectation beyond the edges looks like a small shift,
+and a size that is too small hides it (decision 0225).
+
+A minute changes the state in one way only. So a restart from the records leaves no trace, nor does a
+live copy that ran ahead and is thrown away. Workers and ``bench shifts`` run this code.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.index import shift_clock as clocks
-from streams.index.shift_clock import DRIFT, FAST, MICRO, SLOW, UP, ClockState, DeadBand
+from streams.index.shift_clock import (
+    DRIFT,
+    FAST,
+    FAST_SIZE,
+    MICRO,
+    SLOW,
+    UP,
+    Array,
+    ClockDesign,
+    DeadBand,
+    Places,
+    SeriesClock,
+    weighing,
+)
 from streams.index.shift_ratio import RatioInterval, ratio_interval
+from streams.index.shift_sizes import LearntSizes
+from streams.index.shift_states import OpenShift
 
 SILENCE_MINUTES = 1440
+PANE_EVENTS = 5.0
+"""Events expected a minute from which the fast clock steps by panes."""
+_LARGE = (0.4, 2.5)
+"""Alternatives at most and at least as large use the size that was learnt."""
 _DATES_FROM_DAYS = 150.0
 """Evidence from which the fast clock's start is the better one (decision 0224)."""
 _DATES_WITHIN_MINUTES = 2 * SLOW.step_minutes
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorRules:
-    """What decides about one series. ``page_days``: evidence that pages, budget days / weight."""
+class DetectorDesign:
+    """What the detectors of a market have in common. ``panes``: steps of the fast clock in a minute."""
 
-    page_days: float
+    fast: ClockDesign = FAST
+    panes: int = 12
+    learns: bool = True
+    """False: all alternatives use FAST_SIZE and all steps are minutes."""
     silence_minutes: int = SILENCE_MINUTES
-    drifts: bool = False
-    """True when the series has the daily clock: only the market's own total has."""
-
-    @property
-    def clocks(self) -> int:
-        """Number of clocks whose mean is the evidence."""
-        return 3 if self.drifts else 2
-
-
-class OpenShift(msgspec.Struct):
-    """A shift that was paged and is not over. Minutes are since the epoch."""
-
-    direction: int
-    clock: str
-    """The clock that had the most evidence."""
-    start: int
-    paged_at: int
-    edge: float
-    """The shift is over when the mean is on the inner side of this multiple of the expectation."""
-    ln_end_days: float = clocks.NOTHING
-    observed: int = 0
-    expected: int = 0
-    """Events counted and expected since its start; ``expected`` is in millionths."""
-    evidence: float = 0.0
-    """Evidence at the page, divided by the paging threshold."""
-    dated_by: str = ""
-    """The clock that dates the shift's start and finds its end; empty: the clock that found it."""
-
-    def interval(self, noise: float) -> RatioInterval:
-        """How large the shift has been since its start."""
-        return ratio_interval(self.observed, self.expected / MICRO, noise)
-
-
-class ShiftState(msgspec.Struct):
-    """Everything a detector remembers. No minute before ``done_until`` is applied again."""
-
-    fast: ClockState
-    slow: ClockState
-    drift: ClockState | None
-    done_until: int = 0
-    silent_until: dict[int, int] = {}
-    """Direction that was paged -> first minute in which it is watched again."""
-    pages: int = 0
-    open: OpenShift | None = None
-
-    @classmethod
-    def fresh(cls, rules: DetectorRules) -> ShiftState:
-        """State of a series that has had no minute."""
-        drift = ClockState.fresh(DRIFT) if rules.drifts else None
-        return cls(ClockState.fresh(FAST), ClockState.fresh(SLOW), drift)
-
-    def copy(self) -> ShiftState:
-        """Independent copy: the live copy of the state on final minutes."""
-        return ShiftState(
-            self.fast.copy(),
-            self.slow.copy(),
-            None if self.drift is None else self.drift.copy(),
-            self.done_until,
-            dict(self.silent_until),
-            self.pages,
-            None if self.open is None else msgspec.structs.replace(self.open),
-        )
-
-    def by_clock(self) -> list[tuple[clocks.ClockDesign, ClockState]]:
-        """(design, state) of each clock."""
-        pairs = [(FAST, self.fast), (SLOW, self.slow)]
-        return pairs if self.drift is None else [*pairs, (DRIFT, self.drift)]
 
 
 @dataclass(frozen=True, slots=True)
 class ShiftEvent:
-    """A shift found, or its end. Minutes are since the epoch; ``at`` is the end of the last minute."""
+    """A shift found, or its end. Minutes are since the epoch, in parts to the pane."""
 
+    series: int
     kind: str
     """``page`` or ``end``."""
     number: int
     """Number of the shift within its series, from 1. It names the shift for good."""
     direction: int
     clock: str
-    start: int
-    at: int
+    start: float
+    at: float
+    """End of the last minute, or pane, that was needed."""
     evidence_ratio: float
     """Evidence divided by the paging threshold."""
     interval: RatioInterval
 
 
-def advance(
-    state: ShiftState,
-    rules: DetectorRules,
-    minute: int,
-    observed: int,
-    expected_micro: int,
-    noise: float,
-) -> list[ShiftEvent]:
-    """Apply one minute in which the series was awake.
+class Detectors:
+    """Detectors of many series.
 
-    ``observed``: events counted; ``expected_micro``: millionths expected; ``noise``: s^2 of the
-    expectation. Minutes come in order. ValueError for a minute that was applied before. A minute left
-    out counts as slept through, and evidence stays as it is through sleep.
+    ``page_days``: evidence that pages, of each series. ``drifts``: True for the series with a daily
+    clock. Only ``minute`` and ``day`` change the state.
     """
-    if minute < state.done_until:
-        raise ValueError(f"minute {minute} was applied: state is at {state.done_until}")
-    state.done_until = minute + 1
-    asleep = _asleep(state, minute)
-    events: list[ShiftEvent] = []
-    if state.open is not None:
-        state.open.observed += observed
-        state.open.expected += expected_micro
-    fast = clocks.fast_band(noise)
-    ended = _step(state, FAST, state.fast, fast, (minute, observed, expected_micro), asleep)
-    if clocks.hold(state.slow, SLOW, minute, observed, expected_micro):
-        step = clocks.release(state.slow)
-        slow = clocks.slow_band(noise)
-        ended = _step(state, SLOW, state.slow, slow, step, asleep) or ended
-    if ended:
-        events.append(_end(state, noise))
-    return events + _page_if_due(state, rules, minute + 1, noise)
+
+    def __init__(
+        self, page_days: Array, drifts: NDArray[np.bool_], design: DetectorDesign | None = None
+    ) -> None:
+        n = len(page_days)
+        self.design = DetectorDesign() if design is None else design
+        self.page_days = page_days
+        self.drifts = drifts
+        self.fast = SeriesClock.fresh(self.design.fast, n)
+        self.slow = SeriesClock.fresh(SLOW, n)
+        self.drift = SeriesClock.fresh(DRIFT, n)
+        self.sizes = LearntSizes(n, self.design.panes)
+        self.silent_until: Array = np.zeros((2, n))
+        """First minute in which a direction is watched again: 2 (up, down) x series."""
+        self.held: Array = np.zeros((4, n))
+        """First minute, minutes, events and millionths expected of the slow step under way."""
+        self.done_until = np.zeros(n, dtype=np.int64)
+        self.pages = np.zeros(n, dtype=np.int64)
+        self.open: dict[int, OpenShift] = {}
+        self.noise: Array = np.full(n, np.nan)
+        self._fast_bands = _Bands(self.design.fast, n)
+        self._slow_bands = _Bands(SLOW, n)
+        count = 2 + drifts.astype(float)
+        self._parts = [
+            1 / (len(clock.design.factors) * count) for clock in (self.fast, self.slow, self.drift)
+        ]
+        factors = np.array(self.design.fast.factors)
+        self._large = (self.design.learns & ((factors <= _LARGE[0]) | (factors >= _LARGE[1])))[
+            :, None
+        ]
+        self._set_noise(np.zeros(n))
+
+    def copy(self) -> Detectors:
+        """Copy that minutes which are not final are tried on; it learns no sizes."""
+        copy = Detectors.__new__(Detectors)
+        copy.__dict__.update(self.__dict__)
+        copy.fast, copy.slow, copy.drift = (
+            clock.copy() for clock in (self.fast, self.slow, self.drift)
+        )
+        copy.sizes = self.sizes.tried()
+        copy.silent_until = self.silent_until.copy()
+        copy.held = self.held.copy()
+        copy.done_until = self.done_until.copy()
+        copy.pages = self.pages.copy()
+        copy.open = {at: msgspec.structs.replace(shift) for at, shift in self.open.items()}
+        copy.__dict__.update(
+            _fast_bands=self._fast_bands.copy(), _slow_bands=self._slow_bands.copy()
+        )
+        return copy
+
+    # -- stepping --------------------------------------------------------------------------------
+
+    def minute(
+        self,
+        minute: int,
+        observed: Array,
+        expected: Array,
+        noise: Array,
+        panes: Array | None = None,
+        *,
+        whole: bool = True,
+    ) -> list[ShiftEvent]:
+        """Apply one minute of every series; return the shifts found, and ends of shifts.
+
+        ``observed``: events counted. ``expected``: millionths expected; below 0: the series sleeps, and
+        its evidence stays as it is. ``noise``: s^2 of the expectations. ``panes``: events by pane,
+        panes x series; None: unknown, so the minute is one step. ``whole`` False: the minute goes on,
+        and ``panes`` are its first ones.
+
+        Minutes come in order. ValueError for a minute that was applied before.
+        """
+        awake = expected >= 0
+        if (minute < self.done_until[awake]).any():
+            raise ValueError(f"minute {minute} was applied before")
+        if not np.array_equal(noise, self.noise):
+            self._set_noise(noise)
+        mu = np.where(awake, expected, 0.0) / MICRO
+        known = mu > 0
+        by_pane = self._by_pane(mu) if panes is not None else np.zeros_like(known)
+        events = []
+        if panes is not None and by_pane.any():
+            events = self._pane_steps(minute, np.flatnonzero(by_pane), panes, mu)
+        if not whole:
+            return events
+        self.done_until[awake] = minute + 1
+        self._minute_steps(minute, np.flatnonzero(known & ~by_pane), observed, mu)
+        self._add_to_open(minute, observed, expected, panes)
+        hour = self._slow_steps(minute, observed, expected)
+        paged = {event.series for event in events}
+        ends = self._ends(minute, observed, expected, hour)
+        events += [event for event in ends if event.series not in paged]
+        events += self._due(np.arange(len(mu)), minute + 1)
+        if self.design.learns:
+            mu[list(self.open)] = 0.0  # a minute of a shift says nothing of the size
+            self.sizes.minute(minute, observed, mu, panes)
+        return events
+
+    def day(
+        self,
+        ends: int,
+        first_minute: int,
+        observed: Array,
+        expected: Array,
+        day_noise: Array,
+        noise: Array,
+    ) -> list[ShiftEvent]:
+        """Apply a whole final local day to the daily clocks; the others' numbers are not read.
+
+        ``ends``: minute after the last one applied. ``expected``: millionths, by a vintage of nine
+        days' lead; ``day_noise``: relative variance of a day under such expectations; ``noise``: s^2 as
+        for minutes.
+        """
+        if not np.array_equal(noise, self.noise):
+            self._set_noise(noise)
+        at = np.flatnonzero(self.drifts & (expected > 0))
+        if not at.size:
+            return []
+        bands = _Bands(DRIFT, len(at))
+        bands.set([clocks.drift_band(float(each)) for each in day_noise[at]])
+        mu = expected[at] / MICRO
+        own = self.drift.those(at)
+        gain = DRIFT.step_days * self._watched(DRIFT, ends)[:, at]
+        weigh = weighing(mu, bands.sizes(), bands.edges, bands.factors)
+        own.step(float(first_minute), observed[at], mu, gain, weigh)
+        self.drift.write_back(at, own)
+        events = []
+        for series, x, e, variance in zip(at, observed[at], mu, day_noise[at], strict=True):
+            band = clocks.drift_band(float(variance))
+            if self._is_over(int(series), DRIFT, band.size, float(x), float(e)):
+                events.append(self._end(int(series), ends))
+        return events + self._due(at, ends)
+
+    def evidence_ratio(self) -> Array:
+        """Evidence of each series divided by its paging threshold; 1 or more pages."""
+        return np.asarray(self._days(np.arange(len(self.page_days))) / self.page_days)
+
+    # -- steps of the clocks ---------------------------------------------------------------------
+
+    def _by_pane(self, mu: Array) -> NDArray[np.bool_]:
+        if not self.design.learns:
+            return np.zeros(len(mu), dtype=bool)
+        return np.asarray((mu >= PANE_EVENTS) & self.sizes.by_pane)
+
+    def _pane_steps(self, minute: int, at: Places, panes: Array, mu: Array) -> list[ShiftEvent]:
+        parts = self.design.panes
+        learnt = np.minimum(self.sizes.size[at], self.sizes.pane_size[at])
+        weigh = self._fast_weighing(at, mu, learnt).part(parts)
+        mu_pane = mu[at] / parts
+        step = FAST.step_days / parts
+        gain = step * self._watched(self.design.fast, minute)[:, at]
+        own = self.fast.those(at)
+        limit, others = self.page_days[at], self._days(at, fast=False)
+        events: list[ShiftEvent] = []
+        for number, counts in enumerate(panes[:, at]):
+            own.step(minute + number / parts, counts, mu_pane, gain, weigh)
+            due = np.flatnonzero(own.days.sum(axis=0) * self._parts[0][at] + others >= limit)
+            if due.size:
+                self.fast.write_back(at, own)
+                ends = minute + (number + 1) / parts
+                events += [self._page(int(series), ends, parts) for series in at[due]]
+                own = self.fast.those(at)
+                gain = step * self._watched(self.design.fast, minute)[:, at]
+                others = self._days(at, fast=False)
+        self.fast.write_back(at, own)
+        return events
+
+    def _minute_steps(self, minute: int, at: Places, observed: Array, mu: Array) -> None:
+        if not at.size:
+            return
+        weigh = self._fast_weighing(at, mu, self.sizes.size[at])
+        gain = FAST.step_days * self._watched(self.design.fast, minute)[:, at]
+        own = self.fast.those(at)
+        own.step(float(minute), observed[at], mu[at], gain, weigh)
+        self.fast.write_back(at, own)
+
+    def _fast_weighing(self, at: Places, mu: Array, learnt: Array) -> clocks.Weighing:
+        bands = self._fast_bands
+        sizes = np.where(self._large, learnt, FAST_SIZE)
+        return weighing(mu[at], sizes, bands.edges[:, at], bands.factors)
+
+    def _slow_steps(self, minute: int, observed: Array, expected: Array) -> tuple[Array, Array]:
+        """Add a minute to the slow step under way; at the hour's end apply it, and return it."""
+        awake = expected >= 0
+        held = self.held
+        held[0] = np.where(awake & (held[1] == 0), minute, held[0])
+        held[1] += awake
+        held[2] += np.where(awake, observed, 0.0)
+        held[3] += np.where(awake, expected, 0.0)
+        if (minute + 1) % SLOW.step_minutes:
+            return _NONE, _NONE
+        x, mu = held[2].copy(), held[3] / MICRO
+        at = np.flatnonzero(mu > 0)
+        if at.size:
+            bands = self._slow_bands
+            weigh = weighing(mu[at], bands.sizes()[:, at], bands.edges[:, at], bands.factors)
+            gain = SLOW.step_days * self._watched(SLOW, minute)[:, at]
+            own = self.slow.those(at)
+            own.step(held[0, at], x[at], mu[at], gain, weigh)
+            self.slow.write_back(at, own)
+        held[1:] = 0.0
+        return x, mu
+
+    def _watched(self, design: ClockDesign, minute: int) -> Array:
+        """1 for each alternative whose direction does not sleep, else 0: alternatives x series."""
+        up, down = (self.silent_until <= minute).astype(float)
+        return np.vstack([np.tile(up, (len(design.up), 1)), np.tile(down, (len(design.down), 1))])
+
+    def _set_noise(self, noise: Array) -> None:
+        changed = np.flatnonzero(noise != self.noise)
+        self.noise = noise.copy()
+        for at in changed:
+            value = float(noise[at])
+            self._fast_bands.set_one(int(at), clocks.fast_band(value))
+            self._slow_bands.set_one(int(at), clocks.slow_band(value))
+
+    # -- pages and ends --------------------------------------------------------------------------
+
+    def _days(self, at: Places, *, fast: bool = True) -> Array:
+        """Evidence in days: the mean over the alternatives of all clocks."""
+        _, slow, drift = self._parts
+        days = self.slow.days[:, at].sum(axis=0) * slow[at]
+        days += self.drift.days[:, at].sum(axis=0) * (drift * self.drifts)[at]
+        if fast:
+            days += self.fast.days[:, at].sum(axis=0) * self._parts[0][at]
+        return np.asarray(days)
+
+    def _due(self, at: Places, ends: int) -> list[ShiftEvent]:
+        due = at[self._days(at) >= self.page_days[at]]
+        return [self._page(int(series), ends, 1) for series in due]
+
+    def _page(self, series: int, ends: float, parts: int) -> ShiftEvent:
+        """Page a series. ``parts``: how many steps a minute has of the clock that was stepped."""
+        noise = float(self.noise[series])
+        at = np.array([series])
+        evidence = float(self._days(at)[0] / self.page_days[series])
+        direction, found, strongest = self._strongest(series)
+        dating, best = self._dating(series, direction, found, strongest)
+        start, observed, expected = (float(each) for each in dating.since[:, best, series])
+        interval = ratio_interval(observed, expected, noise)
+        start = min(round(start * parts) / parts, ends - 1 / parts)
+        self.pages[series] += 1
+        event = ShiftEvent(
+            series=series,
+            kind="page",
+            number=int(self.pages[series]),
+            direction=direction,
+            clock=found.design.name,
+            start=start,
+            at=float(ends),
+            evidence_ratio=evidence,
+            interval=interval,
+        )
+        self.open[series] = OpenShift(
+            direction,
+            found.design.name,
+            start,
+            float(ends),
+            _end_edge(dating.design, direction, interval, noise),
+            observed=round(interval.observed),
+            expected=max(1, round(interval.expected * MICRO)),
+            evidence=evidence,
+            dated_by=dating.design.name,
+        )
+        # The other direction starts anew at once: a stop after a jump is another shift.
+        self.silent_until[0 if direction == UP else 1, series] = ends + self.design.silence_minutes
+        for clock in (self.fast, self.slow, self.drift):
+            clock.forget(series)
+        return event
+
+    def _strongest(self, series: int) -> tuple[int, SeriesClock, int]:
+        """(direction, clock, its alternative) with the most evidence."""
+        own = (self.fast, self.slow, self.drift)
+        clock = max(own, key=lambda each: each.days[:, series].max())
+        best = int(clock.days[:, series].argmax())
+        return clock.design.directions[best], clock, best
+
+    def _dating(
+        self, series: int, direction: int, found: SeriesClock, best: int
+    ) -> tuple[SeriesClock, int]:
+        """(clock, alternative) that dates the start of a shift: minutes date it more closely.
+
+        A shift that a whole hour completed is dated by the fast clock, if that clock has evidence of
+        the same shift with a start near the slow clock's own. A burst late in a small shift is not the
+        shift's start.
+        """
+        if found.design is SLOW:
+            ways = enumerate(self.fast.design.directions)
+            own = (at for at, way in ways if way == direction)
+            at = max(own, key=lambda each: self.fast.days[each, series])
+            apart = abs(self.fast.since[0, at, series] - found.since[0, best, series])
+            known = self.fast.days[at, series] >= _DATES_FROM_DAYS
+            if known and apart <= _DATES_WITHIN_MINUTES:
+                return self.fast, at
+        return found, best
+
+    def _add_to_open(
+        self, minute: int, observed: Array, expected: Array, panes: Array | None
+    ) -> None:
+        """Add a minute to the shifts that go on; of the minute of a page, what came after it."""
+        for series, shift in self.open.items():
+            if expected[series] < 0:
+                continue
+            x, e = float(observed[series]), float(expected[series])
+            if shift.paged_at > minute and panes is not None:
+                done = round((shift.paged_at - minute) * self.design.panes)
+                x -= float(panes[:done, series].sum())
+                e *= 1 - done / self.design.panes
+            shift.observed += round(x)
+            shift.expected += round(e)
+
+    def _ends(
+        self, minute: int, observed: Array, expected: Array, hour: tuple[Array, Array]
+    ) -> list[ShiftEvent]:
+        """Step the sums for the end of each shift that goes on; return the ends that were found."""
+        over = []
+        for series, shift in sorted(self.open.items()):  # in this order after a restart too
+            noise = float(self.noise[series])
+            if (shift.dated_by or shift.clock) == SLOW.name:
+                design, size = SLOW, clocks.slow_band(noise).size
+                x, mu = (float(each[series]) for each in hour) if len(hour[0]) else (0.0, 0.0)
+            else:
+                design, size = FAST, FAST_SIZE
+                x, mu = float(observed[series]), float(expected[series]) / MICRO
+            if shift.paged_at <= minute and self._is_over(series, design, size, x, mu):
+                over.append(series)
+        return [self._end(series, minute + 1) for series in over]
+
+    def _is_over(self, series: int, design: ClockDesign, size: float, x: float, mu: float) -> bool:
+        """Add a step to the sum for the end of a shift; True when it is over.
+
+        It is the clock's sum turned round: it grows by at most a step a step while the shift lasts.
+        """
+        shift = self.open.get(series)
+        if shift is None or (shift.dated_by or shift.clock) != design.name or mu <= 0:
+            return False
+        before = clocks.add_in_logarithms(shift.ln_end_days, math.log(design.step_days))
+        shift.ln_end_days = before + clocks.ln_factor(x, mu, size, shift.edge, 1.0)
+        return shift.ln_end_days >= math.log(design.end_days)
+
+    def _end(self, series: int, at: int) -> ShiftEvent:
+        shift = self.open.pop(series)
+        return ShiftEvent(
+            series=series,
+            kind="end",
+            number=int(self.pages[series]),
+            direction=shift.direction,
+            clock=shift.clock,
+            start=shift.start,
+            at=float(at),
+            evidence_ratio=0.0,
+            interval=shift.interval(float(self.noise[series])),
+        )
 
 
-def advance_day(
-    state: ShiftState,
-    rules: DetectorRules,
-    step: tuple[int, int, int],
-    day_noise: float,
-    noise: float,
-) -> list[ShiftEvent]:
-    """Apply a whole final local day to the daily clock.
-
-    ``step``: (first minute of the day, events, millionths expected by a vintage of nine days' lead);
-    ``day_noise``: relative variance of a day under such expectations; ``noise``: s^2 as for minutes.
-    ValueError when the series has no daily clock.
-    """
-    if state.drift is None:
-        raise ValueError("this series has no daily clock")
-    band = clocks.drift_band(day_noise)
-    ended = _step(state, DRIFT, state.drift, band, step, _asleep(state, state.done_until))
-    events = [_end(state, noise)] if ended else []
-    return events + _page_if_due(state, rules, state.done_until, noise)
+_NONE: Array = np.zeros(0)
 
 
-def ln_evidence_days(state: ShiftState, rules: DetectorRules) -> float:
-    """Logarithm of the series' evidence: the mean over all clocks and alternatives, in days."""
-    total = clocks.NOTHING
-    for design, clock in state.by_clock():
-        ln_count = math.log(len(design.factors) * rules.clocks)
-        for ln_days in clock.ln_days:
-            total = clocks.add_in_logarithms(total, ln_days - ln_count)
-    return total
+class _Bands:
+    """Dead-bands of many series, for the alternatives of one clock."""
+
+    def __init__(self, design: ClockDesign, series: int) -> None:
+        self._up = len(design.up)
+        self.factors: Array = np.array(design.factors)[:, None]
+        self.edges: Array = np.ones((len(design.factors), series))
+        self.size: Array = np.ones(series)
+
+    def copy(self) -> _Bands:
+        copy = _Bands.__new__(_Bands)
+        copy.__dict__.update(self.__dict__)
+        copy.edges, copy.size = self.edges.copy(), self.size.copy()
+        return copy
+
+    def set(self, bands: Sequence[DeadBand]) -> None:
+        for at, band in enumerate(bands):
+            self.set_one(at, band)
+
+    def set_one(self, at: int, band: DeadBand) -> None:
+        self.edges[: self._up, at] = band.upper
+        self.edges[self._up :, at] = band.lower
+        self.size[at] = band.size
+
+    def sizes(self) -> Array:
+        return np.broadcast_to(self.size, self.edges.shape)
 
 
-def evidence_ratio(state: ShiftState, rules: DetectorRules) -> float:
-    """Evidence divided by the paging threshold. A ratio of 1 or more pages."""
-    return math.exp(min(ln_evidence_days(state, rules) - math.log(rules.page_days), 700.0))
-
-
-def _asleep(state: ShiftState, minute: int) -> frozenset[int]:
-    return frozenset(way for way, until in state.silent_until.items() if minute < until)
-
-
-def _step(
-    state: ShiftState,
-    design: clocks.ClockDesign,
-    clock: ClockState,
-    band: DeadBand,
-    step: tuple[int, int, int],
-    asleep: frozenset[int],
-) -> bool:
-    """Step one clock. True when it found the open shift to be over."""
-    clocks.advance(clock, design, band, step, asleep)
-    shift = state.open
-    if shift is None or (shift.dated_by or shift.clock) != design.name or step[2] <= 0:
-        return False
-    # The same sum for the end of the shift: it grows by at most a step a step while the shift lasts.
-    before = clocks.add_in_logarithms(shift.ln_end_days, design.ln_step)
-    mu = step[2] / MICRO
-    shift.ln_end_days = before + clocks.ln_factor(step[1], mu, band.size, shift.edge, 1.0)
-    return shift.ln_end_days >= math.log(design.end_days)
-
-
-def _end(state: ShiftState, noise: float) -> ShiftEvent:
-    shift = state.open
-    assert shift is not None
-    state.open = None
-    return ShiftEvent(
-        kind="end",
-        number=state.pages,
-        direction=shift.direction,
-        clock=shift.clock,
-        start=shift.start,
-        at=state.done_until,
-        evidence_ratio=0.0,
-        interval=shift.interval(noise),
-    )
-
-
-def _page_if_due(
-    state: ShiftState, rules: DetectorRules, at: int, noise: float
-) -> list[ShiftEvent]:
-    if ln_evidence_days(state, rules) < math.log(rules.page_days):
-        return []
-    evidence = evidence_ratio(state, rules)
-    direction, design, found, strongest = _strongest(state)
-    dating, clock, best = _dating(state, direction, design, found, strongest)
-    interval = ratio_interval(clock.observed[best], clock.expected[best], noise)
-    start = min(round(clock.start[best]), at - 1)
-    event = ShiftEvent(
-        kind="page",
-        number=state.pages + 1,
-        direction=direction,
-        clock=design.name,
-        start=start,
-        at=at,
-        evidence_ratio=evidence,
-        interval=interval,
-    )
-    state.pages += 1
-    state.open = OpenShift(
-        direction,
-        design.name,
-        start,
-        at,
-        _end_edge(dating, direction, interval, noise),
-        observed=round(interval.observed),
-        expected=max(1, round(interval.expected * MICRO)),
-        evidence=evidence,
-        dated_by=dating.name,
-    )
-    # The other direction starts anew at once: a stop after a jump is another shift.
-    state.silent_until[direction] = at + rules.silence_minutes
-    for _, own in state.by_clock():
-        clocks.forget(own)
-    return [event]
-
-
-def _strongest(state: ShiftState) -> tuple[int, clocks.ClockDesign, ClockState, int]:
-    """(direction, clock, its state, its alternative) with the most evidence."""
-    found = (
-        (clock.ln_days[at], design.directions[at], design, clock, at)
-        for design, clock in state.by_clock()
-        for at in range(len(design.factors))
-    )
-    _, direction, design, clock, at = max(found, key=lambda item: item[0])
-    return direction, design, clock, at
-
-
-def _dating(
-    state: ShiftState, direction: int, design: clocks.ClockDesign, clock: ClockState, best: int
-) -> tuple[clocks.ClockDesign, ClockState, int]:
-    """(clock, its state, its alternative) that dates the start of a shift: minutes date it more closely.
-
-    A shift that a whole hour completed is dated by the fast clock, if that clock has evidence of the
-    same shift with a start near the slow clock's own. A burst late in a small shift is not the shift's
-    start.
-    """
-    if design is SLOW:
-        own = (at for at, way in enumerate(FAST.directions) if way == direction)
-        at = max(own, key=state.fast.ln_days.__getitem__)
-        apart = abs(state.fast.start[at] - clock.start[best])
-        known = state.fast.ln_days[at] >= math.log(_DATES_FROM_DAYS)
-        if known and apart <= _DATES_WITHIN_MINUTES:
-            return FAST, state.fast, at
-    return design, clock, best
-
-
-def _end_edge(
-    design: clocks.ClockDesign, direction: int, interval: RatioInterval, noise: float
-) -> float:
+def _end_edge(design: ClockDesign, direction: int, interval: RatioInterval, noise: float) -> float:
     """Edge at which a shift ends: three quarters of the way (in logarithms) from E to the shift.
 
     The way leads to the nearer limit of what was measured: a page comes when counts are high, and an
@@ -308,7 +484,7 @@ def _end_edge(
     """
     nearer = max(interval.lower if direction == UP else interval.upper, 1 / 16)
     on_the_way = math.sqrt(nearer * math.sqrt(nearer))
-    if design is FAST:
+    if design.name == FAST.name:
         band = clocks.fast_band(noise)
     elif design is SLOW:
         band = clocks.slow_band(noise)

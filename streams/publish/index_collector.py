@@ -16,7 +16,7 @@ from prometheus_client.samples import Sample
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import SeriesStatus
 from streams.index.indices import METHOD
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import of_minute
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.values import WINDOWS_MS, Value
 from streams.publish.metric_table import BY_NAME, INDEX
@@ -247,7 +247,7 @@ def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Ser
         "detector_warming": int(status.warming),
     }
     if status.shift is not None:
-        numbers["demand_shift_start_timestamp_seconds"] = status.shift.start * MINUTE_MS / 1000
+        numbers["demand_shift_start_timestamp_seconds"] = of_minute(status.shift.start) / 1000
     for name, number in numbers.items():
         sample = Sample(BY_NAME[name].full_name, labels, float(number))
         yield _Series(rank, name, sample)

@@ -87,8 +87,8 @@ INDEX = (
          "the evidence on which it was found."),
     Spec("demand_shift_start_timestamp_seconds", Kind.GAUGE, ("market", "dimension", "member"),
          "seconds since 1970",
-         "Minute in which the active demand shift began, as estimated when it was found. Absent without "
-         "one."),
+         "Instant at which the active demand shift began, as estimated when it was found. Absent "
+         "without one."),
     Spec("shift_pages", Kind.GAUGE, ("market", "days", "word"), "pages",
          "Incidents that paged in the last 30 or 365 days, by the word of operators: confirmed, false "
          "or open."),

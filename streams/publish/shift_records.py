@@ -16,7 +16,7 @@ from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import ActiveShift, FoundShift, SeriesStatus
 from streams.index.incidents import ShiftName
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.panes import of_minute, rfc3339
 from streams.index.shift_ratio import RatioInterval
 from streams.index.values import VERSION
 from streams.publish.journal import Record, version_headers
@@ -65,8 +65,8 @@ def shift_record(
         "event": shift.event,
         "phase": shift.phase,
         "direction": _DIRECTIONS[shift.direction],
-        "start": rfc3339(shift.start * MINUTE_MS),
-        "at": rfc3339(shift.at * MINUTE_MS),
+        "start": rfc3339(of_minute(shift.start)),
+        "at": rfc3339(of_minute(shift.at)),
         "clock": shift.clock,
         "evidence": shift.evidence_ratio,
         **_interval(shift.interval),
@@ -100,8 +100,8 @@ def _active(shift: ActiveShift, incident: str | None) -> dict[str, Any]:
         "v": VERSION,
         "number": shift.number,
         "direction": _DIRECTIONS[shift.direction],
-        "start": rfc3339(shift.start * MINUTE_MS),
-        "found_at": rfc3339(shift.found_at * MINUTE_MS),
+        "start": rfc3339(of_minute(shift.start)),
+        "found_at": rfc3339(of_minute(shift.found_at)),
         "clock": shift.clock,
         "evidence": shift.evidence_ratio,
         **_interval(shift.interval),

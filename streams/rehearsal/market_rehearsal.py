@@ -20,7 +20,7 @@ from streams.flow.merged import HOUR, MINUTE, MergedRecord
 from streams.flow.shift_watch import FoundShift
 from streams.index.methodology import Market, Methodology
 from streams.index.noise import Noise
-from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, of_minute
 from streams.index.partials import Row, sum_rows, to_wire
 
 Minutes = Mapping[int, Row]
@@ -117,7 +117,7 @@ class MarketRehearsal:
         return Observed(self._ledger, *self._begins(), shifts.shifted, shifts.relevels)
 
     def _noise(self, shift: FoundShift) -> Noise | None:
-        minute_ms = (shift.at - 1) * MINUTE_MS
+        minute_ms = of_minute(shift.at - 1) // MINUTE_MS * MINUTE_MS
         expected = self.expectation.of_span(minute_ms, minute_ms + MINUTE_MS)
         column = self._columns[shift.dimension, shift.member]
         return None if expected is None else expected.noise.get(column)

@@ -19,7 +19,7 @@ from streams.flow.market_shifts import (
 from streams.flow.shift_watch import FINAL
 from streams.index.instants import parse_instant
 from streams.index.learning import Relevel, Shifted
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.panes import MINUTE_MS, of_minute, rfc3339
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.proof.audit.report import EXPECTED, Report
 from streams.records.kafka_logs import Stored
@@ -104,14 +104,14 @@ def _judge_kept(
 ) -> None:
     key = f"{what} {kept.dimension} {kept.member} {kept.number}"
     if page is None:
-        report.differs(EXPECTED, key, "record", None, rfc3339(kept.start * MINUTE_MS), _WHERE)
+        report.differs(EXPECTED, key, "record", None, rfc3339(of_minute(kept.start)), _WHERE)
         return
     pairs = [
-        ("start", page.start, rfc3339(kept.start * MINUTE_MS)),
-        ("found_at", page.at, rfc3339(kept.found_at * MINUTE_MS)),
+        ("start", page.start, rfc3339(of_minute(kept.start))),
+        ("found_at", page.at, rfc3339(of_minute(kept.found_at))),
         ("clock", page.clock, kept.clock),
     ]
-    end = rfc3339(kept.end * MINUTE_MS)
+    end = rfc3339(of_minute(kept.end))
     if kept.end and not kept.relevelled_at and end not in ends:
         pairs.append(("end", max(ends, default="none published"), end))
     for name, expected, found in pairs:
@@ -121,7 +121,7 @@ def _judge_kept(
 
 def _is_kept(page: PublishedShift, record: ShiftsRecord) -> bool:
     """Whether a page is kept, or came during an earlier shift of its series."""
-    at = _instant(page.at, 0) // MINUTE_MS
+    at = _instant(page.at, 0) / MINUTE_MS
     done = record.watch.done_until
     if page.dimension == PAYMENT_FAILURE or not done - KEPT_MINUTES < at <= done:
         return True

@@ -1,4 +1,4 @@
-"""bench shifts: its fast detector is the workers' detector, its series are what it says."""
+"""bench shifts: it runs the workers' detectors, on series that are what it says."""
 
 import math
 
@@ -8,70 +8,9 @@ import pytest
 from streams.bench import shift_learning as learning
 from streams.bench import shift_outage as outage
 from streams.bench import shift_runs as runs
-from streams.bench.shift_shops import DAY_MINUTES, STATED, Shops
-from streams.bench.shift_vector import Detectors, Page
-from streams.index import shift_detector as detector
+from streams.bench.shift_shops import PANES, STATED, Errors, PlantedShifts, Shops
 from streams.index.minutes import minutes_of
 from streams.index.shift_clock import MICRO
-from streams.index.shift_detector import DetectorRules, ShiftState
-
-DAYS = 3
-
-
-def planted_series():
-    """Four series of different rates with a jump, a stop and a rise in them, and their E."""
-    rng = np.random.default_rng(11)
-    shops = Shops(rng, np.array([200.0, 20.0, 2.0, 20.0]), 1, STATED)
-    expected = np.round(rng.uniform(0.5, 1.5, (4, DAYS * DAY_MINUTES)) * shops.rates[:, None], 6)
-    factors = np.ones((4, DAYS * DAY_MINUTES))
-    factors[0, 900:1000] = 6.0
-    factors[0, 1100:1200] = 0.0
-    factors[1, 2000:] = 0.0
-    factors[2, 1500:] = 3.0
-    counts = rng.negative_binomial(20, 20 / (20 + expected * factors))
-    return counts, expected
-
-
-def test_many_series_at_once_equal_each_one_alone():
-    counts, expected = planted_series()
-    noise = np.array([0.002, 0.01, 0.05, 0.0])
-    page_days = np.array([150.0, 1700.0, 1700.0, 1700.0])
-    drifts = np.array([True, False, False, False])
-    together = Detectors(page_days, drifts)
-    rules = [
-        DetectorRules(days, drifts=bool(own)) for days, own in zip(page_days, drifts, strict=True)
-    ]
-    alone = [ShiftState.fresh(one) for one in rules]
-    found, wanted = [], []
-    together.set_noise(noise)
-    for minute in range(DAYS * DAY_MINUTES):
-        found += together.minute(minute, counts[:, minute].astype(float), expected[:, minute])
-        for series, state in enumerate(alone):
-            micro = round(expected[series, minute] * MICRO)
-            wanted += [
-                Page(series, event.at, event.direction, event.clock)
-                for event in detector.advance(
-                    state, rules[series], minute, int(counts[series, minute]), micro, noise[series]
-                )
-                if event.kind == "page"
-            ]
-        if (minute + 1) % DAY_MINUTES == 0:
-            day = slice(minute + 1 - DAY_MINUTES, minute + 1)
-            x, mu = counts[0, day].sum(), round(expected[0, day].sum() * MICRO)
-            found += together.day(
-                minute + 1,
-                np.array([float(x), 0.0, 0.0, 0.0]),
-                np.array([mu / MICRO, 1.0, 1.0, 1.0]),
-                np.full(4, 0.004),
-            )
-            step = (minute + 1 - DAY_MINUTES, int(x), mu)
-            detector.advance_day(alone[0], rules[0], step, 0.004, noise[0])
-        if minute % 97 == 0:
-            ratios = [detector.evidence_ratio(s, r) for s, r in zip(alone, rules, strict=True)]
-            assert together.evidence_ratio() == pytest.approx(ratios, rel=1e-6, abs=1e-12)
-    assert found == wanted
-    assert {page.series for page in found} == {0, 1, 2}
-    assert [page.direction for page in found if page.series == 0][:2] == [1, -1]
 
 
 def test_minutes_of_a_day_are_those_of_the_worker():
@@ -114,23 +53,68 @@ def test_what_was_learnt_is_close_to_the_truth():
     assert 0.05 < np.median(noise) < 0.15
 
 
-def test_shifts_are_found_and_their_delays_counted_from_their_start():
-    delays = runs.run_shifted(np.random.default_rng(4), 200.0, (3.0, 0.0), 0.7 / 40, 12)
-    assert len(delays[3.0]) >= 11
-    assert np.median(delays[3.0]) < 25
-    assert max(delays[0.0]) <= 6
-    assert not any(math.isinf(delay) for delay in delays[0.0])
+def shops_of(errors, rate=40.0, series=60):
+    shops = Shops(np.random.default_rng(5), np.full(series, rate), 1, errors)
+    return shops, np.concatenate([hour for _, hour in zip(range(3), shops.day(0), strict=False)])
+
+
+def scatter(counts):
+    """1 / k: what counting does not explain between neighbours, over their product."""
+    one, two = counts[:-1:2].astype(float), counts[1::2].astype(float)
+    return (((one - two) ** 2 - one - two).sum(axis=0) / (2 * one * two).sum(axis=0)).mean()
+
+
+def test_panes_are_as_bursty_as_their_minutes_and_lumps_and_bursts_are_not():
+    size = Errors(size=(10.0, 10.0))
+    _, panes = shops_of(size)
+    assert panes.shape == (3 * 60 * PANES, 60)
+    minutes = panes.reshape(-1, PANES, 60).sum(axis=1)
+    assert scatter(minutes) == pytest.approx(0.1, rel=0.15)
+    assert scatter(panes) == pytest.approx(1.2, rel=0.15)
+    _, lumps = shops_of(Errors(size=(10.0, 10.0), lumps=PANES))
+    full = (lumps.reshape(-1, PANES, 60) > 0).sum(axis=1)
+    assert full.max() == 1
+    _, bursts = shops_of(Errors(size=(10.0, 10.0), bursts=True))
+    assert scatter(bursts) < 0.1, "neighbouring panes share their burst"
+    blocks = bursts.reshape(-1, 5 * PANES, 60).sum(axis=1)
+    assert scatter(blocks) > 0.03
+
+
+def test_a_planted_shift_begins_within_a_pane():
+    planted = PlantedShifts(np.array([720.25, 0.0]), np.array([0.0, 6.0]))
+    assert planted.factors(720)[0, :3].tolist() == [0.25, 0.0, 0.0]
+    assert planted.factors(0)[0].min() == 1.0
+    assert planted.factors(0)[1].tolist() == [6.0] * 720
+
+
+def test_shifts_are_told_sooner_than_before_on_the_same_series(monkeypatch):
+    monkeypatch.setattr(runs, "SIZES_DAYS", 2)
+    monkeypatch.setattr(runs, "WATCHED_BEFORE_DAYS", 1)
+    delays = runs.run_shifted(np.random.default_rng(4), 200.0, (6.0, 0.0), 0.7 / 40, 4)
+    for factor, slowest in ((6.0, 300), (0.0, 180)):
+        now, before = (delays[name][factor] for name in (runs.NOW, runs.BEFORE))
+        assert np.median(now) < np.median(before) < slowest
+        assert not any(math.isinf(delay) for delay in now)
+        assert min(now) > runs.TELLING_S
+
+
+def test_false_pages_of_both_designs_are_counted_on_the_same_series():
+    told = []
+    quiet = runs.run_quiet(np.random.default_rng(8), 2, 0.1, STATED, told.append, days=2)
+    assert set(quiet.pages) == {runs.NOW, runs.BEFORE}
+    assert (quiet.market_days, len(quiet.noise)) == (12, 18)
+    assert all(one.kind == "page" for own in quiet.pages.values() for one in own)
 
 
 def test_a_market_that_stops_is_found_with_its_members_and_small_ones_end_last():
     stop = outage.stop_market(np.random.default_rng(5), 200.0, 30.0)
-    assert 2 <= stop.found[0] <= 6
+    assert 0.4 <= stop.found[0] <= 2
     assert {0, *range(1, 9)} <= set(stop.found)
     assert set(stop.ended) == set(stop.found)
     assert stop.first_member_leads == stop.found[0] - min(
         minutes for series, minutes in stop.found.items() if series
     )
-    assert stop.first_member_leads <= 2
+    assert stop.first_member_leads <= 1
     assert stop.last_member_trails == max(stop.ended.values()) - stop.ended[0] > 0
 
 

@@ -1,5 +1,6 @@
 """Detectors of a market: live ahead of final, one number a shift, contributors, keeping."""
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -51,13 +52,13 @@ class Market:
         return WatchedMinute(minute, row, self.expected())
 
     def expected(self):
-        expected = [None] * len(self.watch.series)
+        expected = np.full(len(self.watch.series), -1.0)
         for at, rate in self.busy.items():
             expected[at] = rate * MICRO
-        return ExpectedMinute(expected, [0.005] * len(expected))
+        return ExpectedMinute(expected, np.full(len(expected), 0.005))
 
     def sums(self, first, until):
-        minutes = [m for m in range(first, until) if m in self.rows]
+        minutes = [m for m in range(int(first), math.ceil(until)) if m in self.rows]
         return [
             (
                 sum(self.rows[m][series.column] for m in minutes),
@@ -137,7 +138,8 @@ def test_detectors_sleep_while_the_market_is_filling_or_a_member_is_warming():
     for minute in range(600):
         market.watch.apply_final(WatchedMinute(minute, row, None), market.sums)
     assert max(status.evidence_ratio for status in market.watch.statuses(market.sums)) == 0.0
-    nothing = ExpectedMinute([None] * len(market.watch.series), [0.0] * len(market.watch.series))
+    n = len(market.watch.series)
+    nothing = ExpectedMinute(np.full(n, -1.0), np.zeros(n))
     for minute in range(600, 700):
         market.watch.apply_final(WatchedMinute(minute, row, nothing), market.sums)
     assert max(status.evidence_ratio for status in market.watch.statuses(market.sums)) == 0.0

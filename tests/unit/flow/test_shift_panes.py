@@ -1,0 +1,165 @@
+"""Detectors step by panes: what is found before its minute ends is what the final minute says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streams.flow.chunk import SourcePartition
+from streams.flow.ledger import Ledger
+from streams.flow.market_shifts import MarketShifts, Reach, decode_shifts
+from streams.flow.shift_watch import FINAL, LIVE
+from streams.flow.state import LIVE as LIVE_BOOK
+from streams.flow.state import SlotKey
+from streams.index import partials as col
+from streams.index.measured import ExpectedRow
+from streams.index.noise import Noise
+from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute
+from streams.index.shift_clock import MICRO
+from tests.support.flow_harness import METHODOLOGY
+
+PANE_MS = METHODOLOGY.pane_ms
+GRACE_MS = METHODOLOGY.grace_ms
+SP = SourcePartition("orders", 0)
+T = 1_800_000_000_000 // HOUR_MS * HOUR_MS
+RATE = 240
+
+
+class Constant:
+    """Expects RATE orders of the market in every minute, and nothing else."""
+
+    version = 0
+
+    def __init__(self, width):
+        self.width = width
+
+    def of_span(self, start_ms, end_ms):
+        row = [0] * self.width
+        row[col.ORDERS] = RATE * MICRO * (end_ms - start_ms) // MINUTE_MS
+        return ExpectedRow(row, {col.ORDERS: Noise(6_400, 0, 0)}, frozenset(), "2026-11-24")
+
+
+class Worker:
+    """A ledger and the detectors that read it, as a worker moves them."""
+
+    def __init__(self):
+        self.ledger = Ledger(METHODOLOGY.markets["PK"], METHODOLOGY)
+        expectation = Constant(self.ledger.layout.live_width)
+        self.shifts = MarketShifts(
+            self.ledger, expectation, METHODOLOGY.shifts, 1.0, lambda day: None
+        )
+        self.found = []
+
+    def knows_sizes(self):
+        """Learn at once what takes a day: 50. That panes are regular is learnt in half an hour."""
+        sizes = self.shifts.watch._final.sizes
+        for known in (sizes.size, sizes.next_size):
+            known[:] = 50.0
+
+    def sell(self, pane_ms, orders):
+        row = [0] * self.ledger.layout.live_width
+        row[col.ORDERS] = orders
+        key = SlotKey("PK", LIVE_BOOK, pane_ms)
+        self.ledger.apply_row(key, SP, 1, row, b"", f"{pane_ms}".encode(), offset=1)
+
+    def step(self, as_of_ms):
+        """Fold what is closed, step, expire: in the order of MarketCompile."""
+        self.ledger.fold_closed(SP, as_of_ms)
+        reach = Reach(as_of_ms - GRACE_MS, as_of_ms, T, T)
+        found = self.shifts.step(reach, changed=True)
+        while self.shifts.behind:
+            found += self.shifts.step(reach, changed=True)
+        self.found += [(as_of_ms, shift) for shift in found if shift.member == "all"]
+        self.ledger.panes_read_ms = self.shifts.done_until_ms
+        for _ in self.ledger.expire(as_of_ms // MINUTE_MS * MINUTE_MS):
+            pass
+
+
+def demand(seed=1, minutes=60, stops=40 * 12 + 7):
+    counts = np.random.default_rng(seed).poisson(RATE / 12, minutes * 12)
+    counts[stops:] = 0
+    return {T + at * PANE_MS: int(count) for at, count in enumerate(counts)}
+
+
+def play(worker, sold, begin_ms=T, step_ms=PANE_MS):
+    for pane_ms, orders in sold.items():
+        if pane_ms >= begin_ms:
+            worker.sell(pane_ms, orders)
+            if (pane_ms + PANE_MS) % step_ms == 0:
+                worker.step(pane_ms + PANE_MS)
+
+
+def test_a_stop_is_found_before_its_minute_ends_and_the_final_minute_says_the_same():
+    worker = Worker()
+    worker.step(T)
+    worker.knows_sizes()
+    sold = demand(minutes=44)
+    quiet = {pane_ms: orders for pane_ms, orders in sold.items() if pane_ms < T + 38 * MINUTE_MS}
+    play(worker, quiet, step_ms=MINUTE_MS)
+    play(worker, sold, T + 38 * MINUTE_MS)
+    (at_ms, live), (_, final) = worker.found
+    assert (live.phase, final.phase) == (LIVE, FINAL)
+    assert of_minute(live.at) == at_ms
+    assert at_ms % MINUTE_MS != 0
+    assert of_minute(live.start) == pytest.approx(T + (40 * 12 + 7) * PANE_MS, abs=PANE_MS)
+    assert at_ms - of_minute(live.start) <= 45_000
+    for name in ("at", "start", "number", "direction", "evidence_ratio", "interval"):
+        assert getattr(final, name) == getattr(live, name)
+
+
+def test_a_pane_that_goes_on_is_not_read():
+    whole, more = Worker(), Worker()
+    for worker in (whole, more):
+        worker.step(T)
+        worker.knows_sizes()
+        play(worker, demand(minutes=40), step_ms=MINUTE_MS)
+    end_ms = T + 40 * MINUTE_MS
+    for worker, orders in ((whole, 0), (more, 10_000)):
+        worker.sell(end_ms, RATE // 12)
+        worker.sell(end_ms + PANE_MS, orders)
+        worker.step(end_ms + PANE_MS)
+    shown = [[status.evidence_ratio for status in one.shifts.statuses()] for one in (whole, more)]
+    assert shown[0] == shown[1]
+    more.step(end_ms + 2 * PANE_MS)
+    assert more.found[-1][1].direction == 1
+
+
+@pytest.mark.parametrize("away_minutes", [1, 20, 50])
+def test_who_comes_back_later_finds_the_same_by_the_same_panes(away_minutes):
+    """Panes are kept until the detectors have read them, also those of minutes long past."""
+    sold = demand()
+    stays, goes = Worker(), Worker()
+    for worker in (stays, goes):
+        worker.step(T)
+        worker.knows_sizes()
+    play(stays, sold, step_ms=MINUTE_MS)
+    left_ms = T + 5 * MINUTE_MS
+    before = {pane_ms: orders for pane_ms, orders in sold.items() if pane_ms < left_ms}
+    play(goes, before, step_ms=MINUTE_MS)
+    back = Worker()
+    back.shifts.restore(decode_shifts(goes.shifts.take_record()))
+    back.ledger.panes_read_ms = back.shifts.done_until_ms
+    back_ms = left_ms + away_minutes * MINUTE_MS
+    for pane_ms, orders in sold.items():
+        if pane_ms < back_ms:
+            back.sell(pane_ms, orders)
+    back.step(back_ms)
+    play(back, sold, back_ms, step_ms=MINUTE_MS)
+    assert back.shifts.watch.record() == stays.shifts.watch.record()
+    final = [shift for _, shift in back.found if shift.phase == FINAL]
+    assert final == [shift for _, shift in stays.found if shift.phase == FINAL] != []
+
+
+def test_minutes_whose_panes_are_gone_are_one_step():
+    """Format 3 kept panes for eight minutes, whether the detectors had read them or not."""
+    worker = Worker()
+    worker.step(T)
+    worker.knows_sizes()
+    for pane_ms, orders in demand().items():
+        worker.sell(pane_ms, orders)
+    worker.ledger.fold_closed(SP, T + HOUR_MS + GRACE_MS)
+    for merged in worker.ledger.merged.values():
+        merged.panes.clear()
+    worker.step(T + HOUR_MS + GRACE_MS)
+    ((_, final),) = worker.found
+    assert (final.phase, final.at) == (FINAL, int(final.at))
