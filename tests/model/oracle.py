@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -142,6 +142,9 @@ class Oracle:
         self._fills: dict[str, list[tuple[tuple[int, Place], dict[str, int]]]] = {}
         """By market: the partials that were created anew, up to where they were filled, and what
         was closed of each book by then."""
+        self._too_late_to_say_live: set[tuple[SourcePartition, str, int]] = set()
+        """(source partition, writer, sent at) of marks that landed so late that nobody believes what
+        they say is live."""
         self.known_live: set[str] = set()
         """Markets that an acknowledged fence record says are live."""
         self.publications = 0
@@ -310,7 +313,10 @@ class Oracle:
             return
         parsed = parse_key(record.key)
         if isinstance(parsed, MarkKey):
-            mark = believed(decode_mark(record.value), record.timestamp_ms)
+            said = decode_mark(record.value)
+            mark = believed(said, record.timestamp_ms)
+            if mark.live != said.live:
+                self._too_late_to_say_live.add((parsed.sp, parsed.writer, mark.sent_at))
             if any((parsed.sp, market) not in self._arrived_live for market in mark.live):
                 raise Violation("P8", f"mark of {parsed.sp}: {mark.live} live")
             if self.world.recovered_on[parsed.writer] == log.number:
@@ -528,15 +534,30 @@ class Oracle:
         if generation:
             began = self.world.reset_at[market, generation]
             view = self._view_since(view, worker.partition, began)
-        left = view
+        left = replace(view, live=self._live_left(view))
         if self.world.config.resets or self.world.config.topics_change:
             # A writer's last mark may know less than the one before: its partition was halted, or
             # the broker's clock set right. Compaction leaves the last.
-            left = View(live=view.live, partitions=view.partitions)
+            left = View(live=left.live, partitions=view.partitions)
             for sp, marks in view.last.items():
                 for mark in marks.values():
                     self._note_mark(left, sp, mark)
         return self.progress(left, market, topic, known), view.best.get((market, topic))
+
+    def _live_left(self, view: View) -> set[str]:
+        """Markets that the marks which compaction leaves show live.
+
+        A writer's last mark says what those before it said, unless it landed too late to be believed.
+        Then its market is live again by the writer's next mark.
+        """
+        last = [
+            ((sp, writer, mark.sent_at), mark)
+            for sp, marks in view.last.items()
+            for writer, mark in marks.items()
+        ]
+        if all(name not in self._too_late_to_say_live for name, _ in last):
+            return view.live
+        return (view.live & self.known_live).union(*(mark.live for _, mark in last))
 
     def _check_added(self, view: View, publication: Publication) -> None:
         """Check that no ``as_of`` has passed what a partition may hold that nobody has read.
