@@ -87,6 +87,7 @@ def test_a_planted_shift_begins_within_a_pane():
     assert planted.factors(0)[1].tolist() == [6.0] * 720
 
 
+@pytest.mark.deep
 def test_shifts_are_told_sooner_than_before_on_the_same_series(monkeypatch):
     monkeypatch.setattr(runs, "SIZES_DAYS", 2)
     monkeypatch.setattr(runs, "WATCHED_BEFORE_DAYS", 1)
@@ -100,9 +101,9 @@ def test_shifts_are_told_sooner_than_before_on_the_same_series(monkeypatch):
 
 def test_false_pages_of_both_designs_are_counted_on_the_same_series():
     told = []
-    quiet = runs.run_quiet(np.random.default_rng(8), 2, 0.1, STATED, told.append, days=2)
+    quiet = runs.run_quiet(np.random.default_rng(8), 2, 0.02, STATED, told.append, days=1)
     assert set(quiet.pages) == {runs.NOW, runs.BEFORE}
-    assert (quiet.market_days, len(quiet.noise)) == (12, 18)
+    assert (quiet.market_days, len(quiet.noise)) == (2, 6)
     assert all(one.kind == "page" for own in quiet.pages.values() for one in own)
 
 
