@@ -144,7 +144,8 @@ def test_evidence_beyond_all_bounds_stays_a_number_and_silence_stays_silent():
 
 def test_bands_widen_with_the_noise_within_their_limits():
     assert clocks.fast_band(0.0).upper == pytest.approx(math.exp(0.25))
-    assert clocks.fast_band(1.0).lower == pytest.approx(math.exp(-1.6))
+    assert clocks.fast_band(1.0).lower == pytest.approx(math.exp(-3.25))
+    assert clocks.fast_band(4.0).upper == pytest.approx(math.exp(4.6))
     assert clocks.fast_band(0.01).upper == pytest.approx(math.exp(0.325))
     assert clocks.slow_band(0.0).size == 500
     assert clocks.slow_band(10.0).size == 1
