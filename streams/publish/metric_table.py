@@ -89,6 +89,8 @@ INDEX = (
          "seconds since 1970",
          "Minute in which the active demand shift began, as estimated when it was found. Absent without "
          "one."),
+    Spec("demand_shift_incident_info", Kind.GAUGE, ("market", "dimension", "member", "incident"),
+         "1", "Incident that the active demand shift belongs to. Absent without one."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
