@@ -89,6 +89,8 @@ INDEX = (
          "seconds since 1970",
          "Instant at which the active demand shift began, as estimated when it was found. Absent "
          "without one."),
+    Spec("demand_shift_incident_info", Kind.GAUGE, ("market", "dimension", "member", "incident"),
+         "1", "Incident that the active demand shift belongs to. Absent without one."),
     Spec("shift_pages", Kind.GAUGE, ("market", "days", "word"), "pages",
          "Incidents that paged in the last 30 or 365 days, by the word of operators: confirmed, false "
          "or open."),
