@@ -8,18 +8,20 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
+from streams import clock
 from streams.notify.chart_data import ChartReader
 from streams.notify.delivery import Delivery
 from streams.notify.mail import MailReceiver
 from streams.notify.market_now import MarketNowReader
-from streams.notify.message_receiver import MessageReceiver
+from streams.notify.message_receiver import PICTURED, MessageReceiver
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.notify_server import NotifyServer
-from streams.notify.pagerduty import PagerDutyReceiver
+from streams.notify.pagerduty_events import PagerDutyReceiver
 from streams.notify.picture import draw
 from streams.notify.sent_store import SentStore
 from streams.notify.signed_webhook import WebhookReceiver
 from streams.notify.slack import SlackReceiver
+from streams.notify.trial import trial_picture
 from streams.settings import NotifySettings, Settings, load_methodology
 
 RECEIVERS = ("slack", "pagerduty", "mail", "webhook")
@@ -77,6 +79,9 @@ async def running(settings: Settings) -> AsyncIterator[int]:
         )
         port = await server.start()
         stack.push_async_callback(server.stop)
+        if PICTURED & receivers.keys():
+            # matplotlib looks for the machine's fonts before its first picture, for seconds.
+            await asyncio.to_thread(trial_picture, clock.now_ms())
         if not receivers:
             _log.error(
                 "nobody_is_notified",

@@ -145,6 +145,21 @@ def test_a_webhook_is_given_to_both_receivers():
     assert hooks(with_webhook(text, None)) == [None] * 2
 
 
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        (("alertname=EcindexMarketOutage", "severity=page", "market=PK"), "page"),
+        (("alertname=EcindexLag", "severity=ticket"), "ticket"),
+        (("alertname=EcindexNotifyDown", "severity=page"), "fallback,page"),
+        (("alertname=EcindexNotifyFailing", "severity=page", "receiver=slack"), "fallback,page"),
+    ],
+)
+def test_alertmanager_routes_an_alert_to_those_who_must_know(cache_dir, labels, receivers):
+    file = CONFIG / "alertmanager" / "alertmanager.yml"
+    asked = [*program(cache_dir, AMTOOL), "config", "routes", "test", f"--config.file={file}"]
+    run(*asked, f"--verify.receivers={receivers}", *labels)
+
+
 def test_what_notify_cannot_tell_goes_out_without_it():
     route = yaml.safe_load((CONFIG / "alertmanager" / "alertmanager.yml").read_text())["route"]
     first = route["routes"][0]

@@ -76,6 +76,40 @@ def test_a_link_ends_without_a_slash(config):
     assert load_settings(file).links.grafana == "https://grafana.example/sub"
 
 
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ('slack_token = "xoxb-1"', "notify.slack_channel"),
+        ('slack_token = "xoxb-1"\nslack_channel = "#night"', "notify.slack_channel"),
+        ('webhook_url = "https://x.example/hook"', "notify.webhook_secret"),
+        ('mail_server = "mail:25"\nmail_from = "a@b"', "notify.mail_to"),
+        ('mail_server = "mail"', "notify.mail_server"),
+        ('mail_to = ["a@b\\nBcc: c@d"]', "notify.mail_to"),
+        ('prometheus_url = "prometheus:9090"', "notify.prometheus_url"),
+    ],
+)
+def test_a_receiver_of_messages_is_set_whole(config, text, setting):
+    assert problems(file=config(f"[notify]\n{text}\n"))[0].setting == setting
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "slack_token", "pagerduty_key", "mail_password", "webhook_secret"]
+)
+def test_a_secret_of_messages_is_shown_nowhere(config, monkeypatch, name):
+    file = config('[notify]\nwebhook_url = "https://x.example/h"\nslack_channel = "C0123456789"\n')
+    monkeypatch.setenv("ECINDEX_NOTIFY__WEBHOOK_SECRET", "keep-it")
+    monkeypatch.setenv(f"ECINDEX_NOTIFY__{name.upper()}", "keep-it")
+    settings = load_settings(file)
+    assert "keep-it" not in repr(settings) + as_toml(settings) + repr(describe(settings))
+    (found,) = problems(file, {f"notify.{name}": [7]})
+    assert (found.setting, found.found) == (f"notify.{name}", None)
+
+
+def test_addresses_of_mail_are_a_list_or_one_text(monkeypatch):
+    monkeypatch.setenv("ECINDEX_NOTIFY__MAIL_TO", "a@b.example, c@d.example")
+    assert load_settings().notify.mail_to == ("a@b.example", "c@d.example")
+
+
 def test_each_source_is_stronger_than_the_one_before(config, monkeypatch):
     file = config('[topics]\norders = "of-file"\npayments = "of-file"\nprefix = "of-file"\n')
     monkeypatch.setenv("ECINDEX_TOPICS__PAYMENTS", "of-env")
