@@ -17,6 +17,7 @@ from streams.notify.market_now import MarketNow, Series, ShiftNow
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
 from streams.notify.number_words import count_words, ratio_words, span_words, time_words
 from streams.notify.shown_text import one_line
+from streams.publish.incident_records import IncidentSize, PublishedIncident
 
 WHOLE_MARKET: Series = ("market", "all")
 TITLE_MAX = 140
@@ -52,6 +53,8 @@ class Lasting(NamedTuple):
     ended_ms: int | None
     estimated: bool
     """True where the detector has estimated the beginning; else it is the first alert's."""
+    exact: bool = False
+    """True where the detector has found the end; else it is the last alert's, minutes later."""
 
 
 def leading(alerts: Sequence[WebhookAlert]) -> WebhookAlert:
@@ -75,35 +78,53 @@ def series_of(alert: WebhookAlert) -> Series | None:
     return labels.get("dimension", "market"), labels.get("member", "all")
 
 
-def lasting(group: AlertGroup, now: MarketNow, known_began_ms: int | None) -> Lasting:
+def series_shown(group: AlertGroup, incident: PublishedIncident | None) -> Series:
+    """The series that a message is about first: the incident's own, else the leading alert's."""
+    if incident is not None:
+        return incident.dimension, incident.member
+    return series_of(leading(group.alerts)) or WHOLE_MARKET
+
+
+def lasting(
+    group: AlertGroup,
+    now: MarketNow,
+    known_began_ms: int | None,
+    incident: PublishedIncident | None = None,
+) -> Lasting:
     """From when until when. ``known_began_ms``: what an earlier message has said."""
-    lead = leading(group.alerts)
-    shift = now.shifts.get(series_of(lead) or WHOLE_MARKET)
-    estimated = None if shift is None else parse_instant(shift.start)
     began = [at for alert in group.alerts if (at := alert.started_ms()) is not None]
     ended = [at for alert in group.alerts if (at := alert.ended_ms()) is not None]
     over = not any(alert.firing for alert in group.alerts)
+    ended_ms = max(ended, default=None) if over else None
+    if incident is not None:
+        exact_ms = None if incident.over is None else parse_instant(incident.over)
+        return Lasting(
+            parse_instant(incident.began),
+            (exact_ms or ended_ms) if over else None,
+            estimated=True,
+            exact=exact_ms is not None,
+        )
+    shift = now.shifts.get(series_of(leading(group.alerts)) or WHOLE_MARKET)
+    estimated = None if shift is None else parse_instant(shift.start)
     found = [at for at in (known_began_ms, estimated) if at is not None]
-    return Lasting(
-        min(found) if found else min(began, default=None),
-        max(ended, default=None) if over else None,
-        bool(found),
-    )
+    return Lasting(min(found) if found else min(began, default=None), ended_ms, bool(found))
 
 
 def compose(
     group: AlertGroup,
     *,
-    incident: str,
+    name: str,
     kind: NoticeKind,
     span: Lasting,
     now: MarketNow,
     now_ms: int,
     zones: Mapping[str, str] | None = None,
+    incident: PublishedIncident | None = None,
 ) -> Notice:
-    """What a message says of a group of alerts.
+    """What a message says of the alerts of one cause, which is called ``name``.
 
-    ``zones``: time zone of each market. ``now`` is empty for a group of no market.
+    ``zones``: time zone of each market. ``now`` is empty for alerts of no market. ``incident``: what is
+    published of it.
     """
     lead = leading(group.alerts)
     series = series_of(lead)
@@ -111,8 +132,18 @@ def compose(
     zone = (zones or {}).get(lead.labels.get("market", ""))
     shift = None if series is None else now.shifts.get(series)
     shown = sorted(group.alerts, key=lambda alert: (alert is not lead, not alert.firing))
+    if incident is not None:
+        series = (incident.dimension, incident.member)
+        size, sureness = _size(incident.size, series), _sureness(incident.evidence)
+        affected = _affected_of(incident)
+        at_present = _now_of(incident, now, now_ms)
+    else:
+        size = "" if shift is None or series is None else _size(shift, series)
+        sureness = _sureness(None if shift is None else shift.evidence)
+        affected = _affected(group.alerts, lead, now)
+        at_present = "" if series is None else _now(series, now, now_ms, firing=lead.firing)
     return Notice(
-        incident=incident,
+        incident=name,
         kind=kind,
         urgency=Urgency.PAGE if _pages(group.alerts) else Urgency.TICKET,
         title=_title(lead),
@@ -121,12 +152,12 @@ def compose(
         market=market,
         began=None if span.began_ms is None else rfc3339(span.began_ms),
         ended=None if span.ended_ms is None else rfc3339(span.ended_ms),
-        size="" if shift is None or series is None else _size(shift, series),
-        sureness=_sureness(shift),
-        affected=_affected(group.alerts, lead, now),
-        now="" if series is None else _now(series, now, now_ms, firing=lead.firing),
+        size=size,
+        sureness=sureness,
+        affected=affected,
+        now=at_present,
         advice=one_line(lead.annotation("description"), SENTENCE_MAX),
-        links=_links(lead),
+        links=_links(lead, None if incident is None else incident.id),
         alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
         left_out=max(len(shown) - ALERTS_SHOWN, 0) + group.truncated_alerts,
     )
@@ -148,28 +179,73 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
         return ""
     began = time_words(span.began_ms, zone)
     if span.ended_ms is not None:
-        # An alert fires on for minutes after its cause: keep_firing_for.
         length = span_words(span.ended_ms - span.began_ms)
+        if span.exact:
+            return f"{began}; over since {time_words(span.ended_ms)}, after {length}"
+        # An alert fires on for minutes after its cause: keep_firing_for.
         return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
     of_alert = "" if span.estimated else ", when the alert began to fire"
     return f"{began}{of_alert}: {span_words(now_ms - span.began_ms)} ago"
 
 
-def _size(shift: ShiftNow, series: Series) -> str:
+def _size(shift: ShiftNow | IncidentSize, series: Series) -> str:
     words = f"{ratio_words(shift.ratio)} {'of ' if shift.ratio < 1 else ''}what is expected"
     if shift.lower is not None and shift.upper is not None:
         words += f" (95 % interval: {ratio_words(shift.lower)} to {ratio_words(shift.upper)})"
     if shift.observed is None or shift.expected is None:
         return words
-    counted = "failed payments" if series[0] == "payment_failure" else "orders"
+    counted = _counted(series[0])
     observed, expected = count_words(shift.observed), count_words(shift.expected)
     return f"{words}: {observed} {counted} counted since then, {expected} expected"
 
 
-def _sureness(shift: ShiftNow | None) -> str:
-    if shift is None or shift.evidence is None:
+def _sureness(evidence: float | None) -> str:
+    if evidence is None:
         return ""
-    return f"when it was found, the evidence was {shift.evidence:.1f} times what pages"
+    return f"when it was found, the evidence was {evidence:.1f} times what pages"
+
+
+def _affected_of(incident: PublishedIncident) -> str:
+    """The members that an incident affects, by dimension."""
+    own = (incident.dimension, incident.member)
+    parts = ["the whole market" if own == WHOLE_MARKET else _member(own)]
+    for found in incident.affected:
+        plural = _PLURALS.get(found.dimension, found.dimension)
+        if found.affected == found.of > 1:
+            parts.append(f"all {found.of} {plural}")
+        elif any((found.dimension, each.member) != own for each in found.members):
+            names = ", ".join(one_line(each.member, NAME_MAX) for each in found.members)
+            parts.append(f"{found.affected} of {found.of} {plural}, most {names}")
+    return one_line("; ".join(parts).replace("_", " "), SENTENCE_MAX)
+
+
+def _member(series: Series) -> str:
+    return f"{series[0]} {one_line(series[1], NAME_MAX)}"
+
+
+def _now_of(incident: PublishedIncident, now: MarketNow, now_ms: int) -> str:
+    """How an incident is now: going on, coming back, or over."""
+    counted = _counted(incident.dimension)
+    if incident.over is not None:
+        return "over"
+    verdict = "coming back, not confirmed yet" if incident.state == "returning" else "still so"
+    size = incident.now
+    if size is None:
+        return f"{verdict}: nothing is expected of the last minutes"
+    since_ms, until_ms = (parse_instant(each) or 0 for each in (size.since, size.until))
+    length = span_words(until_ms - since_ms)
+    numbers = (
+        f"{count_words(size.observed)} {counted} in {length}, {count_words(size.expected)} expected"
+    )
+    age_ms = now_ms - now.as_of_ms
+    old = f"; these numbers are {span_words(age_ms)} old" if age_ms > STALE_AFTER_MS else ""
+    return f"{verdict}: {numbers}{old}"
+
+
+def _counted(dimension: str) -> str:
+    return {"payment_failure": "failed payments", "payment_method": "payments"}.get(
+        dimension, "orders"
+    )
 
 
 def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow) -> str:
@@ -216,11 +292,13 @@ def _now(series: Series, now: MarketNow, now_ms: int, *, firing: bool) -> str:
     return one_line(": ".join(filter(None, (verdict, counted))) + old, SENTENCE_MAX)
 
 
-def _links(lead: WebhookAlert) -> tuple[NoticeLink, ...]:
+def _links(lead: WebhookAlert, incident: str | None) -> tuple[NoticeLink, ...]:
     """Links whose settings are set: an annotation is empty, or a relative path, where one is not."""
     found = []
     for name, text, annotation in _LINKS:
         url = lead.annotation(annotation)
+        if name == "page" and incident is not None and url:
+            url += f"{'&' if '?' in url else '?'}incident={quote(incident, safe='')}"
         if _ADDRESS.match(url) and len(url) <= URL_MAX:
             # What no address has was put there by a label.
             found.append(NoticeLink(name, text, quote(url, safe="/:?#[]@!$&'()*+,;=%~-._")))

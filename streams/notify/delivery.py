@@ -15,14 +15,24 @@ import msgspec
 import structlog
 
 from streams import clock
-from streams.notify.alert_group import AlertGroup
+from streams.notify.alert_group import ALERTS_MAX, AlertGroup
+from streams.notify.causes import Cause, causes_of
 from streams.notify.chart_data import ChartData, NoChartError
-from streams.notify.composing import WHOLE_MARKET, Lasting, compose, lasting, leading, series_of
+from streams.notify.composing import (
+    WHOLE_MARKET,
+    Lasting,
+    compose,
+    lasting,
+    leading,
+    series_shown,
+)
 from streams.notify.market_now import MarketNow, Series
-from streams.notify.message_receiver import PICTURED, MessageReceiver, NotTakenError
+from streams.notify.message_receiver import ILLUSTRATED, PICTURED, MessageReceiver, NotTakenError
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
+from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
+from streams.notify.shown_text import one_line
 
 DELIVERY_S = 20.0
 """How long a message is tried within one notification. Alertmanager comes again after that."""
@@ -108,48 +118,61 @@ class Delivery:
             return [Failure(name, busy) for name in names]
         self._under_way.add(subject)
         try:
-            return await self._deliver(group, market, subject, names)
+            now = await self._market_now.read(market) if market else MarketNow()
+            causes = causes_of(group, now.incidents, subject, self._store.held_by)
+            found = [await self._deliver(cause, market, now, list(names)) for cause in causes]
+            return [failure for failures in found for failure in failures]
         finally:
             self._under_way.discard(subject)
 
     async def _deliver(
-        self, group: AlertGroup, market: str, subject: str, names: Iterable[str]
+        self, cause: Cause, market: str, now: MarketNow, names: list[str]
     ) -> list[Failure]:
         now_ms = self._now_ms()
-        firing = any(alert.firing for alert in group.alerts)
-        incident = self._store.incident(subject, now_ms, firing=firing)
+        group = cause.group
+        firing = [alert.identity for alert in group.alerts if alert.firing]
+        incident = self._store.incident(
+            cause.name, now_ms, firing=bool(firing), named=cause.incident is not None
+        )
+        incident.closed = incident.closed and not firing
+        seen = dict.fromkeys([*incident.alerts, *firing])
+        incident.alerts = list(seen)[-ALERTS_MAX:]
         state = _state(group)
         due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
         if not due:
             return []
-        now = await self._market_now.read(market) if market else MarketNow()
-        span = lasting(group, now, incident.began_ms)
+        span = lasting(group, now, incident.began_ms, cause.incident)
         if span.estimated:
             incident.began_ms = span.began_ms
         notice = compose(
             group,
-            incident=incident.name,
+            name=incident.name,
             kind=NoticeKind.BEGAN,
             span=span,
             now=now,
+            incident=cause.incident,
             now_ms=now_ms,
             zones=self._zones,
         )
-        picture = None
+        drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
-            series = series_of(leading(group.alerts)) or WHOLE_MARKET
-            picture, notice = await self._pictured(notice, market, series, span)
+            series = series_shown(group, cause.incident)
+            # A pager has no picture and does not wait for one.
+            drawing = asyncio.create_task(self._drawn(market, series, span))
         results = await asyncio.gather(
             *(
-                self._send(
-                    incident, name, msgspec.structs.replace(notice, kind=kind), picture, state
-                )
-                for name, kind in due.items()
-            )
+                self._send(incident, name, msgspec.structs.replace(notice, kind=k), drawing, state)
+                for name, k in due.items()
+            ),
+            return_exceptions=True,
         )
-        failures = [result for result in results if result is not None]
+        failures = [
+            failure
+            for name, result in zip(due, results, strict=True)
+            if (failure := self._failure(incident, name, result)) is not None
+        ]
         if not firing and not failures:
-            incident.closed = True
+            incident.closed, incident.alerts = True, []
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
@@ -167,53 +190,64 @@ class Delivery:
             return NoticeKind.OVER
         return NoticeKind.BEGAN if before is None else NoticeKind.CHANGED
 
-    async def _pictured(
-        self, notice: Notice, market: str, series: Series, span: Lasting
-    ) -> tuple[bytes | None, Notice]:
+    async def _drawn(self, market: str, series: Series, span: Lasting) -> bytes:
+        """Draw a picture. Raises NoChartError."""
         now_ms = self._now_ms()
-        try:
-            data = await self._charts.read(market, series, span.began_ms, now_ms)
-        except NoChartError as error:
-            _log.warning("no_picture", incident=notice.incident, detail=str(error))
-            return None, msgspec.structs.replace(notice, no_picture=str(error))
+        data = await self._charts.read(market, series, span.began_ms, now_ms)
         title = f"{market} {'' if series == WHOLE_MARKET else series[1]}"
-        picture = await asyncio.to_thread(self._draw, data, title, span, now_ms)
-        return picture, notice
+        return await asyncio.to_thread(self._draw, data, title, span, now_ms)
 
     async def _send(
         self,
         incident: OpenIncident,
         name: str,
         notice: Notice,
-        picture: bytes | None,
+        drawing: asyncio.Task[bytes] | None,
         state: str,
-    ) -> Failure | None:
+    ) -> None:
+        """Send one message and note it. Raises NotTakenError."""
+        picture = None
+        if drawing is not None and name in ILLUSTRATED:
+            picture, why = await _outcome(drawing)
+            notice = msgspec.structs.replace(notice, no_picture=why)
         before = incident.sent.get(name)
-        try:
-            kept = await self._tried(
-                self._receivers[name],
-                notice,
-                picture if name in PICTURED else None,
-                {} if before is None else before.kept,
-            )
-        except NotTakenError as error:
-            self._metrics.messages.labels(name, "failed").inc()
-            self._metrics.receiver_up.labels(name).set(0)
-            _log.error(
-                "message_not_taken",
-                receiver=name,
-                incident=incident.name,
-                detail=error.reason,
-                action=error.action or "nothing yet: Alertmanager sends it again",
-            )
-            return Failure(name, error)
+        kept = await self._tried(
+            self._receivers[name],
+            notice,
+            picture if name in PICTURED else None,
+            {} if before is None else before.kept,
+        )
         self._metrics.messages.labels(name, "sent").inc()
         self._metrics.receiver_up.labels(name).set(1)
         incident.sent[name] = SentMessage(state, self._now_ms(), kept)
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()
         _log.info("message_sent", receiver=name, incident=incident.name, kind=notice.kind)
-        return None
+
+    def _failure(
+        self, incident: OpenIncident, name: str, result: BaseException | None
+    ) -> Failure | None:
+        """Say that a receiver has not taken a message, whether by its own fault or by ours."""
+        if result is None:
+            return None
+        if isinstance(result, NotTakenError):
+            error = result
+        elif isinstance(result, Exception):
+            words = one_line(f"{type(result).__name__}: {result}", SHOWN_MAX)
+            error = NotTakenError(f"ecindex could not send it: {words}", "report it, with the log")
+            _log.error("sending_failed", receiver=name, exc_info=result)
+        else:
+            raise result  # the process is being ended
+        self._metrics.messages.labels(name, "failed").inc()
+        self._metrics.receiver_up.labels(name).set(0)
+        _log.error(
+            "message_not_taken",
+            receiver=name,
+            incident=incident.name,
+            detail=error.reason,
+            action=error.action or "nothing yet: Alertmanager sends it again",
+        )
+        return Failure(name, error)
 
     async def _tried(
         self,
@@ -248,6 +282,19 @@ class Delivery:
 
 
 _OVER = "over"
+
+
+async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
+    """A picture, or why there is none: a message goes without it, whatever went wrong."""
+    await asyncio.wait({drawing})
+    error = drawing.exception()
+    if error is None:
+        return drawing.result(), ""
+    if isinstance(error, NoChartError):
+        _log.warning("no_picture", detail=str(error))
+        return None, str(error)
+    _log.error("picture_failed", exc_info=error)
+    return None, f"it could not be drawn ({type(error).__name__}): report it, with the log"
 
 
 def _subject(market: str, group_key: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +15,7 @@ from streams import clock
 from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
+from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
 from streams.publish.redis_clients import REDIS_ERRORS, async_client, close_client, in_words, renew
 from streams.settings import RedisSettings
@@ -58,6 +59,8 @@ class MarketNow(msgspec.Struct, frozen=True):
     shifts: dict[Series, ShiftNow] = {}
     counts: dict[tuple[Series, str], CountNow] = {}
     """By series and window."""
+    incidents: list[PublishedIncident] = []
+    """Open ones first."""
     unknown: str = ""
 
 
@@ -80,6 +83,7 @@ class MarketNowReader:
             async with asyncio.timeout(READ_S):
                 snapshot = await self._redis.get(keys.snapshot)
                 shifts = await self._redis.hgetall(keys.shifts)
+                incidents = await self._redis.hgetall(keys.incidents)
         except REDIS_ERRORS as error:
             await renew(self._redis, error)
             return MarketNow(unknown=f"Redis does not answer ({in_words(error)})")
@@ -88,7 +92,7 @@ class MarketNowReader:
         if snapshot is None:
             return MarketNow(unknown="nothing is published of the market")
         try:
-            return market_now(snapshot, shifts)
+            return market_now(snapshot, shifts, incidents)
         except msgspec.DecodeError as error:
             return MarketNow(unknown=f"what Redis holds is not what is published ({error})")
 
@@ -97,10 +101,12 @@ class MarketNowReader:
         await close_client(self._redis)
 
 
-def market_now(snapshot: bytes, shifts: dict[bytes, bytes]) -> MarketNow:
+def market_now(
+    snapshot: bytes, shifts: dict[bytes, bytes], incidents: dict[bytes, bytes]
+) -> MarketNow:
     """Put together what Redis holds of a market. Raises msgspec.DecodeError.
 
-    A shift of a shape that is not known is left out: the others count.
+    A shift or an incident of a shape that is not known is left out: the others count.
     """
     decoded = _decode_snapshot(snapshot)
     counts: dict[tuple[Series, str], CountNow] = {}
@@ -117,8 +123,9 @@ def market_now(snapshot: bytes, shifts: dict[bytes, bytes]) -> MarketNow:
             found[dimension, member] = _decode_shift(text)
         except msgspec.DecodeError:
             continue
-    return MarketNow(parse_instant(decoded.as_of) or 0, found, counts)
+    held = {_text(name): _text(text) for name, text in incidents.items()}
+    return MarketNow(parse_instant(decoded.as_of) or 0, found, counts, read_incidents(held))
 
 
-def _text(raw: Any) -> str:
-    return raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")

@@ -18,6 +18,8 @@ Kept = dict[str, str]
 
 PICTURED = frozenset({"slack", "mail"})
 """Receivers that take a picture."""
+ILLUSTRATED = PICTURED | {"webhook"}
+"""Those that say why there is none; a webhook's owner may want to know as well."""
 
 
 class NotTakenError(RuntimeError):

@@ -32,12 +32,16 @@ class SentMessage(msgspec.Struct):
 
 
 class OpenIncident(msgspec.Struct):
-    """An incident that was told of. ``subject``: the group of alerts that it is one time of."""
+    """An incident that was told of. ``subject``: what it is one time of, or its own name.
+
+    ``alerts``: what tells its alerts, since it began, apart from others of their group.
+    """
 
     name: str
     subject: str
     number: int
     changed_ms: int
+    alerts: list[str] = []
     began_ms: int | None = None
     closed: bool = False
     sent: dict[str, SentMessage] = {}
@@ -62,13 +66,26 @@ class SentStore:
         for incident in _read(self._file).incidents:
             self._incidents[incident.subject] = incident
 
-    def incident(self, subject: str, now_ms: int, *, firing: bool) -> OpenIncident:
-        """The incident of a group of alerts. A closed one that fires again is a new one."""
+    def held_by(self, alert: str) -> str | None:
+        """The subject whose open incident has counted an alert to itself."""
+        for incident in self._incidents.values():
+            if not incident.closed and alert in incident.alerts:
+                return incident.subject
+        return None
+
+    def incident(
+        self, subject: str, now_ms: int, *, firing: bool, named: bool = False
+    ) -> OpenIncident:
+        """The incident of a subject. ``named``: the subject's name is the incident's, for good.
+
+        Where it is not, a closed incident that fires again is a new one.
+        """
         known = self._incidents.get(subject)
-        if known is not None and not (known.closed and firing):
+        if known is not None and (named or not (known.closed and firing)):
             return known
         number = 1 if known is None else known.number + 1
-        incident = OpenIncident(f"{subject}-{number}", subject, number, now_ms)
+        name = subject if named else f"{subject}-{number}"
+        incident = OpenIncident(name, subject, number, now_ms)
         self._incidents.pop(subject, None)
         self._incidents[subject] = incident
         while len(self._incidents) > INCIDENTS_MAX:

@@ -62,3 +62,30 @@ def notification(*alerts, market="PK", truncated=0):
 
 def body(found):
     return json.dumps(found).encode()
+
+
+def incident(
+    name="PK-20260102T0437-down",
+    *,
+    over=None,
+    member="all",
+    affected=(),
+    now=(2.0, 1_006.0),
+    **changes,
+):
+    """An incident as Redis holds it, of a series that stopped at BEGAN_MS."""
+    dimension = "market" if member == "all" else "category"
+    size = {"since": rfc3339(BEGAN_MS), "until": rfc3339(NOW_MS), "observed": 10.0, "expected": 5_030.0,
+            "ratio": 0.002, "lower": 0.001, "upper": 0.004}  # fmt: skip
+    last = {"since": rfc3339(NOW_MS - 60_000), "observed": now[0], "expected": now[1]}
+    shift = {
+        "dimension": dimension, "member": member, "number": 1, "direction": "down", "clock": "fast",
+        "start": rfc3339(BEGAN_MS), "found": rfc3339(BEGAN_MS + 60_000), "evidence": 1.4,
+        **{key: size[key] for key in ("observed", "expected", "ratio", "lower", "upper")},
+    }  # fmt: skip
+    return {
+        "id": name, "market": "PK", "state": "open" if over is None else "over", "kind": "outage",
+        "direction": "down", "dimension": dimension, "member": member, "began": rfc3339(BEGAN_MS),
+        "found": rfc3339(BEGAN_MS + 60_000), "over": over, "evidence": 1.4, "shifts": [shift],
+        "size": size, "now": None if over else size | last, "affected": list(affected), "v": 1,
+    } | changes  # fmt: skip

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import doctest
+import json
 from importlib import import_module
 
+import jsonschema
 import msgspec
 import pytest
-from support.notifications import BEGAN_MS, NOW_MS, RUNBOOK, alert, body, notification
+from support.notifications import BEGAN_MS, NOW_MS, RUNBOOK, alert, body, incident, notification
+from support.operator_files import ROOT
 
 from streams.index.panes import rfc3339
 from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
+from streams.notify.causes import causes_of
 from streams.notify.composing import compose, lasting
 from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
 from streams.notify.notice import NoticeKind
+from streams.publish.incident_records import read_incidents
 
 SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
 WHOLE = ("market", "all")
@@ -30,17 +35,23 @@ STOPPED = MarketNow(
 )
 
 
-def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0):
+def published(*found):
+    return read_incidents({each["id"]: msgspec.json.encode(each).decode() for each in found})
+
+
+def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0, of=None):
     group = decode_group(body(notification(*alerts, truncated=truncated)))
-    span = lasting(group, now, began_ms)
+    (cause,) = [None] if of is None else published(of)
+    span = lasting(group, now, began_ms, cause)
     return compose(
         group,
-        incident="ecindex-PK-1",
+        name="ecindex-PK-1",
         kind=NoticeKind.BEGAN,
         span=span,
         now=now,
         now_ms=now_ms,
         zones={"PK": "Asia/Karachi"},
+        incident=cause,
     )
 
 
@@ -88,6 +99,67 @@ def test_what_is_over_says_so_and_for_how_long():
     assert notice.since.endswith("over by 04:41 UTC on 2 Jan, after 5 minutes at most")
     assert notice.now.startswith("back within what is expected: 2 orders")
     assert notice.ended == rfc3339(NOW_MS)
+
+
+AFFECTED = [
+    {"dimension": "category", "affected": 15, "of": 15, "members": []},
+    {"dimension": "region", "affected": 2, "of": 4, "members": [
+        {"member": "sindh", "observed": 1, "expected": 9, "excess": -8}]},
+]  # fmt: skip
+
+
+def test_an_incident_is_described_by_what_is_published_of_it():
+    schema = json.loads((ROOT / "config" / "schemas" / "incident.json").read_text())
+    jsonschema.validate(incident(affected=AFFECTED), schema)
+    notice = said(of=incident(affected=AFFECTED))
+    assert dict(notice.facts()) == {
+        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes ago",
+        "How large": "0.2 % of what is expected (95 % interval: 0.1 % to 0.4 %): "
+        "10 orders counted since then, 5,030 expected",
+        "How sure": "when it was found, the evidence was 1.4 times what pages",
+        "Affected": "the whole market; all 15 categories; 2 of 4 regions, most sindh",
+        "Now": "still so: 2 orders in 1 minute, 1,006 expected",
+        "What to do": "Ask whether the shop takes orders (checkout, site, app).",
+    }
+    assert notice.links[0].url == "https://index.example/?market=PK&incident=PK-20260102T0437-down"
+
+
+def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
+    assert said(of=incident(state="returning")).now.startswith("coming back, not confirmed yet: 2")
+    over = said(alert(firing=False), of=incident(over=rfc3339(NOW_MS - 120_000)))
+    assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 minutes")
+    assert over.ended == rfc3339(NOW_MS - 120_000)
+    assert over.now == "over"
+    assert said(of=incident(over=rfc3339(NOW_MS))).now == "over", "its alert fires on for minutes"
+
+
+def test_a_notification_is_divided_by_cause():
+    alerts = [
+        alert("EcindexDemandShift", dimension="category", member=member)
+        for member in ("books", "toys", "games")
+    ]
+    group = decode_group(
+        body(notification(*alerts, alert("EcindexPaymentFailures", method="card")))
+    )
+    known = published(
+        incident("PK-20260102T0437-down", member="books"),
+        incident("PK-20260102T0310-up", member="toys"),
+        incident("PK-20260101T0310-up", member="games", over=rfc3339(BEGAN_MS)),
+    )
+
+    def held_by(alert):
+        return "PK-20260101T2000-up" if "toys" in alert else None
+
+    causes = causes_of(group, known, "group", held_by)
+    assert [(c.name, len(c.group.alerts), c.incident and c.incident.id) for c in causes] == [
+        ("PK-20260102T0437-down", 1, "PK-20260102T0437-down"),
+        ("PK-20260101T2000-up", 1, None),
+        ("group", 2, None),
+    ], "what is over does not fire; failures by a threshold alone are no incident"
+    gone = [each | {"status": "resolved"} for each in alerts]
+    group = decode_group(body(notification(*gone)))
+    names = [cause.name for cause in causes_of(group, known, "group", lambda _alert: None)]
+    assert names == ["PK-20260102T0437-down", "PK-20260102T0310-up", "PK-20260101T0310-up"]
 
 
 def test_an_alert_that_fires_on_after_its_shift_is_not_called_still_so():
@@ -175,7 +247,7 @@ def test_what_redis_holds_is_read_and_what_it_cannot_mean_is_left_out():
         "phase": "live", "values": [value, value | {"window": "1h"}, value | {"index": "payments"}],
     }  # fmt: skip
     fields = {b"market:all": msgspec.json.encode(SHIFT), b"category:\xff": b"{}"}
-    now = market_now(msgspec.json.encode(snapshot), fields)
+    now = market_now(msgspec.json.encode(snapshot), fields, {b"x": b"{}"})
     assert now == MarketNow(
         NOW_MS, {WHOLE: SHIFT}, {(WHOLE, "5m"): CountNow("orders", 10.0, 5030.0)}
     )

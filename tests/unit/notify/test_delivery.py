@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
-from support.notifications import NOW_MS, alert, body, notification
+from support.notifications import NOW_MS, alert, body, incident, notification
 from support.notifying import EVERYBODY, PNG, delivering, settings_for, vendors
 from support.vendors import shown
 
 from streams.notify.alert_group import decode_group
 from streams.notify.chart_data import chart_data
+from streams.notify.market_now import MarketNow
 from streams.notify.message_receiver import NotTakenError
 from streams.notify.notify_process import receivers_of
 from streams.notify.picture import draw
 from streams.notify.trial import send_trial
+from streams.publish.incident_records import read_incidents
 from streams.settings import LinksSettings
 
 HOSTILE = "<!channel> <@U1> *b* `x` &amp; $\\frac$ <b>\r\nBcc: all@shop.example\x1b[31m\u202egnp"
@@ -146,6 +149,40 @@ async def test_the_end_says_so_once_and_the_next_time_is_another_incident(found,
     assert "thread_ts" not in found.slack.posted[2]
     keys = [event["dedup_key"] for event in found.pagerduty.events]
     assert keys[2] not in keys[:2]
+
+
+async def test_two_incidents_of_a_market_are_two_messages_and_keep_their_names(found, tmp_path):
+    names = ("PK-20260102T0437-down", "PK-20260102T0310-up")
+    members = ("books", "toys")
+    known = [incident(name, member=member) for name, member in zip(names, members, strict=True)]
+    fields = {each["id"]: msgspec.json.encode(each).decode() for each in known}
+    alerts = [alert("EcindexDemandShift", dimension="category", member=each) for each in members]
+    async with delivering(
+        found, tmp_path, now=MarketNow(NOW_MS, incidents=read_incidents(fields))
+    ) as run:
+        assert await deliver(run, *alerts) == []
+    assert sorted(found.pagerduty.open) == sorted(names)
+    assert [taken["incident"] for taken in found.webhook.taken] == list(names)
+    assert len(found.slack.posted) == len(found.mail.mails) == 2
+    async with delivering(found, tmp_path, now=MarketNow(unknown="Redis is away")) as run:
+        gone = alerts[0] | {"status": "resolved"}
+        assert await deliver(run, gone, alerts[1]) == []
+        assert list(found.pagerduty.open) == [names[1]]
+        assert await deliver(run, alerts[1] | {"status": "resolved"}) == []
+    assert found.pagerduty.open == {}
+    assert len(found.slack.posted) == 4, "each with its end in its thread"
+
+
+async def test_an_incident_that_was_over_and_joins_again_is_the_same(found, tmp_path):
+    fields = {"x": msgspec.json.encode(incident()).decode()}
+    async with delivering(
+        found, tmp_path, now=MarketNow(NOW_MS, incidents=read_incidents(fields))
+    ) as run:
+        for firing in (True, False, True, False):
+            assert await deliver(run, alert(firing=firing)) == []
+    first, *news = found.slack.posted
+    assert [each["thread_ts"] for each in news] == [first["ts"]] * 3
+    assert {event["dedup_key"] for event in found.pagerduty.events} == {"PK-20260102T0437-down"}
 
 
 async def test_labels_are_text_and_nothing_else(found, run):
@@ -304,10 +341,25 @@ async def test_a_message_goes_without_its_picture_and_says_why(
     assert f"No picture: {words}" in found.mail.mails[0].get_body(("plain",)).get_content()
 
 
+async def test_a_bug_of_ours_keeps_nobody_else_from_being_told(found, tmp_path, monkeypatch):
+    def broken(*_drawn):
+        raise KeyError("a bug")
+
+    async with delivering(found, tmp_path, draw=broken) as run:
+        monkeypatch.setattr(run.receivers["pagerduty"], "_key", object())
+        ((name, error),) = await deliver(run)
+    assert (name, error.action) == ("pagerduty", "report it, with the log")
+    assert error.reason.startswith("ecindex could not send it: TypeError")
+    assert len(found.mail.mails) == 1
+    assert found.webhook.taken[0]["no_picture"].startswith("it could not be drawn (KeyError)")
+    assert counted(run, "pagerduty", "failed") == 1
+
+
 async def test_a_prometheus_that_hangs_holds_no_message_up(found, run, monkeypatch):
     monkeypatch.setattr("streams.notify.chart_data.READ_S", 0.02)
     found.prometheus.hangs = asyncio.Event()
     assert await deliver(run) == []
+    assert len(found.pagerduty.events) == 1
     assert found.webhook.taken[0]["no_picture"].startswith("Prometheus has not answered within")
     found.prometheus.hangs.set()
 
