@@ -162,6 +162,12 @@ def _not_taken(error: SlackApiError) -> NotTakenError:
     asked = next((v for k, v in headers.items() if k.lower() == "retry-after"), None)
     if code in _PASSING or status == 429 or status >= 500:  # noqa: PLR2004 - as HTTP has them
         return NotTakenError(reason, retry_after_s=retry_after_s(asked, clock.now_ms()))
-    broken = code in ("invalid_blocks", "msg_too_long", "no_text", "invalid_arguments")
+    broken = code in (
+        "invalid_blocks",
+        "msg_too_long",
+        "msg_blocks_too_long",
+        "no_text",
+        "invalid_arguments",
+    )
     action = _BLOCKS_ACTION if broken else _ACTIONS.get(code, _BOT_ACTION)
     return NotTakenError(reason, action, again=False)

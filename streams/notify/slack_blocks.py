@@ -1,7 +1,7 @@
 """A message as Slack's blocks, within Slack's limits.
 
-Text from outside is only ever in text objects of the kind `plain_text`, in which Slack reads no markup,
-no mention and no link. In `mrkdwn` are our own words and addresses from the settings.
+Text from outside is in `plain_text` and `rich_text` only: there Slack reads no markup, no mention
+and no link.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from streams.notify.shown_text import one_line
 
 HEADER_MAX = 150
 SECTION_MAX = 3_000
-FIELD_MAX = 2_000
-FIELDS_MAX = 10
-BLOCKS_MAX = 50
+FACT_MAX = 1_000
 ALT_MAX = 2_000
 TEXT_MAX = 3_000
 """Of the text beside the blocks, which notifications show; Slack cuts it at 40,000."""
@@ -41,11 +39,9 @@ def escape(text: str) -> str:
 def blocks(notice: Notice, file_id: str | None) -> list[Block]:
     """Blocks of a message. ``file_id``: the picture's file at Slack, where there is one."""
     found: list[Block] = [
-        {"type": "header", "text": plain(f"{_sign(notice)} {notice.headline()}", HEADER_MAX)}
+        {"type": "header", "text": plain(f"{_sign(notice)} {notice.headline()}", HEADER_MAX)},
+        _rich([part for fact in notice.facts() for part in _fact(*fact)]),
     ]
-    fields = [plain(f"{question}: {answer}", FIELD_MAX) for question, answer in notice.facts()]
-    # Each in its own section: beside each other they are two narrow columns, hard to read on a phone.
-    found += [{"type": "section", "text": field} for field in fields[:FIELDS_MAX]]
     if file_id is not None:
         found.append(
             {
@@ -55,10 +51,29 @@ def blocks(notice: Notice, file_id: str | None) -> list[Block]:
             }
         )
     if notice.links:
-        words = "  |  ".join(map(_link, notice.links))
-        found.append({"type": "section", "text": {"type": "mrkdwn", "text": words[:SECTION_MAX]}})
-    found.append({"type": "context", "elements": [plain(_small_print(notice), FIELD_MAX)]})
-    return found[:BLOCKS_MAX]
+        # A space between two links belongs to neither.
+        parts = [part for link in notice.links for part in (_link(link), _text("   "))]
+        found.append(_rich(parts[:-1]))
+    found.append({"type": "context", "elements": [plain(_small_print(notice), SECTION_MAX)]})
+    return found
+
+
+def _rich(parts: list[Block]) -> Block:
+    """A block of text with styles and links, in which nothing is read as markup."""
+    section = {"type": "rich_text_section", "elements": parts or [_text("-")]}
+    return {"type": "rich_text", "elements": [section]}
+
+
+def _text(text: str, *, bold: bool = False) -> Block:
+    return {"type": "text", "text": text, **({"style": {"bold": True}} if bold else {})}
+
+
+def _fact(question: str, answer: str) -> tuple[Block, Block]:
+    return _text(f"{question}: ", bold=True), _text(f"{one_line(answer, FACT_MAX)}\n")
+
+
+def _link(link: NoticeLink) -> Block:
+    return {"type": "link", "url": link.url, "text": link.text}
 
 
 def beside_blocks(notice: Notice) -> str:
@@ -81,11 +96,6 @@ def _sign(notice: Notice) -> str:
     if notice.over:
         return "\N{WHITE HEAVY CHECK MARK}"
     return "\N{LARGE RED CIRCLE}" if notice.urgency is Urgency.PAGE else "\N{LARGE YELLOW CIRCLE}"
-
-
-def _link(link: NoticeLink) -> str:
-    """A link whose address is percent-encoded, so that no character of Slack's own is in it."""
-    return f"<{escape(link.url)}|{escape(link.text)}>"
 
 
 def _small_print(notice: Notice) -> str:

@@ -86,6 +86,17 @@ def check_block(block, files):
         assert len(block.get("fields", ())) <= 10
         for field in block.get("fields", ()):
             text_object(field, 2_000)
+    elif kind == "rich_text":
+        assert set(block) <= {"type", "elements", "block_id"}
+        for section in block["elements"]:
+            assert section["type"] == "rich_text_section"
+            assert section["elements"]
+            for part in section["elements"]:
+                assert part["type"] in ("text", "link")
+                assert set(part) <= {"type", "text", "style", "url"}
+                assert part["text"]
+                if part["type"] == "link":
+                    assert re.fullmatch(r"https?://[!-~]+", part["url"])
     elif kind == "context":
         assert 1 <= len(block["elements"]) <= 10
         for element in block["elements"]:
@@ -191,8 +202,14 @@ class LocalSlack(Vendor):
 
 def shown(message):
     """Every text of a message's blocks, by kind of text object."""
-    found = {"plain_text": [], "mrkdwn": []}
+    found = {"plain_text": [], "mrkdwn": [], "links": []}
     for block in message["blocks"]:
+        for section in block["elements"] if block["type"] == "rich_text" else ():
+            parts = section["elements"]
+            found["plain_text"].append("".join(p["text"] for p in parts if p["type"] == "text"))
+            found["links"] += [f"{p['text']} {p['url']}" for p in parts if p["type"] == "link"]
+        if block["type"] == "rich_text":
+            continue
         for text in [block.get("text"), *block.get("elements", ()), *block.get("fields", ())]:
             if text is not None:
                 found[text["type"]].append(text["text"])
