@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
+import msgspec
+
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
 from streams.notify.alert_group import AlertGroup, WebhookAlert
@@ -160,6 +162,23 @@ def compose(
         links=_links(lead, None if incident is None else incident.id),
         alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
         left_out=max(len(shown) - ALERTS_SHOWN, 0) + group.truncated_alerts,
+    )
+
+
+def refreshed(
+    notice: Notice, incident: PublishedIncident, now: MarketNow, now_ms: int, zone: str | None
+) -> Notice:
+    """The message of an open incident as it is now."""
+    over_ms = None if incident.over is None else parse_instant(incident.over)
+    span = Lasting(parse_instant(incident.began), over_ms, estimated=True, exact=True)
+    return msgspec.structs.replace(
+        notice,
+        kind=NoticeKind.REPEATED,
+        since=_since(span, now_ms, zone),
+        sent_at=rfc3339(now_ms),
+        size=_size(incident.size, (incident.dimension, incident.member)),
+        affected=_affected_of(incident),
+        now=_now_of(incident, now, now_ms),
     )
 
 

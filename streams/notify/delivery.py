@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from streams.notify.composing import (
     compose,
     lasting,
     leading,
+    refreshed,
     series_shown,
 )
 from streams.notify.market_now import MarketNow, Series
@@ -105,6 +107,7 @@ class Delivery:
         self._pace = pace
         self._now_ms = now_ms
         self._under_way: set[str] = set()
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
         self._not_before_ms: dict[str, int] = {}
         """By receiver, one entry each: when one that is busy may be asked again."""
 
@@ -120,10 +123,43 @@ class Delivery:
         try:
             now = await self._market_now.read(market) if market else MarketNow()
             causes = causes_of(group, now.incidents, subject, self._store.held_by)
-            found = [await self._deliver(cause, market, now, list(names)) for cause in causes]
-            return [failure for failures in found for failure in failures]
+            failures: list[Failure] = []
+            for cause in causes:
+                async with self._alone(cause.name):
+                    failures += await self._deliver(cause, market, now, list(names))
+            return failures
         finally:
             self._under_way.discard(subject)
+
+    async def refresh(self) -> None:
+        """Say in Slack's messages of open incidents how it is now, and tell nobody.
+
+        A message that is read an hour later must not say how it was. What is not taken waits for the
+        next time.
+        """
+        slack = self._receivers.get("slack")
+        for incident in [] if slack is None else self._store.open_incidents():
+            async with self._alone(incident.subject):
+                notice, sent = incident.notice, incident.sent.get("slack")
+                if slack is None or notice is None or sent is None or incident.closed:
+                    continue
+                now = await self._market_now.read(notice.market)
+                published = next((each for each in now.incidents if each.id == incident.name), None)
+                if published is None:
+                    continue
+                zone = self._zones.get(notice.market)
+                fresh = refreshed(notice, published, now, self._now_ms(), zone)
+                try:
+                    sent.kept = await slack.send(fresh, None, sent.kept)
+                except NotTakenError as error:
+                    _log.warning("not_refreshed", incident=incident.name, detail=error.reason)
+
+    def _alone(self, subject: str) -> asyncio.Lock:
+        """One message of an incident at a time: a refresh must not overtake the news."""
+        lock = self._locks.get(subject)
+        if lock is None:
+            lock = self._locks[subject] = asyncio.Lock()
+        return lock
 
     async def _deliver(
         self, cause: Cause, market: str, now: MarketNow, names: list[str]
@@ -154,6 +190,7 @@ class Delivery:
             now_ms=now_ms,
             zones=self._zones,
         )
+        incident.notice = notice if firing else None
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
             series = series_shown(group, cause.incident)
@@ -172,7 +209,7 @@ class Delivery:
             if (failure := self._failure(incident, name, result)) is not None
         ]
         if not firing and not failures:
-            incident.closed, incident.alerts = True, []
+            incident.closed, incident.alerts, incident.notice = True, [], None
         incident.changed_ms = now_ms
         await self._store.save()
         return failures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 import structlog
 
@@ -24,9 +25,18 @@ from streams.notify.slack import SlackReceiver
 from streams.notify.trial import trial_picture
 from streams.settings import NotifySettings, Settings, load_methodology
 
+REFRESH_S = 60.0
+"""How often a message of an open incident is brought up to date."""
 RECEIVERS = ("slack", "pagerduty", "mail", "webhook")
 
 _log = structlog.get_logger(__name__)
+
+
+class Notifying(NamedTuple):
+    """What runs: the bound port, and who sends."""
+
+    port: int
+    delivery: Delivery
 
 
 def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
@@ -44,8 +54,8 @@ def receivers_of(settings: NotifySettings) -> dict[str, MessageReceiver]:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[int]:
-    """Listen while within; yield the bound port.
+async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
+    """Listen while within.
 
     Raises OSError when the address cannot be bound, SettingsError when the methodology is wrong.
     """
@@ -87,16 +97,20 @@ async def running(settings: Settings) -> AsyncIterator[int]:
                 "nobody_is_notified",
                 action="set a receiver: notify.slack_token, pagerduty_key, mail_server or webhook_url",
             )
-        yield port
+        yield Notifying(port, delivery)
 
 
 async def notify(
     settings: Settings, stopped: asyncio.Event, on_listening: Callable[[str], None]
 ) -> None:
     """Take notifications until ``stopped`` is set. ``on_listening`` gets the address to post to."""
-    async with running(settings) as port:
+    async with notifying(settings) as running:
         host = settings.notify.host
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/alerts"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{running.port}/alerts"
         _log.info("listening", alerts=url)
         on_listening(url)
-        await stopped.wait()
+        while not stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), REFRESH_S)
+            if not stopped.is_set():
+                await running.delivery.refresh()

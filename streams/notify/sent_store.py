@@ -15,6 +15,7 @@ import structlog
 
 from streams.index.formats import json_reader
 from streams.notify.message_receiver import Kept
+from streams.notify.notice import Notice
 
 INCIDENTS_MAX = 500
 """The ones closed for longest are forgotten first."""
@@ -34,7 +35,8 @@ class SentMessage(msgspec.Struct):
 class OpenIncident(msgspec.Struct):
     """An incident that was told of. ``subject``: what it is one time of, or its own name.
 
-    ``alerts``: what tells its alerts, since it began, apart from others of their group.
+    ``alerts``: what tells its alerts, since it began, apart from others of their group. ``notice``: the
+    last message, while it is open.
     """
 
     name: str
@@ -45,6 +47,7 @@ class OpenIncident(msgspec.Struct):
     began_ms: int | None = None
     closed: bool = False
     sent: dict[str, SentMessage] = {}
+    notice: Notice | None = None
 
 
 class _Content(msgspec.Struct):
@@ -65,6 +68,10 @@ class SentStore:
         self._lock = asyncio.Lock()
         for incident in _read(self._file).incidents:
             self._incidents[incident.subject] = incident
+
+    def open_incidents(self) -> list[OpenIncident]:
+        """Incidents that were told of and are not over."""
+        return [each for each in self._incidents.values() if not each.closed and each.sent]
 
     def held_by(self, alert: str) -> str | None:
         """The subject whose open incident has counted an alert to itself."""

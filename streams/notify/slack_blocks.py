@@ -28,7 +28,7 @@ def plain(text: str, most: int) -> Block:
 
 
 def escape(text: str) -> str:
-    """Text for where Slack reads `mrkdwn`: it turns no mention and no link out of these.
+    """Text for where Slack reads its markup: it turns no mention and no link out of these.
 
     >>> escape("<!channel> & <@U1>")
     '&lt;!channel&gt; &amp; &lt;@U1&gt;'

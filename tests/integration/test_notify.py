@@ -23,7 +23,7 @@ from streams.index.panes import MINUTE_MS, rfc3339
 from streams.local.debian_packages import ALERTMANAGER, DebianPackages
 from streams.local.local_stack import LocalStack
 from streams.local.monitoring import AlertmanagerServer
-from streams.notify.notify_process import running
+from streams.notify.notify_process import notifying
 from streams.settings import load_settings
 
 pytestmark = pytest.mark.stack
@@ -48,10 +48,10 @@ async def test_a_message_says_how_it_is_now_and_that_redis_does_not_answer(serve
         await floor.store._redis.hset(floor.keys.shifts, "market:all", json.dumps(shift))
         settings = load_settings(None, {"redis.url": server.url, "data_dir": str(tmp_path)})
         settings = settings.model_copy(update={"notify": settings_for(found)})
-        async with running(settings) as port:
+        async with notifying(settings) as running:
 
             async def send(*alerts):
-                url = f"http://127.0.0.1:{port}/alerts/slack,webhook"
+                url = f"http://127.0.0.1:{running.port}/alerts/slack,webhook"
                 async with client.post(url, data=body(notification(*alerts))) as answer:
                     assert answer.status == 200, await answer.text()
 

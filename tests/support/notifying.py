@@ -92,13 +92,13 @@ async def delivering(found, directory, *, now=None, clock=None, draw=stamp, **ch
     receivers["slack"] = SlackReceiver(settings, scanned_every_s=0.01)
     charts = ChartReader(settings.prometheus_url)
     times = clock or [NOW_MS]
-    metrics = NotifyMetrics(receivers)
+    metrics, market_now = NotifyMetrics(receivers), Known(now)
     try:
         yield SimpleNamespace(
             delivery=Delivery(
                 receivers,
                 SentStore(directory),
-                market_now=Known(now),
+                market_now=market_now,
                 charts=charts,
                 draw=draw,
                 metrics=metrics,
@@ -107,6 +107,7 @@ async def delivering(found, directory, *, now=None, clock=None, draw=stamp, **ch
                 now_ms=lambda: times[0],
             ),
             receivers=receivers,
+            market_now=market_now,
             metrics=metrics,
             settings=settings,
         )

@@ -185,6 +185,31 @@ async def test_an_incident_that_was_over_and_joins_again_is_the_same(found, tmp_
     assert {event["dedup_key"] for event in found.pagerduty.events} == {"PK-20260102T0437-down"}
 
 
+async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path, clock):
+    def known(**changes):
+        fields = {"x": msgspec.json.encode(incident(**changes)).decode()}
+        return MarketNow(clock[0], incidents=read_incidents(fields))
+
+    async with delivering(found, tmp_path, clock=clock, now=known()) as run:
+        await run.delivery.refresh()
+        await deliver(run)
+        clock[0] += 3_600_000
+        run.market_now.now = known(now=(700.0, 1_000.0), state="returning")
+        await run.delivery.refresh()
+        (first,) = found.slack.posted
+        (update,) = found.slack.updated
+        assert update["ts"] == first["ts"]
+        assert "5 minutes ago" in shown(first)["plain_text"]
+        assert "1 h 5 min ago" in shown(update)["plain_text"]
+        assert "Now: coming back, not confirmed yet: 700 orders" in shown(update)["plain_text"]
+        found.slack.next_answers = [(500, {}, "down")]
+        await run.delivery.refresh()
+        await deliver(run, alert(firing=False))
+        await run.delivery.refresh()
+    assert len(found.slack.updated) == 2, "the news, and nothing once it is over"
+    assert len(found.pagerduty.events) == len(found.mail.mails) == len(found.webhook.taken) == 2
+
+
 async def test_labels_are_text_and_nothing_else(found, run):
     hostile = alert(member=HOSTILE, dimension="category", summary=f"{HOSTILE}: down since 1")
     assert await deliver(run, hostile) == []
