@@ -16,6 +16,9 @@ from support.promql import metric_names, underlying
 
 from streams.clock import now_ms
 from streams.index.panes import rfc3339
+from streams.notify.chart_data import ChartReader
+from streams.notify.composing import Lasting
+from streams.notify.picture import draw
 from streams.publish.metric_table import ALL, PROCESS
 
 pytestmark = [pytest.mark.stack, pytest.mark.deep, pytest.mark.slow]
@@ -194,6 +197,29 @@ def test_every_query_of_every_panel_has_data(watched):
     assert empty == []
     assert {title for title, shown in texts.items() if len(set(shown)) < len(shown)} == set()
     assert max(map(len, texts.values())) <= SERIES_MAX
+
+
+@pytest.mark.parametrize(
+    ("series", "lines"),
+    [
+        (("market", "all"), {"values", "expected", "lower", "upper"}),
+        (("category", "mobiles_tablets"), {"values", "expected", "lower", "upper"}),
+        (("region", "sindh"), {"values", "expected"}),
+        (("payment_method", "cod"), {"values"}),
+        (("payment_failure", "card"), {"values"}),
+    ],
+)
+async def test_the_picture_of_a_message_finds_its_lines(watched, series, lines):
+    reader = ChartReader(watched.where["prometheus"])
+    try:
+        data = await reader.read("PK", series, now_ms() - 60_000, now_ms())
+    finally:
+        await reader.close()
+    assert {
+        name for name in ("values", "expected", "lower", "upper") if getattr(data, name)
+    } == lines
+    span = Lasting(now_ms() - 60_000, None, estimated=True)
+    assert draw(data, "PK", span, now_ms()).startswith(b"\x89PNG")
 
 
 def test_every_variable_has_values_and_every_annotation_can_be_asked_for(watched):
