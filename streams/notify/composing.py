@@ -19,7 +19,7 @@ from streams.notify.market_now import MarketNow, Series, ShiftNow
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
 from streams.notify.number_words import count_words, ratio_words, span_words, time_words
 from streams.notify.shown_text import one_line
-from streams.publish.incident_records import IncidentSize, PublishedIncident
+from streams.publish.incident_records import IncidentSize, PublishedAnswer, PublishedIncident
 
 WHOLE_MARKET: Series = ("market", "all")
 TITLE_MAX = 140
@@ -158,6 +158,8 @@ def compose(
         sureness=sureness,
         affected=affected,
         now=at_present,
+        answered="" if incident is None else _answered(incident, zone),
+        acknowledged_by="" if incident is None else _acknowledged_by(incident),
         advice=one_line(lead.annotation("description"), SENTENCE_MAX),
         links=_links(lead, None if incident is None else incident.id),
         alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
@@ -179,6 +181,8 @@ def refreshed(
         size=_size(incident.size, (incident.dimension, incident.member)),
         affected=_affected_of(incident),
         now=_now_of(incident, now, now_ms),
+        answered=_answered(incident, zone),
+        acknowledged_by=_acknowledged_by(incident),
     )
 
 
@@ -259,6 +263,29 @@ def _now_of(incident: PublishedIncident, now: MarketNow, now_ms: int) -> str:
     age_ms = now_ms - now.as_of_ms
     old = f"; these numbers are {span_words(age_ms)} old" if age_ms > STALE_AFTER_MS else ""
     return f"{verdict}: {numbers}{old}"
+
+
+def _answered(incident: PublishedIncident, zone: str | None) -> str:
+    """What operators have said of an incident, with the last note."""
+    given = (incident.acknowledged, incident.verdict, *incident.notes[-1:])
+    return one_line("; ".join(_answer(each, zone) for each in given if each), SENTENCE_MAX)
+
+
+def _acknowledged_by(incident: PublishedIncident) -> str:
+    return "" if incident.acknowledged is None else one_line(incident.acknowledged.by, NAME_MAX)
+
+
+def _answer(answer: PublishedAnswer, zone: str | None) -> str:
+    words = {"expected": "expected", "false_alarm": "called a false alarm"}.get(
+        answer.kind, answer.kind
+    )
+    at_ms, until_ms = (parse_instant(each or "") for each in (answer.at, answer.until))
+    text = f"{words} by {answer.by}"
+    if at_ms is not None:
+        text += f" at {time_words(at_ms, zone)}"
+    if until_ms is not None:
+        text += f", until {time_words(until_ms, zone)}"
+    return f"{text}: {answer.text}" if answer.text else text
 
 
 def _counted(dimension: str) -> str:

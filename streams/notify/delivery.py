@@ -29,7 +29,13 @@ from streams.notify.composing import (
     series_shown,
 )
 from streams.notify.market_now import MarketNow, Series
-from streams.notify.message_receiver import ILLUSTRATED, PICTURED, MessageReceiver, NotTakenError
+from streams.notify.message_receiver import (
+    ILLUSTRATED,
+    PICTURED,
+    UPDATED,
+    MessageReceiver,
+    NotTakenError,
+)
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.posting import SHOWN_MAX
@@ -132,16 +138,15 @@ class Delivery:
             self._under_way.discard(subject)
 
     async def refresh(self) -> None:
-        """Say in Slack's messages of open incidents how it is now, and tell nobody.
+        """Say in the messages of open incidents how it is now, and what operators have answered.
 
-        A message that is read an hour later must not say how it was. What is not taken waits for the
-        next time.
+        A message that is read an hour later must not say how it was. Nobody is told of that; of an
+        answer everybody is, once. What is not taken waits for the next time.
         """
-        slack = self._receivers.get("slack")
-        for incident in [] if slack is None else self._store.open_incidents():
+        for incident in self._store.open_incidents():
             async with self._alone(incident.subject):
-                notice, sent = incident.notice, incident.sent.get("slack")
-                if slack is None or notice is None or sent is None or incident.closed:
+                notice = incident.notice
+                if notice is None or incident.closed:
                     continue
                 now = await self._market_now.read(notice.market)
                 published = next((each for each in now.incidents if each.id == incident.name), None)
@@ -149,10 +154,26 @@ class Delivery:
                     continue
                 zone = self._zones.get(notice.market)
                 fresh = refreshed(notice, published, now, self._now_ms(), zone)
-                try:
-                    sent.kept = await slack.send(fresh, None, sent.kept)
-                except NotTakenError as error:
-                    _log.warning("not_refreshed", incident=incident.name, detail=error.reason)
+                for name in incident.sent.keys() & self._receivers.keys():
+                    await self._refresh(incident, name, fresh)
+
+    async def _refresh(self, incident: OpenIncident, name: str, notice: Notice) -> None:
+        sent = incident.sent[name]
+        answered = notice.answered != sent.answered
+        if not answered and name not in UPDATED:
+            return
+        kind = NoticeKind.ANSWERED if answered else NoticeKind.REPEATED
+        content = msgspec.structs.replace(notice, kind=kind)
+        try:
+            sent.kept = await self._receivers[name].send(content, None, sent.kept)
+        except NotTakenError as error:
+            _log.warning(
+                "not_refreshed", receiver=name, incident=incident.name, detail=error.reason
+            )
+            return
+        if answered:
+            sent.answered = notice.answered
+            await self._store.save()
 
     def _alone(self, subject: str) -> asyncio.Lock:
         """One message of an incident at a time: a refresh must not overtake the news."""
@@ -256,7 +277,9 @@ class Delivery:
         )
         self._metrics.messages.labels(name, "sent").inc()
         self._metrics.receiver_up.labels(name).set(1)
-        incident.sent[name] = SentMessage(state, self._now_ms(), kept)
+        incident.sent[name] = SentMessage(
+            state, self._now_ms(), kept, "" if before is None else before.answered
+        )
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()
         _log.info("message_sent", receiver=name, incident=incident.name, kind=notice.kind)

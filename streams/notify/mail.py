@@ -115,9 +115,9 @@ class MailReceiver:
         self._to = settings.mail_to
 
     async def send(self, notice: Notice, picture: bytes | None, kept: Mapping[str, str]) -> Kept:
-        """Send a mail, but no second one where nothing changed. Raises NotTakenError."""
+        """Send a mail, but none where nothing changed or somebody answered. Raises NotTakenError."""
         first = kept.get("first")
-        if notice.kind is NoticeKind.REPEATED and first is not None:
+        if notice.kind in (NoticeKind.REPEATED, NoticeKind.ANSWERED) and first is not None:
             return dict(kept)
         message = mail(notice, picture, sender=self._sender, to=self._to, first=first)
         user, password = self._credentials or (None, None)

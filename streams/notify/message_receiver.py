@@ -21,6 +21,9 @@ PICTURED = frozenset({"slack", "mail"})
 ILLUSTRATED = PICTURED | {"webhook"}
 """Those that say why there is none; a webhook's owner may want to know as well."""
 
+UPDATED = frozenset({"slack"})
+"""Receivers whose message can be brought up to date without telling anybody."""
+
 
 class NotTakenError(RuntimeError):
     """A message was not taken.

@@ -20,6 +20,8 @@ class NoticeKind(StrEnum):
     """Other alerts of the incident fire than those of the message before."""
     REPEATED = "repeated"
     """Nothing changed: Alertmanager reminds after its ``repeat_interval``."""
+    ANSWERED = "answered"
+    """An operator has said something of it: that it is acknowledged, expected, or a false alarm."""
     OVER = "over"
 
 
@@ -52,8 +54,9 @@ class Notice(msgspec.Struct, frozen=True):
     """Everything that a message may say. Text is of one line each and safe to show, but not escaped.
 
     ``incident`` names what it is about, for as long as that lasts. ``began`` and ``ended`` are RFC 3339
-    or None. ``size``, ``sureness``, ``affected`` and ``now`` are sentences, '' where nothing is known.
-    ``no_picture``: why there is no picture; '' where there is one. ``sent_at``: when it was made.
+    or None. ``size``, ``sureness``, ``affected``, ``now`` and ``answered`` are sentences, '' where
+    nothing is known. ``no_picture``: why there is no picture; '' where there is one. ``sent_at``: when
+    it was made.
     """
 
     incident: str
@@ -69,6 +72,9 @@ class Notice(msgspec.Struct, frozen=True):
     sureness: str = ""
     affected: str = ""
     now: str = ""
+    answered: str = ""
+    acknowledged_by: str = ""
+    """Author of the acknowledgement in force."""
     advice: str = ""
     links: tuple[NoticeLink, ...] = ()
     alerts: tuple[NoticeAlert, ...] = ()
@@ -90,6 +96,7 @@ class Notice(msgspec.Struct, frozen=True):
             ("How sure", self.sureness),
             ("Affected", self.affected),
             ("Now", self.now),
+            ("Answered", self.answered),
             ("What to do", self.advice),
         )
         return [(question, answer) for question, answer in asked if answer]

@@ -25,8 +25,8 @@ from streams.notify.slack import SlackReceiver
 from streams.notify.trial import trial_picture
 from streams.settings import NotifySettings, Settings, load_methodology
 
-REFRESH_S = 60.0
-"""How often a message of an open incident is brought up to date."""
+REFRESH_S = 20.0
+"""How often a message of an open incident is brought up to date, and answers are told."""
 RECEIVERS = ("slack", "pagerduty", "mail", "webhook")
 
 _log = structlog.get_logger(__name__)
@@ -113,4 +113,8 @@ async def notify(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), REFRESH_S)
             if not stopped.is_set():
-                await running.delivery.refresh()
+                refresh = asyncio.create_task(running.delivery.refresh())
+                await asyncio.wait({refresh})
+                if (error := refresh.exception()) is not None:
+                    # It must not end what tells people.
+                    _log.error("refresh_failed", exc_info=error)

@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 
 from streams.notify.message_receiver import Kept, NotTakenError
-from streams.notify.notice import Notice, Urgency
+from streams.notify.notice import Notice, NoticeKind, Urgency
 from streams.notify.posting import new_session, post
 from streams.notify.shown_text import one_line
 from streams.settings import NotifySettings
 
 SUMMARY_MAX = 1_024
 KEY_MAX = 255
+OF_PAGERDUTY = "(PagerDuty)"
+"""End of an author's name who has acknowledged it there."""
 EVENT_BYTES_MAX = 512 * 1024
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
@@ -77,9 +79,13 @@ class PagerDutyReceiver:
         self._session = new_session()
 
     async def send(self, notice: Notice, picture: bytes | None, kept: Mapping[str, str]) -> Kept:
-        """Trigger, which updates an alert that is open, or resolve. Raises NotTakenError."""
-        del picture, kept
+        """Trigger, which updates an alert that is open, acknowledge or resolve. Raises NotTakenError."""
+        del picture
         action = EventAction.RESOLVE if notice.over else EventAction.TRIGGER
+        if notice.kind is NoticeKind.ANSWERED:
+            if not notice.acknowledged_by or notice.acknowledged_by.endswith(OF_PAGERDUTY):
+                return dict(kept)  # it knows, or has no word for it
+            action = EventAction.ACKNOWLEDGE
         body = msgspec.json.encode(event(notice, self._key, action))
         if len(body) > EVENT_BYTES_MAX:  # 20 alerts of 700 characters are far from it
             raise NotTakenError(

@@ -30,6 +30,8 @@ class SentMessage(msgspec.Struct):
     state: str
     at_ms: int
     kept: Kept = {}
+    answered: str = ""
+    """What operators had said of it."""
 
 
 class OpenIncident(msgspec.Struct):

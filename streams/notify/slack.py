@@ -78,7 +78,7 @@ class SlackReceiver:
         if "ts" not in kept:
             answer = await self._with_picture(notice, file_id, channel=self._channel)
             return {**kept, "channel": answer["channel"], "ts": answer["ts"]}
-        if notice.kind in (NoticeKind.CHANGED, NoticeKind.OVER):
+        if notice.kind is not NoticeKind.REPEATED:
             await self._client.chat_postMessage(
                 channel=kept["channel"], thread_ts=kept["ts"], text=news(notice), **_AS_IT_IS
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streams.notify.notice import Notice, NoticeLink, Urgency
+from streams.notify.notice import Notice, NoticeKind, NoticeLink, Urgency
 from streams.notify.shown_text import one_line
 
 HEADER_MAX = 150
@@ -86,6 +86,8 @@ def news(notice: Notice) -> str:
     """The reply in the message's thread: what is new, in one sentence."""
     if notice.over:
         return escape(one_line(f"Over: {notice.title}. {notice.since}", TEXT_MAX))
+    if notice.kind is NoticeKind.ANSWERED:
+        return escape(one_line(f"Answered: {notice.answered or 'taken back'}", TEXT_MAX))
     firing = [alert for alert in notice.alerts if alert.status == "firing"][:ALERTS_SHOWN]
     named = "; ".join(alert.summary or alert.name for alert in firing)
     return escape(one_line(f"Changed. These alerts fire now: {named}", TEXT_MAX))

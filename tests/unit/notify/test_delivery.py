@@ -10,6 +10,7 @@ from support.notifications import NOW_MS, alert, body, incident, notification
 from support.notifying import EVERYBODY, PNG, delivering, settings_for, vendors
 from support.vendors import shown
 
+from streams.index.panes import rfc3339
 from streams.notify.alert_group import decode_group
 from streams.notify.chart_data import chart_data
 from streams.notify.market_now import MarketNow
@@ -208,6 +209,40 @@ async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path,
         await run.delivery.refresh()
     assert len(found.slack.updated) == 2, "the news, and nothing once it is over"
     assert len(found.pagerduty.events) == len(found.mail.mails) == len(found.webhook.taken) == 2
+
+
+async def test_an_answer_is_told_once_and_pagerduty_is_acknowledged_unless_it_knows(
+    found, tmp_path
+):
+    def known(by=None, **changes):
+        answer = by and {"kind": "acknowledged", "by": by, "at": rfc3339(NOW_MS), "text": "on <it>"}
+        fields = {"x": msgspec.json.encode(incident(acknowledged=answer, **changes)).decode()}
+        return MarketNow(NOW_MS, incidents=read_incidents(fields))
+
+    async with delivering(found, tmp_path, now=known()) as run:
+        await deliver(run)
+        run.market_now.now = known("alice")
+        found.pagerduty.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        actions = [event["event_action"] for event in found.pagerduty.events]
+        assert actions == ["trigger", "acknowledge"]
+        _first, news = found.slack.posted
+        assert news["text"].startswith("Answered: acknowledged by alice at 04:41 UTC on 2 Jan")
+        assert news["text"].endswith(": on &lt;it&gt;")
+        assert "Answered: acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
+        assert len(found.mail.mails) == 1
+        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "answered"]
+        assert found.webhook.taken[1]["acknowledged_by"] == "alice"
+        run.market_now.now = known("bob (PagerDuty)")
+        await run.delivery.refresh()
+        assert len(found.pagerduty.events) == 2
+        run.market_now.now = known()
+        await run.delivery.refresh()
+        assert found.slack.posted[-1]["text"] == "Answered: taken back"
+        await deliver(run, alert(firing=False))
+    assert found.pagerduty.open == {}
+    assert counted(run, "slack", "sent") == 2
 
 
 async def test_labels_are_text_and_nothing_else(found, run):
