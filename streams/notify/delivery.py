@@ -41,11 +41,8 @@ from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.shown_text import one_line
+from streams.notify.trying import Pace, PatientSender
 
-DELIVERY_S = 20.0
-"""How long a message is tried within one notification. Alertmanager comes again after that."""
-BACKOFF_S = 0.5
-BACKOFF_MAX_S = 8.0
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
 
@@ -77,13 +74,6 @@ class Failure(NamedTuple):
     error: NotTakenError
 
 
-class Pace(NamedTuple):
-    """How long a message is tried, and the pauses between."""
-
-    delivery_s: float = DELIVERY_S
-    backoff_s: float = BACKOFF_S
-
-
 Draw = Callable[[ChartData, str, Lasting, int], bytes]
 
 
@@ -110,32 +100,20 @@ class Delivery:
         self._draw = draw
         self._metrics = metrics
         self._zones = zones
-        self._pace = pace
+        self._sender = PatientSender(pace, now_ms)
         self._now_ms = now_ms
-        self._under_way: set[str] = set()
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
-        self._not_before_ms: dict[str, int] = {}
-        """By receiver, one entry each: when one that is busy may be asked again."""
 
     async def deliver(self, group: AlertGroup, names: Iterable[str]) -> list[Failure]:
         """Send a notification to the receivers named; return those that have not taken it."""
         market = leading(group.alerts).labels.get("market", "")
+        now = await self._market_now.read(market) if market else MarketNow()
         subject = _subject(market, group.group_key)
-        if subject in self._under_way:
-            # Another Alertmanager of a cluster, or the same one that has given up waiting.
-            busy = NotTakenError("the message before it is still being sent")
-            return [Failure(name, busy) for name in names]
-        self._under_way.add(subject)
-        try:
-            now = await self._market_now.read(market) if market else MarketNow()
-            causes = causes_of(group, now.incidents, subject, self._store.held_by)
-            failures: list[Failure] = []
-            for cause in causes:
-                async with self._alone(cause.name):
-                    failures += await self._deliver(cause, market, now, list(names))
-            return failures
-        finally:
-            self._under_way.discard(subject)
+        failures: list[Failure] = []
+        for cause in causes_of(group, now.incidents, subject, self._store.held_by):
+            async with self._alone(cause.name):
+                failures += await self._deliver(cause, market, now, list(names))
+        return failures
 
     async def refresh(self) -> None:
         """Say in the messages of open incidents how it is now, and what operators have answered.
@@ -154,7 +132,7 @@ class Delivery:
                     continue
                 zone = self._zones.get(notice.market)
                 fresh = refreshed(notice, published, now, self._now_ms(), zone)
-                for name in incident.sent.keys() & self._receivers.keys():
+                for name in sorted(incident.sent.keys() & self._receivers.keys()):
                     await self._refresh(incident, name, fresh)
 
     async def _refresh(self, incident: OpenIncident, name: str, notice: Notice) -> None:
@@ -176,7 +154,7 @@ class Delivery:
             await self._store.save()
 
     def _alone(self, subject: str) -> asyncio.Lock:
-        """One message of an incident at a time: a refresh must not overtake the news."""
+        """One message of an incident at a time: of two Alertmanagers, two routes, or a refresh."""
         lock = self._locks.get(subject)
         if lock is None:
             lock = self._locks[subject] = asyncio.Lock()
@@ -229,7 +207,7 @@ class Delivery:
             for name, result in zip(due, results, strict=True)
             if (failure := self._failure(incident, name, result)) is not None
         ]
-        if not firing and not failures:
+        if all(sent.state == _OVER for sent in incident.sent.values()) and not failures:
             incident.closed, incident.alerts, incident.notice = True, [], None
         incident.changed_ms = now_ms
         await self._store.save()
@@ -269,7 +247,7 @@ class Delivery:
             picture, why = await _outcome(drawing)
             notice = msgspec.structs.replace(notice, no_picture=why)
         before = incident.sent.get(name)
-        kept = await self._tried(
+        kept = await self._sender.send(
             self._receivers[name],
             notice,
             picture if name in PICTURED else None,
@@ -308,37 +286,6 @@ class Delivery:
             action=error.action or "nothing yet: Alertmanager sends it again",
         )
         return Failure(name, error)
-
-    async def _tried(
-        self,
-        receiver: MessageReceiver,
-        notice: Notice,
-        picture: bytes | None,
-        kept: Mapping[str, str],
-    ) -> dict[str, str]:
-        """Send; try again with growing pauses, or when the receiver says, as long as there is time."""
-        left_ms = int(self._pace.delivery_s * 1000)
-        pause_s = self._pace.backoff_s
-        while True:
-            started_ms = self._now_ms()
-            wait_ms = self._not_before_ms.get(receiver.name, 0) - started_ms
-            if wait_ms > left_ms:
-                raise NotTakenError(f"it asked to wait for another {wait_ms / 1000:.0f} s")
-            if wait_ms > 0:
-                await asyncio.sleep(wait_ms / 1000)
-            try:
-                return await receiver.send(notice, picture, kept)
-            except NotTakenError as error:
-                ended_ms = self._now_ms()
-                wait_ms = int(1000 * max(error.retry_after_s, pause_s))
-                self._not_before_ms[receiver.name] = (
-                    ended_ms + int(1000 * error.retry_after_s) if error.retry_after_s else 0
-                )
-                left_ms -= max(ended_ms - started_ms, 0) + wait_ms
-                if not error.again or left_ms <= 0:
-                    raise
-            await asyncio.sleep(wait_ms / 1000)
-            pause_s = min(2 * pause_s, BACKOFF_MAX_S)
 
 
 _OVER = "over"

@@ -20,12 +20,13 @@ from support.vendors import (
 )
 
 from streams.notify.chart_data import ChartReader
-from streams.notify.delivery import Delivery, Pace
+from streams.notify.delivery import Delivery
 from streams.notify.market_now import MarketNow
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.notify_process import receivers_of
 from streams.notify.sent_store import SentStore
 from streams.notify.slack import SlackReceiver
+from streams.notify.trying import Pace
 from streams.settings import NotifySettings
 
 PACE = Pace(delivery_s=0.2, backoff_s=0.01)

@@ -340,6 +340,17 @@ async def test_an_end_that_was_not_taken_is_said_before_anything_new(found, run)
     assert len({event["dedup_key"] for event in found.pagerduty.events}) == 1
 
 
+async def test_two_routes_of_one_group_are_one_incident_until_both_have_its_end(found, run):
+    for names in (["slack"], ["pagerduty"]):
+        assert await deliver(run, names=names) == []
+    assert await deliver(run, alert(firing=False), names=["slack"]) == []
+    found.pagerduty.next_answers = [(400, {}, "no")]
+    assert await deliver(run, alert(firing=False), names=["pagerduty"]) != []
+    assert await deliver(run, names=["pagerduty"]) == []
+    assert await deliver(run, alert(firing=False), names=["pagerduty"]) == []
+    assert found.pagerduty.open == {}
+
+
 async def test_a_receiver_that_asks_to_wait_is_not_asked_before(found, run, clock):
     found.pagerduty.next_answers = [(429, {"Retry-After": "60"}, "wait")]
     (failure,) = await deliver(run, names=["pagerduty"])
@@ -348,7 +359,10 @@ async def test_a_receiver_that_asks_to_wait_is_not_asked_before(found, run, cloc
     (failure,) = await deliver(run, names=["pagerduty"])
     assert failure.error.reason == "it asked to wait for another 30 s"
     assert len(found.pagerduty.calls) == 1
-    clock[0] += 30_000
+    clock[0] -= 3_600_000
+    (failure,) = await deliver(run, names=["pagerduty"])
+    assert failure.error.reason == "it asked to wait for another 60 s", "the clock was set back"
+    clock[0] += 3_600_000 + 30_000
     assert await deliver(run, names=["pagerduty"]) == []
 
 
