@@ -11,6 +11,7 @@ from functools import partial
 import aiohttp
 import pytest
 from support.command import Command
+from support.local_vendors import variables
 from support.notifications import alert, body, notification
 from support.notifying import settings_for, vendors
 from support.prometheus import program
@@ -79,18 +80,6 @@ class Quick(AlertmanagerServer):
         text = file.read_text().replace("group_wait: 15s", "group_wait: 100ms")
         file.write_text(text.replace("group_interval: 2m", "group_interval: 1s"))
         return command
-
-
-def variables(settings):
-    """Settings of the section notify as a user sets them."""
-    found = {}
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        value = value.get_secret_value() if hasattr(value, "get_secret_value") else value
-        if value is not None and value != ():
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
-            found[f"ECINDEX_NOTIFY__{name.upper()}"] = text
-    return found
 
 
 def receivers_in(file):
