@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
 from importlib import import_module
 
 import jsonschema
@@ -17,7 +18,7 @@ from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
 from streams.notify.causes import causes_of
 from streams.notify.composing import compose, lasting
 from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
-from streams.notify.notice import NoticeKind
+from streams.notify.notice import Notice, NoticeKind
 from streams.publish.incident_records import read_incidents
 
 SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
@@ -122,6 +123,17 @@ def test_an_incident_is_described_by_what_is_published_of_it():
         "What to do": "Ask whether the shop takes orders (checkout, site, app).",
     }
     assert notice.links[0].url == "https://index.example/?market=PK&incident=PK-20260102T0437-down"
+
+
+def test_the_message_of_the_contract_has_every_field():
+    text = (ROOT / "docs" / "contract.md").read_text().partition("\n## A message\n")[2]
+    (example, table) = re.match(r".*?```json\n(.*?)```(.*?)\n## ", text, re.DOTALL).groups()
+    assert set(json.loads(example)) == set(Notice.__struct_fields__)
+    assert msgspec.json.decode(example, type=Notice, strict=True).kind is NoticeKind.BEGAN
+    named = set(re.findall(r"`(\w+)`", table))
+    said_by_title_to_advice = {"since", "sent_at", "market", "size", "sureness", "affected", "now"}
+    assert set(Notice.__struct_fields__) - named == said_by_title_to_advice
+    assert {kind.value for kind in NoticeKind} <= named
 
 
 def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
