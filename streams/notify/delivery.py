@@ -42,6 +42,7 @@ from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.shown_text import one_line
 from streams.notify.trying import Pace, PatientSender
+from streams.publish.incident_words import MarketNaming, naming_of
 
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
@@ -89,7 +90,7 @@ class Delivery:
         charts: Charts,
         draw: Draw,
         metrics: NotifyMetrics,
-        zones: Mapping[str, str],
+        namings: Mapping[str, MarketNaming],
         pace: Pace = Pace(),  # noqa: B008 - a frozen tuple
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
@@ -99,7 +100,7 @@ class Delivery:
         self._charts = charts
         self._draw = draw
         self._metrics = metrics
-        self._zones = zones
+        self._namings = namings
         self._sender = PatientSender(pace, now_ms)
         self._now_ms = now_ms
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
@@ -130,8 +131,8 @@ class Delivery:
                 published = next((each for each in now.incidents if each.id == incident.name), None)
                 if published is None:
                     continue
-                zone = self._zones.get(notice.market)
-                fresh = refreshed(notice, published, now, self._now_ms(), zone)
+                naming = self._naming(notice.market)
+                fresh = refreshed(notice, published, now, self._now_ms(), naming)
                 for name in sorted(incident.sent.keys() & self._receivers.keys()):
                     await self._refresh(incident, name, fresh)
 
@@ -152,6 +153,9 @@ class Delivery:
         if answered:
             sent.answered = notice.answered
             await self._store.save()
+
+    def _naming(self, market: str) -> MarketNaming:
+        return self._namings.get(market) or naming_of(market, None)
 
     def _alone(self, subject: str) -> asyncio.Lock:
         """One message of an incident at a time: of two Alertmanagers, two routes, or a refresh."""
@@ -187,7 +191,7 @@ class Delivery:
             now=now,
             incident=cause.incident,
             now_ms=now_ms,
-            zones=self._zones,
+            naming=self._naming(market),
         )
         incident.notice = notice if firing else None
         drawing = None

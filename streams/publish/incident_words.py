@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from streams.board.labels import label
 from streams.index.currencies import exponent, major_units
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
+from streams.index.labels import label
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
