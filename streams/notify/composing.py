@@ -20,7 +20,13 @@ from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, U
 from streams.notify.number_words import count_words, ratio_words, span_words, time_words
 from streams.notify.shown_text import one_line
 from streams.publish.incident_records import PublishedIncident
-from streams.publish.incident_words import MarketNaming, counted, say_answers, say_incident
+from streams.publish.incident_words import (
+    MarketNaming,
+    counted,
+    say_answers,
+    say_evidence,
+    say_incident,
+)
 
 WHOLE_MARKET: Series = ("market", "all")
 TITLE_MAX = 140
@@ -225,9 +231,7 @@ def _size(shift: ShiftNow, series: Series) -> str:
 
 
 def _sureness(shift: ShiftNow) -> str:
-    if shift.evidence is None:
-        return ""
-    return f"evidence {shift.evidence:,.3g} times what pages when it was found"
+    return "" if shift.evidence is None else say_evidence(shift.evidence)
 
 
 def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow) -> str:

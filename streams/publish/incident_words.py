@@ -80,8 +80,18 @@ def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentW
         size=_since_start(incident, naming),
         missed=_missed(incident, naming),
         affected=_affected(incident),
-        evidence=f"evidence {incident.evidence:,.3g} times what pages when it was found",
+        evidence=say_evidence(incident.evidence),
     )
+
+
+def say_evidence(evidence: float) -> str:
+    """Return how sure the detector was.
+
+    >>> say_evidence(164_687.4)
+    'evidence 164,687 times what pages when it was found'
+    """
+    times = f"{evidence:,.0f}" if evidence >= _WHOLE_TIMES_FROM else f"{evidence:.3g}"
+    return f"evidence {times} times what pages when it was found"
 
 
 def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
