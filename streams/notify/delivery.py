@@ -42,6 +42,7 @@ from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.shown_text import one_line
 from streams.notify.trying import Pace, PatientSender
+from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import MarketNaming, naming_of
 
 REPEAT_MIN_MS = 5 * 60_000
@@ -134,11 +135,13 @@ class Delivery:
                 naming = self._naming(notice.market)
                 fresh = refreshed(notice, published, now, self._now_ms(), naming)
                 for name in sorted(incident.sent.keys() & self._receivers.keys()):
-                    await self._refresh(incident, name, fresh)
+                    await self._refresh(incident, name, fresh, _answers_key(published))
 
-    async def _refresh(self, incident: OpenIncident, name: str, notice: Notice) -> None:
+    async def _refresh(
+        self, incident: OpenIncident, name: str, notice: Notice, answers: str
+    ) -> None:
         sent = incident.sent[name]
-        answered = notice.answered != sent.answered
+        answered = answers != sent.answered
         if not answered and name not in UPDATED:
             return
         kind = NoticeKind.ANSWERED if answered else NoticeKind.REPEATED
@@ -151,7 +154,7 @@ class Delivery:
             )
             return
         if answered:
-            sent.answered = notice.answered
+            sent.answered = answers
             await self._store.save()
 
     def _naming(self, market: str) -> MarketNaming:
@@ -306,6 +309,12 @@ async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
         return None, str(error)
     _log.error("picture_failed", exc_info=error)
     return None, f"it could not be drawn ({type(error).__name__}): report it, with the log"
+
+
+def _answers_key(incident: PublishedIncident) -> str:
+    """What tells the answers in force from others, in whatever words they are said."""
+    given = (incident.acknowledged, incident.verdict, *incident.notes[-1:])
+    return "|".join(f"{each.kind} {each.by} {each.at}" for each in given if each is not None)
 
 
 def _subject(market: str, group_key: str) -> str:
