@@ -288,7 +288,7 @@ def _links(lead: WebhookAlert, incident: str | None) -> tuple[NoticeLink, ...]:
     found = []
     for name, text, annotation in _LINKS:
         url = lead.annotation(annotation)
-        if name == "page" and incident is not None and url:
+        if name == "page" and incident is not None and url and "incident=" not in url:
             url += f"{'&' if '?' in url else '?'}incident={quote(incident, safe='')}"
         if _ADDRESS.match(url) and len(url) <= URL_MAX:
             # What no address has was put there by a label.

@@ -173,9 +173,7 @@ class Delivery:
         now_ms = self._now_ms()
         group = cause.group
         firing = [alert.identity for alert in group.alerts if alert.firing]
-        incident = self._store.incident(
-            cause.name, now_ms, firing=bool(firing), named=cause.incident is not None
-        )
+        incident = self._store.incident(cause.name, now_ms, firing=bool(firing), named=cause.named)
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]

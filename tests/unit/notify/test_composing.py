@@ -131,6 +131,9 @@ def test_an_incident_is_described_by_what_is_published_of_it():
         "What to do": "Ask whether the shop takes orders (checkout, site, app).",
     }
     assert notice.links[0].url == "https://index.example/?market=PK&incident=PK-20260102T0437-down"
+    named = alert()
+    named["annotations"]["page_url"] += "&incident=PK-20260102T0437-down"
+    assert said(named, of=incident()).links[0].url == notice.links[0].url
 
 
 def test_the_message_of_the_contract_has_every_field():
@@ -181,6 +184,11 @@ def test_a_notification_is_divided_by_cause():
         ("PK-20260101T2000-up", 1, None),
         ("group", 2, None),
     ], "what is over does not fire; failures by a threshold alone are no incident"
+    labelled = alert("EcindexDemandShift", member="toys", incident="PK-20260102T0311-up")
+    hostile = alert("EcindexDemandShift", incident="<!channel>-20260102T0311-up")
+    group = decode_group(body(notification(labelled, hostile)))
+    causes = causes_of(group, known, "group", lambda _alert: None)
+    assert [(c.name, c.named) for c in causes] == [("PK-20260102T0311-up", True), ("group", False)]
     gone = [each | {"status": "resolved"} for each in alerts]
     group = decode_group(body(notification(*gone)))
     names = [cause.name for cause in causes_of(group, known, "group", lambda _alert: None)]
