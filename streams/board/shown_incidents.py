@@ -7,17 +7,17 @@ from enum import StrEnum
 
 import msgspec
 
-from streams.board.incident_words import (
+from streams.board.shown_shifts import ShownShift, expect_command
+from streams.index.indices import MARKET
+from streams.index.labels import label
+from streams.publish.incident_records import PublishedIncident, read_incidents
+from streams.publish.incident_words import (
     MarketNaming,
     say_answers,
     say_incident,
     say_suspicion,
     series_name,
 )
-from streams.board.labels import label
-from streams.board.shown_shifts import ShownShift, expect_command
-from streams.index.indices import MARKET
-from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
 
 PAST_MAX = 20

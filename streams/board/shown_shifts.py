@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from streams.board.labels import label
 from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
+from streams.index.labels import label
 from streams.index.panes import HOUR_MS, rfc3339
 
 CONTRIBUTORS_MAX = 6

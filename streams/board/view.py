@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streams.board.incident_words import naming_of
-from streams.board.labels import label
 from streams.board.shown_incidents import (
     IncidentsOfMarket,
     incidents_of,
@@ -22,8 +20,10 @@ from streams.board.shown_shifts import ShownShift, active
 from streams.index.currencies import exponent
 from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
+from streams.index.labels import label
 from streams.index.methodology import Market
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
+from streams.publish.incident_words import naming_of
 from streams.publish.ranking import ALL, rank_members
 
 MARKET, CATEGORY, METHOD = "market", "category", "payment_method"

@@ -1,7 +1,11 @@
-"""Divides a notification by cause. Alertmanager groups by market, which may have two incidents."""
+"""Divides a notification by cause: an alert is of the incident that it names, or that has its series.
+
+Our routes group by incident already; those of an installation may not.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,9 +16,13 @@ from streams.notify.composing import series_of
 from streams.notify.market_now import Series
 from streams.publish.incident_records import PublishedIncident
 
+ID_MAX = 100
+_ID = re.compile(r"[A-Za-z0-9_-]+-\d{8}T\d{4}-(up|down)")
+"""Id of an incident (docs/contract.md#an-incident)."""
+
 
 class Cause(NamedTuple):
-    """The alerts of a notification that have one cause. ``name``: what they are about, for good.
+    """The alerts of a notification that have one cause. ``name``: what they are about.
 
     ``incident``: what is published of it; None where it is no incident of a market, or not known.
     """
@@ -22,6 +30,11 @@ class Cause(NamedTuple):
     name: str
     group: AlertGroup
     incident: PublishedIncident | None
+
+    @property
+    def named(self) -> bool:
+        """Whether the name is that of an incident, which is the same for good."""
+        return _ID.fullmatch(self.name) is not None
 
 
 def causes_of(
@@ -32,18 +45,25 @@ def causes_of(
 ) -> list[Cause]:
     """Divide a notification, in the order of its alerts.
 
-    ``held_by`` names what an earlier message has counted an alert to: it stays there until it ends,
-    whatever is published meanwhile. ``fallback`` is the name where neither says one.
+    ``held_by`` names what an earlier message has counted an alert to that names no incident: it stays
+    there until it ends, whatever is published meanwhile. ``fallback`` is the name where none is known.
     """
     found: dict[str, list[WebhookAlert]] = {}
     for alert in group.alerts:
-        name = held_by(alert.identity) or _published(alert, incidents) or fallback
+        name = (
+            _of_label(alert) or held_by(alert.identity) or _published(alert, incidents) or fallback
+        )
         found.setdefault(name, []).append(alert)
     by_id = {incident.id: incident for incident in incidents}
     return [
         Cause(name, msgspec.structs.replace(group, alerts=alerts), by_id.get(name))
         for name, alerts in found.items()
     ]
+
+
+def _of_label(alert: WebhookAlert) -> str | None:
+    label = alert.labels.get("incident", "")
+    return label if _ID.fullmatch(label) and len(label) <= ID_MAX else None
 
 
 def _published(alert: WebhookAlert, incidents: list[PublishedIncident]) -> str | None:

@@ -6,7 +6,7 @@ Pure functions. What comes from labels and annotations is made safe to be shown 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -19,7 +19,14 @@ from streams.notify.market_now import MarketNow, Series, ShiftNow
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
 from streams.notify.number_words import count_words, ratio_words, span_words, time_words
 from streams.notify.shown_text import one_line
-from streams.publish.incident_records import IncidentSize, PublishedAnswer, PublishedIncident
+from streams.publish.incident_records import PublishedIncident
+from streams.publish.incident_words import (
+    MarketNaming,
+    counted,
+    say_answers,
+    say_evidence,
+    say_incident,
+)
 
 WHOLE_MARKET: Series = ("market", "all")
 TITLE_MAX = 140
@@ -120,69 +127,71 @@ def compose(
     span: Lasting,
     now: MarketNow,
     now_ms: int,
-    zones: Mapping[str, str] | None = None,
+    naming: MarketNaming,
     incident: PublishedIncident | None = None,
 ) -> Notice:
     """What a message says of the alerts of one cause, which is called ``name``.
 
-    ``zones``: time zone of each market. ``now`` is empty for alerts of no market. ``incident``: what is
-    published of it.
+    ``now`` is empty for alerts of no market. ``incident``: what is published of it; then page, commands
+    and messages say the same.
     """
     lead = leading(group.alerts)
     series = series_of(lead)
-    market = one_line(lead.labels.get("market", ""), NAME_MAX)
-    zone = (zones or {}).get(lead.labels.get("market", ""))
     shift = None if series is None else now.shifts.get(series)
     shown = sorted(group.alerts, key=lambda alert: (alert is not lead, not alert.firing))
-    if incident is not None:
-        series = (incident.dimension, incident.member)
-        size, sureness = _size(incident.size, series), _sureness(incident.evidence)
-        affected = _affected_of(incident)
-        at_present = _now_of(incident, now, now_ms)
-    else:
-        size = "" if shift is None or series is None else _size(shift, series)
-        sureness = _sureness(None if shift is None else shift.evidence)
-        affected = _affected(group.alerts, lead, now)
-        at_present = "" if series is None else _now(series, now, now_ms, firing=lead.firing)
-    return Notice(
+    notice = Notice(
         incident=name,
         kind=kind,
         urgency=Urgency.PAGE if _pages(group.alerts) else Urgency.TICKET,
         title=_title(lead),
-        since=_since(span, now_ms, zone),
+        since=_since(span, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
-        market=market,
+        market=one_line(lead.labels.get("market", ""), NAME_MAX),
         began=None if span.began_ms is None else rfc3339(span.began_ms),
         ended=None if span.ended_ms is None else rfc3339(span.ended_ms),
-        size=size,
-        sureness=sureness,
-        affected=affected,
-        now=at_present,
-        answered="" if incident is None else _answered(incident, zone),
-        acknowledged_by="" if incident is None else _acknowledged_by(incident),
+        size="" if shift is None or series is None else _size(shift, series),
+        sureness="" if shift is None else _sureness(shift),
+        affected=_affected(group.alerts, lead, now),
+        now="" if series is None else _now(series, now, now_ms, firing=lead.firing),
         advice=one_line(lead.annotation("description"), SENTENCE_MAX),
         links=_links(lead, None if incident is None else incident.id),
         alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
         left_out=max(len(shown) - ALERTS_SHOWN, 0) + group.truncated_alerts,
     )
+    return notice if incident is None else _described(notice, incident, now, now_ms, naming)
 
 
 def refreshed(
-    notice: Notice, incident: PublishedIncident, now: MarketNow, now_ms: int, zone: str | None
+    notice: Notice, incident: PublishedIncident, now: MarketNow, now_ms: int, naming: MarketNaming
 ) -> Notice:
     """The message of an open incident as it is now."""
     over_ms = None if incident.over is None else parse_instant(incident.over)
     span = Lasting(parse_instant(incident.began), over_ms, estimated=True, exact=True)
-    return msgspec.structs.replace(
+    fresh = msgspec.structs.replace(
         notice,
         kind=NoticeKind.REPEATED,
-        since=_since(span, now_ms, zone),
+        since=_since(span, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
-        size=_size(incident.size, (incident.dimension, incident.member)),
-        affected=_affected_of(incident),
-        now=_now_of(incident, now, now_ms),
-        answered=_answered(incident, zone),
-        acknowledged_by=_acknowledged_by(incident),
+    )
+    return _described(fresh, incident, now, now_ms, naming)
+
+
+def _described(
+    notice: Notice, incident: PublishedIncident, now: MarketNow, now_ms: int, naming: MarketNaming
+) -> Notice:
+    """Say of an incident what the page says of it. Its sentences name their subject; so do facts."""
+    words = say_incident(incident, naming)
+    return msgspec.structs.replace(
+        notice,
+        title=one_line(words.headline, TITLE_MAX),
+        size=one_line(f"{words.size} {words.missed}", SENTENCE_MAX),
+        sureness=one_line(words.evidence, SENTENCE_MAX),
+        affected=one_line(words.affected.removeprefix("Affected: "), SENTENCE_MAX),
+        now=one_line(words.now.removeprefix("Now: ") + _age(now, now_ms), SENTENCE_MAX),
+        answered=one_line(" ".join(say_answers(incident, naming)), SENTENCE_MAX),
+        acknowledged_by=""
+        if incident.acknowledged is None
+        else one_line(incident.acknowledged.by, NAME_MAX),
     )
 
 
@@ -211,87 +220,18 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
     return f"{began}{of_alert}: {span_words(now_ms - span.began_ms)} ago"
 
 
-def _size(shift: ShiftNow | IncidentSize, series: Series) -> str:
+def _size(shift: ShiftNow, series: Series) -> str:
     words = f"{ratio_words(shift.ratio)} {'of ' if shift.ratio < 1 else ''}what is expected"
     if shift.lower is not None and shift.upper is not None:
         words += f" (95 % interval: {ratio_words(shift.lower)} to {ratio_words(shift.upper)})"
     if shift.observed is None or shift.expected is None:
         return words
-    counted = _counted(series[0])
     observed, expected = count_words(shift.observed), count_words(shift.expected)
-    return f"{words}: {observed} {counted} counted since then, {expected} expected"
+    return f"{words}: {observed} {counted(series[0])} counted since then, {expected} expected"
 
 
-def _sureness(evidence: float | None) -> str:
-    if evidence is None:
-        return ""
-    return f"when it was found, the evidence was {evidence:.1f} times what pages"
-
-
-def _affected_of(incident: PublishedIncident) -> str:
-    """The members that an incident affects, by dimension."""
-    own = (incident.dimension, incident.member)
-    parts = ["the whole market" if own == WHOLE_MARKET else _member(own)]
-    for found in incident.affected:
-        plural = _PLURALS.get(found.dimension, found.dimension)
-        if found.affected == found.of > 1:
-            parts.append(f"all {found.of} {plural}")
-        elif any((found.dimension, each.member) != own for each in found.members):
-            names = ", ".join(one_line(each.member, NAME_MAX) for each in found.members)
-            parts.append(f"{found.affected} of {found.of} {plural}, most {names}")
-    return one_line("; ".join(parts).replace("_", " "), SENTENCE_MAX)
-
-
-def _member(series: Series) -> str:
-    return f"{series[0]} {one_line(series[1], NAME_MAX)}"
-
-
-def _now_of(incident: PublishedIncident, now: MarketNow, now_ms: int) -> str:
-    """How an incident is now: going on, coming back, or over."""
-    counted = _counted(incident.dimension)
-    if incident.over is not None:
-        return "over"
-    verdict = "coming back, not confirmed yet" if incident.state == "returning" else "still so"
-    size = incident.now
-    if size is None:
-        return f"{verdict}: nothing is expected of the last minutes"
-    since_ms, until_ms = (parse_instant(each) or 0 for each in (size.since, size.until))
-    length = span_words(until_ms - since_ms)
-    numbers = (
-        f"{count_words(size.observed)} {counted} in {length}, {count_words(size.expected)} expected"
-    )
-    age_ms = now_ms - now.as_of_ms
-    old = f"; these numbers are {span_words(age_ms)} old" if age_ms > STALE_AFTER_MS else ""
-    return f"{verdict}: {numbers}{old}"
-
-
-def _answered(incident: PublishedIncident, zone: str | None) -> str:
-    """What operators have said of an incident, with the last note."""
-    given = (incident.acknowledged, incident.verdict, *incident.notes[-1:])
-    return one_line("; ".join(_answer(each, zone) for each in given if each), SENTENCE_MAX)
-
-
-def _acknowledged_by(incident: PublishedIncident) -> str:
-    return "" if incident.acknowledged is None else one_line(incident.acknowledged.by, NAME_MAX)
-
-
-def _answer(answer: PublishedAnswer, zone: str | None) -> str:
-    words = {"expected": "expected", "false_alarm": "called a false alarm"}.get(
-        answer.kind, answer.kind
-    )
-    at_ms, until_ms = (parse_instant(each or "") for each in (answer.at, answer.until))
-    text = f"{words} by {answer.by}"
-    if at_ms is not None:
-        text += f" at {time_words(at_ms, zone)}"
-    if until_ms is not None:
-        text += f", until {time_words(until_ms, zone)}"
-    return f"{text}: {answer.text}" if answer.text else text
-
-
-def _counted(dimension: str) -> str:
-    return {"payment_failure": "failed payments", "payment_method": "payments"}.get(
-        dimension, "orders"
-    )
+def _sureness(shift: ShiftNow) -> str:
+    return "" if shift.evidence is None else say_evidence(shift.evidence)
 
 
 def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow) -> str:
@@ -326,16 +266,21 @@ def _now(series: Series, now: MarketNow, now_ms: int, *, firing: bool) -> str:
         if count is not None:
             expected = "" if count.expected is None else f", {count_words(count.expected)} expected"
             sentences.append(f"{count_words(count.value)} {count.counted} in {words}{expected}")
-    age_ms = now_ms - now.as_of_ms
-    old = f"; these numbers are {span_words(age_ms)} old" if age_ms > STALE_AFTER_MS else ""
     if firing and series in now.shifts:
         verdict = "still so"
     elif firing and series[0] != "payment_method":
         verdict = "the detector no longer sees it; the alert ends within minutes"
     else:
         verdict = "" if firing else "back within what is expected"
-    counted = "; ".join(sentences)
-    return one_line(": ".join(filter(None, (verdict, counted))) + old, SENTENCE_MAX)
+    numbers = "; ".join(sentences)
+    text = ": ".join(filter(None, (verdict, numbers)))
+    return one_line(text + _age(now, now_ms), SENTENCE_MAX)
+
+
+def _age(now: MarketNow, now_ms: int) -> str:
+    """What a reader must know of numbers that are older than those of a healthy index."""
+    age_ms = now_ms - now.as_of_ms
+    return f" (as of {span_words(age_ms)} ago)" if age_ms > STALE_AFTER_MS else ""
 
 
 def _links(lead: WebhookAlert, incident: str | None) -> tuple[NoticeLink, ...]:
@@ -343,7 +288,7 @@ def _links(lead: WebhookAlert, incident: str | None) -> tuple[NoticeLink, ...]:
     found = []
     for name, text, annotation in _LINKS:
         url = lead.annotation(annotation)
-        if name == "page" and incident is not None and url:
+        if name == "page" and incident is not None and url and "incident=" not in url:
             url += f"{'&' if '?' in url else '?'}incident={quote(incident, safe='')}"
         if _ADDRESS.match(url) and len(url) <= URL_MAX:
             # What no address has was put there by a label.

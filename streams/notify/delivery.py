@@ -42,6 +42,8 @@ from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.shown_text import one_line
 from streams.notify.trying import Pace, PatientSender
+from streams.publish.incident_records import PublishedIncident
+from streams.publish.incident_words import MarketNaming, naming_of
 
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
@@ -89,7 +91,7 @@ class Delivery:
         charts: Charts,
         draw: Draw,
         metrics: NotifyMetrics,
-        zones: Mapping[str, str],
+        namings: Mapping[str, MarketNaming],
         pace: Pace = Pace(),  # noqa: B008 - a frozen tuple
         now_ms: Callable[[], int] = clock.now_ms,
     ) -> None:
@@ -99,7 +101,7 @@ class Delivery:
         self._charts = charts
         self._draw = draw
         self._metrics = metrics
-        self._zones = zones
+        self._namings = namings
         self._sender = PatientSender(pace, now_ms)
         self._now_ms = now_ms
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
@@ -130,14 +132,16 @@ class Delivery:
                 published = next((each for each in now.incidents if each.id == incident.name), None)
                 if published is None:
                     continue
-                zone = self._zones.get(notice.market)
-                fresh = refreshed(notice, published, now, self._now_ms(), zone)
+                naming = self._naming(notice.market)
+                fresh = refreshed(notice, published, now, self._now_ms(), naming)
                 for name in sorted(incident.sent.keys() & self._receivers.keys()):
-                    await self._refresh(incident, name, fresh)
+                    await self._refresh(incident, name, fresh, _answers_key(published))
 
-    async def _refresh(self, incident: OpenIncident, name: str, notice: Notice) -> None:
+    async def _refresh(
+        self, incident: OpenIncident, name: str, notice: Notice, answers: str
+    ) -> None:
         sent = incident.sent[name]
-        answered = notice.answered != sent.answered
+        answered = answers != sent.answered
         if not answered and name not in UPDATED:
             return
         kind = NoticeKind.ANSWERED if answered else NoticeKind.REPEATED
@@ -150,8 +154,11 @@ class Delivery:
             )
             return
         if answered:
-            sent.answered = notice.answered
+            sent.answered = answers
             await self._store.save()
+
+    def _naming(self, market: str) -> MarketNaming:
+        return self._namings.get(market) or naming_of(market, None)
 
     def _alone(self, subject: str) -> asyncio.Lock:
         """One message of an incident at a time: of two Alertmanagers, two routes, or a refresh."""
@@ -166,9 +173,7 @@ class Delivery:
         now_ms = self._now_ms()
         group = cause.group
         firing = [alert.identity for alert in group.alerts if alert.firing]
-        incident = self._store.incident(
-            cause.name, now_ms, firing=bool(firing), named=cause.incident is not None
-        )
+        incident = self._store.incident(cause.name, now_ms, firing=bool(firing), named=cause.named)
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
@@ -187,7 +192,7 @@ class Delivery:
             now=now,
             incident=cause.incident,
             now_ms=now_ms,
-            zones=self._zones,
+            naming=self._naming(market),
         )
         incident.notice = notice if firing else None
         drawing = None
@@ -302,6 +307,12 @@ async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
         return None, str(error)
     _log.error("picture_failed", exc_info=error)
     return None, f"it could not be drawn ({type(error).__name__}): report it, with the log"
+
+
+def _answers_key(incident: PublishedIncident) -> str:
+    """What tells the answers in force from others, in whatever words they are said."""
+    given = (incident.acknowledged, incident.verdict, *incident.notes[-1:])
+    return "|".join(f"{each.kind} {each.by} {each.at}" for each in given if each is not None)
 
 
 def _subject(market: str, group_key: str) -> str:

@@ -23,6 +23,7 @@ from streams.notify.sent_store import SentStore
 from streams.notify.signed_webhook import WebhookReceiver
 from streams.notify.slack import SlackReceiver
 from streams.notify.trial import trial_picture
+from streams.publish.incident_words import naming_of
 from streams.settings import NotifySettings, Settings, load_methodology
 
 REFRESH_S = 20.0
@@ -76,7 +77,7 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
             charts=charts,
             draw=draw,
             metrics=metrics,
-            zones={code: market.time_zone for code, market in markets.items()},
+            namings={code: naming_of(code, market) for code, market in markets.items()},
         )
         server = NotifyServer(
             delivery,

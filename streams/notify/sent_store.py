@@ -31,7 +31,7 @@ class SentMessage(msgspec.Struct):
     at_ms: int
     kept: Kept = {}
     answered: str = ""
-    """What operators had said of it."""
+    """What tells the answers that it has said from others."""
 
 
 class OpenIncident(msgspec.Struct):

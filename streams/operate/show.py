@@ -12,12 +12,6 @@ from rich.panel import Panel
 from rich.text import Text
 
 from streams import clock
-from streams.board.incident_words import (
-    MarketNaming,
-    say_answers,
-    say_incident,
-    say_suspicion,
-)
 from streams.console.fitting import Column, FittedTable, TopOf, WholeParts
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
@@ -30,6 +24,12 @@ from streams.operate.market_views import (
     read_input_notes,
     read_markets,
     refuse_unknown,
+)
+from streams.publish.incident_words import (
+    MarketNaming,
+    say_answers,
+    say_incident,
+    say_suspicion,
 )
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS, in_words

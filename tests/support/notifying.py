@@ -27,8 +27,10 @@ from streams.notify.notify_process import receivers_of
 from streams.notify.sent_store import SentStore
 from streams.notify.slack import SlackReceiver
 from streams.notify.trying import Pace
+from streams.publish.incident_words import MarketNaming
 from streams.settings import NotifySettings
 
+PK = MarketNaming("Pakistan", "PKR", "Asia/Karachi")
 PACE = Pace(delivery_s=0.2, backoff_s=0.01)
 PNG = b"\x89PNG\r\n\x1a\n"
 EVERYBODY = ("slack", "pagerduty", "mail", "webhook")
@@ -103,7 +105,7 @@ async def delivering(found, directory, *, now=None, clock=None, draw=stamp, **ch
                 charts=charts,
                 draw=draw,
                 metrics=metrics,
-                zones={"PK": "Asia/Karachi"},
+                namings={"PK": PK},
                 pace=PACE,
                 now_ms=lambda: times[0],
             ),

@@ -113,15 +113,23 @@ def test_a_missing_kafka_is_an_error_and_its_address_is_named(run, nowhere):
     assert nowhere in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("demo",), ("up",), ("bench", "fold")])
-def test_without_the_extra_the_command_that_installs_it_is_named(arguments):
+@pytest.mark.parametrize(
+    ("arguments", "missing", "extra"),
+    [
+        (("demo",), "psutil", "local"),
+        (("up",), "psutil", "local"),
+        (("bench", "fold"), "psutil", "local"),
+        (("notify", "test", "mail"), "matplotlib", "notify"),
+    ],
+)
+def test_without_the_extra_the_command_that_installs_it_is_named(arguments, missing, extra):
     """A production machine has no psutil; where it is missing is an import hook's business."""
     code = (
         "import sys\n"
         "class Missing:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'psutil':\n"
-        "            raise ModuleNotFoundError(\"No module named 'psutil'\", name=name)\n"
+        f"        if name == '{missing}':\n"
+        f"            raise ModuleNotFoundError(\"No module named '{missing}'\", name=name)\n"
         "sys.meta_path.insert(0, Missing())\n"
         "from streams.cli import main\n"
         "main()\n"
@@ -134,5 +142,5 @@ def test_without_the_extra_the_command_that_installs_it_is_named(arguments):
         timeout=120,
     )
     assert done.returncode == 1
-    assert "pip install 'ecindex[local]'" in done.stderr
+    assert f"pip install 'ecindex[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,7 +12,6 @@ from support.publications import (
     suspicion,
 )
 
-from streams.board.incident_words import MarketNaming, say_incident, say_suspicion
 from streams.board.shown_incidents import (
     IncidentsOfMarket,
     PageLevel,
@@ -27,6 +26,7 @@ from streams.index.incident_measures import Affected, Excess
 from streams.index.operator_answers import Answer
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.publish.incident_records import incident_fields, published_incident
+from streams.publish.incident_words import MarketNaming, say_incident, say_suspicion
 from streams.publish.suspicion_records import published_suspicion, suspicion_fields
 
 BD = MarketNaming("Bangladesh", "BDT", "Asia/Dhaka")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
 from importlib import import_module
 
 import jsonschema
 import msgspec
 import pytest
 from support.notifications import BEGAN_MS, NOW_MS, RUNBOOK, alert, body, incident, notification
+from support.notifying import PK
 from support.operator_files import ROOT
 
 from streams.index.panes import rfc3339
@@ -17,7 +19,7 @@ from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
 from streams.notify.causes import causes_of
 from streams.notify.composing import compose, lasting
 from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
-from streams.notify.notice import NoticeKind
+from streams.notify.notice import Notice, NoticeKind
 from streams.publish.incident_records import read_incidents
 
 SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
@@ -50,7 +52,7 @@ def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0, of=Non
         span=span,
         now=now,
         now_ms=now_ms,
-        zones={"PK": "Asia/Karachi"},
+        naming=PK,
         incident=cause,
     )
 
@@ -79,7 +81,7 @@ def test_a_message_of_an_outage_answers_every_question():
         "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes ago",
         "How large": "0.2 % of what is expected (95 % interval: 0.1 % to 0.4 %): "
         "10 orders counted since then, 5,030 expected",
-        "How sure": "when it was found, the evidence was 1.4 times what pages",
+        "How sure": "evidence 1.4 times what pages when it was found",
         "Affected": "the whole market; all 2 categories",
         "Now": "still so: 2 orders in the last minute, 1,006 expected; "
         "10 orders in 5 minutes, 5,030 expected",
@@ -107,30 +109,56 @@ AFFECTED = [
         {"member": "sindh", "observed": 1, "expected": 9, "excess": -8}]},
 ]  # fmt: skip
 
+MISSED = {"events": -5_020.0, "lower": -5_040.0, "upper": -4_990.0, "amount_minor": -5_020_000,
+          "lower_minor": -5_040_000, "upper_minor": -4_990_000}  # fmt: skip
+BY_ALICE = {"kind": "acknowledged", "by": "alice", "at": rfc3339(NOW_MS), "text": "on it"}
+
 
 def test_an_incident_is_described_by_what_is_published_of_it():
     schema = json.loads((ROOT / "config" / "schemas" / "incident.json").read_text())
-    jsonschema.validate(incident(affected=AFFECTED), schema)
-    notice = said(of=incident(affected=AFFECTED))
+    known = incident(affected=AFFECTED, difference=MISSED, acknowledged=BY_ALICE)
+    jsonschema.validate(known, schema)
+    notice = said(of=known)
+    assert notice.title == "Pakistan: orders have all but stopped"
     assert dict(notice.facts()) == {
         "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes ago",
-        "How large": "0.2 % of what is expected (95 % interval: 0.1 % to 0.4 %): "
-        "10 orders counted since then, 5,030 expected",
-        "How sure": "when it was found, the evidence was 1.4 times what pages",
-        "Affected": "the whole market; all 15 categories; 2 of 4 regions, most sindh",
-        "Now": "still so: 2 orders in 1 minute, 1,006 expected",
+        "How large": "Since 09:36 PKT: 10 orders, 5,030 usual, 0.2 % (0.1 to 0.4). "
+        "Missed so far: 5,020 orders (4,990 to 5,040); PKR 50,200 (49,900 to 50,400).",
+        "How sure": "evidence 1.4 times what pages when it was found",
+        "Affected": "every category, 2 of 4 regions (most Sindh).",
+        "Now": "2 orders in the last minute, 1,006 usual.",
+        "Answered": "Acknowledged by alice at 09:41 PKT.",
         "What to do": "Ask whether the shop takes orders (checkout, site, app).",
     }
     assert notice.links[0].url == "https://index.example/?market=PK&incident=PK-20260102T0437-down"
+    named = alert()
+    named["annotations"]["page_url"] += "&incident=PK-20260102T0437-down"
+    assert said(named, of=incident()).links[0].url == notice.links[0].url
+
+
+def test_the_message_of_the_contract_has_every_field():
+    text = (ROOT / "docs" / "contract.md").read_text().partition("\n## A message\n")[2]
+    (example, table) = re.match(r".*?```json\n(.*?)```(.*?)\n## ", text, re.DOTALL).groups()
+    assert set(json.loads(example)) == set(Notice.__struct_fields__)
+    assert msgspec.json.decode(example, type=Notice, strict=True).kind is NoticeKind.BEGAN
+    named = set(re.findall(r"`(\w+)`", table))
+    said_by_title_to_advice = {"since", "sent_at", "market", "size", "sureness", "affected", "now"}
+    assert set(Notice.__struct_fields__) - named == said_by_title_to_advice
+    assert {kind.value for kind in NoticeKind} <= named
 
 
 def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
-    assert said(of=incident(state="returning")).now.startswith("coming back, not confirmed yet: 2")
+    assert said(of=incident(evidence=164_687.4)).sureness.startswith("evidence 164,687 times")
+    back = said(of=incident(state="returning"))
+    assert back.title == "Pakistan: orders had all but stopped and are coming back"
+    assert back.now.endswith("Its end is not confirmed yet.")
     over = said(alert(firing=False), of=incident(over=rfc3339(NOW_MS - 120_000)))
     assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 minutes")
     assert over.ended == rfc3339(NOW_MS - 120_000)
-    assert over.now == "over"
-    assert said(of=incident(over=rfc3339(NOW_MS))).now == "over", "its alert fires on for minutes"
+    assert over.title == "Pakistan: orders had all but stopped"
+    assert over.now == "Over since 09:39 PKT; it lasted 3 min."
+    fires_on = said(of=incident(over=rfc3339(NOW_MS)))
+    assert fires_on.now.startswith("Over since 09:41 PKT"), "its alert fires on for minutes"
 
 
 def test_a_notification_is_divided_by_cause():
@@ -156,6 +184,11 @@ def test_a_notification_is_divided_by_cause():
         ("PK-20260101T2000-up", 1, None),
         ("group", 2, None),
     ], "what is over does not fire; failures by a threshold alone are no incident"
+    labelled = alert("EcindexDemandShift", member="toys", incident="PK-20260102T0311-up")
+    hostile = alert("EcindexDemandShift", incident="<!channel>-20260102T0311-up")
+    group = decode_group(body(notification(labelled, hostile)))
+    causes = causes_of(group, known, "group", lambda _alert: None)
+    assert [(c.name, c.named) for c in causes] == [("PK-20260102T0311-up", True), ("group", False)]
     gone = [each | {"status": "resolved"} for each in alerts]
     group = decode_group(body(notification(*gone)))
     names = [cause.name for cause in causes_of(group, known, "group", lambda _alert: None)]
@@ -170,7 +203,7 @@ def test_an_alert_that_fires_on_after_its_shift_is_not_called_still_so():
 
 def test_old_and_unknown_numbers_are_called_so():
     old = said(now=msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000))
-    assert old.now.endswith("; these numbers are 2 minutes old")
+    assert old.now.endswith(" (as of 2 minutes ago)")
     unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
     assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
     assert unknown.since.endswith("when the alert began to fire: 3 minutes ago")

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from streams.board.labels import label
 from streams.index.currencies import exponent, major_units
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
+from streams.index.labels import label
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
@@ -82,8 +82,18 @@ def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentW
         size=_since_start(incident, naming),
         missed=_missed(incident, naming),
         affected=_affected(incident),
-        evidence=f"evidence {_times(incident.evidence)} what pages when it was found",
+        evidence=say_evidence(incident.evidence),
     )
+
+
+def say_evidence(evidence: float) -> str:
+    """Return how sure the detector was.
+
+    >>> say_evidence(164_687.4)
+    'evidence 164,687 times what pages when it was found'
+    """
+    times = f"{evidence:,.0f}" if evidence >= _WHOLE_TIMES_FROM else f"{evidence:.3g}"
+    return f"evidence {times} times what pages when it was found"
 
 
 def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
