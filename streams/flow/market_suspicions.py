@@ -55,6 +55,8 @@ class MarketSuspicions:
         self._pane_ms = pane_ms
         self._vain = Vain()
         self._shown: list[Suspicion] = []
+        self._until_ms = 0
+        self._judged: Sequence[SeriesStatus] = ()
 
     def shown(self) -> list[Suspicion]:
         """Suspicions as of the last step."""
@@ -72,6 +74,9 @@ class MarketSuspicions:
         ``from_ms``: first instant of which all sources are known.
         """
         until_ms = live_ms // self._pane_ms * self._pane_ms
+        if until_ms == self._until_ms and statuses is self._judged:
+            return  # no pane is new, and none changed
+        self._until_ms, self._judged = until_ms, statuses
         explained = frozenset(
             shift.direction
             for incident in incidents

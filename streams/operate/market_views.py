@@ -15,6 +15,7 @@ from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
+from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import inputs_key, market_keys, markets_key
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
@@ -23,6 +24,7 @@ from streams.publish.redis_clients import (
     is_of_another_type,
     sync_client,
 )
+from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 from streams.settings import RedisSettings
 
@@ -52,6 +54,9 @@ class MarketView(NamedTuple):
     """Age of ``as_of`` of each source that the market has."""
     failure: str = ""
     """Why it could not be read, while other markets can be; it is then absent."""
+    incidents: Sequence[PublishedIncident] = ()
+    """Its incidents, the open ones first."""
+    suspicions: Sequence[PublishedSuspicion] = ()
 
 
 @contextlib.contextmanager
@@ -86,8 +91,7 @@ def read_markets(
     failed: Exception | None = None
     for market in markets:
         try:
-            encoded = cast("bytes | None", client.get(market_keys(market, prefix).snapshot))
-            views.append(_view(market, encoded, now_ms))
+            views.append(_read(client, market, prefix, now_ms))
         except msgspec.DecodeError as error:
             views.append(_absent(market, f"its snapshot cannot be read: {error}"))
         except REDIS_ERRORS as error:
@@ -144,17 +148,36 @@ def read_shifts(client: Any, markets: Iterable[str], prefix: str) -> dict[str, l
     """Active shifts of each market. Raises one of REDIS_ERRORS when Redis does not answer."""
     found: dict[str, list[ShownShift]] = {}
     for market in markets:
-        fields = cast("dict[bytes, bytes]", client.hgetall(market_keys(market, prefix).shifts))
-        texts = {
-            name.decode(errors="replace"): text.decode(errors="replace")
-            for name, text in fields.items()
-        }
-        found[market] = active(market, texts)
+        found[market] = active(market, _texts(client, market_keys(market, prefix).shifts))
     return found
+
+
+def _texts(client: Any, key: str) -> dict[str, str]:
+    """Fields of a HASH as text; none where somebody else made the key one of another type."""
+    try:
+        fields = cast("dict[bytes, bytes]", client.hgetall(key))
+    except REDIS_ERRORS as error:
+        if not is_of_another_type(error):
+            raise
+        return {}
+    return {
+        name.decode(errors="replace"): text.decode(errors="replace")
+        for name, text in fields.items()
+    }
 
 
 def _absent(market: str, failure: str = "") -> MarketView:
     return MarketView(market, ViewState.ABSENT, None, None, None, None, {}, failure)
+
+
+def _read(client: Any, market: str, prefix: str, now_ms: int) -> MarketView:
+    keys = market_keys(market, prefix)
+    view = _view(market, cast("bytes | None", client.get(keys.snapshot)), now_ms)
+    if view.snapshot is None:
+        return view
+    incidents = read_incidents(_texts(client, keys.incidents))
+    suspicions = read_suspicions(_texts(client, keys.suspicions))
+    return view._replace(incidents=incidents, suspicions=suspicions)
 
 
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:

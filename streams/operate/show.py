@@ -12,6 +12,12 @@ from rich.panel import Panel
 from rich.text import Text
 
 from streams import clock
+from streams.board.incident_words import (
+    MarketNaming,
+    say_answers,
+    say_incident,
+    say_suspicion,
+)
 from streams.console.fitting import Column, FittedTable, TopOf, WholeParts
 from streams.index.currencies import major_units
 from streams.index.indices import SOURCES
@@ -31,6 +37,7 @@ from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
+_INCIDENTS_MAX = 5
 
 
 def render(
@@ -107,6 +114,7 @@ def _market(view: MarketView, currency: str) -> RenderableType:
     longest = windows[-1]
     parts: list[RenderableType] = [
         _headline(view, view.snapshot, values, currency),
+        *_wrong(view, currency),
         Text(),
         _categories(values, currency, windows),
         Text(),
@@ -114,7 +122,8 @@ def _market(view: MarketView, currency: str) -> RenderableType:
         *_not_ok(view.snapshot),
         *(Text(f"{name}: none seen yet") for name in SOURCES if name not in view.snapshot.sources),
     ]
-    border = "red" if view.state is ViewState.STALE else "green"
+    pages = any(each.over is None and each.silenced_by is None for each in view.incidents)
+    border = "red" if view.state is ViewState.STALE else "magenta" if pages else "green"
     return Panel(Group(*parts), title=view.market, title_align="left", border_style=border)
 
 
@@ -132,6 +141,26 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
             part.stylize("red")
         parts.append(Text(f"stale: {_why_stale(view)}", "bold red"))
     return WholeParts(parts)
+
+
+def _wrong(view: MarketView, currency: str) -> list[Text]:
+    """Return what is wrong now, as the page says it, and what was last; times are in UTC."""
+    naming = MarketNaming(view.market, currency or None)
+    going = [each for each in view.incidents if each.over is None]
+    lines = []
+    for incident in going[:_INCIDENTS_MAX]:
+        words = say_incident(incident, naming)
+        lines.append(Text.assemble((f"{words.headline}. ", "bold magenta"), words.now))
+        rest = [words.size, words.missed, words.affected, *say_answers(incident, naming)]
+        lines.append(Text(" ".join(filter(None, rest))))
+        lines.append(Text(f"{incident.id}, {words.evidence}", "dim"))
+    if len(going) > _INCIDENTS_MAX:
+        lines.append(Text(f"{len(going) - _INCIDENTS_MAX} more incidents", "bold magenta"))
+    lines += [Text(say_suspicion(each, naming), "yellow") for each in view.suspicions]
+    for incident in [each for each in view.incidents if each.over is not None][:1]:
+        words = say_incident(incident, naming)
+        lines.append(Text(f"{words.headline}. {words.now}", "dim"))
+    return lines
 
 
 def _why_stale(view: MarketView) -> str:

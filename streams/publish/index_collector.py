@@ -7,14 +7,16 @@ that does not exist has no series, since a 0 would read as an outage and a NaN a
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.samples import Sample
 
+from streams.flow.market_incidents import incident_of
 from streams.flow.publication import Publication
 from streams.flow.shift_watch import SeriesStatus
+from streams.index.incidents import ShiftName
 from streams.index.indices import METHOD
 from streams.index.panes import MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
@@ -168,9 +170,10 @@ class IndexCollector:
             for series in _series_of(value, ranks.get((value.dimension, value.member), _FIRST))
         ]
         shown.series += _page_series(shown.publication)
+        incidents = incident_of(shown.publication.incidents)
         for status in shown.publication.watched:
             rank = ranks.get(_counted(status), _FIRST)
-            shown.series += _shift_series(shown.publication.market, status, rank)
+            shown.series += _shift_series(shown.publication.market, status, rank, incidents)
 
     def _within_limit(self) -> list[_Series]:
         """Series to export. Each series that begins to be left out is counted."""
@@ -233,7 +236,9 @@ def _page_series(publication: Publication) -> Iterator[_Series]:
             yield _Series(_FIRST, name, sample)
 
 
-def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Series]:
+def _shift_series(
+    market: str, status: SeriesStatus, rank: int, incidents: Mapping[ShiftName, str]
+) -> Iterator[_Series]:
     labels = {
         "market": market,
         "dimension": status.series.dimension,
@@ -250,4 +255,10 @@ def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Ser
         numbers["demand_shift_start_timestamp_seconds"] = status.shift.start * MINUTE_MS / 1000
     for name, number in numbers.items():
         sample = Sample(BY_NAME[name].full_name, labels, float(number))
+        yield _Series(rank, name, sample)
+    shift = status.shift
+    incident = shift and incidents.get((shift.dimension, shift.member, shift.number))
+    if incident:
+        name = "demand_shift_incident_info"
+        sample = Sample(BY_NAME[name].full_name, labels | {"incident": incident}, 1.0)
         yield _Series(rank, name, sample)

@@ -98,6 +98,8 @@ INDEX = (
     Spec("shift_false_pages_limit", Kind.GAUGE, ("market", "days", "bound"), "pages",
          "95 % limits (lower, upper) of the false pages to be expected in as many days: the lower one "
          "of those called false, the upper one of these and the open ones."),
+    Spec("demand_shift_incident_info", Kind.GAUGE, ("market", "dimension", "member", "incident"),
+         "1", "Incident that the active demand shift belongs to. Absent without one."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",

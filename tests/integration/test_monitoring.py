@@ -70,14 +70,25 @@ def alert(name, market, **labels):
     return {"alertname": name, "market": market, "severity": "page", **labels}
 
 
+STOP, JUMP, DROP = "XA-20261124T1002-down", "XB-20261124T1003-up", "XB-20261124T1155-down"
 OF_ONE_CAUSE = (
-    alert("EcindexMarketOutage", "XA", dimension="market", member="all"),
-    alert("EcindexMarketShift", "XA", dimension="market", member="all"),
-    alert("EcindexDemandShift", "XA", dimension="category", member="books"),
-    alert("EcindexDemandShift", "XA", dimension="region", member="sindh"),
-    alert("EcindexPaymentMethodCollapsed", "XA", dimension="payment_method", member="cod"),
+    alert("EcindexMarketOutage", "XA", dimension="market", member="all", incident=STOP),
+    alert("EcindexMarketShift", "XA", dimension="market", member="all", incident=STOP),
+    alert("EcindexDemandShift", "XA", dimension="category", member="books", incident=STOP),
+    alert("EcindexDemandShift", "XA", dimension="region", member="sindh", incident=STOP),
+    alert(
+        "EcindexPaymentMethodCollapsed",
+        "XA",
+        dimension="payment_method",
+        member="cod",
+        incident=STOP,
+    ),
 )
-OF_ANOTHER = (alert("EcindexDemandShift", "XB", dimension="category", member="books"),)
+OF_TWO_OTHERS = (
+    alert("EcindexDemandShift", "XB", dimension="category", member="books", incident=JUMP),
+    alert("EcindexDemandShift", "XB", dimension="region", member="sindh", incident=JUMP),
+    alert("EcindexDemandShift", "XB", dimension="category", member="toys", incident=DROP),
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +97,7 @@ def watched(tmp_path_factory, cache_dir):
     runbook = {"ECINDEX_LINKS__RUNBOOK": CHOSEN["$runbook"]}
     with monitored(tmp_path_factory.mktemp("watched"), cache_dir, runbook) as found:
         # First, because Alertmanager waits for what belongs together before it tells.
-        tell_alertmanager(found.where, *OF_ONE_CAUSE, *OF_ANOTHER)
+        tell_alertmanager(found.where, *OF_ONE_CAUSE, *OF_TWO_OTHERS)
         shops = ("--rate", "40", "--season", "flat", "--lag-scale", "0.001")
         with Command("simulate", *found.config, *shops, "--backfill", HISTORY_S) as simulator:
             # Two scrapes of everything: then rates have a value, too.
@@ -112,6 +123,12 @@ def watched(tmp_path_factory, cache_dir):
             simulator.end(signal.SIGTERM)
 
 
+OF_ACTIVE_SHIFTS = {
+    "ecindex_demand_shift_start_timestamp_seconds",
+    "ecindex_demand_shift_incident_info",
+}
+
+
 def chosen(expr):
     for name, value in CHOSEN.items():
         expr = expr.replace(name, value)
@@ -123,17 +140,20 @@ def may_be_empty(expr):
     shown = {underlying(name) for name in metric_names(expr)}
     if any("ecindex_notify" in name for name in shown) or "ecindex-notify" in expr:
         return True
-    if "ecindex_demand_shift_start_timestamp_seconds" in shown:
+    if shown & OF_ACTIVE_SHIFTS:
         return "vector(0)" not in expr
     return "ecindex_demand_shift_direction" in shown and re.search("[<>] 0", expr)
 
 
-def test_an_outage_is_one_notification_whatever_its_members_do(watched):
-    until(lambda: watched.pager.of(market="XA") and watched.pager.of(market="XB"))
-    (outage,), (jump,) = watched.pager.of(market="XA"), watched.pager.of(market="XB")
+def test_an_incident_is_one_notification_whatever_its_members_do(watched):
+    until(lambda: watched.pager.of(market="XA") and len(watched.pager.of(market="XB")) == 2)
+    (outage,) = watched.pager.of(market="XA")
     assert [a["labels"]["alertname"] for a in outage["alerts"]] == ["EcindexMarketOutage"]
     assert outage["receiver"] == "page"
-    assert [a["labels"]["member"] for a in jump["alerts"]] == ["books"]
+    assert {
+        each["groupLabels"]["incident"]: sorted(a["labels"]["member"] for a in each["alerts"])
+        for each in watched.pager.of(market="XB")
+    } == {JUMP: ["books", "sindh"], DROP: ["toys"]}
 
 
 def test_what_is_declared_is_exported_and_nothing_else(watched):
@@ -147,7 +167,7 @@ def test_what_is_declared_is_exported_and_nothing_else(watched):
                     sampled.add(name)
     declared = {spec.full_name: spec.kind for spec in ALL}
     assert set(types) - set(PROCESS) <= set(declared)
-    assert set(declared) - sampled <= {"ecindex_demand_shift_start_timestamp_seconds"}
+    assert set(declared) - sampled <= OF_ACTIVE_SHIFTS
     assert all(types[name] == declared[name] for name in declared if name in types)
     assert set(PROCESS) <= set(types)
 

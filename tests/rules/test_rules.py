@@ -129,7 +129,7 @@ def test_the_runbook_has_no_entry_without_an_alert():
 def test_routes_name_only_alerts_that_there_are():
     text = (CONFIG / "alertmanager" / "alertmanager.yml").read_text()
     assert set(re.findall(r"Ecindex\w+", text)) <= set(ALERTS)
-    assert yaml.safe_load(text)["route"]["group_by"] == ["market"]
+    assert yaml.safe_load(text)["route"]["group_by"] == ["market", "incident"]
 
 
 def test_a_webhook_is_given_to_both_receivers():

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
-from support.publications import AS_OF_MS, market_values
+from support.publications import AS_OF_MS, incident, market_values, suspicion
 
 from streams.console.fitting import Column, FittedTable, TopOf
 from streams.demo.demo_plan import Plan
@@ -17,6 +17,8 @@ from streams.index.panes import rfc3339
 from streams.index.values import Snapshot
 from streams.operate.market_views import MarketView, ViewState
 from streams.operate.show import render
+from streams.publish.incident_records import published_incident
+from streams.publish.suspicion_records import published_suspicion
 from streams.shops.simulate_options import PlantedShift
 
 WIDE = ("চালডাল_বিস্কুট", "美容护肤与个人护理用品", "မုန့်ဟင်းခါး", "home_and_living_of_all_kinds", "[red]")
@@ -48,6 +50,25 @@ def test_no_number_and_no_name_is_cut(width):
     assert "[red]" in text, "a name in brackets is no markup"
     assert "987,654,32" in text
     assert f"{(987_654_321 * len(WIDE)) / 100:,.2f} PKR/min" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_what_is_wrong_is_said_under_the_headline(width):
+    stop, over = incident(stopped=True), incident(over_ms=AS_OF_MS)
+    shown = view()._replace(
+        incidents=[*map(published_incident, (stop, over))],
+        suspicions=[published_suspicion(suspicion("category", "books"))],
+    )
+    text = together(drawn(render([shown], {"PK": "PKR"}), width))
+    for words in (
+        "PK: orders have all but stopped. Now: 0 orders in the last minute, 980 usual.",
+        "Since 22:03 UTC: 40 orders",
+        "Missed so far: 9,760 orders (9,741 to 9,771); PKR 9,760",
+        f"{stop.id}, evidence 2.5 times",
+        "Books (category, PK): 0 orders for 40 s",
+        "Over since 22:13 UTC",
+    ):
+        assert together(words) in text
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

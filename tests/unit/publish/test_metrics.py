@@ -12,7 +12,15 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families
-from support.publications import AS_OF_MS, market_values, publication, status, value
+from support.publications import (
+    AS_OF_MS,
+    incident,
+    incident_shift,
+    market_values,
+    publication,
+    status,
+    value,
+)
 
 from streams.flow.admission import DAY_ONLY, OUTCOMES
 from streams.index import shift_series
@@ -292,7 +300,8 @@ def test_watched_series_show_direction_evidence_and_warming(metrics):
         status(evidence=0.0, direction=-1),
         status("payment_failure", "cod", warming=True),
     ]
-    metrics.index.show(publication([value()], watched=watched))
+    shown = incident(incident_shift("category", "books"))
+    metrics.index.show(publication([value()], watched=watched, incidents=[shown]))
     found = scrape(metrics)
 
     def series(name):
@@ -308,6 +317,8 @@ def test_watched_series_show_direction_evidence_and_warming(metrics):
     assert series("detector_warming") == {total: 0, books: 0, failures: 1}
     began = AS_OF_MS // 60_000 * 60 - 600
     assert series("demand_shift_start_timestamp_seconds") == {books: began}
+    ((labels, one),) = found["demand_shift_incident_info"].items()
+    assert (dict(labels)["member"], dict(labels)["incident"], one) == ("books", shown.id, 1)
 
 
 def test_a_member_that_pages_is_there_with_its_numbers_however_small_it_is():
