@@ -29,7 +29,7 @@ from streams.flow.shift_watch import (
 )
 from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
-from streams.index.incident_measures import SeriesSums
+from streams.index.incident_measures import DISPLAY_NOISE, SeriesSums
 from streams.index.incidents import Incident
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
@@ -280,6 +280,7 @@ class MarketShifts:
         found = []
         for series in self.watch.series:
             at = series.amount_column
+            own = None if expectation is None else expectation.noise.get(series.column)
             found.append(
                 SeriesSums(
                     series.dimension,
@@ -288,6 +289,7 @@ class MarketShifts:
                     expected[series.column] / SCALE,
                     None if at is None else row[at],
                     None if at is None else expected[at] / SCALE,
+                    DISPLAY_NOISE if own is None else own.hour / SCALE,
                 )
             )
         return found

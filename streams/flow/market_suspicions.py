@@ -19,13 +19,13 @@ from streams.index.suspicions import (
     EVIDENCE_MIN,
     SpanCount,
     Suspicion,
-    Vain,
+    SuspicionMemory,
     foremost,
     surprise,
     suspect,
 )
 
-FACT_SPANS_MS = tuple(seconds * 1_000 for seconds in (10, 20, 30, 60, 120, 300))
+FACT_SPANS_MS = tuple(seconds * 1_000 for seconds in (5, 10, 20, 30, 60, 120, 300))
 """Spans whose count alone may be a fact."""
 LONG_SPANS_MS = tuple(minutes * MINUTE_MS for minutes in (15, 60, 180))
 """Spans that may show best what the evidence says."""
@@ -53,7 +53,7 @@ class MarketSuspicions:
         self._ledger = ledger
         self._expectation = expectation
         self._pane_ms = pane_ms
-        self._vain = Vain()
+        self._memory = SuspicionMemory()
         self._shown: list[Suspicion] = []
         self._until_ms = 0
         self._judged: Sequence[SeriesStatus] = ()
@@ -108,9 +108,9 @@ class MarketSuspicions:
             for span in spans
             if not status.warming
         ]
-        limit = self._vain.limit(name, until_ms)
+        limit = self._memory.limit(name, until_ms)
         nats = max((surprise(each.observed, each.expected) for each in counts), default=0.0)
-        self._vain.note(name, nats, until_ms, shifted=status.shift is not None)
+        self._memory.note(name, nats, until_ms, shifted=status.shift is not None)
         if status.shift is not None:
             return None
         found = suspect(name, counts, status.evidence_ratio, limit, until_ms)

@@ -5,6 +5,7 @@ Sums come from the caller as (events, events expected, amount, amount expected) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -23,7 +24,8 @@ STOPPED_EXPECTED_MIN = 10.0
 AFFECTED_UP, AFFECTED_DOWN = 1.25, 0.8
 """A member is affected when the interval of its ratio lies beyond these."""
 DISPLAY_NOISE = 0.02
-"""Relative variance of an expectation where only a display depends on it."""
+"""Relative variance of an expectation where none was learnt."""
+Z_95 = 1.96
 MEMBERS_SHOWN = 3
 
 State = Literal["open", "returning", "over", "withdrawn"]
@@ -41,6 +43,8 @@ class SeriesSums(NamedTuple):
     expected: float
     amount_minor: int | None
     expected_minor: float | None
+    noise: float = DISPLAY_NOISE
+    """Relative variance of the expectation."""
 
 
 SpanSums = Callable[[int, int], Sequence[SeriesSums]]
@@ -60,8 +64,9 @@ class Affected(msgspec.Struct, frozen=True):
 class Excess(msgspec.Struct, frozen=True):
     """Counted minus expected since the start, with a 95 % interval; below 0 is missed.
 
-    Money is the difference of events at the expected mean amount of an event, in minor units; None
-    where nothing is known of it.
+    The interval is that of a normal distribution with the variance of the count and that of the
+    expectation, which is the larger one after some minutes. Money is the difference of events at the
+    expected mean amount of an event, in minor units; None where nothing is known of it.
     """
 
     events: float
@@ -119,7 +124,7 @@ def measure(
         until_ms=until * MINUTE_MS,
         now_minutes=minutes,
         now=now,
-        difference=_difference(interval, _own(lead, since)),
+        difference=_difference(interval.observed, interval.expected, _own(lead, since)),
         affected=tuple(_affected(since, direction, shifted, every=of_market)),
     )
 
@@ -139,14 +144,13 @@ def _now(
             break
     if own is None or own.expected <= 0:
         return minutes, None
-    return minutes, ratio_interval(float(own.observed), own.expected, DISPLAY_NOISE)
+    return minutes, ratio_interval(float(own.observed), own.expected, own.noise)
 
 
-def _difference(interval: RatioInterval, own: SeriesSums) -> Excess:
-    events, lower, upper = (
-        interval.expected * (ratio - 1)
-        for ratio in (interval.ratio, interval.lower, interval.upper)
-    )
+def _difference(observed: float, expected: float, own: SeriesSums) -> Excess:
+    events = observed - expected
+    half = Z_95 * math.sqrt(observed + own.noise * expected**2)
+    lower, upper = events - half, events + half
     basket = _mean_amount(own)
     if basket is None:
         return Excess(events, lower, upper)
@@ -177,7 +181,7 @@ def _affected(
     for each in sums:
         if each.dimension == MARKET or each.expected <= 0:
             continue
-        size = ratio_interval(each.observed, each.expected, DISPLAY_NOISE)
+        size = ratio_interval(each.observed, each.expected, each.noise)
         beyond = size.lower > AFFECTED_UP if direction > 0 else size.upper < AFFECTED_DOWN
         known = (each.dimension, each.member) in shifted
         if known or each.expected >= STOPPED_EXPECTED_MIN:

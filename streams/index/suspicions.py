@@ -2,7 +2,8 @@
 
 A series is suspected by its evidence, or by a plain fact: the last seconds hold so few or so many events
 that even a bursty series would hardly do so. Suspicions page nobody, so they need no budget. They must
-not flicker either, so a series that was suspected in vain has to show more the next time.
+not flicker either: a series stays suspected for a while, and one that is suspected in vain again and
+again has to show more.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ FACT_NATS = 12.0
 BURST_SIZE = 5.0
 """Size of the negative binomial that the last seconds are compared with: the burstiest that the budget
 is stated for. A count of a mean m has the variance m + m * m / BURST_SIZE."""
+STILL = 0.5
+"""A series is suspected until it surprises by less than this part of what it takes."""
+VAIN_AFTER = 3
 VAIN_MARGIN = 1.3
 VAIN_KEPT_MS = 6 * HOUR_MS
-"""For this long after a suspicion in vain a series must surprise by ``VAIN_MARGIN`` times as much."""
+"""After ``VAIN_AFTER`` suspicions within an hour that ended without a shift, a series must surprise by
+``VAIN_MARGIN`` times as much for this long: a shop that delivers in lumps is silent every minute."""
 SUSPICIONS_MAX = 5
 
 
@@ -75,30 +80,38 @@ def surprise(observed: int, expected: float) -> float:
     return observed * math.log(odds) + tail
 
 
-class Vain:
-    """Surprises of series that turned out to be nothing."""
+class SuspicionMemory:
+    """What each series was suspected of by a fact, so that its suspicion neither flickers nor recurs."""
 
     def __init__(self) -> None:
         self._peaks: dict[tuple[str, str], float] = {}
-        """Of each series that surprises now: the most it did since it began to."""
-        self._vain: dict[tuple[str, str], tuple[float, int]] = {}
+        """Of each series that is suspected now: the most that it surprised."""
+        self._ended: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        """When suspicions ended without a shift, and how much the series had surprised."""
+        self._vain: dict[tuple[str, str], tuple[int, float]] = {}
 
     def limit(self, name: tuple[str, str], now_ms: int) -> float:
-        """Surprise that is a fact of this series."""
-        nats, at_ms = self._vain.get(name, (0.0, now_ms))
+        """Surprise from which the series is suspected, or still suspected."""
+        at_ms, nats = self._vain.get(name, (now_ms, 0.0))
         if now_ms - at_ms > VAIN_KEPT_MS:
             del self._vain[name]
-            return FACT_NATS
-        return max(FACT_NATS, VAIN_MARGIN * nats)
+            nats = 0.0
+        limit = max(FACT_NATS, VAIN_MARGIN * nats)
+        return limit * STILL if name in self._peaks else limit
 
     def note(self, name: tuple[str, str], nats: float, now_ms: int, *, shifted: bool) -> None:
-        """Note what a series shows: what ended without a shift was in vain."""
+        """Note how much a series surprises. Suspicions that end ``VAIN_AFTER`` times were in vain."""
         if shifted:
             self._peaks.pop(name, None)
-        elif nats >= FACT_NATS:
+            self._ended.pop(name, None)
+        elif nats >= self.limit(name, now_ms):
             self._peaks[name] = max(nats, self._peaks.get(name, 0.0))
         elif peak := self._peaks.pop(name, 0.0):
-            self._vain[name] = max(peak, self._vain.get(name, (0.0, 0))[0]), now_ms
+            ended = [each for each in self._ended.get(name, []) if now_ms - each[0] <= HOUR_MS]
+            ended.append((now_ms, peak))
+            self._ended[name] = ended[-VAIN_AFTER:]
+            if len(ended) >= VAIN_AFTER:
+                self._vain[name] = now_ms, max(nats for _, nats in ended)
 
 
 def suspect(

@@ -38,14 +38,13 @@ PICTURES = (
 )
 
 
-async def until_a_category_has_shifted(url):
+async def until_a_jump_is_found(url):
     async with aclosing(board_events(url, MARKET)) as events:
         async for event in events:
             if event.kind == "market":
-                for shift in json.loads(event.data).get("shifts", []):
-                    if shift["dimension"] == "category":
-                        return shift
-    raise AssertionError("the board ended before a category shifted")
+                for incident in json.loads(event.data)["incidents"].get("open", []):
+                    return incident
+    raise AssertionError("the board ended before an incident was found")
 
 
 async def take(browser, url, name, viewport, scheme):
@@ -53,7 +52,7 @@ async def take(browser, url, name, viewport, scheme):
     context.set_default_timeout(TIMEOUT_MS)
     page = await context.new_page()
     await page.goto(f"{url}?market={MARKET}")
-    await page.wait_for_selector(".shift")
+    await page.wait_for_selector(".incident")
     await page.get_by_text("1 min", exact=True).click()
     await page.mouse.move(0, 0)
     await page.evaluate("scrollTo(0, 0)")
@@ -85,8 +84,8 @@ async def test_pictures_for_the_documentation(request, tmp_path):
             asyncio.create_task(asyncio.to_thread(list, pipe))
             for pipe in (errors, demo.process.stdout)
         ]
-        shift = await until_a_category_has_shifted(url)
-        assert shift["direction"] == 1
+        incident = await until_a_jump_is_found(url)
+        assert (incident["kind"], incident["direction"]) == ("jump", 1)
         async with playwright_api.async_playwright() as playwright:
             browser = await playwright.chromium.launch(
                 executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from streams.index.suspicions import (
     EVIDENCE_MIN,
     FACT_NATS,
+    STILL,
     SUSPICIONS_MAX,
+    VAIN_AFTER,
     VAIN_KEPT_MS,
     SpanCount,
     Suspicion,
-    Vain,
+    SuspicionMemory,
     foremost,
     surprise,
     suspect,
@@ -57,18 +59,35 @@ def test_surprise_is_least_for_what_is_expected_and_grows_both_ways():
     assert surprise(5, 0.0) == 0
 
 
-def test_lumps_are_suspected_once_and_then_have_to_surprise_more():
-    vain = Vain()
-    assert vain.limit(MARKET, NOW) == FACT_NATS
-    for nats in (FACT_NATS, 20.0, 0.0):
-        vain.note(MARKET, nats, NOW, shifted=False)
-    assert vain.limit(MARKET, NOW) == 26.0
-    assert vain.limit(("category", "books"), NOW) == FACT_NATS
-    vain.note(MARKET, 30.0, NOW, shifted=False)
-    vain.note(MARKET, 40.0, NOW, shifted=True)  # not in vain: it was a shift
-    vain.note(MARKET, 0.0, NOW, shifted=False)
-    assert vain.limit(MARKET, NOW) == 26.0
-    assert vain.limit(MARKET, NOW + VAIN_KEPT_MS + 1) == FACT_NATS
+def test_a_suspicion_stays_until_the_series_surprises_by_half_of_what_it_took():
+    memory = SuspicionMemory()
+    memory.note(MARKET, 15.0, NOW, shifted=False)
+    assert memory.limit(MARKET, NOW) == FACT_NATS * STILL
+    memory.note(MARKET, 7.0, NOW, shifted=False)  # a dip of a jump that goes on
+    assert memory.limit(MARKET, NOW) == FACT_NATS * STILL
+    memory.note(MARKET, 1.0, NOW, shifted=False)
+    assert memory.limit(MARKET, NOW) == FACT_NATS, "once may be the true beginning of a shift"
+
+
+def test_lumps_are_suspected_a_few_times_and_then_have_to_surprise_more():
+    def lumps(memory, count, *, shifted=False):
+        for at in range(count):
+            for nats in (14.0, 20.0, 0.0):
+                memory.note(MARKET, nats, NOW + 60_000 * at, shifted=False)
+            memory.note(MARKET, 0.0, NOW + 60_000 * at, shifted=shifted)
+
+    memory = SuspicionMemory()
+    lumps(memory, VAIN_AFTER - 1)
+    assert memory.limit(MARKET, NOW) == FACT_NATS
+    lumps(memory, 1)
+    assert memory.limit(MARKET, NOW) == 26.0
+    assert memory.limit(("category", "books"), NOW) == FACT_NATS
+    lumps(memory, 5)
+    assert memory.limit(MARKET, NOW) == 26.0, "what does not reach it changes nothing"
+    assert memory.limit(MARKET, NOW + VAIN_KEPT_MS + 1) == FACT_NATS
+    real = SuspicionMemory()
+    lumps(real, 5, shifted=True)
+    assert real.limit(MARKET, NOW) == FACT_NATS, "each was a shift"
 
 
 def test_a_market_explains_its_members_and_a_list_is_bounded():

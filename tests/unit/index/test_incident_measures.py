@@ -1,0 +1,96 @@
+"""How large an incident is: now, since it began, and whom it affects."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.index.incident_measures import SeriesSums, measure
+from streams.index.shift_ratio import ratio_interval
+
+ALL, BOOKS = ("market", "all"), ("category", "books")
+START = 29_000_000
+
+
+def sums_of(rates, *, until, amount=250, noise=0.0025):
+    """Sums of series that count ``rates`` ((dimension, member): [events a minute]) and expect 100."""
+
+    def sums(first, end):
+        found = []
+        for (dimension, member), counted in rates.items():
+            minutes = range(first, end)
+            observed = sum(counted[minute - START] for minute in minutes)
+            expected = 100.0 * len(minutes)
+            found.append(
+                SeriesSums(
+                    dimension, member, observed, expected, observed * 90, expected * amount, noise
+                )
+            )
+        return found
+
+    return until, sums
+
+
+def measured(lead, direction, rates, minutes, shifted=()):
+    until, sums = sums_of(rates, until=START + minutes)
+    observed = sum(rates[lead][:minutes])
+    interval = ratio_interval(observed, 100.0 * minutes, 0.0025)
+    return measure(lead, direction, interval, (START, until), frozenset(shifted), sums)
+
+
+def test_a_stop_is_sized_with_the_error_of_the_expectation_and_in_money():
+    found = measured(ALL, -1, {ALL: [0] * 10}, 10)
+    assert (found.now.observed, found.now.expected, found.now_minutes) == (0, 100, 1)
+    assert found.stopped
+    missed = found.difference
+    assert missed.events == -1_000
+    half = 1.96 * 0.05 * 1_000  # s = 5 %: nothing was counted, so all of the error is E's
+    assert (missed.lower, missed.upper) == pytest.approx((-1_000 - half, -1_000 + half))
+    assert missed.amount_minor == -250_000, "at the expected amount of an order, 250"
+    assert (missed.lower_minor, missed.upper_minor) == (-274_500, -225_500)
+
+
+def test_now_is_the_last_minute_and_says_when_it_is_back():
+    found = measured(ALL, -1, {ALL: [0] * 9 + [96]}, 10)
+    assert not found.stopped
+    assert found.is_back(-1)
+    still = measured(ALL, -1, {ALL: [0] * 9 + [60]}, 10)
+    assert not still.is_back(-1)
+    jump = measured(BOOKS, 1, {ALL: [100] * 10, BOOKS: [400] * 9 + [105]}, 10)
+    assert jump.is_back(1)
+
+
+def test_a_market_affects_the_members_that_are_as_far_off():
+    rates = {
+        ALL: [10] * 10,
+        ("category", "books"): [0] * 10,
+        ("category", "toys"): [95] * 10,
+        ("region", "sindh"): [0] * 10,
+        ("region", "punjab"): [20] * 10,
+    }
+    found = measured(ALL, -1, rates, 10)
+    assert [(each.dimension, each.affected, each.of) for each in found.affected] == [
+        ("category", 1, 2), ("region", 2, 2),
+    ]  # fmt: skip
+    assert [each.member for each in found.affected[1].members] == ["sindh", "punjab"]
+
+
+def test_a_member_affects_only_what_is_shifted_itself():
+    rates = {ALL: [150] * 10, BOOKS: [600] * 10, ("region", "sindh"): [160] * 10}
+    found = measured(BOOKS, 1, rates, 10, shifted=[BOOKS])
+    (only,) = found.affected
+    assert (only.dimension, only.affected, only.of) == ("category", 1, 1)
+    assert found.difference.events == 5_000
+
+
+def test_the_span_called_now_grows_until_enough_is_expected_and_never_past_the_start():
+    until, sums = sums_of({ALL: [0] * 60}, until=START + 60)
+
+    def fewer(first, end):
+        return [each._replace(expected=each.expected / 50) for each in sums(first, end)]
+
+    interval = ratio_interval(0, 120.0, 0.0025)
+    found = measure(ALL, -1, interval, (START, until), frozenset(), fewer)
+    assert (found.now_minutes, found.now.expected) == (15, 30)
+    young = measure(ALL, -1, interval, (START, START + 3), frozenset(), fewer)
+    assert (young.now_minutes, young.now.expected) == (3, 6)
+    assert not young.stopped, "too few are expected to tell"
