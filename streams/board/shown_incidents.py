@@ -10,7 +10,7 @@ import msgspec
 from streams.board.shown_shifts import ShownShift, expect_command
 from streams.index.indices import MARKET
 from streams.index.labels import label
-from streams.publish.incident_records import PublishedIncident, read_incidents
+from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
 from streams.publish.incident_words import (
     MarketNaming,
     say_answers,
@@ -80,6 +80,9 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     """What operators said of it, a line each."""
     silenced: bool = False
     """True when an answer keeps it from paging."""
+    acknowledged: PublishedAnswer | None = None
+    verdict: PublishedAnswer | None = None
+    """These two are in force, and can be taken back."""
 
 
 class IncidentsOfMarket(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -170,6 +173,8 @@ def _shown(incident: PublishedIncident, naming: MarketNaming) -> ShownIncident:
         shifts=_members(incident),
         answers=say_answers(incident, naming),
         silenced=incident.silenced_by is not None,
+        acknowledged=incident.acknowledged,
+        verdict=incident.verdict,
     )
 
 

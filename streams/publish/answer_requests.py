@@ -22,7 +22,7 @@ from streams.index.shift_series import PAYMENT_FAILURE
 from streams.publish.incident_records import PublishedIncident
 
 EXPECTED_FOR_MS = 6 * HOUR_MS
-"""How long an event is expected where nobody says until when."""
+"""How long an event that goes on is expected where nobody says until when."""
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +77,8 @@ def _expected(
             f"member {request.member!r}: expected `all` or dimension:member of {market.code}"
         )
     start_ms = parse_instant(incident.began)
-    until_ms = answer.at_ms + EXPECTED_FOR_MS if not request.until else parse_instant(request.until)
+    until = request.until or incident.over  # what is over lasts no longer
+    until_ms = answer.at_ms + EXPECTED_FOR_MS if not until else parse_instant(until)
     if start_ms is None or until_ms is None:
         raise AnswerError(f"until {request.until!r}: expected an instant, RFC 3339")
     factor = request.factor

@@ -90,10 +90,9 @@ def say_evidence(evidence: float) -> str:
     """Return how sure the detector was.
 
     >>> say_evidence(164_687.4)
-    'evidence 164,687 times what pages when it was found'
+    'evidence more than 1,000 times what pages when it was found'
     """
-    times = f"{evidence:,.0f}" if evidence >= _WHOLE_TIMES_FROM else f"{evidence:.3g}"
-    return f"evidence {times} times what pages when it was found"
+    return f"evidence {_times(evidence)} what pages when it was found"
 
 
 def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:

@@ -166,6 +166,8 @@ def publication(
     watched=(),
     shifts=(),
     incidents=(),
+    answers=None,
+    pages=(),
     suspicions=(),
     inherited=None,
 ):
@@ -185,6 +187,8 @@ def publication(
         journal_changed=journal_changed,
         shifts=list(shifts),
         incidents=list(incidents),
+        answers=answers or {},
+        pages=list(pages),
         suspicions=list(suspicions),
         watched=list(watched),
         inherited=inherited,

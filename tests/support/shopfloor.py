@@ -47,6 +47,8 @@ class Floor:
         self.factors = {}
         self.times = 1.0
         self.incidents = []
+        self.answers = {}
+        self.pages = []
         self.suspicions = []
         self.step = 0
         self.keys = market_keys(market, prefix)
@@ -67,6 +69,8 @@ class Floor:
                 as_of_ms=as_of_ms,
                 applied=self.step,
                 incidents=self.incidents,
+                answers=self.answers,
+                pages=self.pages,
                 suspicions=self.suspicions,
             ),
             as_of_ms + 3_000 if now_ms is None else now_ms,

@@ -1,5 +1,6 @@
 // The page: one stream of states from the board. Each state is drawn as a whole when it comes.
 
+import { drawAnswering } from "./answers.js";
 import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
 import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
@@ -262,6 +263,7 @@ function draw() {
   drawPayments(page, window);
   drawRegions(page, window);
   drawMovers(page);
+  drawAnswering(page.market, draw);
   drawIncidents(page, window, WINDOW_NAMES[window] ?? window, { chosen: state.incident, state: found.state, onChoose: chooseIncident });
   showChosen(page);
   drawChart();

@@ -1,5 +1,6 @@
 // Incidents: one card for each that goes on, what is only suspected, and a line for each that is over.
 
+import { answerable, buttons } from "./answers.js";
 import { bar } from "./charts.js";
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import { dayAndMinute, fixed, minute } from "./format.js";
@@ -66,11 +67,12 @@ function card(incident, page, chosen) {
     timeline(incident, page.time_zone),
     ...(incident.answers ?? []).map((line) => part(line, "answer")),
     part(incident.evidence ? `${incident.evidence.charAt(0).toUpperCase()}${incident.evidence.slice(1)}.` : "", "dim"),
+    answerable() ? buttons(incident, page) : "",
     element(
       "div",
       { class: "more" },
       shifts.length > 1 ? series(shifts) : "",
-      incident.command ? expected(incident.command) : "",
+      incident.command && !answerable() ? expected(incident.command) : "",
       element("a", { href: link(page.market, incident.id) }, "Link"),
     ),
   );
@@ -140,7 +142,7 @@ export function drawIncidents(page, window, windowName, { chosen, state, onChoos
   const { open = [], past = [], suspicions: suspected = [] } = page.incidents ?? {};
   const shifts = page.shifts ?? [];
   const quiet = !open.length && !shifts.length && !suspected.length ? calm(page, window, windowName, state) : null;
-  const now = JSON.stringify([page.market, open, past, suspected, shifts, quiet, chosen]);
+  const now = JSON.stringify([answerable(), page.market, open, past, suspected, shifts, quiet, chosen]);
   if (now === drawn) return; // so that an open command stays open
   drawn = now;
   const box = byId("incidents");

@@ -33,6 +33,12 @@ def test_one_click_expects_what_was_measured_from_the_beginning_on():
     assert found.factor == round(float(f"{BOOKS.size.ratio:.2g}") * 1_000_000)
 
 
+def test_what_is_over_is_expected_no_longer():
+    past = published_incident(incident(over_ms=AS_OF_MS - MINUTE_MS))
+    assert answered(past, EXPECTED).until_ms == AS_OF_MS - MINUTE_MS
+    assert answered(past, EXPECTED, until=rfc3339(AS_OF_MS)).until_ms == AS_OF_MS
+
+
 def test_whoever_knows_better_says_so():
     until = rfc3339(AS_OF_MS + 30 * HOUR_MS)
     found = answered(STOP, EXPECTED, until=until, factor=2.5, text=" sale\nof books ")

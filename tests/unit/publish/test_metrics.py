@@ -24,6 +24,7 @@ from support.publications import (
 
 from streams.flow.admission import DAY_ONLY, OUTCOMES
 from streams.index import shift_series
+from streams.index.page_budget import PageCount
 from streams.index.partials import Layout
 from streams.index.values import WINDOWS_MS
 from streams.publish import index_collector
@@ -383,3 +384,22 @@ def test_the_scrape_is_valid_openmetrics(metrics):
     names = {family.name for family in parse_openmetrics(text)}
     assert "ecindex_category_share_ratio" in names
     assert "_created" not in text
+
+
+def test_pages_stand_beside_their_budget(metrics):
+    month = PageCount(30, 12.5, 4, 1, 2, 1, 0.42, 0.24, 8.77)
+    metrics.index.show(publication(pages=[month]))
+    found = {
+        (name, *labels.values()): metrics.registry.get_sample_value(
+            f"ecindex_{name}", {"market": "PK", "days": "30"} | labels
+        )
+        for name, labels in (
+            ("shift_pages", {"word": "confirmed"}),
+            ("shift_pages", {"word": "false"}),
+            ("shift_pages", {"word": "open"}),
+            ("shift_false_pages_budget", {}),
+            ("shift_false_pages_limit", {"bound": "lower"}),
+            ("shift_false_pages_limit", {"bound": "upper"}),
+        )
+    }
+    assert list(found.values()) == [1, 2, 1, 0.42, 0.24, 8.77]
