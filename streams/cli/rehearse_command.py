@@ -52,8 +52,8 @@ def rehearse(
 
     from streams.rehearsal import command
     from streams.rehearsal.history import count_files, count_log
-    from streams.rehearsal.picture import check_picture, draw
     from streams.rehearsal.print_rehearsal import print_rehearsal
+    from streams.rehearsal.rehearsal_picture import check_picture, draw
     from streams.settings import load_methodology
 
     if (path is None) != log:

@@ -13,7 +13,7 @@ from streams.index.shift_budget import ShiftRules
 from streams.rehearsal.counted_minutes import CountedMinutes
 from streams.rehearsal.rehearse import (
     PAST_DAYS,
-    MarketPages,
+    RehearsedMarket,
     RehearsedPage,
     alarms,
     rehearse_market,
@@ -28,7 +28,7 @@ class Rehearsal:
     """Results by market, then by rules. ``too_short``: markets whose history is too short."""
 
     rules: Sequence[ShiftRules]
-    markets: dict[str, list[MarketPages]]
+    markets: dict[str, list[RehearsedMarket]]
     too_short: list[str]
 
 
@@ -44,7 +44,7 @@ def rehearse(
     """Watch every market that has a history, or only ``market``. Raises OperationError."""
     if market is not None and market not in counted.markets:
         raise unknown_market(market, counted.markets)
-    found: dict[str, list[MarketPages]] = {}
+    found: dict[str, list[RehearsedMarket]] = {}
     too_short: list[str] = []
     for code, one in counted.markets.items():
         if not one.minutes or market not in (None, code):

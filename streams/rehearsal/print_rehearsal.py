@@ -12,7 +12,7 @@ from streams.index.instants import in_zone
 from streams.index.methodology import Methodology
 from streams.index.panes import rfc3339
 from streams.rehearsal.command import Rehearsal, words
-from streams.rehearsal.rehearse import Alarm, MarketPages, RehearsedPage, alarms
+from streams.rehearsal.rehearse import Alarm, RehearsedMarket, RehearsedPage, alarms
 
 _TO_THE_MINUTE = len("2026-11-24T09:54")
 _SECOND_MS = 1_000
@@ -27,7 +27,7 @@ def print_rehearsal(console: Console, rehearsal: Rehearsal, methodology: Methodo
         console.print(f"{code}: the history is too short to be judged", highlight=False)
 
 
-def _print_market(console: Console, results: Sequence[MarketPages], zone: str) -> None:
+def _print_market(console: Console, results: Sequence[RehearsedMarket], zone: str) -> None:
     present = results[0]
     since, until = (in_zone(rfc3339(at), zone) for at in (present.from_ms, present.until_ms))
     console.print(

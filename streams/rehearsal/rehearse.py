@@ -49,7 +49,7 @@ class Hour(NamedTuple):
     expected: float | None
 
 
-class MarketPages(NamedTuple):
+class RehearsedMarket(NamedTuple):
     """What one market would have paged. ``from_ms``, ``until_ms``: what was judged."""
 
     market: str
@@ -96,7 +96,7 @@ def rehearse_market(
     rules: ShiftRules,
     span: RehearsalSpan,
     tell: Callable[[int], None] = lambda _: None,
-) -> MarketPages:
+) -> RehearsedMarket:
     """Watch a market's history under ``rules``. ``tell`` is called with each day's end (ms)."""
     shares = market_shares({name: one.shift_weight for name, one in methodology.markets.items()})
     rehearsal = MarketRehearsal(
@@ -138,7 +138,7 @@ def rehearse_market(
         if (hour_ms + HOUR_MS) % DAY_MS == 0:
             tell(hour_ms + HOUR_MS)
     pages = [page for page in found if page.paged_ms > span.judged_ms]
-    return MarketPages(code, rules, span.judged_ms, span.until_ms, pages, hours)
+    return RehearsedMarket(code, rules, span.judged_ms, span.until_ms, pages, hours)
 
 
 def _end(found: list[RehearsedPage], shift: FoundShift) -> None:

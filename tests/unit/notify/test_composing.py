@@ -148,7 +148,9 @@ def test_the_message_of_the_contract_has_every_field():
 
 
 def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
-    assert said(of=incident(evidence=164_687.4)).sureness.startswith("evidence 164,687 times")
+    assert said(of=incident(evidence=164_687.4)).sureness.startswith(
+        "evidence more than 1,000 times"
+    )
     back = said(of=incident(state="returning"))
     assert back.title == "Pakistan: orders had all but stopped and are coming back"
     assert back.now.endswith("Its end is not confirmed yet.")

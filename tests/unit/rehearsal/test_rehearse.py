@@ -24,7 +24,7 @@ from streams.rehearsal.command import Rehearsal, as_json, settings_of_rules
 from streams.rehearsal.counted_minutes import CountedMarket, CountedMinutes, chunks
 from streams.rehearsal.history import source_of
 from streams.rehearsal.print_rehearsal import print_rehearsal
-from streams.rehearsal.rehearse import Hour, MarketPages, RehearsedPage, alarms, span_of
+from streams.rehearsal.rehearse import Hour, RehearsedMarket, RehearsedPage, alarms, span_of
 from tests.support.flow_harness import METHODOLOGY, order
 
 FIRST_MS = 1_767_225_600_000  # 2026-01-01 00:00 UTC
@@ -129,8 +129,8 @@ def test_what_is_printed_says_when_what_and_why_for_each_set_of_rules():
     until_ms = FIRST_MS + 14 * DAY_MS
     own = page(FIRST_MS + 9 * HOUR_MS, member="all", over_ms=FIRST_MS + 12 * HOUR_MS)
     results = [
-        MarketPages("PK", rules[0], FIRST_MS, until_ms, [own], [Hour(FIRST_MS, 3, None)]),
-        MarketPages("PK", rules[1], FIRST_MS, until_ms, [], []),
+        RehearsedMarket("PK", rules[0], FIRST_MS, until_ms, [own], [Hour(FIRST_MS, 3, None)]),
+        RehearsedMarket("PK", rules[1], FIRST_MS, until_ms, [], []),
     ]
     rehearsal = Rehearsal(rules, {"PK": results}, ["LK"])
     console = Console(record=True, width=120, file=io.StringIO())

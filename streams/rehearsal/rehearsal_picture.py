@@ -12,7 +12,7 @@ from streams.console.errors import OperationError
 from streams.index.indices import MARKET
 from streams.index.methodology import Methodology
 from streams.rehearsal.command import Rehearsal
-from streams.rehearsal.rehearse import MarketPages, alarms
+from streams.rehearsal.rehearse import RehearsedMarket, alarms
 
 SUFFIXES = (".svg", ".png")
 _INCHES, _MARKET_INCHES = 12.0, 3.0
@@ -44,7 +44,7 @@ def draw(rehearsal: Rehearsal, methodology: Methodology, path: Path) -> None:
         raise OperationError(f"{path}: {error}") from error
 
 
-def _draw_market(axis: Any, one: MarketPages, zone: ZoneInfo) -> None:
+def _draw_market(axis: Any, one: RehearsedMarket, zone: ZoneInfo) -> None:
     def local(instant_ms: int) -> datetime:
         return datetime.fromtimestamp(instant_ms / 1_000, UTC).astimezone(zone)
 
