@@ -38,8 +38,6 @@ _WHOLE_PERCENT_FROM = 0.01
 _WHOLE_FROM = 10
 """Numbers from here on are said without a fraction."""
 _OTHERS_MAX = 4
-_EVIDENCE_MAX = 1_000
-"""Evidence is said up to here: more of it is no surer."""
 
 
 class MarketNaming(NamedTuple):
@@ -82,7 +80,7 @@ def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentW
         size=_since_start(incident, naming),
         missed=_missed(incident, naming),
         affected=_affected(incident),
-        evidence=f"evidence {_times(incident.evidence)} what pages when it was found",
+        evidence=f"evidence {incident.evidence:,.3g} times what pages when it was found",
     )
 
 
@@ -206,12 +204,6 @@ def size_words(ratio: float) -> str:
         return f"{ratio:,.{0 if ratio >= _WHOLE_TIMES_FROM else 1}f} times usual"
     whole = ratio >= _WHOLE_PERCENT_FROM or ratio == 0
     return f"{ratio * 100:.{0 if whole else 1}f} % of usual"
-
-
-def _times(evidence: float) -> str:
-    if evidence >= _EVIDENCE_MAX:
-        return f"more than {_EVIDENCE_MAX:,} times"
-    return f"{evidence:.{1 if evidence < _WHOLE_FROM else 0}f} times"
 
 
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
