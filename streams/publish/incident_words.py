@@ -92,7 +92,10 @@ def say_evidence(evidence: float) -> str:
     >>> say_evidence(164_687.4)
     'evidence more than 1,000 times what pages when it was found'
     """
-    return f"evidence {_times(evidence)} what pages when it was found"
+    times = f"{evidence:.{1 if evidence < _WHOLE_FROM else 0}f}"
+    if evidence >= _EVIDENCE_MAX:
+        times = f"more than {_EVIDENCE_MAX:,}"
+    return f"evidence {times} times what pages when it was found"
 
 
 def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
@@ -215,12 +218,6 @@ def size_words(ratio: float) -> str:
         return f"{ratio:,.{0 if ratio >= _WHOLE_TIMES_FROM else 1}f} times usual"
     whole = ratio >= _WHOLE_PERCENT_FROM or ratio == 0
     return f"{ratio * 100:.{0 if whole else 1}f} % of usual"
-
-
-def _times(evidence: float) -> str:
-    if evidence >= _EVIDENCE_MAX:
-        return f"more than {_EVIDENCE_MAX:,} times"
-    return f"{evidence:.{1 if evidence < _WHOLE_FROM else 0}f} times"
 
 
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
