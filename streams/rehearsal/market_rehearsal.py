@@ -72,12 +72,8 @@ class MarketRehearsal:
 
         ValueError for an hour that does not follow the last one.
         """
-        if self._from_ms is None:
-            self._from_ms = self._next_ms = hour_ms
-        if hour_ms != self._next_ms:
-            raise ValueError(f"expected the hour {self._next_ms}, found {hour_ms}")
-        self._next_ms = end_ms = hour_ms + HOUR_MS
         self._restore(hour_ms, minutes)
+        end_ms = hour_ms + HOUR_MS
         reach = Reach(end_ms, end_ms, *self._begins())
         found = self.shifts.step(reach, changed=False)
         while self.shifts.behind:
@@ -85,13 +81,26 @@ class MarketRehearsal:
         self.expectation.learn(
             self._observed(), self.shifts.done_until_ms, end_ms, again=False, awaited=False
         )
+        self._expire(end_ms)
+        return [Rehearsed(shift, self._noise(shift)) for shift in found]
+
+    def past(self, hour_ms: int, minutes: Minutes) -> None:
+        """Feed an hour that teaches and is not watched, as an import before the market is live."""
+        self._restore(hour_ms, minutes)
+        self._expire(hour_ms + HOUR_MS)
+
+    def _expire(self, end_ms: int) -> None:
         if end_ms % DAY_MS == 0:
             for _ in self._ledger.expire(end_ms):
                 pass
-        return [Rehearsed(shift, self._noise(shift)) for shift in found]
 
     def _restore(self, hour_ms: int, minutes: Minutes) -> None:
         """Put the rows where a worker has them once all partitions closed them."""
+        if self._from_ms is None:
+            self._from_ms = self._next_ms = hour_ms
+        if hour_ms != self._next_ms:
+            raise ValueError(f"expected the hour {self._next_ms}, found {hour_ms}")
+        self._next_ms = hour_ms + HOUR_MS
         if not minutes:
             return
         for minute_ms, row in minutes.items():
