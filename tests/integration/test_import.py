@@ -15,9 +15,11 @@ from support.olist_files import write_olist
 from typer.testing import CliRunner
 
 from streams.cli.commands import app
+from streams.index.partials import ORDERS
 from streams.index.stamps import IMPORTED
 from streams.operate.import_files import open_source
-from streams.settings import load_settings
+from streams.rehearsal.history import count_files, count_log
+from streams.settings import load_methodology, load_settings
 
 pytestmark = pytest.mark.stack
 
@@ -67,6 +69,16 @@ def assert_log_holds(settings, directory):
             last[record.partition] = record.timestamp
 
 
+def assert_rehearsed_alike(settings, directory):
+    """``rehearse --log`` counts what ``rehearse DIR`` does."""
+    methodology = load_methodology(settings)
+    from_files = count_files(directory, methodology).markets["BR"]
+    from_log = asyncio.run(count_log(settings, methodology, lambda _: None)).markets["BR"]
+    assert from_log.minutes == from_files.minutes
+    assert sum(counts[ORDERS] for counts in from_log.minutes.values() if ORDERS in counts) == 120
+    assert from_log.sources == [True, True]
+
+
 def test_olist_is_imported_with_its_own_times(settings, shop):
     created, _ = run("topics", "create", "--inputs", 3, "--arrival", "producer")
     assert created.exit_code == 0, created.output
@@ -84,6 +96,7 @@ def test_olist_is_imported_with_its_own_times(settings, shop):
     assert summary["first_occurred_at"] == "2018-01-01T02:00:00.000Z"
     assert summary["last_occurred_at"] == "2018-01-06T01:10:00.000Z"
     assert_log_holds(settings, shop)
+    assert_rehearsed_alike(settings, shop)
 
 
 def test_it_pauses_where_it_is_asked_to(settings, shop):
