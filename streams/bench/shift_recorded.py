@@ -85,6 +85,7 @@ def _reason(one: Rehearsed, *, outside: bool) -> dict[str, Any]:
         "expected": round(shift.interval.expected, 1),
         "factor": round(shift.interval.ratio, 2),
         "noise": None if one.noise is None else round((one.noise.hour / SCALE) ** 0.5, 3),
+        "restless": one.noise is not None and one.noise.restless,
         "outside": outside,
     }
 

@@ -286,16 +286,9 @@ class MarketExpectation:
         factors = self._factors()
         counts, sure = self._hours_known(observed, calendar)
         at = [self.table.at[WHOLE, "orders"]]
-        until_ms = calendar.hours_ms[-1] + HOUR_MS
+        relevels = observed.relevels(calendar.hours_ms[-1] + HOUR_MS)
         learnt, multiplied = lessons(
-            calendar,
-            [WHOLE],
-            sure[:, at],
-            factors=factors,
-            # Days of an outage are no level. With them a shop that had been closed over Christmas was
-            # expected to sell a hundredth, and the daily clock paged every day after it.
-            shifts=observed.shifted(until_ms),
-            relevels=observed.relevels(until_ms),
+            calendar, [WHOLE], sure[:, at], factors=factors, relevels=relevels
         )
         vintage = fit(calendar, counts[:, at] * learnt, _ALONE, learnt, multiplied)
         hours = vintage.expected[0]

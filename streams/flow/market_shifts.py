@@ -219,10 +219,21 @@ class MarketShifts:
         return found
 
     def statuses(self) -> list[SeriesStatus]:
-        """Return direction and evidence of every series, live."""
+        """Return direction and evidence of every series, live, and which series are restless."""
         if self._shown is None:
-            self._shown = self.watch.statuses(self._sums)
+            restless = self._restless()
+            self._shown = [
+                status._replace(restless=status.series.column in restless)
+                for status in self.watch.statuses(self._sums)
+            ]
         return self._shown
+
+    def _restless(self) -> frozenset[int]:
+        """Columns that are restless by the expectation of the last final minute."""
+        done_ms = self.done_until_ms
+        expectation = self._expectation.of_span(done_ms - MINUTE_MS, done_ms)
+        noise = {} if expectation is None else expectation.noise
+        return frozenset(column for column, own in noise.items() if own.restless)
 
     def _try_live(self, minutes: range, reach: Reach, *, changed: bool) -> list[FoundShift]:
         tried = (minutes.start, minutes.stop, self._expectation.version)
@@ -478,7 +489,7 @@ def _awake(series: WatchedSeries, expectation: ExpectedRow) -> bool:
 
 def _noise(series: WatchedSeries, expectation: ExpectedRow) -> float:
     noise = expectation.noise.get(series.column)
-    return 0.0 if noise is None else noise.hour / SCALE
+    return 0.0 if noise is None else noise.watched
 
 
 def _end_ms(kept: KeptShift, before: int) -> int | None:

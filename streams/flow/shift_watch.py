@@ -108,6 +108,8 @@ class SeriesStatus(NamedTuple):
     shift: ActiveShift | None
     warming: bool
     """Whether its detector slept at the last minute: too little is known of the series."""
+    restless: bool = False
+    """Whether its bursts widened the detector's edges: only a larger shift pages (index/tails)."""
 
     @property
     def direction(self) -> int:

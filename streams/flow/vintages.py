@@ -64,7 +64,8 @@ class HeldVintage:
             hours=len(vintage.target_ms),
             expected=[_packed(hours) for hours in vintage.expected],
             noise=[
-                [_wire(n) for n in (each.hour, each.day, each.dispersion)] for each in vintage.noise
+                [_wire(n) for n in (each.hour, each.day, each.dispersion, each.tail)]
+                for each in vintage.noise
             ],
             learnt=list(vintage.learnt_days),
         )

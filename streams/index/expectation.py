@@ -23,6 +23,7 @@ import numpy as np
 from streams.index.demand import SCALE
 from streams.index.hours import LEARNT_DAYS, Calendar
 from streams.index.noise import Noise, noise_of
+from streams.index.ordinary import ordinary
 from streams.index.season import HALF, ColumnRelations, season_of, worth_of
 from streams.index.trend import Matrix, by_group, fit_trend, logs, ratio
 
@@ -76,6 +77,9 @@ def fit(
     factors = np.ones_like(counts) if factors is None else factors
     learnt = learnt * begun(calendar, counts, columns, learnt)
     counts = counts * learnt
+    known, everything = learnt, counts
+    learnt = ordinary(calendar, counts, columns, learnt, factors)
+    counts = counts * learnt
     season = season_of(calendar, counts, columns, learnt, factors)
     base = learnt * factors * season.values[calendar.cells]
     share = _learnt_share(calendar, learnt, season.values)
@@ -86,6 +90,17 @@ def fit(
     hours = season.values[calendar.target_cells] * level
     most_of_it = by_group(calendar.days, learnt, LEARNT_DAYS) * 2 >= _hours_a_day(calendar)
     learnt_days = most_of_it.sum(axis=0)
+    everywhere = known * factors * season.values[calendar.cells]
+    noise = noise_of(
+        calendar,
+        counts,
+        base,
+        season.left,
+        levels,
+        weights,
+        columns.size_of,
+        (everything, everywhere),
+    )
     return Vintage(
         day=calendar.day,
         target_ms=calendar.target_ms,
@@ -93,9 +108,7 @@ def fit(
             tuple(round(hour * SCALE) for hour in column) if number >= MIN_DAYS else ()
             for column, number in zip(hours.T.tolist(), learnt_days.tolist(), strict=True)
         ),
-        noise=tuple(
-            noise_of(calendar, counts, base, season.left, levels, weights, columns.size_of)
-        ),
+        noise=tuple(noise),
         learnt_days=tuple(learnt_days.tolist()),
     )
 

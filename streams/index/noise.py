@@ -20,21 +20,32 @@ from numpy.typing import NDArray
 
 from streams.index.demand import SCALE
 from streams.index.hours import LEARNT_DAYS, Calendar, Index
+from streams.index.tails import NOISE_DAYS, tails
 from streams.index.trend import Matrix, Vector, by_group, fit_trend, ratio
-
-NOISE_DAYS = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
     """Relative variance of the hours (``hour``) and of whole days (``day``) of a column.
 
-    ``hour``, ``day`` and ``dispersion`` are integers in units of 1 / SCALE.
+    ``hour``, ``day`` and ``dispersion`` are integers in units of 1 / SCALE, and so is ``tail``: the
+    variance that the detectors need so that its bursts stay within their edges. 0: ``hour`` is enough.
     """
 
     hour: int
     day: int
     dispersion: int
+    tail: int = 0
+
+    @property
+    def restless(self) -> bool:
+        """Whether bursts are so large or frequent that the detectors' edges are wider than s says."""
+        return self.tail > self.hour
+
+    @property
+    def watched(self) -> float:
+        """s^2 by which the detectors set their edges."""
+        return max(self.hour, self.tail) / SCALE
 
 
 _MEDIAN_OF_SQUARE = 0.455
@@ -55,10 +66,12 @@ def noise_of(
     levels: Matrix,
     weights: Matrix,
     size_of: Index,
+    known: tuple[Matrix, Matrix],
 ) -> list[Noise]:
     """Noise of every column.
 
     ``counts`` and ``base``: hours x columns, both 0 where nothing is learnt; E = level x base.
+    ``known``: the two with the hours that stand out (``ordinary``), which only the tails learn from.
     ``left``: cells x columns, see ``season.Season``. ``levels`` and ``weights``: days x columns, the
     logarithms of the days' levels and their weights in the trend.
     ``size_of``: see ``season.ColumnRelations``.
@@ -76,15 +89,20 @@ def noise_of(
     # Counts come first: what counting explains of their error is their mean.
     hour = _median_ratio(errors - day_expected, day_squares, valid)[size_of]
     scatter = _median_ratio(errors - hour * day_squares, day_expected, valid)
+    tail, day_tail = tails(calendar, known[0], forecast[calendar.days] * known[1], hour)
+    tail, day_tail = tail[size_of], day_tail[size_of]
     own = size_of == np.arange(len(size_of))
     totals = counts.sum(axis=0)
     dispersion = np.where(own, 1.0, np.maximum(scatter, ratio(totals, totals[size_of], empty=1.0)))
     day = _median_ratio(
         day_errors / _MEDIAN_OF_SQUARE - dispersion * day_expected, day_expected**2, valid
     )
+    day = np.maximum(day, day_tail)
     return [
-        Noise(round(hour_ * SCALE), round(day_ * SCALE), round(f * SCALE))
-        for hour_, day_, f in zip(hour.tolist(), day.tolist(), dispersion.tolist(), strict=True)
+        Noise(*(round(part * SCALE) for part in parts))
+        for parts in zip(
+            hour.tolist(), day.tolist(), dispersion.tolist(), tail.tolist(), strict=True
+        )
     ]
 
 

@@ -77,8 +77,10 @@ class DeadBand:
 
 
 FAST_SIZE = 5.0
-_FAST_REACH = (0.25, 1.6)
-_FAST_REACH_PER_NOISE = 3.25
+FAST_REACH_MIN, FAST_REACH_MAX = 0.25, 4.6
+"""Logarithms of the narrowest and the widest edge. The widest, a hundred times, is for restless series
+(index/tails)."""
+FAST_REACH_PER_NOISE = 3.25
 _SLOW_EDGES = (0.8, 1.2)
 _SLOW_REACH_PER_NOISE, _SLOW_REACH_MAX = 2.0, 1.0
 _DRIFT_EDGE = 0.06
@@ -91,8 +93,7 @@ def fast_band(noise: float) -> DeadBand:
     The edges are e^(+-3.25 s), at least e^(+-0.25). An hour's error lasts sixty minutes and must not
     look like evidence sixty times over (decision 0220).
     """
-    narrowest, widest = _FAST_REACH
-    reach = min(widest, max(narrowest, _FAST_REACH_PER_NOISE * math.sqrt(noise)))
+    reach = min(FAST_REACH_MAX, max(FAST_REACH_MIN, FAST_REACH_PER_NOISE * math.sqrt(noise)))
     return DeadBand(math.exp(-reach), math.exp(reach), FAST_SIZE)
 
 

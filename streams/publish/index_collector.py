@@ -229,6 +229,7 @@ def _shift_series(market: str, status: SeriesStatus, rank: int) -> Iterator[_Ser
         "demand_shift_direction": status.direction,
         "demand_shift_evidence_ratio": evidence_of.evidence_ratio,
         "detector_warming": int(status.warming),
+        "detector_restless": int(status.restless),
     }
     if status.shift is not None:
         numbers["demand_shift_start_timestamp_seconds"] = status.shift.start * MINUTE_MS / 1000

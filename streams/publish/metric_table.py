@@ -91,6 +91,8 @@ INDEX = (
          "one."),
     Spec("detector_warming", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
          "1 while too little of the series was learnt to watch it."),
+    Spec("detector_restless", Kind.GAUGE, ("market", "dimension", "member"), "0 or 1",
+         "1 while the series has bursts so often that only a shift beyond them pages."),
     Spec("index_as_of_timestamp_seconds", Kind.GAUGE, ("market",), "seconds since 1970",
          "Market's as_of, from the worker that owns it: the least of those of its sources. Its "
          "distance from now is the age of the oldest source. Absent when nobody owns the market."),

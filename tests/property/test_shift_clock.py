@@ -124,7 +124,8 @@ def test_nothing_expected_says_nothing():
 
 def test_bands_widen_with_the_noise_within_their_limits():
     assert clocks.fast_band(0.0).upper == pytest.approx(math.exp(0.25))
-    assert clocks.fast_band(1.0).lower == pytest.approx(math.exp(-1.6))
+    assert clocks.fast_band(1.0).lower == pytest.approx(math.exp(-3.25))
+    assert clocks.fast_band(4.0).upper == pytest.approx(math.exp(4.6))
     assert clocks.fast_band(0.01).upper == pytest.approx(math.exp(0.325))
     assert clocks.slow_band(0.0).size == 500
     assert clocks.slow_band(10.0).size == 1

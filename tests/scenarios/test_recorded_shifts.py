@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.bench.shift_recorded import judge, read_nab
+from streams.bench.shift_recorded import judge, judge_nab, read_nab
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shift_budget import ShiftRules
 from streams.rehearsal.recorded_counts import RecordedCounts, watch
@@ -42,6 +42,17 @@ def test_a_record_of_two_weeks_is_judged_nowhere():
     for name in ("jumpsup", "jumpsdown", "small_noise"):
         found = judge(read_nab(SHARED / f"nab/art_daily_{name}.csv"), "UTC", [])
         assert (found["days"], found["days_judged"], found["pages"]) == (14.0, 0, [])
+
+
+@needs("nab")
+@pytest.mark.deep
+def test_bursts_of_every_second_day_page_once_outside_the_labelled_window():
+    """It was 18 times; the one is an hour of x106, as large as the window's own largest."""
+    directory = SHARED / "nab"
+    (found,) = (one for one in judge_nab(directory) if one["file"] == "Twitter_volume_AAPL.csv")
+    assert (found["windows"], found["windows_found"]) == (1, 1)
+    outside = [page for page in found["pages"] if page["outside"]]
+    assert [(page["at"][:10], page["restless"]) for page in outside] == [("2015-04-14", True)]
 
 
 @needs("olist")

@@ -211,9 +211,11 @@ def _now(board: dashboard.Dashboard) -> None:
     )
     board.with_panel(
         number(
-            "Not watched yet",
-            f"sum(market_dimension_member:ecindex_detector_warming:max{{{OF_MARKET}}})",
-            "Series of which too little was learnt to judge them. They page for nothing.",
+            "Not fully watched",
+            f"sum(market_dimension_member:ecindex_detector_warming:max{{{OF_MARKET}}}) "
+            f"+ sum(market_dimension_member:ecindex_detector_restless:max{{{OF_MARKET}}})",
+            "Series of which too little was learnt to judge them: they page for nothing. And series "
+            "whose bursts come so often that only a larger shift pages.",
             decimals=0,
         )
     )

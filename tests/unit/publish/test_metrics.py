@@ -287,7 +287,7 @@ def test_a_worker_exports_no_more_than_its_limit():
 
 def test_watched_series_show_direction_evidence_and_warming(metrics):
     watched = [
-        status("market", "all", evidence=0.2),
+        status("market", "all", evidence=0.2)._replace(restless=True),
         status(evidence=0.0, direction=-1),
         status("payment_failure", "cod", warming=True),
     ]
@@ -305,6 +305,7 @@ def test_watched_series_show_direction_evidence_and_warming(metrics):
     assert series("demand_shift_evidence_ratio") == {total: 0.2, books: 2.5, failures: 0}
     # of the active one what it was found on: the page has dropped the detector's own
     assert series("detector_warming") == {total: 0, books: 0, failures: 1}
+    assert series("detector_restless") == {total: 1, books: 0, failures: 0}
     began = AS_OF_MS // 60_000 * 60 - 600
     assert series("demand_shift_start_timestamp_seconds") == {books: began}
 
