@@ -8,8 +8,8 @@ a day in the mean, so their mean does too. Hence the mean time between false pag
 
 The fast clock steps by panes where at least PANE_EVENTS a minute are expected and panes are known to be
 no burstier than minutes (shift_sizes); else by minutes. Its large alternatives use the size that was
-learnt, the small ones FAST_SIZE: an error of the expectation beyond the edges looks like a small shift,
-and a size that is too small hides it (decision 0225).
+learnt, the small ones at most FAST_SIZE: an error of the expectation beyond the edges looks like a small
+shift, and a size that is too small hides it (decision 0225).
 
 A minute changes the state in one way only. So a restart from the records leaves no trace, nor does a
 live copy that ran ahead and is thrown away. Workers and ``bench shifts`` run this code.
@@ -266,8 +266,10 @@ class Detectors:
         self.fast.write_back(at, own)
 
     def _fast_weighing(self, at: Places, mu: Array, learnt: Array) -> clocks.Weighing:
+        if not self.design.learns:
+            learnt = np.full(len(at), FAST_SIZE)
         bands = self._fast_bands
-        sizes = np.where(self._large, learnt, FAST_SIZE)
+        sizes = np.where(self._large, learnt, np.minimum(learnt, FAST_SIZE))
         return weighing(mu[at], sizes, bands.edges[:, at], bands.factors)
 
     def _slow_steps(self, minute: int, observed: Array, expected: Array) -> tuple[Array, Array]:

@@ -201,3 +201,14 @@ def test_an_hour_with_a_shift_teaches_nothing():
     run(one, panes)
     assert one.detectors.open
     assert one.detectors.sizes.taught[0, 0] == 0
+
+
+def test_a_series_known_to_be_burstier_than_5_weighs_small_shifts_less_too():
+    panes = np.full((20, PANES), 13)
+    before, bursty = one_series(5.0), one_series(5.0)
+    for known in (bursty.detectors.sizes.size, bursty.detectors.sizes.next_size):
+        known[:] = 2.0
+    for one in (before, bursty):
+        run(one, panes)
+    small = [one.detectors.fast.days[0, 0] for one in (before, bursty)]
+    assert small[1] < small[0]
