@@ -16,7 +16,7 @@ from tests.integration.test_expectation import HOUR_MS, write_seed
 from tests.integration.test_shifts import MINUTE_MS, RUSH, Shop
 
 # In a plain run tests/unit/flow/test_answered_shifts.py holds it for the flow, with a takeover, and
-# tests/integration/test_answers.py the ways to the topic and from it.
+# tests/integration/test_given_answers.py the ways to the topic and from it.
 pytestmark = [pytest.mark.stack, pytest.mark.deep]
 EXPECTED = "orders:market:all:5m"
 
