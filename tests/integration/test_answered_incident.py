@@ -11,8 +11,8 @@ from streams.clock import now_ms
 from streams.operate.answering import sending
 from streams.publish.incident_records import decode_incident
 from streams.publish.page_records import PAGES_FIELD, read_pages
-from tests.integration.test_answers import MAY, TOKEN
 from tests.integration.test_expectation import HOUR_MS, write_seed
+from tests.integration.test_given_answers import MAY, TOKEN
 from tests.integration.test_shifts import MINUTE_MS, RUSH, Shop
 
 # In a plain run tests/unit/flow/test_answered_shifts.py holds it for the flow, with a takeover, and
