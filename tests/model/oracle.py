@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,8 @@ class Oracle:
         self._too_late_to_say_live: set[tuple[SourcePartition, str, int]] = set()
         """(source partition, writer, sent at) of marks that landed so late that nobody believes what
         they say is live."""
+        self._horizons: dict[str, list[tuple[tuple[int, Place], int]]] = {}
+        """Market -> (partition, place up to which it was published), horizon; the horizons rise."""
         self.known_live: set[str] = set()
         """Markets that an acknowledged fence record says are live."""
         self.publications = 0
@@ -475,12 +477,20 @@ class Oracle:
         self._check_as_of(view, publication, worker)
         rows = self._live_rows(view, market)
         horizon_ms = publication.fence_record.horizon
+        self._note_horizon(worker, market, horizon_ms)
         self._check_windows(view, publication, as_of, rows, horizon_ms)
         self._check_days(view, publication, rows)
         self._check_base(view, publication)
         self._check_closings(publication, rows)
         if self.final_is_final and worker.compiled.markets[market].revised_after_final:
             raise Violation("P8", f"{market}: a final value was revised")
+
+    def _note_horizon(self, worker: Level2, market: str, horizon_ms: int) -> None:
+        known = self._horizons.setdefault(market, [])
+        if not known or known[-1][1] < horizon_ms:
+            assert worker.compiled is not None
+            place = worker.reads_number, in_log(worker.compiled.through)
+            known.append(((worker.partition, place), horizon_ms))
 
     def _check_headline(self, worker: Level2, publication: Publication) -> None:
         """Property P4: no source goes back, and the headline is the least of those that joined.
@@ -958,7 +968,7 @@ class Oracle:
                     if named != bool(bought["shopper_orders",] or bought["new_known",]):
                         raise Violation("P8", f"{code}: day {day}: shoppers named: {named}")
 
-    def _may_stay_open(self, market: str, slots: Iterable[SlotKey]) -> bool:
+    def _may_stay_open(self, market: str, slots: Collection[SlotKey]) -> bool:
         """Whether rows may come for slots that level 2 has dropped, or closed ahead of time.
 
         One partition of an imported market is at today while another still imports events of years
@@ -967,10 +977,25 @@ class Oracle:
         """
         if self.world.config.import_goes_live and market == IMPORT_MARKET:
             return True
+        if self.world.config.topics_change and all(map(self._came_expired, slots)):
+            return True
         return any(
             all(slot.slot < until[slot.book] and self._all_came_by(fill, slot) for slot in slots)
             for fill, until in self._fills.get(market, ())
         )
+
+    def _came_expired(self, slot: SlotKey) -> bool:
+        """Whether the first row of a slot came when level 2 kept rows that old no more.
+
+        An input that was created again may bring what is older than all that was closed.
+        """
+        if slot.book != LIVE:
+            return False
+        for (partition, place), horizon_ms in self._horizons.get(slot.market, ()):
+            if slot.slot < horizon_ms - HOURS_KEPT_MS:
+                came = self.view(partition, place).rows
+                return not any(known == slot for _, known in came)
+        return False
 
     def _all_came_by(self, fill: tuple[int, Place], slot: SlotKey) -> bool:
         """Whether all that there is of a slot lay in the partials when they had been filled."""
