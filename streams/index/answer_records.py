@@ -13,16 +13,20 @@ import msgspec
 
 from streams.index.demand import SCALE
 from streams.index.formats import json_decoder
+from streams.index.identifiers import MEMBER_BYTES_MAX
 from streams.index.instants import parse_instant
 from streams.index.learning import WHOLE
 from streams.index.methodology import FACTOR_MAX, FACTOR_MIN
 from streams.index.operator_answers import EXPECTED, EXPECTED_MAX_MS, KINDS, Answer
 from streams.index.panes import rfc3339
+from streams.index.stamps import STAMPS_MS
 from streams.index.values import VERSION
 
 TEXT_MAX = 1_000
 """Longest note, in characters."""
 AUTHOR_MAX = 64
+_SHOWN_MAX = 100
+"""Characters of a refused text that a message shows: it is logged, and may be as long as a record."""
 _INCIDENT = re.compile(r"([A-Za-z0-9._-]{1,64})-\d{8}T\d{4}-(up|down)")
 
 
@@ -61,7 +65,8 @@ def market_of(incident: str) -> str:
     found = _INCIDENT.fullmatch(incident)
     if found is None:
         raise AnswerError(
-            f"incident {incident!r}: expected MARKET-YYYYMMDDTHHMM-up or -down, as the page shows it"
+            f"incident {_shown(incident)}: expected MARKET-YYYYMMDDTHHMM-up or -down, as the page "
+            "shows it"
         )
     return found[1]
 
@@ -95,18 +100,23 @@ def decode_answer(key: bytes, value: bytes) -> tuple[str, Answer]:
     try:
         record = _decode(value)
     except msgspec.DecodeError as error:
-        raise AnswerError(f"key {key!r}: {error}") from error
+        raise AnswerError(f"key {_shown(key)}: {error}") from error
     market = market_of(record.incident)
     if market != record.market or key.split(b"|")[0] != market.encode():
         raise AnswerError(
-            f"key {key!r}: market {record.market!r}; expected that of {record.incident}"
+            f"key {_shown(key)}: market {_shown(record.market)}; expected that of {record.incident}"
         )
     if record.kind not in KINDS:
-        raise AnswerError(f"kind {record.kind!r}: expected one of {', '.join(KINDS)}")
+        raise AnswerError(f"kind {_shown(record.kind)}: expected one of {', '.join(KINDS)}")
     if not is_author(record.by):
-        raise AnswerError(f"by {record.by!r}: expected a name of 1 to {AUTHOR_MAX} characters")
+        raise AnswerError(
+            f"by {_shown(record.by)}: expected a name of 1 to {AUTHOR_MAX} characters"
+        )
     if len(record.text) > TEXT_MAX:
         raise AnswerError(f"text of {len(record.text)} characters: expected at most {TEXT_MAX}")
+    for name, part in (("dimension", record.dimension), ("member", record.member)):
+        if len(part.encode(errors="replace")) > MEMBER_BYTES_MAX:
+            raise AnswerError(f"{name} {_shown(part)}: expected at most {MEMBER_BYTES_MAX} bytes")
     at_ms = _instant("at", record.at)
     start_ms = until_ms = 0
     if record.kind == EXPECTED and not record.taken_back:
@@ -142,9 +152,13 @@ def is_author(text: str) -> bool:
 
 def _instant(name: str, text: str) -> int:
     found = parse_instant(text)
-    if found is None:
-        raise AnswerError(f"{name} {text!r}: expected an instant, RFC 3339")
+    if found is None or found not in STAMPS_MS:  # what cannot be written again would end its reader
+        raise AnswerError(f"{name} {_shown(text)}: expected an instant of 1970 to 2099, RFC 3339")
     return found
+
+
+def _shown(text: str | bytes) -> str:
+    return repr(text[:_SHOWN_MAX])
 
 
 def _factor(factor: float) -> int:

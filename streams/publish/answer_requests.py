@@ -103,8 +103,12 @@ def _expected(
 
 
 def _measured(incident: PublishedIncident) -> float:
-    """Return the ratio since the incident began to two digits: its interval is hardly ever narrower."""
-    return min(float(f"{incident.size.ratio:.2g}"), FACTOR_MAX) if incident.size.ratio else 0.0
+    """Return the ratio since the incident began to two digits: its interval is hardly ever narrower.
+
+    A few stray orders in an outage are as good as none: divided by so small a factor they would teach.
+    """
+    ratio = incident.size.ratio or 0.0
+    return min(float(f"{ratio:.2g}"), FACTOR_MAX) if ratio >= FACTOR_MIN else 0.0
 
 
 def _text(text: str) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -384,6 +384,8 @@ class LinksSettings(_Section):
         return None if value is None else value.rstrip("/")
 
 
+_Secret = Annotated[SecretStr, Field(min_length=1)]
+"""An empty one would not protect: anybody can sign with an empty key."""
 _MAIL_SERVER = r"^(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):\d{1,5}$"
 _MAIL_ADDRESS = re.compile(r"^[^\s@<>,;\x00-\x1f]+@[^\s@<>,;\x00-\x1f]+$")
 
@@ -393,17 +395,17 @@ class NotifySettings(ServerSettings):
 
     port: int = Field(default=9_095, ge=0, le=65_535)
     """Alertmanager's configuration names it; 0: any free port."""
-    token: SecretStr | None = None
+    token: _Secret | None = None
     """What Alertmanager must send as its bearer token; unset: whoever reaches the port may send."""
     prometheus_url: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
     """Prometheus with the rules of config/prometheus/. Pictures are drawn from what it holds."""
-    slack_token: SecretStr | None = None
+    slack_token: _Secret | None = None
     """Of a bot with the scopes chat:write and files:write."""
     slack_channel: str | None = Field(default=None, pattern=r"^[CGD][A-Z0-9]{6,}$")
     """Id of the channel that the bot was invited to."""
     slack_api: str = Field(default="https://slack.com/api", pattern=_ADDRESS, max_length=500)
     """Another one for GovSlack."""
-    pagerduty_key: SecretStr | None = None
+    pagerduty_key: _Secret | None = None
     """Routing key of an integration of the kind Events API v2."""
     pagerduty_api: str = Field(
         default="https://events.pagerduty.com", pattern=_ADDRESS, max_length=500
@@ -413,13 +415,13 @@ class NotifySettings(ServerSettings):
     """host:port of a server that takes mail by SMTP."""
     mail_tls: Literal["starttls", "tls", "none"] = "starttls"
     mail_username: str | None = None
-    mail_password: SecretStr | None = None
+    mail_password: _Secret | None = None
     mail_from: str | None = None
     mail_to: tuple[str, ...] = ()
     """A list, or one text with commas between the addresses."""
     webhook_url: str | None = Field(default=None, pattern=_ADDRESS, max_length=500)
     """Gets each message as JSON (docs/contract.md)."""
-    webhook_secret: SecretStr | None = None
+    webhook_secret: _Secret | None = None
     """Key of the signature in the header of each request."""
 
     @field_validator("mail_to", mode="before")
@@ -482,7 +484,7 @@ class AnswerSettings(_Section):
 
     tokens_file: Path | None = None
     """Lines of NAME:TOKEN. The name is who answered; keep the file from others."""
-    pagerduty_secret: SecretStr | None = None
+    pagerduty_secret: _Secret | None = None
     """Of a PagerDuty webhook (version 3) to /pagerduty: what is acknowledged there is here, too."""
 
     def revealed_secret(self) -> str | None:

@@ -45,8 +45,12 @@ class OutboxSettings:
     compression: str | None = "lz4"
     linger_ms: int = 5
     batch_bytes: int = 256 * 1024
-    record_bytes: int = 1_000_000
-    """Largest record. It is below the topics' max.message.bytes: a larger one fails here, by name."""
+    record_bytes: int = 1_900_000
+    """Largest record. It is below the topics' max.message.bytes: a larger one fails here, by name.
+
+    The largest are those of a market's detectors: 560 kB for 500 series, and 120 kB more while an
+    incident has all of them.
+    """
     pending_bytes: int = 32 * 1024 * 1024
     ack_limit_ms: int = 120_000
     """Longer than a broker's restart or an election; shorter than anyone would wait for a value."""

@@ -114,11 +114,26 @@ def test_no_answer_has_the_key_of_another():
         (said(NOTE)._replace(by=""), "a name of 1 to 64 characters"),
         (said(NOTE)._replace(by="a\u202eb"), "a name of 1 to 64 characters"),
         (said(NOTE)._replace(by="a|b"), "a name of 1 to 64 characters"),
+        (said(EXPECTED, scope=("category", "m" * 97)), "member 'm{97}': expected at most 96 bytes"),
     ],
 )
 def test_an_answer_that_breaks_the_contract_is_refused(answer, reason):
     with pytest.raises(AnswerError, match=reason):
         answer_record(answer)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_an_instant_that_could_not_be_written_again_is_refused(at):
+    key, value = answer_record(said(NOTE))
+    with pytest.raises(AnswerError, match="of 1970 to 2099"):
+        decode_answer(key, json.dumps(json.loads(value) | {"at": at}).encode())
+
+
+def test_a_long_text_is_not_said_whole():
+    key, value = answer_record(said(NOTE))
+    with pytest.raises(AnswerError) as found:
+        decode_answer(key, json.dumps(json.loads(value) | {"by": "b" * 100_000}).encode())
+    assert len(str(found.value)) < 250
 
 
 def test_the_book_passes_over_what_it_cannot_read_and_says_why():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 from support.flow_harness import METHODOLOGY
 from support.publications import AS_OF_MS, incident, incident_shift
 
@@ -47,6 +48,8 @@ def test_whoever_knows_better_says_so():
     )  # fmt: skip
     assert answered(STOP, EXPECTED, factor="unknown").factor is None
     assert answered(STOP, EXPECTED, factor=0).factor == 0
+    stray = structs.replace(BOOKS, size=structs.replace(BOOKS.size, ratio=0.0003))
+    assert answered(stray, EXPECTED).factor == 0  # as good as none
     other = answered(STOP, EXPECTED, member="category:mobiles_tablets")
     assert (other.scope, other.factor) == (("category", "mobiles_tablets"), None)
     assert answered(UNPAID, EXPECTED).factor is None
