@@ -92,6 +92,13 @@ def test_a_receiver_of_messages_is_set_whole(config, text, setting):
     assert problems(file=config(f"[notify]\n{text}\n"))[0].setting == setting
 
 
+@pytest.mark.parametrize("name", ["notify.token", "answers.pagerduty_secret"])
+def test_an_empty_secret_is_refused(config, name):
+    section, _, setting = name.partition(".")
+    (problem,) = problems(file=config(f'[{section}]\n{setting} = ""\n'))
+    assert problem.setting == name
+
+
 @pytest.mark.parametrize(
     "name", ["token", "slack_token", "pagerduty_key", "mail_password", "webhook_secret"]
 )
