@@ -6,7 +6,7 @@ names. The ledger says how large an incident is: once a minute while it goes on,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -45,14 +45,23 @@ class MarketIncidents:
                 name = shift.dimension, shift.member, shift.number
                 self._ended[name] = of_minute(shift.at), _in_floats(shift.interval)
 
-    def step(self, statuses: Iterable[SeriesStatus], until: int, sums: SpanSums) -> bool:
-        """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news."""
+    def step(
+        self,
+        statuses: Iterable[SeriesStatus],
+        until: int,
+        sums: SpanSums,
+        confirmed: Callable[[ShiftName], bool],
+    ) -> bool:
+        """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news.
+
+        ``confirmed``: whether final minutes have given a shift.
+        """
         ended, self._ended = self._ended, {}
         before = _heads(self.kept)
         active = [shift for status in statuses if (shift := _going(status)) is not None]
         if not (active or ended or before):
             return False
-        self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS)
+        self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
         after = _heads(self.kept)
         due = [
             incident

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from streams.index.incidents import ShiftName
 from streams.index.indices import MARKET
 from streams.index.partials import Layout, Row
 from streams.index.shift_budget import ShiftRules, page_days, weights
@@ -155,6 +156,7 @@ class ShiftWatch:
         )
         self._live = self._final
         n = len(self.series)
+        self._places = {(each.dimension, each.member): at for at, each in enumerate(self.series)}
         self._counts = itemgetter(*(series.column for series in self.series))
         self._nothing = ExpectedMinute(np.full(n, -1.0), np.zeros(n))
         self._expected = self._nothing
@@ -220,6 +222,11 @@ class ShiftWatch:
                 zip(self.series, self._live.evidence_ratio().tolist(), strict=True)
             )
         ]
+
+    def confirmed(self, name: ShiftName) -> bool:
+        """Whether final minutes have given the shift of this name."""
+        at = self._places.get(name[:2])
+        return at is not None and int(self._final.pages[at]) >= name[2]
 
     def _active(self, at: int, noise: float, sums: Sums) -> ActiveShift | None:
         shift: OpenShift | None = self._live.open.get(at)

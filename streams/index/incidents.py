@@ -10,7 +10,7 @@ Nothing here reads a clock: every instant is a parameter, in ms since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -61,6 +61,8 @@ class IncidentShift(msgspec.Struct):
     over_ms: int = 0
     withdrawn: bool = False
     """True when it was found live and later events took it back: final minutes do not show it."""
+    repaged: bool = False
+    """True once it was paged again under another number: start and clock are those of the first page."""
 
     @property
     def name(self) -> ShiftName:
@@ -136,14 +138,18 @@ def fold(
     active: Sequence[IncidentShift],
     ended: Mapping[ShiftName, tuple[int, RatioInterval]],
     now_ms: int,
+    confirmed: Callable[[ShiftName], bool],
 ) -> list[Incident]:
     """Return the incidents after a step; those passed in may be changed.
 
     ``active``: every shift that goes on. ``ended``: the shifts whose end the step found: when, and how
-    large they were. ``now_ms``: end of the last minute that the detectors have seen. A shift that is not
-    active any more without an end was taken back by late events.
+    large they were. ``now_ms``: end of the last minute that the detectors have seen. ``confirmed``:
+    whether final minutes have given a shift. One that is not active any more without an end was taken
+    back by late events, unless it was confirmed: then it is over. A shift that goes on under another
+    number, in its direction, is the same shift: a long one pages again each day (decision 0221).
     """
-    _end(incidents, {shift.name for shift in active}, ended, now_ms)
+    _renumber(incidents, active, ended)
+    _end(incidents, {shift.name for shift in active}, ended, now_ms, confirmed)
     for shift in sorted(
         active, key=lambda shift: (shift.found_ms, not shift.of_market, shift.name)
     ):
@@ -154,11 +160,26 @@ def fold(
     return _bounded(incidents, now_ms)
 
 
+def _renumber(
+    incidents: Iterable[Incident],
+    active: Iterable[IncidentShift],
+    ended: Mapping[ShiftName, tuple[int, RatioInterval]],
+) -> None:
+    """Give each open shift that goes on under another number that number."""
+    numbers = {(shift.dimension, shift.member, shift.direction): shift.number for shift in active}
+    for incident in incidents:
+        for shift in incident.shifts:
+            number = numbers.get((shift.dimension, shift.member, shift.direction), shift.number)
+            if number != shift.number and not shift.over_ms and shift.name not in ended:
+                shift.number, shift.repaged = number, True
+
+
 def _end(
     incidents: Iterable[Incident],
     going: set[ShiftName],
     ended: Mapping[ShiftName, tuple[int, RatioInterval]],
     now_ms: int,
+    confirmed: Callable[[ShiftName], bool],
 ) -> None:
     for incident in incidents:
         for shift in incident.shifts:
@@ -168,13 +189,15 @@ def _end(
                 shift.over_ms, shift.interval = end
                 shift.withdrawn = False
             elif not shift.over_ms and shift.name not in going:
-                shift.over_ms, shift.withdrawn = now_ms, True
+                shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
 
 
 def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:
     known = _known(incidents, shift, now_ms)
     if known is not None:
-        known.start_ms, known.clock, known.interval = shift.start_ms, shift.clock, shift.interval
+        known.interval = shift.interval
+        if not known.repaged:
+            known.start_ms, known.clock = shift.start_ms, shift.clock
         known.over_ms, known.withdrawn = 0, False
         return
     name = incident_id(market, shift.found_ms, shift.direction)

@@ -249,7 +249,8 @@ class Detectors:
             if due.size:
                 self.fast.write_back(at, own)
                 ends = minute + (number + 1) / parts
-                events += [self._page(int(series), ends, parts) for series in at[due]]
+                for series in at[due]:
+                    events += self._page(int(series), ends, parts)
                 own = self.fast.those(at)
                 gain = step * self._watched(self.design.fast, minute)[:, at]
                 others = self._days(at, fast=False)
@@ -320,10 +321,13 @@ class Detectors:
 
     def _due(self, at: Places, ends: int) -> list[ShiftEvent]:
         due = at[self._days(at) >= self.page_days[at]]
-        return [self._page(int(series), ends, 1) for series in due]
+        return [event for series in due for event in self._page(int(series), ends, 1)]
 
-    def _page(self, series: int, ends: float, parts: int) -> ShiftEvent:
-        """Page a series. ``parts``: how many steps a minute has of the clock that was stepped."""
+    def _page(self, series: int, ends: float, parts: int) -> list[ShiftEvent]:
+        """Page a series. ``parts``: how many steps a minute has of the clock that was stepped.
+
+        A shift in the other direction that goes on is over: its end comes first.
+        """
         noise = float(self.noise[series])
         at = np.array([series])
         evidence = float(self._days(at)[0] / self.page_days[series])
@@ -332,8 +336,11 @@ class Detectors:
         start, observed, expected = (float(each) for each in dating.since[:, best, series])
         interval = ratio_interval(observed, expected, noise)
         start = min(round(start * parts) / parts, ends - 1 / parts)
+        before = self.open.get(series)
+        turned = before is not None and before.direction != direction
+        events = [self._end(series, ends)] if turned else []
         self.pages[series] += 1
-        event = ShiftEvent(
+        page = ShiftEvent(
             series=series,
             kind="page",
             number=int(self.pages[series]),
@@ -359,7 +366,7 @@ class Detectors:
         self.silent_until[0 if direction == UP else 1, series] = ends + self.design.silence_minutes
         for clock in (self.fast, self.slow, self.drift):
             clock.forget(series)
-        return event
+        return [*events, page]
 
     def _strongest(self, series: int) -> tuple[int, SeriesClock, int]:
         """(direction, clock, its alternative) with the most evidence."""
@@ -431,7 +438,7 @@ class Detectors:
         shift.ln_end_days = before + clocks.ln_factor(x, mu, size, shift.edge, 1.0)
         return shift.ln_end_days >= math.log(design.end_days)
 
-    def _end(self, series: int, at: int) -> ShiftEvent:
+    def _end(self, series: int, at: float) -> ShiftEvent:
         shift = self.open.pop(series)
         return ShiftEvent(
             series=series,

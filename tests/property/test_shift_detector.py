@@ -131,6 +131,24 @@ def test_a_stop_soon_after_a_jump_is_another_shift():
     assert events[2].at <= 792
 
 
+def test_a_jump_that_becomes_a_stop_within_a_minute_is_over_before_the_stop_is_paged():
+    """The stop's page came before the jump's end, and replaced it: the end was never told."""
+    rate = 60
+    lengths = ((1, 60), (5, 30), (0, 10))
+    counts = [times * rate for times, length in lengths for _ in range(length)]
+    one = fresh()
+    one.detectors.sizes.pane_size[:] = one.detectors.sizes.size  # so it steps by panes
+    events = []
+    for minute, count in enumerate(counts):
+        events += one.minute(minute, count, rate * MICRO, NOISE, [count // 12] * 12)
+    assert [(event.kind, event.direction, event.number) for event in events] == [
+        ("page", 1, 1),
+        ("end", 1, 1),
+        ("page", -1, 2),
+    ]
+    assert events[1].at <= events[2].at
+
+
 def test_minutes_slept_leave_the_evidence_as_it_is():
     series = minutes([(1.0, 100)], 20.0, seed=6)
     state = fresh()

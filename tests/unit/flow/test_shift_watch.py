@@ -76,6 +76,15 @@ def jump(minutes, at):
     return {minute: ({"books": 6.0, "all": 2.0} if minute >= at else {}) for minute in minutes}
 
 
+def test_a_shift_is_confirmed_once_final_minutes_gave_its_number():
+    watch = new_watch()
+    assert not watch.confirmed(("market", "all", 1))
+    watch._final.pages[0] = 2
+    assert watch.confirmed(("market", "all", 2))
+    assert not watch.confirmed(("market", "all", 3))
+    assert not watch.confirmed(("category", "no such", 1))
+
+
 def test_a_jump_is_found_live_and_confirmed_by_final_minutes_under_the_same_number():
     market = Market()
     found_shifts = []

@@ -37,10 +37,13 @@ def shift(member="all", dimension=None, *, start=0, found=2, direction=-1, numbe
     )
 
 
-def step(incidents, *active, ended=(), at=3):
-    """Fold; ``ended``: shifts that end at ``at`` minutes after T0."""
+def step(incidents, *active, ended=(), at=3, confirmed=()):
+    """Fold; ``ended``: shifts that end at ``at`` minutes after T0; ``confirmed``: by final minutes."""
     ends = {each.name: (T0 + at * MINUTE_MS, STOP) for each in ended}
-    return fold("BD", incidents, copy.deepcopy(active), ends, T0 + at * MINUTE_MS)
+    known = {each.name for each in confirmed}
+    return fold(
+        "BD", incidents, copy.deepcopy(active), ends, T0 + at * MINUTE_MS, known.__contains__
+    )
 
 
 def members(incident):
@@ -121,6 +124,36 @@ def test_one_that_later_events_take_back_is_withdrawn_and_its_number_is_free():
     assert (gone.state, new.state) == ("withdrawn", "open")
     gone, new = step([gone, new], ended=[again], at=40)
     assert (gone.state, new.state) == ("withdrawn", "over")
+
+
+def test_one_that_final_minutes_gave_is_over_and_not_withdrawn_though_its_end_was_lost():
+    (incident,) = step(step([], shift("books")), at=20, confirmed=[shift("books")])
+    assert (incident.state, incident.over_ms) == ("over", T0 + 20 * MINUTE_MS)
+
+
+def test_a_long_shift_that_is_paged_again_stays_the_same_incident():
+    """It lasts more than a day; the next page of its series made it withdrawn, and opened another."""
+    day = 24 * 60
+    first, again = shift(), shift(start=day - 5, found=day + 2, number=2, clock="slow")
+    found = step(step([], first), again, at=day + 2, confirmed=[first])
+    (incident,) = step(found, again, at=day + 3, confirmed=[first, again])
+    (only,) = incident.shifts
+    assert (incident.state, incident.start_ms, incident.found_ms) == (
+        "open", first.start_ms, first.found_ms,
+    )  # fmt: skip
+    assert (only.name, only.start_ms, only.clock) == (again.name, first.start_ms, "fast")
+    (back,) = step([copy.deepcopy(incident)], first, at=day + 4, confirmed=[first])
+    assert (back.state, back.shifts[0].name) == ("open", first.name), (
+        "late events took the page back"
+    )
+    (incident,) = step([incident], ended=[again], at=day + 9)
+    assert incident.state == "over"
+
+
+def test_a_shift_that_ended_is_not_the_next_one_of_its_series():
+    first, after = shift("books"), shift("books", start=60, found=63, number=2)
+    found = step(step([], first), after, ended=[first], at=63)
+    assert [each.state for each in found] == ["over", "open"]
 
 
 def test_a_member_found_soon_after_the_end_joins_and_one_found_later_does_not():
