@@ -36,7 +36,7 @@ from streams.index.incidents import Incident
 from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
-from streams.index.operator_answers import judgement
+from streams.index.operator_answers import EXPECTED, Answer, teaches
 from streams.index.page_budget import PageLog
 from streams.index.panes import MINUTE_MS, LocalDays, of_minute
 from streams.index.partials import Row
@@ -494,23 +494,40 @@ def shifted_of(
 ) -> list[Shifted]:
     """Return the hours of shifts found before an instant: they teach nothing. Hours of a drift do.
 
-    So do those of a false alarm, and those of an expected event of known size.
+    So do those of a false alarm, and those of an expected event of known size: not what the shift lasted
+    before the event began, or after it was over.
     """
     before = before_ms // MINUTE_MS
     found = []
     for kept in kept_shifts:
         if kept.found_at > before or kept.clock == DRIFT.name:
             continue
-        scope, end_ms = scope_of(kept.dimension, kept.member), _end_ms(kept, before)
+        scope = scope_of(kept.dimension, kept.member)
+        start_ms, end_ms = of_minute(kept.start), _end_ms(kept, before)
         verdict = answers.verdict(kept.incident)
-        if verdict is not None:
-            judged = judgement(verdict, scope)
-            if judged.teaches:
-                continue
-            if kept.relevelled_at:  # answered, it is no level: it lasts as long as is expected
-                end_ms = judged.until_ms
-        found.append(Shifted(scope, of_minute(kept.start), end_ms))
+        shifted = Shifted(scope, start_ms, end_ms)
+        if verdict is None:
+            found.append(shifted)
+        elif not teaches(verdict, scope):
+            if end_ms is not None and kept.end == kept.relevelled_at:
+                # Answered, it is no level: it lasts at least as long as is expected.
+                shifted = Shifted(scope, start_ms, max(end_ms, verdict.until_ms))
+            found.append(shifted)
+        elif verdict.kind == EXPECTED:
+            found += _outside(shifted, verdict)
     return found
+
+
+def _outside(shifted: Shifted, event: Answer) -> list[Shifted]:
+    """Return the parts of a shift before and after an expected event."""
+    scope, start_ms, end_ms = shifted.scope, shifted.start_ms, shifted.end_ms
+    parts = []
+    if start_ms < event.start_ms:
+        until_ms = event.start_ms if end_ms is None else min(end_ms, event.start_ms)
+        parts.append(Shifted(scope, start_ms, until_ms))
+    if end_ms is None or event.until_ms < end_ms:
+        parts.append(Shifted(scope, max(start_ms, event.until_ms), end_ms))
+    return parts
 
 
 def relevels_of(

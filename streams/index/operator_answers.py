@@ -79,22 +79,13 @@ class AnsweredIncident:
         return self.in_force.get(ACKNOWLEDGED)
 
 
-class Judgement(NamedTuple):
-    """What an answer means for the hours of a shift that it covers."""
+def teaches(verdict: Answer, scope: Scope) -> bool:
+    """Whether hours of a shift of ``scope`` teach, in the incident that the verdict is about.
 
-    teaches: bool
-    """Whether its hours teach, after division by the factor of an expected event."""
-    until_ms: int | None = None
-    """For hours that do not teach although the shift was adopted as the level: until when."""
-
-
-def judgement(verdict: Answer, scope: Scope) -> Judgement:
-    """Judge a shift of ``scope`` in the incident that the verdict is about.
-
-    The hours of a false alarm are hours as any. Those of an expected event teach where its factor was
-    measured: a member that shifted by another factor than the whole market would teach a wrong level.
+    The hours of a false alarm are hours as any. Those of an expected event teach, after division by its
+    factor, where that was measured: a member that shifted by another factor than the whole market would
+    teach a wrong level.
     """
     if verdict.kind == FALSE_ALARM:
-        return Judgement(teaches=True)
-    known = verdict.factor is not None and verdict.factor > 0 and verdict.scope == scope
-    return Judgement(teaches=known, until_ms=None if known else verdict.until_ms)
+        return True
+    return verdict.factor is not None and verdict.factor > 0 and verdict.scope == scope

@@ -12,7 +12,7 @@ from streams.flow.history_book import HistoryBook
 from streams.flow.market import MarketCompile
 from streams.flow.market_answers import AnsweredShifts
 from streams.flow.market_expectation import Observed
-from streams.flow.market_shifts import KeptShift, relevels_of
+from streams.flow.market_shifts import KeptShift, relevels_of, shifted_of
 from streams.flow.wire import partition_of
 from streams.index.answer_records import answer_record
 from streams.index.demand import SCALE
@@ -255,3 +255,40 @@ def test_what_was_answered_is_not_the_new_level():
     assert relevels_of([kept], TEN, book) == []
     book.apply_answer(about(EXPECTED, taken_back=True))
     assert relevels_of([kept], TEN, book) != []
+
+
+def untaught(answer, *, hours=(0, 4), relevelled_at=None, before_ms=TEN):
+    """Spans that teach nothing, in hours after the event began; the event lasts four of them."""
+    first = PLANTED.start // MINUTE_MS
+    start, end = (first + 60 * hour for hour in hours)
+    kept = KeptShift(*ALL, 1, "fast", start, start + 5, end, incident=SAID)
+    if relevelled_at is not None:
+        kept.relevelled_at = first + 60 * relevelled_at
+    book = MarketAnswers()
+    book.apply_answer(answer)
+    return [
+        tuple(
+            None if each is None else (each - PLANTED.start) / HOUR_MS
+            for each in (found.start_ms, found.end_ms)
+        )
+        for found in shifted_of([kept], before_ms, book)
+    ]
+
+
+def test_what_a_shift_lasts_before_and_after_its_expected_event_teaches_nothing():
+    known, unknown = about(EXPECTED), about(EXPECTED, factor=None)
+    assert untaught(known) == []
+    assert untaught(known, hours=(-1, 6)) == [(-1, 0), (4, 6)]
+    assert untaught(known, hours=(-2, -1)) == [(-2, -1)]
+    assert untaught(known, hours=(5, 6)) == [(5, 6)]
+    going = PLANTED.start + 6 * HOUR_MS
+    assert untaught(known, hours=(1, 9), before_ms=going) == [(4, None)], "it goes on"
+    assert untaught(unknown, hours=(-1, 6)) == [(-1, 6)]
+    assert untaught(about(FALSE_ALARM), hours=(-1, 6)) == []
+
+
+def test_only_a_shift_that_became_the_level_lasts_until_the_end_of_its_event():
+    unknown = about(EXPECTED, factor=None)
+    assert untaught(unknown, hours=(0, 2), relevelled_at=2) == [(0, 4)], "it was adopted, not over"
+    assert untaught(unknown, hours=(0, 6), relevelled_at=6) == [(0, 6)]
+    assert untaught(unknown, hours=(0, 2), relevelled_at=1) == [(0, 2)], "it was only looked at"
