@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import PagedShift, silencer
 from streams.flow.market_incidents import MarketIncidents, incident_of
-from streams.flow.market_shifts import KeptShift, scope_of
+from streams.flow.market_shifts import KeptShift, scope_of, series_of
 from streams.flow.shift_watch import ActiveShift, SeriesStatus
 from streams.index.incidents import Incident
 from streams.index.learning import Scope
@@ -83,17 +83,7 @@ class AnsweredShifts:
 
     def _series_of(self, incident: str) -> set[Scope]:
         """Return the series of an incident's shifts, as far as they are known."""
-        of_kept = {
-            scope_of(kept.dimension, kept.member)
-            for kept in self._detected.kept
-            if kept.incident == incident
-        }
-        return of_kept | {
-            scope_of(shift.dimension, shift.member)
-            for each in self._detected.incidents.kept
-            if each.id == incident
-            for shift in each.shifts
-        }
+        return series_of(incident, self._detected.kept, self._detected.incidents.kept)
 
 
 def _paged(shift: ActiveShift, names: Mapping[tuple[str, str, int], str]) -> PagedShift:

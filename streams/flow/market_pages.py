@@ -6,11 +6,12 @@ of them is looked up when they are counted: an answer counts at once, and one ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from streams.flow.answer_book import MarketAnswers
 from streams.flow.answered_shifts import PagedShift, direction_of, silencer
 from streams.index.incidents import Incident
+from streams.index.learning import Scope
 from streams.index.operator_answers import EXPECTED, FALSE_ALARM
 from streams.index.page_budget import (
     SPANS_DAYS,
@@ -26,12 +27,23 @@ KEPT_MS = max(SPANS_DAYS) * DAY_MS
 
 
 class MarketPages:
-    """The pages of one market. ``page_days``: mean days between two false ones that are allowed."""
+    """The pages of one market."""
 
-    def __init__(self, answers: MarketAnswers, page_days: float) -> None:
+    def __init__(
+        self,
+        answers: MarketAnswers,
+        page_days: float,
+        series_of: Callable[[str], Collection[Scope]],
+    ) -> None:
+        """``page_days``: mean days between two false pages that are allowed.
+
+        ``series_of``: the series of an incident's shifts, as they are known where live shifts are
+        silenced.
+        """
         self.log = PageLog()
         self._answers = answers
         self._page_days = page_days
+        self._series_of = series_of
         self._counted: tuple[tuple[int, int], list[PageCount]] = (-1, -1), []
 
     def restore(self, log: PageLog) -> None:
@@ -77,7 +89,7 @@ class MarketPages:
             paged.clock,
             paged.found_ms,
         )
-        by = silencer(shift, self._answers, lambda _: (), paged.found_ms)
+        by = silencer(shift, self._answers, self._series_of, paged.found_ms)
         if by is not None and by.incident != paged.id and by.at_ms <= paged.found_ms:
             return "silenced"
         if verdict is not None and verdict.kind == EXPECTED:

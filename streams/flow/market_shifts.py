@@ -8,7 +8,7 @@ pages nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -155,7 +155,11 @@ class MarketShifts:
         self.behind = False
         """Whether final minutes wait for the next step."""
         self._answers = MarketAnswers() if answers is None else answers
-        self.pages = MarketPages(self._answers, rules.budget_days / market_share)
+        self.pages = MarketPages(
+            self._answers,
+            rules.budget_days / market_share,
+            lambda incident: series_of(incident, self.kept, self.incidents.kept),
+        )
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._ledger = ledger
@@ -548,6 +552,21 @@ def scope_of(dimension: str, member: str) -> Scope:
     if (dimension, member) == (MARKET, ALL):
         return WHOLE
     return (dimension if dimension in _LEARNABLE else METHOD, member)
+
+
+def series_of(
+    incident: str, kept_shifts: Iterable[KeptShift], incidents: Iterable[Incident]
+) -> set[Scope]:
+    """Return the series of an incident's shifts, as far as they are known."""
+    of_kept = {
+        scope_of(kept.dimension, kept.member) for kept in kept_shifts if kept.incident == incident
+    }
+    return of_kept | {
+        scope_of(shift.dimension, shift.member)
+        for each in incidents
+        if each.id == incident
+        for shift in each.shifts
+    }
 
 
 def _adopt_at(kept: KeptShift) -> int:

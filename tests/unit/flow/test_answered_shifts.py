@@ -160,6 +160,28 @@ def test_readers_see_which_answer_silences_a_later_incident():
     assert back.id not in after, "it lasts longer than was expected"
 
 
+def test_what_live_shifts_are_silenced_by_is_no_open_page():
+    """An answer about the books silences the toys of the same incident: they never paged."""
+    shifts = market(new_flow()).shifts
+    sale = incident_of_shifts(
+        incident_shift("category", "books", direction=1),
+        incident_shift("category", "toys", direction=1),
+    )
+    again = incident_shift("category", "toys", direction=1)
+    again.found_ms += HOUR_MS
+    shifts.incidents.kept = [sale, incident_of_shifts(again)]
+    shifts.pages.step([], AS_OF_MS - DAY_MS)
+    shifts.pages.step(shifts.incidents.kept, AS_OF_MS)
+    shifts._answers.apply_answer(
+        Answer(
+            sale.id, EXPECTED, "aisha", sale.found_ms,
+            start_ms=sale.start_ms, until_ms=AS_OF_MS + DAY_MS, scope=BOOKS,
+        )
+    )  # fmt: skip
+    month, _ = shifts.pages.counts(AS_OF_MS + 2 * MINUTE_MS)
+    assert (month.pages, month.confirmed, month.open) == (1, 1, 0)
+
+
 def test_a_drift_of_the_days_of_an_event_stays_silent_after_it():
     drift = later(clock="drift", start_ms=AT - 10 * HOUR_MS)
     assert silenced(drift, expected(), now_ms=AT + DAY_MS)

@@ -23,10 +23,14 @@ def at(days_ago, dimension="category", member="books", direction=1):
     return incident(shift)
 
 
+def no_series(_):
+    return ()
+
+
 def counted(*incidents, answers=(), page_days=100.0, since_ms=YEAR_AGO):
     """(counts of 30 days, of 365 days)."""
     book = MarketAnswers()
-    pages = MarketPages(book, page_days)
+    pages = MarketPages(book, page_days, no_series)
     pages.step([], since_ms)
     pages.step(incidents, AS_OF_MS)
     for answer in answers:
@@ -81,17 +85,17 @@ def test_what_was_expected_before_it_was_found_did_not_page():
 def test_days_before_the_first_are_not_covered():
     month, year = counted(since_ms=AS_OF_MS - 12 * HOUR_MS)
     assert (month.covered_days, year.covered_days, year.budget) == (0.5, 0.5, 0.005)
-    assert MarketPages(MarketAnswers(), 30.0).counts(AS_OF_MS) == []
+    assert MarketPages(MarketAnswers(), 30.0, no_series).counts(AS_OF_MS) == []
 
 
 def test_a_new_owner_goes_on_counting_and_an_incident_counts_once():
-    pages = MarketPages(MarketAnswers(), 30.0)
+    pages = MarketPages(MarketAnswers(), 30.0, no_series)
     stop = at(0.1)
     assert pages.step([stop], AS_OF_MS), "news for the record"
     assert not pages.step([stop], AS_OF_MS + MINUTE_MS)
     stop.shifts[0].member = "toys"  # another series leads now
     assert pages.step([stop], AS_OF_MS + 2 * MINUTE_MS)
-    owner = MarketPages(MarketAnswers(), 30.0)
+    owner = MarketPages(MarketAnswers(), 30.0, no_series)
     owner.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(pages.log), type=PageLog))
     assert not owner.step([stop], AS_OF_MS + 3 * MINUTE_MS)
     (month, _), (own, _) = owner.counts(AS_OF_MS), pages.counts(AS_OF_MS)
@@ -105,7 +109,7 @@ def test_what_is_kept_is_bounded_by_a_year_and_in_number():
         log.note(PagedIncident(f"PK-{number}-up", "market", "all", "fast", AS_OF_MS + number))
     assert len(log.paged) == PAGED_MAX
     assert count_pages(log, lambda _: "open", 30, 30.0, AS_OF_MS).pages == PAGED_MAX
-    pages = MarketPages(MarketAnswers(), 30.0)
+    pages = MarketPages(MarketAnswers(), 30.0, no_series)
     pages.step([at(1)], AS_OF_MS)
     pages.step([], AS_OF_MS + KEPT_MS)
     assert pages.log.paged == []
