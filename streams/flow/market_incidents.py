@@ -47,18 +47,21 @@ class MarketIncidents:
 
     def step(
         self,
-        statuses: Iterable[SeriesStatus],
+        statuses: Iterable[SeriesStatus] | None,
         until: int,
         sums: SpanSums,
         confirmed: Callable[[ShiftName], bool],
     ) -> bool:
         """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news.
 
-        ``confirmed``: whether final minutes have given a shift.
+        ``statuses`` None: the detectors are behind, and only the ends that they found count; a new owner
+        would not find them again. ``confirmed``: whether final minutes have given a shift.
         """
         ended, self._ended = self._ended, {}
         before = _heads(self.kept)
-        active = [shift for status in statuses if (shift := _going(status)) is not None]
+        active = None
+        if statuses is not None:
+            active = [shift for status in statuses if (shift := _going(status)) is not None]
         if not (active or ended or before):
             return False
         self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
@@ -67,7 +70,7 @@ class MarketIncidents:
             incident
             for incident in self.kept
             if after[incident.id] != before.get(incident.id)
-            or (not incident.over_ms and until != self._until)
+            or (active is not None and not incident.over_ms and until != self._until)
         ]
         for incident in due:
             _measure(incident, until, sums)

@@ -243,10 +243,11 @@ class MarketShifts:
         if not self.behind:
             found += self._try_live(max(first, last), reach, changed=changed)
         self.incidents.note_ends(found)
-        until = max(self.watch.done_until, reach.live_ms // MINUTE_MS)
-        news = not self.behind and self.incidents.step(
-            self.statuses(), until, self._money, self.watch.confirmed
-        )
+        until = self.watch.done_until
+        if not self.behind:
+            until = max(until, reach.live_ms // MINUTE_MS)
+        statuses = None if self.behind else self.statuses()
+        news = self.incidents.step(statuses, until, self._money, self.watch.confirmed)
         if self.pages.step(self.incidents.kept if news else (), until * MINUTE_MS) or news:
             self._recorded = False
         self._name_incidents()

@@ -135,23 +135,25 @@ def incident_id(market: str, found_ms: int, direction: int) -> str:
 def fold(
     market: str,
     incidents: list[Incident],
-    active: Sequence[IncidentShift],
+    active: Sequence[IncidentShift] | None,
     ended: Mapping[ShiftName, tuple[int, RatioInterval]],
     now_ms: int,
     confirmed: Callable[[ShiftName], bool],
 ) -> list[Incident]:
     """Return the incidents after a step; those passed in may be changed.
 
-    ``active``: every shift that goes on. ``ended``: the shifts whose end the step found: when, and how
-    large they were. ``now_ms``: end of the last minute that the detectors have seen. ``confirmed``:
-    whether final minutes have given a shift. One that is not active any more without an end was taken
-    back by late events, unless it was confirmed: then it is over. A shift that goes on under another
-    number, in its direction, is the same shift: a long one pages again each day (decision 0221).
+    ``active``: every shift that goes on; None: not known, so only ends count, since the detectors are
+    behind. ``ended``: the shifts whose end the step found: when, and how large they were. ``now_ms``:
+    end of the last minute that the detectors have seen. ``confirmed``: whether final minutes have given
+    a shift. One that is not active any more without an end was taken back by late events, unless it was
+    confirmed: then it is over. A shift that goes on under another number, in its direction, is the same
+    shift: a long one pages again each day (decision 0221).
     """
-    _renumber(incidents, active, ended)
-    _end(incidents, {shift.name for shift in active}, ended, now_ms, confirmed)
+    _renumber(incidents, active or (), ended)
+    going = None if active is None else {shift.name for shift in active}
+    _end(incidents, going, ended, now_ms, confirmed)
     for shift in sorted(
-        active, key=lambda shift: (shift.found_ms, not shift.of_market, shift.name)
+        active or (), key=lambda shift: (shift.found_ms, not shift.of_market, shift.name)
     ):
         _place(market, incidents, shift, now_ms)
     for incident in incidents:
@@ -176,7 +178,7 @@ def _renumber(
 
 def _end(
     incidents: Iterable[Incident],
-    going: set[ShiftName],
+    going: set[ShiftName] | None,
     ended: Mapping[ShiftName, tuple[int, RatioInterval]],
     now_ms: int,
     confirmed: Callable[[ShiftName], bool],
@@ -188,7 +190,7 @@ def _end(
                 # Final minutes may date an end that live minutes had found before.
                 shift.over_ms, shift.interval = end
                 shift.withdrawn = False
-            elif not shift.over_ms and shift.name not in going:
+            elif going is not None and not shift.over_ms and shift.name not in going:
                 shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
 
 

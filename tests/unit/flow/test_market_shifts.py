@@ -8,9 +8,10 @@ import pytest
 from msgspec import structs
 
 from streams.board.shown_shifts import active
+from streams.flow import market_shifts
 from streams.flow.chunk import SourcePartition
 from streams.flow.market_incidents import incident_of
-from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, decode_shifts
+from streams.flow.market_shifts import RELEVEL_MINUTES, KeptShift, Reach, decode_shifts
 from streams.flow.shift_watch import FINAL, LIVE, FoundShift
 from streams.flow.wire import partition_of
 from streams.index.demand import SCALE
@@ -145,6 +146,35 @@ def test_a_stop_is_suspected_before_it_pages_and_not_any_more_once_it_is_found(f
 
 def flow_shifts(flow):
     return [shift for publication in flow.history for shift in publication.shifts]
+
+
+def test_an_end_that_is_found_while_detection_is_behind_is_in_the_record(flow, monkeypatch):
+    """It was in memory alone: the next owner did not find it again, and withdrew the incident."""
+    play(flow, [(1.0, 10), (6.0, 12)])
+    shifts = market(flow).shifts
+    (jump,) = shifts.incidents.kept
+    assert jump.state == "open"
+    end = shifts.watch.done_until + 1
+    ends = [
+        FoundShift(
+            shift.dimension, shift.member, "end", shift.number, FINAL, 1, "fast", end - 9, end, 0.0,
+            shift.interval,
+        )
+        for shift in jump.shifts
+    ]  # fmt: skip
+
+    def apply_final(minute, _):
+        shifts.watch.done_until = minute.minute + 1
+        return ends
+
+    monkeypatch.setattr(shifts.watch, "apply_final", apply_final)
+    monkeypatch.setattr(market_shifts, "STEP_MINUTES_MAX", 1)
+    final_ms = (end + 5) * MINUTE_MS
+    shifts.step(Reach(final_ms, final_ms, TEN, TEN), changed=True)
+    assert shifts.behind
+    (over,) = decode_shifts(shifts.take_record()).incidents
+    assert (over.state, over.over_ms) == ("over", end * MINUTE_MS)
+    assert shifts.incidents.shown() == [over]
 
 
 @pytest.mark.deep

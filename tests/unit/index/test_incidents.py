@@ -150,6 +150,12 @@ def test_a_long_shift_that_is_paged_again_stays_the_same_incident():
     assert incident.state == "over"
 
 
+def test_while_the_detectors_are_behind_only_ends_count():
+    total, books = shift(), shift("books")
+    found = fold("BD", step([], total, books), None, {books.name: (T0, STOP)}, T0, lambda _: True)
+    assert [each.over_ms for each in found[0].shifts] == [0, T0]
+
+
 def test_a_shift_that_ended_is_not_the_next_one_of_its_series():
     first, after = shift("books"), shift("books", start=60, found=63, number=2)
     found = step(step([], first), after, ended=[first], at=63)
