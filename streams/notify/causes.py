@@ -67,14 +67,20 @@ def _of_label(alert: WebhookAlert) -> str | None:
 
 
 def _published(alert: WebhookAlert, incidents: list[PublishedIncident]) -> str | None:
-    """Id of the incident that an alert is of: an open one of its series, else the latest."""
+    """Id of the incident that an alert is of: an open one of its series, else the latest.
+
+    An alert of a market that names no series (no fresh values, no owner) is about the service: its end
+    is not that of an outage.
+    """
     series = series_of(alert)
-    if series is None:
+    if series is None or not {"dimension", "method"} & alert.labels.keys():
         return None
     wanted: set[Series] = {series}
     if "method" in alert.labels:
         wanted.add(("payment_failure", series[1]))
     for incident in incidents:
+        if incident.market != alert.labels["market"]:
+            continue
         if alert.firing and incident.over is not None:
             continue
         if any((shift.dimension, shift.member) in wanted for shift in incident.shifts):

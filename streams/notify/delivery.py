@@ -177,7 +177,12 @@ class Delivery:
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
+        incident.note(group.group_key, group.alerts)
+        group = _whole(group, incident)
         state = _state(group)
+        if state == _OVER and len(incident.firing) > 1:
+            # Another group's notification, which has ended before, told some that it goes on.
+            names = list(dict.fromkeys([*names, *incident.sent.keys() & self._receivers.keys()]))
         due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
         if not due:
             return []
@@ -194,7 +199,7 @@ class Delivery:
             now_ms=now_ms,
             naming=self._naming(market),
         )
-        incident.notice = notice if firing else None
+        incident.notice = None if state == _OVER else notice
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
             series = series_shown(group, cause.incident)
@@ -214,6 +219,7 @@ class Delivery:
         ]
         if all(sent.state == _OVER for sent in incident.sent.values()) and not failures:
             incident.closed, incident.alerts, incident.notice = True, [], None
+            incident.firing = {}
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
@@ -320,6 +326,13 @@ def _subject(market: str, group_key: str) -> str:
     digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
     readable = market if market.isascii() and market.isalnum() and len(market) <= 20 else "group"  # noqa: PLR2004
     return f"ecindex-{readable if market else 'service'}-{digest}"
+
+
+def _whole(group: AlertGroup, incident: OpenIncident) -> AlertGroup:
+    """A notification with what fires of its incident in other groups: it is over when none fires."""
+    here = {alert.identity for alert in group.alerts}
+    others = [alert for key, alert in incident.still_firing().items() if key not in here]
+    return msgspec.structs.replace(group, alerts=[*group.alerts, *others])
 
 
 def _state(group: AlertGroup) -> str:

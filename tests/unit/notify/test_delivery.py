@@ -12,6 +12,7 @@ from support.vendors import shown
 
 from streams.index.panes import rfc3339
 from streams.notify.alert_group import decode_group
+from streams.notify.causes import causes_of
 from streams.notify.chart_data import chart_data
 from streams.notify.market_now import MarketNow
 from streams.notify.message_receiver import NotTakenError
@@ -172,6 +173,53 @@ async def test_two_incidents_of_a_market_are_two_messages_and_keep_their_names(f
         assert await deliver(run, alerts[1] | {"status": "resolved"}) == []
     assert found.pagerduty.open == {}
     assert len(found.slack.posted) == 4, "each with its end in its thread"
+
+
+def redis_holds(at_ms, *, as_of_ms=None, **changes):
+    fields = {"x": msgspec.json.encode(incident(**changes)).decode()}
+    return MarketNow(at_ms if as_of_ms is None else as_of_ms, incidents=read_incidents(fields))
+
+
+def group_of(key, *alerts):
+    return decode_group(body(notification(*alerts) | {"groupKey": key}))
+
+
+@pytest.mark.parametrize("name", ["EcindexNoFreshValues", "EcindexMarketWithoutOwner"])
+async def test_an_alert_of_no_series_is_not_of_the_outage_beside_it(found, tmp_path, name):
+    service = alert(name, dimension=None, member=None, summary="PK: nothing new since 2 minutes")
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, alert(), names=["pagerduty"])
+        await deliver(run, alert(), service, names=["pagerduty"])
+        assert len(found.pagerduty.open) == 2
+        await deliver(run, alert(), service | {"status": "resolved"}, names=["pagerduty"])
+    assert list(found.pagerduty.open) == ["PK-20260102T0437-down"]
+
+
+def test_an_alert_of_another_market_is_not_of_the_incident():
+    (known,) = redis_holds(NOW_MS).incidents
+    group = group_of("k", alert(), alert(market="IN"))
+    names = [cause.name for cause in causes_of(group, [known], "group", lambda _alert: None)]
+    assert names == ["PK-20260102T0437-down", "group"]
+
+
+async def test_what_reaches_us_in_two_groups_is_over_when_neither_fires(found, tmp_path):
+    name = "PK-20260102T0437-down"
+    whole, failures = alert(incident=name), alert("EcindexPaymentFailures", method="card",
+                                                  incident=name)  # fmt: skip
+    over = redis_holds(NOW_MS, over=rfc3339(NOW_MS))
+    to = ["pagerduty", "webhook"]
+    async with delivering(found, tmp_path, now=over) as run:
+        await run.delivery.deliver(group_of("page", whole), to)
+        await run.delivery.deliver(group_of("ticket", failures), ["webhook"])
+        await run.delivery.deliver(group_of("page", whole | {"status": "resolved"}), to)
+        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "changed"]
+        assert found.webhook.taken[2]["alerts"][0]["name"] == "EcindexPaymentFailures"
+        assert list(found.pagerduty.open) == [name]
+    async with delivering(found, tmp_path, now=over) as run:
+        gone = failures | {"status": "resolved"}
+        await run.delivery.deliver(group_of("ticket", gone), ["webhook"])
+    assert found.webhook.taken[-1]["kind"] == "over"
+    assert found.pagerduty.open == {}, "the group that it is in does not come again"
 
 
 async def test_an_incident_that_was_over_and_joins_again_is_the_same(found, tmp_path):
