@@ -25,6 +25,7 @@ from streams.notify.composing import (
     compose,
     lasting,
     leading,
+    quiet,
     refreshed,
     series_shown,
 )
@@ -134,8 +135,32 @@ class Delivery:
                     continue
                 naming = self._naming(notice.market)
                 fresh = refreshed(notice, published, now, self._now_ms(), naming)
+                if published.over is not None and notice.quiet:
+                    await self._end(incident, fresh)
+                    continue
                 for name in sorted(incident.sent.keys() & self._receivers.keys()):
                     await self._refresh(incident, name, fresh, _answers_key(published))
+
+    async def _end(self, incident: OpenIncident, notice: Notice) -> None:
+        """Tell everybody who was told of an incident that it is over: no notification will."""
+        over = msgspec.structs.replace(notice, kind=NoticeKind.OVER, quiet="")
+        names = [
+            name
+            for name in sorted(incident.sent.keys() & self._receivers.keys())
+            if incident.sent[name].state != _OVER
+        ]
+        results = await asyncio.gather(
+            *(self._send(incident, name, over, None, _OVER) for name in names),
+            return_exceptions=True,
+        )
+        failures = [
+            self._failure(incident, name, result)
+            for name, result in zip(names, results, strict=True)
+        ]
+        if not any(failures):
+            _close(incident)
+        incident.changed_ms = self._now_ms()
+        await self._store.save()
 
     async def _refresh(
         self, incident: OpenIncident, name: str, notice: Notice, answers: str
@@ -179,14 +204,15 @@ class Delivery:
         incident.alerts = list(seen)[-ALERTS_MAX:]
         incident.note(group.group_key, group.alerts)
         group = _whole(group, incident)
-        state = _state(group)
-        if state == _OVER and len(incident.firing) > 1:
+        why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
+        state = _QUIET if why_quiet else _state(group)
+        if state in _ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
             names = list(dict.fromkeys([*names, *incident.sent.keys() & self._receivers.keys()]))
         due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
         if not due:
             return []
-        span = lasting(group, now, incident.began_ms, cause.incident)
+        span = lasting(group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet))
         if span.estimated:
             incident.began_ms = span.began_ms
         notice = compose(
@@ -196,6 +222,7 @@ class Delivery:
             span=span,
             now=now,
             incident=cause.incident,
+            quiet=why_quiet,
             now_ms=now_ms,
             naming=self._naming(market),
         )
@@ -218,8 +245,7 @@ class Delivery:
             if (failure := self._failure(incident, name, result)) is not None
         ]
         if all(sent.state == _OVER for sent in incident.sent.values()) and not failures:
-            incident.closed, incident.alerts, incident.notice = True, [], None
-            incident.firing = {}
+            _close(incident)
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
@@ -227,13 +253,12 @@ class Delivery:
     def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
         """What a receiver gets to know; None when it knows it."""
         before = incident.sent.get(name)
-        over = state == _OVER
         if before is not None and before.state == state:
-            if over or now_ms - before.at_ms < REPEAT_MIN_MS:
+            if state in _ENDED or now_ms - before.at_ms < REPEAT_MIN_MS:
                 self._metrics.messages.labels(name, "unchanged").inc()
                 return None
             return NoticeKind.REPEATED
-        if over:
+        if state == _OVER:
             return NoticeKind.OVER
         return NoticeKind.BEGAN if before is None else NoticeKind.CHANGED
 
@@ -300,6 +325,9 @@ class Delivery:
 
 
 _OVER = "over"
+_QUIET = "quiet"
+_ENDED = (_OVER, _QUIET)
+"""States in which nothing fires."""
 
 
 async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
@@ -326,6 +354,10 @@ def _subject(market: str, group_key: str) -> str:
     digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
     readable = market if market.isascii() and market.isalnum() and len(market) <= 20 else "group"  # noqa: PLR2004
     return f"ecindex-{readable if market else 'service'}-{digest}"
+
+
+def _close(incident: OpenIncident) -> None:
+    incident.closed, incident.alerts, incident.firing, incident.notice = True, [], {}, None
 
 
 def _whole(group: AlertGroup, incident: OpenIncident) -> AlertGroup:

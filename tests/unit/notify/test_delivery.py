@@ -184,6 +184,54 @@ def group_of(key, *alerts):
     return decode_group(body(notification(*alerts) | {"groupKey": key}))
 
 
+FALSE_ALARM = {"kind": "false_alarm", "by": "alice", "at": rfc3339(NOW_MS), "text": ""}
+
+
+@pytest.mark.parametrize(
+    ("now", "headline"),
+    [
+        ({"verdict": FALSE_ALARM}, "Answered, no longer pages"),
+        ({"silenced_by": "PK-20260102T0401-down"}, "Answered, no longer pages"),
+        ({}, "No longer pages, but goes on"),
+        ({"as_of_ms": NOW_MS - 120_000}, "No longer reported; whether it is over is not known"),
+        (None, "No longer reported; whether it is over is not known"),
+    ],
+)
+async def test_an_incident_that_goes_on_is_told_over_only_when_it_is(
+    found, tmp_path, now, headline
+):
+    name = "PK-20260102T0437-down"
+    gone = alert(firing=False, incident=name)
+    away = MarketNow(unknown="Redis is away")
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, alert(incident=name))
+        run.market_now.now = away if now is None else redis_holds(NOW_MS, **now)
+        await deliver(run, gone)
+        assert await deliver(run, gone) == []
+        assert found.slack.posted[1]["text"].startswith(f"{headline}: P")
+        assert shown(found.slack.updated[-1])["plain_text"][2:].startswith(headline)
+        taken = found.webhook.taken[1]
+        assert (taken["kind"], taken["ended"], taken["quiet"]) == ("changed", None, headline)
+        assert "over" not in taken["since"]
+        assert "back within" not in taken["now"]
+        assert found.mail.mails[1]["Subject"].startswith(headline)
+        assert found.pagerduty.open == {}
+        run.market_now.now = redis_holds(NOW_MS)
+        await run.delivery.refresh()
+        assert "No longer pages, but goes on" in shown(found.slack.updated[-1])["plain_text"]
+        over = redis_holds(NOW_MS, over=rfc3339(NOW_MS - 60_000))
+        run.market_now.now = over
+        found.webhook.next_answers = [(400, {}, "no")]
+        await run.delivery.refresh()
+    async with delivering(found, tmp_path, now=over) as run:
+        for _ in range(2):
+            await run.delivery.refresh()
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "over"]
+    assert found.webhook.taken[-1]["ended"] == rfc3339(NOW_MS - 60_000)
+    assert found.slack.posted[-1]["text"].startswith("Over: P")
+    assert len(found.slack.posted) == len(found.mail.mails) == 3
+
+
 @pytest.mark.parametrize("name", ["EcindexNoFreshValues", "EcindexMarketWithoutOwner"])
 async def test_an_alert_of_no_series_is_not_of_the_outage_beside_it(found, tmp_path, name):
     service = alert(name, dimension=None, member=None, summary="PK: nothing new since 2 minutes")
@@ -253,6 +301,7 @@ async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path,
         assert "Now: 700 orders in" in shown(update)["plain_text"]
         found.slack.next_answers = [(500, {}, "down")]
         await run.delivery.refresh()
+        run.market_now.now = known(over=rfc3339(clock[0]))
         await deliver(run, alert(firing=False))
         await run.delivery.refresh()
     assert len(found.slack.updated) == 2, "the news, and nothing once it is over"
