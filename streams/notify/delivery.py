@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from streams import clock
+from streams.index.instants import parse_instant
 from streams.notify.alert_group import ALERTS_MAX, AlertGroup
 from streams.notify.causes import Cause, causes_of
 from streams.notify.chart_data import ChartData, NoChartError
@@ -48,6 +49,8 @@ from streams.publish.incident_words import MarketNaming, naming_of
 
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
+END_AWAITED_MS = 10 * 60_000
+"""An end reaches Alertmanager within this time: keep_firing_for, its group_interval, and a delivery."""
 
 _log = structlog.get_logger(__name__)
 
@@ -135,11 +138,21 @@ class Delivery:
                     continue
                 naming = self._naming(notice.market)
                 fresh = refreshed(notice, published, now, self._now_ms(), naming)
-                if published.over is not None and notice.quiet:
+                if self._is_over(published, notice):
                     await self._end(incident, fresh)
                     continue
                 for name in sorted(incident.sent.keys() & self._receivers.keys()):
                     await self._refresh(incident, name, fresh, _answers_key(published))
+
+    def _is_over(self, published: PublishedIncident, notice: Notice) -> bool:
+        """Whether an incident is over and no notification says so any more.
+
+        Alertmanager sends no resolution of an alert that another one inhibits.
+        """
+        over_ms = None if published.over is None else parse_instant(published.over)
+        if over_ms is None:
+            return False
+        return bool(notice.quiet) or self._now_ms() - over_ms > END_AWAITED_MS
 
     async def _end(self, incident: OpenIncident, notice: Notice) -> None:
         """Tell everybody who was told of an incident that it is over: no notification will."""

@@ -184,6 +184,23 @@ def group_of(key, *alerts):
     return decode_group(body(notification(*alerts) | {"groupKey": key}))
 
 
+async def test_an_end_that_alertmanager_does_not_send_is_told(found, tmp_path, clock):
+    name, over = "PK-20260102T0437-down", rfc3339(NOW_MS)
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        member = alert("EcindexDemandShift", dimension="category", member="books", incident=name)
+        await deliver(run, member)
+        for minutes, events in ((10, 1), (11, 2), (12, 2)):
+            clock[0] = NOW_MS + minutes * 60_000
+            run.market_now.now = redis_holds(clock[0], over=over)
+            await run.delivery.refresh()
+            assert len(found.pagerduty.events) == events
+        assert await deliver(run, member | {"status": "resolved"}) == []
+    assert found.pagerduty.open == {}
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "over"]
+    assert found.slack.posted[-1]["text"].startswith("Over: P")
+    assert found.mail.mails[-1]["Subject"].startswith("Over: P")
+
+
 FALSE_ALARM = {"kind": "false_alarm", "by": "alice", "at": rfc3339(NOW_MS), "text": ""}
 
 
