@@ -67,13 +67,9 @@ def _of_label(alert: WebhookAlert) -> str | None:
 
 
 def _published(alert: WebhookAlert, incidents: list[PublishedIncident]) -> str | None:
-    """Id of the incident that an alert is of: an open one of its series, else the latest.
-
-    An alert of a market that names no series (no fresh values, no owner) is about the service: its end
-    is not that of an outage.
-    """
+    """Id of the incident that an alert is of: an open one of its series, else the latest."""
     series = series_of(alert)
-    if series is None or not {"dimension", "method"} & alert.labels.keys():
+    if series is None:
         return None
     wanted: set[Series] = {series}
     if "method" in alert.labels:

@@ -81,13 +81,19 @@ def leading(alerts: Sequence[WebhookAlert]) -> WebhookAlert:
 
 
 def series_of(alert: WebhookAlert) -> Series | None:
-    """The series that an alert is about; None where it is about the service."""
+    """The series that an alert is about; None where it is about the service.
+
+    An alert of a market that names no series (no fresh values, no owner) is about the service: the
+    detector's words are not of it, and its end is not that of an outage.
+    """
     labels = alert.labels
     if "market" not in labels:
         return None
     if "method" in labels:
         return "payment_method", labels["method"]
-    return labels.get("dimension", "market"), labels.get("member", "all")
+    if "dimension" not in labels:
+        return None
+    return labels["dimension"], labels.get("member", "all")
 
 
 def series_shown(group: AlertGroup, incident: PublishedIncident | None) -> Series:
@@ -150,7 +156,8 @@ def lasting(
             estimated=True,
             exact=exact_ms is not None,
         )
-    shift = now.shifts.get(series_of(leading(group.alerts)) or WHOLE_MARKET)
+    series = series_of(leading(group.alerts))
+    shift = None if series is None else now.shifts.get(series)
     estimated = None if shift is None else parse_instant(shift.start)
     found = [at for at in (known_began_ms, estimated) if at is not None]
     return Lasting(min(found) if found else min(began, default=None), ended_ms, bool(found))
@@ -191,7 +198,7 @@ def compose(
         sureness="" if shift is None else _sureness(shift),
         affected=_affected(group.alerts, lead, now),
         now=""
-        if series is None
+        if "market" not in lead.labels
         else _now(series, now, now_ms, firing=lead.firing, back=not (lead.firing or quiet)),
         quiet=quiet,
         advice=one_line(lead.annotation("description"), SENTENCE_MAX),
@@ -300,16 +307,18 @@ def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow
     return one_line("; ".join([*whole, *parts]).replace("_", " "), SENTENCE_MAX)
 
 
-def _now(series: Series, now: MarketNow, now_ms: int, *, firing: bool, back: bool) -> str:
+def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, back: bool) -> str:
     if now.unknown:
         return f"how it is now is not known: {one_line(now.unknown, SENTENCE_MAX // 2)}"
     sentences = []
     for window, words in (("1m", "the last minute"), ("5m", "5 minutes")):
-        count = now.counts.get((series, window))
+        count = now.counts.get((series or WHOLE_MARKET, window))
         if count is not None:
             expected = "" if count.expected is None else f", {count_words(count.expected)} expected"
             sentences.append(f"{count_words(count.value)} {count.counted} in {words}{expected}")
-    if firing and series in now.shifts:
+    if series is None:
+        verdict = ""
+    elif firing and series in now.shifts:
         verdict = "still so"
     elif firing and series[0] != "payment_method":
         verdict = "the detector no longer sees it; the alert ends within minutes"
