@@ -183,7 +183,8 @@ class Delivery:
         if not answered and name not in UPDATED:
             return
         kind = NoticeKind.ANSWERED if answered else NoticeKind.REPEATED
-        content = msgspec.structs.replace(notice, kind=kind)
+        message = _message(incident, name, answers)
+        content = msgspec.structs.replace(notice, kind=kind, message=message)
         try:
             sent.kept = await self._receivers[name].send(content, None, sent.kept)
         except NotTakenError as error:
@@ -193,6 +194,7 @@ class Delivery:
             return
         if answered:
             sent.answered = answers
+            sent.number += 1
             await self._store.save()
 
     def _naming(self, market: str) -> MarketNaming:
@@ -296,6 +298,8 @@ class Delivery:
             picture, why = await _outcome(drawing)
             notice = msgspec.structs.replace(notice, no_picture=why)
         before = incident.sent.get(name)
+        message = _message(incident, name, f"{notice.kind}|{state}")
+        notice = msgspec.structs.replace(notice, message=message)
         kept = await self._sender.send(
             self._receivers[name],
             notice,
@@ -305,7 +309,11 @@ class Delivery:
         self._metrics.messages.labels(name, "sent").inc()
         self._metrics.receiver_up.labels(name).set(1)
         incident.sent[name] = SentMessage(
-            state, self._now_ms(), kept, "" if before is None else before.answered
+            state,
+            self._now_ms(),
+            kept,
+            "" if before is None else before.answered,
+            1 if before is None else before.number + 1,
         )
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()
@@ -354,6 +362,17 @@ async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
         return None, str(error)
     _log.error("picture_failed", exc_info=error)
     return None, f"it could not be drawn ({type(error).__name__}): report it, with the log"
+
+
+def _message(incident: OpenIncident, name: str, content: str) -> str:
+    """Id of the next message to a receiver: that of the last try, if that said the same.
+
+    ``content`` tells apart what is said; the number, the second time that it is said.
+    """
+    sent = incident.sent.get(name)
+    number = 0 if sent is None else sent.number
+    digest = hashlib.sha256(f"{incident.name}|{name}|{number}|{content}".encode())
+    return digest.hexdigest()[:32]
 
 
 def _answers_key(incident: PublishedIncident) -> str:

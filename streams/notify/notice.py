@@ -78,6 +78,8 @@ class Notice(msgspec.Struct, frozen=True):
     acknowledged_by: str = ""
     """Author of the acknowledgement in force."""
     advice: str = ""
+    message: str = ""
+    """Id of the message, the same whenever it is sent again. '' until it has a receiver."""
     links: tuple[NoticeLink, ...] = ()
     alerts: tuple[NoticeAlert, ...] = ()
     left_out: int = 0

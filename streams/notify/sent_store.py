@@ -33,6 +33,8 @@ class SentMessage(msgspec.Struct):
     kept: Kept = {}
     answered: str = ""
     """What tells the answers that it has said from others."""
+    number: int = 1
+    """How many messages of the incident the receiver has taken."""
 
 
 class OpenIncident(msgspec.Struct):

@@ -201,6 +201,54 @@ async def test_an_end_that_alertmanager_does_not_send_is_told(found, tmp_path, c
     assert found.mail.mails[-1]["Subject"].startswith("Over: P")
 
 
+def acknowledged(by):
+    return {"acknowledged": FALSE_ALARM | {"kind": "acknowledged", "by": by}}
+
+
+async def test_only_a_message_that_comes_again_has_an_id_that_was_there(found, tmp_path, clock):
+    to = ["webhook", "mail"]
+    of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
+    members = [alert("EcindexDemandShift", member=member, **of) for member in "ab"]
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        for _ in range(2):
+            for member in members:
+                await deliver(run, alert(), member, names=to)
+        for by in ("alice", "bob", "alice"):
+            run.market_now.now = redis_holds(NOW_MS, **acknowledged(by))
+            await run.delivery.refresh()
+        for _ in range(2):
+            clock[0] += 4 * 3_600_000
+            await deliver(run, alert(), members[1], names=to)
+    assert len(set(found.webhook.ids)) == len(found.webhook.ids) == 4 + 3 + 2
+    assert [taken["message"] for taken in found.webhook.taken] == found.webhook.ids
+    mails = [mail["Message-ID"] for mail in found.mail.mails]
+    assert len(set(mails)) == len(mails) == 4
+
+
+async def test_a_message_that_comes_again_has_its_id(found, tmp_path, monkeypatch):
+    tried = []
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        send = run.receivers["webhook"].send
+
+        async def answer_lost(notice, picture, kept):
+            tried.append(notice.message)
+            if len(tried) % 2:
+                raise NotTakenError("the answer was lost", again=len(tried) == 1)
+            return await send(notice, picture, kept)
+
+        monkeypatch.setattr(run.receivers["webhook"], "send", answer_lost)
+        assert await deliver(run, names=["webhook"]) == []
+        of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
+        more = alert(), alert("EcindexDemandShift", member="a", **of)
+        assert await deliver(run, *more, names=["webhook"]) != []
+        assert await deliver(run, *more, names=["webhook"]) == []
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"))
+        for _ in range(2):
+            await run.delivery.refresh()
+    assert tried[::2] == tried[1::2] == found.webhook.ids
+    assert len(set(tried)) == 3
+
+
 FALSE_ALARM = {"kind": "false_alarm", "by": "alice", "at": rfc3339(NOW_MS), "text": ""}
 
 
