@@ -75,6 +75,8 @@ def _published(alert: WebhookAlert, incidents: list[PublishedIncident]) -> str |
     if "method" in alert.labels:
         wanted.add(("payment_failure", series[1]))
     for incident in incidents:
+        if incident.market != alert.labels["market"]:
+            continue
         if alert.firing and incident.over is not None:
             continue
         if any((shift.dimension, shift.member) in wanted for shift in incident.shifts):

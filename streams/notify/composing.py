@@ -37,6 +37,9 @@ ALERTS_SHOWN = 20
 """A group of a market that stopped has 29. The others are counted."""
 NAMES_SHOWN = 5
 STALE_AFTER_MS = 30_000
+ANSWERED_QUIET = "Answered, no longer pages"
+QUIET = "No longer pages, but goes on"
+UNKNOWN_QUIET = "No longer reported; whether it is over is not known"
 _FIRST = ("EcindexMarketOutage", "EcindexMarketShift")
 """Alerts that stand for their group, whatever else fires in it."""
 _PLURALS = {
@@ -78,13 +81,19 @@ def leading(alerts: Sequence[WebhookAlert]) -> WebhookAlert:
 
 
 def series_of(alert: WebhookAlert) -> Series | None:
-    """The series that an alert is about; None where it is about the service."""
+    """The series that an alert is about; None where it is about the service.
+
+    An alert of a market that names no series (no fresh values, no owner) is about the service: the
+    detector's words are not of it, and its end is not that of an outage.
+    """
     labels = alert.labels
     if "market" not in labels:
         return None
     if "method" in labels:
         return "payment_method", labels["method"]
-    return labels.get("dimension", "market"), labels.get("member", "all")
+    if "dimension" not in labels:
+        return None
+    return labels["dimension"], labels.get("member", "all")
 
 
 def series_shown(group: AlertGroup, incident: PublishedIncident | None) -> Series:
@@ -94,16 +103,50 @@ def series_shown(group: AlertGroup, incident: PublishedIncident | None) -> Serie
     return series_of(leading(group.alerts)) or WHOLE_MARKET
 
 
+def quiet(
+    group: AlertGroup,
+    now: MarketNow,
+    now_ms: int,
+    incident: PublishedIncident | None,
+    *,
+    named: bool,
+) -> str:
+    """Say why an incident of which nothing fires is not over; '' where it fires, or is over.
+
+    An alert ends as well when an operator has answered, and when nobody computes what it looks at.
+    ``named``: it is an incident of a market, whose end is published.
+    """
+    if not named or any(alert.firing for alert in group.alerts):
+        return ""
+    return _why_quiet(now, now_ms, incident)
+
+
+def _why_quiet(now: MarketNow, now_ms: int, incident: PublishedIncident | None) -> str:
+    if incident is not None and incident.over is not None:
+        return ""
+    if now.unknown or now_ms - now.as_of_ms > STALE_AFTER_MS:
+        return UNKNOWN_QUIET
+    if incident is None:
+        return ""
+    answered = incident.verdict is not None or incident.silenced_by is not None
+    return ANSWERED_QUIET if answered else QUIET
+
+
 def lasting(
     group: AlertGroup,
     now: MarketNow,
     known_began_ms: int | None,
     incident: PublishedIncident | None = None,
+    *,
+    goes_on: bool = False,
 ) -> Lasting:
-    """From when until when. ``known_began_ms``: what an earlier message has said."""
+    """From when until when. ``known_began_ms``: what an earlier message has said.
+
+    ``goes_on``: it is not known to be over, although nothing of it fires.
+    """
     began = [at for alert in group.alerts if (at := alert.started_ms()) is not None]
     ended = [at for alert in group.alerts if (at := alert.ended_ms()) is not None]
-    over = not any(alert.firing for alert in group.alerts)
+    over = not goes_on and not any(alert.firing for alert in group.alerts)
     ended_ms = max(ended, default=None) if over else None
     if incident is not None:
         exact_ms = None if incident.over is None else parse_instant(incident.over)
@@ -113,7 +156,8 @@ def lasting(
             estimated=True,
             exact=exact_ms is not None,
         )
-    shift = now.shifts.get(series_of(leading(group.alerts)) or WHOLE_MARKET)
+    series = series_of(leading(group.alerts))
+    shift = None if series is None else now.shifts.get(series)
     estimated = None if shift is None else parse_instant(shift.start)
     found = [at for at in (known_began_ms, estimated) if at is not None]
     return Lasting(min(found) if found else min(began, default=None), ended_ms, bool(found))
@@ -129,6 +173,7 @@ def compose(
     now_ms: int,
     naming: MarketNaming,
     incident: PublishedIncident | None = None,
+    quiet: str = "",
 ) -> Notice:
     """What a message says of the alerts of one cause, which is called ``name``.
 
@@ -152,7 +197,10 @@ def compose(
         size="" if shift is None or series is None else _size(shift, series),
         sureness="" if shift is None else _sureness(shift),
         affected=_affected(group.alerts, lead, now),
-        now="" if series is None else _now(series, now, now_ms, firing=lead.firing),
+        now=""
+        if "market" not in lead.labels
+        else _now(series, now, now_ms, firing=lead.firing, back=not (lead.firing or quiet)),
+        quiet=quiet,
         advice=one_line(lead.annotation("description"), SENTENCE_MAX),
         links=_links(lead, None if incident is None else incident.id),
         alerts=tuple(map(_alert, shown[:ALERTS_SHOWN])),
@@ -172,6 +220,8 @@ def refreshed(
         kind=NoticeKind.REPEATED,
         since=_since(span, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
+        quiet=_why_quiet(now, now_ms, incident) if notice.quiet else "",
+        ended=None if over_ms is None else rfc3339(over_ms),
     )
     return _described(fresh, incident, now, now_ms, naming)
 
@@ -257,21 +307,23 @@ def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow
     return one_line("; ".join([*whole, *parts]).replace("_", " "), SENTENCE_MAX)
 
 
-def _now(series: Series, now: MarketNow, now_ms: int, *, firing: bool) -> str:
+def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, back: bool) -> str:
     if now.unknown:
         return f"how it is now is not known: {one_line(now.unknown, SENTENCE_MAX // 2)}"
     sentences = []
     for window, words in (("1m", "the last minute"), ("5m", "5 minutes")):
-        count = now.counts.get((series, window))
+        count = now.counts.get((series or WHOLE_MARKET, window))
         if count is not None:
             expected = "" if count.expected is None else f", {count_words(count.expected)} expected"
             sentences.append(f"{count_words(count.value)} {count.counted} in {words}{expected}")
-    if firing and series in now.shifts:
+    if series is None:
+        verdict = ""
+    elif firing and series in now.shifts:
         verdict = "still so"
     elif firing and series[0] != "payment_method":
         verdict = "the detector no longer sees it; the alert ends within minutes"
     else:
-        verdict = "" if firing else "back within what is expected"
+        verdict = "back within what is expected" if back else ""
     numbers = "; ".join(sentences)
     text = ": ".join(filter(None, (verdict, numbers)))
     return one_line(text + _age(now, now_ms), SENTENCE_MAX)

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from streams import clock
+from streams.index.instants import parse_instant
 from streams.notify.alert_group import ALERTS_MAX, AlertGroup
 from streams.notify.causes import Cause, causes_of
 from streams.notify.chart_data import ChartData, NoChartError
@@ -25,6 +26,7 @@ from streams.notify.composing import (
     compose,
     lasting,
     leading,
+    quiet,
     refreshed,
     series_shown,
 )
@@ -47,6 +49,8 @@ from streams.publish.incident_words import MarketNaming, naming_of
 
 REPEAT_MIN_MS = 5 * 60_000
 """The same state within this time is Alertmanager trying again for another receiver, no reminder."""
+END_AWAITED_MS = 10 * 60_000
+"""An end reaches Alertmanager within this time: keep_firing_for, its group_interval, and a delivery."""
 
 _log = structlog.get_logger(__name__)
 
@@ -134,8 +138,42 @@ class Delivery:
                     continue
                 naming = self._naming(notice.market)
                 fresh = refreshed(notice, published, now, self._now_ms(), naming)
+                if self._is_over(published, notice):
+                    await self._end(incident, fresh)
+                    continue
                 for name in sorted(incident.sent.keys() & self._receivers.keys()):
                     await self._refresh(incident, name, fresh, _answers_key(published))
+
+    def _is_over(self, published: PublishedIncident, notice: Notice) -> bool:
+        """Whether an incident is over and no notification says so any more.
+
+        Alertmanager sends no resolution of an alert that another one inhibits.
+        """
+        over_ms = None if published.over is None else parse_instant(published.over)
+        if over_ms is None:
+            return False
+        return bool(notice.quiet) or self._now_ms() - over_ms > END_AWAITED_MS
+
+    async def _end(self, incident: OpenIncident, notice: Notice) -> None:
+        """Tell everybody who was told of an incident that it is over: no notification will."""
+        over = msgspec.structs.replace(notice, kind=NoticeKind.OVER, quiet="")
+        names = [
+            name
+            for name in sorted(incident.sent.keys() & self._receivers.keys())
+            if incident.sent[name].state != _OVER
+        ]
+        results = await asyncio.gather(
+            *(self._send(incident, name, over, None, _OVER) for name in names),
+            return_exceptions=True,
+        )
+        failures = [
+            self._failure(incident, name, result)
+            for name, result in zip(names, results, strict=True)
+        ]
+        if not any(failures):
+            _close(incident)
+        incident.changed_ms = self._now_ms()
+        await self._store.save()
 
     async def _refresh(
         self, incident: OpenIncident, name: str, notice: Notice, answers: str
@@ -145,7 +183,8 @@ class Delivery:
         if not answered and name not in UPDATED:
             return
         kind = NoticeKind.ANSWERED if answered else NoticeKind.REPEATED
-        content = msgspec.structs.replace(notice, kind=kind)
+        message = _message(incident, name, answers)
+        content = msgspec.structs.replace(notice, kind=kind, message=message)
         try:
             sent.kept = await self._receivers[name].send(content, None, sent.kept)
         except NotTakenError as error:
@@ -155,6 +194,7 @@ class Delivery:
             return
         if answered:
             sent.answered = answers
+            sent.number += 1
             await self._store.save()
 
     def _naming(self, market: str) -> MarketNaming:
@@ -177,11 +217,17 @@ class Delivery:
         incident.closed = incident.closed and not firing
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
-        state = _state(group)
+        incident.note(group.group_key, group.alerts)
+        group = _whole(group, incident)
+        why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
+        state = _QUIET if why_quiet else _state(group)
+        if state in _ENDED and len(incident.firing) > 1:
+            # Another group's notification, which has ended before, told some that it goes on.
+            names = list(dict.fromkeys([*names, *incident.sent.keys() & self._receivers.keys()]))
         due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
         if not due:
             return []
-        span = lasting(group, now, incident.began_ms, cause.incident)
+        span = lasting(group, now, incident.began_ms, cause.incident, goes_on=bool(why_quiet))
         if span.estimated:
             incident.began_ms = span.began_ms
         notice = compose(
@@ -191,10 +237,11 @@ class Delivery:
             span=span,
             now=now,
             incident=cause.incident,
+            quiet=why_quiet,
             now_ms=now_ms,
             naming=self._naming(market),
         )
-        incident.notice = notice if firing else None
+        incident.notice = None if state == _OVER else notice
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
             series = series_shown(group, cause.incident)
@@ -213,7 +260,7 @@ class Delivery:
             if (failure := self._failure(incident, name, result)) is not None
         ]
         if all(sent.state == _OVER for sent in incident.sent.values()) and not failures:
-            incident.closed, incident.alerts, incident.notice = True, [], None
+            _close(incident)
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
@@ -221,13 +268,12 @@ class Delivery:
     def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
         """What a receiver gets to know; None when it knows it."""
         before = incident.sent.get(name)
-        over = state == _OVER
         if before is not None and before.state == state:
-            if over or now_ms - before.at_ms < REPEAT_MIN_MS:
+            if state in _ENDED or now_ms - before.at_ms < REPEAT_MIN_MS:
                 self._metrics.messages.labels(name, "unchanged").inc()
                 return None
             return NoticeKind.REPEATED
-        if over:
+        if state == _OVER:
             return NoticeKind.OVER
         return NoticeKind.BEGAN if before is None else NoticeKind.CHANGED
 
@@ -252,6 +298,8 @@ class Delivery:
             picture, why = await _outcome(drawing)
             notice = msgspec.structs.replace(notice, no_picture=why)
         before = incident.sent.get(name)
+        message = _message(incident, name, f"{notice.kind}|{state}")
+        notice = msgspec.structs.replace(notice, message=message)
         kept = await self._sender.send(
             self._receivers[name],
             notice,
@@ -261,7 +309,11 @@ class Delivery:
         self._metrics.messages.labels(name, "sent").inc()
         self._metrics.receiver_up.labels(name).set(1)
         incident.sent[name] = SentMessage(
-            state, self._now_ms(), kept, "" if before is None else before.answered
+            state,
+            self._now_ms(),
+            kept,
+            "" if before is None else before.answered,
+            1 if before is None else before.number + 1,
         )
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()
@@ -294,6 +346,9 @@ class Delivery:
 
 
 _OVER = "over"
+_QUIET = "quiet"
+_ENDED = (_OVER, _QUIET)
+"""States in which nothing fires."""
 
 
 async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
@@ -309,6 +364,17 @@ async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
     return None, f"it could not be drawn ({type(error).__name__}): report it, with the log"
 
 
+def _message(incident: OpenIncident, name: str, content: str) -> str:
+    """Id of the next message to a receiver: that of the last try, if that said the same.
+
+    ``content`` tells apart what is said; the number, the second time that it is said.
+    """
+    sent = incident.sent.get(name)
+    number = 0 if sent is None else sent.number
+    digest = hashlib.sha256(f"{incident.name}|{name}|{number}|{content}".encode())
+    return digest.hexdigest()[:32]
+
+
 def _answers_key(incident: PublishedIncident) -> str:
     """What tells the answers in force from others, in whatever words they are said."""
     given = (incident.acknowledged, incident.verdict, *incident.notes[-1:])
@@ -320,6 +386,17 @@ def _subject(market: str, group_key: str) -> str:
     digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
     readable = market if market.isascii() and market.isalnum() and len(market) <= 20 else "group"  # noqa: PLR2004
     return f"ecindex-{readable if market else 'service'}-{digest}"
+
+
+def _close(incident: OpenIncident) -> None:
+    incident.closed, incident.alerts, incident.firing, incident.notice = True, [], {}, None
+
+
+def _whole(group: AlertGroup, incident: OpenIncident) -> AlertGroup:
+    """A notification with what fires of its incident in other groups: it is over when none fires."""
+    here = {alert.identity for alert in group.alerts}
+    others = [alert for key, alert in incident.still_firing().items() if key not in here]
+    return msgspec.structs.replace(group, alerts=[*group.alerts, *others])
 
 
 def _state(group: AlertGroup) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -29,14 +28,6 @@ _ACTION = "check notify.mail_server, mail_tls, mail_username, mail_password, mai
 _log = structlog.get_logger(__name__)
 
 
-def message_id(notice: Notice, domain: str) -> str:
-    """Id of a mail: the same whenever the same message is sent again."""
-    content = f"{notice.incident}|{notice.kind}|{notice.ended}|" + "|".join(
-        f"{alert.name}{alert.dimension}{alert.member}{alert.status}" for alert in notice.alerts
-    )
-    return f"<{hashlib.sha256(content.encode()).hexdigest()[:32]}@{domain}>"
-
-
 def mail(
     notice: Notice, picture: bytes | None, *, sender: str, to: tuple[str, ...], first: str | None
 ) -> EmailMessage:
@@ -47,7 +38,7 @@ def mail(
     message["Subject"] = one_line(notice.headline(), SUBJECT_MAX)
     sent_ms = parse_instant(notice.sent_at) or 0
     message["Date"] = format_datetime(datetime.fromtimestamp(sent_ms / 1000, UTC))
-    message["Message-ID"] = message_id(notice, sender.rpartition("@")[2])
+    message["Message-ID"] = f"<{notice.message}@{sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"  # no answering machine answers it
     if first is not None and first != message["Message-ID"]:
         message["In-Reply-To"] = message["References"] = first

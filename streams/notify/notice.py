@@ -55,8 +55,9 @@ class Notice(msgspec.Struct, frozen=True):
 
     ``incident`` names what it is about, for as long as that lasts. ``began`` and ``ended`` are RFC 3339
     or None. ``size``, ``sureness``, ``affected``, ``now`` and ``answered`` are sentences, '' where
-    nothing is known. ``no_picture``: why there is no picture; '' where there is one. ``sent_at``: when
-    it was made.
+    nothing is known. ``quiet``: why nothing of it pages although it is not known to be over; '' while
+    something does, and once it is over. ``no_picture``: why there is no picture; '' where there is one.
+    ``sent_at``: when it was made.
     """
 
     incident: str
@@ -73,9 +74,12 @@ class Notice(msgspec.Struct, frozen=True):
     affected: str = ""
     now: str = ""
     answered: str = ""
+    quiet: str = ""
     acknowledged_by: str = ""
     """Author of the acknowledgement in force."""
     advice: str = ""
+    message: str = ""
+    """Id of the message, the same whenever it is sent again. '' until it has a receiver."""
     links: tuple[NoticeLink, ...] = ()
     alerts: tuple[NoticeAlert, ...] = ()
     left_out: int = 0
@@ -105,4 +109,6 @@ class Notice(msgspec.Struct, frozen=True):
         """The title with what a reader must know first: that it is over, or that it can wait."""
         if self.over:
             return f"Over: {self.title}"
+        if self.quiet:
+            return f"{self.quiet}: {self.title}"
         return self.title if self.urgency is Urgency.PAGE else f"Ticket: {self.title}"

@@ -81,9 +81,14 @@ class PagerDutyReceiver:
     async def send(self, notice: Notice, picture: bytes | None, kept: Mapping[str, str]) -> Kept:
         """Trigger, which updates an alert that is open, acknowledge or resolve. Raises NotTakenError."""
         del picture
-        action = EventAction.RESOLVE if notice.over else EventAction.TRIGGER
+        resolved = notice.over or bool(notice.quiet)
+        action = EventAction.RESOLVE if resolved else EventAction.TRIGGER
         if notice.kind is NoticeKind.ANSWERED:
-            if not notice.acknowledged_by or notice.acknowledged_by.endswith(OF_PAGERDUTY):
+            if (
+                resolved
+                or not notice.acknowledged_by
+                or notice.acknowledged_by.endswith(OF_PAGERDUTY)
+            ):
                 return dict(kept)  # it knows, or has no word for it
             action = EventAction.ACKNOWLEDGE
         body = msgspec.json.encode(event(notice, self._key, action))

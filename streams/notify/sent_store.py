@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from streams.index.formats import json_reader
+from streams.notify.alert_group import WebhookAlert
 from streams.notify.message_receiver import Kept
 from streams.notify.notice import Notice
 
@@ -32,13 +33,16 @@ class SentMessage(msgspec.Struct):
     kept: Kept = {}
     answered: str = ""
     """What tells the answers that it has said from others."""
+    number: int = 1
+    """How many messages of the incident the receiver has taken."""
 
 
 class OpenIncident(msgspec.Struct):
     """An incident that was told of. ``subject``: what it is one time of, or its own name.
 
     ``alerts``: what tells its alerts, since it began, apart from others of their group. ``notice``: the
-    last message, while it is open.
+    last message, while it is open. ``firing``: what fires of it, by Alertmanager's group; a group whose
+    alerts have ended has none.
     """
 
     name: str
@@ -50,6 +54,20 @@ class OpenIncident(msgspec.Struct):
     closed: bool = False
     sent: dict[str, SentMessage] = {}
     notice: Notice | None = None
+    firing: dict[str, list[WebhookAlert]] = {}
+
+    def note(self, group_key: str, alerts: list[WebhookAlert]) -> None:
+        """Note what a group of Alertmanager says of the incident: which of its alerts fire now."""
+        ended = {alert.identity for alert in alerts if not alert.firing}
+        self.firing = {
+            key: [alert for alert in known if alert.identity not in ended]
+            for key, known in self.firing.items()
+        }
+        self.firing[group_key] = [alert for alert in alerts if alert.firing]
+
+    def still_firing(self) -> dict[str, WebhookAlert]:
+        """What fires of it in any group, by what tells alerts apart."""
+        return {alert.identity: alert for known in self.firing.values() for alert in known}
 
 
 class _Content(msgspec.Struct):

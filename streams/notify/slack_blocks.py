@@ -88,6 +88,8 @@ def news(notice: Notice) -> str:
         return escape(one_line(f"Over: {notice.title}. {notice.since}", TEXT_MAX))
     if notice.kind is NoticeKind.ANSWERED:
         return escape(one_line(f"Answered: {notice.answered or 'taken back'}", TEXT_MAX))
+    if notice.quiet:
+        return escape(one_line(f"{notice.headline()}. {notice.now}", TEXT_MAX))
     firing = [alert for alert in notice.alerts if alert.status == "firing"][:ALERTS_SHOWN]
     named = "; ".join(alert.summary or alert.name for alert in firing)
     return escape(one_line(f"Changed. These alerts fire now: {named}", TEXT_MAX))
@@ -97,7 +99,8 @@ def _sign(notice: Notice) -> str:
     """A sign beside the title, for eyes that run over a channel."""
     if notice.over:
         return "\N{WHITE HEAVY CHECK MARK}"
-    return "\N{LARGE RED CIRCLE}" if notice.urgency is Urgency.PAGE else "\N{LARGE YELLOW CIRCLE}"
+    pages = notice.urgency is Urgency.PAGE and not notice.quiet
+    return "\N{LARGE RED CIRCLE}" if pages else "\N{LARGE YELLOW CIRCLE}"
 
 
 def _small_print(notice: Notice) -> str:

@@ -39,6 +39,7 @@ def trial_notice(links: LinksSettings, now_ms: int) -> Notice:
     began_ms = now_ms - _SHIFTED_MS
     return Notice(
         incident=f"ecindex-test-{now_ms // 1000}",
+        message=f"ecindex-test-{now_ms // 1000}-1",
         kind=NoticeKind.BEGAN,
         urgency=Urgency.TICKET,
         title="Test message of `ecindex notify`: nothing has happened",
@@ -80,6 +81,7 @@ async def send_trial(receiver: MessageReceiver, links: LinksSettings, now_ms: in
     kept = await receiver.send(notice, picture, {})
     over = {
         "kind": NoticeKind.OVER,
+        "message": f"{notice.incident}-2",
         "ended": rfc3339(now_ms),
         "since": f"{time_words(now_ms)}: the test is over",
         "now": "back within what is expected",

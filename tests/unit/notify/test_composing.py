@@ -203,6 +203,19 @@ def test_an_alert_that_fires_on_after_its_shift_is_not_called_still_so():
     )
 
 
+@pytest.mark.parametrize("firing", [True, False])
+def test_an_alert_that_is_no_shift_has_not_the_words_of_one(firing):
+    found = alert("EcindexNoFreshValues", firing=firing, dimension=None, member=None)
+    for now in (STOPPED, MarketNow(NOW_MS, {}, STOPPED.counts)):
+        notice = said(found, now=now)
+        assert (notice.size, notice.sureness, notice.affected) == ("", "", "")
+        assert (notice.alerts[0].dimension, notice.alerts[0].member) == ("", "")
+        assert notice.began == rfc3339(BEGAN_MS + 75_000), "the alert's, no shift's"
+        assert notice.now == (
+            "2 orders in the last minute, 1,006 expected; 10 orders in 5 minutes, 5,030 expected"
+        )
+
+
 def test_old_and_unknown_numbers_are_called_so():
     old = said(now=msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000))
     assert old.now.endswith(" (as of 2 minutes ago)")

@@ -12,6 +12,7 @@ from support.vendors import shown
 
 from streams.index.panes import rfc3339
 from streams.notify.alert_group import decode_group
+from streams.notify.causes import causes_of
 from streams.notify.chart_data import chart_data
 from streams.notify.market_now import MarketNow
 from streams.notify.message_receiver import NotTakenError
@@ -174,6 +175,166 @@ async def test_two_incidents_of_a_market_are_two_messages_and_keep_their_names(f
     assert len(found.slack.posted) == 4, "each with its end in its thread"
 
 
+def redis_holds(at_ms, *, as_of_ms=None, **changes):
+    fields = {"x": msgspec.json.encode(incident(**changes)).decode()}
+    return MarketNow(at_ms if as_of_ms is None else as_of_ms, incidents=read_incidents(fields))
+
+
+def group_of(key, *alerts):
+    return decode_group(body(notification(*alerts) | {"groupKey": key}))
+
+
+async def test_an_end_that_alertmanager_does_not_send_is_told(found, tmp_path, clock):
+    name, over = "PK-20260102T0437-down", rfc3339(NOW_MS)
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        member = alert("EcindexDemandShift", dimension="category", member="books", incident=name)
+        await deliver(run, member)
+        for minutes, events in ((10, 1), (11, 2), (12, 2)):
+            clock[0] = NOW_MS + minutes * 60_000
+            run.market_now.now = redis_holds(clock[0], over=over)
+            await run.delivery.refresh()
+            assert len(found.pagerduty.events) == events
+        assert await deliver(run, member | {"status": "resolved"}) == []
+    assert found.pagerduty.open == {}
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "over"]
+    assert found.slack.posted[-1]["text"].startswith("Over: P")
+    assert found.mail.mails[-1]["Subject"].startswith("Over: P")
+
+
+def acknowledged(by):
+    return {"acknowledged": FALSE_ALARM | {"kind": "acknowledged", "by": by}}
+
+
+async def test_only_a_message_that_comes_again_has_an_id_that_was_there(found, tmp_path, clock):
+    to = ["webhook", "mail"]
+    of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
+    members = [alert("EcindexDemandShift", member=member, **of) for member in "ab"]
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        for _ in range(2):
+            for member in members:
+                await deliver(run, alert(), member, names=to)
+        for by in ("alice", "bob", "alice"):
+            run.market_now.now = redis_holds(NOW_MS, **acknowledged(by))
+            await run.delivery.refresh()
+        for _ in range(2):
+            clock[0] += 4 * 3_600_000
+            await deliver(run, alert(), members[1], names=to)
+    assert len(set(found.webhook.ids)) == len(found.webhook.ids) == 4 + 3 + 2
+    assert [taken["message"] for taken in found.webhook.taken] == found.webhook.ids
+    mails = [mail["Message-ID"] for mail in found.mail.mails]
+    assert len(set(mails)) == len(mails) == 4
+
+
+async def test_a_message_that_comes_again_has_its_id(found, tmp_path, monkeypatch):
+    tried = []
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        send = run.receivers["webhook"].send
+
+        async def answer_lost(notice, picture, kept):
+            tried.append(notice.message)
+            if len(tried) % 2:
+                raise NotTakenError("the answer was lost", again=len(tried) == 1)
+            return await send(notice, picture, kept)
+
+        monkeypatch.setattr(run.receivers["webhook"], "send", answer_lost)
+        assert await deliver(run, names=["webhook"]) == []
+        of = {"dimension": "category", "incident": "PK-20260102T0437-down"}
+        more = alert(), alert("EcindexDemandShift", member="a", **of)
+        assert await deliver(run, *more, names=["webhook"]) != []
+        assert await deliver(run, *more, names=["webhook"]) == []
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"))
+        for _ in range(2):
+            await run.delivery.refresh()
+    assert tried[::2] == tried[1::2] == found.webhook.ids
+    assert len(set(tried)) == 3
+
+
+FALSE_ALARM = {"kind": "false_alarm", "by": "alice", "at": rfc3339(NOW_MS), "text": ""}
+
+
+@pytest.mark.parametrize(
+    ("now", "headline"),
+    [
+        ({"verdict": FALSE_ALARM}, "Answered, no longer pages"),
+        ({"silenced_by": "PK-20260102T0401-down"}, "Answered, no longer pages"),
+        ({}, "No longer pages, but goes on"),
+        ({"as_of_ms": NOW_MS - 120_000}, "No longer reported; whether it is over is not known"),
+        (None, "No longer reported; whether it is over is not known"),
+    ],
+)
+async def test_an_incident_that_goes_on_is_told_over_only_when_it_is(
+    found, tmp_path, now, headline
+):
+    name = "PK-20260102T0437-down"
+    gone = alert(firing=False, incident=name)
+    away = MarketNow(unknown="Redis is away")
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, alert(incident=name))
+        run.market_now.now = away if now is None else redis_holds(NOW_MS, **now)
+        await deliver(run, gone)
+        assert await deliver(run, gone) == []
+        assert found.slack.posted[1]["text"].startswith(f"{headline}: P")
+        assert shown(found.slack.updated[-1])["plain_text"][2:].startswith(headline)
+        taken = found.webhook.taken[1]
+        assert (taken["kind"], taken["ended"], taken["quiet"]) == ("changed", None, headline)
+        assert "over" not in taken["since"]
+        assert "back within" not in taken["now"]
+        assert found.mail.mails[1]["Subject"].startswith(headline)
+        assert found.pagerduty.open == {}
+        run.market_now.now = redis_holds(NOW_MS)
+        await run.delivery.refresh()
+        assert "No longer pages, but goes on" in shown(found.slack.updated[-1])["plain_text"]
+        over = redis_holds(NOW_MS, over=rfc3339(NOW_MS - 60_000))
+        run.market_now.now = over
+        found.webhook.next_answers = [(400, {}, "no")]
+        await run.delivery.refresh()
+    async with delivering(found, tmp_path, now=over) as run:
+        for _ in range(2):
+            await run.delivery.refresh()
+    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "over"]
+    assert found.webhook.taken[-1]["ended"] == rfc3339(NOW_MS - 60_000)
+    assert found.slack.posted[-1]["text"].startswith("Over: P")
+    assert len(found.slack.posted) == len(found.mail.mails) == 3
+
+
+@pytest.mark.parametrize("name", ["EcindexNoFreshValues", "EcindexMarketWithoutOwner"])
+async def test_an_alert_of_no_series_is_not_of_the_outage_beside_it(found, tmp_path, name):
+    service = alert(name, dimension=None, member=None, summary="PK: nothing new since 2 minutes")
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, alert(), names=["pagerduty"])
+        await deliver(run, alert(), service, names=["pagerduty"])
+        assert len(found.pagerduty.open) == 2
+        await deliver(run, alert(), service | {"status": "resolved"}, names=["pagerduty"])
+    assert list(found.pagerduty.open) == ["PK-20260102T0437-down"]
+
+
+def test_an_alert_of_another_market_is_not_of_the_incident():
+    (known,) = redis_holds(NOW_MS).incidents
+    group = group_of("k", alert(), alert(market="IN"))
+    names = [cause.name for cause in causes_of(group, [known], "group", lambda _alert: None)]
+    assert names == ["PK-20260102T0437-down", "group"]
+
+
+async def test_what_reaches_us_in_two_groups_is_over_when_neither_fires(found, tmp_path):
+    name = "PK-20260102T0437-down"
+    whole, failures = alert(incident=name), alert("EcindexPaymentFailures", method="card",
+                                                  incident=name)  # fmt: skip
+    over = redis_holds(NOW_MS, over=rfc3339(NOW_MS))
+    to = ["pagerduty", "webhook"]
+    async with delivering(found, tmp_path, now=over) as run:
+        await run.delivery.deliver(group_of("page", whole), to)
+        await run.delivery.deliver(group_of("ticket", failures), ["webhook"])
+        await run.delivery.deliver(group_of("page", whole | {"status": "resolved"}), to)
+        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "changed"]
+        assert found.webhook.taken[2]["alerts"][0]["name"] == "EcindexPaymentFailures"
+        assert list(found.pagerduty.open) == [name]
+    async with delivering(found, tmp_path, now=over) as run:
+        gone = failures | {"status": "resolved"}
+        await run.delivery.deliver(group_of("ticket", gone), ["webhook"])
+    assert found.webhook.taken[-1]["kind"] == "over"
+    assert found.pagerduty.open == {}, "the group that it is in does not come again"
+
+
 async def test_an_incident_that_was_over_and_joins_again_is_the_same(found, tmp_path):
     fields = {"x": msgspec.json.encode(incident()).decode()}
     async with delivering(
@@ -205,6 +366,7 @@ async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path,
         assert "Now: 700 orders in" in shown(update)["plain_text"]
         found.slack.next_answers = [(500, {}, "down")]
         await run.delivery.refresh()
+        run.market_now.now = known(over=rfc3339(clock[0]))
         await deliver(run, alert(firing=False))
         await run.delivery.refresh()
     assert len(found.slack.updated) == 2, "the news, and nothing once it is over"
