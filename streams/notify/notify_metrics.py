@@ -10,11 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollecto
 from streams.publish.metric_table import NOTIFY, Spec
 
 _SPECS = {spec.name: spec for spec in NOTIFY}
+STATUSES = ("400", "401", "404", "405", "413", "421", "500", "503")
+"""Each counts from 0 on: a rate knows the first refusal then."""
 OUTCOMES = ("sent", "unchanged", "failed")
 
 
 class NotifyMetrics:
-    """Messages by receiver and outcome, and who takes them."""
+    """Messages by receiver and outcome, who takes them, and what was refused."""
 
     def __init__(self, receivers: Iterable[str]) -> None:
         """``receivers``: names of those that are set. Each counts from 0 on."""
@@ -23,6 +25,9 @@ class NotifyMetrics:
         ProcessCollector(registry=self.registry)
         self.messages = Counter(*_named("notify_messages_total"), registry=self.registry)
         self.receiver_up = Gauge(*_named("notify_receiver_up"), registry=self.registry)
+        self.refused = Counter(*_named("notify_refused_total"), registry=self.registry)
+        for status in STATUSES:
+            self.refused.labels(status)
         for receiver in receivers:
             self.receiver_up.labels(receiver).set(1)
             for outcome in OUTCOMES:

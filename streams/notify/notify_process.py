@@ -82,7 +82,7 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
         server = NotifyServer(
             delivery,
             tuple(receivers),
-            metrics.registry,
+            metrics,
             host=settings.notify.host,
             port=settings.notify.port,
             names=settings.notify.hosts,

@@ -12,17 +12,18 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from streams.notify.alert_group import BODY_BYTES_MAX, AlertGroupError, decode_group
 from streams.notify.delivery import Delivery
+from streams.notify.notify_metrics import NotifyMetrics
+from streams.notify.posting import SHOWN_MAX
+from streams.notify.shown_text import one_line
 from streams.publish.http_server import HttpServer, is_of_a_page, listen
 
 UNDER_WAY_MAX = 32
 """Notifications at a time. Alertmanager has one for each group; a market is one."""
 SHUTDOWN_S = 20.0
-
 _log = structlog.get_logger(__name__)
 
 
@@ -33,7 +34,7 @@ class NotifyServer:
         self,
         delivery: Delivery,
         receivers: Sequence[str],
-        registry: CollectorRegistry,
+        metrics: NotifyMetrics,
         *,
         host: str,
         port: int,
@@ -47,13 +48,14 @@ class NotifyServer:
         self._token = token
         self._delivery = delivery
         self._receivers = receivers
-        self._registry = registry
+        self._counted = metrics
         self._under_way = 0
         self._server: HttpServer | None = None
 
     async def start(self) -> int:
         """Listen, and return the bound port. Raises OSError when the address cannot be bound."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
+        app.on_response_prepare.append(self._on_answer)
         app.router.add_post("/alerts", self._alerts)
         app.router.add_post("/alerts/{receivers}", self._alerts)
         app.router.add_get("/metrics", self._metrics)
@@ -87,25 +89,25 @@ class NotifyServer:
         unknown = [name for name in names if name not in self._receivers]
         if unknown or not names:
             known = ", ".join(self._receivers) or "nobody"
-            return self._refused(
+            return _answer(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"nobody is told: asked for {', '.join(unknown)[:100] or 'everybody'}, the settings "
                 f"notify.* name {known}; set a receiver, or correct Alertmanager's webhook URL",
             )
         if self._under_way >= UNDER_WAY_MAX:
             text = f"{UNDER_WAY_MAX} notifications are being sent; come again"
-            return self._refused(HTTPStatus.SERVICE_UNAVAILABLE, text)
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, text)
         self._under_way += 1
         try:
             group = decode_group(await request.read())
             failures = await self._delivery.deliver(group, names)
         except AlertGroupError as error:
-            return self._refused(HTTPStatus.BAD_REQUEST, str(error))
+            return _answer(HTTPStatus.BAD_REQUEST, str(error))
         finally:
             self._under_way -= 1
         if failures:
             text = "; ".join(f"{failure.receiver}: {failure.error}" for failure in failures)
-            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, text)
+            return _FailureAnswer(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{text}\n")
         return _answer(HTTPStatus.OK, "ok")
 
     def _may_send(self, request: web.Request) -> bool:
@@ -114,17 +116,34 @@ class NotifyServer:
         given = request.headers.get(hdrs.AUTHORIZATION, "")
         return hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode())
 
-    def _refused(self, status: HTTPStatus, text: str) -> web.Response:
-        """Answer with an error that no receiver is the cause of: it is in the log only here."""
-        _log.error("notification_refused", status=int(status), detail=text)
-        return _answer(status, text)
+    async def _on_answer(self, request: web.Request, answer: web.StreamResponse) -> None:
+        """Log and count an error that no receiver is the cause of, whoever has found it.
+
+        Alertmanager does not come again after 4xx, and says so in its own log only.
+        """
+        if (
+            request.method != hdrs.METH_POST
+            or answer.status < HTTPStatus.BAD_REQUEST
+            or isinstance(answer, _FailureAnswer)
+        ):
+            return
+        text = (answer.text or "") if isinstance(answer, web.Response) else ""
+        _log.error(
+            "notification_refused",
+            status=answer.status,
+            path=one_line(request.path, SHOWN_MAX),
+            detail=one_line(text, SHOWN_MAX),
+        )
+        self._counted.refused.labels(str(answer.status)).inc()
 
     async def _metrics(self, request: web.Request) -> web.Response:
         try:
             encode, content_type = choose_encoder(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         except (ValueError, TypeError):  # a version that is no number
             encode, content_type = choose_encoder("")
-        return web.Response(body=encode(self._registry), headers={hdrs.CONTENT_TYPE: content_type})
+        return web.Response(
+            body=encode(self._counted.registry), headers={hdrs.CONTENT_TYPE: content_type}
+        )
 
     async def _livez(self, _request: web.Request) -> web.Response:
         """Alive as long as the event loop answers."""
@@ -136,6 +155,10 @@ class NotifyServer:
         return _answer(
             HTTPStatus.SERVICE_UNAVAILABLE, "nobody is told: no receiver is set (notify.*)"
         )
+
+
+class _FailureAnswer(web.Response):
+    """Says who has not taken a message: that is logged and counted where it is found."""
 
 
 def _answer(status: HTTPStatus, text: str) -> web.Response:

@@ -201,6 +201,9 @@ NOTIFY = (
          "knows it; or failed, after which Alertmanager sends the notification again."),
     Spec("notify_receiver_up", Kind.GAUGE, ("receiver",), "0 or 1",
          "1 while the receiver has taken the last message to it, or has got none yet."),
+    Spec("notify_refused_total", Kind.COUNTER, ("status",), "notifications",
+         "Notifications of Alertmanager that were refused, by HTTP status: of 4xx nobody was told, as "
+         "Alertmanager does not come again; 503 asks it to."),
 )  # fmt: skip
 """Metrics of `ecindex notify`, from its own port."""
 

@@ -27,7 +27,7 @@ async def serving(found, directory, *, token=None, receivers=("webhook", "pagerd
         server = NotifyServer(
             running.delivery,
             receivers,
-            running.metrics.registry,
+            running.metrics,
             host="127.0.0.1",
             port=0,
             names=(),
@@ -99,6 +99,39 @@ async def test_what_is_no_notification_is_not_asked_for_again(found, tmp_path, m
     async with serving(found, tmp_path) as ask:
         assert (await ask("/alerts", b"{"))[0] == 400
         assert (await ask("/alerts", b"x" * 20_000))[0] == 413
+
+
+async def test_what_is_refused_is_counted_and_said(found, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notify_server, "BODY_BYTES_MAX", 10_000)
+    given = {"Authorization": "Bearer secret"}
+    async with serving(found, tmp_path, token="secret") as ask:
+
+        async def bug(*_group):
+            raise KeyError("a bug")
+
+        asked = [
+            (401, "/alerts", BODY, {}),
+            (400, "/alerts", b"{", given),
+            (413, "/alerts", b"x" * 20_000, given),
+            (421, "/alerts", BODY, given | {"Host": "x.example"}),
+            (404, "/alert", BODY, given),
+            (503, "/alerts/slack", BODY, given),
+        ]
+        for status, path, data, headers in asked:
+            assert (await ask(path, data, **headers))[0] == status
+        found.webhook.next_answers = [(403, {}, "no")]
+        assert (await ask("/alerts", BODY, **given))[0] == 503
+        monkeypatch.setattr("streams.notify.delivery.Delivery.deliver", bug)
+        assert (await ask("/alerts", BODY, **given))[0] == 500
+        assert (await ask("/nothing"))[0] == 404
+        _, text = await ask("/metrics")
+    statuses = (400, 401, 404, 413, 421, 500, 503)
+    for status in statuses:
+        assert f'ecindex_notify_refused_total{{status="{status}"}} 1.0\n' in text
+    assert 'ecindex_notify_refused_total{status="405"} 0.0\n' in text
+    said = capsys.readouterr().out
+    assert said.count("notification_refused") == len(statuses)
+    assert "expected notify.token as bearer token" in said
 
 
 async def test_more_at_a_time_than_is_bearable_come_again(found, tmp_path, monkeypatch):
