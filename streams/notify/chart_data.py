@@ -176,7 +176,9 @@ class ChartReader:
         try:
             async with (
                 asyncio.timeout(READ_S),
-                self._session.post(f"{self._address}/api/v1/query_range", data=asked) as answer,
+                self._session.post(
+                    f"{self._address}/api/v1/query_range", data=asked, allow_redirects=False
+                ) as answer,
             ):
                 body = await answer.content.read(BYTES_MAX)
                 while more := await answer.content.read(BYTES_MAX):

@@ -71,7 +71,9 @@ def retry_after_s(header: str | None, now_ms: int) -> float:
     if header is None:
         return 0.0
     try:
-        return float(int(header))
+        return min(float(int(header)), RETRY_AFTER_MAX_S)
+    except OverflowError:
+        return RETRY_AFTER_MAX_S
     except ValueError:
         pass
     try:

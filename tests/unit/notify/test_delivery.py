@@ -15,7 +15,7 @@ from streams.notify.alert_group import decode_group
 from streams.notify.causes import causes_of
 from streams.notify.chart_data import chart_data
 from streams.notify.market_now import MarketNow
-from streams.notify.message_receiver import NotTakenError
+from streams.notify.message_receiver import RETRY_AFTER_MAX_S, NotTakenError, retry_after_s
 from streams.notify.notify_process import receivers_of
 from streams.notify.picture import draw
 from streams.notify.trial import send_trial
@@ -527,6 +527,11 @@ async def test_a_receiver_that_asks_to_wait_is_not_asked_before(found, run, cloc
     assert await deliver(run, names=["pagerduty"]) == []
 
 
+@pytest.mark.parametrize("digits", [400, 5_000])
+def test_a_wait_without_measure_is_the_longest_or_none(digits):
+    assert retry_after_s("9" * digits, 0) in (0.0, RETRY_AFTER_MAX_S)
+
+
 async def test_a_mail_server_that_refuses_says_who_must_act(found, run):
     found.mail.refuses = {"night@shop.example", "day@shop.example"}
     ((_, error),) = await deliver(run, names=["mail"])
@@ -560,6 +565,7 @@ async def test_nobody_listens(found, tmp_path):
         ([(200, {}, "[]")], "", "Prometheus' answer is none (notify.prometheus_url)"),
         ([], "http://127.0.0.1:9", "Prometheus does not answer (notify.prometheus_url)"),
         ([], None, "notify.prometheus_url is not set"),
+        ([(307, {"Location": "/x"}, "")], "", "Prometheus answered 307 (notify.prometheus_url)"),
         (None, "", "Prometheus has no value of it in these hours"),
     ],
 )
