@@ -19,6 +19,7 @@ from streams.flow.answered_shifts import verdicts
 from streams.flow.ledger import Ledger
 from streams.flow.market_incidents import MarketIncidents, incident_of
 from streams.flow.market_pages import MarketPages
+from streams.flow.merged import MINUTES_KEPT_MS
 from streams.flow.shift_watch import (
     FINAL,
     ExpectedDay,
@@ -162,6 +163,8 @@ class MarketShifts:
         )
         self._recorded = True
         """Whether the present state was taken as a record."""
+        self._sizes_taught = False
+        """Whether sizes are known, or were taught what there was."""
         self._ledger = ledger
         self._expectation = expectation
         self._early = early
@@ -222,6 +225,7 @@ class MarketShifts:
             self.watch.begin(final)
             self._days_until = self._local_days.day_of(reach.final_ms) + 1
             self._recorded = False
+        self._teach_sizes(reach)
         found: list[FoundShift] = []
         first = self.watch.done_until
         applied = 0
@@ -252,6 +256,25 @@ class MarketShifts:
             self._recorded = False
         self._name_incidents()
         return found
+
+    def _teach_sizes(self, reach: Reach) -> None:
+        """Teach how bursty the series are from the day before the first expectation, once.
+
+        Without it a market that has just become live has for a day the size of an unknown one, and a
+        large shift is found a minute later.
+        """
+        done = self.watch.done_until
+        ends_ms = of_minute(done)
+        if self._sizes_taught or self._expectation.of_span(ends_ms - MINUTE_MS, ends_ms) is None:
+            return
+        self._sizes_taught = True
+        if self.watch.sizes_begun:
+            return
+        known_ms = self._ledger.horizon_ms - MINUTES_KEPT_MS
+        first = max(done // 60 * 60 - MINUTES_BACK, _whole_hours(known_ms / MINUTE_MS))
+        self.watch.teach_sizes(self._whole_minute(minute, reach) for minute in range(first, done))
+        self._read.clear()  # of the last of them alone
+        self._recorded = False
 
     def statuses(self) -> list[SeriesStatus]:
         """Return direction and evidence of every series, live, and which series are restless."""

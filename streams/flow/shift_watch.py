@@ -186,6 +186,19 @@ class ShiftWatch:
 
     # -- stepping --------------------------------------------------------------------------------
 
+    @property
+    def sizes_begun(self) -> bool:
+        """Whether the detectors have begun to learn how bursty the series are."""
+        return self._final.sizes.begun
+
+    def teach_sizes(self, minutes: Iterable[WatchedMinute]) -> None:
+        """Learn from minutes before the first one applied how bursty the series are; judge nothing."""
+        for minute in minutes:
+            if minute.expectation is not None:
+                counts, panes = self._read(minute)
+                self._final.teach(minute.minute, counts, minute.expectation.expected, panes)
+        self._final.sizes.use_at_once()
+
     def apply_final(self, minute: WatchedMinute, sums: Sums) -> list[FoundShift]:
         """Apply a minute that can no longer change; one applied before is ignored."""
         if minute.minute < self.done_until:
@@ -256,15 +269,20 @@ class ShiftWatch:
         self._expected = minute.expectation or self._nothing
         if minute.expectation is None:
             return []
-        counts = np.array(self._counts(minute.row), dtype=np.float64)
-        panes = None
-        if minute.panes is not None:
-            panes = np.array([self._counts(row) for row in minute.panes], dtype=np.float64)
-            if minute.whole and not np.array_equal(panes.sum(axis=0), counts):
-                panes = None  # retention has dropped some: an older version kept no more
+        counts, panes = self._read(minute)
         return detectors.minute(
             minute.minute, counts, *minute.expectation, panes, whole=minute.whole
         )
+
+    def _read(self, minute: WatchedMinute) -> tuple[Array, Array | None]:
+        """Return (counts, counts by pane) of the watched series; None: the panes are not known."""
+        counts = np.array(self._counts(minute.row), dtype=np.float64)
+        if minute.panes is None:
+            return counts, None
+        panes = np.array([self._counts(row) for row in minute.panes], dtype=np.float64)
+        if minute.whole and not np.array_equal(panes.sum(axis=0), counts):
+            return counts, None  # retention has dropped some: an older version kept no more
+        return counts, panes
 
     def _is_news(self, event: ShiftEvent) -> bool:
         published = self._published.get(event.series, (0, False))

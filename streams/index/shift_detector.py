@@ -187,6 +187,13 @@ class Detectors:
             self.sizes.minute(minute, observed, mu, panes)
         return events
 
+    def teach(self, minute: int, observed: Array, expected: Array, panes: Array | None) -> None:
+        """Teach the sizes a minute before the first one applied; arguments as of ``minute``.
+
+        No shift is looked for in it: a level of its own is divided out of each hour.
+        """
+        self.sizes.minute(minute, observed, np.maximum(expected, 0.0) / MICRO, panes)
+
     def day(
         self,
         ends: int,

@@ -11,7 +11,8 @@ the larger of r and 5 r of the blocks counts. Panes are compared in the same way
 and terms of ten minutes are summed with a weight that fades over a fortnight. The upper limit of r, from
 the scatter of the hours, is made a quarter larger: k = 1 / (1.25 upper limit).
 
-Until a day is known, k is 5. A k below 5 is taken when the lower limit says so. Nothing is taken for
+Until a day is known, k is 5. A market that becomes live has a day of minutes in its ledger as a rule, and
+learns from them at once. A k below 5 is taken when the lower limit says so. Nothing is taken for
 burstier than 5 because little is known of it. An hour in which a shift was open teaches nothing.
 
 What an hour taught is used an hour later (a term: ten minutes later). So live minutes, which run ahead
@@ -78,10 +79,19 @@ class LearntSizes:
         return copy
 
     @property
+    def begun(self) -> bool:
+        """Whether any hour was taught, in part or whole."""
+        return bool(self.taught.any() or self.hour.any())
+
+    @property
     def by_pane(self) -> Flags:
         """True where panes are known to be no burstier than minutes, nor than an unknown series is."""
         known = self.pane_size >= _PANES_FROM
         return np.asarray(known & (self.pane_size * _PANES_BURSTIER >= self.size))
+
+    def use_at_once(self) -> None:
+        """Let what was taught count from the next minute on: no live minute was judged before it."""
+        self.size, self.pane_size = self.next_size, self.next_pane_size
 
     def minute(self, minute: int, observed: Array, mu: Array, panes: Array | None) -> None:
         """Add a minute, and learn what ended with it.

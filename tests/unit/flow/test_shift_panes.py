@@ -15,7 +15,7 @@ from streams.index import partials as col
 from streams.index.measured import ExpectedRow
 from streams.index.noise import Noise
 from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute
-from streams.index.shift_clock import MICRO
+from streams.index.shift_clock import FAST_SIZE, MICRO
 from tests.support.flow_harness import METHODOLOGY
 
 PANE_MS = METHODOLOGY.pane_ms
@@ -163,3 +163,27 @@ def test_minutes_whose_panes_are_gone_are_one_step():
     worker.step(T + HOUR_MS + GRACE_MS)
     ((_, final),) = worker.found
     assert (final.phase, final.at) == (FINAL, int(final.at))
+
+
+def test_a_market_that_becomes_live_on_a_day_of_backlog_knows_at_once_how_bursty_it_is():
+    fresh, old, taken_over = Worker(), Worker(), Worker()
+    fresh.step(T)
+    fresh.step(T + 10 * MINUTE_MS)
+    minutes = 26 * 60 + 17
+    counts = np.random.default_rng(1).poisson(RATE, minutes)
+    for minute, orders in enumerate(counts):
+        old.sell(T + minute * MINUTE_MS, int(orders))
+    live_ms = T + minutes * MINUTE_MS
+    old.step(live_ms)
+    learnt = sizes(old)
+    assert sizes(fresh)[0] == FAST_SIZE
+    assert learnt[0] > 10 * FAST_SIZE
+    old.step(live_ms + MINUTE_MS)
+    assert sizes(old) == learnt
+    taken_over.shifts.restore(decode_shifts(old.shifts.take_record()))
+    taken_over.step(live_ms + MINUTE_MS)
+    assert taken_over.shifts.watch.record() == old.shifts.watch.record()
+
+
+def sizes(worker):
+    return worker.shifts.watch.record().states[0].sizes.sizes
