@@ -335,8 +335,7 @@ class MarketCompile:
         self.progress.horizon_ms = max(self.progress.horizon_ms, known_ms)
 
     def _drop_expired(self) -> None:
-        if self.shifts.done_until_ms:
-            self.ledger.panes_read_ms = self.shifts.done_until_ms
+        self.ledger.panes_read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
         for slot_id in self.ledger.expire(self.progress.horizon_ms):
             self._expired.append(slot_id)
             self.closings.forget(slot_id)

@@ -54,6 +54,9 @@ STEP_MINUTES_MAX = 120
 """Final minutes applied in one step: a worker that comes back after days must not block."""
 MINUTES_BACK = 1_440
 """How far back a shift's contributors are summed; minutes are kept a little longer."""
+UNTAUGHT_PANES_KEPT_MS = 32 * MINUTE_MS
+"""Panes are kept so long until sizes are taught: whether they are regular takes two whole terms of ten
+minutes (index/shift_sizes)."""
 RELEVEL_MINUTES = 7 * 1_440
 """A shift that has lasted this long is the new level."""
 _BACK = 0.1
@@ -207,6 +210,14 @@ class MarketShifts:
     def done_until_ms(self) -> int:
         """End of the last final minute applied; 0 before detection began."""
         return self.watch.done_until * MINUTE_MS
+
+    def panes_read_ms(self, horizon_ms: int) -> int:
+        """Instant up to which panes were read, and may go: later ones are kept, however old."""
+        done_ms = self.done_until_ms
+        if self._sizes_taught:
+            return done_ms
+        kept_ms = horizon_ms - UNTAUGHT_PANES_KEPT_MS
+        return min(kept_ms, done_ms) if done_ms else kept_ms
 
     # -- stepping --------------------------------------------------------------------------------
 

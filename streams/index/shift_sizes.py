@@ -11,9 +11,9 @@ the larger of r and 5 r of the blocks counts. Panes are compared in the same way
 and terms of ten minutes are summed with a weight that fades over a fortnight. The upper limit of r, from
 the scatter of the hours, is made a quarter larger: k = 1 / (1.25 upper limit).
 
-Until a day is known, k is 5. A market that becomes live has a day of minutes in its ledger as a rule, and
-learns from them at once. A k below 5 is taken when the lower limit says so. Nothing is taken for
-burstier than 5 because little is known of it. An hour in which a shift was open teaches nothing.
+Until a day is known, k is 5. A market that becomes live on a day of backlog learns from it at once. A k
+below 5 is taken when the lower limit says so. Nothing is taken for burstier than 5 because little is
+known of it. An hour in which a shift was open teaches nothing.
 
 What an hour taught is used an hour later (a term: ten minutes later). So live minutes, which run ahead
 of the final ones, are judged with the k with which the final ones will be.

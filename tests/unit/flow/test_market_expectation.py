@@ -60,7 +60,8 @@ class Shop:
         self.sold = 0
         self.owed = 0.0
 
-    def open(self, start_ms: int, minutes: int, *, times=1.0) -> None:
+    def open(self, start_ms: int, minutes: int, *, times=1.0, read_ms: int | None = None) -> None:
+        """``read_ms``: when workers read it; None: as it is sold."""
         for minute in range(minutes):
             at_ms = start_ms + minute * MINUTE_MS
             self.owed += times * expected_orders(at_ms // HOUR_MS * HOUR_MS) / 60
@@ -73,7 +74,7 @@ class Shop:
                 )
                 paid = payment(name, at_ms)
                 self.flow.produce(SourcePartition("payments", self.sold % 2), paid, at_ms)
-        self.flow.now_ms = start_ms + minutes * MINUTE_MS + 10_000
+        self.flow.now_ms = read_ms or start_ms + minutes * MINUTE_MS + 10_000
         self.flow.run()
 
 

@@ -16,7 +16,7 @@ from streams.flow.shift_watch import FINAL, LIVE, FoundShift
 from streams.flow.wire import partition_of
 from streams.index.demand import SCALE
 from streams.index.learning import WHOLE
-from streams.index.panes import MINUTE_MS
+from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import RatioInterval
 from streams.index.suspicions import EVIDENCE_MIN, FACT_NATS
 from streams.publish.shift_records import active_fields, shift_record
@@ -124,6 +124,16 @@ def test_a_stop_is_one_incident_with_its_members_its_loss_and_how_it_is_now(flow
     (over,) = incidents(flow)
     assert (over.id, over.state, over.kind) == (stop.id, "over", "outage")
     assert over.over_ms == pytest.approx(end_ms, abs=6 * MINUTE_MS)
+
+
+def test_a_market_that_becomes_live_on_a_backlog_knows_at_once_whether_its_panes_are_regular(flow):
+    shop = Shop(flow)
+    for ago in (120, 110, 100, 90, 80, 70):
+        shop.open(TEN - ago * MINUTE_MS, 10, read_ms=TEN)
+    assert not market(flow).progress.live
+    shop.open(TEN - HOUR_MS, 2)
+    assert market(flow).progress.live
+    assert market(flow).shifts.watch.record().states[0].sizes.sizes[1] > 0
 
 
 def test_a_stop_is_suspected_before_it_pages_and_not_any_more_once_it_is_found(flow):
