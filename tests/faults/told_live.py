@@ -1,0 +1,375 @@
+"""What people are told of outages and jumps, and when: ``python -m faults.told_live`` (in tests/).
+
+Ten markets of 1,000 orders a minute on a real index: ``up`` with Prometheus and Alertmanager, ``ecindex
+notify``, and local vendors that validate as the real ones. Each market stops once, and later one of its
+categories jumps. Then workers are killed and join, and Redis restarts, and nobody may be told. It prints
+a line for each and exits with 1 if one was not as promised. It takes an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import os
+import re
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+from support.boards import listening
+from support.command import Command
+from support.local_vendors import messages, variables
+from support.notifying import settings_for, vendors
+
+from streams.clock import now_ms
+from streams.index.panes import rfc3339
+from streams.index.slugs import slug
+from streams.local import ports
+from streams.records import kafka_topics
+from streams.records.kafka_topics import WantedTopic
+from streams.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+MARKETS = ("PK", "BD", "LK", "NP", "MM", "IN", "ID", "VN", "PH", "TH")
+CATEGORIES = ("Women's Fashion", "Men's Fashion", "Appliances")
+"""Each has at least a tenth of a market's orders."""
+FACTOR = 6
+LASTS_S = 360
+"""How long a stop and a jump last: longer than it may take to be told."""
+APART_S = 7
+"""Stops begin so many seconds after each other, so at different places of a minute."""
+SETTLE_S, BETWEEN_S = 420, 540
+TIMES = 10
+LIMITS = {
+    ("stop", "calm no more"): (None, 15), ("stop", "page"): (None, 75), ("stop", "told"): (None, 100),
+    ("jump", "calm no more"): (None, 20), ("jump", "page"): (80, None), ("jump", "told"): (105, None),
+}  # fmt: skip
+"""(median, p90) in seconds that are promised."""
+STATES = {"stop": ("outage",), "jump": ("shift", "outage")}
+
+
+@dataclasses.dataclass
+class Planted:
+    """A stop or jump of a market. Instants are ms; each is the first of its kind, None: not seen."""
+
+    kind: str
+    market: str
+    category: str
+    begins_ms: int
+    seen: dict[str, int] = dataclasses.field(default_factory=dict)
+    messages: list[tuple[int, str, dict]] = dataclasses.field(default_factory=list)
+
+    @property
+    def ends_ms(self):
+        return self.begins_ms + LASTS_S * 1_000
+
+    def after_s(self, what):
+        return (self.seen[what] - self.begins_ms) / 1_000 if what in self.seen else math.inf
+
+    def note(self, what):
+        self.seen.setdefault(what, now_ms())
+
+    def first_to(self, vendor):
+        return [each for _, to, each in self.messages if to == vendor and _is_first(to, each)]
+
+    @property
+    def missing(self):
+        """What a complete telling lacks."""
+        wrong = [
+            f"{len(found)} first messages to {vendor}"
+            for vendor in ("slack", "pagerduty", "mail", "webhook")
+            if len(found := self.first_to(vendor)) != 1
+        ]
+        if any(not each["picture_bytes"] for each in self.first_to("slack")):
+            wrong.append("no picture in Slack")
+        if any(each["no_picture"] for each in self.first_to("webhook")):
+            wrong.append("no picture in the webhook")
+        return wrong
+
+
+def _is_first(vendor, message):
+    """Whether a message is the one by which an incident is told first."""
+    if vendor == "pagerduty":
+        return message["event_action"] == "trigger"
+    if vendor == "slack":
+        return message["picture_bytes"] > 0 or "threaded" not in message
+    if vendor == "mail":
+        return not re.match(r"(?i)re: ", message["subject"])
+    return message["kind"] == "firing"
+
+
+def write_config(home):
+    """Ten equal markets; they differ in their codes alone."""
+    home.mkdir()
+    text = (ROOT / "config/methodology.toml").read_text()
+    head, _, _ = text.partition("[markets.PK]")
+    regions = [f"r{number}" for number in range(7)]
+    for code in MARKETS:
+        head += (
+            f'\n[markets.{code}]\nname = "Market {code}"\ncurrency = "PKR"\ntime_zone = "UTC"\n'
+            f'categories = "regional"\nregions = {json.dumps(regions)}\n'
+        )
+    (home / "methodology.toml").write_text(head)
+    text = (ROOT / "config/simulator.toml").read_text()
+    head, _, _ = text.partition("[markets.PK]")
+    shares = ", ".join(f"{region} = {1 / len(regions):.3f}" for region in regions)
+    for code in MARKETS:
+        head += (
+            f'\n[markets.{code}]\ncurrency = "PKR"\ntime_zone = "UTC"\nweight = {1 / len(MARKETS)}\n'
+            f"price_scale = 1.0\nshoppers = 400000\nsellers = 900\nregions = {{ {shares} }}\n"
+        )
+    (home / "simulator.toml").write_text(head)
+    (home / "ecindex.toml").write_text('methodology = "methodology.toml"\n')
+
+
+def simulate(home, config, *options):
+    return Command(
+        "simulate", "--config", config, "--profile", home / "simulator.toml", "--season", "flat",
+        "--lag-scale", "0.001", *options,
+    )  # fmt: skip
+
+
+async def finished(command):
+    code, out, err = await asyncio.to_thread(command.finish)
+    assert code == 0, err
+    return out
+
+
+async def prepare(home, directory, rate, backfill, tell):
+    """Seed six weeks at the full rate and send a day's backlog at a fifth of it."""
+    up = ("up", "--config", home / "ecindex.toml", "--dir", directory, "--workers", "0")
+    with Command(*up, "--inputs", "4", "--json") as command:
+        await asyncio.to_thread(command.line)
+        config = directory / "ecindex.toml"
+        tell("servers are up")
+        with simulate(home, config, "--rate", rate, "--seed-history", "6", "--for", "1s") as seeding:
+            await finished(seeding)
+        tell("history is seeded")
+        options = ("--rate", rate / 5, "--backfill", backfill, "--for", "1s", "--seed", "1")
+        with simulate(home, config, *options) as sending:
+            await finished(sending)
+        tell("the backlog is sent")
+        settings = load_settings(config)
+        configs = kafka_topics.input_configs("broker")
+        inputs = (settings.topics.orders, settings.topics.payments)
+        wanted = [WantedTopic(name, None, configs) for name in inputs]
+        await kafka_topics.set_configs(settings.kafka, wanted)
+        code, _, err = await asyncio.to_thread(command.end, signal.SIGTERM)
+        assert code == 0, err
+
+
+def plan(rate_begins_ms, first_s):
+    stops = [
+        Planted("stop", market, "all", rate_begins_ms + (first_s + APART_S * at) * 1_000)
+        for at, market in enumerate(MARKETS)
+    ]
+    again_s = first_s + APART_S * len(MARKETS) + LASTS_S + BETWEEN_S
+    jumps = [
+        Planted(
+            "jump", market, CATEGORIES[at % len(CATEGORIES)],
+            rate_begins_ms + (again_s + APART_S * at) * 1_000,
+        )
+        for at, market in enumerate(MARKETS)
+    ]  # fmt: skip
+    return stops, jumps
+
+
+def options_of(planted, begins_ms):
+    for each in planted:
+        after_s = (each.begins_ms - begins_ms) // 1_000
+        if each.kind == "stop":
+            yield from ("--outage", f"{each.market}:{after_s}:{LASTS_S}")
+        else:
+            yield from (
+                "--shift", f"{each.market}:{slug(each.category)}:{FACTOR}:{after_s}:{LASTS_S}"
+            )  # fmt: skip
+
+
+async def watch_page(url, planted, levels):
+    """Note when the page first says of a market what is planted there."""
+    async with aiohttp.ClientSession() as session, listening(session, url) as stream:
+        while (event := await stream.event()) is not None:
+            if event[0] != "beat":
+                continue
+            for market in event[1]["markets"]:
+                level = market["level"]
+                if levels.get(market["market"]) != level:
+                    levels[market["market"]] = level
+                for each in planted:
+                    during = each.begins_ms <= now_ms() <= each.ends_ms + 60_000
+                    if each.market != market["market"] or not during:
+                        continue
+                    if level in ("suspicion", "shift", "outage"):
+                        each.note("calm no more")
+                    if level in STATES[each.kind]:
+                        each.note("page")
+
+
+async def watch_vendors(found, planted, log):
+    """Note what is told of what is planted; ``log`` has everything."""
+    counts = {}
+    while True:
+        new = {}
+        for vendor, content in messages(found):
+            new[vendor] = new.get(vendor, 0) + 1
+            if new[vendor] <= counts.get(vendor, 0):
+                continue
+            at_ms = now_ms()
+            line = {"at": rfc3339(at_ms), "to": vendor, **content}
+            log.write(json.dumps(line, ensure_ascii=False) + "\n")
+            log.flush()
+            text = json.dumps(content)
+            for each in planted:
+                told = f"Market {each.market}" in text or f"{each.market}|" in text
+                if told and each.begins_ms <= at_ms <= each.ends_ms + 240_000:
+                    each.messages.append((at_ms, vendor, content))
+                    if vendor == "slack":
+                        each.note("told")
+        counts = new
+        await asyncio.sleep(0.1)
+
+
+def quantiles(planted, what):
+    found = sorted(each.after_s(what) for each in planted)
+    p90 = found[max(0, math.ceil(0.9 * len(found)) - 1)]
+    return statistics.median(found), p90
+
+
+def judge(planted, tell):
+    """Print what was seen of each; return what was not as promised."""
+    wrong = []
+    for each in planted:
+        shown = " ".join(
+            f"{what} {each.after_s(what):.1f}" for what in ("calm no more", "page", "told")
+        )
+        told = [f"{to}" for _, to, one in each.messages]
+        tell(f"{each.kind} of {each.market} {each.category}: {shown}; {told}")
+        if each.kind == "stop":
+            wrong += [f"stop of {each.market}: {what}" for what in each.missing]
+    for what in ("calm no more", "page", "told"):
+        kind = planted[0].kind
+        own = quantiles(planted, what)
+        tell(f"{kind}: {what}: median {own[0]:.1f} s, p90 {own[1]:.1f} s")
+        for name, value, limit in zip(("median", "p90"), own, LIMITS[kind, what], strict=True):
+            if limit is not None and value > limit:
+                wrong.append(f"{kind}: {what}: {name} {value:.1f} s, promised {limit} s")
+    return wrong
+
+
+async def disturb(directory, config, tell):
+    """Kill workers, let one join and leave, restart Redis: each ``TIMES`` times."""
+    pids = directory / "pids"
+
+    def pid(name):
+        return int((pids / f"{name}.pid").read_text().split()[0])
+
+    for number in range(TIMES):
+        tell(f"kill -9 of worker-{number % 2}")
+        os.kill(pid(f"worker-{number % 2}"), signal.SIGKILL)
+        await asyncio.sleep(25)
+        tell("Redis restarts")
+        os.kill(pid("redis"), signal.SIGTERM)
+        await asyncio.sleep(15)
+        tell("a worker joins and leaves")
+        with Command("worker", "--config", config, "--metrics-port", "0") as worker:
+            await asyncio.sleep(20)
+            await asyncio.to_thread(worker.end, signal.SIGTERM)
+        await asyncio.sleep(10)
+
+
+async def run(options, directory, tell):
+    home, data = directory / "config", directory / "data"
+    write_config(home)
+    rate = options.orders_per_minute / 60 * len(MARKETS) * 2
+    await prepare(home, data, rate, options.backfill, tell)
+    async with vendors() as found, contextlib.AsyncExitStack() as stack:
+        (port,) = ports.choose(1)
+        up = (
+            "up", "--config", home / "ecindex.toml", "--dir", data, "--workers", "2", "--json",
+            "--notify", f"http://127.0.0.1:{port}/alerts",
+        )  # fmt: skip
+        index = stack.enter_context(Command(*up))
+        where = await asyncio.to_thread(index.line)
+        tell(json.dumps(where))
+        notify_settings = settings_for(found, port=port, prometheus_url=where["prometheus"])
+        config = data / "ecindex.toml"
+        notify = stack.enter_context(
+            Command("notify", "--config", config, env=variables(notify_settings))
+        )
+        begins_ms = now_ms()
+        stops, jumps = plan(begins_ms, SETTLE_S)
+        planted = [*stops, *jumps]
+        shops = stack.enter_context(
+            simulate(
+                home, config, "--rate", rate, "--seed", "2", *options_of(planted, now_ms()),
+            )
+        )  # fmt: skip
+        log = stack.enter_context((directory / "messages.jsonl").open("w"))
+        levels = {}
+        watching = [
+            asyncio.create_task(watch_page(where["board"], planted, levels)),
+            asyncio.create_task(watch_vendors(found, planted, log)),
+        ]
+        try:
+            wrong = []
+            for kind in (stops, jumps):
+                until_ms = kind[-1].ends_ms + 300_000
+                while now_ms() < until_ms:
+                    await asyncio.sleep(5)
+                    for task in watching:
+                        if task.done():
+                            task.result()
+                wrong += judge(kind, tell)
+            tell(f"levels: {levels}")
+            before = len(list(messages(found)))
+            await disturb(data, config, tell)
+            await asyncio.sleep(120)
+            after = list(messages(found))
+            for _, content in after[before:]:
+                wrong.append(f"told without a cause: {json.dumps(content)[:300]}")
+            tell(f"messages before the faults {before}, after them {len(after)}; levels: {levels}")
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+            for command in (shops, notify, index):
+                code, _, err = await asyncio.to_thread(command.end, signal.SIGTERM)
+                tell(f"ended with {code}: {err[-300:]}")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m faults.told_live", description=__doc__)
+    parser.add_argument("--orders-per-minute", type=float, default=1_000)
+    parser.add_argument("--backfill", default="26h")
+    parser.add_argument("--dir", type=Path, help="keep everything here")
+    options = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+    def tell(text):
+        print(f"{rfc3339(now_ms())[11:19]} {text}", flush=True)  # noqa: T201 - a command line
+
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        directory = options.dir or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="ecindex-told-"))
+        )
+        directory.mkdir(exist_ok=True)
+        wrong = asyncio.run(run(options, directory, tell))
+    tell(f"{time.monotonic() - began:.0f} s")
+    for each in wrong:
+        tell(f"NOT AS PROMISED: {each}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
