@@ -34,9 +34,6 @@ from streams.clock import now_ms
 from streams.index.panes import rfc3339
 from streams.index.slugs import slug
 from streams.local import ports
-from streams.records import kafka_topics
-from streams.records.kafka_topics import WantedTopic
-from streams.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 MARKETS = ("PK", "BD", "LK", "NP", "MM", "IN", "ID", "VN", "PH", "TH")
@@ -138,32 +135,21 @@ def simulate(home, config, *options):
     )  # fmt: skip
 
 
-async def finished(command):
-    _, err = await asyncio.to_thread(command.process.communicate)  # a day's backlog takes minutes
-    assert command.process.returncode == 0, err
-
-
 async def prepare(home, directory, rate, backfill, tell):
-    """Seed six weeks at the full rate and send a day's backlog at a tenth of it."""
+    """Seed six weeks and send a day's backlog; return the instant (ms) until which events were sent."""
     up = ("up", "--config", home / "ecindex.toml", "--dir", directory, "--workers", "0")
     with Command(*up, "--inputs", "4", "--json") as command:
         await asyncio.to_thread(command.line)
         config = directory / "ecindex.toml"
         tell("servers are up")
-        with simulate(home, config, "--rate", rate, "--seed-history", "6", "--for", "1s") as seeding:
-            await finished(seeding)
-        tell("history is seeded")
-        options = ("--rate", rate / 10, "--backfill", backfill, "--for", "1s", "--seed", "1")
-        with simulate(home, config, *options) as sending:
-            await finished(sending)
+        options = ("--seed-history", "6", "--backfill", backfill, "--for", "1s", "--seed", "1")
+        with simulate(home, config, "--rate", rate, *options, "--json") as sending:
+            out, err = await asyncio.to_thread(sending.process.communicate)  # it takes minutes
+        assert sending.process.returncode == 0, err
         tell("the backlog is sent")
-        settings = load_settings(config)
-        configs = kafka_topics.input_configs("broker")
-        inputs = (settings.topics.orders, settings.topics.payments)
-        wanted = [WantedTopic(name, None, configs) for name in inputs]
-        await kafka_topics.set_configs(settings.kafka, wanted)
         code, _, err = await asyncio.to_thread(command.end, signal.SIGTERM)
         assert code == 0, err
+    return json.loads(out)["last_ms"]
 
 
 def plan(rate_begins_ms, first_s):
@@ -287,9 +273,13 @@ async def disturb(directory, config, tell):
 
 async def run(options, directory, tell):
     home, data = directory / "config", directory / "data"
-    write_config(home)
     rate = options.orders_per_minute / 60 * len(MARKETS) * 2
-    await prepare(home, data, rate, options.backfill, tell)
+    prepared = directory / "sent-until-ms"
+    if not prepared.exists():
+        write_config(home)
+        prepared.write_text(str(await prepare(home, data, rate, options.backfill, tell)))
+    if options.prepare:
+        return []
     async with vendors() as found, contextlib.AsyncExitStack() as stack:
         (port,) = ports.choose(1)
         up = (
@@ -309,7 +299,9 @@ async def run(options, directory, tell):
         planted = [*stops, *jumps]
         shops = stack.enter_context(
             simulate(
-                home, config, "--rate", rate, "--seed", "2", *options_of(planted, now_ms()),
+                home, config, "--rate", rate, "--seed", "2",
+                "--backfill", f"{(now_ms() - int(prepared.read_text())) // 1_000}s",
+                *options_of(planted, now_ms()),
             )
         )  # fmt: skip
         log = stack.enter_context((directory / "messages.jsonl").open("w"))
@@ -350,7 +342,8 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m faults.told_live", description=__doc__)
     parser.add_argument("--orders-per-minute", type=float, default=1_000)
     parser.add_argument("--backfill", default="26h")
-    parser.add_argument("--dir", type=Path, help="keep everything here")
+    parser.add_argument("--dir", type=Path, help="keep everything here; a later run continues")
+    parser.add_argument("--prepare", action="store_true", help="only send the backlog")
     options = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
