@@ -173,10 +173,20 @@ class LocalIndex:
                 f"Redis     {addresses.redis}  keys {self._given.redis.keys_prefix}:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
                 *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
+                *self._untold(),
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]
         )
+
+    def _untold(self) -> list[str]:
+        """Say that nobody is told; an index on this machine never wakes people by itself."""
+        if self._monitoring.alertmanager is None or self._options.notify is not None:
+            return []
+        command = f"`ecindex notify --config {self.settings_file}`"
+        return [
+            f"notify    nobody is told of alerts: run {command}, and give its address by --notify"
+        ]
 
     # -- start, in this order --------------------------------------------------------------------
 

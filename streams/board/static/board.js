@@ -214,10 +214,13 @@ function tick() {
   const why = [found.why, ...refused()].filter(Boolean).join(" ");
   alarm.hidden = !why;
   setText(alarm, why);
-  if (state.said !== found.text) {
-    // Seconds that count up are only shown; a screen reader announces each change of state once.
-    state.said = found.text;
-    setText(byId("announcement"), why || (found.state === "live" ? `${state.market} is live` : ""));
+  const now = `${state.market} ${found.text} ${level}`;
+  if (state.said !== now) {
+    // Seconds that count up are only shown; a screen reader announces each change of state or level once.
+    state.said = now;
+    const headline = state.beat?.markets.find((each) => each.market === state.market)?.headline;
+    const worse = level === "fine" ? "" : `: ${headline || WORDS[level]}`;
+    setText(byId("announcement"), why || (found.state === "live" ? `${state.market} is live${worse}` : ""));
   }
   drawTab(found, level);
   if (state.page && found.state !== state.drawnState) draw(); // what may be said depends on it
