@@ -133,7 +133,7 @@ class _Known:
         self.book = SparkBook()
         self.history_minute = -1
         self.present = False
-        self.said: list[dict[bytes, bytes]] = []
+        self.incidents: list[dict[bytes, bytes]] = []
         """Incidents, and when people were told, as the page has them."""
 
 
@@ -320,13 +320,13 @@ class RedisPoller:
     async def _fetch_answered(self, market: str, known: _Known, header: _Header) -> bool:
         """Fetch a market of which somebody has said something, or been told, at the same version."""
         pipeline = self._redis.pipeline(transaction=False)
-        self._ask_said(pipeline, market)
-        said = await pipeline.execute(raise_on_error=False)
-        if _of_another_type(said) or said == known.said:
+        self._ask_incidents(pipeline, market)
+        found = await pipeline.execute(raise_on_error=False)
+        if _of_another_type(found) or found == known.incidents:
             return False
         return await self._fetch(market, known, header)
 
-    def _ask_said(self, pipeline: Any, market: str) -> None:
+    def _ask_incidents(self, pipeline: Any, market: str) -> None:
         pipeline.hgetall(market_keys(market, self._prefix).incidents)
         pipeline.hgetall(sent_key(market, self._prefix))
 
@@ -336,7 +336,7 @@ class RedisPoller:
         minute = max(header.as_of_ms, default=0) // MINUTE_MS
         with_history = minute != known.history_minute
         pipeline = self._redis.pipeline(transaction=False)
-        self._ask_said(pipeline, market)
+        self._ask_incidents(pipeline, market)
         pipeline.get(keys.snapshot)
         pipeline.hget(keys.values, RESTLESS_FIELD)
         if first:
@@ -350,7 +350,7 @@ class RedisPoller:
             known.header = header
             return False
         incidents, sent, encoded, restless, *rest = answers
-        known.said = [incidents, sent]
+        known.incidents = [incidents, sent]
         if encoded is None:
             known.present = False
             return True

@@ -107,15 +107,15 @@ def incidents_of(
 
     ``sent``: the HASH ``:sent``, when people were told.
     """
-    found, told = read_incidents(incidents), read_sent(sent or {})
+    found, known_sent = read_incidents(incidents), read_sent(sent or {})
     going = [each for each in found if each.over is None]
     past = [each for each in found if each.over is not None][:PAST_MAX]
     return IncidentsOfMarket(
         open=[
-            _shown(each, naming, told.get(each.id))
+            _shown(each, naming, known_sent.get(each.id))
             for each in sorted(going, key=_weight, reverse=True)
         ],
-        past=[_shown(each, naming, told.get(each.id)) for each in past],
+        past=[_shown(each, naming, known_sent.get(each.id)) for each in past],
         suspicions=[_suspicion(each, naming) for each in read_suspicions(suspicions)],
     )
 

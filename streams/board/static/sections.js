@@ -41,7 +41,7 @@ function tiles(page, window) {
   const asMoney = (text) => money(text, page.exponent ?? 0);
   const exact = (found) => (found?.value === undefined ? undefined : `${moneyExact(found.value, page.exponent ?? 0)} ${currency}`);
   const index = total("demand_index_orders");
-  const restless = page.restless ? `. ${RESTLESS}` : "";
+  const restless = page.restless ? "; too restless: only a larger shift pages" : "";
   const usual = hasExpectation(orders) ? `usual ${fixed(orders.expected, orders.expected < 10 ? 1 : 0)}` : `usual: ${WARMING}`;
   return [
     { id: "demand", title: "Demand index", found: index, text: (value) => fixed(Number(value), 1), unit: "", under: index === undefined ? "usual not known yet" : "100 is usual", absent: WARMING },
