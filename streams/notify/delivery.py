@@ -112,6 +112,8 @@ class Delivery:
         self._namings = namings
         self._sender = PatientSender(pace, now_ms)
         self._now_ms = now_ms
+        self._drawing = asyncio.Lock()
+        """One picture at a time: matplotlib is not made for threads, and a message needs its core."""
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def deliver(self, group: AlertGroup, names: Iterable[str]) -> list[Failure]:
@@ -306,7 +308,8 @@ class Delivery:
         now_ms = self._now_ms()
         data = await self._charts.read(market, series, span.began_ms, now_ms)
         title = f"{market} {'' if series == WHOLE_MARKET else series[1]}"
-        return await asyncio.to_thread(self._draw, data, title, span, now_ms)
+        async with self._drawing:
+            return await asyncio.to_thread(self._draw, data, title, span, now_ms)
 
     async def _send(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import msgspec
 import pytest
@@ -570,6 +571,23 @@ async def test_a_vendor_that_is_slow_with_one_incident_holds_back_no_other(found
     alerts = [alert("EcindexDemandShift", incident=name, member=name) for name in names]
     async with delivering(found, tmp_path) as run:
         assert await deliver(run, *alerts, names=["webhook"]) == []
+
+
+async def test_pictures_are_drawn_one_after_the_other(found, tmp_path):
+    drawing, alone = threading.Lock(), []
+
+    def draw(*_drawn):
+        alone.append(drawing.acquire(blocking=False))
+        threading.Event().wait(0.05)
+        if alone[-1]:
+            drawing.release()
+        return PNG
+
+    names = ("PK-20260102T0437-down", "PK-20260102T0310-up")
+    alerts = [alert("EcindexDemandShift", incident=name, member=name) for name in names]
+    async with delivering(found, tmp_path, draw=draw) as run:
+        assert await deliver(run, *alerts, names=["mail"]) == []
+    assert alone == [True, True]
 
 
 async def test_a_refresh_heeds_who_asks_to_wait_and_a_bug_in_one_ends_no_other(
