@@ -312,6 +312,7 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
     books = "#categories tr[data-key=books]"
     assert await page.get_attribute(f"{books} .restless", "title") == words
     assert len(await page.query_selector_all(".restless")) == 1
+    assert f"~ {words.lower()}" in await page.inner_text("#foot"), "a finger reads no title"
     grown = await page.evaluate("document.documentElement.scrollHeight") - height
     assert grown < 150, "a list of shifts does not push the values away"
     assert await page.query_selector("#chart .span.outage.open")

@@ -5,7 +5,7 @@ import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
 import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
 import { drawElsewhere, drawIncidents, link, spans } from "./incidents.js";
-import { WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
+import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
 const TICK_MS = 250;
 const BEATS_MISSED_MS = 2_500;
@@ -272,6 +272,7 @@ function draw() {
   drawChart();
   const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times in ${page.time_zone}`];
   if (page.left_out) parts.push(`${page.left_out} values of the smallest members are not in the snapshot`);
+  if (Object.values(page.dimensions).flat().some((member) => member.restless)) parts.push(`~ ${RESTLESS.toLowerCase()}`);
   setText(byId("foot"), `${parts.join(" · ")} · late events can still revise live values`);
   const dashboard = document.getElementById("dashboard"); // only where links.grafana is set
   if (dashboard) dashboard.search = `?var-market=${encodeURIComponent(page.market)}&var-window=${window}`;

@@ -6,7 +6,7 @@ import { compact, count, fixed, minute, money, moneyExact, percent, signed } fro
 
 export const WINDOW_NAMES = { "1m": "1 min", "5m": "5 min", "1h": "1 h", "24h": "24 h" };
 const WARMING = "warming";
-const RESTLESS = "Too restless to be watched within the budget: only a larger shift pages";
+export const RESTLESS = "Too restless to be watched within the budget: only a larger shift pages";
 const TONES = 7;
 
 function cell(row, index, window) {
