@@ -3,6 +3,9 @@
 The signature is the header ``X-PagerDuty-Signature``: ``v1=`` and the HMAC-SHA256 of the body in hex;
 several of them, separated by commas, while a secret is being changed. An incident's ``incident_key`` is
 the dedup key of the event that opened it: it must be the id of our incident.
+
+`ecindex notify` acknowledges there what was acknowledged here, and PagerDuty delivers that too. Only a
+person's acknowledgement is one: else ours would come back under the integration's name.
 """
 
 from __future__ import annotations
@@ -25,10 +28,15 @@ from streams.index.operator_answers import ACKNOWLEDGED, Answer
 
 SIGNATURE_HEADER = "X-PagerDuty-Signature"
 _TAKEN_BACK = {"incident.acknowledged": False, "incident.unacknowledged": True}
-_SUFFIX = " (PagerDuty)"
+PAGERDUTY = "(PagerDuty)"
+"""End of the name of an author who has answered there."""
+_SUFFIX = f" {PAGERDUTY}"
+_PERSON = "user_reference"
+"""Type of an agent who is somebody; the others are integrations, services and keys."""
 
 
 class _Agent(msgspec.Struct):
+    type: str = ""
     summary: str | None = None
 
 
@@ -72,10 +80,13 @@ def acknowledgement(body: bytes) -> Answer | None:
     incident, taken_back = event.data.incident_key or "", _TAKEN_BACK.get(event.event_type)
     if taken_back is None or not _is_ours(incident):
         return None
+    person = event.agent if event.agent is not None and event.agent.type == _PERSON else None
+    if person is None and not taken_back:
+        return None
     at_ms = parse_instant(event.occurred_at)
     if at_ms is None:
         raise AnswerError(f"occurred_at {event.occurred_at!r}: expected an instant, RFC 3339")
-    name = (event.agent.summary if event.agent is not None else None) or "somebody"
+    name = (person.summary if person is not None else None) or "somebody"
     by = f"{name.strip()[: AUTHOR_MAX - len(_SUFFIX)]}{_SUFFIX}"
     answer = Answer(
         incident, ACKNOWLEDGED, by if is_author(by) else f"somebody{_SUFFIX}", at_ms, taken_back

@@ -16,7 +16,12 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from streams.board.acknowledgements import SIGNATURE_HEADER, acknowledgement, is_signed
+from streams.board.acknowledgements import (
+    PAGERDUTY,
+    SIGNATURE_HEADER,
+    acknowledgement,
+    is_signed,
+)
 from streams.board.answer_tokens import RateLimit, Tokens
 from streams.console.errors import OperationError
 from streams.index.answer_records import AnswerError, market_of
@@ -25,6 +30,7 @@ from streams.index.methodology import Market
 from streams.index.operator_answers import Answer
 from streams.index.page_budget import PageCount
 from streams.publish.answer_requests import AnswerRequest, answer_of
+from streams.publish.http_server import read_body
 from streams.publish.incident_records import PublishedIncident, published_answer
 
 ANSWER_BYTES_MAX = 16 * 1024
@@ -34,7 +40,6 @@ MINUTE_MS = 60_000
 ANSWERS_A_MINUTE = 60
 """Of one author: a script that runs wild must not fill the topic, which is kept for good."""
 
-PAGERDUTY = "(PagerDuty)"
 _decode = json_reader(AnswerRequest)
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger(__name__)
@@ -131,7 +136,7 @@ class AnswerApi:
     async def _requested(self, request: web.Request) -> Answer:
         given = self._given
         author = self._author(request)
-        asked = _decode(await _body(request, ANSWER_BYTES_MAX))
+        asked = _decode(await read_body(request, ANSWER_BYTES_MAX))
         market = given.markets.get(market_of(asked.incident))
         known = {} if market is None else await given.incidents(market.code)
         if market is None or asked.incident not in known:
@@ -160,15 +165,26 @@ class AnswerApi:
         if secret is None:
             text = "deliveries are not taken: set answers.pagerduty_secret (docs/security.md)"
             raise _NotTakenError(HTTPStatus.FORBIDDEN, text)
-        body = await _body(request, DELIVERY_BYTES_MAX)
+        body = await read_body(request, DELIVERY_BYTES_MAX)
         if not is_signed(body, request.headers.get(SIGNATURE_HEADER, ""), secret):
             text = f"{SIGNATURE_HEADER}: expected the signature by answers.pagerduty_secret"
             raise _NotTakenError(HTTPStatus.UNAUTHORIZED, text)
         answer = acknowledgement(body)
         if answer is None or market_of(answer.incident) not in self._given.markets:
             return None
+        if answer.taken_back and not await self._is_of_pagerduty(answer.incident):
+            return None
         self._count(PAGERDUTY)
         return answer
+
+    async def _is_of_pagerduty(self, incident: str) -> bool:
+        """Whether the acknowledgement in force was given there.
+
+        PagerDuty takes back by itself, after a while, what we have acknowledged there for somebody here.
+        """
+        known = await self._given.incidents(market_of(incident))
+        found = known[incident].acknowledged if incident in known else None
+        return found is not None and found.by.endswith(PAGERDUTY)
 
     def _count(self, author: str) -> None:
         rate, now_ms = self._rates[author], self._given.steady_ms()
@@ -176,17 +192,6 @@ class AnswerApi:
             text = f"{author}: more than {ANSWERS_A_MINUTE} answers a minute; wait"
             raise _NotTakenError(HTTPStatus.TOO_MANY_REQUESTS, text)
         rate.count(now_ms)
-
-
-async def _body(request: web.Request, most: int) -> bytes:
-    """Return the body. Raises _NotTakenError when it is larger than ``most`` bytes."""
-    body = b""
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > most:
-            text = f"a body of more than {most} bytes"
-            raise _NotTakenError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-    return body
 
 
 def _bearer(request: web.Request) -> str:
@@ -198,5 +203,11 @@ def _is_of_another_site(request: web.Request) -> bool:
     """Whether a browser sends the request for a page that is not ours."""
     origin = request.headers.get(hdrs.ORIGIN)
     site = request.headers.get("Sec-Fetch-Site", "none")
-    of_ours = origin is None or urlsplit(origin).netloc.lower() == request.host.lower()
-    return not of_ours or site not in ("none", "same-origin")
+    return not _is_ours(origin, request.host) or site not in ("none", "same-origin")
+
+
+def _is_ours(origin: str | None, host: str) -> bool:
+    try:
+        return origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # `http://[`
+        return False

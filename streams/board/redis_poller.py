@@ -33,6 +33,7 @@ from streams.publish.keys import (
     inputs_key,
     market_keys,
     markets_key,
+    sent_key,
 )
 from streams.publish.redis_clients import (
     ANSWERS_MAX,
@@ -44,9 +45,12 @@ from streams.publish.redis_clients import (
     is_of_another_type,
     renew,
 )
+from streams.publish.restless_records import RESTLESS_FIELD, read_restless
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 POLL_S = 0.25
+ANSWERS_EVERY = 4
+"""Polls from one look at what was said of incidents to the next: it changes while ``as_of`` stands."""
 BEAT_EVERY_MS = 1_000
 MARKETS_MAX = 50
 CHANGES_READ = 120
@@ -129,6 +133,8 @@ class _Known:
         self.book = SparkBook()
         self.history_minute = -1
         self.present = False
+        self.incidents: list[dict[bytes, bytes]] = []
+        """Incidents, and when people were told, as the page has them."""
 
 
 _decode_snapshot = json_reader(_Snapshot)
@@ -163,6 +169,7 @@ class RedisPoller:
         self._failed: dict[str, Exception] = {}
         """By market, or a name of our own: what the last reading of a Cluster did not get."""
         self._beat_due_ms = 0
+        self._polls = 0
 
     @property
     def away(self) -> str | None:
@@ -223,6 +230,7 @@ class RedisPoller:
 
     async def _read_changed(self) -> bool:
         before, self._failed = self._failed, {}
+        self._polls += 1
         listed = await self._answer(_LIST, self._redis.smembers(markets_key(self._prefix)))
         names = self._markets if listed is None else sorted(map(_text, listed))
         for name in names:
@@ -255,6 +263,8 @@ class RedisPoller:
                 due.append(self._fetch(market, known, header))
             elif known.present:
                 known.header = header
+                if self._polls % ANSWERS_EVERY == 0:
+                    due.append(self._fetch_answered(market, known, header))
         # All at once: one after the other, fifty markets take fifty round trips.
         return any(await asyncio.gather(*due)) or changed
 
@@ -307,14 +317,28 @@ class RedisPoller:
                 )
         return found
 
+    async def _fetch_answered(self, market: str, known: _Known, header: _Header) -> bool:
+        """Fetch a market of which somebody has said something, or been told, at the same version."""
+        pipeline = self._redis.pipeline(transaction=False)
+        self._ask_incidents(pipeline, market)
+        found = await pipeline.execute(raise_on_error=False)
+        if _of_another_type(found) or found == known.incidents:
+            return False
+        return await self._fetch(market, known, header)
+
+    def _ask_incidents(self, pipeline: Any, market: str) -> None:
+        pipeline.hgetall(market_keys(market, self._prefix).incidents)
+        pipeline.hgetall(sent_key(market, self._prefix))
+
     async def _fetch(self, market: str, known: _Known, header: _Header) -> bool:
         keys = market_keys(market, self._prefix)
         first = known.page is None
         minute = max(header.as_of_ms, default=0) // MINUTE_MS
         with_history = minute != known.history_minute
         pipeline = self._redis.pipeline(transaction=False)
+        self._ask_incidents(pipeline, market)
         pipeline.get(keys.snapshot)
-        pipeline.hgetall(keys.incidents)
+        pipeline.hget(keys.values, RESTLESS_FIELD)
         if first:
             pipeline.xrevrange(keys.changes, count=CHANGES_READ)
         if with_history:
@@ -325,7 +349,8 @@ class RedisPoller:
             _log_damage(market, damaged)
             known.header = header
             return False
-        encoded, incidents, *rest = answers
+        incidents, sent, encoded, restless, *rest = answers
+        known.incidents = [incidents, sent]
         if encoded is None:
             known.present = False
             return True
@@ -347,6 +372,8 @@ class RedisPoller:
             shifts=_texts(header.shifts),
             incidents=_texts(incidents),
             suspicions=_texts(header.suspicions),
+            sent=_texts(sent),
+            restless=read_restless(restless),
             left_out=snapshot.left_out,
         )
         data = view.encode(known.page)
@@ -372,17 +399,21 @@ class RedisPoller:
         published_age_ms = None if published_ms is None else now_ms - published_ms
         orders = None if page is None else page.totals.get("orders", {}).get("1m")
         state = _state(known.present, as_of_age_ms, published_age_ms)
+        name = market if config is None else config.name
+        # What was wrong with it is not known to be so any more; that it is gone is.
+        gone = page is None or state is BeatState.ABSENT
+        headline = "" if page is None else f"{name}: nothing is published any more"
         return MarketBeat(
             market=market,
-            name=market if config is None else config.name,
+            name=name,
             state=state,
             as_of=None if page is None else page.as_of,
             as_of_age_ms=as_of_age_ms,
             published_age_ms=published_age_ms,
             orders=None if orders is None else orders.value,
             shifts=0 if page is None else len(page.shifts) + len(page.incidents.open),
-            level=PageLevel.STALE if page is None else _level(page, state),
-            headline="" if page is None else headline_of(page.incidents),
+            level=PageLevel.STALE if page is None or gone else _level(page, state),
+            headline=headline if page is None or gone else headline_of(page.incidents),
             redis=None if failed is None else _does_not_answer(failed),
         )
 

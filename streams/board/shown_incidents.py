@@ -17,7 +17,9 @@ from streams.publish.incident_words import (
     say_incident,
     say_suspicion,
     series_name,
+    timeline_of,
 )
+from streams.publish.sent_records import PublishedSent, read_sent
 from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
 
 PAST_MAX = 20
@@ -68,6 +70,8 @@ class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
     now: str
     size: str
     timeline: list[tuple[str, str]]
+    sent: bool = False
+    """True when it is known that people were told; else the page says that it is not known."""
     whole: bool = False
     """True when the market's own total leads it."""
     missed: str = ""
@@ -94,15 +98,24 @@ class IncidentsOfMarket(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def incidents_of(
-    incidents: Mapping[str, str], suspicions: Mapping[str, str], naming: MarketNaming
+    incidents: Mapping[str, str],
+    suspicions: Mapping[str, str],
+    naming: MarketNaming,
+    sent: Mapping[str, str] | None = None,
 ) -> IncidentsOfMarket:
-    """Return the incidents and suspicions of the HASHes ``:incidents`` and ``:suspicions``."""
-    found = read_incidents(incidents)
+    """Return the incidents and suspicions of the HASHes ``:incidents`` and ``:suspicions``.
+
+    ``sent``: the HASH ``:sent``, when people were told.
+    """
+    found, known_sent = read_incidents(incidents), read_sent(sent or {})
     going = [each for each in found if each.over is None]
     past = [each for each in found if each.over is not None][:PAST_MAX]
     return IncidentsOfMarket(
-        open=[_shown(each, naming) for each in sorted(going, key=_weight, reverse=True)],
-        past=[_shown(each, naming) for each in past],
+        open=[
+            _shown(each, naming, known_sent.get(each.id))
+            for each in sorted(going, key=_weight, reverse=True)
+        ],
+        past=[_shown(each, naming, known_sent.get(each.id)) for each in past],
         suspicions=[_suspicion(each, naming) for each in read_suspicions(suspicions)],
     )
 
@@ -144,7 +157,9 @@ def _weight(incident: PublishedIncident) -> tuple[bool, bool, str]:
     return incident.kind == "outage", incident.dimension == MARKET, incident.began
 
 
-def _shown(incident: PublishedIncident, naming: MarketNaming) -> ShownIncident:
+def _shown(
+    incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None
+) -> ShownIncident:
     words = say_incident(incident, naming)
     command = ""
     if incident.over is None:
@@ -163,7 +178,8 @@ def _shown(incident: PublishedIncident, naming: MarketNaming) -> ShownIncident:
         headline=words.headline,
         now=words.now,
         size=words.size,
-        timeline=_timeline(incident),
+        timeline=timeline_of(incident, sent),
+        sent=sent is not None,
         whole=incident.dimension == MARKET,
         missed=words.missed,
         affected=words.affected,
@@ -176,17 +192,6 @@ def _shown(incident: PublishedIncident, naming: MarketNaming) -> ShownIncident:
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,
     )
-
-
-def _timeline(incident: PublishedIncident) -> list[tuple[str, str]]:
-    acknowledged = incident.acknowledged
-    known = [
-        ("began", incident.began),
-        ("found", incident.found),
-        ("acknowledged", None if acknowledged is None else acknowledged.at),
-        ("over", incident.over),
-    ]
-    return [(what, at) for what, at in known if at is not None]
 
 
 def _members(incident: PublishedIncident) -> list[ShownMember]:

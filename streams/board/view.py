@@ -6,7 +6,7 @@ beyond a double exactly. Only what is drawn as a line or a bar is a number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,9 +22,11 @@ from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.labels import label
 from streams.index.methodology import Market
+from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.values import WINDOWS_MS, Snapshot, Value, decimal
 from streams.publish.incident_words import naming_of
 from streams.publish.ranking import ALL, rank_members
+from streams.publish.restless_records import restless_series
 
 MARKET, CATEGORY, METHOD = "market", "category", "payment_method"
 DIMENSIONS = (CATEGORY, METHOD, "region", "channel")
@@ -49,6 +51,8 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     label: str
     cells: dict[str, dict[str, Cell]]
     spark: list[list[float | None]] = []
+    restless: bool = False
+    """True when only a larger shift of its orders, or payments, pages."""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -98,6 +102,8 @@ class MarketPage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Instants of the points in every member's ``spark``."""
     spark: list[list[float | None]] = []
     """Spark of the market as a whole."""
+    restless: bool = False
+    """True when only a larger shift of the market as a whole pages."""
     left_out: int = 0
     sources: dict[str, str] = {}
     """``as_of`` of each source; ``as_of`` is the least of those that joined."""
@@ -124,14 +130,18 @@ def market_page(
     shifts: Mapping[str, str] | None = None,
     incidents: Mapping[str, str] | None = None,
     suspicions: Mapping[str, str] | None = None,
+    sent: Mapping[str, str] | None = None,
+    restless: Sequence[str] = (),
     left_out: int = 0,
 ) -> MarketPage:
     """The page of a snapshot. ``market`` None: this board's methodology does not name the market.
 
-    ``shifts``, ``incidents`` and ``suspicions`` are the HASHes of these names; a record of an unknown
-    shape is left out.
+    ``shifts``, ``incidents``, ``suspicions`` and ``sent`` are the HASHes of these names; a record of an
+    unknown shape is left out. ``restless``: the series that only a larger shift makes page.
     """
-    found = incidents_of(incidents or {}, suspicions or {}, naming_of(snapshot.market, market))
+    naming = naming_of(snapshot.market, market)
+    found = incidents_of(incidents or {}, suspicions or {}, naming, sent)
+    unwatched = restless_series(restless)
     by_member: dict[tuple[str, str], dict[str, dict[str, Value]]] = {}
     for value in snapshot.values:
         if value.day is None:
@@ -151,7 +161,7 @@ def market_page(
         windows=windows,
         totals=_cells(totals),
         dimensions={
-            dimension: _members(dimension, by_member, longest(windows), sparks)
+            dimension: _members(dimension, by_member, longest(windows), sparks, unwatched)
             for dimension in DIMENSIONS
         },
         movers=_movers(by_member, windows),
@@ -159,6 +169,7 @@ def market_page(
         incidents=found,
         spark_ms=sparks.times_ms,
         spark=sparks.points.get((MARKET, ALL), []),
+        restless=(MARKET, ALL) in unwatched,
         left_out=left_out,
         sources=snapshot.sources,
     )
@@ -203,6 +214,7 @@ def _members(
     by_member: Mapping[tuple[str, str], Mapping[str, Mapping[str, Value]]],
     window: str,
     sparks: Sparks,
+    restless: Collection[tuple[str, str]],
 ) -> list[Member]:
     own = {
         member: indices
@@ -215,6 +227,7 @@ def _members(
         for by_window in indices.values()
         if window in by_window
     )
+    watched = (METHOD, PAYMENT_FAILURE) if dimension == METHOD else (dimension,)
     order = sorted(own, key=lambda member: (ranks.get((dimension, member), len(own)), member))
     return [
         Member(
@@ -222,6 +235,7 @@ def _members(
             label(member),
             _cells(own[member]),
             sparks.points.get((dimension, member), []),
+            any((of, member) in restless for of in watched),
         )
         for member in order
     ]

@@ -173,6 +173,7 @@ class LocalIndex:
                 f"Redis     {addresses.redis}  keys {self._given.redis.keys_prefix}:*",
                 *(f"metrics   {url}" for url in addresses.metrics),
                 *(f"{server.name:<9} {server.url}" for server in self._monitoring.servers),
+                *untold(self._options, self.settings_file),
                 f"settings  {self.settings_file}",
                 f"logs      {self.logs}",
             ]
@@ -347,6 +348,18 @@ class LocalIndex:
         if self._stopping:
             raise Interrupted
         self._progress(text, done_mb, total_mb)
+
+
+def untold(options: UpOptions, settings_file: Path) -> list[str]:
+    """A line that says that nobody is told of alerts, where that is so.
+
+    An index on this machine never wakes people by itself: the variables of a shell may hold the key of
+    the real pager.
+    """
+    if not options.alertmanager or options.notify is not None:
+        return []
+    command = f"`ecindex notify --config {settings_file}`"
+    return [f"notify    nobody is told of alerts: run {command}, and give its address by --notify"]
 
 
 def _child_of(server: Server) -> ChildProcess:

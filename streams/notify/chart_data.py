@@ -13,9 +13,9 @@ import aiohttp
 import msgspec
 
 from streams.index.formats import json_reader
+from streams.index.shown_text import one_line
 from streams.notify.market_now import Series
 from streams.notify.posting import new_session
-from streams.notify.shown_text import one_line
 
 READ_S = 2.0
 """A message does not wait longer for its picture's numbers."""

@@ -14,11 +14,11 @@ import msgspec
 
 from streams.index.instants import parse_instant
 from streams.index.panes import rfc3339
+from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.market_now import MarketNow, Series, ShiftNow
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
 from streams.notify.number_words import count_words, ratio_words, span_words, time_words
-from streams.notify.shown_text import one_line
 from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,

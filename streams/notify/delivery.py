@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -17,6 +17,7 @@ import structlog
 
 from streams import clock
 from streams.index.instants import parse_instant
+from streams.index.shown_text import one_line
 from streams.notify.alert_group import ALERTS_MAX, AlertGroup
 from streams.notify.causes import Cause, causes_of
 from streams.notify.chart_data import ChartData, NoChartError
@@ -42,7 +43,6 @@ from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
-from streams.notify.shown_text import one_line
 from streams.notify.trying import Pace, PatientSender
 from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import MarketNaming, naming_of
@@ -52,6 +52,10 @@ REPEAT_MIN_MS = 5 * 60_000
 END_AWAITED_MS = 10 * 60_000
 """An end reaches Alertmanager within this time: keep_firing_for, its group_interval, and a delivery."""
 
+REFRESHED_AT_A_TIME = 8
+"""Incidents whose messages are brought up to date together."""
+
+_Result = TypeVar("_Result")
 _log = structlog.get_logger(__name__)
 
 
@@ -108,6 +112,8 @@ class Delivery:
         self._namings = namings
         self._sender = PatientSender(pace, now_ms)
         self._now_ms = now_ms
+        self._drawing = asyncio.Lock()
+        """One picture at a time: matplotlib is not made for threads, and a message needs its core."""
         self._locks = WeakValueDictionary[str, asyncio.Lock]()
 
     async def deliver(self, group: AlertGroup, names: Iterable[str]) -> list[Failure]:
@@ -115,11 +121,10 @@ class Delivery:
         market = leading(group.alerts).labels.get("market", "")
         now = await self._market_now.read(market) if market else MarketNow()
         subject = _subject(market, group.group_key)
-        failures: list[Failure] = []
-        for cause in causes_of(group, now.incidents, subject, self._store.held_by):
-            async with self._alone(cause.name):
-                failures += await self._deliver(cause, market, now, list(names))
-        return failures
+        causes = causes_of(group, now.incidents, subject, self._store.held_by)
+        # All at once: a vendor that is slow with one must not keep the others' messages back.
+        found = await _all(self._deliver(cause, market, now, list(names)) for cause in causes)
+        return [failure for failures in found for failure in failures]
 
     async def refresh(self) -> None:
         """Say in the messages of open incidents how it is now, and what operators have answered.
@@ -127,22 +132,37 @@ class Delivery:
         A message that is read an hour later must not say how it was. Nobody is told of that; of an
         answer everybody is, once. What is not taken waits for the next time.
         """
-        for incident in self._store.open_incidents():
-            async with self._alone(incident.subject):
-                notice = incident.notice
-                if notice is None or incident.closed:
-                    continue
-                now = await self._market_now.read(notice.market)
-                published = next((each for each in now.incidents if each.id == incident.name), None)
-                if published is None:
-                    continue
-                naming = self._naming(notice.market)
-                fresh = refreshed(notice, published, now, self._now_ms(), naming)
-                if self._is_over(published, notice):
-                    await self._end(incident, fresh)
-                    continue
-                for name in sorted(incident.sent.keys() & self._receivers.keys()):
-                    await self._refresh(incident, name, fresh, _answers_key(published))
+        incidents = self._store.open_incidents()
+        limit = asyncio.Semaphore(REFRESHED_AT_A_TIME)
+
+        async def bounded(incident: OpenIncident) -> None:
+            async with limit, self._alone(incident.subject):
+                await self._refresh_incident(incident)
+
+        results = await asyncio.gather(*map(bounded, incidents), return_exceptions=True)
+        for incident, result in zip(incidents, results, strict=True):
+            if isinstance(result, Exception):  # it must not keep the others from being refreshed
+                _log.error("refresh_failed", incident=incident.name, exc_info=result)
+            elif result is not None:
+                raise result  # the process is being ended
+
+    async def _refresh_incident(self, incident: OpenIncident) -> None:
+        notice = incident.notice
+        if notice is None or incident.closed:
+            return
+        now = await self._market_now.read(notice.market)
+        published = next((each for each in now.incidents if each.id == incident.name), None)
+        if published is None:
+            return
+        fresh = refreshed(notice, published, now, self._now_ms(), self._naming(notice.market))
+        if self._is_over(published, notice):
+            await self._end(incident, fresh)
+            return
+        answers = _answers_key(published)
+        await _all(
+            self._refresh(incident, name, fresh, answers)
+            for name in sorted(incident.sent.keys() & self._receivers.keys())
+        )
 
     def _is_over(self, published: PublishedIncident, notice: Notice) -> bool:
         """Whether an incident is over and no notification says so any more.
@@ -186,7 +206,7 @@ class Delivery:
         message = _message(incident, name, answers)
         content = msgspec.structs.replace(notice, kind=kind, message=message)
         try:
-            sent.kept = await self._receivers[name].send(content, None, sent.kept)
+            sent.kept = await self._sender.send_once(self._receivers[name], content, sent.kept)
         except NotTakenError as error:
             _log.warning(
                 "not_refreshed", receiver=name, incident=incident.name, detail=error.reason
@@ -208,6 +228,12 @@ class Delivery:
         return lock
 
     async def _deliver(
+        self, cause: Cause, market: str, now: MarketNow, names: list[str]
+    ) -> list[Failure]:
+        async with self._alone(cause.name):
+            return await self._deliver_alone(cause, market, now, names)
+
+    async def _deliver_alone(
         self, cause: Cause, market: str, now: MarketNow, names: list[str]
     ) -> list[Failure]:
         now_ms = self._now_ms()
@@ -282,7 +308,8 @@ class Delivery:
         now_ms = self._now_ms()
         data = await self._charts.read(market, series, span.began_ms, now_ms)
         title = f"{market} {'' if series == WHOLE_MARKET else series[1]}"
-        return await asyncio.to_thread(self._draw, data, title, span, now_ms)
+        async with self._drawing:
+            return await asyncio.to_thread(self._draw, data, title, span, now_ms)
 
     async def _send(
         self,
@@ -308,12 +335,14 @@ class Delivery:
         )
         self._metrics.messages.labels(name, "sent").inc()
         self._metrics.receiver_up.labels(name).set(1)
+        sent_ms = self._now_ms()
         incident.sent[name] = SentMessage(
             state,
-            self._now_ms(),
+            sent_ms,
             kept,
             "" if before is None else before.answered,
             1 if before is None else before.number + 1,
+            sent_ms if before is None else before.first_ms,
         )
         # At once: a crash while another receiver is being tried must not send this one again.
         await self._store.save()
@@ -343,6 +372,16 @@ class Delivery:
             action=error.action or "nothing yet: Alertmanager sends it again",
         )
         return Failure(name, error)
+
+
+async def _all(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
+    """Await every one, then raise what the first of those that failed has raised."""
+    found: list[_Result] = []
+    for result in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+        found.append(result)
+    return found
 
 
 _OVER = "over"

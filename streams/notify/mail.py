@@ -11,18 +11,21 @@ from html import escape
 
 import aiosmtplib
 import structlog
+from aiosmtplib import SMTPResponse
 
 from streams.index.instants import parse_instant
+from streams.index.shown_text import one_line
 from streams.notify.message_receiver import Kept, NotTakenError
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.posting import ANSWER_S, SHOWN_MAX
-from streams.notify.shown_text import one_line
 from streams.settings import NotifySettings
 
 SUBJECT_MAX = 200
 _PICTURE = "chart"
 _PASSING = range(400, 500)
 """Answers of SMTP by which a server asks to try again."""
+PART_TAKEN_MAX = 100
+"""Mails of which is remembered that some addresses have them; the oldest is forgotten first."""
 _ACTION = "check notify.mail_server, mail_tls, mail_username, mail_password, mail_from and mail_to"
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +96,11 @@ def _html(notice: Notice, *, shown: bool) -> str:
 
 
 class MailReceiver:
-    """Sends to fixed addresses through one server."""
+    """Sends to fixed addresses through one server.
+
+    A server may take a mail for some addresses and ask to come again for others (greylisting). Only the
+    others get it again.
+    """
 
     name = "mail"
 
@@ -104,6 +111,8 @@ class MailReceiver:
         self._credentials = settings.mail_credentials()
         self._sender = settings.mail_from or ""
         self._to = settings.mail_to
+        self._settled: dict[str, set[str]] = {}
+        """By message, the addresses that need it no more: they have it, or are refused for good."""
 
     async def send(self, notice: Notice, picture: bytes | None, kept: Mapping[str, str]) -> Kept:
         """Send a mail, but none where nothing changed or somebody answered. Raises NotTakenError."""
@@ -112,9 +121,14 @@ class MailReceiver:
             return dict(kept)
         message = mail(notice, picture, sender=self._sender, to=self._to, first=first)
         user, password = self._credentials or (None, None)
+        settled = self._settled.setdefault(notice.message, set())
+        while len(self._settled) > PART_TAKEN_MAX:
+            del self._settled[next(iter(self._settled))]
+        asked = [address for address in self._to if address not in settled]
         try:
             refused, _answer = await aiosmtplib.send(
                 message,
+                recipients=asked,
                 hostname=self._host,
                 port=self._port,
                 use_tls=self._tls == "tls",
@@ -124,19 +138,40 @@ class MailReceiver:
                 timeout=ANSWER_S,
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            codes = [each.code for each in error.recipients]
-            raise _not_taken(error, again=all(code in _PASSING for code in codes)) from error
+            refused = {
+                each.recipient: SMTPResponse(each.code, each.message) for each in error.recipients
+            }
+            if not settled and not any(each.code in _PASSING for each in refused.values()):
+                raise _not_taken(error, again=False) from error
         except aiosmtplib.SMTPResponseException as error:
             raise _not_taken(error, again=error.code in _PASSING) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             raise _not_taken(error, again=True) from error
-        for address, answer in refused.items():
-            _log.error("address_refused", address=address, detail=one_line(str(answer), SHOWN_MAX),
-                       action="take the address out of notify.mail_to, or correct it")  # fmt: skip
+        self._settle(settled, asked, refused)
+        if waiting := [address for address in asked if address not in settled]:
+            words = "; ".join(f"{each}: {_words(refused[each])}" for each in waiting)
+            raise NotTakenError(f"the server asks to come again: {one_line(words, SHOWN_MAX)}")
+        self._settled.pop(notice.message, None)
         return {"first": first or str(message["Message-ID"])}
+
+    def _settle(
+        self, settled: set[str], asked: list[str], refused: Mapping[str, SMTPResponse]
+    ) -> None:
+        for address in asked:
+            answer = refused.get(address)
+            if answer is not None and answer.code in _PASSING:
+                continue
+            settled.add(address)
+            if answer is not None:
+                _log.error("address_refused", address=address, detail=_words(answer),
+                           action="take the address out of notify.mail_to, or correct it")  # fmt: skip
 
     async def close(self) -> None:
         """Nothing stays open: each mail has a connection of its own."""
+
+
+def _words(answer: SMTPResponse) -> str:
+    return one_line(f"{answer.code} {answer.message}", SHOWN_MAX)
 
 
 def _not_taken(error: Exception, *, again: bool) -> NotTakenError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import NamedTuple
 
 import structlog
@@ -19,6 +19,7 @@ from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.notify_server import NotifyServer
 from streams.notify.pagerduty_events import PagerDutyReceiver
 from streams.notify.picture import draw
+from streams.notify.sent_publisher import SentPublisher
 from streams.notify.sent_store import SentStore
 from streams.notify.signed_webhook import WebhookReceiver
 from streams.notify.slack import SlackReceiver
@@ -70,9 +71,11 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
         charts = ChartReader(settings.notify.prometheus_url)
         stack.push_async_callback(charts.close)
         metrics = NotifyMetrics(receivers)
+        store = SentStore(settings.data_dir)
+        await stack.enter_async_context(_publishing(settings, store, markets))
         delivery = Delivery(
             receivers,
-            SentStore(settings.data_dir),
+            store,
             market_now=market_now,
             charts=charts,
             draw=draw,
@@ -99,6 +102,22 @@ async def notifying(settings: Settings) -> AsyncIterator[Notifying]:
                 action="set a receiver: notify.slack_token, pagerduty_key, mail_server or webhook_url",
             )
         yield Notifying(port, delivery)
+
+
+@contextlib.asynccontextmanager
+async def _publishing(
+    settings: Settings, store: SentStore, markets: Collection[str]
+) -> AsyncIterator[None]:
+    """Keep Redis saying what was sent while within."""
+    publisher, stopped = SentPublisher(settings.redis, store, markets), asyncio.Event()
+    running = asyncio.create_task(publisher.run(stopped))
+    try:
+        yield
+    finally:
+        stopped.set()
+        store.changed.set()
+        await asyncio.wait({running})
+        await publisher.close()
 
 
 async def notify(

@@ -14,16 +14,18 @@ import structlog
 from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
 
+from streams.index.shown_text import one_line
 from streams.notify.alert_group import BODY_BYTES_MAX, AlertGroupError, decode_group
 from streams.notify.delivery import Delivery
 from streams.notify.notify_metrics import NotifyMetrics
 from streams.notify.posting import SHOWN_MAX
-from streams.notify.shown_text import one_line
-from streams.publish.http_server import HttpServer, is_of_a_page, listen
+from streams.publish.http_server import HttpServer, is_of_a_page, listen, read_body
 
 UNDER_WAY_MAX = 32
 """Notifications at a time. Alertmanager has one for each group; a market is one."""
 SHUTDOWN_S = 20.0
+_ALERTMANAGER = "Alertmanager/"
+"""How its User-Agent begins."""
 _log = structlog.get_logger(__name__)
 
 
@@ -91,35 +93,46 @@ class NotifyServer:
             known = ", ".join(self._receivers) or "nobody"
             return _answer(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                f"nobody is told: asked for {', '.join(unknown)[:100] or 'everybody'}, the settings "
-                f"notify.* name {known}; set a receiver, or correct Alertmanager's webhook URL",
+                f"nobody is told: asked for {one_line(', '.join(unknown), 100) or 'everybody'}, the "
+                f"settings notify.* name {known}; set a receiver, or correct Alertmanager's webhook URL",
             )
         if self._under_way >= UNDER_WAY_MAX:
             text = f"{UNDER_WAY_MAX} notifications are being sent; come again"
             return _answer(HTTPStatus.SERVICE_UNAVAILABLE, text)
         self._under_way += 1
         try:
-            group = decode_group(await request.read())
-            failures = await self._delivery.deliver(group, names)
-        except AlertGroupError as error:
-            return _answer(HTTPStatus.BAD_REQUEST, str(error))
+            return await self._delivered(request, names)
         finally:
             self._under_way -= 1
+
+    async def _delivered(self, request: web.Request, names: Sequence[str]) -> web.Response:
+        try:
+            group = decode_group(await read_body(request, BODY_BYTES_MAX))
+        except AlertGroupError as error:
+            return _answer(HTTPStatus.BAD_REQUEST, one_line(str(error), SHOWN_MAX))
+        except web.HTTPRequestTimeout as error:
+            # Alertmanager does not come again after 408, and the message would be lost.
+            return _answer(HTTPStatus.SERVICE_UNAVAILABLE, (error.text or "").strip())
+        failures = await self._delivery.deliver(group, names)
         if failures:
             text = "; ".join(f"{failure.receiver}: {failure.error}" for failure in failures)
             return _FailureAnswer(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{text}\n")
         return _answer(HTTPStatus.OK, "ok")
 
     def _may_send(self, request: web.Request) -> bool:
-        if self._token is None:
-            return True
-        given = request.headers.get(hdrs.AUTHORIZATION, "")
-        return hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode())
+        return self._token is None or self._has_token(request)
+
+    def _has_token(self, request: web.Request) -> bool:
+        given = request.headers.get(hdrs.AUTHORIZATION, "").encode(errors="surrogateescape")
+        return self._token is not None and hmac.compare_digest(
+            given, f"Bearer {self._token}".encode()
+        )
 
     async def _on_answer(self, request: web.Request, answer: web.StreamResponse) -> None:
-        """Log and count an error that no receiver is the cause of, whoever has found it.
+        """Log an error that no receiver is the cause of, whoever has found it; count it if it pages.
 
-        Alertmanager does not come again after 4xx, and says so in its own log only.
+        Alertmanager does not come again after 4xx, and says so in its own log only. Whoever only tries
+        the port has no message that is lost, and must wake nobody.
         """
         if (
             request.method != hdrs.METH_POST
@@ -134,7 +147,13 @@ class NotifyServer:
             path=one_line(request.path, SHOWN_MAX),
             detail=one_line(text, SHOWN_MAX),
         )
-        self._counted.refused.labels(str(answer.status)).inc()
+        if self._is_message(request):
+            self._counted.refused.labels(str(answer.status)).inc()
+
+    def _is_message(self, request: web.Request) -> bool:
+        """Whether Alertmanager sends it, or who shows its token."""
+        agent = request.headers.get(hdrs.USER_AGENT, "")
+        return agent.startswith(_ALERTMANAGER) or self._has_token(request)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         try:

@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
+from streams.index.shown_text import one_line
 from streams.notify.message_receiver import Kept, NotTakenError
 from streams.notify.notice import Notice, NoticeKind, Urgency
 from streams.notify.posting import new_session, post
-from streams.notify.shown_text import one_line
 from streams.settings import NotifySettings
 
 SUMMARY_MAX = 1_024
 KEY_MAX = 255
 OF_PAGERDUTY = "(PagerDuty)"
-"""End of an author's name who has acknowledged it there."""
+"""End of an author's name who has acknowledged it there (streams/board/acknowledgements.py)."""
 EVENT_BYTES_MAX = 512 * 1024
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 

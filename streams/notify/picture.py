@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from streams.index.panes import DAY_MS
+from streams.index.shown_text import one_line
 from streams.notify.chart_data import ChartData, Points
 from streams.notify.composing import Lasting
-from streams.notify.shown_text import one_line
 
 GAP_MS = 150_000
 """Without a point for longer, the line is broken, not bridged; as on the page."""

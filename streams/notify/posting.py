@@ -9,8 +9,8 @@ import aiohttp
 from aiohttp import hdrs
 
 from streams import clock
+from streams.index.shown_text import one_line
 from streams.notify.message_receiver import NotTakenError, retry_after_s
-from streams.notify.shown_text import one_line
 
 ANSWER_S = 10.0
 ANSWER_BYTES_MAX = 64 * 1024

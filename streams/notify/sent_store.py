@@ -35,6 +35,8 @@ class SentMessage(msgspec.Struct):
     """What tells the answers that it has said from others."""
     number: int = 1
     """How many messages of the incident the receiver has taken."""
+    first_ms: int = 0
+    """When it has taken the first of them; 0 where that was not noted."""
 
 
 class OpenIncident(msgspec.Struct):
@@ -55,6 +57,10 @@ class OpenIncident(msgspec.Struct):
     sent: dict[str, SentMessage] = {}
     notice: Notice | None = None
     firing: dict[str, list[WebhookAlert]] = {}
+
+    def first_sent(self) -> dict[str, int]:
+        """When each receiver was first told of it, UTC epoch ms."""
+        return {name: sent.first_ms for name, sent in self.sent.items() if sent.first_ms}
 
     def note(self, group_key: str, alerts: list[WebhookAlert]) -> None:
         """Note what a group of Alertmanager says of the incident: which of its alerts fire now."""
@@ -86,8 +92,14 @@ class SentStore:
         self._file = data_dir / FILE
         self._incidents: dict[str, OpenIncident] = {}
         self._lock = asyncio.Lock()
+        self.changed = asyncio.Event()
+        """Set when something was saved; whoever waits for it clears it."""
         for incident in _read(self._file).incidents:
             self._incidents[incident.subject] = incident
+
+    def incidents(self) -> list[OpenIncident]:
+        """Every incident that is kept."""
+        return list(self._incidents.values())
 
     def open_incidents(self) -> list[OpenIncident]:
         """Incidents that were told of and are not over."""
@@ -124,6 +136,7 @@ class SentStore:
 
     async def save(self) -> None:
         """Write everything, so that the next process knows it. A failure is logged."""
+        self.changed.set()
         async with self._lock:
             encoded = msgspec.json.encode(_Content(list(self._incidents.values())))
             try:

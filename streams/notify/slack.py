@@ -12,10 +12,10 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from streams import clock
+from streams.index.shown_text import one_line
 from streams.notify.message_receiver import Kept, NotTakenError, retry_after_s
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.posting import ANSWER_S, SHOWN_MAX
-from streams.notify.shown_text import one_line
 from streams.notify.slack_blocks import beside_blocks, blocks, news
 from streams.settings import NotifySettings
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from streams.index.shown_text import one_line
 from streams.notify.notice import Notice, NoticeKind, NoticeLink, Urgency
-from streams.notify.shown_text import one_line
 
 HEADER_MAX = 150
 SECTION_MAX = 3_000

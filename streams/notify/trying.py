@@ -57,14 +57,32 @@ class PatientSender:
                 return await receiver.send(notice, picture, kept)
             except NotTakenError as error:
                 ended_ms = self._now_ms()
-                asked_ms = int(1000 * error.retry_after_s)
-                self._asked[receiver.name] = _Asked(ended_ms + asked_ms, asked_ms)
-                pause_ms = max(asked_ms, int(1000 * pause_s))
+                self._note(receiver.name, error)
+                pause_ms = max(int(1000 * error.retry_after_s), int(1000 * pause_s))
                 left_ms -= max(ended_ms - started_ms, 0) + pause_ms
                 if not error.again or left_ms <= 0:
                     raise
             await asyncio.sleep(pause_ms / 1000)
             pause_s = min(2 * pause_s, BACKOFF_MAX_S)
+
+    async def send_once(
+        self, receiver: MessageReceiver, notice: Notice, kept: Mapping[str, str]
+    ) -> Kept:
+        """Send without a second try, unless the receiver asked to wait. Raises NotTakenError."""
+        wait_ms = self._left_alone_ms(receiver.name, self._now_ms())
+        if wait_ms:
+            raise NotTakenError(f"it asked to wait for another {wait_ms / 1000:.0f} s")
+        try:
+            return await receiver.send(notice, None, kept)
+        except NotTakenError as error:
+            self._note(receiver.name, error)
+            raise
+
+    def _note(self, name: str, error: NotTakenError) -> None:
+        """Note for how long a receiver asks to wait; what it asked for another message counts on."""
+        now_ms, asked_ms = self._now_ms(), int(1000 * error.retry_after_s)
+        if asked_ms >= self._left_alone_ms(name, now_ms):
+            self._asked[name] = _Asked(now_ms + asked_ms, asked_ms)
 
     def _left_alone_ms(self, name: str, now_ms: int) -> int:
         """How long a receiver wants to be left alone; never longer than it asked for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +16,7 @@ from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
 from streams.publish.incident_records import PublishedIncident, read_incidents
-from streams.publish.keys import inputs_key, market_keys, markets_key
+from streams.publish.keys import inputs_key, market_keys, markets_key, sent_key
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
     in_words,
@@ -24,6 +24,8 @@ from streams.publish.redis_clients import (
     is_of_another_type,
     sync_client,
 )
+from streams.publish.restless_records import RESTLESS_FIELD, read_restless
+from streams.publish.sent_records import PublishedSent, read_sent
 from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 from streams.settings import RedisSettings
@@ -57,6 +59,10 @@ class MarketView(NamedTuple):
     incidents: Sequence[PublishedIncident] = ()
     """Its incidents, the open ones first."""
     suspicions: Sequence[PublishedSuspicion] = ()
+    sent: Mapping[str, PublishedSent] = {}
+    """When people were told, by incident, as far as it is known."""
+    restless: Sequence[str] = ()
+    """Series that only a larger shift makes page, ``dimension:member`` each."""
 
 
 @contextlib.contextmanager
@@ -177,7 +183,13 @@ def _read(client: Any, market: str, prefix: str, now_ms: int) -> MarketView:
         return view
     incidents = read_incidents(_texts(client, keys.incidents))
     suspicions = read_suspicions(_texts(client, keys.suspicions))
-    return view._replace(incidents=incidents, suspicions=suspicions)
+    restless = cast("bytes | None", client.hget(keys.values, RESTLESS_FIELD))
+    return view._replace(
+        incidents=incidents,
+        suspicions=suspicions,
+        sent=read_sent(_texts(client, sent_key(market, prefix))),
+        restless=read_restless(restless),
+    )
 
 
 def _view(market: str, encoded: bytes | None, now_ms: int) -> MarketView:

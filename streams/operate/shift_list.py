@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 from streams.console.errors import OperationError, unknown_market
+from streams.index.answer_records import TEXT_MAX
 from streams.index.page_budget import PageCount
+from streams.index.shown_text import one_line
 from streams.operate.market_views import connect
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
-from streams.publish.keys import market_keys
+from streams.publish.keys import market_keys, sent_key
 from streams.publish.page_records import PAGES_FIELD, budget_line, read_pages
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
+from streams.publish.sent_records import PublishedSent, read_sent
 from streams.settings import Settings, load_methodology
-
-_JOINERS = "\u200c\u200d"
-"""Letters of several scripts are joined or kept apart by them; they move no text."""
 
 
 class ListedMarket(NamedTuple):
@@ -25,6 +24,8 @@ class ListedMarket(NamedTuple):
     market: str
     pages: list[PageCount]
     incidents: list[PublishedIncident]
+    sent: Mapping[str, PublishedSent] = {}
+    """When people were told, by incident, as far as it is known."""
 
 
 def list_shifts(settings: Settings, markets: Sequence[str] | None) -> list[ListedMarket]:
@@ -33,18 +34,15 @@ def list_shifts(settings: Settings, markets: Sequence[str] | None) -> list[Liste
     for code in markets or ():
         if code not in known:
             raise unknown_market(code, known)
-    found = []
+    found, prefix = [], settings.redis.keys_prefix
     try:
         with connect(settings.redis) as client:
             for code in markets or sorted(known):
-                keys = market_keys(code, settings.redis.keys_prefix)
-                fields = cast("dict[bytes, bytes]", client.hgetall(keys.incidents))
-                texts = {
-                    name.decode(errors="replace"): text.decode(errors="replace")
-                    for name, text in fields.items()
-                }
+                keys = market_keys(code, prefix)
+                incidents = read_incidents(_texts(client.hgetall(keys.incidents)))
+                sent = read_sent(_texts(client.hgetall(sent_key(code, prefix))))
                 pages = cast("bytes | None", client.hget(keys.values, PAGES_FIELD))
-                found.append(ListedMarket(code, read_pages(pages), read_incidents(texts)))
+                found.append(ListedMarket(code, read_pages(pages), incidents, sent))
     except REDIS_ERRORS as error:
         raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
     return found
@@ -58,18 +56,30 @@ def lines(listed: Sequence[ListedMarket]) -> list[str]:
             found.append(f"{market.market}: not watched")
         found += [f"{market.market}: {budget_line(count)}" for count in market.pages]
         for incident in market.incidents:
-            found += [f"  {line}" for line in _of_incident(incident)]
+            found += [f"  {line}" for line in _of_incident(incident, market.sent.get(incident.id))]
     return found
 
 
-def _of_incident(incident: PublishedIncident) -> list[str]:
+def _texts(fields: Any) -> dict[str, str]:
+    return {
+        name.decode(errors="replace"): text.decode(errors="replace")
+        for name, text in fields.items()
+    }
+
+
+def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
     size, over = incident.size, incident.over
     series = "all" if incident.dimension == "market" else f"{incident.dimension}:{incident.member}"
     when = f"{incident.began[:16]}Z to {'now' if over is None else f'{over[:16]}Z'}"
     ratio = f"{size.ratio:.2g} times usual ({size.lower:.2g} to {size.upper:.2g})"
-    head = f"{incident.id}  {incident.state} {incident.kind} of {one_line(series)}, {when}, {ratio}"
+    what = f"{incident.state} {incident.kind} of {one_line(series, TEXT_MAX)}"
+    head = f"{incident.id}  {what}, {when}, {ratio}"
     given = [each for each in (incident.acknowledged, incident.verdict) if each is not None]
-    found = [head, *(f"  {_of_answer(each)}" for each in (*given, *incident.notes))]
+    found = [head]
+    if sent is not None:
+        to = one_line(", ".join(sent.receivers), TEXT_MAX)
+        found.append(f"  sent {one_line(sent.first[:16], TEXT_MAX)}Z ({to})")
+    found += [f"  {_of_answer(each)}" for each in (*given, *incident.notes)]
     by = incident.silenced_by
     if by is not None and by != incident.id:
         found.append(f"  does not page: {by} is expected")
@@ -81,19 +91,6 @@ def _of_answer(answer: PublishedAnswer) -> str:
     if answer.until is not None:
         factor = "unknown size" if answer.factor is None else f"factor {answer.factor:g}"
         about = f" until {answer.until[:16]}Z, {factor}"
-    text = f": {one_line(answer.text)}" if answer.text else ""
+    text = f": {one_line(answer.text, TEXT_MAX)}" if answer.text else ""
     kind = answer.kind.replace("_", " ")
-    return f"{kind}{about} ({one_line(answer.by)}, {answer.at[:16]}Z){text}"
-
-
-def one_line(text: str) -> str:
-    r"""Text of others for a terminal: in one line, without what would move the cursor or turn letters.
-
-    >>> one_line("a\n\x1b[2J\u202eb")
-    'a �[2J�b'
-    """
-    joined = " ".join(text.split())
-    return "".join(
-        "\ufffd" if unicodedata.category(each)[0] == "C" and each not in _JOINERS else each
-        for each in joined
-    )
+    return f"{kind}{about} ({one_line(answer.by, TEXT_MAX)}, {answer.at[:16]}Z){text}"

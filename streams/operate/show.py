@@ -25,19 +25,26 @@ from streams.operate.market_views import (
     read_markets,
     refuse_unknown,
 )
+from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,
+    clock_time,
     say_answers,
     say_incident,
     say_suspicion,
+    series_name,
+    timeline_of,
 )
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
+from streams.publish.restless_records import RESTLESS_WORDS, restless_series
+from streams.publish.sent_records import PublishedSent
 from streams.reader import BEHIND_AFTER_MS, SILENT_AFTER_MS
 
 _WINDOWS = ("1m", "5m", "1h")
 _ROWS_MAX = 25
 _INCIDENTS_MAX = 5
+_RESTLESS_MAX = 6
 
 
 def render(
@@ -154,13 +161,28 @@ def _wrong(view: MarketView, currency: str) -> list[Text]:
         rest = [words.size, words.missed, words.affected, *say_answers(incident, naming)]
         lines.append(Text(" ".join(filter(None, rest))))
         lines.append(Text(f"{incident.id}, {words.evidence}", "dim"))
+        lines.append(Text(_timeline(incident, view.sent.get(incident.id)), "dim"))
     if len(going) > _INCIDENTS_MAX:
         lines.append(Text(f"{len(going) - _INCIDENTS_MAX} more incidents", "bold magenta"))
     lines += [Text(say_suspicion(each, naming), "yellow") for each in view.suspicions]
     for incident in [each for each in view.incidents if each.over is not None][:1]:
         words = say_incident(incident, naming)
         lines.append(Text(f"{words.headline}. {words.now}", "dim"))
-    return lines
+    return lines + _restless(view)
+
+
+def _restless(view: MarketView) -> list[Text]:
+    series = sorted(restless_series(view.restless))
+    if not series:
+        return []
+    names = ", ".join(series_name(*each, view.market) for each in series[:_RESTLESS_MAX])
+    more = len(series) - _RESTLESS_MAX
+    return [Text(f"{names}{f' and {more} more' if more > 0 else ''}: {RESTLESS_WORDS}", "dim")]
+
+
+def _timeline(incident: PublishedIncident, sent: PublishedSent | None) -> str:
+    known = [f"{what} {clock_time(at, 'UTC')}" for what, at in timeline_of(incident, sent)]
+    return ", ".join([*known, *([] if sent is not None else ["sent: not known"])])
 
 
 def _why_stale(view: MarketView) -> str:

@@ -20,6 +20,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 REQUEST_S = 10.0
 """How soon a connection must have sent its first request whole, or its next one."""
+BODY_S = 10.0
+"""How soon the body must be there whole. A sender that dribbles would hold its place for ever."""
 UNREAD_BODY_S = 2.0
 """How long a body that nobody asked for is read before the connection is closed."""
 UNTAKEN_S = 15.0
@@ -125,6 +127,25 @@ def is_of_a_page(request: web.Request) -> bool:
     """True when a browser sends the request for a page, of whatever origin; our commands never do."""
     site = request.headers.get("Sec-Fetch-Site", "none")
     return hdrs.ORIGIN in request.headers or site not in ("none", "same-origin")
+
+
+async def read_body(request: web.Request, bytes_max: int) -> bytes:
+    """Return a body that is there within ``BODY_S``.
+
+    Raises HTTPRequestTimeout, or HTTPRequestEntityTooLarge for one of more than ``bytes_max``.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > bytes_max:
+                    text = f"a body of more than {bytes_max} bytes\n"
+                    raise web.HTTPRequestEntityTooLarge(bytes_max, len(body), text=text)
+    except TimeoutError as error:
+        text = f"expected the whole body within {BODY_S:g} s\n"
+        raise web.HTTPRequestTimeout(text=text) from error
+    return bytes(body)
 
 
 class _Connections:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
@@ -17,7 +18,9 @@ from streams.index.labels import label
 from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
+from streams.index.shown_text import one_line
 from streams.publish.incident_records import AffectedMembers, IncidentSize, PublishedIncident
+from streams.publish.sent_records import PublishedSent
 from streams.publish.suspicion_records import PublishedSuspicion
 
 _COUNTED = {METHOD: "payments", PAYMENT_FAILURE: "failed payments"}
@@ -38,6 +41,8 @@ _WHOLE_PERCENT_FROM = 0.01
 _WHOLE_FROM = 10
 """Numbers from here on are said without a fraction."""
 _OTHERS_MAX = 4
+LINE_MAX = TEXT_MAX + 2 * AUTHOR_MAX
+"""Longest line of an answer: a note, its author and its time."""
 _EVIDENCE_MAX = 1_000
 """Evidence is said up to here: more of it is no surer."""
 
@@ -115,7 +120,10 @@ def say_suspicion(suspicion: PublishedSuspicion, naming: MarketNaming) -> str:
 
 
 def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
-    """Return what operators said of an incident, each with its author; the newest notes last."""
+    """Return what operators said of an incident, each with its author; the newest notes last.
+
+    They are lines for a page, a terminal or a mail, whatever somebody has typed or sent.
+    """
     lines = []
     if (given := incident.acknowledged) is not None:
         lines.append(f"Acknowledged by {given.by} at {clock_time(given.at, naming.time_zone)}.")
@@ -132,7 +140,20 @@ def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
         f"Note by {note.by} at {clock_time(note.at, naming.time_zone)}: {note.text}"
         for note in incident.notes
     ]
-    return lines
+    return [one_line(line, LINE_MAX) for line in lines]
+
+
+def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list[tuple[str, str]]:
+    """Return (what, RFC 3339 instant) of what is known to have happened, in order."""
+    acknowledged = incident.acknowledged
+    known = [("began", incident.began), ("found", incident.found)]
+    if sent is not None:
+        known.append((one_line(f"sent ({', '.join(sent.receivers)})", LINE_MAX), sent.first))
+    if acknowledged is not None:
+        known.append(("acknowledged", acknowledged.at))
+    if incident.over is not None:
+        known.append(("over", incident.over))
+    return sorted(known, key=lambda each: _ms(each[1]))
 
 
 def series_name(dimension: str, member: str, market: str) -> str:

@@ -49,6 +49,17 @@ def market_keys(market: str, prefix: str) -> MarketKeys:
     return MarketKeys(*(f"{tag}:{name}" for name in MarketKeys._fields))
 
 
+def sent_key(market: str, prefix: str) -> str:
+    """Key of the HASH incident -> JSON of when people were told (``publish.sent_records``).
+
+    `ecindex notify` writes it, so it is none of the publisher's: it has an expiry of its own.
+
+    >>> sent_key("PK", "ecindex:v1")
+    'ecindex:v1:{PK}:sent'
+    """
+    return f"{prefix}:{{{market}}}:sent"
+
+
 def inputs_key(prefix: str) -> str:
     """Key of the HASH ``topic-partition`` -> JSON of what became of its last records."""
     return f"{prefix}:inputs"

@@ -24,6 +24,7 @@ from streams.index.values import Fence, Value, decimal
 from streams.publish.incident_records import incident_fields
 from streams.publish.page_records import PAGES_FIELD, pages_text
 from streams.publish.ranking import ALL
+from streams.publish.restless_records import RESTLESS_FIELD, restless_text
 from streams.publish.shift_records import active_fields
 from streams.publish.snapshot import EncodedValue, Header, encode_snapshot, entry_of
 from streams.publish.suspicion_records import suspicion_fields
@@ -77,6 +78,7 @@ class OwnedMarket:
         self._suspicions_acknowledged: dict[str, str] = {}
         self._incidents_taken: tuple[list[Incident], Mapping[str, GivenAnswers]] = [], {}
         self._pages = "[]"
+        self._restless = "[]"
         self._incidents: dict[str, str] = {}
         self._incidents_acknowledged: dict[str, str] = {}
         self._acknowledged: dict[str, EncodedValue] | None = None
@@ -122,6 +124,7 @@ class OwnedMarket:
             self._incidents_taken = taken
             self._incidents = incident_fields(*taken)
         self._pages = pages_text(publication.pages)
+        self._restless = restless_text(publication.watched)
         if publication.inherited is not None:
             self._take_inherited(publication.inherited)
         self._take_days(publication.days)
@@ -178,7 +181,7 @@ class OwnedMarket:
         as_of = rfc3339(self._as_of_ms)
         pairs += ["@as_of", as_of, "@published_at", published_at]
         pairs += ["@edition", str(self.fence.edition), "@phase", self._phase]
-        pairs += [PAGES_FIELD, self._pages]
+        pairs += [PAGES_FIELD, self._pages, RESTLESS_FIELD, self._restless]
         pairs += ["@generation", str(self.fence.generation)]
         pairs += ["@definitions", str(self.fence.definitions)]
         for source, as_of_ms in self._sources.items():

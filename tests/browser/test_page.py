@@ -11,7 +11,7 @@ import shutil
 import pytest
 from redis.asyncio import Redis
 from support.boards import running_board
-from support.publications import AS_OF_MS, incident, incident_shift, suspicion
+from support.publications import AS_OF_MS, incident, incident_shift, status, suspicion
 from support.shopfloor import Floor, shift_record
 
 from streams import clock
@@ -288,6 +288,10 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
         incident_shift("category", "books", direction=1, at_ms=now_ms), market="BD", over_ms=now_ms
     )
     shop.floors["BD"].incidents = [over, stop]
+    shop.floors["BD"].watched = [
+        status(*series)._replace(restless=True)
+        for series in (("market", "all"), ("category", "books"))
+    ]
     await shop.step()
     await page.wait_for_selector(".incident")
     assert len(await page.query_selector_all(".incident")) == 1
@@ -298,9 +302,17 @@ async def test_an_outage_is_one_card_first_and_marked_on_every_place_that_is_loo
         "Missed so far: 9,760 orders (9,741 to 9,771); BDT 9,760 (9,741 to 9,771).",
         "Affected: 2 of 3 categories (most Books), every region.",
         "29 series shifted",
+        "sent: not known",
     ):
         assert words in text
     assert "Books (category): orders were at" in await page.inner_text(".rows")
+    words = "Too restless to be watched within the budget: only a larger shift pages"
+    tile = await page.inner_text("#tile-orders")
+    assert tile.endswith("; too restless: only a larger shift pages")
+    books = "#categories tr[data-key=books]"
+    assert await page.get_attribute(f"{books} .restless", "title") == words
+    assert len(await page.query_selector_all(".restless")) == 1
+    assert f"~ {words.lower()}" in await page.inner_text("#foot"), "a finger reads no title"
     grown = await page.evaluate("document.documentElement.scrollHeight") - height
     assert grown < 150, "a list of shifts does not push the values away"
     assert await page.query_selector("#chart .span.outage.open")
@@ -347,6 +359,10 @@ async def test_the_page_is_not_calm_while_the_chart_falls(shop, see):
     assert "Bangladesh: 0 orders for 40 s, 1,005 a minute usual; 38 % of what pages" in text
     assert "None" not in await page.inner_text("#incidents")
     assert await page.inner_text("#state") == "live · suspicion"
+    said = await page.inner_text("#announcement")
+    assert said.startswith("BD is live: Bangladesh: 0 orders for 40 s"), (
+        "the level alone has changed"
+    )
     assert (await page.title()).startswith("△ · Bangladesh")
     shop.floors["BD"].suspicions = []
     shop.floors["BD"].times = 0.7

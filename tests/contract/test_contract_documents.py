@@ -15,7 +15,7 @@ from streams.index.event_types import OrderEvent, PaymentEvent
 from streams.index.events import decode_orders, decode_payments
 from streams.index.values import WINDOWS_MS, Value
 from streams.publish.journal import encode_value
-from streams.publish.keys import market_keys
+from streams.publish.keys import market_keys, sent_key
 from streams.publish.redis_state import OwnedMarket, RedisLimits
 from streams.reader import DEFAULT_PREFIX
 from tools.contract_doc import with_tables
@@ -209,7 +209,7 @@ def test_a_contract_without_markers_is_reported():
 
 def test_the_contract_names_every_key():
     text = (ROOT / "docs" / "contract.md").read_text()
-    for key in market_keys("PK", DEFAULT_PREFIX):
+    for key in (*market_keys("PK", DEFAULT_PREFIX), sent_key("PK", DEFAULT_PREFIX)):
         assert f"`{key}`" in text
 
 

@@ -13,14 +13,20 @@ import pytest
 from redis.asyncio import Redis
 from support.boards import DEADLINE_S, listening, own, running_board
 from support.command import Command
-from support.publications import AS_OF_MS, incident, suspicion
+from support.publications import AS_OF_MS, incident, status, suspicion
 from support.shopfloor import Floor, shift_record
 
 from streams import clock
 from streams.board.server import CONTENT_SECURITY_POLICY
+from streams.flow.market_answers import GivenAnswers
+from streams.index.operator_answers import Answer
 from streams.index.panes import rfc3339
 from streams.local.local_stack import LocalStack
 from streams.operate.board_stream import board_events, markets_shown
+from streams.publish.incident_records import incident_fields
+from streams.publish.keys import sent_key
+from streams.publish.sent_records import sent_text
+from streams.reader import DEFAULT_PREFIX
 
 pytestmark = pytest.mark.stack
 
@@ -232,6 +238,62 @@ async def test_what_is_wrong_is_sent_in_words_and_as_a_level(client, floor, sess
         await publish(floor, steps=3)
         page = await stream.until("market", lambda page: page["incidents"].get("past"))
         assert "open" not in page["incidents"]
+
+
+async def test_what_is_answered_and_sent_is_shown_while_as_of_stands(client, floor, session, url):
+    stop = incident(stopped=True)
+    floor.incidents = [stop]
+    await publish(floor)
+
+    def shown(page):
+        return page["incidents"]["open"][0]
+
+    async with listening(session, url) as stream:
+        page = await stream.until("market")
+        assert "acknowledged" not in shown(page)
+        assert "sent" not in shown(page)
+        given = GivenAnswers(Answer(stop.id, "acknowledged", "alice", AS_OF_MS), None, (), None)
+        fields = incident_fields([stop], {stop.id: given})
+        await client.hset(floor.keys.incidents, mapping=fields)
+        later = await stream.until("market", lambda page: shown(page).get("acknowledged"))
+        sent = sent_text({"slack": stop.found_ms + 9_000})
+        await client.hset(sent_key("PK", DEFAULT_PREFIX), stop.id, sent)
+        told = await stream.until("market", lambda page: shown(page).get("sent"))
+    assert page["as_of"] == later["as_of"] == told["as_of"]
+    whats = [what for what, _ in shown(told)["timeline"]]
+    assert whats == ["began", "found", "sent (slack)", "acknowledged"]
+
+
+async def test_a_restless_series_is_said_to_be_one(floor, session, url):
+    floor.watched = [
+        status("market", "all"),
+        status("category", "books")._replace(restless=True),
+        status("payment_failure", "card")._replace(restless=True),
+    ]
+    await publish(floor)
+    async with listening(session, url) as stream:
+        page = await stream.until("market")
+    found = [
+        (dimension, each["member"])
+        for dimension, members in page["dimensions"].items()
+        for each in members
+        if each.get("restless")
+    ]
+    assert found == [("category", "books"), ("payment_method", "card")]
+    assert "restless" not in page
+
+
+async def test_what_was_wrong_with_a_market_that_is_gone_is_not_said_to_go_on(
+    client, floor, session, url
+):
+    floor.incidents = [incident(stopped=True)]
+    await publish(floor)
+    async with listening(session, url) as stream:
+        await stream.until("beat", lambda beat: beat["markets"] and own(beat)["level"] == "outage")
+        await client.delete(*floor.keys)
+        beat = await stream.until("beat", lambda beat: own(beat)["state"] == "absent")
+    assert own(beat)["headline"] == "Pakistan: nothing is published any more"
+    assert own(beat)["level"] == "stale"
 
 
 async def test_a_start_finds_ten_minutes_of_each_category_in_redis(server, floor, session):

@@ -10,6 +10,7 @@ from functools import partial
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 from support.command import Command
 from support.local_vendors import variables
 from support.notifications import alert, body, notification
@@ -20,11 +21,16 @@ from support.shopfloor import Floor
 from support.vendors import shown
 
 from streams import clock
+from streams.index.instants import parse_instant
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.local.debian_packages import ALERTMANAGER, DebianPackages
 from streams.local.local_stack import LocalStack
 from streams.local.monitoring import AlertmanagerServer
+from streams.notify.alert_group import decode_group
 from streams.notify.notify_process import notifying
+from streams.publish.keys import sent_key
+from streams.publish.sent_records import SENT_KEPT_MS, SENT_MAX, read_sent
+from streams.reader import DEFAULT_PREFIX
 from streams.settings import load_settings
 
 pytestmark = pytest.mark.stack
@@ -69,6 +75,43 @@ async def test_a_message_says_how_it_is_now_and_that_redis_does_not_answer(serve
     assert over["began"] == began["began"]
     assert over["now"].startswith("how it is now is not known: Redis does not answer")
     assert "Over: PK" in shown(found.slack.updated[0])["plain_text"]
+
+
+async def test_when_people_were_told_is_in_redis_again_when_it_was_emptied(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("streams.notify.sent_publisher.WRITTEN_EVERY_S", 0.05)
+    server.launch()
+    await asyncio.to_thread(server.wait_ready)
+    key, name = sent_key("PK", DEFAULT_PREFIX), "PK-20260102T0437-down"
+    async with vendors() as found, Redis.from_url(server.url, decode_responses=True) as client:
+
+        async def written():
+            return read_sent(await client.hgetall(key)).get(name)
+
+        settings = load_settings(None, {"redis.url": server.url, "data_dir": str(tmp_path)})
+        settings = settings.model_copy(update={"notify": settings_for(found)})
+        before_ms = clock.now_ms()
+        old = {
+            f"PK-202501{day:02}T{hour:02}00-up": "{}" for day in range(1, 5) for hour in range(24)
+        }
+        await client.hset(key, mapping=old)
+        async with notifying(settings) as running:
+            alerts = [alert(incident=name), alert(incident="XX-20260102T0437-down", market="XX")]
+            group = decode_group(body(notification(*alerts)))
+            assert await running.delivery.deliver(group, ["webhook", "mail"]) == []
+            sent = await until(written, LIMIT_S, "written")
+            assert sorted(sent.receivers) == ["mail", "webhook"]
+            assert before_ms <= parse_instant(sent.first) <= clock.now_ms()
+            held = await client.hgetall(key)
+            assert (len(held), min(held)) == (SENT_MAX, sorted(old)[1 - SENT_MAX])
+            assert 0 < await client.pttl(key) <= SENT_KEPT_MS
+            assert await client.keys("*XX*") == []
+            await client.flushall()
+            assert await until(written, LIMIT_S, "written again") == sent
+        await client.flushall()
+        async with notifying(settings):
+            assert await until(written, LIMIT_S, "another process knows it") == sent
 
 
 class Quick(AlertmanagerServer):

@@ -15,6 +15,9 @@ from support.valkeys import HOST, Cluster, Pair, Valkey
 
 from streams.board.hub import Hub
 from streams.board.redis_poller import RedisPoller
+from streams.index.panes import rfc3339
+from streams.notify.sent_publisher import SentPublisher
+from streams.notify.sent_store import SentMessage, SentStore
 from streams.operate.market_views import ViewState, connect, read_markets, read_shifts
 from streams.publish.metrics import Metrics
 from streams.publish.redis_state import RedisLimits
@@ -83,9 +86,18 @@ async def use_all(url):
     assert await doctor.refused("PK") == []
     assert await doctor.refused_of_all() == []
     await doctor.close()
+    told = SentStore(Path("nowhere"))
+    incident = told.incident("PK-20260102T0437-down", NOW_MS, firing=True, named=True)
+    incident.sent["slack"] = SentMessage("began", NOW_MS, first_ms=NOW_MS)
+    for user, refused in (("reader", True), ("notify", False)):
+        publisher = SentPublisher(settings_of(url, user).redis, told, {"PK"})
+        await publisher.write()
+        assert ("docs/security.md" in publisher._failed) == refused
+        await publisher.close()
     with connect(settings.redis) as client:
         (view,) = read_markets(client, NOW_MS, None, DEFAULT_PREFIX)
         assert view.state is ViewState.LIVE
+        assert view.sent[incident.name].receivers == {"slack": rfc3339(NOW_MS)}
         assert read_shifts(client, ["PK"], DEFAULT_PREFIX) == {"PK": []}
     poller = RedisPoller(url, Hub(), {}, prefix=DEFAULT_PREFIX, timeout_s=3.0, auth=auth)
     await poller.poll()

@@ -129,6 +129,7 @@ async def test_one_publication_fills_every_key(store, client, keys, prefix):
         "@edition": "1",
         "@phase": "live",
         "@pages": "[]",
+        "@restless": "[]",
     }
     snapshot = msgspec.json.decode(await client.get(keys.snapshot), type=Snapshot)
     assert snapshot.values == values
@@ -603,7 +604,7 @@ async def test_a_snapshot_without_room_leaves_out_the_smallest_members(
         "ecindex_snapshot_left_out_values", {"market": "PK"}
     )
     assert left_out == snapshot["left_out"]
-    assert await client.hlen(keys.values) == 61 + 8, "the hash has them all"
+    assert await client.hlen(keys.values) == 61 + 9, "the hash has them all"
 
 
 async def test_a_killed_redis_costs_one_log_line_a_minute_and_no_exception(

@@ -50,6 +50,7 @@ class Floor:
         self.answers = {}
         self.pages = []
         self.suspicions = []
+        self.watched = []
         self.step = 0
         self.keys = market_keys(market, prefix)
         self.values = []
@@ -72,6 +73,7 @@ class Floor:
                 answers=self.answers,
                 pages=self.pages,
                 suspicions=self.suspicions,
+                watched=self.watched,
             ),
             as_of_ms + 3_000 if now_ms is None else now_ms,
         )

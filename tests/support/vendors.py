@@ -340,11 +340,15 @@ class LocalWebhook(Vendor):
 
 
 class LocalMail(Vendor):
-    """A mail server without TLS, which keeps every mail; ``refuses`` are addresses it does not know."""
+    """A mail server without TLS, which keeps every mail; ``refuses`` are addresses it does not know.
+
+    ``puts_off``: addresses for which it asks to come again.
+    """
 
     def __init__(self):
         super().__init__()
-        self.mails, self.refuses = [], set()
+        self.mails, self.refuses, self.puts_off = [], set(), set()
+        self.taken_for = []
         self.data_answer = "250 OK"
 
     @contextlib.asynccontextmanager
@@ -362,6 +366,8 @@ class LocalMail(Vendor):
     async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802
         if address in self.refuses:
             return "550 no such mailbox"
+        if address in self.puts_off:
+            return "451 come again"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -369,6 +375,7 @@ class LocalMail(Vendor):
         self.calls.append("data")
         if self.data_answer.startswith("250"):
             self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
+            self.taken_for.append(sorted(envelope.rcpt_tos))
         return self.data_answer
 
 

@@ -5,7 +5,7 @@ import { lineChart } from "./charts.js";
 import { byId, choice, element, keyed, setAttribute, setText } from "./dom.js";
 import { age, compact, count, dayAndMinute, minute, moneyExact, time, zoneName } from "./format.js";
 import { drawElsewhere, drawIncidents, link, spans } from "./incidents.js";
-import { WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
+import { RESTLESS, WINDOW_NAMES, drawCategories, drawMovers, drawPayments, drawRegions, drawTotals } from "./sections.js";
 
 const TICK_MS = 250;
 const BEATS_MISSED_MS = 2_500;
@@ -214,10 +214,13 @@ function tick() {
   const why = [found.why, ...refused()].filter(Boolean).join(" ");
   alarm.hidden = !why;
   setText(alarm, why);
-  if (state.said !== found.text) {
-    // Seconds that count up are only shown; a screen reader announces each change of state once.
-    state.said = found.text;
-    setText(byId("announcement"), why || (found.state === "live" ? `${state.market} is live` : ""));
+  const now = `${state.market} ${found.text} ${level}`;
+  if (state.said !== now) {
+    // Seconds that count up are only shown; a screen reader announces each change of state or level once.
+    state.said = now;
+    const headline = state.beat?.markets.find((each) => each.market === state.market)?.headline;
+    const worse = level === "fine" ? "" : `: ${headline || WORDS[level]}`;
+    setText(byId("announcement"), why || (found.state === "live" ? `${state.market} is live${worse}` : ""));
   }
   drawTab(found, level);
   if (state.page && found.state !== state.drawnState) draw(); // what may be said depends on it
@@ -269,6 +272,7 @@ function draw() {
   drawChart();
   const parts = [`Edition ${page.edition}`, `phase ${page.phase}`, `amounts in ${page.currency ?? "minor units"}`, `times in ${page.time_zone}`];
   if (page.left_out) parts.push(`${page.left_out} values of the smallest members are not in the snapshot`);
+  if (Object.values(page.dimensions).flat().some((member) => member.restless)) parts.push(`~ ${RESTLESS.toLowerCase()}`);
   setText(byId("foot"), `${parts.join(" · ")} · late events can still revise live values`);
   const dashboard = document.getElementById("dashboard"); // only where links.grafana is set
   if (dashboard) dashboard.search = `?var-market=${encodeURIComponent(page.market)}&var-window=${window}`;

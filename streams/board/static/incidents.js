@@ -16,8 +16,9 @@ let drawn = "";
 // -- a card ----------------------------------------------------------------------------------------
 
 function timeline(incident, zone) {
-  const text = incident.timeline.map(([what, at]) => `${what} ${minute(at, zone)}`).join(" · ");
-  return element("p", { class: "timeline" }, text);
+  const known = incident.timeline.map(([what, at]) => `${what} ${minute(at, zone)}`);
+  const sent = incident.sent ? [] : ["sent: not known"]; // nothing says so where `ecindex notify` is not used
+  return element("p", { class: "timeline" }, [...known, ...sent].join(" · "));
 }
 
 function expected(command) {

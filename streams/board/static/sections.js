@@ -6,6 +6,7 @@ import { compact, count, fixed, minute, money, moneyExact, percent, signed } fro
 
 export const WINDOW_NAMES = { "1m": "1 min", "5m": "5 min", "1h": "1 h", "24h": "24 h" };
 const WARMING = "warming";
+export const RESTLESS = "Too restless to be watched within the budget: only a larger shift pages";
 const TONES = 7;
 
 function cell(row, index, window) {
@@ -40,10 +41,11 @@ function tiles(page, window) {
   const asMoney = (text) => money(text, page.exponent ?? 0);
   const exact = (found) => (found?.value === undefined ? undefined : `${moneyExact(found.value, page.exponent ?? 0)} ${currency}`);
   const index = total("demand_index_orders");
+  const restless = page.restless ? "; too restless: only a larger shift pages" : "";
   const usual = hasExpectation(orders) ? `usual ${fixed(orders.expected, orders.expected < 10 ? 1 : 0)}` : `usual: ${WARMING}`;
   return [
     { id: "demand", title: "Demand index", found: index, text: (value) => fixed(Number(value), 1), unit: "", under: index === undefined ? "usual not known yet" : "100 is usual", absent: WARMING },
-    { id: "orders", title: "Orders", found: orders, text: count, unit: "", under: usual },
+    { id: "orders", title: "Orders", found: orders, text: count, unit: "", under: `${usual}${restless}` },
     { id: "sales", title: `Sales, ${currency}`, found: total("sales"), text: asMoney, unit: "", under: "placed", exact },
     { id: "payments", title: "Payments", found: total("payments"), text: count, unit: "", under: "captured" },
     { id: "basket", title: `Mean basket, ${currency}`, found: total("basket_sales"), text: asMoney, unit: "", under: "an order", exact },
@@ -126,9 +128,17 @@ function drawMembers(id, page, dimension, window, columns, fillRow) {
     (row, member) => {
       const orders = cell(member.cells, "orders", window);
       setAttribute(row, "data-tone", tone(orders));
+      drawRestless(row.cells[0], member.restless);
       fillRow([...row.cells].slice(1), member, orders, top);
     },
   );
+}
+
+// A sign beside the name, whose words are there for a pointer and for a screen reader.
+function drawRestless(name, restless) {
+  const sign = name.querySelector(".restless");
+  if (restless && !sign) name.append(element("span", { class: "restless", title: RESTLESS }, element("span", { "aria-hidden": "true" }, " ~"), element("span", { class: "unseen" }, `. ${RESTLESS}`)));
+  if (!restless && sign) sign.remove();
 }
 
 export function drawCategories(page, window) {
@@ -195,6 +205,7 @@ export function drawPayments(page, window) {
     },
     (row, member) => {
       row.cells[0].firstElementChild.className = `swatch tone-${toneOf(members.indexOf(member))}`;
+      drawRestless(row.cells[0], member.restless);
       indices.forEach((index, at) => putNumber(row.cells[at + 1], cell(member.cells, index, window), percent));
     },
   );

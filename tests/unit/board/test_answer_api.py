@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -18,7 +19,8 @@ from streams.board.answer_tokens import Tokens, TokensError, read_tokens
 from streams.board.hub import Hub
 from streams.board.server import BoardServer
 from streams.console.errors import OperationError
-from streams.index.operator_answers import ACKNOWLEDGED, FALSE_ALARM
+from streams.flow.market_answers import GivenAnswers
+from streams.index.operator_answers import ACKNOWLEDGED, FALSE_ALARM, Answer
 from streams.index.page_budget import PageCount
 from streams.publish.incident_records import published_incident
 
@@ -35,6 +37,7 @@ class Board:
     def __init__(self, tokens=None, secret=SECRET):
         self.sent = []
         self.away = None
+        self.acknowledged = None
         self.steady_ms = 0
         given = Answering(
             Tokens({TOKEN: "aisha"}) if tokens is None else tokens,
@@ -50,7 +53,8 @@ class Board:
         self.server = BoardServer(Hub(), lambda: None, **where, answers=AnswerApi(given))
 
     async def _incidents(self, code):
-        return {STOP.id: STOP} if code == "PK" else {}
+        answered = GivenAnswers(self.acknowledged, None, (), None)
+        return {STOP.id: published_incident(incident(), answered)} if code == "PK" else {}
 
     async def _pages(self, code):
         return [MONTH] if code == "PK" else []
@@ -120,10 +124,12 @@ async def test_following_a_link_changes_nothing(board):
         ({"Authorization": f"Bearer {TOKEN}x"}, 401),
         ({"Authorization": f"Basic {TOKEN}"}, 401),
         ({"Cookie": f"token={TOKEN}"}, 401),
+        ({"Authorization": "Bearer s\udce9cret"}, 401),
         (MAY | {"Content-Type": "text/plain"}, 415),
         (MAY | {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (MAY | {"Origin": "https://evil.example"}, 403),
         (MAY | {"Origin": "null"}, 403),
+        (MAY | {"Origin": "http://["}, 403),
         (MAY | {"Sec-Fetch-Site": "cross-site"}, 403),
         (MAY | {"Sec-Fetch-Site": "same-site"}, 403),
     ],
@@ -151,6 +157,8 @@ async def test_our_own_page_may_answer(board):
         (FALSE | {"incident": "XX-20260101T0000-up"}, 404, "no such incident"),
         (FALSE | {"text": "x" * 1_001}, 400, "expected at most 1000"),
         (b" " * 20_000, 413, "more than 16384 bytes"),
+        (b'{"incident":"\\ud800","kind":"note"}', 400, "surrogate"),
+        (b'{"incident":"\xff","kind":"note"}', 400, "UTF-8"),
     ],
 )
 async def test_what_breaks_the_contract_is_refused_with_what_was_expected(
@@ -160,6 +168,20 @@ async def test_what_breaks_the_contract_is_refused_with_what_was_expected(
     assert found[0] == status
     assert reason in found[1]
     assert board.sent == []
+
+
+@pytest.mark.parametrize("path", ["/answers", "/pagerduty"])
+async def test_a_body_that_does_not_come_is_not_waited_for(board, monkeypatch, path):
+    monkeypatch.setattr("streams.publish.http_server.BODY_S", 0.01)
+
+    async def dribbles():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    headers = MAY | {"Content-Type": "application/json"}
+    async with board.session.post(path, data=dribbles(), headers=headers) as response:
+        assert response.status == 408
+        assert await response.text() == "expected the whole body within 0.01 s\n"
 
 
 async def test_without_tokens_the_page_is_read_only():
@@ -201,12 +223,25 @@ def delivered(kind="incident.acknowledged", key=STOP.id, **more):
 async def test_what_is_acknowledged_in_pagerduty_is_acknowledged_here(board):
     assert (await board.deliver(delivered()))[0] == 200
     assert (await board.deliver(delivered(), ("another", SECRET)))[0] == 200
-    assert (await board.deliver(delivered("incident.unacknowledged", agent=None)))[0] == 200
-    first, again, undone = board.sent
+    first, again = board.sent
     assert first == again, "a delivery that comes twice is one answer"
     assert (first.incident, first.kind, first.taken_back) == (STOP.id, ACKNOWLEDGED, False)
-    assert (first.by, undone.by) == ("Earline Greenholt (PagerDuty)", "somebody (PagerDuty)")
-    assert undone.taken_back
+    assert first.by == "Earline Greenholt (PagerDuty)"
+    board.acknowledged = first
+    assert (await board.deliver(delivered("incident.unacknowledged", agent=None)))[0] == 200
+    undone = board.sent[-1]
+    assert (undone.by, undone.taken_back) == ("somebody (PagerDuty)", True)
+
+
+async def test_what_we_have_acknowledged_there_does_not_come_back(board):
+    ours = {"type": "events_api_v2_inbound_integration_reference", "summary": "ecindex"}
+    for agent in (ours, ours | {"type": "service_reference"}, {"summary": "?"}, None):
+        assert await board.deliver(delivered(agent=agent)) == (202, "ignored\n")
+    gone = delivered("incident.unacknowledged", agent=None)
+    assert await board.deliver(gone) == (202, "ignored\n"), "nothing is acknowledged"
+    board.acknowledged = Answer(STOP.id, ACKNOWLEDGED, "aisha", AS_OF_MS)
+    assert await board.deliver(gone) == (202, "ignored\n"), "she has acknowledged it here"
+    assert board.sent == []
 
 
 async def test_other_deliveries_are_ignored_and_unsigned_ones_refused(board):

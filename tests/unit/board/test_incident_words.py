@@ -24,9 +24,16 @@ from streams.board.shown_shifts import active
 from streams.flow.market_answers import GivenAnswers
 from streams.index.incident_measures import Affected, Excess
 from streams.index.operator_answers import Answer
+from streams.index.panes import rfc3339
 from streams.index.shift_ratio import Contributor, RatioInterval
 from streams.publish.incident_records import incident_fields, published_incident
-from streams.publish.incident_words import MarketNaming, say_incident, say_suspicion
+from streams.publish.incident_words import (
+    MarketNaming,
+    say_answers,
+    say_incident,
+    say_suspicion,
+)
+from streams.publish.sent_records import sent_text
 from streams.publish.suspicion_records import published_suspicion, suspicion_fields
 
 BD = MarketNaming("Bangladesh", "BDT", "Asia/Dhaka")
@@ -185,6 +192,30 @@ def test_what_was_answered_is_said_with_its_author():
     ]
     assert shown.silenced
     assert [what for what, _ in shown.timeline] == ["began", "found", "acknowledged"]
+    assert not shown.sent
+
+
+def test_when_people_were_told_is_in_the_timeline_where_it_is_known():
+    stop = incident(stopped=True, over_ms=AS_OF_MS)
+    sent = {
+        stop.id: sent_text({"slack": stop.found_ms + 20_000, "mail": stop.found_ms + 15_000}),
+        "x": "somebody else's",
+    }
+    (shown,) = incidents_of(incident_fields([stop], {}), {}, BD, sent).past
+    assert shown.sent
+    assert shown.timeline == [
+        ("began", rfc3339(stop.lead.start_ms)),
+        ("found", rfc3339(stop.found_ms)),
+        ("sent (mail, slack)", rfc3339(stop.found_ms + 15_000)),
+        ("over", rfc3339(AS_OF_MS)),
+    ]
+
+
+def test_a_note_is_a_line_whatever_was_typed():
+    stop = incident(stopped=True)
+    note = Answer(stop.id, "note", "eve", AS_OF_MS, text="a\n\x1b[2J\u202egnp")
+    shown = published_incident(stop, GivenAnswers(None, None, (note,), None))
+    assert say_answers(shown, BD) == ["Note by eve at 04:13 UTC+06: a \ufffd[2J\ufffdgnp"]
 
 
 def test_a_shift_of_a_shown_incident_is_not_shown_twice():

@@ -58,18 +58,18 @@ def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0, of=Non
 
 
 WITH_EXAMPLES = (
-    "shown_text",
-    "number_words",
-    "message_receiver",
-    "slack_blocks",
-    "signed_webhook",
-    "chart_data",
+    "index.shown_text",
+    "notify.number_words",
+    "notify.message_receiver",
+    "notify.slack_blocks",
+    "notify.signed_webhook",
+    "notify.chart_data",
 )
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_the_examples_of_the_words(name):
-    found = doctest.testmod(import_module(f"streams.notify.{name}"))
+    found = doctest.testmod(import_module(f"streams.{name}"))
     assert found.attempted
     assert not found.failed
 

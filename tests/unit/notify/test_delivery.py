@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import msgspec
 import pytest
@@ -542,6 +543,77 @@ async def test_a_mail_server_that_refuses_says_who_must_act(found, run):
     found.mail.refuses, found.mail.data_answer = set(), "451 try later"
     ((_, error),) = await deliver(run, alert(firing=False), names=["mail"])
     assert error.again
+
+
+async def test_only_the_address_that_a_mail_server_puts_off_gets_the_mail_again(found, run):
+    night, day = "night@shop.example", "day@shop.example"
+    found.mail.puts_off = {day}
+    ((_, error),) = await deliver(run, names=["mail"])
+    assert error.reason == f"the server asks to come again: {day}: 451 come again"
+    assert error.again
+    found.mail.puts_off = set()
+    assert await deliver(run, names=["mail"]) == []
+    assert found.mail.taken_for == [[night], [day]]
+    first, again = found.mail.mails
+    assert first["Message-ID"] == again["Message-ID"]
+    found.mail.puts_off, found.mail.refuses = {night}, {day}
+    ((_, error),) = await deliver(run, alert(firing=False), names=["mail"])
+    assert night in error.reason, "an address that is gone does not end the trying for others"
+    found.mail.puts_off, found.mail.refuses = set(), {night, day}
+    assert await deliver(run, alert(firing=False), names=["mail"]) == []
+    assert len(found.mail.mails) == 2
+
+
+async def test_a_vendor_that_is_slow_with_one_incident_holds_back_no_other(found, tmp_path):
+    names = ("PK-20260102T0437-down", "PK-20260102T0310-up")
+    both = asyncio.Barrier(2)
+    found.webhook.before = both.wait  # it answers neither before it has got both
+    alerts = [alert("EcindexDemandShift", incident=name, member=name) for name in names]
+    async with delivering(found, tmp_path) as run:
+        assert await deliver(run, *alerts, names=["webhook"]) == []
+
+
+async def test_pictures_are_drawn_one_after_the_other(found, tmp_path):
+    drawing, alone = threading.Lock(), []
+
+    def draw(*_drawn):
+        alone.append(drawing.acquire(blocking=False))
+        threading.Event().wait(0.05)
+        if alone[-1]:
+            drawing.release()
+        return PNG
+
+    names = ("PK-20260102T0437-down", "PK-20260102T0310-up")
+    alerts = [alert("EcindexDemandShift", incident=name, member=name) for name in names]
+    async with delivering(found, tmp_path, draw=draw) as run:
+        assert await deliver(run, *alerts, names=["mail"]) == []
+    assert alone == [True, True]
+
+
+async def test_a_refresh_heeds_who_asks_to_wait_and_a_bug_in_one_ends_no_other(
+    found, tmp_path, clock, capsys, monkeypatch
+):
+    monkeypatch.setattr("streams.notify.delivery.REFRESHED_AT_A_TIME", 1)
+    names = ("PK-20260102T0437-down", "PK-20260102T0310-up")
+    known = [incident(name, member=name) for name in names]
+    fields = {each["id"]: msgspec.json.encode(each).decode() for each in known}
+    alerts = [alert("EcindexDemandShift", incident=name, member=name) for name in names]
+    now = MarketNow(NOW_MS, incidents=read_incidents(fields))
+    async with delivering(found, tmp_path, clock=clock, now=now) as run:
+        await deliver(run, *alerts, names=["slack"])
+        answer = (429, {"Retry-After": "60"}, {"ok": False, "error": "ratelimited"})
+        found.slack.next_answers = [answer]
+        for seconds, calls in ((0, 1), (30, 0), (31, 2)):
+            clock[0] += seconds * 1000
+            before = len(found.slack.calls)
+            await run.delivery.refresh()
+            assert len(found.slack.calls) - before == calls, seconds
+        first = run.delivery._store.open_incidents()[0]
+        first.sent["slack"].kept["channel"] = object()
+        updated = len(found.slack.updated)
+        await run.delivery.refresh()
+        assert len(found.slack.updated) == updated + 1
+    assert "refresh_failed" in capsys.readouterr().out
 
 
 async def test_nobody_listens(found, tmp_path):

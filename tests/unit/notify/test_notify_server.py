@@ -40,6 +40,7 @@ async def serving(found, directory, *, token=None, receivers=("webhook", "pagerd
             async with client.request(method, url + path, data=data, headers=headers) as answer:
                 return answer.status, await answer.text()
 
+        ask.port = server._server.port
         try:
             yield ask
         finally:
@@ -94,6 +95,44 @@ async def test_a_token_is_asked_for_and_no_page_may_send(found, tmp_path):
         assert (await ask("/alerts", BODY, **given))[0] == 200
 
 
+async def test_a_header_that_is_no_text_is_a_wrong_token(found, tmp_path):
+    async with serving(found, tmp_path, token="secret") as ask:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ask.port)
+        writer.write(
+            b"POST /alerts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \xe9\r\n\r\n"
+        )
+        assert (await reader.readline()).split()[1] == b"401"
+        writer.close()
+    async with serving(found, tmp_path) as ask:
+        status, text = await ask("/alerts/%ff%1b", BODY)
+        assert (status, text[:32]) == (503, "nobody is told: asked for %FF\ufffd, ")
+
+
+async def test_a_message_that_does_not_come_whole_is_asked_for_again(found, tmp_path, monkeypatch):
+    monkeypatch.setattr("streams.publish.http_server.BODY_S", 0.01)
+
+    async def dribbles():
+        yield BODY[:10]
+        await asyncio.Event().wait()
+
+    async with serving(found, tmp_path) as ask:
+        assert await ask("/alerts", dribbles()) == (503, "expected the whole body within 0.01 s\n")
+
+
+async def test_whoever_only_tries_the_port_is_logged_and_pages_nobody(found, tmp_path, capsys):
+    async with serving(found, tmp_path, token="secret") as ask:
+        for path in ("/alerts", "/wp-login.php"):
+            await ask(path, BODY, Authorization="Bearer guess")
+        _, before = await ask("/metrics")
+        await ask("/alerts", BODY, **{"User-Agent": "Alertmanager/0.28.0"})
+        _, after = await ask("/metrics")
+    counter = 'ecindex_notify_refused_total{status="%d"} %d.0\n'
+    assert counter % (401, 0) in before
+    assert counter % (404, 0) in before
+    assert counter % (401, 1) in after, "a message that nobody has got"
+    assert capsys.readouterr().out.count("notification_refused") == 3
+
+
 async def test_what_is_no_notification_is_not_asked_for_again(found, tmp_path, monkeypatch):
     monkeypatch.setattr(notify_server, "BODY_BYTES_MAX", 10_000)
     async with serving(found, tmp_path) as ask:
@@ -110,7 +149,7 @@ async def test_what_is_refused_is_counted_and_said(found, tmp_path, monkeypatch,
             raise KeyError("a bug")
 
         asked = [
-            (401, "/alerts", BODY, {}),
+            (401, "/alerts", BODY, {"User-Agent": "Alertmanager/0.28.0"}),
             (400, "/alerts", b"{", given),
             (413, "/alerts", b"x" * 20_000, given),
             (421, "/alerts", BODY, given | {"Host": "x.example"}),

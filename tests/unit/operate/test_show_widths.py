@@ -18,6 +18,7 @@ from streams.index.values import Snapshot
 from streams.operate.market_views import MarketView, ViewState
 from streams.operate.show import render
 from streams.publish.incident_records import published_incident
+from streams.publish.sent_records import read_sent, sent_text
 from streams.publish.suspicion_records import published_suspicion
 from streams.shops.simulate_options import PlantedShift
 
@@ -58,6 +59,8 @@ def test_what_is_wrong_is_said_under_the_headline(width):
     shown = view()._replace(
         incidents=[*map(published_incident, (stop, over))],
         suspicions=[published_suspicion(suspicion("category", "books"))],
+        sent=read_sent({stop.id: sent_text({"slack": stop.found_ms + 60_000})}),
+        restless=["market:all", "category:books"],
     )
     text = together(drawn(render([shown], {"PK": "PKR"}), width))
     for words in (
@@ -67,8 +70,12 @@ def test_what_is_wrong_is_said_under_the_headline(width):
         f"{stop.id}, evidence 2.5 times",
         "Books (category, PK): 0 orders for 40 s",
         "Over since 22:13 UTC",
+        "began 22:03 UTC, found 22:07 UTC, sent (slack) 22:08 UTC",
+        "Books (category, PK), PK: too restless to be watched within the budget: only a larger",
     ):
         assert together(words) in text
+    unknown = drawn(render([shown._replace(sent={})], {"PK": "PKR"}), 200)
+    assert "found 22:07 UTC, sent: not known" in unknown
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
