@@ -112,7 +112,7 @@ class MarketCompile:
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication, which may not contain it."""
-        self._drop_expired()
+        self._drop_expired(self.shifts.done_until_ms)
         for (kind, start), merged in self.ledger.merged.items():
             # By ``changed``, not ``applied``: a mark that closes a slot has its record written anew
             # and publishes nothing. By ``applied`` the new owner closed the hour again, without
@@ -196,6 +196,7 @@ class MarketCompile:
             return None
         self._must_publish = False
         self._published_at_ms = now_ms
+        read_ms = self.shifts.done_until_ms
         changed = self._drain()
         shifts = self._watch(changed=revised or history_changed)
         vintages = self._learn(history_changed=history_changed, moved=moved)
@@ -203,7 +204,7 @@ class MarketCompile:
         days = self.days.step(changed, applied, rebased)
         buyers = self.shoppers.step(changed, applied)
         closed = self._close(changed)
-        self._expire()
+        self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
         journal = self._journal([*windows.changed, *day_values], now_ms)
@@ -321,12 +322,13 @@ class MarketCompile:
         self.revised_after_final += closed.revised
         return closed
 
-    def _expire(self) -> None:
-        """Drop what the last publication no longer shows.
+    def _expire(self, read_ms: int) -> None:
+        """Drop what the last publication no longer shows. Where ``as_of`` leapt, it closed that too.
 
-        Where ``as_of`` leapt, that publication closed it too.
+        ``read_ms``: how far the detectors had read in it. Panes read since are kept: if this owner ends
+        before they are acknowledged as read, the next one reads them again.
         """
-        self._drop_expired()
+        self._drop_expired(min(read_ms, self.shifts.done_until_ms))
         known_ms = (
             min(self.progress.final_ms, *self.progress.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         )
@@ -334,9 +336,9 @@ class MarketCompile:
             known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
         self.progress.horizon_ms = max(self.progress.horizon_ms, known_ms)
 
-    def _drop_expired(self) -> None:
-        if self.shifts.done_until_ms:
-            self.ledger.panes_read_ms = self.shifts.done_until_ms
+    def _drop_expired(self, read_ms: int) -> None:
+        if read_ms:
+            self.ledger.panes_read_ms = read_ms
         for slot_id in self.ledger.expire(self.progress.horizon_ms):
             self._expired.append(slot_id)
             self.closings.forget(slot_id)

@@ -333,11 +333,24 @@ class MarketShifts:
         return ExpectedMinute(np.array(expected, dtype=np.float64), np.array(noise))
 
     def _sums(self, first: float, until: float) -> list[tuple[int, int]]:
-        start_ms, end_ms = of_minute(max(first, until - MINUTES_BACK)), of_minute(until)
+        start_ms, end_ms = self._readable(max(first, until - MINUTES_BACK), until)
         row = self._ledger.window_sum(start_ms, end_ms)
         expectation = self._expectation.of_span(start_ms, end_ms)
         expected = self._empty if expectation is None else expectation.row
         return [(row[series.column], expected[series.column]) for series in self.watch.series]
+
+    def _readable(self, first: float, until: float) -> tuple[int, int]:
+        """[start, end) in ms of a span; it takes in the whole of an edge minute whose panes are gone.
+
+        Panes that are gone were read as empty: after a takeover an earlier shift had other contributors.
+        """
+        start_ms, end_ms = of_minute(first), of_minute(until)
+        minute_ms, last_ms = (each // MINUTE_MS * MINUTE_MS for each in (start_ms, end_ms))
+        if not self._ledger.keeps_panes(minute_ms):
+            start_ms = minute_ms
+        if end_ms > last_ms and not self._ledger.keeps_panes(last_ms):
+            end_ms = last_ms + MINUTE_MS
+        return start_ms, end_ms
 
     def _money(self, first: int, until: int) -> list[SeriesSums]:
         """Sums of each watched series with its money, over at most the last day of the span."""
