@@ -292,16 +292,20 @@ class MarketCompile:
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
         """Step the detectors; a market of old data runs none."""
-        if not self.progress.live or self.progress.final_ms == NEVER_MS:
+        if not self.progress.live:
             return []
+        live_ms = min(self.progress.as_of_ms.values())
+        ended = self.shifts.take_generation(self.progress.generation, live_ms)
+        if self.progress.final_ms == NEVER_MS:
+            return ended
         orders, payments = (self.ledger.first_ms.get(topic) for topic in self.progress.topics)
         reach = Reach(
             final_ms=self.progress.final_ms - self.progress.methodology.grace_ms,
-            live_ms=min(self.progress.as_of_ms.values()),
+            live_ms=live_ms,
             orders_from_ms=orders,
             payments_from_ms=payments,
         )
-        found = self.shifts.step(reach, changed=changed)
+        found = ended + self.shifts.step(reach, changed=changed)
         if not self.shifts.behind:
             incidents, from_ms = self.shifts.incidents.kept, max(orders or 0, payments or 0)
             self.suspicions.step(self.shifts.statuses(), incidents, from_ms, reach.live_ms)

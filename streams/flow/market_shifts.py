@@ -59,6 +59,8 @@ _BACK = 0.1
 """Part of what is expected in a day from which an outage that outlasted a week is over."""
 KEPT_MINUTES = 60 * 1_440
 """A shift is remembered this long after its end: vintages learn from six weeks and some days back."""
+KEPT_MAX = 2_000
+"""Shifts that are remembered. Beyond it those that ended first are forgotten, and their hours teach."""
 _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 
 
@@ -129,6 +131,8 @@ class ShiftsRecord(msgspec.Struct):
     v: int = 0
     incidents: list[Incident] = []
     pages: PageLog = msgspec.field(default_factory=PageLog)
+    generation: int = 0
+    """Generation of the market's ``as_of`` (decision 0121) that these detectors follow."""
 
 
 encode_shifts = numbered_encoder()
@@ -160,6 +164,8 @@ class MarketShifts:
             rules.budget_days / market_share,
             lambda incident: series_of(incident, self.kept, self.incidents.kept),
         )
+        self._generation = 0
+        """Generation of the market's ``as_of`` that the detectors follow."""
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._ledger = ledger
@@ -188,12 +194,19 @@ class MarketShifts:
                 self._days_until,
                 incidents=self.incidents.kept,
                 pages=self.pages.log,
+                generation=self._generation,
             )
         )
 
     def restore(self, record: ShiftsRecord) -> None:
-        """Continue from a record, unless it is behind the present state."""
-        if record.watch.done_until > self.watch.done_until:
+        """Continue from a record, unless it is behind the present state.
+
+        A record of a later generation is never behind: a clock that ran ahead wrote the others.
+        """
+        known = self._generation, self.watch.done_until
+        if (record.generation, record.watch.done_until) > known:
+            self._generation = record.generation
+            self.watch.done_until = 0
             self.watch.restore(record.watch)
             self.kept = record.kept
             self.incidents.restore(record.incidents)
@@ -204,6 +217,26 @@ class MarketShifts:
     def done_until_ms(self) -> int:
         """End of the last final minute applied; 0 before detection began."""
         return self.watch.done_until * MINUTE_MS
+
+    def take_generation(self, generation: int, live_ms: int) -> list[FoundShift]:
+        """Begin anew if an operator has set ``as_of`` back to ``live_ms``, behind what was applied.
+
+        The minutes beyond it were applied empty, before their events came. Return the ends of the shifts
+        that were open. Those that go on are found again.
+        """
+        if generation <= self._generation:
+            return []
+        self._generation = generation
+        self._recorded = False
+        if self.done_until_ms <= live_ms:
+            return []
+        ended = self.watch.begin_anew(live_ms // MINUTE_MS, self._sums)
+        self._keep(ended)
+        self.incidents.set_back(live_ms)
+        self._read.clear()
+        self._tried = self._shown = None
+        self.behind = False
+        return ended
 
     # -- stepping --------------------------------------------------------------------------------
 
@@ -242,10 +275,8 @@ class MarketShifts:
         self.behind = last < final
         if not self.behind:
             found += self._try_live(max(first, last), reach, changed=changed)
-        self.incidents.note_ends(found)
-        until = self.watch.done_until
-        if not self.behind:
-            until = max(until, reach.live_ms // MINUTE_MS)
+        self.incidents.note_found(found)
+        until = self.watch.done_until if self.behind else reach.live_ms // MINUTE_MS
         statuses = None if self.behind else self.statuses()
         news = self.incidents.step(statuses, until, self._money, self.watch.confirmed)
         if self.pages.step(self.incidents.kept if news else (), until * MINUTE_MS) or news:
@@ -432,8 +463,12 @@ class MarketShifts:
                         shift.at,
                     )
                 )
-        oldest = self.watch.done_until - KEPT_MINUTES
-        if any(kept.end and kept.end < oldest for kept in self.kept):
+        oldest: float = self.watch.done_until - KEPT_MINUTES
+        over = sorted(kept.end for kept in self.kept if kept.end)
+        beyond = over[: max(0, len(self.kept) - KEPT_MAX)]
+        if beyond:
+            oldest = max(oldest, beyond[-1] + 1)
+        if over and over[0] < oldest:
             self.kept = [kept for kept in self.kept if not kept.end or kept.end >= oldest]
 
     def _name_incidents(self) -> None:
