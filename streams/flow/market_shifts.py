@@ -203,10 +203,12 @@ class MarketShifts:
 
         A record of a later generation is never behind: a clock that ran ahead wrote the others.
         """
-        known = self._generation, self.watch.done_until
-        if (record.generation, record.watch.done_until) > known:
+        newer = record.generation > self._generation
+        if newer:
             self._generation = record.generation
-            self.watch.done_until = 0
+            self.watch.begin_anew(0, self._sums)
+        further = record.watch.done_until > self.watch.done_until
+        if newer or (further and record.generation == self._generation):
             self.watch.restore(record.watch)
             self.kept = record.kept
             self.incidents.restore(record.incidents)

@@ -174,7 +174,7 @@ class ShiftWatch:
 
     def restore(self, record: WatchRecord) -> None:
         """Continue from a kept record; of several records the furthest counts."""
-        if record.done_until <= self.done_until or len(record.states) != len(self.series):
+        if record.done_until < self.done_until or len(record.states) != len(self.series):
             return
         self.done_until = record.done_until
         restore(self._final, record.states)

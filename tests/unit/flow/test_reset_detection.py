@@ -112,6 +112,25 @@ def test_an_owner_that_finds_the_generation_in_the_fence_record_alone_begins_ane
     assert active(fast.flow) == []
 
 
+def test_while_a_reset_leaves_nothing_final_what_is_kept_waits_with_its_numbers(fast):
+    fast.declare()
+    flow = fast.flow
+    flow.now_ms = fast.now_ms + MINUTE_MS
+    partition = partition_of("PK", flow.partials_partitions)
+    for sp in flow.sps["payments"]:  # the orders are halted
+        flow.send_partials(sp)
+    flow.apply(partition)
+    flow.step(partition)
+    assert (active(flow), flow.published["PK"].incidents) == ([], [])
+    assert fast.shifts.done_until_ms == 0
+    kept, pages = fast.shifts.kept, fast.shifts.pages.log
+    assert kept[0].end == kept[0].found_at
+    fast.take_over()
+    assert (fast.shifts.kept, fast.shifts.pages.log) == (kept, pages)
+    fast.play((1.0, 2), (0.0, 8))
+    assert {shift.number for shift in active(flow)} == {2}
+
+
 def test_a_shift_from_before_the_fast_clock_is_over_at_the_reset_and_found_again(fast):
     flow = new_flow()
     fast.flow, fast.shop = flow, Shop(flow)
