@@ -27,7 +27,7 @@ from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.market_windows import MarketWindows
-from streams.flow.merged import DAY_KIND, HOUR, SlotId
+from streams.flow.merged import DAY_KIND, HOUR, MINUTES_KEPT_MS, SlotId
 from streams.flow.publication import Closing, Publication
 from streams.flow.shift_watch import FoundShift
 from streams.flow.state import LIVE, NEVER_MS, SlotKey
@@ -298,9 +298,10 @@ class MarketCompile:
         ended = self.shifts.take_generation(self.progress.generation, live_ms)
         if self.progress.final_ms == NEVER_MS:
             return ended
-        orders, payments = (self.ledger.first_ms.get(topic) for topic in self.progress.topics)
+        final_ms = self.progress.final_ms - self.progress.methodology.grace_ms
+        orders, payments = (self._read_from(topic, final_ms) for topic in self.progress.topics)
         reach = Reach(
-            final_ms=self.progress.final_ms - self.progress.methodology.grace_ms,
+            final_ms=final_ms,
             live_ms=live_ms,
             orders_from_ms=orders,
             payments_from_ms=payments,
@@ -310,6 +311,16 @@ class MarketCompile:
             incidents, from_ms = self.shifts.incidents.kept, max(orders or 0, payments or 0)
             self.suspicions.step(self.shifts.statuses(), incidents, from_ms, reach.live_ms)
         return found
+
+    def _read_from(self, topic: str, final_ms: int) -> int | None:
+        """First instant (ms) of which the detectors can read a topic's minutes; None: nothing was seen.
+
+        A clock that had run ahead by more than a day had retention drop the minutes of now. Read as empty
+        they are an outage.
+        """
+        first_ms = self.ledger.first_ms.get(topic)
+        kept_ms = self.ledger.horizon_ms - MINUTES_KEPT_MS
+        return first_ms if first_ms is None or kept_ms <= final_ms else max(first_ms, kept_ms)
 
     def _rebase(self) -> Rebased | None:
         """Let the level index check its base; return what readers see of that, None if nothing."""

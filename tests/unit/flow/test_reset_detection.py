@@ -10,17 +10,25 @@ from streams.flow.wire import partition_of
 from streams.index.history_records import ClockReset, reset_record
 from streams.index.panes import HOUR_MS, MINUTE_MS, of_minute
 from tests.unit.flow.test_market_expectation import TEN, Shop
-from tests.unit.flow.test_market_shifts import ALL, market, new_flow, play, published, stored
+from tests.unit.flow.test_market_shifts import (
+    ALL,
+    away,
+    market,
+    new_flow,
+    play,
+    published,
+    stored,
+)
 
 
 class Fast:
-    """A market that sold as expected for half an hour; then the broker's clock stood an hour ahead."""
+    """A market that sold as expected for half an hour; then the broker's clock stood ahead."""
 
-    def __init__(self):
+    def __init__(self, ahead_ms=HOUR_MS):
         self.flow = new_flow()
         self.shop = Shop(self.flow)
         self.now_ms = play(self.flow, [(1.0, 30)], TEN, self.shop)
-        self.flow.now_ms = self.now_ms + HOUR_MS
+        self.flow.now_ms = self.now_ms + ahead_ms
         self.flow.run()
 
     @property
@@ -129,6 +137,21 @@ def test_while_a_reset_leaves_nothing_final_what_is_kept_waits_with_its_numbers(
     assert (fast.shifts.kept, fast.shifts.pages.log) == (kept, pages)
     fast.play((1.0, 2), (0.0, 8))
     assert {shift.number for shift in active(flow)} == {2}
+
+
+def test_minutes_that_a_clock_more_than_a_day_ahead_had_dropped_are_no_outage():
+    fast = Fast(30 * HOUR_MS)
+    fast.flow.run()
+    before = len(published(fast.flow))
+    fast.declare()
+    fast.play((1.0, 10))
+    away(fast.flow, [(1.0, 30)], fast.now_ms)
+    fast.flow.run()
+    assert fast.flow.published["PK"].fence.generation == 1
+    assert market(fast.flow).ledger.minute_sum(fast.now_ms + 10 * MINUTE_MS) is None
+    assert {shift.event for shift in published(fast.flow)[before:]} == {"end"}
+    assert all(status.warming for status in fast.flow.published["PK"].watched)
+    assert fast.flow.published["PK"].suspicions == []
 
 
 def test_a_shift_from_before_the_fast_clock_is_over_at_the_reset_and_found_again(fast):
