@@ -315,8 +315,8 @@ class MarketCompile:
     def _read_from(self, topic: str, final_ms: int) -> int | None:
         """First instant (ms) of which the detectors can read a topic's minutes; None: nothing was seen.
 
-        A clock that had run ahead by more than a day had retention drop the minutes of now. Read as empty
-        they are an outage.
+        A clock that had run ahead by more than a day had retention drop the minutes of now. Read as
+        empty they are an outage.
         """
         first_ms = self.ledger.first_ms.get(topic)
         kept_ms = self.ledger.horizon_ms - MINUTES_KEPT_MS
