@@ -22,6 +22,10 @@ from streams.index.operator_answers import (
     teaches,
 )
 from streams.index.panes import HOUR_MS
+from streams.records.answer_record import refused_answer
+from streams.records.factors import FactorHistory
+from streams.records.kafka_logs import Stored
+from tests.support.flow_harness import METHODOLOGY
 
 JUMP = "PK-20261124T0512-up"
 AT = 1_795_497_120_000
@@ -142,6 +146,13 @@ def test_an_answer_of_the_future_is_refused():
     book.apply_record(key, value, AT - 1)
     assert book.markets["PK"].version == 0
     assert len(book.take_refused()) == 1
+    history = FactorHistory(METHODOLOGY.markets["PK"])
+    history.add_answer(key, value, AT - 1)
+    assert history.answers_until(AT).version == 0, "the audit skips what workers skip"
+    stored = [Stored("answers", 0, 0, key, value, (), at_ms, 1) for at_ms in (AT - 1, AT)]
+    refused, taken = map(refused_answer, stored)
+    assert "at most 5 minutes" in refused.expected + refused.found
+    assert taken is None
 
 
 def test_a_long_text_is_not_said_whole():
