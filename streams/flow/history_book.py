@@ -70,6 +70,13 @@ class MarketHistory:
                 found = seed
         return found
 
+    def replace_by(self, read: MarketHistory) -> None:
+        """Hold what was read anew, and nothing else; a reset that was heard stays."""
+        self.seeds, self.factors, self.staged = read.seeds, read.factors, read.staged
+        self.reset = read.reset or self.reset
+        self.answers.replace_by(read.answers)
+        self.version += 1
+
     def declared(self) -> list[Factor]:
         """Return the factors, the latest declaration last; those of answered incidents after them."""
         return [*self.factors.values(), *self.answers.factors()]
@@ -85,6 +92,15 @@ class HistoryBook:
         """Changes of inputs' logs that the operator accepted, by (topic, change)."""
         self.refused: list[str] = []
         """Why records were skipped; the reader of the topic takes and logs the reasons."""
+
+    def replace_by(self, read: HistoryBook) -> None:
+        """Hold what another book of the same topics read from their beginnings to their ends.
+
+        Applied on top instead, each record was in force again until the one that had taken it back.
+        """
+        for code, market in self.markets.items():
+            market.replace_by(read.markets[code])
+        self.accepted.update(read.accepted)
 
     def take_refused(self) -> list[str]:
         """Return the reasons since the last call."""

@@ -27,7 +27,7 @@ from streams.flow.market_shifts import MarketShifts, Reach
 from streams.flow.market_shoppers import MarketShoppers
 from streams.flow.market_suspicions import MarketSuspicions
 from streams.flow.market_windows import MarketWindows
-from streams.flow.merged import DAY_KIND, HOUR, SlotId
+from streams.flow.merged import DAY_KIND, HOUR, MINUTES_KEPT_MS, SlotId
 from streams.flow.publication import Closing, Publication
 from streams.flow.shift_watch import FoundShift
 from streams.flow.state import LIVE, NEVER_MS, SlotKey
@@ -112,7 +112,7 @@ class MarketCompile:
 
     def recovered(self) -> None:
         """Find what was merged after the last acknowledged publication, which may not contain it."""
-        self._drop_expired()
+        self._drop_expired(self.shifts.panes_read_ms(self.progress.horizon_ms))
         for (kind, start), merged in self.ledger.merged.items():
             # By ``changed``, not ``applied``: a mark that closes a slot has its record written anew
             # and publishes nothing. By ``applied`` the new owner closed the hour again, without
@@ -196,6 +196,7 @@ class MarketCompile:
             return None
         self._must_publish = False
         self._published_at_ms = now_ms
+        read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
         changed = self._drain()
         shifts = self._watch(changed=revised or history_changed)
         vintages = self._learn(history_changed=history_changed, moved=moved)
@@ -203,7 +204,7 @@ class MarketCompile:
         days = self.days.step(changed, applied, rebased)
         buyers = self.shoppers.step(changed, applied)
         closed = self._close(changed)
-        self._expire()
+        self._expire(read_ms)
         windows = self.windows.step(changed)
         day_values = [*days.values, *buyers.values, *_of_days(closed.closings)]
         journal = self._journal([*windows.changed, *day_values], now_ms)
@@ -291,20 +292,35 @@ class MarketCompile:
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
         """Step the detectors; a market of old data runs none."""
-        if not self.progress.live or self.progress.final_ms == NEVER_MS:
+        if not self.progress.live:
             return []
-        orders, payments = (self.ledger.first_ms.get(topic) for topic in self.progress.topics)
+        live_ms = min(self.progress.as_of_ms.values())
+        ended = self.shifts.take_generation(self.progress.generation, live_ms)
+        if self.progress.final_ms == NEVER_MS:
+            return ended
+        final_ms = self.progress.final_ms - self.progress.methodology.grace_ms
+        orders, payments = (self._read_from(topic, final_ms) for topic in self.progress.topics)
         reach = Reach(
-            final_ms=self.progress.final_ms - self.progress.methodology.grace_ms,
-            live_ms=min(self.progress.as_of_ms.values()),
+            final_ms=final_ms,
+            live_ms=live_ms,
             orders_from_ms=orders,
             payments_from_ms=payments,
         )
-        found = self.shifts.step(reach, changed=changed)
+        found = ended + self.shifts.step(reach, changed=changed)
         if not self.shifts.behind:
             incidents, from_ms = self.shifts.incidents.kept, max(orders or 0, payments or 0)
             self.suspicions.step(self.shifts.statuses(), incidents, from_ms, reach.live_ms)
         return found
+
+    def _read_from(self, topic: str, final_ms: int) -> int | None:
+        """First instant (ms) of which the detectors can read a topic's minutes; None: nothing was seen.
+
+        A clock that had run ahead by more than a day had retention drop the minutes of now. Read as
+        empty they are an outage.
+        """
+        first_ms = self.ledger.first_ms.get(topic)
+        kept_ms = self.ledger.horizon_ms - MINUTES_KEPT_MS
+        return first_ms if first_ms is None or kept_ms <= final_ms else max(first_ms, kept_ms)
 
     def _rebase(self) -> Rebased | None:
         """Let the level index check its base; return what readers see of that, None if nothing."""
@@ -321,12 +337,13 @@ class MarketCompile:
         self.revised_after_final += closed.revised
         return closed
 
-    def _expire(self) -> None:
-        """Drop what the last publication no longer shows.
+    def _expire(self, read_ms: int) -> None:
+        """Drop what the last publication no longer shows. Where ``as_of`` leapt, it closed that too.
 
-        Where ``as_of`` leapt, that publication closed it too.
+        ``read_ms``: how far the detectors had read in it. Panes read since are kept: if this owner ends
+        before they are acknowledged as read, the next one reads them again.
         """
-        self._drop_expired()
+        self._drop_expired(min(read_ms, self.shifts.panes_read_ms(self.progress.horizon_ms)))
         known_ms = (
             min(self.progress.final_ms, *self.progress.as_of_ms.values()) // MINUTE_MS * MINUTE_MS
         )
@@ -334,8 +351,8 @@ class MarketCompile:
             known_ms = min(known_ms, self.shifts.done_until_ms + DAY_MS)
         self.progress.horizon_ms = max(self.progress.horizon_ms, known_ms)
 
-    def _drop_expired(self) -> None:
-        self.ledger.panes_read_ms = self.shifts.panes_read_ms(self.progress.horizon_ms)
+    def _drop_expired(self, read_ms: int) -> None:
+        self.ledger.panes_read_ms = read_ms
         for slot_id in self.ledger.expire(self.progress.horizon_ms):
             self._expired.append(slot_id)
             self.closings.forget(slot_id)

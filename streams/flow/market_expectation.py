@@ -359,7 +359,7 @@ class UnansweredExpectation:
 
     def of_span(self, start_ms: int, end_ms: int) -> ExpectedRow | None:
         """Expectation of ``[start_ms, end_ms)``, both on pane boundaries; None where unknown."""
-        if not self._of.history.answers.expected():
+        if not self._of.history.answers.factors():
             return self._of.of_span(start_ms, end_ms)  # one cache for both
         return self._spans.of_span(start_ms, end_ms)
 

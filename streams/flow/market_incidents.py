@@ -7,12 +7,22 @@ names. The ledger says how large an incident is: once a minute while it goes on,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
-from streams.flow.shift_watch import FoundShift, SeriesStatus
+from streams.flow.shift_watch import FINAL, LIVE, FoundShift, SeriesStatus
 from streams.index.incident_measures import SpanSums, measure
-from streams.index.incidents import Incident, IncidentShift, ShiftName, fold
+from streams.index.incidents import (
+    Ended,
+    Incident,
+    IncidentShift,
+    ShiftName,
+    fold,
+    fold_final,
+    set_back,
+)
 from streams.index.panes import MINUTE_MS, of_minute
 from streams.index.shift_ratio import RatioInterval
 
@@ -24,26 +34,30 @@ class MarketIncidents:
         self.kept: list[Incident] = []
         self._market = market
         self._until = -1
-        self._ended: dict[ShiftName, tuple[int, RatioInterval]] = {}
-        """Ends that were found and are not folded yet."""
+        self._found: list[FoundShift] = []
+        """What the detectors found, in order, and is not folded yet."""
         self._shown: list[Incident] = []
 
     def restore(self, kept: list[Incident]) -> None:
         """Continue with the incidents of an earlier owner."""
         self.kept = kept
         self._until = -1
-        self._shown = _copies(kept)
+        self._shown = _shown(kept)
+
+    def set_back(self, now_ms: int) -> None:
+        """End what goes on, and forget what was found later: the clock is set back to ``now_ms``."""
+        self.kept = set_back(self.kept, now_ms)
+        self._until = -1
+        self._found.clear()
+        self._shown = _shown(self.kept)
 
     def shown(self) -> list[Incident]:
         """Copies of the incidents, which no later step changes."""
         return self._shown
 
-    def note_ends(self, found: Iterable[FoundShift]) -> None:
-        """Keep the ends among what the detectors found until the next step."""
-        for shift in found:
-            if shift.event == "end":
-                name = shift.dimension, shift.member, shift.number
-                self._ended[name] = of_minute(shift.at), _in_floats(shift.interval)
+    def note_found(self, found: Iterable[FoundShift]) -> None:
+        """Keep what the detectors found, in its order, until the next step."""
+        self._found += found
 
     def step(
         self,
@@ -54,29 +68,32 @@ class MarketIncidents:
     ) -> bool:
         """Fold what the detectors show at the end of minute ``until`` - 1; return whether it is news.
 
-        ``statuses`` None: the detectors are behind, and only the ends that they found count; a new owner
-        would not find them again. ``confirmed``: whether final minutes have given a shift.
+        ``statuses`` None: the detectors are behind, and only what final minutes have found counts. A new
+        owner would not find it again. ``confirmed``: whether final minutes have given a shift.
         """
-        ended, self._ended = self._ended, {}
+        found, self._found = self._found, []
         before = _heads(self.kept)
-        active = None
+        for at, each in groupby((one for one in found if one.phase == FINAL), attrgetter("at")):
+            paged, ended = _events(each)
+            self.kept = fold_final(self._market, self.kept, paged, ended, of_minute(at))
         if statuses is not None:
             active = [shift for status in statuses if (shift := _going(status)) is not None]
-        if not (active or ended or before):
-            return False
-        self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
+            _, ended = _events(one for one in found if one.phase == LIVE)
+            self.kept = fold(self._market, self.kept, active, ended, until * MINUTE_MS, confirmed)
         after = _heads(self.kept)
         due = [
             incident
             for incident in self.kept
             if after[incident.id] != before.get(incident.id)
-            or (active is not None and not incident.over_ms and until != self._until)
+            or (statuses is not None and not incident.over_ms and until != self._until)
         ]
+        if statuses is None:
+            due = [incident for incident in due if incident.over_ms or incident.measures]
         for incident in due:
             _measure(incident, until, sums)
         self._until = until
         if due or before.keys() != after.keys():
-            self._shown = _copies(self.kept)
+            self._shown = _shown(self.kept)
         return before != after
 
 
@@ -85,9 +102,17 @@ def incident_of(incidents: Iterable[Incident]) -> dict[ShiftName, str]:
     return {shift.name: incident.id for incident in incidents for shift in incident.shifts}
 
 
-def _copies(incidents: Iterable[Incident]) -> list[Incident]:
+def _shown(incidents: Iterable[Incident]) -> list[Incident]:
+    """Copies of the incidents, without those found while the detectors were behind and not ended yet.
+
+    They may be over by now: nobody is told of them as open before that is known.
+    """
     replace = msgspec.structs.replace
-    return [replace(each, shifts=[replace(shift) for shift in each.shifts]) for each in incidents]
+    return [
+        replace(each, shifts=[replace(shift) for shift in each.shifts])
+        for each in incidents
+        if each.over_ms or each.measures is not None
+    ]
 
 
 def _heads(incidents: Sequence[Incident]) -> dict[str, tuple[int, int, tuple[ShiftName, ...]]]:
@@ -100,6 +125,31 @@ def _heads(incidents: Sequence[Incident]) -> dict[str, tuple[int, int, tuple[Shi
         )
         for incident in incidents
     }
+
+
+def _events(found: Iterable[FoundShift]) -> tuple[list[IncidentShift], dict[ShiftName, Ended]]:
+    """(shifts that were found, shifts whose end was found) of what the detectors found."""
+    paged: list[IncidentShift] = []
+    ended: dict[ShiftName, Ended] = {}
+    for each in found:
+        interval = _in_floats(each.interval)
+        if each.event == "end":
+            ended[each.dimension, each.member, each.number] = of_minute(each.at), interval
+            continue
+        paged.append(
+            IncidentShift(
+                dimension=each.dimension,
+                member=each.member,
+                number=each.number,
+                direction=each.direction,
+                clock=each.clock,
+                start_ms=of_minute(each.start),
+                found_ms=of_minute(each.at),
+                evidence_ratio=each.evidence_ratio,
+                interval=interval,
+            )
+        )
+    return paged, ended
 
 
 def _going(status: SeriesStatus) -> IncidentShift | None:

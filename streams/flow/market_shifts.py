@@ -63,6 +63,8 @@ _BACK = 0.1
 """Part of what is expected in a day from which an outage that outlasted a week is over."""
 KEPT_MINUTES = 60 * 1_440
 """A shift is remembered this long after its end: vintages learn from six weeks and some days back."""
+KEPT_MAX = 2_000
+"""Shifts that are remembered. Beyond it those that ended first are forgotten, and their hours teach."""
 _LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 
 
@@ -133,6 +135,8 @@ class ShiftsRecord(msgspec.Struct):
     v: int = 0
     incidents: list[Incident] = []
     pages: PageLog = msgspec.field(default_factory=PageLog)
+    generation: int = 0
+    """Generation of the market's ``as_of`` (decision 0121) that these detectors follow."""
 
 
 encode_shifts = numbered_encoder()
@@ -164,6 +168,8 @@ class MarketShifts:
             rules.budget_days / market_share,
             lambda incident: series_of(incident, self.kept, self.incidents.kept),
         )
+        self._generation = 0
+        """Generation of the market's ``as_of`` that the detectors follow."""
         self._recorded = True
         """Whether the present state was taken as a record."""
         self._sizes_taught = False
@@ -194,12 +200,21 @@ class MarketShifts:
                 self._days_until,
                 incidents=self.incidents.kept,
                 pages=self.pages.log,
+                generation=self._generation,
             )
         )
 
     def restore(self, record: ShiftsRecord) -> None:
-        """Continue from a record, unless it is behind the present state."""
-        if record.watch.done_until > self.watch.done_until:
+        """Continue from a record, unless it is behind the present state.
+
+        A record of a later generation is never behind: a clock that ran ahead wrote the others.
+        """
+        newer = record.generation > self._generation
+        if newer:
+            self._generation = record.generation
+            self.watch.begin_anew(0, self._sums)
+        further = record.watch.done_until > self.watch.done_until
+        if newer or (further and record.generation == self._generation):
             self.watch.restore(record.watch)
             self.kept = record.kept
             self.incidents.restore(record.incidents)
@@ -218,6 +233,26 @@ class MarketShifts:
             return done_ms
         kept_ms = horizon_ms - UNTAUGHT_PANES_KEPT_MS
         return min(kept_ms, done_ms) if done_ms else kept_ms
+
+    def take_generation(self, generation: int, live_ms: int) -> list[FoundShift]:
+        """Begin anew if an operator has set ``as_of`` back to ``live_ms``, behind what was applied.
+
+        The minutes beyond it were applied empty, before their events came. Return the ends of the shifts
+        that were open. Those that go on are found again.
+        """
+        if generation <= self._generation:
+            return []
+        self._generation = generation
+        self._recorded = False
+        if self.done_until_ms <= live_ms:
+            return []
+        ended = self.watch.begin_anew(live_ms // MINUTE_MS, self._sums)
+        self._keep(ended)
+        self.incidents.set_back(live_ms)
+        self._read.clear()
+        self._tried = self._shown = None
+        self.behind = False
+        return ended
 
     # -- stepping --------------------------------------------------------------------------------
 
@@ -257,10 +292,8 @@ class MarketShifts:
         self.behind = last < final
         if not self.behind:
             found += self._try_live(max(first, last), reach, changed=changed)
-        self.incidents.note_ends(found)
-        until = self.watch.done_until
-        if not self.behind:
-            until = max(until, reach.live_ms // MINUTE_MS)
+        self.incidents.note_found(found)
+        until = self.watch.done_until if self.behind else reach.live_ms // MINUTE_MS
         statuses = None if self.behind else self.statuses()
         news = self.incidents.step(statuses, until, self._money, self.watch.confirmed)
         if self.pages.step(self.incidents.kept if news else (), until * MINUTE_MS) or news:
@@ -367,11 +400,24 @@ class MarketShifts:
         return ExpectedMinute(np.array(expected, dtype=np.float64), np.array(noise))
 
     def _sums(self, first: float, until: float) -> list[tuple[int, int]]:
-        start_ms, end_ms = of_minute(max(first, until - MINUTES_BACK)), of_minute(until)
+        start_ms, end_ms = self._readable(max(first, until - MINUTES_BACK), until)
         row = self._ledger.window_sum(start_ms, end_ms)
         expectation = self._expectation.of_span(start_ms, end_ms)
         expected = self._empty if expectation is None else expectation.row
         return [(row[series.column], expected[series.column]) for series in self.watch.series]
+
+    def _readable(self, first: float, until: float) -> tuple[int, int]:
+        """[start, end) in ms of a span; it takes in the whole of an edge minute whose panes are gone.
+
+        Panes that are gone were read as empty: after a takeover an earlier shift had other contributors.
+        """
+        start_ms, end_ms = of_minute(first), of_minute(until)
+        minute_ms, last_ms = (each // MINUTE_MS * MINUTE_MS for each in (start_ms, end_ms))
+        if not self._ledger.keeps_panes(minute_ms):
+            start_ms = minute_ms
+        if end_ms > last_ms and not self._ledger.keeps_panes(last_ms):
+            end_ms = last_ms + MINUTE_MS
+        return start_ms, end_ms
 
     def _money(self, first: int, until: int) -> list[SeriesSums]:
         """Sums of each watched series with its money, over at most the last day of the span."""
@@ -453,8 +499,12 @@ class MarketShifts:
                         shift.at,
                     )
                 )
-        oldest = self.watch.done_until - KEPT_MINUTES
-        if any(kept.end and kept.end < oldest for kept in self.kept):
+        oldest: float = self.watch.done_until - KEPT_MINUTES
+        over = sorted(kept.end for kept in self.kept if kept.end)
+        beyond = over[: max(0, len(self.kept) - KEPT_MAX)]
+        if beyond:
+            oldest = max(oldest, beyond[-1] + 1)
+        if over and over[0] < oldest:
             self.kept = [kept for kept in self.kept if not kept.end or kept.end >= oldest]
 
     def _name_incidents(self) -> None:

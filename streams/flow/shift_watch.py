@@ -174,15 +174,31 @@ class ShiftWatch:
 
     def restore(self, record: WatchRecord) -> None:
         """Continue from a kept record; of several records the furthest counts."""
-        if record.done_until <= self.done_until or len(record.states) != len(self.series):
+        if record.done_until < self.done_until or len(record.states) != len(self.series):
             return
         self.done_until = record.done_until
         restore(self._final, record.states)
-        self._live = self._final
+        # A copy: what final minutes show while they catch up is not how it is now.
+        self._live = self._final.copy()
 
     def begin(self, minute: int) -> None:
         """Begin detection at this minute."""
         self.done_until = max(self.done_until, minute)
+
+    def begin_anew(self, minute: int, sums: Sums) -> list[FoundShift]:
+        """Forget what was applied, for an operator has set the clock back to ``minute``.
+
+        Return the ends of the shifts that were open. Numbers go on: they name shifts for good.
+        """
+        ended = self._found(self._final.end_all(minute), FINAL, sums)
+        before = self._final
+        self._final = Detectors(before.page_days, before.drifts, before.design)
+        self._final.pages = before.pages
+        self._live = self._final
+        self.done_until = 0
+        self._published.clear()
+        self._why.clear()
+        return ended
 
     # -- stepping --------------------------------------------------------------------------------
 

@@ -31,13 +31,15 @@ BEGAN_TOGETHER_MS = 15 * MINUTE_MS
 DATED_BY_HOURS_MS = 90 * MINUTE_MS
 """The same for a shift that the slow or the daily clock found: it dates a start by whole hours."""
 SHIFTS_KEPT = 10
-"""Shifts kept of an incident an hour after it was over: the strongest. Until then it keeps all."""
+"""Shifts of an incident that are kept longer than an hour after they were over: the strongest."""
 EXPLAINED_AFTER_MS = 10 * MINUTE_MS
 """A shift found this long after the incident was over still belongs to it (decision 0303)."""
 
 Kind = Literal["outage", "drop", "jump", "drift"]
 ShiftName = tuple[str, str, int]
 """(dimension, member, number): names a shift of a market within an edition."""
+Ended = tuple[int, RatioInterval]
+"""When a shift ended, in ms, and how large it was."""
 
 WAYS = {1: "up", -1: "down"}
 """Direction of a shift -> its word in names and records."""
@@ -135,37 +137,82 @@ def incident_id(market: str, found_ms: int, direction: int) -> str:
 def fold(
     market: str,
     incidents: list[Incident],
-    active: Sequence[IncidentShift] | None,
-    ended: Mapping[ShiftName, tuple[int, RatioInterval]],
+    active: Sequence[IncidentShift],
+    ended: Mapping[ShiftName, Ended],
     now_ms: int,
     confirmed: Callable[[ShiftName], bool],
 ) -> list[Incident]:
     """Return the incidents after a step; those passed in may be changed.
 
-    ``active``: every shift that goes on; None: not known, so only ends count, since the detectors are
-    behind. ``ended``: the shifts whose end the step found: when, and how large they were. ``now_ms``:
+    ``active``: every shift that goes on. ``ended``: those whose end live minutes have found. ``now_ms``:
     end of the last minute that the detectors have seen. ``confirmed``: whether final minutes have given
     a shift. One that is not active any more without an end was taken back by late events, unless it was
     confirmed: then it is over. A shift that goes on under another number, in its direction, is the same
     shift: a long one pages again each day (decision 0221).
     """
-    _renumber(incidents, active or (), ended)
-    going = None if active is None else {shift.name for shift in active}
-    _end(incidents, going, ended, now_ms, confirmed)
-    for shift in sorted(
-        active or (), key=lambda shift: (shift.found_ms, not shift.of_market, shift.name)
-    ):
+    _renumber(incidents, active, ended)
+    _end(incidents, ended, now_ms)
+    _close(incidents, {shift.name for shift in active}, now_ms, confirmed)
+    for shift in _in_order(active):
         _place(market, incidents, shift, now_ms)
+    return _settled(incidents, now_ms)
+
+
+def fold_final(
+    market: str,
+    incidents: list[Incident],
+    paged: Sequence[IncidentShift],
+    ended: Mapping[ShiftName, Ended],
+    now_ms: int,
+) -> list[Incident]:
+    """Return the incidents after a final minute; those passed in may be changed.
+
+    ``paged`` and ``ended``: the shifts that it found, and those whose end it found. ``now_ms``: its end.
+    Live minutes have shown most of them before, and know more of a shift that goes on. There are none
+    while the detectors catch up: what began and ended by then is known from final minutes alone.
+    """
+    new = [shift for shift in _in_order(paged) if _known(incidents, shift, now_ms) is None]
+    _renumber(incidents, new, ended)
+    _end(incidents, ended, now_ms)
+    for shift in new:
+        if _known(incidents, shift, now_ms) is None:
+            _place(market, incidents, shift, now_ms)
+    return _settled(incidents, now_ms)
+
+
+def _in_order(shifts: Iterable[IncidentShift]) -> list[IncidentShift]:
+    return sorted(shifts, key=lambda shift: (shift.found_ms, not shift.of_market, shift.name))
+
+
+def _settled(incidents: list[Incident], now_ms: int) -> list[Incident]:
     for incident in incidents:
         overs = [shift.over_ms for shift in incident.shifts]
         incident.over_ms = max(overs) if all(overs) else 0
     return _bounded(incidents, now_ms)
 
 
+def set_back(incidents: Iterable[Incident], now_ms: int) -> list[Incident]:
+    """Return the incidents as of an earlier instant; those passed in may be changed.
+
+    A clock had run ahead of it, and minutes were read whose events had not come. What was found in them
+    is forgotten. What goes on is over: the detectors begin anew, and find it again.
+    """
+    kept = []
+    for incident in incidents:
+        incident.shifts = [shift for shift in incident.shifts if shift.found_ms <= now_ms]
+        for shift in incident.shifts:
+            shift.over_ms = min(shift.over_ms or now_ms, now_ms)
+        if incident.shifts:
+            incident.start_ms = incident.lead.start_ms
+            incident.over_ms = max(shift.over_ms for shift in incident.shifts)
+            kept.append(incident)
+    return kept
+
+
 def _renumber(
     incidents: Iterable[Incident],
     active: Iterable[IncidentShift],
-    ended: Mapping[ShiftName, tuple[int, RatioInterval]],
+    ended: Mapping[ShiftName, Ended],
 ) -> None:
     """Give each open shift that goes on under another number that number."""
     numbers = {(shift.dimension, shift.member, shift.direction): shift.number for shift in active}
@@ -176,22 +223,25 @@ def _renumber(
                 shift.number, shift.repaged = number, True
 
 
-def _end(
+def _end(incidents: Iterable[Incident], ended: Mapping[ShiftName, Ended], now_ms: int) -> None:
+    for shift in (shift for incident in incidents for shift in incident.shifts):
+        end = ended.get(shift.name)
+        if end is not None and end[0] >= shift.start_ms and not _retired(shift, now_ms):
+            # Final minutes may date an end that live minutes had found before.
+            shift.over_ms, shift.interval = end
+            shift.withdrawn = False
+
+
+def _close(
     incidents: Iterable[Incident],
-    going: set[ShiftName] | None,
-    ended: Mapping[ShiftName, tuple[int, RatioInterval]],
+    going: set[ShiftName],
     now_ms: int,
     confirmed: Callable[[ShiftName], bool],
 ) -> None:
-    for incident in incidents:
-        for shift in incident.shifts:
-            end = ended.get(shift.name)
-            if end is not None and end[0] >= shift.start_ms and not _retired(shift, now_ms):
-                # Final minutes may date an end that live minutes had found before.
-                shift.over_ms, shift.interval = end
-                shift.withdrawn = False
-            elif going is not None and not shift.over_ms and shift.name not in going:
-                shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
+    """Close the shifts that go on no more, and whose end nothing has found."""
+    for shift in (shift for incident in incidents for shift in incident.shifts):
+        if not shift.over_ms and shift.name not in going:
+            shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
 
 
 def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:
@@ -270,16 +320,19 @@ def _bounded(incidents: list[Incident], now_ms: int) -> list[Incident]:
         if not incident.over_ms or now_ms - incident.over_ms <= INCIDENTS_KEPT_MS
     ]
     for incident in kept:
-        if incident.over_ms and now_ms - incident.over_ms > HOUR_MS:
-            _trim(incident)
+        _trim(incident, now_ms)
     kept.sort(key=lambda incident: (not incident.over_ms, incident.over_ms, incident.found_ms))
     return kept[-INCIDENTS_MAX:]
 
 
-def _trim(incident: Incident) -> None:
-    more = len(incident.shifts) - SHIFTS_KEPT
+def _trim(incident: Incident, now_ms: int) -> None:
+    """Leave the weakest out of the shifts that were over long ago, also while others go on for weeks."""
+    past = [
+        shift for shift in incident.shifts if shift.over_ms and now_ms - shift.over_ms > HOUR_MS
+    ]
+    more = len(past) - SHIFTS_KEPT
     if more > 0:
-        strongest = sorted(incident.shifts, key=lambda each: (each.of_market, each.strength))
-        kept = {shift.name for shift in strongest[more:]}
-        incident.shifts = [shift for shift in incident.shifts if shift.name in kept]
+        past.sort(key=lambda each: (each.of_market, each.strength))
+        weakest = {shift.name for shift in past[:more]}
+        incident.shifts = [shift for shift in incident.shifts if shift.name not in weakest]
         incident.left_out += more

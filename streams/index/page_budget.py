@@ -40,9 +40,13 @@ class PageLog(msgspec.Struct):
     paged: list[PagedIncident] = []
 
     def begin(self, now_ms: int) -> bool:
-        """Count from now on, unless it counts already; return whether that is news."""
-        begun = not self.since_ms
-        self.since_ms = self.since_ms or now_ms
+        """Count from now on, unless it counts already; return whether that is news.
+
+        A clock that had run ahead may have begun it later than now.
+        """
+        begun = not 0 < self.since_ms <= now_ms
+        if begun:
+            self.since_ms = now_ms
         return begun
 
     def note(self, incident: PagedIncident) -> bool:

@@ -229,6 +229,11 @@ class Detectors:
                 events.append(self._end(int(series), ends))
         return events + self._due(at, ends)
 
+    def end_all(self, minute: int) -> list[ShiftEvent]:
+        """End every shift that goes on at this minute; one that was paged later, when it was paged."""
+        going = sorted(self.open.items())
+        return [self._end(series, max(shift.paged_at, minute)) for series, shift in going]
+
     def evidence_ratio(self) -> Array:
         """Evidence of each series divided by its paging threshold; 1 or more pages."""
         return np.asarray(self._days(np.arange(len(self.page_days))) / self.page_days)

@@ -15,7 +15,7 @@ def refused_answer(stored: Stored) -> UnreadableRecord | None:
     if stored.value is None:
         return None
     try:
-        decode_answer(stored.key or b"", stored.value)
+        decode_answer(stored.key or b"", stored.value, stored.timestamp_ms)
     except AnswerError as error:
         return unreadable(stored, "an answer to an incident", str(error))
     return None

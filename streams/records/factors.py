@@ -79,13 +79,12 @@ class FactorHistory:
 
     def _book(self, until_ms: int) -> HistoryBook:
         book = HistoryBook([self._code])
-        for records, apply in (
-            (self._records, book.apply_record),
-            (self._answers, book.answers.apply_record),
-        ):
-            for stamp_ms, key, value in records:
-                if stamp_ms <= until_ms:
-                    apply(key, value)
+        for stamp_ms, key, value in self._records:
+            if stamp_ms <= until_ms:
+                book.apply_record(key, value)
+        for stamp_ms, key, value in self._answers:
+            if stamp_ms <= until_ms:
+                book.answers.apply_record(key, value, stamp_ms)
         return book
 
     def candidates(self, written_ms: int) -> list[list[Factor]]:

@@ -57,11 +57,9 @@ _COMPACTED = {
     "delete.retention.ms": str(DAY_MS),
     "max.message.bytes": str(RECORD_BYTES_MAX),
 }
-_PARTIALS = {
-    "min.compaction.lag.ms": str(HOUR_MS),
-    # Its stamps say what time it is. A worker's own clock may be an hour off.
-    "message.timestamp.type": "LogAppendTime",
-}
+_BY_BROKER = {"message.timestamp.type": "LogAppendTime"}
+"""For a topic whose stamps say what time it is: a worker's or an operator's own clock may be off."""
+_PARTIALS = _BY_BROKER | {"min.compaction.lag.ms": str(HOUR_MS)}
 _KEPT = {
     "cleanup.policy": "delete",
     "retention.ms": str(KEPT_DAYS * DAY_MS),
@@ -186,7 +184,7 @@ def wanted_topics(
         topics.journal: _KEPT,
         topics.shifts: _KEPT,
         topics.history: _COMPACTED,
-        topics.answers: _COMPACTED,
+        topics.answers: _COMPACTED | _BY_BROKER,
         topics.late: _KEPT,
         topics.dead_letters: _KEPT,
     }

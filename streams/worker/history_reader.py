@@ -4,6 +4,9 @@ They hold seeds, what an operator declares, and what operators said of incidents
 of both with one consumer of its own, in no group: the topics are small, every owner of a market needs
 its part, and a rebalance changes nothing about them.
 
+After an error of the broker both are read anew, beside the book that is in use, and take its place when
+they were read to their ends.
+
 A topic that was deleted and created again is read from its beginning. A consumer goes by the name: it
 waited at the old log's end, and what was declared in the new one was never heard. What the old log held
 stays in force until the worker ends.
@@ -18,13 +21,14 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from streams.flow.history_book import HistoryBook
 from streams.worker.broken_connections import reopen_broken
 from streams.worker.topic_ids import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from streams.flow.history_book import HistoryBook
+    from streams.flow.answer_book import AnswerBook
     from streams.settings import Settings
 
 _POLL_MS = 500
@@ -51,13 +55,15 @@ class HistoryReader:
         self._settings = settings
         self._topic_id = topic_id
         self._ask_id = ask_id
+        self._ids: dict[str, str] | None = None
+        """Ids of the topics that were read first."""
 
     @property
     def _topics(self) -> tuple[str, str]:
         return self._settings.topics.history, self._settings.topics.answers
 
     async def run(self) -> None:
-        """Read until cancelled. After an error read from the beginning again: repeats are harmless."""
+        """Read until cancelled; after an error, from the beginning again."""
         while True:
             try:
                 await self._read()
@@ -67,12 +73,19 @@ class HistoryReader:
                 )
                 await asyncio.sleep(_RETRY_S)
 
-    def apply_record(self, record: Any) -> None:
-        """Apply a record; log one that is refused, with its place. It is passed over."""
-        of_answers = record.topic == self._settings.topics.answers
-        book = self.book.answers if of_answers else self.book
-        book.apply_record(record.key, record.value)
-        for reason in book.take_refused():
+    def apply_record(self, record: Any, book: HistoryBook | None = None) -> None:
+        """Apply a record to a book, by default to the one in use.
+
+        One that is refused is logged with its place, and passed over.
+        """
+        book = self.book if book is None else book
+        refusing: HistoryBook | AnswerBook = book
+        if record.topic == self._settings.topics.answers:
+            refusing = book.answers
+            book.answers.apply_record(record.key, record.value, record.timestamp)
+        else:
+            book.apply_record(record.key, record.value)
+        for reason in refusing.take_refused():
             _log.warning(
                 "history_record_refused",
                 topic=record.topic,
@@ -83,10 +96,27 @@ class HistoryReader:
                 action="run `ecindex doctor`, which says what to do about it",
             )
 
+    def _book_for(self, topic_ids: dict[str, str]) -> HistoryBook:
+        """Return the book to read into: a fresh one when the same topics are read again.
+
+        What a topic held that is gone stays in force, so those read since are applied on top of it.
+        """
+        first, self._ids = self._ids, self._ids or topic_ids
+        again = self.ready and topic_ids == first and UNKNOWN not in topic_ids.values()
+        return HistoryBook(self.book.markets) if again else self.book
+
+    def _use(self, book: HistoryBook) -> HistoryBook:
+        """Use what was read to the end; return the book that goes on."""
+        if book is not self.book:
+            self.book.replace_by(book)
+        self.ready = True
+        return self.book
+
     async def _read(self) -> None:
         # Asked before the log is opened: what is opened is of this id, or of a newer one. A worker that
         # opened it before it knew the id read it twice.
         read = {topic: self._topic_id(topic) or await self._ask_id(topic) for topic in self._topics}
+        book = self._book_for(read)
         consumer = AIOKafkaConsumer(
             *self._topics,
             **self._settings.kafka.client_options(),
@@ -101,10 +131,11 @@ class HistoryReader:
             while all(self._topic_id(topic) in (read[topic], UNKNOWN) for topic in read):
                 found = await consumer.getmany(timeout_ms=_POLL_MS)
                 for record in (each for records in found.values() for each in records):
-                    self.apply_record(record)
-                if not self.ready:
+                    self.apply_record(record, book)
+                if not self.ready or book is not self.book:
                     positions = [await consumer.position(tp) >= end for tp, end in ends.items()]
-                    self.ready = all(positions)
+                    if all(positions):
+                        book = self._use(book)
             for topic, read_id in read.items():
                 if UNKNOWN != read_id != (topic_id := self._topic_id(topic)) != UNKNOWN:
                     _log.warning("history_read_anew", topic=topic, topic_id=topic_id)

@@ -6,6 +6,7 @@ import asyncio
 
 import aiohttp
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from redis.asyncio import Redis
 from support.boards import board_of
 from support.installation import Installation
@@ -17,7 +18,7 @@ from streams.console.errors import OperationError
 from streams.flow.history_book import HistoryBook
 from streams.flow.market_answers import GivenAnswers
 from streams.index.answer_records import answer_record, decode_answer
-from streams.index.operator_answers import FALSE_ALARM, Answer
+from streams.index.operator_answers import FALSE_ALARM, NOTE, Answer
 from streams.index.page_budget import PageCount
 from streams.operate.answering import answer_command, sending
 from streams.operate.shift_list import lines, list_shifts
@@ -72,6 +73,56 @@ async def test_who_starts_later_knows_what_was_answered_and_taken_back(made):
         await send(said._replace(at_ms=said.at_ms + 1, taken_back=True))
         heard = await read(made, admin, lambda market: market.answers.version == 2)
         assert heard.answers.verdict(JUMP) is None
+
+
+class Failing(HistoryReader):
+    """Loses its broker at a record when it is told to; notes the verdict in use after each record."""
+
+    fails = False
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.seen = []
+
+    def apply_record(self, record, book=None):
+        super().apply_record(record, book)
+        self.seen.append(self.book.markets["PK"].answers.verdict(JUMP))
+        if self.fails:
+            self.fails = False
+            raise KafkaConnectionError
+
+
+async def test_what_was_taken_back_is_not_in_force_again_while_a_worker_reads_anew(made):
+    async with connected(made.settings.kafka) as admin, made.producer() as producer:
+
+        async def send(answer):
+            key, value = answer_record(answer)
+            await producer.send_and_wait(made.settings.topics.answers, value, key=key)
+
+        reader = Failing(
+            made.settings,
+            HistoryBook(["PK"]),
+            lambda _: UNKNOWN,
+            lambda topic: id_of(admin._send_request, topic),
+        )
+        said = Answer(JUMP, FALSE_ALARM, "aisha", now_ms())
+        undo, noted = said._replace(taken_back=True), said._replace(kind=NOTE, text="call them")
+        for number, answer in enumerate((said, undo, noted)):
+            await send(answer._replace(at_ms=said.at_ms + number))
+        reading = asyncio.create_task(reader.run())
+        await made.until(lambda: asyncio.sleep(0, reader.ready))
+        assert reader.seen == [said, None, None]
+        reader.fails = True
+        await send(noted._replace(at_ms=said.at_ms + 3, text="they know"))
+        await made.until(lambda: asyncio.sleep(0, len(reader.seen) == 3 + 1 + 4))
+        await send(said._replace(at_ms=said.at_ms + 4))
+        await made.until(lambda: asyncio.sleep(0, reader.seen[-1] is not None))
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    answers = reader.book.markets["PK"].answers
+    assert reader.seen[3:-1] == [None] * 5
+    assert [note.text for note in answers.incidents[JUMP].notes] == ["call them", "they know"]
+    assert answers.verdict(JUMP) == said._replace(at_ms=said.at_ms + 4)
 
 
 async def test_a_command_answers_an_incident_that_redis_holds(made):

@@ -239,9 +239,9 @@ def _write_under_one_key(original):
 
 
 def _expire_at_once(original):
-    def expire(self) -> None:
-        original(self)
-        self._drop_expired()
+    def expire(self, read_ms: int) -> None:
+        original(self, read_ms)
+        self._drop_expired(read_ms)
 
     return expire
 

@@ -55,8 +55,9 @@ def seeded(flow: Flow, *, market="PK", until=TEN, seed="s1", complete=True, time
 class Shop:
     """Produces orders minute by minute, ``rate`` times the expectation."""
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, name: str = "e") -> None:
         self.flow = flow
+        self.name = name
         self.sold = 0
         self.owed = 0.0
 
@@ -68,7 +69,7 @@ class Shop:
             while self.owed >= 1:
                 self.owed -= 1
                 self.sold += 1
-                name = f"e{self.sold}"
+                name = f"{self.name}{self.sold}"
                 self.flow.produce(
                     SourcePartition("orders", self.sold % 2), order(name, at_ms), at_ms
                 )

@@ -88,6 +88,14 @@ def test_days_before_the_first_are_not_covered():
     assert MarketPages(MarketAnswers(), 30.0, no_series).counts(AS_OF_MS) == []
 
 
+def test_days_are_not_counted_from_a_begin_that_a_clock_ahead_has_written():
+    pages = MarketPages(MarketAnswers(), 30.0, no_series)
+    assert pages.step([], AS_OF_MS + 3 * DAY_MS)
+    assert pages.step([], AS_OF_MS)
+    assert not pages.step([], AS_OF_MS + DAY_MS)
+    assert [each.covered_days for each in pages.counts(AS_OF_MS + DAY_MS)] == [1.0, 1.0]
+
+
 def test_a_new_owner_goes_on_counting_and_an_incident_counts_once():
     pages = MarketPages(MarketAnswers(), 30.0, no_series)
     stop = at(0.1)

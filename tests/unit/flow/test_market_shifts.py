@@ -187,6 +187,97 @@ def test_an_end_that_is_found_while_detection_is_behind_is_in_the_record(flow, m
     assert shifts.incidents.shown() == [over]
 
 
+def away(flow, parts, at_ms):
+    """Sell while nobody reads; return the end in ms."""
+    run, flow.run = flow.run, lambda: None
+    end_ms = play(flow, parts, at_ms, Shop(flow, "away"))
+    flow.run = run
+    return end_ms
+
+
+@pytest.mark.parametrize("minutes_a_step", [10, 18, 120])
+def test_an_incident_that_began_and_ended_while_nobody_watched_is_over_and_was_never_open(
+    flow, monkeypatch, minutes_a_step
+):
+    monkeypatch.setattr(market_shifts, "STEP_MINUTES_MAX", minutes_a_step)
+    began_ms = play(flow, [(1.0, 30)]) + 10 * MINUTE_MS
+    away(flow, [(1.0, 10), (6.0, 15), (1.0, 40)], began_ms - 10 * MINUTE_MS)
+    before = len(flow.history)
+    flow.start_compile(partition_of("PK", flow.partials_partitions))
+    flow.run()
+    since = [each for each in flow.history[before:] if each.market == "PK"]
+    assert len(since) > 60 // minutes_a_step
+    assert not any(status.shift for each in since for status in each.watched)
+    assert {one.state for each in since for one in each.incidents} == {"over"}
+    (jump,) = since[-1].incidents
+    assert jump.start_ms == pytest.approx(began_ms, abs=MINUTE_MS)
+    assert jump.over_ms == pytest.approx(began_ms + 15 * MINUTE_MS, abs=6 * MINUTE_MS)
+    assert jump.measures.difference.lower > 0
+    assert {kept.incident for kept in market(flow).shifts.kept} == {jump.id}
+    assert [(each.days, each.pages, each.open) for each in since[-1].pages] == [
+        (30, 1, 1),
+        (365, 1, 1),
+    ]
+
+
+def test_an_incident_that_began_while_nobody_watched_and_goes_on_is_shown_once_that_is_known(
+    flow, monkeypatch
+):
+    monkeypatch.setattr(market_shifts, "STEP_MINUTES_MAX", 10)
+    away(flow, [(1.0, 10), (6.0, 30)], play(flow, [(1.0, 30)]))
+    before = len(flow.history)
+    partition = partition_of("PK", flow.partials_partitions)
+    flow.start_compile(partition)
+    for sp in flow.logs:
+        flow.fold(sp)
+        flow.send_partials(sp)
+    flow.apply(partition)
+    flow.step(partition)
+    flow.step(partition)
+    assert [each.over_ms for each in market(flow).shifts.incidents.kept] == [0]
+    flow.start_compile(partition)
+    flow.run()
+    since = [each for each in flow.history[before:] if each.market == "PK"]
+    assert [len(each.incidents) for each in since] == [0] * (len(since) - 1) + [1]
+    assert since[-1].incidents[0].measures.until_ms > TEN + 65 * MINUTE_MS
+
+
+def test_panes_are_kept_until_the_record_that_has_read_them_is_acknowledged(flow, monkeypatch):
+    """The new owner of one that ended between had the minutes without their panes."""
+    monkeypatch.setattr(market_shifts, "STEP_MINUTES_MAX", 10)
+    partition = partition_of("PK", flow.partials_partitions)
+    other = new_flow()
+    for each in (flow, other):
+        away(each, [(1.0, 45)], play(each, [(1.0, 5)]))
+        for sp in each.logs:
+            each.fold(sp)
+            each.send_partials(sp)
+        each.apply(partition)
+    compiled = flow.compiles[partition]
+    for publication in compiled.step(flow.now_ms):
+        flow._write_table(partition, compiled.fence_batch(publication))
+    compiled.step(flow.now_ms)
+    flow._write_table(partition, compiled.table_batch())
+    flow.start_compile(partition)
+    for each in (flow, other):
+        each.run()
+    assert stored(flow) == stored(other)
+
+
+def test_shifts_that_are_remembered_are_bounded(flow, monkeypatch):
+    monkeypatch.setattr(market_shifts, "KEPT_MAX", 3)
+    shifts = market(flow).shifts
+    shifts.watch.done_until = 10_000
+    going = KeptShift("category", "books", 1, "fast", 10, 15)
+    over = [KeptShift(*ALL, n, "fast", 20 * n, 20 * n + 5, end=20 * n + 9) for n in range(1, 6)]
+    shifts.kept = [going, *over]
+    shifts._keep([])
+    assert shifts.kept == [going, *over[-2:]]
+    shifts.kept = [going] * 4
+    shifts._keep([])
+    assert shifts.kept == [going] * 4, "what goes on is not forgotten"
+
+
 @pytest.mark.deep
 def test_a_takeover_leaves_the_detectors_as_they_would_have_been(flow):
     parts = [(1.0, 20), (6.0, 8), (1.0, 20)]

@@ -44,11 +44,14 @@ class Worker:
 
     def __init__(self):
         self.ledger = Ledger(METHODOLOGY.markets["PK"], METHODOLOGY)
-        expectation = Constant(self.ledger.layout.live_width)
-        self.shifts = MarketShifts(
-            self.ledger, expectation, METHODOLOGY.shifts, 1.0, lambda day: None
-        )
+        self.expectation = Constant(self.ledger.layout.live_width)
+        self.shifts = self.detectors()
         self.found = []
+
+    def detectors(self):
+        return MarketShifts(
+            self.ledger, self.expectation, METHODOLOGY.shifts, 1.0, lambda day: None
+        )
 
     def knows_sizes(self):
         """Learn at once what takes a day: 50. That panes are regular is learnt in half an hour."""
@@ -148,6 +151,31 @@ def test_who_comes_back_later_finds_the_same_by_the_same_panes(away_minutes):
     assert back.shifts.watch.record() == stays.shifts.watch.record()
     final = [shift for _, shift in back.found if shift.phase == FINAL]
     assert final == [shift for _, shift in stays.found if shift.phase == FINAL] != []
+
+
+def test_a_new_owner_sums_a_shift_by_the_minute_where_panes_are_gone():
+    """Panes that were gone were read as empty: a shift had other contributors after a takeover."""
+    worker = Worker()
+    worker.step(T)
+    worker.knows_sizes()
+    sold = demand(minutes=44)
+    play(worker, sold, step_ms=MINUTE_MS)
+    stop = worker.found[-1][1]
+    assert (stop.start % 1, stop.at % 1) != (0, 0)
+    as_it_was = worker.shifts._sums(stop.start, stop.at)[0]
+    assert as_it_was == _sum(sold, of_minute(stop.start), of_minute(stop.at))
+    play(worker, dict.fromkeys(range(T + 44 * MINUTE_MS, T + HOUR_MS, PANE_MS), 0))
+    back = worker.detectors()
+    back.restore(decode_shifts(worker.shifts.take_record()))
+    first_ms = T + 40 * MINUTE_MS
+    until_ms = -(-of_minute(stop.at) // MINUTE_MS) * MINUTE_MS
+    assert back._sums(stop.start, stop.at)[0] == _sum(sold, first_ms, until_ms)
+
+
+def _sum(sold, start_ms, end_ms):
+    """(orders, millionths expected) of a span."""
+    counted = sum(orders for pane_ms, orders in sold.items() if start_ms <= pane_ms < end_ms)
+    return counted, RATE * MICRO * (end_ms - start_ms) // MINUTE_MS
 
 
 def test_minutes_whose_panes_are_gone_are_one_step():

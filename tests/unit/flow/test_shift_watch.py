@@ -124,6 +124,29 @@ def test_a_late_event_withdraws_a_shift_that_was_only_live():
     assert {s.direction for s in market.watch.statuses(market.sums)} == {0}
 
 
+def test_detection_that_begins_anew_ends_what_goes_on_and_its_next_number_is_news():
+    market = Market()
+    for minute in range(60):
+        market.watch.apply_final(market.minute(minute, jump([minute], 50)[minute]), market.sums)
+    ended = market.watch.begin_anew(55, market.sums)
+    assert {(each.event, each.phase, each.number) for each in ended} == {("end", FINAL, 1)}
+    assert {(each.member, each.at) for each in ended} >= {("books", 55)}
+    assert all(status.shift is None for status in market.watch.statuses(market.sums))
+    market.watch.begin(55)
+
+    def live():
+        minutes = [market.minute(minute, jump([minute], 55)[minute]) for minute in range(55, 70)]
+        return [
+            (each.member, each.number) for each in market.watch.apply_live(minutes, market.sums)
+        ]
+
+    assert ("books", 2) in live()
+    assert live() == []
+    market.watch.begin_anew(60, market.sums)
+    market.watch.begin(60)
+    assert ("books", 2) in live(), "the one that was only live is forgotten"
+
+
 def test_the_stored_state_depends_neither_on_live_minutes_nor_on_the_owner():
     one, other = Market(seed=3), Market(seed=3)
     for minute in range(300):

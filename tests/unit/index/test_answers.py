@@ -7,7 +7,8 @@ import json
 import pytest
 
 from streams.flow.answer_book import ANSWERED_MAX, AnswerBook, MarketAnswers
-from streams.index.answer_records import AnswerError, answer_record, decode_answer
+from streams.flow.merged import HOURS_KEPT_MS
+from streams.index.answer_records import AHEAD_MAX_MS, AnswerError, answer_record, decode_answer
 from streams.index.learning import WHOLE
 from streams.index.operator_answers import (
     ACKNOWLEDGED,
@@ -21,6 +22,10 @@ from streams.index.operator_answers import (
     teaches,
 )
 from streams.index.panes import HOUR_MS
+from streams.records.answer_record import refused_answer
+from streams.records.factors import FactorHistory
+from streams.records.kafka_logs import Stored
+from tests.support.flow_harness import METHODOLOGY
 
 JUMP = "PK-20261124T0512-up"
 AT = 1_795_497_120_000
@@ -129,6 +134,27 @@ def test_an_instant_that_could_not_be_written_again_is_refused(at):
         decode_answer(key, json.dumps(json.loads(value) | {"at": at}).encode())
 
 
+def test_an_answer_of_the_future_is_refused():
+    """Given in 2099 it was expected until then, and counted more than every later answer."""
+    key, value = answer_record(said(EXPECTED, AT + AHEAD_MAX_MS))
+    assert decode_answer(key, value, AT)[1].at_ms == AT + AHEAD_MAX_MS
+    with pytest.raises(
+        AnswerError, match=r"at most 5 minutes after the record's timestamp \(2026-"
+    ):
+        decode_answer(key, value, AT - 1)
+    book = AnswerBook(["PK"])
+    book.apply_record(key, value, AT - 1)
+    assert book.markets["PK"].version == 0
+    assert len(book.take_refused()) == 1
+    history = FactorHistory(METHODOLOGY.markets["PK"])
+    history.add_answer(key, value, AT - 1)
+    assert history.answers_until(AT).version == 0, "the audit skips what workers skip"
+    stored = [Stored("answers", 0, 0, key, value, (), at_ms, 1) for at_ms in (AT - 1, AT)]
+    refused, taken = map(refused_answer, stored)
+    assert "at most 5 minutes" in refused.expected + refused.found
+    assert taken is None
+
+
 def test_a_long_text_is_not_said_whole():
     key, value = answer_record(said(NOTE))
     with pytest.raises(AnswerError) as found:
@@ -164,6 +190,27 @@ def test_expected_events_are_told_in_the_order_in_which_they_were_said():
     assert [each.factor for each in market.factors()] == [3_000_000, 3_000_000]
     market.apply_answer(said(EXPECTED, AT + 10, taken_back=True))
     assert market.expected() == [second]
+
+
+def test_an_event_that_was_over_before_every_lesson_is_no_factor_and_is_still_known():
+    market = MarketAnswers()
+    market.apply_answer(said(EXPECTED))
+    over_ms = AT + 6 * HOUR_MS
+    for since_ms, factors in ((HOURS_KEPT_MS - 1, 1), (HOURS_KEPT_MS, 0)):
+        market.apply_answer(said(NOTE, over_ms + since_ms, incident="PK-20270301T0512-up"))
+        assert len(market.factors()) == factors
+    assert market.expected() == [said(EXPECTED)]
+
+
+def test_what_was_read_anew_takes_the_place_of_what_was_known():
+    known, read = AnswerBook(["PK"]), AnswerBook(["PK"])
+    market = known.markets["PK"]
+    market.apply_answer(said(EXPECTED))
+    assert market.expected() == [said(EXPECTED)]
+    read.apply_record(*answer_record(said(EXPECTED, incident="PK-20261124T0600-up")))
+    market.replace_by(read.markets["PK"])
+    assert (market.verdict(JUMP), market.version) == (None, 2)
+    assert [each.incident for each in market.expected()] == ["PK-20261124T0600-up"]
 
 
 def test_what_is_kept_of_a_market_is_bounded():

@@ -11,6 +11,8 @@ from streams.index.incidents import (
     SHIFTS_KEPT,
     IncidentShift,
     fold,
+    fold_final,
+    set_back,
 )
 from streams.index.panes import HOUR_MS, MINUTE_MS
 from streams.index.shift_ratio import ratio_interval
@@ -150,10 +152,67 @@ def test_a_long_shift_that_is_paged_again_stays_the_same_incident():
     assert incident.state == "over"
 
 
-def test_while_the_detectors_are_behind_only_ends_count():
+def final(incidents, *paged, ended=(), at):
+    """Fold a final minute; its shifts end at ``at`` minutes after T0."""
+    now_ms = T0 + at * MINUTE_MS
+    return fold_final("BD", incidents, paged, {each.name: (now_ms, STOP) for each in ended}, now_ms)
+
+
+def test_a_final_minute_ends_what_it_says_and_takes_nothing_back():
     total, books = shift(), shift("books")
-    found = fold("BD", step([], total, books), None, {books.name: (T0, STOP)}, T0, lambda _: True)
-    assert [each.over_ms for each in found[0].shifts] == [0, T0]
+    (incident,) = final(step([], total, books), ended=[books], at=9)
+    assert [each.over_ms for each in incident.shifts] == [0, T0 + 9 * MINUTE_MS]
+
+
+def test_what_only_final_minutes_have_seen_is_one_incident_that_is_over():
+    total, toys, later = (
+        shift(),
+        shift("toys", start=1, found=4),
+        shift(start=60, found=62, number=2),
+    )
+    found = final([], total, at=2)
+    found = final(found, toys, at=4)
+    found = final(found, ended=[total, toys], at=20)
+    assert [(each.state, members(each)) for each in found] == [("over", ["all", "toys"])]
+    found = final(found, later, at=62)
+    assert [(each.state, each.over_ms) for each in found] == [
+        ("over", T0 + 20 * MINUTE_MS),
+        ("open", 0),
+    ]
+
+
+def test_final_minutes_number_what_goes_on_anew_and_leave_what_live_minutes_numbered_later():
+    first, third = shift(), shift(start=4, found=5, number=3)
+    found = step(step([], first), third, ended=[first], at=5)
+    (incident,) = final(found, first, at=2)
+    assert [(each.number, each.repaged) for each in incident.shifts] == [(1, False), (3, False)]
+    again = shift(start=1_435, found=1_442, number=4)
+    (incident,) = final([incident], again, at=1_442)
+    assert [(each.number, each.repaged) for each in incident.shifts] == [(1, False), (4, True)]
+    assert incident.start_ms == first.start_ms
+
+
+def test_what_live_minutes_know_of_a_shift_stays_when_a_final_minute_gives_it():
+    total = shift()
+    larger = shift(interval=ratio_interval(0, 900.0, 0.01))
+    (incident,) = final(step([], larger, at=5), total, at=2)
+    assert incident.shifts == [larger]
+    (over,) = final(step([incident], ended=[larger], at=6), total, at=2)
+    assert over.state == "over"
+
+
+def test_what_was_found_after_the_instant_that_a_clock_is_set_back_to_is_forgotten():
+    total, toys, false = (
+        shift(),
+        shift("toys", start=1, found=4),
+        shift("books", found=70, start=66),
+    )
+    found = step(step([], total, toys, at=5), total, false, ended=[toys], at=71)
+    (incident,) = set_back(found, T0 + 10 * MINUTE_MS)
+    assert members(incident) == ["all", "toys"]
+    assert [each.over_ms for each in incident.shifts] == [T0 + 10 * MINUTE_MS] * 2
+    assert incident.over_ms == T0 + 10 * MINUTE_MS
+    assert set_back(step([], false, at=71), T0 + 10 * MINUTE_MS) == []
 
 
 def test_a_shift_that_ended_is_not_the_next_one_of_its_series():
@@ -193,6 +252,21 @@ def test_past_incidents_are_bounded_by_number_age_and_size():
     found = step(step([], *many), ended=many, at=5)
     (incident,) = step(found, at=6 + HOUR_MS // MINUTE_MS)
     assert (len(incident.shifts), incident.left_out) == (SHIFTS_KEPT, 7)
+
+
+def test_what_ended_long_ago_within_an_open_incident_is_bounded_too():
+    """A market that stands still for a week has its members shift again each day."""
+    total = shift()
+    past = [
+        shift(f"m{number}", interval=ratio_interval(number, 100.0, 0.01))
+        for number in range(SHIFTS_KEPT + 3)
+    ]
+    found = step(step([], total, *past), total, ended=past, at=5)
+    (incident,) = step(found, total, at=5 + HOUR_MS // MINUTE_MS)
+    assert (len(incident.shifts), incident.left_out) == (SHIFTS_KEPT + 4, 0)
+    (incident,) = step([incident], total, at=6 + HOUR_MS // MINUTE_MS)
+    assert (len(incident.shifts), incident.left_out, incident.state) == (SHIFTS_KEPT + 1, 3, "open")
+    assert incident.lead.name == total.name
 
 
 def test_open_incidents_are_bounded_too():

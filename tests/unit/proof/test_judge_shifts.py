@@ -73,7 +73,7 @@ def judged(market, kept_shifts, *, change=None, topic=None, without=False, answe
     for key, value in market.history:
         judge.take_history(Stored("history", 0, 0, key, value, (), 0, 0))
     for key, value in answers:
-        judge.take_answer(Stored("answers", 0, 0, key, value, (), 0, 0))
+        judge.take_answer(Stored("answers", 0, 0, key, value, (), MIDNIGHT, 1))
     for each in journal(records):
         record = decode_journal(each.value)
         if record.kind == "vintage":
