@@ -47,7 +47,7 @@ def test_a_record_of_two_weeks_is_judged_nowhere():
 @needs("nab")
 @pytest.mark.deep
 def test_bursts_of_every_second_day_page_once_outside_the_labelled_window():
-    """It was 18 times; the one is an hour of x106 from 23:00 on, as large as the window's own largest."""
+    """It was 18 times; the one is an hour of x106 to midnight, as large as the window's own largest."""
     directory = SHARED / "nab"
     (found,) = (one for one in judge_nab(directory) if one["file"] == "Twitter_volume_AAPL.csv")
     assert (found["windows"], found["windows_found"]) == (1, 1)
