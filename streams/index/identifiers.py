@@ -20,6 +20,9 @@ NAME_CHARACTERS_MAX = 100
 CELLS_MAX = 4_000
 """Most members of all dimensions of all markets. Each has up to 40 values that a worker keeps, encodes
 and publishes: the table of limits in docs/exactness.md says what was measured."""
+WATCHED_MAX = 680
+"""Most series of a market that are watched for shifts: the record of their detectors must fit into one
+record of a topic, whatever is shifted (tests/unit/flow/test_detectors_record.py)."""
 _MARKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 RESERVED = frozenset({"all", "other", "more", "fence", "mark", "members"})
@@ -119,6 +122,12 @@ def _wrong_market(where: str, market: MarketNames) -> Iterator[str]:
                 f"{market.members_max} would be kept and the others be called `other`: raise "
                 f"members_max, at most {MEMBERS_MAX}, or list fewer"
             )
+    watched = 1 + sum(map(len, market.members.values())) + len(market.members["payment_method"])
+    if watched > WATCHED_MAX:
+        yield (
+            f"{where}: {watched} series would be watched for shifts (the market, its members, and its "
+            f"payment methods once more for failures), at most {WATCHED_MAX} can be: list fewer members"
+        )
 
 
 def _is_a_member(text: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from streams.flow.market_shifts import KEPT_MAX, KeptShift, ShiftsRecord, encode_shifts
 from streams.flow.shift_watch import ShiftWatch
+from streams.index.identifiers import WATCHED_MAX
 from streams.index.incident_measures import Affected, Excess, Measures
 from streams.index.incidents import INCIDENTS_MAX, SHIFTS_KEPT, Incident, IncidentShift
 from streams.index.page_budget import PAGED_MAX, PagedIncident, PageLog
@@ -17,7 +18,6 @@ from streams.index.shift_states import OpenShift
 from streams.worker.outbox import OutboxSettings
 from tests.support.flow_harness import METHODOLOGY
 
-SERIES = 650
 MINUTE = 29_925_000.25
 MS = 1_795_500_000_000
 NAME = "PK-20261124T0537-down"
@@ -31,7 +31,7 @@ def watch():
     others = len(ShiftWatch(Layout(market), METHODOLOGY.shifts, 1.0).series) - len(
         market.categories
     )
-    names = tuple(f"member {number}" for number in range(SERIES - others))
+    names = tuple(f"member {number}" for number in range(WATCHED_MAX - others))
     layout = Layout(dataclasses.replace(market, categories=names))
     found = ShiftWatch(layout, METHODOLOGY.shifts, 1.0)
     found.begin(int(MINUTE))
@@ -47,7 +47,7 @@ def watch():
             part[...] = rng.random(part.shape) * MINUTE
     detectors.open = {
         at: OpenShift(-1, "fast", MINUTE, MINUTE, 0.5, -3.3, 100, 10**9, 3.3, "fast")
-        for at in range(SERIES)
+        for at in range(WATCHED_MAX)
     }
     return found
 
@@ -61,18 +61,18 @@ def incident(shifts):
     return Incident(NAME, "PK", -1, MS, MS, [shift] * shifts, MS, measures=measures)
 
 
-def test_where_each_of_650_series_is_shifted_and_every_limit_is_reached_the_record_fits():
+def test_where_each_watched_series_is_shifted_and_every_limit_is_reached_the_record_fits():
     kept = KeptShift(*MEMBER, 3, "fast", MINUTE, MINUTE, MINUTE, incident=NAME)
-    adopted = [(*MEMBER, 1_000_000)] * SERIES
+    adopted = [(*MEMBER, 1_000_000)] * WATCHED_MAX
     record = ShiftsRecord(
         watch().record(),
         [kept] * (KEPT_MAX - 1)
         + [KeptShift("market", "all", 3, "fast", MINUTE, MINUTE, MINUTE, 1, 1, adopted, NAME)],
         20_000,
         # Those that go on, and as many that ended within the hour.
-        incidents=[incident(2 * SERIES), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
+        incidents=[incident(2 * WATCHED_MAX), *[incident(SHIFTS_KEPT)] * (INCIDENTS_MAX - 1)],
         pages=PageLog(1, [PagedIncident(NAME, *MEMBER, "fast", MS)] * PAGED_MAX),
     )
     size_bytes = len(encode_shifts(record))
-    assert len(record.watch.states) == SERIES
+    assert len(record.watch.states) == WATCHED_MAX
     assert 1_600_000 < size_bytes < OutboxSettings().record_bytes

@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from streams.index.identifiers import CELLS_MAX, RESERVED
+from streams.index.identifiers import CELLS_MAX, RESERVED, WATCHED_MAX
 from streams.index.methodology import MethodologyError, parse
 from streams.settings import Settings, SettingsError, default_config, load_settings
 
@@ -122,6 +122,16 @@ def test_no_category_becomes_other_without_a_word():
 )
 def test_no_member_of_another_dimension_either(market, dimension):
     assert f"members of {dimension}" in refused(methodology(market=market))
+
+
+def test_more_series_than_one_record_of_detectors_holds_are_refused():
+    """One with more was accepted, and its worker ended at its first record."""
+    many = [f"c{number}" for number in range(400)]
+    regions = json.dumps([f"r{number}" for number in range(390)])
+    market = f"members_max = 500\nregions = {regions}"
+    message = refused(methodology(categories=many, market=market))
+    assert f"at most {WATCHED_MAX} can be: list fewer members" in message
+    assert parse(methodology(categories=many[:300], market=market))
 
 
 def test_more_state_than_a_worker_holds_is_refused_with_what_to_change():
