@@ -45,9 +45,20 @@ def source(path: str) -> str:
 
 
 @cache
+def parsed(text: str) -> ast.Module:
+    """Tree of a Python text, cached: parsing all files takes seconds, and many tests need it."""
+    return ast.parse(text)
+
+
+@cache
+def walked(text: str) -> tuple[ast.AST, ...]:
+    """Every node of a Python text."""
+    return tuple(ast.walk(parsed(text)))
+
+
 def nodes(path: str) -> tuple[ast.AST, ...]:
-    """Every node of a Python file, cached: parsing all files takes seconds, and two tests need it."""
-    return tuple(ast.walk(ast.parse(source(path))))
+    """Every node of a Python file."""
+    return walked(source(path))
 
 
 @cache
