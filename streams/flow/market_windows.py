@@ -191,8 +191,8 @@ class MarketWindows:
         changed: list[Value] = []
         revisions: list[Revision] = []
         for position, computed in enumerate(values):
-            value = computed
-            old = self._published.get(value.field)
+            value, field = computed, computed.field
+            old = self._published.get(field)
             if old is value:
                 continue
             if old is not None and old.as_of == value.as_of:
@@ -210,5 +210,5 @@ class MarketWindows:
                     )
             if old is None or differs(old, value):
                 changed.append(value)
-            self._published[value.field] = value
+            self._published[field] = value
         return ShownWindows(values, changed, revisions)
