@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import cache
 
 import pytest
+import typer.testing
 from xdist.scheduler import LoadFileScheduling
 
 from streams.cli.start import keep_bytecode
@@ -22,6 +24,9 @@ if sys.pycache_prefix:
 # What collection makes stays to the end. Looking through it again and again took a tenth of a run.
 gc.disable()
 
+# Typer builds the whole command line anew for each command that a test runs in this process.
+typer.testing._get_command = cache(typer.testing._get_command)
+
 pytest_plugins = ["support.stack", "support.draws"]
 
 
@@ -35,18 +40,23 @@ def pytest_addoption(parser):
 
 RIG = ("tests/faults/test_poison.py", "tests/faults/test_singly.py", "tests/faults/test_cancel.py")
 """They break one rig in turn; each process that ran one of them would start a rig of its own."""
+SOURCES = tuple(
+    f"tests/contract/test_{name}.py"
+    for name in ("citations", "names", "settings_read", "layout", "layers", "level2_parts")
+)
+"""They read all of our code; each process that ran one of them would parse it once more."""
 
 
-class _WithTheirRig(LoadFileScheduling):
-    """A file stays with one process of pytest-xdist, and all files of the rig with one, too."""
+class _Together(LoadFileScheduling):
+    """A file stays with one process of pytest-xdist, and so do all files that share what is dear."""
 
     def _split_scope(self, nodeid):
         path = super()._split_scope(nodeid)
-        return RIG[0] if path in RIG else path
+        return next((files[0] for files in (RIG, SOURCES) if path in files), path)
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return _WithTheirRig(config, log)
+    return _Together(config, log)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streams.index.demand import SCALE
 from streams.index.expectation import fit
-from streams.index.hours import LEAD_DAYS, MARGIN_HOURS, LocalHours, calendar_of
+from streams.index.hours import LEAD_DAYS, MARGIN_HOURS, calendar_of, local_hours
 from streams.index.minutes import FLOOR_PARTS
 from streams.index.season import ColumnRelations
 
@@ -47,7 +47,7 @@ def expect_day(
     ``hours``: counts, series x hours since day 0. ``totals``: for each series, the number of the series
     that lends its shape.
     """
-    calendar = calendar_of(LocalHours("UTC"), _FIRST_DAY + day, lead_days)
+    calendar = calendar_of(local_hours("UTC"), _FIRST_DAY + day, lead_days)
     last = day - lead_days + 1
     known = hours[:, last * 24 - len(calendar.hours_ms) : last * 24]
     columns = ColumnRelations(np.arange(len(hours)), totals)

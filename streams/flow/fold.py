@@ -15,7 +15,7 @@ class SourceFold:
 
     def __init__(self, source: SourceState) -> None:
         self.source = source
-        self._orders = OrderFold(source)
+        self._orders = None if source.payments else OrderFold(source)
 
     def fold(self, chunk: Chunk, start: int = 0, stop: int | None = None) -> Folded:
         """Fold the records ``start <= position < stop`` of a chunk and move ``through``.
@@ -25,7 +25,7 @@ class SourceFold:
         """
         stop = len(chunk) if stop is None else min(stop, len(chunk))
         folded = Folded()
-        if self.source.payments:
+        if self._orders is None:
             fold_payments(self.source, chunk, start, stop, folded)
         else:
             self._orders.fold(chunk, start, stop, folded)

@@ -18,7 +18,7 @@ from streams.flow.publication import Closing, Revision
 from streams.flow.state import NEVER_MS
 from streams.index.indices import ALL, MARKET, ORDERS_BASIS, SOURCES, Entry
 from streams.index.ledgers import book_entries, cause_of
-from streams.index.measured import columns_of, day_expectations
+from streams.index.measured import day_expectations
 from streams.index.panes import day_name, rfc3339
 from streams.index.partials import Row
 from streams.index.values import DAY_WINDOW, Value
@@ -63,7 +63,6 @@ class MarketDays:
         self._expectation = expectation
         self._book = DayBook(ledger.layout)
         self._level = level
-        self._noise_columns = columns_of(ledger.layout)
         self._days_published: dict[str, Value] = {}
         self._known: frozenset[str] | None = None
         """Sources whose values the last step showed; None before the first."""
@@ -226,7 +225,7 @@ class MarketDays:
             if self._progress.live and ORDERS_BASIS in until_ms
             else None
         )
-        expectation = day_expectations(entries, self._noise_columns, span)
+        expectation = day_expectations(entries, self._expectation.noise_columns, span)
         return [
             (
                 entry,

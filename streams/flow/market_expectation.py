@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from streams.flow.market_shifts import EarlyDay
 from streams.flow.vintages import HeldVintage
 from streams.index.demand import SCALE
 from streams.index.expectation import MIN_DAYS, fit
-from streams.index.hours import DRIFT_LEAD_DAYS, Calendar, LocalHours, calendar_of
+from streams.index.hours import DRIFT_LEAD_DAYS, Calendar, calendar_of, local_hours
 from streams.index.learning import (
     WHOLE,
     Factor,
@@ -35,11 +36,11 @@ from streams.index.learning import (
     lessons,
     with_factor,
 )
-from streams.index.measured import ExpectedRow
+from streams.index.measured import ExpectedRow, Name, columns_of
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS
 from streams.index.season import ColumnRelations
-from streams.index.series import MEASURES, SeriesTable
+from streams.index.series import MEASURES, series_table
 from streams.index.trend import Matrix, Vector
 
 KEPT_DAYS = 10
@@ -67,8 +68,9 @@ class MarketExpectation:
     """Vintages of one market."""
 
     def __init__(self, market: Market, ledger: Ledger, history: MarketHistory) -> None:
-        self.hours = LocalHours(market.time_zone)
-        self.table = SeriesTable(ledger.layout)
+        self.hours = local_hours(market.time_zone)
+        self._layout = ledger.layout
+        self.table = series_table(self._layout)
         self.held: dict[int, HeldVintage] = {}
         self.history = history
         self.version = 0
@@ -78,15 +80,20 @@ class MarketExpectation:
         self._placed: tuple[tuple[Scope, ...], NDArray[np.int64]] = ((), _NO_PLACES)
         self._seeded_hours: dict[tuple[int, int], Vector] = {}
         self._spans = ExpectationSpans(
-            self.hours, self.table, ledger.layout.live_width, self.held, self._factors
+            self.hours, self.table, self._layout.live_width, self.held, self._factors
         )
-        self.unanswered = UnansweredExpectation(self, ledger.layout.live_width)
+        self.unanswered = UnansweredExpectation(self, self._layout.live_width)
         self._history_seen = (0, 0)
         self._wanted: set[int] = set()
         """Days to learn, or to check again."""
         self._wanted_until: int | None = None
         """The last day that was wanted so far; None before the first step."""
         self._expired: list[int] = []
+
+    @cached_property
+    def noise_columns(self) -> dict[Name, int]:
+        """Column whose noise applies to each value. Only a live market needs it."""
+        return columns_of(self._layout)
 
     # -- learning --------------------------------------------------------------------------------
 
@@ -230,7 +237,7 @@ class MarketExpectation:
             for from_ms in (observed.orders_from_ms, observed.payments_from_ms)
         ]
         given: dict[int, list[float]] = {}
-        for at, hour_ms in enumerate(hours[: max(starts)]):
+        for at, hour_ms in enumerate(hours[: max(starts)] if self.history.seeds else ()):
             seed = self.history.seed_of(hour_ms)
             if seed is not None:
                 counts[at] = self._seeded(seed, hour_ms)

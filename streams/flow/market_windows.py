@@ -18,7 +18,7 @@ from streams.flow.publication import Revision
 from streams.flow.state import NEVER_MS
 from streams.index.changes import AGO_DAYS, HOURS, change_entries, hours_before
 from streams.index.indices import ORDERS_BASIS, SHOPPER_WINDOWS, Entry, live_entries
-from streams.index.measured import ValueExpectation, columns_of, demand_entries, window_expectations
+from streams.index.measured import ValueExpectation, demand_entries, window_expectations
 from streams.index.panes import HOUR_MS, MINUTE_MS, rfc3339
 from streams.index.partials import Row
 from streams.index.values import MINUTE_STEP_WINDOWS, WINDOWS_MS, Value
@@ -44,7 +44,6 @@ class MarketWindows:
         expectation: MarketExpectation,
         shoppers: MarketShoppers,
     ) -> None:
-        self.noise_columns = columns_of(ledger.layout)
         self._progress = progress
         self._ledger = ledger
         self._expectation = expectation
@@ -181,8 +180,8 @@ class MarketWindows:
             )
             for topic, span in zip(self._progress.topics, spans, strict=True)
         )
-        layout = self._ledger.layout
-        return window_expectations(entries, layout, self.noise_columns, orders, payments, window)
+        columns = self._expectation.noise_columns
+        return window_expectations(entries, self._ledger.layout, columns, orders, payments, window)
 
     def _compare(self, values: list[Value]) -> ShownWindows:
         """Compare each value with the one published before; a change at one ``as_of`` revises it.
@@ -192,8 +191,8 @@ class MarketWindows:
         changed: list[Value] = []
         revisions: list[Revision] = []
         for position, computed in enumerate(values):
-            value = computed
-            old = self._published.get(value.field)
+            value, field = computed, computed.field
+            old = self._published.get(field)
             if old is value:
                 continue
             if old is not None and old.as_of == value.as_of:
@@ -211,5 +210,5 @@ class MarketWindows:
                     )
             if old is None or differs(old, value):
                 changed.append(value)
-            self._published[value.field] = value
+            self._published[field] = value
         return ShownWindows(values, changed, revisions)

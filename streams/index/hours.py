@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -28,12 +29,15 @@ MARGIN_HOURS = 3
 """Hours on both sides of the day that a vintage holds too, so that its minutes need no other vintage."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHED_HOURS_MAX = 20_000
+_CACHED_ZONES_MAX = 64
+_CACHED_CALENDARS_MAX = 32
+"""Of 1,008 hours each. Markets of one zone learn the same days."""
 
 Index = NDArray[np.int64]
 
 
 class LocalHours:
-    """Local days and hours of the week of one zone."""
+    """Local days and hours of the week of one zone. ``local_hours`` shares them."""
 
     def __init__(self, zone: str) -> None:
         self.local_days = LocalDays(zone)
@@ -73,6 +77,12 @@ class LocalHours:
         return self.local_days.day_of(hour_ms)
 
 
+@lru_cache(_CACHED_ZONES_MAX)
+def local_hours(zone: str) -> LocalHours:
+    """Return the hours of a zone: markets of one zone share what was computed."""
+    return LocalHours(zone)
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """Hours that the vintage of one local day learns from, and hours that it predicts.
@@ -97,8 +107,12 @@ class Calendar:
         return slice(MARGIN_HOURS, len(self.target_ms) - MARGIN_HOURS)
 
 
+@lru_cache(_CACHED_CALENDARS_MAX)
 def calendar_of(hours: LocalHours, day: int, lead_days: int = LEAD_DAYS) -> Calendar:
-    """Calendar of the vintage of local day ``day`` that knows hours up to ``day - lead_days``."""
+    """Calendar of the vintage of local day ``day`` that knows hours up to ``day - lead_days``.
+
+    It is shared, so nobody may write into its arrays.
+    """
     first = day - lead_days - LEARNT_DAYS + 1
     learnt = [
         (hour_ms, number)

@@ -163,11 +163,13 @@ def _members(dimension: str, block: Block, row: Row) -> Iterator[Entry]:
         yield from _three(dimension, member, row, at)
 
 
-def _three(dimension: str, member: str, row: Row, at: int) -> Iterator[Entry]:
-    count = row[at]
-    yield Entry("orders", dimension, member, "count", count, count, count, ORDERS_BASIS)
-    yield Entry("units", dimension, member, "count", row[at + 1], row[at + 1], count, ORDERS_BASIS)
-    yield Entry("sales", dimension, member, "minor", row[at + 2], row[at + 2], count, ORDERS_BASIS)
+def _three(dimension: str, member: str, row: Row, at: int) -> tuple[Entry, Entry, Entry]:
+    count, units, sales = row[at : at + 3]
+    return (
+        Entry("orders", dimension, member, "count", count, count, count, ORDERS_BASIS),
+        Entry("units", dimension, member, "count", units, units, count, ORDERS_BASIS),
+        Entry("sales", dimension, member, "minor", sales, sales, count, ORDERS_BASIS),
+    )
 
 
 def _count(

@@ -96,6 +96,8 @@ def window_expectations(
 
     ``orders`` and ``payments``: the expected row of the window, by basis.
     """
+    if orders is None and payments is None:
+        return [None for _ in entries]
     zeros = [0] * layout.live_width
     expected = live_entries(
         layout,

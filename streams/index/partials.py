@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from streams.index.methodology import OTHER, Market
 from streams.index.slugs import slug
@@ -124,8 +125,11 @@ class Layout:
         self.day_category = Block(DAY_TOTALS, DAY_CATEGORY_WIDTH, market.categories)
         self.day_method = Block(self.day_category.end, DAY_METHOD_WIDTH, market.methods)
         self.day_width = self.day_method.end
-        self.placed_columns = tuple(self._placed_columns())
+
+    @cached_property
+    def placed_columns(self) -> tuple[tuple[int, int], ...]:
         """(live column, day column) of everything that a placed order adds to both books."""
+        return tuple(self._placed_columns())
 
     def _placed_columns(self) -> Iterator[tuple[int, int]]:
         for offset in (0, 1, 2):

@@ -18,7 +18,7 @@ live copy that ran ahead and is thrown away. Workers and ``bench shifts`` run th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -215,7 +215,7 @@ class Detectors:
         if not at.size:
             return []
         bands = _Bands(DRIFT, len(at))
-        bands.set([clocks.drift_band(float(each)) for each in day_noise[at]])
+        bands.set(np.arange(len(at)), day_noise[at], clocks.drift_band)
         mu = expected[at] / MICRO
         own = self.drift.those(at)
         gain = DRIFT.step_days * self._watched(DRIFT, ends)[:, at]
@@ -315,10 +315,8 @@ class Detectors:
     def _set_noise(self, noise: Array) -> None:
         changed = np.flatnonzero(noise != self.noise)
         self.noise = noise.copy()
-        for at in changed:
-            value = float(noise[at])
-            self._fast_bands.set_one(int(at), clocks.fast_band(value))
-            self._slow_bands.set_one(int(at), clocks.slow_band(value))
+        self._fast_bands.set(changed, noise[changed], clocks.fast_band)
+        self._slow_bands.set(changed, noise[changed], clocks.slow_band)
 
     # -- pages and ends --------------------------------------------------------------------------
 
@@ -483,14 +481,14 @@ class _Bands:
         copy.edges, copy.size = self.edges.copy(), self.size.copy()
         return copy
 
-    def set(self, bands: Sequence[DeadBand]) -> None:
-        for at, band in enumerate(bands):
-            self.set_one(at, band)
-
-    def set_one(self, at: int, band: DeadBand) -> None:
-        self.edges[: self._up, at] = band.upper
-        self.edges[self._up :, at] = band.lower
-        self.size[at] = band.size
+    def set(self, at: Places, noise: Array, band_of: Callable[[float], DeadBand]) -> None:
+        """Set the bands of some series by their noise. Series of one noise have one band."""
+        values = noise.tolist()
+        known = {value: band_of(value) for value in set(values)}
+        bands = [known[value] for value in values]
+        self.edges[: self._up, at] = [band.upper for band in bands]
+        self.edges[self._up :, at] = [band.lower for band in bands]
+        self.size[at] = [band.size for band in bands]
 
     def sizes(self) -> Array:
         return np.broadcast_to(self.size, self.edges.shape)

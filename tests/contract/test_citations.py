@@ -5,9 +5,7 @@ The citations are those of documents, docstrings, comments and messages; names a
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
 from pathlib import PurePosixPath
 
 import pytest
@@ -165,7 +163,6 @@ def test_a_citation_is_found_in_each_kind_of_file(tmp_path, monkeypatch, name, t
     (tmp_path / name).write_text(text)
     monkeypatch.setattr(prose, "ROOT", tmp_path)
     monkeypatch.setattr(prose, "source", lambda path: (tmp_path / path).read_text())
-    monkeypatch.setattr(prose, "nodes", cache(lambda path: tuple(ast.walk(ast.parse(text)))))
     assert [fault for each in prose.prose_of_file(name) for fault in faults(each)] == ["no rule 99"]
 
 

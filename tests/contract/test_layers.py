@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 from support.flow_harness import ROOT
+from support.prose import parsed
 
 STREAMS = ROOT / "streams"
 LINT = "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])"
@@ -125,7 +126,7 @@ def outside_production(text):
     Those for types alone are left out.
     """
     found = set()
-    for each in ast.parse(text).body:
+    for each in parsed(text).body:
         if isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING":
             continue
         command = each.name if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) else ""

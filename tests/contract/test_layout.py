@@ -13,6 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from support.prose import walked
 
 ROOT = Path(__file__).parents[2]
 _CYTHON = re.compile(
@@ -24,7 +25,7 @@ _CYTHON = re.compile(
 
 def _named_in_python(text: str) -> Iterator[tuple[str, str]]:
     """(module, name within it or nothing) of each import, wherever it stands in the file."""
-    for node in ast.walk(ast.parse(text)):
+    for node in walked(text):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -130,7 +130,7 @@ async def test_every_redis_record_is_what_its_schema_says(stack, published, uniq
 
 
 def test_long_content_is_split_into_records_of_the_same_schema():
-    values = [value(member=f"m{number}", number=2**70) for number in range(4_000)]
+    values = [value(member=f"m{number}", number=2**70) for number in range(3_000)]
     records = journal_records(publication(values, journal_changed=values), "journal")
     assert len(records) > 1
     for record in records:

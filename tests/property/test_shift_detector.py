@@ -104,6 +104,21 @@ def together(counts, rate, noise=NOISE):
     return many, events
 
 
+def test_series_of_several_noises_have_each_its_own_bands():
+    counts = np.random.default_rng(6).poisson(20.0 * np.repeat([1.0, 3.0], 60), (5, 120))
+    noises = np.array([NOISE, 0.0, 0.09, 0.0, NOISE])
+    many, alone = (
+        Detectors(np.full(5, PAGE_DAYS), np.zeros(5, dtype=bool)),
+        [fresh() for _ in counts],
+    )
+    for minute, column in enumerate(counts.T):
+        many.minute(minute, column.astype(float), np.full(5, 20.0 * MICRO), noises)
+        for one, x, noise in zip(alone, column, noises, strict=True):
+            one.minute(minute, x, 20 * MICRO, noise)
+    assert many.evidence_ratio().tolist() == [one.evidence_ratio for one in alone]
+    assert len(set(many.evidence_ratio())) == 5
+
+
 def test_expected_demand_never_pages():
     many, events = together(np.random.default_rng(3).poisson(5.0, (10, DAY)), 5)
     assert events == []

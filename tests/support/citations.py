@@ -6,7 +6,9 @@ decision NNNN, and the path of a file. The anchors of docs/exactness.md are what
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -148,18 +150,21 @@ def _tree() -> frozenset[str]:
 
 
 @cache
-def _by_name() -> frozenset[str]:
-    return frozenset(PurePosixPath(path).name for path in files())
+def _by_name() -> dict[str, list[Path]]:
+    found = defaultdict(list)
+    for path in files():
+        found[posixpath.basename(path)].append(ROOT / path)
+    return dict(found)
 
 
 def resolved(path: str, beside: str) -> list[Path]:
     """Files that a path may mean: from the root, beside the file that cites it, in streams or tests."""
     if path in _by_name():
-        return [ROOT / each for each in files() if PurePosixPath(each).name == path]
+        return _by_name()[path]
     if "*" in path:
         return [ROOT / each for each in files() if PurePosixPath(each).match(path)]
-    bases = ("", PurePosixPath(beside).parent, "streams", "tests", "docs")
-    places = {_normal(base / PurePosixPath(path)) for base in map(PurePosixPath, bases)}
+    bases = ("", posixpath.dirname(beside), "streams", "tests", "docs")
+    places = {posixpath.normpath(posixpath.join("/", base, path))[1:] for base in bases}
     return [ROOT / place for place in sorted(places & _tree())]
 
 

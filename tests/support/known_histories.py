@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from streams.index.expectation import Vintage, fit
-from streams.index.hours import LocalHours, calendar_of
+from streams.index.hours import calendar_of, local_hours
 from streams.index.learning import WHOLE, lessons
 from streams.index.panes import HOUR_MS, day_number
 from streams.index.season import ColumnRelations
@@ -30,7 +30,7 @@ class History:
     """Expected orders of a market by hour: ``rate`` an hour, ``growth`` a week, planted factors."""
 
     def __init__(self, day="2026-11-24", zone="Asia/Karachi", rate=6000.0, growth=0.0, share=0.1):
-        self.hours = LocalHours(zone)
+        self.hours = local_hours(zone)
         self.day = day_number(day)
         self.calendar = calendar_of(self.hours, self.day)
         self.origin_ms = self.hours.hours_of(self.day).start

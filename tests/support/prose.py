@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import re
 import subprocess
@@ -45,9 +46,22 @@ def source(path: str) -> str:
 
 
 @cache
+def parsed(text: str) -> ast.Module:
+    """Tree of a Python text, cached: parsing all files takes seconds, and many tests need it."""
+    tree = ast.parse(text)
+    gc.freeze()  # trees stay: looking through a million nodes again and again took two seconds
+    return tree
+
+
+@cache
+def walked(text: str) -> tuple[ast.AST, ...]:
+    """Every node of a Python text."""
+    return tuple(ast.walk(parsed(text)))
+
+
 def nodes(path: str) -> tuple[ast.AST, ...]:
-    """Every node of a Python file, cached: parsing all files takes seconds, and two tests need it."""
-    return tuple(ast.walk(ast.parse(source(path))))
+    """Every node of a Python file."""
+    return walked(source(path))
 
 
 @cache

@@ -16,6 +16,7 @@ from functools import cache
 from typing import NamedTuple
 
 from pydantic import BaseModel
+from support.prose import parsed, walked
 
 Functions = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -94,6 +95,7 @@ def _is_section(annotation: object) -> bool:
 # -- what a section says of itself ----------------------------------------------------------------
 
 
+@cache
 def _methods(model: type[BaseModel]) -> dict[str, ast.FunctionDef]:
     """Methods and properties that other code can call: no validators, no overrides."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
@@ -133,7 +135,7 @@ class _Reading(ast.NodeVisitor):
         self._models = models_of(root)
         self._returned: dict[str, str | None] = {}
         self._attributes: dict[str, dict[str, str | None]] = defaultdict(dict)
-        trees = {name: ast.parse(text) for name, text in files.items()}
+        trees = {name: parsed(text) for name, text in files.items()}
         for _ in range(2):
             self.uses: set[Use] = set()
             self.fed: set[Fed] = set()
@@ -254,7 +256,7 @@ class _Default(NamedTuple):
 
 def _defaults(files: Mapping[str, str]) -> Iterator[_Default]:
     for file, text in files.items():
-        for node in ast.walk(ast.parse(text)):
+        for node in walked(text):
             if isinstance(node, ast.ClassDef):
                 fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
                 for at, each in enumerate(fields):

@@ -264,6 +264,8 @@ EVENT = {
     "else": {"required": ["dedup_key"]},
 }
 
+EVENT_RULES = jsonschema.validators.validator_for(EVENT)(EVENT)
+
 
 class LocalPagerDuty(Vendor):
     """An integration of one service; ``open`` are its alerts."""
@@ -284,7 +286,7 @@ class LocalPagerDuty(Vendor):
         try:
             assert len(body) <= 512 * 1024
             event = json.loads(body)
-            jsonschema.validate(event, EVENT)
+            EVENT_RULES.validate(event)
             assert event["routing_key"] == ROUTING_KEY, "routing_key is invalid"
         except (AssertionError, jsonschema.ValidationError) as error:
             errors = [str(error)[:200]]

@@ -14,13 +14,13 @@ import numpy as np
 from streams.flow.history_book import HistoryBook, MarketHistory
 from streams.index.expectation import fit
 from streams.index.history_records import DECLARED_KIND, HistoryError, parse_key
-from streams.index.hours import Calendar, LocalHours, calendar_of
+from streams.index.hours import Calendar, calendar_of, local_hours
 from streams.index.indices import MARKET, METHOD
 from streams.index.learning import Relevel, Shifted, lessons
 from streams.index.methodology import Market
 from streams.index.panes import HOUR_MS, day_number, rfc3339
 from streams.index.partials import Layout
-from streams.index.series import Series, SeriesTable
+from streams.index.series import Series, series_table
 from streams.index.trend import Matrix
 from streams.proof.audit.judge_shifts import Shifts
 from streams.proof.audit.report import EXPECTED, Report
@@ -66,8 +66,8 @@ class VintageJudge:
         self._history = history
         self._first_ms = first_ms
         self._report = report
-        self._local = LocalHours(market.time_zone)
-        self._table = SeriesTable(Layout(market))
+        self._local = local_hours(market.time_zone)
+        self._table = series_table(Layout(market))
         self._factors = FactorHistory(market)
         for stamp_ms, key, value in history:
             self._factors.add_record(key, value, stamp_ms)

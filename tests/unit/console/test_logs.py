@@ -33,20 +33,37 @@ except ValueError:
 """
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", FAILS, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
+RUNS = """
+import json, os, sys, structlog
+import streams.console.logs, streams.settings
+code = compile(sys.argv[1], "fails", "exec")
+for place, *arguments in json.loads(sys.argv[2]):
+    if not os.fork():
+        os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT), 2)
+        sys.argv[1:] = arguments
+        exec(code, {})
+        sys.exit()
+    assert os.wait()[1] == 0
+"""
+"""Each in a process of its own, but the imports once: they took half a second for each."""
 
 
-def test_json_lines_of_ours_and_of_libraries_on_stderr():
-    done = run("json", "info")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What FAILS writes to stderr, by format and level."""
+    folder = tmp_path_factory.mktemp("logs")
+    how = [("json", "info"), ("json", "debug"), ("json", "warning"), ("console", "info")]
+    how += [("console", "debug"), ("auto", "info")]
+    runs = [[str(folder / "-".join(each)), *each] for each in how]
+    runs[-1].append(str(folder / "main.log"))
+    argv = [sys.executable, "-c", RUNS, FAILS, json.dumps(runs)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout == ""
-    ours, library, odd, failed = map(json.loads, done.stderr.splitlines())
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_json_lines_of_ours_and_of_libraries_on_stderr(written):
+    ours, library, odd, failed = map(json.loads, written["json-info"].splitlines())
     assert (ours["event"], ours["number"], ours["level"]) == ("said", 7, "info")
     assert (library["event"], library["logger"]) == ("of a library", "aiokafka.conn")
     assert (odd["event"], odd["market"]) == ("\x1b[2Jgone", "PK\r\nfaked line"), "JSON escapes"
@@ -54,34 +71,32 @@ def test_json_lines_of_ours_and_of_libraries_on_stderr():
 
 
 @pytest.mark.parametrize("shape", ["json", "console"])
-def test_variables_of_frames_are_not_logged(shape):
-    done = run(shape, "debug")
-    assert "on purpose" in done.stderr
-    assert "tell-nobody" not in done.stderr
+def test_variables_of_frames_are_not_logged(written, shape):
+    assert "on purpose" in written[f"{shape}-debug"]
+    assert "tell-nobody" not in written[f"{shape}-debug"]
 
 
-def test_a_level_leaves_out_what_is_below_it():
-    done = run("json", "warning")
-    assert "said" not in done.stderr
-    assert "chatter" in run("json", "debug").stderr
+def test_a_level_leaves_out_what_is_below_it(written):
+    assert "gone" in written["json-warning"]
+    assert "said" not in written["json-warning"]
+    assert "chatter" in written["json-debug"]
 
 
-def test_a_file_instead_of_stderr(tmp_path):
-    done = run("auto", "info", tmp_path / "main.log")
-    assert done.stderr == ""
-    first = (tmp_path / "main.log").read_text().splitlines()[0]
+def test_a_file_instead_of_stderr(written):
+    assert written["auto-info"] == ""
+    first = written["main.log"].splitlines()[0]
     assert json.loads(first)["event"] == "said"
 
 
-def test_nothing_from_outside_moves_the_cursor_or_begins_a_line():
-    done = run("console", "info")
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.stderr)
-    assert "\nfaked line" not in done.stderr
-    assert "gone" in done.stderr
+def test_nothing_from_outside_moves_the_cursor_or_begins_a_line(written):
+    lines = written["console-info"]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", lines)
+    assert "\nfaked line" not in lines
+    assert "gone" in lines
 
 
-def test_a_library_never_shows_its_requests():
-    assert "tell-nobody" not in run("json", "debug").stderr
+def test_a_library_never_shows_its_requests(written):
+    assert "tell-nobody" not in written["json-debug"]
 
 
 def lines_of(times_s, message="again and again", *, logger="a", limit=3):

@@ -56,7 +56,7 @@ ORDERS = "orders:market:all:5m"
 def test_answers_silence_and_teach_and_leave_nothing_when_taken_back():
     answered, other = new_flow(), new_flow()
     for flow in (answered, other):
-        play(flow, [(1.0, 20), (6.0, 8)])
+        play(flow, [(1.0, 10), (6.0, 8)])
     name, shifts = incident(answered), market(answered).shifts
     before, expected = shifts.shifted(shifts.done_until_ms), answered.value("PK", ORDERS).expected
     assert shown(answered)[ALL] == 1
@@ -81,7 +81,7 @@ def test_answers_silence_and_teach_and_leave_nothing_when_taken_back():
     assert answered.published["PK"].answers == {name: given}
     assert answered.value("PK", ORDERS).expected == pytest.approx(6 * expected)
 
-    end_ms = TEN + 28 * MINUTE_MS
+    end_ms = TEN + 18 * MINUTE_MS
     for flow in (answered, other):
         play(flow, [(6.0, 3), (0.0, 10)], end_ms)
     assert shown(answered)[ALL] == -1, "an outage during a sale pages"

@@ -17,6 +17,7 @@ from streams.index import partials as col
 from streams.index.event_types import SUM_MAX
 from streams.index.instants import parse_instant
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from tests.support.events import tuned
 from tests.support.flow_harness import METHODOLOGY, Flow, order
 
 START = 1_795_000_000_000 // DAY_MS * DAY_MS + 6 * HOUR_MS
@@ -31,8 +32,8 @@ PART, OTHER_PART = [("books", 1, 2_000)], [("computing", 1, 2_000)]
 class Shop:
     """One order of 100.00, placed at START, and what happens to it."""
 
-    def __init__(self, *, market: str = "PK", currency: str = "PKR") -> None:
-        self.flow = Flow()
+    def __init__(self, *, market: str = "PK", currency: str = "PKR", **tunes: int) -> None:
+        self.flow = Flow(tuned(**tunes))
         self.market = {"market": market, "currency": currency}
         self.number = 0
         self.now_ms = START
@@ -311,11 +312,11 @@ def test_beyond_the_limit_corrections_count_and_are_said(monkeypatch):
 
 
 def test_a_correction_of_a_closed_day_counts_in_the_live_book_only():
-    shop = Shop()
+    shop = Shop(day_grace_ms=4 * DAY_MS)
     shop.place()
     shop.send("refunded", PART)
     shop.left()
-    shop.send("cancelled", WHOLE, after_ms=37 * DAY_MS)
+    shop.send("cancelled", WHOLE, after_ms=6 * DAY_MS)
     assert shop.outcomes() == {"day_closed": 1}
 
 

@@ -7,6 +7,7 @@ import pytest
 from streams.flow.chunk import SourcePartition
 from streams.flow.wire import partition_of
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS, rfc3339
+from tests.support.events import tuned
 from tests.support.flow_harness import Flow, order
 
 START = 1_795_000_000_000 // DAY_MS * DAY_MS + 6 * HOUR_MS
@@ -34,7 +35,7 @@ def run_at(flow: Flow, now_ms: int) -> list:
 @pytest.fixture
 def flow() -> Flow:
     """Two orders on the 18th, and it is the 21st."""
-    flow = Flow()
+    flow = Flow(tuned(day_grace_ms=5 * DAY_MS))
     at(flow, "placed", "1", START, lines=BOOKS)
     at(flow, "placed", "2", START + 1000, lines=TOYS)
     run_at(flow, START + MINUTE_MS)
@@ -156,8 +157,8 @@ def test_today_is_not_revised_it_grows(flow):
 def test_a_final_day_keeps_its_revisions(flow):
     cancel(flow)
     run_at(flow, START + 3 * DAY_MS + 3 * MINUTE_MS)
-    at(flow, "placed", "9", START + 40 * DAY_MS)
-    run_at(flow, START + 40 * DAY_MS + MINUTE_MS)
+    at(flow, "placed", "9", START + 8 * DAY_MS)
+    run_at(flow, START + 8 * DAY_MS + MINUTE_MS)
     closed = {
         value.index: value
         for found in flow.history

@@ -5,7 +5,7 @@ import pytest
 from streams.flow.market import IDLE_MS
 from streams.index.instants import parse_instant as instant_ms
 from streams.index.panes import DAY_MS, HOUR_MS
-from tests.support.events import T0
+from tests.support.events import T0, tuned
 from tests.support.flow_harness import Flow, order, payment
 
 ORDERS, PAYMENTS = "orders", "payments"
@@ -118,11 +118,11 @@ def test_where_the_log_begins_survives_a_takeover_before_the_first_fence_record(
 
 def test_what_changes_after_it_was_final_is_counted_and_closed_again():
     # Only wrong arrival times allow this: a partition is read long after its mark covered that time.
-    flow = Flow(partitions=2)
+    flow = Flow(tuned(day_grace_ms=2 * DAY_MS), partitions=2)
     first, second = flow.sps[ORDERS]
     everywhere(flow, T0, "start")
     flow.run()
-    flow.now_ms = T0 + 40 * DAY_MS
+    flow.now_ms = T0 + 4 * DAY_MS
     everywhere(flow, flow.now_ms, "far")
     flow.produce(second, order("x", T0 + 1), T0)  # its own watermark lies far ahead: too late
     flow.run()
@@ -168,10 +168,10 @@ def test_a_new_owner_publishes_what_came_after_the_last_publication_as_a_revisio
 
 def test_a_takeover_is_not_a_change_of_what_is_final():
     # Days merged after the last publication used to be counted as changed after they were final.
-    flow = Flow(partitions=1)
+    flow = Flow(tuned(day_grace_ms=2 * DAY_MS), partitions=1)
     everywhere(flow, T0, "a")
     flow.run()
-    everywhere(flow, T0 + 50 * DAY_MS, "b")
+    everywhere(flow, T0 + 5 * DAY_MS, "b")
     flow.run()
     partition = partition_of_pk(flow)
     for merged in flow.compiles[partition].markets["PK"].ledger.merged.values():

@@ -14,7 +14,7 @@ from streams.index.history_records import DeclaredFactor, SeededRow, factor_reco
 from streams.index.hours import LocalHours
 from streams.index.methodology import MethodologyError, parse
 from streams.index.panes import HOUR_MS, MINUTE_MS, day_number, rfc3339
-from streams.index.series import SeriesTable
+from streams.index.series import series_table
 from streams.publish.journal import journal_records
 from tests.support.flow_harness import METHODOLOGY, ROOT, Flow, order, payment
 from tests.support.known_histories import season
@@ -189,7 +189,7 @@ def test_vintages_are_journaled_and_stored_once(flow):
         (each["dimension"], each["member"], each["measure"]): each for each in vintage["series"]
     }
     own = series["market", "all", "orders"]
-    table = SeriesTable(compiled(flow).markets["PK"].ledger.layout)
+    table = series_table(compiled(flow).markets["PK"].ledger.layout)
     at = table.at[("market", "all"), "orders"]
     assert tuple(own["expected"]) == held(flow)[DAY].vintage.expected[at]
     assert own["first_hour"] == rfc3339(HOURS.hours_of(DAY).start - 3 * HOUR_MS)

@@ -25,6 +25,8 @@ from tests.unit.flow.test_market_expectation import TEN, Shop, seeded
 
 ALL = ("market", "all")
 MOBILES = ("category", "mobiles_tablets")
+QUIET = 10
+"""Minutes as expected before a shift."""
 
 
 @pytest.fixture
@@ -68,11 +70,11 @@ def stored(flow):
 
 
 def test_a_jump_is_published_live_then_confirmed_with_members_and_shown_as_active(flow):
-    play(flow, [(1.0, 30)])
+    play(flow, [(1.0, QUIET)])
     assert published(flow) == []
-    play(flow, [(6.0, 12)], TEN + 30 * MINUTE_MS)
+    play(flow, [(6.0, 12)], TEN + QUIET * MINUTE_MS)
     first = published(flow)[0]
-    start = TEN // MINUTE_MS + 30
+    start = TEN // MINUTE_MS + QUIET
     assert (first.event, first.phase, first.direction, first.number) == ("page", LIVE, 1, 1)
     assert first.start == pytest.approx(start, abs=1)
     assert first.at <= start + 6
@@ -91,7 +93,7 @@ def test_a_jump_is_published_live_then_confirmed_with_members_and_shown_as_activ
 
 
 def test_a_stop_is_published_though_nothing_arrives(flow):
-    end_ms = play(flow, [(1.0, 30)])
+    end_ms = play(flow, [(1.0, QUIET)])
     play(flow, [(0.0, 20)], end_ms)
     found = published(flow)
     assert found[0].direction == -1
@@ -105,12 +107,12 @@ def incidents(flow):
 
 def test_a_stop_is_one_incident_with_its_members_its_loss_and_how_it_is_now(flow):
     shop = Shop(flow)
-    end_ms = play(flow, [(1.0, 30), (0.0, 12)], shop=shop)
+    end_ms = play(flow, [(1.0, QUIET), (0.0, 12)], shop=shop)
     (stop,) = incidents(flow)
     assert (stop.kind, stop.state, stop.lead.dimension) == ("outage", "open", "market")
     first = min(shift.at for shift in flow_shifts(flow))
     assert stop.found_ms == first * MINUTE_MS
-    assert stop.start_ms == pytest.approx(TEN + 30 * MINUTE_MS, abs=MINUTE_MS)
+    assert stop.start_ms == pytest.approx(TEN + QUIET * MINUTE_MS, abs=MINUTE_MS)
     active = active_fields(flow.published["PK"].watched, incident_of([stop]))
     assert {json.loads(text)["incident"] for text in active.values()} == {stop.id}
     measures = stop.measures
@@ -137,7 +139,7 @@ def test_a_market_that_becomes_live_on_a_backlog_knows_at_once_whether_its_panes
 
 
 def test_a_stop_is_suspected_before_it_pages_and_not_any_more_once_it_is_found(flow):
-    end_ms = play(flow, [(1.0, 30)])
+    end_ms = play(flow, [(1.0, QUIET)])
     assert all(not publication.suspicions for publication in flow.history)
     play(flow, [(0.0, 12)], end_ms)
     suspected = [publication for publication in flow.history if publication.suspicions]

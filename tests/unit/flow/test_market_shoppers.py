@@ -82,11 +82,11 @@ def numbers_of(values) -> tuple:
 
 @pytest.fixture(scope="module")
 def shop():
-    """Thirty hours, published every twenty minutes."""
+    """Thirty hours, published every forty minutes: within hours and quarters, too."""
     found = Shop()
-    for at_ms in range(T0, T0 + 30 * HOUR_MS, 20 * MINUTE_MS):
-        found.open(at_ms, at_ms + 20 * MINUTE_MS, 37_000)
-        found.run(at_ms + 20 * MINUTE_MS + 4_000)
+    for at_ms in range(T0, T0 + 30 * HOUR_MS, 40 * MINUTE_MS):
+        found.open(at_ms, at_ms + 40 * MINUTE_MS, 37_000)
+        found.run(at_ms + 40 * MINUTE_MS + 4_000)
     return found
 
 

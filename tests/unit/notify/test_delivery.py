@@ -7,6 +7,7 @@ import threading
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from support.notifications import NOW_MS, alert, body, incident, notification
 from support.notifying import EVERYBODY, PNG, delivering, settings_for, vendors
 from support.vendors import shown
@@ -660,7 +661,9 @@ async def test_a_bug_of_ours_keeps_nobody_else_from_being_told(found, tmp_path, 
 
     async with delivering(found, tmp_path, draw=broken) as run:
         monkeypatch.setattr(run.receivers["pagerduty"], "_key", object())
-        ((name, error),) = await deliver(run)
+        with capture_logs() as logged:  # drawn for a terminal, a traceback takes half a second
+            ((name, error),) = await deliver(run)
+    assert "exc_info" in logged[0]
     assert (name, error.action) == ("pagerduty", "report it, with the log")
     assert error.reason.startswith("ecindex could not send it: TypeError")
     assert len(found.mail.mails) == 1

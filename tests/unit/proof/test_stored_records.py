@@ -56,7 +56,7 @@ def sound():
     market = Market(rate=240.0)
     market.open(MIDNIGHT, 10)
     market.open(MIDNIGHT + HOUR_MS, 70, times=0.05)  # a shift
-    for days in (1, 2, 40):  # days that ended, and one that was closed
+    for days in (1, 40):  # a day that ended, and one that was closed
         market.open(MIDNIGHT + days * 24 * HOUR_MS, 5)
     flow, found = market.flow, {topic: [] for topic in KINDS}
 
