@@ -44,7 +44,8 @@ LASTS_S = 360
 """How long a stop and a jump last: longer than it may take to be told."""
 APART_S = 7
 """Stops begin so many seconds after each other, so at different places of a minute."""
-SETTLE_S, BETWEEN_S = 420, 540
+SETTLE_S, FIRST_S, BETWEEN_S = 120, 60, 480
+CAUGHT_UP_MS = 15_000
 TIMES = 10
 LIMITS = {
     ("stop", "calm no more"): (None, 15), ("stop", "page"): (None, 75), ("stop", "told"): (None, 100),
@@ -135,6 +136,12 @@ def simulate(home, config, *options):
     )  # fmt: skip
 
 
+def since(prepared, home, config, rate, *options):
+    """Go on selling where the last one has ended."""
+    backfill_s = (now_ms() - int(prepared.read_text())) // 1_000
+    return simulate(home, config, "--rate", rate, "--backfill", f"{backfill_s}s", *options)
+
+
 async def prepare(home, directory, rate, backfill, tell):
     """Seed six weeks and send a day's backlog; return the instant (ms) until which events were sent."""
     up = ("up", "--config", home / "ecindex.toml", "--dir", directory, "--workers", "0")
@@ -179,13 +186,18 @@ def options_of(planted, begins_ms):
             )  # fmt: skip
 
 
-async def watch_page(url, planted, levels):
+async def watch_page(url, planted, levels, ages_ms):
     """Note when the page first says of a market what is planted there."""
-    async with aiohttp.ClientSession() as session, listening(session, url) as stream:
+    for_hours = aiohttp.ClientTimeout(total=None)
+    async with (
+        aiohttp.ClientSession(timeout=for_hours) as session,
+        listening(session, url) as stream,
+    ):
         while (event := await stream.event()) is not None:
             if event[0] != "beat":
                 continue
             for market in event[1]["markets"]:
+                ages_ms[market["market"]] = market["as_of_age_ms"]
                 level = market["level"]
                 if levels.get(market["market"]) != level:
                     levels[market["market"]] = level
@@ -294,23 +306,28 @@ async def run(options, directory, tell):
         notify = stack.enter_context(
             Command("notify", "--config", config, env=variables(notify_settings))
         )
-        begins_ms = now_ms()
-        stops, jumps = plan(begins_ms, SETTLE_S)
-        planted = [*stops, *jumps]
-        shops = stack.enter_context(
-            simulate(
-                home, config, "--rate", rate, "--seed", "2",
-                "--backfill", f"{(now_ms() - int(prepared.read_text())) // 1_000}s",
-                *options_of(planted, now_ms()),
-            )
-        )  # fmt: skip
         log = stack.enter_context((directory / "messages.jsonl").open("w"))
-        levels = {}
+        planted, levels, ages_ms = [], {}, {}
         watching = [
-            asyncio.create_task(watch_page(where["board"], planted, levels)),
+            asyncio.create_task(watch_page(where["board"], planted, levels, ages_ms)),
             asyncio.create_task(watch_vendors(found, planted, log)),
         ]
+        shops = stack.enter_context(since(prepared, home, config, rate, "--seed", "2", "--json"))
         try:
+            while len(ages_ms) < len(MARKETS) or any(
+                age_ms is None or age_ms > CAUGHT_UP_MS for age_ms in ages_ms.values()
+            ):
+                tell(f"as_of is old: {ages_ms}")
+                await asyncio.sleep(15)
+            tell("all markets are caught up")
+            await asyncio.sleep(SETTLE_S)
+            _, out, _ = await asyncio.to_thread(shops.end, signal.SIGTERM)
+            prepared.write_text(str(json.loads(out)["last_ms"]))
+            begins_ms = now_ms()
+            stops, jumps = plan(begins_ms, FIRST_S)
+            planted += [*stops, *jumps]
+            plants = options_of(planted, begins_ms)
+            shops = stack.enter_context(since(prepared, home, config, rate, "--seed", "3", *plants))
             wrong = []
             for kind in (stops, jumps):
                 until_ms = kind[-1].ends_ms + 300_000
