@@ -18,6 +18,7 @@ from streams.publish.incident_words import (
     say_suspicion,
     series_name,
     timeline_of,
+    weight_of,
 )
 from streams.publish.sent_records import PublishedSent, read_sent
 from streams.publish.suspicion_records import PublishedSuspicion, read_suspicions
@@ -113,7 +114,7 @@ def incidents_of(
     return IncidentsOfMarket(
         open=[
             _shown(each, naming, known_sent.get(each.id))
-            for each in sorted(going, key=_weight, reverse=True)
+            for each in sorted(going, key=weight_of, reverse=True)
         ],
         past=[_shown(each, naming, known_sent.get(each.id)) for each in past],
         suspicions=[_suspicion(each, naming) for each in read_suspicions(suspicions)],
@@ -150,11 +151,6 @@ def headline_of(incidents: IncidentsOfMarket) -> str:
 def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
     """Return the incidents that page: nobody said that they are expected, or no incidents at all."""
     return [each for each in incidents.open if not each.silenced]
-
-
-def _weight(incident: PublishedIncident) -> tuple[bool, bool, str]:
-    """Outages weigh most, then what concerns the market as a whole, then what is new."""
-    return incident.kind == "outage", incident.dimension == MARKET, incident.began
 
 
 def _shown(

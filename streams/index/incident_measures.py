@@ -95,12 +95,18 @@ class Measures(msgspec.Struct, frozen=True):
             now.expected >= STOPPED_EXPECTED_MIN and now.ratio <= STOPPED_RATIO
         )
 
-    def is_back(self, direction: int) -> bool:
-        """True when "now" is about what is expected again, though the end is not confirmed."""
-        if self.now is None or self.now.expected < STOPPED_EXPECTED_MIN:
-            return False
-        ratio = self.now.ratio
-        return ratio <= AFFECTED_UP if direction > 0 else ratio >= AFFECTED_DOWN
+    @property
+    def is_back(self) -> bool:
+        """True when "now" is about what is expected again, though the end is not confirmed.
+
+        Both ways: a jump that turns into a stop is not as usual again.
+        """
+        now = self.now
+        return (
+            now is not None
+            and now.expected >= STOPPED_EXPECTED_MIN
+            and AFFECTED_DOWN <= now.ratio <= AFFECTED_UP
+        )
 
 
 def measure(

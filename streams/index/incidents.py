@@ -119,9 +119,8 @@ class Incident(msgspec.Struct):
         """How it stands: ``returning`` is open, but its leading series looks as expected again."""
         if self.over_ms:
             return "withdrawn" if all(shift.withdrawn for shift in self.shifts) else "over"
-        lead, measures = self.lead, self.measures
-        back = measures is not None and measures.is_back(lead.direction)
-        return "returning" if back else "open"
+        measures = self.measures
+        return "returning" if measures is not None and measures.is_back else "open"
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:

@@ -17,7 +17,7 @@ from streams.notify.market_now import Series
 from streams.publish.incident_records import PublishedIncident
 
 ID_MAX = 100
-_ID = re.compile(r"[A-Za-z0-9_-]+-\d{8}T\d{4}-(up|down)")
+_ID = re.compile(r"[A-Za-z0-9._-]+-\d{8}T\d{4}-(up|down)")
 """Id of an incident (docs/contract.md#an-incident)."""
 
 

@@ -34,6 +34,7 @@ from streams.publish.incident_words import (
     say_suspicion,
     series_name,
     timeline_of,
+    weight_of,
 )
 from streams.publish.ranking import ALL, rank_members
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
@@ -153,7 +154,8 @@ def _headline(view: MarketView, snapshot: Snapshot, values: _Values, currency: s
 def _wrong(view: MarketView, currency: str) -> list[Text]:
     """Return what is wrong now, as the page says it, and what was last; times are in UTC."""
     naming = MarketNaming(view.market, currency or None)
-    going = [each for each in view.incidents if each.over is None]
+    open_ones = [each for each in view.incidents if each.over is None]
+    going = sorted(open_ones, key=weight_of, reverse=True)
     lines = []
     for incident in going[:_INCIDENTS_MAX]:
         words = say_incident(incident, naming)
@@ -181,7 +183,8 @@ def _restless(view: MarketView) -> list[Text]:
 
 
 def _timeline(incident: PublishedIncident, sent: PublishedSent | None) -> str:
-    known = [f"{what} {clock_time(at, 'UTC')}" for what, at in timeline_of(incident, sent)]
+    today = incident.size.until if incident.over is None else None
+    known = [f"{what} {clock_time(at, 'UTC', today)}" for what, at in timeline_of(incident, sent)]
     return ", ".join([*known, *([] if sent is not None else ["sent: not known"])])
 
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from streams.index.answer_records import AUTHOR_MAX, TEXT_MAX
 from streams.index.currencies import exponent, major_units
+from streams.index.incident_measures import STOPPED_RATIO
 from streams.index.indices import CATEGORY, CHANNEL, MARKET, METHOD, REGION
 from streams.index.instants import parse_instant
 from streams.index.labels import label
@@ -19,7 +20,12 @@ from streams.index.methodology import Market
 from streams.index.panes import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.index.shift_series import PAYMENT_FAILURE
 from streams.index.shown_text import one_line
-from streams.publish.incident_records import AffectedMembers, IncidentSize, PublishedIncident
+from streams.publish.incident_records import (
+    AffectedMembers,
+    IncidentSize,
+    PublishedAnswer,
+    PublishedIncident,
+)
 from streams.publish.sent_records import PublishedSent
 from streams.publish.suspicion_records import PublishedSuspicion
 
@@ -91,6 +97,11 @@ def say_incident(incident: PublishedIncident, naming: MarketNaming) -> IncidentW
     )
 
 
+def weight_of(incident: PublishedIncident) -> tuple[bool, bool, str]:
+    """Key to sort incidents by: outages weigh most, then those of the whole market, then what is new."""
+    return incident.kind == "outage", incident.dimension == MARKET, incident.began
+
+
 def say_evidence(evidence: float) -> str:
     """Return how sure the detector was.
 
@@ -126,21 +137,33 @@ def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
     """
     lines = []
     if (given := incident.acknowledged) is not None:
-        lines.append(f"Acknowledged by {given.by} at {clock_time(given.at, naming.time_zone)}.")
+        lines.append(
+            f"Acknowledged by {given.by} at {_time(incident, given.at, naming)}{_why(given)}."
+        )
     if (given := incident.verdict) is not None:
-        silent = ": it does not page" if incident.silenced_by is not None else ""
+        why = _why(given)
+        pause = ";" if why else ":"
+        silent = f"{pause} it does not page" if incident.silenced_by is not None else ""
         if given.until is not None:
-            until = clock_time(given.until, naming.time_zone)
-            lines.append(f"Expected until {until}, says {given.by}{silent}.")
+            until = _time(incident, given.until, naming)
+            passed = incident.over is None and _ms(given.until) <= _ms(incident.size.until)
+            was, silent = (
+                ("Was expected", f"{pause} it pages again") if passed else ("Expected", silent)
+            )
+            lines.append(f"{was} until {until}, says {given.by}{why}{silent}.")
         else:
-            lines.append(f"A false alarm, says {given.by}{silent}.")
+            lines.append(f"A false alarm, says {given.by}{why}{silent}.")
     elif incident.silenced_by is not None:
         lines.append(f"It does not page: {incident.silenced_by} was answered.")
     lines += [
-        f"Note by {note.by} at {clock_time(note.at, naming.time_zone)}: {note.text}"
+        f"Note by {note.by} at {_time(incident, note.at, naming)}: {note.text}"
         for note in incident.notes
     ]
     return [one_line(line, LINE_MAX) for line in lines]
+
+
+def _why(answer: PublishedAnswer) -> str:
+    return f": {answer.text}" if answer.text else ""
 
 
 def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list[tuple[str, str]]:
@@ -200,17 +223,32 @@ def duration(length_ms: int) -> str:
     return f"{length_ms // DAY_MS} days"
 
 
-def clock_time(instant: str, time_zone: str) -> str:
+def clock_time(instant: str, time_zone: str, today: str | None = None) -> str:
     """Time of day of an RFC 3339 instant in a zone, with its name.
 
+    ``today``: an instant of the day that the reader takes it to be of. The time has a date where it is
+    of another day, and where no day is given.
+
     >>> clock_time("2026-11-24T10:02:00.000Z", "Asia/Karachi")
-    '15:02 PKT'
-    >>> clock_time("2026-11-24T10:02:00.000Z", "Asia/Dhaka")
+    '24 Nov 15:02 PKT'
+    >>> clock_time("2026-11-24T10:02:00.000Z", "Asia/Dhaka", "2026-11-24T11:00:00.000Z")
     '16:02 UTC+06'
     """
-    local = datetime.fromtimestamp(_ms(instant) / 1_000, UTC).astimezone(ZoneInfo(time_zone))
+    local = _local(instant, time_zone)
     zone = local.tzname() or "UTC"
-    return f"{local:%H:%M} {zone if zone.isalpha() else f'UTC{zone}'}"
+    same_day = today is not None and _local(today, time_zone).date() == local.date()
+    date = "" if same_day else f"{local.day} {local:%b} "
+    return f"{date}{local:%H:%M} {zone if zone.isalpha() else f'UTC{zone}'}"
+
+
+def _local(instant: str, time_zone: str) -> datetime:
+    return datetime.fromtimestamp(_ms(instant) / 1_000, UTC).astimezone(ZoneInfo(time_zone))
+
+
+def _time(incident: PublishedIncident, instant: str, naming: MarketNaming) -> str:
+    """Time of an instant of an incident. What is over may be read weeks later: it has its date."""
+    today = incident.size.until if incident.over is None else None
+    return clock_time(instant, naming.time_zone, today)
 
 
 def _what(incident: PublishedIncident) -> str:
@@ -221,11 +259,16 @@ def _what(incident: PublishedIncident) -> str:
     if incident.kind == "outage":
         if incident.state == "returning":
             return f"{noun} had all but stopped and are coming back"
+        now = incident.now
+        if going and now is not None and now.ratio > STOPPED_RATIO:
+            return f"{noun} had all but stopped, and are at {size_words(now.ratio)}"
         return f"{noun} {'have' if going else 'had'} all but stopped"
     if incident.state == "returning":
         return f"{noun} look as usual again after {size_words(incident.size.ratio)}"
     size = incident.now or incident.size
-    verb = "have drifted to" if incident.kind == "drift" else "are at" if going else "were at"
+    verb = "are at" if going else "were at"
+    if incident.kind == "drift":
+        verb = "have drifted to" if going else "had drifted to"
     return f"{noun} {verb} {size_words(size.ratio)}"
 
 
@@ -244,7 +287,7 @@ def size_words(ratio: float) -> str:
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
     if incident.over is not None:
         lasted = duration(max(0, _ms(incident.over) - _ms(incident.began)))
-        return f"Over since {clock_time(incident.over, naming.time_zone)}; it lasted {lasted}."
+        return f"Over since {_time(incident, incident.over, naming)}; it lasted {lasted}."
     now = incident.now
     if now is None:
         return "Now: nothing is expected of the last minutes."
@@ -260,9 +303,8 @@ def _last(size: IncidentSize) -> str:
 
 def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
     size = incident.size
-    span = f"Since {clock_time(incident.began, naming.time_zone)}"
-    if incident.over is not None:
-        span = f"From {clock_time(incident.began, naming.time_zone)} until then"
+    began = _time(incident, incident.began, naming)
+    span = f"Since {began}" if incident.over is None else f"From {began} until then"
     return (
         f"{span}: {_figure(size.observed)} {counted(incident.dimension)}, "
         f"{_figure(size.expected)} usual, {_ratio(size)}."

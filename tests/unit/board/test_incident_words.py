@@ -61,8 +61,8 @@ def test_what_is_over_is_said_to_be_over():
     over = incident(stopped=True, over_ms=AS_OF_MS)
     words = said(over)
     assert words.headline == "Bangladesh: orders had all but stopped"
-    assert words.now == "Over since 04:13 UTC+06; it lasted 10 min."
-    assert words.size.startswith("From 04:03 UTC+06 until then: 40 orders")
+    assert words.now == "Over since 15 Nov 04:13 UTC+06; it lasted 10 min."
+    assert words.size.startswith("From 15 Nov 04:03 UTC+06 until then: 40 orders")
     assert words.missed.startswith("Missed: 9,760 orders")
     jump = incident_shift("category", "books", direction=1, over_ms=AS_OF_MS)
     jump.interval = JUMP
@@ -193,6 +193,27 @@ def test_what_was_answered_is_said_with_its_author():
     assert shown.silenced
     assert [what for what, _ in shown.timeline] == ["began", "found", "acknowledged"]
     assert not shown.sent
+
+
+def test_an_expected_event_that_has_passed_is_not_said_to_be_in_force():
+    """An outage that went on the day after read as "Expected until 05:13", and nobody got up."""
+    stop = incident(stopped=True)
+    until_ms = AS_OF_MS - 20 * 3_600_000
+    answer = Answer(stop.id, "expected", "bob", AS_OF_MS, until_ms=until_ms, text="sale")
+    shown = published_incident(stop, GivenAnswers(None, answer, (), None))
+    assert say_answers(shown, BD) == [
+        "Was expected until 14 Nov 08:13 UTC+06, says bob: sale; it pages again."
+    ]
+
+
+def test_an_outage_that_comes_back_in_part_has_not_all_but_stopped():
+    stop = incident(stopped=True)
+    shown = published_incident(stop)
+    half = msgspec.structs.replace(
+        shown, now=msgspec.structs.replace(shown.now, observed=500.0, ratio=0.5)
+    )
+    words = say_incident(half, BD)
+    assert words.headline == "Bangladesh: orders had all but stopped, and are at 50 % of usual"
 
 
 def test_when_people_were_told_is_in_the_timeline_where_it_is_known():

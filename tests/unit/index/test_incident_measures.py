@@ -52,11 +52,18 @@ def test_a_stop_is_sized_with_the_error_of_the_expectation_and_in_money():
 def test_now_is_the_last_minute_and_says_when_it_is_back():
     found = measured(ALL, -1, {ALL: [0] * 9 + [96]}, 10)
     assert not found.stopped
-    assert found.is_back(-1)
+    assert found.is_back
     still = measured(ALL, -1, {ALL: [0] * 9 + [60]}, 10)
-    assert not still.is_back(-1)
+    assert not still.is_back
     jump = measured(BOOKS, 1, {ALL: [100] * 10, BOOKS: [400] * 9 + [105]}, 10)
-    assert jump.is_back(1)
+    assert jump.is_back
+
+
+@pytest.mark.parametrize(("before", "now"), [(400, 0), (0, 600)])
+def test_what_turned_into_the_other_way_is_not_back(before, now):
+    """A jump that became a stop was said to look as usual again, at 0 orders."""
+    turned = measured(ALL, 1 if before else -1, {ALL: [before] * 9 + [now]}, 10)
+    assert not turned.is_back
 
 
 def test_a_market_affects_the_members_that_are_as_far_off():

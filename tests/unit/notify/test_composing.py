@@ -16,7 +16,7 @@ from support.operator_files import ROOT
 
 from streams.index.panes import rfc3339
 from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
-from streams.notify.causes import causes_of
+from streams.notify.causes import Cause, causes_of
 from streams.notify.composing import compose, lasting
 from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
 from streams.notify.notice import Notice, NoticeKind
@@ -127,7 +127,7 @@ def test_an_incident_is_described_by_what_is_published_of_it():
         "How sure": "evidence 1.4 times what pages when it was found",
         "Affected": "every category, 2 of 4 regions (most Sindh).",
         "Now": "2 orders in the last minute, 1,006 usual.",
-        "Answered": "Acknowledged by alice at 09:41 PKT.",
+        "Answered": "Acknowledged by alice at 09:41 PKT: on it.",
         "What to do": "Ask whether the shop takes orders (checkout, site, app).",
     }
     assert notice.links[0].url == "https://index.example/?market=PK&incident=PK-20260102T0437-down"
@@ -158,9 +158,9 @@ def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
     assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 minutes")
     assert over.ended == rfc3339(NOW_MS - 120_000)
     assert over.title == "Pakistan: orders had all but stopped"
-    assert over.now == "Over since 09:39 PKT; it lasted 3 min."
+    assert over.now == "Over since 2 Jan 09:39 PKT; it lasted 3 min."
     fires_on = said(of=incident(over=rfc3339(NOW_MS)))
-    assert fires_on.now.startswith("Over since 09:41 PKT"), "its alert fires on for minutes"
+    assert fires_on.now.startswith("Over since 2 Jan 09:41 PKT"), "its alert fires on for minutes"
 
 
 def test_a_notification_is_divided_by_cause():
@@ -299,3 +299,9 @@ def test_what_redis_holds_is_read_and_what_it_cannot_mean_is_left_out():
     assert now == MarketNow(
         NOW_MS, {WHOLE: SHIFT}, {(WHOLE, "5m"): CountNow("orders", 10.0, 5030.0)}
     )
+
+
+@pytest.mark.parametrize("market", ["PK", "shop.pk", "a-b_c"])
+def test_an_incident_of_any_market_is_known_by_its_name(market):
+    """One whose market's code has a dot was told as over while it went on."""
+    assert Cause(f"{market}-20261129T0217-down", None, None).named

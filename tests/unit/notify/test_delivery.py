@@ -392,7 +392,7 @@ async def test_an_answer_is_told_once_and_pagerduty_is_acknowledged_unless_it_kn
         actions = [event["event_action"] for event in found.pagerduty.events]
         assert actions == ["trigger", "acknowledge"]
         _first, news = found.slack.posted
-        assert news["text"] == "Answered: Acknowledged by alice at 09:41 PKT."
+        assert news["text"] == "Answered: Acknowledged by alice at 09:41 PKT: on &lt;it&gt;."
         assert "Answered: Acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
         assert len(found.mail.mails) == 1
         assert [taken["kind"] for taken in found.webhook.taken] == ["began", "answered"]
