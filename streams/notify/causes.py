@@ -21,6 +21,11 @@ _ID = re.compile(r"[A-Za-z0-9._-]+-\d{8}T\d{4}-(up|down)")
 """Id of an incident (docs/contract.md#an-incident)."""
 
 
+def names_incident(name: str) -> bool:
+    """Whether a name is that of an incident, which is the same for good."""
+    return _ID.fullmatch(name) is not None
+
+
 class Cause(NamedTuple):
     """The alerts of a notification that have one cause. ``name``: what they are about.
 
@@ -34,7 +39,7 @@ class Cause(NamedTuple):
     @property
     def named(self) -> bool:
         """Whether the name is that of an incident, which is the same for good."""
-        return _ID.fullmatch(self.name) is not None
+        return names_incident(self.name)
 
 
 def causes_of(

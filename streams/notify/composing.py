@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from streams.index.instants import parse_instant
-from streams.index.panes import rfc3339
+from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.market_now import MarketNow, Series, ShiftNow
@@ -224,6 +224,28 @@ def refreshed(
         ended=None if over_ms is None else rfc3339(over_ms),
     )
     return _described(fresh, incident, now, now_ms, naming)
+
+
+def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
+    """The message of an incident of which nothing can be read: it must not go on saying "now"."""
+    why = now.unknown or "nothing is published of the incident any more"
+    span = Lasting(
+        None if notice.began is None else parse_instant(notice.began),
+        None,
+        estimated=True,
+        exact=True,
+    )
+    words = f"how it is now is not known: {one_line(why, SENTENCE_MAX // 2)}"
+    told_ms = parse_instant(notice.sent_at)
+    if notice.now and told_ms is not None and now_ms - told_ms >= MINUTE_MS:
+        words += f". At {time_words(told_ms, zone)} it was: {notice.now}"
+    return msgspec.structs.replace(
+        notice,
+        kind=NoticeKind.REPEATED,
+        since=_since(span, now_ms, zone),
+        sent_at=rfc3339(now_ms),
+        now=one_line(words, SENTENCE_MAX),
+    )
 
 
 def _described(

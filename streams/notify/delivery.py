@@ -19,7 +19,7 @@ from streams import clock
 from streams.index.instants import parse_instant
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import ALERTS_MAX, AlertGroup
-from streams.notify.causes import Cause, causes_of
+from streams.notify.causes import Cause, causes_of, names_incident
 from streams.notify.chart_data import ChartData, NoChartError
 from streams.notify.composing import (
     WHOLE_MARKET,
@@ -30,6 +30,7 @@ from streams.notify.composing import (
     quiet,
     refreshed,
     series_shown,
+    unread,
 )
 from streams.notify.market_now import MarketNow, Series
 from streams.notify.message_receiver import (
@@ -153,12 +154,20 @@ class Delivery:
         now = await self._market_now.read(notice.market)
         published = next((each for each in now.incidents if each.id == incident.name), None)
         if published is None:
+            if notice.market and names_incident(incident.name):
+                zone = self._naming(notice.market).time_zone
+                fresh = unread(notice, now, self._now_ms(), zone)
+                await self._refresh_all(incident, fresh, None)
             return
         fresh = refreshed(notice, published, now, self._now_ms(), self._naming(notice.market))
         if self._is_over(published, notice):
             await self._end(incident, fresh)
             return
-        answers = _answers_key(published)
+        await self._refresh_all(incident, fresh, _answers_key(published))
+
+    async def _refresh_all(
+        self, incident: OpenIncident, fresh: Notice, answers: str | None
+    ) -> None:
         await _all(
             self._refresh(incident, name, fresh, answers)
             for name in sorted(incident.sent.keys() & self._receivers.keys())
@@ -196,9 +205,11 @@ class Delivery:
         await self._store.save()
 
     async def _refresh(
-        self, incident: OpenIncident, name: str, notice: Notice, answers: str
+        self, incident: OpenIncident, name: str, notice: Notice, answers: str | None
     ) -> None:
+        """``answers`` None: they are not known, so none is told as new."""
         sent = incident.sent[name]
+        answers = sent.answered if answers is None else answers
         answered = answers != sent.answered
         if not answered and name not in UPDATED:
             return

@@ -25,6 +25,8 @@ SCANS = 4
 _PASSING = {"ratelimited", "rate_limited", "fatal_error", "internal_error", "service_unavailable",
             "request_timeout"}  # fmt: skip
 _GONE = {"message_not_found", "cant_update_message", "channel_not_found"}
+_STANDS = {"edit_window_closed"}
+"""Refusals of an edit of a message that is there: what is new is said in its thread."""
 _ACTIONS = {
     "not_in_channel": "invite the bot to the channel: /invite @BOT",
     "channel_not_found": "set notify.slack_channel to the id of a channel that the bot was invited to",
@@ -72,9 +74,18 @@ class SlackReceiver:
             try:
                 await self._with_picture(notice, file_id, ts=kept["ts"], channel=kept["channel"])
             except SlackApiError as error:
-                if _code(error) not in _GONE:
+                code = _code(error)
+                if code not in _GONE | _STANDS:
                     raise
-                del kept["ts"]  # somebody has deleted it
+                if code in _GONE:
+                    del kept["ts"]  # somebody has deleted it
+                else:
+                    _log.warning(
+                        "message_stands",
+                        receiver=self.name,
+                        detail=_detail(error),
+                        action="let messages be edited for longer in Slack's workspace settings",
+                    )
         if "ts" not in kept:
             answer = await self._with_picture(notice, file_id, channel=self._channel)
             return {**kept, "channel": answer["channel"], "ts": answer["ts"]}

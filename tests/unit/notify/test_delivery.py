@@ -454,6 +454,28 @@ async def test_a_message_that_somebody_deleted_is_posted_anew(found, run):
     assert "Over: PK" in shown(message)["plain_text"]
 
 
+async def test_the_end_is_told_in_the_thread_of_a_message_that_can_no_longer_be_edited(found, run):
+    """A workspace may close the window for edits: then nobody was told of the end."""
+    await deliver(run, names=["slack"])
+    found.slack.calls.clear()
+    found.slack.next_answers = [(200, {}, {"ok": False, "error": "edit_window_closed"})]
+    assert await deliver(run, alert(firing=False), names=["slack"]) == []
+    message, reply = found.slack.posted
+    assert reply["thread_ts"] == message["ts"]
+    assert reply["text"].startswith("Over: PK")
+
+
+async def test_a_message_of_an_index_that_is_away_does_not_go_on_saying_now(found, tmp_path, clock):
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS), clock=clock) as run:
+        await deliver(run, alert(incident="PK-20260102T0437-down"), names=["slack"])
+        clock[0] += 2 * 3_600_000
+        run.market_now.now = MarketNow(unknown="Redis does not answer (refused)")
+        await run.delivery.refresh()
+    text = shown(found.slack.updated[-1])["plain_text"]
+    assert "how it is now is not known: Redis does not answer (refused). At 04:" in text
+    assert "2 hours ago" in text
+
+
 @pytest.mark.parametrize(
     ("vendor", "name", "refusals", "calls"),
     [
