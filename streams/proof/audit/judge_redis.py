@@ -11,6 +11,7 @@ from streams.proof.audit.cuts import Cut
 from streams.proof.audit.expected_values import Expectations, ExpectedValue, compare, is_measured
 from streams.proof.audit.report import REDIS, Report
 from streams.proof.recompute.slots import GONE
+from streams.publish.restless_records import RESTLESS_FIELD
 from streams.records.redis_reader import MarketRedis
 from streams.records.values_log import StoredValue
 
@@ -86,6 +87,7 @@ class RedisJudge:
                     REDIS, f"{held.market} {name}", "text", expected or "one", found, where
                 )
         left.pop("@pages", None)  # what operators say is in no log of events
+        left.pop(RESTLESS_FIELD, None)  # it follows from the vintages, which are judged
         for source in SOURCES:
             # Each value is judged by what these say; the snapshot must say the same.
             found = left.pop(name := f"@as_of:{source}", None)
