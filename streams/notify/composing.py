@@ -236,9 +236,9 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
         exact=True,
     )
     words = f"how it is now is not known: {one_line(why, SENTENCE_MAX // 2)}"
-    told_ms = parse_instant(notice.sent_at)
-    if notice.now and told_ms is not None and now_ms - told_ms >= MINUTE_MS:
-        words += f". At {time_words(told_ms, zone)} it was: {notice.now}"
+    sent_ms = parse_instant(notice.sent_at)
+    if notice.now and sent_ms is not None and now_ms - sent_ms >= MINUTE_MS:
+        words += f". At {time_words(sent_ms, zone)} it was: {notice.now}"
     return msgspec.structs.replace(
         notice,
         kind=NoticeKind.REPEATED,
