@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import msgspec
 
-from streams.flow.shift_watch import FINAL, LIVE, FoundShift, SeriesStatus
+from streams.flow.shift_watch import FINAL, LIVE, ActiveShift, FoundShift, SeriesStatus
 from streams.index.incident_measures import SpanSums, measure
 from streams.index.incidents import (
     Ended,
@@ -132,30 +132,20 @@ def _events(found: Iterable[FoundShift]) -> tuple[list[IncidentShift], dict[Shif
     paged: list[IncidentShift] = []
     ended: dict[ShiftName, Ended] = {}
     for each in found:
-        interval = _in_floats(each.interval)
         if each.event == "end":
-            ended[each.dimension, each.member, each.number] = of_minute(each.at), interval
-            continue
-        paged.append(
-            IncidentShift(
-                dimension=each.dimension,
-                member=each.member,
-                number=each.number,
-                direction=each.direction,
-                clock=each.clock,
-                start_ms=of_minute(each.start),
-                found_ms=of_minute(each.at),
-                evidence_ratio=each.evidence_ratio,
-                interval=interval,
-            )
-        )
+            name = each.dimension, each.member, each.number
+            ended[name] = of_minute(each.at), _in_floats(each.interval)
+        else:
+            paged.append(_shift(each, each.at))
     return paged, ended
 
 
 def _going(status: SeriesStatus) -> IncidentShift | None:
     shift = status.shift
-    if shift is None:
-        return None
+    return None if shift is None else _shift(shift, shift.found_at)
+
+
+def _shift(shift: FoundShift | ActiveShift, found_at: float) -> IncidentShift:
     return IncidentShift(
         dimension=shift.dimension,
         member=shift.member,
@@ -163,7 +153,7 @@ def _going(status: SeriesStatus) -> IncidentShift | None:
         direction=shift.direction,
         clock=shift.clock,
         start_ms=of_minute(shift.start),
-        found_ms=of_minute(shift.found_at),
+        found_ms=of_minute(found_at),
         evidence_ratio=shift.evidence_ratio,
         interval=_in_floats(shift.interval),
     )

@@ -29,7 +29,8 @@ AHEAD_MAX_MS = 5 * MINUTE_MS
 """How far an answer may lie after its record's timestamp, as an event may after its arrival."""
 _SHOWN_MAX = 100
 """Characters of a refused text that a message shows: it is logged, and may be as long as a record."""
-_INCIDENT = re.compile(r"([A-Za-z0-9._-]{1,64})-\d{8}T\d{4}-(up|down)")
+INCIDENT_ID = re.compile(r"([A-Za-z0-9._-]{1,64})-\d{8}T\d{4}-(up|down)")
+"""Id of an incident (docs/contract.md#an-incident); its first group is the market."""
 
 
 class AnswerRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,7 +65,7 @@ def market_of(incident: str) -> str:
     >>> market_of("PK-20261130T0012-up")
     'PK'
     """
-    found = _INCIDENT.fullmatch(incident)
+    found = INCIDENT_ID.fullmatch(incident)
     if found is None:
         raise AnswerError(
             f"incident {_shown(incident)}: expected MARKET-YYYYMMDDTHHMM-up or -down, as the page "

@@ -5,25 +5,23 @@ Our routes group by incident already; those of an installation may not.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
+from streams.index.answer_records import INCIDENT_ID
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.composing import series_of
 from streams.notify.market_now import Series
 from streams.publish.incident_records import PublishedIncident
 
 ID_MAX = 100
-_ID = re.compile(r"[A-Za-z0-9._-]+-\d{8}T\d{4}-(up|down)")
-"""Id of an incident (docs/contract.md#an-incident)."""
 
 
 def names_incident(name: str) -> bool:
     """Whether a name is that of an incident, which is the same for good."""
-    return _ID.fullmatch(name) is not None
+    return INCIDENT_ID.fullmatch(name) is not None
 
 
 class Cause(NamedTuple):
@@ -68,7 +66,7 @@ def causes_of(
 
 def _of_label(alert: WebhookAlert) -> str | None:
     label = alert.labels.get("incident", "")
-    return label if _ID.fullmatch(label) and len(label) <= ID_MAX else None
+    return label if INCIDENT_ID.fullmatch(label) and len(label) <= ID_MAX else None
 
 
 def _published(alert: WebhookAlert, incidents: list[PublishedIncident]) -> str | None:

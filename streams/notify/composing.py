@@ -69,6 +69,9 @@ class Lasting(NamedTuple):
     """True where the detector has found the end; else it is the last alert's, minutes later."""
 
 
+_NOT_KNOWN = "how it is now is not known"
+
+
 def leading(alerts: Sequence[WebhookAlert]) -> WebhookAlert:
     """The alert that stands for a group: firing before resolved, the whole market before its members."""
 
@@ -235,9 +238,10 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
         estimated=True,
         exact=True,
     )
-    words = f"how it is now is not known: {one_line(why, SENTENCE_MAX // 2)}"
+    words = f"{_NOT_KNOWN}: {one_line(why, SENTENCE_MAX // 2)}"
     sent_ms = parse_instant(notice.sent_at)
-    if notice.now and sent_ms is not None and now_ms - sent_ms >= MINUTE_MS:
+    known = notice.now and not notice.now.startswith(_NOT_KNOWN)
+    if known and sent_ms is not None and now_ms - sent_ms >= MINUTE_MS:
         words += f". At {time_words(sent_ms, zone)} it was: {notice.now}"
     return msgspec.structs.replace(
         notice,
@@ -331,7 +335,7 @@ def _affected(alerts: Sequence[WebhookAlert], lead: WebhookAlert, now: MarketNow
 
 def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, back: bool) -> str:
     if now.unknown:
-        return f"how it is now is not known: {one_line(now.unknown, SENTENCE_MAX // 2)}"
+        return f"{_NOT_KNOWN}: {one_line(now.unknown, SENTENCE_MAX // 2)}"
     sentences = []
     for window, words in (("1m", "the last minute"), ("5m", "5 minutes")):
         count = now.counts.get((series or WHOLE_MARKET, window))

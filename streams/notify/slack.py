@@ -27,6 +27,8 @@ _PASSING = {"ratelimited", "rate_limited", "fatal_error", "internal_error", "ser
 _GONE = {"message_not_found", "cant_update_message", "channel_not_found"}
 _STANDS = {"edit_window_closed"}
 """Refusals of an edit of a message that is there: what is new is said in its thread."""
+_FIXED = "fixed"
+"""Noted of a message that can no longer be edited: it is not tried again."""
 _ACTIONS = {
     "not_in_channel": "invite the bot to the channel: /invite @BOT",
     "channel_not_found": "set notify.slack_channel to the id of a channel that the bot was invited to",
@@ -70,22 +72,19 @@ class SlackReceiver:
 
     async def _kept_up(self, notice: Notice, file_id: str | None, kept: Kept) -> Kept:
         kept = {**kept, **({} if file_id is None else {"file": file_id})}
-        if "ts" in kept:
+        if "ts" in kept and _FIXED not in kept:
             try:
                 await self._with_picture(notice, file_id, ts=kept["ts"], channel=kept["channel"])
             except SlackApiError as error:
                 code = _code(error)
-                if code not in _GONE | _STANDS:
-                    raise
                 if code in _GONE:
                     del kept["ts"]  # somebody has deleted it
+                elif code in _STANDS:
+                    kept[_FIXED] = code
+                    action = "let messages be edited for longer in Slack's workspace settings"
+                    _log.warning("message_stands", receiver=self.name, action=action)
                 else:
-                    _log.warning(
-                        "message_stands",
-                        receiver=self.name,
-                        detail=_detail(error),
-                        action="let messages be edited for longer in Slack's workspace settings",
-                    )
+                    raise
         if "ts" not in kept:
             answer = await self._with_picture(notice, file_id, channel=self._channel)
             return {**kept, "channel": answer["channel"], "ts": answer["ts"]}

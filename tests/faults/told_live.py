@@ -99,10 +99,10 @@ def _is_first(vendor, message):
     if vendor == "pagerduty":
         return message["event_action"] == "trigger"
     if vendor == "slack":
-        return message["picture_bytes"] > 0 or "threaded" not in message
+        return not message["reply"]
     if vendor == "mail":
         return not re.match(r"(?i)re: ", message["subject"])
-    return message["kind"] == "firing"
+    return message["kind"] == "began"
 
 
 def write_config(home):
@@ -226,7 +226,7 @@ async def watch_vendors(found, planted, log):
             log.flush()
             text = json.dumps(content)
             for each in planted:
-                told = f"Market {each.market}" in text or f"{each.market}|" in text
+                told = re.search(rf"\b{each.market}\b", text)
                 if told and each.begins_ms <= at_ms <= each.ends_ms + 240_000:
                     each.messages.append((at_ms, vendor, content))
                     if vendor == "slack":

@@ -37,7 +37,8 @@ def messages(found):
     for each in slack.posted:
         images = [b["slack_file"]["id"] for b in each.get("blocks", ()) if b["type"] == "image"]
         text = shown(each)["plain_text"] if "blocks" in each else each["text"]
-        yield "slack", {"text": text, "picture_bytes": sum(len(files[image]) for image in images)}
+        size = sum(len(files[image]) for image in images)
+        yield "slack", {"text": text, "picture_bytes": size, "reply": "thread_ts" in each}
     for event in found.pagerduty.events:
         content = {k: event[k] for k in ("event_action", "dedup_key")}
         yield "pagerduty", content | {"summary": event.get("payload", {}).get("summary")}

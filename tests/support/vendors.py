@@ -120,6 +120,8 @@ class LocalSlack(Vendor):
         super().__init__()
         self.scans = scans
         self.posted, self.updated, self.uploaded = [], [], {}
+        self.refused = {}
+        """Error of each method that is not taken, by its name."""
         self.files = {}
         """How often a file is still refused, by its id."""
 
@@ -142,6 +144,8 @@ class LocalSlack(Vendor):
         method = request.match_info["method"]
         if (answer := self.instead(method)) is not None:
             return answer
+        if method in self.refused:
+            return web.json_response({"ok": False, "error": self.refused[method]})
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.json_response({"ok": False, "error": "invalid_auth"})
         if request.content_type == "application/json":

@@ -457,12 +457,13 @@ async def test_a_message_that_somebody_deleted_is_posted_anew(found, run):
 async def test_the_end_is_told_in_the_thread_of_a_message_that_can_no_longer_be_edited(found, run):
     """A workspace may close the window for edits: then nobody was told of the end."""
     await deliver(run, names=["slack"])
-    found.slack.calls.clear()
-    found.slack.next_answers = [(200, {}, {"ok": False, "error": "edit_window_closed"})]
+    found.slack.refused["chat.update"] = "edit_window_closed"
+    assert await deliver(run, alert(), alert(member="x"), names=["slack"]) == []
     assert await deliver(run, alert(firing=False), names=["slack"]) == []
-    message, reply = found.slack.posted
-    assert reply["thread_ts"] == message["ts"]
-    assert reply["text"].startswith("Over: PK")
+    message, *replies = found.slack.posted
+    assert [reply["thread_ts"] for reply in replies] == [message["ts"]] * 2
+    assert replies[-1]["text"].startswith("Over: PK")
+    assert found.slack.calls.count("chat.update") == 1
 
 
 async def test_a_message_of_an_index_that_is_away_does_not_go_on_saying_now(found, tmp_path, clock):
@@ -474,6 +475,15 @@ async def test_a_message_of_an_index_that_is_away_does_not_go_on_saying_now(foun
     text = shown(found.slack.updated[-1])["plain_text"]
     assert "how it is now is not known: Redis does not answer (refused). At 04:" in text
     assert "2 h 5 min ago" in text
+
+
+async def test_what_was_not_known_is_not_quoted(found, tmp_path, clock):
+    away = MarketNow(unknown="Redis does not answer (refused)")
+    async with delivering(found, tmp_path, now=away, clock=clock) as run:
+        await deliver(run, alert(incident="PK-20260102T0437-down"), names=["slack"])
+        clock[0] += 3_600_000
+        await run.delivery.refresh()
+    assert shown(found.slack.updated[-1])["plain_text"].count("is not known") == 1
 
 
 @pytest.mark.parametrize(
