@@ -17,6 +17,7 @@ from streams.clock import monotonic_ms, now_ms
 from streams.console.errors import OperationError
 from streams.index.operator_answers import Answer
 from streams.index.page_budget import PageCount
+from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
 from streams.publish.page_records import PAGES_FIELD, read_pages
@@ -103,8 +104,7 @@ async def _incidents(client: Any, settings: Settings, code: str) -> Mapping[str,
         found = await client.hgetall(keys.incidents)
     except REDIS_ERRORS as error:
         raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
-    texts = {name.decode(errors="replace"): t.decode(errors="replace") for name, t in found.items()}
-    return {each.id: each for each in read_incidents(texts)}
+    return {each.id: each for each in read_incidents(hash_texts(found))}
 
 
 async def _pages(client: Any, settings: Settings, code: str) -> Sequence[PageCount]:

@@ -27,6 +27,7 @@ from streams.index.instants import parse_instant
 from streams.index.methodology import Market
 from streams.index.panes import MINUTE_MS, rfc3339
 from streams.index.values import Snapshot
+from streams.publish.hash_texts import hash_texts
 from streams.publish.keys import (
     AS_OF_FIELDS,
     FENCE_FIELDS,
@@ -369,10 +370,10 @@ class RedisPoller:
             snapshot,
             self._markets.get(market),
             sparks=known.book.sparks(),
-            shifts=_texts(header.shifts),
-            incidents=_texts(incidents),
-            suspicions=_texts(header.suspicions),
-            sent=_texts(sent),
+            shifts=hash_texts(header.shifts),
+            incidents=hash_texts(incidents),
+            suspicions=hash_texts(header.suspicions),
+            sent=hash_texts(sent),
             restless=read_restless(restless),
             left_out=snapshot.left_out,
         )
@@ -421,10 +422,6 @@ class RedisPoller:
 def _text(raw: bytes) -> str:
     """Text of Redis, whatever somebody else has written there: it must not end the board."""
     return raw.decode(errors="replace")
-
-
-def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {_text(name): _text(text) for name, text in fields.items()}
 
 
 def _of_another_type(answers: Iterable[Any]) -> Exception | None:

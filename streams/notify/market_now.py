@@ -15,6 +15,7 @@ from streams import clock
 from streams.index.formats import json_reader
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
+from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
 from streams.publish.redis_clients import REDIS_ERRORS, async_client, close_client, in_words, renew
@@ -117,15 +118,11 @@ def market_now(
             if known is None or COUNTED.index(value.index) < COUNTED.index(known.counted):
                 counts[key] = CountNow(value.index, float(value.value), value.expected)
     found: dict[Series, ShiftNow] = {}
-    for field, text in shifts.items():
-        dimension, _, member = _text(field).partition(":")
+    for field, text in hash_texts(shifts).items():
+        dimension, _, member = field.partition(":")
         try:
             found[dimension, member] = _decode_shift(text)
         except msgspec.DecodeError:
             continue
-    held = {_text(name): _text(text) for name, text in incidents.items()}
-    return MarketNow(parse_instant(decoded.as_of) or 0, found, counts, read_incidents(held))
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
+    published = read_incidents(hash_texts(incidents))
+    return MarketNow(parse_instant(decoded.as_of) or 0, found, counts, published)

@@ -13,6 +13,7 @@ from streams.index.operator_answers import Answer
 from streams.operate.market_views import connect
 from streams.operate.seeding import send_to
 from streams.publish.answer_requests import AnswerRequest, answer_of
+from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import market_keys
 from streams.publish.redis_clients import REDIS_ERRORS, in_words
@@ -54,10 +55,7 @@ def read_known(settings: Settings, code: str) -> dict[str, PublishedIncident]:
             found: dict[bytes, bytes] = client.hgetall(keys.incidents)
     except REDIS_ERRORS as error:
         raise OperationError(f"{settings.redis.url} (redis.url): {in_words(error)}") from error
-    texts = {
-        name.decode(errors="replace"): text.decode(errors="replace") for name, text in found.items()
-    }
-    return {each.id: each for each in read_incidents(texts)}
+    return {each.id: each for each in read_incidents(hash_texts(found))}
 
 
 def _market(code: str, markets: dict[str, Market]) -> Market:

@@ -15,6 +15,7 @@ from streams.index.formats import json_reader
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Snapshot
+from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedIncident, read_incidents
 from streams.publish.keys import inputs_key, market_keys, markets_key, sent_key
 from streams.publish.redis_clients import (
@@ -166,10 +167,7 @@ def _texts(client: Any, key: str) -> dict[str, str]:
         if not is_of_another_type(error):
             raise
         return {}
-    return {
-        name.decode(errors="replace"): text.decode(errors="replace")
-        for name, text in fields.items()
-    }
+    return hash_texts(fields)
 
 
 def _absent(market: str, failure: str = "") -> MarketView:

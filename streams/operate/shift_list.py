@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from streams.console.errors import OperationError, unknown_market
 from streams.index.answer_records import TEXT_MAX
 from streams.index.page_budget import PageCount
 from streams.index.shown_text import one_line
 from streams.operate.market_views import connect
+from streams.publish.hash_texts import hash_texts
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
 from streams.publish.keys import market_keys, sent_key
 from streams.publish.page_records import PAGES_FIELD, budget_line, read_pages
@@ -39,8 +40,8 @@ def list_shifts(settings: Settings, markets: Sequence[str] | None) -> list[Liste
         with connect(settings.redis) as client:
             for code in markets or sorted(known):
                 keys = market_keys(code, prefix)
-                incidents = read_incidents(_texts(client.hgetall(keys.incidents)))
-                sent = read_sent(_texts(client.hgetall(sent_key(code, prefix))))
+                incidents = read_incidents(hash_texts(client.hgetall(keys.incidents)))
+                sent = read_sent(hash_texts(client.hgetall(sent_key(code, prefix))))
                 pages = cast("bytes | None", client.hget(keys.values, PAGES_FIELD))
                 found.append(ListedMarket(code, read_pages(pages), incidents, sent))
     except REDIS_ERRORS as error:
@@ -58,13 +59,6 @@ def lines(listed: Sequence[ListedMarket]) -> list[str]:
         for incident in market.incidents:
             found += [f"  {line}" for line in _of_incident(incident, market.sent.get(incident.id))]
     return found
-
-
-def _texts(fields: Any) -> dict[str, str]:
-    return {
-        name.decode(errors="replace"): text.decode(errors="replace")
-        for name, text in fields.items()
-    }
 
 
 def _of_incident(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:

@@ -13,6 +13,7 @@ from streams.index.indices import SOURCES
 from streams.index.input_reports import InputNote, notes, read_reports
 from streams.index.instants import parse_instant
 from streams.index.values import Fence, Snapshot
+from streams.publish.hash_texts import hash_texts
 from streams.publish.keys import MarketKeys, inputs_key, market_keys, markets_key
 from streams.publish.redis_clients import (
     REDIS_ERRORS,
@@ -143,7 +144,9 @@ class RedisReader:
             raise self._failed(error) from error
         if not (fence or values or days or snapshot):
             return None
-        return self._parse(market, keys, _texts(fence), _texts(values), _texts(days), snapshot)
+        return self._parse(
+            market, keys, hash_texts(fence), hash_texts(values), hash_texts(days), snapshot
+        )
 
     async def _read_of_one_version(self, keys: MarketKeys) -> tuple[Any, Any, Any, Any]:
         """Read until the fence is the same before and after: a reader may have no right to MULTI."""
@@ -207,10 +210,3 @@ class RedisReader:
     async def close(self) -> None:
         """Close the connection."""
         await close_client(self._redis)
-
-
-def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
-    return {
-        name.decode(errors="replace"): text.decode(errors="replace")
-        for name, text in fields.items()
-    }
