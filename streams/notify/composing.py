@@ -13,17 +13,18 @@ from urllib.parse import quote
 import msgspec
 
 from streams.index.instants import parse_instant
-from streams.index.panes import MINUTE_MS, rfc3339
+from streams.index.operator_answers import NOTE
+from streams.index.panes import rfc3339
 from streams.index.shown_text import one_line
 from streams.notify.alert_group import AlertGroup, WebhookAlert
 from streams.notify.market_now import MarketNow, Series, ShiftNow
+from streams.notify.message_news import newest_answers
 from streams.notify.notice import Notice, NoticeAlert, NoticeKind, NoticeLink, Urgency
 from streams.notify.number_words import count_words, ratio_words, span_words, time_words
 from streams.publish.incident_records import PublishedIncident
 from streams.publish.incident_words import (
     MarketNaming,
     counted,
-    say_answers,
     say_evidence,
     say_incident,
 )
@@ -36,6 +37,9 @@ URL_MAX = 2_000
 ALERTS_SHOWN = 20
 """A group of a market that stopped has 29. The others are counted."""
 NAMES_SHOWN = 5
+ANSWERED_MAX = 1_000
+STANDING_MAX = 150
+"""Of an acknowledgement and a verdict in ``answered``: older notes make room for them."""
 STALE_AFTER_MS = 30_000
 ANSWERED_QUIET = "Answered, no longer pages"
 QUIET = "No longer pages, but goes on"
@@ -191,7 +195,7 @@ def compose(
         incident=name,
         kind=kind,
         urgency=Urgency.PAGE if _pages(group.alerts) else Urgency.TICKET,
-        title=_title(lead),
+        title=_title(lead, now_ms),
         since=_since(span, now_ms, naming.time_zone),
         sent_at=rfc3339(now_ms),
         market=one_line(lead.labels.get("market", ""), NAME_MAX),
@@ -239,10 +243,8 @@ def unread(notice: Notice, now: MarketNow, now_ms: int, zone: str) -> Notice:
         exact=True,
     )
     words = f"{_NOT_KNOWN}: {one_line(why, SENTENCE_MAX // 2)}"
-    sent_ms = parse_instant(notice.sent_at)
-    known = notice.now and not notice.now.startswith(_NOT_KNOWN)
-    if known and sent_ms is not None and now_ms - sent_ms >= MINUTE_MS:
-        words += f". At {time_words(sent_ms, zone)} it was: {notice.now}"
+    if notice.now and not notice.now.startswith(_NOT_KNOWN):
+        words += f". Last known: {notice.now}"
     return msgspec.structs.replace(
         notice,
         kind=NoticeKind.REPEATED,
@@ -257,29 +259,53 @@ def _described(
 ) -> Notice:
     """Say of an incident what the page says of it. Its sentences name their subject; so do facts."""
     words = say_incident(incident, naming)
+    as_of = f" ({_as_of(now, now_ms)})" if incident.over is None else ""
     return msgspec.structs.replace(
         notice,
         title=one_line(words.headline, TITLE_MAX),
         size=one_line(f"{words.size} {words.missed}", SENTENCE_MAX),
         sureness=one_line(words.evidence, SENTENCE_MAX),
         affected=one_line(words.affected.removeprefix("Affected: "), SENTENCE_MAX),
-        now=one_line(words.now.removeprefix("Now: ") + _age(now, now_ms), SENTENCE_MAX),
-        answered=one_line(" ".join(say_answers(incident, naming)), SENTENCE_MAX),
+        now=one_line(words.now.removeprefix("Now: ") + as_of, SENTENCE_MAX),
+        answered=_answered(incident, naming),
         acknowledged_by=""
         if incident.acknowledged is None
         else one_line(incident.acknowledged.by, NAME_MAX),
     )
 
 
+def _answered(incident: PublishedIncident, naming: MarketNaming) -> str:
+    """What operators have said, the newest first. Older notes give way to what is in force."""
+    said = newest_answers(incident, naming)
+    standing = sum(answer.kind != NOTE for answer, _ in said)
+    room, lines = ANSWERED_MAX - standing * (STANDING_MAX + 1), list[str]()
+    for answer, line in said:
+        if answer.kind != NOTE:
+            lines.append(one_line(line, STANDING_MAX))
+        elif room > 0:
+            lines.append(one_line(line, room))
+            room -= len(lines[-1]) + 1
+    if incident.verdict is None and incident.silenced_by is not None:
+        lines.insert(0, f"It does not page: {incident.silenced_by} was answered.")
+    return one_line(" ".join(lines), ANSWERED_MAX)
+
+
 def _pages(alerts: Sequence[WebhookAlert]) -> bool:
     return any(alert.labels.get("severity") == Urgency.PAGE for alert in alerts)
 
 
-def _title(lead: WebhookAlert) -> str:
-    """The summary without its numbers, which are of the time when the alert began to fire."""
+def _title(lead: WebhookAlert, now_ms: int) -> str:
+    """The summary without its numbers, or with the instant that they are of.
+
+    Those of a shift are of the time when the alert began to fire.
+    """
     summary = one_line(lead.annotation("summary"), SENTENCE_MAX)
-    short = _SINCE.split(summary, maxsplit=1)[0] if lead.labels.get("dimension") else summary
-    return one_line(short or lead.name or "An alert without a name", TITLE_MAX)
+    if not summary:
+        return one_line(lead.name or "An alert without a name", TITLE_MAX)
+    if lead.labels.get("dimension"):
+        return one_line(_SINCE.split(summary, maxsplit=1)[0] or lead.name, TITLE_MAX)
+    at = f" ({time_words(now_ms)})" if lead.firing else ""
+    return one_line(summary, TITLE_MAX - len(at)) + at
 
 
 def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
@@ -293,7 +319,8 @@ def _since(span: Lasting, now_ms: int, zone: str | None) -> str:
         # An alert fires on for minutes after its cause: keep_firing_for.
         return f"{began}; over by {time_words(span.ended_ms)}, after {length} at most"
     of_alert = "" if span.estimated else ", when the alert began to fire"
-    return f"{began}{of_alert}: {span_words(now_ms - span.began_ms)} ago"
+    # Never "ago": a mail, and a message that can no longer be edited, are read hours later.
+    return f"{began}{of_alert}: {span_words(now_ms - span.began_ms)} before {time_words(now_ms)}"
 
 
 def _size(shift: ShiftNow, series: Series) -> str:
@@ -352,13 +379,17 @@ def _now(series: Series | None, now: MarketNow, now_ms: int, *, firing: bool, ba
         verdict = "back within what is expected" if back else ""
     numbers = "; ".join(sentences)
     text = ": ".join(filter(None, (verdict, numbers)))
-    return one_line(text + _age(now, now_ms), SENTENCE_MAX)
+    if not now.as_of_ms:
+        return one_line(text, SENTENCE_MAX)
+    as_of = _as_of(now, now_ms)
+    return one_line(f"{text} ({as_of})" if text else f"the newest values are {as_of}", SENTENCE_MAX)
 
 
-def _age(now: MarketNow, now_ms: int) -> str:
-    """What a reader must know of numbers that are older than those of a healthy index."""
+def _as_of(now: MarketNow, now_ms: int) -> str:
+    """Of which instant numbers are, and how old they were where a healthy index has newer ones."""
     age_ms = now_ms - now.as_of_ms
-    return f" (as of {span_words(age_ms)} ago)" if age_ms > STALE_AFTER_MS else ""
+    old = f", {span_words(age_ms)} before this was written" if age_ms > STALE_AFTER_MS else ""
+    return f"as of {time_words(now.as_of_ms)}{old}"
 
 
 def _links(lead: WebhookAlert, incident: str | None) -> tuple[NoticeLink, ...]:

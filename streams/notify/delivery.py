@@ -22,6 +22,7 @@ from streams.notify.alert_group import ALERTS_MAX, AlertGroup
 from streams.notify.causes import Cause, causes_of, names_incident
 from streams.notify.chart_data import ChartData, NoChartError
 from streams.notify.composing import (
+    UNKNOWN_QUIET,
     WHOLE_MARKET,
     Lasting,
     compose,
@@ -33,6 +34,7 @@ from streams.notify.composing import (
     unread,
 )
 from streams.notify.market_now import MarketNow, Series
+from streams.notify.message_news import alerts_news, answers_in_force, answers_news
 from streams.notify.message_receiver import (
     ILLUSTRATED,
     PICTURED,
@@ -42,6 +44,7 @@ from streams.notify.message_receiver import (
 )
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
+from streams.notify.pagerduty_events import PagerDutyReceiver
 from streams.notify.posting import SHOWN_MAX
 from streams.notify.sent_store import OpenIncident, SentMessage, SentStore
 from streams.notify.trying import Pace, PatientSender
@@ -131,10 +134,14 @@ class Delivery:
         """Say in the messages of open incidents how it is now, and what operators have answered.
 
         A message that is read an hour later must not say how it was. Nobody is told of that; of an
-        answer everybody is, once. What is not taken waits for the next time.
+        answer everybody is, once, also where it comes after the end. What is not taken waits for the
+        next time.
         """
-        incidents = self._store.open_incidents()
         limit = asyncio.Semaphore(REFRESHED_AT_A_TIME)
+        incidents = [
+            *self._store.told_incidents(closed=False),
+            *await self._answered_late(limit),
+        ]
 
         async def bounded(incident: OpenIncident) -> None:
             async with limit, self._alone(incident.subject):
@@ -147,29 +154,58 @@ class Delivery:
             elif result is not None:
                 raise result  # the process is being ended
 
+    async def _answered_late(self, limit: asyncio.Semaphore) -> list[OpenIncident]:
+        """Incidents that are over and were answered since; each market is read once for all of them."""
+        of_market: dict[str, list[OpenIncident]] = {}
+        for incident in self._store.told_incidents(closed=True):
+            if incident.notice is not None and names_incident(incident.name):
+                of_market.setdefault(incident.notice.market, []).append(incident)
+
+        async def read(market: str) -> MarketNow:
+            async with limit:
+                return await self._market_now.read(market)
+
+        known = await _all(map(read, of_market))
+        published = {each.id: each for now in known for each in now.incidents}
+        return [
+            incident
+            for incidents in of_market.values()
+            for incident in incidents
+            if (of_it := published.get(incident.name)) is not None
+            and any(
+                sent.answers != answers_in_force(of_it)
+                for name, sent in incident.sent.items()
+                if name in self._receivers
+            )
+        ]
+
     async def _refresh_incident(self, incident: OpenIncident) -> None:
         notice = incident.notice
-        if notice is None or incident.closed:
+        if notice is None:
             return
         now = await self._market_now.read(notice.market)
         published = next((each for each in now.incidents if each.id == incident.name), None)
         if published is None:
-            if notice.market and names_incident(incident.name):
+            if notice.market and names_incident(incident.name) and not incident.closed:
                 zone = self._naming(notice.market).time_zone
                 fresh = unread(notice, now, self._now_ms(), zone)
                 await self._refresh_all(incident, fresh, None)
             return
         fresh = refreshed(notice, published, now, self._now_ms(), self._naming(notice.market))
-        if self._is_over(published, notice):
-            await self._end(incident, fresh)
-            return
-        await self._refresh_all(incident, fresh, _answers_key(published))
+        if not incident.closed:
+            if self._is_over(published, notice):
+                await self._end(incident, fresh)
+                return
+            incident.notice = fresh
+            if fresh.quiet and fresh.quiet != UNKNOWN_QUIET:
+                await self._tell_known(incident, fresh)
+        await self._refresh_all(incident, fresh, published)
 
     async def _refresh_all(
-        self, incident: OpenIncident, fresh: Notice, answers: str | None
+        self, incident: OpenIncident, fresh: Notice, published: PublishedIncident | None
     ) -> None:
         await _all(
-            self._refresh(incident, name, fresh, answers)
+            self._refresh(incident, name, fresh, published)
             for name in sorted(incident.sent.keys() & self._receivers.keys())
         )
 
@@ -186,36 +222,59 @@ class Delivery:
     async def _end(self, incident: OpenIncident, notice: Notice) -> None:
         """Tell everybody who was told of an incident that it is over: no notification will."""
         over = msgspec.structs.replace(notice, kind=NoticeKind.OVER, quiet="")
-        names = [
-            name
-            for name in sorted(incident.sent.keys() & self._receivers.keys())
-            if incident.sent[name].state != _OVER
-        ]
+        sent = incident.sent.items()
+        if await self._tell(incident, over, [n for n, each in sent if each.state != _OVER], _OVER):
+            _close(incident, over)
+        incident.changed_ms = self._now_ms()
+        await self._store.save()
+
+    async def _tell_known(self, incident: OpenIncident, notice: Notice) -> None:
+        """Tell those who were told that it is not known whether an incident is over: it goes on."""
+        known = msgspec.structs.replace(notice, kind=NoticeKind.CHANGED)
+        names = [name for name, sent in incident.sent.items() if sent.state == _UNKNOWN]
+        await self._tell(incident, known, names, _QUIET)
+
+    async def _tell(
+        self, incident: OpenIncident, notice: Notice, names: Iterable[str], state: str
+    ) -> bool:
+        """Send what no notification will say; return whether all have taken it."""
+        names = sorted(self._receivers.keys() & names)
         results = await asyncio.gather(
-            *(self._send(incident, name, over, None, _OVER) for name in names),
+            *(self._send(incident, name, notice, None, state) for name in names),
             return_exceptions=True,
         )
         failures = [
             self._failure(incident, name, result)
             for name, result in zip(names, results, strict=True)
         ]
-        if not any(failures):
-            _close(incident)
-        incident.changed_ms = self._now_ms()
-        await self._store.save()
+        return not any(failures)
 
     async def _refresh(
-        self, incident: OpenIncident, name: str, notice: Notice, answers: str | None
+        self,
+        incident: OpenIncident,
+        name: str,
+        notice: Notice,
+        published: PublishedIncident | None,
     ) -> None:
-        """``answers`` None: they are not known, so none is told as new."""
+        """``published`` None: the answers are not known, so none is told as new."""
         sent = incident.sent[name]
-        answers = sent.answered if answers is None else answers
-        answered = answers != sent.answered
-        if not answered and name not in UPDATED:
+        answers, news = sent.answers, ""
+        if published is not None:
+            answers = answers_in_force(published)
+            news = answers_news(
+                sent.answers,
+                published,
+                self._naming(notice.market),
+                in_pagerduty=PagerDutyReceiver.name in incident.sent and not incident.closed,
+            )
+        if not news and (incident.closed or name not in UPDATED):
+            sent.answers = answers
             return
-        kind = NoticeKind.ANSWERED if answered else NoticeKind.REPEATED
-        message = _message(incident, name, answers)
-        content = msgspec.structs.replace(notice, kind=kind, message=message)
+        kind = NoticeKind.ANSWERED if news else NoticeKind.REPEATED
+        message = _message(
+            incident, name, "|".join(f"{each.kind} {each.by} {each.at}" for each in answers)
+        )
+        content = msgspec.structs.replace(notice, kind=kind, news=news, message=message)
         try:
             sent.kept = await self._sender.send_once(self._receivers[name], content, sent.kept)
         except NotTakenError as error:
@@ -223,8 +282,8 @@ class Delivery:
                 "not_refreshed", receiver=name, incident=incident.name, detail=error.reason
             )
             return
-        if answered:
-            sent.answered = answers
+        sent.answers = answers
+        if news:
             sent.number += 1
             await self._store.save()
 
@@ -257,7 +316,7 @@ class Delivery:
         incident.note(group.group_key, group.alerts)
         group = _whole(group, incident)
         why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
-        state = _QUIET if why_quiet else _state(group)
+        state = _state(group, why_quiet)
         if state in _ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
             names = list(dict.fromkeys([*names, *incident.sent.keys() & self._receivers.keys()]))
@@ -297,7 +356,7 @@ class Delivery:
             if (failure := self._failure(incident, name, result)) is not None
         ]
         if all(sent.state == _OVER for sent in incident.sent.values()) and not failures:
-            _close(incident)
+            _close(incident, notice)
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
@@ -305,6 +364,8 @@ class Delivery:
     def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
         """What a receiver gets to know; None when it knows it."""
         before = incident.sent.get(name)
+        if before is not None and before.state in _ENDED and state == _UNKNOWN:
+            state = before.state  # whatever is not known now, it knows more
         if before is not None and before.state == state:
             if state in _ENDED or now_ms - before.at_ms < REPEAT_MIN_MS:
                 self._metrics.messages.labels(name, "unchanged").inc()
@@ -337,6 +398,11 @@ class Delivery:
             notice = msgspec.structs.replace(notice, no_picture=why)
         before = incident.sent.get(name)
         message = _message(incident, name, f"{notice.kind}|{state}")
+        firing = incident.still_firing()
+        if before is not None and notice.kind is NoticeKind.CHANGED and not notice.quiet:
+            notice = msgspec.structs.replace(
+                notice, news=alerts_news(before.firing, firing, notice.alerts)
+            )
         notice = msgspec.structs.replace(notice, message=message)
         kept = await self._sender.send(
             self._receivers[name],
@@ -351,7 +417,8 @@ class Delivery:
             state,
             sent_ms,
             kept,
-            "" if before is None else before.answered,
+            [] if before is None else before.answers,
+            list(firing),
             1 if before is None else before.number + 1,
             sent_ms if before is None else before.first_ms,
         )
@@ -397,7 +464,8 @@ async def _all(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
 
 _OVER = "over"
 _QUIET = "quiet"
-_ENDED = (_OVER, _QUIET)
+_UNKNOWN = "unknown"
+_ENDED = (_OVER, _QUIET, _UNKNOWN)
 """States in which nothing fires."""
 
 
@@ -425,12 +493,6 @@ def _message(incident: OpenIncident, name: str, content: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _answers_key(incident: PublishedIncident) -> str:
-    """What tells the answers in force from others, in whatever words they are said."""
-    given = (incident.acknowledged, incident.verdict, *incident.notes[-1:])
-    return "|".join(f"{each.kind} {each.by} {each.at}" for each in given if each is not None)
-
-
 def _subject(market: str, group_key: str) -> str:
     """A name of a group of alerts that is short, stable, and readable where it can be."""
     digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
@@ -438,8 +500,9 @@ def _subject(market: str, group_key: str) -> str:
     return f"ecindex-{readable if market else 'service'}-{digest}"
 
 
-def _close(incident: OpenIncident) -> None:
-    incident.closed, incident.alerts, incident.firing, incident.notice = True, [], {}, None
+def _close(incident: OpenIncident, notice: Notice) -> None:
+    incident.closed, incident.alerts, incident.firing = True, [], {}
+    incident.notice = msgspec.structs.replace(notice, alerts=(), left_out=0)
 
 
 def _whole(group: AlertGroup, incident: OpenIncident) -> AlertGroup:
@@ -449,8 +512,10 @@ def _whole(group: AlertGroup, incident: OpenIncident) -> AlertGroup:
     return msgspec.structs.replace(group, alerts=[*group.alerts, *others])
 
 
-def _state(group: AlertGroup) -> str:
+def _state(group: AlertGroup, quiet: str) -> str:
     """What a message of this notification says: which alerts fire, or that none does."""
+    if quiet:
+        return _UNKNOWN if quiet == UNKNOWN_QUIET else _QUIET
     firing = sorted(alert.identity for alert in group.alerts if alert.firing)
     if not firing:
         return _OVER

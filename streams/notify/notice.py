@@ -21,7 +21,7 @@ class NoticeKind(StrEnum):
     REPEATED = "repeated"
     """Nothing changed: Alertmanager reminds after its ``repeat_interval``."""
     ANSWERED = "answered"
-    """An operator has said something of it: that it is acknowledged, expected, or a false alarm."""
+    """An operator has said something of it, or taken it back. It may come after the end."""
     OVER = "over"
 
 
@@ -54,10 +54,10 @@ class Notice(msgspec.Struct, frozen=True):
     """Everything that a message may say. Text is of one line each and safe to show, but not escaped.
 
     ``incident`` names what it is about, for as long as that lasts. ``began`` and ``ended`` are RFC 3339
-    or None. ``size``, ``sureness``, ``affected``, ``now`` and ``answered`` are sentences, '' where
-    nothing is known. ``quiet``: why nothing of it pages although it is not known to be over; '' while
-    something does, and once it is over. ``no_picture``: why there is no picture; '' where there is one.
-    ``sent_at``: when it was made.
+    or None. ``size``, ``sureness``, ``affected``, ``now``, ``answered`` and ``news`` are sentences, ''
+    where nothing is known. ``quiet``: why nothing of it pages although it is not known to be over; ''
+    while something does, and once it is over. ``no_picture``: why there is no picture; '' where there
+    is one. ``sent_at``: when it was made.
     """
 
     incident: str
@@ -74,6 +74,8 @@ class Notice(msgspec.Struct, frozen=True):
     affected: str = ""
     now: str = ""
     answered: str = ""
+    news: str = ""
+    """What is new since the message before: answers given or taken back, or alerts."""
     quiet: str = ""
     acknowledged_by: str = ""
     """Author of the acknowledgement in force."""
@@ -89,8 +91,9 @@ class Notice(msgspec.Struct, frozen=True):
 
     @property
     def over(self) -> bool:
-        """True once nothing of the incident fires any more."""
-        return self.kind is NoticeKind.OVER
+        """True of the end, and of what is said after it."""
+        ended = self.kind is NoticeKind.ANSWERED and self.ended is not None
+        return ended or self.kind is NoticeKind.OVER
 
     def facts(self) -> list[tuple[str, str]]:
         """(question, answer) in the order in which a reader asks; only those with an answer."""

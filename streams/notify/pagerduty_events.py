@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from streams.index.shown_text import one_line
+from streams.notify.composing import UNKNOWN_QUIET
 from streams.notify.message_receiver import Kept, NotTakenError
 from streams.notify.notice import Notice, NoticeKind, Urgency
 from streams.notify.posting import new_session, post
@@ -23,6 +24,8 @@ KEY_MAX = 255
 OF_PAGERDUTY = "(PagerDuty)"
 """End of an author's name who has acknowledged it there (streams/board/acknowledgements.py)."""
 EVENT_BYTES_MAX = 512 * 1024
+_ACKNOWLEDGED = "acknowledged"
+"""Noted of an alert: in whose name it was acknowledged from here."""
 _ACTION = "check notify.pagerduty_key: the routing key of an integration Events API v2"
 
 
@@ -61,11 +64,28 @@ def event(notice: Notice, routing_key: str, action: EventAction) -> dict[str, An
             "class": notice.alerts[0].name if notice.alerts else "ecindex",
             "custom_details": {
                 **dict(notice.facts()),
+                **({"New": notice.news} if notice.news else {}),
                 "Alerts": [f"{alert.name}: {alert.summary}" for alert in notice.alerts],
                 **({"Alerts left out": notice.left_out} if notice.left_out else {}),
             },
         },
     }
+
+
+def _action_of(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
+    """What a message does there; None: nothing, since it knows it, or has no word for it."""
+    if notice.quiet == UNKNOWN_QUIET:
+        return None  # to resolve it would say that it is over
+    if notice.kind is not NoticeKind.ANSWERED:
+        ended = notice.over or notice.quiet
+        return EventAction.RESOLVE if ended else EventAction.TRIGGER
+    by, told = notice.acknowledged_by, kept.get(_ACKNOWLEDGED, "")
+    if notice.over or notice.quiet:
+        return None
+    if by and by != told and not by.endswith(OF_PAGERDUTY):
+        return EventAction.ACKNOWLEDGE
+    # No event takes an acknowledgement back: its log says that it was, and nobody is paged.
+    return EventAction.TRIGGER if told and not by else None
 
 
 class PagerDutyReceiver:
@@ -79,25 +99,24 @@ class PagerDutyReceiver:
         self._session = new_session()
 
     async def send(self, notice: Notice, picture: bytes | None, kept: Mapping[str, str]) -> Kept:
-        """Trigger, which updates an alert that is open, acknowledge or resolve. Raises NotTakenError."""
+        """Trigger, which adds to the log of an alert that is open, acknowledge or resolve.
+
+        Raises NotTakenError.
+        """
         del picture
-        resolved = notice.over or bool(notice.quiet)
-        action = EventAction.RESOLVE if resolved else EventAction.TRIGGER
-        if notice.kind is NoticeKind.ANSWERED:
-            if (
-                resolved
-                or not notice.acknowledged_by
-                or notice.acknowledged_by.endswith(OF_PAGERDUTY)
-            ):
-                return dict(kept)  # it knows, or has no word for it
-            action = EventAction.ACKNOWLEDGE
+        action = _action_of(notice, kept)
+        if action is None:
+            return dict(kept)
         body = msgspec.json.encode(event(notice, self._key, action))
         if len(body) > EVENT_BYTES_MAX:  # 20 alerts of 700 characters are far from it
             raise NotTakenError(
                 f"an event of {len(body)} bytes; at most {EVENT_BYTES_MAX}", again=False
             )
         await post(self._session, self._url, body, {}, _ACTION)
-        return {"dedup_key": dedup_key(notice.incident)}
+        by = notice.acknowledged_by if action is EventAction.ACKNOWLEDGE else ""
+        if action is EventAction.TRIGGER and notice.kind is not NoticeKind.ANSWERED:
+            by = kept.get(_ACKNOWLEDGED, "")
+        return {"dedup_key": dedup_key(notice.incident)} | ({_ACKNOWLEDGED: by} if by else {})
 
     async def close(self) -> None:
         """Close connections."""

@@ -17,6 +17,7 @@ from streams.index.formats import json_reader
 from streams.notify.alert_group import WebhookAlert
 from streams.notify.message_receiver import Kept
 from streams.notify.notice import Notice
+from streams.publish.incident_records import PublishedAnswer
 
 INCIDENTS_MAX = 500
 """The ones closed for longest are forgotten first."""
@@ -31,8 +32,10 @@ class SentMessage(msgspec.Struct):
     state: str
     at_ms: int
     kept: Kept = {}
-    answered: str = ""
-    """What tells the answers that it has said from others."""
+    answers: list[PublishedAnswer] = []
+    """Answers in force that it knows of, without their texts."""
+    firing: list[str] = []
+    """Identities of the alerts that fired when it was sent."""
     number: int = 1
     """How many messages of the incident the receiver has taken."""
     first_ms: int = 0
@@ -43,8 +46,8 @@ class OpenIncident(msgspec.Struct):
     """An incident that was told of. ``subject``: what it is one time of, or its own name.
 
     ``alerts``: what tells its alerts, since it began, apart from others of their group. ``notice``: the
-    last message, while it is open. ``firing``: what fires of it, by Alertmanager's group; a group whose
-    alerts have ended has none.
+    last message, or what was known since; of one that is over, without its alerts. ``firing``: what
+    fires of it, by Alertmanager's group; a group whose alerts have ended has none.
     """
 
     name: str
@@ -101,9 +104,9 @@ class SentStore:
         """Every incident that is kept."""
         return list(self._incidents.values())
 
-    def open_incidents(self) -> list[OpenIncident]:
-        """Incidents that were told of and are not over."""
-        return [each for each in self._incidents.values() if not each.closed and each.sent]
+    def told_incidents(self, *, closed: bool) -> list[OpenIncident]:
+        """Incidents that were told of: those that are over, or those that are not."""
+        return [each for each in self._incidents.values() if each.closed is closed and each.sent]
 
     def held_by(self, alert: str) -> str | None:
         """The subject whose open incident has counted an alert to itself."""

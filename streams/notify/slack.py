@@ -24,9 +24,13 @@ SCANS = 4
 """Slack scans a file before a message may show it: mostly within a second."""
 _PASSING = {"ratelimited", "rate_limited", "fatal_error", "internal_error", "service_unavailable",
             "request_timeout"}  # fmt: skip
-_GONE = {"message_not_found", "cant_update_message", "channel_not_found"}
-_STANDS = {"edit_window_closed"}
-"""Refusals of an edit of a message that is there: what is new is said in its thread."""
+_GONE = {"message_not_found", "cant_update_message", "channel_not_found", "is_inactive"}
+"""Refusals of an edit after which the message is posted anew: where the settings say by now."""
+_NO_THREAD = {"thread_not_found", "message_not_found", "cannot_reply_to_message",
+              "restricted_action_non_threadable_channel",
+              "restricted_action_thread_locked"}  # fmt: skip
+"""Refusals of a reply, after which the message is posted anew."""
+_CLOSED = "edit_window_closed"
 _FIXED = "fixed"
 """Noted of a message that can no longer be edited: it is not tried again."""
 _ACTIONS = {
@@ -72,27 +76,52 @@ class SlackReceiver:
 
     async def _kept_up(self, notice: Notice, file_id: str | None, kept: Kept) -> Kept:
         kept = {**kept, **({} if file_id is None else {"file": file_id})}
-        if "ts" in kept and _FIXED not in kept:
+        edited = "ts" in kept and _FIXED not in kept
+        if edited:
             try:
                 await self._with_picture(notice, file_id, ts=kept["ts"], channel=kept["channel"])
             except SlackApiError as error:
-                code = _code(error)
-                if code in _GONE:
-                    del kept["ts"]  # somebody has deleted it
-                elif code in _STANDS:
-                    kept[_FIXED] = code
-                    action = "let messages be edited for longer in Slack's workspace settings"
-                    _log.warning("message_stands", receiver=self.name, action=action)
-                else:
-                    raise
+                edited = False
+                self._note_refused(error, notice, kept)
+        if "ts" in kept and notice.kind is not NoticeKind.REPEATED:
+            await self._reply(notice, kept, edited=edited)
         if "ts" not in kept:
             answer = await self._with_picture(notice, file_id, channel=self._channel)
             return {**kept, "channel": answer["channel"], "ts": answer["ts"]}
-        if notice.kind is not NoticeKind.REPEATED:
-            await self._client.chat_postMessage(
-                channel=kept["channel"], thread_ts=kept["ts"], text=news(notice), **_AS_IT_IS
-            )
         return kept
+
+    async def _reply(self, notice: Notice, kept: Kept, *, edited: bool) -> None:
+        """Say in the message's thread what is new; where there is none, forget the message."""
+        try:
+            await self._client.chat_postMessage(
+                channel=kept["channel"],
+                thread_ts=kept["ts"],
+                text=news(notice),
+                # Else the channel shows a message that goes on saying what was.
+                reply_broadcast=notice.over and not edited,
+                **_AS_IT_IS,
+            )
+        except SlackApiError as error:
+            if _code(error) not in _NO_THREAD:
+                raise
+            _forget(kept)
+
+    def _note_refused(self, error: SlackApiError, notice: Notice, kept: Kept) -> None:
+        """Note that an edit was refused; what is new is told all the same, by a message of its own.
+
+        Raises the refusal where it passes, and where there is nothing new to tell.
+        """
+        code = _code(error)
+        if code in _GONE:
+            _forget(kept)  # somebody has deleted it, or it is of another bot or channel
+        elif code == _CLOSED:
+            kept[_FIXED] = code
+            action = "let messages be edited for longer in Slack's workspace settings"
+            _log.warning("message_stands", receiver=self.name, action=action)
+        elif _passes(error) or notice.kind is NoticeKind.REPEATED:
+            raise error
+        else:
+            _log.warning("message_not_edited", receiver=self.name, detail=_detail(error))
 
     async def _with_picture(
         self, notice: Notice, file_id: str | None, *, channel: str, ts: str | None = None
@@ -149,9 +178,25 @@ _AS_IT_IS: dict[str, Any] = {
 """Slack makes no mention, link or preview out of a text by itself."""
 
 
+def _forget(kept: Kept) -> None:
+    """Forget a message, so that it is posted anew."""
+    for name in ("ts", _FIXED):
+        kept.pop(name, None)
+
+
 def _code(error: SlackApiError) -> str:
     data = error.response.data if hasattr(error.response, "data") else error.response
     return str(data.get("error", "")) if isinstance(data, dict) else ""
+
+
+def _status(error: SlackApiError) -> int:
+    return int(getattr(error.response, "status_code", 0))
+
+
+def _passes(error: SlackApiError) -> bool:
+    """Whether the same call may be taken when it is made again."""
+    status = _status(error)
+    return _code(error) in _PASSING or status == 429 or status >= 500  # noqa: PLR2004 - as HTTP has them
 
 
 def _detail(error: BaseException) -> str:
@@ -160,7 +205,7 @@ def _detail(error: BaseException) -> str:
 
 def _not_taken(error: SlackApiError) -> NotTakenError:
     code = _code(error)
-    status = getattr(error.response, "status_code", 0)
+    status = _status(error)
     headers = getattr(error.response, "headers", {})
     data = getattr(error.response, "data", {})
     details = (
@@ -170,7 +215,7 @@ def _not_taken(error: SlackApiError) -> NotTakenError:
     )
     reason = f"Slack answered {code or status}" + (f" ({'; '.join(details)})" if details else "")
     asked = next((v for k, v in headers.items() if k.lower() == "retry-after"), None)
-    if code in _PASSING or status == 429 or status >= 500:  # noqa: PLR2004 - as HTTP has them
+    if _passes(error):
         return NotTakenError(reason, retry_after_s=retry_after_s(asked, clock.now_ms()))
     broken = code in (
         "invalid_blocks",

@@ -17,7 +17,6 @@ FACT_MAX = 1_000
 ALT_MAX = 2_000
 TEXT_MAX = 3_000
 """Of the text beside the blocks, which notifications show; Slack cuts it at 40,000."""
-ALERTS_SHOWN = 10
 
 Block = dict[str, Any]
 
@@ -83,16 +82,16 @@ def beside_blocks(notice: Notice) -> str:
 
 
 def news(notice: Notice) -> str:
-    """The reply in the message's thread: what is new, in one sentence."""
-    if notice.over:
-        return escape(one_line(f"Over: {notice.title}. {notice.since}", TEXT_MAX))
+    """The reply in the message's thread: only what is new since the message before."""
     if notice.kind is NoticeKind.ANSWERED:
-        return escape(one_line(f"Answered: {notice.answered or 'taken back'}", TEXT_MAX))
-    if notice.quiet:
-        return escape(one_line(f"{notice.headline()}. {notice.now}", TEXT_MAX))
-    firing = [alert for alert in notice.alerts if alert.status == "firing"][:ALERTS_SHOWN]
-    named = "; ".join(alert.summary or alert.name for alert in firing)
-    return escape(one_line(f"Changed. These alerts fire now: {named}", TEXT_MAX))
+        text = notice.news
+    elif notice.over:
+        text = f"Over: {notice.title}. {notice.since}"
+    elif notice.quiet:
+        text = f"{notice.headline()}. {notice.now}"
+    else:
+        text = notice.news or notice.headline()
+    return escape(one_line(text, TEXT_MAX))
 
 
 def _sign(notice: Notice) -> str:
@@ -104,7 +103,9 @@ def _sign(notice: Notice) -> str:
 
 
 def _small_print(notice: Notice) -> str:
-    firing = sum(alert.status == "firing" for alert in notice.alerts) + notice.left_out
+    firing = sum(alert.status == "firing" for alert in notice.alerts)
+    if firing == len(notice.alerts):  # those that fire come first
+        firing += notice.left_out
     alerts = f"{firing} alert{'' if firing == 1 else 's'} firing"
     picture = f". No picture: {notice.no_picture}" if notice.no_picture else ""
     return f"{notice.incident}, as of {notice.sent_at}, {alerts}{picture}"

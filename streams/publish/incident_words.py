@@ -135,31 +135,39 @@ def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
 
     They are lines for a page, a terminal or a mail, whatever somebody has typed or sent.
     """
-    lines = []
+    lines = [line for _, line in said_answers(incident, naming)]
+    if incident.verdict is None and incident.silenced_by is not None:
+        silent = f"It does not page: {incident.silenced_by} was answered."
+        lines.insert(len(lines) - len(incident.notes), one_line(silent, LINE_MAX))
+    return lines
+
+
+def said_answers(
+    incident: PublishedIncident, naming: MarketNaming
+) -> list[tuple[PublishedAnswer, str]]:
+    """Return the answers in force, each with its line: who has taken it on, the verdict, the notes."""
+    found = []
     if (given := incident.acknowledged) is not None:
-        lines.append(
-            f"Acknowledged by {given.by} at {_time(incident, given.at, naming)}{_why(given)}."
-        )
+        at = _time(incident, given.at, naming)
+        found.append((given, f"Acknowledged by {given.by} at {at}{_why(given)}."))
     if (given := incident.verdict) is not None:
-        why = _why(given)
-        pause = ";" if why else ":"
-        silent = f"{pause} it does not page" if incident.silenced_by is not None else ""
-        if given.until is not None:
-            until = _time(incident, given.until, naming)
-            passed = incident.over is None and _ms(given.until) <= _ms(incident.size.until)
-            was, silent = (
-                ("Was expected", f"{pause} it pages again") if passed else ("Expected", silent)
-            )
-            lines.append(f"{was} until {until}, says {given.by}{why}{silent}.")
-        else:
-            lines.append(f"A false alarm, says {given.by}{why}{silent}.")
-    elif incident.silenced_by is not None:
-        lines.append(f"It does not page: {incident.silenced_by} was answered.")
-    lines += [
-        f"Note by {note.by} at {_time(incident, note.at, naming)}: {note.text}"
-        for note in incident.notes
-    ]
-    return [one_line(line, LINE_MAX) for line in lines]
+        found.append((given, _say_verdict(incident, given, naming)))
+    for note in incident.notes:
+        at = _time(incident, note.at, naming)
+        found.append((note, f"Note by {note.by} at {at}: {note.text}"))
+    return [(answer, one_line(line, LINE_MAX)) for answer, line in found]
+
+
+def _say_verdict(incident: PublishedIncident, given: PublishedAnswer, naming: MarketNaming) -> str:
+    why = _why(given)
+    pause = ";" if why else ":"
+    silent = f"{pause} it does not page" if incident.silenced_by is not None else ""
+    if given.until is None:
+        return f"A false alarm, says {given.by}{why}{silent}."
+    until = _time(incident, given.until, naming)
+    if incident.over is None and _ms(given.until) <= _ms(incident.size.until):
+        return f"Was expected until {until}, says {given.by}{why}{pause} it pages again."
+    return f"Expected until {until}, says {given.by}{why}{silent}."
 
 
 def _why(answer: PublishedAnswer) -> str:

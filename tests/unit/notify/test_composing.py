@@ -19,8 +19,11 @@ from streams.notify.alert_group import ALERTS_MAX, AlertGroupError, decode_group
 from streams.notify.causes import Cause, causes_of
 from streams.notify.composing import compose, lasting
 from streams.notify.market_now import CountNow, MarketNow, ShiftNow, market_now
+from streams.notify.message_news import answers_in_force, answers_news
 from streams.notify.notice import Notice, NoticeKind
+from streams.notify.trial import trial_notice
 from streams.publish.incident_records import read_incidents
+from streams.settings import LinksSettings
 
 SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
 WHOLE = ("market", "all")
@@ -59,6 +62,7 @@ def said(*alerts, now=STOPPED, began_ms=None, now_ms=NOW_MS, truncated=0, of=Non
 
 WITH_EXAMPLES = (
     "index.shown_text",
+    "publish.hash_texts",
     "notify.number_words",
     "notify.message_receiver",
     "notify.slack_blocks",
@@ -78,13 +82,13 @@ def test_a_message_of_an_outage_answers_every_question():
     notice = said()
     assert notice.title == "PK: orders have all but stopped"
     assert dict(notice.facts()) == {
-        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes ago",
+        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes before 04:41 UTC on 2 Jan",
         "How large": "0.2 % of what is expected (95 % interval: 0.1 % to 0.4 %): "
         "10 orders counted since then, 5,030 expected",
         "How sure": "evidence 1.4 times what pages when it was found",
         "Affected": "the whole market; all 2 categories",
         "Now": "still so: 2 orders in the last minute, 1,006 expected; "
-        "10 orders in 5 minutes, 5,030 expected",
+        "10 orders in 5 minutes, 5,030 expected (as of 04:40 UTC on 2 Jan)",
         "What to do": "Ask whether the shop takes orders (checkout, site, app).",
     }
     assert [(link.name, link.url) for link in notice.links] == [
@@ -121,12 +125,12 @@ def test_an_incident_is_described_by_what_is_published_of_it():
     notice = said(of=known)
     assert notice.title == "Pakistan: orders have all but stopped"
     assert dict(notice.facts()) == {
-        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes ago",
+        "Since": "04:36 UTC on 2 Jan (09:36 in Asia/Karachi): 5 minutes before 04:41 UTC on 2 Jan",
         "How large": "Since 09:36 PKT: 10 orders, 5,030 usual, 0.2 % (0.1 to 0.4). "
         "Missed so far: 5,020 orders (4,990 to 5,040); PKR 50,200 (49,900 to 50,400).",
         "How sure": "evidence 1.4 times what pages when it was found",
         "Affected": "every category, 2 of 4 regions (most Sindh).",
-        "Now": "2 orders in the last minute, 1,006 usual.",
+        "Now": "2 orders in the last minute, 1,006 usual. (as of 04:40 UTC on 2 Jan)",
         "Answered": "Acknowledged by alice at 09:41 PKT: on it.",
         "What to do": "Ask whether the shop takes orders (checkout, site, app).",
     }
@@ -153,7 +157,7 @@ def test_an_incident_that_comes_back_or_is_over_is_not_called_still_so():
     )
     back = said(of=incident(state="returning"))
     assert back.title == "Pakistan: orders had all but stopped and are coming back"
-    assert back.now.endswith("Its end is not confirmed yet.")
+    assert "Its end is not confirmed yet. (as of 04:40" in back.now
     over = said(alert(firing=False), of=incident(over=rfc3339(NOW_MS - 120_000)))
     assert over.since.endswith("; over since 04:39 UTC on 2 Jan, after 3 minutes")
     assert over.ended == rfc3339(NOW_MS - 120_000)
@@ -199,29 +203,32 @@ def test_a_notification_is_divided_by_cause():
 
 def test_an_alert_that_fires_on_after_its_shift_is_not_called_still_so():
     assert said(now=MarketNow(NOW_MS, {}, {})).now == (
-        "the detector no longer sees it; the alert ends within minutes"
+        "the detector no longer sees it; the alert ends within minutes (as of 04:41 UTC on 2 Jan)"
     )
 
 
 @pytest.mark.parametrize("firing", [True, False])
 def test_an_alert_that_is_no_shift_has_not_the_words_of_one(firing):
     found = alert("EcindexNoFreshValues", firing=firing, dimension=None, member=None)
-    for now in (STOPPED, MarketNow(NOW_MS, {}, STOPPED.counts)):
+    for now in (STOPPED, MarketNow(STOPPED.as_of_ms, {}, STOPPED.counts)):
         notice = said(found, now=now)
         assert (notice.size, notice.sureness, notice.affected) == ("", "", "")
         assert (notice.alerts[0].dimension, notice.alerts[0].member) == ("", "")
         assert notice.began == rfc3339(BEGAN_MS + 75_000), "the alert's, no shift's"
         assert notice.now == (
-            "2 orders in the last minute, 1,006 expected; 10 orders in 5 minutes, 5,030 expected"
+            "2 orders in the last minute, 1,006 expected; 10 orders in 5 minutes, 5,030 expected "
+            "(as of 04:40 UTC on 2 Jan)"
         )
 
 
 def test_old_and_unknown_numbers_are_called_so():
     old = said(now=msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000))
-    assert old.now.endswith(" (as of 2 minutes ago)")
+    assert old.now.endswith(" (as of 04:38 UTC on 2 Jan, 2 minutes before this was written)")
     unknown = said(now=MarketNow(unknown="Redis does not answer (refused)"))
     assert unknown.now == "how it is now is not known: Redis does not answer (refused)"
-    assert unknown.since.endswith("when the alert began to fire: 3 minutes ago")
+    assert unknown.since.endswith(
+        "when the alert began to fire: 3 minutes before 04:41 UTC on 2 Jan"
+    )
 
 
 def test_an_unset_link_is_none():
@@ -245,8 +252,112 @@ def test_an_alert_of_the_service_has_no_market():
         summary="No worker since 1 min: 3",
     )
     notice = said(found, now=MarketNow())
-    assert notice.title == "No worker since 1 min: 3"
+    assert notice.title == "No worker since 1 min: 3 (04:41 UTC on 2 Jan)"
     assert (notice.market, notice.affected, notice.now) == ("", "", "")
+
+
+def test_a_service_message_that_nobody_refreshes_says_instants_and_no_now_without_content():
+    """An age stood there hours later, beside a "Now" that said only how old it was."""
+    long = "PK: the newest values from orders are 2m 3s old" + "x" * 200
+    found = alert("EcindexNoFreshValues", dimension=None, member=None, summary=long)
+    notice = said(found, now=MarketNow(NOW_MS - 660_000))
+    assert notice.title.endswith("x… (04:41 UTC on 2 Jan)")
+    assert len(notice.title) == 140
+    facts = dict(notice.facts())
+    assert facts["Since"].endswith("began to fire: 3 minutes before 04:41 UTC on 2 Jan")
+    assert facts["Now"] == (
+        "the newest values are as of 04:30 UTC on 2 Jan, 11 minutes before this was written"
+    )
+    assert "Now" not in dict(said(found, now=MarketNow()).facts())
+    over = said(found | {"status": "resolved", "endsAt": rfc3339(NOW_MS)})
+    assert "UTC" not in over.title, "when it was last so is not known"
+
+
+def test_no_message_counts_from_when_it_is_read():
+    """Whatever is sent may be read hours later: only instants are true then."""
+    service = alert("EcindexNoWorker", market=None, dimension=None, member=None)
+    old = msgspec.structs.replace(STOPPED, as_of_ms=NOW_MS - 130_000)
+    for notice in (
+        said(), said(now=old), said(now=MarketNow(unknown="x")), said(of=incident()), said(service),
+        said(alert(firing=False)), trial_notice(LinksSettings(), NOW_MS),
+    ):  # fmt: skip
+        assert not re.search(r"\bago\b", msgspec.json.encode(notice).decode())
+
+
+def note(number, text):
+    return {"kind": "note", "by": "eve", "at": rfc3339(NOW_MS + number * 1_000), "text": text}
+
+
+def test_the_newest_note_is_said_and_older_ones_give_way():
+    """What was cut at its end had lost the newest note."""
+    notes = [note(number, f"{number}: " + "w" * 900) for number in range(3)]
+    verdict = BY_ALICE | {"kind": "false_alarm", "text": "v" * 900}
+    notice = said(of=incident(notes=notes, acknowledged=BY_ALICE, verdict=verdict))
+    assert notice.answered.startswith("Note by eve at 09:41 PKT: 2: www")
+    assert "Acknowledged by alice at 09:41 PKT: on it." in notice.answered
+    assert "A false alarm, says alice: vvv" in notice.answered
+    assert "0: w" not in notice.answered
+    assert len(notice.answered) <= 1_000
+    short = said(of=incident(notes=[note(0, "a"), note(1, "b")], silenced_by="PK-1"))
+    assert short.answered == (
+        "It does not page: PK-1 was answered. Note by eve at 09:41 PKT: b Note by eve at 09:41 PKT: a"
+    )
+
+
+ACK, ACK_BY_BOB = BY_ALICE, BY_ALICE | {"by": "bob", "at": rfc3339(NOW_MS + 60_000), "text": ""}
+WRONG = ACK_BY_BOB | {"kind": "false_alarm"}
+PLANNED = BY_ALICE | {"kind": "expected", "until": rfc3339(NOW_MS + 3_600_000), "text": ""}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "news"),
+    [
+        ({}, {}, ""),
+        ({"acknowledged": ACK}, {"acknowledged": ACK}, ""),
+        ({}, {"acknowledged": ACK}, "Acknowledged by alice at 09:41 PKT: on it."),
+        (
+            {"acknowledged": ACK},
+            {"acknowledged": ACK, "verdict": WRONG},
+            "A false alarm, says bob.",
+        ),
+        (
+            {"acknowledged": ACK, "verdict": WRONG},
+            {"acknowledged": ACK},
+            "Taken back: a false alarm (bob, 09:42 PKT).",
+        ),
+        (
+            {"acknowledged": ACK},
+            {},
+            "Taken back: acknowledged (alice, 09:41 PKT). "
+            "PagerDuty stays acknowledged unless it is taken back there.",
+        ),
+        ({"acknowledged": ACK}, {"acknowledged": ACK_BY_BOB}, "Acknowledged by bob at 09:42 PKT."),
+        ({"verdict": PLANNED}, {"verdict": WRONG}, "A false alarm, says bob."),
+        (
+            {"verdict": WRONG},
+            {"verdict": PLANNED},
+            "Taken back: a false alarm (bob, 09:42 PKT). Expected until 10:41 PKT, says alice.",
+        ),
+        (
+            {"notes": [note(0, "a")]},
+            {"notes": [note(0, "a"), note(1, "b"), note(60, "c")]},
+            "Note by eve at 09:42 PKT: c Note by eve at 09:41 PKT: b",
+        ),
+        ({"notes": [note(0, "a")]}, {}, "Taken back: the notes."),
+        ({"notes": [note(0, "a"), note(1, "b")]}, {"notes": [note(1, "b")]}, ""),
+        ({"notes": [note(0, "a")]}, {"notes": [note(n, "b") for n in range(1, 21)]}, None),
+    ],
+)
+def test_only_what_is_new_of_the_answers_is_news_and_what_was_taken_back_is_said_so(
+    before, after, news
+):
+    ((old,), (new,)) = published(incident(**before)), published(incident(**after))
+    found = answers_news(answers_in_force(old), new, PK, in_pagerduty=True)
+    if news is None:
+        assert "Taken back" not in found, "the oldest of many notes is forgotten, not taken back"
+    else:
+        assert found == news
+    assert answers_news(answers_in_force(new), new, PK, in_pagerduty=True) == ""
 
 
 def test_labels_that_want_to_be_more_than_text_are_not():
