@@ -120,6 +120,8 @@ class LocalSlack(Vendor):
         super().__init__()
         self.scans = scans
         self.posted, self.updated, self.uploaded = [], [], {}
+        self.no_thread = None
+        """Error of each reply, where none is taken."""
         self.refused = {}
         """Error of each method that is not taken, by its name."""
         self.files = {}
@@ -189,6 +191,8 @@ class LocalSlack(Vendor):
     def _chat_postMessage(self, given):  # noqa: N802 - Slack's name
         if (refusal := self._refusal(given)) is not None:
             return refusal
+        if "thread_ts" in given and self.no_thread is not None:
+            return {"ok": False, "error": self.no_thread}
         if "thread_ts" in given:
             assert given["thread_ts"] in {each["ts"] for each in self.posted}
         ts = f"1700000000.{len(self.posted) + 1:06}"

@@ -120,10 +120,7 @@ async def test_a_change_updates_and_a_reminder_is_no_second_message(found, run, 
     await deliver(run, *more)
     first, news = found.slack.posted
     assert news["thread_ts"] == first["ts"]
-    assert news["text"].startswith(
-        "Changed. These alerts fire now: PK: orders have all but stopped"
-    )
-    assert "PK: 40 % fail" in news["text"]
+    assert news["text"] == "Fires as well: PK: 40 % fail", "not what it has said before"
     clock[0] += 4 * 3_600_000
     assert await deliver(run, *more) == []
     assert len(found.slack.posted) == 2
@@ -131,7 +128,10 @@ async def test_a_change_updates_and_a_reminder_is_no_second_message(found, run, 
     assert len(found.mail.mails) == 2, "a reminder is no mail"
     assert found.mail.mails[1]["In-Reply-To"] == found.mail.mails[0]["Message-ID"]
     assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "repeated"]
+    assert [taken["news"] for taken in found.webhook.taken] == ["", news["text"], ""]
     assert len(found.pagerduty.open) == 1
+    await deliver(run, more[0], more[1] | {"status": "resolved"})
+    assert found.slack.posted[-1]["text"] == "No longer fires: PK: 40 % fail"
 
 
 async def test_the_end_says_so_once_and_the_next_time_is_another_incident(found, run):
@@ -168,7 +168,14 @@ async def test_two_incidents_of_a_market_are_two_messages_and_keep_their_names(f
     assert sorted(found.pagerduty.open) == sorted(names)
     assert [taken["incident"] for taken in found.webhook.taken] == list(names)
     assert len(found.slack.posted) == len(found.mail.mails) == 2
-    async with delivering(found, tmp_path, now=MarketNow(unknown="Redis is away")) as run:
+    over = [
+        incident(name, member=member, over=rfc3339(NOW_MS))
+        for name, member in zip(names, members, strict=True)
+    ]
+    fields = {each["id"]: msgspec.json.encode(each).decode() for each in over}
+    async with delivering(
+        found, tmp_path, now=MarketNow(NOW_MS, incidents=read_incidents(fields))
+    ) as run:
         gone = alerts[0] | {"status": "resolved"}
         assert await deliver(run, gone, alerts[1]) == []
         assert list(found.pagerduty.open) == [names[1]]
@@ -282,10 +289,18 @@ async def test_an_incident_that_goes_on_is_told_over_only_when_it_is(
         assert "over" not in taken["since"]
         assert "back within" not in taken["now"]
         assert found.mail.mails[1]["Subject"].startswith(headline)
-        assert found.pagerduty.open == {}
+        unknown = "not known" in headline
+        assert (list(found.pagerduty.open) == [name]) is unknown, (
+            "resolved would say that it is over"
+        )
         run.market_now.now = redis_holds(NOW_MS)
-        await run.delivery.refresh()
+        for _ in range(2):
+            await run.delivery.refresh()
         assert "No longer pages, but goes on" in shown(found.slack.updated[-1])["plain_text"]
+        assert found.pagerduty.open == {}
+        run.market_now.now = away
+        await run.delivery.refresh()
+        assert await deliver(run, gone) == [], "who was told that it goes on is not told less"
         over = redis_holds(NOW_MS, over=rfc3339(NOW_MS - 60_000))
         run.market_now.now = over
         found.webhook.next_answers = [(400, {}, "no")]
@@ -293,10 +308,14 @@ async def test_an_incident_that_goes_on_is_told_over_only_when_it_is(
     async with delivering(found, tmp_path, now=over) as run:
         for _ in range(2):
             await run.delivery.refresh()
-    assert [taken["kind"] for taken in found.webhook.taken] == ["began", "changed", "over"]
+    told = ["began", "changed", *(["changed"] if unknown else []), "over"]
+    assert [taken["kind"] for taken in found.webhook.taken] == told
     assert found.webhook.taken[-1]["ended"] == rfc3339(NOW_MS - 60_000)
     assert found.slack.posted[-1]["text"].startswith("Over: P")
-    assert len(found.slack.posted) == len(found.mail.mails) == 3
+    assert len(found.slack.posted) == len(found.mail.mails) == len(told)
+    if unknown:
+        assert found.webhook.taken[2]["quiet"] == "No longer pages, but goes on"
+        assert found.slack.posted[2]["text"].startswith("No longer pages, but goes on: P")
 
 
 @pytest.mark.parametrize("name", ["EcindexNoFreshValues", "EcindexMarketWithoutOwner"])
@@ -363,8 +382,8 @@ async def test_a_message_says_how_it_is_now_whenever_it_is_read(found, tmp_path,
         (first,) = found.slack.posted
         (update,) = found.slack.updated
         assert update["ts"] == first["ts"]
-        assert "5 minutes ago" in shown(first)["plain_text"]
-        assert "1 h 5 min ago" in shown(update)["plain_text"]
+        assert "5 minutes before 04:41 UTC" in shown(first)["plain_text"]
+        assert "1 h 5 min before 05:41 UTC" in shown(update)["plain_text"]
         assert "Now: 700 orders in" in shown(update)["plain_text"]
         found.slack.next_answers = [(500, {}, "down")]
         await run.delivery.refresh()
@@ -392,7 +411,7 @@ async def test_an_answer_is_told_once_and_pagerduty_is_acknowledged_unless_it_kn
         actions = [event["event_action"] for event in found.pagerduty.events]
         assert actions == ["trigger", "acknowledge"]
         _first, news = found.slack.posted
-        assert news["text"] == "Answered: Acknowledged by alice at 09:41 PKT: on &lt;it&gt;."
+        assert news["text"] == "Acknowledged by alice at 09:41 PKT: on &lt;it&gt;."
         assert "Answered: Acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
         assert len(found.mail.mails) == 1
         assert [taken["kind"] for taken in found.webhook.taken] == ["began", "answered"]
@@ -400,12 +419,101 @@ async def test_an_answer_is_told_once_and_pagerduty_is_acknowledged_unless_it_kn
         run.market_now.now = known("bob (PagerDuty)")
         await run.delivery.refresh()
         assert len(found.pagerduty.events) == 2
-        run.market_now.now = known()
-        await run.delivery.refresh()
-        assert found.slack.posted[-1]["text"] == "Answered: taken back"
         await deliver(run, alert(firing=False))
     assert found.pagerduty.open == {}
     assert counted(run, "slack", "sent") == 2
+
+
+async def test_an_acknowledgement_that_is_taken_back_stays_in_pagerduty_and_is_said_to(
+    found, tmp_path
+):
+    by = acknowledged("alice")
+    note = FALSE_ALARM | {"kind": "note", "text": "restarted"}
+    told = (
+        "Taken back: acknowledged (alice, 09:41 PKT). "
+        "PagerDuty stays acknowledged unless it is taken back there."
+    )
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run)
+        for held in (by, by | {"notes": [note]}, {"notes": [note]}, {"notes": [note]}):
+            run.market_now.now = redis_holds(NOW_MS, **held)
+            await run.delivery.refresh()
+    actions = [event["event_action"] for event in found.pagerduty.events]
+    assert actions == ["trigger", "acknowledge", "trigger"], "its log says so; nobody is paged"
+    details = found.pagerduty.events[-1]["payload"]["custom_details"]
+    assert details["New"] == told
+    assert details["Answered"] == "Note by alice at 09:41 PKT: restarted"
+    assert [each["text"] for each in found.slack.posted[1:]] == [
+        "Acknowledged by alice at 09:41 PKT.",
+        "Note by alice at 09:41 PKT: restarted",
+        told,
+    ]
+    assert [taken["news"] for taken in found.webhook.taken[1:]] == [
+        each["text"] for each in found.slack.posted[1:]
+    ]
+
+
+async def test_a_verdict_that_is_taken_back_is_not_told_as_a_second_acknowledgement(
+    found, tmp_path
+):
+    both = acknowledged("alice") | {"verdict": FALSE_ALARM}
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, names=["slack", "webhook"])
+        for held in (both, acknowledged("alice")):
+            run.market_now.now = redis_holds(NOW_MS, **held)
+            await run.delivery.refresh()
+    assert found.slack.posted[-1]["text"] == "Taken back: a false alarm (alice, 09:41 PKT)."
+    assert found.webhook.taken[-1]["answered"] == "Acknowledged by alice at 09:41 PKT."
+    assert len(found.slack.posted) == len(found.webhook.taken) == 3
+
+
+@pytest.mark.parametrize("ended_by", ["alertmanager", "refresh"])
+async def test_an_answer_that_comes_after_the_end_is_told_once(found, tmp_path, clock, ended_by):
+    name, over = "PK-20260102T0437-down", rfc3339(NOW_MS)
+    note = FALSE_ALARM | {"kind": "note", "text": "it was the gateway"}
+    async with delivering(found, tmp_path, clock=clock, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, alert(incident=name))
+        clock[0] += 11 * 60_000
+        run.market_now.now = redis_holds(clock[0], over=over)
+        if ended_by == "alertmanager":
+            await deliver(run, alert(firing=False, incident=name))
+        await run.delivery.refresh()
+        assert [taken["kind"] for taken in found.webhook.taken] == ["began", "over"]
+        edits = len(found.slack.updated)
+    clock[0] += 3 * 3_600_000
+    answered = redis_holds(clock[0], over=over, notes=[note])
+    async with delivering(found, tmp_path, clock=clock, now=answered) as run:
+        found.slack.next_answers = [(500, {}, "down")]
+        for _ in range(3):
+            await run.delivery.refresh()
+        run.market_now.now = MarketNow(unknown="Redis is away")
+        await run.delivery.refresh()
+        run.market_now.now = redis_holds(clock[0], over=over)
+        await run.delivery.refresh()
+    first, end, reply, undo = found.slack.posted
+    assert end["text"].startswith("Over: P")
+    assert [each["thread_ts"] for each in (end, reply, undo)] == [first["ts"]] * 3
+    assert reply["text"] == "Note by alice at 2 Jan 09:41 PKT: it was the gateway"
+    assert undo["text"] == "Taken back: the notes."
+    assert len(found.slack.updated) == edits + 2, "its message has the answer, and is not refreshed"
+    text = shown(found.slack.updated[-2])["plain_text"]
+    assert text.startswith("\u2705 Over: P")
+    assert "Answered: Note by alice" in text
+    assert "0 alerts firing" in text
+    assert [taken["kind"] for taken in found.webhook.taken[2:]] == ["answered"] * 2
+    assert (found.webhook.taken[2]["ended"], found.webhook.taken[2]["news"]) == (
+        over,
+        reply["text"],
+    )
+    assert len(found.pagerduty.events) == len(found.mail.mails) == 2
+
+
+async def test_a_message_that_is_over_does_not_count_alerts_as_firing(found, run):
+    many = [alert("EcindexDemandShift", member=f"m{number}") for number in range(30)]
+    await deliver(run, *many, names=["slack"])
+    assert "30 alerts firing" in shown(found.slack.posted[0])["plain_text"]
+    await deliver(run, *[each | {"status": "resolved"} for each in many], names=["slack"])
+    assert "0 alerts firing" in shown(found.slack.updated[0])["plain_text"]
 
 
 async def test_labels_are_text_and_nothing_else(found, run):
@@ -463,7 +571,57 @@ async def test_the_end_is_told_in_the_thread_of_a_message_that_can_no_longer_be_
     message, *replies = found.slack.posted
     assert [reply["thread_ts"] for reply in replies] == [message["ts"]] * 2
     assert replies[-1]["text"].startswith("Over: PK")
+    assert [reply["reply_broadcast"] for reply in replies] == [False, True]
     assert found.slack.calls.count("chat.update") == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "anew"),
+    [
+        ("update_failed", False),
+        ("block_mismatch", False),
+        ("external_channel_migrating", False),
+        ("ekm_access_denied", False),
+        ("a_refusal_of_tomorrow", False),
+        ("is_inactive", True),
+        ("channel_not_found", True),
+        ("message_not_found", True),
+        ("cant_update_message", True),
+    ],
+)
+async def test_whatever_refusal_an_edit_meets_the_end_is_told(found, run, refusal, anew):
+    await deliver(run, names=["slack"])
+    found.slack.refused["chat.update"] = refusal
+    assert await deliver(run, alert(firing=False), names=["slack"]) == []
+    message, end = found.slack.posted
+    if anew:
+        assert "thread_ts" not in end
+        assert "Over: PK" in shown(end)["plain_text"]
+    else:
+        assert (end["thread_ts"], end["reply_broadcast"]) == (message["ts"], True)
+        assert end["text"].startswith("Over: PK")
+
+
+async def test_an_edit_that_was_refused_once_is_tried_again(found, tmp_path):
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+        await deliver(run, names=["slack"])
+        found.slack.refused["chat.update"] = "update_failed"
+        run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"))
+        for _ in range(2):
+            await run.delivery.refresh()
+        assert len(found.slack.posted) == 2, "the answer is told once, by a reply"
+        found.slack.refused.clear()
+        await run.delivery.refresh()
+    assert "Acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
+
+
+async def test_where_slack_takes_no_reply_the_message_is_posted_anew(found, run):
+    await deliver(run, names=["slack"])
+    found.slack.refused["chat.update"] = "edit_window_closed"
+    found.slack.no_thread = "restricted_action_non_threadable_channel"
+    assert await deliver(run, alert(firing=False), names=["slack"]) == []
+    assert "Over: PK" in shown(found.slack.posted[-1])["plain_text"]
+    assert "thread_ts" not in found.slack.posted[-1]
 
 
 async def test_a_message_of_an_index_that_is_away_does_not_go_on_saying_now(found, tmp_path, clock):
@@ -473,8 +631,26 @@ async def test_a_message_of_an_index_that_is_away_does_not_go_on_saying_now(foun
         run.market_now.now = MarketNow(unknown="Redis does not answer (refused)")
         await run.delivery.refresh()
     text = shown(found.slack.updated[-1])["plain_text"]
-    assert "how it is now is not known: Redis does not answer (refused). At 04:" in text
-    assert "2 h 5 min ago" in text
+    assert "how it is now is not known: Redis does not answer (refused). Last known: 2 or" in text
+    assert "usual. (as of 04:41 UTC on 2 Jan)" in text
+    assert "2 h 5 min before 06:41 UTC on 2 Jan" in text
+
+
+async def test_what_was_last_known_is_of_the_last_refresh_not_of_the_last_message(
+    found, tmp_path, clock
+):
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS), clock=clock) as run:
+        await deliver(run, alert(incident="PK-20260102T0437-down"), names=["slack"])
+        clock[0] += 3_600_000
+        run.market_now.now = redis_holds(clock[0], now=(700.0, 1_000.0))
+        await run.delivery.refresh()
+        clock[0] += 60_000
+        run.market_now.now = MarketNow(unknown="Redis is away")
+        for _ in range(2):
+            await run.delivery.refresh()
+    text = shown(found.slack.updated[-1])["plain_text"]
+    assert "Last known: 700 orders" in text
+    assert "(as of 05:41 UTC on 2 Jan)" in text
 
 
 async def test_what_was_not_known_is_not_quoted(found, tmp_path, clock):
@@ -641,7 +817,7 @@ async def test_a_refresh_heeds_who_asks_to_wait_and_a_bug_in_one_ends_no_other(
             before = len(found.slack.calls)
             await run.delivery.refresh()
             assert len(found.slack.calls) - before == calls, seconds
-        first = run.delivery._store.open_incidents()[0]
+        first = run.delivery._store.told_incidents(closed=False)[0]
         first.sent["slack"].kept["channel"] = object()
         updated = len(found.slack.updated)
         await run.delivery.refresh()
