@@ -12,6 +12,7 @@ from streams.index.indices import MARKET
 from streams.index.labels import label
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident, read_incidents
 from streams.publish.incident_words import (
+    STAYS_IN_PAGERDUTY,
     MarketNaming,
     say_answers,
     say_incident,
@@ -153,6 +154,14 @@ def _unanswered(incidents: IncidentsOfMarket) -> list[ShownIncident]:
     return [each for each in incidents.open if not each.silenced]
 
 
+def _undone(incident: PublishedIncident, sent: PublishedSent | None) -> list[str]:
+    """What to know before an acknowledgement is taken back here."""
+    paged = sent is not None and "pagerduty" in sent.receivers and incident.over is None
+    if not paged or incident.acknowledged is None:
+        return []
+    return [f"If it is undone here: {STAYS_IN_PAGERDUTY}"]
+
+
 def _shown(
     incident: PublishedIncident, naming: MarketNaming, sent: PublishedSent | None
 ) -> ShownIncident:
@@ -183,7 +192,7 @@ def _shown(
         over=incident.over,
         command=command,
         shifts=_members(incident),
-        answers=say_answers(incident, naming),
+        answers=say_answers(incident, naming) + _undone(incident, sent),
         silenced=incident.silenced_by is not None,
         acknowledged=incident.acknowledged,
         verdict=incident.verdict,

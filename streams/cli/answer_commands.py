@@ -66,6 +66,7 @@ def answer_incident(
 
     from streams.operate.answering import answer_command, factor_of
     from streams.publish.answer_requests import AnswerRequest
+    from streams.publish.incident_words import STAYS_IN_PAGERDUTY
 
     with reported():
         settings = settings_of(config, kafka__bootstrap_servers=bootstrap)
@@ -77,3 +78,5 @@ def answer_incident(
         echo_json(given._asdict())
         return
     typer.echo(f"{given.incident}: {kind}{' taken back' if undo else ''}, by {given.by}")
+    if undo and kind == "ack":
+        typer.echo(f"Where `ecindex notify` has told it: {STAYS_IN_PAGERDUTY}")

@@ -15,12 +15,15 @@ from streams.index.shown_text import one_line
 from streams.notify.alert_group import WebhookAlert
 from streams.notify.notice import NoticeAlert
 from streams.publish.incident_records import PublishedAnswer, PublishedIncident
-from streams.publish.incident_words import MarketNaming, clock_time, said_answers
+from streams.publish.incident_words import (
+    STAYS_IN_PAGERDUTY,
+    MarketNaming,
+    clock_time,
+    said_answers,
+)
 
 NEWS_MAX = 2_500
 ALERTS_SHOWN = 10
-_IN_PAGERDUTY = "PagerDuty stays acknowledged unless it is taken back there."
-"""Its Events API has no word for it."""
 _TAKEN_BACK = {
     ACKNOWLEDGED: "acknowledged",
     EXPECTED: "expected",
@@ -52,7 +55,7 @@ def answers_news(
     taken_back = _taken_back(before, answers_in_force(incident))
     parts = [_say_taken_back(each, incident, naming) for each in taken_back if each.kind != NOTE]
     if in_pagerduty and any(each.kind == ACKNOWLEDGED for each in taken_back):
-        parts.append(_IN_PAGERDUTY)
+        parts.append(STAYS_IN_PAGERDUTY)
     if any(each.kind == NOTE for each in taken_back):
         parts.append("Taken back: the notes.")
     given = [

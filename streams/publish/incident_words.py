@@ -52,6 +52,9 @@ LINE_MAX = TEXT_MAX + 2 * AUTHOR_MAX
 _EVIDENCE_MAX = 1_000
 """Evidence is said up to here: more of it is no surer."""
 
+STAYS_IN_PAGERDUTY = "PagerDuty stays acknowledged unless it is taken back there."
+"""Of an acknowledgement that is taken back here: PagerDuty's Events API has no word for it."""
+
 
 class MarketNaming(NamedTuple):
     """How a market is named, and in which currency and zone its numbers and times are said."""

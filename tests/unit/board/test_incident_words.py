@@ -195,6 +195,20 @@ def test_what_was_answered_is_said_with_its_author():
     assert not shown.sent
 
 
+def test_who_would_take_an_acknowledgement_back_reads_what_becomes_of_it_in_pagerduty():
+    stop = incident(stopped=True)
+    given = GivenAnswers(Answer(stop.id, "acknowledged", "alice", AS_OF_MS), None, (), None)
+    fields = incident_fields([stop], {stop.id: given})
+    by_receiver = {
+        receiver: incidents_of(fields, {}, BD, {stop.id: sent_text({receiver: AS_OF_MS})})
+        for receiver in ("slack", "pagerduty")
+    }
+    assert len(by_receiver["slack"].open[0].answers) == 1
+    assert by_receiver["pagerduty"].open[0].answers[1:] == [
+        "If it is undone here: PagerDuty stays acknowledged unless it is taken back there."
+    ]
+
+
 def test_an_expected_event_that_has_passed_is_not_said_to_be_in_force():
     """An outage that went on the day after read as "Expected until 05:13", and nobody got up."""
     stop = incident(stopped=True)

@@ -602,8 +602,8 @@ async def test_whatever_refusal_an_edit_meets_the_end_is_told(found, run, refusa
         assert end["text"].startswith("Over: PK")
 
 
-async def test_an_edit_that_was_refused_once_is_tried_again(found, tmp_path):
-    async with delivering(found, tmp_path, now=redis_holds(NOW_MS)) as run:
+async def test_an_edit_that_was_refused_once_is_tried_again(found, tmp_path, clock):
+    async with delivering(found, tmp_path, now=redis_holds(NOW_MS), clock=clock) as run:
         await deliver(run, names=["slack"])
         found.slack.refused["chat.update"] = "update_failed"
         run.market_now.now = redis_holds(NOW_MS, **acknowledged("alice"))
@@ -612,7 +612,11 @@ async def test_an_edit_that_was_refused_once_is_tried_again(found, tmp_path):
         assert len(found.slack.posted) == 2, "the answer is told once, by a reply"
         found.slack.refused.clear()
         await run.delivery.refresh()
-    assert "Acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
+        assert "Acknowledged by alice" in shown(found.slack.updated[-1])["plain_text"]
+        found.slack.refused["chat.update"] = "token_expired"
+        clock[0] += 4 * 3_600_000
+        ((_, error),) = await deliver(run, names=["slack"])
+        assert error.reason == "Slack answered token_expired", "a reminder has nothing else to tell"
 
 
 async def test_where_slack_takes_no_reply_the_message_is_posted_anew(found, run):
