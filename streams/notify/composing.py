@@ -38,7 +38,7 @@ ALERTS_SHOWN = 20
 """A group of a market that stopped has 29. The others are counted."""
 NAMES_SHOWN = 5
 ANSWERED_MAX = 1_000
-STANDING_MAX = 150
+IN_FORCE_MAX = 150
 """Of an acknowledgement and a verdict in ``answered``: older notes make room for them."""
 STALE_AFTER_MS = 30_000
 ANSWERED_QUIET = "Answered, no longer pages"
@@ -276,12 +276,12 @@ def _described(
 
 def _answered(incident: PublishedIncident, naming: MarketNaming) -> str:
     """What operators have said, the newest first. Older notes give way to what is in force."""
-    said = newest_answers(incident, naming)
-    standing = sum(answer.kind != NOTE for answer, _ in said)
-    room, lines = ANSWERED_MAX - standing * (STANDING_MAX + 1), list[str]()
-    for answer, line in said:
+    answers = newest_answers(incident, naming)
+    in_force = sum(answer.kind != NOTE for answer, _ in answers)
+    room, lines = ANSWERED_MAX - in_force * (IN_FORCE_MAX + 1), list[str]()
+    for answer, line in answers:
         if answer.kind != NOTE:
-            lines.append(one_line(line, STANDING_MAX))
+            lines.append(one_line(line, IN_FORCE_MAX))
         elif room > 0:
             lines.append(one_line(line, room))
             room -= len(lines[-1]) + 1

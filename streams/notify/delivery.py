@@ -7,7 +7,6 @@ crash could lose, and what waits is bounded by what it sends.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -41,6 +40,16 @@ from streams.notify.message_receiver import (
     UPDATED,
     MessageReceiver,
     NotTakenError,
+)
+from streams.notify.message_state import (
+    ENDED,
+    OVER,
+    QUIET,
+    UNKNOWN,
+    message_id,
+    state_of,
+    subject_of,
+    whole_group,
 )
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.notify_metrics import NotifyMetrics
@@ -124,7 +133,7 @@ class Delivery:
         """Send a notification to the receivers named; return those that have not taken it."""
         market = leading(group.alerts).labels.get("market", "")
         now = await self._market_now.read(market) if market else MarketNow()
-        subject = _subject(market, group.group_key)
+        subject = subject_of(market, group.group_key)
         causes = causes_of(group, now.incidents, subject, self._store.held_by)
         # All at once: a vendor that is slow with one must not keep the others' messages back.
         found = await _all(self._deliver(cause, market, now, list(names)) for cause in causes)
@@ -139,7 +148,7 @@ class Delivery:
         """
         limit = asyncio.Semaphore(REFRESHED_AT_A_TIME)
         incidents = [
-            *self._store.told_incidents(closed=False),
+            *self._store.sent_incidents(closed=False),
             *await self._answered_late(limit),
         ]
 
@@ -157,7 +166,7 @@ class Delivery:
     async def _answered_late(self, limit: asyncio.Semaphore) -> list[OpenIncident]:
         """Incidents that are over and were answered since; each market is read once for all of them."""
         of_market: dict[str, list[OpenIncident]] = {}
-        for incident in self._store.told_incidents(closed=True):
+        for incident in self._store.sent_incidents(closed=True):
             if incident.notice is not None and names_incident(incident.name):
                 of_market.setdefault(incident.notice.market, []).append(incident)
 
@@ -223,16 +232,16 @@ class Delivery:
         """Tell everybody who was told of an incident that it is over: no notification will."""
         over = msgspec.structs.replace(notice, kind=NoticeKind.OVER, quiet="")
         sent = incident.sent.items()
-        if await self._tell(incident, over, [n for n, each in sent if each.state != _OVER], _OVER):
-            _close(incident, over)
+        if await self._tell(incident, over, [n for n, each in sent if each.state != OVER], OVER):
+            incident.close(over)
         incident.changed_ms = self._now_ms()
         await self._store.save()
 
     async def _tell_known(self, incident: OpenIncident, notice: Notice) -> None:
         """Tell those who were told that it is not known whether an incident is over: it goes on."""
         known = msgspec.structs.replace(notice, kind=NoticeKind.CHANGED)
-        names = [name for name, sent in incident.sent.items() if sent.state == _UNKNOWN]
-        await self._tell(incident, known, names, _QUIET)
+        names = [name for name, sent in incident.sent.items() if sent.state == UNKNOWN]
+        await self._tell(incident, known, names, QUIET)
 
     async def _tell(
         self, incident: OpenIncident, notice: Notice, names: Iterable[str], state: str
@@ -271,7 +280,7 @@ class Delivery:
             sent.answers = answers
             return
         kind = NoticeKind.ANSWERED if news else NoticeKind.REPEATED
-        message = _message(
+        message = message_id(
             incident, name, "|".join(f"{each.kind} {each.by} {each.at}" for each in answers)
         )
         content = msgspec.structs.replace(notice, kind=kind, news=news, message=message)
@@ -314,10 +323,10 @@ class Delivery:
         seen = dict.fromkeys([*incident.alerts, *firing])
         incident.alerts = list(seen)[-ALERTS_MAX:]
         incident.note(group.group_key, group.alerts)
-        group = _whole(group, incident)
+        group = whole_group(group, incident)
         why_quiet = quiet(group, now, now_ms, cause.incident, named=cause.named)
-        state = _state(group, why_quiet)
-        if state in _ENDED and len(incident.firing) > 1:
+        state = state_of(group, why_quiet)
+        if state in ENDED and len(incident.firing) > 1:
             # Another group's notification, which has ended before, told some that it goes on.
             names = list(dict.fromkeys([*names, *incident.sent.keys() & self._receivers.keys()]))
         due = {name: kind for name in names if (kind := self._due(incident, name, state, now_ms))}
@@ -337,7 +346,7 @@ class Delivery:
             now_ms=now_ms,
             naming=self._naming(market),
         )
-        incident.notice = None if state == _OVER else notice
+        incident.notice = None if state == OVER else notice
         drawing = None
         if market and any(n in PICTURED and k is not NoticeKind.REPEATED for n, k in due.items()):
             series = series_shown(group, cause.incident)
@@ -355,8 +364,8 @@ class Delivery:
             for name, result in zip(due, results, strict=True)
             if (failure := self._failure(incident, name, result)) is not None
         ]
-        if all(sent.state == _OVER for sent in incident.sent.values()) and not failures:
-            _close(incident, notice)
+        if all(sent.state == OVER for sent in incident.sent.values()) and not failures:
+            incident.close(notice)
         incident.changed_ms = now_ms
         await self._store.save()
         return failures
@@ -364,14 +373,14 @@ class Delivery:
     def _due(self, incident: OpenIncident, name: str, state: str, now_ms: int) -> NoticeKind | None:
         """What a receiver gets to know; None when it knows it."""
         before = incident.sent.get(name)
-        if before is not None and before.state in _ENDED and state == _UNKNOWN:
+        if before is not None and before.state in ENDED and state == UNKNOWN:
             state = before.state  # whatever is not known now, it knows more
         if before is not None and before.state == state:
-            if state in _ENDED or now_ms - before.at_ms < REPEAT_MIN_MS:
+            if state in ENDED or now_ms - before.at_ms < REPEAT_MIN_MS:
                 self._metrics.messages.labels(name, "unchanged").inc()
                 return None
             return NoticeKind.REPEATED
-        if state == _OVER:
+        if state == OVER:
             return NoticeKind.OVER
         return NoticeKind.BEGAN if before is None else NoticeKind.CHANGED
 
@@ -397,7 +406,7 @@ class Delivery:
             picture, why = await _outcome(drawing)
             notice = msgspec.structs.replace(notice, no_picture=why)
         before = incident.sent.get(name)
-        message = _message(incident, name, f"{notice.kind}|{state}")
+        message = message_id(incident, name, f"{notice.kind}|{state}")
         firing = incident.still_firing()
         if before is not None and notice.kind is NoticeKind.CHANGED and not notice.quiet:
             notice = msgspec.structs.replace(
@@ -462,13 +471,6 @@ async def _all(works: Iterable[Awaitable[_Result]]) -> list[_Result]:
     return found
 
 
-_OVER = "over"
-_QUIET = "quiet"
-_UNKNOWN = "unknown"
-_ENDED = (_OVER, _QUIET, _UNKNOWN)
-"""States in which nothing fires."""
-
-
 async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
     """A picture, or why there is none: a message goes without it, whatever went wrong."""
     await asyncio.wait({drawing})
@@ -480,43 +482,3 @@ async def _outcome(drawing: asyncio.Task[bytes]) -> tuple[bytes | None, str]:
         return None, str(error)
     _log.error("picture_failed", exc_info=error)
     return None, f"it could not be drawn ({type(error).__name__}): report it, with the log"
-
-
-def _message(incident: OpenIncident, name: str, content: str) -> str:
-    """Id of the next message to a receiver: that of the last try, if that said the same.
-
-    ``content`` tells apart what is said; the number, the second time that it is said.
-    """
-    sent = incident.sent.get(name)
-    number = 0 if sent is None else sent.number
-    digest = hashlib.sha256(f"{incident.name}|{name}|{number}|{content}".encode())
-    return digest.hexdigest()[:32]
-
-
-def _subject(market: str, group_key: str) -> str:
-    """A name of a group of alerts that is short, stable, and readable where it can be."""
-    digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
-    readable = market if market.isascii() and market.isalnum() and len(market) <= 20 else "group"  # noqa: PLR2004
-    return f"ecindex-{readable if market else 'service'}-{digest}"
-
-
-def _close(incident: OpenIncident, notice: Notice) -> None:
-    incident.closed, incident.alerts, incident.firing = True, [], {}
-    incident.notice = msgspec.structs.replace(notice, alerts=(), left_out=0)
-
-
-def _whole(group: AlertGroup, incident: OpenIncident) -> AlertGroup:
-    """A notification with what fires of its incident in other groups: it is over when none fires."""
-    here = {alert.identity for alert in group.alerts}
-    others = [alert for key, alert in incident.still_firing().items() if key not in here]
-    return msgspec.structs.replace(group, alerts=[*group.alerts, *others])
-
-
-def _state(group: AlertGroup, quiet: str) -> str:
-    """What a message of this notification says: which alerts fire, or that none does."""
-    if quiet:
-        return _UNKNOWN if quiet == UNKNOWN_QUIET else _QUIET
-    firing = sorted(alert.identity for alert in group.alerts if alert.firing)
-    if not firing:
-        return _OVER
-    return hashlib.sha256("\n".join(firing).encode()).hexdigest()[:32]

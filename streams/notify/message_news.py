@@ -18,8 +18,8 @@ from streams.publish.incident_records import PublishedAnswer, PublishedIncident
 from streams.publish.incident_words import (
     STAYS_IN_PAGERDUTY,
     MarketNaming,
+    answer_lines,
     clock_time,
-    said_answers,
 )
 
 NEWS_MAX = 2_500
@@ -68,7 +68,7 @@ def newest_answers(
     incident: PublishedIncident, naming: MarketNaming
 ) -> list[tuple[PublishedAnswer, str]]:
     """Answers in force, each with its line, the newest first: room ends at the oldest."""
-    return sorted(said_answers(incident, naming), key=lambda each: each[0].at, reverse=True)
+    return sorted(answer_lines(incident, naming), key=lambda each: each[0].at, reverse=True)
 
 
 def alerts_news(

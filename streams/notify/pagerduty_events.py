@@ -79,13 +79,13 @@ def _action_of(notice: Notice, kept: Mapping[str, str]) -> EventAction | None:
     if notice.kind is not NoticeKind.ANSWERED:
         ended = notice.over or notice.quiet
         return EventAction.RESOLVE if ended else EventAction.TRIGGER
-    by, told = notice.acknowledged_by, kept.get(_ACKNOWLEDGED, "")
+    by, known = notice.acknowledged_by, kept.get(_ACKNOWLEDGED, "")
     if notice.over or notice.quiet:
         return None
-    if by and by != told and not by.endswith(OF_PAGERDUTY):
+    if by and by != known and not by.endswith(OF_PAGERDUTY):
         return EventAction.ACKNOWLEDGE
     # No event takes an acknowledgement back: its log says that it was, and nobody is paged.
-    return EventAction.TRIGGER if told and not by else None
+    return EventAction.TRIGGER if known and not by else None
 
 
 class PagerDutyReceiver:

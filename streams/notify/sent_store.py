@@ -78,6 +78,11 @@ class OpenIncident(msgspec.Struct):
         """What fires of it in any group, by what tells alerts apart."""
         return {alert.identity: alert for known in self.firing.values() for alert in known}
 
+    def close(self, notice: Notice) -> None:
+        """Note that everybody knows of the end. ``notice`` says it; an answer may come after it."""
+        self.closed, self.alerts, self.firing = True, [], {}
+        self.notice = msgspec.structs.replace(notice, alerts=(), left_out=0)
+
 
 class _Content(msgspec.Struct):
     incidents: list[OpenIncident] = []
@@ -104,7 +109,7 @@ class SentStore:
         """Every incident that is kept."""
         return list(self._incidents.values())
 
-    def told_incidents(self, *, closed: bool) -> list[OpenIncident]:
+    def sent_incidents(self, *, closed: bool) -> list[OpenIncident]:
         """Incidents that were told of: those that are over, or those that are not."""
         return [each for each in self._incidents.values() if each.closed is closed and each.sent]
 

@@ -138,14 +138,14 @@ def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
 
     They are lines for a page, a terminal or a mail, whatever somebody has typed or sent.
     """
-    lines = [line for _, line in said_answers(incident, naming)]
+    lines = [line for _, line in answer_lines(incident, naming)]
     if incident.verdict is None and incident.silenced_by is not None:
         silent = f"It does not page: {incident.silenced_by} was answered."
         lines.insert(len(lines) - len(incident.notes), one_line(silent, LINE_MAX))
     return lines
 
 
-def said_answers(
+def answer_lines(
     incident: PublishedIncident, naming: MarketNaming
 ) -> list[tuple[PublishedAnswer, str]]:
     """Return the answers in force, each with its line: who has taken it on, the verdict, the notes."""

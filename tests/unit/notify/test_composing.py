@@ -23,6 +23,7 @@ from streams.notify.message_news import answers_in_force, answers_news
 from streams.notify.notice import Notice, NoticeKind
 from streams.notify.trial import trial_notice
 from streams.publish.incident_records import read_incidents
+from streams.publish.incident_words import STAYS_IN_PAGERDUTY
 from streams.settings import LinksSettings
 
 SHIFT = ShiftNow("down", rfc3339(BEGAN_MS), 0.0021, 0.001, 0.004, 10.0, 5_030.0, 1.4)
@@ -328,8 +329,7 @@ PLANNED = BY_ALICE | {"kind": "expected", "until": rfc3339(NOW_MS + 3_600_000), 
         (
             {"acknowledged": ACK},
             {},
-            "Taken back: acknowledged (alice, 09:41 PKT). "
-            "PagerDuty stays acknowledged unless it is taken back there.",
+            f"Taken back: acknowledged (alice, 09:41 PKT). {STAYS_IN_PAGERDUTY}",
         ),
         ({"acknowledged": ACK}, {"acknowledged": ACK_BY_BOB}, "Acknowledged by bob at 09:42 PKT."),
         ({"verdict": PLANNED}, {"verdict": WRONG}, "A false alarm, says bob."),

@@ -821,7 +821,7 @@ async def test_a_refresh_heeds_who_asks_to_wait_and_a_bug_in_one_ends_no_other(
             before = len(found.slack.calls)
             await run.delivery.refresh()
             assert len(found.slack.calls) - before == calls, seconds
-        first = run.delivery._store.told_incidents(closed=False)[0]
+        first = run.delivery._store.sent_incidents(closed=False)[0]
         first.sent["slack"].kept["channel"] = object()
         updated = len(found.slack.updated)
         await run.delivery.refresh()

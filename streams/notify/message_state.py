@@ -1,0 +1,50 @@
+"""What tells one message of an incident from another: its state, its id, and what it is about."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from streams.notify.alert_group import AlertGroup
+from streams.notify.composing import UNKNOWN_QUIET
+from streams.notify.sent_store import OpenIncident
+
+OVER, QUIET, UNKNOWN = "over", "quiet", "unknown"
+ENDED = (OVER, QUIET, UNKNOWN)
+"""States in which nothing fires."""
+
+
+def message_id(incident: OpenIncident, name: str, content: str) -> str:
+    """Id of the next message to a receiver: that of the last try, if that said the same.
+
+    ``content`` tells apart what is said; the number, the second time that it is said.
+    """
+    sent = incident.sent.get(name)
+    number = 0 if sent is None else sent.number
+    digest = hashlib.sha256(f"{incident.name}|{name}|{number}|{content}".encode())
+    return digest.hexdigest()[:32]
+
+
+def subject_of(market: str, group_key: str) -> str:
+    """A name of a group of alerts that is short, stable, and readable where it can be."""
+    digest = hashlib.sha256(group_key.encode()).hexdigest()[:12]
+    readable = market if market.isascii() and market.isalnum() and len(market) <= 20 else "group"  # noqa: PLR2004
+    return f"ecindex-{readable if market else 'service'}-{digest}"
+
+
+def whole_group(group: AlertGroup, incident: OpenIncident) -> AlertGroup:
+    """A notification with what fires of its incident in other groups: it is over when none fires."""
+    here = {alert.identity for alert in group.alerts}
+    others = [alert for key, alert in incident.still_firing().items() if key not in here]
+    return msgspec.structs.replace(group, alerts=[*group.alerts, *others])
+
+
+def state_of(group: AlertGroup, quiet: str) -> str:
+    """What a message of this notification says: which alerts fire, or that none does."""
+    if quiet:
+        return UNKNOWN if quiet == UNKNOWN_QUIET else QUIET
+    firing = sorted(alert.identity for alert in group.alerts if alert.firing)
+    if not firing:
+        return OVER
+    return hashlib.sha256("\n".join(firing).encode()).hexdigest()[:32]
