@@ -54,6 +54,7 @@ class ShownMember(msgspec.Struct, frozen=True):
     label: str
     ratio: float
     over: bool
+    withdrawn: bool
 
 
 class ShownIncident(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,6 +199,7 @@ def _members(incident: PublishedIncident) -> list[ShownMember]:
             label(each.member),
             each.ratio,
             each.over is not None,
+            each.withdrawn,
         )
         for each in shifts
     ]

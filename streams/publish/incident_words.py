@@ -175,7 +175,7 @@ def timeline_of(incident: PublishedIncident, sent: PublishedSent | None) -> list
     if acknowledged is not None:
         known.append(("acknowledged", acknowledged.at))
     if incident.over is not None:
-        known.append(("over", incident.over))
+        known.append(("withdrawn" if incident.state == "withdrawn" else "over", incident.over))
     return sorted(known, key=lambda each: _ms(each[1]))
 
 
@@ -285,6 +285,12 @@ def size_words(ratio: float) -> str:
 
 
 def _now(incident: PublishedIncident, naming: MarketNaming) -> str:
+    if incident.state == "withdrawn" and incident.over is not None:
+        shown = duration(max(0, _ms(incident.over) - _ms(incident.found)))
+        return (
+            f"Withdrawn at {_time(incident, incident.over, naming)}: events that came late showed that "
+            f"it was no shift. It had been shown for {shown}."
+        )
     if incident.over is not None:
         lasted = duration(max(0, _ms(incident.over) - _ms(incident.began)))
         return f"Over since {_time(incident, incident.over, naming)}; it lasted {lasted}."
@@ -305,6 +311,8 @@ def _since_start(incident: PublishedIncident, naming: MarketNaming) -> str:
     size = incident.size
     began = _time(incident, incident.began, naming)
     span = f"Since {began}" if incident.over is None else f"From {began} until then"
+    if incident.state == "withdrawn":
+        span = f"Counted before they came, since {began}"
     return (
         f"{span}: {_figure(size.observed)} {counted(incident.dimension)}, "
         f"{_figure(size.expected)} usual, {_ratio(size)}."
@@ -343,6 +351,8 @@ def _missed(incident: PublishedIncident, naming: MarketNaming) -> str:
 
 
 def _affected(incident: PublishedIncident) -> str:
+    if incident.state == "withdrawn":
+        return ""
     own = (incident.dimension, incident.member)
     if incident.dimension == MARKET:
         parts = [_part(each) for each in incident.affected]

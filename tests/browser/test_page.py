@@ -345,7 +345,12 @@ async def test_what_is_not_of_today_has_its_date_in_the_markets_zone(shop, see, 
     for number, each in enumerate(going):
         each.id += str(number)
     over = incident(incident_shift(at_ms=at_ms), market="BD", over_ms=at_ms + MINUTE_MS)
-    shop.floors["BD"].incidents = [over, *going]
+    never = incident(
+        incident_shift("region", "dhaka", at_ms=at_ms, over_ms=at_ms, withdrawn=True),
+        market="BD", over_ms=at_ms,
+    )  # fmt: skip
+    never.id += "0"
+    shop.floors["BD"].incidents = [over, never, *going]
     await shop.step()
     page = await see("BD")
     midnight = datetime.fromtimestamp(at_ms / 1_000, ZoneInfo("Asia/Dhaka"))
@@ -355,6 +360,7 @@ async def test_what_is_not_of_today_has_its_date_in_the_markets_zone(shop, see, 
     rows = await page.inner_text("#incidents")
     assert f"since {before}, 23:50" in rows, "one of those without a card"
     assert f"{before}, 23:50 to {day}, 00:01" in rows
+    assert f"taken back by events that came late withdrawn {day}, 00:00" in rows
     await page.goto(f"{url}?incident={over.id}")
     card = await page.wait_for_selector(f'.incident[data-id="{over.id}"] .timeline')
     timeline = await card.inner_text()

@@ -46,7 +46,7 @@ function series(shifts) {
   const groups = new Map();
   for (const shift of shifts) groups.set(shift.dimension, [...(groups.get(shift.dimension) ?? []), shift]);
   const lines = [...groups].map(([dimension, members]) =>
-    element("p", {}, element("b", {}, `${dimension}: `), members.map((each) => `${each.label} × ${fixed(each.ratio, 2)}${each.over ? " (over)" : ""}`).join(", ")),
+    element("p", {}, element("b", {}, `${dimension}: `), members.map((each) => `${each.label} × ${fixed(each.ratio, 2)}${each.withdrawn ? " (withdrawn)" : each.over ? " (over)" : ""}`).join(", ")),
   );
   return element("details", { class: "series" }, element("summary", {}, `${shifts.length} series shifted`), ...lines);
 }
@@ -91,7 +91,7 @@ function row(incident, page, onChoose, now) {
     event.preventDefault();
     onChoose(incident.id);
   });
-  const when = incident.over ? `${dayAndMinute(incident.began, page.time_zone)} to ${moment(incident.over, incident.began, page.time_zone)}` : `since ${moment(incident.began, now, page.time_zone)}`;
+  const when = incident.state === "withdrawn" ? `withdrawn ${dayAndMinute(incident.over, page.time_zone)}` : incident.over ? `${dayAndMinute(incident.began, page.time_zone)} to ${moment(incident.over, incident.began, page.time_zone)}` : `since ${moment(incident.began, now, page.time_zone)}`;
   return element("li", { class: `${incident.kind} ${WAYS[incident.direction]}`, "data-id": incident.id }, element("span", { class: "sign", "aria-hidden": "true" }, SIGNS[incident.kind] ?? "●"), element("span", {}, open, element("small", {}, ` ${when}`)));
 }
 
@@ -176,10 +176,10 @@ export function drawIncidents(page, window, windowName, { chosen, state, now, on
   if (focus) box.querySelector(`article[data-id="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
 }
 
-// Spans of incidents for the chart, which shows the market as a whole.
+// Spans of incidents for the chart, which shows the market as a whole. What was withdrawn has none: it never was.
 export function spans(page) {
   const { open = [], past = [] } = page?.incidents ?? {};
-  return [...past, ...open].map((each) => ({
+  return [...past.filter((each) => each.state !== "withdrawn"), ...open].map((each) => ({
     from: Date.parse(each.began),
     to: each.over ? Date.parse(each.over) : null,
     kind: each.kind,
