@@ -125,7 +125,8 @@ class Incident(msgspec.Struct):
         if self.over_ms:
             return "withdrawn" if all(shift.withdrawn for shift in self.shifts) else "over"
         measures = self.measures
-        return "returning" if measures is not None and measures.is_back else "open"
+        back = measures is not None and measures.is_back(self.lead.interval)
+        return "returning" if back else "open"
 
 
 def incident_id(market: str, found_ms: int, direction: int) -> str:
