@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from streams.flow.answer_book import MarketAnswers
-from streams.flow.answered_shifts import verdicts
+from streams.flow.answered_shifts import scope_of, verdicts
 from streams.flow.ledger import Ledger
 from streams.flow.market_incidents import MarketIncidents, incident_of
 from streams.flow.market_pages import MarketPages
@@ -34,7 +34,7 @@ from streams.index.demand import SCALE
 from streams.index.formats import numbered_decoder, numbered_encoder
 from streams.index.incident_measures import DISPLAY_NOISE, SeriesSums
 from streams.index.incidents import Incident
-from streams.index.indices import ALL, CATEGORY, CHANNEL, MARKET, METHOD, REGION
+from streams.index.indices import MARKET
 from streams.index.learning import WHOLE, Relevel, Scope, Shifted, relevel_of
 from streams.index.measured import ExpectedRow
 from streams.index.operator_answers import EXPECTED, Answer, teaches
@@ -65,7 +65,6 @@ KEPT_MINUTES = 60 * 1_440
 """A shift is remembered this long after its end: vintages learn from six weeks and some days back."""
 KEPT_MAX = 2_000
 """Shifts that are remembered. Beyond it those that ended first are forgotten, and their hours teach."""
-_LEARNABLE = (MARKET, CATEGORY, REGION, CHANNEL, METHOD)
 
 
 class Reach(NamedTuple):
@@ -296,7 +295,8 @@ class MarketShifts:
         until = self.watch.done_until if self.behind else reach.live_ms // MINUTE_MS
         statuses = None if self.behind else self.statuses()
         news = self.incidents.step(statuses, until, self._money, self.watch.confirmed)
-        if self.pages.step(self.incidents.kept if news else (), until * MINUTE_MS) or news:
+        noted = [each for each in self.incidents.kept if news or not each.over_ms]
+        if self.pages.step(noted, until * MINUTE_MS) or news:
             self._recorded = False
         self._name_incidents()
         return found
@@ -630,13 +630,6 @@ def relevels_of(
         if kept.ratio and kept.relevelled_at <= before and answers.verdict(kept.incident) is None
         for dimension, member, ratio in ((kept.dimension, kept.member, kept.ratio), *kept.parts)
     ]
-
-
-def scope_of(dimension: str, member: str) -> Scope:
-    """Scope of a series in ``index.learning``: the total covers every column."""
-    if (dimension, member) == (MARKET, ALL):
-        return WHOLE
-    return (dimension if dimension in _LEARNABLE else METHOD, member)
 
 
 def series_of(

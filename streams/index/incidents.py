@@ -96,6 +96,8 @@ class Incident(msgspec.Struct):
     """Shifts that it had and that are not kept any more."""
     stopped: bool = False
     """True once the leading series had all but stopped: the incident is an outage for good."""
+    stopped_ms: int = 0
+    """Since when it is an outage: since it began, or when it was first seen to be one."""
     measures: Measures | None = None
     """How large it is; of an incident that is over, as it was at its end."""
 
@@ -251,7 +253,7 @@ def _close(
             if not shift.over_ms and shift.name not in going:
                 shift.over_ms, shift.withdrawn = now_ms, not confirmed(shift.name)
         if incident.lead is not lead:  # the stop of a shift that never was is not the next one's
-            incident.stopped = False
+            incident.stopped, incident.stopped_ms = False, 0
 
 
 def _place(market: str, incidents: list[Incident], shift: IncidentShift, now_ms: int) -> None:

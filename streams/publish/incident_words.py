@@ -143,7 +143,11 @@ def say_answers(incident: PublishedIncident, naming: MarketNaming) -> list[str]:
     if (given := incident.verdict) is not None:
         why = _why(given)
         pause = ";" if why else ":"
-        silent = f"{pause} it does not page" if incident.silenced_by is not None else ""
+        silent = ""
+        if incident.over is None:
+            silent = f"{pause} it does not page"
+            if incident.silenced_by is None:
+                silent = f"{pause} it pages, since more was found later"
         if given.until is not None:
             until = _time(incident, given.until, naming)
             passed = incident.over is None and _ms(given.until) <= _ms(incident.size.until)
