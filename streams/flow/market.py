@@ -291,12 +291,17 @@ class MarketCompile:
         )
 
     def _watch(self, *, changed: bool) -> list[FoundShift]:
-        """Step the detectors; a market of old data runs none."""
+        """Step the detectors; a market of old data runs none.
+
+        They do not begin in a backlog: its shifts are of the past. It teaches sizes.
+        """
         if not self.progress.live:
             return []
         live_ms = min(self.progress.as_of_ms.values())
         ended = self.shifts.take_generation(self.progress.generation, live_ms)
         if self.progress.final_ms == NEVER_MS:
+            return ended
+        if not self.shifts.done_until_ms and self.progress.reads_backlog:
             return ended
         final_ms = self.progress.final_ms - self.progress.methodology.grace_ms
         orders, payments = (self._read_from(topic, final_ms) for topic in self.progress.topics)

@@ -1,8 +1,8 @@
 """Feeds the detectors of one market: minutes from the ledger, expectations from its vintages.
 
 Final minutes are applied in order, each once, wherever this worker took over. Live minutes up to
-``as_of`` are tried on top of them. Detection begins when the market is live: an import of old data
-pages nobody.
+``as_of`` are tried on top of them. Detection begins when the market is live: an import of old data, or a
+backlog, pages nobody.
 """
 
 from __future__ import annotations
